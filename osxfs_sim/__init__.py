@@ -1,0 +1,90 @@
+"""Behaves like the file sharing between a Mac and its containers, on a real kernel.
+
+    with osxfs_sim.share(source, mountpoint, profile="osxfs-cached", latency_ns=65_000) as share:
+        ...                       # work in share.mountpoint
+        print(share.status())
+
+A map of the code:
+
+    model      what is emulated: pure decisions, no I/O and no clock
+    mount      the emulated share on a real kernel (FUSE)
+    lab        cases, arms, runs and their results
+    cases      the workloads themselves, a folder each
+    report     tables for reading
+    cli        the command osxfs-sim; the only place that wires the parts together
+    catalogue  finds profiles, distributions and policies by name
+    settings   what a user asks of a share, and the system that results
+
+The public names are those below; docs/reference.md describes them.
+"""
+
+from contextlib import AbstractContextManager
+from os import PathLike, fspath
+
+from osxfs_sim.model.caching import CachePolicy, Lifetimes
+from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.mount.launch import Share, mounted
+from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.settings import ShareSettings
+
+__all__ = [
+    "CachePolicy",
+    "Lifetimes",
+    "MountError",
+    "ProfileError",
+    "Share",
+    "ShareSettings",
+    "__version__",
+    "share",
+]
+
+__version__ = "0.1.0"
+
+
+def share(
+    source: str | PathLike[str],
+    mountpoint: str | PathLike[str],
+    *,
+    profile: str = "osxfs",
+    latency_ns: int | None = None,
+    bandwidth: str | None = None,
+    distribution: str | None = None,
+    served_at_once: int | None = None,
+    data_path: tuple[int, int] | None = None,
+    lifetime_ns: int | None = None,
+    missing_lifetime_ns: int | None = None,
+    policy: str | None = None,
+    dilate: float = 1.0,
+    seed: int = 0,
+    allow_other: bool | None = None,
+    calibrate: bool = True,
+) -> AbstractContextManager[Share]:
+    """Share *source* at *mountpoint* for the time of a ``with`` block.
+
+    The server is a process of its own; the share is unmounted when the block
+    ends, however it ends. The keywords are those of ShareSettings, and mean
+    what the options of ``osxfs-sim mount`` mean: None leaves a value as the
+    profile has it.
+
+    Raises MountError or ProfileError on entering, each with one line that
+    names the remedy, and MountError on leaving if the share is still in use.
+    """
+    return mounted(
+        ShareSettings(
+            fspath(source),
+            fspath(mountpoint),
+            profile=profile,
+            latency_ns=latency_ns,
+            bandwidth=bandwidth,
+            distribution=distribution,
+            served_at_once=served_at_once,
+            data_path=data_path,
+            lifetime_ns=lifetime_ns,
+            missing_lifetime_ns=missing_lifetime_ns,
+            policy=policy,
+            dilate=dilate,
+            seed=seed,
+            allow_other=allow_other,
+            calibrate=calibrate,
+        )
+    )

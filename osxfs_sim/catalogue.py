@@ -1,0 +1,151 @@
+"""Finds things by name for the model, which does no I/O itself.
+
+Profiles by name or file, distributions from files, policies from Python
+modules. Every error is a ProfileError whose one line names the remedy.
+"""
+
+import importlib
+import os
+import sys
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from osxfs_sim.model.caching import CachePolicy
+from osxfs_sim.model.latency import Distribution, Empirical, LatencyError
+from osxfs_sim.model.profile import (
+    Profile,
+    ProfileError,
+    nearest,
+    parse_distribution,
+    profile_from_document,
+)
+from osxfs_sim.model.units import UnitError, parse_duration_ns
+
+_SHIPPED = resources.files("osxfs_sim.model") / "profiles"
+_MAX_ANCESTORS = 8
+
+
+def profile_names() -> list[str]:
+    """The systems that ship with the package, sorted."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in _SHIPPED.iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def load_profile(name: str) -> Profile:
+    """The profile of that name, or in the file of that path if *name* ends in ``.toml``.
+
+    Raises ProfileError for an unknown name (with the nearest), a file that
+    cannot be read, or one that is not a valid profile.
+    """
+    return _load(name, ())
+
+
+def _load(name: str, descendants: tuple[str, ...]) -> Profile:
+    if name in descendants or len(descendants) > _MAX_ANCESTORS:
+        raise ProfileError(f"profile {name!r} starts from itself: {' -> '.join(descendants)}")
+    if name.endswith(".toml"):
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise ProfileError(f"cannot read the profile {name}: {reason}") from error
+    else:
+        if name not in profile_names():
+            raise ProfileError(
+                f"unknown profile {name!r}{nearest(name, profile_names())} "
+                "('osxfs-sim profiles' lists them; a file of your own ends in .toml)"
+            )
+        text = (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"profile {name}: not valid TOML: {error}") from error
+    parent = None
+    if "extends" in document:
+        ancestor = str(document["extends"])
+        if ancestor.endswith(".toml") and name.endswith(".toml"):
+            # A file names its parent as seen from where it lies.
+            ancestor = str(Path(name).parent / ancestor)
+        parent = _load(ancestor, (*descendants, name))
+    return profile_from_document(document, parent)
+
+
+def load_distribution(text: str) -> Distribution:
+    """The distribution that ``constant``, ``lognormal:SIGMA`` or ``empirical:FILE`` names."""
+    kind, _, argument = text.partition(":")
+    try:
+        if kind == "empirical":
+            return _read_empirical(argument)
+        return parse_distribution(text)
+    except LatencyError as error:
+        raise ProfileError(str(error)) from error
+
+
+def _read_empirical(path: str) -> Empirical:
+    """Samples from a text file: a duration a line; bare numbers are nanoseconds.
+
+    Empty lines and lines that begin with # are passed over.
+    """
+    if not path:
+        raise ProfileError("empirical needs a file: write empirical:FILE")
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise ProfileError(f"cannot read the samples {path}: {reason}") from error
+    samples_ns = []
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        try:
+            samples_ns.append(int(text) if text.isdecimal() else parse_duration_ns(text))
+        except UnitError:
+            raise ProfileError(
+                f"{path}, line {number}: {text[:40]!r} is not a duration: "
+                "write one a line, such as 131us, or whole nanoseconds"
+            ) from None
+    if not samples_ns:
+        raise ProfileError(f"{path} holds no samples: write one duration a line, such as 131us")
+    return Empirical(tuple(samples_ns))
+
+
+def load_policy(text: str) -> CachePolicy:
+    """An instance of the class that ``package.module:Class`` names.
+
+    The current directory is searched too, so that an experiment needs no
+    package around it.
+    """
+    module_name, separator, class_name = text.partition(":")
+    if not (separator and module_name and class_name):
+        raise ProfileError(f"{text!r} names no class: write package.module:Class")
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ProfileError(f"cannot import the policy's module: {error}") from error
+    except Exception as error:
+        raise ProfileError(
+            f"the policy's module {module_name} fails when imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    policy_class = getattr(module, class_name, None)
+    if policy_class is None:
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise ProfileError(f"{module_name} has no {class_name!r}{nearest(class_name, classes)}")
+    if not (isinstance(policy_class, type) and issubclass(policy_class, CachePolicy)):
+        raise ProfileError(
+            f"{text} is not a cache policy: derive it from osxfs_sim.model.caching.CachePolicy"
+        )
+    try:
+        return policy_class()
+    except TypeError as error:
+        raise ProfileError(
+            f"{text} cannot be made without arguments ({error}): give each a default"
+        ) from error

@@ -1,0 +1,14 @@
+"""What is emulated, decided without I/O, clock or event loop.
+
+Everything here is pure: time and randomness come in as arguments, decisions
+come out as values, and somebody else acts on them. That is why the live mount
+and a simulation in virtual time cannot disagree about what a policy does, and
+why a new policy can be tested without FUSE.
+
+    units       durations, sizes and rates as people write them
+    operations  the requests of the FUSE protocol and the classes they are priced by
+    latency     what a crossing costs, and when its answer is due
+    caching     how long an answer may be believed
+    profile     one emulated system: the above put together, with its sources
+    profiles/   the systems themselves, one TOML file each
+"""

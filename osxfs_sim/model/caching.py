@@ -1,0 +1,134 @@
+"""Decides whether, and for how long, an answer of the host may be believed.
+
+The guest's kernel keeps the caches (names, attributes, pages); what it keeps
+is what each answer allows. A policy is asked once per answer and returns the
+permission. It knows no clock and no FUSE: callers pass the time.
+
+To try an idea, write one small class and name it on the command line
+(``--policy package.module:Class``):
+
+    class FreshFilesChange(CachePolicy):
+        '''Believe a file the longer the older it is, as NFS does.'''
+
+        def found(self, name, status, now_ns):
+            age_ns = now_ns - status.st_mtime_ns
+            lifetime_ns = min(max(age_ns // 10, 0), 60 * 10**9)
+            return Lifetimes(lifetime_ns, lifetime_ns)
+"""
+
+import os
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Lifetimes(NamedTuple):
+    """How long the two parts of an answer may be believed, in nanoseconds; 0: not at all.
+
+    The entry says "this name is this object", the attributes say what the
+    object is like.
+    """
+
+    entry_ns: int
+    attributes_ns: int
+
+
+NOT_BELIEVED = Lifetimes(0, 0)
+
+
+class CachePolicy:
+    """Believes nothing: every question crosses. The base of all policies.
+
+    Methods are called in the hot path, once per answer: keep them short. They
+    must be pure in the sense that the same calls give the same answers; state
+    of their own (an adaptive lifetime, say) is welcome.
+    """
+
+    def found(self, name: bytes, status: os.stat_result, now_ns: int) -> Lifetimes:
+        """For an object that exists.
+
+        *name* is the name it was found by (empty when it was asked for without
+        one), *status* what the host says of it, *now_ns* the wall-clock time in
+        nanoseconds, comparable with ``status.st_mtime_ns``.
+        """
+        del name, status, now_ns
+        return NOT_BELIEVED
+
+    def missing_ns(self, name: bytes, now_ns: int) -> int:
+        """For a name that does not exist: how long that may be believed, in nanoseconds."""
+        del name, now_ns
+        return 0
+
+    def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
+        """Whether pages that the guest holds of a file outlive this new open of it.
+
+        With False, opening a file is what makes its content fresh (close to
+        open consistency), and one open file is still read ahead and mapped as
+        usual. Either way the kernel drops pages once it learns of a change of
+        size or mtime.
+        """
+        del status, now_ns
+        return False
+
+    def describe(self) -> str:
+        """One phrase for a status line."""
+        return f"{type(self).__module__}:{type(self).__qualname__}"
+
+
+class Consistent(CachePolicy):
+    """The contract's ``consistent``: nothing is believed, every question crosses."""
+
+    def describe(self) -> str:
+        return "consistent: nothing believed"
+
+
+@dataclass
+class Cached(CachePolicy):
+    """The contract's ``cached``: entries, attributes and pages are believed for a lifetime."""
+
+    lifetime_ns: int
+
+    def __post_init__(self) -> None:
+        self._believed = Lifetimes(self.lifetime_ns, self.lifetime_ns)
+
+    def found(self, name: bytes, status: os.stat_result, now_ns: int) -> Lifetimes:
+        return self._believed
+
+    def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
+        return True
+
+    def describe(self) -> str:
+        return f"cached: entries, attributes and pages for {self.lifetime_ns / 1e9:g}s"
+
+
+@dataclass
+class Negative(Cached):
+    """As ``cached``, and names that do not exist are believed missing for a lifetime too."""
+
+    missing_lifetime_ns: int = 0
+
+    def missing_ns(self, name: bytes, now_ns: int) -> int:
+        return self.missing_lifetime_ns
+
+    def describe(self) -> str:
+        return f"{super().describe()}, missing names for {self.missing_lifetime_ns / 1e9:g}s"
+
+
+@dataclass
+class Dilated(CachePolicy):
+    """Another policy with every lifetime multiplied, for a share whose time runs slower."""
+
+    policy: CachePolicy
+    factor: float
+
+    def found(self, name: bytes, status: os.stat_result, now_ns: int) -> Lifetimes:
+        entry_ns, attributes_ns = self.policy.found(name, status, now_ns)
+        return Lifetimes(round(entry_ns * self.factor), round(attributes_ns * self.factor))
+
+    def missing_ns(self, name: bytes, now_ns: int) -> int:
+        return round(self.policy.missing_ns(name, now_ns) * self.factor)
+
+    def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
+        return self.policy.keep_pages(status, now_ns)
+
+    def describe(self) -> str:
+        return f"{self.policy.describe()}; times {self.factor:g}"

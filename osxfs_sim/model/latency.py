@@ -1,0 +1,268 @@
+"""Decides what a crossing costs, and when its answer is due.
+
+The rule (the model that fits the published numbers):
+
+    due = start + base of the operation's class * a drawn factor + time on the link
+
+where *start* is the arrival, or the moment a server slot is free if the system
+serves a limited number at once, and the link carries one transfer after the
+other at the published bandwidth. A single request therefore pays
+base + bytes / bandwidth, and many in flight share the bandwidth instead of
+each having it whole.
+
+"Due" counts from the arrival: whatever the emulator itself spends on a request
+lies inside the cost and not on top of it.
+
+Knows no clock: callers pass the arrival, and may pass virtual time.
+"""
+
+import heapq
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from osxfs_sim.model.operations import OperationClass
+
+_DRAWS_AT_ONCE = 1024
+_NS_PER_S = 1_000_000_000
+
+
+class LatencyError(ValueError):
+    """A latency that cannot be modelled; the message names the remedy."""
+
+
+class Distribution(Protocol):
+    """How costs scatter around their median: a factor whose median is 1."""
+
+    def factors(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """*count* factors, as an array of float64, shape (count,)."""
+
+    def describe(self) -> str:
+        """One phrase for a status line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Every crossing costs its base: the default, as sources publish one number."""
+
+    def factors(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        del generator  # nothing is drawn
+        return np.ones(count)
+
+    def describe(self) -> str:
+        return "constant"
+
+
+@dataclass(frozen=True, slots=True)
+class LogNormal:
+    """Costs whose logarithm is normal with standard deviation *sigma*: a long right tail.
+
+    The median stays the base; the mean is higher by exp(sigma**2 / 2).
+    """
+
+    sigma: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma <= 3:
+            raise LatencyError(
+                f"lognormal sigma {self.sigma:g} is out of range: give one above 0 and up to 3"
+            )
+
+    def factors(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        return np.exp(self.sigma * generator.standard_normal(count))
+
+    def describe(self) -> str:
+        return f"lognormal, sigma {self.sigma:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Empirical:
+    """Costs drawn, with replacement, from measured ones.
+
+    *samples_ns* are durations in nanoseconds; what is kept of them here is
+    their shape around the median, so that one file serves every class.
+    """
+
+    samples_ns: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.samples_ns:
+            raise LatencyError("the empirical distribution has no samples")
+        if self.median_ns <= 0:
+            raise LatencyError("the empirical distribution has a median of zero")
+
+    @property
+    def median_ns(self) -> int:
+        return round(float(np.median(self.samples_ns)))
+
+    def factors(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        return generator.choice(np.asarray(self.samples_ns), count) / self.median_ns
+
+    def describe(self) -> str:
+        return f"empirical, {len(self.samples_ns)} samples, median {self.median_ns / 1000:g}us"
+
+
+@dataclass(frozen=True, slots=True)
+class DataPath:
+    """A round trip taken apart: what it would cost with some of its steps removed.
+
+    The vendor counts 7 copies and 5 context switches on the way from a Linux
+    system call to macOS and back, and planned to remove 2 of each (seed osxfs).
+    How the 130 us divide between them is not published.
+    """
+
+    copies: int
+    context_switches: int
+    copy_ns: int
+    context_switch_ns: int
+    hypervisor_hop_ns: int
+
+    @property
+    def total_ns(self) -> int:
+        return (
+            self.copies * self.copy_ns
+            + self.context_switches * self.context_switch_ns
+            + self.hypervisor_hop_ns
+        )
+
+    def scaled(self, factor: float) -> "DataPath":
+        return replace(
+            self,
+            copy_ns=round(self.copy_ns * factor),
+            context_switch_ns=round(self.context_switch_ns * factor),
+            hypervisor_hop_ns=round(self.hypervisor_hop_ns * factor),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySpec:
+    """What a profile says about latency. Immutable; LatencyModel keeps the state.
+
+    *base_ns* has one entry per OperationClass, in its order. *served_at_once*
+    is how many requests the server works on at a time (None: any number).
+    """
+
+    base_ns: tuple[int, ...]
+    bandwidth_bytes_per_s: int | None = None
+    distribution: Distribution = Constant()
+    served_at_once: int | None = None
+    data_path: DataPath | None = None
+
+    def __post_init__(self) -> None:
+        assert len(self.base_ns) == len(OperationClass), self.base_ns
+        if any(base_ns < 0 for base_ns in self.base_ns):
+            raise LatencyError("a latency cannot be negative")
+        if self.served_at_once is not None and self.served_at_once < 1:
+            raise LatencyError("a server that serves none at once never answers: give 1 or more")
+
+    @property
+    def metadata_ns(self) -> int:
+        """The round trip that a system is known by."""
+        return self.base_ns[OperationClass.METADATA]
+
+    def scaled_to(self, metadata_ns: int) -> "LatencySpec":
+        """The same system with another round trip: every class keeps its proportion.
+
+        Where there was no latency there is no proportion to keep, and every
+        class gets the new one.
+        """
+        if self.metadata_ns == 0:
+            return replace(self, base_ns=(metadata_ns,) * len(self.base_ns))
+        factor = metadata_ns / self.metadata_ns
+        return replace(
+            self,
+            base_ns=tuple(round(base_ns * factor) for base_ns in self.base_ns),
+            data_path=self.data_path and self.data_path.scaled(factor),
+        )
+
+    def with_data_path(self, *, copies: int, context_switches: int) -> "LatencySpec":
+        """The same system with another number of copies and context switches.
+
+        Every class crosses on the same path, so each becomes cheaper (or
+        dearer) by the same time. Raises LatencyError where the profile does not
+        take its round trip apart.
+        """
+        if self.data_path is None:
+            raise LatencyError(
+                "this profile does not take its round trip apart: it has no data path"
+            )
+        if copies < 0 or context_switches < 0:
+            raise LatencyError("a data path cannot have less than no copies or switches")
+        path = replace(self.data_path, copies=copies, context_switches=context_switches)
+        saved_ns = self.data_path.total_ns - path.total_ns
+        return replace(
+            self,
+            base_ns=tuple(max(0, base_ns - saved_ns) for base_ns in self.base_ns),
+            data_path=path,
+        )
+
+    def dilated(self, factor: float) -> "LatencySpec":
+        """Every time multiplied by *factor*: latencies longer, the link slower."""
+        bandwidth = self.bandwidth_bytes_per_s
+        return replace(
+            self,
+            base_ns=tuple(round(base_ns * factor) for base_ns in self.base_ns),
+            bandwidth_bytes_per_s=None if bandwidth is None else max(1, round(bandwidth / factor)),
+            data_path=self.data_path and self.data_path.scaled(factor),
+        )
+
+
+class LatencyModel:
+    """The state behind a LatencySpec: streams of drawn costs, the link, the server's slots.
+
+    The same seed and the same sequence of requests give the same costs,
+    whenever they arrive: each class draws from a stream of its own, so that
+    background reads that slip in between two lookups do not change what the
+    lookups cost.
+    """
+
+    def __init__(self, spec: LatencySpec, seed: int) -> None:
+        self.spec = spec
+        generators = np.random.default_rng(seed).spawn(len(OperationClass))
+        self._costs_ns = [
+            _costs_ns(base_ns, spec.distribution, generator)
+            for base_ns, generator in zip(spec.base_ns, generators, strict=True)
+        ]
+        self._link_free_ns = 0
+        # One entry per slot: when it is free. None: no limit.
+        self._slots_free_ns = None if spec.served_at_once is None else [0] * spec.served_at_once
+
+    def due_ns(self, operation_class: OperationClass, size_bytes: int, arrival_ns: int) -> int:
+        """When the answer to a request that arrived at *arrival_ns* is due, on the same clock.
+
+        *size_bytes* is the data that crosses with it: what a read returns, what
+        a write carries. Requests must be priced in the order they arrive.
+        """
+        cost_ns = next(self._costs_ns[operation_class])
+        slots = self._slots_free_ns
+        if not size_bytes and slots is None:
+            return arrival_ns + cost_ns
+        start_ns = arrival_ns if slots is None else max(arrival_ns, slots[0])
+        transferred_ns = start_ns
+        bandwidth = self.spec.bandwidth_bytes_per_s
+        if size_bytes and bandwidth is not None:
+            transferred_ns = max(start_ns, self._link_free_ns) + size_bytes * _NS_PER_S // bandwidth
+            self._link_free_ns = transferred_ns
+        due_ns = transferred_ns + cost_ns
+        if slots is not None:
+            heapq.heapreplace(slots, due_ns)
+        return due_ns
+
+
+def _costs_ns(
+    base_ns: int, distribution: Distribution, generator: np.random.Generator
+) -> Iterator[int]:
+    if base_ns == 0 or isinstance(distribution, Constant):
+        return itertools.repeat(base_ns)
+    return _drawn_ns(base_ns, distribution, generator)
+
+
+def _drawn_ns(
+    base_ns: int, distribution: Distribution, generator: np.random.Generator
+) -> Iterator[int]:
+    while True:
+        drawn = np.rint(base_ns * distribution.factors(generator, _DRAWS_AT_ONCE))
+        yield from drawn.astype(np.int64).tolist()

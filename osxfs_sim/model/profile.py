@@ -1,0 +1,259 @@
+"""One emulated system as a value: latency, caching, and where each number comes from.
+
+A profile is written as TOML (see profiles/osxfs.toml). It may start from
+another (``extends``), and must say for each number it sets whether a source
+documents it, a measurement was fitted to it, or it is assumed. Knows how to
+read a parsed document; finding the file is the catalogue's business.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from osxfs_sim.model.caching import Cached, CachePolicy, Consistent, Negative
+from osxfs_sim.model.latency import (
+    Constant,
+    DataPath,
+    Distribution,
+    LatencyError,
+    LatencySpec,
+    LogNormal,
+)
+from osxfs_sim.model.operations import OperationClass
+from osxfs_sim.model.units import UnitError, parse_duration_ns, parse_rate_bytes_per_s
+
+BASES = ("documented", "fitted", "assumed")
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used; the message is for its author and names the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value comes from: *basis* is documented, fitted or assumed."""
+
+    basis: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CachingSpec:
+    """Which policy, and its lifetimes in nanoseconds."""
+
+    policy: str = "consistent"
+    lifetime_ns: int = 0
+    missing_lifetime_ns: int = 0
+
+    def build(self) -> CachePolicy:
+        match self.policy:
+            case "consistent":
+                return Consistent()
+            case "cached":
+                return Cached(self.lifetime_ns)
+            case "negative":
+                return Negative(self.lifetime_ns, self.missing_lifetime_ns)
+        raise AssertionError(f"unchecked policy {self.policy!r}")
+
+
+# Which lifetimes each policy listens to. A lifetime set where none is heard is
+# a mistake to report, not to ignore.
+POLICIES: Mapping[str, frozenset[str]] = {
+    "consistent": frozenset(),
+    "cached": frozenset({"lifetime"}),
+    "negative": frozenset({"lifetime", "missing_lifetime"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One emulated system."""
+
+    name: str
+    title: str
+    about: str = ""
+    latency: LatencySpec = field(default_factory=lambda: LatencySpec((0,) * len(OperationClass)))
+    caching: CachingSpec = CachingSpec()
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+
+_TOP_KEYS = ("name", "title", "about", "extends", "latency", "caching", "sources")
+_PATH_KEYS = ("copies", "context_switches", "copy", "context_switch", "hypervisor_hop")
+_LATENCY_KEYS = (
+    *(operation_class.label for operation_class in OperationClass),
+    "bandwidth",
+    "distribution",
+    "served_at_once",
+    "data_path",
+)
+_CACHING_KEYS = ("policy", "lifetime", "missing_lifetime")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean X?`` for the known word nearest to *word*, or the list of all."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f": there are {', '.join(known)}"
+
+
+def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -> Profile:
+    """The profile that a parsed TOML *document* describes, on top of *parent*.
+
+    Raises ProfileError for an unknown key (naming the nearest known one), a
+    value that cannot be read, or a lifetime that its policy would ignore.
+    """
+    _check_keys(document, _TOP_KEYS, "")
+    name = document.get("name")
+    if not isinstance(name, str) or not name:
+        raise ProfileError("a profile needs a name")
+    start = parent or Profile(name=name, title=name)
+    try:
+        latency = _latency(_table(document, "latency"), start.latency)
+        caching = _caching(_table(document, "caching"), start.caching)
+    except (UnitError, LatencyError) as error:
+        raise ProfileError(f"profile {name!r}: {error}") from error
+    sources = dict(start.sources)
+    for key, entry in _table(document, "sources").items():
+        sources[key] = _source(key, entry)
+    return replace(
+        start,
+        name=name,
+        title=str(document.get("title", start.title)),
+        about=" ".join(str(document.get("about", start.about)).split()),
+        latency=latency,
+        caching=caching,
+        sources=sources,
+    )
+
+
+def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = document.get(key, {})
+    if not isinstance(table, Mapping):
+        raise ProfileError(f"{key!r} must be a table: write [{key}]")
+    return table
+
+
+def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    known = tuple(known)
+    for key in table:
+        if key not in known:
+            raise ProfileError(f"unknown key {where + key!r}{nearest(key, known)}")
+
+
+def _text(table: Mapping[str, Any], key: str, where: str) -> str:
+    value = table[key]
+    if not isinstance(value, str):
+        raise ProfileError(f"{where}{key} = {value!r} has no unit: write a text such as '130us'")
+    return value
+
+
+def _count(table: Mapping[str, Any], key: str, where: str) -> int:
+    value = table[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ProfileError(f"{where}{key} = {value!r} is not a count: write a whole number")
+    return value
+
+
+def _latency(table: Mapping[str, Any], start: LatencySpec) -> LatencySpec:
+    _check_keys(table, _LATENCY_KEYS, "latency.")
+    base_ns = list(start.base_ns)
+    if "metadata" in table:
+        # A class that a profile does not speak of costs what metadata costs.
+        metadata_ns = parse_duration_ns(_text(table, "metadata", "latency."))
+        if all(base == start.metadata_ns for base in base_ns):
+            base_ns = [metadata_ns] * len(base_ns)
+    for operation_class in OperationClass:
+        if operation_class.label in table:
+            text = _text(table, operation_class.label, "latency.")
+            base_ns[operation_class] = parse_duration_ns(text)
+    latency = replace(start, base_ns=tuple(base_ns))
+    if "bandwidth" in table:
+        rate = parse_rate_bytes_per_s(_text(table, "bandwidth", "latency."))
+        latency = replace(latency, bandwidth_bytes_per_s=rate)
+    if "distribution" in table:
+        distribution = parse_distribution(_text(table, "distribution", "latency."))
+        latency = replace(latency, distribution=distribution)
+    if "served_at_once" in table:
+        latency = replace(latency, served_at_once=_count(table, "served_at_once", "latency."))
+    if "data_path" in table:
+        path = _table(table, "data_path")
+        _check_keys(path, _PATH_KEYS, "latency.data_path.")
+        missing = [key for key in _PATH_KEYS if key not in path]
+        if missing:
+            raise ProfileError(f"latency.data_path lacks {', '.join(missing)}")
+        where = "latency.data_path."
+        data_path = DataPath(
+            copies=_count(path, "copies", where),
+            context_switches=_count(path, "context_switches", where),
+            copy_ns=parse_duration_ns(_text(path, "copy", where)),
+            context_switch_ns=parse_duration_ns(_text(path, "context_switch", where)),
+            hypervisor_hop_ns=parse_duration_ns(_text(path, "hypervisor_hop", where)),
+        )
+        if data_path.total_ns != latency.metadata_ns:
+            raise ProfileError(
+                f"latency.data_path adds up to {data_path.total_ns} ns, "
+                f"but latency.metadata is {latency.metadata_ns} ns"
+            )
+        latency = replace(latency, data_path=data_path)
+    elif "metadata" in table:
+        latency = replace(latency, data_path=None)
+    return latency
+
+
+def parse_distribution(text: str) -> Distribution:
+    """``constant`` or ``lognormal:SIGMA``; the catalogue reads ``empirical:FILE``."""
+    kind, _, argument = text.partition(":")
+    if kind == "constant" and not argument:
+        return Constant()
+    if kind == "lognormal":
+        try:
+            return LogNormal(float(argument))
+        except ValueError as error:
+            if isinstance(error, LatencyError):
+                raise
+            raise LatencyError(
+                f"{text!r}: write lognormal and its sigma, such as lognormal:0.2"
+            ) from None
+    raise LatencyError(
+        f"unknown distribution {text!r}: write constant, lognormal:SIGMA or empirical:FILE"
+    )
+
+
+def _caching(table: Mapping[str, Any], start: CachingSpec) -> CachingSpec:
+    _check_keys(table, _CACHING_KEYS, "caching.")
+    caching = start
+    if "policy" in table:
+        policy = table["policy"]
+        if policy not in POLICIES:
+            raise ProfileError(f"unknown policy {policy!r}{nearest(str(policy), POLICIES)}")
+        caching = replace(caching, policy=policy)
+    for key in ("lifetime", "missing_lifetime"):
+        if key in table:
+            value_ns = parse_duration_ns(_text(table, key, "caching."))
+            caching = with_lifetime(caching, key, value_ns)
+    return caching
+
+
+def with_lifetime(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
+    """*caching* with its ``lifetime`` or ``missing_lifetime`` set.
+
+    Raises ProfileError where the policy would not listen.
+    """
+    if key not in POLICIES[caching.policy]:
+        heard = [policy for policy, keys in POLICIES.items() if key in keys]
+        raise ProfileError(
+            f"{key} has no effect under the policy {caching.policy!r}: "
+            f"use it with {' or '.join(heard)}"
+        )
+    if key == "lifetime":
+        return replace(caching, lifetime_ns=value_ns)
+    return replace(caching, missing_lifetime_ns=value_ns)
+
+
+def _source(key: str, entry: object) -> Source:
+    if not isinstance(entry, Mapping) or set(entry) != {"basis", "text"}:
+        raise ProfileError(f"sources.{key!r} needs exactly a basis and a text")
+    if entry["basis"] not in BASES:
+        raise ProfileError(f"sources.{key!r}: the basis is one of {', '.join(BASES)}")
+    return Source(str(entry["basis"]), " ".join(str(entry["text"]).split()))

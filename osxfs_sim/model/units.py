@@ -1,0 +1,107 @@
+"""Durations, sizes and rates as people write them, and as integers inside.
+
+A bare number is refused on purpose: "130" has been microseconds to one author
+and milliseconds to the next, and a lab must not guess.
+"""
+
+import re
+
+_DURATION_UNITS_NS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "min": 60 * 1_000_000_000,
+    "h": 3_600 * 1_000_000_000,
+}
+# Decimal, as disks and links are rated; the binary units are spelled out.
+_SIZE_UNITS_BYTES = {
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+}
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-zµμ]*(?:/s)?)\s*")
+
+MAX_DURATION_NS = 1_000 * 3_600 * 1_000_000_000
+"""A thousand hours: beyond it a value is a slip, not a wish."""
+
+
+class UnitError(ValueError):
+    """A quantity that cannot be read; the message says what would be."""
+
+
+def _quantity(text: str, what: str, example: str) -> tuple[float, str]:
+    if text.strip().startswith("-"):
+        raise UnitError(f"{text!r} is negative: give {what} such as {example}")
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise UnitError(f"{text!r} is not {what}: write it like {example}")
+    return float(match[1]), match[2]
+
+
+def parse_duration_ns(text: str) -> int:
+    """Nanoseconds of a duration such as ``130us``, ``1.5ms``, ``10s`` or ``1h``.
+
+    Raises UnitError for a missing or unknown unit, a negative value, or one
+    above a thousand hours.
+    """
+    number, unit = _quantity(text, "a duration", "130us or 1.5ms")
+    if unit not in _DURATION_UNITS_NS:
+        if not unit:
+            raise UnitError(f"{text!r} has no unit: write {text.strip()}us or {text.strip()}ms")
+        raise UnitError(f"{text!r} has an unknown unit: use ns, us, ms, s, min or h")
+    value_ns = round(number * _DURATION_UNITS_NS[unit])
+    if value_ns > MAX_DURATION_NS:
+        raise UnitError(f"{text!r} is longer than a thousand hours")
+    return value_ns
+
+
+def parse_rate_bytes_per_s(text: str) -> int | None:
+    """Bytes per second of a rate such as ``250MB/s``; None for ``none`` (no limit).
+
+    Raises UnitError for anything else, zero included: a link that carries
+    nothing would hold its first request for ever.
+    """
+    if text.strip().lower() == "none":
+        return None
+    number, unit = _quantity(text, "a rate", "250MB/s, or none for no limit")
+    size_unit = unit.removesuffix("/s")
+    if not unit.endswith("/s") or size_unit not in _SIZE_UNITS_BYTES:
+        raise UnitError(f"{text!r} is not a rate: write it like 250MB/s, or none for no limit")
+    rate = round(number * _SIZE_UNITS_BYTES[size_unit])
+    if rate < 1:
+        raise UnitError(f"{text!r} carries nothing: write none for no limit")
+    return rate
+
+
+def format_duration(value_ns: float) -> str:
+    """A duration for reading: three significant digits at most, never a bare number."""
+    value_ns = float(value_ns)
+    if value_ns < 0:
+        return "-" + format_duration(-value_ns)
+    for unit, size_ns in (("h", 3_600e9), ("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if value_ns >= size_ns:
+            number = value_ns / size_ns
+            return (
+                f"{number:.0f}{unit}"
+                if number >= 100 or number == int(number)
+                else f"{number:.3g}{unit}"
+            )
+    return f"{value_ns:.0f}ns" if value_ns else "0us"
+
+
+def format_rate(rate_bytes_per_s: int | None) -> str:
+    """A rate for reading, in decimal units; ``none`` where there is no limit."""
+    if rate_bytes_per_s is None:
+        return "none"
+    for unit in ("GB", "MB", "KB"):
+        size = _SIZE_UNITS_BYTES[unit]
+        if rate_bytes_per_s >= size:
+            return f"{rate_bytes_per_s / size:g}{unit}/s"
+    return f"{rate_bytes_per_s}B/s"

@@ -1,0 +1,22 @@
+"""The emulated share on a real kernel.
+
+A request's path, in the order the files are met:
+
+    session     the life of a mount: start, signals, end, clean-up
+    reactor     reads requests from the kernel and resumes each when its reply is due
+    handlers    one short method per request: host work, price, hold, reply
+    inodes      what the kernel knows by number, and how to reach it on the host
+    backing     the host directory, through directory descriptors only
+    crossings   prices a request, holds its reply, writes the receipt
+
+and beside it:
+
+    calibration what lies outside the server's own clock, measured at mount start
+    wakefulness polling, PM QoS and sleep: what it costs to be quick
+    receipt     asked-for against achieved latency
+    control     a running mount's socket: status, reset
+    mountpoints the kernel's table of mounts: checks before, unmounting after
+    launch      starts a mount in the background and waits until it is ready
+
+pyfuse3 is imported here only, and only when a mount is made.
+"""

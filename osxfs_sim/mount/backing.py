@@ -1,0 +1,215 @@
+"""The host directory, through directory descriptors only.
+
+Every access starts from a descriptor of a directory that was reached from the
+export's root one name at a time without following links, and is checked to be
+the object that the guest means (device, inode number, type). So no symlink, no
+``..`` and no rename on the host can lead an access out of the exported tree;
+an object that is no longer where it was is ESTALE, which makes the guest's
+kernel look its path up anew.
+
+Descriptors are bounded: only directories hold one between requests, the least
+recently used give theirs up, and an unlinked object that the guest still
+refers to holds one until it is forgotten.
+"""
+
+import collections
+import contextlib
+import errno
+import os
+import stat as modes
+from collections.abc import Iterator
+
+from osxfs_sim.mount.inodes import Inode
+
+_OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_ANYTHING = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _StaleError(OSError):
+    """The object is not where it was; errno is ESTALE."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
+
+
+def magic_link(fd: int) -> str:
+    """A path that names exactly the object behind *fd* (proc(5)), O_PATH included.
+
+    The kernel jumps to the object without a walk, so nothing on the host can
+    redirect it. It serves the calls that take no O_PATH descriptor.
+    """
+    return f"/proc/self/fd/{fd}"
+
+
+class Backing:
+    """The exported tree on the host. Not thread-safe: the reactor's thread only."""
+
+    def __init__(self, root: Inode, root_fd: int, *, most_descriptors: int) -> None:
+        root.path_fd = root_fd
+        self._root = root
+        self._most_descriptors = most_descriptors
+        self._with_descriptor: collections.deque[Inode] = collections.deque()
+        self._nameless: dict[Inode, None] = {}
+
+    @property
+    def descriptors(self) -> int:
+        """Descriptors held between requests, the root's not counted."""
+        return len(self._with_descriptor) + len(self._nameless)
+
+    def directory_fd(self, directory: Inode) -> int:
+        """An O_PATH descriptor of *directory*, good until the next call of this method.
+
+        Raises OSError: ESTALE where it is no longer what the guest means,
+        or what the host says.
+        """
+        fd = directory.path_fd
+        if fd >= 0:
+            directory.recently_used = True
+            return fd
+        missing = [directory]
+        above = directory.parent
+        while above is not None and above.path_fd < 0:
+            missing.append(above)
+            above = above.parent
+        if above is None:
+            raise _StaleError
+        fd = above.path_fd
+        for inode in reversed(missing):
+            try:
+                fd = os.open(inode.name, _OPEN_DIRECTORY, dir_fd=fd)
+            except FileNotFoundError:
+                raise _StaleError from None
+            except NotADirectoryError:
+                raise _StaleError from None
+            if not inode.is_same(os.fstat(fd)):
+                os.close(fd)
+                raise _StaleError
+            self._keep(inode, fd)
+        return fd
+
+    def _keep(self, inode: Inode, fd: int) -> None:
+        inode.path_fd = fd
+        inode.recently_used = True
+        self._with_descriptor.append(inode)
+        if len(self._with_descriptor) <= self._most_descriptors:
+            return
+        # Second chance (the clock algorithm): least recently used, nearly, at
+        # the price of one flag per use.
+        while True:
+            candidate = self._with_descriptor.popleft()
+            if candidate.recently_used and candidate is not inode:
+                candidate.recently_used = False
+                self._with_descriptor.append(candidate)
+            elif candidate is inode:
+                self._with_descriptor.append(candidate)
+            else:
+                os.close(candidate.path_fd)
+                candidate.path_fd = -1
+                return
+
+    def forget(self, inode: Inode) -> None:
+        """The guest no longer knows *inode*: close what is held for it."""
+        if inode.path_fd < 0 or inode is self._root:
+            return
+        if inode in self._nameless:
+            del self._nameless[inode]
+        else:
+            self._with_descriptor.remove(inode)
+        os.close(inode.path_fd)
+        inode.path_fd = -1
+
+    def close(self) -> None:
+        """Close all that is held, the root's descriptor included."""
+        for inode in (*self._with_descriptor, *self._nameless, self._root):
+            os.close(inode.path_fd)
+            inode.path_fd = -1
+        self._with_descriptor.clear()
+        self._nameless.clear()
+
+    def status_at(self, directory: Inode, name: bytes) -> os.stat_result:
+        """What *name* in *directory* is now. Never follows a link."""
+        return os.stat(name, dir_fd=self.directory_fd(directory), follow_symlinks=False)
+
+    def status(self, inode: Inode) -> os.stat_result:
+        """What *inode* is like now. Raises OSError (ESTALE) where it cannot be reached."""
+        if inode.path_fd >= 0:
+            return os.fstat(inode.path_fd)
+        if inode.open_fds:
+            return os.fstat(inode.open_fds[-1])
+        if inode.is_directory:
+            return os.fstat(self.directory_fd(inode))
+        for parent, name in _names(inode):
+            try:
+                status = self.status_at(parent, name)
+            except (FileNotFoundError, _StaleError):
+                continue
+            if inode.is_same(status):
+                return status
+        raise _StaleError
+
+    @contextlib.contextmanager
+    def pinned(self, inode: Inode) -> Iterator[int]:
+        """A descriptor of exactly *inode*, O_PATH perhaps, for the time of the block."""
+        if inode.path_fd >= 0:
+            yield inode.path_fd
+        elif inode.open_fds:
+            yield inode.open_fds[-1]
+        else:
+            fd = self._open(inode, _OPEN_ANYTHING)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+
+    def open(self, inode: Inode, flags: int) -> int:
+        """Open *inode*, a regular file or a directory, with *flags* of open(2).
+
+        What is opened is checked to be that object before anything is done to
+        it; O_NONBLOCK keeps a FIFO that took its place from holding us.
+        """
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        if inode.path_fd >= 0:
+            # A directory, or an object that has no name any more.
+            return os.open(magic_link(inode.path_fd), flags & ~os.O_NOFOLLOW)
+        if inode.is_directory:
+            return os.open(".", flags, dir_fd=self.directory_fd(inode))
+        if inode.open_fds:
+            with contextlib.suppress(_StaleError):
+                return self._open(inode, flags)
+            return os.open(magic_link(inode.open_fds[-1]), flags & ~os.O_NOFOLLOW)
+        return self._open(inode, flags)
+
+    def _open(self, inode: Inode, flags: int) -> int:
+        for parent, name in _names(inode):
+            try:
+                fd = os.open(name, flags, dir_fd=self.directory_fd(parent))
+            except (FileNotFoundError, _StaleError):
+                continue
+            except OSError as error:
+                # ELOOP and ENXIO: a symlink or a socket has taken its place.
+                if error.errno in (errno.ELOOP, errno.ENXIO) and modes.S_ISREG(inode.kind):
+                    continue
+                raise
+            if inode.is_same(os.fstat(fd)):
+                return fd
+            os.close(fd)
+        raise _StaleError
+
+    def keep_nameless(self, inode: Inode, fd: int) -> None:
+        """*inode* has lost its last name: hold O_PATH *fd* until it is forgotten.
+
+        Too many of these at once (a guest that keeps thousands of deleted
+        objects in use) cost the oldest its descriptor: it becomes ESTALE,
+        unless it is open.
+        """
+        self.forget(inode)
+        inode.path_fd = fd
+        self._nameless[inode] = None
+        if len(self._nameless) > self._most_descriptors:
+            self.forget(next(iter(self._nameless)))
+
+
+def _names(inode: Inode) -> Iterator[tuple[Inode, bytes]]:
+    if inode.parent is not None:
+        yield inode.parent, inode.name
+    yield from list(inode.other_names or ())

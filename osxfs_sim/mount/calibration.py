@@ -1,0 +1,152 @@
+"""What lies outside the server's own clock, measured when a share is mounted.
+
+Between a client's system call and the server's first look at the request lie
+the way through the kernel and a wake-up; between the server's reply and the
+client lie the same again. Together about 20 us on the machine this was
+developed on, and more in longer waits and after idle times, as processors go
+colder. A process of its own asks for a missing name at the latencies in use;
+what it sees beyond what was asked for is the constant that Crossings subtracts.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import trio
+
+from osxfs_sim.model.latency import LatencyModel, LatencySpec
+from osxfs_sim.model.operations import OperationClass
+from osxfs_sim.mount import prober
+from osxfs_sim.mount.crossings import Crossings, Outside
+from osxfs_sim.mount.reactor import Patience, Reactor, Wake
+
+_ROUND_NS = 60_000_000
+_FEWEST_PROBES = 15
+_MOST_PROBES = 300
+_WARM_UP_PROBES = 50
+_WAKE_PROBES = 25
+_WAKE_PAUSE_NS = 2_000_000
+# Latencies nearer to each other than this have the same constant.
+_DISTINCT = 1.3
+_LONGEST_NS = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The results, in nanoseconds.
+
+    *floor_ns* is what a client sees when no latency is asked for; no target
+    below it can be met. *outside_ns* maps latencies asked for to what lies
+    outside the server, *wake_ns* each Wake state to the time of its wake-up.
+    """
+
+    floor_ns: int = 0
+    outside_ns: dict[int, int] = field(default_factory=lambda: {0: 0})
+    wake_ns: dict[Wake, int] = field(default_factory=dict)
+
+
+NOT_CALIBRATED = Calibration()
+
+
+class _Prober:
+    """The probing process, and one round with it."""
+
+    def __init__(self, process: trio.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._received = b""
+
+    async def end(self) -> None:
+        """Its input ends, and so does it."""
+        await self._stdin.aclose()
+
+    async def median_ns(self, count: int, pause_ns: int = 0) -> int:
+        await self._stdin.send_all(b"%d %d\n" % (count, pause_ns))
+        while b"\n" not in self._received:
+            chunk = await self._stdout.receive_some()
+            if not chunk:
+                raise RuntimeError("the calibration's probing process ended early")
+            self._received += chunk
+        line, _, self._received = self._received.partition(b"\n")
+        taken_ns: list[int] = json.loads(line)
+        return round(statistics.median(taken_ns))
+
+
+async def calibrate(
+    reactor: Reactor, crossings: Crossings, mountpoint: str, latency: LatencySpec
+) -> Calibration:
+    """Measure a share that serves nobody else yet.
+
+    The caller has made its cache policy believe nothing; its latency, constant
+    and patience are changed for each round, and left as they were.
+    """
+    kept = crossings.latency, crossings.outside, reactor.patience
+    path = os.path.join(mountpoint, f".osxfs-sim-probe-{os.getpid()}")
+    command = [sys.executable, "-I", "-S", str(Path(prober.__file__)), path]
+    crossings.outside = Outside({0: 0})
+    try:
+        async with trio.open_nursery() as nursery:
+            process = await nursery.start(_start_process, command)
+            probe = _Prober(process)
+            calibration = await _rounds(reactor, crossings, probe, latency)
+            await probe.end()
+            return calibration
+    finally:
+        crossings.latency, crossings.outside, reactor.patience = kept
+
+
+async def _start_process(
+    command: list[str], task_status: "trio.TaskStatus[trio.Process]" = trio.TASK_STATUS_IGNORED
+) -> None:
+    await trio.run_process(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        task_status=task_status,
+    )
+
+
+async def _rounds(
+    reactor: Reactor, crossings: Crossings, probe: _Prober, latency: LatencySpec
+) -> Calibration:
+    def ask_for(latency_ns: int) -> None:
+        spec = LatencySpec((latency_ns,) * len(OperationClass))
+        crossings.latency = LatencyModel(spec, seed=0)
+
+    ask_for(0)
+    await probe.median_ns(_WARM_UP_PROBES)
+    crossings.start_counting_anew()
+    floor_ns = await probe.median_ns(_MOST_PROBES)
+    inside_ns: int = crossings.receipt.report()[OperationClass.METADATA.label]["achieved_p50_ns"]
+    outside_ns = {0: max(0, floor_ns - inside_ns)}
+    for latency_ns in _latencies_in_use(latency):
+        ask_for(latency_ns)
+        count = min(_MOST_PROBES, max(_FEWEST_PROBES, _ROUND_NS // latency_ns))
+        outside_ns[latency_ns] = max(0, await probe.median_ns(count) - latency_ns)
+    wake_ns: dict[Wake, int] = {}
+    if len(outside_ns) > 1:
+        ask_for(0)
+        patience = reactor.patience
+        for wake, state in (
+            (Wake.BLOCKING, replace(patience, spin_ns=0)),
+            (Wake.ASLEEP, replace(patience, spin_ns=0, block_ns=0)),
+            (Wake.COLD, Patience(spin_ns=0, block_ns=0, awake_ns=0)),
+        ):
+            reactor.patience = state
+            woken_ns = await probe.median_ns(_WAKE_PROBES, _WAKE_PAUSE_NS)
+            wake_ns[wake] = max(0, woken_ns - floor_ns)
+        reactor.patience = patience
+    return Calibration(floor_ns, outside_ns, wake_ns)
+
+
+def _latencies_in_use(latency: LatencySpec) -> list[int]:
+    chosen: list[int] = []
+    for base_ns in sorted({min(base_ns, _LONGEST_NS) for base_ns in latency.base_ns if base_ns}):
+        if not chosen or base_ns > chosen[-1] * _DISTINCT:
+            chosen.append(base_ns)
+    return chosen

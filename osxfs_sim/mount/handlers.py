@@ -1,0 +1,649 @@
+"""One short method per request: host work, price, hold, reply.
+
+Kernel spellings live here and nowhere else. The public methods are what
+pyfuse3 calls (its class Operations documents each); the private ones do the
+host's part, at once and in the reactor's thread, or in another thread where
+the call may block for longer than a thread switch takes (fsync, large
+directories, data that is not in memory).
+
+What a guest sees of a failure is an errno, and is decided in _cross: what the
+host said, or EIO for a bug of ours, which is logged.
+"""
+
+import contextlib
+import errno
+import itertools
+import logging
+import os
+import stat as modes
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, cast
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext
+
+from osxfs_sim.model.caching import NOT_BELIEVED, CachePolicy, Lifetimes
+from osxfs_sim.model.operations import Operation
+from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.backing import Backing, magic_link
+from osxfs_sim.mount.crossings import Crossings
+from osxfs_sim.mount.inodes import Inode, InodeTable
+from osxfs_sim.mount.reactor import Reactor, breathe, in_thread
+
+log = logging.getLogger(__name__)
+
+# Flags of open(2) that mean something to the host's file. The guest's kernel
+# deals with the rest, O_APPEND and O_DIRECT included (see _write).
+_HOST_FLAGS = os.O_ACCMODE | os.O_SYNC | os.O_DSYNC | os.O_NOATIME
+# From here on a copy takes longer than handing it to a thread and back.
+_WRITE_IN_THREAD_BYTES = 256 * 1024
+# A directory this large (its st_size) takes longer to list than a thread switch.
+_LIST_IN_THREAD_BYTES = 16 * 1024
+_ENTRIES_PER_BREATH = 32
+_S_PER_NS = 1e-9
+
+
+class _Listing:
+    """The names in an open directory, as they were when its reading began.
+
+    POSIX leaves open whether names that come or go meanwhile are seen, but
+    every other name must be seen exactly once: so positions are indices into a
+    list that does not change until the directory is rewound.
+    """
+
+    __slots__ = ("directory", "names")
+
+    def __init__(self, directory: Inode) -> None:
+        self.directory = directory
+        self.names: list[bytes] = []
+
+
+class Handlers(pyfuse3.Operations):
+    """The requests of one share. pyfuse3 calls it in the reactor's thread."""
+
+    # The kernel then never sends "." or ".." as names to look up.
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        inodes: InodeTable,
+        backing: Backing,
+        crossings: Crossings,
+        policy: CachePolicy,
+    ) -> None:
+        super().__init__()
+        self.policy = policy
+        self.crossings = crossings
+        self._reactor = reactor
+        self._inodes = inodes
+        self._backing = backing
+        self._open_files: dict[int, Inode] = {}
+        self._appending: set[int] = set()
+        self._synchronous: set[int] = set()
+        self._listings: dict[int, _Listing] = {}
+
+    @property
+    def open_handles(self) -> int:
+        return len(self._open_files) + len(self._listings)
+
+    def close(self) -> None:
+        """Close what the guest left open when its mount was taken away."""
+        for fd in itertools.chain(self._open_files, self._listings):
+            os.close(fd)
+        self._open_files.clear()
+        self._listings.clear()
+
+    # The way of every request
+
+    async def _cross(self, operation: Operation, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Do *work* on the host now, and answer when the crossing is paid."""
+        arrival_ns = self._reactor.arrival_ns
+        answer, failure = self._attempt(work, *arguments)
+        await self.crossings.cross(operation, 0, arrival_ns)
+        if failure:
+            raise FUSEError(failure)
+        return answer
+
+    async def _cross_in_thread(
+        self, operation: Operation, work: Callable[..., Any], *arguments: Any
+    ) -> Any:
+        """As _cross, for work that may block."""
+        arrival_ns = self._reactor.arrival_ns
+        answer, failure = await in_thread(lambda: self._attempt(work, *arguments))
+        await self.crossings.cross(operation, 0, arrival_ns)
+        if failure:
+            raise FUSEError(failure)
+        return answer
+
+    @staticmethod
+    def _attempt(work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
+        """The answer of *work* and 0, or None and the errno that the guest shall see."""
+        try:
+            return work(*arguments), 0
+        except OSError as error:
+            return None, error.errno or errno.EIO
+        except FUSEError as error:
+            return None, error.errno
+        except Exception:
+            log.exception("bug: %s%r failed", work.__name__, arguments)
+            return None, errno.EIO
+
+    def _attributes(
+        self, inode: Inode, status: os.stat_result, believed: Lifetimes
+    ) -> EntryAttributes:
+        entry = EntryAttributes()
+        entry.st_ino = inode.number
+        entry.st_mode = status.st_mode
+        entry.st_nlink = status.st_nlink
+        entry.st_uid = status.st_uid
+        entry.st_gid = status.st_gid
+        entry.st_rdev = status.st_rdev
+        entry.st_size = inode.guest_size = status.st_size
+        entry.st_blksize = status.st_blksize
+        entry.st_blocks = status.st_blocks
+        entry.st_atime_ns = status.st_atime_ns
+        entry.st_mtime_ns = status.st_mtime_ns
+        entry.st_ctime_ns = status.st_ctime_ns
+        entry.entry_timeout = believed[0] * _S_PER_NS
+        entry.attr_timeout = believed[1] * _S_PER_NS
+        return entry
+
+    def _entry(self, parent: Inode, name: bytes, status: os.stat_result) -> EntryAttributes:
+        """The answer that names an object: the kernel owes a forget for it."""
+        inode = self._inodes.found(parent, name, status)
+        inode.lookups += 1
+        return self._attributes(inode, status, self.policy.found(name, status, time.time_ns()))
+
+    # Names
+
+    def lookup(
+        self, parent_inode: int, name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        return self._cross(Operation.LOOKUP, self._lookup, parent_inode, name)
+
+    def _lookup(self, parent_number: int, name: bytes) -> EntryAttributes:
+        if name in (b".", b".."):
+            raise OSError(errno.EINVAL, "not a name")
+        parent = self._inodes[parent_number]
+        try:
+            status = self._backing.status_at(parent, name)
+        except FileNotFoundError:
+            self.crossings.missing_lookups += 1
+            lifetime_ns = self.policy.missing_ns(name, time.time_ns())
+            if lifetime_ns <= 0:
+                raise
+            # A number of zero is the protocol's way to say: missing, believe it.
+            missing = EntryAttributes()
+            missing.st_ino = 0
+            missing.entry_timeout = lifetime_ns * _S_PER_NS
+            return missing
+        return self._entry(parent, name, status)
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        self.crossings.counts[Operation.FORGET] += len(inode_list)
+        for number, lookups in inode_list:
+            inode = self._inodes.forget(number, lookups)
+            if inode is not None:
+                self._backing.forget(inode)
+
+    def mknod(
+        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        return self._cross(Operation.MKNOD, self._mknod, parent_inode, name, mode)
+
+    def _mknod(self, parent_number: int, name: bytes, mode: int) -> EntryAttributes:
+        if modes.S_ISCHR(mode) or modes.S_ISBLK(mode):
+            raise OSError(errno.EPERM, "devices are not shared")
+        parent = self._inodes[parent_number]
+        os.mknod(name, mode, dir_fd=self._backing.directory_fd(parent))
+        return self._entry(parent, name, self._backing.status_at(parent, name))
+
+    def mkdir(
+        self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        return self._cross(Operation.MKDIR, self._mkdir, parent_inode, name, mode)
+
+    def _mkdir(self, parent_number: int, name: bytes, mode: int) -> EntryAttributes:
+        parent = self._inodes[parent_number]
+        os.mkdir(name, modes.S_IMODE(mode), dir_fd=self._backing.directory_fd(parent))
+        return self._entry(parent, name, self._backing.status_at(parent, name))
+
+    def symlink(
+        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        return self._cross(Operation.SYMLINK, self._symlink, parent_inode, name, target)
+
+    def _symlink(self, parent_number: int, name: bytes, target: bytes) -> EntryAttributes:
+        parent = self._inodes[parent_number]
+        os.symlink(target, name, dir_fd=self._backing.directory_fd(parent))
+        return self._entry(parent, name, self._backing.status_at(parent, name))
+
+    def link(
+        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        return self._cross(Operation.LINK, self._link, inode, new_parent_inode, new_name)
+
+    def _link(self, number: int, parent_number: int, name: bytes) -> EntryAttributes:
+        parent = self._inodes[parent_number]
+        with self._backing.pinned(self._inodes[number]) as fd:
+            os.link(
+                magic_link(fd),
+                name,
+                dst_dir_fd=self._backing.directory_fd(parent),
+                follow_symlinks=True,
+            )
+        return self._entry(parent, name, self._backing.status_at(parent, name))
+
+    def unlink(
+        self, parent_inode: int, name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, None]:
+        return self._cross(Operation.UNLINK, self._remove, parent_inode, name, os.unlink)
+
+    def rmdir(
+        self, parent_inode: int, name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, None]:
+        return self._cross(Operation.RMDIR, self._remove, parent_inode, name, os.rmdir)
+
+    def _remove(self, parent_number: int, name: bytes, remove: Callable[..., None]) -> None:
+        parent = self._inodes[parent_number]
+        parent_fd = self._backing.directory_fd(parent)
+        with self._losing_a_name(parent, parent_fd, name):
+            remove(name, dir_fd=parent_fd)
+
+    @contextlib.contextmanager
+    def _losing_a_name(self, parent: Inode, parent_fd: int, name: bytes) -> Iterator[None]:
+        """Around a call that takes *name* away: the object may live on without it.
+
+        The guest may hold it open, or be inside it. If this was its last name,
+        a descriptor is the only way to reach it from now on.
+        """
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+        try:
+            inode = self._inodes.known(os.fstat(fd))
+            yield
+            if inode is None:
+                return
+            named = inode.drop_name(parent, name)
+            if os.fstat(fd).st_nlink == 0 or inode.is_directory:
+                self._inodes.renounce_identity(inode)
+                self._backing.keep_nameless(inode, fd)
+                fd = -1
+            elif not named:
+                inode.parent = None
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: RequestContext,
+    ) -> Coroutine[Any, Any, None]:
+        return self._cross(
+            Operation.RENAME,
+            self._rename,
+            parent_inode_old,
+            name_old,
+            parent_inode_new,
+            name_new,
+            flags,
+        )
+
+    def _rename(
+        self, old_number: int, old_name: bytes, new_number: int, new_name: bytes, flags: int
+    ) -> None:
+        old_parent, new_parent = self._inodes[old_number], self._inodes[new_number]
+        # Two descriptors at once: the second call may take the first's away.
+        old_fd = os.dup(self._backing.directory_fd(old_parent))
+        try:
+            new_fd = self._backing.directory_fd(new_parent)
+            moving = os.stat(old_name, dir_fd=old_fd, follow_symlinks=False)
+            try:
+                replaced = os.stat(new_name, dir_fd=new_fd, follow_symlinks=False)
+            except FileNotFoundError:
+                replaced = None
+            exchange = flags & pyfuse3.RENAME_EXCHANGE
+            # Two names of one file: rename(2) then does nothing at all.
+            same = replaced is not None and os.path.samestat(moving, replaced)
+            if replaced is None or exchange or same:
+                syscalls.rename(old_fd, old_name, new_fd, new_name, flags)
+            else:
+                with self._losing_a_name(new_parent, new_fd, new_name):
+                    syscalls.rename(old_fd, old_name, new_fd, new_name, flags)
+        finally:
+            os.close(old_fd)
+        if same:
+            return
+        inode = self._inodes.known(moving)
+        if inode is not None:
+            inode.moved(new_parent, new_name, old_parent, old_name)
+        if exchange and replaced is not None:
+            inode = self._inodes.known(replaced)
+            if inode is not None:
+                inode.moved(old_parent, old_name, new_parent, new_name)
+
+    # Attributes
+
+    def getattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, EntryAttributes]:
+        return self._cross(Operation.GETATTR, self._getattr, inode)
+
+    def _getattr(self, number: int) -> EntryAttributes:
+        inode = self._inodes[number]
+        status = self._backing.status(inode)
+        return self._attributes(inode, status, self.policy.found(b"", status, time.time_ns()))
+
+    def setattr(
+        self,
+        inode: int,
+        attr: EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: int | None,
+        ctx: RequestContext,
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        return self._cross(Operation.SETATTR, self._setattr, inode, attr, fields, fh)
+
+    def _setattr(
+        self, number: int, wanted: EntryAttributes, fields: pyfuse3.SetattrFields, fh: int | None
+    ) -> EntryAttributes:
+        inode = self._inodes[number]
+        with self._backing.pinned(inode) as fd:
+            if fields.update_size:
+                # With a handle the right to write was settled when it was opened.
+                os.truncate(magic_link(fd) if fh is None else fh, wanted.st_size)
+            if fields.update_mode:
+                os.chmod(magic_link(fd), modes.S_IMODE(wanted.st_mode))
+            if fields.update_uid or fields.update_gid:
+                uid = wanted.st_uid if fields.update_uid else -1
+                gid = wanted.st_gid if fields.update_gid else -1
+                syscalls.set_owner(fd, uid, gid)
+            if fields.update_atime or fields.update_mtime:
+                syscalls.set_times(
+                    fd,
+                    wanted.st_atime_ns if fields.update_atime else None,
+                    wanted.st_mtime_ns if fields.update_mtime else None,
+                )
+            status = os.fstat(fd)
+        return self._attributes(inode, status, self.policy.found(b"", status, time.time_ns()))
+
+    def readlink(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
+        return self._cross(Operation.READLINK, self._readlink, inode)
+
+    def _readlink(self, number: int) -> bytes:
+        with self._backing.pinned(self._inodes[number]) as fd:
+            # An empty path reads the link behind the descriptor itself (readlink(2)).
+            return os.readlink(b"", dir_fd=fd)
+
+    def access(self, inode: int, mode: int, ctx: RequestContext) -> Coroutine[Any, Any, bool]:
+        return self._cross(Operation.ACCESS, self._access, inode, mode)
+
+    def _access(self, number: int, mode: int) -> bool:
+        with self._backing.pinned(self._inodes[number]) as fd:
+            return os.access(magic_link(fd), mode, effective_ids=True)
+
+    def statfs(self, ctx: RequestContext) -> Coroutine[Any, Any, pyfuse3.StatvfsData]:
+        return self._cross(Operation.STATFS, self._statfs)
+
+    def _statfs(self) -> pyfuse3.StatvfsData:
+        host = os.fstatvfs(self._inodes.root.path_fd)
+        answer = pyfuse3.StatvfsData()
+        answer.f_bsize = host.f_bsize
+        answer.f_frsize = host.f_frsize
+        answer.f_blocks = host.f_blocks
+        answer.f_bfree = host.f_bfree
+        answer.f_bavail = host.f_bavail
+        answer.f_files = host.f_files
+        answer.f_ffree = host.f_ffree
+        answer.f_favail = host.f_favail
+        answer.f_namemax = host.f_namemax
+        return answer
+
+    # Files
+
+    def open(self, inode: int, flags: int, ctx: RequestContext) -> Coroutine[Any, Any, FileInfo]:
+        return self._cross(Operation.OPEN, self._open, inode, flags)
+
+    def _open(self, number: int, flags: int) -> FileInfo:
+        inode = self._inodes[number]
+        fd = self._backing.open(inode, flags & _HOST_FLAGS)
+        try:
+            if flags & os.O_TRUNC:
+                # Only now that we know that it is the right file.
+                writable = flags & os.O_ACCMODE != os.O_RDONLY
+                os.truncate(fd if writable else magic_link(fd), 0)
+            return self._opened(inode, fd, flags, os.fstat(fd))
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
+        return self._cross(Operation.CREATE, self._create, parent_inode, name, mode, flags)
+
+    def _create(
+        self, parent_number: int, name: bytes, mode: int, flags: int
+    ) -> tuple[FileInfo, EntryAttributes]:
+        parent = self._inodes[parent_number]
+        fd = os.open(
+            name,
+            (flags & (_HOST_FLAGS | os.O_EXCL | os.O_TRUNC))
+            | os.O_CREAT
+            | os.O_NOFOLLOW
+            | os.O_NONBLOCK
+            | os.O_NOCTTY
+            | os.O_CLOEXEC,
+            modes.S_IMODE(mode),
+            dir_fd=self._backing.directory_fd(parent),
+        )
+        try:
+            status = os.fstat(fd)
+            if not modes.S_ISREG(status.st_mode):
+                # Somebody on the host was faster, with something else.
+                raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+            entry = self._entry(parent, name, status)
+            return self._opened(self._inodes[entry.st_ino], fd, flags, status), entry
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def _opened(self, inode: Inode, fd: int, flags: int, status: os.stat_result) -> FileInfo:
+        self._open_files[fd] = inode
+        if inode.open_fds is None:
+            inode.open_fds = [fd]
+        else:
+            inode.open_fds.append(fd)
+        if flags & os.O_APPEND:
+            self._appending.add(fd)
+        if flags & (os.O_SYNC | os.O_DSYNC):
+            self._synchronous.add(fd)
+        # The descriptor serves as the handle: one look-up less on every read.
+        return FileInfo(fh=fd, keep_cache=self.policy.keep_pages(status, time.time_ns()))
+
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        arrival_ns = self._reactor.arrival_ns
+        buffer = memoryview(bytearray(size))
+        length, failure = self._attempt(self._read_from_memory, fh, off, buffer)
+        if length is None and not failure:
+            length, failure = await in_thread(lambda: self._attempt(_read_fully, fh, off, buffer))
+        await self.crossings.cross(Operation.READ, length or 0, arrival_ns)
+        if failure:
+            raise FUSEError(failure)
+        # pyfuse3 takes any buffer, and copies it into its reply.
+        return cast(bytes, buffer[:length])
+
+    @staticmethod
+    def _read_from_memory(fd: int, offset: int, buffer: memoryview) -> int | None:
+        """The bytes read if the host has them in memory; None if it would have to wait."""
+        try:
+            length = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            # A file system that never says it would wait, such as tmpfs.
+            return _read_fully(fd, offset, buffer)
+        if length < len(buffer) and offset + length < os.fstat(fd).st_size:
+            return None
+        return length
+
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        arrival_ns = self._reactor.arrival_ns
+        if len(buf) >= _WRITE_IN_THREAD_BYTES or fh in self._synchronous:
+            length, failure = await in_thread(lambda: self._attempt(self._write, fh, off, buf))
+        else:
+            length, failure = self._attempt(self._write, fh, off, buf)
+        await self.crossings.cross(Operation.WRITE, length or 0, arrival_ns)
+        if failure:
+            raise FUSEError(failure)
+        assert isinstance(length, int)
+        return length
+
+    def _write(self, fd: int, offset: int, data: bytes) -> int:
+        inode = self._open_files[fd]
+        # The guest's kernel appends at the size it knows, which the host may
+        # have outgrown: the host's own end of file decides. A write below that
+        # size through an appending handle is no append, but a page of a shared
+        # mapping that the kernel happens to write back through this handle.
+        if fd in self._appending and offset >= inode.guest_size:
+            length = os.pwritev(fd, [data], offset, os.RWF_APPEND)
+        else:
+            length = os.pwrite(fd, data, offset)
+        inode.guest_size = max(inode.guest_size, offset + length)
+        return length
+
+    def flush(self, fh: int) -> Coroutine[Any, Any, None]:
+        # Closing a copy makes the host report what it has to report at close(2).
+        return self._cross(Operation.FLUSH, lambda: os.close(os.dup(fh)))
+
+    async def release(self, fh: int) -> None:
+        self.crossings.counts[Operation.RELEASE] += 1
+        inode = self._open_files.pop(fh)
+        assert inode.open_fds is not None
+        inode.open_fds.remove(fh)
+        if not inode.open_fds:
+            inode.open_fds = None
+        self._appending.discard(fh)
+        self._synchronous.discard(fh)
+        os.close(fh)
+
+    def fsync(self, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
+        return self._cross_in_thread(Operation.FSYNC, os.fdatasync if datasync else os.fsync, fh)
+
+    # Directories
+
+    def opendir(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, int]:
+        return self._cross(Operation.OPENDIR, self._opendir, inode)
+
+    def _opendir(self, number: int) -> int:
+        inode = self._inodes[number]
+        fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
+        self._listings[fd] = _Listing(inode)
+        return fd
+
+    async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
+        arrival_ns = self._reactor.arrival_ns
+        listing = self._listings[fh]
+        failure = 0
+        if start_id == 0:
+            if os.fstat(fh).st_size > _LIST_IN_THREAD_BYTES:
+                names, failure = await in_thread(lambda: self._attempt(_list, fh))
+            else:
+                names, failure = self._attempt(_list, fh)
+            listing.names = names or []
+        size_bytes = 0
+        for position in range(start_id, len(listing.names)):
+            if position % _ENTRIES_PER_BREATH == _ENTRIES_PER_BREATH - 1:
+                await breathe()
+            added, failure = self._attempt(self._add_entry, token, fh, listing, position)
+            if failure and size_bytes:
+                failure = 0  # what was added counts; the next request meets the failure
+                break
+            if failure or not added:
+                break
+            size_bytes += added
+        await self.crossings.cross(Operation.READDIRPLUS, size_bytes, arrival_ns)
+        if failure:
+            raise FUSEError(failure)
+
+    def _add_entry(self, token: ReaddirToken, fh: int, listing: _Listing, position: int) -> int:
+        """Add one entry to the reply: the bytes it took, or 0 if the reply is full."""
+        name = listing.names[position]
+        if name in (b".", b".."):
+            # Shown, but never counted as looked up (fuse_direntplus_link in the
+            # kernel). The host's ".." is not asked: it may lie outside the export.
+            inode = listing.directory
+            if name == b".." and inode.parent is not None:
+                inode = inode.parent
+            entry = self._attributes(inode, os.fstat(fh), NOT_BELIEVED)
+            added = pyfuse3.readdir_reply(token, name, entry, position + 1)
+            return _DIRENTPLUS_BYTES if added else 0
+        try:
+            status = os.stat(name, dir_fd=fh, follow_symlinks=False)
+        except FileNotFoundError:
+            return 1  # gone since the listing began: passed over
+        inode = self._inodes.found(listing.directory, name, status)
+        believed = self.policy.found(name, status, time.time_ns())
+        entry = self._attributes(inode, status, believed)
+        if not pyfuse3.readdir_reply(token, name, entry, position + 1):
+            if not inode.lookups:
+                self._inodes.remove(inode)
+            return 0
+        inode.lookups += 1
+        return _DIRENTPLUS_BYTES + len(name)
+
+    async def releasedir(self, fh: int) -> None:
+        self.crossings.counts[Operation.RELEASEDIR] += 1
+        del self._listings[fh]
+        os.close(fh)
+
+    def fsyncdir(self, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
+        return self._cross_in_thread(Operation.FSYNCDIR, os.fdatasync if datasync else os.fsync, fh)
+
+    # Extended attributes are not supported by osxfs. After the first ENOSYS the
+    # guest's kernel answers ENOTSUP itself, without a crossing.
+
+    def _unsupported(self) -> None:
+        raise FUSEError(errno.ENOSYS)
+
+    def setxattr(
+        self, inode: int, name: bytes, value: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, None]:
+        return self._cross(Operation.SETXATTR, self._unsupported)
+
+    def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
+        return self._cross(Operation.GETXATTR, self._unsupported)
+
+    def listxattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, Sequence[bytes]]:
+        return self._cross(Operation.LISTXATTR, self._unsupported)
+
+    def removexattr(
+        self, inode: int, name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, None]:
+        return self._cross(Operation.REMOVEXATTR, self._unsupported)
+
+
+_DIRENTPLUS_BYTES = 152
+"""struct fuse_direntplus without its name (linux/fuse.h)."""
+
+
+def _list(fd: int) -> list[bytes]:
+    return [b".", b"..", *map(os.fsencode, os.listdir(fd))]
+
+
+def _read_fully(fd: int, offset: int, buffer: memoryview) -> int:
+    """Read until *buffer* is full or the file ends: a short answer means the end to the guest."""
+    length = 0
+    while length < len(buffer):
+        read = os.preadv(fd, [buffer[length:]], offset + length)
+        if not read:
+            break
+        length += read
+    return length

@@ -1,0 +1,209 @@
+"""What the kernel knows by number: inodes, and how many times it was told of each.
+
+The kernel refers to objects by a number that we choose. An inode lives here
+from the first answer that named it until the kernel has forgotten every one of
+them (forget), also when the object was unlinked meanwhile.
+
+The number is the host's own inode number wherever that is free, so that tools
+which remember inode numbers (git, tar, rsync) find them unchanged after a
+remount. The exceptions get numbers from _FIRST_INVENTED on: the root (always
+1), objects of a file system mounted below the export, and an object whose
+number is still held by a deleted one.
+"""
+
+import os
+import stat as modes
+
+ROOT_NUMBER = 1
+_FIRST_INVENTED = 1 << 62
+
+
+class Inode:
+    """One object of the host that the kernel knows.
+
+    *device*, *host_number* and *kind* (the S_IFMT bits) are its identity;
+    *parent* and *name* the way it was last reached, *other_names* further ways
+    to a file with several links. *lookups* is the count that forget pays back.
+    *path_fd* is an O_PATH descriptor while the object is a directory in use or
+    has lost its last name, else -1. *open_fds* are the guest's open files.
+    *guest_size* is the file size the guest's kernel was last told.
+    """
+
+    __slots__ = (
+        "device",
+        "guest_size",
+        "host_number",
+        "kind",
+        "lookups",
+        "name",
+        "number",
+        "open_fds",
+        "other_names",
+        "parent",
+        "path_fd",
+        "recently_used",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        device: int,
+        host_number: int,
+        kind: int,
+        parent: "Inode | None",
+        name: bytes,
+    ) -> None:
+        self.number = number
+        self.device = device
+        self.host_number = host_number
+        self.kind = kind
+        self.parent = parent
+        self.name = name
+        self.other_names: list[tuple[Inode, bytes]] | None = None
+        self.lookups = 0
+        self.path_fd = -1
+        self.recently_used = False
+        self.open_fds: list[int] | None = None
+        self.guest_size = 0
+
+    def is_same(self, status: os.stat_result) -> bool:
+        """Whether *status* is of this very object."""
+        return (
+            status.st_ino == self.host_number
+            and status.st_dev == self.device
+            and modes.S_IFMT(status.st_mode) == self.kind
+        )
+
+    @property
+    def is_directory(self) -> bool:
+        return self.kind == modes.S_IFDIR
+
+    def add_name(self, parent: "Inode", name: bytes, links: int) -> None:
+        """It was just reached as *name* in *parent*; *links* is its link count."""
+        if self.parent is parent and self.name == name:
+            return
+        if links > 1 and not self.is_directory:
+            others = self.other_names or []
+            others = [other for other in others if other != (parent, name)]
+            if self.parent is not None:
+                others.append((self.parent, self.name))
+            self.other_names = others[-_NAMES_KEPT:]
+        self.parent = parent
+        self.name = name
+
+    def moved(self, parent: "Inode", name: bytes, from_parent: "Inode", from_name: bytes) -> None:
+        """It was renamed: what it was called before is no longer a way to it."""
+        self.other_names = [
+            other
+            for other in self.other_names or ()
+            if other not in ((from_parent, from_name), (parent, name))
+        ] or None
+        self.parent = parent
+        self.name = name
+
+    def drop_name(self, parent: "Inode", name: bytes) -> bool:
+        """It is no longer *name* in *parent*. Returns whether another name is known."""
+        others = [other for other in self.other_names or () if other != (parent, name)]
+        if self.parent is parent and self.name == name:
+            if not others:
+                return False
+            self.parent, self.name = others.pop()
+        self.other_names = others or None
+        return True
+
+
+_NAMES_KEPT = 8
+
+
+class InodeTable:
+    """All inodes the kernel knows. Its size is the kernel's to decide; forget shrinks it."""
+
+    def __init__(self, root: os.stat_result) -> None:
+        self.root = Inode(
+            ROOT_NUMBER, root.st_dev, root.st_ino, modes.S_IFMT(root.st_mode), None, b""
+        )
+        self.root.lookups = 1  # the kernel never forgets the root
+        self._by_number: dict[int, Inode] = {ROOT_NUMBER: self.root}
+        # Only the objects whose number is not the host's.
+        self._by_identity: dict[tuple[int, int], Inode] = {(root.st_dev, root.st_ino): self.root}
+        self._next_invented = _FIRST_INVENTED
+        self._peak = 1
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __getitem__(self, number: int) -> Inode:
+        return self._by_number[number]
+
+    def known(self, status: os.stat_result) -> Inode | None:
+        """The inode of the object that *status* is of, if the kernel knows it."""
+        inode = self._by_number.get(status.st_ino)
+        if inode is not None and inode.is_same(status):
+            return inode
+        inode = self._by_identity.get((status.st_dev, status.st_ino))
+        if inode is not None and inode.is_same(status):
+            return inode
+        return None
+
+    def found(self, parent: Inode, name: bytes, status: os.stat_result) -> Inode:
+        """The inode for an object found as *name* in *parent*; made when it is new.
+
+        Does not count a lookup: that is owed only if the answer names it.
+        """
+        inode = self.known(status)
+        if inode is None:
+            inode = Inode(
+                self._free_number(status),
+                status.st_dev,
+                status.st_ino,
+                modes.S_IFMT(status.st_mode),
+                parent,
+                name,
+            )
+            self._by_number[inode.number] = inode
+            if inode.number != inode.host_number:
+                self._by_identity[inode.device, inode.host_number] = inode
+        elif (inode.parent is not parent or inode.name != name) and inode is not self.root:
+            inode.add_name(parent, name, status.st_nlink)
+        return inode
+
+    def _free_number(self, status: os.stat_result) -> int:
+        number = status.st_ino
+        if (
+            status.st_dev == self.root.device
+            and ROOT_NUMBER < number < _FIRST_INVENTED
+            and number not in self._by_number
+        ):
+            return number
+        self._next_invented += 1
+        return self._next_invented
+
+    def forget(self, number: int, lookups: int) -> Inode | None:
+        """The kernel forgets *lookups* answers. Returns the inode if that was the last."""
+        inode = self._by_number[number]
+        inode.lookups -= lookups
+        assert inode.lookups >= 0, (number, inode.lookups, lookups)
+        if inode.lookups or inode is self.root:
+            return None
+        self.remove(inode)
+        return inode
+
+    def remove(self, inode: Inode) -> None:
+        """Take out an inode that the kernel does not know."""
+        del self._by_number[inode.number]
+        if self._by_identity.get((inode.device, inode.host_number)) is inode:
+            del self._by_identity[inode.device, inode.host_number]
+
+    def renounce_identity(self, inode: Inode) -> None:
+        """*inode* lost its last name: the host may give its number to another object.
+
+        From now on a new object with the same host number is another inode.
+        """
+        if self._by_identity.get((inode.device, inode.host_number)) is inode:
+            del self._by_identity[inode.device, inode.host_number]
+        inode.device = -1
+
+    def compact(self) -> None:
+        """Give memory back after many inodes were forgotten: a dict never shrinks by itself."""
+        self._by_number = dict(self._by_number)
+        self._by_identity = dict(self._by_identity)

@@ -1,0 +1,170 @@
+"""Starts a mount in a process of its own and waits until it is ready.
+
+The server is never forked from the caller: a notebook's threads and a test's
+captured output have no place in it. It is this very package, run anew, with
+its settings as an argument and its first words on a pipe.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.mountpoints import (
+    MountError,
+    log_path,
+    make_runtime_directory,
+    mount_at,
+    real_mountpoint,
+    unmount,
+)
+from osxfs_sim.settings import ShareSettings
+
+_READY_WITHIN_S = 60.0
+_UNMOUNTED_WITHIN_S = 30.0
+
+
+class Share:
+    """A mounted share, as seen from outside the process that serves it."""
+
+    def __init__(self, mountpoint: str, first_status: dict[str, Any]) -> None:
+        self.mountpoint = mountpoint
+        self.first_status = first_status
+
+    def status(self) -> dict[str, Any]:
+        """What it is, how many requests, asked-for against achieved latency."""
+        return ask(self.mountpoint, "status")
+
+    def reset(self) -> dict[str, Any]:
+        """The status, after which counts and receipt start from nothing."""
+        return ask(self.mountpoint, "reset")
+
+    def unmount(self) -> None:
+        """Unmount, and wait until the server has ended. Raises MountError if it is in use."""
+        unmount_and_wait(self.mountpoint)
+
+
+def launch(settings: ShareSettings) -> Share:
+    """Mount in the background; returns when the share can be used.
+
+    Raises MountError or ProfileError where it cannot be mounted.
+    """
+    settings.system()  # a mistake in the settings needs no process to be found
+    mountpoint = real_mountpoint(settings.mountpoint)
+    log_file = log_path(make_runtime_directory(), mountpoint)
+    read_fd, write_fd = os.pipe()
+    with open(read_fd, encoding="utf-8") as first_words:
+        try:
+            with open(log_file, "w", encoding="utf-8") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", __name__, settings.to_json(), str(write_fd)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(write_fd,),
+                    start_new_session=True,
+                )
+        finally:
+            os.close(write_fd)
+        words = first_words.read()
+    if not words:
+        code = process.wait()
+        raise MountError(
+            f"the server ended before the share was ready (exit code {code}): see {log_file}"
+        )
+    message = json.loads(words)
+    if "error" in message:
+        process.wait()
+        error_class = ProfileError if message["kind"] == "profile" else MountError
+        raise error_class(message["error"])
+    # The server outlives this object by design; its end is not waited for.
+    process.returncode = 0
+    return Share(message["mountpoint"], message)
+
+
+def unmount_and_wait(mountpoint: str) -> None:
+    """Unmount a share and wait until its server has ended.
+
+    A share whose server is gone is unmounted too. Raises MountError where
+    there is none, or it is in use.
+    """
+    target = real_mountpoint(mountpoint)
+    entry = mount_at(target)
+    if entry is None:
+        raise MountError(f"nothing is mounted at {mountpoint}")
+    if not entry.is_ours:
+        raise MountError(
+            f"{mountpoint} is a {entry.file_system_type} mount, not a share: use umount"
+        )
+    try:
+        pid = int(ask(target, "status", timeout_s=2.0)["pid"])
+    except MountError:
+        pid = 0
+    try:
+        unmount(target)
+    except OSError as error:
+        if error.strerror and "busy" in error.strerror.lower():
+            raise MountError(
+                f"{mountpoint} is in use: leave it (fuser -vm {mountpoint} shows who is in it)"
+            ) from error
+        raise MountError(f"cannot unmount {mountpoint}: {error.strerror}") from error
+    deadline_s = time.monotonic() + _UNMOUNTED_WITHIN_S
+    while pid and _is_running(pid):
+        if time.monotonic() > deadline_s:
+            raise MountError(f"{mountpoint} is unmounted, but its server (process {pid}) goes on")
+        time.sleep(0.005)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def mounted(settings: ShareSettings) -> Iterator[Share]:
+    """A share for the time of a ``with`` block; unmounted also when the block fails."""
+    share = launch(settings)
+    try:
+        yield share
+    finally:
+        try:
+            share.unmount()
+        except MountError:
+            with contextlib.suppress(MountError):
+                ask(share.mountpoint, "stop")
+            raise
+
+
+def _main() -> None:
+    """The server's process: settings and the descriptor for its first words as arguments."""
+    settings = ShareSettings.from_json(sys.argv[1])
+    words_fd = int(sys.argv[2])
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+
+    def say(message: dict[str, Any]) -> None:
+        with open(words_fd, "w", encoding="utf-8") as words:
+            json.dump(message, words)
+
+    from osxfs_sim.mount.session import serve
+
+    os.chdir("/")  # keep no directory of the caller's busy
+    try:
+        serve(settings, say)
+    except (MountError, ProfileError) as error:
+        kind = "profile" if isinstance(error, ProfileError) else "mount"
+        say({"error": str(error), "kind": kind})
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,219 @@
+"""The kernel's table of mounts: checks before mounting, and unmounting after.
+
+A message here is for whoever typed the command: one line, with the remedy.
+"""
+
+import contextlib
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE_SYSTEM_TYPE = "fuse.osxfs-sim"
+_MNT_DETACH = 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class MountError(Exception):
+    """The share cannot be mounted, unmounted or found; the message names the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountEntry:
+    """One line of /proc/self/mountinfo (proc(5)), as far as we need it."""
+
+    mountpoint: str
+    file_system_type: str
+    user_id: int
+
+    @property
+    def is_ours(self) -> bool:
+        return self.file_system_type == FILE_SYSTEM_TYPE
+
+
+def mounts() -> list[MountEntry]:
+    """All mounts this process sees, in the order they were made."""
+    entries = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            before, _, after = line.rstrip("\n").partition(" - ")
+            options = dict(option.partition("=")[::2] for option in after.split(" ")[2].split(","))
+            entries.append(
+                MountEntry(
+                    _unescape(before.split(" ")[4]),
+                    after.split(" ")[0],
+                    int(options.get("user_id", 0)),
+                )
+            )
+    return entries
+
+
+def _unescape(text: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, character)
+    return text
+
+
+def mount_at(mountpoint: str) -> MountEntry | None:
+    """The topmost mount at exactly *mountpoint* (a real path), or None."""
+    found = [entry for entry in mounts() if entry.mountpoint == mountpoint]
+    return found[-1] if found else None
+
+
+def real_mountpoint(mountpoint: str) -> str:
+    """The absolute path without symlinks, also where a dead mount cannot be looked at."""
+    parent, name = os.path.split(os.path.abspath(mountpoint))
+    candidate = os.path.join(os.path.realpath(parent), name) if name else "/"
+    if mount_at(candidate) is not None:
+        return candidate
+    return os.path.realpath(mountpoint)
+
+
+def runtime_directory(uid: int) -> Path:
+    """Where the control sockets of the mounts of user *uid* are."""
+    if uid == 0:
+        return Path("/run/osxfs-sim")
+    for_user = Path(f"/run/user/{uid}")
+    if for_user.is_dir():
+        return for_user / "osxfs-sim"
+    return Path(f"/tmp/osxfs-sim-{uid}")
+
+
+def make_runtime_directory() -> Path:
+    """Our own runtime directory, made if need be. Raises MountError if it is not only ours."""
+    directory = runtime_directory(os.geteuid())
+    try:
+        directory.mkdir(mode=0o700, parents=False, exist_ok=True)
+        status = directory.lstat()
+    except OSError as error:
+        raise MountError(f"cannot make {directory}: {error.strerror}") from error
+    if status.st_uid != os.geteuid() or not directory.is_dir() or status.st_mode & 0o077:
+        raise MountError(f"{directory} belongs to somebody else or is open to others: remove it")
+    return directory
+
+
+def control_path(directory: Path, mountpoint: str) -> Path:
+    """The control socket of the mount at *mountpoint* (a real path). Paths of sockets are short."""
+    digest = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:20]
+    return directory / f"{digest}.sock"
+
+
+def log_path(directory: Path, mountpoint: str) -> Path:
+    """Where the server of the mount at *mountpoint* writes its log."""
+    return control_path(directory, mountpoint).with_suffix(".log")
+
+
+def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
+    """The real paths of both, after all checks that can be made beforehand.
+
+    A mount of ours whose server has died is taken away first, so that its
+    mount point can be used again without help. Raises MountError.
+    """
+    real_source = os.path.realpath(source)
+    if not os.path.exists(real_source):
+        raise MountError(f"the source {source} does not exist")
+    if not os.path.isdir(real_source):
+        raise MountError(f"the source {source} is not a directory: only directories can be shared")
+    if not os.access(real_source, os.R_OK | os.X_OK, effective_ids=True):
+        raise MountError(f"the source {source} cannot be read: permission denied")
+    target = real_mountpoint(mountpoint)
+    _clear_dead_mount(target)
+    if not os.path.exists(target):
+        raise MountError(f"the mount point {mountpoint} does not exist: mkdir -p {mountpoint}")
+    if not os.path.isdir(target):
+        raise MountError(f"the mount point {mountpoint} is not a directory")
+    target = os.path.realpath(target)
+    if target == real_source:
+        raise MountError("source and mount point are the same directory: mount it elsewhere")
+    if _is_below(target, real_source):
+        raise MountError(
+            f"the mount point {mountpoint} lies inside the source: "
+            "the share would contain itself; mount it elsewhere"
+        )
+    if _is_below(real_source, target):
+        raise MountError(
+            f"the source {source} lies inside the mount point: "
+            "the share would hide it; mount it elsewhere"
+        )
+    existing = mount_at(target)
+    if existing is not None:
+        what = "a share" if existing.is_ours else f"a {existing.file_system_type} file system"
+        remedy = f"osxfs-sim umount {mountpoint}" if existing.is_ours else "choose another"
+        raise MountError(f"{what} is already mounted at {mountpoint}: {remedy}")
+    _check_fuse()
+    return real_source, target
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return os.path.commonpath((path, directory)) == directory
+
+
+def _check_fuse() -> None:
+    if not os.path.exists("/dev/fuse"):
+        raise MountError(
+            "/dev/fuse is missing: load the kernel module (modprobe fuse), or in a container "
+            "pass the device (--device /dev/fuse --cap-add SYS_ADMIN)"
+        )
+    if os.geteuid() == 0:
+        try:
+            os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+        except OSError as error:
+            raise MountError(
+                f"/dev/fuse cannot be opened ({error.strerror}): "
+                "in a container, allow the device (--device /dev/fuse --cap-add SYS_ADMIN)"
+            ) from error
+    elif shutil.which("fusermount3") is None:
+        raise MountError(
+            "an ordinary user needs fusermount3 to mount: apt-get install fuse3, or mount as root"
+        )
+
+
+def check_allow_other(wanted: bool | None) -> bool:
+    """Whether other users are let in. Raises MountError where that is not ours to allow."""
+    if os.geteuid() == 0:
+        return wanted is not False
+    if not wanted:
+        return False
+    with contextlib.suppress(OSError):
+        for line in Path("/etc/fuse.conf").read_text().splitlines():
+            if line.strip() == "user_allow_other":
+                return True
+    raise MountError(
+        "--allow-other needs the line user_allow_other in /etc/fuse.conf (only root can add it)"
+    )
+
+
+def is_dead(mountpoint: str) -> bool:
+    """Whether the server of the FUSE mount at *mountpoint* is gone."""
+    try:
+        os.stat(mountpoint)
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
+
+
+def _clear_dead_mount(mountpoint: str) -> None:
+    entry = mount_at(mountpoint)
+    if entry is not None and entry.is_ours and is_dead(mountpoint):
+        unmount(mountpoint, lazily=True)
+
+
+def unmount(mountpoint: str, *, lazily: bool = False) -> None:
+    """Unmount as root or through fusermount3. Raises OSError: EBUSY where it is in use.
+
+    *lazily* takes it out of the tree at once, and lets its users finish.
+    """
+    if os.geteuid() == 0:
+        if _libc.umount2(os.fsencode(mountpoint), _MNT_DETACH if lazily else 0):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), mountpoint)
+        return
+    command = ["fusermount3", "-u", *(["-z"] if lazily else []), "--", mountpoint]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        busy = "busy" in result.stderr
+        raise OSError(errno.EBUSY if busy else errno.EPERM, result.stderr.strip(), mountpoint)

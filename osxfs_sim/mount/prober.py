@@ -1,0 +1,41 @@
+"""The client that calibration measures with: a process of its own, as real clients are.
+
+Run as a script, with a path that does not exist on the share as its argument.
+Each line on standard input asks for a round: a number of probes and a pause
+before each, in nanoseconds. Each answer is one JSON line: how long the probes
+took, in nanoseconds, less what the interpreter itself adds.
+
+It imports nothing of the package, so that it starts fast.
+"""
+
+import json
+import os
+import sys
+import time
+
+
+def _probe_ns(path: str, count: int, pause_ns: int) -> list[int]:
+    # access(2) walks the path as stat(2) does, and a missing name costs no exception.
+    access, clock_ns, missing = os.access, time.perf_counter_ns, os.F_OK
+    taken_ns = []
+    for _ in range(count):
+        if pause_ns:
+            time.sleep(pause_ns / 1_000_000_000)
+        start_ns = clock_ns()
+        access(path, missing)
+        taken_ns.append(clock_ns() - start_ns)
+    return taken_ns
+
+
+def main() -> None:
+    path = sys.argv[1]
+    # The empty path fails at the kernel's door: what is left is the interpreter.
+    own_ns = sorted(_probe_ns("", 201, 0))[100]
+    for line in sys.stdin:
+        count, pause_ns = map(int, line.split())
+        taken_ns = [max(0, taken - own_ns) for taken in _probe_ns(path, count, pause_ns)]
+        print(json.dumps(taken_ns), flush=True)
+
+
+if __name__ == "__main__":
+    main()

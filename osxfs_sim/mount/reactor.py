@@ -1,0 +1,312 @@
+"""Reads requests from the kernel, and resumes each when its reply is due.
+
+pyfuse3 runs one worker coroutine per request in flight. The usual way makes
+each a trio task: two to four passes of trio's scheduler per request, 80 to
+200 us in all, and a timer that rounds up to a millisecond. Here the same
+workers are driven by a small loop inside one trio task. A worker that awaits
+hands the loop what it waits for:
+
+    READABLE        the next request of the kernel
+    an integer      a moment of the monotonic clock, in nanoseconds
+    a Job           a call that may block, made in a thread
+
+pyfuse3 is told to wait our way by giving it another object for its module
+global ``trio``: the seam that pyfuse3.asyncio uses.
+
+How eagerly the loop waits follows from what it waits for:
+
+    polling     a reply is due within _SPIN_BEFORE_DUE_NS, or a request came
+                or was answered within the last Patience.spin_ns
+    blocking    in select(2), for up to one pass of trio: wakes in microseconds
+                while PM QoS keeps the processors awake
+    asleep      in trio, after Patience.block_ns without a request; PM QoS is
+                released, and the next wake-up is cold, after Patience.awake_ns more
+
+A request that finds the loop not polling was in the kernel's queue for the
+time the wake-up took. That time is calibrated per state, and the arrival is
+dated back by it.
+"""
+
+import collections
+import concurrent.futures
+import enum
+import errno
+import gc
+import heapq
+import itertools
+import os
+import select
+import time
+import types
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from osxfs_sim.mount.wakefulness import ProcessorsAwake
+
+_SPIN_BEFORE_DUE_NS = 60_000
+# Other trio tasks (the control socket, signals) run at least this often under load.
+_TRIO_PASS_NS = 10_000_000
+# select(2) itself, and the way back into Python.
+_SHORTEST_BLOCK_NS = 20_000
+_THREADS = 8
+# Net allocations after which garbage is collected although requests keep coming.
+_GARBAGE_UNDER_LOAD = 200_000
+# Workers never end for being too many: an idle one costs a page of memory.
+_ALL_WORKERS = 1 << 30
+
+READABLE = object()
+
+
+class Wake(enum.IntEnum):
+    """What the loop was doing when a request came."""
+
+    POLLING = 0
+    BLOCKING = 1
+    ASLEEP = 2
+    COLD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the loop stays in each state after a request or a reply, in nanoseconds."""
+
+    spin_ns: int = 300_000
+    block_ns: int = 100_000_000
+    awake_ns: int = 1_000_000_000
+
+
+class Job:
+    """A call to make in a thread; its worker resumes with the result or the exception."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.call = call
+
+
+@types.coroutine
+def in_thread(call: Callable[[], Any]) -> Generator[Job, Any, Any]:
+    """Await *call* made in a thread, while other requests go on."""
+    return (yield Job(call))
+
+
+@types.coroutine
+def breathe() -> Generator[int, int, None]:
+    """Let replies that are due overtake: for handlers that work for long."""
+    yield 0
+
+
+class _NoLock:
+    """pyfuse3's workers take turns with a lock; here only one ever runs."""
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+
+Worker = Coroutine[Any, Any, None]
+
+
+class Reactor:
+    """Drives pyfuse3's workers. One per mount; everything but jobs runs in trio's thread.
+
+    *arrival_ns* is when the request now being handled reached the share, on
+    the monotonic clock. *wake_ns* holds the calibrated time of a wake-up per
+    Wake state.
+    """
+
+    def __init__(self, session_loop: Callable[..., Worker]) -> None:
+        self.arrival_ns = 0
+        self.wake_ns = [0] * len(Wake)
+        self.wakes = [0] * len(Wake)
+        self.ended = False
+        self.awake = ProcessorsAwake()
+        self.patience = Patience()
+        self.when_idle: Callable[[], None] = lambda: None
+        self._wake = Wake.COLD
+        self._last_active_ns = time.monotonic_ns()
+        self._fuse_fd = -1  # pyfuse3 tells it to nobody but whoever waits for it
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # poll(2) for the quick look, select(2) for its microsecond timeout,
+        # epoll as one descriptor for trio to wait on.
+        self._poller = select.poll()
+        self._epoll = select.epoll()
+        self._both: tuple[int, int] = (self._wake_fd, self._wake_fd)
+        self._watch(self._wake_fd)
+        self._session_loop = session_loop
+        self._idle: list[Worker] = []
+        self._held: list[tuple[int, int, Worker]] = []
+        self._sequence = itertools.count()
+        self._jobs = 0
+        self._done: collections.deque[tuple[Worker, concurrent.futures.Future[Any]]] = (
+            collections.deque()
+        )
+        self._threads = concurrent.futures.ThreadPoolExecutor(_THREADS, "osxfs-sim host call")
+
+    def _watch(self, fd: int) -> None:
+        self._poller.register(fd, select.POLLIN)
+        self._epoll.register(fd, select.EPOLLIN)
+
+    def as_trio(self) -> types.SimpleNamespace:
+        """What pyfuse3 uses of trio, for workers that this loop drives."""
+        this_task = types.SimpleNamespace(name="osxfs-sim worker")
+        return types.SimpleNamespace(
+            Lock=_NoLock,
+            ClosedResourceError=trio.ClosedResourceError,
+            lowlevel=types.SimpleNamespace(
+                wait_readable=self._wait_readable, current_task=lambda: this_task
+            ),
+        )
+
+    @types.coroutine
+    def _wait_readable(self, fd: int) -> Generator[object, None, None]:
+        if self._fuse_fd < 0:
+            # Between poll(2) and the read, the kernel may withdraw a request whose
+            # caller was killed: the read must then fail rather than block.
+            os.set_blocking(fd, False)
+            self._watch(fd)
+            self._fuse_fd = fd
+            self._both = (fd, self._wake_fd)
+        yield READABLE
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that were read and not yet answered."""
+        return len(self._held) + self._jobs
+
+    async def run(self) -> None:
+        """Serve until the kernel ends the session (unmount or abort)."""
+        self.awake.hold()
+        self._last_active_ns = time.monotonic_ns()
+        self.start_soon(self._session_loop, self, _ALL_WORKERS, _ALL_WORKERS)
+        try:
+            while True:
+                quiet = self._serve()
+                if self.ended:
+                    return
+                if quiet:
+                    await self._sleep()
+                else:
+                    await trio.lowlevel.checkpoint()
+        finally:
+            self.awake.release()
+
+    def wake_up(self) -> None:
+        """Have the loop look around, from any thread."""
+        os.eventfd_write(self._wake_fd, 1)
+
+    def close(self) -> None:
+        """Let go of threads and descriptors; after run() has returned."""
+        self._threads.shutdown(wait=True)
+        for worker in (*self._idle, *(held[2] for held in self._held)):
+            worker.close()
+        self._idle.clear()
+        self._held.clear()
+        self._epoll.close()
+        os.close(self._wake_fd)
+
+    # pyfuse3 takes this object for its nursery when it wants one more worker.
+    def start_soon(self, worker: Callable[..., Worker], *args: object, name: str = "") -> None:
+        del name
+        self._resume(worker(*args), None)
+
+    def _serve(self) -> bool:
+        """Handle requests until trio's turn comes (False) or all has long been quiet (True)."""
+        clock_ns = time.monotonic_ns
+        poll = self._poller.poll
+        held = self._held
+        fuse_fd = self._fuse_fd
+        wake = self._wake
+        now_ns = clock_ns()
+        trio_turn_ns = now_ns + _TRIO_PASS_NS
+        while True:
+            while held and held[0][0] <= now_ns:
+                self._resume(heapq.heappop(held)[2], now_ns)
+                # Its client is likely to ask again at once.
+                now_ns = self._last_active_ns = clock_ns()
+            if now_ns >= trio_turn_ns:
+                self._wake = Wake.POLLING
+                if gc.get_count()[0] > _GARBAGE_UNDER_LOAD:
+                    gc.collect(0)
+                return False
+            events = poll(0)
+            if events:
+                for fd, _ in events:
+                    if fd == fuse_fd:
+                        self.wakes[wake] += 1
+                        self.arrival_ns = now_ns - self.wake_ns[wake]
+                        self._resume(self._idle.pop(), None)
+                    else:
+                        self._finish_jobs()
+                if self.ended:
+                    return False
+                wake = Wake.POLLING
+                now_ns = self._last_active_ns = clock_ns()
+                continue
+            now_ns = clock_ns()
+            quiet_ns = now_ns - self._last_active_ns
+            if held:
+                wait_ns = held[0][0] - now_ns - _SPIN_BEFORE_DUE_NS
+            elif quiet_ns < self.patience.block_ns or self._jobs:
+                wait_ns = _TRIO_PASS_NS
+            else:
+                return True
+            # Polling would keep the interpreter from a thread that finishes its job.
+            polling = quiet_ns < self.patience.spin_ns and not self._jobs
+            wait_ns = min(wait_ns, trio_turn_ns - now_ns)
+            if not polling and wait_ns > _SHORTEST_BLOCK_NS:
+                if select.select(self._both, (), (), wait_ns / 1_000_000_000)[0]:
+                    wake = Wake.BLOCKING
+                now_ns = clock_ns()
+
+    async def _sleep(self) -> None:
+        """Wait in trio for the next request; let the processors sleep if it takes long."""
+        self._wake = Wake.ASLEEP
+        with trio.move_on_after(self.patience.awake_ns / 1_000_000_000):
+            await trio.lowlevel.wait_readable(self._epoll)
+            return
+        self.awake.release()
+        self._wake = Wake.COLD
+        self.when_idle()
+        await trio.lowlevel.wait_readable(self._epoll)
+        self.awake.hold()
+
+    def _resume(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:
+        """Let *worker* go on until it awaits again, and note what it waits for."""
+        try:
+            wanted = worker.send(value) if error is None else worker.throw(error)
+        except StopIteration:
+            # The kernel has ended the session: nothing more can be read.
+            self.ended = True
+        except OSError as failure:
+            # The request that poll(2) announced was withdrawn before we read it.
+            if failure.errno != errno.EAGAIN:
+                raise
+            self.start_soon(self._session_loop, self, _ALL_WORKERS, _ALL_WORKERS)
+        else:
+            if wanted is READABLE:
+                self._idle.append(worker)
+            elif isinstance(wanted, int):
+                heapq.heappush(self._held, (wanted, next(self._sequence), worker))
+            else:
+                self._start_job(worker, wanted)
+
+    def _start_job(self, worker: Worker, job: Job) -> None:
+        self._jobs += 1
+
+        def finished(future: "concurrent.futures.Future[Any]") -> None:
+            self._done.append((worker, future))
+            os.eventfd_write(self._wake_fd, 1)
+
+        self._threads.submit(job.call).add_done_callback(finished)
+
+    def _finish_jobs(self) -> None:
+        os.eventfd_read(self._wake_fd)
+        while self._done:
+            worker, future = self._done.popleft()
+            self._jobs -= 1
+            error = future.exception()
+            self._resume(worker, None if error else future.result(), error)

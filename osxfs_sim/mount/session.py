@@ -1,0 +1,332 @@
+"""The life of a mount: start, signals, end, clean-up. Runs in a process of its own.
+
+A share ends in one of three ways, and cleanly in each: somebody unmounts it,
+the process gets a signal, or ``stop`` comes over the control socket. In the
+latter two we unmount ourselves while still serving, because the kernel writes
+out what it holds (pages of shared mappings) only through us.
+"""
+
+import contextlib
+import errno
+import gc
+import logging
+import math
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyfuse3
+import trio
+
+from osxfs_sim.model.caching import Consistent
+from osxfs_sim.model.latency import LatencyModel
+from osxfs_sim.model.operations import Operation, OperationClass
+from osxfs_sim.model.units import format_duration
+from osxfs_sim.mount import control, syscalls
+from osxfs_sim.mount.backing import Backing
+from osxfs_sim.mount.calibration import NOT_CALIBRATED, Calibration, calibrate
+from osxfs_sim.mount.crossings import Crossings, Outside
+from osxfs_sim.mount.handlers import Handlers
+from osxfs_sim.mount.inodes import InodeTable
+from osxfs_sim.mount.mountpoints import (
+    MountError,
+    check_allow_other,
+    check_before_mounting,
+    control_path,
+    make_runtime_directory,
+    mount_at,
+    unmount,
+)
+from osxfs_sim.mount.reactor import Reactor, Wake
+from osxfs_sim.mount.wakefulness import sleep_precisely
+from osxfs_sim.settings import EmulatedSystem, ShareSettings
+
+log = logging.getLogger(__name__)
+
+_MOST_DIRECTORY_DESCRIPTORS = 1024
+_FILES_RESERVED = 512
+# After a signal: how long processes that still use the share are served.
+_GRACE_S = 1.0
+
+Ready = Callable[[dict[str, Any]], None]
+
+
+def serve(settings: ShareSettings, on_ready: Ready) -> None:
+    """Mount the share, serve it until it is unmounted or a signal comes, clean up.
+
+    *on_ready* is called once with the first status when the share can be used.
+    Raises MountError or ProfileError, with one line for the user, before that.
+    """
+    system = settings.system()
+    source, mountpoint = check_before_mounting(settings.source, settings.mountpoint)
+    allow_other = check_allow_other(settings.allow_other)
+    directory = make_runtime_directory()
+    _prepare_process()
+    root_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    inodes = InodeTable(os.fstat(root_fd))
+    backing = Backing(inodes.root, root_fd, most_descriptors=_directory_descriptors())
+    crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
+    reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
+    handlers = Handlers(reactor, inodes, backing, crossings, system.policy)
+    pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
+    options = {f"fsname=osxfs-sim#{_plain(system.profile.name)}", "subtype=osxfs-sim"}
+    if allow_other:
+        options.add("allow_other")
+    try:
+        pyfuse3.init(handlers, mountpoint, options)
+    except RuntimeError as error:
+        backing.close()
+        raise MountError(
+            f"the kernel refused to mount at {mountpoint}: mounting needs root, or fusermount3 "
+            "with its set-user-id bit and write access to the mount point"
+        ) from error
+    session = _Session(
+        settings, system, source, mountpoint, reactor, handlers, inodes, backing, crossings
+    )
+    try:
+        trio.run(session.run, control_path(directory, mountpoint), on_ready)
+    finally:
+        session.close()
+
+
+def _plain(name: str) -> str:
+    """*name* without what would need escaping in a mount option."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
+
+
+def _prepare_process() -> None:
+    # Modes come from the guest, where its own umask was already applied.
+    os.umask(0)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sleep_precisely()
+    # A thread that finishes a host call shall not wait 5 ms for the interpreter.
+    sys.setswitchinterval(0.000_5)
+    logging.getLogger("pyfuse3").setLevel(logging.CRITICAL)  # it reports replies to killed callers
+
+
+def _directory_descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(_MOST_DIRECTORY_DESCRIPTORS, (soft - _FILES_RESERVED) // 2))
+
+
+class _Session:
+    """What lives as long as the mount."""
+
+    def __init__(
+        self,
+        settings: ShareSettings,
+        system: EmulatedSystem,
+        source: str,
+        mountpoint: str,
+        reactor: Reactor,
+        handlers: Handlers,
+        inodes: InodeTable,
+        backing: Backing,
+        crossings: Crossings,
+    ) -> None:
+        self.settings = settings
+        self.system = system
+        self.source = source
+        self.mountpoint = mountpoint
+        self.reactor = reactor
+        self.handlers = handlers
+        self.inodes = inodes
+        self.backing = backing
+        self.crossings = crossings
+        self.calibration: Calibration = NOT_CALIBRATED
+        self._started_ns = time.monotonic_ns()
+        self._counting_since_ns = self._started_ns
+        self._processor_before_s = 0.0
+        self._stop = trio.Event()
+        self._most_inodes = 0
+
+    async def run(self, socket_path: Path, on_ready: Ready) -> None:
+        """Serve until the mount is gone."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve_requests, nursery.cancel_scope)
+            if self.settings.calibrate:
+                await self._calibrate()
+            gc.collect()
+            gc.freeze()
+            gc.disable()
+            self.reactor.when_idle = self._tidy
+            nursery.start_soon(self._wait_for_signals)
+            nursery.start_soon(self._wait_for_stop)
+            answers = {"status": self.status, "reset": self.reset, "stop": self._answer_stop}
+            await nursery.start(control.serve, socket_path, answers)
+            self.reset()
+            on_ready(self.status())
+
+    async def _serve_requests(self, everything: trio.CancelScope) -> None:
+        await self.reactor.run()
+        everything.cancel()
+
+    async def _calibrate(self) -> None:
+        policy = self.handlers.policy
+        self.handlers.policy = Consistent()
+        try:
+            self.calibration = await calibrate(
+                self.reactor, self.crossings, self.mountpoint, self.system.latency
+            )
+        finally:
+            self.handlers.policy = policy
+        self.crossings.outside = Outside(self.calibration.outside_ns)
+        for wake, wake_ns in self.calibration.wake_ns.items():
+            self.reactor.wake_ns[wake] = wake_ns
+
+    # Its end
+
+    async def _wait_for_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for _ in signals:
+                self._stop.set()
+
+    def _answer_stop(self) -> dict[str, Any]:
+        self._stop.set()
+        return {"stopping": True}
+
+    async def _wait_for_stop(self) -> None:
+        """Unmount while requests are still served; the reactor then ends by itself."""
+        await self._stop.wait()
+        unmounted = await trio.to_thread.run_sync(_unmount_and_write_out, self.mountpoint)
+        if unmounted:
+            return
+        # Somebody is still inside. The name is gone, what was written is written
+        # out; let them finish what they are at, and no longer.
+        await trio.sleep(_GRACE_S)
+        self.reactor.ended = True
+        self.reactor.wake_up()
+
+    def close(self) -> None:
+        """Let go of everything; after run() has returned or failed."""
+        self.reactor.close()
+        self.handlers.close()
+        self.backing.close()
+        still_mounted = mount_at(self.mountpoint) is not None
+        # Closing the device ends the session of whoever still uses it (ENOTCONN).
+        pyfuse3.close(unmount=still_mounted)
+
+    # What it tells
+
+    def _tidy(self) -> None:
+        """When nobody has asked anything for a while: collect garbage, give memory back."""
+        gc.collect()
+        if len(self.inodes) * 4 < self._most_inodes:
+            self.inodes.compact()
+            self._most_inodes = len(self.inodes)
+        syscalls.give_memory_back()
+
+    def reset(self) -> dict[str, Any]:
+        """The status so far; counts, receipt and processor time then start from nothing."""
+        status = self.status()
+        self.crossings.start_counting_anew()
+        self.reactor.wakes = [0] * len(Wake)
+        self._counting_since_ns = time.monotonic_ns()
+        self._processor_before_s = _processor_s()
+        return status
+
+    def status(self) -> dict[str, Any]:
+        """Everything worth knowing, as plain values; documented in docs/reference.md."""
+        self._most_inodes = max(self._most_inodes, len(self.inodes))
+        latency = self.system.latency
+        counts = self.crossings.counts
+        return {
+            "mountpoint": self.mountpoint,
+            "source": self.source,
+            "pid": os.getpid(),
+            "profile": self.system.profile.name,
+            "title": self.system.profile.title,
+            "policy": self.system.policy.describe(),
+            "seed": self.settings.seed,
+            "dilate": self.system.dilate,
+            "latency": {
+                "base_ns": {
+                    operation_class.label: latency.base_ns[operation_class]
+                    for operation_class in OperationClass
+                },
+                "bandwidth_bytes_per_s": latency.bandwidth_bytes_per_s,
+                "distribution": latency.distribution.describe(),
+                "served_at_once": latency.served_at_once,
+            },
+            "calibration": {
+                "calibrated": self.calibration is not NOT_CALIBRATED,
+                "floor_ns": self.calibration.floor_ns,
+                "outside_ns": {str(k): v for k, v in self.calibration.outside_ns.items()},
+                "wake_ns": {w.name.lower(): ns for w, ns in self.calibration.wake_ns.items()},
+            },
+            "warnings": self.warnings(),
+            "up_s": (time.monotonic_ns() - self._started_ns) / 1e9,
+            "counting_s": (time.monotonic_ns() - self._counting_since_ns) / 1e9,
+            "server_processor_s": _processor_s() - self._processor_before_s,
+            "requests": {op.name: counts[op] for op in Operation if counts[op]},
+            "missing_lookups": self.crossings.missing_lookups,
+            "wakes": {wake.name.lower(): self.reactor.wakes[wake] for wake in Wake},
+            "receipt": self.crossings.receipt.report(),
+            "in_flight": self.reactor.in_flight,
+            "inodes": len(self.inodes),
+            "open_handles": self.handlers.open_handles,
+            "descriptors": self.backing.descriptors,
+            "pm_qos_held": self.reactor.awake.held,
+        }
+
+    def warnings(self) -> list[str]:
+        """What the user should know before trusting a number; one line each."""
+        warnings = []
+        floor_ns = self.calibration.floor_ns
+        latency = self.system.latency
+        asked = {base_ns for base_ns in latency.base_ns if base_ns}
+        out_of_reach = [base_ns for base_ns in asked if base_ns < floor_ns]
+        if out_of_reach:
+            factor = math.ceil(floor_ns / min(out_of_reach) * 1.25 * self.system.dilate)
+            warnings.append(
+                f"{format_duration(min(out_of_reach))} is out of reach: this machine's floor is "
+                f"{format_duration(floor_ns)} a request; --dilate {factor} brings it into reach"
+            )
+        if asked and not self.reactor.awake.available:
+            warnings.append(
+                "without root the processors cannot be kept awake (PM QoS): "
+                "expect latencies to scatter more, above all after idle times"
+            )
+        for label, line in self.crossings.receipt.report().items():
+            if line["within_tolerance"] is False:
+                warnings.append(
+                    f"{label}: asked for {format_duration(line['asked_p50_ns'])}, achieved "
+                    f"{format_duration(line['achieved_p50_ns'])} (median), "
+                    f"{line['late']} of {line['count']} late: out of tolerance"
+                )
+        return warnings
+
+
+def _processor_s() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
+def _unmount_and_write_out(mountpoint: str) -> bool:
+    """Unmount; where somebody is inside, write out, then take away the name only.
+
+    Returns whether the mount is really gone. The kernel writes out dirty pages
+    while unmounting and in syncfs(2), and the reactor serves those writes.
+    """
+    for attempt in range(10):
+        try:
+            unmount(mountpoint)
+            return True
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return True  # somebody else was faster
+            if error.errno != errno.EBUSY:
+                log.warning("cannot unmount %s: %s", mountpoint, error)
+                break
+            # A path walk in progress is reason enough for EBUSY.
+            time.sleep(0.01 * attempt)
+    syscalls.write_out(mountpoint)
+    with contextlib.suppress(OSError):
+        unmount(mountpoint, lazily=True)
+    return False

@@ -1,0 +1,123 @@
+"""What a user asks of a share, as plain values, and the system that results.
+
+The same settings are given on the command line, from Python, and to the
+process that serves the mount: so they hold nothing but text and numbers.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, replace
+
+from osxfs_sim.catalogue import load_distribution, load_policy, load_profile
+from osxfs_sim.model.caching import CachePolicy, Dilated
+from osxfs_sim.model.latency import Empirical, LatencyError, LatencySpec
+from osxfs_sim.model.profile import Profile, ProfileError, with_lifetime
+from osxfs_sim.model.units import UnitError, parse_rate_bytes_per_s
+
+
+@dataclass(frozen=True, slots=True)
+class EmulatedSystem:
+    """A profile with the user's changes applied: what a mount acts by."""
+
+    profile: Profile
+    latency: LatencySpec
+    policy: CachePolicy
+    dilate: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShareSettings:
+    """One share. None means: as the profile has it.
+
+    *latency_ns* is the metadata round trip, every class keeping its proportion
+    to it; *data_path* the numbers of copies and context switches; *dilate*
+    multiplies every time in the model. *allow_other* lets other users in (None:
+    if we are root). *calibrate* False leaves out the measurements at mount
+    start, for tests that do not look at time.
+    """
+
+    source: str
+    mountpoint: str
+    profile: str = "osxfs"
+    latency_ns: int | None = None
+    bandwidth: str | None = None
+    distribution: str | None = None
+    served_at_once: int | None = None
+    data_path: tuple[int, int] | None = None
+    lifetime_ns: int | None = None
+    missing_lifetime_ns: int | None = None
+    policy: str | None = None
+    dilate: float = 1.0
+    seed: int = 0
+    allow_other: bool | None = None
+    calibrate: bool = True
+
+    def system(self) -> EmulatedSystem:
+        """The profile with these changes. Raises ProfileError for what makes no sense."""
+        profile = load_profile(self.profile)
+        if not (math.isfinite(self.dilate) and 0 < self.dilate <= 1_000_000):
+            raise ProfileError("dilate multiplies time: give a number above 0 and up to a million")
+        if self.seed < 0:
+            raise ProfileError("a seed is a whole number from 0 on")
+        try:
+            latency = self._latency(profile.latency)
+        except (LatencyError, UnitError) as error:
+            raise ProfileError(str(error)) from error
+        policy = self._policy(profile)
+        if self.dilate != 1.0:
+            latency = latency.dilated(self.dilate)
+            policy = Dilated(policy, self.dilate)
+        return EmulatedSystem(profile, latency, policy, self.dilate)
+
+    def _latency(self, latency: LatencySpec) -> LatencySpec:
+        if self.data_path is not None:
+            if self.latency_ns is not None:
+                raise ProfileError(
+                    "a latency and a data path both set the round trip: give one of them"
+                )
+            copies, context_switches = self.data_path
+            latency = latency.with_data_path(copies=copies, context_switches=context_switches)
+        if self.distribution is not None:
+            distribution = load_distribution(self.distribution)
+            latency = replace(latency, distribution=distribution)
+            if isinstance(distribution, Empirical) and self.latency_ns is None:
+                if self.data_path is not None:
+                    raise ProfileError(
+                        "measured samples and a data path both set the round trip: give one of them"
+                    )
+                latency = latency.scaled_to(distribution.median_ns)
+        if self.latency_ns is not None:
+            latency = latency.scaled_to(self.latency_ns)
+        if self.bandwidth is not None:
+            rate = parse_rate_bytes_per_s(self.bandwidth)
+            latency = replace(latency, bandwidth_bytes_per_s=rate)
+        if self.served_at_once is not None:
+            latency = replace(latency, served_at_once=self.served_at_once)
+        return latency
+
+    def _policy(self, profile: Profile) -> CachePolicy:
+        lifetimes = (("lifetime", self.lifetime_ns), ("missing_lifetime", self.missing_lifetime_ns))
+        if self.policy is not None:
+            for key, value_ns in lifetimes:
+                if value_ns is not None:
+                    raise ProfileError(
+                        f"{key} has no effect beside a policy of your own: "
+                        "set it in the policy's class"
+                    )
+            return load_policy(self.policy)
+        caching = profile.caching
+        for key, value_ns in lifetimes:
+            if value_ns is not None:
+                caching = with_lifetime(caching, key, value_ns)
+        return caching.build()
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "ShareSettings":
+        values = json.loads(text)
+        if values.get("data_path") is not None:
+            values["data_path"] = tuple(values["data_path"])
+        return cls(**values)
