@@ -81,18 +81,12 @@ def parse_rate_bytes_per_s(text: str) -> int | None:
 
 
 def format_duration(value_ns: float) -> str:
-    """A duration for reading: three significant digits at most, never a bare number."""
-    value_ns = float(value_ns)
+    """A duration for reading: four significant digits at most, never a bare number."""
     if value_ns < 0:
         return "-" + format_duration(-value_ns)
     for unit, size_ns in (("h", 3_600e9), ("s", 1e9), ("ms", 1e6), ("us", 1e3)):
         if value_ns >= size_ns:
-            number = value_ns / size_ns
-            return (
-                f"{number:.0f}{unit}"
-                if number >= 100 or number == int(number)
-                else f"{number:.3g}{unit}"
-            )
+            return f"{value_ns / size_ns:.4g}{unit}"
     return f"{value_ns:.0f}ns" if value_ns else "0us"
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from osxfs_sim.model.profile import ProfileError
@@ -64,7 +65,9 @@ def launch(settings: ShareSettings) -> Share:
         try:
             with open(log_file, "w", encoding="utf-8") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", __name__, settings.to_json(), str(write_fd)],
+                    # -P: a file of the caller's directory must not stand in for a library.
+                    [sys.executable, "-P", "-m", __name__, settings.to_json(), str(write_fd)],
+                    env=_environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -87,6 +90,12 @@ def launch(settings: ShareSettings) -> Share:
     # The server outlives this object by design; its end is not waited for.
     process.returncode = 0
     return Share(message["mountpoint"], message)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with this very package to be found first, installed or not."""
+    path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
 def unmount_and_wait(mountpoint: str) -> None:
@@ -157,7 +166,6 @@ def _main() -> None:
 
     from osxfs_sim.mount.session import serve
 
-    os.chdir("/")  # keep no directory of the caller's busy
     try:
         serve(settings, say)
     except (MountError, ProfileError) as error:

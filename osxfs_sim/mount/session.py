@@ -100,6 +100,7 @@ def _plain(name: str) -> str:
 
 
 def _prepare_process() -> None:
+    os.chdir("/")  # keep no directory of the caller's busy
     # Modes come from the guest, where its own umask was already applied.
     os.umask(0)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

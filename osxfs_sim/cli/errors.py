@@ -1,0 +1,60 @@
+"""A user's mistake becomes one line with its remedy and a non-zero exit."""
+
+import sys
+from typing import Any
+
+import click
+
+from osxfs_sim.lab.cases import CaseError
+from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.mount.mountpoints import MountError
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for, and words errors as its neighbours do."""
+
+    _COMMANDS = ("mount", "umount", "status", "profiles", "run", "cases")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name in ("mount", "umount", "status"):
+            from osxfs_sim.cli import share
+
+            return {"mount": share.mount, "umount": share.umount, "status": share.status}[name]
+        if name == "profiles":
+            from osxfs_sim.cli.profiles import profiles
+
+            return profiles
+        if name in ("run", "cases"):
+            from osxfs_sim.cli import run
+
+            return {"run": run.run, "cases": run.cases}[name]
+        return None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ProfileError, MountError, CaseError) as error:
+            print(f"osxfs-sim: {error}", file=sys.stderr)
+            ctx.exit(1)
+        except BrokenPipeError:
+            sys.stdout = None  # whoever read the output has seen enough
+            ctx.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="osxfs-sim", prog_name="osxfs-sim")
+def main() -> None:
+    """A lab for shared file systems: osxfs and its successors, emulated on a real kernel.
+
+    \b
+    osxfs-sim mount ~/project /mnt/share --profile osxfs
+    osxfs-sim status /mnt/share
+    osxfs-sim umount /mnt/share
+    osxfs-sim run rake --quick
+
+    Completion for bash: eval "$(_OSXFS_SIM_COMPLETE=bash_source osxfs-sim)";
+    zsh_source and fish_source work too.
+    """

@@ -1,0 +1,127 @@
+"""What several commands take: quantities with units, and the options of a share."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from osxfs_sim.catalogue import profile_names
+from osxfs_sim.model.units import UnitError, parse_duration_ns, parse_rate_bytes_per_s
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Duration(click.ParamType[int]):
+    """A duration with its unit; the value is integer nanoseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_duration_ns(str(value))
+        except UnitError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Rate(click.ParamType[str]):
+    """A rate with its unit, or none; checked here, kept as text."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            parse_rate_bytes_per_s(str(value))
+        except UnitError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+class DataPathCounts(click.ParamType[tuple[int, int]]):
+    """``copies=5,switches=3``: the steps that remain on the data path."""
+
+    name = "counts"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        parts = dict(part.partition("=")[::2] for part in str(value).split(","))
+        if set(parts) != {"copies", "switches"} or not all(map(str.isdecimal, parts.values())):
+            self.fail(f"{value!r}: write copies=5,switches=3", param, ctx)
+        return int(parts["copies"]), int(parts["switches"])
+
+
+class ProfileName(click.ParamType[str]):
+    """A profile's name, or the path of a .toml file. Checked when it is loaded."""
+
+    name = "profile"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in profile_names() if name.startswith(incomplete)]
+
+
+def share_options(command: _Command) -> _Command:
+    """The options that change a profile, named as the fields of ShareSettings."""
+    options = (
+        click.option(
+            "--latency",
+            "latency_ns",
+            type=Duration(),
+            help="Round trip of a metadata request, such as 65us; other classes keep their "
+            "proportion to it.",
+        ),
+        click.option(
+            "--bandwidth", type=Rate(), help="Of the link, such as 250MB/s; none: no limit."
+        ),
+        click.option(
+            "--distribution",
+            metavar="KIND",
+            help="How latencies scatter: constant, lognormal:SIGMA, or empirical:FILE "
+            "(a duration a line; without --latency the file's median is the round trip).",
+        ),
+        click.option(
+            "--served-at-once",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="How many requests the server works on at a time; others queue.",
+        ),
+        click.option(
+            "--data-path",
+            type=DataPathCounts(),
+            metavar="COUNTS",
+            help="Copies and context switches that remain, such as copies=5,switches=3.",
+        ),
+        click.option(
+            "--lifetime",
+            "lifetime_ns",
+            type=Duration(),
+            help="How long names, attributes and pages are believed (cached, negative).",
+        ),
+        click.option(
+            "--missing-lifetime",
+            "missing_lifetime_ns",
+            type=Duration(),
+            help="How long a missing name is believed missing (negative).",
+        ),
+        click.option(
+            "--policy",
+            metavar="MODULE:CLASS",
+            help="A cache policy of your own instead of the profile's.",
+        ),
+        click.option(
+            "--dilate",
+            type=float,
+            default=1.0,
+            metavar="K",
+            help="Multiply every time in the model by K, for a processor K times slower than "
+            "the published machine, or for latencies below this machine's floor.",
+        ),
+        click.option(
+            "--seed", type=click.IntRange(min=0), default=0, help="Of all randomness. [0]"
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,46 @@
+"""``profiles``: the systems it can be, with their values and sources."""
+
+import dataclasses
+import json
+
+import click
+
+from osxfs_sim.catalogue import load_profile, profile_names
+from osxfs_sim.cli.options import ProfileName
+from osxfs_sim.report.profiles import profile_report, profile_values, profiles_report
+
+
+@click.command()
+@click.argument("name", type=ProfileName(), required=False)
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def profiles(name: str | None, as_json: bool) -> None:
+    """The systems a share can be; with NAME, one with the source of each value."""
+    if name is not None:
+        profile = load_profile(name)
+        if as_json:
+            values = profile_values(profile)
+            sources = {key: dataclasses.asdict(value) for key, value in profile.sources.items()}
+            click.echo(
+                json.dumps(
+                    {"name": profile.name, "title": profile.title, "about": profile.about}
+                    | {"values": values, "sources": sources},
+                    indent=2,
+                )
+            )
+        else:
+            profile_report(profile)
+        return
+    loaded = [load_profile(known) for known in profile_names()]
+    if as_json:
+        click.echo(
+            json.dumps(
+                [
+                    {"name": profile.name, "title": profile.title}
+                    | {"values": profile_values(profile)}
+                    for profile in loaded
+                ],
+                indent=2,
+            )
+        )
+    else:
+        profiles_report(loaded)

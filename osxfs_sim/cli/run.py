@@ -1,0 +1,126 @@
+"""``run`` and ``cases``: a case study, arm by arm."""
+
+import datetime
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from osxfs_sim.catalogue import load_profile
+from osxfs_sim.cli.options import ProfileName, share_options
+from osxfs_sim.lab.cases import CaseError, case_names, load_case
+from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
+from osxfs_sim.lab.runs import (
+    NATIVE,
+    Plan,
+    default_cache,
+    default_directory,
+    prepare_tree,
+    run_case,
+    to_document,
+)
+from osxfs_sim.report.console import console, table
+from osxfs_sim.report.runs import runs_report
+from osxfs_sim.settings import ShareSettings
+
+
+class _CaseName(click.ParamType[str]):
+    name = "case"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in case_names() if name.startswith(incomplete)]
+
+
+@click.command()
+def cases() -> None:
+    """The case studies that can be run, and their variants and options."""
+    rows = table("case", "variants", "options", "what it is")
+    for name in case_names():
+        case = load_case(name)
+        rows.add_row(name, ", ".join(case.variants), ", ".join(case.toggles), case.title)
+    console().print(rows)
+
+
+@click.command()
+@click.argument("case", type=_CaseName())
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    type=ProfileName(),
+    help="native, or a profile; give it several times. [as the case has them]",
+)
+@click.option("--quick", is_flag=True, help="A shortened command, for a first look.")
+@click.option("--variant", help="Of the case, such as full. [its first]")
+@click.option(
+    "--with", "toggles", multiple=True, metavar="OPTION", help="Of the case, such as bootsnap."
+)
+@click.option("--runs", type=click.IntRange(min=1), default=2, help="A fresh one and others. [2]")
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False), help="Save all that was measured."
+)
+@click.option(
+    "--directory",
+    type=click.Path(exists=True, file_okay=False, writable=True),
+    help="Where host trees lie: a disk, for one. [memory: /dev/shm]",
+)
+@share_options
+def run(
+    case: str,
+    arms: tuple[str, ...],
+    quick: bool,
+    variant: str | None,
+    toggles: tuple[str, ...],
+    runs: int,
+    json_file: str | None,
+    directory: str | None,
+    **options: Any,
+) -> None:
+    """Run a case study under each arm, and print a table.
+
+    The options of a share (--latency and so on) apply to every mounted arm.
+    """
+    loaded = load_case(case)
+    loaded.check_needs()
+    chosen = arms or loaded.arms
+    if quick and loaded.quick is None:
+        raise CaseError(f"the case {loaded.name} has no quick form: run it without --quick")
+    settings = ShareSettings("", "", **options)
+    mounted_arms = [arm for arm in chosen if arm != NATIVE]
+    for arm in mounted_arms:
+        load_profile(arm)
+    if not mounted_arms and settings != ShareSettings("", ""):
+        raise CaseError("options of a share have no effect without a mounted arm: add --arm osxfs")
+    plan = Plan(loaded, chosen, loaded.variant(variant), quick, toggles, runs, settings)
+    loaded.environment(toggles)
+    if json_file is not None and not Path(json_file).absolute().parent.is_dir():
+        raise CaseError(f"{json_file} cannot be written: its directory does not exist")
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    machine = describe_machine()
+    tree = prepare_tree(loaded, plan.variant, default_cache(), _say)
+    where = Path(directory) if directory else default_directory()
+    results = []
+    try:
+        for result in run_case(plan, tree, where, _say):
+            results.append(result)
+            for one in result.runs:
+                _say(f"{result.arm}: {one.failure or f'{one.wall_s:.2f} s'} ({one.kind})")
+    finally:
+        # What is finished is kept, also when the rest is interrupted.
+        if results:
+            runs_report(plan, results, describe_machine_shortly())
+            if json_file is not None:
+                document = to_document(plan, results, machine, started)
+                Path(json_file).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+                _say(f"saved to {json_file}")
+    if any(one.failure for result in results for one in result.runs):
+        sys.exit(1)
+
+
+def _say(text: str) -> None:
+    click.echo(f"  {text}", err=True)

@@ -1,0 +1,97 @@
+"""``mount``, ``umount`` and ``status``: one share from its beginning to its end."""
+
+import json
+import os
+from typing import Any
+
+import click
+
+from osxfs_sim.cli.options import ProfileName, share_options
+from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.launch import launch, unmount_and_wait
+from osxfs_sim.mount.mountpoints import mounts
+from osxfs_sim.report.status import status_report
+from osxfs_sim.settings import ShareSettings
+
+
+@click.command()
+@click.argument("source", type=click.Path())
+@click.argument("mountpoint", type=click.Path())
+@click.option(
+    "--profile",
+    "-p",
+    type=ProfileName(),
+    default="osxfs",
+    help="The system to be; 'osxfs-sim profiles' lists them. [osxfs]",
+)
+@share_options
+@click.option(
+    "--allow-other/--no-allow-other",
+    default=None,
+    help="Let other users in. [yes for root, no for others]",
+)
+@click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
+def mount(source: str, mountpoint: str, foreground: bool, **options: Any) -> None:
+    """Share the directory SOURCE at MOUNTPOINT.
+
+    Returns once the share can be used, and serves it in the background until it
+    is unmounted (osxfs-sim umount, umount, fusermount3 -u) or gets a signal.
+
+    \b
+    osxfs-sim mount ~/project /mnt/share --profile osxfs
+    osxfs-sim mount ~/project /mnt/share --profile osxfs-cached --latency 65us --seed 7
+    """
+    settings = ShareSettings(source, mountpoint, **options)
+    if not foreground:
+        _say_ready(launch(settings).first_status)
+        return
+    settings.system()
+    from osxfs_sim.mount.session import serve
+
+    serve(settings, _say_ready)
+
+
+def _say_ready(status: dict[str, Any]) -> None:
+    for warning in status["warnings"]:
+        click.echo(f"osxfs-sim: warning: {warning}", err=True)
+    if os.geteuid() != 0:
+        click.echo(
+            "osxfs-sim: note: only you can use this share; to let others in, mount as root, or "
+            "with --allow-other",
+            err=True,
+        )
+
+
+@click.command()
+@click.argument("mountpoint", type=click.Path())
+def umount(mountpoint: str) -> None:
+    """Unmount the share at MOUNTPOINT, and wait until its server has ended.
+
+    A share whose server was killed is unmounted too.
+    """
+    unmount_and_wait(mountpoint)
+
+
+@click.command()
+@click.argument("mountpoint", type=click.Path(), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@click.option("--reset", is_flag=True, help="Then start counting anew.")
+def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
+    """What the share at MOUNTPOINT is, and asked-for against achieved latency.
+
+    Without MOUNTPOINT, list the shares of this machine.
+    """
+    if mountpoint is None:
+        if reset:
+            raise click.UsageError("--reset needs a MOUNTPOINT")
+        ours = [entry.mountpoint for entry in mounts() if entry.is_ours]
+        if as_json:
+            click.echo(json.dumps(ours))
+        else:
+            click.echo("\n".join(ours) if ours else "no share is mounted")
+        return
+    answer = ask(mountpoint, "reset" if reset else "status")
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        status_report(answer)

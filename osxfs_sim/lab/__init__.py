@@ -1,0 +1,6 @@
+"""Reproducible workloads under different configurations.
+
+cases      a workload as a folder: what it needs, how it is set up and run
+machine    what a result was obtained on
+runs       a case, arm by arm, and what came out
+"""

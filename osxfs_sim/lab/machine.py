@@ -1,0 +1,55 @@
+"""What a result was obtained on: a number without its machine says little."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+_PACKAGES = ("osxfs-sim", "pyfuse3", "trio", "numpy")
+
+
+def describe_machine() -> dict[str, object]:
+    """The machine and the software that matter to a latency, as plain values."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+        "virtual": "hypervisor" in _first_line("/proc/cpuinfo", "flags").split(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "load_average": os.getloadavg()[0],
+        "pm_qos": os.access("/dev/cpu_dma_latency", os.W_OK),
+        "root": os.geteuid() == 0,
+    }
+
+
+def describe_machine_shortly() -> str:
+    """One phrase, for the line under a table."""
+    machine = describe_machine()
+    kind = "virtual, " if machine["virtual"] else ""
+    return (
+        f"{machine['processor']}, {kind}{machine['cores']} cores, Linux {machine['kernel']}, "
+        f"Python {machine['python']}"
+    )
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    return _first_line("/proc/cpuinfo", "model name") or platform.machine()
+
+
+def _first_line(path: str, key: str) -> str:
+    try:
+        for line in Path(path).read_text(encoding="utf-8").splitlines():
+            if line.startswith(key):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return ""

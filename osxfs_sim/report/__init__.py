@@ -1,0 +1,6 @@
+"""Results for reading: tables on a terminal.
+
+status     a running share
+profiles   the systems it can be
+runs       a case study's arms
+"""

@@ -1,0 +1,73 @@
+"""The emulated systems, on a terminal."""
+
+from collections.abc import Sequence
+
+from rich.markup import escape
+
+from osxfs_sim.model.operations import OperationClass
+from osxfs_sim.model.profile import Profile
+from osxfs_sim.model.units import format_duration, format_rate
+from osxfs_sim.report.console import console, table
+
+
+def profile_values(profile: Profile) -> dict[str, str]:
+    """Every value of *profile* under the key that its TOML file gives it."""
+    latency, caching = profile.latency, profile.caching
+    values = {
+        f"latency.{operation_class.label}": format_duration(latency.base_ns[operation_class])
+        for operation_class in OperationClass
+    }
+    values["latency.bandwidth"] = format_rate(latency.bandwidth_bytes_per_s)
+    values["latency.distribution"] = latency.distribution.describe()
+    if latency.served_at_once is not None:
+        values["latency.served_at_once"] = str(latency.served_at_once)
+    if latency.data_path is not None:
+        path = latency.data_path
+        values["latency.data_path"] = (
+            f"{path.copies} copies of {format_duration(path.copy_ns)}, "
+            f"{path.context_switches} switches of {format_duration(path.context_switch_ns)}, "
+            f"hop {format_duration(path.hypervisor_hop_ns)}"
+        )
+    values["caching.policy"] = caching.policy
+    if caching.policy != "consistent":
+        values["caching.lifetime"] = format_duration(caching.lifetime_ns)
+    if caching.policy == "negative":
+        values["caching.missing_lifetime"] = format_duration(caching.missing_lifetime_ns)
+    return values
+
+
+def profiles_report(profiles: Sequence[Profile]) -> None:
+    """Print one line per profile."""
+    rows = table("profile", ">metadata", ">1 KiB write", ">bandwidth", "caching", "what it is")
+    for profile in profiles:
+        latency = profile.latency
+        write_ns = latency.base_ns[OperationClass.WRITE]
+        if latency.bandwidth_bytes_per_s is not None:
+            write_ns += 1024 * 1_000_000_000 // latency.bandwidth_bytes_per_s
+        rows.add_row(
+            f"[bold]{profile.name}[/bold]",
+            format_duration(latency.metadata_ns),
+            format_duration(write_ns),
+            format_rate(latency.bandwidth_bytes_per_s),
+            profile.caching.policy,
+            escape(profile.title),
+        )
+    console().print(rows)
+
+
+def profile_report(profile: Profile) -> None:
+    """Print one profile with the source of each value."""
+    out = console()
+    out.print(f"[bold]{profile.name}[/bold]: {escape(profile.title)}")
+    if profile.about:
+        out.print(escape(profile.about))
+    rows = table("value", "", "basis", "source")
+    for key, value in profile_values(profile).items():
+        source = profile.sources.get(key)
+        rows.add_row(
+            key,
+            value,
+            source.basis if source else "",
+            escape(source.text) if source else "",
+        )
+    out.print(rows)

@@ -1,0 +1,118 @@
+"""A case study's arms, on a terminal."""
+
+from collections.abc import Sequence
+
+from rich.markup import escape
+
+from osxfs_sim.lab.runs import NATIVE, ArmResult, Plan, Run
+from osxfs_sim.model.units import format_duration
+from osxfs_sim.report.console import console, table
+
+# Shown by name; the rest of the requests are summed up.
+_SHOWN_REQUESTS = ("LOOKUP", "GETATTR", "OPEN", "READ", "READLINK")
+_BASELINES = (NATIVE, "osxfs")
+
+
+def runs_report(plan: Plan, results: Sequence[ArmResult], machine: str) -> None:
+    """Print a line per arm and kind of run, and what to know before believing it."""
+    out = console()
+    what = "quick: a shortened command" if plan.quick else "the whole command"
+    options = "".join(f", with {name}" for name in plan.toggles)
+    dilated = f", time dilated {plan.settings.dilate:g} times" if plan.settings.dilate != 1 else ""
+    title = f"{plan.case.title} ({plan.variant}{options}; {what}{dilated})"
+    times = table(
+        "arm",
+        "run",
+        ">wall",
+        *(f">to {name}" for name in _BASELINES),
+        ">server",
+        ">requests",
+        ">missing names",
+        ">requests each",
+        ">late",
+        "receipt",
+        title=escape(title),
+    )
+    counts = table("requests", "run", *(f">{name}" for name in _SHOWN_REQUESTS), ">others")
+    for result in results:
+        for run in _representative(result.runs):
+            times.add_row(*_times_row(result, run, results))
+            if run.share is not None:
+                counts.add_row(*_counts_row(result, run))
+    out.print(times)
+    if counts.row_count:
+        out.print(counts)
+    for line in _caveats(results):
+        out.print(line)
+    out.print(f"  {escape(machine)}", style="dim")
+
+
+def _representative(runs: Sequence[Run]) -> list[Run]:
+    """The fresh run, and of the others the median one by wall time; failed runs all."""
+    chosen = [run for run in runs if run.kind == "fresh" or run.failure]
+    others = sorted((run for run in runs if run not in chosen), key=lambda run: run.wall_s)
+    if others:
+        chosen.append(others[len(others) // 2])
+    return chosen
+
+
+def _times_row(result: ArmResult, run: Run, results: Sequence[ArmResult]) -> list[str]:
+    row = [f"[bold]{escape(result.arm)}[/bold]", run.kind]
+    row.append("[red]failed[/red]" if run.failure else f"{run.wall_s:.2f} s")
+    for baseline in _BASELINES:
+        base = next((other for other in results if other.arm == baseline), None)
+        same = (
+            [other for other in _representative(base.runs) if other.kind == run.kind]
+            if base
+            else []
+        )
+        if run.failure or not same or same[0].failure:
+            row.append("")
+        else:
+            row.append(f"{run.wall_s / same[0].wall_s:.2f}")
+    if run.share is None:
+        return [*row, "", "", "", "", "", ""]
+    requests = sum(run.share["requests"].values())
+    missing = run.share["missing_lookups"]
+    receipt = run.share["receipt"].get("metadata")
+    late = sum(line["late"] for line in run.share["receipt"].values())
+    answers = sum(line["count"] for line in run.share["receipt"].values())
+    row += [
+        f"{run.share['server_processor_s']:.2f} s",
+        f"{requests}",
+        f"{missing}",
+        f"{requests / missing:.1f}" if missing else "",
+        f"{100 * late / answers:.1f}%" if answers else "",
+    ]
+    if receipt is None:
+        row.append("")
+    else:
+        mark = " [red]out of tolerance[/red]" if receipt["within_tolerance"] is False else ""
+        asked = format_duration(receipt["asked_p50_ns"])
+        row.append(f"{asked} asked, {format_duration(receipt['achieved_p50_ns'])} achieved{mark}")
+    return row
+
+
+def _counts_row(result: ArmResult, run: Run) -> list[str]:
+    assert run.share is not None
+    requests = run.share["requests"]
+    shown = [requests.get(name, 0) for name in _SHOWN_REQUESTS]
+    others = sum(requests.values()) - sum(shown)
+    return [escape(result.arm), run.kind, *(f"{count}" for count in shown), f"{others}"]
+
+
+def _caveats(results: Sequence[ArmResult]) -> list[str]:
+    lines = []
+    for result in results:
+        for run in result.runs:
+            if run.failure:
+                lines.append(f"[red]{escape(result.arm)}, {run.kind}: {escape(run.failure)}[/red]")
+            for warning in run.share["warnings"] if run.share else ():
+                line = f"[yellow]{escape(result.arm)}, {run.kind}:[/yellow] {escape(warning)}"
+                if line not in lines:
+                    lines.append(line)
+    lines.append(
+        "  One run each way: times on a shared machine scatter by some percent; counts repeat. "
+        "'server' is the emulator's own processor time, taken from the same cores."
+    )
+    return lines

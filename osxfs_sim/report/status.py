@@ -1,0 +1,62 @@
+"""A running share, on a terminal."""
+
+from typing import Any
+
+from rich.markup import escape
+
+from osxfs_sim.model.units import format_duration, format_rate
+from osxfs_sim.report.console import console, table
+
+
+def status_report(status: dict[str, Any]) -> None:
+    """Print the *status* that a share's server gave."""
+    out = console()
+    latency = status["latency"]
+    out.print(f"[bold]{escape(status['mountpoint'])}[/bold] shares {escape(status['source'])}")
+    dilated = f", dilated {status['dilate']:g} times" if status["dilate"] != 1 else ""
+    out.print(f"  profile   {status['profile']}: {escape(status['title'])}{dilated}")
+    out.print(f"  caching   {escape(status['policy'])}")
+    classes = ", ".join(
+        f"{label} {format_duration(base_ns)}" for label, base_ns in latency["base_ns"].items()
+    )
+    out.print(f"  latency   {classes}; {latency['distribution']}; seed {status['seed']}")
+    queue = f"; {latency['served_at_once']} served at once" if latency["served_at_once"] else ""
+    out.print(f"  link      {format_rate(latency['bandwidth_bytes_per_s'])}{queue}")
+    if status["calibration"]["calibrated"]:
+        floor = format_duration(status["calibration"]["floor_ns"])
+        out.print(
+            f"  floor     {floor} a request: what this machine takes when nothing is asked for"
+        )
+    out.print(
+        f"  server    process {status['pid']}, {status['server_processor_s']:.2f} s of processor "
+        f"time in {status['counting_s']:.1f} s"
+    )
+    out.print(
+        f"  state     {status['inodes']} inodes, {status['open_handles']} open, "
+        f"{status['in_flight']} in flight"
+    )
+    if status["receipt"]:
+        receipt = table(
+            "receipt", ">answers", ">asked p50", ">achieved p50", ">p90", ">p99", ">late", ""
+        )
+        for label, line in status["receipt"].items():
+            within = line["within_tolerance"]
+            receipt.add_row(
+                label,
+                f"{line['count']}",
+                format_duration(line["asked_p50_ns"]),
+                format_duration(line["achieved_p50_ns"]),
+                format_duration(line["achieved_p90_ns"]),
+                format_duration(line["achieved_p99_ns"]),
+                f"{line['late']}",
+                "" if within is None else "ok" if within else "out of tolerance",
+            )
+        out.print(receipt)
+    if status["requests"]:
+        requests = table("request", ">count")
+        for name, count in sorted(status["requests"].items(), key=lambda item: -item[1]):
+            requests.add_row(name, f"{count}")
+        out.print(requests)
+        out.print(f"  {status['missing_lookups']} lookups were of names that do not exist")
+    for warning in status["warnings"]:
+        out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
