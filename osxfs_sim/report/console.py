@@ -21,9 +21,11 @@ def console() -> Console:
 def table(*columns: str, title: str | None = None) -> Table:
     """An empty table; columns whose name begins with ``>`` are numbers, aligned right."""
     made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for column in columns:
+    for number, column in enumerate(columns):
         if column.startswith(">"):
-            made.add_column(column[1:], justify="right")
+            made.add_column(column[1:], justify="right", no_wrap=True)
+        elif number == 0:
+            made.add_column(column, no_wrap=True)
         else:
             made.add_column(column)
     return made
