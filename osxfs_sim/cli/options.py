@@ -1,6 +1,7 @@
 """What several commands take: quantities with units, and the options of a share."""
 
 from collections.abc import Callable
+from os import PathLike, fspath
 from typing import Any, TypeVar
 
 import click
@@ -60,6 +61,18 @@ class ProfileName(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         return [CompletionItem(name) for name in profile_names() if name.startswith(incomplete)]
+
+
+class PlainPath(click.Path):
+    """A path completed as one but not looked at: to ask a share is to be counted by it."""
+
+    def convert(
+        self,
+        value: str | PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str:
+        return fspath(value)
 
 
 def share_options(command: _Command) -> _Command:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from osxfs_sim.cli.options import ProfileName, share_options
+from osxfs_sim.cli.options import PlainPath, ProfileName, share_options
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.launch import launch, unmount_and_wait
 from osxfs_sim.mount.mountpoints import mounts
@@ -15,8 +15,8 @@ from osxfs_sim.settings import ShareSettings
 
 
 @click.command()
-@click.argument("source", type=click.Path())
-@click.argument("mountpoint", type=click.Path())
+@click.argument("source", type=PlainPath())
+@click.argument("mountpoint", type=PlainPath())
 @click.option(
     "--profile",
     "-p",
@@ -63,7 +63,7 @@ def _say_ready(status: dict[str, Any]) -> None:
 
 
 @click.command()
-@click.argument("mountpoint", type=click.Path())
+@click.argument("mountpoint", type=PlainPath())
 def umount(mountpoint: str) -> None:
     """Unmount the share at MOUNTPOINT, and wait until its server has ended.
 
@@ -73,7 +73,7 @@ def umount(mountpoint: str) -> None:
 
 
 @click.command()
-@click.argument("mountpoint", type=click.Path(), required=False)
+@click.argument("mountpoint", type=PlainPath(), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
 @click.option("--reset", is_flag=True, help="Then start counting anew.")
 def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:

@@ -1,0 +1,65 @@
+"""The examples in the docs are run as a reader would run them, block by block, in order."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+_BLOCK = re.compile(r"^```(sh|python)( slow)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+
+
+def blocks(page: str) -> list[tuple[str, bool, str]]:
+    """Language, whether it is slow, and text of each block."""
+    return [(m[1], bool(m[2]), m[3]) for m in _BLOCK.finditer((DOCS / page).read_text())]
+
+
+def run_blocks(
+    language: str, texts: list[str], directory: Path
+) -> "subprocess.CompletedProcess[str]":
+    """Run *texts* one after the other, stopping at the first failure; unmount what they left."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else [sys.executable, "-c"]
+    try:
+        return subprocess.run(
+            [*command, "\n".join(texts)],
+            cwd=directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+    finally:
+        if os.path.ismount(directory / "share"):
+            subprocess.run(["umount", "-l", str(directory / "share")], check=True)
+
+
+@pytest.mark.parametrize("language", ["sh", "python"])
+def test_the_tutorial_does_what_it_says(language: str, tmp_path: Path) -> None:
+    texts = [text for kind, slow, text in blocks("tutorial.md") if kind == language and not slow]
+    assert texts
+    result = run_blocks(language, texts, tmp_path)
+    assert result.returncode == 0, result.stderr
+    if language == "sh":
+        # The counts that the text explains.
+        assert "{'LOOKUP': 4, 'GETATTR': 2}" in result.stdout
+        assert result.stdout.splitlines().count("{}") == 2
+
+
+@pytest.mark.slow
+def test_the_case_study_of_the_tutorial_runs(tmp_path: Path) -> None:
+    texts = [text for kind, slow, text in blocks("tutorial.md") if kind == "sh" and slow]
+    assert texts
+    result = run_blocks("sh", texts, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "osxfs-negative" in result.stdout
+
+
+def test_a_broken_example_would_be_noticed(tmp_path: Path) -> None:
+    assert run_blocks("sh", ["false", "true"], tmp_path).returncode != 0
+    assert run_blocks("python", ["assert False"], tmp_path).returncode != 0
