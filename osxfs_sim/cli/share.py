@@ -43,7 +43,9 @@ def mount(source: str, mountpoint: str, foreground: bool, **options: Any) -> Non
     """
     settings = ShareSettings(source, mountpoint, **options)
     if not foreground:
-        _say_ready(launch(settings).first_status)
+        share = launch(settings)
+        share.detach()
+        _say_ready(share.first_status)
         return
     settings.system()
     from osxfs_sim.mount.session import serve

@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import select
 import subprocess
 import sys
 import time
@@ -35,9 +36,10 @@ _UNMOUNTED_WITHIN_S = 30.0
 class Share:
     """A mounted share, as seen from outside the process that serves it."""
 
-    def __init__(self, mountpoint: str, first_status: dict[str, Any]) -> None:
-        self.mountpoint = mountpoint
+    def __init__(self, first_status: dict[str, Any], server: "subprocess.Popen[bytes]") -> None:
+        self.mountpoint: str = first_status["mountpoint"]
         self.first_status = first_status
+        self._server = server
 
     def status(self) -> dict[str, Any]:
         """What it is, how many requests, asked-for against achieved latency."""
@@ -50,6 +52,11 @@ class Share:
     def unmount(self) -> None:
         """Unmount, and wait until the server has ended. Raises MountError if it is in use."""
         unmount_and_wait(self.mountpoint)
+        self._server.wait(_UNMOUNTED_WITHIN_S)
+
+    def detach(self) -> None:
+        """Let the share outlive this process: nobody here waits for its server's end."""
+        self._server.returncode = 0
 
 
 def launch(settings: ShareSettings) -> Share:
@@ -64,7 +71,7 @@ def launch(settings: ShareSettings) -> Share:
     with open(read_fd, encoding="utf-8") as first_words:
         try:
             with open(log_file, "w", encoding="utf-8") as log:
-                process = subprocess.Popen(
+                server = subprocess.Popen(
                     # -P: a file of the caller's directory must not stand in for a library.
                     [sys.executable, "-P", "-m", __name__, settings.to_json(), str(write_fd)],
                     env=_environment(),
@@ -76,20 +83,28 @@ def launch(settings: ShareSettings) -> Share:
                 )
         finally:
             os.close(write_fd)
-        words = first_words.read()
+        try:
+            ready, _, _ = select.select((first_words,), (), (), _READY_WITHIN_S)
+            words = first_words.read() if ready else ""
+        except BaseException:
+            server.terminate()  # interrupted: it unmounts what it may have mounted
+            server.wait()
+            raise
+    if not ready:
+        server.terminate()
+        server.wait()
+        raise MountError(f"the share was not ready within {_READY_WITHIN_S:g} s: see {log_file}")
     if not words:
-        code = process.wait()
+        code = server.wait()
         raise MountError(
             f"the server ended before the share was ready (exit code {code}): see {log_file}"
         )
     message = json.loads(words)
     if "error" in message:
-        process.wait()
+        server.wait()
         error_class = ProfileError if message["kind"] == "profile" else MountError
         raise error_class(message["error"])
-    # The server outlives this object by design; its end is not waited for.
-    process.returncode = 0
-    return Share(message["mountpoint"], message)
+    return Share(message, server)
 
 
 def _environment() -> dict[str, str]:

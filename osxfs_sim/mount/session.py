@@ -150,6 +150,8 @@ class _Session:
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
         """Serve until the mount is gone."""
         async with trio.open_nursery() as nursery:
+            await nursery.start(self._wait_for_signals)
+            nursery.start_soon(self._wait_for_stop)
             nursery.start_soon(self._serve_requests, nursery.cancel_scope)
             if self.settings.calibrate:
                 await self._calibrate()
@@ -157,8 +159,6 @@ class _Session:
             gc.freeze()
             gc.disable()
             self.reactor.when_idle = self._tidy
-            nursery.start_soon(self._wait_for_signals)
-            nursery.start_soon(self._wait_for_stop)
             answers = {"status": self.status, "reset": self.reset, "stop": self._answer_stop}
             await nursery.start(control.serve, socket_path, answers)
             self.reset()
@@ -183,8 +183,11 @@ class _Session:
 
     # Its end
 
-    async def _wait_for_signals(self) -> None:
+    async def _wait_for_signals(
+        self, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
+    ) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
             async for _ in signals:
                 self._stop.set()
 

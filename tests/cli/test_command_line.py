@@ -1,0 +1,195 @@
+"""The command as a user meets it: one line and a non-zero exit for each mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+
+
+def osxfs_sim(
+    *arguments: str | Path, cwd: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "osxfs_sim", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60)
+
+
+def complaint(*arguments: str | Path) -> str:
+    """What the command says about a mistake; checks that it is one line, and an error."""
+    result = osxfs_sim(*arguments)
+    assert result.returncode in (1, 2), (result.stdout, result.stderr)
+    assert "Traceback" not in result.stderr
+    line = result.stderr.strip().splitlines()[-1]
+    if result.returncode == 1:
+        assert result.stderr.strip() == line
+    return line.removeprefix("osxfs-sim: ").removeprefix("Error: ")
+
+
+@pytest.fixture
+def directories(tmp_path: Path) -> tuple[Path, Path]:
+    source, mountpoint = tmp_path / "source", tmp_path / "share"
+    source.mkdir()
+    mountpoint.mkdir()
+    return source, mountpoint
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--profile", "osxf"], "unknown profile 'osxf'; did you mean 'osxfs'?"),
+        (["--latency", "130"], "'130' has no unit: write 130us or 130ms"),
+        (["--latency", "-1us"], "'-1us' is negative"),
+        (["--latency", "130furlongs"], "'130furlongs' has an unknown unit"),
+        (["--bandwidth", "250"], "is not a rate: write it like 250MB/s"),
+        (["--bandwidth", "0MB/s"], "carries nothing"),
+        (["--distribution", "normal"], "unknown distribution 'normal'"),
+        (["--distribution", "lognormal:x"], "write lognormal and its sigma"),
+        (["--distribution", "empirical:/no/such/file"], "cannot read the samples /no/such/file"),
+        (["--lifetime", "1s"], "lifetime has no effect under the policy 'consistent'"),
+        (["--policy", "nowhere"], "'nowhere' names no class"),
+        (["--policy", "nowhere:Class"], "cannot import the policy's module"),
+        (["--dilate", "0"], "dilate multiplies time"),
+        (["--dilate", "nan"], "dilate multiplies time"),
+        (["--data-path", "copies=5"], "write copies=5,switches=3"),
+        (["--latency", "1ms", "--data-path", "copies=5,switches=3"], "give one of them"),
+        (["--served-at-once", "0"], "0 is not in the range x>=1"),
+        (["--profil", "osxfs"], "No such option"),
+    ],
+)
+def test_bad_input_is_one_line_with_its_remedy(
+    directories: tuple[Path, Path], options: list[str], said: str
+) -> None:
+    assert said in complaint("mount", *directories, *options)
+    assert not os.path.ismount(directories[1])
+
+
+def test_samples_that_are_no_samples_are_refused(directories: tuple[Path, Path]) -> None:
+    samples = directories[0] / "samples"
+    for text, said in (
+        ("", f"{samples} holds no samples"),
+        ("# only a comment\n", f"{samples} holds no samples"),
+        ("131us\nfast\n", f"{samples}, line 2: 'fast' is not a duration"),
+    ):
+        samples.write_text(text)
+        assert said in complaint("mount", *directories, "--distribution", f"empirical:{samples}")
+
+
+def test_a_profile_of_ones_own_with_an_unknown_key_names_the_nearest(
+    directories: tuple[Path, Path],
+) -> None:
+    profile = directories[0] / "mine.toml"
+    profile.write_text('name = "mine"\nextends = "osxfs"\n[latency]\nmetadta = "1us"\n')
+    said = complaint("mount", *directories, "--profile", profile)
+    assert said == "unknown key 'latency.metadta'; did you mean 'metadata'?"
+
+
+def test_places_that_cannot_be_mounted_are_named(directories: tuple[Path, Path]) -> None:
+    source, mountpoint = directories
+    (source / "inside").mkdir()
+    (source / "file").touch()
+    missing = source / "missing"
+    assert complaint("mount", missing, mountpoint) == f"the source {missing} does not exist"
+    assert "is not a directory" in complaint("mount", source / "file", mountpoint)
+    assert "mkdir -p" in complaint("mount", source, missing)
+    assert "lies inside the source" in complaint("mount", source, source / "inside")
+    assert "the same directory" in complaint("mount", source, source)
+    assert "lies inside the mount point" in complaint("mount", source / "inside", source)
+
+
+def test_what_is_not_mounted_has_no_status(tmp_path: Path) -> None:
+    assert complaint("status", tmp_path).startswith(f"no share is mounted at {tmp_path}")
+    assert complaint("umount", tmp_path) == f"nothing is mounted at {tmp_path}"
+    assert complaint("umount", "/proc") == "/proc is a proc mount, not a share: use umount"
+
+
+def test_cases_that_cannot_be_run_say_why() -> None:
+    assert complaint("run", "raek") == "unknown case 'raek'; did you mean 'rake'?"
+    assert "unknown profile 'osxfsx'" in complaint("run", "rake", "--arm", "osxfsx")
+    assert "no variant 'fll'" in complaint("run", "rake", "--variant", "fll")
+    assert "no option 'bootsnp'" in complaint("run", "rake", "--with", "bootsnp")
+    assert "no effect" in complaint("run", "rake", "--arm", "native", "--latency", "1us")
+    assert "does not exist" in complaint("run", "rake", "--json", "/no/such/directory/file")
+
+
+def test_a_case_without_its_tools_names_the_command_that_installs_them(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "osxfs_sim", "run", "rake"]
+    result = subprocess.run(
+        command, capture_output=True, text=True, env={"PATH": str(tmp_path)}, timeout=60
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("osxfs-sim: the case rake needs ruby, rake, bundle")
+    assert "apt-get install" in result.stderr
+
+
+def test_profiles_are_listed_with_their_sources() -> None:
+    listed = json.loads(osxfs_sim("profiles", "--json").stdout)
+    assert {"none", "osxfs", "osxfs-cached", "osxfs-negative"} <= {p["name"] for p in listed}
+    one = json.loads(osxfs_sim("profiles", "osxfs", "--json").stdout)
+    assert one["values"]["latency.metadata"] == "130us"
+    assert one["sources"]["latency.metadata"]["basis"] == "documented"
+    assert "130us" in osxfs_sim("profiles", "osxfs").stdout
+    assert "osxfs-negative" in osxfs_sim("profiles").stdout
+
+
+@needs_fuse
+def test_a_share_from_mount_to_umount(directories: tuple[Path, Path]) -> None:
+    source, mountpoint = directories
+    (source / "file").write_text("hello")
+    mounted = osxfs_sim("mount", source, mountpoint, "--profile", "osxfs-cached", "--seed", "7")
+    try:
+        assert (mounted.returncode, mounted.stdout) == (0, "")
+        assert (mountpoint / "file").read_text() == "hello"
+        status = json.loads(osxfs_sim("status", "--json", mountpoint).stdout)
+        assert (status["profile"], status["seed"]) == ("osxfs-cached", 7)
+        assert status["requests"]["READ"] == 1
+        assert status["receipt"]["metadata"]["asked_p50_ns"] in range(129_900, 130_100)
+        table = osxfs_sim("status", mountpoint)
+        assert table.returncode == 0
+        assert "osxfs with the consistency flag" in table.stdout
+        assert str(mountpoint) in osxfs_sim("status").stdout
+        before = json.loads(osxfs_sim("status", "--json", "--reset", mountpoint).stdout)
+        after = json.loads(osxfs_sim("status", "--json", mountpoint).stdout)
+        # To ask a share is not counted by it.
+        assert before["requests"]
+        assert not after["requests"]
+        assert "already mounted" in complaint("mount", source, mountpoint)
+    finally:
+        unmounted = osxfs_sim("umount", mountpoint)
+    assert (unmounted.returncode, unmounted.stdout, unmounted.stderr) == (0, "", "")
+    assert not os.path.ismount(mountpoint)
+
+
+@needs_fuse
+def test_a_target_out_of_reach_is_said_at_mount_with_its_remedy(
+    directories: tuple[Path, Path],
+) -> None:
+    mounted = osxfs_sim("mount", *directories, "--latency", "1us")
+    try:
+        assert mounted.returncode == 0
+        assert "1us is out of reach" in mounted.stderr
+        assert "--dilate" in mounted.stderr
+    finally:
+        osxfs_sim("umount", directories[1])
+
+
+@needs_fuse
+def test_in_the_foreground_a_signal_unmounts(directories: tuple[Path, Path]) -> None:
+    source, mountpoint = directories
+    (source / "file").write_text("hello")
+    command = [sys.executable, "-m", "osxfs_sim", "mount", "-f", str(source), str(mountpoint)]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        while not (mountpoint / "file").exists():
+            assert server.poll() is None
+        while osxfs_sim("status", mountpoint).returncode:
+            assert server.poll() is None
+        server.terminate()
+        assert server.wait(timeout=30) == 0
+        assert not os.path.ismount(mountpoint)
+    finally:
+        server.kill()
+        server.communicate()
