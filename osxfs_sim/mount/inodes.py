@@ -161,6 +161,7 @@ class InodeTable:
                 name,
             )
             self._by_number[inode.number] = inode
+            self._peak = max(self._peak, len(self._by_number))
             if inode.number != inode.host_number:
                 self._by_identity[inode.device, inode.host_number] = inode
         elif (inode.parent is not parent or inode.name != name) and inode is not self.root:
@@ -205,5 +206,8 @@ class InodeTable:
 
     def compact(self) -> None:
         """Give memory back after many inodes were forgotten: a dict never shrinks by itself."""
+        if len(self._by_number) * 4 > self._peak:
+            return
+        self._peak = len(self._by_number)
         self._by_number = dict(self._by_number)
         self._by_identity = dict(self._by_identity)

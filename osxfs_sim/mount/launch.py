@@ -7,7 +7,6 @@ its settings as an argument and its first words on a pipe.
 
 import contextlib
 import json
-import logging
 import os
 import select
 import subprocess
@@ -29,6 +28,7 @@ from osxfs_sim.mount.mountpoints import (
 )
 from osxfs_sim.settings import ShareSettings
 
+_SERVER = "osxfs_sim.mount.server"
 _READY_WITHIN_S = 60.0
 _UNMOUNTED_WITHIN_S = 30.0
 
@@ -73,7 +73,7 @@ def launch(settings: ShareSettings) -> Share:
             with open(log_file, "w", encoding="utf-8") as log:
                 server = subprocess.Popen(
                     # -P: a file of the caller's directory must not stand in for a library.
-                    [sys.executable, "-P", "-m", __name__, settings.to_json(), str(write_fd)],
+                    [sys.executable, "-P", "-m", _SERVER, settings.to_json(), str(write_fd)],
                     env=_environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -167,27 +167,3 @@ def mounted(settings: ShareSettings) -> Iterator[Share]:
             with contextlib.suppress(MountError):
                 ask(share.mountpoint, "stop")
             raise
-
-
-def _main() -> None:
-    """The server's process: settings and the descriptor for its first words as arguments."""
-    settings = ShareSettings.from_json(sys.argv[1])
-    words_fd = int(sys.argv[2])
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-
-    def say(message: dict[str, Any]) -> None:
-        with open(words_fd, "w", encoding="utf-8") as words:
-            json.dump(message, words)
-
-    from osxfs_sim.mount.session import serve
-
-    try:
-        serve(settings, say)
-    except (MountError, ProfileError) as error:
-        kind = "profile" if isinstance(error, ProfileError) else "mount"
-        say({"error": str(error), "kind": kind})
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    _main()

@@ -95,8 +95,8 @@ def in_thread(call: Callable[[], Any]) -> Generator[Job, Any, Any]:
 
 @types.coroutine
 def breathe() -> Generator[int, int, None]:
-    """Let replies that are due overtake: for handlers that work for long."""
-    yield 0
+    """Let replies that are due, and new requests, overtake: for handlers that work for long."""
+    yield time.monotonic_ns()
 
 
 class _NoLock:
@@ -223,7 +223,9 @@ class Reactor:
         now_ns = clock_ns()
         trio_turn_ns = now_ns + _TRIO_PASS_NS
         while True:
-            while held and held[0][0] <= now_ns:
+            # What becomes due meanwhile waits for the next look at new requests.
+            due_ns = now_ns
+            while held and held[0][0] <= due_ns:
                 self._resume(heapq.heappop(held)[2], now_ns)
                 # Its client is likely to ask again at once.
                 now_ns = self._last_active_ns = clock_ns()

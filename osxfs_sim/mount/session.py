@@ -52,6 +52,7 @@ _MOST_DIRECTORY_DESCRIPTORS = 1024
 _FILES_RESERVED = 512
 # After a signal: how long processes that still use the share are served.
 _GRACE_S = 1.0
+_UNMOUNT_ATTEMPTS = 6
 
 Ready = Callable[[dict[str, Any]], None]
 
@@ -145,7 +146,6 @@ class _Session:
         self._counting_since_ns = self._started_ns
         self._processor_before_s = 0.0
         self._stop = trio.Event()
-        self._most_inodes = 0
 
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
         """Serve until the mount is gone."""
@@ -221,9 +221,7 @@ class _Session:
     def _tidy(self) -> None:
         """When nobody has asked anything for a while: collect garbage, give memory back."""
         gc.collect()
-        if len(self.inodes) * 4 < self._most_inodes:
-            self.inodes.compact()
-            self._most_inodes = len(self.inodes)
+        self.inodes.compact()
         syscalls.give_memory_back()
 
     def reset(self) -> dict[str, Any]:
@@ -237,7 +235,6 @@ class _Session:
 
     def status(self) -> dict[str, Any]:
         """Everything worth knowing, as plain values; documented in docs/reference.md."""
-        self._most_inodes = max(self._most_inodes, len(self.inodes))
         latency = self.system.latency
         counts = self.crossings.counts
         return {
@@ -318,7 +315,7 @@ def _unmount_and_write_out(mountpoint: str) -> bool:
     Returns whether the mount is really gone. The kernel writes out dirty pages
     while unmounting and in syncfs(2), and the reactor serves those writes.
     """
-    for attempt in range(10):
+    for attempt in range(_UNMOUNT_ATTEMPTS):
         try:
             unmount(mountpoint)
             return True

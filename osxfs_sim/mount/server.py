@@ -1,0 +1,36 @@
+"""The process that serves a mount in the background; launch starts it.
+
+Its arguments are the share's settings as JSON, and the descriptor that takes
+its first words: the first status when the share can be used, or the error.
+"""
+
+import json
+import logging
+import sys
+from typing import Any
+
+from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.mount.session import serve
+from osxfs_sim.settings import ShareSettings
+
+
+def main() -> None:
+    settings = ShareSettings.from_json(sys.argv[1])
+    words_fd = int(sys.argv[2])
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+
+    def say(message: dict[str, Any]) -> None:
+        with open(words_fd, "w", encoding="utf-8") as words:
+            json.dump(message, words)
+
+    try:
+        serve(settings, say)
+    except (MountError, ProfileError) as error:
+        kind = "profile" if isinstance(error, ProfileError) else "mount"
+        say({"error": str(error), "kind": kind})
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
