@@ -31,8 +31,8 @@ _ROUND_NS = 12_000_000
 _FEWEST_PROBES = 5
 _MOST_PROBES = 60
 _WARM_UP_PROBES = 50
-_WAKE_PROBES = 20
-_WAKE_PAUSE_NS = 1_500_000
+_WAKE_PROBES = 15
+_WAKE_PAUSE_NS = 1_200_000
 # Latencies nearer to each other than this have the same constant.
 _DISTINCT = 1.3
 _LONGEST_NS = 100_000_000

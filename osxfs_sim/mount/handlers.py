@@ -86,6 +86,7 @@ class Handlers(pyfuse3.Operations):
         self._synchronous: set[int] = set()
         self._listings: dict[int, _Listing] = {}
         self._spent_buffers: list[bytearray] = []
+        self._never_waiting: set[int] = set()  # devices
 
     @property
     def open_handles(self) -> int:
@@ -488,9 +489,11 @@ class Handlers(pyfuse3.Operations):
             self._spent_buffers.append(whole)
         return cast(bytes, buffer[:length])
 
-    @staticmethod
-    def _read_from_memory(fd: int, offset: int, buffer: memoryview) -> int | None:
+    def _read_from_memory(self, fd: int, offset: int, buffer: memoryview) -> int | None:
         """The bytes read if the host has them in memory; None if it would have to wait."""
+        device = self._open_files[fd].device
+        if device in self._never_waiting:
+            return _read_fully(fd, offset, buffer)
         try:
             length = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
         except BlockingIOError:
@@ -498,7 +501,8 @@ class Handlers(pyfuse3.Operations):
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise
-            # A file system that never says it would wait, such as tmpfs.
+            # A file system that does not know the question, such as tmpfs.
+            self._never_waiting.add(device)
             return _read_fully(fd, offset, buffer)
         if length < len(buffer) and offset + length < os.fstat(fd).st_size:
             return None
