@@ -45,8 +45,11 @@ def load_profile(name: str) -> Profile:
 
 
 def _load(name: str, descendants: tuple[str, ...]) -> Profile:
-    if name in descendants or len(descendants) > _MAX_ANCESTORS:
-        raise ProfileError(f"profile {name!r} starts from itself: {' -> '.join(descendants)}")
+    if name in descendants:
+        chain = " -> ".join((*descendants, name))
+        raise ProfileError(f"profile {name!r} starts from itself: {chain}")
+    if len(descendants) > _MAX_ANCESTORS:
+        raise ProfileError(f"profile {descendants[0]!r} has more than {_MAX_ANCESTORS} ancestors")
     if name.endswith(".toml"):
         try:
             text = Path(name).read_text(encoding="utf-8")
@@ -103,7 +106,7 @@ def _read_empirical(path: str) -> Empirical:
         if not text or text.startswith("#"):
             continue
         try:
-            samples_ns.append(int(text) if text.isdecimal() else parse_duration_ns(text))
+            samples_ns.append(parse_duration_ns(f"{text}ns" if text.isdecimal() else text))
         except UnitError:
             raise ProfileError(
                 f"{path}, line {number}: {text[:40]!r} is not a duration: "
@@ -138,14 +141,16 @@ def load_policy(text: str) -> CachePolicy:
     policy_class = getattr(module, class_name, None)
     if policy_class is None:
         classes = [key for key, value in vars(module).items() if isinstance(value, type)]
-        raise ProfileError(f"{module_name} has no {class_name!r}{nearest(class_name, classes)}")
+        hint = nearest(class_name, classes) if classes else ": it defines no class at all"
+        raise ProfileError(f"{module_name} has no {class_name!r}{hint}")
     if not (isinstance(policy_class, type) and issubclass(policy_class, CachePolicy)):
         raise ProfileError(
             f"{text} is not a cache policy: derive it from osxfs_sim.model.caching.CachePolicy"
         )
     try:
         return policy_class()
-    except TypeError as error:
+    except Exception as error:
         raise ProfileError(
-            f"{text} cannot be made without arguments ({error}): give each a default"
+            f"{text}() fails: {type(error).__name__}: {error} "
+            "(it is made without arguments: give each a default)"
         ) from error

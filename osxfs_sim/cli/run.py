@@ -3,6 +3,8 @@
 import datetime
 import json
 import sys
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from osxfs_sim.lab.cases import CaseError, case_names, load_case
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import (
     NATIVE,
+    MountedShare,
     Plan,
     default_cache,
     default_directory,
@@ -22,6 +25,7 @@ from osxfs_sim.lab.runs import (
     run_case,
     to_document,
 )
+from osxfs_sim.mount.launch import mounted
 from osxfs_sim.report.console import console, table
 from osxfs_sim.report.runs import runs_report
 from osxfs_sim.settings import ShareSettings
@@ -96,7 +100,22 @@ def run(
         load_profile(arm)
     if not mounted_arms and settings != ShareSettings("", ""):
         raise CaseError("options of a share have no effect without a mounted arm: add --arm osxfs")
-    plan = Plan(loaded, chosen, loaded.variant(variant), quick, toggles, runs, settings)
+    plan = Plan(
+        loaded,
+        chosen,
+        loaded.variant(variant),
+        quick,
+        toggles,
+        runs,
+        seed=settings.seed,
+        dilate=settings.dilate,
+    )
+
+    def mount(arm: str, source: Path, mountpoint: Path) -> AbstractContextManager[MountedShare]:
+        return mounted(
+            replace(settings, source=str(source), mountpoint=str(mountpoint), profile=arm)
+        )
+
     loaded.environment(toggles)
     if json_file is not None and not Path(json_file).absolute().parent.is_dir():
         raise CaseError(f"{json_file} cannot be written: its directory does not exist")
@@ -106,7 +125,7 @@ def run(
     where = Path(directory) if directory else default_directory()
     results = []
     try:
-        for result in run_case(plan, tree, where, _say):
+        for result in run_case(plan, tree, where, mount, _say):
             results.append(result)
             for one in result.runs:
                 _say(f"{result.arm}: {one.failure or f'{one.wall_s:.2f} s'} ({one.kind})")

@@ -19,13 +19,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from osxfs_sim.lab.cases import Case, CaseError
-from osxfs_sim.mount.launch import Share, mounted
-from osxfs_sim.settings import ShareSettings
 
 NATIVE = "native"
 SCHEMA = 1
@@ -33,9 +32,22 @@ SCHEMA = 1
 Progress = Callable[[str], None]
 
 
+class MountedShare(Protocol):
+    """What the lab wants of a share: how it began, and counts over one run."""
+
+    first_status: dict[str, Any]
+
+    def reset(self) -> dict[str, Any]:
+        """The status, after which counting starts anew."""
+
+
+Mount = Callable[[str, Path, Path], AbstractContextManager[MountedShare]]
+"""Mounts, for an arm of the given name, a directory at a mount point: handed to the lab."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run. *settings* is what every mounted arm starts from, its profile aside."""
+    """What to run. *seed* and *dilate* are those of every mounted arm."""
 
     case: Case
     arms: tuple[str, ...]
@@ -43,7 +55,8 @@ class Plan:
     quick: bool
     toggles: tuple[str, ...]
     runs: int
-    settings: ShareSettings
+    seed: int = 0
+    dilate: float = 1.0
 
 
 @dataclass(slots=True)
@@ -93,19 +106,23 @@ def prepare_tree(case: Case, variant: str, cache: Path, progress: Progress) -> P
     return tree
 
 
-def run_case(plan: Plan, tree: Path, directory: Path, progress: Progress) -> Iterator[ArmResult]:
+def run_case(
+    plan: Plan, tree: Path, directory: Path, mount: Mount, progress: Progress
+) -> Iterator[ArmResult]:
     """Run the arms one after the other, below *directory*; yields each when it is done."""
     with tempfile.TemporaryDirectory(prefix="osxfs-sim-run-", dir=directory) as work:
         for arm in plan.arms:
-            yield _run_arm(plan, arm, tree, Path(work), progress)
+            yield _run_arm(plan, arm, tree, Path(work), mount, progress)
 
 
-def _run_arm(plan: Plan, arm: str, tree: Path, work: Path, progress: Progress) -> ArmResult:
+def _run_arm(
+    plan: Plan, arm: str, tree: Path, work: Path, mount: Mount, progress: Progress
+) -> ArmResult:
     result = ArmResult(arm)
     host = work / "host"
     shutil.copytree(tree, host, symlinks=True)
     try:
-        with _guest_view(plan, arm, host, work / "share") as (guest, share):
+        with _guest_view(arm, host, work / "share", mount) as (guest, share):
             if share is not None:
                 result.mounted = share.first_status
             for number in range(plan.runs):
@@ -124,15 +141,14 @@ def _run_arm(plan: Plan, arm: str, tree: Path, work: Path, progress: Progress) -
 
 @contextlib.contextmanager
 def _guest_view(
-    plan: Plan, arm: str, host: Path, mountpoint: Path
-) -> Iterator[tuple[Path, Share | None]]:
+    arm: str, host: Path, mountpoint: Path, mount: Mount
+) -> Iterator[tuple[Path, MountedShare | None]]:
     if arm == NATIVE:
         yield host, None
         return
     mountpoint.mkdir()
-    settings = replace(plan.settings, source=str(host), mountpoint=str(mountpoint), profile=arm)
     try:
-        with mounted(settings) as share:
+        with mount(arm, host, mountpoint) as share:
             yield mountpoint, share
     finally:
         mountpoint.rmdir()
@@ -203,8 +219,8 @@ def to_document(
         "variant": plan.variant,
         "quick": plan.quick,
         "options": list(plan.toggles),
-        "seed": plan.settings.seed,
-        "dilate": plan.settings.dilate,
+        "seed": plan.seed,
+        "dilate": plan.dilate,
         "started": started,
         "machine": machine,
         "arms": [

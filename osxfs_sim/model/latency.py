@@ -28,6 +28,7 @@ from osxfs_sim.model.operations import OperationClass
 
 _DRAWS_AT_ONCE = 1024
 _NS_PER_S = 1_000_000_000
+_LONGEST_NS = 2**62
 
 
 class LatencyError(ValueError):
@@ -265,4 +266,6 @@ def _drawn_ns(
 ) -> Iterator[int]:
     while True:
         drawn = np.rint(base_ns * distribution.factors(generator, _DRAWS_AT_ONCE))
+        # A tail without end would leave the integers.
+        drawn = np.minimum(drawn, _LONGEST_NS)
         yield from drawn.astype(np.int64).tolist()

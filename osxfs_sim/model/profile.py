@@ -127,10 +127,10 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
     )
 
 
-def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _table(document: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
     table = document.get(key, {})
     if not isinstance(table, Mapping):
-        raise ProfileError(f"{key!r} must be a table: write [{key}]")
+        raise ProfileError(f"{key!r} must be a table: write [{where}{key}]")
     return table
 
 
@@ -141,10 +141,16 @@ def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> N
             raise ProfileError(f"unknown key {where + key!r}{nearest(key, known)}")
 
 
+_EXAMPLES = {"bandwidth": "250MB/s", "distribution": "constant"}
+
+
 def _text(table: Mapping[str, Any], key: str, where: str) -> str:
     value = table[key]
     if not isinstance(value, str):
-        raise ProfileError(f"{where}{key} = {value!r} has no unit: write a text such as '130us'")
+        example = _EXAMPLES.get(key, "130us")
+        raise ProfileError(
+            f"{where}{key} = {value!r} has no unit: write a text such as '{example}'"
+        )
     return value
 
 
@@ -161,8 +167,7 @@ def _latency(table: Mapping[str, Any], start: LatencySpec) -> LatencySpec:
     if "metadata" in table:
         # A class that a profile does not speak of costs what metadata costs.
         metadata_ns = parse_duration_ns(_text(table, "metadata", "latency."))
-        if all(base == start.metadata_ns for base in base_ns):
-            base_ns = [metadata_ns] * len(base_ns)
+        base_ns = [metadata_ns if base == start.metadata_ns else base for base in base_ns]
     for operation_class in OperationClass:
         if operation_class.label in table:
             text = _text(table, operation_class.label, "latency.")
@@ -177,7 +182,7 @@ def _latency(table: Mapping[str, Any], start: LatencySpec) -> LatencySpec:
     if "served_at_once" in table:
         latency = replace(latency, served_at_once=_count(table, "served_at_once", "latency."))
     if "data_path" in table:
-        path = _table(table, "data_path")
+        path = _table(table, "data_path", "latency.")
         _check_keys(path, _PATH_KEYS, "latency.data_path.")
         missing = [key for key in _PATH_KEYS if key not in path]
         if missing:
@@ -225,7 +230,7 @@ def _caching(table: Mapping[str, Any], start: CachingSpec) -> CachingSpec:
     caching = start
     if "policy" in table:
         policy = table["policy"]
-        if policy not in POLICIES:
+        if not isinstance(policy, str) or policy not in POLICIES:
             raise ProfileError(f"unknown policy {policy!r}{nearest(str(policy), POLICIES)}")
         caching = replace(caching, policy=policy)
     for key in ("lifetime", "missing_lifetime"):
@@ -238,8 +243,10 @@ def _caching(table: Mapping[str, Any], start: CachingSpec) -> CachingSpec:
 def with_lifetime(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
     """*caching* with its ``lifetime`` or ``missing_lifetime`` set.
 
-    Raises ProfileError where the policy would not listen.
+    Raises ProfileError where the policy would not listen, or for less than nothing.
     """
+    if value_ns < 0:
+        raise ProfileError(f"{key} {value_ns} ns is negative: 0 means not at all")
     if key not in POLICIES[caching.policy]:
         heard = [policy for policy, keys in POLICIES.items() if key in keys]
         raise ProfileError(

@@ -32,6 +32,9 @@ MAX_DURATION_NS = 1_000 * 3_600 * 1_000_000_000
 """A thousand hours: beyond it a value is a slip, not a wish."""
 
 
+_MAX_NUMBER = 1e18
+
+
 class UnitError(ValueError):
     """A quantity that cannot be read; the message says what would be."""
 
@@ -42,7 +45,10 @@ def _quantity(text: str, what: str, example: str) -> tuple[float, str]:
     match = _QUANTITY.fullmatch(text)
     if match is None:
         raise UnitError(f"{text!r} is not {what}: write it like {example}")
-    return float(match[1]), match[2]
+    number = float(match[1])
+    if number > _MAX_NUMBER:
+        raise UnitError(f"{text.strip()[:40]!r} is too large to mean anything")
+    return number, match[2]
 
 
 def parse_duration_ns(text: str) -> int:

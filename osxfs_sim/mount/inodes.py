@@ -93,11 +93,11 @@ class Inode:
 
     def moved(self, parent: "Inode", name: bytes, from_parent: "Inode", from_name: bytes) -> None:
         """It was renamed: what it was called before is no longer a way to it."""
-        self.other_names = [
-            other
-            for other in self.other_names or ()
-            if other not in ((from_parent, from_name), (parent, name))
-        ] or None
+        ways = [*(self.other_names or ())]
+        if self.parent is not None:
+            ways.append((self.parent, self.name))
+        gone = ((from_parent, from_name), (parent, name))
+        self.other_names = [way for way in ways if way not in gone] or None
         self.parent = parent
         self.name = name
 

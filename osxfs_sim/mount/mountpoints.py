@@ -38,7 +38,10 @@ class MountEntry:
 def mounts() -> list[MountEntry]:
     """All mounts this process sees, in the order they were made."""
     entries = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+    # The kernel escapes line feeds, but not what else Python takes for the end of a line.
+    with open(
+        "/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n"
+    ) as file:
         for line in file:
             before, _, after = line.rstrip("\n").partition(" - ")
             options = dict(option.partition("=")[::2] for option in after.split(" ")[2].split(","))

@@ -18,7 +18,7 @@ def runs_report(plan: Plan, results: Sequence[ArmResult], machine: str) -> None:
     out = console()
     what = "quick: a shortened command" if plan.quick else "the whole command"
     options = "".join(f", with {name}" for name in plan.toggles)
-    dilated = f", time dilated {plan.settings.dilate:g} times" if plan.settings.dilate != 1 else ""
+    dilated = f", time dilated {plan.dilate:g} times" if plan.dilate != 1 else ""
     title = f"{plan.case.title} ({plan.variant}{options}; {what}{dilated})"
     times = table(
         "arm",

@@ -55,7 +55,7 @@ def test_an_unknown_case_is_answered_with_the_nearest() -> None:
 
 
 def test_a_folder_without_a_case_says_so(tmp_path: Path) -> None:
-    with pytest.raises(CaseError, match="is not a case: it has no case.toml$"):
+    with pytest.raises(CaseError, match=r"is not a case: it has no case.toml$"):
         load_case(f"{tmp_path}/")
 
 

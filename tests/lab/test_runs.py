@@ -2,15 +2,16 @@
 
 import json
 import os
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from osxfs_sim import Share, share
 from osxfs_sim.lab.cases import CaseError, load_case
 from osxfs_sim.lab.runs import Plan, Run, prepare_tree, run_case, to_document
 from osxfs_sim.report.runs import _representative
-from osxfs_sim.settings import ShareSettings
 
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
@@ -54,7 +55,11 @@ def folder(tmp_path: Path) -> Path:
 
 def plan_for(folder: Path, *arms: str, runs: int = 2) -> Plan:
     case = load_case(f"{folder}/")
-    return Plan(case, arms, "default", False, (), runs, ShareSettings("", "", calibrate=False))
+    return Plan(case, arms, "default", False, (), runs)
+
+
+def mount(arm: str, source: Path, mountpoint: Path) -> "AbstractContextManager[Share]":
+    return share(source, mountpoint, profile=arm, calibrate=False)
 
 
 def say_nothing(text: str) -> None:
@@ -75,7 +80,7 @@ def test_a_tree_is_set_up_once_and_again_when_its_recipe_changes(
 
 def test_a_set_up_that_fails_is_an_error_and_leaves_no_tree(folder: Path, tmp_path: Path) -> None:
     (folder / "setup.sh").write_text("#!/bin/sh\nexit 1\n")
-    with pytest.raises(CaseError, match="^setting up the case look failed"):
+    with pytest.raises(CaseError, match=r"^setting up the case look failed"):
         prepare_tree(load_case(f"{folder}/"), "default", tmp_path / "cache", say_nothing)
 
 
@@ -85,7 +90,7 @@ def test_each_arm_has_a_fresh_run_and_others_and_its_requests_are_counted(
 ) -> None:
     plan = plan_for(folder, "native", "none", "osxfs-negative")
     tree = prepare_tree(plan.case, "default", tmp_path / "cache", say_nothing)
-    native, consistent, negative = run_case(plan, tree, tmp_path, say_nothing)
+    native, consistent, negative = run_case(plan, tree, tmp_path, mount, say_nothing)
     assert [run.kind for run in native.runs] == ["fresh", "again"]
     assert [run.failure for arm in (native, consistent, negative) for run in arm.runs] == [""] * 6
     assert native.mounted is None
@@ -104,7 +109,7 @@ def test_a_failing_command_is_a_failed_run(folder: Path, tmp_path: Path) -> None
     (folder / "run.sh").write_text("#!/bin/sh\necho fine\necho broken >&2\nexit 7\n")
     plan = plan_for(folder, "native", runs=1)
     tree = prepare_tree(plan.case, "default", tmp_path / "cache", say_nothing)
-    (result,) = run_case(plan, tree, tmp_path, say_nothing)
+    (result,) = run_case(plan, tree, tmp_path, mount, say_nothing)
     assert result.runs[0].failure == "exit code 7: broken"
 
 
@@ -112,7 +117,7 @@ def test_another_output_is_a_failed_run(folder: Path, tmp_path: Path) -> None:
     (folder / "run.sh").write_text("#!/bin/sh\necho lost\n")
     plan = plan_for(folder, "native", runs=1)
     tree = prepare_tree(plan.case, "default", tmp_path / "cache", say_nothing)
-    (result,) = run_case(plan, tree, tmp_path, say_nothing)
+    (result,) = run_case(plan, tree, tmp_path, mount, say_nothing)
     assert result.runs[0].failure == "the output differs from expected"
 
 
@@ -120,7 +125,7 @@ def test_a_quick_command_that_prints_nothing_is_a_failed_run(folder: Path, tmp_p
     (folder / "run.sh").write_text("#!/bin/sh\n")
     plan = replace(plan_for(folder, "native", runs=1), quick=True)
     tree = prepare_tree(plan.case, "default", tmp_path / "cache", say_nothing)
-    (result,) = run_case(plan, tree, tmp_path, say_nothing)
+    (result,) = run_case(plan, tree, tmp_path, mount, say_nothing)
     assert result.runs[0].failure == "the command printed nothing"
 
 

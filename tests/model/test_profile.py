@@ -1,0 +1,452 @@
+"""Profiles from parsed documents: what they make, and what their authors are told."""
+
+import tomllib
+
+import pytest
+from complaints import complaint
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osxfs_sim.model.caching import Cached, Consistent, Negative
+from osxfs_sim.model.latency import Constant, DataPath, LatencyError, LatencySpec, LogNormal
+from osxfs_sim.model.profile import (
+    CachingSpec,
+    Profile,
+    ProfileError,
+    Source,
+    nearest,
+    parse_distribution,
+    profile_from_document,
+    with_lifetime,
+)
+
+NO_LATENCY = LatencySpec((0, 0, 0, 0, 0))
+PATH = """
+[latency.data_path]
+copies = 7
+context_switches = 5
+copy = "5us"
+context_switch = "10us"
+hypervisor_hop = "45us"
+"""
+
+
+def profile(text: str, parent: Profile | None = None) -> Profile:
+    document = tomllib.loads(text)
+    return profile_from_document({"name": "mine"} | document, parent)
+
+
+def refused(text: str, parent: Profile | None = None) -> str:
+    return complaint(ProfileError, profile, text, parent)
+
+
+PARENT = profile(
+    """
+    name = "parent"
+    title = "The parent"
+    about = "Of the child."
+    [latency]
+    metadata = "100us"
+    write = "200us"
+    bandwidth = "1MB/s"
+    distribution = "lognormal:0.5"
+    served_at_once = 4
+    [caching]
+    policy = "negative"
+    lifetime = "2s"
+    missing_lifetime = "1s"
+    [sources."latency.metadata"]
+    basis = "documented"
+    text = "A page."
+    """
+)
+
+
+# What a document makes
+
+
+def test_a_profile_that_says_nothing_costs_nothing_and_believes_nothing():
+    assert profile("") == Profile("mine", "mine", "", NO_LATENCY, CachingSpec(), {})
+
+
+def test_a_class_that_a_profile_does_not_speak_of_costs_what_metadata_costs():
+    mine = profile('[latency]\nmetadata = "130us"\nwrite = "221us"')
+    assert mine.latency.base_ns == (130_000, 130_000, 221_000, 130_000, 130_000)
+
+
+def test_every_class_can_have_a_latency_of_its_own():
+    mine = profile(
+        '[latency]\nmetadata = "1us"\nread = "2us"\nwrite = "3us"\ndirectory = "4us"\nsync = "5ms"'
+    )
+    assert mine.latency.base_ns == (1_000, 2_000, 3_000, 4_000, 5_000_000)
+
+
+def test_a_profile_sets_the_link_the_scatter_and_the_server():
+    mine = profile(
+        '[latency]\nbandwidth = "250MB/s"\ndistribution = "lognormal:0.2"\nserved_at_once = 8'
+    )
+    assert mine.latency == LatencySpec(
+        (0,) * 5, 250_000_000, distribution=LogNormal(0.2), served_at_once=8
+    )
+
+
+def test_a_profile_can_take_its_round_trip_apart():
+    mine = profile('[latency]\nmetadata = "130us"' + PATH)
+    assert mine.latency.data_path == DataPath(7, 5, 5_000, 10_000, 45_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "spec", "policy"),
+    [
+        ('policy = "consistent"', CachingSpec(), Consistent()),
+        (
+            'policy = "cached"\nlifetime = "1h"',
+            CachingSpec("cached", 3_600 * 10**9),
+            Cached(3_600 * 10**9),
+        ),
+        (
+            'policy = "negative"\nlifetime = "1h"\nmissing_lifetime = "5s"',
+            CachingSpec("negative", 3_600 * 10**9, 5 * 10**9),
+            Negative(3_600 * 10**9, 5 * 10**9),
+        ),
+    ],
+)
+def test_a_profile_chooses_its_policy_and_lifetimes(text, spec, policy):
+    mine = profile(f"[caching]\n{text}")
+    assert mine.caching == spec
+    built = mine.caching.build()
+    assert type(built) is type(policy)
+    assert built.describe() == policy.describe()
+
+
+def test_prose_may_be_broken_into_lines():
+    mine = profile(
+        'about = """\n  As it was\n  in 2016.\n"""\n'
+        "[sources.'latency.metadata']\nbasis = 'assumed'\ntext = '''\nFrom\nmemory.\n'''"
+    )
+    assert mine.about == "As it was in 2016."
+    assert mine.sources == {"latency.metadata": Source("assumed", "From memory.")}
+
+
+# On top of another
+
+
+def test_a_child_that_says_nothing_is_its_parent_by_another_name():
+    child = profile('name = "child"', PARENT)
+    assert child == Profile(
+        "child", "The parent", "Of the child.", PARENT.latency, PARENT.caching, PARENT.sources
+    )
+
+
+def test_a_child_changes_only_what_it_sets():
+    child = profile('[latency]\nsync = "7ms"\n[caching]\nlifetime = "9s"', PARENT)
+    assert child.latency.base_ns == (100_000, 100_000, 200_000, 100_000, 7_000_000)
+    assert child.latency.bandwidth_bytes_per_s == 1_000_000
+    assert child.latency.served_at_once == 4
+    assert child.caching == CachingSpec("negative", 9 * 10**9, 10**9)
+
+
+def test_a_child_can_lift_its_parents_limit_on_the_link():
+    child = profile('[latency]\nbandwidth = "none"', PARENT)
+    assert child.latency.bandwidth_bytes_per_s is None
+
+
+def test_a_childs_source_replaces_its_parents():
+    child = profile("[sources.'latency.metadata']\nbasis = 'fitted'\ntext = 'A run.'", PARENT)
+    assert child.sources == {"latency.metadata": Source("fitted", "A run.")}
+    assert PARENT.sources == {"latency.metadata": Source("documented", "A page.")}
+
+
+def test_a_childs_metadata_latency_is_that_of_every_class_nobody_spoke_of():
+    # PARENT speaks of writes only: reads, directories and sync go by metadata there.
+    child = profile('[latency]\nmetadata = "60us"', PARENT)
+    assert child.latency.base_ns == (60_000, 60_000, 200_000, 60_000, 60_000)
+
+
+def test_another_round_trip_is_no_longer_its_parents_sum_of_steps():
+    parent = profile('[latency]\nmetadata = "130us"' + PATH)
+    assert profile('[latency]\nmetadata = "60us"', parent).latency.data_path is None
+    assert profile('[latency]\nwrite = "60us"', parent).latency.data_path is not None
+
+
+def test_a_childs_steps_may_add_up_to_its_parents_round_trip():
+    parent = profile('[latency]\nmetadata = "130us"')
+    assert profile(PATH, parent).latency.data_path.total_ns == 130_000
+
+
+# What authors are told
+
+
+@pytest.mark.parametrize("name", ['""', "5", "[]"])
+def test_a_profile_needs_a_name(name):
+    assert refused(f"name = {name}") == "a profile needs a name"
+
+
+def test_a_document_without_a_name_is_told_so():
+    assert complaint(ProfileError, profile_from_document, {}, None) == "a profile needs a name"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("titel = 'x'", "unknown key 'titel'; did you mean 'title'?"),
+        (
+            "[latency]\nmetdata = '1us'",
+            "unknown key 'latency.metdata'; did you mean 'metadata'?",
+        ),
+        (
+            "[caching]\nlifetimes = '1s'",
+            "unknown key 'caching.lifetimes'; did you mean 'lifetime'?",
+        ),
+        (
+            "[caching]\nxyz = '1s'",
+            "unknown key 'caching.xyz': there are lifetime, missing_lifetime, policy",
+        ),
+        (
+            PATH + "hops = 3",
+            "unknown key 'latency.data_path.hops'; did you mean 'copies'?",
+        ),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_nearest(text, message):
+    assert refused(text) == message
+
+
+@pytest.mark.parametrize("key", ["latency", "caching", "sources"])
+def test_a_table_must_be_a_table(key):
+    assert refused(f"{key} = 5") == f"'{key}' must be a table: write [{key}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[latency]\nmetadata = 130",
+            "latency.metadata = 130 has no unit: write a text such as '130us'",
+        ),
+        (
+            "[latency]\nread = 1.5",
+            "latency.read = 1.5 has no unit: write a text such as '130us'",
+        ),
+        (
+            "[caching]\npolicy = 'cached'\nlifetime = 3600",
+            "caching.lifetime = 3600 has no unit: write a text such as '130us'",
+        ),
+        (
+            "[latency]\nmetadata = '130'",
+            "profile 'mine': '130' has no unit: write 130us or 130ms",
+        ),
+        (
+            "[latency]\nmetadata = '-130us'",
+            "profile 'mine': '-130us' is negative: give a duration such as 130us or 1.5ms",
+        ),
+        (
+            "[latency]\nbandwidth = '250'",
+            "profile 'mine': '250' is not a rate: write it like 250MB/s, or none for no limit",
+        ),
+        (
+            "[latency]\nserved_at_once = 0",
+            "profile 'mine': a server that serves none at once never answers: give 1 or more",
+        ),
+        (
+            "[latency]\nserved_at_once = -1",
+            "latency.served_at_once = -1 is not a count: write a whole number",
+        ),
+        (
+            "[latency]\nserved_at_once = true",
+            "latency.served_at_once = True is not a count: write a whole number",
+        ),
+        (
+            "[latency]\nserved_at_once = '8'",
+            "latency.served_at_once = '8' is not a count: write a whole number",
+        ),
+        (
+            "[latency]\ndistribution = 'normal'",
+            "profile 'mine': unknown distribution 'normal': "
+            "write constant, lognormal:SIGMA or empirical:FILE",
+        ),
+        (
+            "[latency]\ndistribution = 'lognormal:9'",
+            "profile 'mine': lognormal sigma 9 is out of range: give one above 0 and up to 3",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_named_with_its_remedy(text, message):
+    assert refused(text) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("policy = 'cashed'", "unknown policy 'cashed'; did you mean 'cached'?"),
+        ("policy = 'zzz'", "unknown policy 'zzz': there are cached, consistent, negative"),
+        ("policy = 5", "unknown policy 5: there are cached, consistent, negative"),
+    ],
+)
+def test_an_unknown_policy_is_answered_with_the_nearest(text, message):
+    assert refused(f"[caching]\n{text}") == message
+
+
+@pytest.mark.parametrize("value", ["['cached']", "{ name = 'cached' }"])
+def test_a_policy_that_is_no_word_is_a_users_mistake_too(value):
+    assert "policy" in refused(f"[caching]\npolicy = {value}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "policy = 'consistent'\nlifetime = '1s'",
+            "lifetime has no effect under the policy 'consistent': use it with cached or negative",
+        ),
+        (
+            "lifetime = '1s'",
+            "lifetime has no effect under the policy 'consistent': use it with cached or negative",
+        ),
+        (
+            "policy = 'cached'\nmissing_lifetime = '1s'",
+            "missing_lifetime has no effect under the policy 'cached': use it with negative",
+        ),
+    ],
+)
+def test_a_lifetime_that_nobody_listens_to_is_a_mistake(text, message):
+    assert refused(f"[caching]\n{text}") == message
+
+
+def test_a_lifetime_is_set_where_its_policy_listens():
+    caching = CachingSpec("negative", 1, 2)
+    assert with_lifetime(caching, "lifetime", 5) == CachingSpec("negative", 5, 2)
+    assert with_lifetime(caching, "missing_lifetime", 5) == CachingSpec("negative", 1, 5)
+
+
+def test_a_data_path_must_add_up_to_the_round_trip():
+    message = "latency.data_path adds up to 130000 ns, but latency.metadata is 129000 ns"
+    assert refused('[latency]\nmetadata = "129us"' + PATH) == message
+    assert profile('[latency]\nmetadata = "130us"' + PATH)
+
+
+def test_a_data_path_needs_all_its_steps():
+    text = "[latency]\nmetadata = '130us'\n[latency.data_path]\ncopies = 7\ncopy = '5us'"
+    message = "latency.data_path lacks context_switches, context_switch, hypervisor_hop"
+    assert refused(text) == message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "copies = 7",
+            "copies = 7.5",
+            "latency.data_path.copies = 7.5 is not a count: write a whole number",
+        ),
+        (
+            'copy = "5us"',
+            "copy = 5",
+            "latency.data_path.copy = 5 has no unit: write a text such as '130us'",
+        ),
+    ],
+)
+def test_the_steps_of_a_data_path_are_counts_and_durations(old, new, message):
+    assert refused('[latency]\nmetadata = "130us"' + PATH.replace(old, new)) == message
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("'a page'", "sources.'latency.metadata' needs exactly a basis and a text"),
+        ("{ basis = 'fitted' }", "sources.'latency.metadata' needs exactly a basis and a text"),
+        (
+            "{ basis = 'fitted', text = 'a', url = 'b' }",
+            "sources.'latency.metadata' needs exactly a basis and a text",
+        ),
+        (
+            "{ basis = 'guessed', text = 'a' }",
+            "sources.'latency.metadata': the basis is one of documented, fitted, assumed",
+        ),
+    ],
+)
+def test_a_source_says_its_basis_and_its_text(entry, message):
+    assert refused(f"[sources]\n'latency.metadata' = {entry}") == message
+
+
+# Distributions by name, and the nearest word
+
+
+@pytest.mark.parametrize(
+    ("text", "distribution"),
+    [
+        ("constant", Constant()),
+        ("lognormal:0.2", LogNormal(0.2)),
+        ("lognormal:3", LogNormal(3.0)),
+    ],
+)
+def test_a_distribution_is_written_as_its_kind_and_parameter(text, distribution):
+    assert parse_distribution(text) == distribution
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "lognormal",
+            "'lognormal': write lognormal and its sigma, such as lognormal:0.2",
+        ),
+        (
+            "lognormal:wide",
+            "'lognormal:wide': write lognormal and its sigma, such as lognormal:0.2",
+        ),
+        ("lognormal:0", "lognormal sigma 0 is out of range: give one above 0 and up to 3"),
+        ("lognormal:nan", "lognormal sigma nan is out of range: give one above 0 and up to 3"),
+        (
+            "constant:5",
+            "unknown distribution 'constant:5': write constant, lognormal:SIGMA or empirical:FILE",
+        ),
+        ("", "unknown distribution '': write constant, lognormal:SIGMA or empirical:FILE"),
+    ],
+)
+def test_a_distribution_that_cannot_be_read_is_answered_with_how_to_write_it(text, message):
+    assert complaint(LatencyError, parse_distribution, text) == message
+
+
+def test_the_nearest_word_is_offered_and_else_all_of_them():
+    assert nearest("osxf", ["none", "osxfs"]) == "; did you mean 'osxfs'?"
+    assert nearest("qqqq", ["osxfs", "none"]) == ": there are none, osxfs"
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=2)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "metadata",
+                        "write",
+                        "bandwidth",
+                        "distribution",
+                        "served_at_once",
+                        "data_path",
+                        "lifetime",
+                        "policy",
+                        "copies",
+                        "copy",
+                        "basis",
+                        "text",
+                    ]
+                ),
+                inner,
+                max_size=3,
+            )
+        ),
+        max_leaves=6,
+    ),
+    st.sampled_from(["name", "title", "about", "latency", "caching", "sources", "else"]),
+)
+def test_any_value_of_any_key_makes_a_profile_or_a_users_mistake(value, key):
+    try:
+        made = profile_from_document({"name": "mine", key: value}, None)
+    except ProfileError as error:
+        assert str(error)  # noqa: PT017 (either outcome is fine, no third one)
+    else:
+        assert isinstance(made, Profile)

@@ -1,0 +1,342 @@
+"""Who may import whom: the table of the architecture, held by reading every import.
+
+Imports are read from the source, those inside functions too. A rule that has
+never refused anything proves nothing, so each is shown a package it must refuse.
+"""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import osxfs_sim
+
+PACKAGE = Path(osxfs_sim.__file__).parent
+
+# The architecture's table: of our own packages, those that each may import besides
+# itself. What is not named here (the package itself, cli) may import all of them.
+MAY_IMPORT = {
+    "model": set(),
+    "mount": {"model"},
+    "simulate": {"model"},
+    "trace": {"model"},
+    "coherence": {"model"},
+    "lab": {"model", "trace", "coherence"},
+    "report": {"lab", "trace", "coherence"},
+    "catalogue": {"model"},
+    "settings": {"model", "catalogue"},
+}
+
+# Where the code does otherwise, module by module, so that it does not spread unseen.
+BEYOND_THE_TABLE = {
+    # Settings are plain values, and what a mount is told to do.
+    ("osxfs_sim.mount", "osxfs_sim.settings"),
+    # Pure parts of the model that tables are written with.
+    ("osxfs_sim.report", "osxfs_sim.model"),
+}
+
+
+def imports_of(source: str, module: str, *, is_package: bool = False) -> set[str]:
+    """The full names of all that *source* imports, itself being *module*."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import():
+                found |= {alias.name for alias in node.names}
+            case ast.ImportFrom():
+                base = node.module or ""
+                if node.level:
+                    above = module.split(".")
+                    kept = len(above) - node.level + is_package
+                    base = ".".join([*above[:kept], *filter(None, [base])])
+                found |= {f"{base}.{alias.name}" for alias in node.names}
+            case ast.Call(
+                func=ast.Name(id="__import__" | "import_module")
+                | ast.Attribute(attr="import_module"),
+                args=[ast.Constant(value=str(name)), *_],
+            ):
+                found.add(name)
+    return found
+
+
+def modules_of(package: Path) -> Iterator[tuple[str, set[str]]]:
+    """Each module's full name and what it imports. Cases are scripts of their own."""
+    for path in sorted(package.rglob("*.py")):
+        within = path.relative_to(package)
+        if within.parts[0] == "cases":
+            continue
+        is_package = path.name == "__init__.py"
+        parts = within.parent.parts if is_package else within.with_suffix("").parts
+        module = ".".join(("osxfs_sim", *parts))
+        yield module, imports_of(path.read_text(), module, is_package=is_package)
+
+
+def is_within(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def impure(package: Path) -> list[str]:
+    """What the model imports that is neither the standard library, numpy nor the model."""
+    allowed = {*sys.stdlib_module_names, "numpy"}
+    return [
+        f"{module} imports {name}"
+        for module, names in modules_of(package)
+        if is_within(module, "osxfs_sim.model")
+        for name in sorted(names)
+        if name.split(".")[0] not in allowed and not is_within(name, "osxfs_sim.model")
+    ]
+
+
+# A decision takes time as an argument, so nothing in the model may ask for it,
+# or for anything else of the world.
+IMPURE_LIBRARIES = {"time", "socket", "subprocess", "threading", "random", "select", "asyncio"}
+
+
+def worldly(package: Path) -> list[str]:
+    """What the model imports of the standard library that no pure decision needs."""
+    return [
+        f"{module} imports {name}"
+        for module, names in modules_of(package)
+        if is_within(module, "osxfs_sim.model")
+        for name in sorted(names)
+        if name.split(".")[0] in IMPURE_LIBRARIES
+    ]
+
+
+def with_fuse(package: Path) -> list[str]:
+    """Modules outside mount that import pyfuse3."""
+    return [
+        f"{module} imports {name}"
+        for module, names in modules_of(package)
+        if not is_within(module, "osxfs_sim.mount")
+        for name in sorted(names)
+        if is_within(name, "pyfuse3")
+    ]
+
+
+def against_the_table(package: Path) -> list[str]:
+    """Imports between our own packages that the table does not have."""
+    wrong = []
+    for module, names in modules_of(package):
+        own = module.split(".")[1:2]
+        if not own or own[0] not in MAY_IMPORT:
+            continue
+        for name in sorted(names):
+            if not is_within(name, "osxfs_sim"):
+                continue
+            other = name.split(".")[1:2]
+            if not other or other[0] in MAY_IMPORT[own[0]] | {own[0], "__version__"}:
+                continue
+            if not any(
+                is_within(module, importer) and is_within(name, imported)
+                for importer, imported in BEYOND_THE_TABLE
+            ):
+                wrong.append(f"{module} imports {name}")
+    return wrong
+
+
+def beyond_the_library(package: Path) -> list[str]:
+    """What the prober imports that is not the standard library: it must start fast."""
+    return [
+        f"{module} imports {name}"
+        for module, names in modules_of(package)
+        if module == "osxfs_sim.mount.prober"
+        for name in sorted(names)
+        if name.split(".")[0] not in sys.stdlib_module_names
+    ]
+
+
+RULES = [impure, worldly, with_fuse, against_the_table, beyond_the_library]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_package_keeps(rule):
+    assert rule(PACKAGE) == []
+
+
+def test_the_rules_are_about_modules_that_exist():
+    modules = {module for module, _ in modules_of(PACKAGE)}
+    assert {"osxfs_sim", "osxfs_sim.model.latency", "osxfs_sim.mount.prober"} <= modules
+    imports = dict(modules_of(PACKAGE))
+    assert "pyfuse3" in imports["osxfs_sim.mount.handlers"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "source", "refused"),
+    [
+        (impure, "model/x.py", "import trio", "osxfs_sim.model.x imports trio"),
+        (
+            impure,
+            "model/x.py",
+            "def f():\n    from scipy.stats import norm",
+            "osxfs_sim.model.x imports scipy.stats.norm",
+        ),
+        (
+            impure,
+            "model/x.py",
+            "from osxfs_sim import catalogue",
+            "osxfs_sim.model.x imports osxfs_sim.catalogue",
+        ),
+        (
+            impure,
+            "model/x.py",
+            "from .. import settings",
+            "osxfs_sim.model.x imports osxfs_sim.settings",
+        ),
+        (
+            impure,
+            "model/__init__.py",
+            "from ..mount import inodes",
+            "osxfs_sim.model imports osxfs_sim.mount.inodes",
+        ),
+        (
+            impure,
+            "model/x.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import osxfs_sim.settings",
+            "osxfs_sim.model.x imports osxfs_sim.settings",
+        ),
+        (impure, "model/deep/x.py", "import numpyro", "osxfs_sim.model.deep.x imports numpyro"),
+        (worldly, "model/x.py", "import time", "osxfs_sim.model.x imports time"),
+        (
+            worldly,
+            "model/x.py",
+            "from time import monotonic_ns",
+            "osxfs_sim.model.x imports time.monotonic_ns",
+        ),
+        (with_fuse, "lab/x.py", "import pyfuse3", "osxfs_sim.lab.x imports pyfuse3"),
+        (
+            with_fuse,
+            "__init__.py",
+            "def f():\n    from pyfuse3 import Operations",
+            "osxfs_sim imports pyfuse3.Operations",
+        ),
+        (
+            with_fuse,
+            "cli/x.py",
+            "import importlib\nimportlib.import_module('pyfuse3')",
+            "osxfs_sim.cli.x imports pyfuse3",
+        ),
+        (
+            with_fuse,
+            "cli/x.py",
+            "fuse = __import__('pyfuse3.asyncio')",
+            "osxfs_sim.cli.x imports pyfuse3.asyncio",
+        ),
+        (
+            against_the_table,
+            "mount/x.py",
+            "import osxfs_sim.simulate.kernel",
+            "osxfs_sim.mount.x imports osxfs_sim.simulate.kernel",
+        ),
+        (
+            against_the_table,
+            "simulate/x.py",
+            "from osxfs_sim.mount import receipt",
+            "osxfs_sim.simulate.x imports osxfs_sim.mount.receipt",
+        ),
+        (
+            against_the_table,
+            "lab/x.py",
+            "from osxfs_sim.cli import main",
+            "osxfs_sim.lab.x imports osxfs_sim.cli.main",
+        ),
+        (
+            against_the_table,
+            "lab/cases.py",
+            "from osxfs_sim.mount.launch import mounted",
+            "osxfs_sim.lab.cases imports osxfs_sim.mount.launch.mounted",
+        ),
+        (
+            against_the_table,
+            "settings.py",
+            "from osxfs_sim import mount",
+            "osxfs_sim.settings imports osxfs_sim.mount",
+        ),
+        (
+            beyond_the_library,
+            "mount/prober.py",
+            "import numpy",
+            "osxfs_sim.mount.prober imports numpy",
+        ),
+    ],
+)
+def test_a_rule_refuses(tmp_path, rule, path, source, refused):
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text(source)
+    assert rule(tmp_path) == [refused]
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "source"),
+    [
+        (impure, "model/x.py", "import os, tomllib\nimport numpy.random\nfrom . import y"),
+        (impure, "mount/x.py", "import trio"),
+        (with_fuse, "mount/x.py", "import pyfuse3"),
+        (with_fuse, "lab/x.py", "import pyfuse3000\n'import pyfuse3'"),
+        (against_the_table, "mount/x.py", "from osxfs_sim.model.latency import DataPath"),
+        (against_the_table, "cli/x.py", "import osxfs_sim.mount, osxfs_sim.lab"),
+        (against_the_table, "lab/x.py", "from osxfs_sim import __version__"),
+    ],
+)
+def test_a_rule_lets_pass(tmp_path, rule, path, source):
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text(source)
+    assert rule(tmp_path) == []
+
+
+# And when it runs
+
+
+def loads_fuse(statement: str) -> bool:
+    """Whether a new interpreter that runs *statement* has pyfuse3 then."""
+    code = f"import sys\n{statement}\nprint('pyfuse3' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return {"True\n": True, "False\n": False}[result.stdout]
+
+
+@pytest.mark.parametrize("module", ["osxfs_sim", "osxfs_sim.cli", "osxfs_sim.mount.launch"])
+def test_where_nothing_is_mounted_fuse_is_not_needed(module):
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} does not exist")
+    assert not loads_fuse(f"import {module}")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import osxfs_sim.mount.handlers", "import osxfs_sim\nimport pyfuse3"],
+)
+def test_the_check_of_a_running_interpreter_notices(statement):
+    assert loads_fuse(statement)
+
+
+def test_everything_but_the_mount_is_imported_where_there_is_no_fuse():
+    outside = [
+        module
+        for module, _ in modules_of(PACKAGE)
+        if not is_within(module, "osxfs_sim.mount") and not module.endswith("__main__")
+    ]
+    statements = "\n".join(f"import {module}" for module in outside)
+    assert not loads_fuse(
+        f"sys.modules['pyfuse3'] = None\n{statements}\ndel sys.modules['pyfuse3']"
+    )
+
+
+def test_every_exception_to_the_table_is_still_needed():
+    imports = dict(modules_of(PACKAGE))
+    for importer, imported in BEYOND_THE_TABLE:
+        assert any(
+            is_within(module, importer) and is_within(name, imported)
+            for module, names in imports.items()
+            for name in names
+        ), (importer, imported)

@@ -1,0 +1,256 @@
+"""What a user asks of a share, and the system that results."""
+
+import dataclasses
+import math
+
+import pytest
+from complaints import complaint, noticed
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osxfs_sim.catalogue import load_profile
+from osxfs_sim.model.caching import Cached, Consistent, Dilated, Negative
+from osxfs_sim.model.latency import DataPath, Empirical, LogNormal
+from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.settings import EmulatedSystem, ShareSettings
+
+
+def system(**values) -> EmulatedSystem:
+    return ShareSettings("/source", "/mountpoint", **values).system()
+
+
+def refused(**values) -> str:
+    return complaint(ProfileError, system, **values)
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """The name of a distribution with a median of 50 us."""
+    path = tmp_path / "samples.txt"
+    path.write_text("40us\n50us\n90us\n")
+    return f"empirical:{path}"
+
+
+# What is asked for
+
+
+def test_without_a_wish_the_system_is_osxfs_as_its_profile_has_it():
+    profile = load_profile("osxfs")
+    osxfs = system()
+    assert (osxfs.profile, osxfs.latency, osxfs.dilate) == (profile, profile.latency, 1.0)
+    assert type(osxfs.policy) is Consistent
+
+
+def test_another_latency_keeps_the_proportions_of_the_profile():
+    assert system(latency_ns=65_000).latency.base_ns == (65_000, 65_000, 110_500, 65_000, 65_000)
+
+
+def test_a_latency_of_nothing_is_a_wish_and_not_its_absence():
+    assert system(latency_ns=0).latency.base_ns == (0,) * 5
+
+
+def test_the_floor_of_the_emulator_can_be_given_a_latency():
+    assert system(profile="none", latency_ns=42).latency.base_ns == (42,) * 5
+
+
+@pytest.mark.parametrize(("text", "rate"), [("1MB/s", 1_000_000), ("none", None)])
+def test_a_bandwidth_replaces_the_profiles(text, rate):
+    assert system(bandwidth=text).latency.bandwidth_bytes_per_s == rate
+
+
+def test_a_distribution_replaces_the_profiles_and_leaves_its_medians():
+    latency = system(distribution="lognormal:0.2").latency
+    assert latency.distribution == LogNormal(0.2)
+    assert latency.base_ns == load_profile("osxfs").latency.base_ns
+
+
+def test_measured_samples_bring_their_own_round_trip(samples):
+    latency = system(distribution=samples).latency
+    assert latency.distribution == Empirical((40_000, 50_000, 90_000))
+    assert latency.base_ns == (50_000, 50_000, 85_000, 50_000, 50_000)
+
+
+def test_beside_a_latency_measured_samples_give_only_their_shape(samples):
+    latency = system(distribution=samples, latency_ns=130_000).latency
+    assert latency.base_ns == load_profile("osxfs").latency.base_ns
+
+
+def test_a_server_can_be_limited():
+    assert system(served_at_once=3).latency.served_at_once == 3
+
+
+def test_the_planned_data_path_is_thirty_microseconds_shorter():
+    latency = system(data_path=(5, 3)).latency
+    assert latency.base_ns == (100_000, 100_000, 191_000, 100_000, 100_000)
+    assert latency.data_path == DataPath(5, 3, 5_000, 10_000, 45_000)
+
+
+def test_lifetimes_replace_the_profiles():
+    assert system(profile="osxfs-cached", lifetime_ns=5).policy == Cached(5)
+    assert system(profile="osxfs-negative", lifetime_ns=5, missing_lifetime_ns=0).policy == (
+        Negative(5, 0)
+    )
+
+
+def test_a_policy_of_ones_own_replaces_the_profiles():
+    policy = system(profile="osxfs-cached", policy="osxfs_sim.model.caching:Consistent").policy
+    assert type(policy) is Consistent
+
+
+def test_dilation_reaches_latency_link_and_lifetimes():
+    slow = system(profile="osxfs-cached", dilate=10.0)
+    assert slow.latency.base_ns == (1_300_000, 1_300_000, 2_210_000, 1_300_000, 1_300_000)
+    assert slow.latency.bandwidth_bytes_per_s == 25_000_000
+    assert slow.policy == Dilated(load_profile("osxfs-cached").caching.build(), 10.0)
+    assert slow.dilate == 10.0
+
+
+def test_dilation_comes_after_every_other_wish():
+    slow = system(latency_ns=65_000, bandwidth="100MB/s", dilate=2.0)
+    assert slow.latency.metadata_ns == 130_000
+    assert slow.latency.bandwidth_bytes_per_s == 50_000_000
+
+
+def test_without_dilation_the_policy_is_not_wrapped():
+    assert system(profile="osxfs-cached", dilate=1.0).policy == Cached(3_600 * 10**9)
+
+
+# What makes no sense
+
+
+def test_an_unknown_profile_is_answered_with_the_nearest():
+    assert refused(profile="osxfs-cahced") == (
+        "unknown profile 'osxfs-cahced'; did you mean 'osxfs-cached'? "
+        "('osxfs-sim profiles' lists them; a file of your own ends in .toml)"
+    )
+
+
+@pytest.mark.parametrize("dilate", [0.0, -1.0, math.nan, math.inf, 1_000_001.0])
+def test_time_cannot_stand_still_run_backwards_or_end(dilate):
+    message = "dilate multiplies time: give a number above 0 and up to a million"
+    assert refused(dilate=dilate) == message
+
+
+def test_a_seed_is_not_negative():
+    assert refused(seed=-1) == "a seed is a whole number from 0 on"
+
+
+def test_a_latency_is_not_negative():
+    assert refused(latency_ns=-1) == "a latency cannot be negative"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"bandwidth": "250"},
+            "'250' is not a rate: write it like 250MB/s, or none for no limit",
+        ),
+        ({"bandwidth": "0MB/s"}, "'0MB/s' carries nothing: write none for no limit"),
+        (
+            {"served_at_once": 0},
+            "a server that serves none at once never answers: give 1 or more",
+        ),
+        (
+            {"distribution": "gauss"},
+            "unknown distribution 'gauss': write constant, lognormal:SIGMA or empirical:FILE",
+        ),
+        (
+            {"data_path": (-1, 3)},
+            "a data path cannot have less than no copies or switches",
+        ),
+        (
+            {"data_path": (5, 3), "profile": "none"},
+            "this profile does not take its round trip apart: it has no data path",
+        ),
+        (
+            {"data_path": (5, 3), "latency_ns": 65_000},
+            "a latency and a data path both set the round trip: give one of them",
+        ),
+        (
+            {"lifetime_ns": 1},
+            "lifetime has no effect under the policy 'consistent': use it with cached or negative",
+        ),
+        (
+            {"missing_lifetime_ns": 1, "profile": "osxfs-cached"},
+            "missing_lifetime has no effect under the policy 'cached': use it with negative",
+        ),
+        (
+            {"lifetime_ns": 1, "policy": "module:Class"},
+            "lifetime has no effect beside a policy of your own: set it in the policy's class",
+        ),
+        (
+            {"missing_lifetime_ns": 0, "policy": "module:Class"},
+            "missing_lifetime has no effect beside a policy of your own: "
+            "set it in the policy's class",
+        ),
+        ({"policy": "Class"}, "'Class' names no class: write package.module:Class"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_one_line(values, message):
+    assert refused(**values) == message
+
+
+def test_samples_and_a_data_path_cannot_both_set_the_round_trip(samples):
+    assert refused(distribution=samples, data_path=(5, 3)) == (
+        "measured samples and a data path both set the round trip: give one of them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("profile", "values"),
+    [("osxfs-cached", {"lifetime_ns": -1}), ("osxfs-negative", {"missing_lifetime_ns": -1})],
+)
+def test_a_lifetime_is_not_negative(profile, values):
+    assert "negative" in refused(profile=profile, **values)
+
+
+# On the way to the process that serves the mount
+
+
+SETTINGS = st.builds(
+    ShareSettings,
+    source=st.text(),
+    mountpoint=st.text(),
+    profile=st.text(),
+    latency_ns=st.none() | st.integers(),
+    bandwidth=st.none() | st.text(),
+    distribution=st.none() | st.text(),
+    served_at_once=st.none() | st.integers(),
+    data_path=st.none() | st.tuples(st.integers(), st.integers()),
+    lifetime_ns=st.none() | st.integers(),
+    missing_lifetime_ns=st.none() | st.integers(),
+    policy=st.none() | st.text(),
+    dilate=st.floats(allow_nan=False),
+    seed=st.integers(),
+    allow_other=st.none() | st.booleans(),
+    calibrate=st.booleans(),
+)
+
+
+def settings_survive_the_journey(decode):
+    @given(SETTINGS)
+    def check(settings):
+        assert decode(settings.to_json()) == settings
+
+    check()
+
+
+def test_settings_arrive_as_they_were_sent():
+    settings_survive_the_journey(ShareSettings.from_json)
+
+
+def test_names_that_are_not_utf8_arrive_as_they_were_sent():
+    settings = ShareSettings("/source/\udcff", "/mountpoint/\udcfe")
+    assert ShareSettings.from_json(settings.to_json()) == settings
+
+
+@pytest.mark.parametrize("lost", ["data_path", "seed", "calibrate", "allow_other"])
+def test_the_check_of_the_journey_notices_what_is_lost(lost):
+    default = {field.name: field.default for field in dataclasses.fields(ShareSettings)}[lost]
+
+    def decode(text):
+        return dataclasses.replace(ShareSettings.from_json(text), **{lost: default})
+
+    with noticed():
+        settings_survive_the_journey(decode)
