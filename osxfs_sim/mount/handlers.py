@@ -42,6 +42,7 @@ _WRITE_IN_THREAD_BYTES = 256 * 1024
 _LIST_IN_THREAD_BYTES = 16 * 1024
 _ENTRIES_PER_BREATH = 32
 _SPENT_BUFFERS = 16
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _S_PER_NS = 1e-9
 
 
@@ -83,6 +84,7 @@ class Handlers(pyfuse3.Operations):
         self._backing = backing
         self._open_files: dict[int, Inode] = {}
         self._appending: set[int] = set()
+        self._readable: set[int] = set()  # of the appending ones
         self._synchronous: set[int] = set()
         self._listings: dict[int, _Listing] = {}
         self._spent_buffers: list[bytearray] = []
@@ -434,22 +436,22 @@ class Handlers(pyfuse3.Operations):
         self, parent_number: int, name: bytes, mode: int, flags: int
     ) -> tuple[FileInfo, EntryAttributes]:
         parent = self._inodes[parent_number]
-        fd = os.open(
-            name,
-            (flags & (_HOST_FLAGS | os.O_EXCL | os.O_TRUNC))
-            | os.O_CREAT
-            | os.O_NOFOLLOW
-            | os.O_NONBLOCK
-            | os.O_NOCTTY
-            | os.O_CLOEXEC,
-            modes.S_IMODE(mode),
-            dir_fd=self._backing.directory_fd(parent),
-        )
+        flags_there = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        try:
+            fd = os.open(
+                name,
+                flags_there | flags & (_HOST_FLAGS | os.O_EXCL | os.O_TRUNC),
+                modes.S_IMODE(mode),
+                dir_fd=self._backing.directory_fd(parent),
+            )
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):
+                raise _something_else() from error
+            raise
         try:
             status = os.fstat(fd)
             if not modes.S_ISREG(status.st_mode):
-                # Somebody on the host was faster, with something else.
-                raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+                raise _something_else()
             entry = self._entry(parent, name, status)
             return self._opened(self._inodes[entry.st_ino], fd, flags, status), entry
         except BaseException:
@@ -457,6 +459,9 @@ class Handlers(pyfuse3.Operations):
             raise
 
     def _opened(self, inode: Inode, fd: int, flags: int, status: os.stat_result) -> FileInfo:
+        # The descriptor serves as the handle: one look-up less on every read. The
+        # policy is asked first: if it fails, nothing may remember the descriptor.
+        handle = FileInfo(fh=fd, keep_cache=self.policy.keep_pages(status, time.time_ns()))
         self._open_files[fd] = inode
         if inode.open_fds is None:
             inode.open_fds = [fd]
@@ -464,10 +469,11 @@ class Handlers(pyfuse3.Operations):
             inode.open_fds.append(fd)
         if flags & os.O_APPEND:
             self._appending.add(fd)
+            if flags & os.O_ACCMODE == os.O_RDWR:
+                self._readable.add(fd)
         if flags & (os.O_SYNC | os.O_DSYNC):
             self._synchronous.add(fd)
-        # The descriptor serves as the handle: one look-up less on every read.
-        return FileInfo(fh=fd, keep_cache=self.policy.keep_pages(status, time.time_ns()))
+        return handle
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
         arrival_ns = self._reactor.arrival_ns
@@ -522,16 +528,32 @@ class Handlers(pyfuse3.Operations):
 
     def _write(self, fd: int, offset: int, data: bytes) -> int:
         inode = self._open_files[fd]
-        # The guest's kernel appends at the size it knows, which the host may
-        # have outgrown: the host's own end of file decides. A write below that
-        # size through an appending handle is no append, but a page of a shared
-        # mapping that the kernel happens to write back through this handle.
-        if fd in self._appending and offset >= inode.guest_size:
+        if fd in self._appending and not self._may_be_pages(fd, offset, len(data)):
+            # The guest's kernel appends at the size it knows, which the host may
+            # have outgrown: the host's own end of file decides.
             length = os.pwritev(fd, [data], offset, os.RWF_APPEND)
         else:
             length = os.pwrite(fd, data, offset)
         inode.guest_size = max(inode.guest_size, offset + length)
         return length
+
+    def _may_be_pages(self, fd: int, offset: int, size: int) -> bool:
+        """Whether a write through an appending handle may be a shared mapping's.
+
+        The kernel writes the pages of a mapping back through the handle it was
+        made with (fuse_file_mmap), and pyfuse3 does not pass on the flag that
+        tells them from appends. Only a handle that can read can be mapped, and
+        pages begin at a multiple of their size, end at one or at the end of the
+        file, and lie inside it.
+        """
+        end = offset + size
+        guest_size = self._open_files[fd].guest_size
+        return (
+            fd in self._readable
+            and offset % _PAGE_BYTES == 0
+            and end <= guest_size
+            and (size % _PAGE_BYTES == 0 or end == guest_size)
+        )
 
     def flush(self, fh: int) -> Coroutine[Any, Any, None]:
         # Closing a copy makes the host report what it has to report at close(2).
@@ -545,6 +567,7 @@ class Handlers(pyfuse3.Operations):
         if not inode.open_fds:
             inode.open_fds = None
         self._appending.discard(fh)
+        self._readable.discard(fh)
         self._synchronous.discard(fh)
         os.close(fh)
 
@@ -642,6 +665,14 @@ class Handlers(pyfuse3.Operations):
         self, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         return self._cross(Operation.REMOVEXATTR, self._unsupported)
+
+
+def _something_else() -> OSError:
+    """The host has put a link, a FIFO or the like where the guest believed nothing was.
+
+    ESTALE makes the guest's kernel look the name up and open what it finds.
+    """
+    return OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
 _DIRENTPLUS_BYTES = 152

@@ -20,6 +20,7 @@ from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.mountpoints import (
     MountError,
+    check_before_mounting,
     log_path,
     make_runtime_directory,
     mount_at,
@@ -64,7 +65,9 @@ def launch(settings: ShareSettings) -> Share:
 
     Raises MountError or ProfileError where it cannot be mounted.
     """
-    settings.system()  # a mistake in the settings needs no process to be found
+    # Mistakes need no process to be found, and must not touch another share's log.
+    settings.system()
+    check_before_mounting(settings.source, settings.mountpoint)
     mountpoint = real_mountpoint(settings.mountpoint)
     log_file = log_path(make_runtime_directory(), mountpoint)
     read_fd, write_fd = os.pipe()
@@ -156,13 +159,17 @@ def _is_running(pid: int) -> bool:
 
 @contextlib.contextmanager
 def mounted(settings: ShareSettings) -> Iterator[Share]:
-    """A share for the time of a ``with`` block; unmounted also when the block fails."""
+    """A share for the time of a ``with`` block; unmounted also when the block fails.
+
+    Somebody else may have unmounted it meanwhile.
+    """
     share = launch(settings)
     try:
         yield share
     finally:
         try:
-            share.unmount()
+            if mount_at(share.mountpoint) is not None:
+                share.unmount()
         except MountError:
             with contextlib.suppress(MountError):
                 ask(share.mountpoint, "stop")

@@ -169,6 +169,8 @@ def _check_fuse() -> None:
                 f"/dev/fuse cannot be opened ({error.strerror}): "
                 "in a container, allow the device (--device /dev/fuse --cap-add SYS_ADMIN)"
             ) from error
+    elif not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise MountError("/dev/fuse is not open to you: as root, chmod 666 /dev/fuse")
     elif shutil.which("fusermount3") is None:
         raise MountError(
             "an ordinary user needs fusermount3 to mount: apt-get install fuse3, or mount as root"
