@@ -33,8 +33,8 @@ from osxfs_sim.mount.reactor import Reactor, breathe, in_thread
 
 log = logging.getLogger(__name__)
 
-# Flags of open(2) that mean something to the host's file. The guest's kernel
-# deals with the rest, O_APPEND and O_DIRECT included (see _write).
+# Flags of open(2) that mean something to the host's file. _write deals with
+# O_APPEND, the guest's kernel with the rest, O_DIRECT included.
 _HOST_FLAGS = os.O_ACCMODE | os.O_SYNC | os.O_DSYNC | os.O_NOATIME
 # From here on a copy takes longer than handing it to a thread and back.
 _WRITE_IN_THREAD_BYTES = 256 * 1024
@@ -42,7 +42,6 @@ _WRITE_IN_THREAD_BYTES = 256 * 1024
 _LIST_IN_THREAD_BYTES = 16 * 1024
 _ENTRIES_PER_BREATH = 32
 _SPENT_BUFFERS = 16
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _S_PER_NS = 1e-9
 
 
@@ -84,7 +83,6 @@ class Handlers(pyfuse3.Operations):
         self._backing = backing
         self._open_files: dict[int, Inode] = {}
         self._appending: set[int] = set()
-        self._readable: set[int] = set()  # of the appending ones
         self._synchronous: set[int] = set()
         self._listings: dict[int, _Listing] = {}
         self._spent_buffers: list[bytearray] = []
@@ -146,7 +144,7 @@ class Handlers(pyfuse3.Operations):
         entry.st_uid = status.st_uid
         entry.st_gid = status.st_gid
         entry.st_rdev = status.st_rdev
-        entry.st_size = inode.guest_size = status.st_size
+        entry.st_size = status.st_size
         entry.st_blksize = status.st_blksize
         entry.st_blocks = status.st_blocks
         entry.st_atime_ns = status.st_atime_ns
@@ -462,6 +460,11 @@ class Handlers(pyfuse3.Operations):
         # The descriptor serves as the handle: one look-up less on every read. The
         # policy is asked first: if it fails, nothing may remember the descriptor.
         handle = FileInfo(fh=fd, keep_cache=self.policy.keep_pages(status, time.time_ns()))
+        # Appends bypass the page cache. Through it the kernel cuts a write(2) at
+        # page boundaries, so that host and guest would tear each other's records;
+        # and it writes a shared mapping's pages back through the handle it was made
+        # with, by requests that pyfuse3 does not tell from appends.
+        handle.direct_io = bool(flags & os.O_APPEND)
         self._open_files[fd] = inode
         if inode.open_fds is None:
             inode.open_fds = [fd]
@@ -469,8 +472,6 @@ class Handlers(pyfuse3.Operations):
             inode.open_fds.append(fd)
         if flags & os.O_APPEND:
             self._appending.add(fd)
-            if flags & os.O_ACCMODE == os.O_RDWR:
-                self._readable.add(fd)
         if flags & (os.O_SYNC | os.O_DSYNC):
             self._synchronous.add(fd)
         return handle
@@ -527,33 +528,11 @@ class Handlers(pyfuse3.Operations):
         return length
 
     def _write(self, fd: int, offset: int, data: bytes) -> int:
-        inode = self._open_files[fd]
-        if fd in self._appending and not self._may_be_pages(fd, offset, len(data)):
+        if fd in self._appending:
             # The guest's kernel appends at the size it knows, which the host may
             # have outgrown: the host's own end of file decides.
-            length = os.pwritev(fd, [data], offset, os.RWF_APPEND)
-        else:
-            length = os.pwrite(fd, data, offset)
-        inode.guest_size = max(inode.guest_size, offset + length)
-        return length
-
-    def _may_be_pages(self, fd: int, offset: int, size: int) -> bool:
-        """Whether a write through an appending handle may be a shared mapping's.
-
-        The kernel writes the pages of a mapping back through the handle it was
-        made with (fuse_file_mmap), and pyfuse3 does not pass on the flag that
-        tells them from appends. Only a handle that can read can be mapped, and
-        pages begin at a multiple of their size, end at one or at the end of the
-        file, and lie inside it.
-        """
-        end = offset + size
-        guest_size = self._open_files[fd].guest_size
-        return (
-            fd in self._readable
-            and offset % _PAGE_BYTES == 0
-            and end <= guest_size
-            and (size % _PAGE_BYTES == 0 or end == guest_size)
-        )
+            return os.pwritev(fd, [data], offset, os.RWF_APPEND)
+        return os.pwrite(fd, data, offset)
 
     def flush(self, fh: int) -> Coroutine[Any, Any, None]:
         # Closing a copy makes the host report what it has to report at close(2).
@@ -567,7 +546,6 @@ class Handlers(pyfuse3.Operations):
         if not inode.open_fds:
             inode.open_fds = None
         self._appending.discard(fh)
-        self._readable.discard(fh)
         self._synchronous.discard(fh)
         os.close(fh)
 

@@ -26,12 +26,10 @@ class Inode:
     to a file with several links. *lookups* is the count that forget pays back.
     *path_fd* is an O_PATH descriptor while the object is a directory in use or
     has lost its last name, else -1. *open_fds* are the guest's open files.
-    *guest_size* is the file size the guest's kernel was last told.
     """
 
     __slots__ = (
         "device",
-        "guest_size",
         "host_number",
         "kind",
         "lookups",
@@ -64,7 +62,6 @@ class Inode:
         self.path_fd = -1
         self.recently_used = False
         self.open_fds: list[int] | None = None
-        self.guest_size = 0
 
     def is_same(self, status: os.stat_result) -> bool:
         """Whether *status* is of this very object."""
