@@ -24,8 +24,7 @@ def table(*columns: str, title: str | None = None) -> Table:
     for number, column in enumerate(columns):
         if column.startswith(">"):
             made.add_column(column[1:], justify="right", no_wrap=True)
-        elif number == 0:
-            made.add_column(column, no_wrap=True)
         else:
-            made.add_column(column)
+            # What a line is about is never cut; prose further right may wrap.
+            made.add_column(column, no_wrap=number < 2, min_width=len(column))
     return made

@@ -1,6 +1,7 @@
 """A case study's arms, on a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.markup import escape
 
@@ -11,6 +12,7 @@ from osxfs_sim.report.console import console, table
 # Shown by name; the rest of the requests are summed up.
 _SHOWN_REQUESTS = ("LOOKUP", "GETATTR", "OPEN", "READ", "READLINK")
 _BASELINES = (NATIVE, "osxfs")
+_WORTH_A_LINE = 0.01
 
 
 def runs_report(plan: Plan, results: Sequence[ArmResult], machine: str) -> None:
@@ -24,7 +26,7 @@ def runs_report(plan: Plan, results: Sequence[ArmResult], machine: str) -> None:
         "arm",
         "run",
         ">wall",
-        *(f">to {name}" for name in _BASELINES),
+        *(f">/ {name}" for name in _BASELINES),
         ">server",
         ">requests",
         ">missing",
@@ -105,18 +107,32 @@ def _counts_row(result: ArmResult, run: Run) -> list[str]:
 
 
 def _caveats(results: Sequence[ArmResult]) -> list[str]:
+    """What a reader must know: failures, the shares' warnings, receipts out of tolerance."""
     lines = []
     for result in results:
+        name = escape(result.arm)
+        for warning in result.mounted["warnings"] if result.mounted else ():
+            lines.append(f"[yellow]{name}: {escape(warning)}[/yellow]")
         for run in result.runs:
             if run.failure:
-                lines.append(f"[red]{escape(result.arm)}, {run.kind}: {escape(run.failure)}[/red]")
-            for warning in run.share["warnings"] if run.share else ():
-                line = f"[yellow]{escape(result.arm)}, {run.kind}:[/yellow] {escape(warning)}"
-                if line not in lines:
-                    lines.append(line)
+                lines.append(f"[red]{name}, {run.kind}: {escape(run.failure)}[/red]")
+            if run.share is not None:
+                lines += _out_of_tolerance(f"{name}, {run.kind}", run.share["receipt"])
     lines.append(
         "  server: the emulator's own processor time, taken from the same cores. missing: lookups "
         "of names that do not exist; each: requests per missing name. asked, achieved: median of "
         "metadata requests. Times scatter by some percent on a shared machine; counts repeat."
     )
     return lines
+
+
+def _out_of_tolerance(name: str, receipt: Mapping[str, Any]) -> list[str]:
+    answers = sum(line["count"] for line in receipt.values())
+    return [
+        f"[red]{name}: {label}: asked for {format_duration(line['asked_p50_ns'])}, achieved "
+        f"{format_duration(line['achieved_p50_ns'])} (median), {line['late']} of "
+        f"{line['count']} late: out of tolerance[/red]"
+        for label, line in receipt.items()
+        # Classes that hardly occur cannot have moved the result; the saved run has them all.
+        if line["within_tolerance"] is False and line["count"] >= _WORTH_A_LINE * answers
+    ]
