@@ -1,0 +1,77 @@
+"""Where a share must differ from a plain directory: docs/known-differences.md, as tests.
+
+A test that fails here because something works now is good news: change the
+document too.
+"""
+
+import ctypes
+import errno
+import mmap
+import os
+import stat as modes
+from pathlib import Path
+
+import pytest
+from guests import refused
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@pytest.mark.parametrize("kind", [modes.S_IFCHR, modes.S_IFBLK])
+def test_devices_cannot_be_made(mount_place: Path, kind: int) -> None:
+    with refused(errno.EPERM):
+        os.mknod(mount_place / "device", kind | 0o600, os.makedev(1, 3))
+    assert os.listdir(mount_place) == []
+
+
+def test_files_without_a_name_cannot_be_made(mount_place: Path) -> None:
+    with refused(errno.EOPNOTSUPP):
+        os.open(mount_place, os.O_TMPFILE | os.O_RDWR)
+    assert os.listdir(mount_place) == []
+
+
+def test_room_cannot_be_reserved_except_by_writing_it(mount_place: Path) -> None:
+    fd = os.open(mount_place / "file", os.O_RDWR | os.O_CREAT)
+    try:
+        code = _libc.fallocate(fd, 0, ctypes.c_long(0), ctypes.c_long(10_000))
+        assert (code, ctypes.get_errno()) == (-1, errno.EOPNOTSUPP)
+        os.posix_fallocate(fd, 0, 10_000)  # the C library writes it then
+        assert os.fstat(fd).st_size == 10_000
+    finally:
+        os.close(fd)
+
+
+def test_holes_are_not_told(mount_place: Path) -> None:
+    fd = os.open(mount_place / "file", os.O_RDWR | os.O_CREAT)
+    try:
+        os.pwrite(fd, b"end", 1 << 30)
+        assert os.lseek(fd, 0, os.SEEK_HOLE) == (1 << 30) + 3
+        assert os.lseek(fd, 4096, os.SEEK_DATA) == 4096
+    finally:
+        os.close(fd)
+
+
+def test_extended_attributes_are_not_supported(mount_place: Path) -> None:
+    (mount_place / "file").touch()
+    for attempt in (
+        lambda: os.setxattr(mount_place / "file", "user.key", b"value"),
+        lambda: os.getxattr(mount_place / "file", "user.key"),
+        lambda: os.listxattr(mount_place / "file"),
+        lambda: os.removexattr(mount_place / "file", "user.key"),
+    ):
+        for _ in range(2):
+            with refused(errno.ENOTSUP):
+                attempt()
+
+
+def test_a_handle_that_appends_cannot_be_mapped_shared(mount_place: Path) -> None:
+    fd = os.open(mount_place / "file", os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    try:
+        os.write(fd, b"a" * 8_192)
+        with refused(errno.ENODEV):
+            mmap.mmap(fd, 0)
+        assert os.pread(fd, 3, 4_096) == b"aaa"
+    finally:
+        os.close(fd)
+    with open(mount_place / "file", "r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
+        assert mapping[:3] == b"aaa"

@@ -1,0 +1,118 @@
+"""Shares for tests: mounted for real, unmounted whatever happens, and none left behind."""
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import live
+import pytest
+from live import LiveShare
+
+from osxfs_sim.mount.mountpoints import unmount
+
+_MEMORY = "/dev/shm"
+_number = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory in memory, open to every user, for sources and mount points.
+
+    At the end of the session nothing may be mounted below it or pytest's own
+    temporary directory, and no server may run for either. What is left is
+    taken away, and reported as a failure.
+    """
+    memory = _MEMORY if os.path.isdir(_MEMORY) else None
+    path = Path(tempfile.mkdtemp(prefix="osxfs-sim-tests-", dir=memory)).resolve()
+    path.chmod(0o755)
+    yield path
+    grounds = (path, tmp_path_factory.getbasetemp().resolve())
+    mounted = [mountpoint for ground in grounds for mountpoint in live.shares_below(ground)]
+    servers = [pid for ground in grounds for pid in live.servers_below(ground)]
+    for pid in servers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for mountpoint in mounted:
+        unmount(mountpoint, lazily=True)
+    assert not mounted, f"shares left mounted by the tests: {mounted}"
+    assert not servers, f"servers left running by the tests: {servers}"
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def need_fuse() -> None:
+    """Where the kernel has no FUSE nothing can be mounted; there only, tests are skipped."""
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("/dev/fuse is missing: this machine cannot mount")
+
+
+@pytest.fixture
+def field(ground: Path) -> Iterator[Path]:
+    """An empty directory in memory for one test."""
+    path = ground / f"field-{next(_number)}"
+    path.mkdir()
+    yield path
+    assert not live.shares_below(path)
+    shutil.rmtree(path)
+
+
+Sharing = Callable[[], contextlib.AbstractContextManager[Callable[..., LiveShare]]]
+
+
+@pytest.fixture(scope="session")
+def sharing(request: pytest.FixtureRequest, ground: Path) -> Sharing:
+    """A context whose value mounts shares, and whose end ends them all."""
+    request.getfixturevalue("need_fuse")
+
+    @contextlib.contextmanager
+    def sharing() -> Iterator[Callable[..., LiveShare]]:
+        shares: list[LiveShare] = []
+        homes: list[Path] = []
+
+        def share(
+            source: Path | None = None, guest: Path | None = None, **settings: object
+        ) -> LiveShare:
+            home = ground / f"share-{next(_number)}"
+            homes.append(home)
+            source, guest = source or home / "source", guest or home / "guest"
+            if source.is_relative_to(home):
+                source.mkdir(parents=True)
+            if guest.is_relative_to(home):
+                guest.mkdir(parents=True)
+            shares.append(LiveShare.mount(source, guest, **settings))
+            return shares[-1]
+
+        try:
+            yield share
+        finally:
+            wrong = [line for each in reversed(shares) for line in each.finish()]
+            for home in homes:
+                if home.exists() and not live.shares_below(home):
+                    shutil.rmtree(home)
+            assert not wrong, "\n".join(wrong)
+
+    return sharing
+
+
+@pytest.fixture
+def share(sharing: Sharing) -> Iterator[Callable[..., LiveShare]]:
+    """A function that mounts: share(source, guest, profile=..., lifetime_ns=...) -> LiveShare.
+
+    Without settings: new directories in memory, profile "none", not
+    calibrated. Every share must end well: unmountable, exit code 0, and
+    nothing in its log that speaks of a bug.
+    """
+    with sharing() as factory:
+        yield factory
+
+
+@pytest.fixture(scope="module")
+def module_share(sharing: Sharing) -> Iterator[Callable[..., LiveShare]]:
+    """As share, for a mount that all tests of a module use."""
+    with sharing() as factory:
+        yield factory

@@ -1,0 +1,67 @@
+"""What tests do from other processes, and how they wait and expect failures."""
+
+import contextlib
+import errno
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATIENCE_S = 60.0
+"""A generous bound on waiting for what must happen; no test measures time."""
+
+
+@contextlib.contextmanager
+def refused(code: int) -> Iterator[None]:
+    """The block must fail with this errno and no other."""
+    with pytest.raises(OSError) as caught:  # noqa: PT011 (the errno is checked below)
+        yield
+    assert errno.errorcode[caught.value.errno] == errno.errorcode[code]
+
+
+def eventually(condition: Callable[[], Any], *, within_s: float = PATIENCE_S) -> Any:
+    """Ask *condition* until it is true, and return what it said."""
+    deadline_s = time.monotonic() + within_s
+    while not (answer := condition()):
+        assert time.monotonic() < deadline_s, f"not within {within_s} s"
+        time.sleep(0.005)
+    return answer
+
+
+def start(code: str, *arguments: object, cwd: Path | None = None) -> "subprocess.Popen[str]":
+    """A process that runs *code* with *arguments* as its sys.argv[1:]."""
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", code, *map(str, arguments)],
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]", words: str | None = None) -> str:
+    """Say *words* to a process, wait for its good end, and return what it said."""
+    with process:
+        try:
+            output, _ = process.communicate(words, timeout=PATIENCE_S)
+        except BaseException:
+            process.kill()
+            raise
+    assert process.returncode == 0, output
+    return output
+
+
+def run(code: str, *arguments: object, cwd: Path | None = None) -> str:
+    return finish(start(code, *arguments, cwd=cwd))
+
+
+def hear(process: "subprocess.Popen[str]", words: str) -> None:
+    """Wait until a process says *words*, as a line of its own."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line == words + "\n", line + (process.stdout.read() if line else "it ended")

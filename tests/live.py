@@ -1,0 +1,134 @@
+"""A share under test: its two sides, its server, and what it must leave behind: nothing."""
+
+import contextlib
+import os
+import subprocess
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import osxfs_sim
+from osxfs_sim.mount.launch import launch
+from osxfs_sim.mount.mountpoints import log_path, mounts, runtime_directory, unmount
+
+# A share that hangs would hang its test. After this long its server is killed:
+# the test then fails with ENOTCONN instead.
+WATCHDOG_S = 300.0
+
+_TROUBLE = ("bug:", "Traceback", "ERROR", "CRITICAL")
+
+
+@dataclass
+class LiveShare:
+    """A mounted share: *source* is its host side, *guest* its guest side."""
+
+    source: Path
+    guest: Path
+    share: osxfs_sim.Share
+    server: "subprocess.Popen[bytes]"
+    expected_end: int | None = 0
+    """The exit code that the server must end with; None for one that the test kills."""
+    expected_trouble: bool = False
+    """Whether its log may speak of a bug, because the test made one."""
+    _watchdog: threading.Timer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._watchdog = threading.Timer(WATCHDOG_S, self.server.kill)
+        self._watchdog.daemon = True
+        self._watchdog.start()
+
+    @classmethod
+    def mount(cls, source: Path, guest: Path, **settings: Any) -> "LiveShare":
+        """Mount it, by default without latency and without measuring the machine first."""
+        settings = {"profile": "none", "calibrate": False} | settings
+        share = launch(osxfs_sim.ShareSettings(str(source), str(guest), **settings))
+        return cls(source, guest, share, share._server)
+
+    @property
+    def pid(self) -> int:
+        return self.server.pid
+
+    def status(self) -> dict[str, Any]:
+        return self.share.status()
+
+    def requests(self) -> dict[str, int]:
+        """Requests by kind since the last call of reset()."""
+        return self.status()["requests"]
+
+    def reset(self) -> None:
+        self.share.reset()
+
+    def unmount(self) -> None:
+        self.share.unmount()
+
+    def kill(self) -> None:
+        """Kill the server as the kernel's out-of-memory killer would."""
+        self.expected_end = None
+        self.server.kill()
+        self.wait_for_end()
+
+    @property
+    def log_file(self) -> Path:
+        return log_path(runtime_directory(os.geteuid()), str(self.guest))
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def trouble(self) -> list[str]:
+        """What the server logged that no server should."""
+        return [line for line in self.log().splitlines() if any(t in line for t in _TROUBLE)]
+
+    def wait_for_end(self) -> int:
+        """Wait for the server to end, and return its exit code."""
+        code = self.server.wait(60)
+        self._watchdog.cancel()
+        return code
+
+    def finish(self) -> list[str]:
+        """End it however it is, and return what was wrong with it, a line each."""
+        wrong = []
+        if is_mounted(self.guest):
+            try:
+                self.unmount()
+            except osxfs_sim.MountError as error:
+                wrong.append(f"not unmounted at the end of the test: {error}")
+                self.server.kill()
+                with contextlib.suppress(OSError):
+                    unmount(str(self.guest), lazily=True)
+        code = self.wait_for_end()
+        if not wrong and self.expected_end is not None and code != self.expected_end:
+            wrong.append(f"the server ended with {code}, not {self.expected_end}:\n{self.log()}")
+        if not self.expected_trouble:
+            wrong += [f"the server logged: {line}" for line in self.trouble()]
+        return wrong
+
+
+def is_mounted(guest: Path) -> bool:
+    """Whether anything is mounted at *guest*; does not touch it."""
+    return any(entry.mountpoint == str(guest) for entry in mounts())
+
+
+def shares_below(ground: Path) -> list[str]:
+    """Mount points of shares below *ground*."""
+    return [
+        entry.mountpoint
+        for entry in mounts()
+        if entry.is_ours and entry.mountpoint.startswith(f"{ground}/")
+    ]
+
+
+def servers_below(ground: Path) -> list[int]:
+    """Processes that serve, or are about to serve, a mount below *ground*."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdecimal():
+            continue
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
+                command = file.read()  # empty for a process that has ended
+        except OSError:
+            continue
+        if b"osxfs_sim.mount.launch" in command and os.fsencode(f'"{ground}/') in command:
+            found.append(int(entry))
+    return found
