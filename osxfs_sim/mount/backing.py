@@ -47,6 +47,8 @@ class Backing:
     def __init__(self, root: Inode, root_fd: int, *, most_descriptors: int) -> None:
         root.path_fd = root_fd
         self._root = root
+        self._own_fds = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._inside = self._prefix()
         self._most_descriptors = most_descriptors
         self._with_descriptor: collections.deque[Inode] = collections.deque()
         self._nameless: dict[Inode, None] = {}
@@ -63,9 +65,35 @@ class Backing:
         or what the host says.
         """
         fd = directory.path_fd
-        if fd >= 0:
-            directory.recently_used = True
+        if fd < 0:
+            fd = self._reach(directory)
+        elif directory is self._root:
             return fd
+        directory.recently_used = True
+        if not self._is_inside(fd):
+            self.forget(directory)
+            raise _StaleError
+        return fd
+
+    def _is_inside(self, fd: int) -> bool:
+        """Whether the directory behind *fd* still lies in the export.
+
+        A descriptor follows its directory wherever the host moves it. The
+        kernel tells where that is for less than 3 us, without a walk.
+        """
+        if self._path(fd).startswith(self._inside):
+            return True
+        self._inside = self._prefix()  # the export itself may have been renamed
+        return self._path(fd).startswith(self._inside)
+
+    def _path(self, fd: int) -> bytes:
+        return os.readlink(b"%d" % fd, dir_fd=self._own_fds)
+
+    def _prefix(self) -> bytes:
+        return self._path(self._root.path_fd).rstrip(b"/") + b"/"
+
+    def _reach(self, directory: Inode) -> int:
+        """Open *directory* from the nearest directory above it that holds a descriptor."""
         missing = [directory]
         above = directory.parent
         while above is not None and above.path_fd < 0:
@@ -125,6 +153,7 @@ class Backing:
             inode.path_fd = -1
         self._with_descriptor.clear()
         self._nameless.clear()
+        os.close(self._own_fds)
 
     def status_at(self, directory: Inode, name: bytes) -> os.stat_result:
         """What *name* in *directory* is now. Never follows a link."""
@@ -132,12 +161,12 @@ class Backing:
 
     def status(self, inode: Inode) -> os.stat_result:
         """What *inode* is like now. Raises OSError (ESTALE) where it cannot be reached."""
+        if inode.is_directory:
+            return os.fstat(self.directory_fd(inode))
         if inode.path_fd >= 0:
             return os.fstat(inode.path_fd)
         if inode.open_fds:
             return os.fstat(inode.open_fds[-1])
-        if inode.is_directory:
-            return os.fstat(self.directory_fd(inode))
         for parent, name in _names(inode):
             try:
                 status = self.status_at(parent, name)
@@ -150,7 +179,9 @@ class Backing:
     @contextlib.contextmanager
     def pinned(self, inode: Inode) -> Iterator[int]:
         """A descriptor of exactly *inode*, O_PATH perhaps, for the time of the block."""
-        if inode.path_fd >= 0:
+        if inode.is_directory:
+            yield self.directory_fd(inode)
+        elif inode.path_fd >= 0:
             yield inode.path_fd
         elif inode.open_fds:
             yield inode.open_fds[-1]
@@ -168,11 +199,11 @@ class Backing:
         it; O_NONBLOCK keeps a FIFO that took its place from holding us.
         """
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        if inode.path_fd >= 0:
-            # A directory, or an object that has no name any more.
-            return os.open(magic_link(inode.path_fd), flags & ~os.O_NOFOLLOW)
         if inode.is_directory:
             return os.open(".", flags, dir_fd=self.directory_fd(inode))
+        if inode.path_fd >= 0:
+            # It has no name any more.
+            return os.open(magic_link(inode.path_fd), flags & ~os.O_NOFOLLOW)
         if inode.open_fds:
             with contextlib.suppress(_StaleError):
                 return self._open(inode, flags)

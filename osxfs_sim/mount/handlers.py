@@ -450,8 +450,9 @@ class Handlers(pyfuse3.Operations):
             status = os.fstat(fd)
             if not modes.S_ISREG(status.st_mode):
                 raise _something_else()
-            entry = self._entry(parent, name, status)
-            return self._opened(self._inodes[entry.st_ino], fd, flags, status), entry
+            # The entry last: a lookup is owed only for an answer that names it.
+            handle = self._opened(self._inodes.found(parent, name, status), fd, flags, status)
+            return handle, self._entry(parent, name, status)
         except BaseException:
             os.close(fd)
             raise
@@ -535,8 +536,17 @@ class Handlers(pyfuse3.Operations):
         return os.pwrite(fd, data, offset)
 
     def flush(self, fh: int) -> Coroutine[Any, Any, None]:
+        return self._cross(Operation.FLUSH, self._flush, fh)
+
+    @staticmethod
+    def _flush(fd: int) -> None:
         # Closing a copy makes the host report what it has to report at close(2).
-        return self._cross(Operation.FLUSH, lambda: os.close(os.dup(fh)))
+        try:
+            os.close(os.dup(fd))
+        except OSError as error:
+            # No descriptor left for a copy: the guest's close is no worse for it.
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
 
     async def release(self, fh: int) -> None:
         self.crossings.counts[Operation.RELEASE] += 1

@@ -53,7 +53,13 @@ class Share:
     def unmount(self) -> None:
         """Unmount, and wait until the server has ended. Raises MountError if it is in use."""
         unmount_and_wait(self.mountpoint)
-        self._server.wait(_UNMOUNTED_WITHIN_S)
+        try:
+            self._server.wait(_UNMOUNTED_WITHIN_S)
+        except subprocess.TimeoutExpired as error:
+            raise MountError(
+                f"{self.mountpoint} is unmounted, "
+                f"but its server (process {self._server.pid}) goes on"
+            ) from error
 
     def detach(self) -> None:
         """Let the share outlive this process: nobody here waits for its server's end."""

@@ -367,3 +367,50 @@ def test_what_is_created_over_a_host_symlink_stays_inside(share, outside: Path) 
     os.rename(live.guest / "file", live.guest / "rename")
     assert not os.path.islink(live.source / "rename")
     assert untouched(outside)
+
+
+@pytest.mark.parametrize("profile", ["none", "osxfs-cached"])
+def test_a_directory_that_the_host_moves_out_takes_nobody_with_it(
+    share, field: Path, profile: str
+) -> None:
+    """A descriptor follows its directory; whoever is in it must not follow too."""
+    live = share(profile=profile, latency_ns=0)
+    (live.source / "within" / "deep").mkdir(parents=True)
+    (live.source / "within" / "deep" / "file").write_text("inside")
+    inside = os.open(live.guest / "within" / "deep", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert (live.guest / "within" / "deep" / "file").read_text() == "inside"
+        moved = field / "moved-out"
+        (live.source / "within").rename(moved)
+        (moved / "deep" / "secret").write_text(SECRET)
+        for path in ("secret", "file"):
+            opening = attempt(lambda path=path: os.open(path, os.O_RDONLY, dir_fd=inside))
+            assert opening in ("ESTALE", "ENOENT")
+            assert not os.path.exists(live.guest / "within" / "deep" / path)
+        for change in (
+            lambda: os.mkdir("made", dir_fd=inside),
+            lambda: os.open("made", os.O_CREAT | os.O_WRONLY, dir_fd=inside),
+            lambda: os.symlink("x", "made", dir_fd=inside),
+            lambda: os.rename("file", "made", src_dir_fd=inside, dst_dir_fd=inside),
+        ):
+            assert attempt(change) in ("ESTALE", "ENOENT")
+        assert sorted(os.listdir(moved / "deep")) == ["file", "secret"]
+        # Moved back, it is the share's again.
+        moved.rename(live.source / "within")
+        assert os.path.exists(live.guest / "within" / "deep" / "secret")
+    finally:
+        os.close(inside)
+
+
+def test_a_source_that_is_renamed_is_still_the_source(share, field: Path) -> None:
+    live = share()
+    (live.source / "directory").mkdir()
+    (live.source / "directory" / "file").write_text("inside")
+    assert (live.guest / "directory" / "file").read_text() == "inside"
+    elsewhere = live.source.rename(field / "renamed")
+    try:
+        assert (live.guest / "directory" / "file").read_text() == "inside"
+        (elsewhere / "directory" / "new").touch()
+        assert (live.guest / "directory" / "new").exists()
+    finally:
+        elsewhere.rename(live.source)
