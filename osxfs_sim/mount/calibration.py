@@ -77,7 +77,10 @@ class _Prober:
             self._received += chunk
         line, _, self._received = self._received.partition(b"\n")
         taken_ns: list[int] = json.loads(line)
-        return round(statistics.median(taken_ns))
+        # A missing name is dearer for the guest's kernel than one it knows: the
+        # constant is to serve both, so it is the mean of their medians.
+        medians_ns = [statistics.median(taken_ns[start::2]) for start in (0, 1)]
+        return round(statistics.mean(medians_ns))
 
 
 async def calibrate(
@@ -90,8 +93,8 @@ async def calibrate(
     """
     kept = crossings.latency, crossings.outside, reactor.patience
     processors = os.sched_getaffinity(0)
-    path = os.path.join(mountpoint, f".osxfs-sim-probe-{os.getpid()}")
-    command = [sys.executable, "-I", "-S", str(Path(prober.__file__)), path]
+    missing = os.path.join(mountpoint, f".osxfs-sim-probe-{os.getpid()}")
+    command = [sys.executable, "-I", "-S", str(Path(prober.__file__)), missing, mountpoint]
     crossings.outside = Outside({0: 0})
     try:
         async with trio.open_nursery() as nursery:

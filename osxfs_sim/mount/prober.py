@@ -1,9 +1,10 @@
 """The client that calibration measures with: a process of its own, as real clients are.
 
-Run as a script, with a path that does not exist on the share as its argument.
-Each line on standard input asks for a round: a number of probes and a pause
-before each, in nanoseconds. Each answer is one JSON line: how long the probes
-took, in nanoseconds, less what the interpreter itself adds.
+Run as a script, with two paths as its arguments: a name that does not exist on
+the share, and the share's root. To ask for either is one request. Each line on
+standard input asks for a round: a number of probes and a pause before each, in
+nanoseconds. Each answer is one JSON line: how long the probes took, in
+nanoseconds, less what the interpreter itself adds, missing and existing in turn.
 
 It imports nothing of the package, so that it starts fast.
 """
@@ -14,11 +15,12 @@ import sys
 import time
 
 
-def _probe_ns(path: str, count: int, pause_ns: int) -> list[int]:
+def _probe_ns(paths: list[str], count: int, pause_ns: int) -> list[int]:
     # access(2) walks the path as stat(2) does, and a missing name costs no exception.
     access, clock_ns, missing = os.access, time.perf_counter_ns, os.F_OK
     taken_ns = []
-    for _ in range(count):
+    for number in range(count):
+        path = paths[number % len(paths)]
         if pause_ns:
             time.sleep(pause_ns / 1_000_000_000)
         start_ns = clock_ns()
@@ -28,12 +30,12 @@ def _probe_ns(path: str, count: int, pause_ns: int) -> list[int]:
 
 
 def main() -> None:
-    path = sys.argv[1]
+    paths = sys.argv[1:]
     # The empty path fails at the kernel's door: what is left is the interpreter.
-    own_ns = sorted(_probe_ns("", 201, 0))[100]
+    own_ns = sorted(_probe_ns([""], 201, 0))[100]
     for line in sys.stdin:
         count, pause_ns = map(int, line.split())
-        taken_ns = [max(0, taken - own_ns) for taken in _probe_ns(path, count, pause_ns)]
+        taken_ns = [max(0, taken - own_ns) for taken in _probe_ns(paths, count, pause_ns)]
         print(json.dumps(taken_ns), flush=True)
 
 
