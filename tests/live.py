@@ -73,7 +73,11 @@ class LiveShare:
         return log_path(runtime_directory(os.geteuid()), str(self.guest))
 
     def log(self) -> str:
-        return self.log_file.read_text(errors="replace")
+        """What the server wrote; it takes an empty log away when it ends well."""
+        try:
+            return self.log_file.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
 
     def trouble(self) -> list[str]:
         """What the server logged that no server should."""

@@ -241,7 +241,7 @@ def test_a_file_of_samples_that_is_not_text_is_named(here):
 def test_samples_that_are_mostly_nothing_have_no_shape_to_scale(here):
     (here / "samples.txt").write_text("0\n0\n0\n131us\n")
     message = complaint(ProfileError, load_distribution, "empirical:samples.txt")
-    assert message == "the empirical distribution has a median of zero"
+    assert message == "the samples have a median of zero: give measured latencies"
 
 
 # Policies

@@ -28,7 +28,7 @@ from osxfs_sim.settings import ShareSettings
 @click.option(
     "--allow-other/--no-allow-other",
     default=None,
-    help="Let other users in. [yes for root, no for others]",
+    help="Let other users in, with the server's rights. [yes for root, no for others]",
 )
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
 def mount(source: str, mountpoint: str, foreground: bool, **options: Any) -> None:
@@ -46,17 +46,22 @@ def mount(source: str, mountpoint: str, foreground: bool, **options: Any) -> Non
         share = launch(settings)
         share.detach()
         _say_ready(share.first_status)
+        _say_alone(settings)
         return
     settings.system()
     from osxfs_sim.mount.session import serve
 
+    _say_alone(settings)
     serve(settings, _say_ready)
 
 
 def _say_ready(status: dict[str, Any]) -> None:
     for warning in status["warnings"]:
         click.echo(f"osxfs-sim: warning: {warning}", err=True)
-    if os.geteuid() != 0:
+
+
+def _say_alone(settings: ShareSettings) -> None:
+    if os.geteuid() != 0 and not settings.allow_other:
         click.echo(
             "osxfs-sim: note: only you can use this share; to let others in, mount as root, or "
             "with --allow-other",

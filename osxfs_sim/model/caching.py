@@ -121,14 +121,19 @@ class Dilated(CachePolicy):
     factor: float
 
     def found(self, name: bytes, status: os.stat_result, now_ns: int) -> Lifetimes:
-        entry_ns, attributes_ns = self.policy.found(name, status, now_ns)
+        entry_ns, attributes_ns = self.policy.found(name, status, self._undilated(status, now_ns))
         return Lifetimes(round(entry_ns * self.factor), round(attributes_ns * self.factor))
 
     def missing_ns(self, name: bytes, now_ns: int) -> int:
         return round(self.policy.missing_ns(name, now_ns) * self.factor)
 
     def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
-        return self.policy.keep_pages(status, now_ns)
+        return self.policy.keep_pages(status, self._undilated(status, now_ns))
+
+    def _undilated(self, status: os.stat_result, now_ns: int) -> int:
+        """*now_ns* such that the object is as old as it would be in undilated time."""
+        age_ns = now_ns - status.st_mtime_ns
+        return status.st_mtime_ns + round(age_ns / self.factor)
 
     def describe(self) -> str:
         return f"{self.policy.describe()}; times {self.factor:g}"

@@ -19,7 +19,7 @@ Knows no clock: callers pass the arrival, and may pass virtual time.
 import heapq
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -88,19 +88,22 @@ class Empirical:
     """
 
     samples_ns: tuple[int, ...]
+    median_ns: int = field(init=False)
+    _factors: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.samples_ns:
             raise LatencyError("the empirical distribution has no samples")
-        if self.median_ns <= 0:
-            raise LatencyError("the empirical distribution has a median of zero")
-
-    @property
-    def median_ns(self) -> int:
-        return round(float(np.median(self.samples_ns)))
+        samples_ns = np.asarray(self.samples_ns, dtype=np.int64)
+        median_ns = round(float(np.median(samples_ns)))
+        if median_ns <= 0:
+            raise LatencyError("the samples have a median of zero: give measured latencies")
+        # Worked out once: draws are made while requests wait.
+        object.__setattr__(self, "median_ns", median_ns)
+        object.__setattr__(self, "_factors", samples_ns / median_ns)
 
     def factors(self, generator: np.random.Generator, count: int) -> np.ndarray:
-        return generator.choice(np.asarray(self.samples_ns), count) / self.median_ns
+        return generator.choice(self._factors, count)
 
     def describe(self) -> str:
         return f"empirical, {len(self.samples_ns)} samples, median {self.median_ns / 1000:g}us"
@@ -217,7 +220,8 @@ class LatencyModel:
     The same seed and the same sequence of requests give the same costs,
     whenever they arrive: each class draws from a stream of its own, so that
     background reads that slip in between two lookups do not change what the
-    lookups cost.
+    lookups cost. The sequence is that of pricing: a request whose host call was
+    made in a thread is priced when that has ended.
     """
 
     def __init__(self, spec: LatencySpec, seed: int) -> None:
@@ -235,7 +239,7 @@ class LatencyModel:
         """When the answer to a request that arrived at *arrival_ns* is due, on the same clock.
 
         *size_bytes* is the data that crosses with it: what a read returns, what
-        a write carries. Requests must be priced in the order they arrive.
+        a write carries. With slots, requests wait in the order they are priced.
         """
         cost_ns = next(self._costs_ns[operation_class])
         slots = self._slots_free_ns

@@ -113,7 +113,9 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         caching = _caching(_table(document, "caching"), start.caching)
     except (UnitError, LatencyError) as error:
         raise ProfileError(f"profile {name!r}: {error}") from error
-    sources = dict(start.sources)
+    # What the parent said about a number says nothing about the child's.
+    own = {f"{table}.{key}" for table in ("latency", "caching") for key in _table(document, table)}
+    sources = {key: source for key, source in start.sources.items() if key not in own}
     for key, entry in _table(document, "sources").items():
         sources[key] = _source(key, entry)
     return replace(

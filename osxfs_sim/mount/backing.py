@@ -81,10 +81,32 @@ class Backing:
         A descriptor follows its directory wherever the host moves it. The
         kernel tells where that is for less than 3 us, without a walk.
         """
-        if self._path(fd).startswith(self._inside):
-            return True
-        self._inside = self._prefix()  # the export itself may have been renamed
-        return self._path(fd).startswith(self._inside)
+        try:
+            if self._path(fd).startswith(self._inside):
+                return True
+            self._inside = self._prefix()  # the export itself may have been renamed
+            return self._path(fd).startswith(self._inside)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return self._climbs_to_root(fd)
+
+    def _climbs_to_root(self, fd: int) -> bool:
+        """As _is_inside, for a path too long to be told: walk up, one parent at a time."""
+        root = os.fstat(self._root.path_fd)
+        here = os.open(".", _OPEN_DIRECTORY, dir_fd=fd)
+        try:
+            while True:
+                above = os.open("..", _OPEN_DIRECTORY, dir_fd=here)
+                status, status_above = os.fstat(here), os.fstat(above)
+                os.close(here)
+                here = above
+                if os.path.samestat(status_above, root):
+                    return True
+                if os.path.samestat(status, status_above):
+                    return False
+        finally:
+            os.close(here)
 
     def _path(self, fd: int) -> bytes:
         return os.readlink(b"%d" % fd, dir_fd=self._own_fds)
@@ -94,10 +116,12 @@ class Backing:
 
     def _reach(self, directory: Inode) -> int:
         """Open *directory* from the nearest directory above it that holds a descriptor."""
-        missing = [directory]
+        missing = {directory: None}
         above = directory.parent
         while above is not None and above.path_fd < 0:
-            missing.append(above)
+            if above in missing:
+                raise _StaleError  # the host has turned the tree inside out
+            missing[above] = None
             above = above.parent
         if above is None:
             raise _StaleError

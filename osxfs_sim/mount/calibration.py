@@ -8,6 +8,7 @@ colder. A process of its own asks for a missing name at the latencies in use;
 what it sees beyond what was asked for is the constant that Crossings subtracts.
 """
 
+import contextlib
 import json
 import os
 import statistics
@@ -55,6 +56,10 @@ class Calibration:
 NOT_CALIBRATED = Calibration()
 
 
+class CalibrationError(Exception):
+    """The measurement could not be made; the share works without it, less exactly."""
+
+
 class _Prober:
     """The probing process, and one round with it."""
 
@@ -73,7 +78,7 @@ class _Prober:
         while b"\n" not in self._received:
             chunk = await self._stdout.receive_some()
             if not chunk:
-                raise RuntimeError("the calibration's probing process ended early")
+                raise CalibrationError("the probing process ended early")
             self._received += chunk
         line, _, self._received = self._received.partition(b"\n")
         taken_ns: list[int] = json.loads(line)
@@ -106,7 +111,8 @@ async def calibrate(
             return calibration
     finally:
         crossings.latency, crossings.outside, reactor.patience = kept
-        os.sched_setaffinity(0, processors)
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, processors)
 
 
 def _part_processors(prober_pid: int, processors: list[int]) -> None:
@@ -118,8 +124,9 @@ def _part_processors(prober_pid: int, processors: list[int]) -> None:
     """
     if len(processors) < 2:
         return
-    os.sched_setaffinity(0, processors[:1])
-    os.sched_setaffinity(prober_pid, processors[1:])
+    with contextlib.suppress(OSError):  # where it is forbidden, we measure as we are
+        os.sched_setaffinity(0, processors[:1])
+        os.sched_setaffinity(prober_pid, processors[1:])
 
 
 async def _start_process(
@@ -129,6 +136,8 @@ async def _start_process(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        check=False,
+        start_new_session=True,  # Ctrl-C is for the server, which ends it
         task_status=task_status,
     )
 

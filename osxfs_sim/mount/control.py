@@ -7,7 +7,9 @@
 The socket lies in a directory that only its owner (and root) can enter.
 """
 
+import contextlib
 import json
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -24,6 +26,8 @@ from osxfs_sim.mount.mountpoints import (
     runtime_directory,
 )
 
+log = logging.getLogger(__name__)
+
 _LONGEST_QUESTION_BYTES = 4096
 
 
@@ -34,19 +38,21 @@ async def serve(
 ) -> None:
     """Answer questions at the socket *path* until cancelled; started once it listens."""
     path.unlink(missing_ok=True)  # of a server that was killed
+    own_inode = 0
     listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         await listener.bind(os.fspath(path))
         path.chmod(0o600)
+        own_inode = path.stat().st_ino
         listener.listen(16)
         task_status.started()
 
         async def answer(stream: trio.SocketStream) -> None:
-            async with stream:
-                with trio.move_on_after(5):
+            # Whoever asked may be gone by now; the share is not the worse for it.
+            with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(5):
+                async with stream:
                     question = (await stream.receive_some(_LONGEST_QUESTION_BYTES)).strip()
-                    make = answers.get(question.decode("ascii", "replace"))
-                    reply = make() if make else {"error": "unknown question"}
+                    reply = _reply(question.decode("ascii", "replace"), answers)
                     await stream.send_all(json.dumps(reply).encode() + b"\n")
 
         async with trio.open_nursery() as nursery:
@@ -55,7 +61,20 @@ async def serve(
             )
     finally:
         listener.close()
-        path.unlink(missing_ok=True)
+        # A share that was mounted here meanwhile has a socket of its own.
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == own_inode:
+                path.unlink()
+
+
+def _reply(question: str, answers: dict[str, Callable[[], dict[str, Any]]]) -> dict[str, Any]:
+    if question not in answers:
+        return {"error": f"unknown question {question!r}"}
+    try:
+        return answers[question]()
+    except Exception as error:  # a policy of the user's own may fail to describe itself
+        log.exception("bug: the answer to %r failed", question)
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def ask(mountpoint: str, question: str, *, timeout_s: float = 10.0) -> dict[str, Any]:

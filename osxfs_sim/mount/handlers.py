@@ -156,9 +156,11 @@ class Handlers(pyfuse3.Operations):
 
     def _entry(self, parent: Inode, name: bytes, status: os.stat_result) -> EntryAttributes:
         """The answer that names an object: the kernel owes a forget for it."""
+        # A policy of the user's own may fail: ask it before anything is noted down.
+        believed = self.policy.found(name, status, time.time_ns())
         inode = self._inodes.found(parent, name, status)
         inode.lookups += 1
-        return self._attributes(inode, status, self.policy.found(name, status, time.time_ns()))
+        return self._attributes(inode, status, believed)
 
     # Names
 
@@ -195,6 +197,7 @@ class Handlers(pyfuse3.Operations):
     def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        mode = _without_privilege(mode, ctx.uid)
         return self._cross(Operation.MKNOD, self._mknod, parent_inode, name, mode)
 
     def _mknod(self, parent_number: int, name: bytes, mode: int) -> EntryAttributes:
@@ -275,7 +278,10 @@ class Handlers(pyfuse3.Operations):
                 self._backing.keep_nameless(inode, fd)
                 fd = -1
             elif not named:
+                # Its other names are the host's secret until the guest looks them up.
                 inode.parent = None
+                self._backing.keep_nameless(inode, fd)
+                fd = -1
         finally:
             if fd >= 0:
                 os.close(fd)
@@ -350,10 +356,15 @@ class Handlers(pyfuse3.Operations):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.SETATTR, self._setattr, inode, attr, fields, fh)
+        return self._cross(Operation.SETATTR, self._setattr, inode, attr, fields, fh, ctx.uid)
 
     def _setattr(
-        self, number: int, wanted: EntryAttributes, fields: pyfuse3.SetattrFields, fh: int | None
+        self,
+        number: int,
+        wanted: EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: int | None,
+        caller_uid: int,
     ) -> EntryAttributes:
         inode = self._inodes[number]
         with self._backing.pinned(inode) as fd:
@@ -361,7 +372,10 @@ class Handlers(pyfuse3.Operations):
                 # With a handle the right to write was settled when it was opened.
                 os.truncate(magic_link(fd) if fh is None else fh, wanted.st_size)
             if fields.update_mode:
-                os.chmod(magic_link(fd), modes.S_IMODE(wanted.st_mode))
+                mode = wanted.st_mode
+                if not inode.is_directory:
+                    mode = _without_privilege(mode, caller_uid)
+                os.chmod(magic_link(fd), modes.S_IMODE(mode))
             if fields.update_uid or fields.update_gid:
                 uid = wanted.st_uid if fields.update_uid else -1
                 gid = wanted.st_gid if fields.update_gid else -1
@@ -420,7 +434,8 @@ class Handlers(pyfuse3.Operations):
                 # Only now that we know that it is the right file.
                 writable = flags & os.O_ACCMODE != os.O_RDONLY
                 os.truncate(fd if writable else magic_link(fd), 0)
-            return self._opened(inode, fd, flags, os.fstat(fd))
+            keep_pages = self.policy.keep_pages(os.fstat(fd), time.time_ns())
+            return self._opened(inode, fd, flags, keep_pages)
         except BaseException:
             os.close(fd)
             raise
@@ -428,6 +443,7 @@ class Handlers(pyfuse3.Operations):
     def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
+        mode = _without_privilege(mode, ctx.uid)
         return self._cross(Operation.CREATE, self._create, parent_inode, name, mode, flags)
 
     def _create(
@@ -450,17 +466,17 @@ class Handlers(pyfuse3.Operations):
             status = os.fstat(fd)
             if not modes.S_ISREG(status.st_mode):
                 raise _something_else()
-            # The entry last: a lookup is owed only for an answer that names it.
-            handle = self._opened(self._inodes.found(parent, name, status), fd, flags, status)
-            return handle, self._entry(parent, name, status)
+            keep_pages = self.policy.keep_pages(status, time.time_ns())
+            entry = self._entry(parent, name, status)
+            return self._opened(self._inodes[entry.st_ino], fd, flags, keep_pages), entry
         except BaseException:
             os.close(fd)
             raise
 
-    def _opened(self, inode: Inode, fd: int, flags: int, status: os.stat_result) -> FileInfo:
-        # The descriptor serves as the handle: one look-up less on every read. The
-        # policy is asked first: if it fails, nothing may remember the descriptor.
-        handle = FileInfo(fh=fd, keep_cache=self.policy.keep_pages(status, time.time_ns()))
+    def _opened(self, inode: Inode, fd: int, flags: int, keep_pages: bool) -> FileInfo:
+        """Note that the guest has *fd* open. Nothing in here may fail, nor after it."""
+        # The descriptor serves as the handle: one look-up less on every read.
+        handle = FileInfo(fh=fd, keep_cache=keep_pages)
         # Appends bypass the page cache. Through it the kernel cuts a write(2) at
         # page boundaries, so that host and guest would tear each other's records;
         # and it writes a shared mapping's pages back through the handle it was made
@@ -495,12 +511,14 @@ class Handlers(pyfuse3.Operations):
         # cost a page fault per 4 KiB, as much as the copy itself.
         if len(self._spent_buffers) < _SPENT_BUFFERS:
             self._spent_buffers.append(whole)
+        elif len(self._spent_buffers[-1]) < len(whole):
+            self._spent_buffers[-1] = whole
         return cast(bytes, buffer[:length])
 
     def _read_from_memory(self, fd: int, offset: int, buffer: memoryview) -> int | None:
         """The bytes read if the host has them in memory; None if it would have to wait."""
         device = self._open_files[fd].device
-        if device in self._never_waiting:
+        if device in self._never_waiting and device >= 0:
             return _read_fully(fd, offset, buffer)
         try:
             length = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
@@ -557,7 +575,8 @@ class Handlers(pyfuse3.Operations):
             inode.open_fds = None
         self._appending.discard(fh)
         self._synchronous.discard(fh)
-        os.close(fh)
+        # Nobody waits for what close(2) may still have to say; flush has asked.
+        self._attempt(os.close, fh)
 
     def fsync(self, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
         return self._cross_in_thread(Operation.FSYNC, os.fdatasync if datasync else os.fsync, fh)
@@ -578,7 +597,11 @@ class Handlers(pyfuse3.Operations):
         listing = self._listings[fh]
         failure = 0
         if start_id == 0:
-            if os.fstat(fh).st_size > _LIST_IN_THREAD_BYTES:
+            # Also checks that the host has not moved it out of the export meanwhile.
+            status, failure = self._attempt(self._backing.status, listing.directory)
+            if failure:
+                names = None
+            elif status.st_size > _LIST_IN_THREAD_BYTES:
                 names, failure = await in_thread(lambda: self._attempt(_list, fh))
             else:
                 names, failure = self._attempt(_list, fh)
@@ -614,8 +637,12 @@ class Handlers(pyfuse3.Operations):
             status = os.stat(name, dir_fd=fh, follow_symlinks=False)
         except FileNotFoundError:
             return 1  # gone since the listing began: passed over
-        inode = self._inodes.found(listing.directory, name, status)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+            return 1  # a dead mount on the host: the rest can be listed
         believed = self.policy.found(name, status, time.time_ns())
+        inode = self._inodes.found(listing.directory, name, status)
         entry = self._attributes(inode, status, believed)
         if not pyfuse3.readdir_reply(token, name, entry, position + 1):
             if not inode.lookups:
@@ -627,7 +654,7 @@ class Handlers(pyfuse3.Operations):
     async def releasedir(self, fh: int) -> None:
         self.crossings.counts[Operation.RELEASEDIR] += 1
         del self._listings[fh]
-        os.close(fh)
+        self._attempt(os.close, fh)
 
     def fsyncdir(self, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
         return self._cross_in_thread(Operation.FSYNCDIR, os.fdatasync if datasync else os.fsync, fh)
@@ -653,6 +680,17 @@ class Handlers(pyfuse3.Operations):
         self, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         return self._cross(Operation.REMOVEXATTR, self._unsupported)
+
+
+def _without_privilege(mode: int, caller_uid: int) -> int:
+    """*mode* as somebody other than root may set it on a file.
+
+    The file belongs to the server's user on the host. A set-id bit set by
+    another user of the guest would hand that user's rights to everybody there.
+    """
+    if caller_uid in (0, os.geteuid()):
+        return mode
+    return mode & ~(modes.S_ISUID | modes.S_ISGID)
 
 
 def _something_else() -> OSError:

@@ -29,6 +29,8 @@ class MountEntry:
     mountpoint: str
     file_system_type: str
     user_id: int
+    device: str
+    """``major:minor``: one per mounted share, so that two at one place are told apart."""
 
     @property
     def is_ours(self) -> bool:
@@ -50,6 +52,7 @@ def mounts() -> list[MountEntry]:
                     _unescape(before.split(" ")[4]),
                     after.split(" ")[0],
                     int(options.get("user_id", 0)),
+                    before.split(" ")[2],
                 )
             )
     return entries

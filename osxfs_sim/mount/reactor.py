@@ -30,7 +30,6 @@ dated back by it.
 import collections
 import concurrent.futures
 import enum
-import errno
 import gc
 import heapq
 import itertools
@@ -54,7 +53,7 @@ _SHORTEST_BLOCK_NS = 20_000
 _THREADS = 8
 # Net allocations after which garbage is collected although requests keep coming.
 _GARBAGE_UNDER_LOAD = 200_000
-# Workers never end for being too many: an idle one costs a page of memory.
+# Workers never end for being too many: there are as many as requests were ever in flight.
 _ALL_WORKERS = 1 << 30
 
 READABLE = object()
@@ -240,7 +239,7 @@ class Reactor:
                     if fd == fuse_fd:
                         self.wakes[wake] += 1
                         self.arrival_ns = now_ns - self.wake_ns[wake]
-                        self._resume(self._idle.pop(), None)
+                        self._read_one()
                     else:
                         self._finish_jobs()
                 if self.ended:
@@ -276,6 +275,14 @@ class Reactor:
         await trio.lowlevel.wait_readable(self._epoll)
         self.awake.hold()
 
+    def _read_one(self) -> None:
+        """Let an idle worker read the request that has come, and begin to handle it."""
+        try:
+            self._resume(self._idle.pop(), None)
+        except BlockingIOError:
+            # It was withdrawn before we read it; pyfuse3 ends the worker for that.
+            self.start_soon(self._session_loop, self, _ALL_WORKERS, _ALL_WORKERS)
+
     def _resume(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:
         """Let *worker* go on until it awaits again, and note what it waits for."""
         try:
@@ -283,11 +290,6 @@ class Reactor:
         except StopIteration:
             # The kernel has ended the session: nothing more can be read.
             self.ended = True
-        except OSError as failure:
-            # The request that poll(2) announced was withdrawn before we read it.
-            if failure.errno != errno.EAGAIN:
-                raise
-            self.start_soon(self._session_loop, self, _ALL_WORKERS, _ALL_WORKERS)
         else:
             if wanted is READABLE:
                 self._idle.append(worker)

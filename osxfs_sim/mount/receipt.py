@@ -55,6 +55,7 @@ class _Line:
     asked: HdrHistogram
     achieved: HdrHistogram
     late: int = 0
+    asked_for_something: bool = False
 
 
 class Receipt:
@@ -82,6 +83,7 @@ class Receipt:
         asked, achieved = np.asarray(pending, dtype=np.int64).reshape(-1, 2).T
         pending.clear()
         line = self._lines[operation_class]
+        line.asked_for_something |= bool(asked.any())
         fold(line.asked, asked)
         fold(line.achieved, achieved)
         line.late += int(
@@ -102,18 +104,18 @@ class Receipt:
                 continue
             asked_p50 = _percentile_ns(line.asked, 50)
             achieved_p50 = _percentile_ns(line.achieved, 50)
-            # The smallest value a histogram can hold is 1, and stands for 0.
-            asked_nothing = asked_p50 <= _LOWEST_NS
+            asked_nothing = not line.asked_for_something
             report[operation_class.label] = {
                 "count": count,
-                "asked_p50_ns": 0 if asked_nothing else asked_p50,
+                # The smallest value a histogram can hold is 1, and stands for 0.
+                "asked_p50_ns": 0 if asked_p50 <= _LOWEST_NS else asked_p50,
                 "achieved_p50_ns": achieved_p50,
                 "achieved_p90_ns": _percentile_ns(line.achieved, 90),
                 "achieved_p99_ns": _percentile_ns(line.achieved, 99),
                 "late": 0 if asked_nothing else line.late,
                 "within_tolerance": None
                 if asked_nothing
-                else abs(achieved_p50 / asked_p50 - 1) <= TOLERANCE
+                else (asked_p50 <= _LOWEST_NS or abs(achieved_p50 / asked_p50 - 1) <= TOLERANCE)
                 and line.late <= LATE_TOLERANCE * count,
                 "asked_histogram": line.asked.encode().decode("ascii"),
                 "achieved_histogram": line.achieved.encode().decode("ascii"),

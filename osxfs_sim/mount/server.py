@@ -6,11 +6,12 @@ its first words: the first status when the share can be used, or the error.
 
 import json
 import logging
+import os
 import sys
 from typing import Any
 
 from osxfs_sim.model.profile import ProfileError
-from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.mount.mountpoints import MountError, log_path, runtime_directory
 from osxfs_sim.mount.session import serve
 from osxfs_sim.settings import ShareSettings
 
@@ -20,7 +21,11 @@ def main() -> None:
     words_fd = int(sys.argv[2])
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
 
+    mountpoint = ""
+
     def say(message: dict[str, Any]) -> None:
+        nonlocal mountpoint
+        mountpoint = message.get("mountpoint", "")
         with open(words_fd, "w", encoding="utf-8") as words:
             json.dump(message, words)
 
@@ -30,6 +35,9 @@ def main() -> None:
         kind = "profile" if isinstance(error, ProfileError) else "mount"
         say({"error": str(error), "kind": kind})
         sys.exit(1)
+    log = log_path(runtime_directory(os.geteuid()), mountpoint)
+    if log.exists() and not log.stat().st_size:
+        log.unlink()
 
 
 if __name__ == "__main__":

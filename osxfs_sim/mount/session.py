@@ -6,7 +6,6 @@ latter two we unmount ourselves while still serving, because the kernel writes
 out what it holds (pages of shared mappings) only through us.
 """
 
-import contextlib
 import errno
 import gc
 import logging
@@ -29,7 +28,12 @@ from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount import control, syscalls
 from osxfs_sim.mount.backing import Backing
-from osxfs_sim.mount.calibration import NOT_CALIBRATED, Calibration, calibrate
+from osxfs_sim.mount.calibration import (
+    NOT_CALIBRATED,
+    Calibration,
+    CalibrationError,
+    calibrate,
+)
 from osxfs_sim.mount.crossings import Crossings, Outside
 from osxfs_sim.mount.handlers import Handlers
 from osxfs_sim.mount.inodes import InodeTable
@@ -50,6 +54,7 @@ log = logging.getLogger(__name__)
 
 _MOST_DIRECTORY_DESCRIPTORS = 1024
 _FILES_RESERVED = 512
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # After a signal: how long processes that still use the share are served.
 _GRACE_S = 1.0
 _UNMOUNT_ATTEMPTS = 6
@@ -78,6 +83,8 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
     options = {f"fsname=osxfs-sim#{_plain(system.profile.name)}", "subtype=osxfs-sim"}
     if allow_other:
         options.add("allow_other")
+    # Until somebody listens for them, a signal would leave a dead mount behind.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
     try:
         pyfuse3.init(handlers, mountpoint, options)
     except RuntimeError as error:
@@ -142,6 +149,8 @@ class _Session:
         self.backing = backing
         self.crossings = crossings
         self.calibration: Calibration = NOT_CALIBRATED
+        mounted = mount_at(mountpoint)
+        self._device = mounted.device if mounted else ""
         self._started_ns = time.monotonic_ns()
         self._counting_since_ns = self._started_ns
         self._processor_before_s = 0.0
@@ -175,6 +184,8 @@ class _Session:
             self.calibration = await calibrate(
                 self.reactor, self.crossings, self.mountpoint, self.system.latency
             )
+        except* (CalibrationError, trio.BrokenResourceError, OSError) as errors:
+            log.warning("not calibrated: %s", errors.exceptions)
         finally:
             self.handlers.policy = policy
         self.crossings.outside = Outside(self.calibration.outside_ns)
@@ -186,7 +197,8 @@ class _Session:
     async def _wait_for_signals(
         self, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
     ) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        with trio.open_signal_receiver(*_STOPPING) as signals:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
             task_status.started()
             async for _ in signals:
                 self._stop.set()
@@ -198,7 +210,9 @@ class _Session:
     async def _wait_for_stop(self) -> None:
         """Unmount while requests are still served; the reactor then ends by itself."""
         await self._stop.wait()
-        unmounted = await trio.to_thread.run_sync(_unmount_and_write_out, self.mountpoint)
+        unmounted = await trio.to_thread.run_sync(
+            _unmount_and_write_out, self.mountpoint, self._device
+        )
         if unmounted:
             return
         # Somebody is still inside. The name is gone, what was written is written
@@ -212,7 +226,7 @@ class _Session:
         self.reactor.close()
         self.handlers.close()
         self.backing.close()
-        still_mounted = mount_at(self.mountpoint) is not None
+        still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
         pyfuse3.close(unmount=still_mounted)
 
@@ -279,6 +293,11 @@ class _Session:
     def warnings(self) -> list[str]:
         """What the user should know before trusting a number; one line each."""
         warnings = []
+        if self.settings.calibrate and self.calibration is NOT_CALIBRATED:
+            warnings.append(
+                "calibration failed: what lies outside the server (some 10 to 20 us a request) "
+                "is not subtracted; mount again"
+            )
         floor_ns = self.calibration.floor_ns
         latency = self.system.latency
         asked = {base_ns for base_ns in latency.base_ns if base_ns}
@@ -309,25 +328,34 @@ def _processor_s() -> float:
     return times.user + times.system
 
 
-def _unmount_and_write_out(mountpoint: str) -> bool:
+def _is_mounted(mountpoint: str, device: str) -> bool:
+    """Whether this very share is mounted there, and not one that came after it."""
+    entry = mount_at(mountpoint)
+    return entry is not None and entry.device == device
+
+
+def _unmount_and_write_out(mountpoint: str, device: str) -> bool:
     """Unmount; where somebody is inside, write out, then take away the name only.
 
     Returns whether the mount is really gone. The kernel writes out dirty pages
     while unmounting and in syncfs(2), and the reactor serves those writes.
     """
     for attempt in range(_UNMOUNT_ATTEMPTS):
+        if not _is_mounted(mountpoint, device):
+            return True  # somebody else was faster
         try:
             unmount(mountpoint)
             return True
         except OSError as error:
-            if error.errno == errno.EINVAL:
-                return True  # somebody else was faster
             if error.errno != errno.EBUSY:
                 log.warning("cannot unmount %s: %s", mountpoint, error)
                 break
             # A path walk in progress is reason enough for EBUSY.
             time.sleep(0.01 * attempt)
-    syscalls.write_out(mountpoint)
-    with contextlib.suppress(OSError):
-        unmount(mountpoint, lazily=True)
+    for step in (syscalls.write_out, lambda path: unmount(path, lazily=True)):
+        try:
+            if _is_mounted(mountpoint, device):
+                step(mountpoint)
+        except OSError as error:
+            log.warning("while unmounting %s: %s", mountpoint, error)
     return False

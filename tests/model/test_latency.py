@@ -488,7 +488,7 @@ def test_no_samples_make_no_distribution():
 
 
 def test_samples_without_a_median_make_no_distribution():
-    message = "the empirical distribution has a median of zero"
+    message = "the samples have a median of zero: give measured latencies"
     assert complaint(LatencyError, Empirical, (0, 0, 5)) == message
 
 

@@ -313,9 +313,12 @@ def test_a_directory_swapped_for_a_symlink_is_never_walked_through(
     paths = ("directory/file", "directory/below/file")
     came = set()
     with swapping(directory, live.source / "decoy", field):
-        for round_ in range(ROUNDS):
+        # Believed answers take no time: many rounds then pass between two looks at the host.
+        for round_ in range(100 * ROUNDS):
             use, path = uses[round_ % len(uses)], paths[round_ % len(paths)]
             came.add(attempt(lambda path=path, use=use: beneath(path, use)))
+            if round_ >= ROUNDS and "done" in came:
+                break
     assert "done" in came
     assert untouched(outside)
 
