@@ -56,8 +56,8 @@ class ShareSettings:
     def system(self) -> EmulatedSystem:
         """The profile with these changes. Raises ProfileError for what makes no sense."""
         profile = load_profile(self.profile)
-        if not (math.isfinite(self.dilate) and 0 < self.dilate <= 1_000_000):
-            raise ProfileError("dilate multiplies time: give a number above 0 and up to a million")
+        if not (math.isfinite(self.dilate) and 0.001 <= self.dilate <= 1_000_000):
+            raise ProfileError("dilate multiplies time: give a number from 0.001 to a million")
         if self.seed < 0:
             raise ProfileError("a seed is a whole number from 0 on")
         try:

@@ -127,7 +127,7 @@ def test_an_unknown_profile_is_answered_with_the_nearest():
 
 @pytest.mark.parametrize("dilate", [0.0, -1.0, math.nan, math.inf, 1_000_001.0])
 def test_time_cannot_stand_still_run_backwards_or_end(dilate):
-    message = "dilate multiplies time: give a number above 0 and up to a million"
+    message = "dilate multiplies time: give a number from 0.001 to a million"
     assert refused(dilate=dilate) == message
 
 
@@ -149,7 +149,7 @@ def test_a_latency_is_not_negative():
         ({"bandwidth": "0MB/s"}, "'0MB/s' carries nothing: write none for no limit"),
         (
             {"served_at_once": 0},
-            "a server that serves none at once never answers: give 1 or more",
+            "a server serves from 1 to 65536 requests at once, not 0",
         ),
         (
             {"distribution": "gauss"},
@@ -157,7 +157,7 @@ def test_a_latency_is_not_negative():
         ),
         (
             {"data_path": (-1, 3)},
-            "a data path cannot have less than no copies or switches",
+            "a data path has from 0 to 1000 copies and switches",
         ),
         (
             {"data_path": (5, 3), "profile": "none"},

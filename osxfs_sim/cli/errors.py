@@ -39,6 +39,9 @@ class _Commands(click.Group):
         except (ProfileError, MountError, CaseError) as error:
             print(f"osxfs-sim: {error}", file=sys.stderr)
             ctx.exit(1)
+        except click.UsageError as error:
+            print(f"osxfs-sim: {error.format_message()} (see --help)", file=sys.stderr)
+            ctx.exit(2)
         except BrokenPipeError:
             sys.stdout = None  # whoever read the output has seen enough
             ctx.exit(1)

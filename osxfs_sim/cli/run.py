@@ -2,16 +2,16 @@
 
 import datetime
 import json
+import signal
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
-from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.lab.cases import CaseError, case_names, load_case
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
@@ -97,7 +97,7 @@ def run(
     settings = ShareSettings("", "", **options)
     mounted_arms = [arm for arm in chosen if arm != NATIVE]
     for arm in mounted_arms:
-        load_profile(arm)
+        replace(settings, profile=arm).system()  # a mistake is found before anything has run
     if not mounted_arms and settings != ShareSettings("", ""):
         raise CaseError("options of a share have no effect without a mounted arm: add --arm osxfs")
     plan = Plan(
@@ -121,6 +121,8 @@ def run(
         raise CaseError(f"{json_file} cannot be written: its directory does not exist")
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     machine = describe_machine()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)  # so that mounts and trees are taken away
     tree = prepare_tree(loaded, plan.variant, default_cache(), _say)
     where = Path(directory) if directory else default_directory()
     results = []
@@ -139,6 +141,10 @@ def run(
                 _say(f"saved to {json_file}")
     if any(one.failure for result in results for one in result.runs):
         sys.exit(1)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _say(text: str) -> None:

@@ -97,7 +97,13 @@ def prepare_tree(case: Case, variant: str, cache: Path, progress: Progress) -> P
     if tree.is_dir():
         return tree
     progress(f"setting up the case {case.name} ({variant}); this is done once")
-    tree.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        tree.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CaseError(
+            f"cannot keep the set-up tree in {cache}: {error.strerror}; "
+            "let XDG_CACHE_HOME name another directory"
+        ) from error
     command = case.command(case.setup, tree=tree, variant=variant)
     if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
         raise CaseError(f"setting up the case {case.name} failed: its last lines above say why")

@@ -29,6 +29,8 @@ from osxfs_sim.model.operations import OperationClass
 _DRAWS_AT_ONCE = 1024
 _NS_PER_S = 1_000_000_000
 _LONGEST_NS = 2**62
+_MOST_SLOTS = 65_536
+_MOST_STEPS = 1_000
 
 
 class LatencyError(ValueError):
@@ -159,8 +161,11 @@ class LatencySpec:
         assert len(self.base_ns) == len(OperationClass), self.base_ns
         if any(base_ns < 0 for base_ns in self.base_ns):
             raise LatencyError("a latency cannot be negative")
-        if self.served_at_once is not None and self.served_at_once < 1:
-            raise LatencyError("a server that serves none at once never answers: give 1 or more")
+        if self.served_at_once is not None and not 1 <= self.served_at_once <= _MOST_SLOTS:
+            raise LatencyError(
+                f"a server serves from 1 to {_MOST_SLOTS} requests at once, "
+                f"not {self.served_at_once}"
+            )
 
     @property
     def metadata_ns(self) -> int:
@@ -193,8 +198,8 @@ class LatencySpec:
             raise LatencyError(
                 "this profile does not take its round trip apart: it has no data path"
             )
-        if copies < 0 or context_switches < 0:
-            raise LatencyError("a data path cannot have less than no copies or switches")
+        if not (0 <= copies <= _MOST_STEPS and 0 <= context_switches <= _MOST_STEPS):
+            raise LatencyError(f"a data path has from 0 to {_MOST_STEPS} copies and switches")
         path = replace(self.data_path, copies=copies, context_switches=context_switches)
         saved_ns = self.data_path.total_ns - path.total_ns
         return replace(

@@ -21,6 +21,7 @@ from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.mountpoints import (
     MountError,
     check_before_mounting,
+    is_dead,
     log_path,
     make_runtime_directory,
     mount_at,
@@ -60,6 +61,17 @@ class Share:
                 f"{self.mountpoint} is unmounted, "
                 f"but its server (process {self._server.pid}) goes on"
             ) from error
+
+    def end(self) -> None:
+        """Unmount if it still is mounted; if it is in use, end it and raise MountError."""
+        try:
+            if mount_at(self.mountpoint) is not None:
+                self.unmount()
+        except MountError:
+            self._server.terminate()
+            raise
+        finally:
+            self._server.wait(_UNMOUNTED_WITHIN_S)
 
     def detach(self) -> None:
         """Let the share outlive this process: nobody here waits for its server's end."""
@@ -141,7 +153,8 @@ def unmount_and_wait(mountpoint: str) -> None:
     except MountError:
         pid = 0
     try:
-        unmount(target)
+        # Whoever is inside a share without a server cannot be served any more.
+        unmount(target, lazily=is_dead(target))
     except OSError as error:
         if error.strerror and "busy" in error.strerror.lower():
             raise MountError(
@@ -167,16 +180,14 @@ def _is_running(pid: int) -> bool:
 def mounted(settings: ShareSettings) -> Iterator[Share]:
     """A share for the time of a ``with`` block; unmounted also when the block fails.
 
-    Somebody else may have unmounted it meanwhile.
+    Somebody else may have unmounted it meanwhile. Where somebody is still inside
+    it is ended all the same, and MountError says so.
     """
     share = launch(settings)
     try:
         yield share
-    finally:
-        try:
-            if mount_at(share.mountpoint) is not None:
-                share.unmount()
-        except MountError:
-            with contextlib.suppress(MountError):
-                ask(share.mountpoint, "stop")
-            raise
+    except BaseException:
+        with contextlib.suppress(MountError):  # the caller's own error comes first
+            share.end()
+        raise
+    share.end()

@@ -26,6 +26,8 @@ LATE_BY_SHARE = 0.05
 
 TOLERANCE = 0.05
 """A class is out of tolerance when its median is off by more than this share of what was asked."""
+FEWEST_JUDGED = 50
+"""Fewer answers than this are shown, and not judged."""
 LATE_TOLERANCE = 0.10
 """... or when more than this share of its answers was late."""
 
@@ -114,7 +116,7 @@ class Receipt:
                 "achieved_p99_ns": _percentile_ns(line.achieved, 99),
                 "late": 0 if asked_nothing else line.late,
                 "within_tolerance": None
-                if asked_nothing
+                if asked_nothing or count < FEWEST_JUDGED
                 else (asked_p50 <= _LOWEST_NS or abs(achieved_p50 / asked_p50 - 1) <= TOLERANCE)
                 and line.late <= LATE_TOLERANCE * count,
                 "asked_histogram": line.asked.encode().decode("ascii"),

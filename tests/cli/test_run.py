@@ -92,7 +92,10 @@ def test_a_failed_run_has_no_time_and_the_command_fails(folder: Path) -> None:
     assert "native, fresh: exit code 3: broken" in result.stdout
 
 
-def test_an_interrupted_run_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_run_leaves_nothing_behind(
+    folder: Path, tmp_path: Path, how: signal.Signals
+) -> None:
     process = subprocess.Popen(
         command(folder, "--arm", "none", "--quick"),
         stdout=subprocess.PIPE,
@@ -104,7 +107,7 @@ def test_an_interrupted_run_leaves_nothing_behind(folder: Path, tmp_path: Path) 
     while not (tmp_path / "started").exists():
         assert process.poll() is None
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    os.killpg(process.pid, how)  # as a terminal does
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "Traceback" not in errors

@@ -246,7 +246,7 @@ def test_a_table_must_be_a_table(key):
         ),
         (
             "[latency]\nserved_at_once = 0",
-            "profile 'mine': a server that serves none at once never answers: give 1 or more",
+            "profile 'mine': a server serves from 1 to 65536 requests at once, not 0",
         ),
         (
             "[latency]\nserved_at_once = -1",

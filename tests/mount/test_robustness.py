@@ -17,7 +17,7 @@ from live import LiveShare
 import osxfs_sim
 from osxfs_sim.mount.backing import Backing
 from osxfs_sim.mount.inodes import InodeTable
-from osxfs_sim.mount.launch import launch
+from osxfs_sim.mount.launch import launch, unmount_and_wait
 from osxfs_sim.mount.mountpoints import control_path, mount_at, runtime_directory, unmount
 
 
@@ -194,3 +194,37 @@ def test_nobody_makes_a_program_that_runs_as_root_on_the_host(share) -> None:
 
 def _system_python() -> str:
     return "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+
+
+def test_a_share_whose_server_was_killed_is_unmounted_with_somebody_inside(field: Path) -> None:
+    source, guest = field / "source", field / "guest"
+    source.mkdir()
+    guest.mkdir()
+    share = launch(
+        osxfs_sim.ShareSettings(str(source), str(guest), profile="none", calibrate=False)
+    )
+    inside = subprocess.Popen(["sleep", "30"], cwd=guest)
+    try:
+        os.kill(share.first_status["pid"], signal.SIGKILL)
+        share._server.wait()
+        unmount_and_wait(str(guest))
+        assert mount_at(str(guest)) is None
+    finally:
+        inside.kill()
+        inside.wait()
+
+
+def test_an_error_in_the_block_is_not_hidden_by_a_share_in_use(field: Path) -> None:
+    source, guest = field / "source", field / "guest"
+    source.mkdir()
+    guest.mkdir()
+    (source / "file").touch()
+    with (
+        pytest.raises(KeyError, match="mine"),
+        osxfs_sim.share(source, guest, profile="none", calibrate=False),
+    ):
+        handle = os.open(guest / "file", os.O_RDONLY)
+        raise KeyError("mine")
+    assert mount_at(str(guest)) is None
+    with contextlib.suppress(OSError):
+        os.close(handle)
