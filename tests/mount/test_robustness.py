@@ -219,12 +219,15 @@ def test_an_error_in_the_block_is_not_hidden_by_a_share_in_use(field: Path) -> N
     source.mkdir()
     guest.mkdir()
     (source / "file").touch()
-    with (
-        pytest.raises(KeyError, match="mine"),
-        osxfs_sim.share(source, guest, profile="none", calibrate=False),
-    ):
-        handle = os.open(guest / "file", os.O_RDONLY)
-        raise KeyError("mine")
+    handles = []
+
+    def fail_inside() -> None:
+        with osxfs_sim.share(source, guest, profile="none", calibrate=False):
+            handles.append(os.open(guest / "file", os.O_RDONLY))
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        fail_inside()
     assert mount_at(str(guest)) is None
     with contextlib.suppress(OSError):
-        os.close(handle)
+        os.close(handles[0])
