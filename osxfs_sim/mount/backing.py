@@ -22,10 +22,12 @@ from collections.abc import Iterator
 from osxfs_sim.mount.inodes import Inode
 
 _OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""No link is followed, and no FIFO or terminal that took a file's place holds or owns us."""
 _OPEN_ANYTHING = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class _StaleError(OSError):
+class StaleError(OSError):
     """The object is not where it was; errno is ESTALE."""
 
     def __init__(self) -> None:
@@ -72,7 +74,7 @@ class Backing:
         directory.recently_used = True
         if not self._is_inside(fd):
             self.forget(directory)
-            raise _StaleError
+            raise StaleError
         return fd
 
     def _is_inside(self, fd: int) -> bool:
@@ -120,22 +122,22 @@ class Backing:
         above = directory.parent
         while above is not None and above.path_fd < 0:
             if above in missing:
-                raise _StaleError  # the host has turned the tree inside out
+                raise StaleError  # the host has turned the tree inside out
             missing[above] = None
             above = above.parent
         if above is None:
-            raise _StaleError
+            raise StaleError
         fd = above.path_fd
         for inode in reversed(missing):
             try:
                 fd = os.open(inode.name, _OPEN_DIRECTORY, dir_fd=fd)
             except FileNotFoundError:
-                raise _StaleError from None
+                raise StaleError from None
             except NotADirectoryError:
-                raise _StaleError from None
+                raise StaleError from None
             if not inode.is_same(os.fstat(fd)):
                 os.close(fd)
-                raise _StaleError
+                raise StaleError
             self._keep(inode, fd)
         return fd
 
@@ -194,11 +196,11 @@ class Backing:
         for parent, name in _names(inode):
             try:
                 status = self.status_at(parent, name)
-            except (FileNotFoundError, _StaleError):
+            except (FileNotFoundError, StaleError):
                 continue
             if inode.is_same(status):
                 return status
-        raise _StaleError
+        raise StaleError
 
     @contextlib.contextmanager
     def pinned(self, inode: Inode) -> Iterator[int]:
@@ -222,14 +224,14 @@ class Backing:
         What is opened is checked to be that object before anything is done to
         it; O_NONBLOCK keeps a FIFO that took its place from holding us.
         """
-        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        flags |= OPEN_SAFELY
         if inode.is_directory:
             return os.open(".", flags, dir_fd=self.directory_fd(inode))
         if inode.path_fd >= 0:
             # It has no name any more.
             return os.open(magic_link(inode.path_fd), flags & ~os.O_NOFOLLOW)
         if inode.open_fds:
-            with contextlib.suppress(_StaleError):
+            with contextlib.suppress(StaleError):
                 return self._open(inode, flags)
             return os.open(magic_link(inode.open_fds[-1]), flags & ~os.O_NOFOLLOW)
         return self._open(inode, flags)
@@ -238,7 +240,7 @@ class Backing:
         for parent, name in _names(inode):
             try:
                 fd = os.open(name, flags, dir_fd=self.directory_fd(parent))
-            except (FileNotFoundError, _StaleError):
+            except (FileNotFoundError, StaleError):
                 continue
             except OSError as error:
                 # ELOOP and ENXIO: a symlink or a socket has taken its place.
@@ -248,7 +250,7 @@ class Backing:
             if inode.is_same(os.fstat(fd)):
                 return fd
             os.close(fd)
-        raise _StaleError
+        raise StaleError
 
     def keep_nameless(self, inode: Inode, fd: int) -> None:
         """*inode* has lost its last name: hold O_PATH *fd* until it is forgotten.

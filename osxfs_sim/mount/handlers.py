@@ -26,7 +26,7 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestC
 from osxfs_sim.model.caching import NOT_BELIEVED, CachePolicy, Lifetimes
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount import syscalls
-from osxfs_sim.mount.backing import Backing, magic_link
+from osxfs_sim.mount.backing import OPEN_SAFELY, Backing, StaleError, magic_link
 from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.inodes import Inode, InodeTable
 from osxfs_sim.mount.reactor import Reactor, breathe, in_thread
@@ -450,22 +450,23 @@ class Handlers(pyfuse3.Operations):
         self, parent_number: int, name: bytes, mode: int, flags: int
     ) -> tuple[FileInfo, EntryAttributes]:
         parent = self._inodes[parent_number]
-        flags_there = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         try:
             fd = os.open(
                 name,
-                flags_there | flags & (_HOST_FLAGS | os.O_EXCL | os.O_TRUNC),
+                OPEN_SAFELY | os.O_CREAT | flags & (_HOST_FLAGS | os.O_EXCL | os.O_TRUNC),
                 modes.S_IMODE(mode),
                 dir_fd=self._backing.directory_fd(parent),
             )
         except OSError as error:
+            # The host has put a link, a FIFO or the like where the guest believed
+            # nothing was: its kernel shall look again and open what it finds.
             if error.errno in (errno.ELOOP, errno.ENXIO):
-                raise _something_else() from error
+                raise StaleError from error
             raise
         try:
             status = os.fstat(fd)
             if not modes.S_ISREG(status.st_mode):
-                raise _something_else()
+                raise StaleError
             keep_pages = self.policy.keep_pages(status, time.time_ns())
             entry = self._entry(parent, name, status)
             return self._opened(self._inodes[entry.st_ino], fd, flags, keep_pages), entry
@@ -691,14 +692,6 @@ def _without_privilege(mode: int, caller_uid: int) -> int:
     if caller_uid in (0, os.geteuid()):
         return mode
     return mode & ~(modes.S_ISUID | modes.S_ISGID)
-
-
-def _something_else() -> OSError:
-    """The host has put a link, a FIFO or the like where the guest believed nothing was.
-
-    ESTALE makes the guest's kernel look the name up and open what it finds.
-    """
-    return OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
 _DIRENTPLUS_BYTES = 152

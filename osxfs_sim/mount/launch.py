@@ -54,13 +54,7 @@ class Share:
     def unmount(self) -> None:
         """Unmount, and wait until the server has ended. Raises MountError if it is in use."""
         unmount_and_wait(self.mountpoint)
-        try:
-            self._server.wait(_UNMOUNTED_WITHIN_S)
-        except subprocess.TimeoutExpired as error:
-            raise MountError(
-                f"{self.mountpoint} is unmounted, "
-                f"but its server (process {self._server.pid}) goes on"
-            ) from error
+        self._wait_ended()
 
     def end(self) -> None:
         """Unmount if it still is mounted; if it is in use, end it and raise MountError."""
@@ -71,7 +65,17 @@ class Share:
             self._server.terminate()
             raise
         finally:
+            self._wait_ended()
+
+    def _wait_ended(self) -> None:
+        """Reap the server. Raises MountError if it goes on."""
+        try:
             self._server.wait(_UNMOUNTED_WITHIN_S)
+        except subprocess.TimeoutExpired as error:
+            raise MountError(
+                f"{self.mountpoint} is unmounted, "
+                f"but its server (process {self._server.pid}) goes on"
+            ) from error
 
     def detach(self) -> None:
         """Let the share outlive this process: nobody here waits for its server's end."""
