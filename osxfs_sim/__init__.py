@@ -54,9 +54,14 @@ def share(
     lifetime_ns: int | None = None,
     missing_lifetime_ns: int | None = None,
     policy: str | None = None,
+    ownership: str | None = None,
+    names: str | None = None,
+    extended_attributes: str | None = None,
     dilate: float = 1.0,
     seed: int = 0,
     allow_other: bool | None = None,
+    user: str | None = None,
+    state_directory: str | PathLike[str] | None = None,
     calibrate: bool = True,
 ) -> AbstractContextManager[Share]:
     """Share *source* at *mountpoint* for the time of a ``with`` block.
@@ -82,9 +87,14 @@ def share(
             lifetime_ns=lifetime_ns,
             missing_lifetime_ns=missing_lifetime_ns,
             policy=policy,
+            ownership=ownership,
+            names=names,
+            extended_attributes=extended_attributes,
             dilate=dilate,
             seed=seed,
             allow_other=allow_other,
+            user=user,
+            state_directory=None if state_directory is None else fspath(state_directory),
             calibrate=calibrate,
         )
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from osxfs_sim.catalogue import load_distribution, load_policy, load_profile
 from osxfs_sim.model.caching import CachePolicy, Dilated
 from osxfs_sim.model.latency import Empirical, LatencyError, LatencySpec
-from osxfs_sim.model.profile import Profile, ProfileError, with_lifetime
+from osxfs_sim.model.profile import FILE_RULES, FileRules, Profile, ProfileError, with_lifetime
 from osxfs_sim.model.units import UnitError, parse_rate_bytes_per_s
 
 
@@ -23,6 +23,7 @@ class EmulatedSystem:
     profile: Profile
     latency: LatencySpec
     policy: CachePolicy
+    files: FileRules
     dilate: float
 
 
@@ -32,9 +33,12 @@ class ShareSettings:
 
     *latency_ns* is the metadata round trip, every class keeping its proportion
     to it; *data_path* the numbers of copies and context switches; *dilate*
-    multiplies every time in the model. *allow_other* lets other users in (None:
-    if we are root). *calibrate* False leaves out the measurements at mount
-    start, for tests that do not look at time.
+    multiplies every time in the model. *ownership*, *names* and
+    *extended_attributes* are the profile's rules for files. *allow_other* lets
+    other users in (None: if we are root). *user* is the one that the server,
+    started by root, becomes. *state_directory* is where owners are kept that
+    no attribute can hold (None: the user's own). *calibrate* False leaves out
+    the measurements at mount start, for tests that do not look at time.
     """
 
     source: str
@@ -48,9 +52,14 @@ class ShareSettings:
     lifetime_ns: int | None = None
     missing_lifetime_ns: int | None = None
     policy: str | None = None
+    ownership: str | None = None
+    names: str | None = None
+    extended_attributes: str | None = None
     dilate: float = 1.0
     seed: int = 0
     allow_other: bool | None = None
+    user: str | None = None
+    state_directory: str | None = None
     calibrate: bool = True
 
     def system(self) -> EmulatedSystem:
@@ -68,7 +77,14 @@ class ShareSettings:
         if self.dilate != 1.0:
             latency = latency.dilated(self.dilate)
             policy = Dilated(policy, self.dilate)
-        return EmulatedSystem(profile, latency, policy, self.dilate)
+        return EmulatedSystem(profile, latency, policy, self._files(profile.files), self.dilate)
+
+    def _files(self, files: FileRules) -> FileRules:
+        for key in FILE_RULES:
+            value = getattr(self, key)
+            if value is not None:
+                files = files.with_value(key, value)
+        return files
 
     def _latency(self, latency: LatencySpec) -> LatencySpec:
         if self.data_path is not None:

@@ -8,6 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from osxfs_sim.catalogue import profile_names
+from osxfs_sim.model.profile import FILE_RULES
 from osxfs_sim.model.units import UnitError, parse_duration_ns, parse_rate_bytes_per_s
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -122,6 +123,22 @@ def share_options(command: _Command) -> _Command:
             "--policy",
             metavar="MODULE:CLASS",
             help="A cache policy of your own instead of the profile's.",
+        ),
+        click.option(
+            "--ownership",
+            type=click.Choice(FILE_RULES["ownership"]),
+            help="Whose files are: whoever asks (osxfs), or the host's real owners, with "
+            "permission checks by the kernel (host).",
+        ),
+        click.option(
+            "--names",
+            type=click.Choice(FILE_RULES["names"]),
+            help="How the host's file system compares and stores names.",
+        ),
+        click.option(
+            "--extended-attributes",
+            type=click.Choice(FILE_RULES["extended_attributes"]),
+            help="Of the guest: refused, or kept on the host.",
         ),
         click.option(
             "--dilate",

@@ -30,6 +30,18 @@ from osxfs_sim.settings import ShareSettings
     default=None,
     help="Let other users in, with the server's rights. [yes for root, no for others]",
 )
+@click.option(
+    "--user",
+    metavar="NAME",
+    help="Once mounted, let the server be this user: all access is then that user's. [root only]",
+)
+@click.option(
+    "--state",
+    "state_directory",
+    type=click.Path(file_okay=False, resolve_path=True),
+    help="Where owners are kept that no attribute can hold. [/var/lib/osxfs-sim for root, "
+    "~/.local/state/osxfs-sim for others]",
+)
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
 def mount(source: str, mountpoint: str, foreground: bool, **options: Any) -> None:
     """Share the directory SOURCE at MOUNTPOINT.

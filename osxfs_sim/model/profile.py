@@ -1,4 +1,4 @@
-"""One emulated system as a value: latency, caching, and where each number comes from.
+"""One emulated system as a value: latency, caching, files, and where each value comes from.
 
 A profile is written as TOML (see profiles/osxfs.toml). It may start from
 another (``extends``), and must say for each number it sets whether a source
@@ -7,6 +7,7 @@ read a parsed document; finding the file is the catalogue's business.
 """
 
 import difflib
+import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +21,9 @@ from osxfs_sim.model.latency import (
     LatencySpec,
     LogNormal,
 )
+from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import OperationClass
+from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.units import UnitError, parse_duration_ns, parse_rate_bytes_per_s
 
 BASES = ("documented", "fitted", "assumed")
@@ -66,6 +69,45 @@ POLICIES: Mapping[str, frozenset[str]] = {
 }
 
 
+class GuestAttributes(enum.StrEnum):
+    """What becomes of extended attributes that the guest sets."""
+
+    REFUSED = "refused"
+    HOST = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class FileRules:
+    """What the share keeps, refuses and shows of a file.
+
+    *names* is a label of model.names.RULES.
+    """
+
+    ownership: Ownership = Ownership.OSXFS
+    names: str = "case-sensitive"
+    extended_attributes: GuestAttributes = GuestAttributes.REFUSED
+
+    def with_value(self, key: str, value: object) -> "FileRules":
+        """With one of them set. Raises ProfileError for a value it cannot have."""
+        known = FILE_RULES[key]
+        if not isinstance(value, str) or value not in known:
+            raise ProfileError(f"unknown {key} {value!r}{nearest(str(value), known)}")
+        match key:
+            case "ownership":
+                return replace(self, ownership=Ownership(value))
+            case "names":
+                return replace(self, names=value)
+        return replace(self, extended_attributes=GuestAttributes(value))
+
+
+FILE_RULES: Mapping[str, tuple[str, ...]] = {
+    "ownership": tuple(Ownership),
+    "names": tuple(RULES),
+    "extended_attributes": tuple(GuestAttributes),
+}
+"""The values that each of the rules can have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One emulated system."""
@@ -75,10 +117,12 @@ class Profile:
     about: str = ""
     latency: LatencySpec = field(default_factory=lambda: LatencySpec((0,) * len(OperationClass)))
     caching: CachingSpec = CachingSpec()
+    files: FileRules = FileRules()
     sources: Mapping[str, Source] = field(default_factory=dict)
 
 
-_TOP_KEYS = ("name", "title", "about", "extends", "latency", "caching", "sources")
+_TOP_KEYS = ("name", "title", "about", "extends", "latency", "caching", "files", "sources")
+_VALUE_TABLES = ("latency", "caching", "files")
 _PATH_KEYS = ("copies", "context_switches", "copy", "context_switch", "hypervisor_hop")
 _LATENCY_KEYS = (
     *(operation_class.label for operation_class in OperationClass),
@@ -111,10 +155,11 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
     try:
         latency = _latency(_table(document, "latency"), start.latency)
         caching = _caching(_table(document, "caching"), start.caching)
+        files = _files(_table(document, "files"), start.files)
     except (UnitError, LatencyError) as error:
         raise ProfileError(f"profile {name!r}: {error}") from error
     # What the parent said about a number says nothing about the child's.
-    own = {f"{table}.{key}" for table in ("latency", "caching") for key in _table(document, table)}
+    own = {f"{table}.{key}" for table in _VALUE_TABLES for key in _table(document, table)}
     sources = {key: source for key, source in start.sources.items() if key not in own}
     for key, entry in _table(document, "sources").items():
         sources[key] = _source(key, entry)
@@ -125,6 +170,7 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         about=" ".join(str(document.get("about", start.about)).split()),
         latency=latency,
         caching=caching,
+        files=files,
         sources=sources,
     )
 
@@ -240,6 +286,14 @@ def _caching(table: Mapping[str, Any], start: CachingSpec) -> CachingSpec:
             value_ns = parse_duration_ns(_text(table, key, "caching."))
             caching = with_lifetime(caching, key, value_ns)
     return caching
+
+
+def _files(table: Mapping[str, Any], start: FileRules) -> FileRules:
+    _check_keys(table, FILE_RULES, "files.")
+    files = start
+    for key, value in table.items():
+        files = files.with_value(key, value)
+    return files
 
 
 def with_lifetime(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:

@@ -181,26 +181,33 @@ class Backing:
         self._nameless.clear()
         os.close(self._own_fds)
 
-    def status_at(self, directory: Inode, name: bytes) -> os.stat_result:
-        """What *name* in *directory* is now. Never follows a link."""
-        return os.stat(name, dir_fd=self.directory_fd(directory), follow_symlinks=False)
+    def find(self, inode: Inode) -> tuple[int, bytes, os.stat_result]:
+        """Where *inode* is now and what it is like: a descriptor, a name below it, its status.
 
-    def status(self, inode: Inode) -> os.stat_result:
-        """What *inode* is like now. Raises OSError (ESTALE) where it cannot be reached."""
+        The name is empty where the descriptor is the object's own. Raises
+        OSError (ESTALE) where it cannot be reached.
+        """
         if inode.is_directory:
-            return os.fstat(self.directory_fd(inode))
+            fd = self.directory_fd(inode)
+            return fd, b".", os.fstat(fd)
         if inode.path_fd >= 0:
-            return os.fstat(inode.path_fd)
+            return inode.path_fd, b"", os.fstat(inode.path_fd)
         if inode.open_fds:
-            return os.fstat(inode.open_fds[-1])
+            fd = inode.open_fds[-1]
+            return fd, b"", os.fstat(fd)
         for parent, name in _names(inode):
             try:
-                status = self.status_at(parent, name)
+                fd = self.directory_fd(parent)
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except (FileNotFoundError, StaleError):
                 continue
             if inode.is_same(status):
-                return status
+                return fd, name, status
         raise StaleError
+
+    def status(self, inode: Inode) -> os.stat_result:
+        """What *inode* is like now. Raises OSError (ESTALE) where it cannot be reached."""
+        return self.find(inode)[2]
 
     @contextlib.contextmanager
     def pinned(self, inode: Inode) -> Iterator[int]:

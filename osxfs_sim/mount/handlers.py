@@ -29,7 +29,9 @@ from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.backing import OPEN_SAFELY, Backing, StaleError, magic_link
 from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.inodes import Inode, InodeTable
+from osxfs_sim.mount.owners import Caller, KnownCaller, Owners, without_set_id
 from osxfs_sim.mount.reactor import Reactor, breathe, in_thread
+from osxfs_sim.mount.spellings import Spellings
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +55,11 @@ class _Listing:
     list that does not change until the directory is rewound.
     """
 
-    __slots__ = ("directory", "names")
+    __slots__ = ("caller", "directory", "names")
 
-    def __init__(self, directory: Inode) -> None:
+    def __init__(self, directory: Inode, caller: KnownCaller) -> None:
         self.directory = directory
+        self.caller = caller
         self.names: list[bytes] = []
 
 
@@ -74,6 +77,11 @@ class Handlers(pyfuse3.Operations):
         backing: Backing,
         crossings: Crossings,
         policy: CachePolicy,
+        owners: Owners,
+        spellings: Spellings,
+        *,
+        guest_attributes: bool,
+        privileged: bool,
     ) -> None:
         super().__init__()
         self.policy = policy
@@ -81,9 +89,16 @@ class Handlers(pyfuse3.Operations):
         self._reactor = reactor
         self._inodes = inodes
         self._backing = backing
+        self._owners = owners
+        self._spellings = spellings
+        # Whether the guest may have extended attributes of its own.
+        self._guest_attributes = guest_attributes
+        # Whether the server is root, whose writes leave set-id bits as they are.
+        self._privileged = privileged
         self._open_files: dict[int, Inode] = {}
         self._appending: set[int] = set()
         self._synchronous: set[int] = set()
+        self._ending_set_id: set[int] = set()
         self._listings: dict[int, _Listing] = {}
         self._spent_buffers: list[bytearray] = []
         self._never_waiting: set[int] = set()  # devices
@@ -135,14 +150,17 @@ class Handlers(pyfuse3.Operations):
             return None, errno.EIO
 
     def _attributes(
-        self, inode: Inode, status: os.stat_result, believed: Lifetimes
+        self,
+        inode: Inode,
+        status: os.stat_result,
+        ids: tuple[int, int],
+        believed: Lifetimes,
     ) -> EntryAttributes:
         entry = EntryAttributes()
         entry.st_ino = inode.number
         entry.st_mode = status.st_mode
         entry.st_nlink = status.st_nlink
-        entry.st_uid = status.st_uid
-        entry.st_gid = status.st_gid
+        entry.st_uid, entry.st_gid = ids
         entry.st_rdev = status.st_rdev
         entry.st_size = status.st_size
         entry.st_blksize = status.st_blksize
@@ -154,30 +172,53 @@ class Handlers(pyfuse3.Operations):
         entry.attr_timeout = believed[1] * _S_PER_NS
         return entry
 
-    def _entry(self, parent: Inode, name: bytes, status: os.stat_result) -> EntryAttributes:
-        """The answer that names an object: the kernel owes a forget for it."""
+    def _entry(
+        self,
+        parent: Inode,
+        dir_fd: int,
+        name: bytes,
+        status: os.stat_result,
+        caller: Caller,
+        asked: bytes,
+    ) -> EntryAttributes:
+        """The answer that names an object: the kernel owes a forget for it.
+
+        *name* is what the host calls it, *asked* what the guest does.
+        """
         # A policy of the user's own may fail: ask it before anything is noted down.
         believed = self.policy.found(name, status, time.time_ns())
+        believed = self._spellings.believed(name, asked, believed)
+        ids = self._owners.ids(dir_fd, name, status, caller)
         inode = self._inodes.found(parent, name, status)
         inode.lookups += 1
-        return self._attributes(inode, status, believed)
+        return self._attributes(inode, status, ids, believed)
+
+    def _made(
+        self, parent: Inode, dir_fd: int, name: bytes, caller: Caller, asked: bytes
+    ) -> EntryAttributes:
+        """The answer that names an object which was just made."""
+        self._spellings.added(parent, dir_fd, name, asked)
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        return self._entry(parent, dir_fd, name, status, caller, asked)
 
     # Names
 
     def lookup(
         self, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.LOOKUP, self._lookup, parent_inode, name)
+        return self._cross(Operation.LOOKUP, self._lookup, parent_inode, name, ctx)
 
-    def _lookup(self, parent_number: int, name: bytes) -> EntryAttributes:
-        if name in (b".", b".."):
+    def _lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
+        if asked in (b".", b".."):
             raise OSError(errno.EINVAL, "not a name")
         parent = self._inodes[parent_number]
+        dir_fd = self._backing.directory_fd(parent)
         try:
-            status = self._backing.status_at(parent, name)
+            name, status = self._spellings.look_up(parent, dir_fd, asked, ctx.pid)
         except FileNotFoundError:
             self.crossings.missing_lookups += 1
-            lifetime_ns = self.policy.missing_ns(name, time.time_ns())
+            lifetime_ns = self.policy.missing_ns(asked, time.time_ns())
+            lifetime_ns = self._spellings.believed_missing_ns(parent, asked, lifetime_ns)
             if lifetime_ns <= 0:
                 raise
             # A number of zero is the protocol's way to say: missing, believe it.
@@ -185,7 +226,7 @@ class Handlers(pyfuse3.Operations):
             missing.st_ino = 0
             missing.entry_timeout = lifetime_ns * _S_PER_NS
             return missing
-        return self._entry(parent, name, status)
+        return self._entry(parent, dir_fd, name, status, ctx, asked)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         self.crossings.counts[Operation.FORGET] += len(inode_list)
@@ -193,55 +234,66 @@ class Handlers(pyfuse3.Operations):
             inode = self._inodes.forget(number, lookups)
             if inode is not None:
                 self._backing.forget(inode)
+                self._spellings.forget(inode)
 
     def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        mode = _without_privilege(mode, ctx.uid)
-        return self._cross(Operation.MKNOD, self._mknod, parent_inode, name, mode)
+        return self._cross(Operation.MKNOD, self._mknod, parent_inode, name, mode, ctx)
 
-    def _mknod(self, parent_number: int, name: bytes, mode: int) -> EntryAttributes:
+    def _mknod(
+        self, parent_number: int, asked: bytes, mode: int, ctx: RequestContext
+    ) -> EntryAttributes:
         if modes.S_ISCHR(mode) or modes.S_ISBLK(mode):
             raise OSError(errno.EPERM, "devices are not shared")
         parent = self._inodes[parent_number]
-        os.mknod(name, mode, dir_fd=self._backing.directory_fd(parent))
-        return self._entry(parent, name, self._backing.status_at(parent, name))
+        dir_fd = self._backing.directory_fd(parent)
+        name = self._spellings.new(parent, dir_fd, asked)
+        self._owners.make(ctx, os.mknod, name, self._owners.may_carry(mode, ctx), dir_fd=dir_fd)
+        return self._made(parent, dir_fd, name, ctx, asked)
 
     def mkdir(
         self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.MKDIR, self._mkdir, parent_inode, name, mode)
+        return self._cross(Operation.MKDIR, self._mkdir, parent_inode, name, mode, ctx)
 
-    def _mkdir(self, parent_number: int, name: bytes, mode: int) -> EntryAttributes:
+    def _mkdir(
+        self, parent_number: int, asked: bytes, mode: int, ctx: RequestContext
+    ) -> EntryAttributes:
         parent = self._inodes[parent_number]
-        os.mkdir(name, modes.S_IMODE(mode), dir_fd=self._backing.directory_fd(parent))
-        return self._entry(parent, name, self._backing.status_at(parent, name))
+        dir_fd = self._backing.directory_fd(parent)
+        name = self._spellings.new(parent, dir_fd, asked)
+        self._owners.make(ctx, os.mkdir, name, modes.S_IMODE(mode), dir_fd=dir_fd)
+        return self._made(parent, dir_fd, name, ctx, asked)
 
     def symlink(
         self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.SYMLINK, self._symlink, parent_inode, name, target)
+        return self._cross(Operation.SYMLINK, self._symlink, parent_inode, name, target, ctx)
 
-    def _symlink(self, parent_number: int, name: bytes, target: bytes) -> EntryAttributes:
+    def _symlink(
+        self, parent_number: int, asked: bytes, target: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
         parent = self._inodes[parent_number]
-        os.symlink(target, name, dir_fd=self._backing.directory_fd(parent))
-        return self._entry(parent, name, self._backing.status_at(parent, name))
+        dir_fd = self._backing.directory_fd(parent)
+        name = self._spellings.new(parent, dir_fd, asked)
+        self._owners.make(ctx, os.symlink, target, name, dir_fd=dir_fd)
+        return self._made(parent, dir_fd, name, ctx, asked)
 
     def link(
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.LINK, self._link, inode, new_parent_inode, new_name)
+        return self._cross(Operation.LINK, self._link, inode, new_parent_inode, new_name, ctx)
 
-    def _link(self, number: int, parent_number: int, name: bytes) -> EntryAttributes:
+    def _link(
+        self, number: int, parent_number: int, asked: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
         parent = self._inodes[parent_number]
         with self._backing.pinned(self._inodes[number]) as fd:
-            os.link(
-                magic_link(fd),
-                name,
-                dst_dir_fd=self._backing.directory_fd(parent),
-                follow_symlinks=True,
-            )
-        return self._entry(parent, name, self._backing.status_at(parent, name))
+            dir_fd = self._backing.directory_fd(parent)
+            name = self._spellings.new(parent, dir_fd, asked)
+            os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
+        return self._made(parent, self._backing.directory_fd(parent), name, ctx, asked)
 
     def unlink(
         self, parent_inode: int, name: bytes, ctx: RequestContext
@@ -253,11 +305,13 @@ class Handlers(pyfuse3.Operations):
     ) -> Coroutine[Any, Any, None]:
         return self._cross(Operation.RMDIR, self._remove, parent_inode, name, os.rmdir)
 
-    def _remove(self, parent_number: int, name: bytes, remove: Callable[..., None]) -> None:
+    def _remove(self, parent_number: int, asked: bytes, remove: Callable[..., None]) -> None:
         parent = self._inodes[parent_number]
-        parent_fd = self._backing.directory_fd(parent)
-        with self._losing_a_name(parent, parent_fd, name):
-            remove(name, dir_fd=parent_fd)
+        dir_fd = self._backing.directory_fd(parent)
+        name = self._spellings.existing(parent, dir_fd, asked)
+        with self._losing_a_name(parent, dir_fd, name):
+            remove(name, dir_fd=dir_fd)
+        self._spellings.removed(parent, dir_fd, name, asked)
 
     @contextlib.contextmanager
     def _losing_a_name(self, parent: Inode, parent_fd: int, name: bytes) -> Iterator[None]:
@@ -270,10 +324,14 @@ class Handlers(pyfuse3.Operations):
         try:
             inode = self._inodes.known(os.fstat(fd))
             yield
+            status = os.fstat(fd)
+            unlinked = status.st_nlink == 0
+            if unlinked:
+                self._owners.gone(fd, status)
             if inode is None:
                 return
             named = inode.drop_name(parent, name)
-            if os.fstat(fd).st_nlink == 0 or inode.is_directory:
+            if unlinked or inode.is_directory:
                 self._inodes.renounce_identity(inode)
                 self._backing.keep_nameless(inode, fd)
                 fd = -1
@@ -306,18 +364,25 @@ class Handlers(pyfuse3.Operations):
         )
 
     def _rename(
-        self, old_number: int, old_name: bytes, new_number: int, new_name: bytes, flags: int
+        self, old_number: int, old_asked: bytes, new_number: int, new_asked: bytes, flags: int
     ) -> None:
+        if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
+            # RENAME_WHITEOUT would leave a device in the old one's place.
+            raise OSError(errno.EINVAL, "not shared")
         old_parent, new_parent = self._inodes[old_number], self._inodes[new_number]
         # Two descriptors at once: the second call may take the first's away.
         old_fd = os.dup(self._backing.directory_fd(old_parent))
         try:
             new_fd = self._backing.directory_fd(new_parent)
+            old_name = self._spellings.existing(old_parent, old_fd, old_asked)
             moving = os.stat(old_name, dir_fd=old_fd, follow_symlinks=False)
             try:
-                replaced = os.stat(new_name, dir_fd=new_fd, follow_symlinks=False)
+                new_name, replaced = self._spellings.find(new_parent, new_fd, new_asked)
             except FileNotFoundError:
-                replaced = None
+                new_name, replaced = self._spellings.new(new_parent, new_fd, new_asked), None
+            respelled = old_parent is new_parent and old_name == new_name
+            if respelled:
+                new_name, replaced = self._spellings.stored(new_asked), None
             exchange = flags & pyfuse3.RENAME_EXCHANGE
             # Two names of one file: rename(2) then does nothing at all.
             same = replaced is not None and os.path.samestat(moving, replaced)
@@ -326,6 +391,11 @@ class Handlers(pyfuse3.Operations):
             else:
                 with self._losing_a_name(new_parent, new_fd, new_name):
                     syscalls.rename(old_fd, old_name, new_fd, new_name, flags)
+                new_name = self._spellings.respell(new_parent, new_fd, new_name, new_asked)
+            if not same:
+                if not exchange:
+                    self._spellings.removed(old_parent, old_fd, old_name, old_asked)
+                self._spellings.renamed(new_parent, new_fd, new_name, new_asked)
         finally:
             os.close(old_fd)
         if same:
@@ -341,12 +411,13 @@ class Handlers(pyfuse3.Operations):
     # Attributes
 
     def getattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.GETATTR, self._getattr, inode)
+        return self._cross(Operation.GETATTR, self._getattr, inode, ctx)
 
-    def _getattr(self, number: int) -> EntryAttributes:
+    def _getattr(self, number: int, ctx: RequestContext) -> EntryAttributes:
         inode = self._inodes[number]
-        status = self._backing.status(inode)
-        return self._attributes(inode, status, self.policy.found(b"", status, time.time_ns()))
+        fd, name, status = self._backing.find(inode)
+        ids = self._owners.ids(fd, name, status, ctx)
+        return self._attributes(inode, status, ids, self.policy.found(b"", status, time.time_ns()))
 
     def setattr(
         self,
@@ -356,7 +427,7 @@ class Handlers(pyfuse3.Operations):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.SETATTR, self._setattr, inode, attr, fields, fh, ctx.uid)
+        return self._cross(Operation.SETATTR, self._setattr, inode, attr, fields, fh, ctx)
 
     def _setattr(
         self,
@@ -364,30 +435,41 @@ class Handlers(pyfuse3.Operations):
         wanted: EntryAttributes,
         fields: pyfuse3.SetattrFields,
         fh: int | None,
-        caller_uid: int,
+        ctx: RequestContext,
     ) -> EntryAttributes:
         inode = self._inodes[number]
         with self._backing.pinned(inode) as fd:
+            changes_times = fields.update_atime or fields.update_mtime
+            changes_owner = fields.update_uid or fields.update_gid
             if fields.update_size:
+                if ctx.uid and self._privileged:
+                    _end_set_id(fd)
                 # With a handle the right to write was settled when it was opened.
                 os.truncate(magic_link(fd) if fh is None else fh, wanted.st_size)
+            if changes_owner:
+                self._owners.change(
+                    fd,
+                    os.fstat(fd),
+                    wanted.st_uid if fields.update_uid else None,
+                    wanted.st_gid if fields.update_gid else None,
+                )
             if fields.update_mode:
-                mode = wanted.st_mode
+                mode = modes.S_IMODE(wanted.st_mode)
                 if not inode.is_directory:
-                    mode = _without_privilege(mode, caller_uid)
-                os.chmod(magic_link(fd), modes.S_IMODE(mode))
-            if fields.update_uid or fields.update_gid:
-                uid = wanted.st_uid if fields.update_uid else -1
-                gid = wanted.st_gid if fields.update_gid else -1
-                syscalls.set_owner(fd, uid, gid)
-            if fields.update_atime or fields.update_mtime:
+                    mode = self._owners.may_carry(mode, ctx)
+                os.chmod(magic_link(fd), mode)
+            if changes_times:
                 syscalls.set_times(
                     fd,
                     wanted.st_atime_ns if fields.update_atime else None,
                     wanted.st_mtime_ns if fields.update_mtime else None,
                 )
+            if not (fields.update_size or fields.update_mode or changes_owner or changes_times):
+                # chown(2) of neither id: it moves the ctime, and ends set-id bits.
+                syscalls.set_owner(fd, -1, -1)
             status = os.fstat(fd)
-        return self._attributes(inode, status, self.policy.found(b"", status, time.time_ns()))
+            ids = self._owners.ids(fd, b"", status, ctx)
+        return self._attributes(inode, status, ids, self.policy.found(b"", status, time.time_ns()))
 
     def readlink(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
         return self._cross(Operation.READLINK, self._readlink, inode)
@@ -424,18 +506,20 @@ class Handlers(pyfuse3.Operations):
     # Files
 
     def open(self, inode: int, flags: int, ctx: RequestContext) -> Coroutine[Any, Any, FileInfo]:
-        return self._cross(Operation.OPEN, self._open, inode, flags)
+        return self._cross(Operation.OPEN, self._open, inode, flags, ctx)
 
-    def _open(self, number: int, flags: int) -> FileInfo:
+    def _open(self, number: int, flags: int, ctx: RequestContext) -> FileInfo:
         inode = self._inodes[number]
         fd = self._backing.open(inode, flags & _HOST_FLAGS)
         try:
             if flags & os.O_TRUNC:
                 # Only now that we know that it is the right file.
                 writable = flags & os.O_ACCMODE != os.O_RDONLY
+                if ctx.uid and self._privileged:
+                    _end_set_id(fd)
                 os.truncate(fd if writable else magic_link(fd), 0)
             keep_pages = self.policy.keep_pages(os.fstat(fd), time.time_ns())
-            return self._opened(inode, fd, flags, keep_pages)
+            return self._opened(inode, fd, flags, ctx, keep_pages)
         except BaseException:
             os.close(fd)
             raise
@@ -443,19 +527,22 @@ class Handlers(pyfuse3.Operations):
     def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
-        mode = _without_privilege(mode, ctx.uid)
-        return self._cross(Operation.CREATE, self._create, parent_inode, name, mode, flags)
+        return self._cross(Operation.CREATE, self._create, parent_inode, name, mode, flags, ctx)
 
     def _create(
-        self, parent_number: int, name: bytes, mode: int, flags: int
+        self, parent_number: int, asked: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
         parent = self._inodes[parent_number]
+        dir_fd = self._backing.directory_fd(parent)
+        name = self._spellings.new(parent, dir_fd, asked, may_exist=not flags & os.O_EXCL)
         try:
-            fd = os.open(
+            fd = self._owners.make(
+                ctx,
+                os.open,
                 name,
                 OPEN_SAFELY | os.O_CREAT | flags & (_HOST_FLAGS | os.O_EXCL | os.O_TRUNC),
-                modes.S_IMODE(mode),
-                dir_fd=self._backing.directory_fd(parent),
+                modes.S_IMODE(self._owners.may_carry(mode, ctx)),
+                dir_fd=dir_fd,
             )
         except OSError as error:
             # The host has put a link, a FIFO or the like where the guest believed
@@ -464,17 +551,20 @@ class Handlers(pyfuse3.Operations):
                 raise StaleError from error
             raise
         try:
+            self._spellings.added(parent, dir_fd, name, asked)
             status = os.fstat(fd)
             if not modes.S_ISREG(status.st_mode):
                 raise StaleError
             keep_pages = self.policy.keep_pages(status, time.time_ns())
-            entry = self._entry(parent, name, status)
-            return self._opened(self._inodes[entry.st_ino], fd, flags, keep_pages), entry
+            entry = self._entry(parent, dir_fd, name, status, ctx, asked)
+            return self._opened(self._inodes[entry.st_ino], fd, flags, ctx, keep_pages), entry
         except BaseException:
             os.close(fd)
             raise
 
-    def _opened(self, inode: Inode, fd: int, flags: int, keep_pages: bool) -> FileInfo:
+    def _opened(
+        self, inode: Inode, fd: int, flags: int, caller: Caller, keep_pages: bool
+    ) -> FileInfo:
         """Note that the guest has *fd* open. Nothing in here may fail, nor after it."""
         # The descriptor serves as the handle: one look-up less on every read.
         handle = FileInfo(fh=fd, keep_cache=keep_pages)
@@ -492,6 +582,8 @@ class Handlers(pyfuse3.Operations):
             self._appending.add(fd)
         if flags & (os.O_SYNC | os.O_DSYNC):
             self._synchronous.add(fd)
+        if caller.uid and self._privileged and flags & os.O_ACCMODE != os.O_RDONLY:
+            self._ending_set_id.add(fd)
         return handle
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -548,6 +640,8 @@ class Handlers(pyfuse3.Operations):
         return length
 
     def _write(self, fd: int, offset: int, data: bytes) -> int:
+        if fd in self._ending_set_id:
+            _end_set_id(fd)
         if fd in self._appending:
             # The guest's kernel appends at the size it knows, which the host may
             # have outgrown: the host's own end of file decides.
@@ -576,6 +670,7 @@ class Handlers(pyfuse3.Operations):
             inode.open_fds = None
         self._appending.discard(fh)
         self._synchronous.discard(fh)
+        self._ending_set_id.discard(fh)
         # Nobody waits for what close(2) may still have to say; flush has asked.
         self._attempt(os.close, fh)
 
@@ -585,12 +680,13 @@ class Handlers(pyfuse3.Operations):
     # Directories
 
     def opendir(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, int]:
-        return self._cross(Operation.OPENDIR, self._opendir, inode)
+        return self._cross(Operation.OPENDIR, self._opendir, inode, ctx)
 
-    def _opendir(self, number: int) -> int:
+    def _opendir(self, number: int, ctx: RequestContext) -> int:
         inode = self._inodes[number]
         fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
-        self._listings[fd] = _Listing(inode)
+        # READDIRPLUS does not tell who asks, but who opened the directory is known.
+        self._listings[fd] = _Listing(inode, KnownCaller(ctx.uid, ctx.gid))
         return fd
 
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
@@ -607,6 +703,10 @@ class Handlers(pyfuse3.Operations):
             else:
                 names, failure = self._attempt(_list, fh)
             listing.names = names or []
+            if not failure:
+                _, failure = self._attempt(
+                    self._spellings.listed, listing.directory, fh, listing.names
+                )
         size_bytes = 0
         for position in range(start_id, len(listing.names)):
             if position % _ENTRIES_PER_BREATH == _ENTRIES_PER_BREATH - 1:
@@ -631,7 +731,9 @@ class Handlers(pyfuse3.Operations):
             inode = listing.directory
             if name == b".." and inode.parent is not None:
                 inode = inode.parent
-            entry = self._attributes(inode, os.fstat(fh), NOT_BELIEVED)
+            status = os.fstat(fh)
+            ids = self._owners.ids(fh, b".", status, listing.caller)
+            entry = self._attributes(inode, status, ids, NOT_BELIEVED)
             added = pyfuse3.readdir_reply(token, name, entry, position + 1)
             return _DIRENTPLUS_BYTES if added else 0
         try:
@@ -642,10 +744,13 @@ class Handlers(pyfuse3.Operations):
             if error.errno != errno.ENOTCONN:
                 raise
             return 1  # a dead mount on the host: the rest can be listed
+        shown = self._spellings.shown(name)
         believed = self.policy.found(name, status, time.time_ns())
+        believed = self._spellings.believed(name, shown, believed)
+        ids = self._owners.ids(fh, name, status, listing.caller)
         inode = self._inodes.found(listing.directory, name, status)
-        entry = self._attributes(inode, status, believed)
-        if not pyfuse3.readdir_reply(token, name, entry, position + 1):
+        entry = self._attributes(inode, status, ids, believed)
+        if not pyfuse3.readdir_reply(token, shown, entry, position + 1):
             if not inode.lookups:
                 self._inodes.remove(inode)
             return 0
@@ -660,38 +765,78 @@ class Handlers(pyfuse3.Operations):
     def fsyncdir(self, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
         return self._cross_in_thread(Operation.FSYNCDIR, os.fdatasync if datasync else os.fsync, fh)
 
-    # Extended attributes are not supported by osxfs. After the first ENOSYS the
-    # guest's kernel answers ENOTSUP itself, without a crossing.
-
-    def _unsupported(self) -> None:
-        raise FUSEError(errno.ENOSYS)
+    # Extended attributes of the guest. Where they are refused, the guest's kernel
+    # answers ENOTSUP itself after the first ENOSYS, without a crossing.
 
     def setxattr(
         self, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._cross(Operation.SETXATTR, self._unsupported)
+        return self._cross(Operation.SETXATTR, self._setxattr, inode, name, value)
+
+    def _setxattr(self, number: int, name: bytes, value: bytes) -> None:
+        self._check_attribute(name)
+        if self._owners.hides(name):
+            raise OSError(errno.EPERM, "kept by the share itself")
+        with self._backing.pinned(self._inodes[number]) as fd:
+            os.setxattr(magic_link(fd), name, value)
 
     def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
-        return self._cross(Operation.GETXATTR, self._unsupported)
+        return self._cross(Operation.GETXATTR, self._getxattr, inode, name)
+
+    def _getxattr(self, number: int, name: bytes) -> bytes:
+        self._check_attribute(name)
+        if self._owners.hides(name):
+            raise OSError(errno.ENODATA, "not for the guest")
+        with self._backing.pinned(self._inodes[number]) as fd:
+            return os.getxattr(magic_link(fd), name)
 
     def listxattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, Sequence[bytes]]:
-        return self._cross(Operation.LISTXATTR, self._unsupported)
+        return self._cross(Operation.LISTXATTR, self._listxattr, inode)
+
+    def _listxattr(self, number: int) -> Sequence[bytes]:
+        self._check_attribute(b"")
+        with self._backing.pinned(self._inodes[number]) as fd:
+            names = [os.fsencode(name) for name in os.listxattr(magic_link(fd))]
+        return [
+            name
+            for name in names
+            if not self._owners.hides(name) and not name.startswith(_ACCESS_LISTS)
+        ]
 
     def removexattr(
         self, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._cross(Operation.REMOVEXATTR, self._unsupported)
+        return self._cross(Operation.REMOVEXATTR, self._removexattr, inode, name)
+
+    def _removexattr(self, number: int, name: bytes) -> None:
+        self._check_attribute(name)
+        if self._owners.hides(name):
+            raise OSError(errno.ENODATA, "not for the guest")
+        with self._backing.pinned(self._inodes[number]) as fd:
+            os.removexattr(magic_link(fd), name)
+
+    def _check_attribute(self, name: bytes) -> None:
+        if not self._guest_attributes:
+            raise OSError(errno.ENOSYS, "not shared")
+        if name.startswith(_ACCESS_LISTS):
+            # The guest's kernel would keep them and not act by them.
+            raise OSError(errno.EOPNOTSUPP, "not shared")
 
 
-def _without_privilege(mode: int, caller_uid: int) -> int:
-    """*mode* as somebody other than root may set it on a file.
+_ACCESS_LISTS = b"system.posix_acl_"
 
-    The file belongs to the server's user on the host. A set-id bit set by
-    another user of the guest would hand that user's rights to everybody there.
+
+def _end_set_id(fd: int) -> None:
+    """Before somebody who is not root changes the content behind *fd*.
+
+    The guest's kernel leaves that to the server (FUSE_HANDLE_KILLPRIV), and the
+    host's kernel does it for every server but root.
     """
-    if caller_uid in (0, os.geteuid()):
-        return mode
-    return mode & ~(modes.S_ISUID | modes.S_ISGID)
+    mode = os.fstat(fd).st_mode
+    if mode & (modes.S_ISUID | modes.S_ISGID) and modes.S_ISREG(mode):
+        kept = without_set_id(mode)
+        if kept != mode:
+            os.chmod(magic_link(fd), modes.S_IMODE(kept))
 
 
 _DIRENTPLUS_BYTES = 152

@@ -14,13 +14,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.identity import server_user
 from osxfs_sim.mount.mountpoints import (
     MountError,
     check_before_mounting,
+    check_fuse,
     is_dead,
     log_path,
     make_runtime_directory,
@@ -89,13 +91,15 @@ def launch(settings: ShareSettings) -> Share:
     """
     # Mistakes need no process to be found, and must not touch another share's log.
     settings.system()
+    user = server_user(settings.user)
     check_before_mounting(settings.source, settings.mountpoint)
+    check_fuse()
     mountpoint = real_mountpoint(settings.mountpoint)
-    log_file = log_path(make_runtime_directory(), mountpoint)
+    log_file = log_path(make_runtime_directory(user.uid), mountpoint)
     read_fd, write_fd = os.pipe()
     with open(read_fd, encoding="utf-8") as first_words:
         try:
-            with open(log_file, "w", encoding="utf-8") as log:
+            with _new_file(log_file, user.uid) as log:
                 server = subprocess.Popen(
                     # -P: a file of the caller's directory must not stand in for a library.
                     [sys.executable, "-P", "-m", _SERVER, settings.to_json(), str(write_fd)],
@@ -130,6 +134,17 @@ def launch(settings: ShareSettings) -> Share:
         error_class = ProfileError if message["kind"] == "profile" else MountError
         raise error_class(message["error"])
     return Share(message, server)
+
+
+def _new_file(path: Path, uid: int) -> BinaryIO:
+    """An empty file of user *uid*, in place of what may be there.
+
+    Root must not write through what that user may have put there.
+    """
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.fchown(fd, uid, -1)
+    return open(fd, "wb")
 
 
 def _environment() -> dict[str, str]:

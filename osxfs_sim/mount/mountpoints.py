@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,15 +90,22 @@ def runtime_directory(uid: int) -> Path:
     return Path(f"/tmp/osxfs-sim-{uid}")
 
 
-def make_runtime_directory() -> Path:
-    """Our own runtime directory, made if need be. Raises MountError if it is not only ours."""
-    directory = runtime_directory(os.geteuid())
+def make_runtime_directory(uid: int | None = None) -> Path:
+    """The runtime directory of user *uid* (None: ours), made if need be.
+
+    Raises MountError if it is not that user's alone.
+    """
+    if uid is None:
+        uid = os.geteuid()
+    directory = runtime_directory(uid)
     try:
-        directory.mkdir(mode=0o700, parents=False, exist_ok=True)
+        if not directory.is_dir():
+            directory.mkdir(mode=0o700, parents=False)
+            os.chown(directory, uid, -1)
         status = directory.lstat()
     except OSError as error:
         raise MountError(f"cannot make {directory}: {error.strerror}") from error
-    if status.st_uid != os.geteuid() or not directory.is_dir() or status.st_mode & 0o077:
+    if status.st_uid != uid or not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o077:
         raise MountError(f"{directory} belongs to somebody else or is open to others: remove it")
     return directory
 
@@ -150,7 +158,6 @@ def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
         what = "a share" if existing.is_ours else f"a {existing.file_system_type} file system"
         remedy = f"osxfs-sim umount {mountpoint}" if existing.is_ours else "choose another"
         raise MountError(f"{what} is already mounted at {mountpoint}: {remedy}")
-    _check_fuse()
     return real_source, target
 
 
@@ -158,7 +165,8 @@ def _is_below(path: str, directory: str) -> bool:
     return os.path.commonpath((path, directory)) == directory
 
 
-def _check_fuse() -> None:
+def check_fuse() -> None:
+    """Whether we can mount at all. Raises MountError."""
     if not os.path.exists("/dev/fuse"):
         raise MountError(
             "/dev/fuse is missing: load the kernel module (modprobe fuse), or in a container "

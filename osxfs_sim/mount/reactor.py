@@ -30,11 +30,13 @@ dated back by it.
 import collections
 import concurrent.futures
 import enum
+import errno
 import gc
 import heapq
 import itertools
 import os
 import select
+import struct
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator
@@ -55,6 +57,9 @@ _THREADS = 8
 _GARBAGE_UNDER_LOAD = 200_000
 # Workers never end for being too many: there are as many as requests were ever in flight.
 _ALL_WORKERS = 1 << 30
+
+# struct fuse_out_header: length, the notification's code, and 0 for "no reply".
+_INCREMENT_EPOCH = struct.pack("=IiQ", 16, 8, 0)
 
 READABLE = object()
 
@@ -172,6 +177,11 @@ class Reactor:
         yield READABLE
 
     @property
+    def serves(self) -> bool:
+        """Whether the kernel can be talked to."""
+        return self._fuse_fd >= 0
+
+    @property
     def in_flight(self) -> int:
         """Requests that were read and not yet answered."""
         return len(self._held) + self._jobs
@@ -197,6 +207,22 @@ class Reactor:
         """Have the loop look around, from any thread."""
         os.eventfd_write(self._wake_fd, 1)
 
+    def end_all_names(self) -> bool:
+        """End every name that the kernel believes, missing ones included, at once.
+
+        FUSE_NOTIFY_INC_EPOCH (linux/fuse.h, Linux 6.16). Unlike the message that
+        ends a single name it takes no lock, so that it can be sent before the
+        reply to a request that holds the directory's. Returns whether the kernel
+        knows it.
+        """
+        try:
+            os.write(self._fuse_fd, _INCREMENT_EPOCH)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return False
+        return True
+
     def close(self) -> None:
         """Let go of threads and descriptors; after run() has returned."""
         self._threads.shutdown(wait=True)
@@ -206,6 +232,7 @@ class Reactor:
         self._held.clear()
         self._epoll.close()
         os.close(self._wake_fd)
+        self.awake.close()
 
     # pyfuse3 takes this object for its nursery when it wants one more worker.
     def start_soon(self, worker: Callable[..., Worker], *args: object, name: str = "") -> None:

@@ -24,7 +24,10 @@ import trio
 
 from osxfs_sim.model.caching import Consistent
 from osxfs_sim.model.latency import LatencyModel
+from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import Operation, OperationClass
+from osxfs_sim.model.ownership import Ownership
+from osxfs_sim.model.profile import FileRules, GuestAttributes
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount import control, syscalls
 from osxfs_sim.mount.backing import Backing
@@ -36,17 +39,21 @@ from osxfs_sim.mount.calibration import (
 )
 from osxfs_sim.mount.crossings import Crossings, Outside
 from osxfs_sim.mount.handlers import Handlers
+from osxfs_sim.mount.identity import ServerUser, server_user, state_directory
 from osxfs_sim.mount.inodes import InodeTable
 from osxfs_sim.mount.mountpoints import (
     MountError,
     check_allow_other,
     check_before_mounting,
+    check_fuse,
     control_path,
     make_runtime_directory,
     mount_at,
     unmount,
 )
+from osxfs_sim.mount.owners import HostOwners, KnownCaller, OsxfsOwners, Owners
 from osxfs_sim.mount.reactor import Reactor, Wake
+from osxfs_sim.mount.spellings import ExactNames, FoldedNames, Spellings
 from osxfs_sim.mount.wakefulness import sleep_precisely
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
@@ -69,24 +76,45 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
     Raises MountError or ProfileError, with one line for the user, before that.
     """
     system = settings.system()
-    source, mountpoint = check_before_mounting(settings.source, settings.mountpoint)
+    user = server_user(settings.user)
+    with user.acting():
+        source, mountpoint = check_before_mounting(settings.source, settings.mountpoint)
+    check_fuse()
     allow_other = check_allow_other(settings.allow_other)
-    directory = make_runtime_directory()
+    directory = make_runtime_directory(user.uid)
     _prepare_process()
-    root_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with user.acting():
+        root_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     inodes = InodeTable(os.fstat(root_fd))
     backing = Backing(inodes.root, root_fd, most_descriptors=_directory_descriptors())
     crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
     reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
-    handlers = Handlers(reactor, inodes, backing, crossings, system.policy)
+    owners = _owners(system.files, user, settings.state_directory)
+    rules = RULES[system.files.names]
+    spellings = FoldedNames(rules, reactor.end_all_names) if rules.folds else ExactNames()
+    handlers = Handlers(
+        reactor,
+        inodes,
+        backing,
+        crossings,
+        system.policy,
+        owners,
+        spellings,
+        guest_attributes=system.files.extended_attributes is GuestAttributes.HOST,
+        privileged=user.uid == 0,
+    )
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
     options = {f"fsname=osxfs-sim#{_plain(system.profile.name)}", "subtype=osxfs-sim"}
     if allow_other:
         options.add("allow_other")
+    if system.files.ownership is Ownership.HOST:
+        options.add("default_permissions")
     # Until somebody listens for them, a signal would leave a dead mount behind.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
     try:
-        pyfuse3.init(handlers, mountpoint, options)
+        with user.mounting():
+            pyfuse3.init(handlers, mountpoint, options)
+        user.become()
     except RuntimeError as error:
         backing.close()
         raise MountError(
@@ -94,12 +122,30 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
             "with its set-user-id bit and write access to the mount point"
         ) from error
     session = _Session(
-        settings, system, source, mountpoint, reactor, handlers, inodes, backing, crossings
+        settings,
+        system,
+        user,
+        source,
+        mountpoint,
+        reactor,
+        handlers,
+        owners,
+        spellings,
+        inodes,
+        backing,
+        crossings,
     )
     try:
         trio.run(session.run, control_path(directory, mountpoint), on_ready)
     finally:
         session.close()
+
+
+def _owners(files: FileRules, user: ServerUser, state: str | None) -> Owners:
+    if files.ownership is Ownership.HOST:
+        return HostOwners(KnownCaller(user.uid, user.gid))
+    directory = state_directory(user) if state is None else Path(state)
+    return OsxfsOwners(directory, user.uid)
 
 
 def _plain(name: str) -> str:
@@ -131,20 +177,26 @@ class _Session:
         self,
         settings: ShareSettings,
         system: EmulatedSystem,
+        user: ServerUser,
         source: str,
         mountpoint: str,
         reactor: Reactor,
         handlers: Handlers,
+        owners: Owners,
+        spellings: Spellings,
         inodes: InodeTable,
         backing: Backing,
         crossings: Crossings,
     ) -> None:
         self.settings = settings
         self.system = system
+        self.user = user
         self.source = source
         self.mountpoint = mountpoint
         self.reactor = reactor
         self.handlers = handlers
+        self.owners = owners
+        self.spellings = spellings
         self.inodes = inodes
         self.backing = backing
         self.crossings = crossings
@@ -168,6 +220,10 @@ class _Session:
             gc.freeze()
             gc.disable()
             self.reactor.when_idle = self._tidy
+            if isinstance(self.spellings, FoldedNames):
+                while not self.reactor.serves:
+                    await trio.lowlevel.checkpoint()
+                self.spellings.check_kernel()
             answers = {"status": self.status, "reset": self.reset, "stop": self._answer_stop}
             await nursery.start(control.serve, socket_path, answers)
             self.reset()
@@ -225,6 +281,7 @@ class _Session:
         """Let go of everything; after run() has returned or failed."""
         self.reactor.close()
         self.handlers.close()
+        self.owners.close()
         self.backing.close()
         still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
@@ -258,6 +315,10 @@ class _Session:
             "profile": self.system.profile.name,
             "title": self.system.profile.title,
             "policy": self.system.policy.describe(),
+            "user": str(self.user),
+            "ownership": self.owners.report(),
+            "names": self.spellings.report(),
+            "extended_attributes": self.system.files.extended_attributes.value,
             "seed": self.settings.seed,
             "dilate": self.system.dilate,
             "latency": {
@@ -320,6 +381,28 @@ class _Session:
                     f"{format_duration(line['achieved_p50_ns'])} (median), "
                     f"{line['late']} of {line['count']} late: out of tolerance"
                 )
+        warnings += self._warnings_of_files()
+        return warnings
+
+    def _warnings_of_files(self) -> list[str]:
+        warnings = []
+        owners, names = self.owners.report(), self.spellings.report()
+        if owners.get("malformed"):
+            warnings.append(
+                f"{owners['malformed']} objects have a malformed owner attribute, taken as unset; "
+                f"the first is {owners['first_malformed']}"
+            )
+        if names.get("directories_with_collisions"):
+            warnings.append(
+                f"{names['directories_with_collisions']} directories hold names that "
+                f"{names['rules']} takes for one; each is reached by its own spelling only, other "
+                f"spellings reach the first; {names['first_collision']}"
+            )
+        if not names.get("names_can_be_ended", True) and self.settings.calibrate:
+            warnings.append(
+                "this kernel (before 6.16) cannot end all cached names at once, so that under "
+                f"{names['rules']} no name is believed: expect more LOOKUPs"
+            )
         return warnings
 
 

@@ -10,33 +10,46 @@ import os
 import struct
 
 _CPU_DMA_LATENCY = "/dev/cpu_dma_latency"
+# What the kernel takes when nobody asks (PM_QOS_CPU_LATENCY_DEFAULT_VALUE).
+_NO_LIMIT_US = 2_000_000_000
 
 
 class ProcessorsAwake:
-    """Holds or releases the PM QoS request. Without permission it does nothing and says so."""
+    """Holds or releases the PM QoS request. Without permission it does nothing and says so.
+
+    The file stays open in between, because a server that has become another
+    user could not open it again.
+    """
 
     def __init__(self) -> None:
-        self._fd = -1
-        self.available = os.access(_CPU_DMA_LATENCY, os.W_OK)
+        self.held = False
+        try:
+            self._fd = os.open(_CPU_DMA_LATENCY, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            self._fd = -1
 
     @property
-    def held(self) -> bool:
+    def available(self) -> bool:
         return self._fd >= 0
 
     def hold(self) -> None:
-        if self._fd >= 0 or not self.available:
-            return
-        try:
-            self._fd = os.open(_CPU_DMA_LATENCY, os.O_WRONLY | os.O_CLOEXEC)
-            os.write(self._fd, struct.pack("=i", 0))
-        except OSError:
-            self.available = False
-            self.release()
+        if not self.held and self.available:
+            self._ask_for(0)
+            self.held = True
 
     def release(self) -> None:
+        if self.held:
+            self._ask_for(_NO_LIMIT_US)
+            self.held = False
+
+    def close(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            os.close(self._fd)  # the kernel drops the request with it
+        self._fd = -1
+        self.held = False
+
+    def _ask_for(self, latency_us: int) -> None:
+        os.write(self._fd, struct.pack("=i", latency_us))
 
 
 def sleep_precisely() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 
 from osxfs_sim.model.operations import OperationClass
-from osxfs_sim.model.profile import Profile
+from osxfs_sim.model.profile import FILE_RULES, Profile
 from osxfs_sim.model.units import format_duration, format_rate
 from osxfs_sim.report.console import console, table
 
@@ -33,12 +33,23 @@ def profile_values(profile: Profile) -> dict[str, str]:
         values["caching.lifetime"] = format_duration(caching.lifetime_ns)
     if caching.policy == "negative":
         values["caching.missing_lifetime"] = format_duration(caching.missing_lifetime_ns)
+    for key in FILE_RULES:
+        values[f"files.{key}"] = str(getattr(profile.files, key))
     return values
 
 
 def profiles_report(profiles: Sequence[Profile]) -> None:
     """Print one line per profile."""
-    rows = table("profile", ">metadata", ">1 KiB write", ">bandwidth", "caching", "what it is")
+    rows = table(
+        "profile",
+        ">metadata",
+        ">1 KiB write",
+        ">bandwidth",
+        "caching",
+        "owners",
+        "names",
+        "what it is",
+    )
     for profile in profiles:
         latency = profile.latency
         write_ns = latency.base_ns[OperationClass.WRITE]
@@ -50,6 +61,8 @@ def profiles_report(profiles: Sequence[Profile]) -> None:
             format_duration(write_ns),
             format_rate(latency.bandwidth_bytes_per_s),
             profile.caching.policy,
+            profile.files.ownership.value,
+            profile.files.names,
             escape(profile.title),
         )
     console().print(rows)

@@ -16,6 +16,10 @@ def status_report(status: dict[str, Any]) -> None:
     dilated = f", dilated {status['dilate']:g} times" if status["dilate"] != 1 else ""
     out.print(f"  profile   {status['profile']}: {escape(status['title'])}{dilated}")
     out.print(f"  caching   {escape(status['policy'])}")
+    out.print(
+        f"  files     owners {status['ownership']['policy']}; names {status['names']['rules']}; "
+        f"extended attributes {status['extended_attributes']}"
+    )
     classes = ", ".join(
         f"{label} {format_duration(base_ns)}" for label, base_ns in latency["base_ns"].items()
     )
@@ -28,8 +32,8 @@ def status_report(status: dict[str, Any]) -> None:
             f"  floor     {floor} a request: what this machine takes when nothing is asked for"
         )
     out.print(
-        f"  server    process {status['pid']}, {status['server_processor_s']:.2f} s of processor "
-        f"time in {status['counting_s']:.1f} s"
+        f"  server    process {status['pid']} of {escape(status['user'])}, "
+        f"{status['server_processor_s']:.2f} s of processor time in {status['counting_s']:.1f} s"
     )
     out.print(
         f"  state     {status['inodes']} inodes, {status['open_handles']} open, "

@@ -11,6 +11,7 @@ from osxfs_sim.model.caching import Cached, Consistent, Negative
 from osxfs_sim.model.latency import Constant, DataPath, LatencyError, LatencySpec, LogNormal
 from osxfs_sim.model.profile import (
     CachingSpec,
+    FileRules,
     Profile,
     ProfileError,
     Source,
@@ -66,7 +67,7 @@ PARENT = profile(
 
 
 def test_a_profile_that_says_nothing_costs_nothing_and_believes_nothing():
-    assert profile("") == Profile("mine", "mine", "", NO_LATENCY, CachingSpec(), {})
+    assert profile("") == Profile("mine", "mine", "", NO_LATENCY, CachingSpec(), FileRules(), {})
 
 
 def test_a_class_that_a_profile_does_not_speak_of_costs_what_metadata_costs():
@@ -134,7 +135,13 @@ def test_prose_may_be_broken_into_lines():
 def test_a_child_that_says_nothing_is_its_parent_by_another_name():
     child = profile('name = "child"', PARENT)
     assert child == Profile(
-        "child", "The parent", "Of the child.", PARENT.latency, PARENT.caching, PARENT.sources
+        "child",
+        "The parent",
+        "Of the child.",
+        PARENT.latency,
+        PARENT.caching,
+        PARENT.files,
+        PARENT.sources,
     )
 
 

@@ -274,7 +274,6 @@ def site(tmp_path, table, monkeypatch):
     (site / "source").mkdir(parents=True)
     (site / "guest").mkdir()
     monkeypatch.chdir(site)
-    monkeypatch.setattr(mountpoints, "_check_fuse", lambda: None)
     return site
 
 
@@ -400,7 +399,7 @@ def test_a_dead_mount_that_is_not_ours_is_left_alone(site, table, monkeypatch):
 
 def test_without_the_device_both_remedies_are_named(monkeypatch):
     monkeypatch.setattr(os.path, "exists", lambda _path: False)
-    assert complaint(MountError, mountpoints._check_fuse) == (
+    assert complaint(MountError, mountpoints.check_fuse) == (
         "/dev/fuse is missing: load the kernel module (modprobe fuse), or in a container "
         "pass the device (--device /dev/fuse --cap-add SYS_ADMIN)"
     )
@@ -413,7 +412,7 @@ def test_a_device_that_root_may_not_open_is_a_containers(monkeypatch):
     monkeypatch.setattr(os.path, "exists", lambda _path: True)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "open", refuse)
-    assert complaint(MountError, mountpoints._check_fuse) == (
+    assert complaint(MountError, mountpoints.check_fuse) == (
         "/dev/fuse cannot be opened (Operation not permitted): "
         "in a container, allow the device (--device /dev/fuse --cap-add SYS_ADMIN)"
     )
@@ -428,11 +427,11 @@ def as_user(monkeypatch):
 def test_a_user_needs_fusermount(monkeypatch):
     monkeypatch.setattr(os.path, "exists", lambda _path: True)
     monkeypatch.setattr(mountpoints.shutil, "which", lambda _name: None)
-    assert complaint(MountError, mountpoints._check_fuse) == (
+    assert complaint(MountError, mountpoints.check_fuse) == (
         "an ordinary user needs fusermount3 to mount: apt-get install fuse3, or mount as root"
     )
     monkeypatch.setattr(mountpoints.shutil, "which", lambda name: f"/usr/bin/{name}")
-    mountpoints._check_fuse()
+    mountpoints.check_fuse()
 
 
 # Letting others in

@@ -1,0 +1,104 @@
+"""As whom the server works: started by root, it can become a named user for good.
+
+Mounting needs root; serving does not. Everything that could be refused on the
+host is done after the change, by a process that has no way back.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from osxfs_sim.mount.mountpoints import MountError
+
+
+@dataclass(frozen=True, slots=True)
+class ServerUser:
+    """The user that the server is, or becomes, with all groups of that user."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+    drops: bool
+    """Whether the server is root and becomes this user once it has mounted."""
+
+    def __str__(self) -> str:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwuid(self.uid).pw_name
+        return str(self.uid)
+
+    @contextlib.contextmanager
+    def acting(self) -> Iterator[None]:
+        """As this user for the time of the block. Only while there is but one thread."""
+        if not self.drops:
+            yield
+            return
+        groups = os.getgroups()
+        os.setgroups(self.groups)
+        os.setegid(self.gid)
+        os.seteuid(self.uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+            os.setgroups(groups)
+
+    @contextlib.contextmanager
+    def mounting(self) -> Iterator[None]:
+        """Mount in this block: with root's rights, and as this user's mount.
+
+        The kernel notes whose mount it is by the real user id. It lets that user
+        in, also without allow_other, and fusermount3 lets that user unmount it.
+        """
+        if not self.drops:
+            yield
+            return
+        os.setresgid(self.gid, 0, 0)
+        os.setresuid(self.uid, 0, 0)
+        try:
+            yield
+        finally:
+            os.setresuid(0, 0, 0)
+            os.setresgid(0, 0, 0)
+
+    def become(self) -> None:
+        """Be this user from now on, in every thread, without a way back."""
+        if not self.drops:
+            return
+        os.setgroups(self.groups)
+        os.setresgid(self.gid, self.gid, self.gid)
+        os.setresuid(self.uid, self.uid, self.uid)
+        os.environ["HOME"] = self.home
+
+
+def server_user(name: str | None) -> ServerUser:
+    """The user *name*, or the one we are. Raises MountError where that cannot be."""
+    uid = os.geteuid()
+    if name is None:
+        home = os.path.expanduser("~")
+        return ServerUser(uid, os.getegid(), tuple(os.getgroups()), home, drops=False)
+    if uid != 0:
+        raise MountError("--user needs root: only root can become somebody else")
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
+        raise MountError(f"there is no user {name!r}: see getent passwd") from None
+    if entry.pw_uid == 0:
+        raise MountError("the server is root already: leave --user out, or name another user")
+    if shutil.which("fusermount3") is None:
+        raise MountError("--user needs fusermount3, to unmount without root: apt-get install fuse3")
+    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    return ServerUser(entry.pw_uid, entry.pw_gid, groups, entry.pw_dir, drops=True)
+
+
+def state_directory(user: ServerUser) -> Path:
+    """Where a server of *user* keeps what outlives a mount."""
+    if user.uid == 0:
+        return Path("/var/lib/osxfs-sim")
+    chosen = os.environ.get("XDG_STATE_HOME") if not user.drops else None
+    return Path(chosen or os.path.join(user.home, ".local", "state")) / "osxfs-sim"
