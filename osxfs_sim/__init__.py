@@ -13,6 +13,7 @@ A map of the code:
     report     tables for reading
     cli        the command osxfs-sim; the only place that wires the parts together
     catalogue  finds profiles, distributions and policies by name
+    exports    several host trees below one mount point: the share file
     settings   what a user asks of a share, and the system that results
 
 The public names are those below; docs/reference.md describes them.
@@ -21,6 +22,7 @@ The public names are those below; docs/reference.md describes them.
 from contextlib import AbstractContextManager
 from os import PathLike, fspath
 
+from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.model.caching import CachePolicy, Lifetimes
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.mount.launch import Share, mounted
@@ -67,34 +69,37 @@ def share(
     """Share *source* at *mountpoint* for the time of a ``with`` block.
 
     The server is a process of its own; the share is unmounted when the block
-    ends, however it ends. The keywords are those of ShareSettings, and mean
+    ends, however it ends. *source* may be a share file (osxfs_sim.exports): each
+    of its exports is then a Share in ``exports``, and the keywords given hold for all
+    of them. The keywords are those of ShareSettings, and mean
     what the options of ``osxfs-sim mount`` mean: None leaves a value as the
     profile has it.
 
     Raises MountError or ProfileError on entering, each with one line that
     names the remedy, and MountError on leaving if the share is still in use.
     """
-    return mounted(
-        ShareSettings(
-            fspath(source),
-            fspath(mountpoint),
-            profile=profile,
-            latency_ns=latency_ns,
-            bandwidth=bandwidth,
-            distribution=distribution,
-            served_at_once=served_at_once,
-            data_path=data_path,
-            lifetime_ns=lifetime_ns,
-            missing_lifetime_ns=missing_lifetime_ns,
-            policy=policy,
-            ownership=ownership,
-            names=names,
-            extended_attributes=extended_attributes,
-            dilate=dilate,
-            seed=seed,
-            allow_other=allow_other,
-            user=user,
-            state_directory=None if state_directory is None else fspath(state_directory),
-            calibrate=calibrate,
-        )
+    settings = ShareSettings(
+        fspath(source),
+        fspath(mountpoint),
+        profile=profile,
+        latency_ns=latency_ns,
+        bandwidth=bandwidth,
+        distribution=distribution,
+        served_at_once=served_at_once,
+        data_path=data_path,
+        lifetime_ns=lifetime_ns,
+        missing_lifetime_ns=missing_lifetime_ns,
+        policy=policy,
+        ownership=ownership,
+        names=names,
+        extended_attributes=extended_attributes,
+        dilate=dilate,
+        seed=seed,
+        allow_other=allow_other,
+        user=user,
+        state_directory=None if state_directory is None else fspath(state_directory),
+        calibrate=calibrate,
     )
+    if is_share_file(settings.source):
+        return mounted(load_exports(settings.source, settings.mountpoint, settings.given()))
+    return mounted(settings)

@@ -7,7 +7,9 @@ process that serves the mount: so they hold nothing but text and numbers.
 import dataclasses
 import json
 import math
+import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from osxfs_sim.catalogue import load_distribution, load_policy, load_profile
 from osxfs_sim.model.caching import CachePolicy, Dilated
@@ -27,6 +29,17 @@ class EmulatedSystem:
     dilate: float
 
 
+_COUNTS = re.compile(r"copies=([0-9]+),switches=([0-9]+)")
+
+
+def parse_data_path(text: str) -> tuple[int, int]:
+    """The copies and context switches in ``copies=5,switches=3``. Raises ProfileError."""
+    match = _COUNTS.fullmatch(text)
+    if match is None:
+        raise ProfileError(f"{text!r}: write copies=5,switches=3")
+    return int(match[1]), int(match[2])
+
+
 @dataclass(frozen=True, slots=True)
 class ShareSettings:
     """One share. None means: as the profile has it.
@@ -39,6 +52,8 @@ class ShareSettings:
     started by root, becomes. *state_directory* is where owners are kept that
     no attribute can hold (None: the user's own). *calibrate* False leaves out
     the measurements at mount start, for tests that do not look at time.
+    *exports* are the directories that the mount point of a share file shows;
+    *source* is then empty.
     """
 
     source: str
@@ -61,6 +76,16 @@ class ShareSettings:
     user: str | None = None
     state_directory: str | None = None
     calibrate: bool = True
+    exports: tuple[str, ...] = ()
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are not as they are by default, source and mount point apart."""
+        return {
+            field.name: value
+            for field in dataclasses.fields(self)
+            if field.default is not dataclasses.MISSING
+            and (value := getattr(self, field.name)) != field.default
+        }
 
     def system(self) -> EmulatedSystem:
         """The profile with these changes. Raises ProfileError for what makes no sense."""
@@ -136,4 +161,13 @@ class ShareSettings:
         values = json.loads(text)
         if values.get("data_path") is not None:
             values["data_path"] = tuple(values["data_path"])
+        values["exports"] = tuple(values["exports"])
         return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """*hub* is what is mounted at the mount point itself, *shares* what is mounted in it."""
+
+    hub: ShareSettings
+    shares: tuple[ShareSettings, ...]

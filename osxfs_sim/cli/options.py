@@ -8,8 +8,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from osxfs_sim.catalogue import profile_names
-from osxfs_sim.model.profile import FILE_RULES
+from osxfs_sim.model.profile import FILE_RULES, ProfileError
 from osxfs_sim.model.units import UnitError, parse_duration_ns, parse_rate_bytes_per_s
+from osxfs_sim.settings import parse_data_path
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -47,10 +48,10 @@ class DataPathCounts(click.ParamType[tuple[int, int]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, int]:
-        parts = dict(part.partition("=")[::2] for part in str(value).split(","))
-        if set(parts) != {"copies", "switches"} or not all(map(str.isdecimal, parts.values())):
-            self.fail(f"{value!r}: write copies=5,switches=3", param, ctx)
-        return int(parts["copies"]), int(parts["switches"])
+        try:
+            return parse_data_path(str(value))
+        except ProfileError as error:
+            self.fail(str(error), param, ctx)
 
 
 class ProfileName(click.ParamType[str]):

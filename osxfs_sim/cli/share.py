@@ -2,16 +2,19 @@
 
 import json
 import os
+import signal
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from osxfs_sim.cli.options import PlainPath, ProfileName, share_options
+from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.mount.control import ask
-from osxfs_sim.mount.launch import launch, unmount_and_wait
+from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
 from osxfs_sim.mount.mountpoints import mounts
 from osxfs_sim.report.status import status_report
-from osxfs_sim.settings import ShareSettings
+from osxfs_sim.settings import Exports, ShareSettings
 
 
 @click.command()
@@ -43,16 +46,31 @@ from osxfs_sim.settings import ShareSettings
     "~/.local/state/osxfs-sim for others]",
 )
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
-def mount(source: str, mountpoint: str, foreground: bool, **options: Any) -> None:
+@click.pass_context
+def mount(
+    ctx: click.Context, /, source: str, mountpoint: str, foreground: bool, **options: Any
+) -> None:
     """Share the directory SOURCE at MOUNTPOINT.
 
     Returns once the share can be used, and serves it in the background until it
     is unmounted (osxfs-sim umount, umount, fusermount3 -u) or gets a signal.
 
+    SOURCE may be a share file (.toml), which exports several directories below
+    MOUNTPOINT, each with options of its own; options given here hold for all.
+
     \b
     osxfs-sim mount ~/project /mnt/share --profile osxfs
     osxfs-sim mount ~/project /mnt/share --profile osxfs-cached --latency 65us --seed 7
+    osxfs-sim mount share.toml /mnt/share
     """
+    if is_share_file(source):
+        given = {
+            key: value
+            for key, value in options.items()
+            if ctx.get_parameter_source(key) is not ParameterSource.DEFAULT
+        }
+        _mount_exports(load_exports(source, mountpoint, given), foreground)
+        return
     settings = ShareSettings(source, mountpoint, **options)
     if not foreground:
         share = launch(settings)
@@ -65,6 +83,26 @@ def mount(source: str, mountpoint: str, foreground: bool, **options: Any) -> Non
 
     _say_alone(settings)
     serve(settings, _say_ready)
+
+
+def _mount_exports(exports: Exports, foreground: bool) -> None:
+    share = launch_exports(exports)
+    for each in (share, *share.exports):
+        _say_ready(each.first_status)
+    _say_alone(exports.hub)
+    if not foreground:
+        share.detach()
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        share.wait()
+    except KeyboardInterrupt:
+        share.end()
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _say_ready(status: dict[str, Any]) -> None:
@@ -98,7 +136,8 @@ def umount(mountpoint: str) -> None:
 def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
     """What the share at MOUNTPOINT is, and asked-for against achieved latency.
 
-    Without MOUNTPOINT, list the shares of this machine.
+    Of the mount point of a share file: all its exports. Without MOUNTPOINT, list
+    the shares of this machine.
     """
     if mountpoint is None:
         if reset:
@@ -109,8 +148,15 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
         else:
             click.echo("\n".join(ours) if ours else "no share is mounted")
         return
-    answer = ask(mountpoint, "reset" if reset else "status")
+    question = "reset" if reset else "status"
+    answer = ask(mountpoint, question)
+    answer["exports"] = {
+        name: ask(os.path.join(mountpoint, name), question) for name in answer["exports"]
+    }
     if as_json:
         click.echo(json.dumps(answer, indent=2))
+    elif answer["exports"]:
+        for export in answer["exports"].values():
+            status_report(export)
     else:
         status_report(answer)

@@ -17,7 +17,7 @@ import logging
 import os
 import stat as modes
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from typing import Any, cast
 
 import pyfuse3
@@ -82,6 +82,7 @@ class Handlers(pyfuse3.Operations):
         *,
         guest_attributes: bool,
         privileged: bool,
+        refused: Collection[Operation] = (),
     ) -> None:
         super().__init__()
         self.policy = policy
@@ -93,6 +94,7 @@ class Handlers(pyfuse3.Operations):
         self._spellings = spellings
         # Whether the guest may have extended attributes of its own.
         self._guest_attributes = guest_attributes
+        self._refused = refused  # with EROFS
         # Whether the server is root, whose writes leave set-id bits as they are.
         self._privileged = privileged
         self._open_files: dict[int, Inode] = {}
@@ -119,6 +121,8 @@ class Handlers(pyfuse3.Operations):
     async def _cross(self, operation: Operation, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do *work* on the host now, and answer when the crossing is paid."""
         arrival_ns = self._reactor.arrival_ns
+        if operation in self._refused:
+            work, arguments = _refuse, ()
         answer, failure = self._attempt(work, *arguments)
         await self.crossings.cross(operation, 0, arrival_ns)
         if failure:
@@ -821,6 +825,10 @@ class Handlers(pyfuse3.Operations):
         if name.startswith(_ACCESS_LISTS):
             # The guest's kernel would keep them and not act by them.
             raise OSError(errno.EOPNOTSUPP, "not shared")
+
+
+def _refuse() -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
 _ACCESS_LISTS = b"system.posix_acl_"

@@ -23,14 +23,16 @@ from osxfs_sim.mount.mountpoints import (
     MountError,
     check_before_mounting,
     check_fuse,
+    check_source,
     is_dead,
     log_path,
     make_runtime_directory,
     mount_at,
     real_mountpoint,
+    shares_in,
     unmount,
 )
-from osxfs_sim.settings import ShareSettings
+from osxfs_sim.settings import Exports, ShareSettings
 
 _SERVER = "osxfs_sim.mount.server"
 _READY_WITHIN_S = 60.0
@@ -43,6 +45,8 @@ class Share:
     def __init__(self, first_status: dict[str, Any], server: "subprocess.Popen[bytes]") -> None:
         self.mountpoint: str = first_status["mountpoint"]
         self.first_status = first_status
+        self.exports: tuple[Share, ...] = ()
+        """The shares in it, where it is the mount point of a share file."""
         self._server = server
 
     def status(self) -> dict[str, Any]:
@@ -57,6 +61,8 @@ class Share:
         """Unmount, and wait until the server has ended. Raises MountError if it is in use."""
         unmount_and_wait(self.mountpoint)
         self._wait_ended()
+        for export in self.exports:
+            export._wait_ended()
 
     def end(self) -> None:
         """Unmount if it still is mounted; if it is in use, end it and raise MountError."""
@@ -68,6 +74,8 @@ class Share:
             raise
         finally:
             self._wait_ended()
+            for export in self.exports:
+                export._wait_ended()
 
     def _wait_ended(self) -> None:
         """Reap the server. Raises MountError if it goes on."""
@@ -79,9 +87,15 @@ class Share:
                 f"but its server (process {self._server.pid}) goes on"
             ) from error
 
+    def wait(self) -> None:
+        """Wait until it is unmounted and its server has ended."""
+        for share in (self, *self.exports):
+            share._server.wait()
+
     def detach(self) -> None:
         """Let the share outlive this process: nobody here waits for its server's end."""
-        self._server.returncode = 0
+        for share in (self, *self.exports):
+            share._server.returncode = 0
 
 
 def launch(settings: ShareSettings) -> Share:
@@ -92,10 +106,11 @@ def launch(settings: ShareSettings) -> Share:
     # Mistakes need no process to be found, and must not touch another share's log.
     settings.system()
     user = server_user(settings.user)
-    check_before_mounting(settings.source, settings.mountpoint)
+    runtime = make_runtime_directory(user.uid)
+    check_before_mounting(settings.source or str(runtime), settings.mountpoint)
     check_fuse()
     mountpoint = real_mountpoint(settings.mountpoint)
-    log_file = log_path(make_runtime_directory(user.uid), mountpoint)
+    log_file = log_path(runtime, mountpoint)
     read_fd, write_fd = os.pipe()
     with open(read_fd, encoding="utf-8") as first_words:
         try:
@@ -136,6 +151,27 @@ def launch(settings: ShareSettings) -> Share:
     return Share(message, server)
 
 
+def launch_exports(exports: Exports) -> Share:
+    """Mount several host trees below one mount point; returns when all can be used.
+
+    Raises MountError or ProfileError where one cannot be mounted; none is then.
+    """
+    for settings in exports.shares:
+        settings.system()
+        check_source(settings.source, exports.hub.mountpoint)
+    hub = launch(exports.hub)
+    shares = []
+    try:
+        for settings in exports.shares:
+            shares.append(launch(settings))
+    except BaseException:
+        with contextlib.suppress(MountError):
+            hub.end()
+        raise
+    hub.exports = tuple(shares)
+    return hub
+
+
 def _new_file(path: Path, uid: int) -> BinaryIO:
     """An empty file of user *uid*, in place of what may be there.
 
@@ -163,6 +199,9 @@ def unmount_and_wait(mountpoint: str) -> None:
     entry = mount_at(target)
     if entry is None:
         raise MountError(f"nothing is mounted at {mountpoint}")
+    if entry.is_hub:
+        for export in reversed(shares_in(target)):
+            unmount_and_wait(export.mountpoint)
     if not entry.is_ours:
         raise MountError(
             f"{mountpoint} is a {entry.file_system_type} mount, not a share: use umount"
@@ -196,13 +235,13 @@ def _is_running(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def mounted(settings: ShareSettings) -> Iterator[Share]:
+def mounted(settings: ShareSettings | Exports) -> Iterator[Share]:
     """A share for the time of a ``with`` block; unmounted also when the block fails.
 
     Somebody else may have unmounted it meanwhile. Where somebody is still inside
     it is ended all the same, and MountError says so.
     """
-    share = launch(settings)
+    share = launch_exports(settings) if isinstance(settings, Exports) else launch(settings)
     try:
         yield share
     except BaseException:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE_SYSTEM_TYPE = "fuse.osxfs-sim"
+HUB_NAME = "osxfs-sim#exports"
 _MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -32,6 +33,12 @@ class MountEntry:
     user_id: int
     device: str
     """``major:minor``: one per mounted share, so that two at one place are told apart."""
+    source: str = ""
+
+    @property
+    def is_hub(self) -> bool:
+        """Whether it is the mount point of a share file, whose exports are mounted in it."""
+        return self.is_ours and self.source == HUB_NAME
 
     @property
     def is_ours(self) -> bool:
@@ -54,15 +61,29 @@ def mounts() -> list[MountEntry]:
                     after.split(" ")[0],
                     int(options.get("user_id", 0)),
                     before.split(" ")[2],
+                    _unescape(after.split(" ")[1]),
                 )
             )
     return entries
 
 
 def _unescape(text: str) -> str:
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+    for code, character in _ESCAPES:
         text = text.replace(code, character)
     return text
+
+
+# Of which the last must be the last.
+_ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\"))
+
+
+def shares_in(directory: str) -> list[MountEntry]:
+    """The shares mounted below *directory* (a real path), in the order they were mounted."""
+    return [
+        entry
+        for entry in mounts()
+        if entry.is_ours and entry.mountpoint.startswith(directory.rstrip("/") + "/")
+    ]
 
 
 def mount_at(mountpoint: str) -> MountEntry | None:
@@ -127,13 +148,7 @@ def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
     A mount of ours whose server has died is taken away first, so that its
     mount point can be used again without help. Raises MountError.
     """
-    real_source = os.path.realpath(source)
-    if not os.path.exists(real_source):
-        raise MountError(f"the source {source} does not exist")
-    if not os.path.isdir(real_source):
-        raise MountError(f"the source {source} is not a directory: only directories can be shared")
-    if not os.access(real_source, os.R_OK | os.X_OK, effective_ids=True):
-        raise MountError(f"the source {source} cannot be read: permission denied")
+    real_source = _check_readable(source)
     target = real_mountpoint(mountpoint)
     _clear_dead_mount(target)
     if not os.path.exists(target):
@@ -141,6 +156,32 @@ def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
     if not os.path.isdir(target):
         raise MountError(f"the mount point {mountpoint} is not a directory")
     target = os.path.realpath(target)
+    _check_apart(source, real_source, mountpoint, target)
+    existing = mount_at(target)
+    if existing is not None:
+        what = "a share" if existing.is_ours else f"a {existing.file_system_type} file system"
+        remedy = f"osxfs-sim umount {mountpoint}" if existing.is_ours else "choose another"
+        raise MountError(f"{what} is already mounted at {mountpoint}: {remedy}")
+    return real_source, target
+
+
+def check_source(source: str, mountpoint: str) -> None:
+    """That *source* can be shared somewhere below *mountpoint*. Raises MountError."""
+    _check_apart(source, _check_readable(source), mountpoint, real_mountpoint(mountpoint))
+
+
+def _check_readable(source: str) -> str:
+    real_source = os.path.realpath(source)
+    if not os.path.exists(real_source):
+        raise MountError(f"the source {source} does not exist")
+    if not os.path.isdir(real_source):
+        raise MountError(f"the source {source} is not a directory: only directories can be shared")
+    if not os.access(real_source, os.R_OK | os.X_OK, effective_ids=True):
+        raise MountError(f"the source {source} cannot be read: permission denied")
+    return real_source
+
+
+def _check_apart(source: str, real_source: str, mountpoint: str, target: str) -> None:
     if target == real_source:
         raise MountError("source and mount point are the same directory: mount it elsewhere")
     if _is_below(target, real_source):
@@ -153,12 +194,6 @@ def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
             f"the source {source} lies inside the mount point: "
             "the share would hide it; mount it elsewhere"
         )
-    existing = mount_at(target)
-    if existing is not None:
-        what = "a share" if existing.is_ours else f"a {existing.file_system_type} file system"
-        remedy = f"osxfs-sim umount {mountpoint}" if existing.is_ours else "choose another"
-        raise MountError(f"{what} is already mounted at {mountpoint}: {remedy}")
-    return real_source, target
 
 
 def _is_below(path: str, directory: str) -> bool:

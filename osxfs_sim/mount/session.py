@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,11 @@ from osxfs_sim.mount.calibration import (
 )
 from osxfs_sim.mount.crossings import Crossings, Outside
 from osxfs_sim.mount.handlers import Handlers
+from osxfs_sim.mount.hub import CHANGES, FOR_GOOD, Skeleton
 from osxfs_sim.mount.identity import ServerUser, server_user, state_directory
 from osxfs_sim.mount.inodes import InodeTable
 from osxfs_sim.mount.mountpoints import (
+    HUB_NAME,
     MountError,
     check_allow_other,
     check_before_mounting,
@@ -49,6 +52,8 @@ from osxfs_sim.mount.mountpoints import (
     control_path,
     make_runtime_directory,
     mount_at,
+    real_mountpoint,
+    shares_in,
     unmount,
 )
 from osxfs_sim.mount.owners import HostOwners, KnownCaller, OsxfsOwners, Owners
@@ -77,11 +82,18 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
     """
     system = settings.system()
     user = server_user(settings.user)
+    directory = make_runtime_directory(user.uid)
+    skeleton = None
+    if settings.exports:
+        mountpoint = real_mountpoint(settings.mountpoint)
+        skeleton = Skeleton(directory, mountpoint, settings.exports, user.uid)
+        system = replace(system, policy=FOR_GOOD)
     with user.acting():
-        source, mountpoint = check_before_mounting(settings.source, settings.mountpoint)
+        source, mountpoint = check_before_mounting(
+            str(skeleton.path) if skeleton else settings.source, settings.mountpoint
+        )
     check_fuse()
     allow_other = check_allow_other(settings.allow_other)
-    directory = make_runtime_directory(user.uid)
     _prepare_process()
     with user.acting():
         root_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -102,9 +114,11 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         spellings,
         guest_attributes=system.files.extended_attributes is GuestAttributes.HOST,
         privileged=user.uid == 0,
+        refused=CHANGES if skeleton else (),
     )
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
-    options = {f"fsname=osxfs-sim#{_plain(system.profile.name)}", "subtype=osxfs-sim"}
+    name = HUB_NAME if skeleton else f"osxfs-sim#{_plain(system.profile.name)}"
+    options = {f"fsname={name}", "subtype=osxfs-sim"}
     if allow_other:
         options.add("allow_other")
     if system.files.ownership is Ownership.HOST:
@@ -139,6 +153,8 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         trio.run(session.run, control_path(directory, mountpoint), on_ready)
     finally:
         session.close()
+        if skeleton:
+            skeleton.remove()
 
 
 def _owners(files: FileRules, user: ServerUser, state: str | None) -> Owners:
@@ -316,6 +332,7 @@ class _Session:
             "title": self.system.profile.title,
             "policy": self.system.policy.describe(),
             "user": str(self.user),
+            "exports": list(self.settings.exports),
             "ownership": self.owners.report(),
             "names": self.spellings.report(),
             "extended_attributes": self.system.files.extended_attributes.value,
@@ -423,6 +440,10 @@ def _unmount_and_write_out(mountpoint: str, device: str) -> bool:
     Returns whether the mount is really gone. The kernel writes out dirty pages
     while unmounting and in syncfs(2), and the reactor serves those writes.
     """
+    entry = mount_at(mountpoint)
+    if entry is not None and entry.device == device and entry.is_hub:
+        for export in reversed(shares_in(mountpoint)):
+            _unmount_and_write_out(export.mountpoint, export.device)
     for attempt in range(_UNMOUNT_ATTEMPTS):
         if not _is_mounted(mountpoint, device):
             return True  # somebody else was faster

@@ -64,8 +64,8 @@ def test_a_line_of_the_table_is_read_as_the_manual_page_describes_it(table):
         ours("/guest", user_id=1000),
     )
     assert mounts() == [
-        MountEntry("/mnt2", "ext3", 0, "98:0"),
-        MountEntry("/guest", "fuse.osxfs-sim", 1000, "0:51"),
+        MountEntry("/mnt2", "ext3", 0, "98:0", "/dev/root"),
+        MountEntry("/guest", "fuse.osxfs-sim", 1000, "0:51", "osxfs-sim"),
     ]
     assert [entry.is_ours for entry in mounts()] == [False, True]
 

@@ -1,0 +1,152 @@
+"""Several host trees below one mount point, as a share file describes them.
+
+    [exports.project]
+    source = "~/project"            # a relative path is meant from where the file lies
+    profile = "osxfs-cached"
+    latency = "65us"
+
+    [exports.home]
+    source = "/home/me"
+    ownership = "host"
+
+Each export is a share of its own, with its own consistency, ownership and so on,
+mounted at MOUNTPOINT/NAME. The mount point itself shows the exports and nothing
+else. The keys are the options of ``osxfs-sim mount``; what is given on the
+command line holds for every export.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from osxfs_sim.model.profile import ProfileError, nearest
+from osxfs_sim.model.units import UnitError, parse_duration_ns
+from osxfs_sim.settings import Exports, ShareSettings, parse_data_path
+
+_NAME = re.compile(r"[A-Za-z0-9._+-]{1,100}")
+RESERVED_NAMES = ("host-services",)
+_MOST_EXPORTS = 64
+
+# Each key of an export: its field of ShareSettings, the type it must have, how
+# its value is read, and an example for who wrote it wrongly.
+_Reader = Callable[[Any], Any]
+_KEYS: Mapping[str, tuple[str, type | tuple[type, ...], _Reader, str]] = {
+    "profile": ("profile", str, str, '"osxfs-cached"'),
+    "latency": ("latency_ns", str, parse_duration_ns, '"65us"'),
+    "bandwidth": ("bandwidth", str, str, '"250MB/s"'),
+    "distribution": ("distribution", str, str, '"lognormal:0.2"'),
+    "served_at_once": ("served_at_once", int, int, "4"),
+    "data_path": ("data_path", str, parse_data_path, '"copies=5,switches=3"'),
+    "lifetime": ("lifetime_ns", str, parse_duration_ns, '"10s"'),
+    "missing_lifetime": ("missing_lifetime_ns", str, parse_duration_ns, '"1s"'),
+    "policy": ("policy", str, str, '"package.module:Class"'),
+    "ownership": ("ownership", str, str, '"host"'),
+    "names": ("names", str, str, '"apfs"'),
+    "extended_attributes": ("extended_attributes", str, str, '"host"'),
+    "dilate": ("dilate", (int, float), float, "2"),
+    "seed": ("seed", int, int, "7"),
+}
+
+
+def is_share_file(source: str) -> bool:
+    """Whether *source* names a share file rather than a directory."""
+    return source.endswith(".toml") and not os.path.isdir(source)
+
+
+def load_exports(path: str, mountpoint: str, given: Mapping[str, Any]) -> Exports:
+    """The exports of the share file at *path*, to be mounted at *mountpoint*.
+
+    *given* are fields of ShareSettings that hold for all of them. Raises
+    ProfileError, in one line that names the file and the export.
+    """
+    try:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        tables = _tables(document)
+        directory = Path(path).absolute().parent
+        shares = tuple(
+            _share(name, table, directory, mountpoint, given) for name, table in tables.items()
+        )
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ProfileError(f"cannot read the share file {path}: {reason}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"share file {path}: not valid TOML: {error}") from error
+    except ProfileError as error:
+        raise ProfileError(f"share file {path}: {error}") from error
+    hub = ShareSettings(
+        source="",
+        mountpoint=mountpoint,
+        profile="none",
+        exports=tuple(tables),
+        calibrate=False,
+        **{key: given[key] for key in _FOR_THE_HUB if key in given},
+    )
+    return Exports(hub, shares)
+
+
+_FOR_THE_HUB = ("allow_other", "user", "state_directory")
+
+
+def _tables(document: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    for key in document:
+        if key != "exports":
+            raise ProfileError(f"unknown key {key!r}: write a table [exports.NAME] for each tree")
+    tables = document.get("exports", {})
+    if not isinstance(tables, Mapping) or not tables:
+        raise ProfileError("it exports nothing: write a table [exports.NAME] for each tree")
+    if len(tables) > _MOST_EXPORTS:
+        raise ProfileError(f"more than {_MOST_EXPORTS} exports: each has a server of its own")
+    for name, table in tables.items():
+        if not _NAME.fullmatch(name) or name in (".", ".."):
+            raise ProfileError(
+                f"the export {name!r} cannot be a directory's name: use letters, digits and . _ + -"
+            )
+        if name in RESERVED_NAMES:
+            raise ProfileError(f"the name {name!r} is kept for host services: choose another")
+        if not isinstance(table, Mapping):
+            raise ProfileError(f"exports.{name} must be a table: write [exports.{name}]")
+    return tables
+
+
+def _share(
+    name: str,
+    table: Mapping[str, Any],
+    directory: Path,
+    mountpoint: str,
+    given: Mapping[str, Any],
+) -> ShareSettings:
+    source = table.get("source")
+    if not isinstance(source, str) or not source:
+        raise ProfileError(f"exports.{name} needs a source: the host's directory")
+    fields: dict[str, Any] = {}
+    for key, value in table.items():
+        if key == "source":
+            continue
+        if key not in _KEYS:
+            raise ProfileError(
+                f"unknown key exports.{name}.{key}{nearest(key, ('source', *_KEYS))}"
+            )
+        field, kind, read, example = _KEYS[key]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ProfileError(f"exports.{name}.{key} = {value!r}: write such as {key} = {example}")
+        try:
+            fields[field] = read(value)
+        except (UnitError, ProfileError) as error:
+            raise ProfileError(f"exports.{name}.{key}: {error}") from error
+    if str(fields.get("profile", "")).endswith(".toml"):
+        fields["profile"] = str(directory / fields["profile"])
+    settings = ShareSettings(
+        source=str(directory / os.path.expanduser(source)),
+        mountpoint=os.path.join(mountpoint, name),
+        **fields,
+    )
+    settings = replace(settings, **given)
+    try:
+        settings.system()
+    except ProfileError as error:
+        raise ProfileError(f"exports.{name}: {error}") from error
+    return settings
