@@ -63,6 +63,8 @@ def mount(
     osxfs-sim mount ~/project /mnt/share --profile osxfs-cached --latency 65us --seed 7
     osxfs-sim mount share.toml /mnt/share
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)  # so that nothing half mounted is left
     if is_share_file(source):
         given = {
             key: value
@@ -87,18 +89,16 @@ def mount(
 
 def _mount_exports(exports: Exports, foreground: bool) -> None:
     share = launch_exports(exports)
-    for each in (share, *share.exports):
-        _say_ready(each.first_status)
-    _say_alone(exports.hub)
-    if not foreground:
-        share.detach()
-        return
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
     try:
-        share.wait()
+        for each in (share, *share.exports):
+            _say_ready(each.first_status)
+        _say_alone(exports.hub)
+        if foreground:
+            share.wait()
     except KeyboardInterrupt:
         share.end()
+        return
+    share.detach()
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -1,0 +1,163 @@
+"""A share file: several host trees below one mount point, each with options of its own."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from complaints import complaint
+
+from osxfs_sim.exports import is_share_file, load_exports
+from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.settings import ShareSettings
+
+
+@pytest.fixture
+def share_file(tmp_path: Path):
+    """A function that writes a share file and returns its path."""
+
+    def write(text: str) -> str:
+        path = tmp_path / "share.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+EVERYTHING = """
+[exports.project]
+source = "trees/project"
+profile = "osxfs-negative"
+latency = "65us"
+bandwidth = "500MB/s"
+distribution = "lognormal:0.2"
+served_at_once = 4
+lifetime = "10s"
+missing_lifetime = "1s"
+ownership = "host"
+names = "apfs"
+extended_attributes = "host"
+dilate = 2
+seed = 7
+
+[exports.home]
+source = "/home/me"
+data_path = "copies=5,switches=3"
+"""
+
+
+def test_each_export_is_a_share_with_options_of_its_own(share_file, tmp_path: Path) -> None:
+    exports = load_exports(share_file(EVERYTHING), "/mnt/share", {})
+    assert exports.shares == (
+        ShareSettings(
+            str(tmp_path / "trees/project"),
+            "/mnt/share/project",
+            profile="osxfs-negative",
+            latency_ns=65_000,
+            bandwidth="500MB/s",
+            distribution="lognormal:0.2",
+            served_at_once=4,
+            lifetime_ns=10_000_000_000,
+            missing_lifetime_ns=1_000_000_000,
+            ownership="host",
+            names="apfs",
+            extended_attributes="host",
+            dilate=2.0,
+            seed=7,
+        ),
+        ShareSettings("/home/me", "/mnt/share/home", data_path=(5, 3)),
+    )
+    assert exports.hub.exports == ("project", "home")
+    assert exports.hub.mountpoint == "/mnt/share"
+
+
+def test_every_option_of_a_share_can_be_an_exports_own(share_file) -> None:
+    of_the_share = {"source", "mountpoint", "exports", "host_services", "calibrate"}
+    for_all = {"allow_other", "user", "state_directory"}
+    settable = {field.name for field in dataclasses.fields(ShareSettings)}
+    # All that EVERYTHING sets, found by its effect; the policy of one's own apart.
+    exports = load_exports(share_file(EVERYTHING), "/mnt", {})
+    found = {key for share in exports.shares for key in share.given()}
+    assert found | of_the_share | for_all | {"profile", "policy"} >= settable
+    assert found <= settable
+
+
+def test_what_is_given_on_the_command_line_holds_for_all(share_file) -> None:
+    given = {"bandwidth": "1MB/s", "user": "somebody", "allow_other": False}
+    exports = load_exports(share_file(EVERYTHING), "/mnt", given)
+    for share in exports.shares:
+        assert (share.bandwidth, share.user, share.allow_other) == ("1MB/s", "somebody", False)
+    assert (exports.hub.user, exports.hub.allow_other) == ("somebody", False)
+    assert exports.hub.bandwidth is None
+
+
+def test_a_profile_of_ones_own_lies_beside_the_share_file(share_file, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('name = "mine"\n[latency]\nmetadata = "7us"\n')
+    text = '[exports.a]\nsource = "a"\nprofile = "mine.toml"\n'
+    (share,) = load_exports(share_file(text), "/mnt", {}).shares
+    assert share.system().latency.metadata_ns == 7_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "it exports nothing: write a table [exports.NAME] for each tree"),
+        ("exports = 3", "it exports nothing: write a table [exports.NAME] for each tree"),
+        ("[export.a]", "unknown key 'export': write a table [exports.NAME] for each tree"),
+        ("[exports.a]\n", "exports.a needs a source: the host's directory"),
+        ("[exports.a]\nsource = 3", "exports.a needs a source: the host's directory"),
+        ("[exports]\na = 3", "exports.a must be a table: write [exports.a]"),
+        (
+            '[exports.a]\nsource = "a"\nlatencie = "1us"',
+            "unknown key exports.a.latencie; did you mean 'latency'?",
+        ),
+        (
+            '[exports.a]\nsource = "a"\nlatency = 65',
+            'exports.a.latency = 65: write such as latency = "65us"',
+        ),
+        (
+            '[exports.a]\nsource = "a"\nseed = true',
+            "exports.a.seed = True: write such as seed = 7",
+        ),
+        (
+            '[exports.a]\nsource = "a"\nownership = "mine"',
+            "exports.a: unknown ownership 'mine': there are host, osxfs",
+        ),
+        (
+            '[exports."../up"]\nsource = "a"',
+            "the export '../up' cannot be a directory's name: use letters, digits and . _ + -",
+        ),
+        (
+            '[exports.".."]\nsource = "a"',
+            "the export '..' cannot be a directory's name: use letters, digits and . _ + -",
+        ),
+        (
+            '[exports.host-services]\nsource = "a"',
+            "the name 'host-services' is kept for host services: choose another",
+        ),
+        (
+            '[exports.a]\nsource = "a"\ndata_path = "copies=5"',
+            "exports.a.data_path: 'copies=5': write copies=5,switches=3",
+        ),
+    ],
+)
+def test_mistakes_name_the_file_the_export_and_the_remedy(share_file, text, message) -> None:
+    path = share_file(text)
+    assert complaint(ProfileError, load_exports, path, "/mnt", {}) == (
+        f"share file {path}: {message}"
+    )
+
+
+def test_what_is_no_toml_or_not_there_is_told(share_file, tmp_path: Path) -> None:
+    message = complaint(ProfileError, load_exports, share_file("a = "), "/mnt", {})
+    assert "not valid TOML" in message
+    missing = str(tmp_path / "missing.toml")
+    assert complaint(ProfileError, load_exports, missing, "/mnt", {}) == (
+        f"cannot read the share file {missing}: No such file or directory"
+    )
+
+
+def test_a_directory_may_be_called_as_it_likes(tmp_path: Path) -> None:
+    (tmp_path / "tree.toml").mkdir()
+    assert not is_share_file(str(tmp_path / "tree.toml"))
+    assert is_share_file(str(tmp_path / "share.toml"))
+    assert not is_share_file(str(tmp_path))
