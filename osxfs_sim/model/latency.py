@@ -219,6 +219,10 @@ class LatencySpec:
         )
 
 
+NO_LATENCY = LatencySpec((0,) * len(OperationClass))
+"""Nothing costs anything: the emulator at its own floor."""
+
+
 class LatencyModel:
     """The state behind a LatencySpec: streams of drawn costs, the link, the server's slots.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from osxfs_sim.model.caching import Cached, CachePolicy, Consistent, Negative
 from osxfs_sim.model.latency import (
+    NO_LATENCY,
     Constant,
     DataPath,
     Distribution,
@@ -115,7 +116,7 @@ class Profile:
     name: str
     title: str
     about: str = ""
-    latency: LatencySpec = field(default_factory=lambda: LatencySpec((0,) * len(OperationClass)))
+    latency: LatencySpec = NO_LATENCY
     caching: CachingSpec = CachingSpec()
     files: FileRules = FileRules()
     sources: Mapping[str, Source] = field(default_factory=dict)

@@ -223,6 +223,12 @@ class Reactor:
             return False
         return True
 
+    def reply_at_once(self) -> None:
+        """Hold none of the replies that are held now any longer. In trio's thread."""
+        self._held[:] = [(0, sequence, worker) for _, sequence, worker in self._held]
+        heapq.heapify(self._held)
+        self.wake_up()
+
     def close(self) -> None:
         """Let go of threads and descriptors; after run() has returned."""
         self._threads.shutdown(wait=True)

@@ -24,7 +24,7 @@ import pyfuse3
 import trio
 
 from osxfs_sim.model.caching import Consistent
-from osxfs_sim.model.latency import LatencyModel
+from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.model.ownership import Ownership
@@ -282,6 +282,9 @@ class _Session:
     async def _wait_for_stop(self) -> None:
         """Unmount while requests are still served; the reactor then ends by itself."""
         await self._stop.wait()
+        # Nobody measures a share that ends; what is written out shall not wait.
+        self.crossings.latency = LatencyModel(NO_LATENCY, self.settings.seed)
+        self.reactor.reply_at_once()
         unmounted = await trio.to_thread.run_sync(
             _unmount_and_write_out, self.mountpoint, self._device
         )

@@ -296,6 +296,18 @@ def test_a_signal_writes_out_what_a_process_that_stays_has_mapped(share) -> None
     assert (live.source / "file").read_bytes() == b"-" * 4_000 + b"x" * 200 + b"-" * 3_992
 
 
+def test_the_end_of_a_slow_share_is_not_slow(share) -> None:
+    ten_minutes_ns = 600 * 10**9
+    live = share()
+    (live.source / "file").write_bytes(b"-" * 8_192)
+    slow = share(live.source, latency_ns=ten_minutes_ns)
+    process = start("import os, sys; print(os.stat(sys.argv[1]).st_size)", slow.guest / "file")
+    eventually(lambda: slow.status()["in_flight"])
+    os.kill(slow.pid, signal.SIGTERM)
+    assert slow.wait_for_end() == 0
+    assert finish(process) == "8192\n"
+
+
 def test_signals_upon_signals_change_nothing(share) -> None:
     live = share()
     held = os.open(live.guest / "file", os.O_WRONLY | os.O_CREAT)
