@@ -308,6 +308,9 @@ class Handlers(pyfuse3.Operations):
     def _rename(
         self, old_number: int, old_name: bytes, new_number: int, new_name: bytes, flags: int
     ) -> None:
+        if flags & ~(pyfuse3.RENAME_NOREPLACE | pyfuse3.RENAME_EXCHANGE):
+            # RENAME_WHITEOUT would leave a device behind, which no guest may make.
+            raise OSError(errno.EINVAL, "unknown flags")
         old_parent, new_parent = self._inodes[old_number], self._inodes[new_number]
         # Two descriptors at once: the second call may take the first's away.
         old_fd = os.dup(self._backing.directory_fd(old_parent))
