@@ -109,7 +109,7 @@ def launch(settings: ShareSettings) -> Share:
         finally:
             os.close(write_fd)
         try:
-            ready, _, _ = select.select((first_words,), (), (), _READY_WITHIN_S)
+            ready = _wait_for_words(read_fd)
             words = first_words.read() if ready else ""
         except BaseException:
             server.terminate()  # interrupted: it unmounts what it may have mounted
@@ -130,6 +130,14 @@ def launch(settings: ShareSettings) -> Share:
         error_class = ProfileError if message["kind"] == "profile" else MountError
         raise error_class(message["error"])
     return Share(message, server)
+
+
+def _wait_for_words(fd: int) -> bool:
+    """Whether there is something to read from *fd* in time, words or an end."""
+    # select(2) has no place for the descriptors of a caller with a thousand open files.
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    return bool(poller.poll(_READY_WITHIN_S * 1_000))
 
 
 def _environment() -> dict[str, str]:
