@@ -205,7 +205,13 @@ class Handlers(pyfuse3.Operations):
             raise OSError(errno.EPERM, "devices are not shared")
         parent = self._inodes[parent_number]
         os.mknod(name, mode, dir_fd=self._backing.directory_fd(parent))
-        return self._entry(parent, name, self._backing.status_at(parent, name))
+        status = self._backing.status_at(parent, name)
+        gone = self._inodes.known(status)
+        if gone is not None:
+            # What was just made cannot be known: the host has removed an object and
+            # given its number to this one. Taken for it, a new FIFO would be the old pipe.
+            self._inodes.renounce_identity(gone)
+        return self._entry(parent, name, status)
 
     def mkdir(
         self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext

@@ -250,6 +250,34 @@ def test_data_in_a_fifo_never_crosses_the_share(place: Place) -> None:
     assert {"CREATE", "WRITE"} <= set(place.share.requests()), "what would have been counted"
 
 
+@pytest.mark.parametrize("on_disk", [False, True], ids=["memory", "disk"])
+def test_a_new_fifo_is_not_the_one_whose_number_it_was_given(
+    share, tmp_path: Path, on_disk: bool
+) -> None:
+    """On a disk the host gives the number of what it removes to the next that is made."""
+    live = share(tmp_path if on_disk else None)
+    for turn in range(3):
+        old, new = f"old-{turn}", f"new-{turn}"
+        os.mkfifo(live.guest / old)
+        with descriptor(live.guest / old, os.O_RDONLY) as reading:
+            assert has_reader(live.guest / old)
+            (live.source / old).unlink()
+            os.mkfifo(live.guest / new)
+            assert not has_reader(live.guest / new)
+            with refused(errno.ESTALE):
+                os.fchmod(reading, 0o600)
+            assert os.stat(live.guest / new).st_nlink == 1
+        joins_two_processes(live.guest / new)
+    assert live.status()["in_flight"] == 0
+
+
+def joins_two_processes(fifo: Path) -> None:
+    """It joins two processes."""
+    with process(_READ, fifo) as reader:
+        assert run(_WRITE, fifo, "words") == "ready\nmet\n"
+        assert finish(reader) == "words\n"
+
+
 # Sockets
 
 # Answers every caller with its own name, however many lines they say.
@@ -406,10 +434,8 @@ def test_who_is_connected_stays_so_when_the_socket_s_name_is_removed(
         os.unlink(on(live, unlinked_by) / "socket")
         assert call(own) == "ENOENT"
         say(caller, "two", "first: two")
-        if unlinked_by == side:
-            # By the other side, on a disk: docs/known-differences.md, numbers that return.
-            stack.enter_context(answering(own, "second"))
-            assert call(own) == "second: hello"
+        stack.enter_context(answering(own, "second"))
+        assert call(own) == "second: hello"
         say(caller, "three", "first: three")
         finish(caller)
 
