@@ -192,8 +192,11 @@ def is_at_rest(live: LiveShare) -> bool:
 
 
 @need_root
-@pytest.mark.parametrize("settings", [CONSISTENT, CACHED], ids=lambda s: s["profile"])
-@pytest.mark.parametrize("flags", [0, os.O_APPEND, os.O_SYNC], ids=["plain", "append", "sync"])
+@pytest.mark.parametrize(
+    ("settings", "flags"),
+    [(CONSISTENT, 0), (CONSISTENT, os.O_APPEND), (CONSISTENT, os.O_SYNC), (CACHED, 0)],
+    ids=["plain", "append", "sync", "cached"],
+)
 def test_a_full_host_is_told_and_loses_nothing(
     small_host: Path, share, settings: dict, flags: int
 ) -> None:
