@@ -193,9 +193,28 @@ class Handlers(pyfuse3.Operations):
         believed = self.policy.found(name, status, time.time_ns())
         believed = self._spellings.believed(name, asked, believed)
         ids = self._owners.ids(dir_fd, name, status, caller)
-        inode = self._inodes.found(parent, name, status)
+        if modes.S_IFMT(status.st_mode) in _MEETING_PLACES:
+            inode = self._meeting_place(parent, dir_fd, name, status)
+        else:
+            inode = self._inodes.found(parent, name, status)
         inode.lookups += 1
         return self._attributes(inode, status, ids, believed)
+
+    def _meeting_place(
+        self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
+    ) -> Inode:
+        """The inode of a FIFO or a socket, and never that of one which had its number before.
+
+        The kernel joins processes by inode. Those of an object that the host has
+        removed must not meet those of a later one with the same number.
+        """
+        handle = syscalls.file_handle(dir_fd, name)
+        known = self._inodes.known(status)
+        if known is not None and known.handle != handle:
+            self._inodes.renounce_identity(known)
+        inode = self._inodes.found(parent, name, status)
+        inode.handle = handle
+        return inode
 
     def _made(
         self, parent: Inode, dir_fd: int, name: bytes, caller: Caller, asked: bytes
@@ -203,6 +222,12 @@ class Handlers(pyfuse3.Operations):
         """The answer that names an object which was just made."""
         self._spellings.added(parent, dir_fd, name, asked)
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        gone = self._inodes.known(status)
+        if gone is not None:
+            # What was just made cannot be known: the host has removed an object and
+            # given its number to this one. Taken for it, a new FIFO would be the old
+            # pipe, and a new directory would show what the old one is believed to hold.
+            self._inodes.renounce_identity(gone)
         return self._entry(parent, dir_fd, name, status, caller, asked)
 
     # Names
@@ -297,7 +322,10 @@ class Handlers(pyfuse3.Operations):
             dir_fd = self._backing.directory_fd(parent)
             name = self._spellings.new(parent, dir_fd, asked)
             os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
-        return self._made(parent, self._backing.directory_fd(parent), name, ctx, asked)
+        dir_fd = self._backing.directory_fd(parent)
+        self._spellings.added(parent, dir_fd, name, asked)
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        return self._entry(parent, dir_fd, name, status, ctx, asked)
 
     def unlink(
         self, parent_inode: int, name: bytes, ctx: RequestContext
@@ -752,7 +780,10 @@ class Handlers(pyfuse3.Operations):
         believed = self.policy.found(name, status, time.time_ns())
         believed = self._spellings.believed(name, shown, believed)
         ids = self._owners.ids(fh, name, status, listing.caller)
-        inode = self._inodes.found(listing.directory, name, status)
+        if modes.S_IFMT(status.st_mode) in _MEETING_PLACES:
+            inode = self._meeting_place(listing.directory, fh, name, status)
+        else:
+            inode = self._inodes.found(listing.directory, name, status)
         entry = self._attributes(inode, status, ids, believed)
         if not pyfuse3.readdir_reply(token, shown, entry, position + 1):
             if not inode.lookups:
@@ -831,6 +862,7 @@ def _refuse() -> None:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
+_MEETING_PLACES = (modes.S_IFIFO, modes.S_IFSOCK)
 _ACCESS_LISTS = b"system.posix_acl_"
 
 

@@ -26,10 +26,12 @@ class Inode:
     to a file with several links. *lookups* is the count that forget pays back.
     *path_fd* is an O_PATH descriptor while the object is a directory in use or
     has lost its last name, else -1. *open_fds* are the guest's open files.
+    *handle* is what the host's file system calls a FIFO or a socket.
     """
 
     __slots__ = (
         "device",
+        "handle",
         "host_number",
         "kind",
         "lookups",
@@ -61,6 +63,7 @@ class Inode:
         self.lookups = 0
         self.path_fd = -1
         self.recently_used = False
+        self.handle: bytes | None = None
         self.open_fds: list[int] | None = None
 
     def is_same(self, status: os.stat_result) -> bool:

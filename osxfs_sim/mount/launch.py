@@ -128,7 +128,7 @@ def launch(settings: ShareSettings) -> Share:
         finally:
             os.close(write_fd)
         try:
-            ready, _, _ = select.select((first_words,), (), (), _READY_WITHIN_S)
+            ready = _wait_for_words(read_fd)
             words = first_words.read() if ready else ""
         except BaseException:
             server.terminate()  # interrupted: it unmounts what it may have mounted
@@ -181,6 +181,14 @@ def _new_file(path: Path, uid: int) -> BinaryIO:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     os.fchown(fd, uid, -1)
     return open(fd, "wb")
+
+
+def _wait_for_words(fd: int) -> bool:
+    """Whether there is something to read from *fd* in time, words or an end."""
+    # select(2) has no place for the descriptors of a caller with a thousand open files.
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    return bool(poller.poll(_READY_WITHIN_S * 1_000))
 
 
 def _environment() -> dict[str, str]:

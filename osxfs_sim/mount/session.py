@@ -123,8 +123,11 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         options.add("allow_other")
     if system.files.ownership is Ownership.HOST:
         options.add("default_permissions")
-    # Until somebody listens for them, a signal would leave a dead mount behind.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    # Until somebody listens for them, a signal would leave a dead mount behind. A mask
+    # would not do: it is a thread's own, and libraries have threads.
+    early: list[int] = []
+    for number in _STOPPING:
+        signal.signal(number, lambda number, _frame: early.append(number))
     try:
         with user.mounting():
             pyfuse3.init(handlers, mountpoint, options)
@@ -148,6 +151,7 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         inodes,
         backing,
         crossings,
+        early,
     )
     try:
         trio.run(session.run, control_path(directory, mountpoint), on_ready)
@@ -203,7 +207,9 @@ class _Session:
         inodes: InodeTable,
         backing: Backing,
         crossings: Crossings,
+        early: list[int],
     ) -> None:
+        self._early = early  # signals that came before anybody listened
         self.settings = settings
         self.system = system
         self.user = user
@@ -270,8 +276,9 @@ class _Session:
         self, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
     ) -> None:
         with trio.open_signal_receiver(*_STOPPING) as signals:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
             task_status.started()
+            if self._early:
+                self._stop.set()
             async for _ in signals:
                 self._stop.set()
 

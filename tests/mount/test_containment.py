@@ -5,16 +5,20 @@ what lies under a name. A round may end in any errno; it may never read, list,
 change or open anything outside.
 """
 
+import ast
+import collections
 import contextlib
 import ctypes
 import errno
 import os
+import shutil
 import stat as modes
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from guests import finish, hear, refused, run, start
+from guests import eventually, finish, hear, refused, run, start
 from live import LiveShare
 
 ROUNDS = 1_500
@@ -417,3 +421,375 @@ def test_a_source_that_is_renamed_is_still_the_source(share, field: Path) -> Non
         assert (live.guest / "directory" / "new").exists()
     finally:
         elsewhere.rename(live.source)
+
+
+# Links that only the kernel that walks may follow
+
+_IN_THE_SHARE = """
+import os, sys
+def answer(call):
+    try:
+        return call()
+    except OSError as error:
+        return type(error).__name__
+def list_it(path):
+    return sorted(os.listdir(path))
+def read(path):
+    with open(path) as file:
+        return file.read()
+os.chroot(sys.argv[1])
+os.chdir("/")
+print([(name, answer(lambda: read(name)), answer(lambda: list_it(name)))
+    for name in sys.argv[2:]])
+"""
+
+
+def seen_in(root: Path, *names: str) -> list[tuple[str, object, object]]:
+    """What a guest whose root is the share reads, and lists, under each of the names."""
+    found = ast.literal_eval(run(_IN_THE_SHARE, root, *names))
+    assert isinstance(found, list)
+    return found
+
+
+def test_links_through_proc_lead_a_guest_nowhere_but_to_its_own(share, outside: Path) -> None:
+    """Followed by the server, each would lead to the host's root or the server's own files."""
+    live = share()
+    targets = {
+        "root": "/proc/self/root",
+        "init": "/proc/1/root",
+        "server": f"/proc/{live.pid}/root",
+        "file": f"/proc/self/root{outside}/file",
+        "thread": f"/proc/thread-self/root{outside}/file",
+        "cwd": f"/proc/{live.pid}/cwd",
+        "stdin": "/proc/self/fd/0",
+        "stdin-of-dev": "/dev/stdin",
+        **{f"fd-{fd}": f"/proc/{live.pid}/fd/{fd}" for fd in range(12)},
+    }
+    for name, target in targets.items():
+        os.symlink(target, live.source / name)
+    for name, reading, listing in seen_in(live.guest, *targets):
+        assert (reading, listing) == ("FileNotFoundError", "FileNotFoundError"), name
+    # Where the guest has such a path of its own, it is the guest's own that is found.
+    own = live.source / "proc" / "self" / "root"
+    own.mkdir(parents=True)
+    (own / "own").write_text("the guest's own")
+    os.symlink("/proc/self/root/own", live.source / "to-own")
+    assert seen_in(live.guest, "root", "to-own") == [
+        ("root", "IsADirectoryError", ["own"]),
+        ("to-own", "the guest's own", "NotADirectoryError"),
+    ]
+    for name, target in targets.items():
+        assert os.readlink(live.guest / name) == target
+        with refused(errno.ELOOP):
+            os.open(live.guest / name, os.O_RDONLY | os.O_NOFOLLOW)
+    assert untouched(outside)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes bind mounts")
+def test_a_proc_in_the_source_does_not_lend_its_magic_links(share, outside: Path) -> None:
+    """In /proc a link is a door, not a text: the guest gets the text."""
+    live = share()
+    (live.source / "processes").mkdir()
+    (live.source / "file").write_text("inside")
+    server = f"processes/{live.pid}"
+    subprocess.run(["mount", "--bind", "/proc", live.source / "processes"], check=True)
+    try:
+        assert os.path.exists(live.source / server / "root" / str(outside).lstrip("/"))
+        fds = [
+            f"{server}/fd/{fd}"
+            for fd in os.listdir(live.source / server / "fd")
+            if os.readlink(live.source / server / "fd" / fd) in (str(live.source), "/dev/fuse")
+        ]
+        assert len(fds) >= 2
+        doors = [f"{server}/root", f"{server}/cwd", f"{server}/task/{live.pid}/root"]
+        seen = {name: (read, listed) for name, read, listed in seen_in(live.guest, *doors, *fds)}
+        for name in doors:
+            # The text is "/", and that is the guest's own root.
+            assert seen[name] == ("IsADirectoryError", ["file", "processes"])
+        for name in fds:
+            assert seen[name] == ("FileNotFoundError", "FileNotFoundError")
+        for name in (*doors, *fds):
+            by_path = os.open(live.guest / name, os.O_PATH | os.O_NOFOLLOW)
+            try:
+                assert modes.S_ISLNK(os.fstat(by_path).st_mode)
+                with refused(errno.ELOOP):
+                    os.open(f"/proc/self/fd/{by_path}", os.O_RDONLY)
+            finally:
+                os.close(by_path)
+            with refused(errno.EXDEV):
+                os.link(live.guest / name, live.guest / "linked", follow_symlinks=False)
+    finally:
+        subprocess.run(["umount", "--lazy", live.source / "processes"], check=True)
+    assert sorted(os.listdir(live.source)) == ["file", "processes"]
+    assert untouched(outside)
+
+
+def test_what_lies_outside_cannot_be_linked_or_moved_in_or_out(share, outside: Path) -> None:
+    live = share()
+    (live.guest / "file").write_text("inside")
+    os.symlink(outside / "file", live.source / "symlink")
+    fd = os.open(outside / "file", os.O_RDONLY)
+    try:
+        for there in (outside, live.source):
+            for call in (
+                lambda there=there: os.link(there / "file", live.guest / "new"),
+                lambda there=there: os.link(live.guest / "file", there / "new"),
+                lambda there=there: os.rename(there / "file", live.guest / "new"),
+                lambda there=there: os.rename(live.guest / "file", there / "new"),
+            ):
+                with refused(errno.EXDEV):
+                    call()
+        # By the guest's own walk: a symlink of the share, a magic link of its own. (Only
+        # with a directory's descriptor does os.link follow, whatever else it is told.)
+        for followed in (live.guest / "symlink", f"/proc/self/fd/{fd}"):
+            with refused(errno.EXDEV):
+                os.link(followed, live.guest / "new", src_dir_fd=fd, follow_symlinks=True)
+    finally:
+        os.close(fd)
+    os.link(live.guest / "file", live.guest / "link")
+    assert sorted(os.listdir(live.source)) == ["file", "link", "symlink"]
+    assert untouched(outside)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"..\\outside",
+        b"..%2foutside",
+        b"..\xc0\xafoutside",  # a slash, in a UTF-8 that is none
+        "..\N{FULLWIDTH SOLIDUS}outside".encode(),
+        "..\N{DIVISION SLASH}outside".encode(),
+        "\N{TWO DOT LEADER}".encode(),
+        "\N{FULLWIDTH FULL STOP}\N{FULLWIDTH FULL STOP}".encode(),
+        b".. ",
+        b"..\n",
+        b"...",
+        b"..\x01",
+        b"~root",
+        b"$HOME",
+    ],
+)
+def test_a_name_that_looks_like_a_way_out_is_only_a_name(
+    share_of_names: LiveShare, name: bytes
+) -> None:
+    live = share_of_names
+    source, guest = os.fsencode(live.source), os.fsencode(live.guest)
+    os.mkdir(guest + b"/" + name)
+    assert os.listdir(source) == [name]
+    with open(guest + b"/" + name + b"/" + name, "wb") as file:
+        file.write(b"inside")
+    assert os.listdir(source + b"/" + name) == [name]
+    os.rename(guest + b"/" + name + b"/" + name, guest + b"/moved " + name)
+    os.symlink(name, guest + b"/link " + name)
+    os.link(guest + b"/moved " + name, guest + b"/" + name + b"/" + name)
+    assert sorted(os.listdir(guest)) == sorted([name, b"moved " + name, b"link " + name])
+    assert os.readlink(source + b"/link " + name) == name
+    assert sorted(os.listdir(live.source.parent)) == ["guest", "source"]
+    shutil.rmtree(guest + b"/" + name)
+    os.unlink(guest + b"/moved " + name)
+    os.unlink(guest + b"/link " + name)
+    assert os.listdir(source) == []
+
+
+@pytest.fixture(scope="module")
+def share_of_names(module_share: Callable[..., LiveShare]) -> LiveShare:
+    return module_share(**CONSISTENT)
+
+
+def test_a_name_ends_where_its_bytes_end(share, outside: Path) -> None:
+    """Neither a slash nor a NUL is part of any name the share is asked for."""
+    live = share()
+    (live.source / "directory").mkdir()
+    assert _libc.mkdir(os.fsencode(live.guest / "cut") + b"\0/../../outside/new", 0o700) == 0
+    assert sorted(os.listdir(live.source)) == ["cut", "directory"]
+    cut, moved = os.fsencode(live.guest / "cut"), os.fsencode(live.guest / "moved")
+    assert _libc.rename(cut, moved + b"\0/../../outside/new") == 0
+    assert sorted(os.listdir(live.source)) == ["directory", "moved"]
+    up = os.fsencode(live.guest) + b"/directory//.././directory/../directory///new/"
+    assert _libc.mkdir(up, 0o700) == 0
+    assert os.listdir(live.source / "directory") == ["new"]
+    assert sorted(os.listdir(live.source)) == ["directory", "moved"]
+    assert untouched(outside)
+
+
+# Directories that the host moves out, again and again
+
+
+def test_dot_dot_in_a_directory_that_was_moved_out_does_not_lead_after_it(
+    share, outside: Path
+) -> None:
+    live = share()
+    (live.source / "above" / "within" / "deep").mkdir(parents=True)
+    (live.source / "beside").touch()
+    with start(_LOOK_UP, cwd=live.guest / "above" / "within" / "deep") as walker:
+        hear(walker, "ready")
+        (live.source / "above" / "within").rename(outside / "within")
+        (outside / "within" / "file").write_text(SECRET)
+        (outside / "within" / "deep" / "file").write_text(SECRET)
+        seen = ast.literal_eval(finish(walker, "go\n"))
+    # Its own way up is what the guest's kernel walked down, and never the host's.
+    assert seen["../../.."] == ["above", "beside"]
+    assert seen["../.."] in ([], "ESTALE")
+    for gone in (".", "..", "../deep", "../file", "file", "../new", "new"):
+        assert seen[gone] in ("ESTALE", "ENOENT"), (gone, seen[gone])
+    for nothing in ("../../file", "../../below", "../../../file"):
+        assert seen[nothing] == "ENOENT", (nothing, seen[nothing])
+    shutil.rmtree(outside / "within")
+    assert untouched(outside)
+
+
+_LOOK_UP = """
+import errno, os, sys
+os.listdir("../../..")
+print("ready", flush=True)
+sys.stdin.readline()
+def answer(call, path):
+    try:
+        return call(path)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+def read(path):
+    with open(path) as file:
+        return file.read()
+seen = {path: answer(lambda path: sorted(os.listdir(path)), path)
+    for path in (".", "..", "../..", "../../..", "../deep", "../../below")}
+seen |= {path: answer(read, path)
+    for path in ("file", "../file", "../../file", "../../../file")}
+seen |= {path: answer(os.mkdir, path) for path in ("new", "../new")}
+print(seen)
+"""
+
+
+_MOVE_OUT_AND_IN = """
+import os, sys
+inside, outside, stop = sys.argv[1:]
+print("ready", flush=True)
+moves = 0
+while not os.path.exists(stop):
+    for _ in range(10):
+        os.rename(inside, outside)
+        os.rename(outside, inside)
+        moves += 1
+print(moves)
+"""
+
+
+@pytest.mark.parametrize("settings", [CONSISTENT, CACHED])
+def test_a_deep_walk_while_the_host_moves_its_middle_out_and_in_touches_nothing_else(
+    share, field: Path, outside: Path, settings: dict
+) -> None:
+    """Whatever it comes to: nothing arrives beside what was moved, and ``..`` stays inside."""
+    live = share(**settings)
+    middle = live.source / "top" / "middle"
+    (middle / "a" / "b" / "c").mkdir(parents=True)
+    (middle / "a" / "b" / "c" / "file").write_text("inside")
+    deep = live.guest / "top" / "middle" / "a" / "b" / "c"
+    up = deep / ".." / ".." / ".." / ".."
+
+    def read() -> None:
+        with open(deep / "file") as file:
+            assert file.read() == "inside"
+
+    def make() -> None:
+        os.close(os.open(deep / "new", os.O_CREAT | os.O_WRONLY))
+        os.unlink(deep / "new")
+
+    def make_directory() -> None:
+        os.mkdir(deep / ".." / "made")
+        os.rmdir(deep / ".." / "made")
+
+    def look_up() -> None:
+        assert set(os.listdir(up)) <= {"middle", "made-above"}
+        assert not os.path.exists(up / "file")
+
+    def make_above() -> None:
+        os.close(os.open(up / "made-above", os.O_CREAT | os.O_WRONLY))
+        os.unlink(up / "made-above")
+
+    def move() -> None:
+        os.rename(deep / "file", deep / ".." / "file")
+        os.rename(deep / ".." / "file", deep / "file")
+
+    uses = (read, make, make_directory, look_up, make_above, read, move)
+    stop = field / "stop"
+    mover = start(_MOVE_OUT_AND_IN, middle, outside / "middle", stop)
+    hear(mover, "ready")
+    came = collections.Counter()
+    try:
+        for round_ in range(50 * ROUNDS):
+            came[attempt(uses[round_ % len(uses)])] += 1
+            if round_ >= ROUNDS and came["done"] and len(came) > 1:
+                break
+    finally:
+        stop.touch()
+        assert int(finish(mover)) > 100
+    assert came["done"], came
+    assert len(came) > 1, "the host was never in the way"
+    assert untouched(outside)
+    assert os.listdir(live.source) == ["top"]
+    assert set(os.listdir(live.source / "top")) <= {"middle", "made-above"}
+    names = {path.name for path in middle.rglob("*")}
+    assert names <= {"a", "b", "c", "file", "new", "made"}
+    assert "file" in names
+    eventually(lambda: live.status()["open_handles"] == live.status()["in_flight"] == 0)
+
+
+@pytest.mark.parametrize("settings", [CONSISTENT, CACHED])
+def test_names_given_in_a_directory_swapped_for_a_symlink_stay_inside(
+    share, field: Path, outside: Path, settings: dict
+) -> None:
+    """rename, link and symlink into a directory, and rename out of it, as it is swapped."""
+    live = share(**settings)
+    directory = live.source / "directory"
+    directory.mkdir()
+    (directory / "file").write_text("inside")
+    (live.source / "precious").write_text("precious")
+    (live.source / "decoy").symlink_to(outside)
+
+    def in_directory(use: Callable[[int, int], object]) -> None:
+        root = os.open(live.guest, os.O_PATH | os.O_DIRECTORY)
+        try:
+            fd = os.open("directory", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
+            try:
+                use(root, fd)
+            finally:
+                os.close(fd)
+        finally:
+            os.close(root)
+
+    def move_in_and_out(root: int, fd: int) -> None:
+        os.rename("precious", "file", src_dir_fd=root, dst_dir_fd=fd)
+        os.rename("file", "precious", src_dir_fd=fd, dst_dir_fd=root)
+
+    def move_out_and_in(root: int, fd: int) -> None:
+        os.rename("file", "precious", src_dir_fd=fd, dst_dir_fd=root)
+        os.rename("precious", "file", src_dir_fd=root, dst_dir_fd=fd)
+
+    def link_in(root: int, fd: int) -> None:
+        os.link("precious", "link", src_dir_fd=root, dst_dir_fd=fd, follow_symlinks=False)
+        os.unlink("link", dir_fd=fd)
+
+    def link_out(root: int, fd: int) -> None:
+        os.link("file", "link", src_dir_fd=fd, dst_dir_fd=root, follow_symlinks=False)
+        os.unlink("link", dir_fd=root)
+
+    def symlink_in(_: int, fd: int) -> None:
+        os.symlink("target", "symlink", dir_fd=fd)
+        os.unlink("symlink", dir_fd=fd)
+
+    uses = (move_in_and_out, link_in, link_out, symlink_in, move_out_and_in)
+    came = collections.Counter()
+    with swapping(directory, live.source / "decoy", field):
+        for round_ in range(100 * ROUNDS):
+            came[attempt(lambda round_=round_: in_directory(uses[round_ % len(uses)]))] += 1
+            if round_ >= ROUNDS and came["done"]:
+                break
+            for path in (live.source / "precious", live.source / "link"):
+                if path.exists():
+                    assert SECRET not in path.read_text()
+    assert came["done"], came
+    assert untouched(outside)
+    # One of the two, or both, are left, wherever they were when somebody was in the way.
+    left = {path.name for path in live.source.rglob("*")}
+    assert left & {"file", "precious"}
+    assert left <= {"directory", "decoy", "file", "precious", "link", "symlink"}

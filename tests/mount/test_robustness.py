@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
 import stat as modes
@@ -231,3 +232,25 @@ def test_an_error_in_the_block_is_not_hidden_by_a_share_in_use(field: Path) -> N
     assert mount_at(str(guest)) is None
     with contextlib.suppress(OSError):
         os.close(handles[0])
+
+
+@pytest.mark.usefixtures("need_fuse")
+def test_who_has_thousands_of_files_open_can_share_all_the_same(field: Path) -> None:
+    source, guest = field / "source", field / "guest"
+    source.mkdir()
+    guest.mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2_000, hard), hard))
+    held = [os.open(field, os.O_RDONLY)]
+    try:
+        while held[-1] < 1_100:  # beyond what select(2) can be asked about
+            held.append(os.dup(held[0]))
+        with osxfs_sim.share(source, guest, profile="none", calibrate=False) as share:
+            (guest / "file").touch()
+            assert share.status()["requests"]
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert os.listdir(source) == ["file"]
+    assert mount_at(str(guest)) is None
