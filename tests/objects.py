@@ -29,7 +29,7 @@ def octal(value: object) -> str | None:
     return oct(value) if type(value) is int else None
 
 
-def renameat2(old: Path, new: Path, flags: int) -> None:
+def renameat2(old: Path | str, new: Path | str, flags: int) -> None:
     paths = os.fsencode(old), os.fsencode(new)
     _check(_libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], ctypes.c_uint(flags)))
 

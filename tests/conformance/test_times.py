@@ -229,7 +229,7 @@ _CASES: dict[str, tuple[Callable[[Path], object], dict[str, str]]] = {
         lambda p: _with_handle(p / "file", lambda fd: os.ftruncate(fd, 7)),
         {"file": "mc"},
     ),
-    "truncate to the size it has": (lambda p: os.truncate(p / "file", 7), {}),
+    "truncate to the size it has": (lambda p: os.truncate(p / "file", 7), {"file": "mc"}),
     "empty by opening": (lambda p: opened(p / "file", os.O_WRONLY | os.O_TRUNC), {"file": "mc"}),
     "empty by opening for reading": (
         lambda p: opened(p / "file", os.O_RDONLY | os.O_TRUNC),
@@ -290,7 +290,7 @@ _REFUSED: dict[str, tuple[User, str, Callable[[Path], object]]] = {
     "link without the right": (
         STRANGER,
         "EACCES",
-        lambda p: os.link(p / "linked", p / "full" / "new"),
+        lambda p: os.link(p / "mine", p / "full" / "new"),
     ),
     "unlink a directory": (ROOT, "EISDIR", lambda p: os.unlink(p / "directory")),
     "unlink without the right": (STRANGER, "EACCES", lambda p: os.unlink(p / "full" / "below")),
@@ -335,6 +335,7 @@ def test_what_is_refused_moves_no_time(posix_place: Path, case: str) -> None:
     _prepare(posix_place)
     make(posix_place / "closed", "directory", 0o700)
     make(posix_place / "secret", mode=0o600)
+    make(posix_place / "mine", owner=STRANGER)
     told = []
     moved = what_moves(posix_place, lambda: told.append(outcome_as(user, act, posix_place)))
     assert told == [error]
