@@ -117,6 +117,15 @@ def test_a_set_group_id_bit_of_no_program_stays_for_the_group(
         assert mode_of(file) == 0o2666, name
 
 
+@pytest.mark.parametrize("change", list(_CHANGES))
+def test_a_set_group_id_bit_of_no_program_is_taken_by_strangers(
+    posix_place: Path, change: str
+) -> None:
+    file = make(posix_place / "file", mode=0o2666)
+    assert outcome_as(STRANGER, _CHANGES[change], file) == OK
+    assert mode_of(file) == 0o666
+
+
 @pytest.mark.parametrize("user", [OWNER, STRANGER], ids=name_of)
 def test_what_changes_nothing_takes_no_set_id_bits(posix_place: Path, user: User) -> None:
     file = make(posix_place / "file", mode=0o6777)
@@ -209,6 +218,8 @@ def test_what_grants_capabilities_is_taken_by_who_writes(posix_place: Path) -> N
         (OWNER, OWNER.uid, -1, 0o6777, 0o777),
         (OWNER, -1, -1, 0o6777, 0o777),
         (OWNER, -1, OWNER.gid, 0o2666, 0o2666),
+        (User(OWNER.uid, 7), -1, 7, 0o2666, 0o666),
+        (User(OWNER.uid, 7), OWNER.uid, -1, 0o2666, 0o666),
         (User(OWNER.uid, OWNER.gid, (7,)), -1, 7, 0o6777, 0o777),
     ],
     ids=octal,
