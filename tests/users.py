@@ -1,6 +1,7 @@
 """Other users of the machine: what they do, from processes of their own."""
 
 import errno
+import gc
 import os
 import pickle
 import traceback
@@ -51,6 +52,7 @@ def _forked(act: Callable[[], object]) -> tuple[bytes, int]:
         pid = os.fork()
     if not pid:
         code = 1
+        gc.disable()  # it would copy much of the parent's memory
         try:
             os.close(reading)
             try:

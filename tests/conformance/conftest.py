@@ -78,20 +78,41 @@ def mount_place(mount_side: Side) -> Iterator[Path]:
     yield from _place(mount_side)
 
 
-@pytest.fixture(scope="module", params=(PLAIN, HOST))
-def posix_side(request, ground: Path, module_share) -> Side:
-    """A plain directory and a share that must keep POSIX's rules; both lie in memory."""
+@pytest.fixture(scope="module")
+def host_side(module_share) -> Side:
+    """The guest's side of a share with the host's own rules, open to every user."""
     if os.geteuid():
         pytest.skip("only root can act as other users")
-    if request.param == PLAIN:
-        directory = ground / f"{PLAIN}-{next(_number)}"
-        directory.mkdir()
-        directory.chmod(0o755)
-        return Side(PLAIN, directory, None)
     share = module_share(profile=HOST)
     for directory in (share.guest.parent, share.source, share.guest):
         directory.chmod(0o755)
     return Side(HOST, share.guest, share)
+
+
+@pytest.fixture(scope="module", params=(PLAIN, HOST))
+def posix_side(request, ground: Path) -> Side:
+    """A plain directory and a share that must keep POSIX's rules; both lie in memory."""
+    if request.param == HOST:
+        return request.getfixturevalue("host_side")
+    if os.geteuid():
+        pytest.skip("only root can act as other users")
+    directory = ground / f"{PLAIN}-{next(_number)}"
+    directory.mkdir()
+    directory.chmod(0o755)
+    return Side(PLAIN, directory, None)
+
+
+def _open_place(side: Side) -> Iterator[Path]:
+    place = side.directory / f"place-{next(_number)}"
+    umask = os.umask(0o022)
+    try:
+        place.mkdir()
+        place.chmod(0o777)
+        yield place
+    finally:
+        os.umask(umask)
+    # Not status(), as for other places: it takes longer than most of these tests.
+    assert side.share is None or not side.share.trouble()
 
 
 @pytest.fixture
@@ -100,13 +121,10 @@ def posix_place(posix_side: Side) -> Iterator[Path]:
 
     The umask is 022 meanwhile.
     """
-    place = posix_side.directory / f"place-{next(_number)}"
-    umask = os.umask(0o022)
-    try:
-        place.mkdir()
-        place.chmod(0o777)
-        yield place
-    finally:
-        os.umask(umask)
-    if posix_side.share is not None:
-        assert not posix_side.share.trouble()
+    yield from _open_place(posix_side)
+
+
+@pytest.fixture
+def host_place(host_side: Side) -> Iterator[Path]:
+    """As posix_place, on the share only: for what differs."""
+    yield from _open_place(host_side)

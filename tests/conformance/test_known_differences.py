@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from guests import refused
+from objects import RENAME_WHITEOUT, make, mode_of, renameat2
+from users import OK, STRANGER, outcome, outcome_as
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -75,3 +77,40 @@ def test_a_handle_that_appends_cannot_be_mapped_shared(mount_place: Path) -> Non
         os.close(fd)
     with open(mount_place / "file", "r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
         assert mapping[:3] == b"aaa"
+
+
+def test_set_id_bits_end_by_who_opened_a_file_to_append(host_place: Path) -> None:
+    # Appends do not pass through the guest's page cache; for those that do, its
+    # kernel tells who writes.
+    file = make(host_place / "opened by root", mode=0o6777)
+    fd = os.open(file, os.O_WRONLY | os.O_APPEND)
+    try:
+        assert outcome_as(STRANGER, os.write, fd, b"more") == OK
+    finally:
+        os.close(fd)
+    assert mode_of(file) == 0o6777
+
+    def append() -> None:
+        fd = os.open(no_program, os.O_WRONLY | os.O_APPEND)
+        os.write(fd, b"more")
+        os.close(fd)
+
+    no_program = make(host_place / "for a group", mode=0o6666)
+    assert outcome_as(STRANGER, append) == OK
+    assert mode_of(no_program) == 0o2666
+
+
+def test_a_rename_leaves_no_whiteout(host_place: Path) -> None:
+    make(host_place / "file")
+    paths = host_place / "file", host_place / "moved"
+    assert outcome(renameat2, *paths, RENAME_WHITEOUT) == "EINVAL"
+    assert os.listdir(host_place) == ["file"]
+
+
+def test_access_lists_are_refused(host_place: Path) -> None:
+    directory = make(host_place / "directory", "directory", 0o755)
+    # version 2; user::rw- group::r-- other::r--
+    rules = bytes.fromhex("0200000001000600ffffffff04000400ffffffff20000400ffffffff")
+    for name in ("system.posix_acl_access", "system.posix_acl_default"):
+        assert outcome(os.setxattr, directory, name, rules) == "ENOTSUP"
+        assert outcome(os.getxattr, directory, name) == "ENOTSUP"

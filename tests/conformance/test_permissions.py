@@ -342,17 +342,23 @@ _NOBODY = 12345
         (STRANGER, -1, -1, OK),
     ],
 )
-@pytest.mark.parametrize("kind", ["file", "directory", "symlink"])
 def test_owners_give_only_to_their_own_groups(
-    posix_place: Path, kind: str, user: User, uid: int, gid: int, expected: str
+    posix_place: Path, user: User, uid: int, gid: int, expected: str
 ) -> None:
-    path = make(posix_place / "object", kind, 0o666)
-    assert outcome_as(user, os.chown, path, uid, gid, follow_symlinks=False) == expected
+    paths = {
+        kind: make(posix_place / kind, kind, 0o666)
+        for kind in ("file", "directory", "symlink", "fifo")
+    }
+    acts = {
+        kind: lambda path=path: os.chown(path, uid, gid, follow_symlinks=False)
+        for kind, path in paths.items()
+    }
+    assert outcomes_as(user, acts) == dict.fromkeys(acts, expected)
     if expected == OK:
         wanted = (OWNER.uid if uid == -1 else uid, OWNER.gid if gid == -1 else gid)
     else:
         wanted = (OWNER.uid, OWNER.gid)
-    assert owners_of(path) == wanted
+    assert {kind: owners_of(path) for kind, path in paths.items()} == dict.fromkeys(acts, wanted)
 
 
 def test_an_owner_changed_through_a_handle_follows_the_same_rules(posix_place: Path) -> None:
@@ -432,10 +438,8 @@ _SOME_TIME = 1
         (MEMBER, 0o646, "EPERM", "EPERM", "EACCES", "EPERM", OK),
     ],
 )
-@pytest.mark.parametrize("kind", ["file", "directory", "fifo"])
 def test_times_are_set_by_owners_and_touched_by_writers(
     posix_place: Path,
-    kind: str,
     user: User,
     mode: int,
     set_both: str,
@@ -444,25 +448,22 @@ def test_times_are_set_by_owners_and_touched_by_writers(
     touch_one: str,
     leave: str,
 ) -> None:
-    path = make(posix_place / "object", kind, mode)
-    acts = {
-        "set both": lambda: utimensat(path, _SOME_TIME, _SOME_TIME),
-        "set one": lambda: utimensat(path, UTIME_OMIT, _SOME_TIME),
-        "set one and touch": lambda: utimensat(path, _SOME_TIME, UTIME_NOW),
-        "touch": lambda: utimensat(path, UTIME_NOW, UTIME_NOW),
-        "touch the usual way": lambda: os.utime(path),
-        "touch one": lambda: utimensat(path, UTIME_NOW, UTIME_OMIT),
-        "leave": lambda: utimensat(path, UTIME_OMIT, UTIME_OMIT),
+    calls: dict[str, tuple[Callable[[Path], object], str]] = {
+        "set both": (lambda p: utimensat(p, _SOME_TIME, _SOME_TIME), set_both),
+        "set one": (lambda p: utimensat(p, UTIME_OMIT, _SOME_TIME), set_one),
+        "set one and touch": (lambda p: utimensat(p, _SOME_TIME, UTIME_NOW), set_one),
+        "touch": (lambda p: utimensat(p, UTIME_NOW, UTIME_NOW), touch),
+        "touch the usual way": (os.utime, touch),
+        "touch one": (lambda p: utimensat(p, UTIME_NOW, UTIME_OMIT), touch_one),
+        "leave": (lambda p: utimensat(p, UTIME_OMIT, UTIME_OMIT), leave),
     }
-    assert outcomes_as(user, acts) == {
-        "set both": set_both,
-        "set one": set_one,
-        "set one and touch": set_one,
-        "touch": touch,
-        "touch the usual way": touch,
-        "touch one": touch_one,
-        "leave": leave,
-    }
+    acts, expected = {}, {}
+    for kind in ("file", "directory", "fifo"):
+        path = make(posix_place / kind, kind, mode)
+        for name, (call, verdict) in calls.items():
+            acts[f"{kind}: {name}"] = lambda call=call, path=path: call(path)
+            expected[f"{kind}: {name}"] = verdict
+    assert outcomes_as(user, acts) == expected
 
 
 # Directories: what each of their bits allows

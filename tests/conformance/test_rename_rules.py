@@ -52,44 +52,43 @@ def _verdict_of_replacing(old: str, new: str) -> str:
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["beside", "elsewhere"])
-@pytest.mark.parametrize("new", [*_KINDS, *_DIRECTORIES, "missing"])
 @pytest.mark.parametrize("old", [*_KINDS, *_DIRECTORIES, "missing"])
 def test_everything_takes_the_place_of_its_own_sort_only(
-    posix_place: Path, old: str, new: str, apart: bool
+    posix_place: Path, old: str, apart: bool
 ) -> None:
-    (posix_place / "elsewhere").mkdir()
-    source = _make(posix_place / "old", old)
-    target = _make(posix_place / "elsewhere" / "new" if apart else posix_place / "new", new)
-    identities = {path: _identity(path) for path in (source, target) if os.path.lexists(path)}
-    expected = _verdict_of_replacing(old, new)
-    assert outcome(os.rename, source, target) == expected
-    if expected == OK:
-        assert not os.path.lexists(source)
-        assert _identity(target) == identities[source]
-        if old == "full":
-            assert os.listdir(target) == ["below"]
-    else:
-        for path, identity in identities.items():
-            assert _identity(path) == identity
-    names = os.listdir(posix_place) + os.listdir(posix_place / "elsewhere")
-    assert len(names) == 1 + len(identities) - (expected == OK and new != "missing")
+    for new in (*_KINDS, *_DIRECTORIES, "missing"):
+        here = posix_place / f"over {new}"
+        there = here / "elsewhere" if apart else here
+        there.mkdir(parents=True)
+        source, target = _make(here / "old", old), _make(there / "new", new)
+        before = {path: _identity(path) for path in (source, target) if os.path.lexists(path)}
+        expected = _verdict_of_replacing(old, new)
+        assert outcome(os.rename, source, target) == expected, new
+        after = {path: _identity(path) for path in (source, target) if os.path.lexists(path)}
+        if expected == OK:
+            assert after == {target: before[source]}, new
+            if old == "full":
+                assert os.listdir(target) == ["below"]
+        else:
+            assert after == before, new
+        assert sorted(os.listdir(there)) == sorted(p.name for p in after if p.parent == there)
 
 
-@pytest.mark.parametrize("new", [*_KINDS, *_DIRECTORIES, "missing"])
 @pytest.mark.parametrize("old", [*_KINDS, *_DIRECTORIES])
-def test_everything_changes_places_with_everything(posix_place: Path, old: str, new: str) -> None:
-    (posix_place / "elsewhere").mkdir()
-    source = _make(posix_place / "old", old)
-    target = _make(posix_place / "elsewhere" / "new", new)
-    if new == "missing":
-        assert outcome(renameat2, source, target, RENAME_EXCHANGE) == "ENOENT"
-        assert os.path.lexists(source)
-        return
-    before = _identity(source), _identity(target)
-    assert outcome(renameat2, source, target, RENAME_NOREPLACE) == "EEXIST"
-    assert (_identity(source), _identity(target)) == before
-    renameat2(source, target, RENAME_EXCHANGE)
-    assert (_identity(target), _identity(source)) == before
+def test_everything_changes_places_with_everything(posix_place: Path, old: str) -> None:
+    for new in (*_KINDS, *_DIRECTORIES):
+        here = posix_place / f"with {new}"
+        (here / "elsewhere").mkdir(parents=True)
+        source, target = _make(here / "old", old), _make(here / "elsewhere" / "new", new)
+        before = _identity(source), _identity(target)
+        assert outcome(renameat2, source, target, RENAME_NOREPLACE) == "EEXIST", new
+        assert (_identity(source), _identity(target)) == before, new
+        assert outcome(renameat2, source, target, RENAME_EXCHANGE) == OK, new
+        assert (_identity(target), _identity(source)) == before, new
+        missing = here / "missing"
+        assert outcome(renameat2, source, missing, RENAME_EXCHANGE) == "ENOENT"
+        assert outcome(renameat2, source, missing, RENAME_NOREPLACE) == OK
+        assert sorted(os.listdir(here)) == ["elsewhere", "missing"]
 
 
 def test_a_name_is_renamed_to_itself_and_nothing_happens(posix_place: Path) -> None:
