@@ -40,6 +40,16 @@ def renames(thread_id: int, is_old: Callable[[bytes], bool], new: bytes) -> bool
     return _last_component(new_path) == new and old != new and is_old(old)
 
 
+def groups_of(thread_id: int) -> frozenset[int]:
+    """The supplementary groups of a thread; none where they cannot be told."""
+    try:
+        with open(f"/proc/{thread_id}/status", "rb") as file:
+            lines = [line for line in file if line.startswith(b"Groups:")]
+        return frozenset(int(group) for line in lines for group in line.split()[1:])
+    except (OSError, ValueError):
+        return frozenset()
+
+
 def _text(fd: int, address: int) -> bytes:
     """The text that ends with a NUL at *address*; read page by page, as the next may not exist."""
     text = b""

@@ -27,6 +27,7 @@ from osxfs_sim.model.caching import NOT_BELIEVED, CachePolicy, Lifetimes
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.backing import OPEN_SAFELY, Backing, StaleError, magic_link
+from osxfs_sim.mount.callers import groups_of
 from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.inodes import Inode, InodeTable
 from osxfs_sim.mount.owners import Caller, KnownCaller, Owners, without_set_id
@@ -475,10 +476,13 @@ class Handlers(pyfuse3.Operations):
             changes_owner = fields.update_uid or fields.update_gid
             if fields.update_size:
                 if ctx.uid and self._privileged:
+                    self._end_group_id(fd, ctx)
                     _end_set_id(fd)
                 # With a handle the right to write was settled when it was opened.
                 os.truncate(magic_link(fd) if fh is None else fh, wanted.st_size)
             if changes_owner:
+                if ctx.uid and self._privileged:
+                    self._end_group_id(fd, ctx)
                 self._owners.change(
                     fd,
                     os.fstat(fd),
@@ -497,11 +501,29 @@ class Handlers(pyfuse3.Operations):
                     wanted.st_mtime_ns if fields.update_mtime else None,
                 )
             if not (fields.update_size or fields.update_mode or changes_owner or changes_times):
-                # chown(2) of neither id: it moves the ctime, and ends set-id bits.
+                # chown(2) of neither id, or a write(2) to come that ends set-id bits:
+                # the first moves the ctime, both end the bits.
+                if ctx.uid and self._privileged:
+                    self._end_group_id(fd, ctx)
                 syscalls.set_owner(fd, -1, -1)
             status = os.fstat(fd)
             ids = self._owners.ids(fd, b"", status, ctx)
         return self._attributes(inode, status, ids, self.policy.found(b"", status, time.time_ns()))
+
+    def _end_group_id(self, fd: int, caller: RequestContext) -> None:
+        """Before a change by somebody who is not root, and perhaps not in the file's group.
+
+        A set-group-ID bit that means no program stays when the group's members
+        change the file, and ends when others do (setattr_should_drop_sgid in the
+        kernel, from 6.2).
+        """
+        status = os.fstat(fd)
+        mode = modes.S_IMODE(status.st_mode)
+        if not mode & modes.S_ISGID or mode & modes.S_IXGRP or not modes.S_ISREG(status.st_mode):
+            return
+        _, gid = self._owners.ids(fd, b"", status, caller)
+        if gid != caller.gid and gid not in groups_of(caller.pid):
+            os.chmod(magic_link(fd), mode & ~modes.S_ISGID)
 
     def readlink(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
         return self._cross(Operation.READLINK, self._readlink, inode)
@@ -546,10 +568,14 @@ class Handlers(pyfuse3.Operations):
         try:
             if flags & os.O_TRUNC:
                 # Only now that we know that it is the right file.
-                writable = flags & os.O_ACCMODE != os.O_RDONLY
                 if ctx.uid and self._privileged:
+                    self._end_group_id(fd, ctx)
                     _end_set_id(fd)
-                os.truncate(fd if writable else magic_link(fd), 0)
+                if flags & os.O_ACCMODE == os.O_RDONLY:
+                    # Not truncate(2): that may leave the times of an empty file alone.
+                    os.close(os.open(magic_link(fd), os.O_RDONLY | os.O_TRUNC | os.O_CLOEXEC))
+                else:
+                    os.truncate(fd, 0)
             keep_pages = self.policy.keep_pages(os.fstat(fd), time.time_ns())
             return self._opened(inode, fd, flags, ctx, keep_pages)
         except BaseException:
@@ -826,16 +852,18 @@ class Handlers(pyfuse3.Operations):
             return os.getxattr(magic_link(fd), name)
 
     def listxattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, Sequence[bytes]]:
-        return self._cross(Operation.LISTXATTR, self._listxattr, inode)
+        return self._cross(Operation.LISTXATTR, self._listxattr, inode, ctx)
 
-    def _listxattr(self, number: int) -> Sequence[bytes]:
+    def _listxattr(self, number: int, ctx: RequestContext) -> Sequence[bytes]:
         self._check_attribute(b"")
         with self._backing.pinned(self._inodes[number]) as fd:
             names = [os.fsencode(name) for name in os.listxattr(magic_link(fd))]
         return [
             name
             for name in names
-            if not self._owners.hides(name) and not name.startswith(_ACCESS_LISTS)
+            if not self._owners.hides(name)
+            and not name.startswith(_ACCESS_LISTS)
+            and not (ctx.uid and name.startswith(_OF_ROOT))
         ]
 
     def removexattr(
@@ -864,6 +892,9 @@ def _refuse() -> None:
 
 _MEETING_PLACES = (modes.S_IFIFO, modes.S_IFSOCK)
 _ACCESS_LISTS = b"system.posix_acl_"
+# Ordinary users are not even shown that there are any (xattr(7)); their kernel
+# refuses them the rest.
+_OF_ROOT = b"trusted."
 
 
 def _end_set_id(fd: int) -> None:

@@ -1,6 +1,7 @@
 """One body of tests, run on a plain directory and on shares: both must behave the same."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from live import LiveShare
 
 PLAIN = "plain"
 PROFILES = ("none", "osxfs-cached", "osxfs-negative")
+HOST = "host"
+"""The profile whose shares behave as the host's own file system does."""
 
 _number = itertools.count()
 
@@ -73,3 +76,55 @@ def mount_side(request, tmp_path_factory, module_share) -> Side:
 def mount_place(mount_side: Side) -> Iterator[Path]:
     """An empty directory on each of the shares in turn."""
     yield from _place(mount_side)
+
+
+@pytest.fixture(scope="module")
+def host_side(module_share) -> Side:
+    """The guest's side of a share with the host's own rules, open to every user."""
+    if os.geteuid():
+        pytest.skip("only root can act as other users")
+    share = module_share(profile=HOST)
+    for directory in (share.guest.parent, share.source, share.guest):
+        directory.chmod(0o755)
+    return Side(HOST, share.guest, share)
+
+
+@pytest.fixture(scope="module", params=(PLAIN, HOST))
+def posix_side(request, ground: Path) -> Side:
+    """A plain directory and a share that must keep POSIX's rules; both lie in memory."""
+    if request.param == HOST:
+        return request.getfixturevalue("host_side")
+    if os.geteuid():
+        pytest.skip("only root can act as other users")
+    directory = ground / f"{PLAIN}-{next(_number)}"
+    directory.mkdir()
+    directory.chmod(0o755)
+    return Side(PLAIN, directory, None)
+
+
+def _open_place(side: Side) -> Iterator[Path]:
+    place = side.directory / f"place-{next(_number)}"
+    umask = os.umask(0o022)
+    try:
+        place.mkdir()
+        place.chmod(0o777)
+        yield place
+    finally:
+        os.umask(umask)
+    # Not status(), as for other places: it takes longer than most of these tests.
+    assert side.share is None or not side.share.trouble()
+
+
+@pytest.fixture
+def posix_place(posix_side: Side) -> Iterator[Path]:
+    """An empty directory in which every user may act, on each of the posix sides in turn.
+
+    The umask is 022 meanwhile.
+    """
+    yield from _open_place(posix_side)
+
+
+@pytest.fixture
+def host_place(host_side: Side) -> Iterator[Path]:
+    """As posix_place, on the share only: for what differs."""
+    yield from _open_place(host_side)

@@ -6,6 +6,7 @@ document too.
 
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import stat as modes
@@ -13,8 +14,11 @@ from pathlib import Path
 
 import pytest
 from guests import refused
+from objects import RENAME_WHITEOUT, make, mode_of, renameat2
+from users import OK, ROOT, STRANGER, act_as, outcome, outcome_as
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_FS_IOC_GETFLAGS, _FS_IOC_FSGETXATTR = 0x80086601, 0x801C581F  # linux/fs.h
 
 
 @pytest.mark.parametrize("kind", [modes.S_IFCHR, modes.S_IFBLK])
@@ -75,3 +79,82 @@ def test_a_handle_that_appends_cannot_be_mapped_shared(mount_place: Path) -> Non
         os.close(fd)
     with open(mount_place / "file", "r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
         assert mapping[:3] == b"aaa"
+
+
+def test_set_id_bits_end_by_who_opened_a_file_to_append(host_place: Path) -> None:
+    # Appends do not pass through the guest's page cache; for those that do, its
+    # kernel tells who writes.
+    file = make(host_place / "opened by root", mode=0o6777)
+    fd = os.open(file, os.O_WRONLY | os.O_APPEND)
+    try:
+        assert outcome_as(STRANGER, os.write, fd, b"more") == OK
+    finally:
+        os.close(fd)
+    assert mode_of(file) == 0o6777
+
+    def append() -> None:
+        fd = os.open(no_program, os.O_WRONLY | os.O_APPEND)
+        os.write(fd, b"more")
+        os.close(fd)
+
+    no_program = make(host_place / "for a group", mode=0o6666)
+    assert outcome_as(STRANGER, append) == OK
+    assert mode_of(no_program) == 0o2666
+
+
+def test_set_id_bits_end_when_a_strangers_mapping_is_written_out(host_place: Path) -> None:
+    file = make(host_place / "file", mode=0o6777)
+
+    def write_by_mapping() -> None:
+        with open(file, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapping:
+            mapping[0:3] = b"new"
+            mapping.flush()
+
+    assert outcome_as(STRANGER, write_by_mapping) == OK
+    assert mode_of(file) == 0o777
+
+
+def test_set_id_bits_end_when_root_writes_to_a_strangers_handle(host_place: Path) -> None:
+    file = make(host_place / "file", mode=0o6777)
+
+    def act() -> None:
+        os.setresuid(STRANGER.uid, STRANGER.uid, 0)
+        fd = os.open(file, os.O_RDWR)
+        os.setresuid(0, 0, 0)
+        os.write(fd, b"new")
+        os.close(fd)
+
+    act_as(ROOT, act)
+    assert mode_of(file) == 0o777
+
+
+def test_no_room_is_reserved_through_a_handle_that_appends(host_place: Path) -> None:
+    fd = os.open(host_place / "file", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        # The C library would have to write in the middle.
+        assert outcome(os.posix_fallocate, fd, 0, 100) == "EBADF"
+        assert os.fstat(fd).st_size == 0
+    finally:
+        os.close(fd)
+
+
+def test_file_flags_are_not_known(host_place: Path) -> None:
+    with open(make(host_place / "file"), "rb") as file:
+        for request in (_FS_IOC_GETFLAGS, _FS_IOC_FSGETXATTR):
+            assert outcome(fcntl.ioctl, file, request, bytes(32)) == "ENOTTY"
+
+
+def test_a_rename_leaves_no_whiteout(host_place: Path) -> None:
+    make(host_place / "file")
+    paths = host_place / "file", host_place / "moved"
+    assert outcome(renameat2, *paths, RENAME_WHITEOUT) == "EINVAL"
+    assert os.listdir(host_place) == ["file"]
+
+
+def test_access_lists_are_refused(host_place: Path) -> None:
+    directory = make(host_place / "directory", "directory", 0o755)
+    # version 2; user::rw- group::r-- other::r--
+    rules = bytes.fromhex("0200000001000600ffffffff04000400ffffffff20000400ffffffff")
+    for name in ("system.posix_acl_access", "system.posix_acl_default"):
+        assert outcome(os.setxattr, directory, name, rules) == "ENOTSUP"
+        assert outcome(os.getxattr, directory, name) == "ENOTSUP"
