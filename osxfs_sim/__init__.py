@@ -18,6 +18,7 @@ A map of the code:
 The public names are those below; docs/reference.md describes them.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from os import PathLike, fspath
 
@@ -58,13 +59,15 @@ def share(
     seed: int = 0,
     allow_other: bool | None = None,
     calibrate: bool = True,
+    host_services: Mapping[str, str | PathLike[str]] | None = None,
 ) -> AbstractContextManager[Share]:
     """Share *source* at *mountpoint* for the time of a ``with`` block.
 
     The server is a process of its own; the share is unmounted when the block
     ends, however it ends. The keywords are those of ShareSettings, and mean
     what the options of ``osxfs-sim mount`` mean: None leaves a value as the
-    profile has it.
+    profile has it. *host_services* maps names to paths of the host's sockets: each
+    is then reached as host-services/NAME.sock in the share.
 
     Raises MountError or ProfileError on entering, each with one line that
     names the remedy, and MountError on leaving if the share is still in use.
@@ -86,5 +89,8 @@ def share(
             seed=seed,
             allow_other=allow_other,
             calibrate=calibrate,
+            host_services=tuple(
+                (name, fspath(path)) for name, path in (host_services or {}).items()
+            ),
         )
     )

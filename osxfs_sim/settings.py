@@ -34,7 +34,8 @@ class ShareSettings:
     to it; *data_path* the numbers of copies and context switches; *dilate*
     multiplies every time in the model. *allow_other* lets other users in (None:
     if we are root). *calibrate* False leaves out the measurements at mount
-    start, for tests that do not look at time.
+    start, for tests that do not look at time. *host_services* are names and paths of
+    the host's sockets that the guest can reach as host-services/NAME.sock.
     """
 
     source: str
@@ -52,6 +53,7 @@ class ShareSettings:
     seed: int = 0
     allow_other: bool | None = None
     calibrate: bool = True
+    host_services: tuple[tuple[str, str], ...] = ()
 
     def system(self) -> EmulatedSystem:
         """The profile with these changes. Raises ProfileError for what makes no sense."""
@@ -120,4 +122,6 @@ class ShareSettings:
         values = json.loads(text)
         if values.get("data_path") is not None:
             values["data_path"] = tuple(values["data_path"])
+        services = values.get("host_services", ())
+        values["host_services"] = tuple((name, path) for name, path in services)
         return cls(**values)

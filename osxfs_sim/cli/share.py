@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from osxfs_sim.cli.options import PlainPath, ProfileName, share_options
+from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_options
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.launch import launch, unmount_and_wait
 from osxfs_sim.mount.mountpoints import mounts
@@ -29,6 +29,15 @@ from osxfs_sim.settings import ShareSettings
     "--allow-other/--no-allow-other",
     default=None,
     help="Let other users in, with the server's rights. [yes for root, no for others]",
+)
+@click.option(
+    "--host-service",
+    "host_services",
+    type=HostService(),
+    multiple=True,
+    metavar="NAME=SOCKET",
+    help="A socket of the host that the guest reaches as MOUNTPOINT/host-services/NAME.sock, such "
+    "as ssh-auth=$SSH_AUTH_SOCK. Whoever may use the share may use it.",
 )
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
 def mount(source: str, mountpoint: str, foreground: bool, **options: Any) -> None:

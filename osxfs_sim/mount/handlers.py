@@ -45,7 +45,7 @@ _SPENT_BUFFERS = 16
 _S_PER_NS = 1e-9
 
 
-class _Listing:
+class Listing:
     """The names in an open directory, as they were when its reading began.
 
     POSIX leaves open whether names that come or go meanwhile are seen, but
@@ -84,7 +84,7 @@ class Handlers(pyfuse3.Operations):
         self._open_files: dict[int, Inode] = {}
         self._appending: set[int] = set()
         self._synchronous: set[int] = set()
-        self._listings: dict[int, _Listing] = {}
+        self._listings: dict[int, Listing] = {}
         self._spent_buffers: list[bytearray] = []
         self._never_waiting: set[int] = set()  # devices
 
@@ -590,7 +590,7 @@ class Handlers(pyfuse3.Operations):
     def _opendir(self, number: int) -> int:
         inode = self._inodes[number]
         fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
-        self._listings[fd] = _Listing(inode)
+        self._listings[fd] = Listing(inode)
         return fd
 
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
@@ -603,9 +603,11 @@ class Handlers(pyfuse3.Operations):
             if failure:
                 names = None
             elif status.st_size > _LIST_IN_THREAD_BYTES:
-                names, failure = await in_thread(lambda: self._attempt(_list, fh))
+                names, failure = await in_thread(
+                    lambda: self._attempt(self._list, fh, listing.directory)
+                )
             else:
-                names, failure = self._attempt(_list, fh)
+                names, failure = self._attempt(self._list, fh, listing.directory)
             listing.names = names or []
         size_bytes = 0
         for position in range(start_id, len(listing.names)):
@@ -622,7 +624,10 @@ class Handlers(pyfuse3.Operations):
         if failure:
             raise FUSEError(failure)
 
-    def _add_entry(self, token: ReaddirToken, fh: int, listing: _Listing, position: int) -> int:
+    def _list(self, fh: int, directory: Inode) -> list[bytes]:
+        return [b".", b"..", *map(os.fsencode, os.listdir(fh))]
+
+    def _add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
         """Add one entry to the reply: the bytes it took, or 0 if the reply is full."""
         name = listing.names[position]
         if name in (b".", b".."):
@@ -696,10 +701,6 @@ def _without_privilege(mode: int, caller_uid: int) -> int:
 
 _DIRENTPLUS_BYTES = 152
 """struct fuse_direntplus without its name (linux/fuse.h)."""
-
-
-def _list(fd: int) -> list[bytes]:
-    return [b".", b"..", *map(os.fsencode, os.listdir(fd))]
 
 
 def _read_fully(fd: int, offset: int, buffer: memoryview) -> int:
