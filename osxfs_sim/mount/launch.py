@@ -187,6 +187,8 @@ def _unmount(target: str, *, lazily: bool) -> None:
             unmount(target, lazily=lazily)
             return
         except OSError as error:
+            if mount_at(target) is None:
+                return  # somebody else was faster
             if error.errno != errno.EBUSY:
                 raise
             if deadline_s is None:

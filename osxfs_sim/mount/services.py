@@ -16,6 +16,7 @@ share is gone from it.
 """
 
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -45,6 +46,8 @@ _LONGEST_SOCKET_PATH_BYTES = 107  # sun_path of unix(7), less its zero
 # One descriptor for each of the two ends; those of the share's files come first.
 _CONNECTIONS_AT_ONCE = 256
 _BINDING_WITHIN_S = 30.0
+_CONNECTING_ATTEMPTS = 1_000
+_CONNECTING_PAUSE_S = 0.01
 
 
 def check_host_services(services: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
@@ -284,7 +287,7 @@ class HostServices:
     async def _connect(self, service: _Service) -> trio.SocketStream | None:
         """A connection to the host's socket as it is now; None, and a warning, if there is none."""
         try:
-            host = await trio.open_unix_socket(service.path)
+            host = await _connected(service.path)
         except OSError as error:
             # Once, and not for each attempt: a guest could fill the log.
             if not service.failing:
@@ -295,6 +298,27 @@ class HostServices:
             return None
         service.failing = False
         return host
+
+
+async def _connected(path: str) -> trio.SocketStream:
+    """A connection to the socket at *path*. Raises OSError.
+
+    As trio.open_unix_socket, but waits while too many others wait to be accepted
+    there: for a socket that does not block the kernel then says EAGAIN, which
+    trio takes for a connection in progress.
+    """
+    host = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        host.setblocking(False)
+        for _ in range(_CONNECTING_ATTEMPTS):
+            with contextlib.suppress(BlockingIOError):
+                host.connect(path)
+                return trio.SocketStream(trio.socket.from_stdlib_socket(host))
+            await trio.sleep(_CONNECTING_PAUSE_S)
+        raise TimeoutError(errno.ETIMEDOUT, "it accepts nobody")
+    except BaseException:
+        host.close()
+        raise
 
 
 class _Listener(trio.abc.Listener[trio.SocketStream]):
