@@ -583,14 +583,14 @@ def test_what_a_killed_server_left_is_taken_away_by_the_next(share, echoes: Path
 # Where namespaces are forbidden, as in a container
 
 
-_UNSHARE = {"x86_64": 272, "aarch64": 97}
+_CALLS = {"unshare": {"x86_64": 272, "aarch64": 97}, "bind": {"x86_64": 49, "aarch64": 200}}
 
 
-def without_namespaces() -> None:
-    """Forbid unshare(2) to this process and all that it starts (seccomp(2))."""
+def forbid(call: str) -> None:
+    """Forbid a system call to this process and all that it starts (seccomp(2))."""
     instructions = (
         (0x20, 0, 0, 0),  # the number of the call
-        (0x15, 0, 1, _UNSHARE[platform.machine()]),
+        (0x15, 0, 1, _CALLS[call][platform.machine()]),
         (0x06, 0, 0, 0x50000 | errno.EPERM),
         (0x06, 0, 0, 0x7FFF0000),  # allowed
     )
@@ -624,7 +624,7 @@ def test_where_namespaces_are_forbidden_its_own_commands_end_a_share(
     guest = field / "guest"
     process = subprocess.Popen(
         [sys.executable, "-c", _MOUNT_AND_WAIT, field / "source", guest, echoes],
-        preexec_fn=without_namespaces,
+        preexec_fn=lambda: forbid("unshare"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -649,6 +649,26 @@ def test_where_namespaces_are_forbidden_its_own_commands_end_a_share(
     finally:
         finish(process, "\n")
     assert not is_mounted(guest)
+
+
+def test_a_share_whose_services_cannot_be_bound_is_not_mounted(field: Path, echoes: Path) -> None:
+    for name in ("source", "guest"):
+        (field / name).mkdir()
+    before = grafts()
+    refusal = subprocess.run(
+        [sys.executable, "-c", _MOUNT_AND_WAIT, field / "source", field / "guest", echoes],
+        preexec_fn=lambda: forbid("bind"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert refusal.stderr.splitlines()[-1] == (
+        "osxfs_sim.mount.mountpoints.MountError: "
+        "the host services cannot be offered: Operation not permitted"
+    )
+    assert not is_mounted(field / "guest")
+    assert eventually(lambda: grafts() <= before)
 
 
 _AS_NOBODY = """
