@@ -254,6 +254,8 @@ class _Session:
         try:
             await trio.to_thread.run_sync(host_services.start, allow)
         except MountError as error:
+            if self._stop.is_set():
+                return False  # it was unmounted meanwhile, as a signal asked
             self.failure = error
             self._stop.set()
         finally:
