@@ -123,7 +123,7 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
 
 def _make_graft(runtime: Path, source: str) -> Graft:
     """The private directory behind the one for host services. Raises MountError."""
-    if os.path.commonpath((source, runtime)) == source:
+    if os.path.commonpath((source, os.path.realpath(runtime))) == source:
         raise MountError(
             f"the source {source} holds {runtime}, where host services are kept out of "
             "the guest's reach: share a directory below it, or no host services"
