@@ -19,6 +19,7 @@ A map of the code:
 The public names are those below; docs/reference.md describes them.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from os import PathLike, fspath
 
@@ -65,6 +66,7 @@ def share(
     user: str | None = None,
     state_directory: str | PathLike[str] | None = None,
     calibrate: bool = True,
+    host_services: Mapping[str, str | PathLike[str]] | None = None,
 ) -> AbstractContextManager[Share]:
     """Share *source* at *mountpoint* for the time of a ``with`` block.
 
@@ -73,7 +75,8 @@ def share(
     of its exports is then a Share in ``exports``, and the keywords given hold for all
     of them. The keywords are those of ShareSettings, and mean
     what the options of ``osxfs-sim mount`` mean: None leaves a value as the
-    profile has it.
+    profile has it. *host_services* maps names to paths of the host's sockets: each
+    is then reached as host-services/NAME.sock in the share.
 
     Raises MountError or ProfileError on entering, each with one line that
     names the remedy, and MountError on leaving if the share is still in use.
@@ -99,6 +102,7 @@ def share(
         user=user,
         state_directory=None if state_directory is None else fspath(state_directory),
         calibrate=calibrate,
+        host_services=tuple((name, fspath(path)) for name, path in (host_services or {}).items()),
     )
     if is_share_file(settings.source):
         return mounted(load_exports(settings.source, settings.mountpoint, settings.given()))

@@ -88,7 +88,7 @@ def load_exports(path: str, mountpoint: str, given: Mapping[str, Any]) -> Export
     return Exports(hub, shares)
 
 
-_FOR_THE_HUB = ("allow_other", "user", "state_directory")
+_FOR_THE_HUB = ("allow_other", "user", "state_directory", "host_services")
 
 
 def _tables(document: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
@@ -144,7 +144,9 @@ def _share(
         mountpoint=os.path.join(mountpoint, name),
         **fields,
     )
-    settings = replace(settings, **given)
+    settings = replace(
+        settings, **{key: value for key, value in given.items() if key != "host_services"}
+    )
     try:
         settings.system()
     except ProfileError as error:

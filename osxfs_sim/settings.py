@@ -53,7 +53,8 @@ class ShareSettings:
     no attribute can hold (None: the user's own). *calibrate* False leaves out
     the measurements at mount start, for tests that do not look at time.
     *exports* are the directories that the mount point of a share file shows;
-    *source* is then empty.
+    *source* is then empty. *host_services* are names and paths of the host's
+    sockets that the guest can reach as host-services/NAME.sock.
     """
 
     source: str
@@ -77,6 +78,7 @@ class ShareSettings:
     state_directory: str | None = None
     calibrate: bool = True
     exports: tuple[str, ...] = ()
+    host_services: tuple[tuple[str, str], ...] = ()
 
     def given(self) -> dict[str, Any]:
         """The fields that are not as they are by default, source and mount point apart."""
@@ -161,7 +163,9 @@ class ShareSettings:
         values = json.loads(text)
         if values.get("data_path") is not None:
             values["data_path"] = tuple(values["data_path"])
-        values["exports"] = tuple(values["exports"])
+        values["exports"] = tuple(values.get("exports", ()))
+        services = values.get("host_services", ())
+        values["host_services"] = tuple((name, path) for name, path in services)
         return cls(**values)
 
 

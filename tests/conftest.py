@@ -12,8 +12,9 @@ from pathlib import Path
 import live
 import pytest
 from live import LiveShare
+from nobody import NOBODY
 
-from osxfs_sim.mount.mountpoints import unmount
+from osxfs_sim.mount.mountpoints import runtime_directory, unmount
 
 _MEMORY = "/dev/shm"
 _number = itertools.count()
@@ -59,6 +60,20 @@ def field(ground: Path) -> Iterator[Path]:
     yield path
     assert not live.shares_below(path)
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def nobody(field: Path) -> Iterator[tuple[Path, Path]]:
+    """A source and a mount point of an ordinary user."""
+    for name in ("source", "guest"):
+        (field / name).mkdir()
+        os.chown(field / name, NOBODY, NOBODY)
+    (field / "source" / "not-mine").write_text("root's")
+    (field / "source" / "not-mine").chmod(0o644)
+    existed = runtime_directory(NOBODY).exists()
+    yield field / "source", field / "guest"
+    if not existed:
+        shutil.rmtree(runtime_directory(NOBODY), ignore_errors=True)
 
 
 Sharing = Callable[[], contextlib.AbstractContextManager[Callable[..., LiveShare]]]

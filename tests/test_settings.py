@@ -225,6 +225,7 @@ SETTINGS = st.builds(
     seed=st.integers(),
     allow_other=st.none() | st.booleans(),
     calibrate=st.booleans(),
+    host_services=st.lists(st.tuples(st.text(), st.text())).map(tuple),
 )
 
 
@@ -245,7 +246,7 @@ def test_names_that_are_not_utf8_arrive_as_they_were_sent():
     assert ShareSettings.from_json(settings.to_json()) == settings
 
 
-@pytest.mark.parametrize("lost", ["data_path", "seed", "calibrate", "allow_other"])
+@pytest.mark.parametrize("lost", ["data_path", "seed", "calibrate", "allow_other", "host_services"])
 def test_the_check_of_the_journey_notices_what_is_lost(lost):
     default = {field.name: field.default for field in dataclasses.fields(ShareSettings)}[lost]
 

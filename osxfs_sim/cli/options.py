@@ -54,6 +54,22 @@ class DataPathCounts(click.ParamType[tuple[int, int]]):
             self.fail(str(error), param, ctx)
 
 
+class HostService(click.ParamType[tuple[str, str]]):
+    """``NAME=SOCKET``; both are checked when the share is mounted."""
+
+    name = "service"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, path = str(value).partition("=")
+        if not equals:
+            self.fail(f"{value!r}: write NAME=SOCKET, such as ssh-auth=$SSH_AUTH_SOCK", param, ctx)
+        return name, path
+
+
 class ProfileName(click.ParamType[str]):
     """A profile's name, or the path of a .toml file. Checked when it is loaded."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from osxfs_sim.cli.options import PlainPath, ProfileName, share_options
+from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_options
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
@@ -44,6 +44,15 @@ from osxfs_sim.settings import Exports, ShareSettings
     type=click.Path(file_okay=False, resolve_path=True),
     help="Where owners are kept that no attribute can hold. [/var/lib/osxfs-sim for root, "
     "~/.local/state/osxfs-sim for others]",
+)
+@click.option(
+    "--host-service",
+    "host_services",
+    type=HostService(),
+    multiple=True,
+    metavar="NAME=SOCKET",
+    help="A socket of the host that the guest reaches as MOUNTPOINT/host-services/NAME.sock, such "
+    "as ssh-auth=$SSH_AUTH_SOCK. Whoever may use the share may use it.",
 )
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
 @click.pass_context

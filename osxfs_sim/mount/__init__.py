@@ -15,6 +15,9 @@ and beside it:
     wakefulness polling, PM QoS and sleep: what it costs to be quick
     receipt     asked-for against achieved latency
     control     a running mount's socket: status, reset
+    grafts      a directory of the server's own in the root of a share
+    services    sockets in it that lead to the host
+    binder      binds them, in a process of its own
     mountpoints the kernel's table of mounts: checks before, unmounting after
     launch      starts a mount in the background and waits until it is ready
 

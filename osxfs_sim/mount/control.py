@@ -3,6 +3,7 @@
     status    what it is, how many requests, asked-for against achieved latency
     reset     the same, and counting starts anew
     stop      unmount and end, as a signal would
+    release   let go of host services that keep the mount busy, before an unmount
 
 The socket lies in a directory that only its owner (and root) can enter.
 """

@@ -17,7 +17,8 @@ import logging
 import os
 import stat as modes
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pyfuse3
@@ -48,7 +49,19 @@ _SPENT_BUFFERS = 16
 _S_PER_NS = 1e-9
 
 
-class _Listing:
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What the guest may do at all, and the server with it."""
+
+    guest_attributes: bool = False
+    """Whether the guest may have extended attributes of its own."""
+    guest_changes: bool = True
+    """Whether the guest may change anything; else EROFS."""
+    server_is_root: bool = False
+    """Root's writes leave set-id bits as they are: the server ends them itself."""
+
+
+class Listing:
     """The names in an open directory, as they were when its reading began.
 
     POSIX leaves open whether names that come or go meanwhile are seen, but
@@ -80,10 +93,7 @@ class Handlers(pyfuse3.Operations):
         policy: CachePolicy,
         owners: Owners,
         spellings: Spellings,
-        *,
-        guest_attributes: bool,
-        privileged: bool,
-        refused: Collection[Operation] = (),
+        rights: Rights,
     ) -> None:
         super().__init__()
         self.policy = policy
@@ -93,16 +103,14 @@ class Handlers(pyfuse3.Operations):
         self._backing = backing
         self._owners = owners
         self._spellings = spellings
-        # Whether the guest may have extended attributes of its own.
-        self._guest_attributes = guest_attributes
-        self._refused = refused  # with EROFS
-        # Whether the server is root, whose writes leave set-id bits as they are.
-        self._privileged = privileged
+        self._guest_attributes = rights.guest_attributes
+        self._may_change = rights.guest_changes
+        self._privileged = rights.server_is_root
         self._open_files: dict[int, Inode] = {}
         self._appending: set[int] = set()
         self._synchronous: set[int] = set()
         self._ending_set_id: set[int] = set()
-        self._listings: dict[int, _Listing] = {}
+        self._listings: dict[int, Listing] = {}
         self._spent_buffers: list[bytearray] = []
         self._never_waiting: set[int] = set()  # devices
 
@@ -122,13 +130,19 @@ class Handlers(pyfuse3.Operations):
     async def _cross(self, operation: Operation, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do *work* on the host now, and answer when the crossing is paid."""
         arrival_ns = self._reactor.arrival_ns
-        if operation in self._refused:
-            work, arguments = _refuse, ()
         answer, failure = self._attempt(work, *arguments)
         await self.crossings.cross(operation, 0, arrival_ns)
         if failure:
             raise FUSEError(failure)
         return answer
+
+    def _change(
+        self, operation: Operation, work: Callable[..., Any], *arguments: Any
+    ) -> Coroutine[Any, Any, Any]:
+        """As _cross, for what the guest may do only where it may change anything."""
+        if not self._may_change:
+            return self._cross(operation, _read_only)
+        return self._cross(operation, work, *arguments)
 
     async def _cross_in_thread(
         self, operation: Operation, work: Callable[..., Any], *arguments: Any
@@ -269,7 +283,7 @@ class Handlers(pyfuse3.Operations):
     def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.MKNOD, self._mknod, parent_inode, name, mode, ctx)
+        return self._change(Operation.MKNOD, self._mknod, parent_inode, name, mode, ctx)
 
     def _mknod(
         self, parent_number: int, asked: bytes, mode: int, ctx: RequestContext
@@ -285,7 +299,7 @@ class Handlers(pyfuse3.Operations):
     def mkdir(
         self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.MKDIR, self._mkdir, parent_inode, name, mode, ctx)
+        return self._change(Operation.MKDIR, self._mkdir, parent_inode, name, mode, ctx)
 
     def _mkdir(
         self, parent_number: int, asked: bytes, mode: int, ctx: RequestContext
@@ -299,7 +313,7 @@ class Handlers(pyfuse3.Operations):
     def symlink(
         self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.SYMLINK, self._symlink, parent_inode, name, target, ctx)
+        return self._change(Operation.SYMLINK, self._symlink, parent_inode, name, target, ctx)
 
     def _symlink(
         self, parent_number: int, asked: bytes, target: bytes, ctx: RequestContext
@@ -313,7 +327,7 @@ class Handlers(pyfuse3.Operations):
     def link(
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.LINK, self._link, inode, new_parent_inode, new_name, ctx)
+        return self._change(Operation.LINK, self._link, inode, new_parent_inode, new_name, ctx)
 
     def _link(
         self, number: int, parent_number: int, asked: bytes, ctx: RequestContext
@@ -331,12 +345,12 @@ class Handlers(pyfuse3.Operations):
     def unlink(
         self, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._cross(Operation.UNLINK, self._remove, parent_inode, name, os.unlink)
+        return self._change(Operation.UNLINK, self._remove, parent_inode, name, os.unlink)
 
     def rmdir(
         self, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._cross(Operation.RMDIR, self._remove, parent_inode, name, os.rmdir)
+        return self._change(Operation.RMDIR, self._remove, parent_inode, name, os.rmdir)
 
     def _remove(self, parent_number: int, asked: bytes, remove: Callable[..., None]) -> None:
         parent = self._inodes[parent_number]
@@ -386,7 +400,7 @@ class Handlers(pyfuse3.Operations):
         flags: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, None]:
-        return self._cross(
+        return self._change(
             Operation.RENAME,
             self._rename,
             parent_inode_old,
@@ -460,7 +474,7 @@ class Handlers(pyfuse3.Operations):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.SETATTR, self._setattr, inode, attr, fields, fh, ctx)
+        return self._change(Operation.SETATTR, self._setattr, inode, attr, fields, fh, ctx)
 
     def _setattr(
         self,
@@ -585,7 +599,7 @@ class Handlers(pyfuse3.Operations):
     def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
-        return self._cross(Operation.CREATE, self._create, parent_inode, name, mode, flags, ctx)
+        return self._change(Operation.CREATE, self._create, parent_inode, name, mode, flags, ctx)
 
     def _create(
         self, parent_number: int, asked: bytes, mode: int, flags: int, ctx: RequestContext
@@ -744,7 +758,7 @@ class Handlers(pyfuse3.Operations):
         inode = self._inodes[number]
         fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
         # READDIRPLUS does not tell who asks, but who opened the directory is known.
-        self._listings[fd] = _Listing(inode, KnownCaller(ctx.uid, ctx.gid))
+        self._listings[fd] = Listing(inode, KnownCaller(ctx.uid, ctx.gid))
         return fd
 
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
@@ -757,9 +771,11 @@ class Handlers(pyfuse3.Operations):
             if failure:
                 names = None
             elif status.st_size > _LIST_IN_THREAD_BYTES:
-                names, failure = await in_thread(lambda: self._attempt(_list, fh))
+                names, failure = await in_thread(
+                    lambda: self._attempt(self._list, fh, listing.directory)
+                )
             else:
-                names, failure = self._attempt(_list, fh)
+                names, failure = self._attempt(self._list, fh, listing.directory)
             listing.names = names or []
             if not failure:
                 _, failure = self._attempt(
@@ -780,7 +796,10 @@ class Handlers(pyfuse3.Operations):
         if failure:
             raise FUSEError(failure)
 
-    def _add_entry(self, token: ReaddirToken, fh: int, listing: _Listing, position: int) -> int:
+    def _list(self, fh: int, directory: Inode) -> list[bytes]:
+        return [b".", b"..", *map(os.fsencode, os.listdir(fh))]
+
+    def _add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
         """Add one entry to the reply: the bytes it took, or 0 if the reply is full."""
         name = listing.names[position]
         if name in (b".", b".."):
@@ -832,7 +851,7 @@ class Handlers(pyfuse3.Operations):
     def setxattr(
         self, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._cross(Operation.SETXATTR, self._setxattr, inode, name, value)
+        return self._change(Operation.SETXATTR, self._setxattr, inode, name, value)
 
     def _setxattr(self, number: int, name: bytes, value: bytes) -> None:
         self._check_attribute(name)
@@ -869,7 +888,7 @@ class Handlers(pyfuse3.Operations):
     def removexattr(
         self, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._cross(Operation.REMOVEXATTR, self._removexattr, inode, name)
+        return self._change(Operation.REMOVEXATTR, self._removexattr, inode, name)
 
     def _removexattr(self, number: int, name: bytes) -> None:
         self._check_attribute(name)
@@ -886,7 +905,7 @@ class Handlers(pyfuse3.Operations):
             raise OSError(errno.EOPNOTSUPP, "not shared")
 
 
-def _refuse() -> None:
+def _read_only() -> None:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
@@ -912,10 +931,6 @@ def _end_set_id(fd: int) -> None:
 
 _DIRENTPLUS_BYTES = 152
 """struct fuse_direntplus without its name (linux/fuse.h)."""
-
-
-def _list(fd: int) -> list[bytes]:
-    return [b".", b"..", *map(os.fsencode, os.listdir(fd))]
 
 
 def _read_fully(fd: int, offset: int, buffer: memoryview) -> int:

@@ -13,27 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from osxfs_sim.model.caching import Cached
-from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount.mountpoints import MountError, control_path
 
 FOR_GOOD = Cached(lifetime_ns=10 * 365 * 86_400 * 10**9)
-
-CHANGES = frozenset(
-    {
-        Operation.SETATTR,
-        Operation.MKNOD,
-        Operation.MKDIR,
-        Operation.UNLINK,
-        Operation.RMDIR,
-        Operation.SYMLINK,
-        Operation.RENAME,
-        Operation.LINK,
-        Operation.CREATE,
-        Operation.SETXATTR,
-        Operation.REMOVEXATTR,
-    }
-)
-"""Operations by which a guest changes a tree; to WRITE it would need a file, and there is none."""
 
 
 class Skeleton:

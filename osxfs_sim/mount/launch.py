@@ -6,6 +6,7 @@ its settings as an argument and its first words on a pipe.
 """
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -32,11 +33,13 @@ from osxfs_sim.mount.mountpoints import (
     shares_in,
     unmount,
 )
+from osxfs_sim.mount.services import check_host_services
 from osxfs_sim.settings import Exports, ShareSettings
 
 _SERVER = "osxfs_sim.mount.server"
 _READY_WITHIN_S = 60.0
 _UNMOUNTED_WITHIN_S = 30.0
+_LETTING_GO_WITHIN_S = 2.0
 
 
 class Share:
@@ -109,6 +112,7 @@ def launch(settings: ShareSettings) -> Share:
     runtime = make_runtime_directory(user.uid)
     check_before_mounting(settings.source or str(runtime), settings.mountpoint)
     check_fuse()
+    check_host_services(settings.host_services)
     mountpoint = real_mountpoint(settings.mountpoint)
     log_file = log_path(runtime, mountpoint)
     read_fd, write_fd = os.pipe()
@@ -220,7 +224,7 @@ def unmount_and_wait(mountpoint: str) -> None:
         pid = 0
     try:
         # Whoever is inside a share without a server cannot be served any more.
-        unmount(target, lazily=is_dead(target))
+        _unmount(target, lazily=is_dead(target))
     except OSError as error:
         if error.strerror and "busy" in error.strerror.lower():
             raise MountError(
@@ -232,6 +236,32 @@ def unmount_and_wait(mountpoint: str) -> None:
         if time.monotonic() > deadline_s:
             raise MountError(f"{mountpoint} is unmounted, but its server (process {pid}) goes on")
         time.sleep(0.005)
+
+
+def _unmount(target: str, *, lazily: bool) -> None:
+    """unmount(), after the share has let go of host services where these hold it.
+
+    Raises OSError: EBUSY where somebody else is in it.
+    """
+    deadline_s: float | None = None
+    while True:
+        try:
+            unmount(target, lazily=lazily)
+            return
+        except OSError as error:
+            if mount_at(target) is None:
+                return  # somebody else was faster
+            if error.errno != errno.EBUSY:
+                raise
+            if deadline_s is None:
+                try:
+                    released = ask(target, "release", timeout_s=2.0)["released"]
+                except MountError:
+                    released = False
+                deadline_s = time.monotonic() + (_LETTING_GO_WITHIN_S if released else 0.0)
+            if time.monotonic() >= deadline_s:
+                raise
+        time.sleep(0.01)
 
 
 def _is_running(pid: int) -> bool:

@@ -30,7 +30,7 @@ from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.profile import FileRules, GuestAttributes
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.mount import control, syscalls
+from osxfs_sim.mount import control, services, syscalls
 from osxfs_sim.mount.backing import Backing
 from osxfs_sim.mount.calibration import (
     NOT_CALIBRATED,
@@ -39,8 +39,9 @@ from osxfs_sim.mount.calibration import (
     calibrate,
 )
 from osxfs_sim.mount.crossings import Crossings, Outside
-from osxfs_sim.mount.handlers import Handlers
-from osxfs_sim.mount.hub import CHANGES, FOR_GOOD, Skeleton
+from osxfs_sim.mount.grafts import Graft, GraftedBacking, GraftedHandlers
+from osxfs_sim.mount.handlers import Handlers, Rights
+from osxfs_sim.mount.hub import FOR_GOOD, Skeleton
 from osxfs_sim.mount.identity import ServerUser, server_user, state_directory
 from osxfs_sim.mount.inodes import InodeTable
 from osxfs_sim.mount.mountpoints import (
@@ -58,6 +59,7 @@ from osxfs_sim.mount.mountpoints import (
 )
 from osxfs_sim.mount.owners import HostOwners, KnownCaller, OsxfsOwners, Owners
 from osxfs_sim.mount.reactor import Reactor, Wake
+from osxfs_sim.mount.services import HostServices, check_host_services
 from osxfs_sim.mount.spellings import ExactNames, FoldedNames, Spellings
 from osxfs_sim.mount.wakefulness import sleep_precisely
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
@@ -94,28 +96,33 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         )
     check_fuse()
     allow_other = check_allow_other(settings.allow_other)
+    host_services = check_host_services(settings.host_services)
+    with user.acting():
+        graft = _make_graft(directory, source) if host_services else None
     _prepare_process()
     with user.acting():
         root_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     inodes = InodeTable(os.fstat(root_fd))
-    backing = Backing(inodes.root, root_fd, most_descriptors=_directory_descriptors())
+    most_descriptors = _directory_descriptors()
+    backing = (Backing if graft is None else GraftedBacking)(
+        inodes.root, root_fd, most_descriptors=most_descriptors
+    )
     crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
     reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
     owners = _owners(system.files, user, settings.state_directory)
     rules = RULES[system.files.names]
     spellings = FoldedNames(rules, reactor.end_all_names) if rules.folds else ExactNames()
-    handlers = Handlers(
-        reactor,
-        inodes,
-        backing,
-        crossings,
-        system.policy,
-        owners,
-        spellings,
+    arguments = (reactor, inodes, backing, crossings, system.policy, owners, spellings)
+    rights = Rights(
         guest_attributes=system.files.extended_attributes is GuestAttributes.HOST,
-        privileged=user.uid == 0,
-        refused=CHANGES if skeleton else (),
+        guest_changes=skeleton is None,
+        server_is_root=user.uid == 0,
     )
+    if graft is None:
+        handlers = Handlers(*arguments, rights)
+    else:
+        assert isinstance(backing, GraftedBacking)
+        handlers = GraftedHandlers(graft, inodes, backing, *arguments, rights)
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
     name = HUB_NAME if skeleton else f"osxfs-sim#{_plain(system.profile.name)}"
     options = {f"fsname={name}", "subtype=osxfs-sim"}
@@ -134,6 +141,8 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         user.become()
     except RuntimeError as error:
         backing.close()
+        if graft is not None:
+            graft.remove()
         raise MountError(
             f"the kernel refused to mount at {mountpoint}: mounting needs root, or fusermount3 "
             "with its set-user-id bit and write access to the mount point"
@@ -153,12 +162,17 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         crossings,
         early,
     )
+    session.offer(host_services)
     try:
         trio.run(session.run, control_path(directory, mountpoint), on_ready)
     finally:
         session.close()
-        if skeleton:
+        if graft is not None:
+            graft.remove()
+        if skeleton is not None:
             skeleton.remove()
+    if session.failure is not None:
+        raise session.failure
 
 
 def _owners(files: FileRules, user: ServerUser, state: str | None) -> Owners:
@@ -166,6 +180,19 @@ def _owners(files: FileRules, user: ServerUser, state: str | None) -> Owners:
         return HostOwners(KnownCaller(user.uid, user.gid))
     directory = state_directory(user) if state is None else Path(state)
     return OsxfsOwners(directory, user.uid)
+
+
+def _make_graft(runtime: Path, source: str) -> Graft:
+    """The private directory behind the one for host services. Raises MountError."""
+    if os.path.commonpath((source, os.path.realpath(runtime))) == source:
+        raise MountError(
+            f"the source {source} holds {runtime}, where host services are kept out of "
+            "the guest's reach: share a directory below it, or no host services"
+        )
+    try:
+        return Graft(runtime, services.DIRECTORY)
+    except OSError as error:
+        raise MountError(f"cannot make a directory in {runtime}: {error.strerror}") from error
 
 
 def _plain(name: str) -> str:
@@ -229,6 +256,14 @@ class _Session:
         self._counting_since_ns = self._started_ns
         self._processor_before_s = 0.0
         self._stop = trio.Event()
+        self.services: HostServices | None = None
+        self.failure: MountError | None = None
+        """Why it ended before it was ready."""
+
+    def offer(self, host_services: tuple[tuple[str, str], ...]) -> None:
+        """Have these host services (name, path of the host's socket) when the share is ready."""
+        if host_services:
+            self.services = HostServices(host_services, self.mountpoint, self._device)
 
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
         """Serve until the mount is gone."""
@@ -238,6 +273,8 @@ class _Session:
             nursery.start_soon(self._serve_requests, nursery.cancel_scope)
             if self.settings.calibrate:
                 await self._calibrate()
+            if self.services is not None and not await self._start_services(self.services):
+                return  # once it is unmounted
             gc.collect()
             gc.freeze()
             gc.disable()
@@ -246,7 +283,12 @@ class _Session:
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
                 self.spellings.check_kernel()
-            answers = {"status": self.status, "reset": self.reset, "stop": self._answer_stop}
+            answers = {
+                "status": self.status,
+                "reset": self.reset,
+                "stop": self._answer_stop,
+                "release": self._answer_release,
+            }
             await nursery.start(control.serve, socket_path, answers)
             self.reset()
             on_ready(self.status())
@@ -270,6 +312,29 @@ class _Session:
         for wake, wake_ns in self.calibration.wake_ns.items():
             self.reactor.wake_ns[wake] = wake_ns
 
+    async def _start_services(self, host_services: HostServices) -> bool:
+        """Bind the sockets in the share, by requests that are neither priced nor believed."""
+        handlers = self.handlers
+        assert isinstance(handlers, GraftedHandlers)
+        kept = handlers.policy, self.crossings.latency
+        handlers.policy = Consistent()
+        # Nothing is drawn from the share's own randomness either.
+        self.crossings.latency = LatencyModel(NO_LATENCY, seed=0)
+
+        def allow(pid: int) -> None:
+            handlers.builder_pid = pid
+
+        try:
+            await trio.to_thread.run_sync(host_services.start, allow)
+        except MountError as error:
+            if self._stop.is_set():
+                return False  # it was unmounted meanwhile, as a signal asked
+            self.failure = error
+            self._stop.set()
+        finally:
+            handlers.policy, self.crossings.latency = kept
+        return self.failure is None
+
     # Its end
 
     async def _wait_for_signals(
@@ -286,12 +351,21 @@ class _Session:
         self._stop.set()
         return {"stopping": True}
 
+    def _answer_release(self) -> dict[str, Any]:
+        """Let go of host services, if it is they that keep the mount busy."""
+        if self.services is None or not self.services.hold_the_mount:
+            return {"released": False}
+        self.services.begin_to_stop()
+        return {"released": True}
+
     async def _wait_for_stop(self) -> None:
         """Unmount while requests are still served; the reactor then ends by itself."""
         await self._stop.wait()
         # Nobody measures a share that ends; what is written out shall not wait.
         self.crossings.latency = LatencyModel(NO_LATENCY, self.settings.seed)
         self.reactor.reply_at_once()
+        if self.services is not None:
+            await trio.to_thread.run_sync(self.services.stop)
         unmounted = await trio.to_thread.run_sync(
             _unmount_and_write_out, self.mountpoint, self._device
         )
@@ -312,6 +386,8 @@ class _Session:
         still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
         pyfuse3.close(unmount=still_mounted)
+        if self.services is not None:
+            self.services.stop()
 
     # What it tells
 
@@ -376,6 +452,7 @@ class _Session:
             "open_handles": self.handlers.open_handles,
             "descriptors": self.backing.descriptors,
             "pm_qos_held": self.reactor.awake.held,
+            "host_services": self.services.status() if self.services is not None else [],
         }
 
     def warnings(self) -> list[str]:
@@ -386,6 +463,14 @@ class _Session:
                 "calibration failed: what lies outside the server (some 10 to 20 us a request) "
                 "is not subtracted; mount again"
             )
+        if self.services is not None:
+            assert isinstance(self.handlers, GraftedHandlers)
+            if self.handlers.hides_an_entry:
+                warnings.append(
+                    f"the source has an entry {services.DIRECTORY}: the guest does not see it, "
+                    "but the host services; rename it"
+                )
+            warnings += self.services.warnings()
         floor_ns = self.calibration.floor_ns
         latency = self.system.latency
         asked = {base_ns for base_ns in latency.base_ns if base_ns}

@@ -60,6 +60,9 @@ class Spellings(Protocol):
         OSError (EILSEQ) for what the emulated file system refuses.
         """
 
+    def is_same(self, one: bytes, other: bytes) -> bool:
+        """Whether both would be the same entry of a directory."""
+
     def stored(self, asked: bytes) -> bytes:
         """How *asked* is stored when it is new."""
 
@@ -108,6 +111,9 @@ class ExactNames:
 
     def new(self, directory: Inode, dir_fd: int, asked: bytes, *, may_exist: bool = False) -> bytes:
         return asked
+
+    def is_same(self, one: bytes, other: bytes) -> bool:
+        return one == other
 
     def stored(self, asked: bytes) -> bytes:
         return asked
@@ -229,6 +235,9 @@ class FoldedNames:
         if may_exist:
             return name
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def is_same(self, one: bytes, other: bytes) -> bool:
+        return self._rules.key(one) == self._rules.key(other)
 
     def stored(self, asked: bytes) -> bytes:
         return self._rules.stored(asked)

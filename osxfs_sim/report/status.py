@@ -39,6 +39,11 @@ def status_report(status: dict[str, Any]) -> None:
         f"  state     {status['inodes']} inodes, {status['open_handles']} open, "
         f"{status['in_flight']} in flight"
     )
+    for service in status["host_services"]:
+        out.print(
+            f"  service   {escape(service['name'])}: {escape(service['path'])}, "
+            f"{service['connections']} connections so far, {service['open']} open"
+        )
     if status["receipt"]:
         receipt = table(
             "receipt", ">answers", ">asked p50", ">achieved p50", ">p90", ">p99", ">late", ""

@@ -10,7 +10,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +17,17 @@ from pathlib import Path
 import pytest
 from guests import PATIENCE_S, eventually, finish, hear, refused, start
 from live import LiveShare, is_mounted
+from nobody import (
+    BECOME_NOBODY,
+    NOBODY,
+    interpreter_for_everybody,
+    need_fusermount,
+    run_as_nobody,
+)
 
 import osxfs_sim
 from osxfs_sim.mount.launch import launch, unmount_and_wait
 from osxfs_sim.mount.mountpoints import MountError, runtime_directory
-
-NOBODY = 65_534
 
 
 def quick(source: object, guest: object, **settings: object) -> osxfs_sim.ShareSettings:
@@ -423,72 +427,9 @@ else:
 """
 
 
-@pytest.fixture
-def nobody(field: Path) -> Iterator[tuple[Path, Path]]:
-    """A source and a mount point of an ordinary user."""
-    for name in ("source", "guest"):
-        (field / name).mkdir()
-        os.chown(field / name, NOBODY, NOBODY)
-    (field / "source" / "not-mine").write_text("root's")
-    (field / "source" / "not-mine").chmod(0o644)
-    existed = runtime_directory(NOBODY).exists()
-    yield field / "source", field / "guest"
-    if not existed:
-        shutil.rmtree(runtime_directory(NOBODY), ignore_errors=True)
-
-
-_BECOME_NOBODY = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-
-
-def interpreter_for_everybody() -> str:
-    """An interpreter of our version that an ordinary user may run: ours may lie in /root."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    for candidate in (sys.executable, f"/usr/local/bin/{version}", f"/usr/bin/{version}"):
-        with contextlib.suppress(OSError):
-            if subprocess.run([candidate, "-ISc", ""], **_BECOME_NOBODY, cwd="/").returncode == 0:
-                return candidate
-    pytest.skip(f"no {version} that an ordinary user may run")
-
-
-# On many machines /dev/fuse is open to everybody (mode 0666), on some it is not.
-# A mount namespace of its own has a /dev/fuse of the mode that a test is about,
-# and leaves the machine's alone.
-_WITH_A_FUSE_DEVICE = """
-set -e
-mount -t tmpfs none "$1"
-mknod "$1/fuse" c 10 229
-chmod "$2" "$1/fuse"
-mount --bind "$1/fuse" /dev/fuse
-shift 2
-exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
-"""
-
-
 def as_nobody(source: Path, guest: Path, *, fuse_mode: str = "0666", **settings: object) -> str:
     """What an ordinary user's attempt to share comes to."""
-    path = [str(Path(osxfs_sim.__file__).parent.parent), *filter(None, sys.path)]
-    device = source.parent / "device"
-    device.mkdir()
-    program = (interpreter_for_everybody(), "-c", _AS_NOBODY, source, guest, json.dumps(settings))
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", _WITH_A_FUSE_DEVICE, "-", device, fuse_mode, *program],
-        cwd="/",
-        env={
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "PYTHONPATH": os.pathsep.join(path),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.strip()
-
-
-def need_fusermount() -> None:
-    if shutil.which("fusermount3") is None:
-        pytest.skip("fusermount3 is not installed: an ordinary user cannot mount here")
+    return run_as_nobody(_AS_NOBODY, source, guest, json.dumps(settings), fuse_mode=fuse_mode)
 
 
 @pytest.mark.usefixtures("need_fuse")
@@ -540,7 +481,7 @@ def test_root_lets_others_in_unless_told_not_to(share) -> None:
 
     def others_get_in(live: LiveShare) -> bool:
         command = [interpreter_for_everybody(), "-ISc", code, live.guest]
-        done = subprocess.run(command, **_BECOME_NOBODY, stderr=subprocess.DEVNULL)
+        done = subprocess.run(command, **BECOME_NOBODY, stderr=subprocess.DEVNULL)
         return done.returncode == 0
 
     assert others_get_in(share())
