@@ -7,8 +7,8 @@ with the process: what the sockets hold then is a mount without a place. It is
 a process and not a thread because an ordinary user gets a mount namespace only
 with a user namespace, which a process with threads cannot have.
 
-Run as a script: a descriptor of a socket, the directory, and the names to bind
-in it. It waits for a byte on that socket, and answers with the sockets and
+Run as a script: the user to be, a descriptor of a socket, the directory, and the
+names to bind in it. It waits for a byte on that socket, and answers with the sockets and
 either ``apart`` or, where namespaces are forbidden, ``here``; or with an error.
 
 It imports nothing of the package, so that it starts fast.
@@ -35,12 +35,28 @@ def _part_from_the_mounts_of_others() -> bool:
     return True
 
 
+def _become(user: str) -> None:
+    """Be the user that the share's server becomes: ``uid:gid:group,group``, or ``-``.
+
+    The server starts us before it becomes that user, who may not be able to
+    run this very interpreter.
+    """
+    if user == "-":
+        return
+    uid, gid, groups = user.split(":")
+    os.setgroups([int(group) for group in groups.split(",") if group])
+    os.setresgid(int(gid), int(gid), int(gid))
+    os.setresuid(int(uid), int(uid), int(uid))
+
+
 def main() -> None:
-    fd, directory, *names = sys.argv[1:]
+    user, fd, directory, *names = sys.argv[1:]
     with socket.socket(fileno=int(fd)) as parent:
-        parent.recv(1)
+        if not parent.recv(1):
+            return  # the share is not to be
         try:
             where = b"apart" if _part_from_the_mounts_of_others() else b"here"
+            _become(user)
             # From within, as the paths of sockets are short.
             os.chdir(directory)
             bound = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in names]

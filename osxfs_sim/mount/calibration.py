@@ -23,6 +23,7 @@ from osxfs_sim.model.latency import LatencyModel, LatencySpec
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.mount import prober
 from osxfs_sim.mount.crossings import Crossings, Outside
+from osxfs_sim.mount.identity import ServerUser
 from osxfs_sim.mount.reactor import Patience, Reactor, Wake
 
 # Whatever else runs on the machine can only add to what a client waits, so the
@@ -63,15 +64,19 @@ class CalibrationError(Exception):
 class _Prober:
     """The probing process, and one round with it."""
 
-    def __init__(self, process: trio.Process) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdin is not None
         assert process.stdout is not None
-        self._stdin, self._stdout = process.stdin, process.stdout
+        self._stdin = trio.lowlevel.FdStream(os.dup(process.stdin.fileno()))
+        self._stdout = trio.lowlevel.FdStream(os.dup(process.stdout.fileno()))
+        process.stdin.close()
+        process.stdout.close()
         self._received = b""
 
     async def end(self) -> None:
         """Its input ends, and so does it."""
         await self._stdin.aclose()
+        await self._stdout.aclose()
 
     async def median_ns(self, count: int, pause_ns: int = 0) -> int:
         await self._stdin.send_all(b"%d %d\n" % (count, pause_ns))
@@ -88,28 +93,40 @@ class _Prober:
         return round(statistics.mean(medians_ns))
 
 
+def start_prober(mountpoint: str, user: ServerUser) -> "subprocess.Popen[bytes]":
+    """The process to calibrate with, for the share at *mountpoint*; it becomes *user* too."""
+    missing = os.path.join(mountpoint, f".osxfs-sim-probe-{os.getpid()}")
+    script = str(Path(prober.__file__))
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", script, user.as_argument, missing, mountpoint],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the server, which ends it
+    )
+
+
 async def calibrate(
-    reactor: Reactor, crossings: Crossings, mountpoint: str, latency: LatencySpec
+    reactor: Reactor,
+    crossings: Crossings,
+    process: "subprocess.Popen[bytes]",
+    latency: LatencySpec,
 ) -> Calibration:
-    """Measure a share that serves nobody else yet.
+    """Measure a share that serves nobody else yet, with the prober *process*; it then ends.
 
     The caller has made its cache policy believe nothing; its latency, constant
     and patience are changed for each round, and left as they were.
     """
     kept = crossings.latency, crossings.outside, reactor.patience
     processors = os.sched_getaffinity(0)
-    missing = os.path.join(mountpoint, f".osxfs-sim-probe-{os.getpid()}")
-    command = [sys.executable, "-I", "-S", str(Path(prober.__file__)), missing, mountpoint]
     crossings.outside = Outside({0: 0})
+    probe = _Prober(process)
     try:
-        async with trio.open_nursery() as nursery:
-            process = await nursery.start(_start_process, command)
-            _part_processors(process.pid, sorted(processors))
-            probe = _Prober(process)
-            calibration = await _rounds(reactor, crossings, probe, latency)
-            await probe.end()
-            return calibration
+        _part_processors(process.pid, sorted(processors))
+        return await _rounds(reactor, crossings, probe, latency)
     finally:
+        await probe.end()
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(process.wait)
         crossings.latency, crossings.outside, reactor.patience = kept
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, processors)
@@ -127,19 +144,6 @@ def _part_processors(prober_pid: int, processors: list[int]) -> None:
     with contextlib.suppress(OSError):  # where it is forbidden, we measure as we are
         os.sched_setaffinity(0, processors[:1])
         os.sched_setaffinity(prober_pid, processors[1:])
-
-
-async def _start_process(
-    command: list[str], task_status: "trio.TaskStatus[trio.Process]" = trio.TASK_STATUS_IGNORED
-) -> None:
-    await trio.run_process(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        check=False,
-        start_new_session=True,  # Ctrl-C is for the server, which ends it
-        task_status=task_status,
-    )
 
 
 async def _rounds(

@@ -66,6 +66,13 @@ class ServerUser:
             os.setresuid(0, 0, 0)
             os.setresgid(0, 0, 0)
 
+    @property
+    def as_argument(self) -> str:
+        """For a helper process that shall become this user too; ``-`` where there is no need."""
+        if not self.drops:
+            return "-"
+        return f"{self.uid}:{self.gid}:{','.join(map(str, self.groups))}"
+
     def become(self) -> None:
         """Be this user from now on, in every thread, without a way back."""
         if not self.drops:

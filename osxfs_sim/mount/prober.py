@@ -1,7 +1,7 @@
 """The client that calibration measures with: a process of its own, as real clients are.
 
-Run as a script, with two paths as its arguments: a name that does not exist on
-the share, and the share's root. To ask for either is one request. Each line on
+Run as a script, with the user to be and two paths as its arguments: a name that
+does not exist on the share, and the share's root. To ask for either is one request. Each line on
 standard input asks for a round: a number of probes and a pause before each, in
 nanoseconds. Each answer is one JSON line: how long the probes took, in
 nanoseconds, less what the interpreter itself adds, missing and existing in turn.
@@ -29,8 +29,23 @@ def _probe_ns(paths: list[str], count: int, pause_ns: int) -> list[int]:
     return taken_ns
 
 
+def _become(user: str) -> None:
+    """Be the user that the share's server becomes: ``uid:gid:group,group``, or ``-``.
+
+    The server starts us before it becomes that user, who may not be able to
+    run this very interpreter.
+    """
+    if user == "-":
+        return
+    uid, gid, groups = user.split(":")
+    os.setgroups([int(group) for group in groups.split(",") if group])
+    os.setresgid(int(gid), int(gid), int(gid))
+    os.setresuid(int(uid), int(uid), int(uid))
+
+
 def main() -> None:
-    paths = sys.argv[1:]
+    user, *paths = sys.argv[1:]
+    _become(user)
     # The empty path fails at the kernel's door: what is left is the interpreter.
     own_ns = sorted(_probe_ns([""], 201, 0))[100]
     for line in sys.stdin:

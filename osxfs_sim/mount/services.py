@@ -35,6 +35,7 @@ from typing import Any
 import trio
 
 from osxfs_sim.mount import binder
+from osxfs_sim.mount.identity import ServerUser
 from osxfs_sim.mount.mountpoints import MountError, mounts
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,8 @@ class HostServices:
         self._services = [_Service(name, path) for name, path in services]
         self._mountpoint = mountpoint
         self._device = device
+        self._binder: subprocess.Popen[bytes] | None = None
+        self._to_binder: socket.socket | None = None
         self._sockets: list[socket.socket] = []
         self._thread: threading.Thread | None = None
         self._started = threading.Event()
@@ -129,25 +132,32 @@ class HostServices:
         """The path of the directory host-services, as the guest sees it."""
         return os.path.join(self._mountpoint, DIRECTORY)
 
-    def start(self, allow: Callable[[int], None]) -> None:
-        """Bind the sockets and listen. Blocks, and makes requests of the share.
-
-        *allow* is told the process that may make sockets there; 0 when done.
-        Raises MountError.
-        """
-        ours, binders = socket.socketpair()
+    def prepare(self, user: ServerUser) -> None:
+        """Start the process that will bind, while we can; it waits, and becomes *user* too."""
+        self._to_binder, binders = socket.socketpair()
         names = [service.socket_name for service in self._services]
-        with ours, binders:
-            process = subprocess.Popen(
+        with binders:
+            self._binder = subprocess.Popen(
                 [
                     *(sys.executable, "-I", "-S", str(Path(binder.__file__))),
-                    *(str(binders.fileno()), self.directory, *names),
+                    *(user.as_argument, str(binders.fileno()), self.directory, *names),
                 ],
                 pass_fds=(binders.fileno(),),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the server, which ends it
             )
-            binders.close()
+
+    def start(self, allow: Callable[[int], None]) -> None:
+        """Bind the sockets and listen. Blocks, and makes requests of the share.
+
+        *allow* is told the process that may make sockets there; 0 when done.
+        Raises MountError. After prepare().
+        """
+        ours, process = self._to_binder, self._binder
+        assert ours is not None
+        assert process is not None
+        names = [service.socket_name for service in self._services]
+        with ours:
             try:
                 ours.settimeout(_BINDING_WITHIN_S)
                 allow(process.pid)
@@ -183,6 +193,9 @@ class HostServices:
         Blocks; the reactor must go on meanwhile, or the share be gone altogether.
         """
         self.begin_to_stop()
+        if self._to_binder is not None and self._binder is not None:
+            self._to_binder.close()  # if it was never told to bind, it ends by this
+            self._binder.wait()
         if self._thread is not None:
             self._thread.join()
         self._close_sockets()

@@ -6,6 +6,7 @@ latter two we unmount ourselves while still serving, because the kernel writes
 out what it holds (pages of shared mappings) only through us.
 """
 
+import contextlib
 import errno
 import gc
 import logging
@@ -13,10 +14,11 @@ import math
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from osxfs_sim.mount.calibration import (
     Calibration,
     CalibrationError,
     calibrate,
+    start_prober,
 )
 from osxfs_sim.mount.crossings import Crossings, Outside
 from osxfs_sim.mount.grafts import Graft, GraftedBacking, GraftedHandlers
@@ -76,6 +79,25 @@ _UNMOUNT_ATTEMPTS = 6
 Ready = Callable[[dict[str, Any]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Machinery:
+    """What serves the requests of one share."""
+
+    reactor: Reactor
+    handlers: Handlers
+    owners: Owners
+    spellings: Spellings
+    inodes: InodeTable
+    backing: Backing
+    crossings: Crossings
+
+    def close(self) -> None:
+        self.reactor.close()
+        self.handlers.close()
+        self.owners.close()
+        self.backing.close()
+
+
 def serve(settings: ShareSettings, on_ready: Ready) -> None:
     """Mount the share, serve it until it is unmounted or a signal comes, clean up.
 
@@ -85,94 +107,101 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
     system = settings.system()
     user = server_user(settings.user)
     directory = make_runtime_directory(user.uid)
-    skeleton = None
-    if settings.exports:
-        mountpoint = real_mountpoint(settings.mountpoint)
-        skeleton = Skeleton(directory, mountpoint, settings.exports, user.uid)
-        system = replace(system, policy=FOR_GOOD)
-    with user.acting():
-        source, mountpoint = check_before_mounting(
-            str(skeleton.path) if skeleton else settings.source, settings.mountpoint
-        )
-    check_fuse()
-    allow_other = check_allow_other(settings.allow_other)
-    host_services = check_host_services(settings.host_services)
-    with user.acting():
-        graft = _make_graft(directory, source) if host_services else None
-    _prepare_process()
+    with contextlib.ExitStack() as cleaning_up:
+        source = settings.source
+        if settings.exports:
+            mountpoint = real_mountpoint(settings.mountpoint)
+            skeleton = Skeleton(directory, mountpoint, settings.exports, user.uid)
+            cleaning_up.callback(skeleton.remove)
+            source, system = str(skeleton.path), replace(system, policy=FOR_GOOD)
+        with user.acting():
+            source, mountpoint = check_before_mounting(source, settings.mountpoint)
+        check_fuse()
+        allow_other = check_allow_other(settings.allow_other)
+        host_services = check_host_services(settings.host_services)
+        graft = None
+        if host_services:
+            with user.acting():
+                graft = _make_graft(directory, source)
+            cleaning_up.callback(graft.remove)
+        _prepare_process()
+        machinery = _build(settings, system, user, source, graft)
+        early = _hear_signals_early()
+        try:
+            with user.mounting():
+                pyfuse3.init(
+                    machinery.handlers, mountpoint, _options(settings, system, allow_other)
+                )
+        except RuntimeError as error:
+            machinery.close()
+            raise MountError(
+                f"the kernel refused to mount at {mountpoint}: mounting needs root, or fusermount3 "
+                "with its set-user-id bit and write access to the mount point"
+            ) from error
+        session = _Session(settings, system, user, source, mountpoint, machinery, early)
+        session.prepare(host_services)
+        user.become()
+        try:
+            trio.run(session.run, control_path(directory, mountpoint), on_ready)
+        finally:
+            session.close()
+    if session.failure is not None:
+        raise session.failure
+
+
+def _build(
+    settings: ShareSettings,
+    system: EmulatedSystem,
+    user: ServerUser,
+    source: str,
+    graft: Graft | None,
+) -> _Machinery:
     with user.acting():
         root_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     inodes = InodeTable(os.fstat(root_fd))
-    most_descriptors = _directory_descriptors()
-    backing = (Backing if graft is None else GraftedBacking)(
-        inodes.root, root_fd, most_descriptors=most_descriptors
-    )
+    backing_class = Backing if graft is None else GraftedBacking
+    backing = backing_class(inodes.root, root_fd, most_descriptors=_directory_descriptors())
     crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
     reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
+    pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
     owners = _owners(system.files, user, settings.state_directory)
     rules = RULES[system.files.names]
     spellings = FoldedNames(rules, reactor.end_all_names) if rules.folds else ExactNames()
-    arguments = (reactor, inodes, backing, crossings, system.policy, owners, spellings)
     rights = Rights(
         guest_attributes=system.files.extended_attributes is GuestAttributes.HOST,
-        guest_changes=skeleton is None,
+        guest_changes=not settings.exports,
         server_is_root=user.uid == 0,
     )
+    arguments = (reactor, inodes, backing, crossings, system.policy, owners, spellings, rights)
     if graft is None:
-        handlers = Handlers(*arguments, rights)
+        handlers = Handlers(*arguments)
     else:
         assert isinstance(backing, GraftedBacking)
-        handlers = GraftedHandlers(graft, inodes, backing, *arguments, rights)
-    pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
-    name = HUB_NAME if skeleton else f"osxfs-sim#{_plain(system.profile.name)}"
+        handlers = GraftedHandlers(graft, inodes, backing, *arguments)
+    return _Machinery(reactor, handlers, owners, spellings, inodes, backing, crossings)
+
+
+def _options(settings: ShareSettings, system: EmulatedSystem, allow_other: bool) -> set[str]:
+    """Of mount(8), as libfuse takes them."""
+    name = HUB_NAME if settings.exports else f"osxfs-sim#{_plain(system.profile.name)}"
     options = {f"fsname={name}", "subtype=osxfs-sim"}
     if allow_other:
         options.add("allow_other")
     if system.files.ownership is Ownership.HOST:
         options.add("default_permissions")
-    # Until somebody listens for them, a signal would leave a dead mount behind. A mask
-    # would not do: it is a thread's own, and libraries have threads.
+    return options
+
+
+def _hear_signals_early() -> list[int]:
+    """The signals that come from now on, until somebody listens for them.
+
+    They must not leave a dead mount behind. To block them would not do: a mask
+    is a thread's own, and libraries have threads.
+    """
     early: list[int] = []
     for number in _STOPPING:
         signal.signal(number, lambda number, _frame: early.append(number))
-    try:
-        with user.mounting():
-            pyfuse3.init(handlers, mountpoint, options)
-        user.become()
-    except RuntimeError as error:
-        backing.close()
-        if graft is not None:
-            graft.remove()
-        raise MountError(
-            f"the kernel refused to mount at {mountpoint}: mounting needs root, or fusermount3 "
-            "with its set-user-id bit and write access to the mount point"
-        ) from error
-    session = _Session(
-        settings,
-        system,
-        user,
-        source,
-        mountpoint,
-        reactor,
-        handlers,
-        owners,
-        spellings,
-        inodes,
-        backing,
-        crossings,
-        early,
-    )
-    session.offer(host_services)
-    try:
-        trio.run(session.run, control_path(directory, mountpoint), on_ready)
-    finally:
-        session.close()
-        if graft is not None:
-            graft.remove()
-        if skeleton is not None:
-            skeleton.remove()
-    if session.failure is not None:
-        raise session.failure
+    return early
 
 
 def _owners(files: FileRules, user: ServerUser, state: str | None) -> Owners:
@@ -227,28 +256,20 @@ class _Session:
         user: ServerUser,
         source: str,
         mountpoint: str,
-        reactor: Reactor,
-        handlers: Handlers,
-        owners: Owners,
-        spellings: Spellings,
-        inodes: InodeTable,
-        backing: Backing,
-        crossings: Crossings,
+        machinery: _Machinery,
         early: list[int],
     ) -> None:
-        self._early = early  # signals that came before anybody listened
         self.settings = settings
         self.system = system
         self.user = user
         self.source = source
         self.mountpoint = mountpoint
-        self.reactor = reactor
-        self.handlers = handlers
-        self.owners = owners
-        self.spellings = spellings
-        self.inodes = inodes
-        self.backing = backing
-        self.crossings = crossings
+        self.machinery = machinery
+        self.reactor = machinery.reactor
+        self.handlers = machinery.handlers
+        self.crossings = machinery.crossings
+        self._early = early  # signals that came before anybody listened
+        self._prober: subprocess.Popen[bytes] | None = None
         self.calibration: Calibration = NOT_CALIBRATED
         mounted = mount_at(mountpoint)
         self._device = mounted.device if mounted else ""
@@ -260,10 +281,16 @@ class _Session:
         self.failure: MountError | None = None
         """Why it ended before it was ready."""
 
-    def offer(self, host_services: tuple[tuple[str, str], ...]) -> None:
-        """Have these host services (name, path of the host's socket) when the share is ready."""
+    def prepare(self, host_services: tuple[tuple[str, str], ...]) -> None:
+        """Start the processes that will help, before the server becomes somebody else.
+
+        *host_services* are names and paths of the host's sockets.
+        """
+        if self.settings.calibrate:
+            self._prober = start_prober(self.mountpoint, self.user)
         if host_services:
             self.services = HostServices(host_services, self.mountpoint, self._device)
+            self.services.prepare(self.user)
 
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
         """Serve until the mount is gone."""
@@ -271,18 +298,18 @@ class _Session:
             await nursery.start(self._wait_for_signals)
             nursery.start_soon(self._wait_for_stop)
             nursery.start_soon(self._serve_requests, nursery.cancel_scope)
-            if self.settings.calibrate:
-                await self._calibrate()
+            if self._prober is not None:
+                await self._calibrate(self._prober)
             if self.services is not None and not await self._start_services(self.services):
                 return  # once it is unmounted
             gc.collect()
             gc.freeze()
             gc.disable()
             self.reactor.when_idle = self._tidy
-            if isinstance(self.spellings, FoldedNames):
+            if isinstance(self.machinery.spellings, FoldedNames):
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
-                self.spellings.check_kernel()
+                self.machinery.spellings.check_kernel()
             answers = {
                 "status": self.status,
                 "reset": self.reset,
@@ -297,15 +324,15 @@ class _Session:
         await self.reactor.run()
         everything.cancel()
 
-    async def _calibrate(self) -> None:
+    async def _calibrate(self, prober: "subprocess.Popen[bytes]") -> None:
         policy = self.handlers.policy
         self.handlers.policy = Consistent()
         try:
             self.calibration = await calibrate(
-                self.reactor, self.crossings, self.mountpoint, self.system.latency
+                self.reactor, self.crossings, prober, self.system.latency
             )
-        except* (CalibrationError, trio.BrokenResourceError, OSError) as errors:
-            log.warning("not calibrated: %s", errors.exceptions)
+        except (CalibrationError, trio.BrokenResourceError, OSError) as error:
+            log.warning("not calibrated: %r", error)
         finally:
             self.handlers.policy = policy
         self.crossings.outside = Outside(self.calibration.outside_ns)
@@ -379,10 +406,7 @@ class _Session:
 
     def close(self) -> None:
         """Let go of everything; after run() has returned or failed."""
-        self.reactor.close()
-        self.handlers.close()
-        self.owners.close()
-        self.backing.close()
+        self.machinery.close()
         still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
         pyfuse3.close(unmount=still_mounted)
@@ -394,7 +418,7 @@ class _Session:
     def _tidy(self) -> None:
         """When nobody has asked anything for a while: collect garbage, give memory back."""
         gc.collect()
-        self.inodes.compact()
+        self.machinery.inodes.compact()
         syscalls.give_memory_back()
 
     def reset(self) -> dict[str, Any]:
@@ -419,8 +443,8 @@ class _Session:
             "policy": self.system.policy.describe(),
             "user": str(self.user),
             "exports": list(self.settings.exports),
-            "ownership": self.owners.report(),
-            "names": self.spellings.report(),
+            "ownership": self.machinery.owners.report(),
+            "names": self.machinery.spellings.report(),
             "extended_attributes": self.system.files.extended_attributes.value,
             "seed": self.settings.seed,
             "dilate": self.system.dilate,
@@ -448,9 +472,9 @@ class _Session:
             "wakes": {wake.name.lower(): self.reactor.wakes[wake] for wake in Wake},
             "receipt": self.crossings.receipt.report(),
             "in_flight": self.reactor.in_flight,
-            "inodes": len(self.inodes),
+            "inodes": len(self.machinery.inodes),
             "open_handles": self.handlers.open_handles,
-            "descriptors": self.backing.descriptors,
+            "descriptors": self.machinery.backing.descriptors,
             "pm_qos_held": self.reactor.awake.held,
             "host_services": self.services.status() if self.services is not None else [],
         }
@@ -498,7 +522,7 @@ class _Session:
 
     def _warnings_of_files(self) -> list[str]:
         warnings = []
-        owners, names = self.owners.report(), self.spellings.report()
+        owners, names = self.machinery.owners.report(), self.machinery.spellings.report()
         if owners.get("malformed"):
             warnings.append(
                 f"{owners['malformed']} objects have a malformed owner attribute, taken as unset; "

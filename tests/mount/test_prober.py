@@ -8,7 +8,7 @@ from osxfs_sim.mount import prober
 
 
 def test_each_line_is_answered_with_as_many_times_as_it_asks_for(tmp_path):
-    command = [sys.executable, "-I", "-S", prober.__file__, str(tmp_path / "not-there")]
+    command = [sys.executable, "-I", "-S", prober.__file__, "-", str(tmp_path / "not-there")]
     result = subprocess.run(
         command, input="3 0\n0 0\n2 1000\n", capture_output=True, text=True, check=True
     )
@@ -20,6 +20,6 @@ def test_each_line_is_answered_with_as_many_times_as_it_asks_for(tmp_path):
 
 
 def test_it_ends_when_its_input_does(tmp_path):
-    command = [sys.executable, "-I", "-S", prober.__file__, str(tmp_path)]
+    command = [sys.executable, "-I", "-S", prober.__file__, "-", str(tmp_path)]
     result = subprocess.run(command, input="", capture_output=True, text=True, check=True)
     assert (result.stdout, result.stderr) == ("", "")
