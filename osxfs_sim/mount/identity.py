@@ -97,8 +97,29 @@ def server_user(name: str | None) -> ServerUser:
 
 
 def state_directory(user: ServerUser) -> Path:
-    """Where a server of *user* keeps what outlives a mount."""
+    """Where a server of *user* keeps what outlives a mount.
+
+    For a user without a home of its own, such as nobody, root makes a place;
+    so call it before becoming that user.
+    """
     if user.uid == 0:
-        return Path("/var/lib/osxfs-sim")
+        return _ROOTS
     chosen = os.environ.get("XDG_STATE_HOME") if not user.drops else None
+    if not chosen and user.drops and not _lives_in(user):
+        directory = _ROOTS.with_name(f"{_ROOTS.name}-{user.uid}")
+        with contextlib.suppress(OSError):
+            directory.mkdir(mode=0o700)
+            os.chown(directory, user.uid, user.gid)
+        return directory
     return Path(chosen or os.path.join(user.home, ".local", "state")) / "osxfs-sim"
+
+
+_ROOTS = Path("/var/lib/osxfs-sim")
+
+
+def _lives_in(user: ServerUser) -> bool:
+    """Whether the user's home is one: there, and that user's to write in."""
+    with user.acting(), contextlib.suppress(OSError):
+        status = os.stat(user.home)
+        return status.st_uid == user.uid and os.access(user.home, os.W_OK, effective_ids=True)
+    return False
