@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat as modes
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -167,10 +168,12 @@ def test_many_objects_are_kept(make_store, field: Path) -> None:
 
 # Many at once
 
+_PATH = os.pathsep.join([str(Path(osxfs_sim.__file__).parents[1]), *filter(None, sys.path)])
+
 _WRITER = """
 import os, sys
 from pathlib import Path
-sys.path[:0] = [sys.argv[1]]
+sys.path[:] = sys.argv[1].split(os.pathsep)
 from osxfs_sim.model.ownership import UNSET, format_owner, parse_owner
 from osxfs_sim.mount.owner_store import OwnerStore
 
@@ -196,8 +199,7 @@ store.close()
 def count_at_once(field: Path, program: str) -> set[bytes | None]:
     """Four processes start at once with no database, and each adds 30 to one id of each link."""
     links = [link(field, number) for number in range(5)]
-    package = Path(osxfs_sim.__file__).parents[1]
-    writers = [start(program, package, field, which) for which in range(4)]
+    writers = [start(program, _PATH, field, which) for which in range(4)]
     for writer in writers:
         hear(writer, "ready")
     for writer in writers:
@@ -222,9 +224,9 @@ def test_the_check_of_changes_at_once_notices_one_that_reads_too_early(field: Pa
 
 def test_blocks_alone_wait_for_one_another(field: Path) -> None:
     program = """
-import sys
+import os, sys
 from pathlib import Path
-sys.path[:0] = [sys.argv[1]]
+sys.path[:] = sys.argv[1].split(os.pathsep)
 from osxfs_sim.mount.owner_store import OwnerStore
 store = OwnerStore(Path(sys.argv[2]) / "state")
 print("ready", flush=True)
@@ -235,8 +237,7 @@ for _ in range(300):
         path.write_text(str(int(path.read_text()) + 1))
 """
     (field / "count").write_text("0")
-    package = Path(osxfs_sim.__file__).parents[1]
-    counters = [start(program, package, field) for _ in range(3)]
+    counters = [start(program, _PATH, field) for _ in range(3)]
     for counter in counters:
         hear(counter, "ready")
     for counter in counters:
@@ -540,9 +541,12 @@ def test_a_state_directory_of_somebody_else_is_eacces(field: Path, caplog) -> No
                 put(store, path, b"0:5:6")
             assert "--state" in store.trouble
     (field / "state").chmod(0o755)
-    with acting_as(BOB), contextlib.closing(OwnerStore(field / "state")) as store:
-        with refused(errno.EACCES):
-            get(store, path)
+    with (
+        acting_as(BOB),
+        contextlib.closing(OwnerStore(field / "state")) as store,
+        refused(errno.EACCES),
+    ):
+        get(store, path)
     assert len(caplog.records) == 3
 
 
