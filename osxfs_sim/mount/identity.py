@@ -86,7 +86,7 @@ def server_user(name: str | None) -> ServerUser:
         raise MountError("--user needs root: only root can become somebody else")
     try:
         entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
-    except (KeyError, OverflowError):
+    except (KeyError, ValueError, OverflowError):
         raise MountError(f"there is no user {name!r}: see getent passwd") from None
     if entry.pw_uid == 0:
         raise MountError("the server is root already: leave --user out, or name another user")

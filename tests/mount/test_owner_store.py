@@ -170,6 +170,19 @@ def test_many_objects_are_kept(make_store, field: Path) -> None:
 
 _PATH = os.pathsep.join([str(Path(osxfs_sim.__file__).parents[1]), *filter(None, sys.path)])
 
+
+def let_go(processes: "list[subprocess.Popen[str]]") -> None:
+    """Let them all begin at once, and wait for their good ends."""
+    for process in processes:
+        hear(process, "ready")
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        finish(process)
+
+
 _WRITER = """
 import os, sys
 from pathlib import Path
@@ -200,10 +213,7 @@ def count_at_once(field: Path, program: str) -> set[bytes | None]:
     """Four processes start at once with no database, and each adds 30 to one id of each link."""
     links = [link(field, number) for number in range(5)]
     writers = [start(program, _PATH, field, which) for which in range(4)]
-    for writer in writers:
-        hear(writer, "ready")
-    for writer in writers:
-        finish(writer, "go\n")
+    let_go(writers)
     with contextlib.closing(OwnerStore(field / "state")) as store:
         return {get(store, path) for path in links}
 
@@ -222,31 +232,36 @@ def test_the_check_of_changes_at_once_notices_one_that_reads_too_early(field: Pa
     assert count_at_once(field, early) != {b"0:60:60"}
 
 
-def test_blocks_alone_wait_for_one_another(field: Path) -> None:
-    program = """
+_COUNTER = """
 import os, sys
 from pathlib import Path
 sys.path[:] = sys.argv[1].split(os.pathsep)
 from osxfs_sim.mount.owner_store import OwnerStore
+
 store = OwnerStore(Path(sys.argv[2]) / "state")
+fd = os.open(Path(sys.argv[2]) / "count", os.O_RDWR)
 print("ready", flush=True)
 sys.stdin.readline()
-for _ in range(300):
+for _ in range(2_000):
     with store.alone(), store.alone():
-        path = Path(sys.argv[2]) / "count"
-        path.write_text(str(int(path.read_text()) + 1))
+        os.pwrite(fd, b"%8d" % (int(os.pread(fd, 8, 0)) + 1), 0)
 """
+
+
+def count_alone(field: Path, program: str) -> int:
     (field / "count").write_text("0")
-    counters = [start(program, _PATH, field) for _ in range(3)]
-    for counter in counters:
-        hear(counter, "ready")
-    for counter in counters:
-        assert counter.stdin is not None
-        counter.stdin.write("go\n")
-        counter.stdin.flush()
-    for counter in counters:
-        finish(counter)
-    assert (field / "count").read_text() == "900"
+    let_go([start(program, _PATH, field) for _ in range(3)])
+    return int((field / "count").read_text())
+
+
+def test_blocks_alone_wait_for_one_another(field: Path) -> None:
+    assert count_alone(field, _COUNTER) == 6_000
+
+
+def test_the_check_of_blocks_alone_notices_one_that_does_not_wait(field: Path) -> None:
+    careless = _COUNTER.replace("with store.alone(), store.alone():", "if True:")
+    assert careless != _COUNTER
+    assert count_alone(field, careless) < 6_000
 
 
 # What an object is known by
@@ -562,6 +577,27 @@ def test_an_object_that_goes_while_it_is_asked_about_has_no_owner(field: Path) -
             owners.change(fd, os.fstat(fd), 5, 6)
         path.unlink()
         assert owners.ids(dir_fd, b"link-1", status, SOMEBODY) == SOMEBODY
+
+
+@pytest.mark.parametrize("how", ["unlink", "replace"])
+def test_the_record_of_what_the_guest_deletes_is_taken_away(broken, field: Path, how: str) -> None:
+    live = broken()
+    for number in range(3):
+        chown(link(live.guest, number), 5, 6)
+    os.link(live.guest / "link-0", live.guest / "link-3", follow_symlinks=False)
+
+    def records() -> int:
+        with contextlib.closing(sqlite3.connect(field / "state" / "owners.sqlite")) as database:
+            return database.execute("SELECT count(*) FROM owners").fetchone()[0]
+
+    assert records() == 3
+    link(live.guest, "new")
+    for number, left in ((0, 3), (1, 2), (3, 1), (2, 0)):
+        if how == "unlink":
+            (live.guest / f"link-{number}").unlink()
+        else:
+            link(live.guest, "newer").rename(live.guest / f"link-{number}")
+        assert records() == left
 
 
 # How the attribute itself is read
