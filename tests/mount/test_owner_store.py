@@ -6,7 +6,6 @@ import os
 import sqlite3
 import stat as modes
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -153,7 +152,12 @@ def test_a_database_that_is_taken_away_is_let_go_of(make_store, field: Path) -> 
         file.unlink()
     assert get(store, path) is None
     put(store, path, b"0:7:8")
-    assert get(make_store(), path) == b"0:7:8"
+    other = make_store()
+    assert get(other, path) == b"0:7:8"
+    for file in (field / "state").iterdir():
+        file.unlink()
+    put(other, path, b"0:9:9")
+    assert get(store, path) == b"0:9:9", "there is a new one, which we have not opened"
 
 
 def test_many_objects_are_kept(make_store, field: Path) -> None:
@@ -168,7 +172,7 @@ def test_many_objects_are_kept(make_store, field: Path) -> None:
 
 # Many at once
 
-_PATH = os.pathsep.join([str(Path(osxfs_sim.__file__).parents[1]), *filter(None, sys.path)])
+_PACKAGE = Path(osxfs_sim.__file__).parent
 
 
 def let_go(processes: "list[subprocess.Popen[str]]") -> None:
@@ -184,9 +188,11 @@ def let_go(processes: "list[subprocess.Popen[str]]") -> None:
 
 
 _WRITER = """
-import os, sys
+import os, sys, types
 from pathlib import Path
-sys.path[:] = sys.argv[1].split(os.pathsep)
+# The package without what it imports for others: it starts in no time.
+sys.modules["osxfs_sim"] = package = types.ModuleType("osxfs_sim")
+package.__path__ = [sys.argv[1]]
 from osxfs_sim.model.ownership import UNSET, format_owner, parse_owner
 from osxfs_sim.mount.owner_store import OwnerStore
 
@@ -212,7 +218,7 @@ store.close()
 def count_at_once(field: Path, program: str) -> set[bytes | None]:
     """Four processes start at once with no database, and each adds 30 to one id of each link."""
     links = [link(field, number) for number in range(5)]
-    writers = [start(program, _PATH, field, which) for which in range(4)]
+    writers = [start(program, _PACKAGE, field, which) for which in range(4)]
     let_go(writers)
     with contextlib.closing(OwnerStore(field / "state")) as store:
         return {get(store, path) for path in links}
@@ -233,9 +239,11 @@ def test_the_check_of_changes_at_once_notices_one_that_reads_too_early(field: Pa
 
 
 _COUNTER = """
-import os, sys
+import os, sys, types
 from pathlib import Path
-sys.path[:] = sys.argv[1].split(os.pathsep)
+# The package without what it imports for others: it starts in no time.
+sys.modules["osxfs_sim"] = package = types.ModuleType("osxfs_sim")
+package.__path__ = [sys.argv[1]]
 from osxfs_sim.mount.owner_store import OwnerStore
 
 store = OwnerStore(Path(sys.argv[2]) / "state")
@@ -250,7 +258,7 @@ for _ in range(2_000):
 
 def count_alone(field: Path, program: str) -> int:
     (field / "count").write_text("0")
-    let_go([start(program, _PATH, field) for _ in range(3)])
+    let_go([start(program, _PACKAGE, field) for _ in range(3)])
     return int((field / "count").read_text())
 
 
@@ -469,9 +477,12 @@ def test_a_database_damaged_while_it_is_in_use_is_eio(make_store, field: Path, c
     assert 1 <= len(caplog.records) <= 2
 
 
-def test_a_full_disk_is_enospc(make_store, field: Path) -> None:
-    with mounted(field / "disk", "-t", "tmpfs", "-o", "size=128k", "none") as disk:
-        store = make_store(disk / "state")
+@pytest.mark.usefixtures("need_root")
+def test_a_full_disk_is_enospc(field: Path) -> None:
+    with (
+        mounted(field / "disk", "-t", "tmpfs", "-o", "size=128k", "none") as disk,
+        contextlib.closing(OwnerStore(disk / "state")) as store,
+    ):
         paths = [link(field, number) for number in range(3_000)]
         kept = 0
         with refused(errno.ENOSPC):
@@ -481,25 +492,26 @@ def test_a_full_disk_is_enospc(make_store, field: Path) -> None:
         assert 0 < kept < len(paths)
         for path in paths[:kept]:
             assert get(store, path) == b"0:5:6"
-        store.close()
 
 
+@pytest.mark.usefixtures("need_root")
 @pytest.mark.parametrize("left_bytes", [0, 4_096, 8_192, 12_288, 20_480])
-def test_a_disk_that_was_full_before_is_enospc(make_store, field: Path, left_bytes: int) -> None:
+def test_a_disk_that_was_full_before_is_enospc(field: Path, left_bytes: int) -> None:
     path = link(field, 1)
-    with mounted(field / "disk", "-t", "tmpfs", "-o", "size=128k", "none") as disk:
+    with (
+        mounted(field / "disk", "-t", "tmpfs", "-o", "size=128k", "none") as disk,
+        contextlib.closing(OwnerStore(disk / "state")) as store,
+    ):
         with open(disk / "full", "wb", buffering=0) as full, contextlib.suppress(OSError):
             while True:
                 full.write(b"x" * 4_096)
         os.truncate(disk / "full", (disk / "full").stat().st_size - left_bytes)
-        store = make_store(disk / "state")
         for _ in range(2):
             with refused(errno.ENOSPC):
                 put(store, path, b"0:5:6")
         (disk / "full").unlink()
         put(store, path, b"0:5:6")
         assert get(store, path) == b"0:5:6"
-        store.close()
 
 
 @pytest.mark.usefixtures("need_root")

@@ -235,24 +235,15 @@ def test_the_host_keeps_it_in_the_documented_form(place: Place, kind: str) -> No
     assert owner_told(place.guest / "it", BOB) == (BOB, BOB)
 
 
-def test_an_owner_outlives_the_mount(shared) -> None:
+@pytest.mark.parametrize("end", ["unmount", "kill"])
+def test_an_owner_outlives_the_mount_and_a_server_that_is_killed(shared, end: str) -> None:
     live = shared()
     for number, (kind, make) in enumerate(KINDS.items()):
         make(live.guest / kind)
         chown(live.guest / kind, number, 6)
-    live.unmount()
-    live = shared()
-    for number, kind in enumerate(KINDS):
-        assert owner(live.guest / kind) == (number, 6)
-
-
-def test_an_owner_outlives_a_server_that_is_killed(shared) -> None:
-    live = shared()
-    for number, (kind, make) in enumerate(KINDS.items()):
-        make(live.guest / kind)
-        chown(live.guest / kind, number, 6)
-    live.kill()
-    unmount(str(live.guest), lazily=True)
+    getattr(live, end)()
+    if end == "kill":
+        unmount(str(live.guest), lazily=True)
     live = shared()
     for number, kind in enumerate(KINDS):
         assert owner(live.guest / kind) == (number, 6)
@@ -327,30 +318,29 @@ def small_disk(field: Path) -> Iterator[Path]:
     subprocess.run(["umount", path], check=True)
 
 
-@pytest.mark.parametrize("side", ["guest", "source"])
 def test_a_later_object_with_the_same_inode_number_is_not_taken_for_it(
-    small_disk: Path, shared, side: str
+    small_disk: Path, shared
 ) -> None:
     live = shared(source=small_disk)
-    at = getattr(live, side)
-    later = {}
-    for kind in RECORDED:
+    later = []
+    for kind, at in itertools.product(RECORDED, (live.guest, live.source)):
         KINDS[kind](live.guest / kind)
         chown(live.guest / kind, 5, 6)
         number = os.lstat(live.source / kind).st_ino
         (at / kind).unlink()
         for attempt in range(200):
-            later[kind] = f"{kind}-{attempt}"
-            KINDS[kind](at / later[kind])
-            if os.lstat(live.source / later[kind]).st_ino == number:
+            name = f"{kind}-{at.name}-{attempt}"
+            KINDS[kind](at / name)
+            if os.lstat(live.source / name).st_ino == number:
                 break
         else:
             pytest.fail("the file system did not use the inode number again")
-        assert owner_told(live.guest / later[kind], BOB) == (BOB, BOB)
+        later.append(name)
+        assert owner_told(live.guest / name, BOB) == (BOB, BOB)
     live.unmount()
     live = shared(source=small_disk)
-    for kind in RECORDED:
-        assert owner_told(live.guest / later[kind], BOB) == (BOB, BOB)
+    for name in later:
+        assert owner_told(live.guest / name, BOB) == (BOB, BOB)
 
 
 def test_an_owner_outlives_the_unmounting_of_the_host_s_file_system(
