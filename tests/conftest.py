@@ -99,6 +99,8 @@ def sharing(request: pytest.FixtureRequest, ground: Path) -> Sharing:
                 source.mkdir(parents=True)
             if guest.is_relative_to(home):
                 guest.mkdir(parents=True)
+            # Not in this machine's own; the same for all, as that is.
+            settings = {"state_directory": str(ground / "state")} | settings
             shares.append(LiveShare.mount(source, guest, **settings))
             return shares[-1]
 

@@ -93,7 +93,7 @@ def server_user(name: str | None) -> ServerUser:
         raise MountError("--user needs root: only root can become somebody else")
     try:
         entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
-    except (KeyError, OverflowError):
+    except (KeyError, ValueError, OverflowError):
         raise MountError(f"there is no user {name!r}: see getent passwd") from None
     if entry.pw_uid == 0:
         raise MountError("the server is root already: leave --user out, or name another user")
@@ -104,8 +104,29 @@ def server_user(name: str | None) -> ServerUser:
 
 
 def state_directory(user: ServerUser) -> Path:
-    """Where a server of *user* keeps what outlives a mount."""
+    """Where a server of *user* keeps what outlives a mount.
+
+    For a user without a home of its own, such as nobody, root makes a place;
+    so call it before becoming that user.
+    """
     if user.uid == 0:
-        return Path("/var/lib/osxfs-sim")
+        return _ROOTS
     chosen = os.environ.get("XDG_STATE_HOME") if not user.drops else None
+    if not chosen and user.drops and not _lives_in(user):
+        directory = _ROOTS.with_name(f"{_ROOTS.name}-{user.uid}")
+        with contextlib.suppress(OSError):
+            directory.mkdir(mode=0o700)
+            os.chown(directory, user.uid, user.gid)
+        return directory
     return Path(chosen or os.path.join(user.home, ".local", "state")) / "osxfs-sim"
+
+
+_ROOTS = Path("/var/lib/osxfs-sim")
+
+
+def _lives_in(user: ServerUser) -> bool:
+    """Whether the user's home is one: there, and that user's to write in."""
+    with user.acting(), contextlib.suppress(OSError):
+        status = os.stat(user.home)
+        return status.st_uid == user.uid and os.access(user.home, os.W_OK, effective_ids=True)
+    return False

@@ -122,7 +122,8 @@ def make_runtime_directory(uid: int | None = None) -> Path:
     try:
         if not directory.is_dir():
             directory.mkdir(mode=0o700, parents=False)
-            os.chown(directory, uid, -1)
+            # That user may have put a link in its place meanwhile.
+            os.chown(directory, uid, -1, follow_symlinks=False)
         status = directory.lstat()
     except OSError as error:
         raise MountError(f"cannot make {directory}: {error.strerror}") from error

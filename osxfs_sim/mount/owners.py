@@ -155,20 +155,27 @@ class OsxfsOwners:
 
     def _read(self, dir_fd: int, name: bytes, status: os.stat_result) -> Owner:
         if not self._carries(status):
-            return self._store.read(dir_fd, name, status)
+            return self._read_record(dir_fd, name, status)
         value = self._attribute.read_at(dir_fd, name) if name else self._attribute.read(dir_fd)
-        if isinstance(value, bytes):
+        if isinstance(value, bytes) or value == errno.ERANGE:
             return self._parsed(value, dir_fd, name, status)
         if value in _REFUSED:
             return self._read_by_force(dir_fd, name, status)
         if value == errno.EOPNOTSUPP:
             self._without_attributes.add(status.st_dev)
-            return self._store.read(dir_fd, name, status)
-        if value == errno.ERANGE:
-            return self._parsed(None, dir_fd, name, status)
+            return self._read_record(dir_fd, name, status)
         # ENODATA: it has none. Anything else (it has just gone, say) the request
         # itself will meet or has met.
         return UNSET
+
+    def _read_record(self, dir_fd: int, name: bytes, status: os.stat_result) -> Owner:
+        try:
+            value = self._store.read(dir_fd, name, status)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ESTALE):
+                return UNSET  # it has just gone: see above
+            raise
+        return UNSET if value is None else self._parsed(value, dir_fd, name, status)
 
     def _carries(self, status: os.stat_result) -> bool:
         return (
@@ -177,20 +184,20 @@ class OsxfsOwners:
         )
 
     def _parsed(
-        self, value: bytes | None, dir_fd: int, name: bytes, status: os.stat_result
+        self, value: bytes | int, dir_fd: int, name: bytes, status: os.stat_result
     ) -> Owner:
+        """What a *value* means; an errno stands for one that is too long."""
         try:
-            if value is None:
+            if isinstance(value, int):
                 raise MalformedOwnerError(f"it is longer than {LONGEST_OWNER_BYTES} bytes")
             return parse_owner(value)
         except MalformedOwnerError as error:
             identity = status.st_dev, status.st_ino
             if identity not in self._malformed and len(self._malformed) < _MOST_REMEMBERED:
                 self._malformed.add(identity)
-                path = os.path.join(os.fsencode(os.readlink(magic_link(dir_fd))), name)
-                text = path.rstrip(b"/").decode("utf-8", "replace")
-                self._first_malformed = self._first_malformed or text
-                log.warning("malformed owner attribute of %r, taken as unset: %s", text, error)
+                path = _path_of(dir_fd, name)
+                self._first_malformed = self._first_malformed or path
+                log.warning("malformed owner attribute of %s, taken as unset: %s", path, error)
             return UNSET
 
     # An attribute can be read only by who may read the object itself. What the
@@ -201,8 +208,6 @@ class OsxfsOwners:
         known = self._forced.get(identity)
         if known is not None and known[0] == status.st_ctime_ns:
             return known[1]
-        if status.st_uid != self._uid:
-            return UNSET
         if name == b".":
             name = b""  # nor can a directory that cannot be searched be reached from within
         try:
@@ -216,8 +221,14 @@ class OsxfsOwners:
         try:
             if not os.path.samestat(os.fstat(fd), status):
                 return UNSET
-            value = self._with_mode(fd, status, modes.S_IRUSR, lambda: self._attribute.read(fd))
-            owner = self._parsed(value, fd, b"", status) if isinstance(value, bytes) else UNSET
+            # A directory that cannot be searched may still be read.
+            value = self._attribute.read(fd)
+            if value in _REFUSED:
+                if status.st_uid != self._uid:
+                    return UNSET
+                value = self._with_access(fd, modes.S_IRUSR, lambda: self._attribute.read(fd))
+            found = isinstance(value, bytes) or value == errno.ERANGE
+            owner = self._parsed(value, fd, b"", status) if found else UNSET
             if len(self._forced) >= _MOST_REMEMBERED:
                 self._forced.clear()
             self._forced[identity] = os.fstat(fd).st_ctime_ns, owner
@@ -227,32 +238,39 @@ class OsxfsOwners:
         finally:
             os.close(fd)
 
-    @staticmethod
-    def _with_mode(fd: int, status: os.stat_result, bits: int, call: Callable[[], Any]) -> Any:
-        """*call* while the object behind *fd* has these mode bits besides its own."""
-        mode = modes.S_IMODE(status.st_mode)
-        os.chmod(magic_link(fd), mode | bits)
-        try:
-            return call()
-        finally:
-            os.chmod(magic_link(fd), mode)
+    def _with_access(self, fd: int, bits: int, call: Callable[[], Any]) -> Any:
+        """*call* while the object behind *fd* has these mode bits besides its own.
+
+        Not while another server does so: it would take the opened mode for the
+        object's own, and give that back.
+        """
+        with self._store.alone():
+            mode = modes.S_IMODE(os.fstat(fd).st_mode)
+            os.chmod(magic_link(fd), mode | bits)
+            try:
+                return call()
+            finally:
+                os.chmod(magic_link(fd), mode)
 
     def change(self, fd: int, status: os.stat_result, uid: int | None, gid: int | None) -> None:
-        owner = self._read(fd, b"", status).overlaid(uid, gid)
+        # As chown(2) on Linux: the ctime moves, also where the ids stay the same, and
+        # set-id bits end. First, because an overlay may move the object to do it.
+        syscalls.set_owner(fd, -1, -1)
+        status = os.fstat(fd)
         if self._carries(status):
-            self._write(fd, status, owner)
-        else:
-            self._store.write(fd, status, owner)
-        # As chown(2) on Linux, also by root: a program of one user shall not run with
-        # the rights of another (setattr_should_drop_suidgid in the kernel).
-        mode = modes.S_IMODE(status.st_mode)
-        if modes.S_ISREG(status.st_mode) and (kept := without_set_id(mode)) != mode:
-            os.chmod(magic_link(fd), kept)
-        # The change of an attribute moves the ctime by itself; that of a record does not.
-        if not self._carries(status):
-            syscalls.set_owner(fd, -1, -1)
+            with self._store.alone():
+                self._write(fd, status, self._read(fd, b"", status).overlaid(uid, gid))
+        if self._carries(status):
+            return
+
+        def changed(value: bytes | None) -> bytes:
+            owner = UNSET if value is None else self._parsed(value, fd, b"", status)
+            return format_owner(owner.overlaid(uid, gid))
+
+        self._store.change(fd, status, changed)
 
     def _write(self, fd: int, status: os.stat_result, owner: Owner) -> None:
+        """Set the attribute, or learn that this file system has none."""
         value = format_owner(owner)
 
         def write() -> None:
@@ -263,12 +281,11 @@ class OsxfsOwners:
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:
                 self._without_attributes.add(status.st_dev)
-                self._store.write(fd, status, owner)
             elif error.errno in _REFUSED and status.st_uid == self._uid:
-                self._with_mode(fd, status, modes.S_IWUSR, write)
-                self._forced.pop((status.st_dev, status.st_ino), None)
+                self._with_access(fd, modes.S_IWUSR, write)
             else:
                 raise
+        self._forced.pop((status.st_dev, status.st_ino), None)
 
     def make(self, caller: Caller, call: Callable[..., Any], *args: Any, **keys: Any) -> Any:
         return call(*args, **keys)
@@ -295,10 +312,23 @@ class OsxfsOwners:
             "policy": Ownership.OSXFS.value,
             "malformed": len(self._malformed),
             "first_malformed": self._first_malformed,
+            "store_trouble": self._store.trouble,
         }
 
     def close(self) -> None:
         self._store.close()
+
+
+def _path_of(dir_fd: int, name: bytes) -> str:
+    """Where *name* in a directory is, for people: on one line, whatever it holds."""
+    try:
+        path = os.fsencode(os.readlink(magic_link(dir_fd)))
+    except OSError:
+        path = b"..."  # longer than the kernel tells
+    if name not in (b"", b"."):
+        path = os.path.join(path, name)
+    text = path.decode("utf-8", "replace")
+    return text if text.isprintable() else repr(text)
 
 
 def without_set_id(mode: int) -> int:

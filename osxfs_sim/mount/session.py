@@ -528,6 +528,8 @@ class _Session:
                 f"{owners['malformed']} objects have a malformed owner attribute, taken as unset; "
                 f"the first is {owners['first_malformed']}"
             )
+        if owners.get("store_trouble"):
+            warnings.append(f"the owners that no attribute can hold: {owners['store_trouble']}")
         if names.get("directories_with_collisions"):
             warnings.append(
                 f"{names['directories_with_collisions']} directories hold names that "
