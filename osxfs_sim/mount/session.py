@@ -37,6 +37,7 @@ from osxfs_sim.mount.calibration import (
     CalibrationError,
     calibrate,
 )
+from osxfs_sim.mount.collisions import Collision, collisions_below
 from osxfs_sim.mount.crossings import Crossings, Outside
 from osxfs_sim.mount.handlers import Handlers
 from osxfs_sim.mount.identity import ServerUser, server_user, state_directory
@@ -49,6 +50,7 @@ from osxfs_sim.mount.mountpoints import (
     control_path,
     make_runtime_directory,
     mount_at,
+    mounts,
     unmount,
 )
 from osxfs_sim.mount.owners import HostOwners, KnownCaller, OsxfsOwners, Owners
@@ -91,7 +93,9 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
     reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
     owners = _owners(system.files, user, settings.state_directory)
     rules = RULES[system.files.names]
-    spellings = FoldedNames(rules, reactor.end_all_names) if rules.folds else ExactNames()
+    spellings = (
+        FoldedNames(rules, reactor.end_all_names, mountpoint) if rules.folds else ExactNames()
+    )
     handlers = Handlers(
         reactor,
         inodes,
@@ -224,6 +228,8 @@ class _Session:
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
                 self.spellings.check_kernel()
+                for collision in await self._collisions():
+                    self.spellings.collided(collision)
             answers = {"status": self.status, "reset": self.reset, "stop": self._answer_stop}
             await nursery.start(control.serve, socket_path, answers)
             self.reset()
@@ -232,6 +238,12 @@ class _Session:
     async def _serve_requests(self, everything: trio.CancelScope) -> None:
         await self.reactor.run()
         everything.cancel()
+
+    async def _collisions(self) -> list[Collision]:
+        """What the user shall know before anything in the tree is touched."""
+        behind = {os.fsencode(entry.mountpoint) for entry in mounts()}
+        root_fd, rules = self.inodes.root.path_fd, RULES[self.system.files.names]
+        return await trio.to_thread.run_sync(collisions_below, root_fd, rules, behind)
 
     async def _calibrate(self) -> None:
         policy = self.handlers.policy
