@@ -253,11 +253,13 @@ class FoldedNames:
         self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
         name, status = self.find(directory, dir_fd, asked)
-        if name != asked and name != self._stored(asked):
+        respelling = name not in (asked, self._stored(asked)) and self._is_respelled(
+            directory, asked, thread_id
+        )
+        if respelling:
             # rename("a", "A"): to the kernel both would be the same object, for
             # which rename(2) does nothing. It has to believe that there is no "A".
-            if self._is_respelled(directory, asked, thread_id):
-                raise GivesWayError
+            raise GivesWayError
         return name, status
 
     def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
