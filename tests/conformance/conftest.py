@@ -9,7 +9,7 @@ import pytest
 from live import LiveShare
 
 PLAIN = "plain"
-PROFILES = ("none", "osxfs-cached", "osxfs-negative")
+PROFILES = ("none", "osxfs-cached", "osxfs-negative", "osxfs-apfs")
 
 _number = itertools.count()
 

@@ -369,7 +369,7 @@ def test_every_spelling_of_the_guest_reaches_what_the_rules_say(share, policy, n
 
     Guest.share = share(names=names, **POLICIES[policy])
     Guest.name_rules = RULES[names]
-    _run(Guest, examples=40)
+    _run(Guest, examples=25)
 
 
 @pytest.mark.parametrize("names", ["apfs", "hfs+"])
@@ -379,7 +379,7 @@ def test_changes_by_the_host_are_seen_at_once_when_nothing_is_believed(share, na
 
     GuestAndHost.share = share(names=names)
     GuestAndHost.name_rules = RULES[names]
-    _run(GuestAndHost, examples=40)
+    _run(GuestAndHost, examples=25)
 
 
 # Imported by the server, as a policy of the user's own is; each is as the policy of
