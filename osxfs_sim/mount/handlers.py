@@ -33,7 +33,7 @@ from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.inodes import Inode, InodeTable
 from osxfs_sim.mount.owners import Caller, KnownCaller, Owners, without_set_id
 from osxfs_sim.mount.reactor import Reactor, breathe, in_thread
-from osxfs_sim.mount.spellings import Spellings
+from osxfs_sim.mount.spellings import GivesWayError, Spellings
 
 log = logging.getLogger(__name__)
 
@@ -259,6 +259,8 @@ class Handlers(pyfuse3.Operations):
         dir_fd = self._backing.directory_fd(parent)
         try:
             name, status = self._spellings.look_up(parent, dir_fd, asked, ctx.pid)
+        except GivesWayError:
+            raise
         except FileNotFoundError:
             self.crossings.missing_lookups += 1
             lifetime_ns = self.policy.missing_ns(asked, time.time_ns())
@@ -423,10 +425,7 @@ class Handlers(pyfuse3.Operations):
             new_fd = self._backing.directory_fd(new_parent)
             old_name = self._spellings.existing(old_parent, old_fd, old_asked)
             moving = os.stat(old_name, dir_fd=old_fd, follow_symlinks=False)
-            try:
-                new_name, replaced = self._spellings.find(new_parent, new_fd, new_asked)
-            except FileNotFoundError:
-                new_name, replaced = self._spellings.new(new_parent, new_fd, new_asked), None
+            new_name, replaced = self._spellings.target(new_parent, new_fd, new_asked)
             respelled = old_parent is new_parent and old_name == new_name
             if respelled:
                 new_name, replaced = self._spellings.stored(new_asked), None
@@ -440,7 +439,9 @@ class Handlers(pyfuse3.Operations):
                     syscalls.rename(old_fd, old_name, new_fd, new_name, flags)
                 new_name = self._spellings.respell(new_parent, new_fd, new_name, new_asked)
             if not same:
-                if not exchange:
+                if exchange:
+                    self._spellings.renamed(old_parent, old_fd, old_name, old_asked)
+                else:
                     self._spellings.removed(old_parent, old_fd, old_name, old_asked)
                 self._spellings.renamed(new_parent, new_fd, new_name, new_asked)
         finally:
@@ -821,7 +822,7 @@ class Handlers(pyfuse3.Operations):
             if error.errno != errno.ENOTCONN:
                 raise
             return 1  # a dead mount on the host: the rest can be listed
-        shown = self._spellings.shown(name)
+        shown = self._spellings.shown(fh, name)
         believed = self.policy.found(name, status, time.time_ns())
         believed = self._spellings.believed(name, shown, believed)
         ids = self._owners.ids(fh, name, status, listing.caller)

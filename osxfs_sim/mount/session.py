@@ -41,6 +41,7 @@ from osxfs_sim.mount.calibration import (
     calibrate,
     start_prober,
 )
+from osxfs_sim.mount.collisions import Collision, collisions_below
 from osxfs_sim.mount.crossings import Crossings, Outside
 from osxfs_sim.mount.grafts import Graft, GraftedBacking, GraftedHandlers
 from osxfs_sim.mount.handlers import Handlers, Rights
@@ -56,6 +57,7 @@ from osxfs_sim.mount.mountpoints import (
     control_path,
     make_runtime_directory,
     mount_at,
+    mounts,
     real_mountpoint,
     shares_in,
     unmount,
@@ -125,7 +127,7 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
                 graft = _make_graft(directory, source)
             cleaning_up.callback(graft.remove)
         _prepare_process()
-        machinery = _build(settings, system, user, source, graft)
+        machinery = _build(settings, system, user, source, mountpoint, graft)
         early = _hear_signals_early()
         try:
             with user.mounting():
@@ -154,6 +156,7 @@ def _build(
     system: EmulatedSystem,
     user: ServerUser,
     source: str,
+    mountpoint: str,
     graft: Graft | None,
 ) -> _Machinery:
     with user.acting():
@@ -166,7 +169,9 @@ def _build(
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
     owners = _owners(system.files, user, settings.state_directory)
     rules = RULES[system.files.names]
-    spellings = FoldedNames(rules, reactor.end_all_names) if rules.folds else ExactNames()
+    spellings = (
+        FoldedNames(rules, reactor.end_all_names, mountpoint) if rules.folds else ExactNames()
+    )
     rights = Rights(
         guest_attributes=system.files.extended_attributes is GuestAttributes.HOST,
         guest_changes=not settings.exports,
@@ -310,6 +315,8 @@ class _Session:
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
                 self.machinery.spellings.check_kernel()
+                for collision in await self._collisions():
+                    self.machinery.spellings.collided(collision)
             answers = {
                 "status": self.status,
                 "reset": self.reset,
@@ -323,6 +330,12 @@ class _Session:
     async def _serve_requests(self, everything: trio.CancelScope) -> None:
         await self.reactor.run()
         everything.cancel()
+
+    async def _collisions(self) -> list[Collision]:
+        """What the user shall know before anything in the tree is touched."""
+        behind = {os.fsencode(entry.mountpoint) for entry in mounts()}
+        root_fd, rules = self.machinery.inodes.root.path_fd, RULES[self.system.files.names]
+        return await trio.to_thread.run_sync(collisions_below, root_fd, rules, behind)
 
     async def _calibrate(self, prober: "subprocess.Popen[bytes]") -> None:
         policy = self.handlers.policy

@@ -27,16 +27,35 @@ from typing import Any, Protocol
 
 from osxfs_sim.model.caching import Lifetimes
 from osxfs_sim.model.names import NameRules
-from osxfs_sim.mount.callers import renames
-from osxfs_sim.mount.inodes import Inode
+from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.callers import renaming
+from osxfs_sim.mount.collisions import Collision
+from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode
 
 log = logging.getLogger(__name__)
 
 _MOST_NAMES_INDEXED = 500_000
 _MOST_BELIEVED_MISSING = 100_000
+_MOST_REPORTED = 10_000
 # Timestamps are as coarse as 4 ms on older kernels: two changes within one tick
-# look like one. An index read so soon after a change is read again later.
+# look like one. An index read so soon after a change, or adapted to a change of
+# our own, may lack a change that the host made in the same moment: it is read
+# again after this time. In a large directory it is after more, so that reading
+# never takes more than a small part of the time.
 _QUIET_NS = 50_000_000
+_QUIET_NS_PER_NAME = 50_000
+_DEEPEST_PATH = 2048
+_RENAME_NOREPLACE = 1
+
+
+class GivesWayError(FileNotFoundError):
+    """The name exists in another spelling, and a rename is about to give it this one.
+
+    The guest's kernel has to take it for missing, and not to believe it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 class Spellings(Protocol):
@@ -45,7 +64,7 @@ class Spellings(Protocol):
     def look_up(
         self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        """As find, for LOOKUP: FileNotFoundError also where a rename shall respell the name."""
+        """As find, for LOOKUP: GivesWayError where a rename shall respell the name."""
 
     def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
         """What the host calls *asked*, and what it is. Raises FileNotFoundError."""
@@ -63,10 +82,15 @@ class Spellings(Protocol):
     def is_same(self, one: bytes, other: bytes) -> bool:
         """Whether both would be the same entry of a directory."""
 
+    def target(
+        self, directory: Inode, dir_fd: int, asked: bytes
+    ) -> tuple[bytes, os.stat_result | None]:
+        """Where a rename to *asked* leads: what the host calls it, and what is there already."""
+
     def stored(self, asked: bytes) -> bytes:
         """How *asked* is stored when it is new."""
 
-    def shown(self, name: bytes) -> bytes:
+    def shown(self, dir_fd: int, name: bytes) -> bytes:
         """How the host's *name* is listed."""
 
     def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
@@ -115,10 +139,18 @@ class ExactNames:
     def is_same(self, one: bytes, other: bytes) -> bool:
         return one == other
 
+    def target(
+        self, directory: Inode, dir_fd: int, asked: bytes
+    ) -> tuple[bytes, os.stat_result | None]:
+        try:
+            return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return asked, None
+
     def stored(self, asked: bytes) -> bytes:
         return asked
 
-    def shown(self, name: bytes) -> bytes:
+    def shown(self, dir_fd: int, name: bytes) -> bytes:
         return name
 
     def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
@@ -150,27 +182,44 @@ class ExactNames:
 
 
 class _Index:
-    """The names in one directory by their keys, as of one state of the directory."""
+    """The names in one directory by their keys, as of one state of the directory.
 
-    __slots__ = ("by_key", "confirmed", "count", "stamp")
+    *read_at* and *status* are the time and the directory's status before it was read.
+    """
 
-    def __init__(self, rules: NameRules, names: list[bytes], status: os.stat_result) -> None:
+    __slots__ = ("by_key", "count", "doubtful_since_ns", "stamp")
+
+    def __init__(
+        self, rules: NameRules, names: list[bytes], status: os.stat_result, read_at_ns: int
+    ) -> None:
         self.by_key: dict[bytes, list[bytes]] = {}
         self.count = len(names)
         for name in names:
             self.by_key.setdefault(rules.key(name), []).append(name)
-        self.restamp(status)
-        self.confirmed = time.time_ns() - status.st_mtime_ns > _QUIET_NS
+        self.stamp = _stamp(status)
+        # By ctime alone: nobody sets that.
+        quiet = read_at_ns - status.st_ctime_ns > _QUIET_NS
+        self.doubtful_since_ns = None if quiet else time.monotonic_ns()
 
     def restamp(self, status: os.stat_result) -> None:
-        self.stamp = status.st_mtime_ns, status.st_ctime_ns
-        self.confirmed = False
+        """After a change of our own."""
+        self.stamp = _stamp(status)
+        if self.doubtful_since_ns is None:
+            self.doubtful_since_ns = time.monotonic_ns()
 
     def is_of(self, status: os.stat_result) -> bool:
-        """Whether the directory is as it was. What is not confirmed is so while it is in use."""
-        if self.stamp != (status.st_mtime_ns, status.st_ctime_ns):
+        """Whether the directory is as it was."""
+        if self.stamp != _stamp(status):
             return False
-        return self.confirmed or time.time_ns() - status.st_mtime_ns <= _QUIET_NS
+        if self.doubtful_since_ns is None:
+            return True
+        doubtful_ns = time.monotonic_ns() - self.doubtful_since_ns
+        return doubtful_ns <= max(_QUIET_NS, _QUIET_NS_PER_NAME * self.count)
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    # Size and links tell of changes within a tick on some file systems.
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_nlink
 
 
 class FoldedNames:
@@ -179,12 +228,21 @@ class FoldedNames:
     *end_all_names* ends every name that the guest's kernel believes, without
     waiting for any lock of its own, and returns whether it could. Where it
     cannot (Linux before 6.16), no name and no missing name is ever believed.
+    It is called only if a name was ever believed: it costs the kernel all it
+    knows, and takes away what is mounted on directories of the share.
+
+    *mountpoint* is where the share is mounted: by it, paths of processes are
+    told from each other.
     """
 
-    def __init__(self, rules: NameRules, end_all_names: Callable[[], bool]) -> None:
+    def __init__(
+        self, rules: NameRules, end_all_names: Callable[[], bool], mountpoint: str = "/"
+    ) -> None:
         self._rules = rules
         self._end_all_names = end_all_names
+        self._mountpoint = [part for part in os.fsencode(mountpoint).split(b"/") if part]
         self._may_believe = True
+        self._ever_believed = False
         self._indices: OrderedDict[Inode, _Index] = OrderedDict()
         self._names_indexed = 0
         # Per directory and key, the spelling that the kernel believes missing.
@@ -201,18 +259,30 @@ class FoldedNames:
         self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
         name, status = self.find(directory, dir_fd, asked)
-        if name != self._rules.stored(asked) and renames(
-            thread_id, lambda old: self._rules.key(old) == self._rules.key(asked), asked
-        ):
+        respelling = name not in (asked, self._stored(asked)) and self._is_respelled(
+            directory, asked, thread_id
+        )
+        if respelling:
             # rename("a", "A"): to the kernel both would be the same object, for
             # which rename(2) does nothing. It has to believe that there is no "A".
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            raise GivesWayError
         return name, status
 
     def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
         try:
             return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+        except OSError as error:
+            # Another spelling of what is too long may be shorter.
+            if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
+                raise
+            name = self._otherwise_spelled(directory, dir_fd, asked)
+            if name is None:
+                raise
+        try:
+            return name, os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         except FileNotFoundError:
+            # The host was faster: what it is called now, if it is there.
+            self.forget(directory)
             name = self._otherwise_spelled(directory, dir_fd, asked)
             if name is None:
                 raise
@@ -239,29 +309,52 @@ class FoldedNames:
     def is_same(self, one: bytes, other: bytes) -> bool:
         return self._rules.key(one) == self._rules.key(other)
 
+    def target(
+        self, directory: Inode, dir_fd: int, asked: bytes
+    ) -> tuple[bytes, os.stat_result | None]:
+        self._prepare_change(directory, dir_fd)
+        try:
+            return self.find(directory, dir_fd, asked)
+        except FileNotFoundError:
+            return self._rules.stored(asked), None
+
     def stored(self, asked: bytes) -> bytes:
         return self._rules.stored(asked)
 
-    def shown(self, name: bytes) -> bytes:
-        return self._rules.shown(name)
+    def shown(self, dir_fd: int, name: bytes) -> bytes:
+        shown = self._rules.shown(name)
+        if shown != name and _exists(dir_fd, shown):
+            return name  # the host holds both: no two entries of a listing are the same
+        return shown
 
     def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
-        stored = self._rules.stored(asked)
-        if stored != name:
-            # The replacing itself was atomic; now it gets the spelling it was given.
+        stored = self._stored(asked)
+        if stored == name:
+            return name
+        # The replacing itself was atomic; now it gets the spelling it was given,
+        # unless the host has put something there in this moment.
+        try:
+            syscalls.rename(dir_fd, name, dir_fd, stored, _RENAME_NOREPLACE)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                return name
+            if _exists(dir_fd, stored):  # a file system that cannot be told so
+                return name
             os.rename(name, stored, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
-            self._index_without(directory, dir_fd, name)
-            self._end_names()
+        self._index_without(directory, dir_fd, name)
+        self._end_names()
         return stored
 
     def believed(self, name: bytes, asked: bytes, lifetimes: Lifetimes) -> Lifetimes:
         if name == asked and self._may_believe:
+            self._ever_believed |= lifetimes.entry_ns > 0
             return lifetimes
         return Lifetimes(0, lifetimes.attributes_ns)
 
     def believed_missing_ns(self, directory: Inode, asked: bytes, lifetime_ns: int) -> int:
         if lifetime_ns <= 0 or not self._may_believe:
             return 0
+        self._ever_believed = True
         place = directory.number, self._rules.key(asked)
         if self._missing.setdefault(place, asked) != asked:
             return 0  # one spelling of each is enough to keep track of
@@ -296,17 +389,22 @@ class FoldedNames:
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
         identity = directory.device, directory.host_number
-        if identity in self._reported:
+        if identity in self._reported or len(self._reported) >= _MOST_REPORTED:
             return
         groups = self._rules.collisions(names)
-        if not groups:
+        if groups:
+            path = os.readlink(b"/proc/self/fd/%d" % dir_fd)
+            self.collided(Collision(identity, path, groups[0]))
+
+    def collided(self, collision: Collision) -> None:
+        """Count a directory that holds names that fold together, and log it once."""
+        if collision.directory in self._reported or len(self._reported) >= _MOST_REPORTED:
             return
+        self._reported.add(collision.directory)
         self._collisions += 1
-        path = os.fsencode(os.readlink(f"/proc/self/fd/{dir_fd}")).decode("utf-8", "replace")
-        spellings = " and ".join(repr(name.decode("utf-8", "replace")) for name in groups[0])
+        path = collision.path.decode("utf-8", "replace")
+        spellings = " and ".join(ascii(os.fsdecode(name)) for name in collision.names)
         self._first_collision = self._first_collision or f"{path}: {spellings}"
-        if len(self._reported) < _MOST_BELIEVED_MISSING:
-            self._reported.add(identity)
         log.warning("names fold together in %s: %s", path, spellings)
 
     def forget(self, directory: Inode) -> None:
@@ -329,20 +427,21 @@ class FoldedNames:
 
     def _index(self, directory: Inode, dir_fd: int) -> _Index:
         index = self._indices.get(directory)
-        status = os.fstat(dir_fd)
         if index is not None:
-            if index.is_of(status):
+            if index.is_of(os.fstat(dir_fd)):
                 self._indices.move_to_end(directory)
                 return index
             self.forget(directory)
         # The descriptor may be one that only leads there (O_PATH).
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)
+        read_at_ns = time.time_ns()
+        status = os.fstat(dir_fd)
         try:
             names = [os.fsencode(name) for name in os.listdir(fd)]
         finally:
             os.close(fd)
         self.listed(directory, dir_fd, names)
-        index = self._indices[directory] = _Index(self._rules, names, status)
+        index = self._indices[directory] = _Index(self._rules, names, status, read_at_ns)
         self._names_indexed += index.count
         while self._names_indexed > _MOST_NAMES_INDEXED and len(self._indices) > 1:
             self.forget(next(iter(self._indices)))
@@ -374,5 +473,56 @@ class FoldedNames:
 
     def _end_names(self) -> None:
         self._missing.clear()
-        if self._may_believe:
+        if self._may_believe and self._ever_believed:
             self._may_believe = self._end_all_names()
+
+    def _stored(self, asked: bytes) -> bytes:
+        """As stored, for a name that exists and may be one that cannot be made."""
+        try:
+            return self._rules.stored(asked)
+        except OSError:
+            return asked
+
+    def _is_respelled(self, directory: Inode, asked: bytes, thread_id: int) -> bool:
+        """Whether a thread looks *asked* up to rename another spelling of it to this one.
+
+        The same rename may look up the same spelling on its way there ("A/a" to
+        "A/A"), so it matters which directory it is looked up in.
+        """
+        found = renaming(thread_id)
+        if found is None or not found.old or not found.new:
+            return False
+        key = self._rules.key
+        *old_way, old = found.old
+        *way, new = found.new
+        if new != asked or old == new or key(old) != key(new):
+            return False
+        keys = [key(part) for part in way]
+        here = self._way_to(directory)
+        if here is None or keys != [key(part) for part in old_way]:
+            return False  # from one directory into another, where it replaces
+        above = len(self._mountpoint)
+        if way[:above] == self._mountpoint:
+            return keys[above:] == here
+        # Reached by another way: a link, a mount of a part, another view of mounts.
+        return keys[len(keys) - len(here) :] == here and asked not in way
+
+    def _way_to(self, directory: Inode) -> list[bytes] | None:
+        """The keys of the names from the share's root to *directory*; None if it has no way."""
+        keys: list[bytes] = []
+        inode = directory
+        while inode.parent is not None:
+            keys.append(self._rules.key(inode.name))
+            inode = inode.parent
+            if len(keys) > _DEEPEST_PATH:
+                return None
+        keys.reverse()
+        return keys if inode.number == ROOT_NUMBER else None
+
+
+def _exists(dir_fd: int, name: bytes) -> bool:
+    try:
+        os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except OSError:
+        return False
+    return True

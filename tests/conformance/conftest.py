@@ -10,7 +10,8 @@ import pytest
 from live import LiveShare
 
 PLAIN = "plain"
-PROFILES = ("none", "osxfs-cached", "osxfs-negative")
+PROFILES = ("none", "osxfs-cached", "osxfs-negative", "osxfs-apfs")
+"""Those that keep and refuse what osxfs does."""
 HOST = "host"
 """The profile whose shares behave as the host's own file system does."""
 
@@ -54,7 +55,7 @@ def _place(side: Side) -> Iterator[Path]:
         assert side.share.status()["in_flight"] == 0
 
 
-@pytest.fixture(scope="module", params=(PLAIN, *PROFILES))
+@pytest.fixture(scope="module", params=(PLAIN, *PROFILES, HOST))
 def side(request, tmp_path_factory, module_share) -> Side:
     """Each of the sides in turn."""
     return _side(request.param, tmp_path_factory, module_share)
