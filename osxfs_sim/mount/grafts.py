@@ -214,7 +214,7 @@ class GraftedHandlers(Handlers):
         ):
             # Whoever may use the share may use its sockets.
             mode = modes.S_IFSOCK | 0o666
-            return self._cross(Operation.MKNOD, self._mknod, parent_inode, name, mode, ctx)
+            return self._cross(Operation.MKNOD, self._mknod, parent_inode, name, mode, 0, ctx)
         if code := self._no_new_name(parent_inode, name):
             return self._refused(Operation.MKNOD, code)
         return super().mknod(parent_inode, name, mode, rdev, ctx)

@@ -55,6 +55,8 @@ class Rights:
 
     guest_attributes: bool = False
     """Whether the guest may have extended attributes of its own."""
+    guest_devices: bool = False
+    """Whether root in the guest may make devices. They cannot be opened there in any case."""
     guest_changes: bool = True
     """Whether the guest may change anything; else EROFS."""
     server_is_root: bool = False
@@ -104,6 +106,7 @@ class Handlers(pyfuse3.Operations):
         self._owners = owners
         self._spellings = spellings
         self._guest_attributes = rights.guest_attributes
+        self._guest_devices = rights.guest_devices
         self._may_change = rights.guest_changes
         self._privileged = rights.server_is_root
         self._open_files: dict[int, Inode] = {}
@@ -285,17 +288,18 @@ class Handlers(pyfuse3.Operations):
     def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._change(Operation.MKNOD, self._mknod, parent_inode, name, mode, ctx)
+        return self._change(Operation.MKNOD, self._mknod, parent_inode, name, mode, rdev, ctx)
 
     def _mknod(
-        self, parent_number: int, asked: bytes, mode: int, ctx: RequestContext
+        self, parent_number: int, asked: bytes, mode: int, device: int, ctx: RequestContext
     ) -> EntryAttributes:
-        if modes.S_ISCHR(mode) or modes.S_ISBLK(mode):
+        if (modes.S_ISCHR(mode) or modes.S_ISBLK(mode)) and not self._guest_devices:
             raise OSError(errno.EPERM, "devices are not shared")
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         name = self._spellings.new(parent, dir_fd, asked)
-        self._owners.make(ctx, os.mknod, name, self._owners.may_carry(mode, ctx), dir_fd=dir_fd)
+        mode = self._owners.may_carry(mode, ctx)
+        self._owners.make(ctx, os.mknod, name, mode, device, dir_fd=dir_fd)
         return self._made(parent, dir_fd, name, ctx, asked)
 
     def mkdir(

@@ -73,6 +73,7 @@ log = logging.getLogger(__name__)
 
 _MOST_DIRECTORY_DESCRIPTORS = 1024
 _FILES_RESERVED = 512
+_OPEN_FILES_WANTED = 200_000
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # After a signal: how long processes that still use the share are served.
 _GRACE_S = 1.0
@@ -174,6 +175,7 @@ def _build(
     )
     rights = Rights(
         guest_attributes=system.files.extended_attributes is GuestAttributes.HOST,
+        guest_devices=system.files.ownership is Ownership.HOST,
         guest_changes=not settings.exports,
         server_is_root=user.uid == 0,
     )
@@ -238,12 +240,20 @@ def _prepare_process() -> None:
     os.chdir("/")  # keep no directory of the caller's busy
     # Modes come from the guest, where its own umask was already applied.
     os.umask(0)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _raise_descriptor_limit()
     sleep_precisely()
     # A thread that finishes a host call shall not wait 5 ms for the interpreter.
     sys.setswitchinterval(0.000_5)
     logging.getLogger("pyfuse3").setLevel(logging.CRITICAL)  # it reports replies to killed callers
+
+
+def _raise_descriptor_limit() -> None:
+    """Each file that the guest has open is one here: as many as we may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (max(hard, _OPEN_FILES_WANTED), hard):
+        with contextlib.suppress(ValueError, OSError):  # beyond *hard* needs CAP_SYS_RESOURCE
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            return
 
 
 def _directory_descriptors() -> int:
