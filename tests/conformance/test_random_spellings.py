@@ -389,6 +389,7 @@ import sys
 
 from osxfs_sim.model.caching import Cached, Negative
 from osxfs_sim.mount import spellings
+from osxfs_sim.mount.reactor import Reactor
 
 HOUR_NS = 3600 * 10**9
 # Settings are checked in the process of the test too: no mistakes there.
@@ -397,6 +398,7 @@ if spec is None or spec.name != "osxfs_sim.mount.server":
     class spellings:
         class FoldedNames: ...
         class _Index: ...
+    class Reactor: ...
 
 class NeverEndsNames(Negative):
     def __init__(self):
@@ -418,12 +420,36 @@ class NeverRespells(Cached):
         super().__init__(0)
         spellings.FoldedNames._is_respelled = lambda *_: False
 
+# No mistake, but a kernel that does not know how to end names.
+class OlderKernel(Negative):
+    def __init__(self):
+        super().__init__(HOUR_NS, missing_lifetime_ns=HOUR_NS)
+        Reactor.end_all_names = lambda self: False
+
 class KeepsOldIndices(Cached):
     def __init__(self):
         super().__init__(0)
         spellings._Index.is_of = lambda self, status: True
         spellings.FoldedNames.added = lambda *_: None
 """
+
+
+@pytest.fixture
+def mistaken_policies(field: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (field / "policies_of_mistaken_shares.py").write_text(_MISTAKEN)
+    monkeypatch.setenv("PYTHONPATH", str(field), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(str(field))
+    return "policies_of_mistaken_shares"
+
+
+def test_a_kernel_that_cannot_end_names_is_never_given_one(share, mistaken_policies) -> None:
+    class Older(Spelled):
+        pass
+
+    Older.share = share(names="apfs", policy=f"{mistaken_policies}:OlderKernel")
+    Older.name_rules = RULES["apfs"]
+    assert Older.share.status()["names"]["names_can_be_ended"] is False
+    _run(Older, examples=15)
 
 
 @pytest.mark.parametrize(
@@ -436,15 +462,11 @@ class KeepsOldIndices(Cached):
         "KeepsOldIndices",
     ],
 )
-def test_a_share_with_a_mistake_would_be_caught(share, field: Path, monkeypatch, mistake) -> None:
-    (field / "policies_of_mistaken_shares.py").write_text(_MISTAKEN)
-    monkeypatch.setenv("PYTHONPATH", str(field), prepend=os.pathsep)
-    monkeypatch.syspath_prepend(str(field))
-
+def test_a_share_with_a_mistake_would_be_caught(share, mistaken_policies, mistake) -> None:
     class Mistaken(Spelled):
         pass
 
-    Mistaken.share = share(names="apfs", policy=f"policies_of_mistaken_shares:{mistake}")
+    Mistaken.share = share(names="apfs", policy=f"{mistaken_policies}:{mistake}")
     Mistaken.name_rules = RULES["apfs"]
     with pytest.raises((AssertionError, ExceptionGroup)):
         _run(Mistaken, examples=100, shrink=False)
