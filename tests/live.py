@@ -133,6 +133,6 @@ def servers_below(ground: Path) -> list[int]:
                 command = file.read()  # empty for a process that has ended
         except OSError:
             continue
-        if b"osxfs_sim.mount.launch" in command and os.fsencode(f'"{ground}/') in command:
+        if b"osxfs_sim.mount.server" in command and os.fsencode(f'"{ground}/') in command:
             found.append(int(entry))
     return found

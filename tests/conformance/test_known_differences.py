@@ -28,6 +28,21 @@ def test_devices_cannot_be_made(mount_place: Path, kind: int) -> None:
     assert os.listdir(mount_place) == []
 
 
+@pytest.mark.parametrize("kind", [modes.S_IFCHR, modes.S_IFBLK])
+def test_under_host_ownership_root_makes_devices_that_nobody_opens(
+    host_place: Path, kind: int
+) -> None:
+    device = host_place / "device"
+    os.mknod(device, kind | 0o666, os.makedev(1, 3))
+    assert (modes.S_IFMT(os.stat(device).st_mode), os.stat(device).st_rdev) == (
+        kind,
+        os.makedev(1, 3),
+    )
+    with refused(errno.EACCES):
+        os.open(device, os.O_RDONLY)
+    assert outcome_as(STRANGER, os.mknod, host_place / "another", kind | 0o666, 0) == "EPERM"
+
+
 def test_files_without_a_name_cannot_be_made(mount_place: Path) -> None:
     with refused(errno.EOPNOTSUPP):
         os.open(mount_place, os.O_TMPFILE | os.O_RDWR)

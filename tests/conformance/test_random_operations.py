@@ -59,11 +59,12 @@ def outcome(call: Callable[[], Any]) -> Any:
         return errno.errorcode[error.errno or 0]
 
 
-def shown(path: str, *, follow: bool = False) -> tuple[int, int, int]:
-    """Mode, link count and size, as far as file systems agree on them."""
+def shown(path: str, *, follow: bool = False) -> tuple[int, ...]:
+    """Mode, owners, link count and size, as far as file systems agree on them."""
     status = os.stat(path, follow_symlinks=follow)
     directory = modes.S_ISDIR(status.st_mode)
-    return status.st_mode, 0 if directory else status.st_nlink, 0 if directory else status.st_size
+    counts = (0, 0) if directory else (status.st_nlink, status.st_size)
+    return status.st_mode, status.st_uid, status.st_gid, *counts
 
 
 def read(path: str) -> bytes:
@@ -166,6 +167,15 @@ class Differential(RuleBasedStateMachine):
     @rule(actor=_actors, path=_paths, mode=st.sampled_from([0o600, 0o755, 0o1777]))
     def chmod(self, actor: str, path: str, mode: int) -> None:
         self.both(actor, lambda root: os.chmod(root / path, mode))
+
+    @rule(path=_paths, uid=st.sampled_from([-1, 0, 5]), gid=st.sampled_from([-1, 0, 7]))
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        def chown(root: Path) -> tuple[int, int]:
+            os.chown(root / path, uid, gid, follow_symlinks=False)
+            status = os.lstat(root / path)
+            return status.st_uid, status.st_gid
+
+        self.both(GUEST, chown)
 
     @rule(actor=_actors, old=_paths, new=_paths)
     def rename(self, actor: str, old: str, new: str) -> None:
@@ -286,9 +296,11 @@ def _run(machine: type[Differential], *, examples: int, shrink: bool = True) -> 
     )
 
 
-@pytest.mark.parametrize("profile", ["none", "osxfs-cached", "osxfs-negative"])
+@pytest.mark.parametrize(
+    "profile", ["none", "osxfs-cached", "osxfs-negative", "osxfs-apfs", "host"]
+)
 def test_the_guest_sees_what_it_would_on_a_plain_directory(share, profile: str) -> None:
-    latency = {} if profile == "none" else {"latency_ns": 0}
+    latency = {"latency_ns": 0} if profile.startswith("osxfs") else {}
 
     class GuestOnly(Differential):
         pass

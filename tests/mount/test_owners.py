@@ -586,7 +586,7 @@ def test_copies_do_not_carry_the_owner_with_them(place_with_attributes: Place) -
     assert owner_told(place_with_attributes.guest / "copy", BOB) == (BOB, BOB)
 
 
-# Cached attributes. docs/limits.md says what this means; here is what happens.
+# Cached attributes. docs/semantics.md says what this means; here is what happens.
 
 
 def test_with_a_lifetime_everybody_is_told_what_the_first_was_told(cached: Place) -> None:
