@@ -60,11 +60,16 @@ def outcome(call: Callable[[], Any]) -> Any:
 
 
 def shown(path: str, *, follow: bool = False) -> tuple[int, ...]:
-    """Mode, owners, link count and size, as far as file systems agree on them."""
+    """Mode, link count and size, as far as file systems agree on them."""
     status = os.stat(path, follow_symlinks=follow)
     directory = modes.S_ISDIR(status.st_mode)
-    counts = (0, 0) if directory else (status.st_nlink, status.st_size)
-    return status.st_mode, status.st_uid, status.st_gid, *counts
+    return status.st_mode, 0 if directory else status.st_nlink, 0 if directory else status.st_size
+
+
+def owners(path: str) -> tuple[int, int]:
+    """Whom it belongs to, as the guest is told; on the host it may be somebody else."""
+    status = os.lstat(path)
+    return status.st_uid, status.st_gid
 
 
 def read(path: str) -> bytes:
@@ -188,6 +193,7 @@ class Differential(RuleBasedStateMachine):
     @rule(path=_paths)
     def look(self, path: str) -> None:
         self.both(GUEST, lambda root: shown(f"{root}/{path}"))
+        self.both(GUEST, lambda root: owners(f"{root}/{path}"))
         self.both(GUEST, lambda root: shown(f"{root}/{path}", follow=True))
         self.both(GUEST, lambda root: read(f"{root}/{path}"))
         self.both(GUEST, lambda root: sorted(os.listdir(root / path)))
