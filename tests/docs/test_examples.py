@@ -48,7 +48,13 @@ def test_the_tutorial_does_what_it_says(language: str, tmp_path: Path) -> None:
     if language == "sh":
         # The counts that the text explains.
         assert "{'LOOKUP': 4, 'GETATTR': 2}" in result.stdout
-        assert result.stdout.splitlines().count("{}") == 2
+        lines = result.stdout.splitlines()
+        assert lines.count("{}") == 2
+        # What the text says of owners, names and exports.
+        assert "the guest is told 1234:5678" in lines
+        assert f"the host has {os.getuid()}:{os.getgid()}" in lines
+        assert lines.count("Part1.rb") == 1
+        assert {"code", "notes", "seen by the host"} <= set(lines)
 
 
 @pytest.mark.slow

@@ -793,3 +793,28 @@ def test_names_given_in_a_directory_swapped_for_a_symlink_stay_inside(
     left = {path.name for path in live.source.rglob("*")}
     assert left & {"file", "precious"}
     assert left <= {"directory", "decoy", "file", "precious", "link", "symlink"}
+
+
+def test_what_is_mounted_below_the_source_shows_its_contents(share) -> None:
+    live = share()
+    (live.source / "inner").mkdir()
+    (live.source / "file").write_text("outer")
+    subprocess.run(["mount", "-t", "tmpfs", "none", live.source / "inner"], check=True)
+    try:
+        (live.source / "inner" / "file").write_text("inner")
+        os.link(live.source / "inner" / "file", live.source / "inner" / "other")
+        inner = live.guest / "inner"
+        assert sorted(os.listdir(inner)) == ["file", "other"]
+        assert (inner / "file").read_text() == "inner"
+        assert os.stat(inner / "file").st_ino == os.stat(inner / "other").st_ino
+        assert os.stat(inner).st_dev == os.stat(live.guest).st_dev, "not its structure"
+        (inner / "new").write_text("new")
+        assert (live.source / "inner" / "new").read_text() == "new"
+        # It is another file system on the host all the same.
+        with refused(errno.EXDEV):
+            os.rename(inner / "new", live.guest / "new")
+        with refused(errno.EBUSY):
+            os.rmdir(inner)
+    finally:
+        subprocess.run(["umount", live.source / "inner"], check=True)
+    assert os.listdir(live.guest / "inner") == []
