@@ -1,5 +1,6 @@
 """A user's mistake becomes one line with its remedy and a non-zero exit."""
 
+import os
 import sys
 from typing import Any
 
@@ -34,8 +35,12 @@ class _Commands(click.Group):
         return None
 
     def invoke(self, ctx: click.Context) -> Any:
+        _fill_standard_descriptors()
         try:
-            return super().invoke(ctx)
+            answer = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # a full disk is noticed here, or never
+            return answer
         except (ProfileError, MountError, CaseError) as error:
             print(f"osxfs-sim: {error}", file=sys.stderr)
             ctx.exit(1)
@@ -45,6 +50,34 @@ class _Commands(click.Group):
         except BrokenPipeError:
             sys.stdout = None  # whoever read the output has seen enough
             ctx.exit(1)
+        except OSError as error:
+            # Of the surroundings: a full disk, a working directory that is gone.
+            where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+            why = f"{where}{error.strerror or error}"
+            if isinstance(error, FileNotFoundError) and _is_directory_gone():
+                why = "the working directory does not exist any more: cd to another"
+            print(f"osxfs-sim: {why}", file=sys.stderr)
+            sys.stdout = None  # what it still holds cannot be written either
+            ctx.exit(1)
+
+
+def _fill_standard_descriptors() -> None:
+    """Where one of the three is closed, the next file opened would take its place."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: *fd*
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (for good)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _is_directory_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

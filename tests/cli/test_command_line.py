@@ -125,6 +125,38 @@ def test_a_case_without_its_tools_names_the_command_that_installs_them(tmp_path:
     assert "apt-get install" in result.stderr
 
 
+def in_shell(script: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    """What a shell makes of *script*, in which "$@" is the command and its arguments."""
+    command = [sys.executable, "-m", "osxfs_sim", *map(str, arguments)]
+    shell = ["sh", "-c", script, "sh", *command]
+    return subprocess.run(shell, capture_output=True, text=True, timeout=60)
+
+
+def test_a_full_disk_is_told() -> None:
+    result = in_shell('"$@" > /dev/full', "profiles")
+    assert (result.returncode, result.stderr) == (1, "osxfs-sim: No space left on device\n")
+
+
+def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    script = f'mkdir "{tmp_path}/gone" && cd "{tmp_path}/gone" && rmdir ../gone && "$@"'
+    result = in_shell(script, "mount", "source", "share")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1:] == [
+        "osxfs-sim: the working directory does not exist any more: cd to another"
+    ]
+
+
+@needs_fuse
+def test_who_has_closed_what_is_always_open_can_mount(directories: tuple[Path, Path]) -> None:
+    source, mountpoint = directories
+    assert in_shell('"$@" 0<&- 1>&- 2>&-', "profiles").returncode == 0
+    mounted = in_shell('"$@" 0<&- 1>&- 2>&-', "mount", source, mountpoint, "--profile", "none")
+    assert mounted.returncode == 0
+    (mountpoint / "file").write_text("there")
+    assert osxfs_sim("umount", mountpoint).returncode == 0
+    assert (source / "file").read_text() == "there"
+
+
 def test_profiles_are_listed_with_their_sources() -> None:
     listed = json.loads(osxfs_sim("profiles", "--json").stdout)
     assert {"none", "osxfs", "osxfs-cached", "osxfs-negative"} <= {p["name"] for p in listed}

@@ -17,15 +17,14 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 from live import LiveShare
+from machines import run_machine
 
 GUEST, HOST = "guest", "host"
 _actors = st.sampled_from([GUEST, HOST])
@@ -286,20 +285,7 @@ class Differential(RuleBasedStateMachine):
 
 
 def _run(machine: type[Differential], *, examples: int, shrink: bool = True) -> None:
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=40,
-            derandomize=True,
-            deadline=None,
-            database=None,
-            print_blob=False,
-            report_multiple_bugs=False,
-            phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_machine(machine, examples=examples, steps=40, shrink=shrink)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule
 from live import LiveShare
+from machines import run_machine
 
 from osxfs_sim.model.names import RULES, NameRules
 
@@ -328,20 +328,7 @@ class Spelled(RuleBasedStateMachine):
 
 
 def _run(machine: type[Spelled], *, examples: int, shrink: bool = True) -> None:
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=30,
-            derandomize=True,
-            deadline=None,
-            database=None,
-            print_blob=False,
-            report_multiple_bugs=False,
-            phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_machine(machine, examples=examples, steps=30, shrink=shrink)
 
 
 POLICIES: dict[str, dict[str, Any]] = {
