@@ -3,23 +3,38 @@
 A request's path, in the order the files are met:
 
     session     the life of a mount: start, signals, end, clean-up
+    assembly    puts its parts together, as the settings ask for
     reactor     reads requests from the kernel and resumes each when its reply is due
     handlers    one short method per request: host work, price, hold, reply
     inodes      what the kernel knows by number, and how to reach it on the host
     backing     the host directory, through directory descriptors only
     crossings   prices a request, holds its reply, writes the receipt
 
-and beside it:
+what a request keeps, refuses and shows:
 
-    calibration what lies outside the server's own clock, measured at mount start
-    wakefulness polling, PM QoS and sleep: what it costs to be quick
-    receipt     asked-for against achieved latency
-    control     a running mount's socket: status, reset
+    owners      whose an object is; owner_store, for what carries no attribute
+    set_id      what ends set-id bits
+    attributes  extended attributes of the guest
+    spellings   what the host calls a name; collisions, names that fold together;
+                callers, what a process is in the middle of
+    identity    as whom the server works
+
+several trees, and sockets that cross:
+
+    hub         the mount point of a share file
     grafts      a directory of the server's own in the root of a share
     services    sockets in it that lead to the host
     binder      binds them, in a process of its own
+
+and beside it:
+
+    calibration what lies outside the server's own clock; prober, its client
+    wakefulness polling, PM QoS and sleep: what it costs to be quick
+    receipt     asked-for against achieved latency
+    control     a running mount's socket: status, reset
     mountpoints the kernel's table of mounts: checks before, unmounting after
-    launch      starts a mount in the background and waits until it is ready
+    launch      starts a mount in the background (server) and waits until it is ready
+    syscalls    the few system calls that the standard library lacks
 
 pyfuse3 is imported here only, and only when a mount is made.
 """

@@ -27,12 +27,13 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestC
 from osxfs_sim.model.caching import NOT_BELIEVED, CachePolicy, Lifetimes
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.attributes import GuestAttributes
 from osxfs_sim.mount.backing import OPEN_SAFELY, Backing, StaleError, magic_link
-from osxfs_sim.mount.callers import groups_of
 from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.inodes import Inode, InodeTable
-from osxfs_sim.mount.owners import Caller, KnownCaller, Owners, without_set_id
+from osxfs_sim.mount.owners import Caller, KnownCaller, Owners
 from osxfs_sim.mount.reactor import Reactor, breathe, in_thread
+from osxfs_sim.mount.set_id import end_group_id, end_set_id
 from osxfs_sim.mount.spellings import GivesWayError, Spellings
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class Handlers(pyfuse3.Operations):
         self._backing = backing
         self._owners = owners
         self._spellings = spellings
-        self._guest_attributes = rights.guest_attributes
+        self._attributes_of_guests = GuestAttributes(owners, allowed=rights.guest_attributes)
         self._guest_devices = rights.guest_devices
         self._may_change = rights.guest_changes
         self._privileged = rights.server_is_root
@@ -494,14 +495,11 @@ class Handlers(pyfuse3.Operations):
             changes_times = fields.update_atime or fields.update_mtime
             changes_owner = fields.update_uid or fields.update_gid
             if fields.update_size:
-                if ctx.uid and self._privileged:
-                    self._end_group_id(fd, ctx)
-                    _end_set_id(fd)
+                self._end_set_id(fd, ctx)
                 # With a handle the right to write was settled when it was opened.
                 os.truncate(magic_link(fd) if fh is None else fh, wanted.st_size)
             if changes_owner:
-                if ctx.uid and self._privileged:
-                    self._end_group_id(fd, ctx)
+                self._end_set_id(fd, ctx, is_chown=True)
                 self._owners.change(
                     fd,
                     os.fstat(fd),
@@ -522,27 +520,19 @@ class Handlers(pyfuse3.Operations):
             if not (fields.update_size or fields.update_mode or changes_owner or changes_times):
                 # chown(2) of neither id, or a write(2) to come that ends set-id bits:
                 # the first moves the ctime, both end the bits.
-                if ctx.uid and self._privileged:
-                    self._end_group_id(fd, ctx)
+                self._end_set_id(fd, ctx, is_chown=True)
                 syscalls.set_owner(fd, -1, -1)
             status = os.fstat(fd)
             ids = self._owners.ids(fd, b"", status, ctx)
         return self._attributes(inode, status, ids, self.policy.found(b"", status, time.time_ns()))
 
-    def _end_group_id(self, fd: int, caller: RequestContext) -> None:
-        """Before a change by somebody who is not root, and perhaps not in the file's group.
-
-        A set-group-ID bit that means no program stays when the group's members
-        change the file, and ends when others do (setattr_should_drop_sgid in the
-        kernel, from 6.2).
-        """
-        status = os.fstat(fd)
-        mode = modes.S_IMODE(status.st_mode)
-        if not mode & modes.S_ISGID or mode & modes.S_IXGRP or not modes.S_ISREG(status.st_mode):
-            return
-        _, gid = self._owners.ids(fd, b"", status, caller)
-        if gid != caller.gid and gid not in groups_of(caller.pid):
-            os.chmod(magic_link(fd), mode & ~modes.S_ISGID)
+    def _end_set_id(self, fd: int, caller: RequestContext, *, is_chown: bool = False) -> None:
+        """Before *caller* changes the content, or the owner, of the file behind *fd*."""
+        if caller.uid and self._privileged:
+            status = os.fstat(fd)
+            end_group_id(fd, status, self._owners.ids(fd, b"", status, caller)[1], caller)
+            if not is_chown:
+                end_set_id(fd)
 
     def readlink(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
         return self._cross(Operation.READLINK, self._readlink, inode)
@@ -587,9 +577,7 @@ class Handlers(pyfuse3.Operations):
         try:
             if flags & os.O_TRUNC:
                 # Only now that we know that it is the right file.
-                if ctx.uid and self._privileged:
-                    self._end_group_id(fd, ctx)
-                    _end_set_id(fd)
+                self._end_set_id(fd, ctx)
                 if flags & os.O_ACCMODE == os.O_RDONLY:
                     # Not truncate(2): that may leave the times of an empty file alone.
                     os.close(os.open(magic_link(fd), os.O_RDONLY | os.O_TRUNC | os.O_CLOEXEC))
@@ -718,7 +706,7 @@ class Handlers(pyfuse3.Operations):
 
     def _write(self, fd: int, offset: int, data: bytes) -> int:
         if fd in self._ending_set_id:
-            _end_set_id(fd)
+            end_set_id(fd)
         if fd in self._appending:
             # The guest's kernel appends at the size it knows, which the host may
             # have outgrown: the host's own end of file decides.
@@ -850,64 +838,36 @@ class Handlers(pyfuse3.Operations):
     def fsyncdir(self, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
         return self._cross_in_thread(Operation.FSYNCDIR, os.fdatasync if datasync else os.fsync, fh)
 
-    # Extended attributes of the guest. Where they are refused, the guest's kernel
-    # answers ENOTSUP itself after the first ENOSYS, without a crossing.
+    # Extended attributes
 
     def setxattr(
         self, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._change(Operation.SETXATTR, self._setxattr, inode, name, value)
-
-    def _setxattr(self, number: int, name: bytes, value: bytes) -> None:
-        self._check_attribute(name)
-        if self._owners.hides(name):
-            raise OSError(errno.EPERM, "kept by the share itself")
-        with self._backing.pinned(self._inodes[number]) as fd:
-            os.setxattr(magic_link(fd), name, value)
+        return self._change(
+            Operation.SETXATTR, self._on_host, inode, self._attributes_of_guests.set, name, value
+        )
 
     def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
-        return self._cross(Operation.GETXATTR, self._getxattr, inode, name)
-
-    def _getxattr(self, number: int, name: bytes) -> bytes:
-        self._check_attribute(name)
-        if self._owners.hides(name):
-            raise OSError(errno.ENODATA, "not for the guest")
-        with self._backing.pinned(self._inodes[number]) as fd:
-            return os.getxattr(magic_link(fd), name)
+        return self._cross(
+            Operation.GETXATTR, self._on_host, inode, self._attributes_of_guests.get, name
+        )
 
     def listxattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, Sequence[bytes]]:
-        return self._cross(Operation.LISTXATTR, self._listxattr, inode, ctx)
-
-    def _listxattr(self, number: int, ctx: RequestContext) -> Sequence[bytes]:
-        self._check_attribute(b"")
-        with self._backing.pinned(self._inodes[number]) as fd:
-            names = [os.fsencode(name) for name in os.listxattr(magic_link(fd))]
-        return [
-            name
-            for name in names
-            if not self._owners.hides(name)
-            and not name.startswith(_ACCESS_LISTS)
-            and not (ctx.uid and name.startswith(_OF_ROOT))
-        ]
+        return self._cross(
+            Operation.LISTXATTR, self._on_host, inode, self._attributes_of_guests.names, ctx
+        )
 
     def removexattr(
         self, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._change(Operation.REMOVEXATTR, self._removexattr, inode, name)
+        return self._change(
+            Operation.REMOVEXATTR, self._on_host, inode, self._attributes_of_guests.remove, name
+        )
 
-    def _removexattr(self, number: int, name: bytes) -> None:
-        self._check_attribute(name)
-        if self._owners.hides(name):
-            raise OSError(errno.ENODATA, "not for the guest")
+    def _on_host(self, number: int, call: Callable[..., Any], *arguments: Any) -> Any:
+        """*call* with a descriptor of the object and *arguments*."""
         with self._backing.pinned(self._inodes[number]) as fd:
-            os.removexattr(magic_link(fd), name)
-
-    def _check_attribute(self, name: bytes) -> None:
-        if not self._guest_attributes:
-            raise OSError(errno.ENOSYS, "not shared")
-        if name.startswith(_ACCESS_LISTS):
-            # The guest's kernel would keep them and not act by them.
-            raise OSError(errno.EOPNOTSUPP, "not shared")
+            return call(fd, *arguments)
 
 
 def _read_only() -> None:
@@ -915,24 +875,6 @@ def _read_only() -> None:
 
 
 _MEETING_PLACES = (modes.S_IFIFO, modes.S_IFSOCK)
-_ACCESS_LISTS = b"system.posix_acl_"
-# Ordinary users are not even shown that there are any (xattr(7)); their kernel
-# refuses them the rest.
-_OF_ROOT = b"trusted."
-
-
-def _end_set_id(fd: int) -> None:
-    """Before somebody who is not root changes the content behind *fd*.
-
-    The guest's kernel leaves that to the server (FUSE_HANDLE_KILLPRIV), and the
-    host's kernel does it for every server but root.
-    """
-    mode = os.fstat(fd).st_mode
-    if mode & (modes.S_ISUID | modes.S_ISGID) and modes.S_ISREG(mode):
-        kept = without_set_id(mode)
-        if kept != mode:
-            os.chmod(magic_link(fd), modes.S_IMODE(kept))
-
 
 _DIRENTPLUS_BYTES = 152
 """struct fuse_direntplus without its name (linux/fuse.h)."""

@@ -329,13 +329,3 @@ def _path_of(dir_fd: int, name: bytes) -> str:
         path = os.path.join(path, name)
     text = path.decode("utf-8", "replace")
     return text if text.isprintable() else repr(text)
-
-
-def without_set_id(mode: int) -> int:
-    """*mode* after a change that ends set-id bits: a write, a truncation, a chown.
-
-    The set-group-ID bit of a file that its group may not execute means
-    mandatory locking, and stays.
-    """
-    mode &= ~modes.S_ISUID
-    return mode & ~modes.S_ISGID if mode & modes.S_IXGRP else mode

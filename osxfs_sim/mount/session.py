@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,9 @@ from osxfs_sim.model.caching import Consistent
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import Operation, OperationClass
-from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.profile import FileRules, GuestAttributes
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount import control, services, syscalls
-from osxfs_sim.mount.backing import Backing
+from osxfs_sim.mount.assembly import Machinery, build, make_graft, mount_options
 from osxfs_sim.mount.calibration import (
     NOT_CALIBRATED,
     Calibration,
@@ -42,14 +40,11 @@ from osxfs_sim.mount.calibration import (
     start_prober,
 )
 from osxfs_sim.mount.collisions import Collision, collisions_below
-from osxfs_sim.mount.crossings import Crossings, Outside
-from osxfs_sim.mount.grafts import Graft, GraftedBacking, GraftedHandlers
-from osxfs_sim.mount.handlers import Handlers, Rights
+from osxfs_sim.mount.crossings import Outside
+from osxfs_sim.mount.grafts import GraftedHandlers
 from osxfs_sim.mount.hub import FOR_GOOD, Skeleton
-from osxfs_sim.mount.identity import ServerUser, server_user, state_directory
-from osxfs_sim.mount.inodes import InodeTable
+from osxfs_sim.mount.identity import ServerUser, server_user
 from osxfs_sim.mount.mountpoints import (
-    HUB_NAME,
     MountError,
     check_allow_other,
     check_before_mounting,
@@ -62,17 +57,14 @@ from osxfs_sim.mount.mountpoints import (
     shares_in,
     unmount,
 )
-from osxfs_sim.mount.owners import HostOwners, KnownCaller, OsxfsOwners, Owners
-from osxfs_sim.mount.reactor import Reactor, Wake
+from osxfs_sim.mount.reactor import Wake
 from osxfs_sim.mount.services import HostServices, check_host_services
-from osxfs_sim.mount.spellings import ExactNames, FoldedNames, Spellings
+from osxfs_sim.mount.spellings import FoldedNames
 from osxfs_sim.mount.wakefulness import sleep_precisely
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 log = logging.getLogger(__name__)
 
-_MOST_DIRECTORY_DESCRIPTORS = 1024
-_FILES_RESERVED = 512
 _OPEN_FILES_WANTED = 200_000
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # After a signal: how long processes that still use the share are served.
@@ -80,25 +72,6 @@ _GRACE_S = 1.0
 _UNMOUNT_ATTEMPTS = 6
 
 Ready = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Machinery:
-    """What serves the requests of one share."""
-
-    reactor: Reactor
-    handlers: Handlers
-    owners: Owners
-    spellings: Spellings
-    inodes: InodeTable
-    backing: Backing
-    crossings: Crossings
-
-    def close(self) -> None:
-        self.reactor.close()
-        self.handlers.close()
-        self.owners.close()
-        self.backing.close()
 
 
 def serve(settings: ShareSettings, on_ready: Ready) -> None:
@@ -125,15 +98,15 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         graft = None
         if host_services:
             with user.acting():
-                graft = _make_graft(directory, source)
+                graft = make_graft(directory, source)
             cleaning_up.callback(graft.remove)
         _prepare_process()
-        machinery = _build(settings, system, user, source, mountpoint, graft)
+        machinery = build(settings, system, user, source, mountpoint, graft)
         early = _hear_signals_early()
         try:
             with user.mounting():
                 pyfuse3.init(
-                    machinery.handlers, mountpoint, _options(settings, system, allow_other)
+                    machinery.handlers, mountpoint, mount_options(settings, system, allow_other)
                 )
         except RuntimeError as error:
             machinery.close()
@@ -152,53 +125,6 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         raise session.failure
 
 
-def _build(
-    settings: ShareSettings,
-    system: EmulatedSystem,
-    user: ServerUser,
-    source: str,
-    mountpoint: str,
-    graft: Graft | None,
-) -> _Machinery:
-    with user.acting():
-        root_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    inodes = InodeTable(os.fstat(root_fd))
-    backing_class = Backing if graft is None else GraftedBacking
-    backing = backing_class(inodes.root, root_fd, most_descriptors=_directory_descriptors())
-    crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
-    reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
-    pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
-    owners = _owners(system.files, user, settings.state_directory)
-    rules = RULES[system.files.names]
-    spellings = (
-        FoldedNames(rules, reactor.end_all_names, mountpoint) if rules.folds else ExactNames()
-    )
-    rights = Rights(
-        guest_attributes=system.files.extended_attributes is GuestAttributes.HOST,
-        guest_devices=system.files.ownership is Ownership.HOST,
-        guest_changes=not settings.exports,
-        server_is_root=user.uid == 0,
-    )
-    arguments = (reactor, inodes, backing, crossings, system.policy, owners, spellings, rights)
-    if graft is None:
-        handlers = Handlers(*arguments)
-    else:
-        assert isinstance(backing, GraftedBacking)
-        handlers = GraftedHandlers(graft, inodes, backing, *arguments)
-    return _Machinery(reactor, handlers, owners, spellings, inodes, backing, crossings)
-
-
-def _options(settings: ShareSettings, system: EmulatedSystem, allow_other: bool) -> set[str]:
-    """Of mount(8), as libfuse takes them."""
-    name = HUB_NAME if settings.exports else f"osxfs-sim#{_plain(system.profile.name)}"
-    options = {f"fsname={name}", "subtype=osxfs-sim"}
-    if allow_other:
-        options.add("allow_other")
-    if system.files.ownership is Ownership.HOST:
-        options.add("default_permissions")
-    return options
-
-
 def _hear_signals_early() -> list[int]:
     """The signals that come from now on, until somebody listens for them.
 
@@ -209,31 +135,6 @@ def _hear_signals_early() -> list[int]:
     for number in _STOPPING:
         signal.signal(number, lambda number, _frame: early.append(number))
     return early
-
-
-def _owners(files: FileRules, user: ServerUser, state: str | None) -> Owners:
-    if files.ownership is Ownership.HOST:
-        return HostOwners(KnownCaller(user.uid, user.gid))
-    directory = state_directory(user) if state is None else Path(state)
-    return OsxfsOwners(directory, user.uid)
-
-
-def _make_graft(runtime: Path, source: str) -> Graft:
-    """The private directory behind the one for host services. Raises MountError."""
-    if os.path.commonpath((source, os.path.realpath(runtime))) == source:
-        raise MountError(
-            f"the source {source} holds {runtime}, where host services are kept out of "
-            "the guest's reach: share a directory below it, or no host services"
-        )
-    try:
-        return Graft(runtime, services.DIRECTORY)
-    except OSError as error:
-        raise MountError(f"cannot make a directory in {runtime}: {error.strerror}") from error
-
-
-def _plain(name: str) -> str:
-    """*name* without what would need escaping in a mount option."""
-    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
 
 
 def _prepare_process() -> None:
@@ -256,11 +157,6 @@ def _raise_descriptor_limit() -> None:
             return
 
 
-def _directory_descriptors() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(_MOST_DIRECTORY_DESCRIPTORS, (soft - _FILES_RESERVED) // 2))
-
-
 class _Session:
     """What lives as long as the mount."""
 
@@ -271,7 +167,7 @@ class _Session:
         user: ServerUser,
         source: str,
         mountpoint: str,
-        machinery: _Machinery,
+        machinery: Machinery,
         early: list[int],
     ) -> None:
         self.settings = settings

@@ -1,0 +1,125 @@
+"""Puts the parts of one share together, as its settings ask for them."""
+
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyfuse3
+
+from osxfs_sim.model.latency import LatencyModel
+from osxfs_sim.model.names import RULES
+from osxfs_sim.model.ownership import Ownership
+from osxfs_sim.model.profile import FileRules, GuestAttributes
+from osxfs_sim.mount import services
+from osxfs_sim.mount.backing import Backing
+from osxfs_sim.mount.crossings import Crossings, Outside
+from osxfs_sim.mount.grafts import Graft, GraftedBacking, GraftedHandlers
+from osxfs_sim.mount.handlers import Handlers, Rights
+from osxfs_sim.mount.identity import ServerUser, state_directory
+from osxfs_sim.mount.inodes import InodeTable
+from osxfs_sim.mount.mountpoints import HUB_NAME, MountError
+from osxfs_sim.mount.owners import HostOwners, KnownCaller, OsxfsOwners, Owners
+from osxfs_sim.mount.reactor import Reactor
+from osxfs_sim.mount.spellings import ExactNames, FoldedNames, Spellings
+from osxfs_sim.settings import EmulatedSystem, ShareSettings
+
+_MOST_DIRECTORY_DESCRIPTORS = 1024
+_FILES_RESERVED = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """What serves the requests of one share."""
+
+    reactor: Reactor
+    handlers: Handlers
+    owners: Owners
+    spellings: Spellings
+    inodes: InodeTable
+    backing: Backing
+    crossings: Crossings
+
+    def close(self) -> None:
+        self.reactor.close()
+        self.handlers.close()
+        self.owners.close()
+        self.backing.close()
+
+
+def build(
+    settings: ShareSettings,
+    system: EmulatedSystem,
+    user: ServerUser,
+    source: str,
+    mountpoint: str,
+    graft: Graft | None,
+) -> Machinery:
+    """All that serves requests for the directory *source*. Raises OSError."""
+    with user.acting():
+        root_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    inodes = InodeTable(os.fstat(root_fd))
+    backing_class = Backing if graft is None else GraftedBacking
+    backing = backing_class(inodes.root, root_fd, most_descriptors=_directory_descriptors())
+    crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
+    reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
+    pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
+    owners = _owners(system.files, user, settings.state_directory)
+    rules = RULES[system.files.names]
+    spellings = (
+        FoldedNames(rules, reactor.end_all_names, mountpoint) if rules.folds else ExactNames()
+    )
+    rights = Rights(
+        guest_attributes=system.files.extended_attributes is GuestAttributes.HOST,
+        guest_devices=system.files.ownership is Ownership.HOST,
+        guest_changes=not settings.exports,
+        server_is_root=user.uid == 0,
+    )
+    arguments = (reactor, inodes, backing, crossings, system.policy, owners, spellings, rights)
+    if graft is None:
+        handlers = Handlers(*arguments)
+    else:
+        assert isinstance(backing, GraftedBacking)
+        handlers = GraftedHandlers(graft, inodes, backing, *arguments)
+    return Machinery(reactor, handlers, owners, spellings, inodes, backing, crossings)
+
+
+def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: bool) -> set[str]:
+    """Of mount(8), as libfuse takes them."""
+    name = HUB_NAME if settings.exports else f"osxfs-sim#{_plain(system.profile.name)}"
+    options = {f"fsname={name}", "subtype=osxfs-sim"}
+    if allow_other:
+        options.add("allow_other")
+    if system.files.ownership is Ownership.HOST:
+        options.add("default_permissions")
+    return options
+
+
+def _owners(files: FileRules, user: ServerUser, state: str | None) -> Owners:
+    if files.ownership is Ownership.HOST:
+        return HostOwners(KnownCaller(user.uid, user.gid))
+    directory = state_directory(user) if state is None else Path(state)
+    return OsxfsOwners(directory, user.uid)
+
+
+def make_graft(runtime: Path, source: str) -> Graft:
+    """The private directory behind the one for host services. Raises MountError."""
+    if os.path.commonpath((source, os.path.realpath(runtime))) == source:
+        raise MountError(
+            f"the source {source} holds {runtime}, where host services are kept out of "
+            "the guest's reach: share a directory below it, or no host services"
+        )
+    try:
+        return Graft(runtime, services.DIRECTORY)
+    except OSError as error:
+        raise MountError(f"cannot make a directory in {runtime}: {error.strerror}") from error
+
+
+def _plain(name: str) -> str:
+    """*name* without what would need escaping in a mount option."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
+
+
+def _directory_descriptors() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(_MOST_DIRECTORY_DESCRIPTORS, (soft - _FILES_RESERVED) // 2))
