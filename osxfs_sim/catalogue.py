@@ -53,7 +53,7 @@ def _load(name: str, descendants: tuple[str, ...]) -> Profile:
     if name.endswith(".toml"):
         try:
             text = Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise ProfileError(f"cannot read the profile {name}: {reason}") from error
     else:
@@ -65,7 +65,7 @@ def _load(name: str, descendants: tuple[str, ...]) -> Profile:
         text = (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ProfileError(f"profile {name}: not valid TOML: {error}") from error
     parent = None
     if "extends" in document:
@@ -97,7 +97,7 @@ def _read_empirical(path: str) -> Empirical:
         raise ProfileError("empirical needs a file: write empirical:FILE")
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise ProfileError(f"cannot read the samples {path}: {reason}") from error
     samples_ns = []

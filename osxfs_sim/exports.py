@@ -75,7 +75,9 @@ def load_exports(path: str, mountpoint: str, given: Mapping[str, Any]) -> Export
         raise ProfileError(f"cannot read the share file {path}: {reason}") from error
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"share file {path}: not valid TOML: {error}") from error
-    except ProfileError as error:
+    except RecursionError as error:
+        raise ProfileError(f"share file {path}: nested too deeply") from error
+    except (ProfileError, ValueError, OverflowError) as error:
         raise ProfileError(f"share file {path}: {error}") from error
     hub = ShareSettings(
         source="",

@@ -147,6 +147,21 @@ def test_mistakes_name_the_file_the_export_and_the_remedy(share_file, text, mess
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[exports.a]\nsource = "a"\nprofile = "\\u0000.toml"',
+        '[exports.a]\nsource = "a"\ndistribution = "empirical:\\u0000"',
+        '[exports.a]\nsource = "a"\ndilate = 1' + 400 * "0",
+        "x = " + 50_000 * "[",
+    ],
+    ids=["NUL in a profile", "NUL in a file of samples", "a huge number", "deeply nested"],
+)
+def test_absurd_files_are_told_in_one_line(share_file, text: str) -> None:
+    message = complaint(ProfileError, load_exports, share_file(text), "/mnt", {})
+    assert message.startswith("share file ")
+
+
 def test_what_is_no_toml_or_not_there_is_told(share_file, tmp_path: Path) -> None:
     message = complaint(ProfileError, load_exports, share_file("a = "), "/mnt", {})
     assert "not valid TOML" in message

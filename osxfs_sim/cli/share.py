@@ -12,7 +12,7 @@ from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_opt
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
-from osxfs_sim.mount.mountpoints import mounts
+from osxfs_sim.mount.mountpoints import MountError, mounts
 from osxfs_sim.report.status import status_report
 from osxfs_sim.settings import Exports, ShareSettings
 
@@ -159,13 +159,25 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
         return
     question = "reset" if reset else "status"
     answer = ask(mountpoint, question)
+    names = answer["exports"]
     answer["exports"] = {
-        name: ask(os.path.join(mountpoint, name), question) for name in answer["exports"]
+        name: _status_of_export(os.path.join(mountpoint, name), question) for name in names
     }
     if as_json:
         click.echo(json.dumps(answer, indent=2))
-    elif answer["exports"]:
-        for export in answer["exports"].values():
+        return
+    for export in answer["exports"].values():
+        if "error" in export:
+            click.echo(f"osxfs-sim: {export['error']}", err=True)
+        else:
             status_report(export)
-    else:
+    if not names:
         status_report(answer)
+
+
+def _status_of_export(mountpoint: str, question: str) -> dict[str, Any]:
+    """Its status; or, where it has ended before the others, an ``error``."""
+    try:
+        return ask(mountpoint, question)
+    except MountError as error:
+        return {"error": str(error)}

@@ -102,9 +102,10 @@ class FileRules:
 
 
 FILE_RULES: Mapping[str, tuple[str, ...]] = {
-    "ownership": tuple(Ownership),
+    # As plain texts: an enumeration would be offered by its members' names.
+    "ownership": tuple(choice.value for choice in Ownership),
     "names": tuple(RULES),
-    "extended_attributes": tuple(GuestAttributes),
+    "extended_attributes": tuple(choice.value for choice in GuestAttributes),
 }
 """The values that each of the rules can have."""
 

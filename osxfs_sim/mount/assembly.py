@@ -73,6 +73,7 @@ def build(
         guest_attributes=system.files.extended_attributes is GuestAttributes.HOST,
         guest_devices=system.files.ownership is Ownership.HOST,
         guest_changes=not settings.exports,
+        kernel_checks=system.files.ownership is Ownership.HOST,
         server_is_root=user.uid == 0,
     )
     arguments = (reactor, inodes, backing, crossings, system.policy, owners, spellings, rights)

@@ -110,7 +110,8 @@ class GraftedBacking(Backing):
 class GraftedHandlers(Handlers):
     """The requests of a share with a graft in its root.
 
-    *builder_pid* is the process that may make sockets in it, while there is one.
+    *builder_pid* is the process that may make sockets in it, while there is one; else -1
+    (0 is who is in no process namespace of ours).
     Refusals cross, and cost, as any other answer.
     """
 
@@ -118,7 +119,7 @@ class GraftedHandlers(Handlers):
         self, graft: Graft, inodes: InodeTable, backing: GraftedBacking, *arguments: Any
     ) -> None:
         super().__init__(*arguments)
-        self.builder_pid = 0
+        self.builder_pid = -1
         root = inodes.root
         self._root = root
         self._name = graft.name

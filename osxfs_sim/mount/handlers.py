@@ -29,11 +29,12 @@ from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.attributes import GuestAttributes
 from osxfs_sim.mount.backing import OPEN_SAFELY, Backing, StaleError, magic_link
+from osxfs_sim.mount.callers import groups_of
 from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.inodes import Inode, InodeTable
 from osxfs_sim.mount.owners import Caller, KnownCaller, Owners
 from osxfs_sim.mount.reactor import Reactor, breathe, in_thread
-from osxfs_sim.mount.set_id import end_group_id, end_set_id
+from osxfs_sim.mount.set_id import end_group_id, end_set_id, has_group_id_alone
 from osxfs_sim.mount.spellings import GivesWayError, Spellings
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ class Rights:
     """Whether root in the guest may make devices. They cannot be opened there in any case."""
     guest_changes: bool = True
     """Whether the guest may change anything; else EROFS."""
+    kernel_checks: bool = False
+    """Whether the guest's kernel checks permissions, by what it knows."""
     server_is_root: bool = False
     """Root's writes leave set-id bits as they are: the server ends them itself."""
 
@@ -109,11 +112,14 @@ class Handlers(pyfuse3.Operations):
         self._attributes_of_guests = GuestAttributes(owners, allowed=rights.guest_attributes)
         self._guest_devices = rights.guest_devices
         self._may_change = rights.guest_changes
+        self._kernel_checks = rights.kernel_checks
         self._privileged = rights.server_is_root
         self._open_files: dict[int, Inode] = {}
         self._appending: set[int] = set()
         self._synchronous: set[int] = set()
+        # Handles of whoever is not root, and of those of them who are not in the file's group.
         self._ending_set_id: set[int] = set()
+        self._strangers: set[int] = set()
         self._listings: dict[int, Listing] = {}
         self._spent_buffers: list[bytearray] = []
         self._never_waiting: set[int] = set()  # devices
@@ -528,11 +534,24 @@ class Handlers(pyfuse3.Operations):
 
     def _end_set_id(self, fd: int, caller: RequestContext, *, is_chown: bool = False) -> None:
         """Before *caller* changes the content, or the owner, of the file behind *fd*."""
-        if caller.uid and self._privileged:
-            status = os.fstat(fd)
-            end_group_id(fd, status, self._owners.ids(fd, b"", status, caller)[1], caller)
-            if not is_chown:
-                end_set_id(fd)
+        if not caller.uid or not self._privileged:
+            return
+        stranger = self._is_stranger(fd, caller)
+        if not is_chown:
+            end_set_id(fd, stranger=stranger)
+        elif stranger:
+            end_group_id(fd)
+
+    def _is_stranger(self, fd: int, caller: RequestContext) -> bool:
+        """Whether *caller* is outside the group of a file whose set-group-ID bit means no program.
+
+        For all other files it does not matter, and is not asked.
+        """
+        status = os.fstat(fd)
+        if not has_group_id_alone(status.st_mode):
+            return False
+        _, gid = self._owners.ids(fd, b"", status, caller)
+        return gid != caller.gid and gid not in groups_of(caller.pid)
 
     def readlink(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
         return self._cross(Operation.READLINK, self._readlink, inode)
@@ -600,12 +619,17 @@ class Handlers(pyfuse3.Operations):
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         name = self._spellings.new(parent, dir_fd, asked, may_exist=not flags & os.O_EXCL)
+        exclusive = flags & os.O_EXCL
+        if self._kernel_checks:
+            # The guest's kernel has checked that a file may be made here, and not that
+            # one which the host has made meanwhile may be opened.
+            exclusive = os.O_EXCL
         try:
             fd = self._owners.make(
                 ctx,
                 os.open,
                 name,
-                OPEN_SAFELY | os.O_CREAT | flags & (_HOST_FLAGS | os.O_EXCL | os.O_TRUNC),
+                OPEN_SAFELY | os.O_CREAT | exclusive | flags & (_HOST_FLAGS | os.O_TRUNC),
                 modes.S_IMODE(self._owners.may_carry(mode, ctx)),
                 dir_fd=dir_fd,
             )
@@ -613,6 +637,8 @@ class Handlers(pyfuse3.Operations):
             # The host has put a link, a FIFO or the like where the guest believed
             # nothing was: its kernel shall look again and open what it finds.
             if error.errno in (errno.ELOOP, errno.ENXIO):
+                raise StaleError from error
+            if error.errno == errno.EEXIST and not flags & os.O_EXCL:
                 raise StaleError from error
             raise
         try:
@@ -628,7 +654,7 @@ class Handlers(pyfuse3.Operations):
             raise
 
     def _opened(
-        self, inode: Inode, fd: int, flags: int, caller: Caller, keep_pages: bool
+        self, inode: Inode, fd: int, flags: int, caller: RequestContext, keep_pages: bool
     ) -> FileInfo:
         """Note that the guest has *fd* open. Nothing in here may fail, nor after it."""
         # The descriptor serves as the handle: one look-up less on every read.
@@ -649,6 +675,8 @@ class Handlers(pyfuse3.Operations):
             self._synchronous.add(fd)
         if caller.uid and self._privileged and flags & os.O_ACCMODE != os.O_RDONLY:
             self._ending_set_id.add(fd)
+            if self._is_stranger(fd, caller):
+                self._strangers.add(fd)
         return handle
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -706,7 +734,7 @@ class Handlers(pyfuse3.Operations):
 
     def _write(self, fd: int, offset: int, data: bytes) -> int:
         if fd in self._ending_set_id:
-            end_set_id(fd)
+            end_set_id(fd, stranger=fd in self._strangers)
         if fd in self._appending:
             # The guest's kernel appends at the size it knows, which the host may
             # have outgrown: the host's own end of file decides.
@@ -736,6 +764,7 @@ class Handlers(pyfuse3.Operations):
         self._appending.discard(fh)
         self._synchronous.discard(fh)
         self._ending_set_id.discard(fh)
+        self._strangers.discard(fh)
         # Nobody waits for what close(2) may still have to say; flush has asked.
         self._attempt(os.close, fh)
 

@@ -19,16 +19,19 @@ FOR_GOOD = Cached(lifetime_ns=10 * 365 * 86_400 * 10**9)
 
 
 class Skeleton:
-    """The directory behind it, for one mount point; of the user that the server works as."""
+    """The directory behind it, for one mount point.
 
-    def __init__(self, runtime: Path, mountpoint: str, names: Sequence[str], uid: int) -> None:
+    It lies in a directory of the user that the server works as: to be made and
+    removed as that user, so that nothing put there leads root elsewhere.
+    """
+
+    def __init__(self, runtime: Path, mountpoint: str, names: Sequence[str]) -> None:
         """Make it. Raises MountError."""
         self.path = control_path(runtime, mountpoint).with_suffix(".exports")
         self.remove()  # of a server that was killed
         try:
             for path in (self.path, *(self.path / name for name in names)):
                 path.mkdir(mode=0o755)
-                os.chown(path, uid, -1)
         except OSError as error:
             raise MountError(f"cannot make {self.path}: {error.strerror}") from error
 

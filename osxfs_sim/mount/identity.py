@@ -7,12 +7,15 @@ host is done after the change, by a process that has no way back.
 import contextlib
 import os
 import pwd
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from osxfs_sim.mount.mountpoints import MountError
+
+_NUMBER = re.compile("[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class ServerUser:
     @contextlib.contextmanager
     def acting(self) -> Iterator[None]:
         """As this user for the time of the block. Only while there is but one thread."""
-        if not self.drops:
+        if not self.drops or os.geteuid() == self.uid:
             yield
             return
         groups = os.getgroups()
@@ -92,7 +95,7 @@ def server_user(name: str | None) -> ServerUser:
     if uid != 0:
         raise MountError("--user needs root: only root can become somebody else")
     try:
-        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+        entry = pwd.getpwuid(int(name)) if _NUMBER.fullmatch(name) else pwd.getpwnam(name)
     except (KeyError, ValueError, OverflowError):
         raise MountError(f"there is no user {name!r}: see getent passwd") from None
     if entry.pw_uid == 0:

@@ -29,6 +29,7 @@ from osxfs_sim.mount.mountpoints import (
     log_path,
     make_runtime_directory,
     mount_at,
+    open_runtime_directory,
     real_mountpoint,
     shares_in,
     unmount,
@@ -39,6 +40,7 @@ from osxfs_sim.settings import Exports, ShareSettings
 _SERVER = "osxfs_sim.mount.server"
 _READY_WITHIN_S = 60.0
 _UNMOUNTED_WITHIN_S = 30.0
+_ENDING_WITHIN_S = 10.0
 _LETTING_GO_WITHIN_S = 2.0
 
 
@@ -118,7 +120,7 @@ def launch(settings: ShareSettings) -> Share:
     read_fd, write_fd = os.pipe()
     with open(read_fd, encoding="utf-8") as first_words:
         try:
-            with _new_file(log_file, user.uid) as log:
+            with _new_log(log_file.name, user.uid) as log:
                 server = subprocess.Popen(
                     # -P: a file of the caller's directory must not stand in for a library.
                     [sys.executable, "-P", "-m", _SERVER, settings.to_json(), str(write_fd)],
@@ -143,7 +145,11 @@ def launch(settings: ShareSettings) -> Share:
         server.wait()
         raise MountError(f"the share was not ready within {_READY_WITHIN_S:g} s: see {log_file}")
     if not words:
-        code = server.wait()
+        try:
+            code = server.wait(_ENDING_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            server.terminate()
+            code = server.wait()
         raise MountError(
             f"the server ended before the share was ready (exit code {code}): see {log_file}"
         )
@@ -176,13 +182,16 @@ def launch_exports(exports: Exports) -> Share:
     return hub
 
 
-def _new_file(path: Path, uid: int) -> BinaryIO:
-    """An empty file of user *uid*, in place of what may be there.
-
-    Root must not write through what that user may have put there.
-    """
-    path.unlink(missing_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _new_log(name: str, uid: int) -> BinaryIO:
+    """An empty file of user *uid* in that user's runtime directory, in place of what is there."""
+    directory_fd = open_runtime_directory(uid)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory_fd)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=directory_fd)
+    finally:
+        os.close(directory_fd)
     os.fchown(fd, uid, -1)
     return open(fd, "wb")
 

@@ -9,13 +9,13 @@ import errno
 import hashlib
 import os
 import shutil
-import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 FILE_SYSTEM_TYPE = "fuse.osxfs-sim"
-HUB_NAME = "osxfs-sim#exports"
+HUB_NAME = "osxfs-sim:exports"
+"""No profile's: their mounts are called osxfs-sim#NAME."""
 _MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -93,7 +93,11 @@ def mount_at(mountpoint: str) -> MountEntry | None:
 
 
 def real_mountpoint(mountpoint: str) -> str:
-    """The absolute path without symlinks, also where a dead mount cannot be looked at."""
+    """The absolute path without symlinks, also where a dead mount cannot be looked at.
+
+    Raises MountError for what is no path.
+    """
+    _check_path(mountpoint, "mount point")
     parent, name = os.path.split(os.path.abspath(mountpoint))
     candidate = os.path.join(os.path.realpath(parent), name) if name else "/"
     if mount_at(candidate) is not None:
@@ -120,16 +124,39 @@ def make_runtime_directory(uid: int | None = None) -> Path:
         uid = os.geteuid()
     directory = runtime_directory(uid)
     try:
-        if not directory.is_dir():
+        with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=0o700, parents=False)
-            # That user may have put a link in its place meanwhile.
-            os.chown(directory, uid, -1, follow_symlinks=False)
-        status = directory.lstat()
+        os.close(open_runtime_directory(uid))
     except OSError as error:
         raise MountError(f"cannot make {directory}: {error.strerror}") from error
-    if status.st_uid != uid or not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o077:
-        raise MountError(f"{directory} belongs to somebody else or is open to others: remove it")
     return directory
+
+
+def open_runtime_directory(uid: int) -> int:
+    """A descriptor of the runtime directory of user *uid*, who may have put anything in its place.
+
+    What root does in it, it does by this descriptor. Raises MountError if it is
+    not that user's alone, and OSError.
+    """
+    directory = runtime_directory(uid)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(directory, flags)
+    except (NotADirectoryError, OSError) as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EACCES):
+            raise MountError(_NOT_ALONE.format(directory)) from error
+        raise
+    status = os.fstat(fd)
+    if status.st_uid == os.geteuid() != uid and not os.listdir(fd):
+        os.fchown(fd, uid, -1)  # we have just made it
+        status = os.fstat(fd)
+    if status.st_uid != uid or status.st_mode & 0o077:
+        os.close(fd)
+        raise MountError(_NOT_ALONE.format(directory))
+    return fd
+
+
+_NOT_ALONE = "{} belongs to somebody else or is open to others: remove it"
 
 
 def control_path(directory: Path, mountpoint: str) -> Path:
@@ -171,7 +198,14 @@ def check_source(source: str, mountpoint: str) -> None:
     _check_apart(source, _check_readable(source), mountpoint, real_mountpoint(mountpoint))
 
 
+def _check_path(path: str, what: str) -> None:
+    if not path or "\0" in path:
+        # An empty one would be the working directory, which nobody means.
+        raise MountError(f"the {what} {path!r} is no path: name a directory")
+
+
 def _check_readable(source: str) -> str:
+    _check_path(source, "source")
     real_source = os.path.realpath(source)
     if not os.path.exists(real_source):
         raise MountError(f"the source {source} does not exist")

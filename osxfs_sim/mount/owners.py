@@ -16,6 +16,7 @@ import errno
 import logging
 import os
 import stat as modes
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 _CARRIERS = (modes.S_IFREG, modes.S_IFDIR)
 _REFUSED = (errno.EACCES, errno.EPERM)
 _MOST_REMEMBERED = 10_000
+_MOST_UNOWNED = 100_000
+_LONGEST_TICK_NS = 50_000_000
 
 
 class Caller(Protocol):
@@ -143,6 +146,8 @@ class OsxfsOwners:
         self._store = OwnerStore(state_directory)
         # File systems on which no object at all carries attributes, by st_dev.
         self._without_attributes: set[int] = set()
+        # The ctime at which an object was seen to have no owner of its own.
+        self._unowned: dict[tuple[int, int], int] = {}
         # What was read by force, while the object has not changed since.
         self._forced: dict[tuple[int, int], tuple[int, Owner]] = {}
         self._malformed: set[tuple[int, int]] = set()
@@ -156,7 +161,13 @@ class OsxfsOwners:
     def _read(self, dir_fd: int, name: bytes, status: os.stat_result) -> Owner:
         if not self._carries(status):
             return self._read_record(dir_fd, name, status)
+        identity = status.st_dev, status.st_ino
+        if self._unowned.get(identity) == status.st_ctime_ns:
+            return UNSET
         value = self._attribute.read_at(dir_fd, name) if name else self._attribute.read(dir_fd)
+        if value == errno.ENODATA:
+            self._remember_unowned(identity, status)
+            return UNSET
         if isinstance(value, bytes) or value == errno.ERANGE:
             return self._parsed(value, dir_fd, name, status)
         if value in _REFUSED:
@@ -176,6 +187,18 @@ class OsxfsOwners:
                 return UNSET  # it has just gone: see above
             raise
         return UNSET if value is None else self._parsed(value, dir_fd, name, status)
+
+    def _remember_unowned(self, identity: tuple[int, int], status: os.stat_result) -> None:
+        """To set an attribute moves the ctime. To look is then enough, and costs no call.
+
+        Not of an object that has just changed: before Linux 6.13 a change within
+        the same tick of the clock would leave the ctime as it is.
+        """
+        if time.time_ns() - status.st_ctime_ns < _LONGEST_TICK_NS:
+            return
+        if len(self._unowned) >= _MOST_UNOWNED:
+            self._unowned.clear()
+        self._unowned[identity] = status.st_ctime_ns
 
     def _carries(self, status: os.stat_result) -> bool:
         return (

@@ -150,7 +150,7 @@ class HostServices:
     def start(self, allow: Callable[[int], None]) -> None:
         """Bind the sockets and listen. Blocks, and makes requests of the share.
 
-        *allow* is told the process that may make sockets there; 0 when done.
+        *allow* is told the process that may make sockets there; -1 when done.
         Raises MountError. After prepare().
         """
         ours, process = self._to_binder, self._binder
@@ -169,7 +169,7 @@ class HostServices:
             finally:
                 # Its namespace must be gone before anybody unmounts.
                 process.wait()
-                allow(0)
+                allow(-1)
         self._sockets = [socket.socket(fileno=fd) for fd in fds]
         if len(fds) != len(names):
             why = os.fsdecode(said) or f"the binding process ended with {process.returncode}"

@@ -87,8 +87,9 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         source = settings.source
         if settings.exports:
             mountpoint = real_mountpoint(settings.mountpoint)
-            skeleton = Skeleton(directory, mountpoint, settings.exports, user.uid)
-            cleaning_up.callback(skeleton.remove)
+            with user.acting():
+                skeleton = Skeleton(directory, mountpoint, settings.exports)
+            cleaning_up.callback(_as_user, user, skeleton.remove)
             source, system = str(skeleton.path), replace(system, policy=FOR_GOOD)
         with user.acting():
             source, mountpoint = check_before_mounting(source, settings.mountpoint)
@@ -99,7 +100,7 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         if host_services:
             with user.acting():
                 graft = make_graft(directory, source)
-            cleaning_up.callback(graft.remove)
+            cleaning_up.callback(_as_user, user, graft.remove)
         _prepare_process()
         machinery = build(settings, system, user, source, mountpoint, graft)
         early = _hear_signals_early()
@@ -123,6 +124,11 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
             session.close()
     if session.failure is not None:
         raise session.failure
+
+
+def _as_user(user: ServerUser, call: Callable[[], None]) -> None:
+    with user.acting():
+        call()
 
 
 def _hear_signals_early() -> list[int]:

@@ -8,10 +8,7 @@ must not run any more. The guest's kernel leaves that to the server
 import os
 import stat as modes
 
-from pyfuse3 import RequestContext
-
 from osxfs_sim.mount.backing import magic_link
-from osxfs_sim.mount.callers import groups_of
 
 
 def without_set_id(mode: int) -> int:
@@ -24,24 +21,26 @@ def without_set_id(mode: int) -> int:
     return mode & ~modes.S_ISGID if mode & modes.S_IXGRP else mode
 
 
-def end_set_id(fd: int) -> None:
-    """Before somebody who is not root changes the content behind *fd*."""
+def has_group_id_alone(mode: int) -> bool:
+    """Whether a file's set-group-ID bit stands without the right to execute for its group.
+
+    It means no program then, and stays when members of the group change the
+    file (setattr_should_drop_sgid in the kernel, from 6.2).
+    """
+    return bool(mode & modes.S_ISGID and not mode & modes.S_IXGRP and modes.S_ISREG(mode))
+
+
+def end_set_id(fd: int, *, stranger: bool) -> None:
+    """Before somebody who is not root changes the content behind *fd*; *stranger*: to its group."""
     mode = os.fstat(fd).st_mode
     if mode & (modes.S_ISUID | modes.S_ISGID) and modes.S_ISREG(mode):
         kept = without_set_id(mode)
+        if stranger:
+            kept &= ~modes.S_ISGID
         if kept != mode:
             os.chmod(magic_link(fd), modes.S_IMODE(kept))
 
 
-def end_group_id(fd: int, status: os.stat_result, gid: int, caller: RequestContext) -> None:
-    """Before a change by somebody who is not root, and perhaps not in the file's group *gid*.
-
-    A set-group-ID bit that means no program stays when the group's members
-    change the file, and ends when others do (setattr_should_drop_sgid in the
-    kernel, from 6.2).
-    """
-    mode = modes.S_IMODE(status.st_mode)
-    if not mode & modes.S_ISGID or mode & modes.S_IXGRP or not modes.S_ISREG(status.st_mode):
-        return
-    if gid != caller.gid and gid not in groups_of(caller.pid):
-        os.chmod(magic_link(fd), mode & ~modes.S_ISGID)
+def end_group_id(fd: int) -> None:
+    """Before a stranger to its group changes what is behind *fd* otherwise."""
+    os.chmod(magic_link(fd), modes.S_IMODE(os.fstat(fd).st_mode) & ~modes.S_ISGID)

@@ -393,7 +393,10 @@ class FoldedNames:
             return
         groups = self._rules.collisions(names)
         if groups:
-            path = os.readlink(b"/proc/self/fd/%d" % dir_fd)
+            try:
+                path = os.readlink(b"/proc/self/fd/%d" % dir_fd)
+            except OSError:  # too deep to be told
+                path = b"..."
             self.collided(Collision(identity, path, groups[0]))
 
     def collided(self, collision: Collision) -> None:
@@ -422,7 +425,11 @@ class FoldedNames:
         }
 
     def _otherwise_spelled(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes | None:
-        names = self._index(directory, dir_fd).by_key.get(self._rules.key(asked))
+        try:
+            index = self._index(directory, dir_fd)
+        except PermissionError:
+            return None  # it may be searched and not listed: names are what they are
+        names = index.by_key.get(self._rules.key(asked))
         return min(names) if names else None
 
     def _index(self, directory: Inode, dir_fd: int) -> _Index:

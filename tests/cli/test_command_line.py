@@ -125,6 +125,41 @@ def test_a_case_without_its_tools_names_the_command_that_installs_them(tmp_path:
     assert "apt-get install" in result.stderr
 
 
+@needs_fuse
+@pytest.mark.parametrize(
+    ("option", "value", "key"),
+    [
+        ("--ownership", "host", "ownership"),
+        ("--ownership", "osxfs", "ownership"),
+        ("--names", "apfs", "names"),
+        ("--names", "hfs+", "names"),
+        ("--extended-attributes", "host", "extended_attributes"),
+    ],
+)
+def test_rules_for_files_are_chosen_by_the_names_that_profiles_use(
+    directories: tuple[Path, Path], option: str, value: str, key: str
+) -> None:
+    source, mountpoint = directories
+    arguments = ("--profile", "none", option, value)
+    mounted = osxfs_sim("mount", source, mountpoint, *arguments)
+    assert (mounted.returncode, mounted.stderr) == (0, "")
+    try:
+        status = json.loads(osxfs_sim("status", "--json", mountpoint).stdout)
+    finally:
+        assert osxfs_sim("umount", mountpoint).returncode == 0
+    told = status[key]
+    assert value in (told, *(told.values() if isinstance(told, dict) else ()))
+
+
+def test_an_empty_path_is_not_the_working_directory(directories: tuple[Path, Path]) -> None:
+    source, mountpoint = directories
+    told = "name a directory"
+    assert told in complaint("mount", source, "")
+    assert told in complaint("mount", "", mountpoint)
+    assert told in complaint("umount", "")
+    assert told in complaint("status", "")
+
+
 def in_shell(script: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     """What a shell makes of *script*, in which "$@" is the command and its arguments."""
     command = [sys.executable, "-m", "osxfs_sim", *map(str, arguments)]

@@ -108,15 +108,6 @@ def test_set_id_bits_end_by_who_opened_a_file_to_append(host_place: Path) -> Non
         os.close(fd)
     assert mode_of(file) == 0o6777
 
-    def append() -> None:
-        fd = os.open(no_program, os.O_WRONLY | os.O_APPEND)
-        os.write(fd, b"more")
-        os.close(fd)
-
-    no_program = make(host_place / "for a group", mode=0o6666)
-    assert outcome_as(STRANGER, append) == OK
-    assert mode_of(no_program) == 0o2666
-
 
 def test_set_id_bits_end_when_a_strangers_mapping_is_written_out(host_place: Path) -> None:
     file = make(host_place / "file", mode=0o6777)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,13 @@ from guests import eventually, refused
 from live import is_mounted, shares_below
 
 import osxfs_sim
-from osxfs_sim.mount.mountpoints import control_path, runtime_directory, unmount
+from osxfs_sim.mount.mountpoints import (
+    control_path,
+    make_runtime_directory,
+    mount_at,
+    runtime_directory,
+    unmount,
+)
 
 SHARE_FILE = """
 [exports.cached]
@@ -228,6 +235,58 @@ def test_the_end_of_the_hub_is_the_end_of_all(site: Path, number: signal.Signals
     with exported(site):
         pass
     assert not skeleton(site).exists()
+
+
+def test_nothing_in_the_runtime_directory_of_a_user_leads_root_elsewhere(site: Path) -> None:
+    """Whoever the server becomes may put anything in the place of what root makes there."""
+    runtime = make_runtime_directory(65534)
+    socket = control_path(runtime, str(site / "mnt"))
+    (site / "precious" / "empty").mkdir(parents=True)
+    (site / "outside").chmod(0o700)
+    links = {
+        socket.with_suffix(".exports"): site / "precious",
+        socket.with_suffix(".log"): site / "outside" / "secret",
+    }
+    (site / "share.toml").write_text('[exports.a]\nsource = "second"\nprofile = "none"\n')
+    os.chown(site / "second", 65534, -1)
+    try:
+        for link, target in links.items():
+            link.symlink_to(target)
+        with pytest.raises(osxfs_sim.MountError, match=r"exports: (File exists|Not a directory)"):
+            _mount_as_nobody(site)
+        assert os.listdir(site / "precious") == ["empty"]
+        assert os.stat(site / "precious").st_uid == 0
+        assert (site / "outside" / "secret").read_text() == "secret"
+        assert os.stat(site / "outside" / "secret").st_uid == 0
+    finally:
+        for link in links:
+            link.unlink(missing_ok=True)
+
+
+def _mount_as_nobody(site: Path) -> None:
+    source, mountpoint = site / "share.toml", site / "mnt"
+    with osxfs_sim.share(source, mountpoint, calibrate=False, user="nobody"):
+        pytest.fail("mounted")
+
+
+def test_an_export_that_has_ended_does_not_hide_the_others(site: Path) -> None:
+    with exported(site) as share:
+        share.exports[0].unmount()
+        told = osxfs_sim_command("status", site / "mnt")
+        assert "no share is mounted" in told.stderr
+        assert f"{site}/mnt/host shares" in told.stdout
+        told = osxfs_sim_command("status", "--json", site / "mnt")
+        assert list(json.loads(told.stdout)["exports"]["cached"]) == ["error"]
+
+
+def test_a_share_whose_profile_is_called_exports_is_no_hub(site: Path) -> None:
+    (site / "mine.toml").write_text('name = "exports"\n')
+    with osxfs_sim.share(
+        site / "second", site / "mnt", profile=str(site / "mine.toml"), calibrate=False
+    ):
+        entry = mount_at(str(site / "mnt"))
+        assert entry is not None
+        assert not entry.is_hub
 
 
 def test_umount_recursively_ends_them_too(site: Path) -> None:

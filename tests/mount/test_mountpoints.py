@@ -253,7 +253,8 @@ def test_a_directory_of_somebody_else_is_not_used(own, monkeypatch):
 
 def test_a_file_in_its_place_is_told(own):
     own.write_text("")
-    assert complaint(MountError, make_runtime_directory) == f"cannot make {own}: File exists"
+    message = f"{own} belongs to somebody else or is open to others: remove it"
+    assert complaint(MountError, make_runtime_directory) == message
 
 
 def test_a_directory_that_cannot_be_made_is_told(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import os
 import socket
 import stat as modes
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -751,3 +752,34 @@ def test_host_does_not_know_the_attribute_of_osxfs(hosted: Place) -> None:
     os.setxattr(hosted.source / "file", ATTRIBUTE, b"0:5:6")
     assert owner_told(hosted.guest / "file", BOB) == (0, 0)
     assert os.getxattr(hosted.guest / "file", ATTRIBUTE) == b"0:5:6"
+
+
+def test_host_opens_nothing_unchecked_that_the_host_made_in_between(share) -> None:
+    """To the guest's kernel it is a new file, which whoever makes it may open."""
+    live = share(profile="osxfs-negative", latency_ns=0, ownership="host")
+    live.guest.chmod(0o777)
+    with acting_as(ALICE), refused(errno.ENOENT):
+        os.stat(live.guest / "private")
+    (live.source / "private").write_text("root's")
+    (live.source / "private").chmod(0o600)
+    for flags in (os.O_RDWR, os.O_WRONLY | os.O_TRUNC):
+        with acting_as(ALICE), refused(errno.EACCES):
+            os.open(live.guest / "private", flags | os.O_CREAT)
+    assert (live.source / "private").read_text() == "root's"
+    with open(os.open(live.guest / "private", os.O_RDONLY | os.O_CREAT)) as file:
+        assert file.read() == "root's"
+
+
+def test_an_owner_that_the_host_sets_is_told_at_once(share) -> None:
+    """That there is none is remembered, until the object changes."""
+    live = share()
+    path = live.guest / "file"
+    path.write_text("words")
+    os.utime(path, (1, 1))
+    for _ in range(3):
+        assert owner_told(path, ALICE) == (ALICE, ALICE)
+        time.sleep(0.03)  # from some moment on it is remembered
+    os.setxattr(live.source / "file", "user.com.docker.owner", b"0:5:6")
+    assert owner_told(path, ALICE) == (5, 6)
+    os.removexattr(live.source / "file", "user.com.docker.owner")
+    assert owner_told(path, ALICE) == (ALICE, ALICE)
