@@ -90,13 +90,17 @@ def load_exports(path: str, mountpoint: str, given: Mapping[str, Any]) -> Export
     return Exports(hub, shares)
 
 
+_FOR_ALL = ("user", "state", "allow_other", "host_service", "host_services")
 _FOR_THE_HUB = ("allow_other", "user", "state_directory", "host_services")
 
 
 def _tables(document: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     for key in document:
         if key != "exports":
-            raise ProfileError(f"unknown key {key!r}: write a table [exports.NAME] for each tree")
+            raise ProfileError(
+                f"unknown key {key!r}: write a table [exports.NAME] for each tree "
+                "(what holds for all of them goes on the command line)"
+            )
     tables = document.get("exports", {})
     if not isinstance(tables, Mapping) or not tables:
         raise ProfileError("it exports nothing: write a table [exports.NAME] for each tree")
@@ -121,13 +125,22 @@ def _share(
     mountpoint: str,
     given: Mapping[str, Any],
 ) -> ShareSettings:
-    source = table.get("source")
-    if not isinstance(source, str) or not source:
+    source = table.get("source", "")
+    if not isinstance(source, str):
+        raise ProfileError(f'exports.{name}.source = {source!r}: write such as source = "project"')
+    if not source:
         raise ProfileError(f"exports.{name} needs a source: the host's directory")
+    source = os.path.expanduser(source)
+    if source.startswith("~"):
+        raise ProfileError(f"exports.{name}.source: there is no user {source.split('/')[0][1:]!r}")
     fields: dict[str, Any] = {}
     for key, value in table.items():
         if key == "source":
             continue
+        if key in _FOR_ALL:
+            raise ProfileError(
+                f"exports.{name}.{key} holds for the whole mount: give it on the command line"
+            )
         if key not in _KEYS:
             raise ProfileError(
                 f"unknown key exports.{name}.{key}{nearest(key, ('source', *_KEYS))}"
@@ -142,7 +155,7 @@ def _share(
     if str(fields.get("profile", "")).endswith(".toml"):
         fields["profile"] = str(directory / fields["profile"])
     settings = ShareSettings(
-        source=str(directory / os.path.expanduser(source)),
+        source=str(directory / source),
         mountpoint=os.path.join(mountpoint, name),
         **fields,
     )
@@ -152,5 +165,6 @@ def _share(
     try:
         settings.system()
     except ProfileError as error:
-        raise ProfileError(f"exports.{name}: {error}") from error
+        beside = " (with the options of the command line)" if given else ""
+        raise ProfileError(f"exports.{name}{beside}: {error}") from error
     return settings

@@ -102,9 +102,24 @@ def test_a_profile_of_ones_own_lies_beside_the_share_file(share_file, tmp_path: 
     [
         ("", "it exports nothing: write a table [exports.NAME] for each tree"),
         ("exports = 3", "it exports nothing: write a table [exports.NAME] for each tree"),
-        ("[export.a]", "unknown key 'export': write a table [exports.NAME] for each tree"),
+        (
+            "[export.a]",
+            "unknown key 'export': write a table [exports.NAME] for each tree "
+            "(what holds for all of them goes on the command line)",
+        ),
+        (
+            '[exports.a]\nsource = "a"\nuser = "me"',
+            "exports.a.user holds for the whole mount: give it on the command line",
+        ),
+        (
+            '[exports.a]\nsource = "~no-such-user/a"',
+            "exports.a.source: there is no user 'no-such-user'",
+        ),
         ("[exports.a]\n", "exports.a needs a source: the host's directory"),
-        ("[exports.a]\nsource = 3", "exports.a needs a source: the host's directory"),
+        (
+            "[exports.a]\nsource = 3",
+            'exports.a.source = 3: write such as source = "project"',
+        ),
         ("[exports]\na = 3", "exports.a must be a table: write [exports.a]"),
         (
             '[exports.a]\nsource = "a"\nlatencie = "1us"',

@@ -1,13 +1,14 @@
 """A user's mistake becomes one line with its remedy and a non-zero exit."""
 
 import os
+import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from osxfs_sim.lab.cases import CaseError
-from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.model.profile import ProfileError, nearest
 from osxfs_sim.mount.mountpoints import MountError
 
 
@@ -34,31 +35,50 @@ class _Commands(click.Group):
             return {"run": run.run, "cases": run.cases}[name]
         return None
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self._COMMANDS:
+            ctx.fail(f"no such command {name!r}{nearest(name, self._COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
         _fill_standard_descriptors()
         try:
-            answer = super().invoke(ctx)
+            code = super().main(*args, **extra | {"standalone_mode": False})
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is noticed here, or never
-            return answer
         except (ProfileError, MountError, CaseError) as error:
-            print(f"osxfs-sim: {error}", file=sys.stderr)
-            ctx.exit(1)
+            _end(1, str(error))
+        except click.NoSuchOption as error:
+            message = error.format_message()
+            if error.ctx is not None and error.ctx.parent is None:
+                message = f"no such option {error.option_name}: options come after the command"
+            _end(2, f"{message} (see --help)")
         except click.UsageError as error:
-            print(f"osxfs-sim: {error.format_message()} (see --help)", file=sys.stderr)
-            ctx.exit(2)
+            _end(2, f"{error.format_message().rstrip('.')} (see --help)")
+        except click.ClickException as error:
+            _end(1, error.format_message())
+        except (click.Abort, KeyboardInterrupt):
+            _end(128 + signal.SIGINT, "interrupted")
         except BrokenPipeError:
             sys.stdout = None  # whoever read the output has seen enough
-            ctx.exit(1)
+            sys.exit(1)
         except OSError as error:
             # Of the surroundings: a full disk, a working directory that is gone.
             where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
             why = f"{where}{error.strerror or error}"
             if isinstance(error, FileNotFoundError) and _is_directory_gone():
                 why = "the working directory does not exist any more: cd to another"
-            print(f"osxfs-sim: {why}", file=sys.stderr)
             sys.stdout = None  # what it still holds cannot be written either
-            ctx.exit(1)
+            _end(1, why)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(code: int, message: str) -> NoReturn:
+    print(f"osxfs-sim: {message}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _fill_standard_descriptors() -> None:

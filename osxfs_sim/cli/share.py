@@ -13,7 +13,7 @@ from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
 from osxfs_sim.mount.mountpoints import MountError, mounts
-from osxfs_sim.report.status import status_report
+from osxfs_sim.report.status import services_report, status_report
 from osxfs_sim.settings import Exports, ShareSettings
 
 
@@ -43,7 +43,7 @@ from osxfs_sim.settings import Exports, ShareSettings
     "state_directory",
     type=click.Path(file_okay=False, resolve_path=True),
     help="Where owners are kept that no attribute can hold. [/var/lib/osxfs-sim for root, "
-    "~/.local/state/osxfs-sim for others]",
+    "~/.local/state/osxfs-sim for others; /var/lib/osxfs-sim-UID for a --user without a home]",
 )
 @click.option(
     "--host-service",
@@ -151,11 +151,7 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
     if mountpoint is None:
         if reset:
             raise click.UsageError("--reset needs a MOUNTPOINT")
-        ours = [entry.mountpoint for entry in mounts() if entry.is_ours]
-        if as_json:
-            click.echo(json.dumps(ours))
-        else:
-            click.echo("\n".join(ours) if ours else "no share is mounted")
+        _list([entry.mountpoint for entry in mounts() if entry.is_ours], as_json=as_json)
         return
     question = "reset" if reset else "status"
     answer = ask(mountpoint, question)
@@ -171,8 +167,27 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
             click.echo(f"osxfs-sim: {export['error']}", err=True)
         else:
             status_report(export)
-    if not names:
+    if names:
+        services_report(answer)
+    else:
         status_report(answer)
+
+
+def _list(mountpoints: list[str], *, as_json: bool) -> None:
+    """The shares of this machine. Their servers are asked, which costs the shares nothing."""
+    if as_json:
+        click.echo(json.dumps(mountpoints))
+        return
+    for mountpoint in mountpoints:
+        try:
+            status = ask(mountpoint, "status", timeout_s=2.0)
+        except MountError as error:
+            click.echo(f"{mountpoint}  ({error})")
+        else:
+            what = ", ".join(status["exports"]) or f"{status['source']}  {status['profile']}"
+            click.echo(f"{mountpoint}  {what}")
+    if not mountpoints:
+        click.echo("no share is mounted")
 
 
 def _status_of_export(mountpoint: str, question: str) -> dict[str, Any]:

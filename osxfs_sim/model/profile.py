@@ -139,8 +139,9 @@ _CACHING_KEYS = ("policy", "lifetime", "missing_lifetime")
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean X?`` for the known word nearest to *word*, or the list of all."""
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f": there are {', '.join(known)}"
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
+    return f"; did you mean {by_lower[close[0]]!r}?" if close else f": there are {', '.join(known)}"
 
 
 def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -> Profile:

@@ -166,9 +166,18 @@ def launch_exports(exports: Exports) -> Share:
 
     Raises MountError or ProfileError where one cannot be mounted; none is then.
     """
+    if os.geteuid() != 0 and not exports.hub.allow_other:
+        raise MountError(
+            "a share file needs root, or --allow-other with user_allow_other in /etc/fuse.conf: "
+            "fusermount3 cannot enter a mount that only you may enter"
+        )
     for settings in exports.shares:
         settings.system()
-        check_source(settings.source, exports.hub.mountpoint)
+        try:
+            check_source(settings.source, exports.hub.mountpoint)
+        except MountError as error:
+            name = os.path.basename(settings.mountpoint)
+            raise MountError(f"export {name}: {error}") from error
     hub = launch(exports.hub)
     shares = []
     try:
@@ -238,6 +247,11 @@ def unmount_and_wait(mountpoint: str) -> None:
         if error.strerror and "busy" in error.strerror.lower():
             raise MountError(
                 f"{mountpoint} is in use: leave it (fuser -vm {mountpoint} shows who is in it)"
+            ) from error
+        if os.geteuid() not in (0, entry.user_id):
+            raise MountError(
+                f"the share at {mountpoint} belongs to user {entry.user_id}: "
+                "unmount it as that user or root"
             ) from error
         raise MountError(f"cannot unmount {mountpoint}: {error.strerror}") from error
     deadline_s = time.monotonic() + _UNMOUNTED_WITHIN_S

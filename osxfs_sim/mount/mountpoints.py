@@ -182,7 +182,9 @@ def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
     if not os.path.exists(target):
         raise MountError(f"the mount point {mountpoint} does not exist: mkdir -p {mountpoint}")
     if not os.path.isdir(target):
-        raise MountError(f"the mount point {mountpoint} is not a directory")
+        raise MountError(
+            f"the mount point {mountpoint} is not a directory (the order is SOURCE MOUNTPOINT)"
+        )
     target = os.path.realpath(target)
     _check_apart(source, real_source, mountpoint, target)
     existing = mount_at(target)

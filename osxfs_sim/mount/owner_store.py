@@ -72,6 +72,15 @@ class OwnerStore:
         self.trouble = ""
         """The first thing that went wrong, for the status; empty: nothing did."""
 
+    def check(self) -> None:
+        """See whether an owner could be kept, before one is to be; *trouble* says so if not."""
+        directory = self._directory
+        while not os.path.lexists(directory) and directory != directory.parent:
+            directory = directory.parent
+        writable = os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
+        if not (directory.is_dir() and writable):
+            self._say(f"{self._directory} cannot be made or written: {_REMEDY}")
+
     def read(self, dir_fd: int, name: bytes, status: os.stat_result) -> bytes | None:
         """The value kept for *name* in a directory (empty: for the object behind *dir_fd*).
 

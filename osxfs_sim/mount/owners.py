@@ -88,6 +88,9 @@ class Owners(Protocol):
     def hides(self, attribute: bytes) -> bool:
         """Whether no guest may see or set this extended attribute."""
 
+    def check(self) -> None:
+        """Once the server is who it is to be: whether owners could be kept; the report says so."""
+
     def report(self) -> dict[str, Any]:
         """For the status."""
 
@@ -129,6 +132,9 @@ class HostOwners:
 
     def hides(self, attribute: bytes) -> bool:
         return False
+
+    def check(self) -> None:
+        return
 
     def report(self) -> dict[str, Any]:
         return {"policy": Ownership.HOST.value}
@@ -329,6 +335,9 @@ class OsxfsOwners:
 
     def hides(self, attribute: bytes) -> bool:
         return attribute == OWNER_ATTRIBUTE
+
+    def check(self) -> None:
+        self._store.check()
 
     def report(self) -> dict[str, Any]:
         return {

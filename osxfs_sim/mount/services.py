@@ -222,6 +222,12 @@ class HostServices:
             )
             if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH_BYTES
         ]
+        warnings += [
+            f"the server may not connect to {service.path}: whoever uses the service "
+            f"{service.name} is turned away"
+            for service in self._services
+            if not os.access(service.path, os.W_OK, effective_ids=True)
+        ]
         if self.hold_the_mount:
             warnings.append(
                 "namespaces are forbidden here, so the host services keep the share busy for "

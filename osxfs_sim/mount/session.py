@@ -29,6 +29,8 @@ from osxfs_sim.model.caching import Consistent
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import Operation, OperationClass
+from osxfs_sim.model.ownership import Ownership
+from osxfs_sim.model.profile import FILE_RULES
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount import control, services, syscalls
 from osxfs_sim.mount.assembly import Machinery, build, make_graft, mount_options
@@ -50,10 +52,12 @@ from osxfs_sim.mount.mountpoints import (
     check_before_mounting,
     check_fuse,
     control_path,
+    log_path,
     make_runtime_directory,
     mount_at,
     mounts,
     real_mountpoint,
+    runtime_directory,
     shares_in,
     unmount,
 )
@@ -69,6 +73,14 @@ _OPEN_FILES_WANTED = 200_000
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # After a signal: how long processes that still use the share are served.
 _GRACE_S = 1.0
+# Settings by which a share is not what its profile says.
+_OF_THE_SYSTEM = frozenset(
+    {
+        *FILE_RULES,
+        *("latency_ns", "bandwidth", "distribution", "served_at_once", "data_path"),
+        *("lifetime_ns", "missing_lifetime_ns", "policy"),
+    }
+)
 _UNMOUNT_ATTEMPTS = 6
 
 Ready = Callable[[dict[str, Any]], None]
@@ -235,6 +247,7 @@ class _Session:
                 "stop": self._answer_stop,
                 "release": self._answer_release,
             }
+            self.machinery.owners.check()
             await nursery.start(control.serve, socket_path, answers)
             self.reset()
             on_ready(self.status())
@@ -368,6 +381,8 @@ class _Session:
             "policy": self.system.policy.describe(),
             "user": str(self.user),
             "exports": list(self.settings.exports),
+            "changed": sorted(_OF_THE_SYSTEM & self.settings.given().keys()),
+            "log": str(log_path(runtime_directory(self.user.uid), self.mountpoint)),
             "ownership": self.machinery.owners.report(),
             "names": self.machinery.spellings.report(),
             "extended_attributes": self.system.files.extended_attributes.value,
@@ -447,6 +462,11 @@ class _Session:
 
     def _warnings_of_files(self) -> list[str]:
         warnings = []
+        if self.user.uid != 0 and self.system.files.ownership is Ownership.HOST:
+            warnings.append(
+                f"ownership host without root: everything is made as {self.user}, "
+                "and owners cannot be changed"
+            )
         owners, names = self.machinery.owners.report(), self.machinery.spellings.report()
         if owners.get("malformed"):
             warnings.append(

@@ -8,13 +8,23 @@ from osxfs_sim.model.units import format_duration, format_rate
 from osxfs_sim.report.console import console, table
 
 
+def services_report(status: dict[str, Any]) -> None:
+    """Print the host services of a share, a line each."""
+    for service in status["host_services"]:
+        console().print(
+            f"  service   {escape(service['name'])}: {escape(service['path'])}; "
+            f"connections so far {service['connections']}, open {service['open']}"
+        )
+
+
 def status_report(status: dict[str, Any]) -> None:
     """Print the *status* that a share's server gave."""
     out = console()
     latency = status["latency"]
     out.print(f"[bold]{escape(status['mountpoint'])}[/bold] shares {escape(status['source'])}")
     dilated = f", dilated {status['dilate']:g} times" if status["dilate"] != 1 else ""
-    out.print(f"  profile   {status['profile']}: {escape(status['title'])}{dilated}")
+    changed = f", changed: {', '.join(status['changed'])}" if status["changed"] else ""
+    out.print(f"  profile   {status['profile']}: {escape(status['title'])}{changed}{dilated}")
     out.print(f"  caching   {escape(status['policy'])}")
     out.print(
         f"  files     owners {status['ownership']['policy']}; names {status['names']['rules']}; "
@@ -39,11 +49,7 @@ def status_report(status: dict[str, Any]) -> None:
         f"  state     {status['inodes']} inodes, {status['open_handles']} open, "
         f"{status['in_flight']} in flight"
     )
-    for service in status["host_services"]:
-        out.print(
-            f"  service   {escape(service['name'])}: {escape(service['path'])}, "
-            f"{service['connections']} connections so far, {service['open']} open"
-        )
+    services_report(status)
     if status["receipt"]:
         receipt = table(
             "receipt", ">answers", ">asked p50", ">achieved p50", ">p90", ">p99", ">late", ""
@@ -66,6 +72,6 @@ def status_report(status: dict[str, Any]) -> None:
         for name, count in sorted(status["requests"].items(), key=lambda item: -item[1]):
             requests.add_row(name, f"{count}")
         out.print(requests)
-        out.print(f"  {status['missing_lookups']} lookups were of names that do not exist")
+        out.print(f"  lookups of names that do not exist: {status['missing_lookups']}")
     for warning in status["warnings"]:
         out.print(f"[yellow]warning:[/yellow] {escape(warning)}")

@@ -151,6 +151,23 @@ def test_rules_for_files_are_chosen_by_the_names_that_profiles_use(
     assert value in (told, *(told.values() if isinstance(told, dict) else ()))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mont", "a", "b"), "no such command 'mont'; did you mean 'mount'? (see --help)"),
+        (("--json", "status"), "no such option --json: options come after the command"),
+        (("status", "--jsn"), "Did you mean '--json'?"),
+        (("mount", "a"), "Missing argument 'MOUNTPOINT' (see --help)"),
+        (("mount", "a", "b", "--names", "APFS"), "apfs"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_too(arguments, message: str) -> None:
+    result = osxfs_sim(*arguments)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert message in result.stderr
+
+
 def test_an_empty_path_is_not_the_working_directory(directories: tuple[Path, Path]) -> None:
     source, mountpoint = directories
     told = "name a directory"
@@ -168,8 +185,9 @@ def in_shell(script: str, *arguments: str | Path) -> "subprocess.CompletedProces
 
 
 def test_a_full_disk_is_told() -> None:
-    result = in_shell('"$@" > /dev/full', "profiles")
-    assert (result.returncode, result.stderr) == (1, "osxfs-sim: No space left on device\n")
+    for arguments in (("profiles",), ("profiles", "host"), ("profiles", "--json"), ("--help",)):
+        result = in_shell('"$@" > /dev/full', *arguments)
+        assert (result.returncode, result.stderr) == (1, "osxfs-sim: No space left on device\n")
 
 
 def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:

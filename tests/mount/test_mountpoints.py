@@ -304,7 +304,11 @@ def test_source_and_mount_point_may_begin_alike(site):
             "not-there",
             "the mount point not-there does not exist: mkdir -p not-there",
         ),
-        ("source", "file", "the mount point file is not a directory"),
+        (
+            "source",
+            "file",
+            "the mount point file is not a directory (the order is SOURCE MOUNTPOINT)",
+        ),
         (
             "source",
             "./source",
