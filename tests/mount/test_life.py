@@ -182,7 +182,9 @@ def test_mistakes_are_told_in_one_line(share, field: Path) -> None:
         f"the source {file} is not a directory: only directories can be shared"
     )
     assert said(source, none) == f"the mount point {none} does not exist: mkdir -p {none}"
-    assert said(source, file) == f"the mount point {file} is not a directory"
+    assert said(source, file) == (
+        f"the mount point {file} is not a directory (the order is SOURCE MOUNTPOINT)"
+    )
     assert said(source, source) == (
         "source and mount point are the same directory: mount it elsewhere"
     )
