@@ -289,6 +289,8 @@ def test_a_mapping_that_a_full_host_cannot_take_is_told(small_host: Path, share)
         os.close(fd)
     assert (small_host / "file").read_bytes()[:4_096] == b"a" * 4_096
     os.unlink(live.guest / "file")
+    # The kernel sends RELEASE in the background; the room is free only then.
+    eventually(lambda: live.status()["open_handles"] == 0)
     (live.guest / "file").write_text("content")
     assert (small_host / "file").read_text() == "content"
     eventually(lambda: is_at_rest(live))
