@@ -218,21 +218,18 @@ class Handlers(pyfuse3.Operations):
         believed = self.policy.found(name, status, time.time_ns())
         believed = self._spellings.believed(name, asked, believed)
         ids = self._owners.ids(dir_fd, name, status, caller)
-        if modes.S_IFMT(status.st_mode) in _MEETING_PLACES:
-            inode = self._meeting_place(parent, dir_fd, name, status)
-        else:
-            inode = self._inodes.found(parent, name, status)
+        inode = self._inode(parent, dir_fd, name, status)
         inode.lookups += 1
         return self._attributes(inode, status, ids, believed)
 
-    def _meeting_place(
-        self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
-    ) -> Inode:
-        """The inode of a FIFO or a socket, and never that of one which had its number before.
+    def _inode(self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result) -> Inode:
+        """The inode of *name*; of a FIFO or a socket never one which had its number before.
 
         The kernel joins processes by inode. Those of an object that the host has
         removed must not meet those of a later one with the same number.
         """
+        if modes.S_IFMT(status.st_mode) not in _MEETING_PLACES:
+            return self._inodes.found(parent, name, status)
         handle = syscalls.file_handle(dir_fd, name)
         known = self._inodes.known(status)
         if known is not None and known.handle != handle:
@@ -242,12 +239,19 @@ class Handlers(pyfuse3.Operations):
         return inode
 
     def _made(
-        self, parent: Inode, dir_fd: int, name: bytes, caller: Caller, asked: bytes
+        self,
+        parent: Inode,
+        dir_fd: int,
+        name: bytes,
+        caller: Caller,
+        asked: bytes,
+        *,
+        is_new: bool = True,
     ) -> EntryAttributes:
-        """The answer that names an object which was just made."""
+        """The answer for a name that was just made; *is_new*: of an object just made too."""
         self._spellings.added(parent, dir_fd, name, asked)
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-        gone = self._inodes.known(status)
+        gone = self._inodes.known(status) if is_new else None
         if gone is not None:
             # What was just made cannot be known: the host has removed an object and
             # given its number to this one. Taken for it, a new FIFO would be the old
@@ -350,10 +354,7 @@ class Handlers(pyfuse3.Operations):
             dir_fd = self._backing.directory_fd(parent)
             name = self._spellings.new(parent, dir_fd, asked)
             os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
-        dir_fd = self._backing.directory_fd(parent)
-        self._spellings.added(parent, dir_fd, name, asked)
-        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-        return self._entry(parent, dir_fd, name, status, ctx, asked)
+        return self._made(parent, dir_fd, name, ctx, asked, is_new=False)
 
     def unlink(
         self, parent_inode: int, name: bytes, ctx: RequestContext
@@ -847,10 +848,7 @@ class Handlers(pyfuse3.Operations):
         believed = self.policy.found(name, status, time.time_ns())
         believed = self._spellings.believed(name, shown, believed)
         ids = self._owners.ids(fh, name, status, listing.caller)
-        if modes.S_IFMT(status.st_mode) in _MEETING_PLACES:
-            inode = self._meeting_place(listing.directory, fh, name, status)
-        else:
-            inode = self._inodes.found(listing.directory, name, status)
+        inode = self._inode(listing.directory, fh, name, status)
         entry = self._attributes(inode, status, ids, believed)
         if not pyfuse3.readdir_reply(token, shown, entry, position + 1):
             if not inode.lookups:

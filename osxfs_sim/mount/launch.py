@@ -66,8 +66,6 @@ class Share:
         """Unmount, and wait until the server has ended. Raises MountError if it is in use."""
         unmount_and_wait(self.mountpoint)
         self._wait_ended()
-        for export in self.exports:
-            export._wait_ended()
 
     def end(self) -> None:
         """Unmount if it still is mounted; if it is in use, end it and raise MountError."""
@@ -79,11 +77,11 @@ class Share:
             raise
         finally:
             self._wait_ended()
-            for export in self.exports:
-                export._wait_ended()
 
     def _wait_ended(self) -> None:
-        """Reap the server. Raises MountError if it goes on."""
+        """Reap the server, and those of its exports. Raises MountError if one goes on."""
+        for export in self.exports:
+            export._wait_ended()
         try:
             self._server.wait(_UNMOUNTED_WITHIN_S)
         except subprocess.TimeoutExpired as error:
@@ -179,15 +177,13 @@ def launch_exports(exports: Exports) -> Share:
             name = os.path.basename(settings.mountpoint)
             raise MountError(f"export {name}: {error}") from error
     hub = launch(exports.hub)
-    shares = []
     try:
         for settings in exports.shares:
-            shares.append(launch(settings))
+            hub.exports += (launch(settings),)
     except BaseException:
         with contextlib.suppress(MountError):
             hub.end()
         raise
-    hub.exports = tuple(shares)
     return hub
 
 

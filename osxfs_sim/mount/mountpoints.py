@@ -142,7 +142,7 @@ def open_runtime_directory(uid: int) -> int:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         fd = os.open(directory, flags)
-    except (NotADirectoryError, OSError) as error:
+    except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EACCES):
             raise MountError(_NOT_ALONE.format(directory)) from error
         raise

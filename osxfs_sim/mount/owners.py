@@ -181,8 +181,7 @@ class OsxfsOwners:
         if value == errno.EOPNOTSUPP:
             self._without_attributes.add(status.st_dev)
             return self._read_record(dir_fd, name, status)
-        # ENODATA: it has none. Anything else (it has just gone, say) the request
-        # itself will meet or has met.
+        # Anything else (it has just gone, say) the request itself will meet or has met.
         return UNSET
 
     def _read_record(self, dir_fd: int, name: bytes, status: os.stat_result) -> Owner:

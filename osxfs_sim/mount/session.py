@@ -249,7 +249,7 @@ class _Session:
             }
             self.machinery.owners.check()
             await nursery.start(control.serve, socket_path, answers)
-            self.reset()
+            self._count_anew()
             on_ready(self.status())
 
     async def _serve_requests(self, everything: trio.CancelScope) -> None:
@@ -362,11 +362,14 @@ class _Session:
     def reset(self) -> dict[str, Any]:
         """The status so far; counts, receipt and processor time then start from nothing."""
         status = self.status()
+        self._count_anew()
+        return status
+
+    def _count_anew(self) -> None:
         self.crossings.start_counting_anew()
         self.reactor.wakes = [0] * len(Wake)
         self._counting_since_ns = time.monotonic_ns()
         self._processor_before_s = _processor_s()
-        return status
 
     def status(self) -> dict[str, Any]:
         """Everything worth knowing, as plain values; documented in docs/reference.md."""
