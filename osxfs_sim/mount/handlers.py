@@ -209,16 +209,22 @@ class Handlers(pyfuse3.Operations):
         status: os.stat_result,
         caller: Caller,
         asked: bytes,
+        *,
+        believes: bool = True,
     ) -> EntryAttributes:
         """The answer that names an object: the kernel owes a forget for it.
 
         *name* is what the host calls it, *asked* what the guest does.
         """
         # A policy of the user's own may fail: ask it before anything is noted down.
-        believed = self.policy.found(name, status, time.time_ns())
-        believed = self._spellings.believed(name, asked, believed)
+        believed = NOT_BELIEVED
+        if believes and parent.followed is not False:
+            believed = self.policy.found(name, status, time.time_ns())
+            believed = self._spellings.believed(name, asked, believed)
         ids = self._owners.ids(dir_fd, name, status, caller)
         inode = self._inode(parent, dir_fd, name, status)
+        if inode.kind == modes.S_IFDIR and inode.followed is None and self._follow is not None:
+            status = self._begin_to_follow(inode, dir_fd, name)
         inode.lookups += 1
         return self._attributes(inode, status, ids, believed)
 

@@ -28,6 +28,36 @@ def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None
         _raise_errno()
 
 
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+_OPENAT2 = 437  # on every architecture but alpha (arch/*/kernel/syscalls)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+def open_beneath(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
+    """openat2(2): open *path* where *resolve* allows to go; else EXDEV or ELOOP."""
+    how = _OpenHow(flags, 0, resolve)
+    fd = _libc.syscall(
+        ctypes.c_long(_OPENAT2),
+        dir_fd,
+        path,
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
+    if fd < 0:
+        _raise_errno()
+    return int(fd)
+
+
 def set_times(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:
     """utimensat(2) on the object behind *fd*; None leaves a time as it is."""
     times = (_Timespec * 2)(_timespec(atime_ns), _timespec(mtime_ns))
