@@ -166,6 +166,48 @@ def file_handle(dir_fd: int, name: bytes) -> bytes | None:
     return bytes(handle.handle[: handle.size])
 
 
+_AT_HANDLE_FID = 0x200
+
+
+def event_handle(dir_fd: int, name: bytes) -> bytes | None:
+    """What fanotify calls *name* (empty: the object behind *dir_fd*): a struct file_handle.
+
+    As file_handle, with its length and type before it. AT_HANDLE_FID (Linux
+    6.5) gives one also where the file system could not open by it, as
+    overlayfs; fanotify reports by those (fanotify_encode_fh).
+    """
+    handle = _FileHandle(_LONGEST_HANDLE_BYTES, 0)
+    mount_id = ctypes.c_int()
+    by_reference = ctypes.byref(handle), ctypes.byref(mount_id)
+    flags = 0 if name else AT_EMPTY_PATH
+    if _libc.name_to_handle_at(dir_fd, name, *by_reference, flags | _AT_HANDLE_FID):
+        if ctypes.get_errno() == errno.EINVAL:
+            failed = _libc.name_to_handle_at(dir_fd, name, *by_reference, flags)
+        else:
+            failed = True
+        if failed:
+            if ctypes.get_errno() in (errno.EOPNOTSUPP, errno.EOVERFLOW):
+                return None
+            _raise_errno()
+    return bytes(memoryview(handle).cast("B")[: 8 + handle.size])
+
+
+def fanotify_init(flags: int, event_flags: int) -> int:
+    """A descriptor of a new fanotify group (fanotify_init(2))."""
+    fd = int(_libc.fanotify_init(ctypes.c_uint(flags), ctypes.c_uint(event_flags)))
+    if fd < 0:
+        _raise_errno()
+    return fd
+
+
+def fanotify_mark(group_fd: int, flags: int, mask: int, dir_fd: int, name: bytes) -> None:
+    """fanotify_mark(2). For a descriptor of O_PATH *name* is b".": none is taken by itself."""
+    if _libc.fanotify_mark(
+        group_fd, ctypes.c_uint(flags), ctypes.c_uint64(mask), dir_fd, ctypes.c_char_p(name)
+    ):
+        _raise_errno()
+
+
 _STATX_BTIME = 0x800
 
 
