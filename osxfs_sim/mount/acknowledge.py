@@ -24,7 +24,6 @@ from pyfuse3 import EntryAttributes, FUSEError, RequestContext
 
 from osxfs_sim.model.caching import NOT_BELIEVED
 from osxfs_sim.model.events import Notice
-from osxfs_sim.mount.backing import StaleError
 from osxfs_sim.mount.handlers import Handlers
 from osxfs_sim.mount.inject import Injection, Injector
 from osxfs_sim.mount.inodes import Inode
@@ -76,7 +75,7 @@ class AcknowledgingHandlers(Handlers):
         injection.asked = True
         if injection.notice is Notice.CREATE:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return self._as_it_was(injection)
+        return self._as_it_was(injection, ctx)
 
     def _as_it_is(
         self, parent_number: int, asked: bytes, ctx: RequestContext
@@ -86,20 +85,25 @@ class AcknowledgingHandlers(Handlers):
         name, status = self._spellings.find(parent, dir_fd, asked)
         return self._entry(parent, dir_fd, name, status, ctx, asked, believes=False)
 
-    def _as_it_was(self, injection: Injection) -> EntryAttributes:
+    def _as_it_was(self, injection: Injection, ctx: RequestContext) -> EntryAttributes:
         """What is gone, so that it can be seen to go."""
         inode = injection.gone
-        links = 0
-        if inode is not None and self._inodes.knows(inode):
-            # Another link to it may be left: only the last one's end is the object's.
-            try:
-                links = self._backing.status(inode).st_nlink
-            except (FileNotFoundError, StaleError):
-                links = 0
-        else:
+        if inode is None or not self._inodes.knows(inode):
             inode = self._inodes.vanished(injection.directory, injection.name, injection.kind)
+            answer = _shadow(inode)
+        else:
+            try:
+                fd, name, status = self._backing.find(inode)
+            except OSError:
+                answer = _shadow(inode)
+            else:
+                # Open in the guest, or with another link: it is as it is, and what the
+                # call takes from its link count is added to it.
+                ids = self._owners.ids(fd, name, status, ctx)
+                answer = self._attributes(inode, status, ids, NOT_BELIEVED)
+                answer.st_nlink += 1
         inode.lookups += 1
-        return _shadow(inode, links + 1)
+        return answer
 
     def getattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_injected(ctx):
@@ -178,12 +182,12 @@ class AcknowledgingHandlers(Handlers):
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
-def _shadow(inode: Inode, links: int) -> EntryAttributes:
-    """The answer for something that is no more: its kind and its links, and nothing believed."""
+def _shadow(inode: Inode) -> EntryAttributes:
+    """The answer for something that is no more: its kind, its last link, and nothing believed."""
     entry = EntryAttributes()
     entry.st_ino = inode.number
     entry.st_mode = inode.kind | (0o700 if inode.is_directory else 0o600)
-    entry.st_nlink = links
+    entry.st_nlink = 1
     entry.st_uid = entry.st_gid = 0
     entry.st_rdev = 0
     entry.st_size = 0

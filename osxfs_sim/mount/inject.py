@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _ATTEMPTS = 5
 _MOST_WAITING = 16_384
+_STUCK_AFTER_S = 5.0
 _LONGEST_WALK_BYTES = 3_000  # below PATH_MAX
 _WALK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _INSIDE = (
@@ -129,11 +130,12 @@ class Injector:
         """After let_go, where the share was not unmounted after all."""
         self._stopping = False
 
-    def stop(self) -> None:
-        """End the thread. Its calls must be answered, or the share's connection be ended."""
+    def stop(self) -> bool:
+        """End the thread. Returns False where it is stuck: the requests must be served still."""
         self._stopping = True
         self._batches.put(None)
-        self._thread.join()
+        self._thread.join(_STUCK_AFTER_S)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:

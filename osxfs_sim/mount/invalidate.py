@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 _NORMAL = (errno.ENOENT, errno.ENOTCONN, errno.ENODEV, errno.EBADF)
 
 
+_STUCK_AFTER_S = 5.0
+
+
 class Entry(NamedTuple):
     """The answer that *name* is, or is not, in the directory of this number."""
 
@@ -77,6 +80,7 @@ class Invalidator:
         self._asked: queue.SimpleQueue[tuple[list[Ending], Callable[[], None]] | None] = (
             queue.SimpleQueue()
         )
+        self._stopping = False
         self._lock = threading.Lock()
         self._thread = threading.Thread(
             target=self._run, name="osxfs-sim invalidator", daemon=True
@@ -89,10 +93,12 @@ class Invalidator:
             self.waiting += 1
         self._asked.put((list(endings), then))
 
-    def stop(self) -> None:
-        """End the thread; the share's connection must have been ended or still be served."""
+    def stop(self) -> bool:
+        """End the thread. Returns False where it is stuck: the requests must be served still."""
+        self._stopping = True
         self._asked.put(None)
-        self._thread.join()
+        self._thread.join(_STUCK_AFTER_S)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:
@@ -101,6 +107,8 @@ class Invalidator:
                 return
             endings, then = asked
             for ending in endings:
+                if self._stopping:
+                    break
                 try:
                     self._end(ending)
                 except Exception:

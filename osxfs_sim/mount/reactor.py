@@ -127,6 +127,12 @@ def breathe() -> Generator[int, int, None]:
     yield time.monotonic_ns()
 
 
+@types.coroutine
+def pause(duration_ns: int) -> Generator[int, int, None]:
+    """Go on after *duration_ns*."""
+    yield time.monotonic_ns() + duration_ns
+
+
 class _NoLock:
     """pyfuse3's workers take turns with a lock; here only one ever runs."""
 
@@ -164,6 +170,8 @@ class Reactor:
         self._epoll = select.epoll()
         self._waking: tuple[int, ...] = (self._wake_fd,)
         self._chore: Chore | None = None
+        self._own: set[Worker] = set()
+        self._calls: collections.deque[Callable[[], None]] = collections.deque()
         self._chore_due_ns: int | None = None
         self._watch(self._wake_fd)
         self._session_loop = session_loop
@@ -209,10 +217,31 @@ class Reactor:
         self._waking += (chore.fileno(),)
         self.chore_wanted()
 
-    def chore_wanted(self) -> None:
-        """There is something to do that the chore's descriptor does not tell. From any thread."""
-        self._chore_due_ns = time.monotonic_ns()
+    def take_off(self) -> None:
+        """Do the chore no more."""
+        if self._chore is None:
+            return
+        fd = self._chore.fileno()
+        self._poller.unregister(fd)
+        self._epoll.unregister(fd)
+        self._waking = tuple(each for each in self._waking if each != fd)
+        self._chore, self._chore_due_ns = None, None
+
+    def start_own(self, work: Worker) -> None:
+        """Drive a coroutine of the server's own as requests are driven. In trio's thread."""
+        self._own.add(work)
+        self._resume(work, None)
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Call *call* in trio's thread, which may be done from any thread."""
+        self._calls.append(call)
         self.wake_up()
+
+    def chore_wanted(self) -> None:
+        """There is something to do that the chore's descriptor does not tell. In trio's thread."""
+        if self._chore is not None:
+            self._chore_due_ns = time.monotonic_ns()
+            self.wake_up()
 
     @property
     def serves(self) -> bool:
@@ -388,6 +417,9 @@ class Reactor:
         try:
             wanted = worker.send(value) if error is None else worker.throw(error)
         except StopIteration:
+            if worker in self._own:
+                self._own.discard(worker)
+                return
             # The kernel has ended the session: nothing more can be read.
             self.ended = True
         else:
@@ -414,3 +446,5 @@ class Reactor:
             self._jobs -= 1
             error = future.exception()
             self._resume(worker, None if error else future.result(), error)
+        while self._calls:
+            self._calls.popleft()()
