@@ -84,6 +84,8 @@ class FanotifyWatcher:
     def __init__(self, root: Inode, root_fd: int) -> None:
         """Mark what *root_fd* is on, or get ready to mark directories. Raises MountError."""
         self._pid = os.getpid()
+        self.refused = 0
+        """Directories that could not be followed because no mark was left (max_user_marks)."""
         self._device = root.device
         self._root = root
         self._by_handle: dict[bytes, Inode] = {}
@@ -143,8 +145,10 @@ class FanotifyWatcher:
                     return False
                 if self._marks_directories:
                     self._mark(_MARK_ADD | _MARK_ONLYDIR, fd, b".")
-        except OSError:
-            # ENOSPC: no mark left (max_user_marks); EACCES: we may not read it.
+        except OSError as error:
+            # Else: EACCES, it may not be read by us; ENOENT.
+            if error.errno == errno.ENOSPC:
+                self.refused += 1
             return False
         self._drop(directory)
         self._by_handle[handle] = directory

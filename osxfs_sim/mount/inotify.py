@@ -312,7 +312,7 @@ class InotifyWatcher:
         key = (-1 if watch is None else watch, name)
         own = self._own_names.get(key) or _OwnName()
         try:
-            status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            status = os.stat(name or b".", dir_fd=dir_fd, follow_symlinks=False)
         except FileNotFoundError:
             own.made = None
             own.removals += 1
