@@ -157,7 +157,7 @@ class FanotifyWatcher:
 
     def unfollow(self, directory: Inode) -> None:
         handle = self._drop(directory)
-        if handle is None or not self._marks_directories:
+        if handle is None or handle in self._by_handle or not self._marks_directories:
             return
         # A mark is removed by way of what it marks. Where that cannot be reached, the
         # mark stays until the directory is deleted, and its events are skipped.
