@@ -16,7 +16,7 @@ changed through a name in a directory nobody follows, at the price of one more
 system call for every file that is ever answered. FSEvents too tells only the
 path that a change was made through.
 
-Skipping a foreign event costs 1.1 us here, passing on a change 3.5 us.
+Here an own event costs 0.7 us, a foreign one 0.9 us, one that is passed on 3.6 us.
 """
 
 import contextlib
@@ -111,11 +111,16 @@ class FanotifyWatcher:
             raise _unavailable(error) from None
 
     def _mark_file_system(self, root_fd: int) -> bool:
-        """Needs CAP_SYS_ADMIN (EPERM), and not the subvolume of another (EXDEV, btrfs)."""
+        """Whether that could be done; what cannot be had at all is an OSError.
+
+        It needs CAP_SYS_ADMIN (EPERM), not a subvolume (EXDEV: btrfs), and a file
+        system that could open by handle (EOPNOTSUPP: overlayfs, whose
+        handles name a directory before and after it is copied up all the same).
+        """
         try:
             self._mark(_MARK_ADD | _MARK_FILESYSTEM, root_fd, b".")
         except OSError as error:
-            if error.errno in (errno.EPERM, errno.EXDEV):
+            if error.errno in (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP):
                 return False
             raise
         return True
