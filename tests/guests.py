@@ -44,6 +44,18 @@ def start(code: str, *arguments: object, cwd: Path | None = None) -> "subprocess
     )
 
 
+@contextlib.contextmanager
+def ended(*processes: "subprocess.Popen[str]") -> Iterator[None]:
+    """These processes have ended after the block, also if it fails."""
+    try:
+        yield
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
 def finish(process: "subprocess.Popen[str]", words: str | None = None) -> str:
     """Say *words* to a process, wait for its good end, and return what it said."""
     with process:

@@ -393,13 +393,12 @@ class Handlers(pyfuse3.Operations):
         for number, lookups in inode_list:
             inode = self._inodes.forget(number, lookups)
             if inode is not None:
+                if inode.followed and self._watcher is not None:
+                    self._watcher.unfollow(inode)  # while it can be reached
                 self._backing.forget(inode)
                 self._spellings.forget(inode)
-                if inode.is_directory:
-                    if inode.followed and self._watcher is not None:
-                        self._watcher.unfollow(inode)
-                    if self.name_sets is not None:
-                        self.name_sets.forget(inode)
+                if self.name_sets is not None and inode.is_directory:
+                    self.name_sets.forget(inode)
 
     def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
