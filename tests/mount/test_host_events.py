@@ -10,7 +10,7 @@ import os
 import stat as modes
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,14 +43,21 @@ def cached(request: pytest.FixtureRequest, share) -> LiveShare:
 def look(live: LiveShare) -> None:
     """Have the guest believe all that is in the directory.
 
-    Twice, since a file that is read has another time of access.
+    Twice, since a file that is read, or a directory, has another time of access.
     """
     directory = live.guest / "directory"
-    for _ in range(2):
-        for name in os.listdir(directory):
-            if modes.S_ISREG(os.lstat(directory / name).st_mode):
-                (directory / name).read_bytes()
-        os.stat(directory)
+    names = os.listdir(directory)
+    os.stat(directory)
+    look_again(live, names)
+    look_again(live, names)
+
+
+def look_again(live: LiveShare, names: Iterable[str] = ("one", "other")) -> None:
+    directory = live.guest / "directory"
+    for name in names:
+        if modes.S_ISREG(os.lstat(directory / name).st_mode):
+            (directory / name).read_bytes()
+    os.stat(directory)
 
 
 # Each change, and what it ends
@@ -59,7 +66,7 @@ def look(live: LiveShare) -> None:
 def test_what_does_not_change_is_believed(cached: LiveShare) -> None:
     look(cached)
     cached.reset()
-    look(cached)
+    look_again(cached)
     assert asked(cached, "LOOKUP", "GETATTR", "READ") == 0
 
 
@@ -241,30 +248,45 @@ def test_a_missing_name_of_another_spelling_ends_too(share) -> None:
 # The guest's own changes
 
 
+def own_changes(directory: Path) -> list[Callable[[], object]]:
+    """One after the other, all that a guest can change."""
+
+    def overwrite() -> None:
+        with open(directory / "one", "r+b") as file:
+            file.write(b"own")
+            file.truncate(5)
+
+    return [
+        lambda: (directory / "own").write_text("the guest's"),
+        overwrite,
+        lambda: (directory / "own").chmod(0o600),
+        lambda: os.utime(directory / "own"),
+        lambda: os.rename(directory / "own", directory / "renamed"),
+        lambda: os.link(directory / "renamed", directory / "linked"),
+        lambda: os.symlink("one", directory / "symlink"),
+        lambda: (directory / "made").mkdir(),
+        lambda: (directory / "made").rmdir(),
+        lambda: (directory / "linked").unlink(),
+        lambda: os.replace(directory / "renamed", directory / "other"),
+    ]
+
+
 def test_the_guests_own_changes_do_not_come_back(cached: LiveShare) -> None:
     look(cached)
     before = cached.status()["events"]
-    directory = cached.guest / "directory"
-    (directory / "own").write_text("the guest's")
-    with open(directory / "one", "r+b") as file:
-        file.write(b"own")
-        file.truncate(5)
-    (directory / "own").chmod(0o600)
-    os.utime(directory / "own")
-    os.rename(directory / "own", directory / "renamed")
-    os.link(directory / "renamed", directory / "linked")
-    os.symlink("one", directory / "symlink")
-    (directory / "made").mkdir()
-    (directory / "made").rmdir()
-    (directory / "linked").unlink()
-    os.replace(directory / "renamed", directory / "other")
+    for change in own_changes(cached.guest / "directory"):
+        change()
+        if before["watcher"] == "inotify":
+            # It tells no process: what is ours is known by what it leaves, and a name
+            # that is gone when its event is read leaves nothing.
+            time.sleep(0.05)
     time.sleep(0.1)
     after = cached.status()["events"]
     assert after["seen"] == before["seen"]
     assert after["raised"] == before["raised"]
     look(cached)
     cached.reset()
-    look(cached)
+    look_again(cached)
     assert asked(cached, "LOOKUP", "GETATTR", "READ") == 0
 
 
@@ -317,7 +339,7 @@ print("done")
 """
 
 _LOOK_AND_LOOK = """
-import os, select, sys
+import errno, os, select, sys
 root = sys.argv[1]
 print("ready", flush=True)
 while not select.select([sys.stdin], [], [], 0)[0]:
@@ -325,8 +347,9 @@ while not select.select([sys.stdin], [], [], 0)[0]:
         try:
             os.stat(f"{root}/{name}")
             open(f"{root}/{name}").read()
-        except FileNotFoundError:
-            pass
+        except OSError as error:
+            # Replaced between the question and the opening, and once more when asked again.
+            assert error.errno in (errno.ENOENT, errno.ESTALE), error
     os.listdir(root)
 print("done")
 """
@@ -336,7 +359,8 @@ def sides_differ(live: LiveShare, directory: str) -> list[str]:
     """What the guest sees otherwise than the host has it."""
     host, guest = live.source / directory, live.guest / directory
     wrong = []
-    names = {*os.listdir(host), *os.listdir(guest), "a", "b", "c", "a.new"}
+    # The guest lists last: a listing brings what its entries are like.
+    names = {*os.listdir(host), "a", "b", "c", "a.new"}
     for name in sorted(names):
         states = []
         for side in (host, guest):
@@ -351,6 +375,8 @@ def sides_differ(live: LiveShare, directory: str) -> list[str]:
             )
         if states[0] != states[1]:
             wrong.append(f"{name}: host {states[0]}, guest {states[1]}")
+    if sorted(os.listdir(host)) != sorted(os.listdir(guest)):
+        wrong.append("listings")
     return wrong
 
 
@@ -376,7 +402,8 @@ def test_the_comparison_of_both_sides_notices(share) -> None:
     live = share(**CACHED, host_events="none")
     (live.source / "d").mkdir()
     (live.source / "d" / "a").write_text("before")
-    assert (live.guest / "d" / "a").read_text() == "before"
+    for _ in range(2):  # reading changes the time of access
+        assert (live.guest / "d" / "a").read_text() == "before"
     (live.source / "d" / "a").write_text("after!")
     assert sides_differ(live, "d") != []
 
@@ -415,7 +442,7 @@ def test_what_was_lost_is_looked_for_and_nothing_stays_untrue(share, settings: d
             (live.source / directory / "removed").unlink()
             (live.source / directory / "made").write_text("made")
     events = live.status()["events"]
-    assert events["dropped"] >= 9
+    assert events["dropped"] >= 3
     assert events["must_scans"] >= 1
     for directory in ("d", "d/e", "f"):
         assert (guest / directory / "changed").read_text() == "after!"
@@ -428,7 +455,8 @@ def test_without_the_scan_a_loss_would_be_believed(share) -> None:
     """The test above could not fail otherwise: events that are never told leave the old."""
     live = share(**CACHED, host_events="none")
     (live.source / "changed").write_text("before")
-    assert (live.guest / "changed").read_text() == "before"
+    for _ in range(2):  # reading changes the time of access
+        assert (live.guest / "changed").read_text() == "before"
     (live.source / "changed").write_text("after!")
     time.sleep(0.2)
     assert (live.guest / "changed").read_text() == "before"
