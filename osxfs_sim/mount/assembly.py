@@ -15,13 +15,16 @@ from osxfs_sim.mount import services
 from osxfs_sim.mount.backing import Backing
 from osxfs_sim.mount.crossings import Crossings, Outside
 from osxfs_sim.mount.grafts import Graft, GraftedBacking, GraftedHandlers
-from osxfs_sim.mount.handlers import Handlers, Rights
+from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
+from osxfs_sim.mount.handlers import Rights
+from osxfs_sim.mount.host_events import HostEvents
 from osxfs_sim.mount.identity import ServerUser, state_directory
 from osxfs_sim.mount.inodes import InodeTable
 from osxfs_sim.mount.mountpoints import HUB_NAME, MountError
 from osxfs_sim.mount.owners import HostOwners, KnownCaller, OsxfsOwners, Owners
 from osxfs_sim.mount.reactor import Reactor
 from osxfs_sim.mount.spellings import ExactNames, FoldedNames, Spellings
+from osxfs_sim.mount.watch import Watcher, open_watcher
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 _MOST_DIRECTORY_DESCRIPTORS = 1024
@@ -33,14 +36,17 @@ class Machinery:
     """What serves the requests of one share."""
 
     reactor: Reactor
-    handlers: Handlers
+    handlers: AcknowledgingHandlers
     owners: Owners
     spellings: Spellings
     inodes: InodeTable
     backing: Backing
     crossings: Crossings
+    host_events: HostEvents | None
 
     def close(self) -> None:
+        if self.host_events is not None:
+            self.host_events.close()
         self.reactor.close()
         self.handlers.close()
         self.owners.close()
@@ -55,10 +61,16 @@ def build(
     mountpoint: str,
     graft: Graft | None,
 ) -> Machinery:
-    """All that serves requests for the directory *source*. Raises OSError."""
+    """All that serves requests for the directory *source*. Raises OSError and MountError."""
     with user.acting():
         root_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    inodes = InodeTable(os.fstat(root_fd))
+    has_events = system.events.stream is not None and not settings.exports
+    inodes = InodeTable(os.fstat(root_fd), remembers_names=has_events)
+    watcher: Watcher | None = None
+    if has_events:
+        # While the server may still be root, whatever it becomes.
+        watcher = open_watcher(settings.host_events, inodes.root, root_fd)
+        inodes.root.followed = watcher.follow(inodes.root, root_fd, b".")
     backing_class = Backing if graft is None else GraftedBacking
     backing = backing_class(inodes.root, root_fd, most_descriptors=_directory_descriptors())
     crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
@@ -76,13 +88,31 @@ def build(
         kernel_checks=system.files.ownership is Ownership.HOST,
         server_is_root=user.uid == 0,
     )
-    arguments = (reactor, inodes, backing, crossings, system.policy, owners, spellings, rights)
+    arguments = (
+        *(reactor, inodes, backing, crossings, system.policy),
+        *(owners, spellings, rights, watcher),
+    )
     if graft is None:
-        handlers = Handlers(*arguments)
+        handlers = AcknowledgingHandlers(*arguments)
     else:
         assert isinstance(backing, GraftedBacking)
         handlers = GraftedHandlers(graft, inodes, backing, *arguments)
-    return Machinery(reactor, handlers, owners, spellings, inodes, backing, crossings)
+    host_events = None
+    if watcher is not None:
+        host_events = HostEvents(
+            system.events,
+            watcher,
+            reactor,
+            inodes,
+            backing,
+            spellings,
+            handlers,
+            mountpoint,
+            settings.seed,
+        )
+    return Machinery(
+        reactor, handlers, owners, spellings, inodes, backing, crossings, host_events
+    )
 
 
 def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: bool) -> set[str]:

@@ -21,7 +21,8 @@ from collections.abc import Iterator
 
 from osxfs_sim.mount.inodes import Inode
 
-_OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""A directory to start from, and nothing that has taken its place."""
 OPEN_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """No link is followed, and no FIFO or terminal that took a file's place holds or owns us."""
 _OPEN_ANYTHING = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -96,10 +97,10 @@ class Backing:
     def _climbs_to_root(self, fd: int) -> bool:
         """As _is_inside, for a path too long to be told: walk up, one parent at a time."""
         root = os.fstat(self._root.path_fd)
-        here = os.open(".", _OPEN_DIRECTORY, dir_fd=fd)
+        here = os.open(".", OPEN_DIRECTORY, dir_fd=fd)
         try:
             while True:
-                above = os.open("..", _OPEN_DIRECTORY, dir_fd=here)
+                above = os.open("..", OPEN_DIRECTORY, dir_fd=here)
                 status, status_above = os.fstat(here), os.fstat(above)
                 os.close(here)
                 here = above
@@ -130,7 +131,7 @@ class Backing:
         fd = above.path_fd
         for inode in reversed(missing):
             try:
-                fd = os.open(inode.name, _OPEN_DIRECTORY, dir_fd=fd)
+                fd = os.open(inode.name, OPEN_DIRECTORY, dir_fd=fd)
             except FileNotFoundError:
                 raise StaleError from None
             except NotADirectoryError:

@@ -31,7 +31,8 @@ from pyfuse3 import (
 
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount.backing import Backing
-from osxfs_sim.mount.handlers import Handlers, Listing
+from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
+from osxfs_sim.mount.handlers import Listing
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, InodeTable
 
 _PREFIX = "graft-"
@@ -107,7 +108,7 @@ class GraftedBacking(Backing):
         return super().directory_fd(directory)
 
 
-class GraftedHandlers(Handlers):
+class GraftedHandlers(AcknowledgingHandlers):
     """The requests of a share with a graft in its root.
 
     *builder_pid* is the process that may make sockets in it, while there is one; else -1

@@ -32,10 +32,12 @@ from osxfs_sim.mount.backing import OPEN_SAFELY, Backing, StaleError, magic_link
 from osxfs_sim.mount.callers import groups_of
 from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.inodes import Inode, InodeTable
+from osxfs_sim.mount.name_sets import NameSets
 from osxfs_sim.mount.owners import Caller, KnownCaller, Owners
 from osxfs_sim.mount.reactor import Reactor, breathe, in_thread
 from osxfs_sim.mount.set_id import end_group_id, end_set_id, has_group_id_alone
 from osxfs_sim.mount.spellings import GivesWayError, Spellings
+from osxfs_sim.mount.watch import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,7 @@ class Handlers(pyfuse3.Operations):
         owners: Owners,
         spellings: Spellings,
         rights: Rights,
+        watcher: Watcher | None = None,
     ) -> None:
         super().__init__()
         self.policy = policy
@@ -109,6 +112,11 @@ class Handlers(pyfuse3.Operations):
         self._backing = backing
         self._owners = owners
         self._spellings = spellings
+        self._watcher = watcher
+        self._notes_own = watcher.own_fd if watcher is not None and watcher.notes_own else None
+        self.root_can_lack_names = True
+        """Whether it may be believed that names are missing in the root."""
+        self.name_sets = NameSets() if policy.complete else None
         self._attributes_of_guests = GuestAttributes(owners, allowed=rights.guest_attributes)
         self._guest_devices = rights.guest_devices
         self._may_change = rights.guest_changes
@@ -209,34 +217,63 @@ class Handlers(pyfuse3.Operations):
         status: os.stat_result,
         caller: Caller,
         asked: bytes,
+        *,
+        believes: bool = True,
     ) -> EntryAttributes:
         """The answer that names an object: the kernel owes a forget for it.
 
         *name* is what the host calls it, *asked* what the guest does.
         """
         # A policy of the user's own may fail: ask it before anything is noted down.
-        believed = self.policy.found(name, status, time.time_ns())
-        believed = self._spellings.believed(name, asked, believed)
+        believed = NOT_BELIEVED
+        if believes and parent.followed is not False:
+            believed = self.policy.found(name, status, time.time_ns())
+            believed = self._spellings.believed(name, asked, believed)
         ids = self._owners.ids(dir_fd, name, status, caller)
-        inode = self._inode(parent, dir_fd, name, status)
+        inode, status = self._inode(parent, dir_fd, name, status)
         inode.lookups += 1
         return self._attributes(inode, status, ids, believed)
 
-    def _inode(self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result) -> Inode:
-        """The inode of *name*; of a FIFO or a socket never one which had its number before.
+    def _believed(self, inode: Inode, status: os.stat_result) -> Lifetimes:
+        """How long the guest may believe what *inode* is like, asked for without a name."""
+        if not _is_followed(inode):
+            return NOT_BELIEVED
+        return self.policy.found(b"", status, time.time_ns())
 
-        The kernel joins processes by inode. Those of an object that the host has
-        removed must not meet those of a later one with the same number.
+    def _inode(
+        self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
+    ) -> tuple[Inode, os.stat_result]:
+        """The inode of *name*, and its status, which may be newer than the one given.
+
+        Of a FIFO or a socket never one which had its number before: the kernel
+        joins processes by inode, and those of an object that the host has removed
+        must not meet those of a later one with the same number.
         """
-        if modes.S_IFMT(status.st_mode) not in _MEETING_PLACES:
-            return self._inodes.found(parent, name, status)
+        kind = modes.S_IFMT(status.st_mode)
+        if kind not in _MEETING_PLACES:
+            inode = self._inodes.found(parent, name, status)
+            if kind == modes.S_IFDIR and inode.followed is None and self._watcher is not None:
+                inode.handle = syscalls.file_handle(dir_fd, name)
+                inode.followed = self._watcher.follow(inode, dir_fd, name)
+                # It may have changed just before; of what comes, we shall hear.
+                with contextlib.suppress(OSError):
+                    status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            return inode, status
         handle = syscalls.file_handle(dir_fd, name)
         known = self._inodes.known(status)
         if known is not None and known.handle != handle:
             self._inodes.renounce_identity(known)
         inode = self._inodes.found(parent, name, status)
         inode.handle = handle
-        return inode
+        return inode, status
+
+    def _named(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        """The guest has made *name*."""
+        self._spellings.added(parent, dir_fd, name, asked)
+        if self.name_sets is not None:
+            self.name_sets.added(parent, self._spellings.key(name))
+        if self._watcher is not None and self._watcher.notes_own:
+            self._watcher.own(parent, name, dir_fd)
 
     def _made(
         self,
@@ -249,7 +286,7 @@ class Handlers(pyfuse3.Operations):
         is_new: bool = True,
     ) -> EntryAttributes:
         """The answer for a name that was just made; *is_new*: of an object just made too."""
-        self._spellings.added(parent, dir_fd, name, asked)
+        self._named(parent, dir_fd, name, asked)
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         gone = self._inodes.known(status) if is_new else None
         if gone is not None:
@@ -264,7 +301,59 @@ class Handlers(pyfuse3.Operations):
     def lookup(
         self, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        sets = self.name_sets
+        if sets is not None and self.policy.complete:
+            parent = self._inodes[parent_inode]
+            if sets.lacks(parent, self._spellings.key(name)):
+                sets.answers += 1
+                return self._answer_missing(parent, name)
+            if parent.followed and sets.wants(parent):
+                return self._look_up_first(parent, name, ctx)
         return self._cross(Operation.LOOKUP, self._lookup, parent_inode, name, ctx)
+
+    async def _answer_missing(self, parent: Inode, asked: bytes) -> EntryAttributes:
+        """Without a crossing: the guest's side knows all names of *parent*."""
+        missing = self._missing(parent, asked)
+        if missing is None:
+            raise FUSEError(errno.ENOENT)
+        return missing
+
+    async def _look_up_first(
+        self, parent: Inode, asked: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
+        """A lookup that brings all names of the directory along, if this one is missing."""
+        arrival_ns = self._reactor.arrival_ns
+        answer, failure = self._attempt(self._lookup, parent.number, asked, ctx)
+        size_bytes = 0
+        if failure == errno.ENOENT or (answer is not None and not answer.st_ino):
+            size_bytes = await self._read_names(parent)
+        await self.crossings.cross(Operation.LOOKUP, size_bytes, arrival_ns)
+        if failure:
+            raise FUSEError(failure)
+        assert isinstance(answer, EntryAttributes)
+        return answer
+
+    async def _read_names(self, directory: Inode) -> int:
+        """Learn all names of *directory*; returns the bytes that cross with them."""
+        assert self.name_sets is not None
+        fd, failure = self._attempt(self._backing.open, directory, os.O_RDONLY | os.O_DIRECTORY)
+        if failure:
+            return 0  # it may be searched and not read
+        self.name_sets.begin_reading(directory)
+        names = None
+        try:
+            if os.fstat(fd).st_size > _LIST_IN_THREAD_BYTES:
+                names, _ = await in_thread(lambda: self._attempt(os.listdir, fd))
+            else:
+                names, _ = self._attempt(os.listdir, fd)
+        finally:
+            os.close(fd)
+            keys = None
+            if names is not None:
+                names = [os.fsencode(name) for name in names]
+                keys = map(self._spellings.key, names)
+            self.name_sets.end_reading(directory, keys)
+        return sum(map(len, names)) + _DIRENT_BYTES * len(names) if names else 0
 
     def _lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
         if asked in (b".", b".."):
@@ -277,16 +366,25 @@ class Handlers(pyfuse3.Operations):
             raise
         except FileNotFoundError:
             self.crossings.missing_lookups += 1
-            lifetime_ns = self.policy.missing_ns(asked, time.time_ns())
-            lifetime_ns = self._spellings.believed_missing_ns(parent, asked, lifetime_ns)
-            if lifetime_ns <= 0:
+            missing = self._missing(parent, asked)
+            if missing is None:
                 raise
-            # A number of zero is the protocol's way to say: missing, believe it.
-            missing = EntryAttributes()
-            missing.st_ino = 0
-            missing.entry_timeout = lifetime_ns * _S_PER_NS
             return missing
         return self._entry(parent, dir_fd, name, status, ctx, asked)
+
+    def _missing(self, parent: Inode, asked: bytes) -> EntryAttributes | None:
+        """The answer that there is no *asked*; None where it must not be believed."""
+        if parent.followed is False or (parent is self._inodes.root and not self.root_can_lack_names):
+            return None
+        lifetime_ns = self.policy.missing_ns(asked, time.time_ns())
+        lifetime_ns = self._spellings.believed_missing_ns(parent, asked, lifetime_ns)
+        if lifetime_ns <= 0:
+            return None
+        # A number of zero is the protocol's way to say: missing, believe it.
+        missing = EntryAttributes()
+        missing.st_ino = 0
+        missing.entry_timeout = lifetime_ns * _S_PER_NS
+        return missing
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         self.crossings.counts[Operation.FORGET] += len(inode_list)
@@ -295,6 +393,11 @@ class Handlers(pyfuse3.Operations):
             if inode is not None:
                 self._backing.forget(inode)
                 self._spellings.forget(inode)
+                if inode.is_directory:
+                    if inode.followed and self._watcher is not None:
+                        self._watcher.unfollow(inode)
+                    if self.name_sets is not None:
+                        self.name_sets.forget(inode)
 
     def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
@@ -372,7 +475,21 @@ class Handlers(pyfuse3.Operations):
         name = self._spellings.existing(parent, dir_fd, asked)
         with self._losing_a_name(parent, dir_fd, name):
             remove(name, dir_fd=dir_fd)
+        self._unnamed(parent, dir_fd, name, asked)
+
+    def _unnamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        """The guest has taken *name* away."""
         self._spellings.removed(parent, dir_fd, name, asked)
+        if self._watcher is not None and self._watcher.notes_own:
+            self._watcher.own(parent, name, dir_fd)
+
+    def _renamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        """The guest has given *name* to something that had another."""
+        self._spellings.renamed(parent, dir_fd, name, asked)
+        if self.name_sets is not None:
+            self.name_sets.added(parent, self._spellings.key(name))
+        if self._watcher is not None and self._watcher.notes_own:
+            self._watcher.own(parent, name, dir_fd)
 
     @contextlib.contextmanager
     def _losing_a_name(self, parent: Inode, parent_fd: int, name: bytes) -> Iterator[None]:
@@ -452,10 +569,10 @@ class Handlers(pyfuse3.Operations):
                 new_name = self._spellings.respell(new_parent, new_fd, new_name, new_asked)
             if not same:
                 if exchange:
-                    self._spellings.renamed(old_parent, old_fd, old_name, old_asked)
+                    self._renamed(old_parent, old_fd, old_name, old_asked)
                 else:
-                    self._spellings.removed(old_parent, old_fd, old_name, old_asked)
-                self._spellings.renamed(new_parent, new_fd, new_name, new_asked)
+                    self._unnamed(old_parent, old_fd, old_name, old_asked)
+                self._renamed(new_parent, new_fd, new_name, new_asked)
         finally:
             os.close(old_fd)
         if same:
@@ -477,7 +594,7 @@ class Handlers(pyfuse3.Operations):
         inode = self._inodes[number]
         fd, name, status = self._backing.find(inode)
         ids = self._owners.ids(fd, name, status, ctx)
-        return self._attributes(inode, status, ids, self.policy.found(b"", status, time.time_ns()))
+        return self._attributes(inode, status, ids, self._believed(inode, status))
 
     def setattr(
         self,
@@ -529,9 +646,11 @@ class Handlers(pyfuse3.Operations):
                 # the first moves the ctime, both end the bits.
                 self._end_set_id(fd, ctx, is_chown=True)
                 syscalls.set_owner(fd, -1, -1)
+            if self._notes_own is not None:
+                self._notes_own(fd)
             status = os.fstat(fd)
             ids = self._owners.ids(fd, b"", status, ctx)
-        return self._attributes(inode, status, ids, self.policy.found(b"", status, time.time_ns()))
+        return self._attributes(inode, status, ids, self._believed(inode, status))
 
     def _end_set_id(self, fd: int, caller: RequestContext, *, is_chown: bool = False) -> None:
         """Before *caller* changes the content, or the owner, of the file behind *fd*."""
@@ -603,11 +722,16 @@ class Handlers(pyfuse3.Operations):
                     os.close(os.open(magic_link(fd), os.O_RDONLY | os.O_TRUNC | os.O_CLOEXEC))
                 else:
                     os.truncate(fd, 0)
-            keep_pages = self.policy.keep_pages(os.fstat(fd), time.time_ns())
+                if self._notes_own is not None:
+                    self._notes_own(fd)
+            keep_pages = self._keep_pages(inode, os.fstat(fd))
             return self._opened(inode, fd, flags, ctx, keep_pages)
         except BaseException:
             os.close(fd)
             raise
+
+    def _keep_pages(self, inode: Inode, status: os.stat_result) -> bool:
+        return _is_followed(inode) and self.policy.keep_pages(status, time.time_ns())
 
     def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
@@ -643,13 +767,14 @@ class Handlers(pyfuse3.Operations):
                 raise StaleError from error
             raise
         try:
-            self._spellings.added(parent, dir_fd, name, asked)
+            self._named(parent, dir_fd, name, asked)
             status = os.fstat(fd)
             if not modes.S_ISREG(status.st_mode):
                 raise StaleError
-            keep_pages = self.policy.keep_pages(status, time.time_ns())
+            # A policy of the user's own may fail, and nothing may after the entry.
+            kept = parent.followed is not False and self.policy.keep_pages(status, time.time_ns())
             entry = self._entry(parent, dir_fd, name, status, ctx, asked)
-            return self._opened(self._inodes[entry.st_ino], fd, flags, ctx, keep_pages), entry
+            return self._opened(self._inodes[entry.st_ino], fd, flags, ctx, kept), entry
         except BaseException:
             os.close(fd)
             raise
@@ -739,8 +864,12 @@ class Handlers(pyfuse3.Operations):
         if fd in self._appending:
             # The guest's kernel appends at the size it knows, which the host may
             # have outgrown: the host's own end of file decides.
-            return os.pwritev(fd, [data], offset, os.RWF_APPEND)
-        return os.pwrite(fd, data, offset)
+            length = os.pwritev(fd, [data], offset, os.RWF_APPEND)
+        else:
+            length = os.pwrite(fd, data, offset)
+        if self._notes_own is not None:
+            self._notes_own(fd)
+        return length
 
     def flush(self, fh: int) -> Coroutine[Any, Any, None]:
         return self._cross(Operation.FLUSH, self._flush, fh)
@@ -791,6 +920,10 @@ class Handlers(pyfuse3.Operations):
         if start_id == 0:
             # Also checks that the host has not moved it out of the export meanwhile.
             status, failure = self._attempt(self._backing.status, listing.directory)
+            sets = self.name_sets
+            learns = sets is not None and listing.directory.followed and sets.wants(listing.directory)
+            if learns and sets is not None:
+                sets.begin_reading(listing.directory)
             if failure:
                 names = None
             elif status.st_size > _LIST_IN_THREAD_BYTES:
@@ -800,6 +933,9 @@ class Handlers(pyfuse3.Operations):
             else:
                 names, failure = self._attempt(self._list, fh, listing.directory)
             listing.names = names or []
+            if learns and sets is not None:
+                keys = map(self._spellings.key, listing.names[2:])
+                sets.end_reading(listing.directory, None if failure else keys)
             if not failure:
                 _, failure = self._attempt(
                     self._spellings.listed, listing.directory, fh, listing.names
@@ -845,10 +981,12 @@ class Handlers(pyfuse3.Operations):
                 raise
             return 1  # a dead mount on the host: the rest can be listed
         shown = self._spellings.shown(fh, name)
-        believed = self.policy.found(name, status, time.time_ns())
-        believed = self._spellings.believed(name, shown, believed)
+        believed = NOT_BELIEVED
+        if listing.directory.followed is not False:
+            believed = self.policy.found(name, status, time.time_ns())
+            believed = self._spellings.believed(name, shown, believed)
         ids = self._owners.ids(fh, name, status, listing.caller)
-        inode = self._inode(listing.directory, fh, name, status)
+        inode, status = self._inode(listing.directory, fh, name, status)
         entry = self._attributes(inode, status, ids, believed)
         if not pyfuse3.readdir_reply(token, shown, entry, position + 1):
             if not inode.lookups:
@@ -871,7 +1009,7 @@ class Handlers(pyfuse3.Operations):
         self, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         return self._change(
-            Operation.SETXATTR, self._on_host, inode, self._attributes_of_guests.set, name, value
+            Operation.SETXATTR, self._change_on_host, inode, self._attributes_of_guests.set, name, value
         )
 
     def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
@@ -888,13 +1026,20 @@ class Handlers(pyfuse3.Operations):
         self, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         return self._change(
-            Operation.REMOVEXATTR, self._on_host, inode, self._attributes_of_guests.remove, name
+            Operation.REMOVEXATTR, self._change_on_host, inode, self._attributes_of_guests.remove, name
         )
 
     def _on_host(self, number: int, call: Callable[..., Any], *arguments: Any) -> Any:
         """*call* with a descriptor of the object and *arguments*."""
         with self._backing.pinned(self._inodes[number]) as fd:
             return call(fd, *arguments)
+
+    def _change_on_host(self, number: int, call: Callable[..., Any], *arguments: Any) -> None:
+        """As _on_host, for a *call* that changes the object."""
+        with self._backing.pinned(self._inodes[number]) as fd:
+            call(fd, *arguments)
+            if self._notes_own is not None:
+                self._notes_own(fd)
 
 
 def _read_only() -> None:
@@ -904,7 +1049,14 @@ def _read_only() -> None:
 _MEETING_PLACES = (modes.S_IFIFO, modes.S_IFSOCK)
 
 _DIRENTPLUS_BYTES = 152
-"""struct fuse_direntplus without its name (linux/fuse.h)."""
+_DIRENT_BYTES = 24
+"""struct fuse_direntplus and struct fuse_dirent without the name (linux/fuse.h)."""
+
+
+def _is_followed(inode: Inode) -> bool:
+    """Whether the guest will learn of it when the host changes *inode*."""
+    directory = inode.parent
+    return inode.followed is not False and (directory is None or directory.followed is not False)
 
 
 def _read_fully(fd: int, offset: int, buffer: memoryview) -> int:

@@ -26,11 +26,16 @@ class Inode:
     to a file with several links. *lookups* is the count that forget pays back.
     *path_fd* is an O_PATH descriptor while the object is a directory in use or
     has lost its last name, else -1. *open_fds* are the guest's open files.
-    *handle* is what the host's file system calls a FIFO or a socket.
+    *handle* is what the host's file system calls a FIFO or a socket. Of a
+    directory, *children* is what the guest was last told its names are, where
+    that is kept, and *followed* whether the host's changes in it will be seen
+    (None: nobody has tried).
     """
 
     __slots__ = (
+        "children",
         "device",
+        "followed",
         "handle",
         "host_number",
         "kind",
@@ -65,6 +70,8 @@ class Inode:
         self.recently_used = False
         self.handle: bytes | None = None
         self.open_fds: list[int] | None = None
+        self.children: dict[bytes, Inode] | None = None
+        self.followed: bool | None = None
 
     def is_same(self, status: os.stat_result) -> bool:
         """Whether *status* is of this very object."""
@@ -87,12 +94,35 @@ class Inode:
             others = [other for other in others if other != (parent, name)]
             if self.parent is not None:
                 others.append((self.parent, self.name))
+            for unkept in others[:-_NAMES_KEPT]:
+                self._untold(*unkept)
             self.other_names = others[-_NAMES_KEPT:]
+        elif self.parent is not None:
+            self._untold(self.parent, self.name)
         self.parent = parent
         self.name = name
 
+    def told(self, name: bytes) -> "Inode | None":
+        """What the guest was last told that *name* in this directory is."""
+        return self.children.get(name) if self.children is not None else None
+
+    def _untold(self, parent: "Inode", name: bytes) -> None:
+        if parent.told(name) is self:
+            assert parent.children is not None
+            del parent.children[name]
+
+    def untell(self) -> None:
+        """The guest has forgotten it, under every name."""
+        for parent, name in self.other_names or ():
+            self._untold(parent, name)
+        if self.parent is not None:
+            self._untold(self.parent, self.name)
+
     def moved(self, parent: "Inode", name: bytes, from_parent: "Inode", from_name: bytes) -> None:
-        """It was renamed: what it was called before is no longer a way to it."""
+        """The guest has renamed it: what it was called before is no longer a way to it."""
+        self._untold(from_parent, from_name)
+        if parent.children is not None:
+            parent.children[name] = self
         ways = [*(self.other_names or ())]
         if self.parent is not None:
             ways.append((self.parent, self.name))
@@ -101,8 +131,18 @@ class Inode:
         self.parent = parent
         self.name = name
 
+    def moved_by_host(self, parent: "Inode", name: bytes) -> None:
+        """The host has renamed it, which the guest has not been told yet."""
+        before = self.parent
+        if before is not None and (before is not parent or self.name != name):
+            ways = [way for way in self.other_names or () if way != (parent, name)]
+            self.other_names = [*ways, (before, self.name)][-_NAMES_KEPT:]
+        self.parent = parent
+        self.name = name
+
     def drop_name(self, parent: "Inode", name: bytes) -> bool:
         """It is no longer *name* in *parent*. Returns whether another name is known."""
+        self._untold(parent, name)
         others = [other for other in self.other_names or () if other != (parent, name)]
         if self.parent is parent and self.name == name:
             if not others:
@@ -116,13 +156,18 @@ _NAMES_KEPT = 8
 
 
 class InodeTable:
-    """All inodes the kernel knows. Its size is the kernel's to decide; forget shrinks it."""
+    """All inodes the kernel knows. Its size is the kernel's to decide; forget shrinks it.
 
-    def __init__(self, root: os.stat_result) -> None:
+    With *remembers_names* each directory keeps what the guest was last told of its names.
+    """
+
+    def __init__(self, root: os.stat_result, *, remembers_names: bool = False) -> None:
+        self._remembers_names = remembers_names
         self.root = Inode(
             ROOT_NUMBER, root.st_dev, root.st_ino, modes.S_IFMT(root.st_mode), None, b""
         )
         self.root.lookups = 1  # the kernel never forgets the root
+        self.root.children = {} if remembers_names else None
         self._by_number: dict[int, Inode] = {ROOT_NUMBER: self.root}
         # Only the objects whose number is not the host's.
         self._by_identity: dict[tuple[int, int], Inode] = {(root.st_dev, root.st_ino): self.root}
@@ -164,8 +209,26 @@ class InodeTable:
             self._peak = max(self._peak, len(self._by_number))
             if inode.number != inode.host_number:
                 self._by_identity[inode.device, inode.host_number] = inode
+            if self._remembers_names and inode.is_directory:
+                inode.children = {}
         elif (inode.parent is not parent or inode.name != name) and inode is not self.root:
             inode.add_name(parent, name, status.st_nlink)
+        if parent.children is not None:
+            parent.children[name] = inode
+        return inode
+
+    def knows(self, inode: Inode) -> bool:
+        """Whether the guest has not forgotten *inode*."""
+        return self._by_number.get(inode.number) is inode
+
+    def vanished(self, parent: Inode, name: bytes, kind: int) -> Inode:
+        """An inode for something that was *name* in *parent* and is no more.
+
+        The guest never asked for it while it was there; now it is told that it goes.
+        """
+        self._next_invented += 1
+        inode = Inode(self._next_invented, -1, 0, kind, parent, name)
+        self._by_number[inode.number] = inode
         return inode
 
     def _free_number(self, status: os.stat_result) -> int:
@@ -192,6 +255,8 @@ class InodeTable:
     def remove(self, inode: Inode) -> None:
         """Take out an inode that the kernel does not know."""
         del self._by_number[inode.number]
+        if self._remembers_names:
+            inode.untell()
         if self._by_identity.get((inode.device, inode.host_number)) is inode:
             del self._by_identity[inode.device, inode.host_number]
 

@@ -22,6 +22,10 @@ How eagerly the loop waits follows from what it waits for:
     asleep      in trio, after Patience.block_ns without a request; PM QoS is
                 released, and the next wake-up is cold, after Patience.awake_ns more
 
+Work of the server's own (a Chore) is done in between, in slices that end before
+the next reply is due, so that no request waits for it; but not so long that it
+would starve.
+
 A request that finds the loop not polling was in the kernel's queue for the
 time the wake-up took. That time is calibrated per state, and the arrival is
 dated back by it.
@@ -41,13 +45,19 @@ import time
 import types
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
 from osxfs_sim.mount.wakefulness import ProcessorsAwake
 
 _SPIN_BEFORE_DUE_NS = 60_000
+# A chore's slice: the longest, the shortest worth beginning, and what it gets all the
+# same when requests have left it no time for _CHORE_STARVES_NS.
+_LONGEST_SLICE_NS = 200_000
+_SHORTEST_SLICE_NS = 30_000
+_SLICE_OF_THE_STARVING_NS = 50_000
+_CHORE_STARVES_NS = 2_000_000
 # Other trio tasks (the control socket, signals) run at least this often under load.
 _TRIO_PASS_NS = 10_000_000
 # select(2) itself, and the way back into Python.
@@ -82,6 +92,20 @@ class Patience:
     awake_ns: int = 1_000_000_000
 
 
+class Chore(Protocol):
+    """Work that the server has to do beside the requests, in the reactor's thread."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when there is something to do."""
+
+    def work(self, until_ns: int) -> int | None:
+        """Work until *until_ns*, on the monotonic clock, or a step longer.
+
+        Returns when it is to be called again, which may be now; None: when the
+        descriptor is readable.
+        """
+
+
 class Job:
     """A call to make in a thread; its worker resumes with the result or the exception."""
 
@@ -101,6 +125,12 @@ def in_thread(call: Callable[[], Any]) -> Generator[Job, Any, Any]:
 def breathe() -> Generator[int, int, None]:
     """Let replies that are due, and new requests, overtake: for handlers that work for long."""
     yield time.monotonic_ns()
+
+
+@types.coroutine
+def pause(duration_ns: int) -> Generator[int, int, None]:
+    """Go on after *duration_ns*."""
+    yield time.monotonic_ns() + duration_ns
 
 
 class _NoLock:
@@ -138,7 +168,11 @@ class Reactor:
         # epoll as one descriptor for trio to wait on.
         self._poller = select.poll()
         self._epoll = select.epoll()
-        self._both: tuple[int, int] = (self._wake_fd, self._wake_fd)
+        self._waking: tuple[int, ...] = (self._wake_fd,)
+        self._chore: Chore | None = None
+        self._own: set[Worker] = set()
+        self._calls: collections.deque[Callable[[], None]] = collections.deque()
+        self._chore_due_ns: int | None = None
         self._watch(self._wake_fd)
         self._session_loop = session_loop
         self._idle: list[Worker] = []
@@ -173,8 +207,41 @@ class Reactor:
             os.set_blocking(fd, False)
             self._watch(fd)
             self._fuse_fd = fd
-            self._both = (fd, self._wake_fd)
+            self._waking += (fd,)
         yield READABLE
+
+    def take_on(self, chore: Chore) -> None:
+        """Do *chore* from now on, beside the requests."""
+        self._chore = chore
+        self._watch(chore.fileno())
+        self._waking += (chore.fileno(),)
+        self.chore_wanted()
+
+    def take_off(self) -> None:
+        """Do the chore no more."""
+        if self._chore is None:
+            return
+        fd = self._chore.fileno()
+        self._poller.unregister(fd)
+        self._epoll.unregister(fd)
+        self._waking = tuple(each for each in self._waking if each != fd)
+        self._chore, self._chore_due_ns = None, None
+
+    def start_own(self, work: Worker) -> None:
+        """Drive a coroutine of the server's own as requests are driven. In trio's thread."""
+        self._own.add(work)
+        self._resume(work, None)
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Call *call* in trio's thread, which may be done from any thread."""
+        self._calls.append(call)
+        self.wake_up()
+
+    def chore_wanted(self) -> None:
+        """There is something to do that the chore's descriptor does not tell. In trio's thread."""
+        if self._chore is not None:
+            self._chore_due_ns = time.monotonic_ns()
+            self.wake_up()
 
     @property
     def serves(self) -> bool:
@@ -250,7 +317,7 @@ class Reactor:
         clock_ns = time.monotonic_ns
         poll = self._poller.poll
         held = self._held
-        fuse_fd = self._fuse_fd
+        fuse_fd, wake_fd = self._fuse_fd, self._wake_fd
         wake = self._wake
         now_ns = clock_ns()
         trio_turn_ns = now_ns + _TRIO_PASS_NS
@@ -267,32 +334,61 @@ class Reactor:
                     gc.collect(0)
                 return False
             events = poll(0)
-            if events:
-                for fd, _ in events:
-                    if fd == fuse_fd:
-                        self.wakes[wake] += 1
-                        self.arrival_ns = now_ns - self.wake_ns[wake]
-                        self._read_one()
-                    else:
-                        self._finish_jobs()
+            asked = False
+            for fd, _ in events:
+                if fd == fuse_fd:
+                    self.wakes[wake] += 1
+                    self.arrival_ns = now_ns - self.wake_ns[wake]
+                    self._read_one()
+                    asked = True
+                elif fd == wake_fd:
+                    self._finish_jobs()
+                    asked = True
+                elif self._chore_due_ns is None or self._chore_due_ns > now_ns:
+                    self._chore_due_ns = now_ns
+            if asked:
                 if self.ended:
                     return False
                 wake = Wake.POLLING
                 now_ns = self._last_active_ns = clock_ns()
+            else:
+                now_ns = clock_ns()
+            chore_due_ns = self._chore_due_ns
+            if chore_due_ns is not None and chore_due_ns <= now_ns:
+                slice_ns = _LONGEST_SLICE_NS
+                if asked:
+                    slice_ns = 0
+                elif held:
+                    slice_ns = min(slice_ns, held[0][0] - now_ns)
+                if slice_ns < _SHORTEST_SLICE_NS and now_ns - chore_due_ns > _CHORE_STARVES_NS:
+                    slice_ns = _SLICE_OF_THE_STARVING_NS
+                if slice_ns >= _SHORTEST_SLICE_NS:
+                    assert self._chore is not None
+                    self._chore_due_ns = None  # it may be wanted again while it works
+                    again_ns = self._chore.work(now_ns + slice_ns)
+                    if again_ns is not None and self._chore_due_ns is None:
+                        self._chore_due_ns = again_ns
+                    wake = Wake.POLLING
+                    now_ns = clock_ns()
+                    continue
+            if asked:
                 continue
-            now_ns = clock_ns()
             quiet_ns = now_ns - self._last_active_ns
             if held:
                 wait_ns = held[0][0] - now_ns - _SPIN_BEFORE_DUE_NS
             elif quiet_ns < self.patience.block_ns or self._jobs:
                 wait_ns = _TRIO_PASS_NS
-            else:
+            elif self._chore_due_ns is None:
                 return True
+            else:
+                wait_ns = _TRIO_PASS_NS
+            if self._chore_due_ns is not None:
+                wait_ns = min(wait_ns, self._chore_due_ns - now_ns)
             # Polling would keep the interpreter from a thread that finishes its job.
             polling = quiet_ns < self.patience.spin_ns and not self._jobs
             wait_ns = min(wait_ns, trio_turn_ns - now_ns)
             if not polling and wait_ns > _SHORTEST_BLOCK_NS:
-                if select.select(self._both, (), (), wait_ns / 1_000_000_000)[0]:
+                if select.select(self._waking, (), (), wait_ns / 1_000_000_000)[0]:
                     wake = Wake.BLOCKING
                 now_ns = clock_ns()
 
@@ -321,6 +417,9 @@ class Reactor:
         try:
             wanted = worker.send(value) if error is None else worker.throw(error)
         except StopIteration:
+            if worker in self._own:
+                self._own.discard(worker)
+                return
             # The kernel has ended the session: nothing more can be read.
             self.ended = True
         else:
@@ -347,3 +446,5 @@ class Reactor:
             self._jobs -= 1
             error = future.exception()
             self._resume(worker, None if error else future.result(), error)
+        while self._calls:
+            self._calls.popleft()()

@@ -248,6 +248,12 @@ class _Session:
                 "release": self._answer_release,
             }
             self.machinery.owners.check()
+            if self.machinery.host_events is not None:
+                while not self.reactor.serves:
+                    await trio.lowlevel.checkpoint()
+                self.machinery.host_events.start()
+                await trio.to_thread.run_sync(self.machinery.host_events.learn_device)
+                answers["drop-events"] = self.machinery.host_events.drop
             await nursery.start(control.serve, socket_path, answers)
             self._count_anew()
             on_ready(self.status())
@@ -318,10 +324,11 @@ class _Session:
 
     def _answer_release(self) -> dict[str, Any]:
         """Let go of host services, if it is they that keep the mount busy."""
-        if self.services is None or not self.services.hold_the_mount:
-            return {"released": False}
-        self.services.begin_to_stop()
-        return {"released": True}
+        released = False
+        if self.services is not None and self.services.hold_the_mount:
+            self.services.begin_to_stop()
+            released = True
+        return {"released": released}
 
     async def _wait_for_stop(self) -> None:
         """Unmount while requests are still served; the reactor then ends by itself."""
@@ -331,6 +338,7 @@ class _Session:
         self.reactor.reply_at_once()
         if self.services is not None:
             await trio.to_thread.run_sync(self.services.stop)
+        await trio.to_thread.run_sync(self._end_events)
         unmounted = await trio.to_thread.run_sync(
             _unmount_and_write_out, self.mountpoint, self._device
         )
@@ -342,8 +350,20 @@ class _Session:
         self.reactor.ended = True
         self.reactor.wake_up()
 
+    def _end_events(self) -> bool:
+        """Whether no thread of theirs speaks to the kernel any more."""
+        events = self.machinery.host_events
+        return events is None or events.end()
+
     def close(self) -> None:
         """Let go of everything; after run() has returned or failed."""
+        if not self._end_events():
+            # It waits for a lock that waits for an answer of ours, which will not come.
+            # To go on would take the connection away under its feet.
+            log.critical("host events do not end: the share is given up")
+            with contextlib.suppress(OSError):
+                unmount(self.mountpoint, lazily=True)
+            os._exit(1)
         self.machinery.close()
         still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
@@ -419,8 +439,18 @@ class _Session:
             "open_handles": self.handlers.open_handles,
             "descriptors": self.machinery.backing.descriptors,
             "pm_qos_held": self.reactor.awake.held,
+            "events": self._events(),
             "host_services": self.services.status() if self.services is not None else [],
         }
+
+    def _events(self) -> dict[str, Any] | None:
+        events, sets = self.machinery.host_events, self.handlers.name_sets
+        if events is None:
+            return None
+        names = {"directories": 0, "names": 0, "answers": 0}
+        if sets is not None:
+            names = {"directories": len(sets), "names": sets.names, "answers": sets.answers}
+        return {**events.report(), "name_sets": names}
 
     def warnings(self) -> list[str]:
         """What the user should know before trusting a number; one line each."""

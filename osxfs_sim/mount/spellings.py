@@ -87,6 +87,12 @@ class Spellings(Protocol):
     ) -> tuple[bytes, os.stat_result | None]:
         """Where a rename to *asked* leads: what the host calls it, and what is there already."""
 
+    def key(self, name: bytes) -> bytes:
+        """What all spellings of *name* have in common."""
+
+    def believed_missing(self, directory: Inode, name: bytes) -> bytes:
+        """The host has made *name*: the spelling that the guest may believe missing."""
+
     def stored(self, asked: bytes) -> bytes:
         """How *asked* is stored when it is new."""
 
@@ -146,6 +152,12 @@ class ExactNames:
             return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
         except FileNotFoundError:
             return asked, None
+
+    def key(self, name: bytes) -> bytes:
+        return name
+
+    def believed_missing(self, directory: Inode, name: bytes) -> bytes:
+        return name
 
     def stored(self, asked: bytes) -> bytes:
         return asked
@@ -317,6 +329,12 @@ class FoldedNames:
             return self.find(directory, dir_fd, asked)
         except FileNotFoundError:
             return self._rules.stored(asked), None
+
+    def key(self, name: bytes) -> bytes:
+        return self._rules.key(name)
+
+    def believed_missing(self, directory: Inode, name: bytes) -> bytes:
+        return self._missing.pop((directory.number, self._rules.key(name)), name)
 
     def stored(self, asked: bytes) -> bytes:
         return self._rules.stored(asked)

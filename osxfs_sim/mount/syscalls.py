@@ -28,6 +28,36 @@ def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None
         _raise_errno()
 
 
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+_OPENAT2 = 437  # on every architecture but alpha (arch/*/kernel/syscalls)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+def open_beneath(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
+    """openat2(2): open *path* where *resolve* allows to go; else EXDEV or ELOOP."""
+    how = _OpenHow(flags, 0, resolve)
+    fd = _libc.syscall(
+        ctypes.c_long(_OPENAT2),
+        dir_fd,
+        path,
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
+    if fd < 0:
+        _raise_errno()
+    return int(fd)
+
+
 def set_times(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:
     """utimensat(2) on the object behind *fd*; None leaves a time as it is."""
     times = (_Timespec * 2)(_timespec(atime_ns), _timespec(mtime_ns))
@@ -134,6 +164,48 @@ def file_handle(dir_fd: int, name: bytes) -> bytes | None:
             return None
         _raise_errno()
     return bytes(handle.handle[: handle.size])
+
+
+_AT_HANDLE_FID = 0x200
+
+
+def event_handle(dir_fd: int, name: bytes) -> bytes | None:
+    """What fanotify calls *name* (empty: the object behind *dir_fd*): a struct file_handle.
+
+    As file_handle, with its length and type before it. AT_HANDLE_FID (Linux
+    6.5) gives one also where the file system could not open by it, as
+    overlayfs; fanotify reports by those (fanotify_encode_fh).
+    """
+    handle = _FileHandle(_LONGEST_HANDLE_BYTES, 0)
+    mount_id = ctypes.c_int()
+    by_reference = ctypes.byref(handle), ctypes.byref(mount_id)
+    flags = 0 if name else AT_EMPTY_PATH
+    if _libc.name_to_handle_at(dir_fd, name, *by_reference, flags | _AT_HANDLE_FID):
+        if ctypes.get_errno() == errno.EINVAL:
+            failed = _libc.name_to_handle_at(dir_fd, name, *by_reference, flags)
+        else:
+            failed = True
+        if failed:
+            if ctypes.get_errno() in (errno.EOPNOTSUPP, errno.EOVERFLOW):
+                return None
+            _raise_errno()
+    return bytes(memoryview(handle).cast("B")[: 8 + handle.size])
+
+
+def fanotify_init(flags: int, event_flags: int) -> int:
+    """A descriptor of a new fanotify group (fanotify_init(2))."""
+    fd = int(_libc.fanotify_init(ctypes.c_uint(flags), ctypes.c_uint(event_flags)))
+    if fd < 0:
+        _raise_errno()
+    return fd
+
+
+def fanotify_mark(group_fd: int, flags: int, mask: int, dir_fd: int, name: bytes) -> None:
+    """fanotify_mark(2). For a descriptor of O_PATH *name* is b".": none is taken by itself."""
+    if _libc.fanotify_mark(
+        group_fd, ctypes.c_uint(flags), ctypes.c_uint64(mask), dir_fd, ctypes.c_char_p(name)
+    ):
+        _raise_errno()
 
 
 _STATX_BTIME = 0x800

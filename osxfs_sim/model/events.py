@@ -1,0 +1,598 @@
+"""Decides when a change on the host is told to the guest, what is lost, and what the guest sees.
+
+Three stages, in the order that a change passes them:
+
+    EventStream  FSEvents: a latency window, one event per name, losses that are told
+    ended        what the change makes untrue in the caches of the guest
+    Debounce     waits until a name is quiet, as some systems do before they notify
+    notices      the events of inotify that the guest's processes see
+
+What FSEvents promises is taken from Apple's documentation of FSEventStreamCreate
+and of its flags; what osxfs made of it from docs/semantics.md, "Host events".
+Knows no clock: callers pass the time, and may pass virtual time.
+"""
+
+import enum
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar, cast
+
+import numpy as np
+
+USER_DROPPED = "user dropped"
+KERNEL_DROPPED = "kernel dropped"
+
+_MOST_SCANS = 64
+
+
+class What(enum.Flag):
+    """What happened to one name.
+
+    Flags of one name coalesce by OR and then have lost their order, as in
+    FSEvents: CREATED | REMOVED does not say whether the object is there now.
+    """
+
+    CREATED = enum.auto()
+    REMOVED = enum.auto()
+    RENAMED = enum.auto()
+    MODIFIED = enum.auto()
+    ATTRIBUTES = enum.auto()
+    CLOSED = enum.auto()
+    """A writer closed it."""
+    DIRECTORY = enum.auto()
+    """The object is a directory."""
+
+
+class Directory(Protocol):
+    """A directory of the host, hashed by identity: its name and its parent may change."""
+
+    @property
+    def parent(self) -> "Directory | None":
+        """The directory it lies in; None above the root, and where that is not known."""
+
+
+D = TypeVar("D", bound=Directory)
+
+
+# The stream
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """How the host collects changes before it tells them.
+
+    *latency_ns* is the window; with *no_defer* the first change after a quiet
+    window is told at once and opens the next window, without it every change
+    waits for the end of the window that the first one opened
+    (kFSEventStreamCreateFlagNoDefer). At most *most_pending* distinct names
+    wait; one more, and they are lost.
+    """
+
+    latency_ns: int = 0
+    no_defer: bool = True
+    most_pending: int = 4096
+
+    def __post_init__(self) -> None:
+        assert self.latency_ns >= 0, self.latency_ns
+        assert self.most_pending >= 1, self.most_pending
+
+    def dilated(self, factor: float) -> "StreamSpec":
+        """The window longer by *factor*."""
+        return replace(self, latency_ns=round(self.latency_ns * factor))
+
+
+@dataclass(frozen=True, slots=True)
+class FileEvent(Generic[D]):
+    """Something happened to *name* in *directory*.
+
+    The name b"" in the root means the root itself. *at_ns* is when the earliest
+    of the changes coalesced in it happened.
+    """
+
+    directory: D
+    name: bytes
+    what: What
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class MustScan(Generic[D]):
+    """Changes below *directory* were lost (kFSEventStreamEventFlagMustScanSubDirs).
+
+    Every change from *since_ns* on, at any depth, has to be looked for. *why* is
+    USER_DROPPED or KERNEL_DROPPED, as the flags of these names say.
+    """
+
+    directory: D
+    since_ns: int
+    why: str
+
+
+class _Change:
+    """What waits to be told of one name."""
+
+    __slots__ = ("at_ns", "what")
+
+    def __init__(self, what: What, at_ns: int) -> None:
+        self.what = what
+        self.at_ns = at_ns
+
+    def coalesce(self, what: What, at_ns: int) -> None:
+        self.what |= what
+        self.at_ns = min(self.at_ns, at_ns)
+
+
+class _Loss(Generic[D]):
+    """What waits to be told of a subtree: *inside* are the directories that lost something.
+
+    They are remembered because one may be renamed to another place before the
+    loss is told, and would then not be looked at.
+    """
+
+    __slots__ = ("inside", "since_ns", "why")
+
+    def __init__(self, since_ns: int, why: str) -> None:
+        self.since_ns = since_ns
+        self.why = why
+        self.inside: dict[D, None] = {}  # a set that keeps its order
+
+    def add(self, inside: Iterable[D], since_ns: int, why: str) -> None:
+        self.inside.update(dict.fromkeys(inside))
+        self.since_ns = min(self.since_ns, since_ns)
+        if why == KERNEL_DROPPED:
+            self.why = why
+
+
+class EventStream(Generic[D]):
+    """The changes below *root*, from the host's file system to who wants to know.
+
+    Nothing is lost silently: each change is told in a FileEvent, or lies below
+    the directory of a MustScan that asks for changes of that time. What waits
+    is bounded by *most_pending* names and twice as many directories.
+
+    Counts: of the changes *seen*, each was *delivered* as an event, *coalesced*
+    with one that waited, *dropped*, or waits; *must_scans* were told.
+    """
+
+    def __init__(self, spec: StreamSpec, root: D, seed: int = 0) -> None:
+        self.spec = spec
+        self._root = root
+        self._pending: dict[tuple[D, bytes], _Change] = {}
+        self._losses: dict[D, _Loss[D]] = {}
+        self._due_ns: int | None = None
+        self._last_delivery_ns: int | None = None
+        self._generator = np.random.default_rng(seed)
+        self._drop_count = 0
+        self._drop_rate = 0.0
+        self.seen = 0
+        self.delivered = 0
+        self.coalesced = 0
+        self.dropped = 0
+        self.must_scans = 0
+
+    @property
+    def due_ns(self) -> int | None:
+        """When take() will next give something; None while nothing waits."""
+        return self._due_ns
+
+    @property
+    def waiting(self) -> int:
+        """How many distinct names wait to be told."""
+        return len(self._pending)
+
+    def happened(self, directory: D, name: bytes, what: What, now_ns: int) -> None:
+        """*what* happened to *name* in *directory*."""
+        self.seen += 1
+        # Decided for every event, so that which are lost does not hang on when they come.
+        is_lost = self._is_to_be_lost()
+        loss = self._loss_around(directory)
+        if loss is not None:
+            self.dropped += 1
+            loss.add((directory,), now_ns, loss.why)
+            self._bound_losses()
+            return
+        key = (directory, name)
+        change = self._pending.get(key)
+        if is_lost:
+            self.dropped += 1
+            self._lose((directory,), now_ns, USER_DROPPED)
+        elif change is not None:
+            self.coalesced += 1
+            change.coalesce(what, now_ns)
+        elif len(self._pending) < self.spec.most_pending:
+            self._pending[key] = _Change(what, now_ns)
+        else:
+            self._overflow(directory, now_ns)
+        self._schedule(now_ns)
+
+    def kernel_dropped(self, now_ns: int, since_ns: int) -> None:
+        """The host's own queue overflowed: anything below the root may have changed since then."""
+        self._lose((self._root,), min(since_ns, now_ns), KERNEL_DROPPED)
+        self._schedule(now_ns)
+
+    def drop(self, *, count: int = 0, rate: float = 0.0) -> None:
+        """Lose the next *count* events, or from now on each with probability *rate*.
+
+        Each call replaces what the one before asked for; drop() ends it.
+        """
+        assert count >= 0, count
+        assert 0 <= rate <= 1, rate
+        self._drop_count = count
+        self._drop_rate = rate
+
+    def take(self, now_ns: int) -> list[FileEvent[D] | MustScan[D]]:
+        """What is due: losses first, then events in the order in which they began."""
+        if self._due_ns is None or now_ns < self._due_ns:
+            return []
+        self._follow_renamed()
+        told: list[FileEvent[D] | MustScan[D]] = [
+            MustScan(directory, loss.since_ns, loss.why) for directory, loss in self._losses.items()
+        ]
+        self.must_scans += len(told)
+        told += [
+            FileEvent(directory, name, change.what, change.at_ns)
+            for (directory, name), change in self._pending.items()
+        ]
+        self.delivered += len(self._pending)
+        self._pending.clear()
+        self._losses.clear()
+        self._due_ns = None
+        self._last_delivery_ns = now_ns
+        return told
+
+    def _schedule(self, now_ns: int) -> None:
+        """Something waits: settle when it is due, unless that is settled."""
+        if self._due_ns is not None:
+            return
+        latency_ns, last_ns = self.spec.latency_ns, self._last_delivery_ns
+        if not self.spec.no_defer:
+            self._due_ns = now_ns + latency_ns
+        elif last_ns is None or now_ns - last_ns > latency_ns:
+            self._due_ns = now_ns
+        else:
+            self._due_ns = last_ns + latency_ns
+
+    # Losses
+
+    def _is_to_be_lost(self) -> bool:
+        if self._drop_count:
+            self._drop_count -= 1
+            return True
+        return bool(self._drop_rate) and float(self._generator.random()) < self._drop_rate
+
+    def _overflow(self, directory: D, now_ns: int) -> None:
+        """One name too many: all that wait are lost, and so is what happened in *directory*."""
+        self.dropped += len(self._pending) + 1
+        since_ns = min(now_ns, *(change.at_ns for change in self._pending.values()))
+        directories = dict.fromkeys(directory for directory, _ in self._pending)
+        directories[directory] = None
+        self._pending.clear()
+        self._lose(directories, since_ns, USER_DROPPED)
+
+    def _lose(self, directories: Iterable[D], since_ns: int, why: str) -> None:
+        """Changes in all of *directories* are lost: one scan for them, or one that is asked for."""
+        directories = tuple(directories)
+        top = self._deepest_above(directories)
+        loss = self._loss_around(top)
+        if loss is None:
+            loss = _Loss[D](since_ns, why)
+            for other in [other for other in self._losses if top in self._way_up(other)]:
+                below = self._losses.pop(other)
+                loss.add((other, *below.inside), below.since_ns, below.why)
+            self._losses[top] = loss
+        loss.add(directories, since_ns, why)
+        self._bound_losses()
+
+    def _bound_losses(self) -> None:
+        """Rather a larger scan than a longer list."""
+        root_loss = self._losses.get(self._root)
+        if root_loss is not None:
+            root_loss.inside.clear()  # nothing is renamed to a place outside the root
+        remembered = sum(len(loss.inside) for loss in self._losses.values())
+        if remembered > 2 * self.spec.most_pending:
+            self._merge_losses((self._root,))
+        elif len(self._losses) > _MOST_SCANS:
+            self._merge_losses(self._losses)
+
+    def _merge_losses(self, directories: Iterable[D]) -> None:
+        """One loss of what *directories* and all losses have in common."""
+        losses = self._losses
+        merged = _Loss[D](min(loss.since_ns for loss in losses.values()), USER_DROPPED)
+        for top, loss in losses.items():
+            merged.add((top, *loss.inside), loss.since_ns, loss.why)
+        top = self._deepest_above((*directories, *losses))
+        self._losses = {top: merged}
+        if top is self._root:
+            merged.inside.clear()
+
+    def _follow_renamed(self) -> None:
+        """Lose anew what has been renamed out of the subtree that is to be scanned for it."""
+        renamed = []
+        for top, loss in self._losses.items():
+            elsewhere = [each for each in loss.inside if top not in self._way_up(each)]
+            if elsewhere:
+                renamed.append((elsewhere, loss.since_ns, loss.why))
+                for each in elsewhere:
+                    del loss.inside[each]
+        for elsewhere, since_ns, why in renamed:
+            self._lose(elsewhere, since_ns, why)
+
+    def _loss_around(self, directory: D) -> _Loss[D] | None:
+        if not self._losses:
+            return None
+        for above in self._way_up(directory):
+            loss = self._losses.get(above)
+            if loss is not None:
+                return loss
+        return None
+
+    def _way_up(self, directory: D) -> list[D]:
+        """*directory*, its parent and so on; the root is always the last.
+
+        Also of one that hangs nowhere any more, or in a circle, as two renames
+        of which we have heard in the wrong order can make it.
+        """
+        way: dict[D, None] = {}
+        above: D | None = directory
+        while above is not None and above is not self._root and above not in way:
+            way[above] = None
+            above = cast("D | None", above.parent)  # what lies above a D is one
+        return [*way, self._root]
+
+    def _deepest_above(self, directories: Iterable[D]) -> D:
+        """The deepest directory that all of *directories* are, or lie below."""
+        first, *others = directories
+        way = self._way_up(first)
+        rank = {directory: number for number, directory in enumerate(way)}
+        deepest = 0
+        for other in others:
+            deepest = max(deepest, next(rank[up] for up in self._way_up(other) if up in rank))
+        return way[deepest]
+
+
+# What a change ends in the guest
+
+
+class Ends(enum.Flag):
+    """What the guest's kernel may hold and must not believe any longer."""
+
+    ENTRY = enum.auto()
+    """That the name is this object, or is missing."""
+    DIRECTORY_ATTRIBUTES = enum.auto()
+    """What the directory of the name is like."""
+    ATTRIBUTES = enum.auto()
+    """What the object is like."""
+    PAGES = enum.auto()
+    """The object's content."""
+
+
+_NAMED_ANEW = What.CREATED | What.REMOVED | What.RENAMED
+
+
+def ended(what: What) -> Ends:
+    """Exactly what a change makes untrue in the caches of the guest.
+
+    A name that comes or goes is another answer to a lookup; it changes the
+    directory's times and link count; and it changes the link count and ctime of
+    the object, which may be known by another name. Content that changed takes
+    size and times with it, whether or not the guest has pages. Attributes end
+    nothing else. A writer's close changes nothing: what it wrote was told before.
+    """
+    ends = Ends(0)
+    if what & _NAMED_ANEW:
+        ends |= Ends.ENTRY | Ends.DIRECTORY_ATTRIBUTES | Ends.ATTRIBUTES
+    if What.MODIFIED in what:
+        ends |= Ends.ATTRIBUTES | Ends.PAGES
+    if What.ATTRIBUTES in what:
+        ends |= Ends.ATTRIBUTES
+    return ends
+
+
+# What the guest's processes see
+
+
+WHEN_MODIFIES_ARE_SEEN = ("written", "closed", "never")
+
+
+@dataclass(frozen=True, slots=True)
+class NotifySpec:
+    """Which changes of the host become events of inotify in the guest, and when.
+
+    *modifies* is one of WHEN_MODIFIES_ARE_SEEN: at each write, when a writer
+    closes the file, or never. A name is told of when nothing has happened to it
+    for its debounce time; 0: at once.
+    """
+
+    creates: bool = True
+    modifies: str = "written"
+    attributes: bool = True
+    deletes: bool = True
+    debounce_files_ns: int = 0
+    debounce_directories_ns: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.modifies in WHEN_MODIFIES_ARE_SEEN, self.modifies
+        assert self.debounce_files_ns >= 0, self.debounce_files_ns
+        assert self.debounce_directories_ns >= 0, self.debounce_directories_ns
+
+    def dilated(self, factor: float) -> "NotifySpec":
+        """The debounce times longer by *factor*."""
+        return replace(
+            self,
+            debounce_files_ns=round(self.debounce_files_ns * factor),
+            debounce_directories_ns=round(self.debounce_directories_ns * factor),
+        )
+
+
+class Notice(enum.Enum):
+    """What is raised in the guest, by the name of its event of inotify(7)."""
+
+    DELETE = "delete"
+    CREATE = "create"
+    MODIFY = "modify"
+    ATTRIB = "attrib"
+
+
+def notices(
+    what: What, spec: NotifySpec, *, exists: bool, was_known: bool, replaced: bool
+) -> tuple[Notice, ...]:
+    """What the guest sees of a change to one name, in this order.
+
+    *exists*: there is an object of that name on the host now. *was_known*: the
+    guest had been told of an object under that name. *replaced*: that was
+    another object than the one there now. The host's flags have lost their
+    order, so what is there now decides between them.
+
+    The table of osxfs (docs/semantics.md, "Host events"): what is created is
+    seen as CREATE, what is removed as DELETE, and a rename, whose two halves
+    arrive unpaired, as DELETE of the old name and MODIFY of the new one. A
+    directory is never seen modified otherwise.
+    """
+    gone_anew = was_known and replaced
+    renamed = What.RENAMED in what
+    if not exists:
+        seen = [Notice.DELETE] if was_known or what & (What.REMOVED | What.RENAMED) else []
+    else:
+        seen = [Notice.DELETE] if gone_anew else []
+        if What.CREATED in what or (gone_anew and not renamed):
+            seen.append(Notice.CREATE)
+        written = What.CLOSED if spec.modifies == "closed" else What.MODIFIED
+        if renamed or (written in what and What.DIRECTORY not in what):
+            seen.append(Notice.MODIFY)
+        if What.ATTRIBUTES in what:
+            seen.append(Notice.ATTRIB)
+    told = {
+        Notice.DELETE: spec.deletes,
+        Notice.CREATE: spec.creates,
+        Notice.MODIFY: spec.modifies != "never",
+        Notice.ATTRIB: spec.attributes,
+    }
+    return tuple(notice for notice in seen if told[notice])
+
+
+class _Quiet:
+    """An event that waits until its name has been quiet; *queued_ns* is its entry in the queue."""
+
+    __slots__ = ("change", "due_ns", "number", "queued_ns")
+
+    def __init__(self, change: _Change, number: int) -> None:
+        self.change = change
+        self.number = number
+        self.due_ns = 0
+        self.queued_ns = 0
+
+
+class Debounce(Generic[D]):
+    """Gives an event when nothing has happened to its name for the debounce time.
+
+    At most *most_pending* names wait; one more, and the one that began to wait
+    first is given early. As long as what is due is taken, that bounds memory.
+    """
+
+    def __init__(self, spec: NotifySpec, most_pending: int = 4096) -> None:
+        assert most_pending >= 1, most_pending
+        self.spec = spec
+        self._most_pending = most_pending
+        self._waiting: dict[tuple[D, bytes], _Quiet] = {}
+        self._early: dict[tuple[D, bytes], _Change] = {}
+        self._early_ns = 0
+        self._queue: list[tuple[int, int, tuple[D, bytes]]] = []
+        self._number = 0
+
+    def happened(self, event: FileEvent[D], now_ns: int) -> None:
+        """*event* reached us at *now_ns*; with one of its name that waits it becomes one."""
+        key = (event.directory, event.name)
+        early = self._early.get(key)
+        if early is not None:
+            early.coalesce(event.what, event.at_ns)
+            return
+        quiet = self._waiting.get(key)
+        is_new = quiet is None
+        if quiet is None:
+            self._number += 1
+            quiet = self._waiting[key] = _Quiet(_Change(event.what, event.at_ns), self._number)
+        else:
+            quiet.change.coalesce(event.what, event.at_ns)
+        is_directory = What.DIRECTORY in quiet.change.what
+        spec = self.spec
+        quiet.due_ns = now_ns + (
+            spec.debounce_directories_ns if is_directory else spec.debounce_files_ns
+        )
+        # An entry that is too early is put right when it is met, so that a name
+        # with a thousand changes has one entry and not a thousand.
+        if is_new or quiet.due_ns < quiet.queued_ns:
+            self._enqueue(key, quiet)
+        if len(self._waiting) > self._most_pending:
+            oldest = next(iter(self._waiting))
+            if not self._early:
+                self._early_ns = now_ns
+            self._early[oldest] = self._waiting.pop(oldest).change
+
+    @property
+    def due_ns(self) -> int | None:
+        """When take() will next give something; None while nothing waits."""
+        if self._early:
+            return self._early_ns
+        self._settle()
+        return self._queue[0][0] if self._queue else None
+
+    def take(self, now_ns: int) -> list[FileEvent[D]]:
+        """The events whose names have been quiet long enough, in the order they became so."""
+        given = [
+            FileEvent(directory, name, change.what, change.at_ns)
+            for (directory, name), change in self._early.items()
+        ]
+        self._early.clear()
+        self._settle()
+        while self._queue and self._queue[0][0] <= now_ns:
+            _, _, key = heapq.heappop(self._queue)
+            change = self._waiting.pop(key).change
+            given.append(FileEvent(*key, change.what, change.at_ns))
+            self._settle()
+        return given
+
+    def _enqueue(self, key: tuple[D, bytes], quiet: _Quiet) -> None:
+        quiet.queued_ns = quiet.due_ns
+        heapq.heappush(self._queue, (quiet.due_ns, quiet.number, key))
+
+    def _settle(self) -> None:
+        """Make the first entry of the queue a true one."""
+        while self._queue:
+            entry_ns, number, key = self._queue[0]
+            quiet = self._waiting.get(key)
+            if quiet is None or (number, entry_ns) != (quiet.number, quiet.queued_ns):
+                heapq.heappop(self._queue)
+            elif quiet.due_ns > entry_ns:
+                heapq.heappop(self._queue)
+                self._enqueue(key, quiet)
+            else:
+                return
+
+
+# What a profile says
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """What becomes of a change on the host: None for a stage that a system does not have.
+
+    Without a *stream* the guest learns nothing; without *notify* its caches are
+    told and its processes are not.
+    """
+
+    stream: StreamSpec | None = None
+    notify: NotifySpec | None = None
+
+    def __post_init__(self) -> None:
+        assert self.stream is not None or self.notify is None, self
+
+    def dilated(self, factor: float) -> "EventSpec":
+        """Every time multiplied by *factor*."""
+        return EventSpec(
+            self.stream and self.stream.dilated(factor),
+            self.notify and self.notify.dilated(factor),
+        )
+
+
+NO_EVENTS = EventSpec()

@@ -1,0 +1,547 @@
+"""What happens on the host reaches the guest: from the watcher's hints to raised events.
+
+In this order, for each change:
+
+    watch       the kernel tells of it; the new place of what was renamed is noted at
+                once, since only the server needs that
+    stream      it waits, is joined with others, or is lost, as on the emulated host
+                (model/events.py)
+    invalidate  every answer that it made untrue is ended, in a thread
+    debounce    some systems wait before they tell
+    inject      the guest's processes are told, in another thread: who looks then, sees
+                the new state (the contract's DEL-1 and CAC-2)
+
+Changes are hints, and so are the flags that the stream has joined: what the
+guest is told follows from what it had been told and what is there now.
+
+After a loss everything below is ended, and then looked for: what has changed
+since, by its times, is told as if it had been heard of (a rescan).
+
+The first three steps run in the reactor's spare time (a Chore). What waits is
+bounded: by the kernel's queue, by the stream's, by _MOST_ENDINGS_WAITING, and by
+the injector's; each says so when it overflows, and a rescan follows.
+"""
+
+import collections
+import errno
+import functools
+import logging
+import os
+import stat as modes
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from osxfs_sim.model.events import (
+    Debounce,
+    Ends,
+    EventSpec,
+    EventStream,
+    FileEvent,
+    MustScan,
+    Notice,
+    What,
+    ended,
+    notices,
+)
+from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
+from osxfs_sim.mount.backing import Backing
+from osxfs_sim.mount.inject import Injection, Injector
+from osxfs_sim.mount.inodes import Inode, InodeTable
+from osxfs_sim.mount.invalidate import (
+    Attributes,
+    Ending,
+    Entry,
+    Everything,
+    Invalidator,
+    Pages,
+)
+from osxfs_sim.mount.reactor import Reactor, breathe, in_thread, pause
+from osxfs_sim.mount.spellings import Spellings
+from osxfs_sim.mount.watch import HostChange, Lost, Watcher
+
+log = logging.getLogger(__name__)
+
+_READ_AT_ONCE = 8
+_DELIVERED_AT_ONCE = 32
+_TOLD_AT_ONCE = 4
+_MOST_SCANS = 64
+_ENDED_AT_ONCE = 64
+_MOST_FOUND_WAITING = 1024
+_MOST_ENDINGS_WAITING = 64
+# A rescan looks this much further back than the loss: a change is read some time after
+# it was made. What is told twice is allowed to be (the vendor says so).
+_LOOK_BACK_NS = 2_000_000_000
+_AGAIN_SOON_NS = 1_000_000
+
+
+class HostEvents:
+    """The way from the host's changes to the guest, of one share. The reactor's thread only."""
+
+    def __init__(
+        self,
+        spec: EventSpec,
+        watcher: Watcher,
+        reactor: Reactor,
+        inodes: InodeTable,
+        backing: Backing,
+        spellings: Spellings,
+        handlers: AcknowledgingHandlers,
+        mountpoint: str,
+        seed: int,
+    ) -> None:
+        assert spec.stream is not None
+        self.watcher = watcher
+        self.stream = EventStream[Inode](spec.stream, inodes.root, seed)
+        self.rescans = 0
+        self.kernel_losses = 0
+        self._notify = spec.notify
+        self._debounce = None
+        if spec.notify is not None and (
+            spec.notify.debounce_files_ns or spec.notify.debounce_directories_ns
+        ):
+            self._debounce = Debounce[Inode](spec.notify, spec.stream.most_pending)
+        self._reactor = reactor
+        self._inodes = inodes
+        self._backing = backing
+        self._spellings = spellings
+        self._handlers = handlers
+        self._names = handlers.name_sets
+        self._mountpoint = mountpoint
+        self._invalidator: Invalidator | None = None
+        self._injector: Injector | None = None
+        self._due: collections.deque[FileEvent[Inode] | MustScan[Inode]] = collections.deque()
+        self._gone: dict[tuple[Inode, bytes], Inode | None] = {}
+        self._to_tell: collections.deque[tuple[FileEvent[Inode], Inode | None]] = (
+            collections.deque()
+        )
+        self._drained_ns = time.monotonic_ns()
+        self._scans: dict[Inode, MustScan[Inode]] = {}
+        self._scanning = False
+
+    def start(self) -> None:
+        """Begin, once requests are served."""
+        self._invalidator = Invalidator()
+        # Names that are missing in the root can be ended all at once, or not at all;
+        # those further down end with the entry of their directory.
+        self._handlers.root_can_lack_names = self._reactor.end_all_names()
+        if self._notify is not None:
+            self._injector = self._handlers.injector = Injector(self._mountpoint)
+        self._reactor.take_on(self)
+
+    def learn_device(self) -> None:
+        """In a thread, while requests are served: which file system the share is."""
+        if self._injector is not None:
+            self._injector.open()
+
+    def drop(self, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
+        """Lose events on demand: see EventStream.drop."""
+        self.stream.drop(count=count, rate=rate)
+        return {"count": count, "rate": rate}
+
+    def let_go(self) -> bool:
+        """Hold nothing in the share for an unmount. Returns whether anything was held."""
+        return self._injector is not None and self._injector.let_go()
+
+    def go_on(self) -> None:
+        """After let_go(), where the share stays."""
+        if self._injector is not None:
+            self._injector.go_on()
+
+    def end(self) -> bool:
+        """End the threads; while requests are still served, or when nobody can ask any more.
+
+        Returns False where one of them is stuck in the kernel.
+        """
+        ended = self._invalidator is None or self._invalidator.stop()
+        return (self._injector is None or self._injector.stop()) and ended
+
+    def close(self) -> None:
+        """After end(), and after the reactor was taken off its chore."""
+        self.watcher.close()
+
+    # The chore
+
+    def fileno(self) -> int:
+        return self.watcher.fileno()
+
+    def work(self, until_ns: int) -> int | None:
+        try:
+            return self._work(until_ns)
+        except Exception:
+            log.exception("bug: host events")
+            # Whatever it was about is unknown now. All of it, or answers would stay untrue.
+            now_ns = time.monotonic_ns()
+            self._due.clear()
+            self.stream.kernel_dropped(now_ns, self._drained_ns)
+            return now_ns + _AGAIN_SOON_NS
+
+    def _work(self, until_ns: int) -> int | None:
+        assert self._invalidator is not None
+        clock_ns = time.monotonic_ns
+        more = True
+        while more:
+            before_ns = clock_ns()
+            if before_ns >= until_ns:
+                return before_ns
+            changes = self.watcher.read(_READ_AT_ONCE)
+            more = len(changes) >= _READ_AT_ONCE
+            for change in changes:
+                self._happened(change)
+            if not more:
+                self._drained_ns = before_ns
+        while self._to_tell:
+            if clock_ns() >= until_ns:
+                return until_ns
+            self._tell_some()
+        while True:
+            now_ns = clock_ns()
+            if now_ns >= until_ns:
+                return now_ns
+            if self._invalidator.waiting >= _MOST_ENDINGS_WAITING:
+                break  # the stream goes on to fill: that is bounded, and overflows honestly
+            if not self._due:
+                self._due.extend(self.stream.take(now_ns))
+                if not self._due:
+                    break
+            self._deliver_some(until_ns)
+        if self._debounce is not None:
+            self._to_tell.extend((event, None) for event in self._debounce.take(clock_ns()))
+        self._look_after_the_injector()
+        return self._next_ns()
+
+    def _next_ns(self) -> int | None:
+        soon_ns = time.monotonic_ns() + _AGAIN_SOON_NS
+        dues_ns = [self.stream.due_ns]
+        if self._due or self._to_tell:
+            dues_ns.append(soon_ns)
+        if self._debounce is not None:
+            dues_ns.append(self._debounce.due_ns)
+        if self._injector is not None and self._injector.overflowed_since_ns is not None:
+            dues_ns.append(soon_ns)
+        return min((due_ns for due_ns in dues_ns if due_ns is not None), default=None)
+
+    def _happened(self, change: HostChange | Lost) -> None:
+        if isinstance(change, Lost):
+            self.kernel_losses += 1
+            self.stream.kernel_dropped(change.at_ns, self._drained_ns)
+            return
+        if change.moved_to is not None:
+            self._note_place(*change.moved_to)
+        self.stream.happened(change.directory, change.name, change.what, change.at_ns)
+
+    def _note_place(self, directory: Inode, name: bytes) -> None:
+        """Something was renamed to *name*: if the guest knows it, it is reached there now."""
+        status = self._status(directory, name)
+        inode = self._inodes.known(status) if status is not None else None
+        if inode is not None and inode.parent is not None:
+            inode.moved_by_host(directory, name)
+
+    def _status(self, directory: Inode, name: bytes) -> os.stat_result | None:
+        """What *name* is on the host now; None if there is none, or nothing can be said."""
+        if not name:
+            return os.fstat(directory.path_fd)  # the root itself
+        try:
+            dir_fd = self._backing.directory_fd(directory)
+            return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        except OSError:
+            return None
+
+    # Ending what is untrue
+
+    def _deliver_some(self, until_ns: int) -> None:
+        """Deliver events that are due; all their endings come before the first notice."""
+        assert self._invalidator is not None
+        endings: dict[Ending, None] = {}
+        told: list[tuple[FileEvent[Inode], Inode | None]] = []
+        while self._due and len(told) < _DELIVERED_AT_ONCE:
+            event = self._due.popleft()
+            if isinstance(event, MustScan):
+                self._want_scan(event)
+                continue
+            gone = self._end(event, endings)
+            if self._notify is not None:
+                told.append((event, gone))
+            if time.monotonic_ns() >= until_ns:
+                break
+        if endings or told:
+            self._invalidator.end(
+                endings, lambda: self._reactor.call_soon(lambda: self._ended(told))
+            )
+
+    def _end(self, event: FileEvent[Inode], endings: dict[Ending, None]) -> Inode | None:
+        """Note down what *event* ends. Returns what the guest knew by that name, if it is gone."""
+        directory, name, what = event.directory, event.name, event.what
+        if not self._inodes.knows(directory):
+            return None  # forgotten meanwhile, and all that was known of it
+        ends = ended(what)
+        if not name:
+            endings[Attributes(directory.number, None)] = None
+            return None
+        before = directory.told(name)
+        status = self._status(directory, name)
+        now = self._inodes.known(status) if status is not None else None
+        if now is not None and now is before and self._was_replaced(event, now):
+            now = None
+        entry = Entry(directory.number, name)
+        if Ends.ENTRY in ends:
+            if self._names is not None and status is not None:
+                self._names.added(directory, self._spellings.key(name))
+            # The guest may have asked since the change, and know what is there now.
+            if before is None or before is not now:
+                endings[entry] = None
+                spelling = self._spellings.believed_missing(directory, name)
+                if spelling != name:
+                    endings[Entry(directory.number, spelling)] = None
+        if Ends.DIRECTORY_ATTRIBUTES in ends:
+            endings[Attributes(directory.number, _way_to(directory))] = None
+        for inode in {before, now} - {None}:
+            assert inode is not None
+            if Ends.PAGES in ends and modes.S_ISREG(inode.kind):
+                endings[Pages(inode.number, entry)] = None
+            elif Ends.ATTRIBUTES in ends or Ends.PAGES in ends:
+                endings[Attributes(inode.number, entry)] = None
+        if before is None or before is now or Ends.ENTRY not in ends:
+            return None
+        before.drop_name(directory, name)
+        moved = What.RENAMED in what
+        if before.is_directory and not moved:
+            # Its number may be another's by now, of which nothing is known.
+            self._inodes.renounce_identity(before)
+            if self._names is not None:
+                self._names.forget(before)
+        return None if moved else before
+
+    def _was_replaced(self, event: FileEvent[Inode], now: Inode) -> bool:
+        """Whether a directory is another than the one known by its number: see Inode.handle."""
+        if not now.is_directory or What.REMOVED not in event.what:
+            return False
+        try:
+            dir_fd = self._backing.directory_fd(event.directory)
+            return syscalls.file_handle(dir_fd, event.name) != now.handle
+        except OSError:
+            return True
+
+    # Telling the guest's processes
+
+    def _ended(self, told: list[tuple[FileEvent[Inode], Inode | None]]) -> None:
+        """The caches that these concern are ended."""
+        if self._debounce is None:
+            self._to_tell.extend(told)
+        else:
+            now_ns = time.monotonic_ns()
+            for event, gone in told:
+                self._debounce.happened(event, now_ns)
+                if gone is not None:
+                    self._gone.setdefault((event.directory, event.name), gone)
+        self._reactor.chore_wanted()
+
+    def _tell_some(self) -> None:
+        """Raise what the guest's processes shall see of the next few."""
+        assert self._injector is not None
+        at_ns = self._to_tell[0][0].at_ns
+        injections: list[Injection] = []
+        for _ in range(min(len(self._to_tell), _TOLD_AT_ONCE)):
+            event, gone = self._to_tell.popleft()
+            gone = gone or self._gone.pop((event.directory, event.name), None)
+            injections += self._injections(event, gone)
+        if injections:
+            self._injector.inject(injections, at_ns)
+
+    def _injections(self, event: FileEvent[Inode], gone: Inode | None) -> Iterator[Injection]:
+        assert self._notify is not None
+        directory, name, what = event.directory, event.name, event.what
+        if not self._inodes.knows(directory):
+            return
+        status = self._status(directory, name)
+        kind = modes.S_IFDIR if What.DIRECTORY in what else modes.S_IFREG
+        shown = name
+        if status is not None:
+            kind_now = modes.S_IFMT(status.st_mode)
+        if name:
+            try:
+                shown = self._spellings.shown(self._backing.directory_fd(directory), name)
+            except OSError:
+                return  # no longer in the export
+        for notice in notices(
+            what,
+            self._notify,
+            exists=status is not None,
+            was_known=gone is not None,
+            replaced=gone is not None,
+        ):
+            if notice is Notice.DELETE:
+                kind_gone = gone.kind if gone is not None else kind
+                yield Injection(notice, directory, shown, kind_gone, gone)
+            else:
+                yield Injection(notice, directory, shown, kind_now)
+
+    def _look_after_the_injector(self) -> None:
+        """Where it was too much to tell one by one: look what has changed since."""
+        if self._injector is None:
+            return
+        since_ns = self._injector.take_overflow()
+        if since_ns is not None:
+            self._want_scan(MustScan(self._inodes.root, since_ns, "too many to raise"))
+
+    # After a loss
+
+    def _want_scan(self, loss: MustScan[Inode]) -> None:
+        if self._names is not None:
+            self._names.clear()
+        earlier = self._scans.get(loss.directory)
+        if earlier is not None and earlier.since_ns < loss.since_ns:
+            loss = earlier
+        self._scans[loss.directory] = loss
+        if len(self._scans) > _MOST_SCANS:
+            since_ns = min(scan.since_ns for scan in self._scans.values())
+            self._scans = {self._inodes.root: MustScan(self._inodes.root, since_ns, loss.why)}
+        if not self._scanning:
+            self._scanning = True
+            self._reactor.start_own(self._scan_all())
+
+    async def _scan_all(self) -> None:
+        """One scan after the other; each ends what is believed, and looks for what has changed."""
+        try:
+            while self._scans:
+                loss = self._scans.pop(next(iter(self._scans)))
+                self.rescans += 1
+                await self._end_below(loss.directory)
+                if self._notify is not None:
+                    await self._look_below(loss)
+        except Exception:
+            log.exception("bug: a rescan failed")
+        finally:
+            self._scanning = False
+
+    async def _end_below(self, top: Inode) -> None:
+        """End all that is believed of *top* and below, whatever it costs."""
+        assert self._invalidator is not None
+        endings: list[Ending] = [Everything(self._reactor.end_all_names)]
+        for directory in self._known_directories(top):
+            endings.append(Attributes(directory.number, _way_to(directory)))
+            for name, inode in list((directory.children or {}).items()):
+                entry = Entry(directory.number, name)
+                endings.append(entry)
+                if modes.S_ISREG(inode.kind):
+                    endings.append(Pages(inode.number, entry))
+                elif not inode.is_directory:  # those have their own turn
+                    endings.append(Attributes(inode.number, entry))
+                if len(endings) >= _ENDED_AT_ONCE:
+                    self._invalidator.end(endings, _nothing)
+                    endings = []
+                    await breathe()
+            while self._invalidator.waiting >= _MOST_ENDINGS_WAITING:
+                await pause(_AGAIN_SOON_NS)
+        done = False
+
+        def all_ended() -> None:
+            nonlocal done
+            done = True
+
+        self._invalidator.end(endings, all_ended)
+        while not done:
+            await pause(_AGAIN_SOON_NS)
+
+    def _known_directories(self, top: Inode) -> Iterator[Inode]:
+        """*top* and all directories below it that the guest knows."""
+        waiting, seen = [top], {top}
+        while waiting:
+            directory = waiting.pop()
+            yield directory
+            for inode in list((directory.children or {}).values()):
+                if inode.is_directory and inode not in seen:
+                    seen.add(inode)
+                    waiting.append(inode)
+
+    async def _look_below(self, loss: MustScan[Inode]) -> None:
+        """Tell of what has changed since the loss, as far as the host's times say."""
+        since_ns = time.time_ns() - (time.monotonic_ns() - loss.since_ns) - _LOOK_BACK_NS
+        for directory in self._known_directories(loss.directory):
+            await breathe()
+            if not self._inodes.knows(directory):
+                continue
+            try:
+                fd = self._backing.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            except OSError:
+                continue  # gone: its own directory tells of it
+            try:
+                changed, names = await in_thread(functools.partial(_changed_since, fd, since_ns))
+            except OSError as error:
+                log.warning("cannot look for changes: %s", error)
+                continue
+            finally:
+                os.close(fd)
+            for name in list(directory.children or {}):
+                if name and name not in names:
+                    changed[name] = What.REMOVED
+            for name, what in changed.items():
+                while len(self._due) >= _MOST_FOUND_WAITING:
+                    self._reactor.chore_wanted()
+                    await pause(_AGAIN_SOON_NS)
+                self._due.append(FileEvent(directory, name, what, loss.since_ns))
+            self._reactor.chore_wanted()
+
+    def report(self) -> dict[str, Any]:
+        """For the status; documented in docs/reference.md."""
+        stream, invalidator, injector = self.stream, self._invalidator, self._injector
+        return {
+            "watcher": self.watcher.kind,
+            "latency_ns": stream.spec.latency_ns,
+            "seen": stream.seen,
+            "delivered": stream.delivered,
+            "coalesced": stream.coalesced,
+            "dropped": stream.dropped,
+            "must_scans": stream.must_scans,
+            "rescans": self.rescans,
+            "kernel_losses": self.kernel_losses,
+            "waiting": stream.waiting + len(self._due),
+            "ended": {
+                "entries": invalidator.entries if invalidator else 0,
+                "attributes": invalidator.attributes if invalidator else 0,
+                "pages": invalidator.pages if invalidator else 0,
+            },
+            "raised": {
+                notice.value: injector.raised[notice] if injector else 0 for notice in Notice
+            },
+            "not_raised": injector.failed if injector else 0,
+        }
+
+
+def _nothing() -> None:
+    """After endings that nobody waits for."""
+
+
+def _way_to(directory: Inode) -> Entry | None:
+    if directory.parent is None:
+        return None
+    return Entry(directory.parent.number, directory.name)
+
+
+def _changed_since(fd: int, since_ns: int) -> tuple[dict[bytes, What], set[bytes]]:
+    """Of the directory behind *fd*: what has changed since (wall-clock time), and all names."""
+    changed: dict[bytes, What] = {}
+    names = {os.fsencode(name) for name in os.listdir(fd)}
+    for name in names:
+        try:
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if status.st_ctime_ns < since_ns:
+                continue
+            what = What.ATTRIBUTES
+            if status.st_mtime_ns >= since_ns:
+                what |= What.MODIFIED
+            if syscalls.birth_time_ns(fd, name) >= since_ns:
+                what |= What.CREATED
+            elif status.st_mtime_ns < since_ns:
+                what |= What.RENAMED
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTCONN):
+                raise
+            continue
+        if modes.S_ISDIR(status.st_mode):
+            what |= What.DIRECTORY
+        changed[name] = what
+    return changed, names
+
+
