@@ -1,4 +1,4 @@
-"""``events`` and ``staleness``: what the guest hears of the host's changes, and when it sees them."""
+"""``events`` and ``staleness``: what the guest hears of host changes, and when it sees them."""
 
 import contextlib
 import dataclasses
@@ -21,7 +21,7 @@ from osxfs_sim.coherence.expectations import expected_of
 from osxfs_sim.coherence.hearing import ListenerError
 from osxfs_sim.coherence.predictions import Believed, View, outlook
 from osxfs_sim.coherence.scorecard import KindResult, Pace, run_scorecard
-from osxfs_sim.coherence.staleness import ViewResult, measure_views
+from osxfs_sim.coherence.staleness import ViewResult, kernel_tick_ns, measure_views
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.model.events import NO_EVENTS, EventSpec
@@ -124,7 +124,7 @@ def staleness(
     # A policy of one's own may answer otherwise for each file: nothing is predicted of it.
     believed = Believed.by(system.policy, time.time_ns()) if settings.policy is None else None
     chosen = [View(view) for view in dict.fromkeys(views)] or list(View)
-    outlooks = {view: outlook(view, believed, spec) for view in chosen}
+    outlooks = {view: outlook(view, believed, spec, kernel_tick_ns()) for view in chosen}
     started = _start()
     with _shared(settings) as (host, guest):
         results = list(

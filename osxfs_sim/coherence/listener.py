@@ -50,10 +50,22 @@ def look(directory: str, name: str) -> dict[str, Any]:
         seen["mtime_ns"] = status.st_mtime_ns
         if stat.S_ISREG(status.st_mode):
             # May vanish between the two: then there is no content to compare.
-            with contextlib.suppress(FileNotFoundError), open(path, "rb", buffering=0) as file:
-                seen["content"] = file.read(_MOST_CONTENT_BYTES).decode("latin-1")
+            with contextlib.suppress(FileNotFoundError):
+                seen["content"] = _content(path)
+                # Having read, the kernel believes the attributes no longer (atime has
+                # changed), so that a next look would ask anew: let it believe them again.
+                os.lstat(path)
     seen["listed"] = name in os.listdir(directory)
     return seen
+
+
+def _content(path: str) -> str:
+    # Not by open(), which asks for the attributes and so may end what is stale.
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(fd, _MOST_CONTENT_BYTES).decode("latin-1")
+    finally:
+        os.close(fd)
 
 
 class _Listener:

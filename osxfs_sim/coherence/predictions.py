@@ -87,10 +87,11 @@ class AtOnce(Prediction):
 
 @dataclass(frozen=True, slots=True)
 class Uniform(Prediction):
-    """Anything between the two, equally likely."""
+    """Anything between the two, equally likely; and up to *late_ns* more."""
 
     low_ns: int
     high_ns: int
+    late_ns: int = 0
 
     def __str__(self) -> str:
         return f"uniform {format_duration(self.low_ns)} to {format_duration(self.high_ns)}"
@@ -136,10 +137,16 @@ _SHORTEST_PHASE_NS = 5_000_000
 
 
 def outlook(
-    view: View, believed: Believed | None, events: EventSpec, patience_ns: int | None = None
+    view: View,
+    believed: Believed | None,
+    events: EventSpec,
+    tick_ns: int = 0,
+    patience_ns: int | None = None,
 ) -> Outlook:
     """What to expect of *view*; *believed* None: nothing is known of the policy.
 
+    The kernel counts lifetimes in ticks of *tick_ns*: it rounds them up, and lets
+    them end with the tick after (fs/fuse, time_to_jiffies and time_before64).
     *patience_ns* None: twice the lifetime or 2 s, whichever is longer; 2 s for
     a lifetime above half a minute.
     """
@@ -160,14 +167,14 @@ def outlook(
             phase_ns = min(phase_ns, lifetime_ns)
         return Outlook(Within(window_ns), phase_ns, patience_ns)
     if lifetime_ns is None:
-        return Outlook(NotSeen("reading memory asks nobody"), phase_ns, patience_ns)
+        return Outlook(NotSeen("nobody is asked"), phase_ns, patience_ns)
     # Nobody waits an hour to meet a lifetime at its end.
     phase_ns = min(lifetime_ns, patience_ns)
     low_ns = lifetime_ns - phase_ns
     if low_ns >= patience_ns:
         why = f"believed for {format_duration(lifetime_ns)}"
         return Outlook(NotSeen(why), phase_ns, patience_ns)
-    return Outlook(Uniform(low_ns, lifetime_ns), phase_ns, patience_ns)
+    return Outlook(Uniform(low_ns, lifetime_ns, 2 * tick_ns), phase_ns, patience_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +215,8 @@ def compare(prediction: Prediction, samples: Sequence[Sample]) -> Comparison:
     """Whether the *samples*, at least one, agree with *prediction*."""
     number = len(samples)
     match prediction:
-        case Uniform(low_ns, high_ns):
-            return _compare_uniform(low_ns, high_ns, samples)
+        case Uniform():
+            return _compare_uniform(prediction, samples)
         case Within(limit_ns):
             bound_ns = limit_ns + limit_ns // 10 + _ON_THE_WAY_NS
             kept = sum(
@@ -228,12 +235,12 @@ def _worded(agrees: bool, text: str) -> Comparison:
     return Comparison(agrees, f"{'agrees' if agrees else 'differs'} ({text})")
 
 
-def _compare_uniform(low_ns: int, high_ns: int, samples: Sequence[Sample]) -> Comparison:
-    lower_ns = np.array([sample.lower_ns for sample in samples], dtype=float)
+def _compare_uniform(prediction: Uniform, samples: Sequence[Sample]) -> Comparison:
+    lower_ns = np.array([sample.lower_ns - prediction.late_ns for sample in samples], dtype=float)
     upper_ns = np.array(
         [math.inf if sample.upper_ns is None else sample.upper_ns for sample in samples]
     )
-    distance = distance_from_uniform(lower_ns, upper_ns, low_ns, high_ns)
+    distance = distance_from_uniform(lower_ns, upper_ns, prediction.low_ns, prediction.high_ns)
     critical = critical_distance(len(samples))
     agrees = distance <= critical
     sign = "<=" if agrees else ">"

@@ -101,11 +101,24 @@ def _has_attributes(path: str) -> Iterator[Look]:
     yield look
 
 
+# Not by open(), which asks for the attributes too: having read, the kernel believes
+# them no longer (atime has changed), and would so learn of the change at once.
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 @contextlib.contextmanager
 def _has_content(path: str) -> Iterator[Look]:
     def look() -> bool:
-        with open(path, "rb", buffering=0) as file:
-            return file.read() == _AFTER
+        with _opened(path) as fd:
+            return os.read(fd, len(_AFTER)) == _AFTER
 
     yield look
 
@@ -118,15 +131,15 @@ def _is_listed(path: str) -> Iterator[Look]:
 
 @contextlib.contextmanager
 def _handle_has_content(path: str) -> Iterator[Look]:
-    with open(path, "rb", buffering=0) as file:
-        yield lambda: os.pread(file.fileno(), len(_AFTER), 0) == _AFTER
+    with _opened(path) as fd:
+        yield lambda: os.pread(fd, len(_AFTER), 0) == _AFTER
 
 
 @contextlib.contextmanager
 def _mapping_has_content(path: str) -> Iterator[Look]:
     with (
-        open(path, "rb", buffering=0) as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapping,
+        _opened(path) as fd,
+        mmap.mmap(fd, len(_BEFORE), access=mmap.ACCESS_READ) as mapping,
     ):
         yield lambda: mapping[:] == _AFTER
 

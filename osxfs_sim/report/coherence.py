@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 
 from osxfs_sim.coherence.judging import in_words
-from osxfs_sim.coherence.predictions import NotSeen, Sample
+from osxfs_sim.coherence.predictions import Sample
 from osxfs_sim.coherence.scorecard import KindResult
 from osxfs_sim.coherence.staleness import ViewResult
 from osxfs_sim.model.units import format_duration
@@ -81,7 +81,7 @@ def _wrong(counted: Counter[str]) -> str:
 def _quantile(sorted_ns: Sequence[int], share: float) -> str:
     if not sorted_ns:
         return ""
-    return format_duration(sorted_ns[min(len(sorted_ns) - 1, int(share * len(sorted_ns)))])
+    return _short(sorted_ns[min(len(sorted_ns) - 1, int(share * len(sorted_ns)))])
 
 
 def staleness_report(results: Sequence[ViewResult], title: str, machine: str) -> None:
@@ -90,15 +90,14 @@ def staleness_report(results: Sequence[ViewResult], title: str, machine: str) ->
     rows = table(
         "view",
         "predicted",
-        ">samples",
         ">not seen",
         ">p10",
         ">p50",
         ">p90",
         ">max",
-        ">known to",
+        ">within",
         "0 to max",
-        "",
+        "samples",
         title=escape(title),
     )
     for result in results:
@@ -108,8 +107,7 @@ def staleness_report(results: Sequence[ViewResult], title: str, machine: str) ->
         rows.add_row(
             result.view.value,
             escape(_predicted(result)),
-            f"{len(result.samples)}",
-            f"{unseen} in {format_duration(result.outlook.patience_ns)}" if unseen else "",
+            f"{unseen} in {_short(result.outlook.patience_ns)}" if unseen else "",
             *(_quantile(seen_ns, each) for each in (0.1, 0.5, 0.9, 1.0)),
             _quantile(_widths_ns(seen), 0.5),
             histogram(seen_ns),
@@ -117,10 +115,10 @@ def staleness_report(results: Sequence[ViewResult], title: str, machine: str) ->
         )
     out.print(rows)
     out.print(
-        "  Staleness: from the host's system call until the first look that sees the change begins; "
-        "'known to' is the median width of the interval in which the guest's answer changed. "
-        "Changes that were not seen are in no quantile. D: Kolmogorov-Smirnov distance, with the "
-        "value that one honest measurement in a hundred exceeds."
+        "  Staleness: from the host's system call until the first look that sees the change "
+        "begins; within: median width of the interval in which the guest's answer changed. "
+        "Changes that were not seen are in no quantile. D: Kolmogorov-Smirnov distance, and what "
+        "one honest measurement in a hundred exceeds."
     )
     out.print(f"  {escape(machine)}", style="dim")
 
@@ -131,11 +129,14 @@ def _predicted(result: ViewResult) -> str:
 
 
 def _agreement(result: ViewResult) -> str:
-    text = "" if result.comparison is None else result.comparison.text
-    is_cut = len(result.samples) and all(sample.seen_ns is None for sample in result.samples)
-    if is_cut and not isinstance(result.outlook.prediction, NotSeen):
-        text += "; given up"
-    return text
+    if result.comparison is None:
+        return f"{len(result.samples)}"
+    return result.comparison.text
+
+
+def _short(duration_ns: float) -> str:
+    """Two significant digits: more than that no two measurements share."""
+    return format_duration(float(f"{duration_ns:.2g}"))
 
 
 def _widths_ns(seen: Sequence[Sample]) -> list[int]:
