@@ -47,6 +47,8 @@ _KEYS: Mapping[str, tuple[str, type | tuple[type, ...], _Reader, str]] = {
     "ownership": ("ownership", str, str, '"host"'),
     "names": ("names", str, str, '"apfs"'),
     "extended_attributes": ("extended_attributes", str, str, '"host"'),
+    "host_events": ("host_events", str, str, '"inotify"'),
+    "event_latency": ("event_latency_ns", str, parse_duration_ns, '"10ms"'),
     "dilate": ("dilate", (int, float), float, "2"),
     "seed": ("seed", int, int, "7"),
 }

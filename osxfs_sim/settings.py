@@ -13,8 +13,17 @@ from typing import Any
 
 from osxfs_sim.catalogue import load_distribution, load_policy, load_profile
 from osxfs_sim.model.caching import CachePolicy, Dilated
+from osxfs_sim.model.events import NO_EVENTS, EventSpec
 from osxfs_sim.model.latency import Empirical, LatencyError, LatencySpec
-from osxfs_sim.model.profile import FILE_RULES, FileRules, Profile, ProfileError, with_lifetime
+from osxfs_sim.model.profile import (
+    FILE_RULES,
+    FileRules,
+    Profile,
+    ProfileError,
+    nearest,
+    with_event_latency,
+    with_lifetime,
+)
 from osxfs_sim.model.units import UnitError, parse_rate_bytes_per_s
 
 
@@ -26,7 +35,12 @@ class EmulatedSystem:
     latency: LatencySpec
     policy: CachePolicy
     files: FileRules
+    events: EventSpec
     dilate: float
+
+
+HOST_EVENTS = ("auto", "fanotify", "inotify", "none")
+"""How changes of the host can be seen: by itself the best that the machine allows, or not."""
 
 
 _COUNTS = re.compile(r"copies=([0-9]+),switches=([0-9]+)")
@@ -47,7 +61,9 @@ class ShareSettings:
     *latency_ns* is the metadata round trip, every class keeping its proportion
     to it; *data_path* the numbers of copies and context switches; *dilate*
     multiplies every time in the model. *ownership*, *names* and
-    *extended_attributes* are the profile's rules for files. *allow_other* lets
+    *extended_attributes* are the profile's rules for files. *host_events* is
+    how changes of the host are seen, one of HOST_EVENTS; *event_latency_ns* the
+    window in which they are collected. *allow_other* lets
     other users in (None: if we are root). *user* is the one that the server,
     started by root, becomes. *state_directory* is where owners are kept that
     no attribute can hold (None: the user's own). *calibrate* False leaves out
@@ -71,6 +87,8 @@ class ShareSettings:
     ownership: str | None = None
     names: str | None = None
     extended_attributes: str | None = None
+    host_events: str = "auto"
+    event_latency_ns: int | None = None
     dilate: float = 1.0
     seed: int = 0
     allow_other: bool | None = None
@@ -101,10 +119,39 @@ class ShareSettings:
         except (LatencyError, UnitError) as error:
             raise ProfileError(str(error)) from error
         policy = self._policy(profile)
+        events = self._events(profile.events)
+        if policy.complete and events.stream is None:
+            raise ProfileError(
+                "policy complete needs to see the host's changes: "
+                "use a profile with a stream of host events, such as osxfs-complete, "
+                "and not host_events none"
+            )
         if self.dilate != 1.0:
             latency = latency.dilated(self.dilate)
             policy = Dilated(policy, self.dilate)
-        return EmulatedSystem(profile, latency, policy, self._files(profile.files), self.dilate)
+            events = events.dilated(self.dilate)
+        files = self._files(profile.files)
+        return EmulatedSystem(profile, latency, policy, files, events, self.dilate)
+
+    def _events(self, events: EventSpec) -> EventSpec:
+        if self.host_events not in HOST_EVENTS:
+            raise ProfileError(
+                f"unknown host_events {self.host_events!r}{nearest(self.host_events, HOST_EVENTS)}"
+            )
+        if self.host_events == "none":
+            if self.event_latency_ns is not None:
+                raise ProfileError(
+                    "an event latency has no effect beside host_events none: leave one of them out"
+                )
+            return NO_EVENTS
+        if self.host_events != "auto" and events.stream is None:
+            raise ProfileError(
+                f"host_events {self.host_events} has no effect without a stream of host events: "
+                "use a profile that has one, such as osxfs"
+            )
+        if self.event_latency_ns is not None:
+            events = with_event_latency(events, self.event_latency_ns)
+        return events
 
     def _files(self, files: FileRules) -> FileRules:
         for key in FILE_RULES:

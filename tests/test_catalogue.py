@@ -10,11 +10,12 @@ import pytest
 from complaints import complaint
 
 from osxfs_sim.catalogue import load_distribution, load_policy, load_profile, profile_names
-from osxfs_sim.model.caching import Cached, Lifetimes, Negative
+from osxfs_sim.model.caching import Cached, Complete, Lifetimes, Negative
+from osxfs_sim.model.events import NO_EVENTS, EventSpec, NotifySpec, StreamSpec
 from osxfs_sim.model.latency import Constant, DataPath, Empirical, LogNormal
 from osxfs_sim.model.profile import ProfileError
 
-HOUR_NS = 3_600 * 10**9
+DAY_NS = 24 * 3_600 * 10**9
 
 
 @pytest.fixture
@@ -47,7 +48,9 @@ def test_every_number_of_a_shipped_profile_says_where_it_comes_from(name):
     text = (resources.files("osxfs_sim.model") / "profiles" / f"{name}.toml").read_text()
     document = tomllib.loads(text)
     set_here = {
-        f"{table}.{key}" for table in ("latency", "caching") for key in document.get(table, ())
+        f"{table}.{key}"
+        for table in ("latency", "caching", "events")
+        for key in document.get(table, ())
     }
     assert set_here <= set(document.get("sources", ()))
     assert set(document.get("sources", ())) <= set(load_profile(name).sources)
@@ -64,11 +67,28 @@ def test_osxfs_has_its_published_numbers():
 
 
 def test_the_cached_systems_cross_as_osxfs_does():
-    osxfs, cached, negative = map(load_profile, ("osxfs", "osxfs-cached", "osxfs-negative"))
-    assert osxfs.latency == cached.latency == negative.latency
-    assert cached.caching.build() == Cached(HOUR_NS)
-    assert negative.caching.build() == Negative(HOUR_NS, HOUR_NS)
+    osxfs, cached, negative, complete = map(
+        load_profile, ("osxfs", "osxfs-cached", "osxfs-negative", "osxfs-complete")
+    )
+    assert osxfs.latency == cached.latency == negative.latency == complete.latency
+    assert cached.caching.build() == Cached(DAY_NS)
+    assert negative.caching.build() == Negative(DAY_NS, DAY_NS)
+    assert complete.caching.build() == Complete(DAY_NS, DAY_NS)
     assert cached.sources["latency.metadata"] == osxfs.sources["latency.metadata"]
+
+
+def test_osxfs_tells_of_host_changes_by_its_table_and_every_descendant_does():
+    events = load_profile("osxfs").events
+    assert events == EventSpec(StreamSpec(10_000_000), NotifySpec())
+    for name in profile_names():
+        if name.startswith("osxfs-"):
+            assert load_profile(name).events == events
+
+
+@pytest.mark.parametrize("name", ["none", "host"])
+def test_a_system_whose_server_tells_nothing_has_no_host_events(name):
+    assert load_profile(name).events == NO_EVENTS
+    assert load_profile(name).sources["events.stream"]
 
 
 @pytest.mark.parametrize(

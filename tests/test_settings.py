@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osxfs_sim.catalogue import load_profile
-from osxfs_sim.model.caching import Cached, Consistent, Dilated, Negative
+from osxfs_sim.model.caching import Cached, Complete, Consistent, Dilated, Negative
+from osxfs_sim.model.events import NO_EVENTS, EventSpec, NotifySpec, StreamSpec
 from osxfs_sim.model.latency import DataPath, Empirical, LogNormal
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
@@ -112,7 +113,81 @@ def test_dilation_comes_after_every_other_wish():
 
 
 def test_without_dilation_the_policy_is_not_wrapped():
-    assert system(profile="osxfs-cached", dilate=1.0).policy == Cached(3_600 * 10**9)
+    assert system(profile="osxfs-cached", dilate=1.0).policy == Cached(24 * 3_600 * 10**9)
+
+
+# Host events
+
+
+@pytest.mark.parametrize("how", ["auto", "fanotify", "inotify"])
+def test_host_events_are_those_of_the_profile_however_they_are_seen(how):
+    assert system(host_events=how).events == load_profile("osxfs").events
+
+
+def test_a_share_can_be_blind_to_its_host():
+    assert system(host_events="none").events == NO_EVENTS
+    assert system(profile="none", host_events="none").events == NO_EVENTS
+
+
+def test_an_event_latency_replaces_the_profiles():
+    assert system(event_latency_ns=0).events == EventSpec(StreamSpec(0), NotifySpec())
+
+
+def test_dilation_reaches_the_window_of_host_events():
+    slow = system(event_latency_ns=5, dilate=10.0)
+    assert slow.events == EventSpec(StreamSpec(50), NotifySpec())
+
+
+def test_a_complete_policy_stays_complete_when_it_is_dilated():
+    assert system(profile="osxfs-complete", lifetime_ns=5).policy == Complete(5, 24 * 3_600 * 10**9)
+    assert system(profile="osxfs-complete", dilate=2.0).policy.complete
+    assert not system(profile="osxfs-negative", dilate=2.0).policy.complete
+
+
+def test_an_unknown_way_to_see_the_host_is_answered_with_the_nearest():
+    assert refused(host_events="inotfy") == (
+        "unknown host_events 'inotfy'; did you mean 'inotify'?"
+    )
+
+
+@pytest.mark.parametrize("how", ["fanotify", "inotify"])
+def test_where_there_are_no_host_events_no_way_to_see_them_has_an_effect(how):
+    assert refused(profile="none", host_events=how) == (
+        f"host_events {how} has no effect without a stream of host events: "
+        "use a profile that has one, such as osxfs"
+    )
+
+
+def test_an_event_latency_that_nobody_listens_to_is_a_mistake():
+    assert refused(profile="none", event_latency_ns=5) == (
+        "an event latency has no effect without a stream of host events: "
+        "use a profile that has one, such as osxfs"
+    )
+    assert refused(host_events="none", event_latency_ns=5) == (
+        "an event latency has no effect beside host_events none: leave one of them out"
+    )
+
+
+def test_an_event_latency_is_not_negative():
+    assert refused(event_latency_ns=-1) == "event latency -1 ns is negative: 0 means at once"
+
+
+class CompleteOfOnesOwn(Consistent):
+    complete = True
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"profile": "osxfs-complete", "host_events": "none"},
+        {"profile": "none", "policy": f"{__name__}:CompleteOfOnesOwn"},
+    ],
+)
+def test_complete_names_cannot_be_kept_true_by_who_does_not_see_the_host(values):
+    assert refused(**values) == (
+        "policy complete needs to see the host's changes: use a profile with a stream of host "
+        "events, such as osxfs-complete, and not host_events none"
+    )
 
 
 # What makes no sense
@@ -169,11 +244,13 @@ def test_a_latency_is_not_negative():
         ),
         (
             {"lifetime_ns": 1},
-            "lifetime has no effect under the policy 'consistent': use it with cached or negative",
+            "lifetime has no effect under the policy 'consistent': "
+            "use it with cached, negative or complete",
         ),
         (
             {"missing_lifetime_ns": 1, "profile": "osxfs-cached"},
-            "missing_lifetime has no effect under the policy 'cached': use it with negative",
+            "missing_lifetime has no effect under the policy 'cached': "
+            "use it with negative or complete",
         ),
         (
             {"lifetime_ns": 1, "policy": "module:Class"},
@@ -221,6 +298,8 @@ SETTINGS = st.builds(
     lifetime_ns=st.none() | st.integers(),
     missing_lifetime_ns=st.none() | st.integers(),
     policy=st.none() | st.text(),
+    host_events=st.text(),
+    event_latency_ns=st.none() | st.integers(),
     dilate=st.floats(allow_nan=False),
     seed=st.integers(),
     allow_other=st.none() | st.booleans(),
@@ -246,7 +325,18 @@ def test_names_that_are_not_utf8_arrive_as_they_were_sent():
     assert ShareSettings.from_json(settings.to_json()) == settings
 
 
-@pytest.mark.parametrize("lost", ["data_path", "seed", "calibrate", "allow_other", "host_services"])
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "data_path",
+        "seed",
+        "calibrate",
+        "allow_other",
+        "host_services",
+        "host_events",
+        "event_latency_ns",
+    ],
+)
 def test_the_check_of_the_journey_notices_what_is_lost(lost):
     default = {field.name: field.default for field in dataclasses.fields(ShareSettings)}[lost]
 

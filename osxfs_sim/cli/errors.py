@@ -15,16 +15,24 @@ from osxfs_sim.mount.mountpoints import MountError
 class _Commands(click.Group):
     """Imports a command when it is asked for, and words errors as its neighbours do."""
 
-    _COMMANDS = ("mount", "umount", "status", "profiles", "run", "cases", "events", "staleness")
+    _COMMANDS = (
+        *("mount", "umount", "status", "drop-events", "profiles"),
+        *("run", "cases", "events", "staleness"),
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in ("mount", "umount", "status"):
+        if name in ("mount", "umount", "status", "drop-events"):
             from osxfs_sim.cli import share
 
-            return {"mount": share.mount, "umount": share.umount, "status": share.status}[name]
+            return {
+                "mount": share.mount,
+                "umount": share.umount,
+                "status": share.status,
+                "drop-events": share.drop_events,
+            }[name]
         if name == "profiles":
             from osxfs_sim.cli.profiles import profiles
 

@@ -24,11 +24,10 @@ from osxfs_sim.coherence.scorecard import KindResult, Pace, run_scorecard
 from osxfs_sim.coherence.staleness import ViewResult, kernel_tick_ns, measure_views
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory
-from osxfs_sim.model.events import NO_EVENTS, EventSpec
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.mount.launch import mounted
 from osxfs_sim.report.coherence import scorecard_report, staleness_report
-from osxfs_sim.settings import EmulatedSystem, ShareSettings
+from osxfs_sim.settings import ShareSettings
 
 SCHEMA = 1
 
@@ -54,7 +53,7 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
     osxfs-sim events osxfs --number 200 --json
     """
     settings = ShareSettings("", "", profile=profile, **options)
-    spec = _events(settings.system())
+    spec = settings.system().events
     if spec.stream is None:
         raise ProfileError(f"profile {profile} has no event stream: nothing to hear")
     if spec.notify is None:
@@ -120,7 +119,7 @@ def staleness(
     """
     settings = ShareSettings("", "", profile=profile, **options)
     system = settings.system()
-    spec = _events(system)
+    spec = system.events
     # A policy of one's own may answer otherwise for each file: nothing is predicted of it.
     believed = Believed.by(system.policy, time.time_ns()) if settings.policy is None else None
     chosen = [View(view) for view in dict.fromkeys(views)] or list(View)
@@ -147,12 +146,6 @@ def staleness(
     else:
         title = f"{profile}: how long the guest sees what was (up to {number} changes of each view)"
         staleness_report(results, title, describe_machine_shortly())
-
-
-def _events(system: EmulatedSystem) -> EventSpec:
-    """What the system makes of the host's changes."""
-    spec: EventSpec = getattr(system, "events", NO_EVENTS)
-    return spec
 
 
 def _start() -> str:

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 from osxfs_sim.catalogue import profile_names
 from osxfs_sim.model.profile import FILE_RULES, ProfileError
 from osxfs_sim.model.units import UnitError, parse_duration_ns, parse_rate_bytes_per_s
-from osxfs_sim.settings import parse_data_path
+from osxfs_sim.settings import HOST_EVENTS, parse_data_path
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -128,13 +128,13 @@ def share_options(command: _Command) -> _Command:
             "--lifetime",
             "lifetime_ns",
             type=Duration(),
-            help="How long names, attributes and pages are believed (cached, negative).",
+            help="How long names, attributes and pages are believed (cached, negative, complete).",
         ),
         click.option(
             "--missing-lifetime",
             "missing_lifetime_ns",
             type=Duration(),
-            help="How long a missing name is believed missing (negative).",
+            help="How long a missing name is believed missing (negative, complete).",
         ),
         click.option(
             "--policy",
@@ -156,6 +156,18 @@ def share_options(command: _Command) -> _Command:
             "--extended-attributes",
             type=click.Choice(FILE_RULES["extended_attributes"]),
             help="Of the guest: refused, or kept on the host.",
+        ),
+        click.option(
+            "--host-events",
+            type=click.Choice(HOST_EVENTS),
+            default="auto",
+            help="How changes of the host are seen: fanotify (root), inotify, or not. [auto]",
+        ),
+        click.option(
+            "--event-latency",
+            "event_latency_ns",
+            type=Duration(),
+            help="The window in which changes of the host are collected, such as 10ms.",
         ),
         click.option(
             "--dilate",

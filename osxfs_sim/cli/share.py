@@ -1,4 +1,4 @@
-"""``mount``, ``umount`` and ``status``: one share from its beginning to its end."""
+"""``mount``, ``umount``, ``status``, ``drop-events``: one share from its beginning to its end."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_options
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.launch import drop_events as lose_events
 from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
 from osxfs_sim.mount.mountpoints import MountError, mounts
 from osxfs_sim.report.status import services_report, status_report
@@ -196,3 +197,32 @@ def _status_of_export(mountpoint: str, question: str) -> dict[str, Any]:
         return ask(mountpoint, question)
     except MountError as error:
         return {"error": str(error)}
+
+
+@click.command("drop-events")
+@click.argument("mountpoint", type=PlainPath())
+@click.option(
+    "--number",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="The next N events; 0 ends an earlier wish.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 1),
+    metavar="R",
+    help="From now on each event with probability R, from 0 to 1; 0 ends it.",
+)
+def drop_events(mountpoint: str, number: int | None, rate: float | None) -> None:
+    """Lose changes of the host on their way to the share at MOUNTPOINT.
+
+    As when FSEvents drops events: the share is told where something was lost,
+    and has to look for itself. Replaces what an earlier drop-events asked for.
+
+    \b
+    osxfs-sim drop-events /mnt/share --number 3
+    osxfs-sim drop-events /mnt/share --rate 0.1
+    """
+    if (number is None) == (rate is None):
+        raise click.UsageError("give one of --number and --rate")
+    lose_events(mountpoint, count=number or 0, rate=rate or 0.0)

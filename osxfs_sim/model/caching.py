@@ -43,6 +43,10 @@ class CachePolicy:
     of their own (an adaptive lifetime, say) is welcome.
     """
 
+    complete: bool = False
+    """Whether the names of a directory may be kept as a set, so that every other
+    name is answered without a crossing. Only host events can keep such a set true."""
+
     def found(self, name: bytes, status: os.stat_result, now_ns: int) -> Lifetimes:
         """For an object that exists.
 
@@ -114,11 +118,29 @@ class Negative(Cached):
 
 
 @dataclass
+class Complete(Negative):
+    """As ``negative``, and a directory whose names are all known answers for every other name.
+
+    The vendor planned it ("negatively caches all directory entries not in a
+    specified set"): unlike ``negative`` it helps the first time too. The set is
+    kept true by host events and given up whole when the host has lost some.
+    """
+
+    complete = True
+
+    def describe(self) -> str:
+        return f"{super().describe()}, names of a directory as a whole"
+
+
+@dataclass
 class Dilated(CachePolicy):
     """Another policy with every lifetime multiplied, for a share whose time runs slower."""
 
     policy: CachePolicy
     factor: float
+
+    def __post_init__(self) -> None:
+        self.complete = self.policy.complete
 
     def found(self, name: bytes, status: os.stat_result, now_ns: int) -> Lifetimes:
         entry_ns, attributes_ns = self.policy.found(name, status, self._undilated(status, now_ns))

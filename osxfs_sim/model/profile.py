@@ -1,4 +1,4 @@
-"""One emulated system as a value: latency, caching, files, and where each value comes from.
+"""One emulated system as a value: latency, caching, files, events, and where each value comes from.
 
 A profile is written as TOML (see profiles/osxfs.toml). It may start from
 another (``extends``), and must say for each number it sets whether a source
@@ -8,11 +8,18 @@ read a parsed document; finding the file is the catalogue's business.
 
 import difflib
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from osxfs_sim.model.caching import Cached, CachePolicy, Consistent, Negative
+from osxfs_sim.model.caching import Cached, CachePolicy, Complete, Consistent, Negative
+from osxfs_sim.model.events import (
+    NO_EVENTS,
+    WHEN_MODIFIES_ARE_SEEN,
+    EventSpec,
+    NotifySpec,
+    StreamSpec,
+)
 from osxfs_sim.model.latency import (
     NO_LATENCY,
     Constant,
@@ -58,6 +65,8 @@ class CachingSpec:
                 return Cached(self.lifetime_ns)
             case "negative":
                 return Negative(self.lifetime_ns, self.missing_lifetime_ns)
+            case "complete":
+                return Complete(self.lifetime_ns, self.missing_lifetime_ns)
         raise AssertionError(f"unchecked policy {self.policy!r}")
 
 
@@ -67,6 +76,7 @@ POLICIES: Mapping[str, frozenset[str]] = {
     "consistent": frozenset(),
     "cached": frozenset({"lifetime"}),
     "negative": frozenset({"lifetime", "missing_lifetime"}),
+    "complete": frozenset({"lifetime", "missing_lifetime"}),
 }
 
 
@@ -120,11 +130,12 @@ class Profile:
     latency: LatencySpec = NO_LATENCY
     caching: CachingSpec = CachingSpec()
     files: FileRules = FileRules()
+    events: EventSpec = NO_EVENTS
     sources: Mapping[str, Source] = field(default_factory=dict)
 
 
-_TOP_KEYS = ("name", "title", "about", "extends", "latency", "caching", "files", "sources")
-_VALUE_TABLES = ("latency", "caching", "files")
+_VALUE_TABLES = ("latency", "caching", "files", "events")
+_TOP_KEYS = ("name", "title", "about", "extends", *_VALUE_TABLES, "sources")
 _PATH_KEYS = ("copies", "context_switches", "copy", "context_switch", "hypervisor_hop")
 _LATENCY_KEYS = (
     *(operation_class.label for operation_class in OperationClass),
@@ -134,6 +145,17 @@ _LATENCY_KEYS = (
     "data_path",
 )
 _CACHING_KEYS = ("policy", "lifetime", "missing_lifetime")
+_STREAMS = ("none", "fsevents")
+_STREAM_KEYS = ("latency", "no_defer", "most_pending")
+_NOTIFY_KEYS = (
+    "creates",
+    "modifies",
+    "attributes",
+    "deletes",
+    "debounce_files",
+    "debounce_directories",
+)
+_EVENT_KEYS = ("stream", *_STREAM_KEYS, "inotify", *_NOTIFY_KEYS)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -148,7 +170,7 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
     """The profile that a parsed TOML *document* describes, on top of *parent*.
 
     Raises ProfileError for an unknown key (naming the nearest known one), a
-    value that cannot be read, or a lifetime that its policy would ignore.
+    value that cannot be read, or one that would have no effect.
     """
     _check_keys(document, _TOP_KEYS, "")
     name = document.get("name")
@@ -159,6 +181,7 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         latency = _latency(_table(document, "latency"), start.latency)
         caching = _caching(_table(document, "caching"), start.caching)
         files = _files(_table(document, "files"), start.files)
+        events = _events(_table(document, "events"), start.events)
     except (UnitError, LatencyError) as error:
         raise ProfileError(f"profile {name!r}: {error}") from error
     # What the parent said about a number says nothing about the child's.
@@ -174,6 +197,7 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         latency=latency,
         caching=caching,
         files=files,
+        events=events,
         sources=sources,
     )
 
@@ -209,6 +233,21 @@ def _count(table: Mapping[str, Any], key: str, where: str) -> int:
     value = table[key]
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ProfileError(f"{where}{key} = {value!r} is not a count: write a whole number")
+    return value
+
+
+def _truth(table: Mapping[str, Any], key: str, where: str) -> bool:
+    value = table[key]
+    if not isinstance(value, bool):
+        raise ProfileError(f"{where}{key} = {value!r} says neither yes nor no: write true or false")
+    return value
+
+
+def _word(table: Mapping[str, Any], key: str, where: str, known: Iterable[str]) -> str:
+    value = table[key]
+    known = tuple(known)
+    if not isinstance(value, str) or value not in known:
+        raise ProfileError(f"unknown {where}{key} {value!r}{nearest(str(value), known)}")
     return value
 
 
@@ -299,6 +338,84 @@ def _files(table: Mapping[str, Any], start: FileRules) -> FileRules:
     return files
 
 
+def _events(table: Mapping[str, Any], start: EventSpec) -> EventSpec:
+    _check_keys(table, _EVENT_KEYS, "events.")
+    events = start
+    if "stream" in table:
+        if _word(table, "stream", "events.", _STREAMS) == "none":
+            events = NO_EVENTS
+        elif start.stream is None:
+            events = EventSpec(StreamSpec(), NotifySpec())
+    if events.stream is None:
+        for key in table:
+            if key != "stream":
+                raise ProfileError(
+                    f"events.{key} has no effect without a stream: add stream = 'fsevents'"
+                )
+        return events
+    notify = events.notify
+    if "inotify" in table:
+        is_told = _truth(table, "inotify", "events.")
+        notify = (notify or NotifySpec()) if is_told else None
+    return EventSpec(_stream(table, events.stream), _notify(table, notify))
+
+
+def _stream(table: Mapping[str, Any], stream: StreamSpec) -> StreamSpec:
+    if "latency" in table:
+        latency_ns = parse_duration_ns(_text(table, "latency", "events."))
+        stream = replace(stream, latency_ns=latency_ns)
+    if "no_defer" in table:
+        stream = replace(stream, no_defer=_truth(table, "no_defer", "events."))
+    if "most_pending" in table:
+        most_pending = _count(table, "most_pending", "events.")
+        if most_pending == 0:
+            raise ProfileError("events.most_pending = 0: at least 1 name has to have room")
+        stream = replace(stream, most_pending=most_pending)
+    return stream
+
+
+def _notify(table: Mapping[str, Any], notify: NotifySpec | None) -> NotifySpec | None:
+    if notify is None:
+        for key in _NOTIFY_KEYS:
+            if key in table:
+                raise ProfileError(
+                    f"events.{key} has no effect without notices: add inotify = true"
+                )
+        return None
+    changes: dict[str, Any] = {
+        key: _truth(table, key, "events.")
+        for key in ("creates", "attributes", "deletes")
+        if key in table
+    }
+    if "modifies" in table:
+        changes["modifies"] = _word(table, "modifies", "events.", WHEN_MODIFIES_ARE_SEEN)
+    for key in ("debounce_files", "debounce_directories"):
+        if key in table:
+            changes[f"{key}_ns"] = parse_duration_ns(_text(table, key, "events."))
+    return replace(notify, **changes)
+
+
+def _either(words: Sequence[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def with_event_latency(events: EventSpec, latency_ns: int) -> EventSpec:
+    """*events* with the stream's window set.
+
+    Raises ProfileError where there is no stream, or for less than nothing.
+    """
+    if latency_ns < 0:
+        raise ProfileError(f"event latency {latency_ns} ns is negative: 0 means at once")
+    if events.stream is None:
+        raise ProfileError(
+            "an event latency has no effect without a stream of host events: "
+            "use a profile that has one, such as osxfs"
+        )
+    return replace(events, stream=replace(events.stream, latency_ns=latency_ns))
+
+
 def with_lifetime(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
     """*caching* with its ``lifetime`` or ``missing_lifetime`` set.
 
@@ -309,8 +426,7 @@ def with_lifetime(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
     if key not in POLICIES[caching.policy]:
         heard = [policy for policy, keys in POLICIES.items() if key in keys]
         raise ProfileError(
-            f"{key} has no effect under the policy {caching.policy!r}: "
-            f"use it with {' or '.join(heard)}"
+            f"{key} has no effect under the policy {caching.policy!r}: use it with {_either(heard)}"
         )
     if key == "lifetime":
         return replace(caching, lifetime_ns=value_ns)

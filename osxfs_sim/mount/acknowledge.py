@@ -77,9 +77,7 @@ class AcknowledgingHandlers(Handlers):
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         return self._as_it_was(injection, ctx)
 
-    def _as_it_is(
-        self, parent_number: int, asked: bytes, ctx: RequestContext
-    ) -> EntryAttributes:
+    def _as_it_is(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         name, status = self._spellings.find(parent, dir_fd, asked)
@@ -148,7 +146,9 @@ class AcknowledgingHandlers(Handlers):
             return self._acknowledge(self._made_by_host, parent_inode, name, ctx)
         return super().symlink(parent_inode, name, target, ctx)
 
-    def _made_by_host(self, parent_number: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+    def _made_by_host(
+        self, parent_number: int, name: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
         injection = self._injection(parent_number, name, Notice.CREATE)
         injection.void = True
         parent = self._inodes[parent_number]

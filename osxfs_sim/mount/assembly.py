@@ -12,10 +12,10 @@ from osxfs_sim.model.names import RULES
 from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.profile import FileRules, GuestAttributes
 from osxfs_sim.mount import services
+from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.backing import Backing
 from osxfs_sim.mount.crossings import Crossings, Outside
 from osxfs_sim.mount.grafts import Graft, GraftedBacking, GraftedHandlers
-from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.handlers import Rights
 from osxfs_sim.mount.host_events import HostEvents
 from osxfs_sim.mount.identity import ServerUser, state_directory
@@ -110,9 +110,7 @@ def build(
             mountpoint,
             settings.seed,
         )
-    return Machinery(
-        reactor, handlers, owners, spellings, inodes, backing, crossings, host_events
-    )
+    return Machinery(reactor, handlers, owners, spellings, inodes, backing, crossings, host_events)
 
 
 def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: bool) -> set[str]:

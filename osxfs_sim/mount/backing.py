@@ -21,8 +21,7 @@ from collections.abc import Iterator
 
 from osxfs_sim.mount.inodes import Inode
 
-OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""A directory to start from, and nothing that has taken its place."""
+_OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """No link is followed, and no FIFO or terminal that took a file's place holds or owns us."""
 _OPEN_ANYTHING = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -97,10 +96,10 @@ class Backing:
     def _climbs_to_root(self, fd: int) -> bool:
         """As _is_inside, for a path too long to be told: walk up, one parent at a time."""
         root = os.fstat(self._root.path_fd)
-        here = os.open(".", OPEN_DIRECTORY, dir_fd=fd)
+        here = os.open(".", _OPEN_DIRECTORY, dir_fd=fd)
         try:
             while True:
-                above = os.open("..", OPEN_DIRECTORY, dir_fd=here)
+                above = os.open("..", _OPEN_DIRECTORY, dir_fd=here)
                 status, status_above = os.fstat(here), os.fstat(above)
                 os.close(here)
                 here = above
@@ -131,7 +130,7 @@ class Backing:
         fd = above.path_fd
         for inode in reversed(missing):
             try:
-                fd = os.open(inode.name, OPEN_DIRECTORY, dir_fd=fd)
+                fd = os.open(inode.name, _OPEN_DIRECTORY, dir_fd=fd)
             except FileNotFoundError:
                 raise StaleError from None
             except NotADirectoryError:
@@ -278,3 +277,47 @@ def _names(inode: Inode) -> Iterator[tuple[Inode, bytes]]:
     if inode.parent is not None:
         yield inode.parent, inode.name
     yield from list(inode.other_names or ())
+
+
+@contextlib.contextmanager
+def opened(dir_fd: int, name: bytes) -> Iterator[int]:
+    """An O_PATH descriptor of the directory *name*; b"." is *dir_fd* itself. Raises OSError."""
+    if name == b".":
+        yield dir_fd
+        return
+    fd = os.open(name, _OPEN_DIRECTORY, dir_fd=dir_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def reached(directory: Inode) -> Iterator[int]:
+    """An O_PATH descriptor of *directory*, without keeping one. Raises OSError."""
+    if directory.path_fd >= 0:
+        yield directory.path_fd
+        return
+    names: list[bytes] = []
+    above: Inode | None = directory
+    while above is not None and above.path_fd < 0:
+        names.append(above.name)
+        above = above.parent
+        if len(names) > _DEEPEST:
+            above = None  # the host has turned the tree inside out
+    if above is None:
+        raise StaleError
+    fd = os.open(".", _OPEN_DIRECTORY, dir_fd=above.path_fd)
+    try:
+        while names:
+            below = os.open(names.pop(), _OPEN_DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        if not directory.is_same(os.fstat(fd)):
+            raise StaleError
+        yield fd
+    finally:
+        os.close(fd)
+
+
+_DEEPEST = 4_096

@@ -1,14 +1,17 @@
 """A running mount's socket: one question a line, one JSON answer.
 
-    status    what it is, how many requests, asked-for against achieved latency
-    reset     the same, and counting starts anew
-    stop      unmount and end, as a signal would
-    release   let go of host services that keep the mount busy, before an unmount
+    status       what it is, how many requests, asked-for against achieved latency
+    reset        the same, and counting starts anew
+    stop         unmount and end, as a signal would
+    release      let go of host services that keep the mount busy, before an unmount
+    drop-events  lose host events on purpose: drop-events {"count": 3}
 
-The socket lies in a directory that only its owner (and root) can enter.
+What a question needs to know follows it as a JSON object: the keyword arguments
+of its answer. The socket lies in a directory that only its owner (and root) can enter.
 """
 
 import contextlib
+import inspect
 import json
 import logging
 import os
@@ -31,10 +34,13 @@ log = logging.getLogger(__name__)
 
 _LONGEST_QUESTION_BYTES = 4096
 
+Answer = Callable[..., dict[str, Any]]
+"""Answers a question; raises MountError, in one line, where it cannot."""
+
 
 async def serve(
     path: Path,
-    answers: dict[str, Callable[[], dict[str, Any]]],
+    answers: dict[str, Answer],
     task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer questions at the socket *path* until cancelled; started once it listens."""
@@ -52,8 +58,7 @@ async def serve(
             # Whoever asked may be gone by now; the share is not the worse for it.
             with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(5):
                 async with stream:
-                    question = (await stream.receive_some(_LONGEST_QUESTION_BYTES)).strip()
-                    reply = _reply(question.decode("ascii", "replace"), answers)
+                    reply = _reply(await _read_question(stream), answers)
                     await stream.send_all(json.dumps(reply).encode() + b"\n")
 
         async with trio.open_nursery() as nursery:
@@ -68,18 +73,55 @@ async def serve(
                 path.unlink()
 
 
-def _reply(question: str, answers: dict[str, Callable[[], dict[str, Any]]]) -> dict[str, Any]:
+async def _read_question(stream: trio.SocketStream) -> bytes:
+    """The first line, as far as it is not too long: it may come in pieces."""
+    question = bytearray()
+    while b"\n" not in question and len(question) <= _LONGEST_QUESTION_BYTES:
+        piece = await stream.receive_some(_LONGEST_QUESTION_BYTES)
+        if not piece:
+            break
+        question += piece
+    return bytes(question.partition(b"\n")[0])
+
+
+def _reply(line: bytes, answers: dict[str, Answer]) -> dict[str, Any]:
+    if len(line) > _LONGEST_QUESTION_BYTES:
+        return {"error": f"a question has at most {_LONGEST_QUESTION_BYTES} bytes"}
+    question, _, text = line.decode("ascii", "replace").strip().partition(" ")
     if question not in answers:
-        return {"error": f"unknown question {question!r}"}
+        return {"error": f"unknown question {question[:40]!r}"}
+    answer = answers[question]
     try:
-        return answers[question]()
+        arguments = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict) or not _takes(answer, arguments):
+        return {"error": f"{question} cannot be asked with {text[:40]!r}"}
+    try:
+        return answer(**arguments)
+    except MountError as error:
+        return {"error": str(error)}
     except Exception as error:  # a policy of the user's own may fail to describe itself
         log.exception("bug: the answer to %r failed", question)
         return {"error": f"{type(error).__name__}: {error}"}
 
 
-def ask(mountpoint: str, question: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
-    """What the share at *mountpoint* answers. Raises MountError where there is none to answer."""
+def _takes(answer: Answer, arguments: dict[str, Any]) -> bool:
+    """Whether *answer* can be called with *arguments*, by their names."""
+    try:
+        inspect.signature(answer).bind(**arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def ask(
+    mountpoint: str, question: str, *, timeout_s: float = 10.0, **arguments: Any
+) -> dict[str, Any]:
+    """What the share at *mountpoint* answers to *question*, asked with *arguments*.
+
+    Raises MountError where there is none to answer, or it answers with an error.
+    """
     target = real_mountpoint(mountpoint)
     entry = mount_at(target)
     if entry is None or not entry.is_ours:
@@ -87,11 +129,12 @@ def ask(mountpoint: str, question: str, *, timeout_s: float = 10.0) -> dict[str,
             f"no share is mounted at {mountpoint}: osxfs-sim mount SOURCE {mountpoint}"
         )
     path = control_path(runtime_directory(entry.user_id), target)
+    asked_with = (json.dumps(arguments),) if arguments else ()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(timeout_s)
         try:
             client.connect(os.fspath(path))
-            client.sendall(question.encode() + b"\n")
+            client.sendall(" ".join((question, *asked_with)).encode() + b"\n")
             received = bytearray()
             while chunk := client.recv(65536):
                 received += chunk

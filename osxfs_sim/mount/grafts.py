@@ -30,8 +30,8 @@ from pyfuse3 import (
 )
 
 from osxfs_sim.model.operations import Operation
-from osxfs_sim.mount.backing import Backing
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
+from osxfs_sim.mount.backing import Backing
 from osxfs_sim.mount.handlers import Listing
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, InodeTable
 

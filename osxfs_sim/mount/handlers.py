@@ -374,7 +374,9 @@ class Handlers(pyfuse3.Operations):
 
     def _missing(self, parent: Inode, asked: bytes) -> EntryAttributes | None:
         """The answer that there is no *asked*; None where it must not be believed."""
-        if parent.followed is False or (parent is self._inodes.root and not self.root_can_lack_names):
+        if parent.followed is False or (
+            parent is self._inodes.root and not self.root_can_lack_names
+        ):
             return None
         lifetime_ns = self.policy.missing_ns(asked, time.time_ns())
         lifetime_ns = self._spellings.believed_missing_ns(parent, asked, lifetime_ns)
@@ -921,7 +923,9 @@ class Handlers(pyfuse3.Operations):
             # Also checks that the host has not moved it out of the export meanwhile.
             status, failure = self._attempt(self._backing.status, listing.directory)
             sets = self.name_sets
-            learns = sets is not None and listing.directory.followed and sets.wants(listing.directory)
+            learns = (
+                sets is not None and listing.directory.followed and sets.wants(listing.directory)
+            )
             if learns and sets is not None:
                 sets.begin_reading(listing.directory)
             if failure:
@@ -1009,7 +1013,12 @@ class Handlers(pyfuse3.Operations):
         self, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         return self._change(
-            Operation.SETXATTR, self._change_on_host, inode, self._attributes_of_guests.set, name, value
+            Operation.SETXATTR,
+            self._change_on_host,
+            inode,
+            self._attributes_of_guests.set,
+            name,
+            value,
         )
 
     def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
@@ -1026,7 +1035,11 @@ class Handlers(pyfuse3.Operations):
         self, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         return self._change(
-            Operation.REMOVEXATTR, self._change_on_host, inode, self._attributes_of_guests.remove, name
+            Operation.REMOVEXATTR,
+            self._change_on_host,
+            inode,
+            self._attributes_of_guests.remove,
+            name,
         )
 
     def _on_host(self, number: int, call: Callable[..., Any], *arguments: Any) -> Any:

@@ -543,5 +543,3 @@ def _changed_since(fd: int, since_ns: int) -> tuple[dict[bytes, What], set[bytes
             what |= What.DIRECTORY
         changed[name] = what
     return changed, names
-
-

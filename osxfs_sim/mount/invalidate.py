@@ -82,9 +82,7 @@ class Invalidator:
         )
         self._stopping = False
         self._lock = threading.Lock()
-        self._thread = threading.Thread(
-            target=self._run, name="osxfs-sim invalidator", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="osxfs-sim invalidator", daemon=True)
         self._thread.start()
 
     def end(self, endings: Iterable[Ending], then: Callable[[], None]) -> None:

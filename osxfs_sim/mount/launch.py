@@ -62,6 +62,15 @@ class Share:
         """The status, after which counts and receipt start from nothing."""
         return ask(self.mountpoint, "reset")
 
+    def drop_events(self, *, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
+        """Lose the next *count* host events, or from now on each with probability *rate*.
+
+        Each call replaces what the one before asked for; without arguments it
+        ends that. The share is told of each loss, as by FSEvents, and asked to
+        look for itself. Raises MountError where there are no host events to lose.
+        """
+        return drop_events(self.mountpoint, count=count, rate=rate)
+
     def unmount(self) -> None:
         """Unmount, and wait until the server has ended. Raises MountError if it is in use."""
         unmount_and_wait(self.mountpoint)
@@ -213,6 +222,13 @@ def _environment() -> dict[str, str]:
     """Ours, with this very package to be found first, installed or not."""
     path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
+def drop_events(mountpoint: str, *, count: int, rate: float) -> dict[str, Any]:
+    """What Share.drop_events does, for the share at *mountpoint*."""
+    if count < 0 or not 0 <= rate <= 1 or (count and rate):
+        raise MountError("give a count from 0 on, or a rate from 0 to 1, of the events to lose")
+    return ask(mountpoint, "drop-events", count=count, rate=rate)
 
 
 def unmount_and_wait(mountpoint: str) -> None:

@@ -264,6 +264,14 @@ def give_memory_back() -> None:
         _libc.malloc_trim(0)
 
 
+def file_system_magic(fd: int) -> int:
+    """What kind of file system *fd* is on: f_type of fstatfs(2)."""
+    answer = (ctypes.c_long * 64)()  # longer than any struct statfs, of which it is the first
+    if _libc.fstatfs(fd, ctypes.byref(answer)):
+        _raise_errno()
+    return int(answer[0])
+
+
 def write_out(path: str) -> None:
     """syncfs(2): have the kernel write out what it holds of the file system at *path*."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

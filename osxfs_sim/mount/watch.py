@@ -100,9 +100,16 @@ def open_watcher(choice: str, root: Inode, root_fd: int) -> Watcher:
     # Here, because these modules speak of the values above.
     from osxfs_sim.mount.fanotify import FanotifyWatcher
 
-    if choice == "inotify":
-        raise MountError("inotify is not there yet: watch by fanotify")
-    return FanotifyWatcher(root, root_fd)
+    if choice == "fanotify":
+        return FanotifyWatcher(root, root_fd)
+    if choice == "auto":
+        try:
+            return FanotifyWatcher(root, root_fd)
+        except MountError:
+            pass
+    from osxfs_sim.mount.inotify import InotifyWatcher
+
+    return InotifyWatcher(root, root_fd)
 
 
 def now_ns() -> int:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from rich.markup import escape
 
+from osxfs_sim.model.events import EventSpec
 from osxfs_sim.model.operations import OperationClass
-from osxfs_sim.model.profile import FILE_RULES, Profile
+from osxfs_sim.model.profile import FILE_RULES, POLICIES, Profile
 from osxfs_sim.model.units import format_duration, format_rate
 from osxfs_sim.report.console import console, table
 
@@ -29,13 +30,44 @@ def profile_values(profile: Profile) -> dict[str, str]:
             f"hop {format_duration(path.hypervisor_hop_ns)}"
         )
     values["caching.policy"] = caching.policy
-    if caching.policy != "consistent":
+    heard = POLICIES[caching.policy]
+    if "lifetime" in heard:
         values["caching.lifetime"] = format_duration(caching.lifetime_ns)
-    if caching.policy == "negative":
+    if "missing_lifetime" in heard:
         values["caching.missing_lifetime"] = format_duration(caching.missing_lifetime_ns)
     for key in FILE_RULES:
         values[f"files.{key}"] = str(getattr(profile.files, key))
+    return values | _event_values(profile.events)
+
+
+def _event_values(events: EventSpec) -> dict[str, str]:
+    stream, notify = events.stream, events.notify
+    if stream is None:
+        return {"events.stream": "none"}
+    values = {
+        "events.stream": "fsevents",
+        "events.latency": format_duration(stream.latency_ns),
+        "events.no_defer": _yes_or_no(stream.no_defer),
+        "events.most_pending": str(stream.most_pending),
+        "events.inotify": _yes_or_no(notify is not None),
+    }
+    if notify is not None:
+        values |= {
+            "events.creates": _yes_or_no(notify.creates),
+            "events.modifies": notify.modifies,
+            "events.attributes": _yes_or_no(notify.attributes),
+            "events.deletes": _yes_or_no(notify.deletes),
+        }
+        for key in ("debounce_files", "debounce_directories"):
+            debounce_ns = getattr(notify, f"{key}_ns")
+            if debounce_ns:
+                values[f"events.{key}"] = format_duration(debounce_ns)
     return values
+
+
+def _yes_or_no(value: bool) -> str:
+    """As TOML writes it."""
+    return "true" if value else "false"
 
 
 def profiles_report(profiles: Sequence[Profile]) -> None:

@@ -57,6 +57,11 @@ def directories(tmp_path: Path) -> tuple[Path, Path]:
         (["--data-path", "copies=5"], "write copies=5,switches=3"),
         (["--latency", "1ms", "--data-path", "copies=5,switches=3"], "give one of them"),
         (["--served-at-once", "0"], "0 is not in the range x>=1"),
+        (["--host-events", "dnotify"], "'dnotify' is not one of 'auto', 'fanotify', 'inotify'"),
+        (["--profile", "none", "--host-events", "inotify"], "has no effect without a stream"),
+        (["--event-latency", "10"], "'10' has no unit: write 10us or 10ms"),
+        (["--host-events", "none", "--event-latency", "1ms"], "leave one of them out"),
+        (["--profile", "osxfs-complete", "--host-events", "none"], "policy complete needs to see"),
         (["--profil", "osxfs"], "No such option"),
     ],
 )
@@ -216,6 +221,8 @@ def test_profiles_are_listed_with_their_sources() -> None:
     one = json.loads(osxfs_sim("profiles", "osxfs", "--json").stdout)
     assert one["values"]["latency.metadata"] == "130us"
     assert one["sources"]["latency.metadata"]["basis"] == "documented"
+    assert one["values"]["events.latency"] == "10ms"
+    assert one["sources"]["events.latency"]["basis"] == "assumed"
     assert "130us" in osxfs_sim("profiles", "osxfs").stdout
     assert "osxfs-negative" in osxfs_sim("profiles").stdout
 

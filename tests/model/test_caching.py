@@ -13,6 +13,7 @@ from osxfs_sim.model.caching import (
     NOT_BELIEVED,
     Cached,
     CachePolicy,
+    Complete,
     Consistent,
     Dilated,
     Lifetimes,
@@ -58,6 +59,19 @@ def test_negative_believes_missing_names_for_a_lifetime_of_their_own():
     assert permissions(policy) == (Lifetimes(HOUR_NS, HOUR_NS), 5 * SECOND_NS, True)
 
 
+def test_complete_believes_what_negative_does_and_a_set_of_names_too():
+    complete, negative = (each(HOUR_NS, 5 * SECOND_NS) for each in (Complete, Negative))
+    assert permissions(complete) == permissions(negative)
+    assert complete.complete
+    assert Dilated(complete, 2.0).complete
+
+
+@pytest.mark.parametrize("policy", [CachePolicy(), Consistent(), Cached(1), Negative(1, 1)])
+def test_no_other_policy_keeps_a_set_of_names(policy):
+    assert not policy.complete
+    assert not Dilated(policy, 2.0).complete
+
+
 def test_a_lifetime_counts_from_the_answer_whatever_the_time_is():
     policy = Negative(HOUR_NS, SECOND_NS)
     assert permissions(policy, now_ns=0) == permissions(policy, now_ns=1_700_000_000 * SECOND_NS)
@@ -72,6 +86,11 @@ def test_a_lifetime_counts_from_the_answer_whatever_the_time_is():
         (
             Negative(HOUR_NS, 5 * SECOND_NS),
             "cached: entries, attributes and pages for 3600s, missing names for 5s",
+        ),
+        (
+            Complete(HOUR_NS, 5 * SECOND_NS),
+            "cached: entries, attributes and pages for 3600s, missing names for 5s, "
+            "names of a directory as a whole",
         ),
         (Dilated(Consistent(), 2.0), "consistent: nothing believed; times 2"),
         (CachePolicy(), "osxfs_sim.model.caching:CachePolicy"),

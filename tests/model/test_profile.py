@@ -7,7 +7,8 @@ from complaints import complaint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osxfs_sim.model.caching import Cached, Consistent, Negative
+from osxfs_sim.model.caching import Cached, Complete, Consistent, Negative
+from osxfs_sim.model.events import NO_EVENTS, EventSpec, NotifySpec, StreamSpec
 from osxfs_sim.model.latency import Constant, DataPath, LatencyError, LatencySpec, LogNormal
 from osxfs_sim.model.profile import (
     CachingSpec,
@@ -67,7 +68,9 @@ PARENT = profile(
 
 
 def test_a_profile_that_says_nothing_costs_nothing_and_believes_nothing():
-    assert profile("") == Profile("mine", "mine", "", NO_LATENCY, CachingSpec(), FileRules(), {})
+    assert profile("") == Profile(
+        "mine", "mine", "", NO_LATENCY, CachingSpec(), FileRules(), NO_EVENTS, {}
+    )
 
 
 def test_a_class_that_a_profile_does_not_speak_of_costs_what_metadata_costs():
@@ -110,6 +113,11 @@ def test_a_profile_can_take_its_round_trip_apart():
             CachingSpec("negative", 3_600 * 10**9, 5 * 10**9),
             Negative(3_600 * 10**9, 5 * 10**9),
         ),
+        (
+            'policy = "complete"\nlifetime = "1h"\nmissing_lifetime = "5s"',
+            CachingSpec("complete", 3_600 * 10**9, 5 * 10**9),
+            Complete(3_600 * 10**9, 5 * 10**9),
+        ),
     ],
 )
 def test_a_profile_chooses_its_policy_and_lifetimes(text, spec, policy):
@@ -118,6 +126,119 @@ def test_a_profile_chooses_its_policy_and_lifetimes(text, spec, policy):
     built = mine.caching.build()
     assert type(built) is type(policy)
     assert built.describe() == policy.describe()
+
+
+EVENTS = """
+[events]
+stream = "fsevents"
+latency = "20ms"
+no_defer = false
+most_pending = 9
+creates = false
+modifies = "closed"
+attributes = false
+deletes = false
+debounce_files = "100ms"
+debounce_directories = "500ms"
+"""
+MS = 1_000_000
+
+
+def test_a_profile_says_how_host_changes_are_told_and_seen():
+    assert profile(EVENTS).events == EventSpec(
+        StreamSpec(20 * MS, no_defer=False, most_pending=9),
+        NotifySpec(False, "closed", False, False, 100 * MS, 500 * MS),
+    )
+
+
+def test_a_stream_needs_no_more_than_its_name():
+    assert profile("[events]\nstream = 'fsevents'").events == EventSpec(StreamSpec(), NotifySpec())
+    assert profile("[events]\nstream = 'none'").events == NO_EVENTS
+
+
+def test_the_guests_caches_can_be_told_and_its_processes_not():
+    mine = profile("[events]\nstream = 'fsevents'\ninotify = false")
+    assert mine.events == EventSpec(StreamSpec(), None)
+
+
+def test_a_child_changes_only_what_it_sets_of_its_parents_events():
+    parent = profile(EVENTS)
+    child = profile("[events]\nlatency = '1ms'\ndeletes = true", parent)
+    assert child.events == EventSpec(
+        StreamSpec(MS, no_defer=False, most_pending=9),
+        NotifySpec(False, "closed", False, True, 100 * MS, 500 * MS),
+    )
+    assert profile("[events]\nstream = 'fsevents'", parent).events == parent.events
+    assert profile("[events]\nstream = 'none'", parent).events == NO_EVENTS
+    silent = profile("[events]\ninotify = false", parent)
+    assert silent.events == EventSpec(parent.events.stream, None)
+    assert profile("[events]\ninotify = true", silent).events.notify == NotifySpec()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "latency = '1ms'",
+        "no_defer = true",
+        "most_pending = 5",
+        "inotify = false",
+        "creates = true",
+        "debounce_files = '1ms'",
+    ],
+)
+@pytest.mark.parametrize("stream", ["", "stream = 'none'\n"])
+def test_without_a_stream_no_other_key_has_an_effect(stream, key):
+    assert refused(f"[events]\n{stream}{key}") == (
+        f"events.{key.split()[0]} has no effect without a stream: add stream = 'fsevents'"
+    )
+
+
+@pytest.mark.parametrize("key", ["creates = true", "modifies = 'closed'", "debounce_files = '1s'"])
+def test_without_notices_no_rule_for_them_has_an_effect(key):
+    assert refused(f"[events]\nstream = 'fsevents'\ninotify = false\n{key}") == (
+        f"events.{key.split()[0]} has no effect without notices: add inotify = true"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("latncy = '1ms'", "unknown key 'events.latncy'; did you mean 'latency'?"),
+        ("stream = 'fsevent'", "unknown events.stream 'fsevent'; did you mean 'fsevents'?"),
+        ("stream = 5", "unknown events.stream 5: there are fsevents, none"),
+        ("stream = []", "unknown events.stream []: there are fsevents, none"),
+        (
+            "stream = 'fsevents'\nmodifies = 'close'",
+            "unknown events.modifies 'close'; did you mean 'closed'?",
+        ),
+        (
+            "stream = 'fsevents'\nno_defer = 1",
+            "events.no_defer = 1 says neither yes nor no: write true or false",
+        ),
+        (
+            "stream = 'fsevents'\ninotify = 'no'",
+            "events.inotify = 'no' says neither yes nor no: write true or false",
+        ),
+        (
+            "stream = 'fsevents'\nmost_pending = 0",
+            "events.most_pending = 0: at least 1 name has to have room",
+        ),
+        (
+            "stream = 'fsevents'\nmost_pending = true",
+            "events.most_pending = True is not a count: write a whole number",
+        ),
+        (
+            "stream = 'fsevents'\nlatency = 10",
+            "events.latency = 10 has no unit: write a text such as '130us'",
+        ),
+        (
+            "stream = 'fsevents'\ndebounce_files = '100'",
+            "profile 'mine': '100' has no unit: write 100us or 100ms",
+        ),
+    ],
+)
+def test_a_mistake_about_events_is_named_with_its_remedy(text, message):
+    assert refused(f"[events]\n{text}") == message
 
 
 def test_prose_may_be_broken_into_lines():
@@ -141,6 +262,7 @@ def test_a_child_that_says_nothing_is_its_parent_by_another_name():
         PARENT.latency,
         PARENT.caching,
         PARENT.files,
+        PARENT.events,
         PARENT.sources,
     )
 
@@ -219,7 +341,7 @@ def test_an_unknown_key_is_answered_with_the_nearest(text, message):
     assert refused(text) == message
 
 
-@pytest.mark.parametrize("key", ["latency", "caching", "sources"])
+@pytest.mark.parametrize("key", ["latency", "caching", "events", "sources"])
 def test_a_table_must_be_a_table(key):
     assert refused(f"{key} = 5") == f"'{key}' must be a table: write [{key}]"
 
@@ -286,8 +408,11 @@ def test_a_value_that_cannot_be_read_is_named_with_its_remedy(text, message):
     ("text", "message"),
     [
         ("policy = 'cashed'", "unknown policy 'cashed'; did you mean 'cached'?"),
-        ("policy = 'zzz'", "unknown policy 'zzz': there are cached, consistent, negative"),
-        ("policy = 5", "unknown policy 5: there are cached, consistent, negative"),
+        (
+            "policy = 'zzz'",
+            "unknown policy 'zzz': there are cached, complete, consistent, negative",
+        ),
+        ("policy = 5", "unknown policy 5: there are cached, complete, consistent, negative"),
     ],
 )
 def test_an_unknown_policy_is_answered_with_the_nearest(text, message):
@@ -304,15 +429,18 @@ def test_a_policy_that_is_no_word_is_a_users_mistake_too(value):
     [
         (
             "policy = 'consistent'\nlifetime = '1s'",
-            "lifetime has no effect under the policy 'consistent': use it with cached or negative",
+            "lifetime has no effect under the policy 'consistent': "
+            "use it with cached, negative or complete",
         ),
         (
             "lifetime = '1s'",
-            "lifetime has no effect under the policy 'consistent': use it with cached or negative",
+            "lifetime has no effect under the policy 'consistent': "
+            "use it with cached, negative or complete",
         ),
         (
             "policy = 'cached'\nmissing_lifetime = '1s'",
-            "missing_lifetime has no effect under the policy 'cached': use it with negative",
+            "missing_lifetime has no effect under the policy 'cached': "
+            "use it with negative or complete",
         ),
     ],
 )
