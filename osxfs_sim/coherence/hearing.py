@@ -39,6 +39,7 @@ class Hearing:
         self._process = subprocess.Popen(
             # By path and with -P: it shall find the standard library, not its neighbours.
             [sys.executable, "-P", str(Path(listener.__file__))],
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for us, and our end is its end
@@ -82,7 +83,6 @@ class Hearing:
         words = json.dumps({"watch": path, "object": itself})
         try:
             self._process.stdin.write(words.encode() + b"\n")
-            self._process.stdin.flush()
         except BrokenPipeError:
             raise ListenerError("the listener in the guest has ended") from None
         self._answer()

@@ -87,14 +87,16 @@ class AtOnce(Prediction):
 
 @dataclass(frozen=True, slots=True)
 class Uniform(Prediction):
-    """Anything between the two, equally likely; and up to *late_ns* more."""
+    """Anything between the two, equally likely; and then *longer_ns* to *longest_ns* more."""
 
     low_ns: int
     high_ns: int
-    late_ns: int = 0
+    longer_ns: int = 0
+    longest_ns: int = 0
 
     def __str__(self) -> str:
-        return f"uniform {format_duration(self.low_ns)} to {format_duration(self.high_ns)}"
+        low = format_duration(self.low_ns) if self.low_ns else "0"
+        return f"uniform, {low} to {format_duration(self.high_ns)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class Within(Prediction):
     limit_ns: int
 
     def __str__(self) -> str:
-        return f"within {format_duration(self.limit_ns)} (stream)"
+        return f"event within {format_duration(self.limit_ns)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class NotSeen(Prediction):
     why: str
 
     def __str__(self) -> str:
-        return f"not seen ({self.why})"
+        return f"not seen: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +142,13 @@ def outlook(
     view: View,
     believed: Believed | None,
     events: EventSpec,
-    tick_ns: int = 0,
+    tick_ns: int = 1,
     patience_ns: int | None = None,
 ) -> Outlook:
     """What to expect of *view*; *believed* None: nothing is known of the policy.
 
     The kernel counts lifetimes in ticks of *tick_ns*: it rounds them up, and lets
-    them end with the tick after (fs/fuse, time_to_jiffies and time_before64).
+    them end with the tick after that (fs/fuse/dir.c, time_to_jiffies and time_before64).
     *patience_ns* None: twice the lifetime or 2 s, whichever is longer; 2 s for
     a lifetime above half a minute.
     """
@@ -167,14 +169,16 @@ def outlook(
             phase_ns = min(phase_ns, lifetime_ns)
         return Outlook(Within(window_ns), phase_ns, patience_ns)
     if lifetime_ns is None:
-        return Outlook(NotSeen("nobody is asked"), phase_ns, patience_ns)
+        return Outlook(NotSeen("nobody asks"), phase_ns, patience_ns)
     # Nobody waits an hour to meet a lifetime at its end.
     phase_ns = min(lifetime_ns, patience_ns)
     low_ns = lifetime_ns - phase_ns
     if low_ns >= patience_ns:
         why = f"believed for {format_duration(lifetime_ns)}"
         return Outlook(NotSeen(why), phase_ns, patience_ns)
-    return Outlook(Uniform(low_ns, lifetime_ns, 2 * tick_ns), phase_ns, patience_ns)
+    rounding_ns = -lifetime_ns % tick_ns
+    uniform = Uniform(low_ns, lifetime_ns, rounding_ns, rounding_ns + tick_ns)
+    return Outlook(uniform, phase_ns, patience_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,29 +226,31 @@ def compare(prediction: Prediction, samples: Sequence[Sample]) -> Comparison:
             kept = sum(
                 sample.seen_ns is not None and sample.lower_ns <= bound_ns for sample in samples
             )
-            text = f"{kept} of {number} within {format_duration(bound_ns)}"
+            text = f"{kept}/{number} in {format_duration(bound_ns)}"
             return _worded(kept >= _KEEP_TO_IT * number, text)
         case NotSeen():
             seen = sum(sample.seen_ns is not None for sample in samples)
-            return _worded(seen == 0, f"{seen} of {number} seen")
+            return _worded(seen == 0, f"{seen}/{number} seen")
     late = sum(sample.stale_looks > 0 for sample in samples)
-    return _worded(late == 0, f"{late} of {number} stale")
+    return _worded(late == 0, f"{late}/{number} stale")
 
 
 def _worded(agrees: bool, text: str) -> Comparison:
-    return Comparison(agrees, f"{'agrees' if agrees else 'differs'} ({text})")
+    return Comparison(agrees, f"{'agrees' if agrees else 'differs'}: {text}")
 
 
 def _compare_uniform(prediction: Uniform, samples: Sequence[Sample]) -> Comparison:
-    lower_ns = np.array([sample.lower_ns - prediction.late_ns for sample in samples], dtype=float)
+    lower_ns = np.array([sample.lower_ns for sample in samples], dtype=float)
     upper_ns = np.array(
         [math.inf if sample.upper_ns is None else sample.upper_ns for sample in samples]
     )
+    # What the lifetime was longer by is not known either.
+    lower_ns -= prediction.longest_ns
+    upper_ns -= prediction.longer_ns
     distance = distance_from_uniform(lower_ns, upper_ns, prediction.low_ns, prediction.high_ns)
     critical = critical_distance(len(samples))
     agrees = distance <= critical
-    sign = "<=" if agrees else ">"
-    words = _worded(agrees, f"D = {distance:.3f} {sign} {critical:.3f}")
+    words = _worded(agrees, f"D {distance:.2f} of {critical:.2f}")
     return Comparison(agrees, words.text, distance, critical)
 
 

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 from rich.markup import escape
 
-from osxfs_sim.coherence.judging import in_words
 from osxfs_sim.coherence.predictions import Sample
 from osxfs_sim.coherence.scorecard import KindResult
+from osxfs_sim.coherence.signals import Signal
 from osxfs_sim.coherence.staleness import ViewResult
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.console import console, table
 
 _BARS = " ▁▂▃▄▅▆▇█"
-_BINS = 16
+_BINS = 10
 
 
 def scorecard_report(results: Sequence[KindResult], title: str, machine: str) -> None:
@@ -21,15 +21,15 @@ def scorecard_report(results: Sequence[KindResult], title: str, machine: str) ->
     out = console()
     rows = table(
         "change",
-        "expected",
         ">delivered",
         ">missing",
         ">duplicate",
         ">unexpected",
         ">early",
-        ">delay p50",
+        ">p50",
         ">p90",
         ">max",
+        "expected",
         title=escape(title),
     )
     for result in results:
@@ -37,13 +37,13 @@ def scorecard_report(results: Sequence[KindResult], title: str, machine: str) ->
         wanted = len(result.expectation.required) * score.changes
         rows.add_row(
             result.kind.value,
-            escape(_expected(result)),
             f"{score.delivered} of {wanted}" if wanted else "",
             _wrong(score.missing),
             _count(score.duplicates),
             _wrong(score.unexpected),
             _wrong(score.early),
             *(_quantile(score.delays_ns, each) for each in (0.5, 0.9, 1.0)),
+            escape(_expected(result)),
         )
     out.print(rows)
     for result in results:
@@ -55,19 +55,23 @@ def scorecard_report(results: Sequence[KindResult], title: str, machine: str) ->
             for words, number in counted.most_common():
                 out.print(f"[red]{result.kind}: {what}: {escape(words)}, {number} times[/red]")
     out.print(
-        "  a, b: the name that is changed, and the one it leads to. duplicate: allowed. early: the "
-        "guest still saw an older state when the event came. delay: from just before the host's "
-        "system call until the listener has the event."
+        "  a, b: the name that is changed, and the one it leads to; a/: with IN_ISDIR. duplicate: "
+        "allowed. early: the guest still saw an older state when the event came. delay: from just "
+        "before the host's system call until the listener has the event."
     )
     out.print(f"  {escape(machine)}", style="dim")
 
 
 def _expected(result: KindResult) -> str:
     required = result.expectation.required
-    if not required:
-        return "nothing"
-    # One of the ways to fulfil it stands for all; the saved scorecard has them.
-    return ", ".join(in_words(each).partition(" or ")[0] for each in required)
+    return ", ".join(_briefly(each) for each in required) or "nothing"
+
+
+def _briefly(alternatives: frozenset[Signal]) -> str:
+    """A requirement in few characters: ``CREATE a/`` for ``IN_CREATE|IN_ISDIR a``."""
+    one = min(alternatives, key=str)
+    event = one.event.removeprefix("IN_") if len(alternatives) == 1 else "any"
+    return f"{event} {one.role}{'/' if one.directory else ''}"
 
 
 def _count(counted: Counter[str]) -> str:
@@ -91,13 +95,12 @@ def staleness_report(results: Sequence[ViewResult], title: str, machine: str) ->
         "view",
         "predicted",
         ">not seen",
-        ">p10",
         ">p50",
         ">p90",
         ">max",
         ">within",
-        "0 to max",
-        "samples",
+        ">0 to max",
+        ">samples",
         title=escape(title),
     )
     for result in results:
@@ -108,7 +111,7 @@ def staleness_report(results: Sequence[ViewResult], title: str, machine: str) ->
             result.view.value,
             escape(_predicted(result)),
             f"{unseen} in {_short(result.outlook.patience_ns)}" if unseen else "",
-            *(_quantile(seen_ns, each) for each in (0.1, 0.5, 0.9, 1.0)),
+            *(_quantile(seen_ns, each) for each in (0.5, 0.9, 1.0)),
             _quantile(_widths_ns(seen), 0.5),
             histogram(seen_ns),
             escape(_agreement(result)),
