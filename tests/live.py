@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from osxfs_sim.mount.mountpoints import log_path, mounts, runtime_directory, unm
 # the test then fails with ENOTCONN instead.
 WATCHDOG_S = 300.0
 
+# A name that no test uses: what happened before it was touched has been seen after it.
+_LAST = ".settled"
 _TROUBLE = ("bug:", "Traceback", "ERROR", "CRITICAL")
 
 
@@ -58,6 +61,18 @@ class LiveShare:
 
     def reset(self) -> None:
         self.share.reset()
+
+    def settle(self) -> None:
+        """Wait until the guest has been told of everything that the host has done so far."""
+        (self.source / _LAST).touch()
+        (self.source / _LAST).unlink()
+        quiet = 0
+        deadline_s = time.monotonic() + 60
+        while quiet < 2:
+            time.sleep(0.03)
+            events = self.status()["events"]
+            quiet = 0 if events["waiting"] else quiet + 1
+            assert time.monotonic() < deadline_s, events
 
     def unmount(self) -> None:
         self.share.unmount()

@@ -8,7 +8,7 @@ Three stages, in the order that a change passes them:
     notices      the events of inotify that the guest's processes see
 
 What FSEvents promises is taken from Apple's documentation of FSEventStreamCreate
-and of its flags; what osxfs made of it from docs/semantics.md, "Host events".
+and of its flags; what osxfs made of it from the vendor's page, "File system events".
 Knows no clock: callers pass the time, and may pass virtual time.
 """
 
@@ -444,10 +444,10 @@ def notices(
     another object than the one there now. The host's flags have lost their
     order, so what is there now decides between them.
 
-    The table of osxfs (docs/semantics.md, "Host events"): what is created is
-    seen as CREATE, what is removed as DELETE, and a rename, whose two halves
-    arrive unpaired, as DELETE of the old name and MODIFY of the new one. A
-    directory is never seen modified otherwise.
+    The vendor's page on osxfs, "File system events": what is created is seen as
+    CREATE, what is removed as DELETE, and a rename, whose two halves arrive
+    unpaired, as DELETE of the old name and MODIFY of the new one. A directory is
+    never seen modified otherwise.
     """
     gone_anew = was_known and replaced
     renamed = What.RENAMED in what

@@ -19,6 +19,12 @@ what a request keeps, refuses and shows:
                 callers, what a process is in the middle of
     identity    as whom the server works
 
+what the host changes meanwhile:
+
+    watch       sees it, and tells our own changes apart
+    fanotify    by the process that made them
+    inotify     by the state they left, where there is no fanotify
+
 several trees, and sockets that cross:
 
     hub         the mount point of a share file

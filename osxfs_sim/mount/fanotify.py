@@ -16,7 +16,7 @@ changed through a name in a directory nobody follows, at the price of one more
 system call for every file that is ever answered. FSEvents too tells only the
 path that a change was made through.
 
-Skipping a foreign event costs 1.1 us here, passing on a change 3.5 us.
+Here an own event costs 0.7 us, a foreign one 0.9 us, one that is passed on 3.6 us.
 """
 
 import contextlib
@@ -84,6 +84,8 @@ class FanotifyWatcher:
     def __init__(self, root: Inode, root_fd: int) -> None:
         """Mark what *root_fd* is on, or get ready to mark directories. Raises MountError."""
         self._pid = os.getpid()
+        self.refused = 0
+        """Directories that could not be followed because no mark was left (max_user_marks)."""
         self._device = root.device
         self._root = root
         self._by_handle: dict[bytes, Inode] = {}
@@ -109,11 +111,16 @@ class FanotifyWatcher:
             raise _unavailable(error) from None
 
     def _mark_file_system(self, root_fd: int) -> bool:
-        """Needs CAP_SYS_ADMIN (EPERM), and not the subvolume of another (EXDEV, btrfs)."""
+        """Whether that could be done; what cannot be had at all is an OSError.
+
+        It needs CAP_SYS_ADMIN (EPERM), not a subvolume (EXDEV: btrfs), and a file
+        system that could open by handle (EOPNOTSUPP: overlayfs, whose
+        handles name a directory before and after it is copied up all the same).
+        """
         try:
             self._mark(_MARK_ADD | _MARK_FILESYSTEM, root_fd, b".")
         except OSError as error:
-            if error.errno in (errno.EPERM, errno.EXDEV):
+            if error.errno in (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP):
                 return False
             raise
         return True
@@ -143,8 +150,10 @@ class FanotifyWatcher:
                     return False
                 if self._marks_directories:
                     self._mark(_MARK_ADD | _MARK_ONLYDIR, fd, b".")
-        except OSError:
-            # ENOSPC: no mark left (max_user_marks); EACCES: we may not read it.
+        except OSError as error:
+            # Else: EACCES, it may not be read by us; ENOENT.
+            if error.errno == errno.ENOSPC:
+                self.refused += 1
             return False
         self._drop(directory)
         self._by_handle[handle] = directory
@@ -153,7 +162,7 @@ class FanotifyWatcher:
 
     def unfollow(self, directory: Inode) -> None:
         handle = self._drop(directory)
-        if handle is None or not self._marks_directories:
+        if handle is None or handle in self._by_handle or not self._marks_directories:
             return
         # A mark is removed by way of what it marks. Where that cannot be reached, the
         # mark stays until the directory is deleted, and its events are skipped.

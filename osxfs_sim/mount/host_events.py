@@ -57,6 +57,7 @@ from osxfs_sim.mount.invalidate import (
     Invalidator,
     Pages,
 )
+from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.mount.reactor import Reactor, breathe, in_thread, pause
 from osxfs_sim.mount.spellings import Spellings
 from osxfs_sim.mount.watch import HostChange, Lost, Watcher
@@ -136,18 +137,17 @@ class HostEvents:
             self._injector.open()
 
     def drop(self, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
-        """Lose events on demand: see EventStream.drop."""
+        """Lose events on demand: see EventStream.drop. Raises MountError."""
+        if not (isinstance(count, int) and count >= 0 and isinstance(rate, int | float)):
+            raise MountError("to drop events: a number from 0 on, or a rate from 0 to 1")
+        if not 0 <= rate <= 1:
+            raise MountError("the rate of events to drop is from 0 to 1")
         self.stream.drop(count=count, rate=rate)
         return {"count": count, "rate": rate}
 
-    def let_go(self) -> bool:
-        """Hold nothing in the share for an unmount. Returns whether anything was held."""
-        return self._injector is not None and self._injector.let_go()
-
-    def go_on(self) -> None:
-        """After let_go(), where the share stays."""
-        if self._injector is not None:
-            self._injector.go_on()
+    def rest(self) -> bool:
+        """Hold nothing in the share for long enough to unmount it. Whether anything is held."""
+        return self._injector is not None and self._injector.rest()
 
     def end(self) -> bool:
         """End the threads; while requests are still served, or when nobody can ask any more.
@@ -483,6 +483,19 @@ class HostEvents:
                 self._due.append(FileEvent(directory, name, what, loss.since_ns))
             self._reactor.chore_wanted()
 
+    @property
+    def waiting(self) -> int:
+        """Changes and notices on their way; 0 once the guest has been told everything."""
+        waiting = self.stream.waiting + len(self._due) + len(self._to_tell) + len(self._scans)
+        waiting += self._scanning
+        if self._invalidator is not None:
+            waiting += self._invalidator.waiting
+        if self._injector is not None:
+            waiting += self._injector.waiting
+        if self._debounce is not None:
+            waiting += self._debounce.due_ns is not None
+        return waiting
+
     def report(self) -> dict[str, Any]:
         """For the status; documented in docs/reference.md."""
         stream, invalidator, injector = self.stream, self._invalidator, self._injector
@@ -496,7 +509,7 @@ class HostEvents:
             "must_scans": stream.must_scans,
             "rescans": self.rescans,
             "kernel_losses": self.kernel_losses,
-            "waiting": stream.waiting + len(self._due),
+            "waiting": self.waiting,
             "ended": {
                 "entries": invalidator.entries if invalidator else 0,
                 "attributes": invalidator.attributes if invalidator else 0,

@@ -22,6 +22,7 @@ checked to be the share's. The root is held no longer than one batch, since
 whoever holds it keeps the share from being unmounted.
 """
 
+import collections
 import errno
 import logging
 import os
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 _ATTEMPTS = 5
 _MOST_WAITING = 16_384
 _STUCK_AFTER_S = 5.0
+_REST_NS = 3_000_000_000
+_LONGEST_SLEEP_NS = 10_000_000
 _LONGEST_WALK_BYTES = 3_000  # below PATH_MAX
 _WALK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _INSIDE = (
@@ -90,6 +93,7 @@ class Injector:
         self._free = threading.Event()
         self._free.set()
         self._stopping = False
+        self._resting_until_ns = 0
         # It lives as long as the share: the number of a thread that has ended may be
         # given to a process of the guest, whose requests would then not be applied.
         self._thread = threading.Thread(target=self._run, name="osxfs-sim injector", daemon=True)
@@ -119,16 +123,10 @@ class Injector:
             since_ns, self.overflowed_since_ns = self.overflowed_since_ns, None
             return since_ns
 
-    def let_go(self) -> bool:
-        """Hold nothing in the share from now on. Returns whether anything was held."""
-        held = not self._free.is_set()
-        self._stopping = True
-        self._free.wait(1.0)
-        return held
-
-    def go_on(self) -> None:
-        """After let_go, where the share was not unmounted after all."""
-        self._stopping = False
+    def rest(self) -> bool:
+        """Hold nothing in the share for a while. Returns whether anything is held still."""
+        self._resting_until_ns = time.monotonic_ns() + _REST_NS
+        return not self._free.is_set()
 
     def stop(self) -> bool:
         """End the thread. Returns False where it is stuck: the requests must be served still."""
@@ -142,30 +140,39 @@ class Injector:
             batch = self._batches.get()
             if batch is None:
                 return
-            self._free.clear()
-            try:
-                if not self._stopping:
-                    self._raise_all(batch)
-            except OSError as error:
-                if error.errno not in _UNMOUNTED:
-                    self.failed += len(batch)
-                    log.warning("cannot raise events in %s: %s", self._mountpoint, error)
-            except Exception:
-                log.exception("bug: %r", self.current)
-            finally:
-                self.current = None
-                self._free.set()
-                with self._lock:
-                    self.waiting -= len(batch)
+            left = collections.deque(batch)
+            while left and not self._stopping:
+                rest_ns = self._resting_until_ns - time.monotonic_ns()
+                if rest_ns > 0:
+                    time.sleep(min(rest_ns, _LONGEST_SLEEP_NS) / 1e9)
+                    continue
+                self._raise_while_possible(left)
+            with self._lock:
+                self.waiting -= len(batch)
 
-    def _raise_all(self, batch: list[Injection]) -> None:
+    def _raise_while_possible(self, left: "collections.deque[Injection]") -> None:
+        self._free.clear()
+        try:
+            self._raise_all(left)
+        except OSError as error:
+            self.failed += len(left)
+            left.clear()
+            if error.errno not in _UNMOUNTED:
+                log.warning("cannot raise events in %s: %s", self._mountpoint, error)
+        except Exception:
+            log.exception("bug: %r", self.current)
+        finally:
+            self.current = None
+            self._free.set()
+
+    def _raise_all(self, left: "collections.deque[Injection]") -> None:
+        """Raise from the left, until there are none or somebody wants the share let go."""
         root_fd = os.open(self._mountpoint, _WALK | os.O_DIRECTORY)
         try:
             if os.fstat(root_fd).st_dev != self._device:
-                return  # something else is mounted over it: nobody sees the share there
-            for injection in batch:
-                if self._stopping:
-                    return
+                left.clear()  # something else is mounted over it: nobody sees the share there
+            while left and not self._stopping and self._resting_until_ns < time.monotonic_ns():
+                injection = left.popleft()
                 try:
                     self._raise(root_fd, injection)
                 except OSError as error:

@@ -77,7 +77,7 @@ _LEAST_BYTES, _MOST_BYTES = 4_096, 65_536
 _USUAL_BYTES = 32
 
 _OWN_KEPT = 20_000
-"""Names, and objects, of which our last change is remembered: some 5 MB at most."""
+"""Names, and objects, of which our last change is remembered: 12 MB at most."""
 
 # With multigrain timestamps since Linux 6.13 (FS_MGTIME): ext4, btrfs, xfs, tmpfs.
 _MULTIGRAIN = frozenset((0xEF53, 0x9123683E, 0x58465342, 0x01021994))
@@ -312,7 +312,7 @@ class InotifyWatcher:
         key = (-1 if watch is None else watch, name)
         own = self._own_names.get(key) or _OwnName()
         try:
-            status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            status = os.stat(name or b".", dir_fd=dir_fd, follow_symlinks=False)
         except FileNotFoundError:
             own.made = None
             own.removals += 1

@@ -79,6 +79,7 @@ _OF_THE_SYSTEM = frozenset(
         *FILE_RULES,
         *("latency_ns", "bandwidth", "distribution", "served_at_once", "data_path"),
         *("lifetime_ns", "missing_lifetime_ns", "policy"),
+        *("host_events", "event_latency_ns"),
     }
 )
 _UNMOUNT_ATTEMPTS = 6
@@ -246,6 +247,7 @@ class _Session:
                 "reset": self.reset,
                 "stop": self._answer_stop,
                 "release": self._answer_release,
+                "drop-events": self._drop_events,
             }
             self.machinery.owners.check()
             if self.machinery.host_events is not None:
@@ -253,7 +255,6 @@ class _Session:
                     await trio.lowlevel.checkpoint()
                 self.machinery.host_events.start()
                 await trio.to_thread.run_sync(self.machinery.host_events.learn_device)
-                answers["drop-events"] = self.machinery.host_events.drop
             await nursery.start(control.serve, socket_path, answers)
             self._count_anew()
             on_ready(self.status())
@@ -323,12 +324,19 @@ class _Session:
         return {"stopping": True}
 
     def _answer_release(self) -> dict[str, Any]:
-        """Let go of host services, if it is they that keep the mount busy."""
-        released = False
+        """Let go of what keeps the mount busy and is our own: host services, events."""
+        events = self.machinery.host_events
+        released = events is not None and events.rest()
         if self.services is not None and self.services.hold_the_mount:
             self.services.begin_to_stop()
             released = True
         return {"released": released}
+
+    def _drop_events(self, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
+        events = self.machinery.host_events
+        if events is None:
+            raise MountError("it hears no host events: nothing can be dropped")
+        return events.drop(count, rate)
 
     async def _wait_for_stop(self) -> None:
         """Unmount while requests are still served; the reactor then ends by itself."""

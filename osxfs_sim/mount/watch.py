@@ -57,6 +57,8 @@ class Watcher(Protocol):
     """"fanotify" or "inotify"."""
     notes_own: bool
     """Whether own() and own_fd() must be called at all."""
+    refused: int
+    """Directories that could not be followed because the kernel had no watch left."""
 
     def fileno(self) -> int:
         """Readable when there is something to read."""
@@ -82,7 +84,12 @@ class Watcher(Protocol):
         """
 
     def own(self, directory: Inode, name: bytes, dir_fd: int) -> None:
-        """Our server has just changed *name* in *dir_fd* for the guest."""
+        """Our server has just changed *name* in *dir_fd* for the guest.
+
+        For each name that a request put there, took away or changed the object of,
+        once, after its success and before anything else is done; b"" is
+        the directory itself.
+        """
 
     def own_fd(self, fd: int) -> None:
         """Our server has just changed the object behind *fd*: its content or attributes."""

@@ -419,24 +419,49 @@ def test_the_check_of_losses_notices(bug):
         nothing_is_lost_silently_nor_told_late(bug)
 
 
-@given(spec=SPECS, script=SCRIPTS)
-def test_with_room_and_no_losses_every_name_is_told_by_itself_and_in_order(spec, script):
-    spec = dataclasses.replace(spec, most_pending=4096)
-    script = [step for step in script if step[0] not in ("drop", "kernel")]
-    nodes, first = tree(), {}
+def every_name_is_told_by_itself_and_in_order(stream_class):
+    @given(spec=SPECS, script=SCRIPTS)
+    def check(spec, script):
+        spec = dataclasses.replace(spec, most_pending=4096)
+        script = [step for step in script if step[0] not in ("drop", "kernel")]
+        nodes, first = tree(), {}
 
-    def account(_now_ns, told):
-        if isinstance(told, tuple):
-            directory, name, what, at_ns = told
-            merged = first.get((directory, name), (What(0), at_ns))
-            first[directory, name] = (merged[0] | what, merged[1])
-            return
-        expected = [FileEvent(*key, what, at_ns) for key, (what, at_ns) in first.items()]
-        assert told == expected
-        first.clear()
+        def account(_now_ns, told):
+            if isinstance(told, tuple):
+                directory, name, what, at_ns = told
+                merged = first.get((directory, name), (What(0), at_ns))
+                first[directory, name] = (merged[0] | what, merged[1])
+                return
+            expected = [FileEvent(*key, what, at_ns) for key, (what, at_ns) in first.items()]
+            assert told == expected
+            first.clear()
 
-    play(EventStream(spec, nodes[0]), nodes, script, account)
-    assert not first
+        play(stream_class(spec, nodes[0]), nodes, script, account)
+        assert not first
+
+    check()
+
+
+def test_with_room_and_no_losses_every_name_is_told_by_itself_and_in_order():
+    every_name_is_told_by_itself_and_in_order(EventStream)
+
+
+class TellsTheLatestFirst(EventStream):
+    def take(self, now_ns):
+        return super().take(now_ns)[::-1]
+
+
+class MovesWhatChangedAgainToTheEnd(EventStream):
+    def happened(self, directory, name, what, now_ns):
+        super().happened(directory, name, what, now_ns)
+        key = (directory, name)
+        self._pending[key] = self._pending.pop(key)
+
+
+@pytest.mark.parametrize("bug", [TellsTheLatestFirst, MovesWhatChangedAgainToTheEnd])
+def test_the_check_of_the_order_notices(bug):
+    with noticed():
+        every_name_is_told_by_itself_and_in_order(bug)
 
 
 def the_same_seed_loses_the_same(stream_class):
@@ -496,20 +521,38 @@ def test_a_rate_loses_about_that_part_by_the_seed_and_not_by_the_time():
     assert 30 < sum(lost_of(1, 1)) < 70
 
 
-@given(count=st.integers(1, 300), most_pending=st.sampled_from([1, 4, 16]))
-def test_what_is_remembered_of_a_loss_is_bounded(count, most_pending):
-    root = Node("/")
-    one, two = below(root, "one", "two")
-    stream = EventStream(StreamSpec(10**9, most_pending=most_pending, no_defer=False), root)
-    for directory in below(one, *map(str, range(count))):
-        stream.happened(directory, b"a", CREATED, 0)
-        remembered = sum(len(loss.inside) for loss in stream._losses.values())
-        assert remembered <= 2 * most_pending
-    # Where it was too much, everything is looked at, what was moved too.
-    told = stream.take(10**9)
-    wide = [each.directory for each in told if isinstance(each, MustScan)]
-    assert wide == ([] if count <= most_pending else [one if count <= 2 * most_pending else root])
-    assert two not in wide
+def what_is_remembered_is_bounded(stream_class):
+    @given(count=st.integers(1, 300), most_pending=st.sampled_from([1, 4, 16]))
+    def check(count, most_pending):
+        root = Node("/")
+        (one,) = below(root, "one")
+        stream = stream_class(StreamSpec(10**9, no_defer=False, most_pending=most_pending), root)
+        for directory in below(one, *map(str, range(count))):
+            stream.happened(directory, b"a", CREATED, 0)
+            remembered = sum(len(loss.inside) for loss in stream._losses.values())
+            assert remembered <= 2 * most_pending
+        # Where it was too much, everything is looked at, and so what was moved away.
+        scans = [each.directory for each in stream.take(10**9) if isinstance(each, MustScan)]
+        if count <= most_pending:
+            assert scans == []
+        else:
+            assert scans == [one if count <= 2 * most_pending else root]
+
+    check()
+
+
+def test_what_is_remembered_of_a_loss_is_bounded():
+    what_is_remembered_is_bounded(EventStream)
+
+
+class RemembersEverything(EventStream):
+    def _bound_losses(self):
+        pass
+
+
+def test_the_check_of_the_bound_notices_who_remembers_everything():
+    with noticed():
+        what_is_remembered_is_bounded(RemembersEverything)
 
 
 # What a change ends

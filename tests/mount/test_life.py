@@ -617,6 +617,7 @@ def test_what_the_kernel_forgets_is_forgotten(share) -> None:
         (live.source / f"d{number}").mkdir()
         for name in ("a", "b", "c"):
             (live.source / f"d{number}" / name).touch()
+    live.settle()
     for above, _, files in os.walk(live.guest):
         for name in files:
             os.stat(os.path.join(above, name))

@@ -521,6 +521,7 @@ def test_very_many_files_are_remembered_and_forgotten(share, count: int) -> None
     for number in range(count):
         with open(live.source / f"d{number % 1_500}" / f"f{number}", "wb") as file:
             file.truncate(number)
+    live.settle()
     third = count // 3
     held = []
     lookers = [
