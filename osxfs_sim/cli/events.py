@@ -55,7 +55,11 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
     settings = ShareSettings("", "", profile=profile, **options)
     spec = settings.system().events
     if spec.stream is None:
-        raise ProfileError(f"profile {profile} has no event stream: nothing to hear")
+        if settings.host_events == "none":
+            raise ProfileError("with --host-events none there is nothing to hear: leave it out")
+        raise ProfileError(
+            f"profile {profile} has no event stream: nothing to hear (osxfs has one)"
+        )
     if spec.notify is None:
         raise ProfileError(
             f"profile {profile} tells caches of changes and no process: nothing to hear "

@@ -33,6 +33,11 @@ def left_behind() -> set[str]:
         (("events", "osxf"), 1, "unknown profile 'osxf'; did you mean 'osxfs'?"),
         (("staleness", "osxf"), 1, "unknown profile 'osxf'; did you mean 'osxfs'?"),
         (("events", "none"), 1, "profile none has no event stream: nothing to hear"),
+        (
+            ("events", "osxfs", "--host-events", "none"),
+            1,
+            "with --host-events none there is nothing",
+        ),
         (("events", "osxfs", "--number", "0"), 2, "0 is not in the range x>=1"),
         (("staleness", "osxfs", "--number", "0"), 2, "0 is not in the range x>=1"),
         (("staleness", "osxfs", "--view", "contents"), 2, "'contents' is not one of 'existence'"),
