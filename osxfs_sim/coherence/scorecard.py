@@ -26,7 +26,6 @@ Progress = Callable[[str], None]
 
 _PATIENCE_NS = 2_000_000_000
 _QUIET_NS = 100_000_000
-# A lot is small against what a stream can hold (StreamSpec.most_pending).
 _LOT = 100
 
 
@@ -36,12 +35,14 @@ class Pace:
 
     *window_ns* is how long the system may collect changes before it tells them.
     An event that has not come *patience_ns* after the last change of its lot is
-    missing. All has been heard once nothing came for *quiet_ns*.
+    missing. All has been heard once nothing came for *quiet_ns*. *lot* is how many
+    changes are prepared together.
     """
 
     window_ns: int = 0
     patience_ns: int = _PATIENCE_NS
     quiet_ns: int = _QUIET_NS
+    lot: int = _LOT
 
     @classmethod
     def of(cls, events: EventSpec) -> "Pace":
@@ -49,7 +50,9 @@ class Pace:
         stream, notify = events.stream or StreamSpec(), events.notify or NotifySpec()
         debounce_ns = max(notify.debounce_files_ns, notify.debounce_directories_ns)
         window_ns = stream.latency_ns + debounce_ns
-        return cls(window_ns, window_ns + _PATIENCE_NS, 2 * window_ns + _QUIET_NS)
+        # Two names a change, and room to spare: a preparation must not make the stream overflow.
+        lot = max(1, min(_LOT, stream.most_pending // 4))
+        return cls(window_ns, window_ns + _PATIENCE_NS, 2 * window_ns + _QUIET_NS, lot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +117,9 @@ class _Field:
         """Perform the change *number* times, and add up what was heard."""
         self._wait_for_directory()
         self._hearing.watch(str(self._guest))
-        for start in range(0, number, _LOT):
-            self._perform_lot(range(start, min(start + _LOT, number)))
+        lot = self._pace.lot
+        for start in range(0, number, lot):
+            self._perform_lot(range(start, min(start + lot, number)))
         score = add_up(
             judge(self._log(change), self.expectation) for change in sorted(self._performed)
         )

@@ -10,8 +10,9 @@ import pytest
 from osxfs_sim.coherence.changes import CHANGES, Names, parse_name
 from osxfs_sim.coherence.expectations import Expectation, Kind, expected_of, native
 from osxfs_sim.coherence.hearing import Hearing, ListenerError
+from osxfs_sim.coherence.listener import look
 from osxfs_sim.coherence.scorecard import KindResult, Pace, run_scorecard
-from osxfs_sim.coherence.signals import Role
+from osxfs_sim.coherence.signals import Look, Role
 from osxfs_sim.model.events import EventSpec, NotifySpec, StreamSpec
 
 TIMES = 3
@@ -114,8 +115,35 @@ def test_a_pace_leaves_room_for_every_window() -> None:
     assert Pace.of(EventSpec()) == Pace()
 
 
-def test_every_kind_of_change_can_be_performed() -> None:
+@pytest.mark.parametrize(("most_pending", "lot"), [(1, 1), (40, 10), (4_096, 100)])
+def test_a_preparation_is_small_against_what_the_stream_can_hold(most_pending, lot) -> None:
+    assert Pace.of(EventSpec(StreamSpec(most_pending=most_pending))).lot == lot
+
+
+def test_lots_make_no_difference(field: Path) -> None:
+    pace = Pace(patience_ns=PACE.patience_ns, lot=2)
+    (result,) = run_scorecard(
+        field, field, native, 5, pace, Random(1), say_nothing, (Kind.MODIFY_OPEN,)
+    )
+    assert result.score.is_right
+    assert (result.score.changes, result.score.delivered) == (5, 5)
+
+
+def test_every_kind_of_change_can_be_performed_and_judged(field: Path) -> None:
     assert set(CHANGES) == set(Kind)
+    for kind, change in CHANGES.items():
+        (field / kind.name).mkdir()
+        names = Names(field / kind.name, 7)
+        change.prepare(names)
+        performed = change.perform(names)
+        if performed.kept_open is not None:
+            os.close(performed.kept_open)
+        told_of = {signal.role for signal in osxfs(kind).known | native(kind).known}
+        for step in performed.steps:
+            assert told_of <= set(step.shown) <= set(change.roles)
+        # What the last step shows is what is there.
+        for role, shown in performed.steps[-1].shown.items():
+            assert shown.agrees(Look(**look(str(names.directory), names.name(role)))), kind
 
 
 def test_names_are_told_apart() -> None:
