@@ -8,6 +8,7 @@ A map of the code:
 
     model      what is emulated: pure decisions, no I/O and no clock
     mount      the emulated share on a real kernel (FUSE)
+    coherence  whether and when the guest hears of the host's changes, and sees them
     lab        cases, arms, runs and their results
     cases      the workloads themselves, a folder each
     report     tables for reading

@@ -5,6 +5,7 @@ errors      a user's mistake becomes one line and a non-zero exit
 share       mount, umount, status, drop-events
 profiles    the systems it can be
 run         a case study, arm by arm
+events      events, staleness
 """
 
 from osxfs_sim.cli.errors import main

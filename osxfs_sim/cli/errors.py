@@ -15,7 +15,10 @@ from osxfs_sim.mount.mountpoints import MountError
 class _Commands(click.Group):
     """Imports a command when it is asked for, and words errors as its neighbours do."""
 
-    _COMMANDS = ("mount", "umount", "status", "drop-events", "profiles", "run", "cases")
+    _COMMANDS = (
+        *("mount", "umount", "status", "drop-events", "profiles"),
+        *("run", "cases", "events", "staleness"),
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._COMMANDS)
@@ -38,6 +41,10 @@ class _Commands(click.Group):
             from osxfs_sim.cli import run
 
             return {"run": run.run, "cases": run.cases}[name]
+        if name in ("events", "staleness"):
+            from osxfs_sim.cli import events
+
+            return {"events": events.events, "staleness": events.staleness}[name]
         return None
 
     def resolve_command(

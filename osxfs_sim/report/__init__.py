@@ -3,4 +3,5 @@
 status     a running share
 profiles   the systems it can be
 runs       a case study's arms
+coherence  the scorecard of events, and staleness
 """

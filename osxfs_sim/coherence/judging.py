@@ -1,0 +1,114 @@
+"""Judges what was heard of a change against what had to be. Pure: no clock, no files.
+
+Missing and unexpected events are wrong, and so is an early one: the contract
+(DEL-1) promises that when an event reaches the guest, the guest's state already
+shows what it tells of. A duplicate is counted and is not wrong.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from osxfs_sim.coherence.expectations import Expectation
+from osxfs_sim.coherence.signals import Heard, Log, Signal, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One change. *delays_ns*: from its beginning until each requirement was first met."""
+
+    delivered: int
+    missing: tuple[frozenset[Signal], ...]
+    duplicates: tuple[Signal, ...]
+    unexpected: tuple[Signal, ...]
+    early: tuple[Signal, ...]
+    delays_ns: tuple[int, ...]
+
+
+def judge(log: Log, expectation: Expectation) -> Verdict:
+    """Compare a change's *log* with what was expected of it."""
+    first: dict[Signal, Heard] = {}
+    duplicates, unexpected, early = [], [], []
+    known = expectation.known
+    for heard in log.heard:
+        if heard.signal not in known:
+            unexpected.append(heard.signal)
+            continue
+        if heard.signal in first:
+            duplicates.append(heard.signal)
+        else:
+            first[heard.signal] = heard
+        if is_early(heard, log.steps):
+            early.append(heard.signal)
+    missing, delays_ns = [], []
+    for alternatives in expectation.required:
+        times_ns = [heard.at_ns for signal, heard in first.items() if signal in alternatives]
+        if times_ns:
+            delays_ns.append(min(times_ns) - log.began_ns)
+        else:
+            missing.append(alternatives)
+    return Verdict(
+        len(delays_ns),
+        tuple(missing),
+        tuple(duplicates),
+        tuple(unexpected),
+        tuple(early),
+        tuple(delays_ns),
+    )
+
+
+def is_early(heard: Heard, steps: tuple[Step, ...]) -> bool:
+    """Whether the guest still saw an older state when the event came.
+
+    It must see at least what the host had finished before the look began;
+    later steps may be seen too, as the host went on meanwhile.
+    """
+    finished = sum(step.done_ns <= heard.look.began_ns for step in steps)
+    if not finished:
+        return False
+    return not any(
+        step.shown[heard.signal.role].agrees(heard.look) for step in steps[finished - 1 :]
+    )
+
+
+def is_satisfied(heard: Iterable[Heard], expectation: Expectation) -> bool:
+    """Whether nothing required is missing any more."""
+    signals = {each.signal for each in heard}
+    return all(signals & alternatives for alternatives in expectation.required)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """All changes of one kind, added up; *delays_ns* are sorted."""
+
+    changes: int
+    delivered: int
+    missing: Counter[str]
+    duplicates: Counter[str]
+    unexpected: Counter[str]
+    early: Counter[str]
+    delays_ns: tuple[int, ...]
+
+    @property
+    def is_right(self) -> bool:
+        """Whether everything came that had to, nothing else, and nothing too early."""
+        return not (self.missing or self.unexpected or self.early)
+
+
+def add_up(verdicts: Iterable[Verdict]) -> Score:
+    """The score of many changes of one kind."""
+    verdicts = tuple(verdicts)
+    return Score(
+        len(verdicts),
+        sum(verdict.delivered for verdict in verdicts),
+        Counter(in_words(each) for verdict in verdicts for each in verdict.missing),
+        Counter(str(signal) for verdict in verdicts for signal in verdict.duplicates),
+        Counter(str(signal) for verdict in verdicts for signal in verdict.unexpected),
+        Counter(str(signal) for verdict in verdicts for signal in verdict.early),
+        tuple(sorted(delay_ns for verdict in verdicts for delay_ns in verdict.delays_ns)),
+    )
+
+
+def in_words(alternatives: frozenset[Signal]) -> str:
+    """A requirement for reading, such as ``IN_MODIFY b``."""
+    return " or ".join(sorted(map(str, alternatives)))

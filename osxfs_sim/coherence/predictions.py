@@ -1,0 +1,285 @@
+"""How stale each view of a file may be, and whether what was measured agrees. Pure.
+
+A view is fresh again when its cached answer's lifetime ends or when an event of
+the host ends it, whichever comes first. A change at a time that has nothing to
+do with the guest's looks meets a lifetime anywhere between its beginning and
+its end, so staleness is uniform between 0 and the lifetime.
+"""
+
+import enum
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from osxfs_sim.model.caching import CachePolicy
+from osxfs_sim.model.events import EventSpec
+from osxfs_sim.model.units import format_duration
+
+
+class View(enum.StrEnum):
+    """The ways in which a guest sees a file."""
+
+    EXISTENCE = "existence"
+    ABSENCE = "absence"
+    ATTRIBUTES = "attributes"
+    CONTENT = "content"
+    LISTING = "listing"
+    HANDLE = "handle"
+    MAPPING = "mapping"
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """How long the guest believes what it was told of an object, in nanoseconds.
+
+    *keeps_pages*: an open does not drop the content that the guest holds.
+    """
+
+    entry_ns: int = 0
+    attributes_ns: int = 0
+    missing_ns: int = 0
+    keeps_pages: bool = False
+
+    @classmethod
+    def by(cls, policy: CachePolicy, now_ns: int) -> "Believed":
+        """What *policy* answers for a new, empty file; *now_ns* is the wall-clock time."""
+        status = os.stat_result((0o100644, 1, 1, 1, 0, 0, 0, 0, 0, 0), {"st_mtime_ns": now_ns})
+        entry_ns, attributes_ns = policy.found(b"file", status, now_ns)
+        missing_ns = policy.missing_ns(b"file", now_ns)
+        return cls(entry_ns, attributes_ns, missing_ns, policy.keep_pages(status, now_ns))
+
+    def lifetime_ns(self, view: View) -> int | None:
+        """How long *view* may go on showing an old state; None: for ever."""
+        match view:
+            case View.EXISTENCE:
+                return self.missing_ns
+            case View.ABSENCE:
+                return self.entry_ns
+            case View.ATTRIBUTES:
+                # A lookup of the name brings the attributes too.
+                return min(self.entry_ns, self.attributes_ns)
+            case View.CONTENT:
+                lifetime_ns = min(self.entry_ns, self.attributes_ns)
+                return lifetime_ns if self.keeps_pages else 0
+            case View.LISTING:
+                return 0  # the guest's kernel is not asked to keep listings
+            case View.HANDLE:
+                return self.attributes_ns
+            case View.MAPPING:
+                return None  # reading memory asks nobody
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Staleness of one view, in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce(Prediction):
+    """The first look that begins after the change sees it."""
+
+    def __str__(self) -> str:
+        return "at once"
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform(Prediction):
+    """Anything between the two, equally likely; and then *longer_ns* to *longest_ns* more."""
+
+    low_ns: int
+    high_ns: int
+    longer_ns: int = 0
+    longest_ns: int = 0
+
+    def __str__(self) -> str:
+        low = format_duration(self.low_ns) if self.low_ns else "0"
+        return f"uniform, {low} to {format_duration(self.high_ns)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Within(Prediction):
+    """At most that: an event of the host ends it."""
+
+    limit_ns: int
+
+    def __str__(self) -> str:
+        return f"event within {format_duration(self.limit_ns)}"
+
+
+@dataclass(frozen=True, slots=True)
+class NotSeen(Prediction):
+    """Not as long as anybody waits."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"not seen: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What to expect of a view and how to measure it.
+
+    The change comes at a time between 0 and *phase_ns* after the guest's look,
+    and is waited for *patience_ns*.
+    """
+
+    prediction: Prediction | None
+    phase_ns: int
+    patience_ns: int
+
+
+_PATIENCE_NS = 2_000_000_000
+# A lifetime that nobody waits for: what outlives the patience is a finding, too.
+_LONGEST_WAITED_FOR_NS = 30_000_000_000
+_SHORTEST_PHASE_NS = 5_000_000
+
+
+def outlook(
+    view: View,
+    believed: Believed | None,
+    events: EventSpec,
+    tick_ns: int = 1,
+    patience_ns: int | None = None,
+) -> Outlook:
+    """What to expect of *view*; *believed* None: nothing is known of the policy.
+
+    The kernel counts lifetimes in ticks of *tick_ns*: it rounds them up, and lets
+    them end with the tick after that (fs/fuse/dir.c, time_to_jiffies and time_before64).
+    *patience_ns* None: twice the lifetime or 2 s, whichever is longer; 2 s for
+    a lifetime above half a minute.
+    """
+    lifetime_ns = 0 if believed is None else believed.lifetime_ns(view)
+    window_ns = None if events.stream is None else events.stream.latency_ns
+    if patience_ns is None:
+        patience_ns = max(_PATIENCE_NS, 2 * (window_ns or 0))
+        if lifetime_ns is not None and lifetime_ns <= _LONGEST_WAITED_FOR_NS:
+            patience_ns = max(patience_ns, 2 * lifetime_ns)
+    # With a stream, a change must meet its window anywhere too.
+    phase_ns = max(_SHORTEST_PHASE_NS, 2 * (window_ns or 0))
+    if believed is None:
+        return Outlook(None, phase_ns, patience_ns)
+    if lifetime_ns == 0:
+        return Outlook(AtOnce(), phase_ns, patience_ns)
+    if window_ns is not None and (lifetime_ns is None or lifetime_ns > window_ns):
+        if lifetime_ns is not None:
+            phase_ns = min(phase_ns, lifetime_ns)
+        return Outlook(Within(window_ns), phase_ns, patience_ns)
+    if lifetime_ns is None:
+        return Outlook(NotSeen("nobody asks"), phase_ns, patience_ns)
+    # Nobody waits an hour to meet a lifetime at its end.
+    phase_ns = min(lifetime_ns, patience_ns)
+    low_ns = lifetime_ns - phase_ns
+    if low_ns >= patience_ns:
+        why = f"believed for {format_duration(lifetime_ns)}"
+        return Outlook(NotSeen(why), phase_ns, patience_ns)
+    rounding_ns = -lifetime_ns % tick_ns
+    uniform = Uniform(low_ns, lifetime_ns, rounding_ns, rounding_ns + tick_ns)
+    return Outlook(uniform, phase_ns, patience_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One change, *phase_ns* after the guest's look.
+
+    Until it was seen, *stale_looks* showed the old state. The guest's answer
+    changed between *lower_ns* and *upper_ns* after the change: after the last
+    look that showed the old state began, before the first that showed the new
+    one ended. *seen_ns* is when that one began. Both are None for a change that
+    was not seen; *lower_ns* is then how long it is known to have been stale.
+    """
+
+    phase_ns: int
+    stale_looks: int
+    lower_ns: int
+    seen_ns: int | None = None
+    upper_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Whether samples agree with a prediction; *distance* and *critical* where a test was made."""
+
+    agrees: bool
+    text: str
+    distance: float | None = None
+    critical: float | None = None
+
+
+# What an event may take from the host's stream to the guest's caches beyond the window,
+# and how much of the samples must keep to that: the machine is shared.
+_ON_THE_WAY_NS = 5_000_000
+_KEEP_TO_IT = 0.9
+
+
+def compare(prediction: Prediction, samples: Sequence[Sample]) -> Comparison:
+    """Whether the *samples*, at least one, agree with *prediction*."""
+    number = len(samples)
+    match prediction:
+        case Uniform():
+            return _compare_uniform(prediction, samples)
+        case Within(limit_ns):
+            bound_ns = limit_ns + limit_ns // 10 + _ON_THE_WAY_NS
+            kept = sum(
+                sample.seen_ns is not None and sample.lower_ns <= bound_ns for sample in samples
+            )
+            text = f"{kept}/{number} in {format_duration(bound_ns)}"
+            return _worded(kept >= _KEEP_TO_IT * number, text)
+        case NotSeen():
+            seen = sum(sample.seen_ns is not None for sample in samples)
+            return _worded(seen == 0, f"{seen}/{number} seen")
+    late = sum(sample.stale_looks > 0 for sample in samples)
+    return _worded(late == 0, f"{late}/{number} stale")
+
+
+def _worded(agrees: bool, text: str) -> Comparison:
+    return Comparison(agrees, f"{'agrees' if agrees else 'differs'}: {text}")
+
+
+def _compare_uniform(prediction: Uniform, samples: Sequence[Sample]) -> Comparison:
+    lower_ns = np.array([sample.lower_ns for sample in samples], dtype=float)
+    upper_ns = np.array(
+        [math.inf if sample.upper_ns is None else sample.upper_ns for sample in samples]
+    )
+    # What the lifetime was longer by is not known either.
+    lower_ns -= prediction.longest_ns
+    upper_ns -= prediction.longer_ns
+    distance = distance_from_uniform(lower_ns, upper_ns, prediction.low_ns, prediction.high_ns)
+    critical = critical_distance(len(samples))
+    agrees = distance <= critical
+    words = _worded(agrees, f"D {distance:.2f} of {critical:.2f}")
+    return Comparison(agrees, words.text, distance, critical)
+
+
+def distance_from_uniform(
+    lower_ns: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+    upper_ns: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+    low_ns: float,
+    high_ns: float,
+) -> float:
+    """The least Kolmogorov-Smirnov distance that samples known to these bounds can have.
+
+    The distribution of the samples lies between those of their upper and lower
+    bounds, so only what lies outside that band counts. With equal bounds it is
+    the usual distance, from 0 to 1.
+    """
+    number = len(lower_ns)
+    width_ns = high_ns - low_ns
+    at_upper = np.clip((np.sort(upper_ns) - low_ns) / width_ns, 0, 1)
+    at_lower = np.clip((np.sort(lower_ns) - low_ns) / width_ns, 0, 1)
+    ranks = np.arange(1, number + 1) / number
+    above = np.max(ranks - at_upper)
+    below = np.max(at_lower - (ranks - 1 / number))
+    return max(0.0, float(above), float(below))
+
+
+def critical_distance(number: int) -> float:
+    """The distance that one in a hundred honest sets of *number* samples exceeds.
+
+    Stephens' approximation of the distribution of Kolmogorov's statistic (1974).
+    """
+    root = math.sqrt(number)
+    return 1.628 / (root + 0.12 + 0.11 / root)

@@ -1,0 +1,158 @@
+"""The scorecard of events and the staleness of views, on a terminal."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.markup import escape
+
+from osxfs_sim.coherence.predictions import Sample
+from osxfs_sim.coherence.scorecard import KindResult
+from osxfs_sim.coherence.signals import Signal
+from osxfs_sim.coherence.staleness import ViewResult
+from osxfs_sim.model.units import format_duration
+from osxfs_sim.report.console import console, table
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_BINS = 10
+
+
+def scorecard_report(results: Sequence[KindResult], title: str, machine: str) -> None:
+    """Print a line per kind of change, and below it what was wrong with which."""
+    out = console()
+    rows = table(
+        "change",
+        ">delivered",
+        ">missing",
+        ">duplicate",
+        ">unexpected",
+        ">early",
+        ">p50",
+        ">p90",
+        ">max",
+        "expected",
+        title=escape(title),
+    )
+    for result in results:
+        score = result.score
+        wanted = len(result.expectation.required) * score.changes
+        rows.add_row(
+            result.kind.value,
+            f"{score.delivered} of {wanted}" if wanted else "",
+            _wrong(score.missing),
+            _count(score.duplicates),
+            _wrong(score.unexpected),
+            _wrong(score.early),
+            *(_quantile(score.delays_ns, each) for each in (0.5, 0.9, 1.0)),
+            escape(_expected(result)),
+        )
+    out.print(rows)
+    for result in results:
+        for what, counted in (
+            ("missing", result.score.missing),
+            ("unexpected", result.score.unexpected),
+            ("early", result.score.early),
+        ):
+            for words, number in counted.most_common():
+                out.print(f"[red]{result.kind}: {what}: {escape(words)}, {number} times[/red]")
+    out.print(
+        "  a, b: the name that is changed, and the one it leads to; a/: with IN_ISDIR. duplicate: "
+        "allowed. early: the guest still saw an older state when the event came. delay: from just "
+        "before the host's system call until the listener has the event."
+    )
+    out.print(f"  {escape(machine)}", style="dim")
+
+
+def _expected(result: KindResult) -> str:
+    required = result.expectation.required
+    return ", ".join(_briefly(each) for each in required) or "nothing"
+
+
+def _briefly(alternatives: frozenset[Signal]) -> str:
+    """A requirement in few characters: ``CREATE a/`` for ``IN_CREATE|IN_ISDIR a``."""
+    one = min(alternatives, key=str)
+    event = one.event.removeprefix("IN_") if len(alternatives) == 1 else "any"
+    return f"{event} {one.role}{'/' if one.directory else ''}"
+
+
+def _count(counted: Counter[str]) -> str:
+    return f"{counted.total()}" if counted else ""
+
+
+def _wrong(counted: Counter[str]) -> str:
+    return f"[red]{counted.total()}[/red]" if counted else ""
+
+
+def _quantile(sorted_ns: Sequence[int], share: float) -> str:
+    if not sorted_ns:
+        return ""
+    return _short(sorted_ns[min(len(sorted_ns) - 1, int(share * len(sorted_ns)))])
+
+
+def staleness_report(results: Sequence[ViewResult], title: str, machine: str) -> None:
+    """Print a line per view: what was predicted, what was measured, and whether they agree."""
+    out = console()
+    rows = table(
+        "view",
+        "predicted",
+        ">not seen",
+        ">p50",
+        ">p90",
+        ">max",
+        ">within",
+        ">0 to max",
+        ">samples",
+        title=escape(title),
+    )
+    for result in results:
+        seen = [sample for sample in result.samples if sample.seen_ns is not None]
+        seen_ns = sorted(sample.seen_ns for sample in seen if sample.seen_ns is not None)
+        unseen = len(result.samples) - len(seen)
+        rows.add_row(
+            result.view.value,
+            escape(_predicted(result)),
+            f"{unseen} in {_short(result.outlook.patience_ns)}" if unseen else "",
+            *(_quantile(seen_ns, each) for each in (0.5, 0.9, 1.0)),
+            _quantile(_widths_ns(seen), 0.5),
+            histogram(seen_ns),
+            escape(_agreement(result)),
+        )
+    out.print(rows)
+    out.print(
+        "  Staleness: from the host's system call until the first look that sees the change "
+        "begins; within: median width of the interval in which the guest's answer changed. "
+        "Changes that were not seen are in no quantile. D: Kolmogorov-Smirnov distance, and what "
+        "one honest measurement in a hundred exceeds."
+    )
+    out.print(f"  {escape(machine)}", style="dim")
+
+
+def _predicted(result: ViewResult) -> str:
+    prediction = result.outlook.prediction
+    return "" if prediction is None else str(prediction)
+
+
+def _agreement(result: ViewResult) -> str:
+    if result.comparison is None:
+        return f"{len(result.samples)}"
+    return result.comparison.text
+
+
+def _short(duration_ns: float) -> str:
+    """Two significant digits: more than that no two measurements share."""
+    return format_duration(float(f"{duration_ns:.2g}"))
+
+
+def _widths_ns(seen: Sequence[Sample]) -> list[int]:
+    return sorted(sample.upper_ns - sample.lower_ns for sample in seen if sample.upper_ns)
+
+
+def histogram(sorted_ns: Sequence[int], bins: int = _BINS) -> str:
+    """How *sorted_ns* lie between 0 and their largest, a character a bin; "" for none."""
+    if not sorted_ns or sorted_ns[-1] <= 0:
+        return ""
+    counts = [0] * bins
+    for value_ns in sorted_ns:
+        counts[min(bins - 1, value_ns * bins // sorted_ns[-1])] += 1
+    highest = max(counts)
+    # What is there at all is never shown as nothing.
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // highest)] for count in counts)

@@ -1,0 +1,128 @@
+"""``osxfs-sim events`` and ``osxfs-sim staleness``: mistakes, output, exit codes, interruption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.mount.mountpoints import mounts
+
+needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+
+
+def osxfs_sim(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "osxfs_sim", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def left_behind() -> set[str]:
+    """Directories of these commands, and shares mounted in them."""
+    ours = default_directory().glob("osxfs-sim-events-*")
+    mounted = [entry.mountpoint for entry in mounts() if "osxfs-sim-events-" in entry.mountpoint]
+    return {*map(str, ours), *mounted}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("events", "osxf"), 1, "unknown profile 'osxf'; did you mean 'osxfs'?"),
+        (("staleness", "osxf"), 1, "unknown profile 'osxf'; did you mean 'osxfs'?"),
+        (("events", "none"), 1, "profile none has no event stream: nothing to hear"),
+        (
+            ("events", "osxfs", "--host-events", "none"),
+            1,
+            "with --host-events none there is nothing",
+        ),
+        (("events", "osxfs", "--number", "0"), 2, "0 is not in the range x>=1"),
+        (("staleness", "osxfs", "--number", "0"), 2, "0 is not in the range x>=1"),
+        (("staleness", "osxfs", "--view", "contents"), 2, "'contents' is not one of 'existence'"),
+        (("staleness", "osxfs", "--lifetime", "1s"), 1, "lifetime has no effect under the policy"),
+        (("staleness", "osxfs", "--latency", "1"), 2, "'1' has no unit"),
+        (("events",), 2, "Missing argument 'PROFILE'"),
+        (("event", "osxfs"), 2, "no such command 'event'; did you mean 'events'?"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: tuple[str, ...], code: int, said: str) -> None:
+    before = left_behind()
+    result = osxfs_sim(*arguments)
+    assert result.returncode == code
+    assert len(result.stderr.splitlines()) == 1
+    assert said in result.stderr
+    assert left_behind() <= before
+
+
+@needs_fuse
+def test_what_is_heard_is_scored_and_told_to_scripts() -> None:
+    result = osxfs_sim("events", "osxfs", "--number", "2", "--latency", "0us", "--json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    document = json.loads(result.stdout)
+    assert (document["schema"], document["profile"], document["number"]) == (1, "osxfs", 2)
+    changes = {change["change"]: change for change in document["changes"]}
+    assert len(changes) == 17
+    rename = changes["rename"]
+    assert rename["required"] == [["IN_DELETE a"], ["IN_MODIFY b"]]
+    assert (rename["changes"], rename["delivered"], rename["missing"]) == (2, 4, {})
+    assert len(rename["delays_ns"]) == 4
+    assert changes["open, read, close"]["delivered"] == 0
+
+
+@needs_fuse
+def test_staleness_is_told_to_scripts_with_every_sample() -> None:
+    before = left_behind()
+    arguments = ("--host-events", "none", "--lifetime", "20ms", "--latency", "0us")
+    views = ("--view", "attributes", "--view", "listing", "--view", "attributes")
+    result = osxfs_sim("staleness", "osxfs-cached", *arguments, *views, "--number", "3", "--json")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    attributes, listing = document["views"]
+    assert (attributes["view"], listing["view"]) == ("attributes", "listing")
+    assert attributes["predicted"] == "uniform, 0 to 20ms"
+    assert attributes["phase_ns"] == 20_000_000
+    assert set(attributes["comparison"]) == {"agrees", "text", "distance", "critical"}
+    assert set(attributes["samples"][0]) == {
+        *("phase_ns", "stale_looks", "lower_ns", "seen_ns", "upper_ns"),
+    }
+    assert len(attributes["samples"]) == len(listing["samples"]) == 3
+    assert document["changed"]["lifetime_ns"] == 20_000_000
+    assert left_behind() <= before
+
+
+@needs_fuse
+def test_staleness_is_a_table_for_people() -> None:
+    result = osxfs_sim("staleness", "none", "--view", "existence", "--number", "2")
+    assert result.returncode == 0, result.stderr
+    assert "none: how long the guest sees what was" in result.stdout
+    assert "at once" in result.stdout
+
+
+@needs_fuse
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", ["events", "staleness"])
+def test_an_interrupted_measurement_leaves_nothing_behind(
+    command: str, how: signal.Signals
+) -> None:
+    before = left_behind()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "osxfs_sim", command, "osxfs", "--number", "100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while not any(os.path.ismount(path) for path in left_behind() - before):
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, how)  # as a terminal does
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode != 0
+    assert "Traceback" not in errors
+    assert left_behind() <= before
