@@ -253,7 +253,7 @@ def test_a_renamed_object_lives_on(live: LiveShare) -> None:
 
 def test_what_the_guest_has_open_goes_on_when_the_host_deletes_it(live: LiveShare) -> None:
     with open(live.guest / "directory" / "file", "r+b", buffering=0) as file:
-        listener = Listener(live.guest / "directory", "file")
+        listener = Listener(live.guest / "directory")
         heard = told(live, listener, (live.source / "directory" / "file").unlink)
         assert without_repeats(heard) == [("DELETE", "file")]
         assert file.read() == b"as it was"
@@ -261,8 +261,6 @@ def test_what_the_guest_has_open_goes_on_when_the_host_deletes_it(live: LiveShar
         assert os.fstat(file.fileno()).st_size == len("as it was")
         file.write(b", and is still")
         assert os.pread(file.fileno(), 100, 0) == b"as it was, and is still"
-    time.sleep(0.05)
-    assert ("DELETE_SELF", "") in without_repeats(listener.hear())
     listener.close()
 
 
@@ -317,6 +315,7 @@ def test_raising_events_changes_nothing_on_the_host(share) -> None:
         (host / f"file-{number}").chmod(0o600)
         (host / f"file-{number + 10}").unlink()
         (host / f"directory-{number}").rmdir()
+    picture(host)  # to walk there reads symlinks, which have another time of access then
     before = picture(host)
     live.settle()
     time.sleep(0.05)
