@@ -204,7 +204,7 @@ def _kind_document(result: KindResult) -> dict[str, Any]:
     score, expectation = result.score, result.expectation
     return {
         "change": result.kind.value,
-        "required": [sorted(map(str, each)) for each in expectation.required],
+        "required": list(map(str, expectation.required)),
         "allowed": sorted(map(str, expectation.allowed)),
         "changes": score.changes,
         "delivered": score.delivered,

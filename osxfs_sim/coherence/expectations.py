@@ -38,19 +38,15 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What must be heard of a change, and what may be.
+    """What must be heard of a change, and what may be. All else is unexpected."""
 
-    Each of *required* is fulfilled by any one of its signals. What is neither
-    required nor allowed is unexpected.
-    """
-
-    required: tuple[frozenset[Signal], ...] = ()
+    required: tuple[Signal, ...] = ()
     allowed: frozenset[Signal] = frozenset()
 
     @property
     def known(self) -> frozenset[Signal]:
         """All signals that are not unexpected."""
-        return self.allowed.union(*self.required)
+        return self.allowed.union(self.required)
 
 
 _MODIFIED = Signal(Event.MODIFY)
@@ -64,18 +60,13 @@ _ATTRIBUTES_B = Signal(Event.ATTRIB, Role.B)
 _DELETED_B = Signal(Event.DELETE, Role.B)
 _CREATED_DIRECTORY = Signal(Event.CREATE, directory=True)
 _DELETED_DIRECTORY = Signal(Event.DELETE, directory=True)
-# There is no system call that modifies a directory and leaves it as it is, so
-# how the new name of one is told is left open.
-_DIRECTORY_B_APPEARED = frozenset(
-    Signal(event, Role.B, directory=True) for event in (Event.CREATE, Event.MODIFY, Event.ATTRIB)
-)
+_MODIFIED_DIRECTORY_B = Signal(Event.MODIFY, Role.B, directory=True)
 
-_Row = tuple[tuple[frozenset[Signal], ...], frozenset[Signal]]
+_Row = tuple[tuple[Signal, ...], frozenset[Signal]]
 
 
-def _row(*required: Signal | frozenset[Signal], may: tuple[Signal, ...] = ()) -> _Row:
-    alternatives = (frozenset({each}) if isinstance(each, Signal) else each for each in required)
-    return tuple(alternatives), frozenset(may)
+def _row(*required: Signal, may: tuple[Signal, ...] = ()) -> _Row:
+    return required, frozenset(may)
 
 
 _OSXFS: Mapping[Kind, _Row] = {
@@ -91,11 +82,10 @@ _OSXFS: Mapping[Kind, _Row] = {
     Kind.DELETE: _row(_DELETED, _DELETED_SELF),
     Kind.MKDIR: _row(_CREATED_DIRECTORY),
     Kind.RMDIR: _row(_DELETED_DIRECTORY, _DELETED_SELF),
-    # "IN_DELETE of a, IN_MODIFY of b". A name that the guest did not have may be created too.
-    Kind.RENAME: _row(_DELETED, _MODIFIED_B, may=(_CREATED_B, _ATTRIBUTES_B)),
-    # The file that b was is gone, and may be told so.
-    Kind.REPLACE: _row(_DELETED, _MODIFIED_B, may=(_DELETED_B, _CREATED_B, _ATTRIBUTES_B)),
-    Kind.RENAME_DIRECTORY: _row(_DELETED_DIRECTORY, _DIRECTORY_B_APPEARED),
+    # "IN_DELETE of a, IN_MODIFY of b", and nothing else: not even where b is new.
+    Kind.RENAME: _row(_DELETED, _MODIFIED_B, may=(_ATTRIBUTES_B,)),
+    Kind.REPLACE: _row(_DELETED, _MODIFIED_B, may=(_ATTRIBUTES_B,)),
+    Kind.RENAME_DIRECTORY: _row(_DELETED_DIRECTORY, _MODIFIED_DIRECTORY_B),
     Kind.SYMLINK: _row(_CREATED),
     # Its link count is an attribute of the object, whatever its name.
     Kind.LINK: _row(_CREATED_B, may=(_ATTRIBUTES, _ATTRIBUTES_B)),
@@ -135,17 +125,12 @@ def native(kind: Kind) -> Expectation:
 
 
 def expected_of(kind: Kind, notify: NotifySpec) -> Expectation:
-    """What a system raises that notifies as *notify* says.
-
-    A requirement of which the system raises only some signals is fulfilled by
-    these, and one of which it raises none is no requirement.
-    """
-
-    def told(signals: frozenset[Signal]) -> frozenset[Signal]:
-        return frozenset(signal for signal in signals if _is_told(signal, kind, notify))
-
+    """What a system raises that notifies as *notify* says: what it leaves out is not known."""
     required, allowed = _OSXFS[kind]
-    return Expectation(tuple(filter(None, map(told, required))), told(allowed))
+    return Expectation(
+        tuple(signal for signal in required if _is_told(signal, kind, notify)),
+        frozenset(signal for signal in allowed if _is_told(signal, kind, notify)),
+    )
 
 
 def _is_told(signal: Signal, kind: Kind, notify: NotifySpec) -> bool:

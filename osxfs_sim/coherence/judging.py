@@ -18,7 +18,7 @@ class Verdict:
     """One change. *delays_ns*: from its beginning until each requirement was first met."""
 
     delivered: int
-    missing: tuple[frozenset[Signal], ...]
+    missing: tuple[Signal, ...]
     duplicates: tuple[Signal, ...]
     unexpected: tuple[Signal, ...]
     early: tuple[Signal, ...]
@@ -41,12 +41,11 @@ def judge(log: Log, expectation: Expectation) -> Verdict:
         if is_early(heard, log.steps):
             early.append(heard.signal)
     missing, delays_ns = [], []
-    for alternatives in expectation.required:
-        times_ns = [heard.at_ns for signal, heard in first.items() if signal in alternatives]
-        if times_ns:
-            delays_ns.append(min(times_ns) - log.began_ns)
+    for signal in expectation.required:
+        if signal in first:
+            delays_ns.append(first[signal].at_ns - log.began_ns)
         else:
-            missing.append(alternatives)
+            missing.append(signal)
     return Verdict(
         len(delays_ns),
         tuple(missing),
@@ -74,7 +73,7 @@ def is_early(heard: Heard, steps: tuple[Step, ...]) -> bool:
 def is_satisfied(heard: Iterable[Heard], expectation: Expectation) -> bool:
     """Whether nothing required is missing any more."""
     signals = {each.signal for each in heard}
-    return all(signals & alternatives for alternatives in expectation.required)
+    return signals.issuperset(expectation.required)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +100,9 @@ def add_up(verdicts: Iterable[Verdict]) -> Score:
     return Score(
         len(verdicts),
         sum(verdict.delivered for verdict in verdicts),
-        Counter(in_words(each) for verdict in verdicts for each in verdict.missing),
+        Counter(str(signal) for verdict in verdicts for signal in verdict.missing),
         Counter(str(signal) for verdict in verdicts for signal in verdict.duplicates),
         Counter(str(signal) for verdict in verdicts for signal in verdict.unexpected),
         Counter(str(signal) for verdict in verdicts for signal in verdict.early),
         tuple(sorted(delay_ns for verdict in verdicts for delay_ns in verdict.delays_ns)),
     )
-
-
-def in_words(alternatives: frozenset[Signal]) -> str:
-    """A requirement for reading, such as ``IN_MODIFY b``."""
-    return " or ".join(sorted(map(str, alternatives)))

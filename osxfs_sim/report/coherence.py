@@ -67,11 +67,10 @@ def _expected(result: KindResult) -> str:
     return ", ".join(_briefly(each) for each in required) or "nothing"
 
 
-def _briefly(alternatives: frozenset[Signal]) -> str:
-    """A requirement in few characters: ``CREATE a/`` for ``IN_CREATE|IN_ISDIR a``."""
-    one = min(alternatives, key=str)
-    event = one.event.removeprefix("IN_") if len(alternatives) == 1 else "any"
-    return f"{event} {one.role}{'/' if one.directory else ''}"
+def _briefly(signal: Signal) -> str:
+    """A signal in few characters: ``CREATE a/`` for ``IN_CREATE|IN_ISDIR a``."""
+    event = signal.event.removeprefix("IN_")
+    return f"{event} {signal.role}{'/' if signal.directory else ''}"
 
 
 def _count(counted: Counter[str]) -> str:
