@@ -47,7 +47,7 @@ from osxfs_sim.model.events import (
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.backing import Backing
-from osxfs_sim.mount.inject import Injection, Injector
+from osxfs_sim.mount.inject import BUSY, Injection, Injector
 from osxfs_sim.mount.inodes import Inode, InodeTable
 from osxfs_sim.mount.invalidate import (
     Attributes,
@@ -66,7 +66,6 @@ log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 8
 _DELIVERED_AT_ONCE = 32
-_TOLD_AT_ONCE = 4
 _MOST_SCANS = 64
 _ENDED_AT_ONCE = 64
 _MOST_FOUND_WAITING = 1024
@@ -128,7 +127,9 @@ class HostEvents:
         # those further down end with the entry of their directory.
         self._handlers.root_can_lack_names = self._reactor.end_all_names()
         if self._notify is not None:
-            self._injector = self._handlers.injector = Injector(self._mountpoint)
+            self._injector = self._handlers.injector = Injector(
+                self._mountpoint, lambda: self._reactor.in_flight > 0
+            )
         self._reactor.take_on(self)
 
     def learn_device(self) -> None:
@@ -191,10 +192,8 @@ class HostEvents:
                 self._happened(change)
             if not more:
                 self._drained_ns = before_ns
-        while self._to_tell:
-            if clock_ns() >= until_ns:
-                return until_ns
-            self._tell_some()
+        if self._to_tell:
+            self._tell_some(until_ns)
         while True:
             now_ns = clock_ns()
             if now_ns >= until_ns:
@@ -337,12 +336,12 @@ class HostEvents:
                     self._gone.setdefault((event.directory, event.name), gone)
         self._reactor.chore_wanted()
 
-    def _tell_some(self) -> None:
-        """Raise what the guest's processes shall see of the next few."""
+    def _tell_some(self, until_ns: int) -> None:
+        """Raise what the guest's processes shall see of the next ones."""
         assert self._injector is not None
         at_ns = self._to_tell[0][0].at_ns
         injections: list[Injection] = []
-        for _ in range(min(len(self._to_tell), _TOLD_AT_ONCE)):
+        while self._to_tell and time.monotonic_ns() < until_ns:
             event, gone = self._to_tell.popleft()
             gone = gone or self._gone.pop((event.directory, event.name), None)
             injections += self._injections(event, gone)
@@ -477,11 +476,18 @@ class HostEvents:
                 if name and name not in names:
                     changed[name] = What.REMOVED
             for name, what in changed.items():
-                while len(self._due) >= _MOST_FOUND_WAITING:
+                while self._is_behind:
                     self._reactor.chore_wanted()
                     await pause(_AGAIN_SOON_NS)
                 self._due.append(FileEvent(directory, name, what, loss.since_ns))
             self._reactor.chore_wanted()
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether a scan should wait, so that what it finds does not overflow anything."""
+        assert self._injector is not None
+        waiting = len(self._due) + len(self._to_tell)
+        return waiting >= _MOST_FOUND_WAITING or self._injector.waiting >= BUSY
 
     @property
     def waiting(self) -> int:
