@@ -5,6 +5,7 @@ docs/semantics.md, "Host events", as a user meets it.
 """
 
 import itertools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,9 @@ def source(field: Path) -> Path:
     """What the host had before it was shared: later, the guest would be told of it."""
     source = field / "source"
     (source / "folder").mkdir(parents=True)
+    (source / "tree" / "below").mkdir(parents=True)
+    (source / "tree" / "leaf").touch()
+    (source / "tree" / "below" / "leaf").touch()
     (source / "page").write_text("edit 00")
     return source
 
@@ -119,6 +123,20 @@ def test_a_directory_is_seen_to_go(told: LiveShare) -> None:
         (told.source / "folder").rmdir()
         reports = set(all_of(heard, told))
         assert reports == {"DELETE,ISDIR ./folder", "DELETE_SELF ./folder/"}
+
+
+def test_a_tree_is_seen_to_go_file_by_file(told: LiveShare) -> None:
+    # By the time that the guest is told, the directories are gone, too.
+    with waiting(told.guest) as heard:
+        shutil.rmtree(told.source / "tree")
+        assert sorted(once(all_of(heard, told))) == [
+            "DELETE ./tree/below/leaf",
+            "DELETE ./tree/leaf",
+            "DELETE,ISDIR ./tree",
+            "DELETE,ISDIR ./tree/below",
+            "DELETE_SELF ./tree/",
+            "DELETE_SELF ./tree/below/",
+        ]
 
 
 def test_what_the_guest_does_is_heard_once_and_completely(told: LiveShare) -> None:

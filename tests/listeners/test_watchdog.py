@@ -102,6 +102,16 @@ def test_a_deletion_is_heard(told: LiveShare) -> None:
         assert once(all_of(heard, told)) == [("deleted", "page", "FileNotFoundError")]
 
 
+def test_a_tree_is_heard_to_go_file_by_file(told: LiveShare) -> None:
+    with watchdog(told.guest) as heard:
+        (told.source / "folder" / "page").unlink()
+        (told.source / "folder").rmdir()
+        heard.until(
+            ("deleted", "folder/page", "FileNotFoundError"),
+            ("deleted-directory", "folder", "FileNotFoundError"),
+        )
+
+
 def test_a_file_that_came_with_its_directory_is_found(told: LiveShare, field: Path) -> None:
     with watchdog(told.guest) as heard:
         (told.source / "new").mkdir()
