@@ -362,7 +362,10 @@ class HostEvents:
             try:
                 shown = self._spellings.shown(self._backing.directory_fd(directory), name)
             except OSError:
-                return  # no longer in the export
+                # The directory is gone, or no longer in the export. What was deleted in
+                # it before is still to be told to who watches it.
+                if status is not None:
+                    return
         for notice in notices(
             what,
             self._notify,

@@ -30,7 +30,7 @@ import queue
 import stat as modes
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from osxfs_sim.model.events import Notice
@@ -184,6 +184,7 @@ class Injector:
                 left.clear()  # something else is mounted over it: nobody sees the share there
             while left and not self._stopping and self._resting_until_ns < time.monotonic_ns():
                 injection = left.popleft()
+                self.current = injection  # what the server answers on the way there depends on it
                 try:
                     if injection.directory is not directory:
                         if dir_fd >= 0:
@@ -217,15 +218,11 @@ class Injector:
             self._began_ns = time.monotonic_ns()
 
     def _raise(self, dir_fd: int, injection: Injection) -> None:
-        self.current = injection
-        try:
-            if injection.notice in (Notice.MODIFY, Notice.ATTRIB):
-                _touch(dir_fd, injection)
-                raised = True
-            else:
-                raised = self._make_or_remove(dir_fd, injection)
-        finally:
-            self.current = None
+        if injection.notice in (Notice.MODIFY, Notice.ATTRIB):
+            _touch(dir_fd, injection)
+            raised = True
+        else:
+            raised = self._make_or_remove(dir_fd, injection)
         self.raised[injection.notice] += raised
 
     def _make_or_remove(self, dir_fd: int, injection: Injection) -> bool:
@@ -289,15 +286,23 @@ def _remove(dir_fd: int, injection: Injection) -> None:
     remove(injection.name, dir_fd=dir_fd)
 
 
+def way_up(directory: Inode) -> Iterator[Inode]:
+    """*directory* and those above it, but the root. Raises OSError: ELOOP where there are too many.
+
+    As two renames of which we have heard in the wrong order can make it.
+    """
+    here: Inode | None = directory
+    for _ in range(_LONGEST_WALK_BYTES):
+        if here is None or here.parent is None:
+            return
+        yield here
+        here = here.parent
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
 def _walk(root_fd: int, directory: Inode) -> int:
     """A descriptor of *directory* in the share, by the names that the guest knows."""
-    names: list[bytes] = []
-    here: Inode | None = directory
-    while here is not None and here.parent is not None:
-        names.append(here.name)
-        here = here.parent
-        if len(names) > _LONGEST_WALK_BYTES:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    names = [here.name for here in way_up(directory)]
     fd = os.dup(root_fd)
     try:
         while names:
