@@ -290,9 +290,10 @@ class HostEvents:
             # The guest may have asked since the change, and know what is there now.
             if before is None or before is not now:
                 endings[entry] = None
-                spelling = self._spellings.believed_missing(directory, name)
-                if spelling != name:
-                    endings[Entry(directory.number, spelling)] = None
+            # But not by every spelling.
+            spelling = self._spellings.believed_missing(directory, name)
+            if spelling is not None:
+                endings[Entry(directory.number, spelling)] = None
         if Ends.DIRECTORY_ATTRIBUTES in ends:
             endings[Attributes(directory.number, _way_to(directory))] = None
         for inode in {before, now} - {None}:
