@@ -48,6 +48,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
 
 @pytest.fixture
 def invalidator(kernel: FakeKernel) -> Iterator[Invalidator]:
+    assert kernel.asked == []
     invalidator = Invalidator()
     yield invalidator
     assert invalidator.stop()
@@ -102,7 +103,7 @@ def test_trouble_with_one_answer_does_not_keep_the_others(
     assert "bug:" in caplog.text
 
 
-def test_everything_is_one_call(kernel: FakeKernel, invalidator: Invalidator) -> None:
+def test_everything_is_one_call(invalidator: Invalidator) -> None:
     calls: list[str] = []
 
     def end_all() -> bool:
