@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from bench import (
+    burst,
     control,
     floor,
     idle,
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "control": control.measure,
     "idle": idle.measure,
     "inodes": inodes.measure,
+    "burst": burst.measure,
 }
 _MISSED, _FAILED = 1, 3
 _WIDTH_OF_FILES = 180

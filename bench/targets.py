@@ -143,6 +143,13 @@ def _memory_kept(result: Result) -> list[float]:
 
 _ONE_AT_130 = {"asked_us": 130.0, "own_directories": False}
 
+
+def _beside_a_burst(result: Result) -> list[float]:
+    """The median during each burst in the share, as a multiple of the same one's beside it."""
+    beside = {row["burst"]: row["p50_us"] for row in _rows(result, where="beside the share")}
+    return [row["p50_us"] / beside[row["burst"]] for row in _rows(result, where="in the share")]
+
+
 TARGETS: tuple[Target, ...] = (
     Target(
         "130 us, one client, median",
@@ -306,5 +313,29 @@ TARGETS: tuple[Target, ...] = (
         "times",
         _memory_kept,
         at_most=1,
+    ),
+    Target(
+        "untrue answers after a burst of host changes",
+        "burst",
+        "none",
+        "files",
+        _column("wrong_at_the_end"),
+        at_most=0,
+    ),
+    Target(
+        "memory for a burst of 10,000 host changes",
+        "burst",
+        "at most 64 MiB",
+        "MiB",
+        _column("grown_mib"),
+        at_most=64,
+    ),
+    Target(
+        "130 us, p50 during a burst of host changes",
+        "burst",
+        "within 10 % of the same burst beside the share",
+        "times",
+        _beside_a_burst,
+        at_most=1.1,
     ),
 )

@@ -25,8 +25,15 @@ from pyfuse3 import EntryAttributes, FUSEError, RequestContext
 from osxfs_sim.model.caching import NOT_BELIEVED
 from osxfs_sim.model.events import Notice
 from osxfs_sim.mount.handlers import Handlers
-from osxfs_sim.mount.inject import Injection, Injector
+from osxfs_sim.mount.inject import Injection, Injector, way_up
 from osxfs_sim.mount.inodes import Inode
+
+
+class NotAnnouncedError(OSError):
+    """The injector has met something else than what it is about to tell of."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
 class AcknowledgingHandlers(Handlers):
@@ -46,7 +53,7 @@ class AcknowledgingHandlers(Handlers):
         return answer
 
     def _injection(self, parent_number: int, name: bytes, *notices: Notice) -> Injection:
-        """The one being raised, if that is for *name*. Raises OSError: EPERM."""
+        """The one being raised, if that is for *name*. Raises NotAnnouncedError."""
         assert self.injector is not None
         injection = self.injector.current
         if (
@@ -55,7 +62,7 @@ class AcknowledgingHandlers(Handlers):
             or injection.directory.number != parent_number
             or injection.name != name
         ):
-            raise OSError(errno.EPERM, "the injector asks for what it has not announced")
+            raise NotAnnouncedError
         return injection
 
     def lookup(
@@ -70,18 +77,50 @@ class AcknowledgingHandlers(Handlers):
     ) -> EntryAttributes:
         try:
             injection = self._injection(parent_number, name, Notice.CREATE, Notice.DELETE)
-        except PermissionError:
-            return self._as_it_is(parent_number, name, ctx)
+        except NotAnnouncedError:
+            return self._on_the_way(parent_number, name, ctx)
         injection.asked = True
         if injection.notice is Notice.CREATE:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         return self._as_it_was(injection, ctx)
 
-    def _as_it_is(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
-        parent = self._inodes[parent_number]
-        dir_fd = self._backing.directory_fd(parent)
-        name, status = self._spellings.find(parent, dir_fd, asked)
-        return self._entry(parent, dir_fd, name, status, ctx, asked, believes=False)
+    def _on_the_way(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
+        """A directory that the injector walks through to what it has announced.
+
+        What goes with a tree goes before its directories do, and is told of when
+        they are gone, too. Who watches them is still to be told, so they are
+        shown as they were; or else `rm -r` would be one deletion.
+        """
+        before = self._directory_before(parent_number, asked)
+        try:
+            parent = self._inodes[parent_number]
+            dir_fd = self._backing.directory_fd(parent)
+            name, status = self._spellings.find(parent, dir_fd, asked)
+            if before is None or self._inodes.known(status) is before:
+                return self._entry(parent, dir_fd, name, status, ctx, asked, believes=False)
+        except OSError as error:
+            if before is None or error.errno not in (errno.ENOENT, errno.ESTALE):
+                raise
+        before.lookups += 1
+        return _shadow(before)
+
+    def _directory_before(self, parent_number: int, name: bytes) -> Inode | None:
+        """The directory of this name that a deletion is about, or lies below."""
+        assert self.injector is not None
+        injection = self.injector.current
+        if injection is None or injection.notice is not Notice.DELETE:
+            return None
+        return next(
+            (
+                here
+                for here in way_up(injection.directory)
+                if here.name == name
+                and here.parent is not None
+                and here.parent.number == parent_number
+                and self._inodes.knows(here)
+            ),
+            None,
+        )
 
     def _as_it_was(self, injection: Injection, ctx: RequestContext) -> EntryAttributes:
         """What is gone, so that it can be seen to go."""

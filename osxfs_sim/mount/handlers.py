@@ -267,6 +267,12 @@ class Handlers(pyfuse3.Operations):
         inode.handle = handle
         return inode, status
 
+    def _has_changed(self, inode: Inode, fd: int) -> None:
+        """The guest has changed the object behind *fd*: it is no host event."""
+        inode.changed_ns = time.time_ns()
+        if self._notes_own is not None:
+            self._notes_own(fd)
+
     def _named(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
         """The guest has made *name*."""
         self._spellings.added(parent, dir_fd, name, asked)
@@ -294,7 +300,9 @@ class Handlers(pyfuse3.Operations):
             # given its number to this one. Taken for it, a new FIFO would be the old
             # pipe, and a new directory would show what the old one is believed to hold.
             self._inodes.renounce_identity(gone)
-        return self._entry(parent, dir_fd, name, status, caller, asked)
+        entry = self._entry(parent, dir_fd, name, status, caller, asked)
+        self._inodes[entry.st_ino].changed_ns = time.time_ns()
+        return entry
 
     # Names
 
@@ -458,6 +466,7 @@ class Handlers(pyfuse3.Operations):
             dir_fd = self._backing.directory_fd(parent)
             name = self._spellings.new(parent, dir_fd, asked)
             os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
+            self._has_changed(self._inodes[number], fd)
         return self._made(parent, dir_fd, name, ctx, asked, is_new=False)
 
     def unlink(
@@ -509,6 +518,7 @@ class Handlers(pyfuse3.Operations):
                 self._owners.gone(fd, status)
             if inode is None:
                 return
+            inode.changed_ns = time.time_ns()
             named = inode.drop_name(parent, name)
             if unlinked or inode.is_directory:
                 self._inodes.renounce_identity(inode)
@@ -580,10 +590,12 @@ class Handlers(pyfuse3.Operations):
             return
         inode = self._inodes.known(moving)
         if inode is not None:
+            inode.changed_ns = time.time_ns()
             inode.moved(new_parent, new_name, old_parent, old_name)
         if exchange and replaced is not None:
             inode = self._inodes.known(replaced)
             if inode is not None:
+                inode.changed_ns = time.time_ns()
                 inode.moved(old_parent, old_name, new_parent, new_name)
 
     # Attributes
@@ -647,8 +659,7 @@ class Handlers(pyfuse3.Operations):
                 # the first moves the ctime, both end the bits.
                 self._end_set_id(fd, ctx, is_chown=True)
                 syscalls.set_owner(fd, -1, -1)
-            if self._notes_own is not None:
-                self._notes_own(fd)
+            self._has_changed(inode, fd)
             status = os.fstat(fd)
             ids = self._owners.ids(fd, b"", status, ctx)
         return self._attributes(inode, status, ids, self._believed(inode, status))
@@ -723,8 +734,7 @@ class Handlers(pyfuse3.Operations):
                     os.close(os.open(magic_link(fd), os.O_RDONLY | os.O_TRUNC | os.O_CLOEXEC))
                 else:
                     os.truncate(fd, 0)
-                if self._notes_own is not None:
-                    self._notes_own(fd)
+                self._has_changed(inode, fd)
             keep_pages = self._keep_pages(inode, os.fstat(fd))
             return self._opened(inode, fd, flags, ctx, keep_pages)
         except BaseException:
@@ -775,7 +785,9 @@ class Handlers(pyfuse3.Operations):
             # A policy of the user's own may fail, and nothing may after the entry.
             kept = parent.followed is not False and self.policy.keep_pages(status, time.time_ns())
             entry = self._entry(parent, dir_fd, name, status, ctx, asked)
-            return self._opened(self._inodes[entry.st_ino], fd, flags, ctx, kept), entry
+            inode = self._inodes[entry.st_ino]
+            inode.changed_ns = time.time_ns()
+            return self._opened(inode, fd, flags, ctx, kept), entry
         except BaseException:
             os.close(fd)
             raise
@@ -868,8 +880,7 @@ class Handlers(pyfuse3.Operations):
             length = os.pwritev(fd, [data], offset, os.RWF_APPEND)
         else:
             length = os.pwrite(fd, data, offset)
-        if self._notes_own is not None:
-            self._notes_own(fd)
+        self._has_changed(self._open_files[fd], fd)
         return length
 
     def flush(self, fh: int) -> Coroutine[Any, Any, None]:
@@ -1048,10 +1059,10 @@ class Handlers(pyfuse3.Operations):
 
     def _change_on_host(self, number: int, call: Callable[..., Any], *arguments: Any) -> None:
         """As _on_host, for a *call* that changes the object."""
-        with self._backing.pinned(self._inodes[number]) as fd:
+        inode = self._inodes[number]
+        with self._backing.pinned(inode) as fd:
             call(fd, *arguments)
-            if self._notes_own is not None:
-                self._notes_own(fd)
+            self._has_changed(inode, fd)
 
 
 def _read_only() -> None:

@@ -27,6 +27,7 @@ import errno
 import functools
 import logging
 import os
+import select
 import stat as modes
 import time
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ from osxfs_sim.model.events import (
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.backing import Backing
-from osxfs_sim.mount.inject import Injection, Injector
+from osxfs_sim.mount.inject import BUSY, Injection, Injector
 from osxfs_sim.mount.inodes import Inode, InodeTable
 from osxfs_sim.mount.invalidate import (
     Attributes,
@@ -65,12 +66,12 @@ from osxfs_sim.mount.watch import HostChange, Lost, Watcher
 log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 8
-_DELIVERED_AT_ONCE = 32
+_DELIVERED_AT_ONCE = 8
 _TOLD_AT_ONCE = 4
 _MOST_SCANS = 64
 _ENDED_AT_ONCE = 64
 _MOST_FOUND_WAITING = 1024
-_MOST_ENDINGS_WAITING = 64
+_MOST_ENDINGS_WAITING = 256
 # A rescan looks this much further back than the loss: a change is read some time after
 # it was made. What is told twice is allowed to be (the vendor says so).
 _LOOK_BACK_NS = 2_000_000_000
@@ -95,6 +96,8 @@ class HostEvents:
         assert spec.stream is not None
         self.watcher = watcher
         self.stream = EventStream[Inode](spec.stream, inodes.root, seed)
+        self.trouble = ""
+        """Why events are not raised, for the user; else empty."""
         self.rescans = 0
         self.kernel_losses = 0
         self._notify = spec.notify
@@ -118,6 +121,8 @@ class HostEvents:
             collections.deque()
         )
         self._drained_ns = time.monotonic_ns()
+        self._readable = select.poll()
+        self._readable.register(watcher.fileno(), select.POLLIN)
         self._scans: dict[Inode, MustScan[Inode]] = {}
         self._scanning = False
 
@@ -128,13 +133,19 @@ class HostEvents:
         # those further down end with the entry of their directory.
         self._handlers.root_can_lack_names = self._reactor.end_all_names()
         if self._notify is not None:
-            self._injector = self._handlers.injector = Injector(self._mountpoint)
+            self._injector = self._handlers.injector = Injector(
+                self._mountpoint, lambda: self._reactor.in_flight > 0
+            )
         self._reactor.take_on(self)
 
-    def learn_device(self) -> None:
-        """In a thread, while requests are served: which file system the share is."""
-        if self._injector is not None:
+    def reach_mount(self) -> None:
+        """Find out whether events can be raised. In a thread, while requests are served."""
+        if self._injector is None:
+            return
+        try:
             self._injector.open()
+        except OSError as error:
+            self.trouble = f"no events are raised in the guest: {error.strerror}: {error.filename}"
 
     def drop(self, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
         """Lose events on demand: see EventStream.drop. Raises MountError."""
@@ -178,44 +189,37 @@ class HostEvents:
             return now_ns + _AGAIN_SOON_NS
 
     def _work(self, until_ns: int) -> int | None:
-        assert self._invalidator is not None
-        clock_ns = time.monotonic_ns
-        more = True
-        while more:
-            before_ns = clock_ns()
-            if before_ns >= until_ns:
-                return before_ns
-            changes = self.watcher.read(_READ_AT_ONCE)
-            more = len(changes) >= _READ_AT_ONCE
-            for change in changes:
-                self._happened(change)
-            if not more:
-                self._drained_ns = before_ns
-        while self._to_tell:
-            if clock_ns() >= until_ns:
-                return until_ns
-            self._tell_some()
-        while True:
-            now_ns = clock_ns()
-            if now_ns >= until_ns:
+        """A little of each in turn, so that no step starves another."""
+        worked = True
+        while worked:
+            worked = self._read_some()
+            worked |= self._deliver_some()
+            worked |= self._tell_some()
+            now_ns = time.monotonic_ns()
+            if worked and now_ns >= until_ns:
                 return now_ns
-            if self._invalidator.waiting >= _MOST_ENDINGS_WAITING:
-                break  # the stream goes on to fill: that is bounded, and overflows honestly
-            if not self._due:
-                self._due.extend(self.stream.take(now_ns))
-                if not self._due:
-                    break
-            self._deliver_some(until_ns)
-        if self._debounce is not None:
-            self._to_tell.extend((event, None) for event in self._debounce.take(clock_ns()))
         self._look_after_the_injector()
         return self._next_ns()
+
+    def _read_some(self) -> bool:
+        """Take what the watcher has next. Returns whether there may be more."""
+        before_ns = time.monotonic_ns()
+        changes = self.watcher.read(_READ_AT_ONCE)
+        for change in changes:
+            self._happened(change)
+        if len(changes) >= _READ_AT_ONCE:
+            return True
+        # Few were ours to follow; there may be many that are not.
+        more = bool(self._readable.poll(0))
+        if not more:
+            self._drained_ns = before_ns
+        return more
 
     def _next_ns(self) -> int | None:
         soon_ns = time.monotonic_ns() + _AGAIN_SOON_NS
         dues_ns = [self.stream.due_ns]
-        if self._due or self._to_tell:
-            dues_ns.append(soon_ns)
+        if self._is_held_up:
+            dues_ns = [soon_ns]
         if self._debounce is not None:
             dues_ns.append(self._debounce.due_ns)
         if self._injector is not None and self._injector.overflowed_since_ns is not None:
@@ -250,12 +254,27 @@ class HostEvents:
 
     # Ending what is untrue
 
-    def _deliver_some(self, until_ns: int) -> None:
-        """Deliver events that are due; all their endings come before the first notice."""
+    @property
+    def _is_held_up(self) -> bool:
+        """Whether the kernel has so much to end that more must wait.
+
+        The stream goes on to fill meanwhile: that is bounded, and overflows honestly.
+        """
         assert self._invalidator is not None
+        return self._invalidator.waiting >= _MOST_ENDINGS_WAITING
+
+    def _deliver_some(self) -> bool:
+        """Deliver what is due next; all its endings come before the first notice."""
+        assert self._invalidator is not None
+        if self._is_held_up:
+            return False
+        if not self._due:
+            self._due.extend(self.stream.take(time.monotonic_ns()))
+        if not self._due:
+            return False
         endings: dict[Ending, None] = {}
         told: list[tuple[FileEvent[Inode], Inode | None]] = []
-        while self._due and len(told) < _DELIVERED_AT_ONCE:
+        for _ in range(min(len(self._due), _DELIVERED_AT_ONCE)):
             event = self._due.popleft()
             if isinstance(event, MustScan):
                 self._want_scan(event)
@@ -263,12 +282,11 @@ class HostEvents:
             gone = self._end(event, endings)
             if self._notify is not None:
                 told.append((event, gone))
-            if time.monotonic_ns() >= until_ns:
-                break
         if endings or told:
             self._invalidator.end(
                 endings, lambda: self._reactor.call_soon(lambda: self._ended(told))
             )
+        return True
 
     def _end(self, event: FileEvent[Inode], endings: dict[Ending, None]) -> Inode | None:
         """Note down what *event* ends. Returns what the guest knew by that name, if it is gone."""
@@ -288,12 +306,12 @@ class HostEvents:
         if Ends.ENTRY in ends:
             if self._names is not None and status is not None:
                 self._names.added(directory, self._spellings.key(name))
-            # The guest may have asked since the change, and know what is there now.
-            if before is None or before is not now:
-                endings[entry] = None
-                spelling = self._spellings.believed_missing(directory, name)
-                if spelling != name:
-                    endings[Entry(directory.number, spelling)] = None
+            # Also where the guest knows what is there now: it may have asked in between,
+            # when the name was missing, and believe that.
+            endings[entry] = None
+            spelling = self._spellings.believed_missing(directory, name)
+            if spelling != name:
+                endings[Entry(directory.number, spelling)] = None
         if Ends.DIRECTORY_ATTRIBUTES in ends:
             endings[Attributes(directory.number, _way_to(directory))] = None
         for inode in {before, now} - {None}:
@@ -337,8 +355,13 @@ class HostEvents:
                     self._gone.setdefault((event.directory, event.name), gone)
         self._reactor.chore_wanted()
 
-    def _tell_some(self) -> None:
-        """Raise what the guest's processes shall see of the next few."""
+    def _tell_some(self) -> bool:
+        """Raise what the guest's processes shall see of the next ones."""
+        if self._debounce is not None:
+            quiet = self._debounce.take(time.monotonic_ns())
+            self._to_tell.extend((event, None) for event in quiet)
+        if not self._to_tell:
+            return False
         assert self._injector is not None
         at_ns = self._to_tell[0][0].at_ns
         injections: list[Injection] = []
@@ -348,6 +371,7 @@ class HostEvents:
             injections += self._injections(event, gone)
         if injections:
             self._injector.inject(injections, at_ns)
+        return True
 
     def _injections(self, event: FileEvent[Inode], gone: Inode | None) -> Iterator[Injection]:
         assert self._notify is not None
@@ -363,7 +387,10 @@ class HostEvents:
             try:
                 shown = self._spellings.shown(self._backing.directory_fd(directory), name)
             except OSError:
-                return  # no longer in the export
+                # The directory is gone, or no longer in the export. What was deleted in
+                # it before is still to be told to who watches it.
+                if status is not None:
+                    return
         for notice in notices(
             what,
             self._notify,
@@ -473,15 +500,32 @@ class HostEvents:
                 continue
             finally:
                 os.close(fd)
-            for name in list(directory.children or {}):
+            found = {
+                name: what
+                for name, (what, status) in changed.items()
+                if not self._is_of_guest(status)
+            }
+            for name, inode in list((directory.children or {}).items()):
                 if name and name not in names:
-                    changed[name] = What.REMOVED
-            for name, what in changed.items():
-                while len(self._due) >= _MOST_FOUND_WAITING:
+                    found[name] = _how_it_went(inode)
+            for name, what in found.items():
+                while self._is_behind:
                     self._reactor.chore_wanted()
                     await pause(_AGAIN_SOON_NS)
                 self._due.append(FileEvent(directory, name, what, loss.since_ns))
             self._reactor.chore_wanted()
+
+    def _is_of_guest(self, status: os.stat_result) -> bool:
+        """Whether the last change of an object was the guest's, which is no host event."""
+        inode = self._inodes.known(status)
+        return inode is not None and status.st_ctime_ns <= inode.changed_ns
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether a scan should wait, so that what it finds does not overflow anything."""
+        assert self._injector is not None
+        waiting = len(self._due) + len(self._to_tell)
+        return waiting >= _MOST_FOUND_WAITING or self._injector.waiting >= BUSY
 
     @property
     def waiting(self) -> int:
@@ -532,27 +576,38 @@ def _way_to(directory: Inode) -> Entry | None:
     return Entry(directory.parent.number, directory.name)
 
 
-def _changed_since(fd: int, since_ns: int) -> tuple[dict[bytes, What], set[bytes]]:
+def _how_it_went(inode: Inode) -> What:
+    """What happened to an object whose name is no longer there."""
+    what = What.DIRECTORY if inode.is_directory else What(0)
+    if inode.path_fd >= 0 and os.fstat(inode.path_fd).st_nlink:
+        return what | What.RENAMED  # it lives on, under a name that nobody told us
+    return what | What.REMOVED
+
+
+def _changed_since(
+    fd: int, since_ns: int
+) -> tuple[dict[bytes, tuple[What, os.stat_result]], set[bytes]]:
     """Of the directory behind *fd*: what has changed since (wall-clock time), and all names."""
-    changed: dict[bytes, What] = {}
+    changed: dict[bytes, tuple[What, os.stat_result]] = {}
     names = {os.fsencode(name) for name in os.listdir(fd)}
     for name in names:
         try:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if status.st_ctime_ns < since_ns:
                 continue
-            what = What.ATTRIBUTES
-            if status.st_mtime_ns >= since_ns:
-                what |= What.MODIFIED
-            if syscalls.birth_time_ns(fd, name) >= since_ns:
-                what |= What.CREATED
-            elif status.st_mtime_ns < since_ns:
-                what |= What.RENAMED
+            birth_ns = syscalls.birth_time_ns(fd, name)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTCONN):
                 raise
             continue
+        what = What.ATTRIBUTES
         if modes.S_ISDIR(status.st_mode):
             what |= What.DIRECTORY
-        changed[name] = what
+        if status.st_mtime_ns >= since_ns:
+            what |= What.MODIFIED
+        if birth_ns >= since_ns:
+            what |= What.CREATED
+        elif status.st_mtime_ns < since_ns:
+            what |= What.RENAMED
+        changed[name] = what, status
     return changed, names

@@ -30,7 +30,7 @@ import queue
 import stat as modes
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from osxfs_sim.model.events import Notice
@@ -42,7 +42,11 @@ log = logging.getLogger(__name__)
 
 _ATTEMPTS = 5
 _MOST_WAITING = 16_384
+BUSY = 4_096
+"""How many may wait before those who can wait should."""
 _STUCK_AFTER_S = 5.0
+_SMALL_BURST = 64
+_LONGEST_WAY_NS = 2_000_000
 _REST_NS = 3_000_000_000
 _LONGEST_SLEEP_NS = 10_000_000
 _LONGEST_WALK_BYTES = 3_000  # below PATH_MAX
@@ -77,7 +81,8 @@ class Injection:
 class Injector:
     """The thread that raises events. *thread_id* is the one whose requests are not applied."""
 
-    def __init__(self, mountpoint: str) -> None:
+    def __init__(self, mountpoint: str, guest_waits: Callable[[], bool]) -> None:
+        """*guest_waits* tells whether requests of the guest are being served."""
         self.current: Injection | None = None
         """What the thread is raising: by it the server knows what to answer."""
         self.raised = dict.fromkeys(Notice, 0)
@@ -87,6 +92,9 @@ class Injector:
         """From when on events were not raised, for being too many (monotonic)."""
         self.waiting = 0
         self._mountpoint = mountpoint
+        self._guest_waits = guest_waits
+        self._in_a_row = 0
+        self._began_ns = 0
         self._device = -1
         self._batches: queue.SimpleQueue[list[Injection] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -141,6 +149,8 @@ class Injector:
             if batch is None:
                 return
             left = collections.deque(batch)
+            # Nothing else waited: what comes is no part of a burst before it.
+            self._in_a_row = self._in_a_row + len(batch) if self.waiting > len(batch) else 0
             while left and not self._stopping:
                 rest_ns = self._resting_until_ns - time.monotonic_ns()
                 if rest_ns > 0:
@@ -168,13 +178,22 @@ class Injector:
     def _raise_all(self, left: "collections.deque[Injection]") -> None:
         """Raise from the left, until there are none or somebody wants the share let go."""
         root_fd = os.open(self._mountpoint, _WALK | os.O_DIRECTORY)
+        directory, dir_fd = None, -1
         try:
             if os.fstat(root_fd).st_dev != self._device:
                 left.clear()  # something else is mounted over it: nobody sees the share there
             while left and not self._stopping and self._resting_until_ns < time.monotonic_ns():
                 injection = left.popleft()
+                self.current = injection  # what the server answers on the way there depends on it
                 try:
-                    self._raise(root_fd, injection)
+                    if injection.directory is not directory:
+                        if dir_fd >= 0:
+                            os.close(dir_fd)
+                        directory, dir_fd = None, -1
+                        dir_fd = _walk(root_fd, injection.directory)
+                        directory = injection.directory
+                    self._give_way()
+                    self._raise(dir_fd, injection)
                 except OSError as error:
                     if error.errno in _UNMOUNTED:
                         raise
@@ -183,39 +202,28 @@ class Injector:
                         self.failed += 1
                         log.warning("cannot raise %s: %s", injection.notice.value, error)
         finally:
+            if dir_fd >= 0:
+                os.close(dir_fd)
             os.close(root_fd)
 
-    def _raise(self, root_fd: int, injection: Injection) -> None:
-        self.current = injection
-        try:
-            if injection.notice in (Notice.MODIFY, Notice.ATTRIB):
-                self._touch(root_fd, injection)
-                raised = True
-            else:
-                dir_fd = _walk(root_fd, injection.directory)
-                try:
-                    raised = self._make_or_remove(dir_fd, injection)
-                finally:
-                    os.close(dir_fd)
-        finally:
-            self.current = None
-        self.raised[injection.notice] += raised
+    def _give_way(self) -> None:
+        """In a burst, take no more than a quarter of the time while the guest asks for something.
 
-    def _touch(self, root_fd: int, injection: Injection) -> None:
-        dir_fd = _walk(root_fd, injection.directory)
-        try:
-            fd = dir_fd
-            if injection.name:
-                fd = syscalls.open_beneath(dir_fd, injection.name, _WALK, _INSIDE)
-            try:
-                now_ns = time.time_ns()  # the server looks at neither
-                atime_ns = now_ns if injection.notice is Notice.ATTRIB else None
-                syscalls.set_times(fd, atime_ns, now_ns)
-            finally:
-                if fd != dir_fd:
-                    os.close(fd)
-        finally:
-            os.close(dir_fd)
+        The server answers us too, and the interpreter serves one thread at a time.
+        """
+        now_ns = time.monotonic_ns()
+        took_ns, self._began_ns = now_ns - self._began_ns, now_ns
+        if self._in_a_row > _SMALL_BURST and self._guest_waits():
+            time.sleep(min(3 * took_ns, _LONGEST_WAY_NS) / 1e9)
+            self._began_ns = time.monotonic_ns()
+
+    def _raise(self, dir_fd: int, injection: Injection) -> None:
+        if injection.notice in (Notice.MODIFY, Notice.ATTRIB):
+            _touch(dir_fd, injection)
+            raised = True
+        else:
+            raised = self._make_or_remove(dir_fd, injection)
+        self.raised[injection.notice] += raised
 
     def _make_or_remove(self, dir_fd: int, injection: Injection) -> bool:
         """Whether it was raised; False where there is nothing to tell any more."""
@@ -251,6 +259,19 @@ _OVERTAKEN = (
 _UNMOUNTED = (errno.ENOTCONN, errno.ENODEV)
 
 
+def _touch(dir_fd: int, injection: Injection) -> None:
+    fd = dir_fd
+    if injection.name:
+        fd = syscalls.open_beneath(dir_fd, injection.name, _WALK, _INSIDE)
+    try:
+        now_ns = time.time_ns()  # the server looks at neither
+        atime_ns = now_ns if injection.notice is Notice.ATTRIB else None
+        syscalls.set_times(fd, atime_ns, now_ns)
+    finally:
+        if fd != dir_fd:
+            os.close(fd)
+
+
 def _make(dir_fd: int, injection: Injection) -> None:
     if injection.kind == modes.S_IFDIR:
         os.mkdir(injection.name, dir_fd=dir_fd)
@@ -265,15 +286,23 @@ def _remove(dir_fd: int, injection: Injection) -> None:
     remove(injection.name, dir_fd=dir_fd)
 
 
+def way_up(directory: Inode) -> Iterator[Inode]:
+    """*directory* and those above it, but the root. Raises OSError: ELOOP where there are too many.
+
+    As two renames of which we have heard in the wrong order can make it.
+    """
+    here: Inode | None = directory
+    for _ in range(_LONGEST_WALK_BYTES):
+        if here is None or here.parent is None:
+            return
+        yield here
+        here = here.parent
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
 def _walk(root_fd: int, directory: Inode) -> int:
     """A descriptor of *directory* in the share, by the names that the guest knows."""
-    names: list[bytes] = []
-    here: Inode | None = directory
-    while here is not None and here.parent is not None:
-        names.append(here.name)
-        here = here.parent
-        if len(names) > _LONGEST_WALK_BYTES:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    names = [here.name for here in way_up(directory)]
     fd = os.dup(root_fd)
     try:
         while names:

@@ -29,10 +29,11 @@ class Inode:
     *handle* is what the host's file system calls a FIFO or a socket. Of a
     directory, *children* is what the guest was last told its names are, where
     that is kept, and *followed* whether the host's changes in it will be seen
-    (None: nobody has tried).
+    (None: nobody has tried). *changed_ns* is when the guest last changed it (wall-clock).
     """
 
     __slots__ = (
+        "changed_ns",
         "children",
         "device",
         "followed",
@@ -72,6 +73,7 @@ class Inode:
         self.open_fds: list[int] | None = None
         self.children: dict[bytes, Inode] | None = None
         self.followed: bool | None = None
+        self.changed_ns = 0
 
     def is_same(self, status: os.stat_result) -> bool:
         """Whether *status* is of this very object."""

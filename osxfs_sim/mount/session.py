@@ -254,7 +254,7 @@ class _Session:
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
                 self.machinery.host_events.start()
-                await trio.to_thread.run_sync(self.machinery.host_events.learn_device)
+                await trio.to_thread.run_sync(self.machinery.host_events.reach_mount)
             await nursery.start(control.serve, socket_path, answers)
             self._count_anew()
             on_ready(self.status())
@@ -476,6 +476,7 @@ class _Session:
                     "but the host services; rename it"
                 )
             warnings += self.services.warnings()
+        warnings += self._warnings_of_events()
         floor_ns = self.calibration.floor_ns
         latency = self.system.latency
         asked = {base_ns for base_ns in latency.base_ns if base_ns}
@@ -499,6 +500,18 @@ class _Session:
                     f"{line['late']} of {line['count']} late: out of tolerance"
                 )
         warnings += self._warnings_of_files()
+        return warnings
+
+    def _warnings_of_events(self) -> list[str]:
+        events = self.machinery.host_events
+        if events is None:
+            return []
+        warnings = [events.trouble] if events.trouble else []
+        if events.watcher.refused:
+            warnings.append(
+                f"{events.watcher.refused} directories cannot be watched: nothing in them is "
+                "believed; raise fs.inotify.max_user_watches and fs.fanotify.max_user_marks"
+            )
         return warnings
 
     def _warnings_of_files(self) -> list[str]:

@@ -65,7 +65,7 @@ def test_what_is_heard_is_scored_and_told_to_scripts() -> None:
     changes = {change["change"]: change for change in document["changes"]}
     assert len(changes) == 17
     rename = changes["rename"]
-    assert rename["required"] == [["IN_DELETE a"], ["IN_MODIFY b"]]
+    assert rename["required"] == ["IN_DELETE a", "IN_MODIFY b"]
     assert (rename["changes"], rename["delivered"], rename["missing"]) == (2, 4, {})
     assert len(rename["delays_ns"]) == 4
     assert changes["open, read, close"]["delivered"] == 0

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from listening import NODE_MODULES
 
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"^```(sh|python)( slow)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -22,9 +23,14 @@ def blocks(page: str) -> list[tuple[str, bool, str]]:
 def run_blocks(
     language: str, texts: list[str], directory: Path
 ) -> "subprocess.CompletedProcess[str]":
-    """Run *texts* one after the other, stopping at the first failure; unmount what they left."""
+    """Run *texts* one after the other, stopping at the first failure; leave nothing of them."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = ["bash", "-euo", "pipefail", "-c"] if language == "sh" else [sys.executable, "-c"]
+    command = [sys.executable, "-c"]
+    if language == "sh":
+        # timeout(1) ends the programs in the background, too, and the trap those that a
+        # failure leaves.
+        texts = ["trap 'kill $(jobs -p) 2> /dev/null || true' EXIT", *texts]
+        command = ["timeout", "500", "bash", "-euo", "pipefail", "-c"]
     try:
         return subprocess.run(
             [*command, "\n".join(texts)],
@@ -68,6 +74,25 @@ def test_the_case_study_of_the_tutorial_runs(tmp_path: Path) -> None:
     assert "osxfs-negative" in result.stdout
 
 
+def test_the_listeners_hear_what_their_page_says(tmp_path: Path) -> None:
+    (tmp_path / "node_modules").symlink_to(NODE_MODULES)  # as its npm install would have it
+    texts = [text for kind, _, text in blocks("listeners.md") if kind == "sh"]
+    assert texts
+    result = run_blocks("sh", texts, tmp_path)
+    assert result.returncode == 0, result.stderr
+    shown = [
+        "CREATE share/page",
+        "MODIFY share/page",
+        "DELETE share/page",
+        "MODIFY share/leaf",
+    ]
+    # An event may be told more than once.
+    assert list(dict.fromkeys(result.stdout.splitlines())) == shown
+    assert "\n".join(f"    {line}" for line in shown) in (DOCS / "listeners.md").read_text()
+    assert "moved" not in (tmp_path / "heard-by-watchdog.txt").read_text()
+
+
 def test_a_broken_example_would_be_noticed(tmp_path: Path) -> None:
     assert run_blocks("sh", ["false", "true"], tmp_path).returncode != 0
+    assert run_blocks("sh", ["sleep 600 &", "false"], tmp_path).returncode != 0
     assert run_blocks("python", ["assert False"], tmp_path).returncode != 0
