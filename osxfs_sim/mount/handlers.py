@@ -245,26 +245,30 @@ class Handlers(pyfuse3.Operations):
     ) -> tuple[Inode, os.stat_result]:
         """The inode of *name*, and its status, which may be newer than the one given.
 
-        Of a FIFO or a socket never one which had its number before: the kernel
-        joins processes by inode, and those of an object that the host has removed
-        must not meet those of a later one with the same number.
+        Never one which had its number before. Of a FIFO or a socket, because the
+        kernel joins processes by inode, and those of an object that the host has
+        removed must not meet those of a later one with the same number. Of a
+        directory that is followed, because the changes in the later one are told by
+        another handle: taken for the old one they would never be heard of.
         """
         kind = modes.S_IFMT(status.st_mode)
-        if kind not in _MEETING_PLACES:
-            inode = self._inodes.found(parent, name, status)
-            if kind == modes.S_IFDIR and inode.followed is None and self._watcher is not None:
-                inode.handle = syscalls.file_handle(dir_fd, name)
-                inode.followed = self._watcher.follow(inode, dir_fd, name)
-                # It may have changed just before; of what comes, we shall hear.
-                with contextlib.suppress(OSError):
-                    status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-            return inode, status
-        handle = syscalls.file_handle(dir_fd, name)
+        follows = kind == modes.S_IFDIR and self._watcher is not None
+        if not follows and kind not in _MEETING_PLACES:
+            return self._inodes.found(parent, name, status), status
         known = self._inodes.known(status)
+        if known is not None and known.path_fd >= 0:
+            # Nobody is given its number while we hold it.
+            return self._inodes.found(parent, name, status), status
+        handle = syscalls.file_handle(dir_fd, name)
         if known is not None and known.handle != handle:
             self._inodes.renounce_identity(known)
         inode = self._inodes.found(parent, name, status)
         inode.handle = handle
+        if follows and inode.followed is None and self._watcher is not None:
+            inode.followed = self._watcher.follow(inode, dir_fd, name)
+            # It may have changed just before; of what comes, we shall hear.
+            with contextlib.suppress(OSError):
+                status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         return inode, status
 
     def _has_changed(self, inode: Inode, fd: int) -> None:

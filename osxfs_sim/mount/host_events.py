@@ -307,10 +307,10 @@ class HostEvents:
             if self._names is not None and status is not None:
                 self._names.added(directory, self._spellings.key(name))
             # Also where the guest knows what is there now: it may have asked in between,
-            # when the name was missing, and believe that.
+            # when the name was missing, and believe that; by any spelling.
             endings[entry] = None
             spelling = self._spellings.believed_missing(directory, name)
-            if spelling != name:
+            if spelling is not None:
                 endings[Entry(directory.number, spelling)] = None
         if Ends.DIRECTORY_ATTRIBUTES in ends:
             endings[Attributes(directory.number, _way_to(directory))] = None

@@ -90,8 +90,11 @@ class Spellings(Protocol):
     def key(self, name: bytes) -> bytes:
         """What all spellings of *name* have in common."""
 
-    def believed_missing(self, directory: Inode, name: bytes) -> bytes:
-        """The host has made *name*: the spelling that the guest may believe missing."""
+    def believed_missing(self, directory: Inode, name: bytes) -> bytes | None:
+        """The host has made *name*: another spelling that the guest may believe missing.
+
+        It may be *name* itself, where the guest found it by another since.
+        """
 
     def stored(self, asked: bytes) -> bytes:
         """How *asked* is stored when it is new."""
@@ -156,8 +159,8 @@ class ExactNames:
     def key(self, name: bytes) -> bytes:
         return name
 
-    def believed_missing(self, directory: Inode, name: bytes) -> bytes:
-        return name
+    def believed_missing(self, directory: Inode, name: bytes) -> bytes | None:
+        return None
 
     def stored(self, asked: bytes) -> bytes:
         return asked
@@ -333,8 +336,8 @@ class FoldedNames:
     def key(self, name: bytes) -> bytes:
         return self._rules.key(name)
 
-    def believed_missing(self, directory: Inode, name: bytes) -> bytes:
-        return self._missing.pop((directory.number, self._rules.key(name)), name)
+    def believed_missing(self, directory: Inode, name: bytes) -> bytes | None:
+        return self._missing.pop((directory.number, self._rules.key(name)), None)
 
     def stored(self, asked: bytes) -> bytes:
         return self._rules.stored(asked)

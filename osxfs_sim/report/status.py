@@ -8,6 +8,28 @@ from osxfs_sim.model.units import format_duration, format_rate
 from osxfs_sim.report.console import console, table
 
 
+def _events_report(events: dict[str, Any] | None) -> None:
+    out = console()
+    if events is None:
+        out.print("  events    none: the guest does not hear of the host's changes")
+        return
+    raised = ", ".join(f"{count} {kind}" for kind, count in events["raised"].items() if count)
+    ended = ", ".join(f"{count} {kind}" for kind, count in events["ended"].items() if count)
+    lost = f"; {events['dropped']} lost, {events['rescans']} scans" if events["rescans"] else ""
+    out.print(
+        f"  events    {events['watcher']}, window {format_duration(events['latency_ns'])}: "
+        f"{events['seen']} host changes, {events['waiting']} on their way{lost}"
+    )
+    if ended or raised:
+        out.print(f"            ended: {ended or 'nothing'}; raised: {raised or 'nothing'}")
+    names = events["name_sets"]
+    if names["directories"]:
+        out.print(
+            f"            names of {names['directories']} directories known: "
+            f"{names['answers']} lookups answered without a crossing"
+        )
+
+
 def services_report(status: dict[str, Any]) -> None:
     """Print the host services of a share, a line each."""
     for service in status["host_services"]:
@@ -49,6 +71,7 @@ def status_report(status: dict[str, Any]) -> None:
         f"  state     {status['inodes']} inodes, {status['open_handles']} open, "
         f"{status['in_flight']} in flight"
     )
+    _events_report(status["events"])
     services_report(status)
     if status["receipt"]:
         receipt = table(

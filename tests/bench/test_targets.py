@@ -69,6 +69,22 @@ GOOD: dict[str, Result] = {
             {"share_of_core": 0.0, "pm_qos_held_afterwards": False},
         ]
     },
+    "burst": {
+        "rows": [
+            {
+                "burst": kind,
+                "where": where,
+                "p50_us": p50_us,
+                "wrong_at_the_end": 0,
+                "grown_mib": 5.0,
+            }
+            for kind, where, p50_us in (
+                ("-", "none", 130.0),
+                ("unpack", "beside the share", 131.0),
+                ("unpack", "in the share", 135.0),
+            )
+        ]
+    },
     "inodes": {
         "bytes_per_inode": 400.0,
         "rows": [
@@ -111,6 +127,9 @@ SPOILED: dict[str, list[tuple[int | None, str, Any, float]]] = {
     "processor time when idle": [(1, "share_of_core", 0.03, 0.02)],
     "PM QoS held when idle": [(0, "pm_qos_held_afterwards", True, 1.0)],
     "memory for a million inodes": [(None, "bytes_per_inode", 2_000.0, 930.0)],
+    "untrue answers after a burst of host changes": [(2, "wrong_at_the_end", 1, 1.0)],
+    "memory for a burst of 10,000 host changes": [(2, "grown_mib", 100.0, 36.0)],
+    "130 us, p50 during a burst of host changes": [(2, "p50_us", 262.0, 0.9)],
     "memory after they are forgotten, of what may be left": [
         (2, "now_bytes", 230_000_000, 1.0),
     ],
