@@ -609,6 +609,7 @@ def test_without_a_lifetime_everybody_is_told_its_own(shared) -> None:
 def test_with_a_lifetime_a_listing_s_reader_is_the_first_to_be_told(shared) -> None:
     live = shared(profile="osxfs-cached", latency_ns=0, lifetime_ns=HOUR_NS)
     (live.source / "file").touch()
+    live.settle()
     with acting_as(ALICE):
         os.listdir(live.guest)
     live.reset()
