@@ -161,7 +161,7 @@ def share_options(command: _Command) -> _Command:
             "--host-events",
             type=click.Choice(HOST_EVENTS),
             default="auto",
-            help="How changes of the host are seen: fanotify (root), inotify, or not. [auto]",
+            help="How changes of the host are seen: by fanotify, by inotify, or not. [auto]",
         ),
         click.option(
             "--event-latency",

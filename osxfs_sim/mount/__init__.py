@@ -19,11 +19,16 @@ what a request keeps, refuses and shows:
                 callers, what a process is in the middle of
     identity    as whom the server works
 
-what the host changes meanwhile:
+what the host changes meanwhile (docs/events.md):
 
+    host_events its way to the guest, from the watcher's hints to raised events
     watch       sees it, and tells our own changes apart
     fanotify    by the process that made them
     inotify     by the state they left, where there is no fanotify
+    invalidate  ends what the guest's kernel believes of it
+    inject      raises the guest's events by system calls in the mount
+    acknowledge answers these, and applies none
+    name_sets   all names of a directory, so that every other is missing
 
 several trees, and sockets that cross:
 
@@ -37,7 +42,7 @@ and beside it:
     calibration what lies outside the server's own clock; prober, its client
     wakefulness polling, PM QoS and sleep: what it costs to be quick
     receipt     asked-for against achieved latency
-    control     a running mount's socket: status, reset
+    control     a running mount's socket: status, reset, drop-events
     mountpoints the kernel's table of mounts: checks before, unmounting after
     launch      starts a mount in the background (server) and waits until it is ready
     syscalls    the few system calls that the standard library lacks

@@ -3,7 +3,7 @@
     status       what it is, how many requests, asked-for against achieved latency
     reset        the same, and counting starts anew
     stop         unmount and end, as a signal would
-    release      let go of host services that keep the mount busy, before an unmount
+    release      let go of what of the server's keeps the mount busy, before an unmount
     drop-events  lose host events on purpose: drop-events {"count": 3}
 
 What a question needs to know follows it as a JSON object: the keyword arguments

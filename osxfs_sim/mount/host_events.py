@@ -382,9 +382,8 @@ class HostEvents:
             return
         status = self._status(directory, name)
         kind = modes.S_IFDIR if What.DIRECTORY in what else modes.S_IFREG
+        kind_now = modes.S_IFMT(status.st_mode) if status is not None else kind
         shown = name
-        if status is not None:
-            kind_now = modes.S_IFMT(status.st_mode)
         if name:
             try:
                 shown = self._spellings.shown(self._backing.directory_fd(directory), name)
@@ -448,21 +447,21 @@ class HostEvents:
         """End all that is believed of *top* and below, whatever it costs."""
         assert self._invalidator is not None
         endings: list[Ending] = [Everything(self._reactor.end_all_names)]
-        for directory in self._known_directories(top):
-            endings.append(Attributes(directory.number, _way_to(directory)))
-            for name, inode in list((directory.children or {}).items()):
-                entry = Entry(directory.number, name)
-                endings.append(entry)
-                if modes.S_ISREG(inode.kind):
-                    endings.append(Pages(inode.number, entry))
-                elif not inode.is_directory:  # those have their own turn
-                    endings.append(Attributes(inode.number, entry))
-                if len(endings) >= _ENDED_AT_ONCE:
-                    self._invalidator.end(endings, _nothing)
-                    endings = []
-                    await breathe()
-            while self._invalidator.waiting >= _MOST_ENDINGS_WAITING:
-                await pause(_AGAIN_SOON_NS)
+        for inode in self._known_below(top):
+            way = _way_to(inode)
+            if not self._handlers.root_can_lack_names:
+                # Name by name; a directory's entry takes the missing names below it along.
+                endings += [Entry(inode.number, name) for name in inode.children or ()]
+            if modes.S_ISREG(inode.kind):
+                endings.append(Pages(inode.number, way))
+            else:
+                endings.append(Attributes(inode.number, way))
+            if len(endings) >= _ENDED_AT_ONCE:
+                self._invalidator.end(endings, _nothing)
+                endings = []
+                await breathe()
+                while self._is_held_up:
+                    await pause(_AGAIN_SOON_NS)
         done = False
 
         def all_ended() -> None:
@@ -473,24 +472,20 @@ class HostEvents:
         while not done:
             await pause(_AGAIN_SOON_NS)
 
-    def _known_directories(self, top: Inode) -> Iterator[Inode]:
-        """*top* and all directories below it that the guest knows."""
-        waiting, seen = [top], {top}
-        while waiting:
-            directory = waiting.pop()
-            yield directory
-            for inode in list((directory.children or {}).values()):
-                if inode.is_directory and inode not in seen:
-                    seen.add(inode)
-                    waiting.append(inode)
+    def _known_below(self, top: Inode) -> Iterator[Inode]:
+        """*top* and all below it that the guest knows, wherever the host has moved it."""
+        everything = top is self._inodes.root
+        for inode in self._inodes.all():
+            if everything or top in _ways_up(inode):
+                yield inode
 
     async def _look_below(self, loss: MustScan[Inode]) -> None:
         """Tell of what has changed since the loss, as far as the host's times say."""
         since_ns = time.time_ns() - (time.monotonic_ns() - loss.since_ns) - _LOOK_BACK_NS
-        for directory in self._known_directories(loss.directory):
-            await breathe()
-            if not self._inodes.knows(directory):
+        for directory in self._known_below(loss.directory):
+            if not directory.is_directory or not self._inodes.knows(directory):
                 continue
+            await breathe()
             try:
                 fd = self._backing.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             except OSError:
@@ -576,6 +571,21 @@ def _way_to(directory: Inode) -> Entry | None:
     if directory.parent is None:
         return None
     return Entry(directory.parent.number, directory.name)
+
+
+def _ways_up(inode: Inode) -> set[Inode]:
+    """*inode* and all directories above it, by each of its names."""
+    found = {inode}
+    waiting = [parent for parent, _ in inode.other_names or ()]
+    if inode.parent is not None:
+        waiting.append(inode.parent)
+    while waiting:
+        above = waiting.pop()
+        if above not in found:
+            found.add(above)
+            if above.parent is not None:
+                waiting.append(above.parent)
+    return found
 
 
 def _how_it_went(inode: Inode) -> What:

@@ -98,8 +98,6 @@ class Injector:
         self._device = -1
         self._batches: queue.SimpleQueue[list[Injection] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._free = threading.Event()
-        self._free.set()
         self._stopping = False
         self._resting_until_ns = 0
         self._complained: set[tuple[Notice, int | None]] = set()
@@ -133,9 +131,9 @@ class Injector:
             return since_ns
 
     def rest(self) -> bool:
-        """Hold nothing in the share for a while. Returns whether anything is held still."""
+        """Hold nothing in the share for a while. Returns whether it was at work."""
         self._resting_until_ns = time.monotonic_ns() + _REST_NS
-        return not self._free.is_set()
+        return self.waiting > 0
 
     def stop(self) -> bool:
         """End the thread. Returns False where it is stuck: the requests must be served still."""
@@ -162,7 +160,6 @@ class Injector:
                 self.waiting -= len(batch)
 
     def _raise_while_possible(self, left: "collections.deque[Injection]") -> None:
-        self._free.clear()
         try:
             self._raise_all(left)
         except OSError as error:
@@ -174,7 +171,6 @@ class Injector:
             log.exception("bug: %r", self.current)
         finally:
             self.current = None
-            self._free.set()
 
     def _raise_all(self, left: "collections.deque[Injection]") -> None:
         """Raise from the left, until there are none or somebody wants the share let go."""

@@ -219,6 +219,10 @@ class InodeTable:
             parent.children[name] = inode
         return inode
 
+    def all(self) -> list[Inode]:
+        """All that the guest knows now."""
+        return list(self._by_number.values())
+
     def knows(self, inode: Inode) -> bool:
         """Whether the guest has not forgotten *inode*."""
         return self._by_number.get(inode.number) is inode

@@ -274,7 +274,7 @@ def unmount_and_wait(mountpoint: str) -> None:
 
 
 def _unmount(target: str, *, lazily: bool) -> None:
-    """unmount(), after the share has let go of host services where these hold it.
+    """unmount(), after the share has let go of what it holds itself: host services, events.
 
     Raises OSError: EBUSY where somebody else is in it.
     """

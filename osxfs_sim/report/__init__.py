@@ -1,5 +1,6 @@
 """Results for reading: tables on a terminal.
 
+console    where they are printed, and how they look
 status     a running share
 profiles   the systems it can be
 runs       a case study's arms

@@ -56,7 +56,9 @@ def test_the_tutorial_does_what_it_says(language: str, tmp_path: Path) -> None:
         assert "{'LOOKUP': 4, 'GETATTR': 2}" in result.stdout
         lines = result.stdout.splitlines()
         assert lines.count("{}") == 2
-        # What the text says of owners, names and exports.
+        # What the text says of host events, owners, names and exports.
+        assert "rescans: 1" in lines
+        assert {"the guest still sees 7 bytes", "the host has 21 bytes"} <= set(lines)
         assert "the guest is told 1234:5678" in lines
         assert f"the host has {os.getuid()}:{os.getgid()}" in lines
         assert lines.count("Part1.rb") == 1

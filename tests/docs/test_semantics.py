@@ -1,8 +1,10 @@
-"""Every rule of docs/semantics.md names tests that exist."""
+"""Every rule of docs/semantics.md names tests, and every test that a page names exists."""
 
 import ast
 import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
@@ -41,6 +43,11 @@ def test_every_rule_names_a_test_that_exists() -> None:
     assert len(_TEST.findall(page)) > 50
     assert missing(page) == []
     assert rules_without_test(page) == []
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    assert missing((ROOT / "docs" / page).read_text()) == []
 
 
 def test_a_test_that_nobody_wrote_would_be_noticed() -> None:

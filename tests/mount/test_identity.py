@@ -80,6 +80,19 @@ def test_every_thread_of_the_server_is_that_user_for_good(as_nobody) -> None:
     assert mounted.user_id == NOBODY.pw_uid
 
 
+def test_such_a_server_hears_the_host_and_tells_the_guest(as_nobody) -> None:
+    live = as_nobody(profile="osxfs-cached", latency_ns=0)
+    (live.source / "d").mkdir()
+    live.settle()
+    assert os.listdir(live.guest / "d") == []
+    (live.source / "d" / "new").touch()
+    live.settle()
+    assert os.listdir(live.guest / "d") == ["new"]
+    events = live.status()["events"]
+    assert events["raised"]["create"] >= 1
+    assert events["not_raised"] == 0
+
+
 def test_the_check_of_who_a_server_is_notices_root(share) -> None:
     live = share()
     with pytest.raises(AssertionError):

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import pytest
 from guests import ended, finish, hear, start
 from inotify_simple import INotify, flags
-from live import LiveShare
+from live import LiveShare, is_mounted
+from nobody import need_fusermount, run_as_nobody
 
 PROFILES = ("osxfs", "osxfs-cached", "osxfs-negative", "osxfs-complete")
 HEARD = (
@@ -484,3 +485,47 @@ def test_a_profile_may_wait_until_a_name_is_quiet(share, field: Path) -> None:
     listener.close()
     assert [each.event for each in heard if each.event == "MODIFY"] == ["MODIFY"]
     assert heard[-1].seen == "often" * 9
+
+
+# Without root
+
+
+_AS_NOBODY = """
+import os, subprocess, sys, time
+import osxfs_sim
+from inotify_simple import INotify, flags
+source, guest, host_events = sys.argv[1:]
+os.mkdir(f"{source}/d")
+with osxfs_sim.share(source, guest, profile="osxfs-complete", calibrate=False,
+                     state_directory=f"{source}/state", host_events=host_events,
+                     latency_ns=0) as share:
+    assert share.status()["warnings"] == [], share.status()["warnings"]
+    notify = INotify()
+    notify.add_watch(f"{guest}/d", flags.CREATE | flags.DELETE | flags.MODIFY)
+    assert not os.path.exists(f"{guest}/d/new")
+    # The server is another process: to it, this one is the host here and the guest below.
+    with open(f"{source}/d/new", "w") as file:
+        file.write("content")
+    heard = set()
+    while not {("CREATE", "new"), ("MODIFY", "new")} <= heard:
+        for event in notify.read(timeout=60_000):
+            heard |= {(flag.name, event.name) for flag in flags.from_mask(event.mask)}
+            if event.name == "new":
+                assert os.path.exists(f"{guest}/d/new")
+    assert open(f"{guest}/d/new").read() == "content"
+    time.sleep(0.2)
+    seen = share.status()["events"]["seen"]
+    with open(f"{guest}/d/own", "w") as file:
+        file.write("own")
+    time.sleep(0.2)
+    assert share.status()["events"]["seen"] == seen, "its own changes came back"
+    print(share.status()["events"]["watcher"])
+"""
+
+
+@pytest.mark.parametrize("host_events", ["auto", "inotify"])
+def test_an_ordinary_user_hears_the_host_too(nobody: tuple[Path, Path], host_events: str) -> None:
+    need_fusermount()
+    watcher = "fanotify" if host_events == "auto" else "inotify"
+    assert run_as_nobody(_AS_NOBODY, *nobody, host_events).splitlines()[-1] == watcher
+    assert not is_mounted(nobody[1])
