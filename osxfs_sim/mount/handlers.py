@@ -1083,7 +1083,10 @@ _DIRENT_BYTES = 24
 def _is_followed(inode: Inode) -> bool:
     """Whether the guest will learn of it when the host changes *inode*."""
     directory = inode.parent
-    return inode.followed is not False and (directory is None or directory.followed is not False)
+    if directory is None:
+        # The root; what the guest itself has unlinked; or what the host has moved away.
+        return inode.path_fd >= 0 and inode.followed is not False
+    return inode.followed is not False and directory.followed is not False
 
 
 def _read_fully(fd: int, offset: int, buffer: memoryview) -> int:

@@ -322,8 +322,10 @@ class HostEvents:
                 endings[Attributes(inode.number, entry)] = None
         if before is None or before is now or Ends.ENTRY not in ends:
             return None
-        before.drop_name(directory, name)
         moved = What.RENAMED in what
+        if not before.drop_name(directory, name) and not before.is_directory:
+            # Open in the guest, and where it is now, if anywhere, nobody follows.
+            before.parent = None
         if before.is_directory and not moved:
             # Its number may be another's by now, of which nothing is known.
             self._inodes.renounce_identity(before)

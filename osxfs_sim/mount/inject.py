@@ -100,6 +100,7 @@ class Injector:
         self._lock = threading.Lock()
         self._stopping = False
         self._resting_until_ns = 0
+        self._complained: set[tuple[Notice, int | None]] = set()
         # It lives as long as the share: the number of a thread that has ended may be
         # given to a process of the guest, whose requests would then not be applied.
         self._thread = threading.Thread(target=self._run, name="osxfs-sim injector", daemon=True)
@@ -187,6 +188,8 @@ class Injector:
                             os.close(dir_fd)
                         directory, dir_fd = None, -1
                         dir_fd = _walk(root_fd, injection.directory)
+                        if os.fstat(dir_fd).st_ino != injection.directory.number:
+                            continue  # renamed meanwhile, and another has its name
                         directory = injection.directory
                     self._give_way()
                     self._raise(dir_fd, injection)
@@ -196,11 +199,18 @@ class Injector:
                     # Gone, or something else by now: an event of its own will tell that.
                     if error.errno not in _OVERTAKEN:
                         self.failed += 1
-                        log.warning("cannot raise %s: %s", injection.notice.value, error)
+                        self._complain(injection.notice, error)
         finally:
             if dir_fd >= 0:
                 os.close(dir_fd)
             os.close(root_fd)
+
+    def _complain(self, notice: Notice, error: OSError) -> None:
+        """Once for each reason: where it is a matter of rights, every event has it."""
+        reason = notice, error.errno
+        if reason not in self._complained:
+            self._complained.add(reason)
+            log.warning("cannot raise %s: %s", notice.value, error)
 
     def _give_way(self) -> None:
         """In a burst, take no more than a quarter of the time while the guest asks for something.

@@ -42,9 +42,12 @@ def test_a_missing_name_ends_though_its_other_spelling_was_found_meanwhile(share
 
 @pytest.fixture
 def on_disk(share, tmp_path: Path) -> Callable[..., LiveShare]:
-    """As share, of a tree where pytest keeps its files: often a disk, and not memory."""
-    for side in ("source", "guest"):
-        (tmp_path / side).mkdir()
+    """As share, of a tree where pytest keeps its files: often a disk, and not memory.
+
+    It has one directory, which the guest does not know.
+    """
+    (tmp_path / "guest").mkdir()
+    (tmp_path / "source" / "unseen").mkdir(parents=True)
     return functools.partial(share, tmp_path / "source", tmp_path / "guest")
 
 
@@ -97,3 +100,56 @@ def test_a_directory_with_the_number_of_one_whose_end_was_lost_is_followed_anew(
     (live.source / "above" / "removed" / "later").touch()
     live.settle()
     assert os.path.lexists(guest / "later")
+
+
+@pytest.mark.parametrize("watcher", WATCHERS)
+@pytest.mark.parametrize("moved", ["where nobody looks", "out of the export", "nowhere"])
+def test_an_open_file_that_the_host_moves_out_of_sight_is_not_believed(
+    on_disk, watcher: str, moved: str
+) -> None:
+    """No event will tell what becomes of it: a log that was rotated and is written on."""
+    live = on_disk(**COMPLETE, host_events=watcher)
+    (live.source / "log").write_text("one")
+    live.settle()
+    fd = os.open(live.guest / "log", os.O_RDONLY)
+    assert os.pread(fd, 100, 0) == b"one"
+    with open(live.source / "log", "a") as writer:
+        if moved == "where nobody looks":
+            os.rename(live.source / "log", live.source / "unseen" / "log")
+        elif moved == "out of the export":
+            os.rename(live.source / "log", live.source.parent / "log")
+        else:
+            (live.source / "log").unlink()
+        live.settle()
+        assert os.pread(fd, 100, 0) == b"one"
+        assert os.fstat(fd).st_size == 3
+        writer.write(", two")
+        writer.flush()
+        assert os.fstat(fd).st_size == 8
+        assert os.pread(fd, 100, 0) == b"one, two"
+    os.close(fd)
+
+
+def test_what_the_guest_has_unlinked_itself_and_holds_open_is_believed(share) -> None:
+    live = share(**COMPLETE)
+    with open(live.guest / "temporary", "w+b", buffering=0) as file:
+        file.write(b"the guest's own")
+        (live.guest / "temporary").unlink()
+        os.fstat(file.fileno())
+        live.reset()
+        assert os.fstat(file.fileno()).st_size == len("the guest's own")
+        assert live.requests().get("GETATTR", 0) == 0
+
+
+def test_who_may_not_raise_events_says_so_once(share) -> None:
+    """With ownership host the guest's kernel checks what the server's user may, too."""
+    live = share(**COMPLETE, ownership="host", user="nobody")
+    (live.source / "roots").mkdir(mode=0o755)
+    looking = os.open(live.guest / "roots", os.O_RDONLY)
+    for number in range(20):
+        (live.source / "roots" / f"made-{number}").touch()
+    live.settle()
+    os.close(looking)
+    assert live.status()["events"]["not_raised"] >= 20
+    assert Path(live.status()["log"]).read_text().count("cannot raise create") == 1
+    assert len(os.listdir(live.guest / "roots")) == 20
