@@ -161,6 +161,8 @@ class Reactor:
         self.patience = Patience()
         self.when_idle: Callable[[], None] = lambda: None
         self._wake = Wake.COLD
+        self._cold = False
+        """Whether the processors may sleep."""
         self._last_active_ns = time.monotonic_ns()
         self._fuse_fd = -1  # pyfuse3 tells it to nobody but whoever waits for it
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -334,21 +336,24 @@ class Reactor:
                     gc.collect(0)
                 return False
             events = poll(0)
-            asked = False
+            asked = woken = False
             for fd, _ in events:
                 if fd == fuse_fd:
+                    if self._cold:
+                        self.awake.hold()
+                        self._cold = False
                     self.wakes[wake] += 1
                     self.arrival_ns = now_ns - self.wake_ns[wake]
                     self._read_one()
                     asked = True
                 elif fd == wake_fd:
-                    self._finish_jobs()
-                    asked = True
+                    asked = self._finish_jobs() or asked
+                    woken = True
                 elif self._chore_due_ns is None or self._chore_due_ns > now_ns:
                     self._chore_due_ns = now_ns
+            if (asked or woken) and self.ended:
+                return False
             if asked:
-                if self.ended:
-                    return False
                 wake = Wake.POLLING
                 now_ns = self._last_active_ns = clock_ns()
             else:
@@ -393,16 +398,23 @@ class Reactor:
                 now_ns = clock_ns()
 
     async def _sleep(self) -> None:
-        """Wait in trio for the next request; let the processors sleep if it takes long."""
-        self._wake = Wake.ASLEEP
-        with trio.move_on_after(self.patience.awake_ns / 1_000_000_000):
-            await trio.lowlevel.wait_readable(self._epoll)
-            return
-        self.awake.release()
+        """Wait in trio for something to do; let the processors sleep if no request comes.
+
+        Only the next request has them awake again: a chore whose work never ends,
+        because the host is busy, has nobody who waits for it.
+        """
+        if not self._cold:
+            self._wake = Wake.ASLEEP
+            idle_ns = time.monotonic_ns() - self._last_active_ns - self.patience.block_ns
+            left_ns = max(self.patience.awake_ns - idle_ns, 0)
+            with trio.move_on_after(left_ns / 1_000_000_000):
+                await trio.lowlevel.wait_readable(self._epoll)
+                return
+            self.awake.release()
+            self._cold = True
+            self.when_idle()
         self._wake = Wake.COLD
-        self.when_idle()
         await trio.lowlevel.wait_readable(self._epoll)
-        self.awake.hold()
 
     def _read_one(self) -> None:
         """Let an idle worker read the request that has come, and begin to handle it."""
@@ -439,8 +451,10 @@ class Reactor:
 
         self._threads.submit(job.call).add_done_callback(finished)
 
-    def _finish_jobs(self) -> None:
+    def _finish_jobs(self) -> bool:
+        """Resume who waited for a thread, and make the calls asked for. Whether a job was done."""
         os.eventfd_read(self._wake_fd)
+        finished = bool(self._done)
         while self._done:
             worker, future = self._done.popleft()
             self._jobs -= 1
@@ -448,3 +462,4 @@ class Reactor:
             self._resume(worker, None if error else future.result(), error)
         while self._calls:
             self._calls.popleft()()
+        return finished

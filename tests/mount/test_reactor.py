@@ -7,6 +7,7 @@ at what came before what.
 
 import errno
 import os
+import select
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator
@@ -246,6 +247,55 @@ def test_a_share_that_fell_asleep_wakes_for_the_next_request() -> None:
     # Tidying up is for when PM QoS was let go.
     assert idle[0] is False
     assert kernel.reactor.wakes[-1] >= 1
+
+
+class Busy:
+    """A chore that has something new to do again and again: the host is busy."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self._fd, self._write_fd = os.pipe()
+
+    def more(self) -> None:
+        os.write(self._write_fd, b"m")
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def work(self, until_ns: int) -> None:
+        if select.select((self._fd,), (), (), 0)[0]:
+            os.read(self._fd, 100)
+        self.turns += 1
+
+    def close(self) -> None:
+        os.close(self._fd)
+        os.close(self._write_fd)
+
+
+def test_a_chore_that_never_ends_does_not_keep_a_share_awake_that_nobody_uses() -> None:
+    kernel = Kernel(now=at_once)
+    chore = Busy()
+    kernel.reactor.patience = Patience(spin_ns=0, block_ns=0, awake_ns=5 * MS)
+    slept = []
+    kernel.reactor.when_idle = lambda: slept.append(chore.turns)
+
+    async def drive() -> None:
+        kernel.reactor.take_on(chore)
+        while not slept or chore.turns < slept[0] + 20:
+            chore.more()
+            kernel.reactor.call_soon(lambda: None)  # what its threads have to say
+            await trio.sleep(0.001)
+        assert not kernel.reactor.awake.held
+        kernel.request("now")
+        while "now is answered" not in kernel.events:
+            await trio.sleep(0.001)
+        kernel.reactor.take_off()
+        kernel.end()
+
+    kernel.run(drive)
+    chore.close()
+    assert slept[0] > 0, "it worked on beside"
+    assert len(slept) <= 2, "it slept on while the chore worked"
 
 
 def test_an_arrival_is_dated_back_by_the_wake_up_it_waited_for() -> None:
