@@ -507,6 +507,13 @@ class _Session:
         if events is None:
             return []
         warnings = [events.trouble] if events.trouble else []
+        not_raised = events.report()["not_raised"]
+        if not_raised:
+            warnings.append(
+                f"{not_raised} events could not be raised in the guest, for the first of each kind "
+                "see the log: where the guest's kernel checks rights (ownership host), the server's "
+                "user needs those to change what the host has changed"
+            )
         if events.watcher.refused:
             warnings.append(
                 f"{events.watcher.refused} directories cannot be watched: nothing in them is "
