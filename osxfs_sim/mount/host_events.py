@@ -177,6 +177,11 @@ class HostEvents:
     def fileno(self) -> int:
         return self.watcher.fileno()
 
+    @property
+    def has_threads_at_work(self) -> bool:
+        injector, invalidator = self._injector, self._invalidator
+        return bool((injector and injector.waiting) or (invalidator and invalidator.waiting))
+
     def work(self, until_ns: int) -> int | None:
         try:
             return self._work(until_ns)

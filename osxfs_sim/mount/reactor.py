@@ -98,6 +98,10 @@ class Chore(Protocol):
     def fileno(self) -> int:
         """A descriptor that is readable when there is something to do."""
 
+    @property
+    def has_threads_at_work(self) -> bool:
+        """Whether threads of its own want the interpreter just now."""
+
     def work(self, until_ns: int) -> int | None:
         """Work until *until_ns*, on the monotonic clock, or a step longer.
 
@@ -391,6 +395,8 @@ class Reactor:
                 wait_ns = min(wait_ns, self._chore_due_ns - now_ns)
             # Polling would keep the interpreter from a thread that finishes its job.
             polling = quiet_ns < self.patience.spin_ns and not self._jobs
+            if polling and self._chore is not None and self._chore.has_threads_at_work:
+                polling = False
             wait_ns = min(wait_ns, trio_turn_ns - now_ns)
             if not polling and wait_ns > _SHORTEST_BLOCK_NS:
                 if select.select(self._waking, (), (), wait_ns / 1_000_000_000)[0]:

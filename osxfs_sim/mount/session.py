@@ -511,8 +511,8 @@ class _Session:
         if not_raised:
             warnings.append(
                 f"{not_raised} events could not be raised in the guest, for the first of each kind "
-                "see the log: where the guest's kernel checks rights (ownership host), the server's "
-                "user needs those to change what the host has changed"
+                "see the log: where the guest's kernel checks rights (ownership host), the "
+                "server's user needs those to change what the host has changed"
             )
         if events.watcher.refused:
             warnings.append(
