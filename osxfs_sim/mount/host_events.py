@@ -65,9 +65,10 @@ from osxfs_sim.mount.watch import HostChange, Lost, Watcher
 
 log = logging.getLogger(__name__)
 
+# Each a step of some 30 us: a request that comes meanwhile waits for its end.
 _READ_AT_ONCE = 8
-_DELIVERED_AT_ONCE = 8
-_TOLD_AT_ONCE = 4
+_DELIVERED_AT_ONCE = 2
+_TOLD_AT_ONCE = 2
 _MOST_SCANS = 64
 _ENDED_AT_ONCE = 64
 _MOST_FOUND_WAITING = 1024
@@ -120,6 +121,7 @@ class HostEvents:
         self._to_tell: collections.deque[tuple[FileEvent[Inode], Inode | None]] = (
             collections.deque()
         )
+        self._turn = 0
         self._drained_ns = time.monotonic_ns()
         self._readable = select.poll()
         self._readable.register(watcher.fileno(), select.POLLIN)
@@ -195,13 +197,13 @@ class HostEvents:
 
     def _work(self, until_ns: int) -> int | None:
         """A little of each in turn, so that no step starves another."""
-        worked = True
-        while worked:
-            worked = self._read_some()
-            worked |= self._deliver_some()
-            worked |= self._tell_some()
+        steps = (self._read_some, self._deliver_some, self._tell_some)
+        idle = 0
+        while idle < len(steps):
+            idle = 0 if steps[self._turn]() else idle + 1
+            self._turn = (self._turn + 1) % len(steps)
             now_ns = time.monotonic_ns()
-            if worked and now_ns >= until_ns:
+            if now_ns >= until_ns and idle < len(steps):
                 return now_ns
         self._look_after_the_injector()
         return self._next_ns()

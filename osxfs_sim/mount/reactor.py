@@ -54,9 +54,10 @@ from osxfs_sim.mount.wakefulness import ProcessorsAwake
 _SPIN_BEFORE_DUE_NS = 60_000
 # A chore's slice: the longest, the shortest worth beginning, and what it gets all the
 # same when requests have left it no time for _CHORE_STARVES_NS.
-_LONGEST_SLICE_NS = 200_000
-_SHORTEST_SLICE_NS = 30_000
-_SLICE_OF_THE_STARVING_NS = 50_000
+_LONGEST_SLICE_NS = 80_000
+_SHORTEST_SLICE_NS = 60_000
+_STEP_NS = 30_000  # a chore ends a step later than it is told to
+_SLICE_OF_THE_STARVING_NS = 60_000
 _CHORE_STARVES_NS = 2_000_000
 # Other trio tasks (the control socket, signals) run at least this often under load.
 _TRIO_PASS_NS = 10_000_000
@@ -257,7 +258,8 @@ class Reactor:
     @property
     def in_flight(self) -> int:
         """Requests that were read and not yet answered."""
-        return len(self._held) + self._jobs
+        # Work of the server's own is always in one of the two.
+        return len(self._held) + self._jobs - len(self._own)
 
     async def run(self) -> None:
         """Serve until the kernel ends the session (unmount or abort)."""
@@ -326,6 +328,7 @@ class Reactor:
         fuse_fd, wake_fd = self._fuse_fd, self._wake_fd
         wake = self._wake
         now_ns = clock_ns()
+        looked_ns = 0
         trio_turn_ns = now_ns + _TRIO_PASS_NS
         while True:
             # What becomes due meanwhile waits for the next look at new requests.
@@ -347,7 +350,8 @@ class Reactor:
                         self.awake.hold()
                         self._cold = False
                     self.wakes[wake] += 1
-                    self.arrival_ns = now_ns - self.wake_ns[wake]
+                    # It was not there at the last look: so it came since.
+                    self.arrival_ns = max(now_ns - self.wake_ns[wake], looked_ns)
                     self._read_one()
                     asked = True
                 elif fd == wake_fd:
@@ -361,6 +365,7 @@ class Reactor:
                 wake = Wake.POLLING
                 now_ns = self._last_active_ns = clock_ns()
             else:
+                looked_ns = now_ns
                 now_ns = clock_ns()
             chore_due_ns = self._chore_due_ns
             if chore_due_ns is not None and chore_due_ns <= now_ns:
@@ -374,7 +379,7 @@ class Reactor:
                 if slice_ns >= _SHORTEST_SLICE_NS:
                     assert self._chore is not None
                     self._chore_due_ns = None  # it may be wanted again while it works
-                    again_ns = self._chore.work(now_ns + slice_ns)
+                    again_ns = self._chore.work(now_ns + slice_ns - _STEP_NS)
                     if again_ns is not None and self._chore_due_ns is None:
                         self._chore_due_ns = again_ns
                     wake = Wake.POLLING
