@@ -144,7 +144,7 @@ class AcknowledgingHandlers(Handlers):
 
     def getattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_injected(ctx):
-            return self._acknowledge(self._attributes_now, self._inodes[inode], ctx)
+            return self._acknowledge(self._attributes_now, inode, ctx)
         return super().getattr(inode, ctx)
 
     def setattr(
@@ -156,13 +156,11 @@ class AcknowledgingHandlers(Handlers):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_injected(ctx):
-            return self._acknowledge(self._attributes_now, self._inodes[inode], ctx)
+            return self._acknowledge(self._attributes_now, inode, ctx)
         return super().setattr(inode, attr, fields, fh, ctx)
 
-    def _attributes_now(self, inode: Inode, ctx: RequestContext) -> EntryAttributes:
-        fd, name, status = self._backing.find(inode)
-        ids = self._owners.ids(fd, name, status, ctx)
-        return self._attributes(inode, status, ids, NOT_BELIEVED)
+    def _attributes_now(self, number: int, ctx: RequestContext) -> EntryAttributes:
+        return self._getattr(number, ctx, believes=False)
 
     def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext

@@ -48,6 +48,7 @@ _HOST_FLAGS = os.O_ACCMODE | os.O_SYNC | os.O_DSYNC | os.O_NOATIME
 _WRITE_IN_THREAD_BYTES = 256 * 1024
 # A directory this large (its st_size) takes longer to list than a thread switch.
 _LIST_IN_THREAD_BYTES = 16 * 1024
+_MANY_NAMES = 1_000  # to fold so many takes longer than a thread switch
 _ENTRIES_PER_BREATH = 32
 _SPENT_BUFFERS = 16
 _S_PER_NS = 1e-9
@@ -352,20 +353,22 @@ class Handlers(pyfuse3.Operations):
         if failure:
             return 0  # it may be searched and not read
         self.name_sets.begin_reading(directory)
-        names = None
         try:
             if os.fstat(fd).st_size > _LIST_IN_THREAD_BYTES:
-                names, _ = await in_thread(lambda: self._attempt(os.listdir, fd))
+                names, failure = await in_thread(lambda: self._attempt(_names_in, fd))
             else:
-                names, _ = self._attempt(os.listdir, fd)
+                names, failure = self._attempt(_names_in, fd)
         finally:
             os.close(fd)
-            keys = None
-            if names is not None:
-                names = [os.fsencode(name) for name in names]
-                keys = map(self._spellings.key, names)
-            self.name_sets.end_reading(directory, keys)
+        self.name_sets.end_reading(directory, None if failure else await self._keys_of(names))
         return sum(map(len, names)) + _DIRENT_BYTES * len(names) if names else 0
+
+    async def _keys_of(self, names: list[bytes]) -> set[bytes]:
+        """The keys of all names in a directory; of many in a thread."""
+        if len(names) < _MANY_NAMES:
+            return set(map(self._spellings.key, names))
+        keys: set[bytes] = await in_thread(lambda: set(map(self._spellings.key, names)))
+        return keys
 
     def _lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
         if asked in (b".", b".."):
@@ -607,11 +610,14 @@ class Handlers(pyfuse3.Operations):
     def getattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, EntryAttributes]:
         return self._cross(Operation.GETATTR, self._getattr, inode, ctx)
 
-    def _getattr(self, number: int, ctx: RequestContext) -> EntryAttributes:
+    def _getattr(
+        self, number: int, ctx: RequestContext, *, believes: bool = True
+    ) -> EntryAttributes:
         inode = self._inodes[number]
         fd, name, status = self._backing.find(inode)
         ids = self._owners.ids(fd, name, status, ctx)
-        return self._attributes(inode, status, ids, self._believed(inode, status))
+        believed = self._believed(inode, status) if believes else NOT_BELIEVED
+        return self._attributes(inode, status, ids, believed)
 
     def setattr(
         self,
@@ -869,6 +875,8 @@ class Handlers(pyfuse3.Operations):
             length, failure = await in_thread(lambda: self._attempt(self._write, fh, off, buf))
         else:
             length, failure = self._attempt(self._write, fh, off, buf)
+        if length:
+            self._has_changed(self._open_files[fh], fh)
         await self.crossings.cross(Operation.WRITE, length or 0, arrival_ns)
         if failure:
             raise FUSEError(failure)
@@ -881,11 +889,8 @@ class Handlers(pyfuse3.Operations):
         if fd in self._appending:
             # The guest's kernel appends at the size it knows, which the host may
             # have outgrown: the host's own end of file decides.
-            length = os.pwritev(fd, [data], offset, os.RWF_APPEND)
-        else:
-            length = os.pwrite(fd, data, offset)
-        self._has_changed(self._open_files[fd], fd)
-        return length
+            return os.pwritev(fd, [data], offset, os.RWF_APPEND)
+        return os.pwrite(fd, data, offset)
 
     def flush(self, fh: int) -> Coroutine[Any, Any, None]:
         return self._cross(Operation.FLUSH, self._flush, fh)
@@ -952,7 +957,7 @@ class Handlers(pyfuse3.Operations):
                 names, failure = self._attempt(self._list, fh, listing.directory)
             listing.names = names or []
             if learns and sets is not None:
-                keys = map(self._spellings.key, listing.names[2:])
+                keys = await self._keys_of(listing.names[2:])
                 sets.end_reading(listing.directory, None if failure else keys)
             if not failure:
                 _, failure = self._attempt(
@@ -974,7 +979,7 @@ class Handlers(pyfuse3.Operations):
             raise FUSEError(failure)
 
     def _list(self, fh: int, directory: Inode) -> list[bytes]:
-        return [b".", b"..", *map(os.fsencode, os.listdir(fh))]
+        return [b".", b"..", *_names_in(fh)]
 
     def _add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
         """Add one entry to the reply: the bytes it took, or 0 if the reply is full."""
@@ -1078,6 +1083,10 @@ _MEETING_PLACES = (modes.S_IFIFO, modes.S_IFSOCK)
 _DIRENTPLUS_BYTES = 152
 _DIRENT_BYTES = 24
 """struct fuse_direntplus and struct fuse_dirent without the name (linux/fuse.h)."""
+
+
+def _names_in(fd: int) -> list[bytes]:
+    return [os.fsencode(name) for name in os.listdir(fd)]
 
 
 def _is_followed(inode: Inode) -> bool:

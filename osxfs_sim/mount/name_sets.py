@@ -11,7 +11,6 @@ are one. The reactor's thread only, but for the reading of a directory itself.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
 
 from osxfs_sim.mount.inodes import Inode
 
@@ -54,15 +53,15 @@ class NameSets:
         """The names of *directory* are about to be read: what comes meanwhile is added to them."""
         self._readings[directory] = set()
 
-    def end_reading(self, directory: Inode, keys: Iterable[bytes] | None) -> None:
-        """They were read as *keys*; None: the reading failed."""
+    def end_reading(self, directory: Inode, keys: set[bytes] | None) -> None:
+        """They were read as *keys*, which are kept; None: the reading failed."""
         meanwhile = self._readings.pop(directory, None)
         # Without it the sets were dropped during the reading, as events were lost:
         # what the reading missed will never be told.
         if meanwhile is None or keys is None:
             return
         self.forget(directory)
-        names = {*keys, *meanwhile}
+        names = keys | meanwhile if meanwhile else keys
         if len(names) > self._largest_directory:
             self._sets[directory] = None
             self.names += _COST_OF_A_SET

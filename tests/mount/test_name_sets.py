@@ -18,7 +18,7 @@ def directories(count: int) -> list[Inode]:
 
 def known(sets: NameSets, directory: Inode, *names: bytes) -> None:
     sets.begin_reading(directory)
-    sets.end_reading(directory, names)
+    sets.end_reading(directory, set(names))
 
 
 def test_only_a_directory_that_was_read_lacks_anything() -> None:
@@ -44,7 +44,7 @@ def test_a_name_that_comes_while_the_directory_is_read_is_not_missed() -> None:
     sets.begin_reading(directory)
     assert not sets.wants(directory)
     sets.added(directory, b"new")
-    sets.end_reading(directory, [b"old"])
+    sets.end_reading(directory, {b"old"})
     assert not sets.lacks(directory, b"new")
     assert sets.lacks(directory, b"other")
 
@@ -57,7 +57,7 @@ def test_what_is_read_while_events_are_lost_is_not_believed(loses: str) -> None:
         sets.clear()
     else:
         sets.forget(directory)
-    sets.end_reading(directory, [b"old"])
+    sets.end_reading(directory, {b"old"})
     assert not sets.lacks(directory, b"missing")
     assert len(sets) == 0
 
