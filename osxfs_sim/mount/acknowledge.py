@@ -24,6 +24,7 @@ from pyfuse3 import EntryAttributes, FUSEError, RequestContext
 
 from osxfs_sim.model.caching import NOT_BELIEVED
 from osxfs_sim.model.events import Notice
+from osxfs_sim.mount.backing import StaleError
 from osxfs_sim.mount.handlers import Handlers
 from osxfs_sim.mount.inject import Injection, Injector, way_up
 from osxfs_sim.mount.inodes import Inode
@@ -144,8 +145,21 @@ class AcknowledgingHandlers(Handlers):
 
     def getattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_injected(ctx):
-            return self._acknowledge(self._attributes_now, inode, ctx)
+            return self._acknowledge(self._where_it_got_to, inode, ctx)
         return super().getattr(inode, ctx)
+
+    def _where_it_got_to(self, number: int, ctx: RequestContext) -> EntryAttributes:
+        """The injector asks only which directory it has reached, which may be gone: see above.
+
+        Told of no link, the kernel would take it for deleted and end the watches on
+        it, before what was deleted in it could be told.
+        """
+        try:
+            answer = self._attributes_now(number, ctx)
+        except (FileNotFoundError, StaleError):
+            return _shadow(self._inodes[number])
+        answer.st_nlink = max(answer.st_nlink, 1)
+        return answer
 
     def setattr(
         self,

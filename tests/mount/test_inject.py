@@ -6,6 +6,7 @@ the host.
 """
 
 import os
+import shutil
 import stat as modes
 import subprocess
 import time
@@ -529,3 +530,29 @@ def test_an_ordinary_user_hears_the_host_too(nobody: tuple[Path, Path], host_eve
     watcher = "fanotify" if host_events == "auto" else "inotify"
     assert run_as_nobody(_AS_NOBODY, *nobody, host_events).splitlines()[-1] == watcher
     assert not is_mounted(nobody[1])
+
+
+def test_a_tree_that_goes_is_told_name_by_name_every_time(share) -> None:
+    """The host is still at it when the first event is told, and done before the last is."""
+    live = share(profile="osxfs-cached", latency_ns=0)
+    for turn in range(25):
+        tree = Path(f"tree-{turn}")
+        (live.source / tree / "below").mkdir(parents=True)
+        (live.source / tree / "leaf").touch()
+        (live.source / tree / "below" / "leaf").touch()
+        live.settle()
+        notify = INotify()
+        watches = {
+            notify.add_watch(live.guest / place, flags.DELETE): place
+            for place in (Path(), tree, tree / "below")
+        }
+        shutil.rmtree(live.source / tree)
+        live.settle()
+        heard = {
+            watches[event.wd] / event.name
+            for event in notify.read(timeout=0)
+            if event.mask & flags.DELETE
+        }
+        notify.close()
+        wanted = {tree, tree / "leaf", tree / "below", tree / "below" / "leaf"}
+        assert heard - {Path(".settled")} == wanted
