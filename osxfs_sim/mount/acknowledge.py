@@ -22,7 +22,6 @@ from typing import Any
 import pyfuse3
 from pyfuse3 import EntryAttributes, FUSEError, RequestContext
 
-from osxfs_sim.model.caching import NOT_BELIEVED
 from osxfs_sim.model.events import Notice
 from osxfs_sim.mount.backing import StaleError
 from osxfs_sim.mount.handlers import Handlers
@@ -131,15 +130,12 @@ class AcknowledgingHandlers(Handlers):
             answer = _shadow(inode)
         else:
             try:
-                fd, name, status = self._backing.find(inode)
-            except OSError:
-                answer = _shadow(inode)
-            else:
                 # Open in the guest, or with another link: it is as it is, and what the
                 # call takes from its link count is added to it.
-                ids = self._owners.ids(fd, name, status, ctx)
-                answer = self._attributes(inode, status, ids, NOT_BELIEVED)
+                answer = self._getattr(inode.number, ctx, believes=False)
                 answer.st_nlink += 1
+            except OSError:
+                answer = _shadow(inode)
         inode.lookups += 1
         return answer
 

@@ -117,7 +117,7 @@ class HostEvents:
         self._invalidator: Invalidator | None = None
         self._injector: Injector | None = None
         self._due: collections.deque[FileEvent[Inode] | MustScan[Inode]] = collections.deque()
-        self._gone: dict[tuple[Inode, bytes], Inode | None] = {}
+        self._gone: dict[tuple[Inode, bytes], Inode] = {}
         self._to_tell: collections.deque[tuple[FileEvent[Inode], Inode | None]] = (
             collections.deque()
         )
@@ -171,7 +171,7 @@ class HostEvents:
         return (self._injector is None or self._injector.stop()) and ended
 
     def close(self) -> None:
-        """After end(), and after the reactor was taken off its chore."""
+        """After end(), and once the reactor has ended."""
         self.watcher.close()
 
     # The chore
