@@ -1,0 +1,158 @@
+"""Which bytes of a file are held in the guest, and where.
+
+A file with changes that the host does not have yet is made of pieces: what the guest has
+written, zeros where it has cut and grown the file again, and the host's own bytes for the rest.
+Knows no file and no descriptor: a *position* is a place in whatever holds the guest's bytes.
+"""
+
+import bisect
+from collections.abc import Iterator
+from typing import NamedTuple
+
+ZEROS = -1
+"""The position of bytes that are zero because nothing was ever written there."""
+ON_HOST = -2
+"""The position of bytes that are the host's."""
+
+
+class Piece(NamedTuple):
+    """Bytes *offset* to *offset* + *length* of a file, found at *position* and what follows it."""
+
+    offset: int
+    length: int
+    position: int
+
+
+class Extents:
+    """The guest's bytes of one file, as sorted pieces that neither overlap nor touch needlessly.
+
+    *cuts* are the sizes of truncations that the host has not seen, in their order: its bytes
+    beyond the smallest do not show.
+    """
+
+    __slots__ = ("_pieces", "cuts")
+
+    def __init__(self) -> None:
+        self._pieces: list[Piece] = []
+        self.cuts: list[int] = []
+
+    def __bool__(self) -> bool:
+        """Whether a reader sees anything else than the host's file."""
+        return bool(self._pieces or self.cuts)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def pieces(self) -> list[Piece]:
+        """All that the guest holds, in the order of the file."""
+        return list(self._pieces)
+
+    def write(self, offset: int, length: int, position: int) -> list[Piece]:
+        """The guest has written *length* bytes, kept at *position*. Returns what they replace."""
+        if length <= 0:
+            return []
+        replaced = self._cut_out(offset, offset + length)
+        at = bisect.bisect_left(self._pieces, offset, key=_offset)
+        new = Piece(offset, length, position)
+        if at:
+            before = self._pieces[at - 1]
+            if before.offset + before.length == offset and _continues(before, position):
+                at -= 1
+                new = Piece(before.offset, before.length + length, before.position)
+                del self._pieces[at]
+        self._pieces.insert(at, new)
+        return replaced
+
+    def truncate(self, size: int) -> list[Piece]:
+        """The guest has set the file's size. Returns the pieces that this takes away."""
+        self.cuts.append(size)
+        if not self._pieces:
+            return []
+        last = self._pieces[-1]
+        return self._cut_out(size, last.offset + last.length)
+
+    def settle_cut(self) -> None:
+        """The host has seen the earliest truncation."""
+        del self.cuts[0]
+
+    def settle(self, offset: int, length: int, position: int) -> None:
+        """The host has these bytes now, as they were written at *position*.
+
+        What has been written over them since, and lies elsewhere, stays.
+        """
+        at = max(bisect.bisect_right(self._pieces, offset, key=_offset) - 1, 0)
+        end = offset + length
+        kept: list[Piece] = []
+        first = at
+        while at < len(self._pieces) and self._pieces[at].offset < end:
+            kept += _without(self._pieces[at], offset, end, position)
+            at += 1
+        self._pieces[first:at] = kept
+
+    def read(self, offset: int, length: int) -> Iterator[Piece]:
+        """Where each of these bytes is; ZEROS and ON_HOST are positions too."""
+        end = offset + length
+        at = max(bisect.bisect_right(self._pieces, offset, key=_offset) - 1, 0)
+        while offset < end:
+            while at < len(self._pieces) and _end(self._pieces[at]) <= offset:
+                at += 1
+            piece = self._pieces[at] if at < len(self._pieces) else None
+            if piece is not None and piece.offset <= offset:
+                stop = min(_end(piece), end)
+                yield Piece(offset, stop - offset, piece.position + offset - piece.offset)
+            else:
+                stop = end if piece is None else min(piece.offset, end)
+                yield from self._unwritten(offset, stop)
+            offset = stop
+
+    def _unwritten(self, offset: int, end: int) -> Iterator[Piece]:
+        limit = min(max(min(self.cuts), offset), end) if self.cuts else end
+        if limit > offset:
+            yield Piece(offset, limit - offset, ON_HOST)
+        if end > limit:
+            yield Piece(limit, end - limit, ZEROS)
+
+    def _cut_out(self, start: int, end: int) -> list[Piece]:
+        """Take away what lies from *start* to *end*, and return it."""
+        first = bisect.bisect_right(self._pieces, start, key=_offset)
+        if first and _end(self._pieces[first - 1]) > start:
+            first -= 1
+        at = first
+        kept: list[Piece] = []
+        cut: list[Piece] = []
+        while at < len(self._pieces) and self._pieces[at].offset < end:
+            piece = self._pieces[at]
+            if piece.offset < start:
+                kept.append(Piece(piece.offset, start - piece.offset, piece.position))
+            from_, to = max(piece.offset, start), min(_end(piece), end)
+            cut.append(Piece(from_, to - from_, piece.position + from_ - piece.offset))
+            if _end(piece) > end:
+                kept.append(Piece(end, _end(piece) - end, piece.position + end - piece.offset))
+            at += 1
+        self._pieces[first:at] = kept
+        return cut
+
+
+def _offset(piece: Piece) -> int:
+    return piece.offset
+
+
+def _end(piece: Piece) -> int:
+    return piece.offset + piece.length
+
+
+def _continues(before: Piece, position: int) -> bool:
+    return before.position + before.length == position
+
+
+def _without(piece: Piece, start: int, end: int, position: int) -> list[Piece]:
+    """*piece* less its bytes from *start* to *end*, as far as they are those of *position*."""
+    # The same bytes lie at the same distance from the file's beginning in both.
+    if piece.position - piece.offset != position - start:
+        return [piece]
+    kept = []
+    if piece.offset < start:
+        kept.append(Piece(piece.offset, start - piece.offset, piece.position))
+    if _end(piece) > end:
+        kept.append(Piece(end, _end(piece) - end, piece.position + end - piece.offset))
+    return kept

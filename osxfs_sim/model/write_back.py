@@ -1,0 +1,270 @@
+"""Decides what of the guest's changes still has to cross, in which order, and when.
+
+Under the contract's ``delegated`` the guest's changes are acknowledged at once and reach the host
+later. This is the list of those that have not: it knows no file, no clock and no FUSE. Objects
+are whatever the caller tells them apart by.
+
+The rule of order: changes reach the host one after the other in the order in which the guest
+made them. Two things are left out on the way, and nothing else is:
+
+* an object that the guest has made and taken away again never crosses, nor does anything that
+  was done to it; what it had replaced under its name is taken away in its stead;
+* what was written to, or set on, an object that the guest has taken away since does not cross
+  either: the host keeps it as it was until it goes.
+
+So at every moment the host's tree is the guest's as it was after one of its changes, as far as
+the objects are concerned that the guest has not taken away since. docs/write-back.md tells what
+follows from that, and how it is tested.
+"""
+
+import enum
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T", bound=Hashable)
+
+LARGEST_WRITE_BYTES = 128 * 1024
+"""What one crossing carries: the largest WRITE of FUSE until Linux 4.20 (32 pages)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBackSpec:
+    """How much may be held back, and for how long.
+
+    No change waits longer than *age_ns* for its turn. At most *most_changes* changes and
+    *most_bytes* bytes wait; who would exceed that waits until there is room. *in_flight*
+    crossings are under way at once. With *kernel* the guest's kernel holds small writes too
+    (FUSE_WRITEBACK_CACHE).
+    """
+
+    age_ns: int = 5_000_000_000
+    most_changes: int = 16_384
+    most_bytes: int = 128_000_000
+    in_flight: int = 8
+    kernel: bool = False
+
+    def dilated(self, factor: float) -> "WriteBackSpec":
+        return replace(self, age_ns=round(self.age_ns * factor))
+
+
+class Kind(enum.StrEnum):
+    """What a change does. The values are those of the journal."""
+
+    MAKE = "make"
+    WRITE = "write"
+    SET = "set"
+    LINK = "link"
+    UNLINK = "unlink"
+    RMDIR = "rmdir"
+    RENAME = "rename"
+
+
+@dataclass(slots=True, eq=False)
+class Change(Generic[T]):
+    """One change of the guest's to *target*.
+
+    *at_ns* is when it was acknowledged, on the monotonic clock. *name* in *parent* is where it
+    puts or takes away a name; a rename comes from *old_name* in *old_parent*, and *replaced* is
+    the object whose name it takes, if that is on the host by then. A write is of *length* bytes
+    at *offset*, kept at *position*. *detail* is the caller's.
+    """
+
+    kind: Kind
+    target: T
+    at_ns: int
+    parent: T | None = None
+    name: bytes = b""
+    old_parent: T | None = None
+    old_name: bytes = b""
+    replaced: T | None = None
+    replaced_is_directory: bool = False
+    offset: int = 0
+    length: int = 0
+    position: int = 0
+    detail: Any = None
+    sequence: int = 0
+
+    @property
+    def directories(self) -> set[T]:
+        """The directories whose names it changes."""
+        return {each for each in (self.parent, self.old_parent) if each is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled(Generic[T]):
+    """What need not cross any more, and what crosses as another change instead."""
+
+    dropped: list[Change[T]]
+    turned: list[Change[T]]
+
+
+class PendingChanges(Generic[T]):
+    """The guest's changes that the host does not have, oldest first.
+
+    made == crossed + cancelled + merged + len(self), always.
+    """
+
+    def __init__(self, spec: WriteBackSpec) -> None:
+        self.spec = spec
+        self.under_way: Change[T] | None = None
+        """The one that is being carried out: no longer to be cancelled."""
+        self.last_sequence = 0
+        self.done_sequence = 0
+        """Every change up to this one is on the host, or has been cancelled."""
+        self.bytes = 0
+        self._changes: dict[int, Change[T]] = {}
+        self._by_target: dict[T, dict[int, Change[T]]] = {}
+        # For objects that were made and are not on the host: their MAKE.
+        self._unmade: dict[T, Change[T]] = {}
+        # Changes by which other objects got or lost a name in a directory.
+        self._inside: dict[T, int] = {}
+        self.start_counting_anew()
+
+    def start_counting_anew(self) -> None:
+        """Counts from now on. What is pending counts as made."""
+        self.made = len(self)
+        self.crossed = self.cancelled = self.merged = self.written_back_bytes = 0
+        self.longest_lag_ns = 0
+        self.most_changes = len(self)
+        self.most_bytes = self.bytes
+
+    def __len__(self) -> int:
+        return len(self._changes) + (self.under_way is not None)
+
+    def all(self) -> list[Change[T]]:
+        """All of them, oldest first, the one under way included."""
+        first = [self.under_way] if self.under_way is not None else []
+        return [*first, *self._changes.values()]
+
+    @property
+    def oldest_ns(self) -> int | None:
+        """When the oldest of them was acknowledged."""
+        oldest = self.under_way or next(iter(self._changes.values()), None)
+        return None if oldest is None else oldest.at_ns
+
+    @property
+    def due_ns(self) -> int | None:
+        """When the oldest of them must cross at the latest."""
+        oldest_ns = self.oldest_ns
+        return None if oldest_ns is None else oldest_ns + self.spec.age_ns
+
+    def has_room_for(self, size_bytes: int) -> bool:
+        """Whether one more change may wait. A single one always may, however large."""
+        if not len(self):
+            return True
+        return (
+            len(self) < self.spec.most_changes and self.bytes + size_bytes <= self.spec.most_bytes
+        )
+
+    def is_unmade(self, target: T) -> bool:
+        """Whether *target* is to be made on the host yet."""
+        return target in self._unmade
+
+    def add(self, change: Change[T]) -> Change[T]:
+        """Note *change* down as the guest's last. Returns the one that carries it, if merged."""
+        self.made += 1
+        self.bytes += change.length
+        self.most_bytes = max(self.most_bytes, self.bytes)
+        carrier = self._carrier(change)
+        if carrier is not None:
+            self.merged += 1
+            carrier.length += change.length
+            carrier.detail = change.detail
+            return carrier
+        self.last_sequence += 1
+        change.sequence = self.last_sequence
+        self._changes[change.sequence] = change
+        self._by_target.setdefault(change.target, {})[change.sequence] = change
+        if change.kind is Kind.MAKE:
+            self._unmade[change.target] = change
+        self._count_inside(change, 1)
+        self.most_changes = max(self.most_changes, len(self))
+        return change
+
+    def _carrier(self, change: Change[T]) -> Change[T] | None:
+        """The last change, if *change* only continues what that writes."""
+        last = self._changes.get(self.last_sequence)
+        if (
+            change.kind is Kind.WRITE
+            and last is not None
+            and last.kind is Kind.WRITE
+            and last.target is change.target
+            and last.offset + last.length == change.offset
+            and last.position + last.length == change.position
+            and last.length + change.length <= LARGEST_WRITE_BYTES
+        ):
+            return last
+        return None
+
+    def _count_inside(self, change: Change[T], number: int) -> None:
+        for directory in change.directories:
+            if directory is not change.target:
+                count = self._inside.get(directory, 0) + number
+                if count:
+                    self._inside[directory] = count
+                else:
+                    del self._inside[directory]
+
+    def gone(self, target: T) -> Cancelled[T]:
+        """The guest has taken away the last name of *target*: cancel what need not cross."""
+        mine = list(self._by_target.get(target, {}).values())
+        cancelled: Cancelled[T] = Cancelled([], [])
+        if target not in self._unmade:
+            for change in mine:
+                if change.kind in (Kind.WRITE, Kind.SET):
+                    self._drop(change)
+                    cancelled.dropped.append(change)
+        elif target not in self._inside:
+            for change in mine:
+                if change.kind is Kind.RENAME and change.replaced is not None:
+                    self._turn(change)
+                    cancelled.turned.append(change)
+                else:
+                    self._drop(change)
+                    cancelled.dropped.append(change)
+        self.cancelled += len(cancelled.dropped)
+        return cancelled
+
+    def _drop(self, change: Change[T]) -> None:
+        del self._changes[change.sequence]
+        self._forget(change)
+        self.bytes -= change.length
+
+    def _forget(self, change: Change[T]) -> None:
+        mine = self._by_target[change.target]
+        del mine[change.sequence]
+        if not mine:
+            del self._by_target[change.target]
+        if self._unmade.get(change.target) is change:
+            del self._unmade[change.target]
+        self._count_inside(change, -1)
+
+    def _turn(self, change: Change[T]) -> None:
+        """A rename of what never crosses takes away what it replaced, and no more."""
+        assert change.replaced is not None
+        self._forget(change)
+        change.kind = Kind.RMDIR if change.replaced_is_directory else Kind.UNLINK
+        change.target, change.replaced = change.replaced, None
+        change.old_parent, change.old_name = None, b""
+        self._by_target.setdefault(change.target, {})[change.sequence] = change
+        self._count_inside(change, 1)
+
+    def take(self) -> Change[T] | None:
+        """The change to carry out next, or the one that is under way."""
+        if self.under_way is None and self._changes:
+            change = self._changes.pop(next(iter(self._changes)))
+            self._forget(change)
+            self.under_way = change
+        return self.under_way
+
+    def done(self, now_ns: int) -> None:
+        """The host has the change that was under way."""
+        change = self.under_way
+        assert change is not None
+        self.under_way = None
+        self.done_sequence = change.sequence
+        self.bytes -= change.length
+        self.crossed += 1
+        self.written_back_bytes += change.length
+        self.longest_lag_ns = max(self.longest_lag_ns, now_ns - change.at_ns)
