@@ -49,6 +49,11 @@ _KEYS: Mapping[str, tuple[str, type | tuple[type, ...], _Reader, str]] = {
     "extended_attributes": ("extended_attributes", str, str, '"host"'),
     "host_events": ("host_events", str, str, '"inotify"'),
     "event_latency": ("event_latency_ns", str, parse_duration_ns, '"10ms"'),
+    "write_back_age": ("write_back_age_ns", str, parse_duration_ns, '"5s"'),
+    "write_back_changes": ("write_back_changes", int, int, "1000"),
+    "write_back_bytes": ("write_back_bytes", str, str, '"64MB"'),
+    "kernel_write_back": ("kernel_write_back", bool, bool, "true"),
+    "unwritten": ("unwritten", str, str, '"recover"'),
     "dilate": ("dilate", (int, float), float, "2"),
     "seed": ("seed", int, int, "7"),
 }
@@ -148,7 +153,7 @@ def _share(
                 f"unknown key exports.{name}.{key}{nearest(key, ('source', *_KEYS))}"
             )
         field, kind, read, example = _KEYS[key]
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ProfileError(f"exports.{name}.{key} = {value!r}: write such as {key} = {example}")
         try:
             fields[field] = read(value)

@@ -15,6 +15,8 @@ from osxfs_sim.catalogue import load_distribution, load_policy, load_profile
 from osxfs_sim.model.caching import CachePolicy, Dilated
 from osxfs_sim.model.events import NO_EVENTS, EventSpec
 from osxfs_sim.model.latency import Empirical, LatencyError, LatencySpec
+from osxfs_sim.model.names import RULES
+from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.profile import (
     FILE_RULES,
     FileRules,
@@ -24,7 +26,8 @@ from osxfs_sim.model.profile import (
     with_event_latency,
     with_lifetime,
 )
-from osxfs_sim.model.units import UnitError, parse_rate_bytes_per_s
+from osxfs_sim.model.units import UnitError, parse_rate_bytes_per_s, parse_size_bytes
+from osxfs_sim.model.write_back import WriteBackSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,23 @@ class EmulatedSystem:
     policy: CachePolicy
     files: FileRules
     events: EventSpec
+    write_back: WriteBackSpec | None
     dilate: float
 
 
 HOST_EVENTS = ("auto", "fanotify", "inotify", "none")
 """How changes of the host can be seen: by itself the best that the machine allows, or not."""
 
+
+WRITE_BACK_KEYS = (
+    "write_back_age_ns",
+    "write_back_changes",
+    "write_back_bytes",
+    "kernel_write_back",
+)
+
+UNWRITTEN = ("recover", "discard")
+"""What may become of changes that an earlier share of the same source has not written back."""
 
 _COUNTS = re.compile(r"copies=([0-9]+),switches=([0-9]+)")
 
@@ -63,7 +77,10 @@ class ShareSettings:
     multiplies every time in the model. *ownership*, *names* and
     *extended_attributes* are the profile's rules for files. *host_events* is
     how changes of the host are seen, one of HOST_EVENTS; *event_latency_ns* the
-    window in which they are collected. *allow_other* lets
+    window in which they are collected. *write_back_age_ns*, *write_back_changes* and
+    *write_back_bytes* (a size such as 64MB) bound what a share with write-back holds;
+    *kernel_write_back* is whether the guest's kernel holds small writes, too. *unwritten*, one
+    of UNWRITTEN, is for what an earlier share has left unwritten. *allow_other* lets
     other users in (None: if we are root). *user* is the one that the server,
     started by root, becomes. *state_directory* is where owners are kept that
     no attribute can hold (None: the user's own). *calibrate* False leaves out
@@ -89,6 +106,11 @@ class ShareSettings:
     extended_attributes: str | None = None
     host_events: str = "auto"
     event_latency_ns: int | None = None
+    write_back_age_ns: int | None = None
+    write_back_changes: int | None = None
+    write_back_bytes: str | None = None
+    kernel_write_back: bool | None = None
+    unwritten: str | None = None
     dilate: float = 1.0
     seed: int = 0
     allow_other: bool | None = None
@@ -120,6 +142,12 @@ class ShareSettings:
             raise ProfileError(str(error)) from error
         policy = self._policy(profile)
         events = self._events(profile.events)
+        files = self._files(profile.files)
+        write_back = self._write_back(profile.write_back, files)
+        if self.unwritten is not None and self.unwritten not in UNWRITTEN:
+            raise ProfileError(
+                f"unknown unwritten {self.unwritten!r}{nearest(self.unwritten, UNWRITTEN)}"
+            )
         if policy.complete and events.stream is None:
             raise ProfileError(
                 "policy complete needs to see the host's changes: "
@@ -130,8 +158,44 @@ class ShareSettings:
             latency = latency.dilated(self.dilate)
             policy = Dilated(policy, self.dilate)
             events = events.dilated(self.dilate)
-        files = self._files(profile.files)
-        return EmulatedSystem(profile, latency, policy, files, events, self.dilate)
+            write_back = write_back and write_back.dilated(self.dilate)
+        return EmulatedSystem(profile, latency, policy, files, events, write_back, self.dilate)
+
+    def _write_back(self, spec: WriteBackSpec | None, files: FileRules) -> WriteBackSpec | None:
+        if spec is None:
+            for key in WRITE_BACK_KEYS:
+                if getattr(self, key) is not None:
+                    raise ProfileError(
+                        f"{key.removesuffix('_ns')} has no effect without write-back: "
+                        "use a profile that has it, such as osxfs-delegated"
+                    )
+            return None
+        if RULES[files.names].folds:
+            raise ProfileError(
+                f"names {files.names} cannot be had with write-back, whose names are compared "
+                "exactly: use case-sensitive, or a profile without write-back"
+            )
+        if files.ownership is Ownership.HOST:
+            raise ProfileError(
+                "ownership host cannot be had with write-back: the host's checks would come when "
+                "the guest has been answered; use osxfs, or a profile without write-back"
+            )
+        if self.write_back_age_ns is not None:
+            if self.write_back_age_ns < 0:
+                raise ProfileError("a write-back age is a duration from 0 on")
+            spec = replace(spec, age_ns=self.write_back_age_ns)
+        if self.write_back_changes is not None:
+            if self.write_back_changes < 1:
+                raise ProfileError("write-back holds at least 1 change")
+            spec = replace(spec, most_changes=self.write_back_changes)
+        if self.write_back_bytes is not None:
+            try:
+                spec = replace(spec, most_bytes=parse_size_bytes(self.write_back_bytes))
+            except UnitError as error:
+                raise ProfileError(f"write-back bytes: {error}") from error
+        if self.kernel_write_back is not None:
+            spec = replace(spec, kernel=self.kernel_write_back)
+        return spec
 
     def _events(self, events: EventSpec) -> EventSpec:
         if self.host_events not in HOST_EVENTS:

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 from osxfs_sim.catalogue import profile_names
 from osxfs_sim.model.profile import FILE_RULES, ProfileError
 from osxfs_sim.model.units import UnitError, parse_duration_ns, parse_rate_bytes_per_s
-from osxfs_sim.settings import HOST_EVENTS, parse_data_path
+from osxfs_sim.settings import HOST_EVENTS, UNWRITTEN, parse_data_path
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -168,6 +168,33 @@ def share_options(command: _Command) -> _Command:
             "event_latency_ns",
             type=Duration(),
             help="The window in which changes of the host are collected, such as 10ms.",
+        ),
+        click.option(
+            "--write-back-age",
+            "write_back_age_ns",
+            type=Duration(),
+            help="How long a change may be held before it is written back, such as 5s.",
+        ),
+        click.option(
+            "--write-back-changes",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="How many changes may be held; who makes more waits.",
+        ),
+        click.option(
+            "--write-back-bytes",
+            metavar="SIZE",
+            help="How many bytes may be held, such as 64MB; who writes more waits.",
+        ),
+        click.option(
+            "--kernel-write-back/--no-kernel-write-back",
+            default=None,
+            help="Let the guest's kernel hold small writes as well (FUSE_WRITEBACK_CACHE).",
+        ),
+        click.option(
+            "--unwritten",
+            type=click.Choice(UNWRITTEN),
+            help="What becomes of changes that an earlier share of SOURCE has not written back.",
         ),
         click.option(
             "--dilate",

@@ -32,7 +32,13 @@ from osxfs_sim.model.latency import (
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.units import UnitError, parse_duration_ns, parse_rate_bytes_per_s
+from osxfs_sim.model.units import (
+    UnitError,
+    parse_duration_ns,
+    parse_rate_bytes_per_s,
+    parse_size_bytes,
+)
+from osxfs_sim.model.write_back import WriteBackSpec
 
 BASES = ("documented", "fitted", "assumed")
 
@@ -131,10 +137,12 @@ class Profile:
     caching: CachingSpec = CachingSpec()
     files: FileRules = FileRules()
     events: EventSpec = NO_EVENTS
+    write_back: WriteBackSpec | None = None
+    """How the guest's changes are held; None: they are on the host when they are acknowledged."""
     sources: Mapping[str, Source] = field(default_factory=dict)
 
 
-_VALUE_TABLES = ("latency", "caching", "files", "events")
+_VALUE_TABLES = ("latency", "caching", "files", "events", "write_back")
 _TOP_KEYS = ("name", "title", "about", "extends", *_VALUE_TABLES, "sources")
 _PATH_KEYS = ("copies", "context_switches", "copy", "context_switch", "hypervisor_hop")
 _LATENCY_KEYS = (
@@ -155,6 +163,7 @@ _NOTIFY_KEYS = (
     "debounce_files",
     "debounce_directories",
 )
+_WRITE_BACK_KEYS = ("held", "age", "changes", "bytes", "in_flight", "kernel")
 _EVENT_KEYS = ("stream", *_STREAM_KEYS, "inotify", *_NOTIFY_KEYS)
 
 
@@ -182,6 +191,7 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         caching = _caching(_table(document, "caching"), start.caching)
         files = _files(_table(document, "files"), start.files)
         events = _events(_table(document, "events"), start.events)
+        write_back = _write_back(_table(document, "write_back"), start.write_back)
     except (UnitError, LatencyError) as error:
         raise ProfileError(f"profile {name!r}: {error}") from error
     # What the parent said about a number says nothing about the child's.
@@ -198,6 +208,7 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         caching=caching,
         files=files,
         events=events,
+        write_back=write_back,
         sources=sources,
     )
 
@@ -216,7 +227,7 @@ def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> N
             raise ProfileError(f"unknown key {where + key!r}{nearest(key, known)}")
 
 
-_EXAMPLES = {"bandwidth": "250MB/s", "distribution": "constant"}
+_EXAMPLES = {"bandwidth": "250MB/s", "distribution": "constant", "bytes": "128MB"}
 
 
 def _text(table: Mapping[str, Any], key: str, where: str) -> str:
@@ -393,6 +404,36 @@ def _notify(table: Mapping[str, Any], notify: NotifySpec | None) -> NotifySpec |
         if key in table:
             changes[f"{key}_ns"] = parse_duration_ns(_text(table, key, "events."))
     return replace(notify, **changes)
+
+
+def _write_back(table: Mapping[str, Any], start: WriteBackSpec | None) -> WriteBackSpec | None:
+    _check_keys(table, _WRITE_BACK_KEYS, "write_back.")
+    spec = start
+    if "held" in table:
+        spec = (start or WriteBackSpec()) if _truth(table, "held", "write_back.") else None
+    if spec is None:
+        for key in table:
+            if key != "held":
+                raise ProfileError(
+                    f"write_back.{key} has no effect where nothing is held: add held = true"
+                )
+        return None
+    if "age" in table:
+        age_ns = parse_duration_ns(_text(table, "age", "write_back."))
+        spec = replace(spec, age_ns=age_ns)
+    if "bytes" in table:
+        most_bytes = parse_size_bytes(_text(table, "bytes", "write_back."))
+        spec = replace(spec, most_bytes=most_bytes)
+    for key in ("changes", "in_flight"):
+        if key in table and _count(table, key, "write_back.") == 0:
+            raise ProfileError(f"write_back.{key} = 0: nothing could ever cross; give 1 or more")
+    if "changes" in table:
+        spec = replace(spec, most_changes=table["changes"])
+    if "in_flight" in table:
+        spec = replace(spec, in_flight=table["in_flight"])
+    if "kernel" in table:
+        spec = replace(spec, kernel=_truth(table, "kernel", "write_back."))
+    return spec
 
 
 def _either(words: Sequence[str]) -> str:

@@ -86,6 +86,26 @@ def parse_rate_bytes_per_s(text: str) -> int | None:
     return rate
 
 
+def parse_size_bytes(text: str) -> int:
+    """Bytes of a size such as ``128MB`` or ``64KiB``. Raises UnitError for anything else."""
+    number, unit = _quantity(text, "a size", "128MB or 64KiB")
+    if unit not in _SIZE_UNITS_BYTES:
+        raise UnitError(f"{text!r} is not a size: write it like 128MB or 64KiB")
+    size = round(number * _SIZE_UNITS_BYTES[unit])
+    if size < 1:
+        raise UnitError(f"{text!r} holds nothing: give at least 1B")
+    return size
+
+
+def format_size(size_bytes: int) -> str:
+    """A size for reading: three significant digits, in decimal units."""
+    for unit in ("GB", "MB", "KB"):
+        size = _SIZE_UNITS_BYTES[unit]
+        if size_bytes >= size:
+            return f"{size_bytes / size:.3g}{unit}"
+    return f"{size_bytes}B"
+
+
 def format_duration(value_ns: float) -> str:
     """A duration for reading: four significant digits at most, never a bare number."""
     if value_ns < 0:

@@ -93,10 +93,10 @@ class Change(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Cancelled(Generic[T]):
-    """What need not cross any more, and what crosses as another change instead."""
+    """What need not cross any more, and what crosses as another change: as it was, as it is."""
 
     dropped: list[Change[T]]
-    turned: list[Change[T]]
+    turned: list[tuple[Change[T], Change[T]]]
 
 
 class PendingChanges(Generic[T]):
@@ -144,6 +144,12 @@ class PendingChanges(Generic[T]):
         return None if oldest is None else oldest.at_ns
 
     @property
+    def oldest_sequence(self) -> int:
+        """The number of the oldest of them; beyond the last where there is none."""
+        oldest = self.under_way or next(iter(self._changes.values()), None)
+        return self.last_sequence + 1 if oldest is None else oldest.sequence
+
+    @property
     def due_ns(self) -> int | None:
         """When the oldest of them must cross at the latest."""
         oldest_ns = self.oldest_ns
@@ -161,12 +167,16 @@ class PendingChanges(Generic[T]):
         """Whether *target* is to be made on the host yet."""
         return target in self._unmade
 
+    def cancels(self, target: T) -> bool:
+        """Whether the host never gets *target* at all, if it is taken away now."""
+        return target in self._unmade and target not in self._inside
+
     def add(self, change: Change[T]) -> Change[T]:
         """Note *change* down as the guest's last. Returns the one that carries it, if merged."""
         self.made += 1
         self.bytes += change.length
         self.most_bytes = max(self.most_bytes, self.bytes)
-        carrier = self._carrier(change)
+        carrier = self.carrier_of(change)
         if carrier is not None:
             self.merged += 1
             carrier.length += change.length
@@ -182,7 +192,7 @@ class PendingChanges(Generic[T]):
         self.most_changes = max(self.most_changes, len(self))
         return change
 
-    def _carrier(self, change: Change[T]) -> Change[T] | None:
+    def carrier_of(self, change: Change[T]) -> Change[T] | None:
         """The last change, if *change* only continues what that writes."""
         last = self._changes.get(self.last_sequence)
         if (
@@ -215,11 +225,12 @@ class PendingChanges(Generic[T]):
                 if change.kind in (Kind.WRITE, Kind.SET):
                     self._drop(change)
                     cancelled.dropped.append(change)
-        elif target not in self._inside:
+        elif self.cancels(target):
             for change in mine:
                 if change.kind is Kind.RENAME and change.replaced is not None:
+                    before = replace(change)
                     self._turn(change)
-                    cancelled.turned.append(change)
+                    cancelled.turned.append((before, change))
                 else:
                     self._drop(change)
                     cancelled.dropped.append(change)

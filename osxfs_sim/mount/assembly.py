@@ -14,17 +14,26 @@ from osxfs_sim.model.profile import FileRules, GuestAttributes
 from osxfs_sim.mount import services
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.backing import Backing
+from osxfs_sim.mount.carry_out import HostWriter
 from osxfs_sim.mount.crossings import Crossings, Outside
-from osxfs_sim.mount.grafts import Graft, GraftedBacking, GraftedHandlers
+from osxfs_sim.mount.delegated import WriteBackHandlers
+from osxfs_sim.mount.grafts import (
+    Graft,
+    GraftedBacking,
+    GraftedHandlers,
+    GraftedWriteBackHandlers,
+)
 from osxfs_sim.mount.handlers import Rights
 from osxfs_sim.mount.host_events import HostEvents
 from osxfs_sim.mount.identity import ServerUser, state_directory
 from osxfs_sim.mount.inodes import InodeTable
+from osxfs_sim.mount.journal import Journal, open_journal
 from osxfs_sim.mount.mountpoints import HUB_NAME, MountError
 from osxfs_sim.mount.owners import HostOwners, KnownCaller, OsxfsOwners, Owners
 from osxfs_sim.mount.reactor import Reactor
 from osxfs_sim.mount.spellings import ExactNames, FoldedNames, Spellings
 from osxfs_sim.mount.watch import Watcher, open_watcher
+from osxfs_sim.mount.write_back import WriteBack
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 _MOST_DIRECTORY_DESCRIPTORS = 1024
@@ -43,6 +52,7 @@ class Machinery:
     backing: Backing
     crossings: Crossings
     host_events: HostEvents | None
+    write_back: WriteBack | None
 
     def close(self) -> None:
         if self.host_events is not None:
@@ -76,7 +86,7 @@ def build(
     crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
     reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
-    owners = _owners(system.files, user, settings.state_directory)
+    owners = _owners(system.files, user, kept_in(settings, user))
     rules = RULES[system.files.names]
     spellings = (
         FoldedNames(rules, reactor.end_all_names, mountpoint) if rules.folds else ExactNames()
@@ -93,10 +103,11 @@ def build(
         *(owners, spellings, rights, watcher),
     )
     if graft is None:
-        handlers = AcknowledgingHandlers(*arguments)
+        handlers = (WriteBackHandlers if system.write_back else AcknowledgingHandlers)(*arguments)
     else:
         assert isinstance(backing, GraftedBacking)
-        handlers = GraftedHandlers(graft, inodes, backing, *arguments)
+        handlers_class = GraftedWriteBackHandlers if system.write_back else GraftedHandlers
+        handlers = handlers_class(graft, inodes, backing, *arguments)
     host_events = None
     if watcher is not None:
         host_events = HostEvents(
@@ -110,7 +121,49 @@ def build(
             mountpoint,
             settings.seed,
         )
-    return Machinery(reactor, handlers, owners, spellings, inodes, backing, crossings, host_events)
+    write_back = None
+    if system.write_back is not None:
+        assert isinstance(handlers, WriteBackHandlers)
+        with user.acting():
+            journal = _journal(settings, user, source, inodes)
+        writer = HostWriter(handlers, inodes, backing, owners, watcher, journal.read)
+        write_back = WriteBack(
+            system.write_back,
+            reactor,
+            crossings,
+            inodes,
+            writer,
+            journal,
+            handlers.let_go_if_forgotten,
+            handlers.has_arrived,
+        )
+        handlers.write_back = write_back
+        handlers.enable_writeback_cache = system.write_back.kernel
+        if host_events is not None:
+            writer.on_conflict = host_events.overruled
+    return Machinery(
+        *(reactor, handlers, owners, spellings, inodes, backing, crossings),
+        *(host_events, write_back),
+    )
+
+
+def _journal(settings: ShareSettings, user: ServerUser, source: str, inodes: InodeTable) -> Journal:
+    """A new journal for what is held. Raises MountError."""
+    state = kept_in(settings, user)
+    try:
+        return open_journal(state, source, inodes.root)
+    except OSError as error:
+        raise MountError(
+            f"cannot keep a journal of changes in {state}: {error.strerror}; "
+            "let --state name a directory that can be written"
+        ) from error
+
+
+def kept_in(settings: ShareSettings, user: ServerUser) -> Path:
+    """The directory for what outlives a share."""
+    if settings.state_directory is not None:
+        return Path(settings.state_directory)
+    return state_directory(user)
 
 
 def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: bool) -> set[str]:
@@ -124,10 +177,9 @@ def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: 
     return options
 
 
-def _owners(files: FileRules, user: ServerUser, state: str | None) -> Owners:
+def _owners(files: FileRules, user: ServerUser, directory: Path) -> Owners:
     if files.ownership is Ownership.HOST:
         return HostOwners(KnownCaller(user.uid, user.gid))
-    directory = state_directory(user) if state is None else Path(state)
     return OsxfsOwners(directory, user.uid)
 
 

@@ -25,18 +25,18 @@ class GuestAttributes:
         self._allowed = allowed
 
     def set(self, fd: int, name: bytes, value: bytes) -> None:
-        self._check(name)
+        self.check(name)
         if self._owners.hides(name):
             raise OSError(errno.EPERM, "kept by the share itself")
         os.setxattr(magic_link(fd), name, value)
 
     def get(self, fd: int, name: bytes) -> bytes:
-        self._check(name)
+        self.check(name)
         self._check_shown(name)
         return os.getxattr(magic_link(fd), name)
 
     def names(self, fd: int, caller: Caller) -> Sequence[bytes]:
-        self._check(b"")
+        self.check(b"")
         hidden = (_ACCESS_LISTS, _OF_ROOT) if caller.uid else _ACCESS_LISTS
         names = [os.fsencode(name) for name in os.listxattr(magic_link(fd))]
         return [
@@ -44,11 +44,12 @@ class GuestAttributes:
         ]
 
     def remove(self, fd: int, name: bytes) -> None:
-        self._check(name)
+        self.check(name)
         self._check_shown(name)
         os.removexattr(magic_link(fd), name)
 
-    def _check(self, name: bytes) -> None:
+    def check(self, name: bytes) -> None:
+        """Whether the guest may have attributes, and this one: else raises OSError."""
         if not self._allowed:
             raise OSError(errno.ENOSYS, "not shared")
         if name.startswith(_ACCESS_LISTS):

@@ -5,6 +5,7 @@
     stop         unmount and end, as a signal would
     release      let go of what of the server's keeps the mount busy, before an unmount
     drop-events  lose host events on purpose: drop-events {"count": 3}
+    flush        the status, once the host has everything that the guest has changed
 
 What a question needs to know follows it as a JSON object: the keyword arguments
 of its answer. The socket lies in a directory that only its owner (and root) can enter.
@@ -16,7 +17,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ from osxfs_sim.mount.mountpoints import (
 log = logging.getLogger(__name__)
 
 _LONGEST_QUESTION_BYTES = 4096
+_SLOWEST_CLIENT_S = 5.0
 
-Answer = Callable[..., dict[str, Any]]
+Answer = Callable[..., dict[str, Any] | Awaitable[dict[str, Any]]]
 """Answers a question; raises MountError, in one line, where it cannot."""
 
 
@@ -56,10 +58,14 @@ async def serve(
 
         async def answer(stream: trio.SocketStream) -> None:
             # Whoever asked may be gone by now; the share is not the worse for it.
-            with contextlib.suppress(trio.BrokenResourceError), trio.move_on_after(5):
+            question = b""
+            with contextlib.suppress(trio.BrokenResourceError):
                 async with stream:
-                    reply = _reply(await _read_question(stream), answers)
-                    await stream.send_all(json.dumps(reply).encode() + b"\n")
+                    with trio.move_on_after(_SLOWEST_CLIENT_S):
+                        question = await _read_question(stream)
+                    reply = await _reply(question, answers)
+                    with trio.move_on_after(_SLOWEST_CLIENT_S):
+                        await stream.send_all(json.dumps(reply).encode() + b"\n")
 
         async with trio.open_nursery() as nursery:
             await trio.serve_listeners(
@@ -84,7 +90,7 @@ async def _read_question(stream: trio.SocketStream) -> bytes:
     return bytes(question.partition(b"\n")[0])
 
 
-def _reply(line: bytes, answers: dict[str, Answer]) -> dict[str, Any]:
+async def _reply(line: bytes, answers: dict[str, Answer]) -> dict[str, Any]:
     if len(line) > _LONGEST_QUESTION_BYTES:
         return {"error": f"a question has at most {_LONGEST_QUESTION_BYTES} bytes"}
     question, _, text = line.decode("ascii", "replace").strip().partition(" ")
@@ -98,7 +104,8 @@ def _reply(line: bytes, answers: dict[str, Answer]) -> dict[str, Any]:
     if not isinstance(arguments, dict) or not _takes(answer, arguments):
         return {"error": f"{question} cannot be asked with {text[:40]!r}"}
     try:
-        return answer(**arguments)
+        answered = answer(**arguments)
+        return await answered if isinstance(answered, Awaitable) else answered
     except MountError as error:
         return {"error": str(error)}
     except Exception as error:  # a policy of the user's own may fail to describe itself
@@ -116,7 +123,7 @@ def _takes(answer: Answer, arguments: dict[str, Any]) -> bool:
 
 
 def ask(
-    mountpoint: str, question: str, *, timeout_s: float = 10.0, **arguments: Any
+    mountpoint: str, question: str, *, timeout_s: float | None = 10.0, **arguments: Any
 ) -> dict[str, Any]:
     """What the share at *mountpoint* answers to *question*, asked with *arguments*.
 

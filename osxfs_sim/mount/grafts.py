@@ -32,6 +32,7 @@ from pyfuse3 import (
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.backing import Backing
+from osxfs_sim.mount.delegated import WriteBackHandlers
 from osxfs_sim.mount.handlers import Listing
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, InodeTable
 
@@ -300,6 +301,13 @@ class GraftedHandlers(AcknowledgingHandlers):
         if self._is_of_graft(inode):
             return self._refused(Operation.REMOVEXATTR, errno.EPERM)
         return super().removexattr(inode, name, ctx)
+
+
+class GraftedWriteBackHandlers(GraftedHandlers, WriteBackHandlers):
+    """As GraftedHandlers, for a share with write-back. What lies in the graft is never held."""
+
+    def _is_stronger(self, directory: Inode) -> bool:
+        return directory is self._graft or super()._is_stronger(directory)
 
 
 def _refuse(code: int) -> None:

@@ -272,13 +272,13 @@ class Handlers(pyfuse3.Operations):
                 status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         return inode, status
 
-    def _has_changed(self, inode: Inode, fd: int) -> None:
+    def has_changed(self, inode: Inode, fd: int) -> None:
         """The guest has changed the object behind *fd*: it is no host event."""
         inode.changed_ns = time.time_ns()
         if self._notes_own is not None:
             self._notes_own(fd)
 
-    def _named(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def named(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
         """The guest has made *name*."""
         self._spellings.added(parent, dir_fd, name, asked)
         if self.name_sets is not None:
@@ -297,7 +297,7 @@ class Handlers(pyfuse3.Operations):
         is_new: bool = True,
     ) -> EntryAttributes:
         """The answer for a name that was just made; *is_new*: of an object just made too."""
-        self._named(parent, dir_fd, name, asked)
+        self.named(parent, dir_fd, name, asked)
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         gone = self._inodes.known(status) if is_new else None
         if gone is not None:
@@ -408,12 +408,16 @@ class Handlers(pyfuse3.Operations):
         for number, lookups in inode_list:
             inode = self._inodes.forget(number, lookups)
             if inode is not None:
-                if inode.followed and self._watcher is not None:
-                    self._watcher.unfollow(inode)  # while it can be reached
-                self._backing.forget(inode)
-                self._spellings.forget(inode)
-                if self.name_sets is not None and inode.is_directory:
-                    self.name_sets.forget(inode)
+                self.let_go(inode)
+
+    def let_go(self, inode: Inode) -> None:
+        """The guest refers to *inode* no more."""
+        if inode.followed and self._watcher is not None:
+            self._watcher.unfollow(inode)  # while it can be reached
+        self._backing.forget(inode)
+        self._spellings.forget(inode)
+        if self.name_sets is not None and inode.is_directory:
+            self.name_sets.forget(inode)
 
     def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
@@ -473,7 +477,7 @@ class Handlers(pyfuse3.Operations):
             dir_fd = self._backing.directory_fd(parent)
             name = self._spellings.new(parent, dir_fd, asked)
             os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
-            self._has_changed(self._inodes[number], fd)
+            self.has_changed(self._inodes[number], fd)
         return self._made(parent, dir_fd, name, ctx, asked, is_new=False)
 
     def unlink(
@@ -490,17 +494,17 @@ class Handlers(pyfuse3.Operations):
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         name = self._spellings.existing(parent, dir_fd, asked)
-        with self._losing_a_name(parent, dir_fd, name):
+        with self.losing_a_name(parent, dir_fd, name):
             remove(name, dir_fd=dir_fd)
-        self._unnamed(parent, dir_fd, name, asked)
+        self.unnamed(parent, dir_fd, name, asked)
 
-    def _unnamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def unnamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
         """The guest has taken *name* away."""
         self._spellings.removed(parent, dir_fd, name, asked)
         if self._watcher is not None and self._watcher.notes_own:
             self._watcher.own(parent, name, dir_fd)
 
-    def _renamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def renamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
         """The guest has given *name* to something that had another."""
         self._spellings.renamed(parent, dir_fd, name, asked)
         if self.name_sets is not None:
@@ -509,7 +513,7 @@ class Handlers(pyfuse3.Operations):
             self._watcher.own(parent, name, dir_fd)
 
     @contextlib.contextmanager
-    def _losing_a_name(self, parent: Inode, parent_fd: int, name: bytes) -> Iterator[None]:
+    def losing_a_name(self, parent: Inode, parent_fd: int, name: bytes) -> Iterator[None]:
         """Around a call that takes *name* away: the object may live on without it.
 
         The guest may hold it open, or be inside it. If this was its last name,
@@ -565,7 +569,14 @@ class Handlers(pyfuse3.Operations):
         if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
             # RENAME_WHITEOUT would leave a device in the old one's place.
             raise OSError(errno.EINVAL, "not shared")
-        old_parent, new_parent = self._inodes[old_number], self._inodes[new_number]
+        self.rename_on_host(
+            self._inodes[old_number], old_asked, self._inodes[new_number], new_asked, flags
+        )
+
+    def rename_on_host(
+        self, old_parent: Inode, old_asked: bytes, new_parent: Inode, new_asked: bytes, flags: int
+    ) -> None:
+        """renameat2(2) on the host, and all that is known by the two names. Raises OSError."""
         # Two descriptors at once: the second call may take the first's away.
         old_fd = os.dup(self._backing.directory_fd(old_parent))
         try:
@@ -582,15 +593,15 @@ class Handlers(pyfuse3.Operations):
             if replaced is None or exchange or same:
                 syscalls.rename(old_fd, old_name, new_fd, new_name, flags)
             else:
-                with self._losing_a_name(new_parent, new_fd, new_name):
+                with self.losing_a_name(new_parent, new_fd, new_name):
                     syscalls.rename(old_fd, old_name, new_fd, new_name, flags)
                 new_name = self._spellings.respell(new_parent, new_fd, new_name, new_asked)
             if not same:
                 if exchange:
-                    self._renamed(old_parent, old_fd, old_name, old_asked)
+                    self.renamed(old_parent, old_fd, old_name, old_asked)
                 else:
-                    self._unnamed(old_parent, old_fd, old_name, old_asked)
-                self._renamed(new_parent, new_fd, new_name, new_asked)
+                    self.unnamed(old_parent, old_fd, old_name, old_asked)
+                self.renamed(new_parent, new_fd, new_name, new_asked)
         finally:
             os.close(old_fd)
         if same:
@@ -669,7 +680,7 @@ class Handlers(pyfuse3.Operations):
                 # the first moves the ctime, both end the bits.
                 self._end_set_id(fd, ctx, is_chown=True)
                 syscalls.set_owner(fd, -1, -1)
-            self._has_changed(inode, fd)
+            self.has_changed(inode, fd)
             status = os.fstat(fd)
             ids = self._owners.ids(fd, b"", status, ctx)
         return self._attributes(inode, status, ids, self._believed(inode, status))
@@ -744,7 +755,7 @@ class Handlers(pyfuse3.Operations):
                     os.close(os.open(magic_link(fd), os.O_RDONLY | os.O_TRUNC | os.O_CLOEXEC))
                 else:
                     os.truncate(fd, 0)
-                self._has_changed(inode, fd)
+                self.has_changed(inode, fd)
             keep_pages = self._keep_pages(inode, os.fstat(fd))
             return self._opened(inode, fd, flags, ctx, keep_pages)
         except BaseException:
@@ -788,7 +799,7 @@ class Handlers(pyfuse3.Operations):
                 raise StaleError from error
             raise
         try:
-            self._named(parent, dir_fd, name, asked)
+            self.named(parent, dir_fd, name, asked)
             status = os.fstat(fd)
             if not modes.S_ISREG(status.st_mode):
                 raise StaleError
@@ -837,7 +848,7 @@ class Handlers(pyfuse3.Operations):
         buffer = memoryview(whole)[:size]
         length, failure = self._attempt(self._read_from_memory, fh, off, buffer)
         if length is None and not failure:
-            length, failure = await in_thread(lambda: self._attempt(_read_fully, fh, off, buffer))
+            length, failure = await in_thread(lambda: self._attempt(read_fully, fh, off, buffer))
         await self.crossings.cross(Operation.READ, length or 0, arrival_ns)
         if failure:
             raise FUSEError(failure)
@@ -854,7 +865,7 @@ class Handlers(pyfuse3.Operations):
         """The bytes read if the host has them in memory; None if it would have to wait."""
         device = self._open_files[fd].device
         if device in self._never_waiting and device >= 0:
-            return _read_fully(fd, offset, buffer)
+            return read_fully(fd, offset, buffer)
         try:
             length = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
         except BlockingIOError:
@@ -864,7 +875,7 @@ class Handlers(pyfuse3.Operations):
                 raise
             # A file system that does not know the question, such as tmpfs.
             self._never_waiting.add(device)
-            return _read_fully(fd, offset, buffer)
+            return read_fully(fd, offset, buffer)
         if length < len(buffer) and offset + length < os.fstat(fd).st_size:
             return None
         return length
@@ -876,7 +887,7 @@ class Handlers(pyfuse3.Operations):
         else:
             length, failure = self._attempt(self._write, fh, off, buf)
         if length:
-            self._has_changed(self._open_files[fh], fh)
+            self.has_changed(self._open_files[fh], fh)
         await self.crossings.cross(Operation.WRITE, length or 0, arrival_ns)
         if failure:
             raise FUSEError(failure)
@@ -994,7 +1005,7 @@ class Handlers(pyfuse3.Operations):
             ids = self._owners.ids(fh, b".", status, listing.caller)
             entry = self._attributes(inode, status, ids, NOT_BELIEVED)
             added = pyfuse3.readdir_reply(token, name, entry, position + 1)
-            return _DIRENTPLUS_BYTES if added else 0
+            return DIRENTPLUS_BYTES if added else 0
         try:
             status = os.stat(name, dir_fd=fh, follow_symlinks=False)
         except FileNotFoundError:
@@ -1016,7 +1027,7 @@ class Handlers(pyfuse3.Operations):
                 self._inodes.remove(inode)
             return 0
         inode.lookups += 1
-        return _DIRENTPLUS_BYTES + len(name)
+        return DIRENTPLUS_BYTES + len(name)
 
     async def releasedir(self, fh: int) -> None:
         self.crossings.counts[Operation.RELEASEDIR] += 1
@@ -1071,7 +1082,7 @@ class Handlers(pyfuse3.Operations):
         inode = self._inodes[number]
         with self._backing.pinned(inode) as fd:
             call(fd, *arguments)
-            self._has_changed(inode, fd)
+            self.has_changed(inode, fd)
 
 
 def _read_only() -> None:
@@ -1080,7 +1091,7 @@ def _read_only() -> None:
 
 _MEETING_PLACES = (modes.S_IFIFO, modes.S_IFSOCK)
 
-_DIRENTPLUS_BYTES = 152
+DIRENTPLUS_BYTES = 152
 _DIRENT_BYTES = 24
 """struct fuse_direntplus and struct fuse_dirent without the name (linux/fuse.h)."""
 
@@ -1098,7 +1109,7 @@ def _is_followed(inode: Inode) -> bool:
     return inode.followed is not False and directory.followed is not False
 
 
-def _read_fully(fd: int, offset: int, buffer: memoryview) -> int:
+def read_fully(fd: int, offset: int, buffer: memoryview) -> int:
     """Read until *buffer* is full or the file ends: a short answer means the end to the guest."""
     length = 0
     while length < len(buffer):

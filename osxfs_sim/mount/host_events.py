@@ -158,6 +158,12 @@ class HostEvents:
         self.stream.drop(count=count, rate=rate)
         return {"count": count, "rate": rate}
 
+    def overruled(self, directory: Inode, name: bytes) -> None:
+        """The host has kept *name*, which the guest had taken away: it is there again."""
+        if self._invalidator is not None and self._inodes.knows(directory):
+            way = Attributes(directory.number, _way_to(directory))
+            self._invalidator.end({Entry(directory.number, name): None, way: None}, _nothing)
+
     def rest(self) -> bool:
         """Hold nothing in the share for long enough to unmount it. Whether anything is held."""
         return self._injector is not None and self._injector.rest()
@@ -387,6 +393,8 @@ class HostEvents:
         directory, name, what = event.directory, event.name, event.what
         if not self._inodes.knows(directory):
             return
+        if directory.held is not None and directory.held.name(name) is not None:
+            return  # the guest has changed it itself, and sees what it has made of it (DEL-1)
         status = self._status(directory, name)
         kind = modes.S_IFDIR if What.DIRECTORY in what else modes.S_IFREG
         kind_now = modes.S_IFMT(status.st_mode) if status is not None else kind

@@ -13,6 +13,10 @@ number is still held by a deleted one.
 
 import os
 import stat as modes
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from osxfs_sim.mount.held import Held
 
 ROOT_NUMBER = 1
 _FIRST_INVENTED = 1 << 62
@@ -30,6 +34,7 @@ class Inode:
     directory, *children* is what the guest was last told its names are, where
     that is kept, and *followed* whether the host's changes in it will be seen
     (None: nobody has tried). *changed_ns* is when the guest last changed it (wall-clock).
+    *held* is what the guest has changed and the host does not have yet, or None.
     """
 
     __slots__ = (
@@ -38,6 +43,7 @@ class Inode:
         "device",
         "followed",
         "handle",
+        "held",
         "host_number",
         "kind",
         "lookups",
@@ -74,6 +80,12 @@ class Inode:
         self.children: dict[bytes, Inode] | None = None
         self.followed: bool | None = None
         self.changed_ns = 0
+        self.held: Held | None = None
+
+    @property
+    def is_unmade(self) -> bool:
+        """Whether the guest has made it and the host has not got it."""
+        return self.held is not None and self.held.unmade
 
     def is_same(self, status: os.stat_result) -> bool:
         """Whether *status* is of this very object."""
@@ -237,6 +249,36 @@ class InodeTable:
         self._by_number[inode.number] = inode
         return inode
 
+    def unmade(self, kind: int) -> Inode:
+        """An inode for what the guest has just made, and the host has not got yet."""
+        self._next_invented += 1
+        inode = Inode(self._next_invented, -1, 0, kind, None, b"")
+        self._by_number[inode.number] = inode
+        self._peak = max(self._peak, len(self._by_number))
+        if self._remembers_names and inode.is_directory:
+            inode.children = {}
+        return inode
+
+    def arrived(self, inode: Inode, parent: Inode, name: bytes, status: os.stat_result) -> None:
+        """The host has got what *inode* stands for, as *name* in *parent*.
+
+        Its number stays what it is for as long as the kernel knows it.
+        """
+        before = self.known(status)
+        if before is not None and before is not inode:
+            # The host has removed that, and given its number to this one.
+            self.renounce_identity(before)
+        self.renounce_identity(inode)
+        self.identify(inode, status.st_dev, status.st_ino)
+        inode.parent, inode.name, inode.other_names = parent, name, None
+        if parent.children is not None:
+            parent.children[name] = inode
+
+    def identify(self, inode: Inode, device: int, host_number: int) -> None:
+        """The host's object with these numbers is *inode*, whose own number is an invented one."""
+        inode.device, inode.host_number = device, host_number
+        self._by_identity[device, host_number] = inode
+
     def _free_number(self, status: os.stat_result) -> int:
         number = status.st_ino
         if (
@@ -255,8 +297,17 @@ class InodeTable:
         assert inode.lookups >= 0, (number, inode.lookups, lookups)
         if inode.lookups or inode is self.root:
             return None
+        if inode.held is not None and inode.held.changes:
+            return None  # the host has to be told of it yet: see let_go
         self.remove(inode)
         return inode
+
+    def let_go(self, inode: Inode) -> bool:
+        """Nothing of *inode* is held any more. Returns whether the kernel had forgotten it."""
+        if inode.lookups or inode is self.root or not self.knows(inode):
+            return False
+        self.remove(inode)
+        return True
 
     def remove(self, inode: Inode) -> None:
         """Take out an inode that the kernel does not know."""

@@ -35,6 +35,7 @@ from osxfs_sim.mount.mountpoints import (
     unmount,
 )
 from osxfs_sim.mount.services import check_host_services
+from osxfs_sim.mount.unwritten import unwritten_error
 from osxfs_sim.settings import Exports, ShareSettings
 
 _SERVER = "osxfs_sim.mount.server"
@@ -61,6 +62,14 @@ class Share:
     def reset(self) -> dict[str, Any]:
         """The status, after which counts and receipt start from nothing."""
         return ask(self.mountpoint, "reset")
+
+    def flush(self) -> dict[str, Any]:
+        """Wait until the host has everything that the guest has changed; the status then.
+
+        On a share without write-back the host always has. Raises MountError where the host
+        refuses a change.
+        """
+        return ask(self.mountpoint, "flush", timeout_s=None)
 
     def drop_events(self, *, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
         """Lose the next *count* host events, or from now on each with probability *rate*.
@@ -248,10 +257,10 @@ def unmount_and_wait(mountpoint: str) -> None:
         raise MountError(
             f"{mountpoint} is a {entry.file_system_type} mount, not a share: use umount"
         )
-    try:
-        pid = int(ask(target, "status", timeout_s=2.0)["pid"])
-    except MountError:
-        pid = 0
+    pid, journal = 0, ""
+    with contextlib.suppress(MountError):
+        status = ask(target, "status", timeout_s=2.0)
+        pid, journal = int(status["pid"]), (status["write_back"] or {}).get("journal", "")
     try:
         # Whoever is inside a share without a server cannot be served any more.
         _unmount(target, lazily=is_dead(target))
@@ -268,9 +277,12 @@ def unmount_and_wait(mountpoint: str) -> None:
         raise MountError(f"cannot unmount {mountpoint}: {error.strerror}") from error
     deadline_s = time.monotonic() + _UNMOUNTED_WITHIN_S
     while pid and _is_running(pid):
-        if time.monotonic() > deadline_s:
+        # What is held is written back first, and takes as long as it takes.
+        if time.monotonic() > deadline_s and not os.path.exists(journal):
             raise MountError(f"{mountpoint} is unmounted, but its server (process {pid}) goes on")
         time.sleep(0.005)
+    if os.path.exists(journal):
+        raise unwritten_error(Path(journal))
 
 
 def _unmount(target: str, *, lazily: bool) -> None:

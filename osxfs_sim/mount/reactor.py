@@ -9,6 +9,7 @@ hands the loop what it waits for:
     READABLE        the next request of the kernel
     an integer      a moment of the monotonic clock, in nanoseconds
     a Job           a call that may block, made in a thread
+    a Signal        something that another worker will tell of
 
 pyfuse3 is told to wait our way by giving it another object for its module
 global ``trio``: the seam that pyfuse3.asyncio uses.
@@ -74,6 +75,8 @@ _INCREMENT_EPOCH = struct.pack("=IiQ", 16, 8, 0)
 
 READABLE = object()
 
+Worker = Coroutine[Any, Any, None]
+
 
 class Wake(enum.IntEnum):
     """What the loop was doing when a request came."""
@@ -120,6 +123,27 @@ class Job:
         self.call = call
 
 
+class Signal:
+    """What several workers may wait for; Reactor.tell resumes them all."""
+
+    __slots__ = ("waiting",)
+
+    def __init__(self) -> None:
+        self.waiting: list[Worker] = []
+
+
+@types.coroutine
+def told(signal: Signal) -> Generator[Signal, int, None]:
+    """Go on when somebody tells of *signal*."""
+    yield signal
+
+
+@types.coroutine
+def until(moment_ns: int) -> Generator[int, int, None]:
+    """Go on at *moment_ns* of the monotonic clock; at once if that has passed."""
+    yield moment_ns
+
+
 @types.coroutine
 def in_thread(call: Callable[[], Any]) -> Generator[Job, Any, Any]:
     """Await *call* made in a thread, while other requests go on."""
@@ -144,9 +168,6 @@ class _NoLock:
     async def __aenter__(self) -> None: ...
 
     async def __aexit__(self, *exc_info: object) -> None: ...
-
-
-Worker = Coroutine[Any, Any, None]
 
 
 class Reactor:
@@ -186,6 +207,7 @@ class Reactor:
         self._held: list[tuple[int, int, Worker]] = []
         self._sequence = itertools.count()
         self._jobs = 0
+        self._parked: set[Worker] = set()
         self._done: collections.deque[tuple[Worker, concurrent.futures.Future[Any]]] = (
             collections.deque()
         )
@@ -244,6 +266,13 @@ class Reactor:
         self._calls.append(call)
         self.wake_up()
 
+    def tell(self, signal: Signal) -> None:
+        """Resume all who wait for *signal*, soon. In trio's thread."""
+        for worker in signal.waiting:
+            self._parked.discard(worker)
+            heapq.heappush(self._held, (0, next(self._sequence), worker))
+        signal.waiting.clear()
+
     def chore_wanted(self) -> None:
         """There is something to do that the chore's descriptor does not tell. In trio's thread."""
         if self._chore is not None:
@@ -258,8 +287,8 @@ class Reactor:
     @property
     def in_flight(self) -> int:
         """Requests that were read and not yet answered."""
-        # Work of the server's own is always in one of the two.
-        return len(self._held) + self._jobs - len(self._own)
+        # Work of the server's own is always in one of the three.
+        return len(self._held) + self._jobs + len(self._parked) - len(self._own)
 
     async def run(self) -> None:
         """Serve until the kernel ends the session (unmount or abort)."""
@@ -307,9 +336,10 @@ class Reactor:
     def close(self) -> None:
         """Let go of threads and descriptors; after run() has returned."""
         self._threads.shutdown(wait=True)
-        for worker in (*self._idle, *(held[2] for held in self._held)):
+        for worker in (*self._idle, *self._parked, *(held[2] for held in self._held)):
             worker.close()
         self._idle.clear()
+        self._parked.clear()
         self._held.clear()
         self._epoll.close()
         os.close(self._wake_fd)
@@ -450,6 +480,9 @@ class Reactor:
                 self._idle.append(worker)
             elif isinstance(wanted, int):
                 heapq.heappush(self._held, (wanted, next(self._sequence), worker))
+            elif isinstance(wanted, Signal):
+                wanted.waiting.append(worker)
+                self._parked.add(worker)
             else:
                 self._start_job(worker, wanted)
 

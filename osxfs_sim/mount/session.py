@@ -33,7 +33,7 @@ from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.profile import FILE_RULES
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount import control, services, syscalls
-from osxfs_sim.mount.assembly import Machinery, build, make_graft, mount_options
+from osxfs_sim.mount.assembly import Machinery, build, kept_in, make_graft, mount_options
 from osxfs_sim.mount.calibration import (
     NOT_CALIBRATED,
     Calibration,
@@ -46,6 +46,7 @@ from osxfs_sim.mount.crossings import Outside
 from osxfs_sim.mount.grafts import GraftedHandlers
 from osxfs_sim.mount.hub import FOR_GOOD, Skeleton
 from osxfs_sim.mount.identity import ServerUser, server_user
+from osxfs_sim.mount.journal import Leftover
 from osxfs_sim.mount.mountpoints import (
     MountError,
     check_allow_other,
@@ -62,10 +63,12 @@ from osxfs_sim.mount.mountpoints import (
     unmount,
 )
 from osxfs_sim.mount.reactor import Wake
+from osxfs_sim.mount.recovery import recover
 from osxfs_sim.mount.services import HostServices, check_host_services
 from osxfs_sim.mount.spellings import FoldedNames
+from osxfs_sim.mount.unwritten import check_unwritten, unwritten_error
 from osxfs_sim.mount.wakefulness import sleep_precisely
-from osxfs_sim.settings import EmulatedSystem, ShareSettings
+from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +83,11 @@ _OF_THE_SYSTEM = frozenset(
         *("latency_ns", "bandwidth", "distribution", "served_at_once", "data_path"),
         *("lifetime_ns", "missing_lifetime_ns", "policy"),
         *("host_events", "event_latency_ns"),
+        *WRITE_BACK_KEYS,
     }
 )
 _UNMOUNT_ATTEMPTS = 6
+_LOOK_AGAIN_S = 0.002
 
 Ready = Callable[[dict[str, Any]], None]
 
@@ -114,6 +119,8 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
             with user.acting():
                 graft = make_graft(directory, source)
             cleaning_up.callback(_as_user, user, graft.remove)
+        with user.acting():
+            leftover = check_unwritten(kept_in(settings, user), source, settings.unwritten)
         _prepare_process()
         machinery = build(settings, system, user, source, mountpoint, graft)
         early = _hear_signals_early()
@@ -132,6 +139,7 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         session.prepare(host_services)
         user.become()
         try:
+            session.recover(leftover)
             trio.run(session.run, control_path(directory, mountpoint), on_ready)
         finally:
             session.close()
@@ -208,8 +216,10 @@ class _Session:
         self._processor_before_s = 0.0
         self._stop = trio.Event()
         self.services: HostServices | None = None
+        self.recovered = 0
+        """Changes that an earlier share had left unwritten."""
         self.failure: MountError | None = None
-        """Why it ended before it was ready."""
+        """Why it ended before it was ready, or what it could not write back."""
 
     def prepare(self, host_services: tuple[tuple[str, str], ...]) -> None:
         """Start the processes that will help, before the server becomes somebody else.
@@ -221,6 +231,11 @@ class _Session:
         if host_services:
             self.services = HostServices(host_services, self.mountpoint, self._device)
             self.services.prepare(self.user)
+
+    def recover(self, leftover: list[Leftover]) -> None:
+        """Write to the host what earlier shares of the source have not. Raises MountError."""
+        for left in leftover:
+            self.recovered += recover(left, self.machinery)
 
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
         """Serve until the mount is gone."""
@@ -248,6 +263,7 @@ class _Session:
                 "stop": self._answer_stop,
                 "release": self._answer_release,
                 "drop-events": self._drop_events,
+                "flush": self._flush,
             }
             self.machinery.owners.check()
             if self.machinery.host_events is not None:
@@ -338,6 +354,23 @@ class _Session:
             raise MountError("it hears no host events: nothing can be dropped")
         return events.drop(count, rate)
 
+    async def _flush(self) -> dict[str, Any]:
+        """Have the host get everything that is held now. Raises MountError where it refuses."""
+        write_back = self.machinery.write_back
+        if write_back is None:
+            return self.status()
+        wanted = write_back.changes.last_sequence
+        while not write_back.has_reached(wanted):
+            write_back.hurry(wanted)
+            if write_back.refusal is not None:
+                code, path = write_back.refusal
+                raise MountError(
+                    f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
+                    f"{os.strerror(code)}"
+                )
+            await trio.sleep(_LOOK_AGAIN_S)
+        return self.status()
+
     async def _wait_for_stop(self) -> None:
         """Unmount while requests are still served; the reactor then ends by itself."""
         await self._stop.wait()
@@ -372,12 +405,24 @@ class _Session:
             with contextlib.suppress(OSError):
                 unmount(self.mountpoint, lazily=True)
             os._exit(1)
+        self._write_back_the_rest()
         self.machinery.close()
         still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
         pyfuse3.close(unmount=still_mounted)
         if self.services is not None:
             self.services.stop()
+
+    def _write_back_the_rest(self) -> None:
+        """The guest has done its last; what the host does not take stays in the journal."""
+        write_back = self.machinery.write_back
+        if write_back is None:
+            return
+        left = write_back.finish()
+        write_back.journal.close(keep=left > 0)
+        if left:
+            self.failure = unwritten_error(write_back.journal.directory, self.source)
+            log.error("%s", self.failure)
 
     # What it tells
 
@@ -395,6 +440,8 @@ class _Session:
 
     def _count_anew(self) -> None:
         self.crossings.start_counting_anew()
+        if self.machinery.write_back is not None:
+            self.machinery.write_back.start_counting_anew()
         self.reactor.wakes = [0] * len(Wake)
         self._counting_since_ns = time.monotonic_ns()
         self._processor_before_s = _processor_s()
@@ -448,8 +495,15 @@ class _Session:
             "descriptors": self.machinery.backing.descriptors,
             "pm_qos_held": self.reactor.awake.held,
             "events": self._events(),
+            "write_back": self._write_back(),
             "host_services": self.services.status() if self.services is not None else [],
         }
+
+    def _write_back(self) -> dict[str, Any] | None:
+        write_back = self.machinery.write_back
+        if write_back is None:
+            return None
+        return {**write_back.report(), "recovered": self.recovered}
 
     def _events(self) -> dict[str, Any] | None:
         events, sets = self.machinery.host_events, self.handlers.name_sets
@@ -477,6 +531,7 @@ class _Session:
                 )
             warnings += self.services.warnings()
         warnings += self._warnings_of_events()
+        warnings += self._warnings_of_write_back()
         floor_ns = self.calibration.floor_ns
         latency = self.system.latency
         asked = {base_ns for base_ns in latency.base_ns if base_ns}
@@ -518,6 +573,35 @@ class _Session:
             warnings.append(
                 f"{events.watcher.refused} directories cannot be watched: nothing in them is "
                 "believed; raise fs.inotify.max_user_watches and fs.fanotify.max_user_marks"
+            )
+        return warnings
+
+    def _warnings_of_write_back(self) -> list[str]:
+        write_back = self.machinery.write_back
+        if write_back is None:
+            return []
+        warnings = []
+        if self.recovered:
+            warnings.append(
+                f"an earlier share of this source had left {self.recovered} changes unwritten: "
+                "the host has them now"
+            )
+        if write_back.refusal is not None:
+            code, path = write_back.refusal
+            warnings.append(
+                f"{len(write_back.changes)} changes wait, because the host refuses the first, of "
+                f"{path}: {os.strerror(code)}; it is tried again each second"
+            )
+        if write_back.writer.lost:
+            warnings.append(
+                f"{write_back.writer.lost} changes of the host were lost to changes that the guest "
+                f"had made meanwhile (DEL-7); the latest is {write_back.writer.lost_paths[-1]}"
+            )
+        if write_back.writer.kept:
+            warnings.append(
+                f"{write_back.writer.kept} removals of the guest's were not carried out, because "
+                "the host had put something else there meanwhile; the latest is "
+                f"{write_back.writer.kept_paths[-1]}"
             )
         return warnings
 

@@ -77,6 +77,12 @@ def set_owner(fd: int, uid: int, gid: int) -> None:
         _raise_errno()
 
 
+def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """fallocate(2) with a *mode*, which os.posix_fallocate lacks."""
+    if _libc.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)):
+        _raise_errno()
+
+
 class _AttributeArguments(ctypes.Structure):
     _fields_ = (
         ("value", ctypes.c_uint64),

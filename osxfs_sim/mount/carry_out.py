@@ -1,0 +1,517 @@
+"""Carries out on the host what the guest has changed earlier, one change at a time.
+
+The host may have changed meanwhile, too. What then holds is decided here, the same way every
+time (the contract's DEL-7: host changes may be lost):
+
+* what the guest has made, written, set, linked or renamed is on the host afterwards; the host's
+  change of the same thing is lost, and counted;
+* what the guest has taken away is taken away as it was: what the host has put in its place
+  meanwhile, or into a directory that the guest took for empty, stays;
+* what the host has taken away and the guest has written to is made again. A directory of the
+  host's that is in the way of a file is moved aside, never removed.
+
+Everything else that the host says (no space, no permission) is raised: the change stays held.
+"""
+
+import collections
+import contextlib
+import errno
+import os
+import stat as modes
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from osxfs_sim.model.write_back import Change, Kind
+from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.backing import OPEN_SAFELY, Backing, StaleError, magic_link
+from osxfs_sim.mount.handlers import Handlers
+from osxfs_sim.mount.inodes import Inode, InodeTable
+from osxfs_sim.mount.journal import MakeDetail, SetDetail
+from osxfs_sim.mount.owners import KnownCaller, Owners
+from osxfs_sim.mount.watch import Watcher
+
+_KEPT_PATHS = 10
+_COPIED_BYTES = 1 << 20
+_NEW_DIRECTORY_MODE = 0o755
+_MOST_ASIDE = 1_000
+
+ReadData = Callable[[int, int], bytes]
+"""The bytes that are kept at a position, and how many."""
+
+
+class HostWriter:
+    """The host's side of write-back. The reactor's thread only, but for write().
+
+    *lost* counts changes of the host that the guest's have taken the place of, *kept* removals
+    of the guest's that the host's changes have prevented; each with the latest paths.
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        inodes: InodeTable,
+        backing: Backing,
+        owners: Owners,
+        watcher: Watcher | None,
+        read_data: ReadData,
+    ) -> None:
+        self._handlers = handlers
+        self._inodes = inodes
+        self._backing = backing
+        self._owners = owners
+        self._watcher = watcher
+        self._read_data = read_data
+        self.lost = 0
+        self.lost_paths: collections.deque[str] = collections.deque(maxlen=_KEPT_PATHS)
+        self.kept = 0
+        self.kept_paths: collections.deque[str] = collections.deque(maxlen=_KEPT_PATHS)
+        self.on_conflict: Callable[[Inode, bytes], None] = _nothing
+        """Is told of a name that is not on the host what the guest has made of it."""
+        self.repeats = False
+        """Whether the next change may be half done: what it finds there is its own."""
+
+    def carry_out(self, change: "Change[Inode]") -> None:
+        """Do *change* on the host. Raises OSError where the host refuses."""
+        match change.kind:
+            case Kind.MAKE:
+                self._make(change)
+            case Kind.WRITE:
+                self.write(change, self.begin_write(change))
+                self.end_write(change)
+            case Kind.SET:
+                self._set(change)
+            case Kind.LINK:
+                self._link(change)
+            case Kind.UNLINK:
+                self._remove(change, os.unlink)
+            case Kind.RMDIR:
+                self._remove(change, os.rmdir)
+            case Kind.RENAME:
+                self._rename(change)
+        self.repeats = False
+
+    # Reports
+
+    def _lose(self, inode: Inode | None, name: bytes = b"") -> None:
+        if not self.repeats:
+            self.lost += 1
+            self.lost_paths.append(path_of(inode, name))
+
+    def _keep(self, inode: Inode | None, name: bytes) -> None:
+        self.kept += 1
+        self.kept_paths.append(path_of(inode, name))
+        if inode is not None:
+            self.on_conflict(inode, name)
+
+    # Places
+
+    @contextlib.contextmanager
+    def _directory(self, directory: Inode) -> Iterator[int]:
+        """A descriptor of *directory*, which is made again if the host has taken it away."""
+        try:
+            fd = os.dup(self._backing.directory_fd(directory))
+        except (StaleError, FileNotFoundError):
+            fd = self._make_again(directory)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _make_again(self, directory: Inode) -> int:
+        """Make a *directory* that the host has removed, where it was. An O_PATH descriptor."""
+        place = self._place(directory)
+        if place is None:
+            raise StaleError
+        parent, name = place
+        with self._directory(parent) as parent_fd:
+            try:
+                os.mkdir(name, _NEW_DIRECTORY_MODE, dir_fd=parent_fd)
+                self._lose(parent, name)
+            except FileExistsError:
+                status = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
+                if not modes.S_ISDIR(status.st_mode):
+                    self._make_way(parent, parent_fd, name)
+                    os.mkdir(name, _NEW_DIRECTORY_MODE, dir_fd=parent_fd)
+            self._backing.forget(directory)
+            self._has_arrived(directory, parent, parent_fd, name)
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            return os.open(name, flags, dir_fd=parent_fd)
+
+    @staticmethod
+    def _place(inode: Inode) -> tuple[Inode, bytes] | None:
+        """Where the host had it last."""
+        if inode.parent is not None:
+            return inode.parent, inode.name
+        return inode.held.place if inode.held is not None else None
+
+    def _has_arrived(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes) -> None:
+        """*name* is what stands for *inode* on the host from now on."""
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        self._inodes.arrived(inode, parent, name, status)
+        self._handlers.named(parent, dir_fd, name, name)
+        if inode.held is not None:
+            inode.held.place = parent, name
+            inode.held.unmade = False
+        if inode.is_directory and self._watcher is not None:
+            inode.handle = syscalls.file_handle(dir_fd, name)
+            inode.followed = self._watcher.follow(inode, dir_fd, name)
+        inode.changed_ns = time.time_ns()
+
+    def _make_way(self, parent: Inode, dir_fd: int, name: bytes) -> None:
+        """The host has put something where the guest has put something else."""
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        self._lose(parent, name)
+        with self._handlers.losing_a_name(parent, dir_fd, name):
+            if not modes.S_ISDIR(status.st_mode):
+                os.unlink(name, dir_fd=dir_fd)
+                return
+            for number in range(1, _MOST_ASIDE):
+                aside = name[:240] + b".host-%d" % number
+                try:
+                    syscalls.rename(dir_fd, name, dir_fd, aside, _RENAME_NOREPLACE)
+                    return
+                except FileExistsError:
+                    continue
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def _touch(self, directory: Inode, dir_fd: int, at_ns: int) -> None:
+        """The names in *directory* have changed when the guest changed them, and not now."""
+        syscalls.set_times(dir_fd, None, at_ns)
+        self._handlers.has_changed(directory, dir_fd)
+
+    # Names
+
+    def _make(self, change: "Change[Inode]") -> None:
+        inode, parent, detail = change.target, change.parent, change.detail
+        assert parent is not None
+        assert isinstance(detail, MakeDetail)
+        name = change.name
+        with self._directory(parent) as dir_fd:
+            try:
+                fd = self._make_object(inode, dir_fd, name, detail)
+            except FileExistsError:
+                status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+                if inode.is_directory and modes.S_ISDIR(status.st_mode):
+                    os.chmod(name, modes.S_IMODE(detail.mode), dir_fd=dir_fd)  # both have made it
+                    fd = -1
+                else:
+                    self._make_way(parent, dir_fd, name)
+                    fd = self._make_object(inode, dir_fd, name, detail)
+            try:
+                self._has_arrived(inode, parent, dir_fd, name)
+                if fd >= 0:
+                    syscalls.set_times(fd, detail.at_ns, detail.at_ns)
+                    self._give_descriptor(inode, fd)
+                else:
+                    os.utime(
+                        name, ns=(detail.at_ns, detail.at_ns), dir_fd=dir_fd, follow_symlinks=False
+                    )
+            except BaseException:
+                if fd >= 0:
+                    os.close(fd)
+                raise
+            self._touch(parent, dir_fd, detail.at_ns)
+
+    def _make_object(self, inode: Inode, dir_fd: int, name: bytes, detail: MakeDetail) -> int:
+        """A descriptor of what was made, if it is a file; else -1."""
+        caller = KnownCaller(detail.uid, detail.gid)
+        mode = modes.S_IMODE(detail.mode)
+        if inode.is_directory:
+            self._owners.make(caller, os.mkdir, name, mode, dir_fd=dir_fd)
+        elif inode.kind == modes.S_IFLNK:
+            self._owners.make(caller, os.symlink, detail.link_target, name, dir_fd=dir_fd)
+        else:
+            flags = OPEN_SAFELY | os.O_CREAT | os.O_EXCL | os.O_RDWR
+            fd: int = self._owners.make(caller, os.open, name, flags, mode, dir_fd=dir_fd)
+            return fd
+        return -1
+
+    def _give_descriptor(self, inode: Inode, fd: int) -> None:
+        """*fd* is of the host's file: what the guest has open stands for it from now on."""
+        for handle in inode.open_fds or ():
+            os.dup2(fd, handle, inheritable=False)
+        if inode.held is not None:
+            if inode.held.fd >= 0:
+                os.close(inode.held.fd)
+            inode.held.fd = fd
+        else:
+            os.close(fd)
+
+    def _link(self, change: "Change[Inode]") -> None:
+        inode, parent, name = change.target, change.parent, change.name
+        assert parent is not None
+        with self._directory(parent) as dir_fd, self._reached(inode) as fd:
+            try:
+                os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
+            except FileExistsError:
+                status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+                if not inode.is_same(status):
+                    self._make_way(parent, dir_fd, name)
+                    os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
+            self._handlers.has_changed(inode, fd)
+            self._handlers.named(parent, dir_fd, name, name)
+            status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            self._inodes.found(parent, name, status)
+            self._touch(parent, dir_fd, change.detail.at_ns)
+
+    def _remove(self, change: "Change[Inode]", remove: Callable[..., None]) -> None:
+        inode, parent, name = change.target, change.parent, change.name
+        assert parent is not None
+        try:
+            dir_fd = os.dup(self._backing.directory_fd(parent))
+        except (StaleError, FileNotFoundError):
+            return  # the host has removed more
+        try:
+            status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            if not inode.is_same(status):
+                self._keep(parent, name)
+                return
+            if self._was_changed(inode, status):
+                self._lose(parent, name)
+            with self._handlers.losing_a_name(parent, dir_fd, name):
+                remove(name, dir_fd=dir_fd)
+            self._handlers.unnamed(parent, dir_fd, name, name)
+            self._touch(parent, dir_fd, change.detail.at_ns)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            self._keep(parent, name)
+        finally:
+            os.close(dir_fd)
+
+    def _rename(self, change: "Change[Inode]") -> None:
+        inode = change.target
+        old_parent, new_parent = change.old_parent, change.parent
+        assert old_parent is not None
+        assert new_parent is not None
+        old_name, new_name = change.old_name, change.name
+        with self._directory(new_parent) as new_fd:
+            there = _status(new_fd, new_name)
+            if there is not None and inode.is_same(there):
+                return  # the host has done it too, or we have
+            try:
+                old_fd = self._backing.directory_fd(old_parent)
+                found = _status(old_fd, old_name)
+            except (StaleError, FileNotFoundError):
+                found = None
+            if found is None or not inode.is_same(found):
+                # The host has moved it elsewhere, or removed it.
+                place = self._place(inode)
+                if (
+                    place is None
+                    or place == (old_parent, old_name)
+                    or not self._is_at(inode, place)
+                ):
+                    self._revive(inode, new_parent, new_fd, new_name)
+                    return
+                self._lose(*place)
+                old_parent, old_name = place
+            if there is not None and not (
+                change.replaced is not None and change.replaced.is_same(there)
+            ):
+                self._make_way(new_parent, new_fd, new_name)
+            elif (
+                change.replaced is not None
+                and there is not None
+                and self._was_changed(change.replaced, there)
+            ):
+                self._lose(new_parent, new_name)
+            self._rename_now(old_parent, old_name, new_parent, new_name)
+            if inode.held is not None:
+                inode.held.place = new_parent, new_name
+            at_ns = change.detail.at_ns
+            self._touch(new_parent, new_fd, at_ns)
+            if old_parent is not new_parent:
+                self._touch(old_parent, self._backing.directory_fd(old_parent), at_ns)
+
+    def _rename_now(
+        self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes
+    ) -> None:
+        try:
+            self._handlers.rename_on_host(old_parent, old_name, new_parent, new_name, 0)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # The guest took it for empty; the host has put something in.
+            with self._directory(new_parent) as new_fd:
+                self._make_way(new_parent, new_fd, new_name)
+            self._handlers.rename_on_host(old_parent, old_name, new_parent, new_name, 0)
+
+    def _is_at(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
+        try:
+            status = _status(self._backing.directory_fd(place[0]), place[1])
+        except OSError:
+            return False
+        return status is not None and inode.is_same(status)
+
+    def _was_changed(self, inode: Inode, status: os.stat_result) -> bool:
+        """Whether the host has changed a file since the guest first did."""
+        held = inode.held
+        if held is None or held.seen is None or not modes.S_ISREG(status.st_mode):
+            return False
+        return held.seen != what_is_seen(status)
+
+    # Content and attributes
+
+    def begin_write(self, change: "Change[Inode]") -> int:
+        """The descriptor to write through. Raises OSError."""
+        return self._writable(change.target)
+
+    def write(self, change: "Change[Inode]", fd: int) -> None:
+        """Write the data of *change*; in a thread, perhaps. Raises OSError."""
+        written = 0
+        while written < change.length:
+            length = min(change.length - written, _COPIED_BYTES)
+            data = memoryview(self._read_data(change.position + written, length))
+            if not data:
+                raise OSError(errno.EIO, "the journal has lost its data")
+            while data:
+                count = os.pwrite(fd, data, change.offset + written)
+                written += count
+                data = data[count:]
+
+    def end_write(self, change: "Change[Inode]") -> None:
+        """After write()."""
+        inode = change.target
+        held = inode.held
+        fd = held.fd if held is not None else -1
+        if fd >= 0:
+            syscalls.set_times(fd, None, change.detail.at_ns)
+            self._now_seen(inode, fd)
+
+    def _now_seen(self, inode: Inode, fd: int) -> None:
+        self._handlers.has_changed(inode, fd)
+        if inode.held is not None and inode.held.seen is not None:
+            inode.held.seen = what_is_seen(os.fstat(fd))
+
+    def _writable(self, inode: Inode) -> int:
+        """A descriptor of the file to write through, the host's file made again if need be."""
+        held = inode.held
+        assert held is not None
+        if held.fd < 0:
+            held.fd = self._open(inode)
+        status = os.fstat(held.fd)
+        if not status.st_nlink:
+            place = self._place(inode)
+            if place is None:
+                raise StaleError
+            with self._directory(place[0]) as dir_fd:
+                self._revive(inode, place[0], dir_fd, place[1])
+        elif self._was_changed(inode, status):
+            self._lose(*(self._place(inode) or (None, b"")))
+            held.seen = what_is_seen(status)
+        return held.fd
+
+    def _open(self, inode: Inode) -> int:
+        try:
+            return self._backing.open(inode, os.O_RDWR)
+        except PermissionError:
+            return self._backing.open(inode, os.O_WRONLY)
+
+    def _revive(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes) -> None:
+        """The host has removed what the guest goes on to change: make it again as *name*.
+
+        With what it held, where a descriptor can still tell. What was only renamed by the guest
+        and removed by the host stays removed.
+        """
+        self._lose(parent, name)
+        held = inode.held
+        source = held.fd if held is not None and held.fd >= 0 else -1
+        if source < 0 and inode.open_fds:
+            source = inode.open_fds[-1]
+        if source < 0 or inode.kind != modes.S_IFREG:
+            return
+        status = os.fstat(source)
+        if _status(dir_fd, name) is not None:
+            self._make_way(parent, dir_fd, name)
+        flags = OPEN_SAFELY | os.O_CREAT | os.O_EXCL | os.O_RDWR
+        fd = os.open(name, flags, modes.S_IMODE(status.st_mode), dir_fd=dir_fd)
+        try:
+            _copy(source, fd)
+            self._backing.forget(inode)
+            self._has_arrived(inode, parent, dir_fd, name)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._give_descriptor(inode, fd)
+        if held is not None:
+            held.seen = what_is_seen(os.fstat(fd))
+
+    @contextlib.contextmanager
+    def _reached(self, inode: Inode) -> Iterator[int]:
+        """A descriptor of the object, O_PATH perhaps."""
+        if inode.held is not None and inode.held.fd >= 0:
+            yield inode.held.fd
+            return
+        with self._backing.pinned(inode) as fd:
+            yield fd
+
+    def _set(self, change: "Change[Inode]") -> None:
+        inode, detail = change.target, change.detail
+        assert isinstance(detail, SetDetail)
+        try:
+            if inode.kind == modes.S_IFREG and detail.size is not None:
+                self._writable(inode)
+            with self._reached(inode) as fd:
+                status = os.fstat(fd)
+                if self._was_changed(inode, status):
+                    self._lose(*(self._place(inode) or (None, b"")))
+                self._set_now(fd, status, detail)
+                self._now_seen(inode, fd)
+        except (StaleError, FileNotFoundError):
+            # The host has removed it, and nothing that was written is lost with it.
+            self._lose(*(self._place(inode) or (None, b"")))
+
+    def _set_now(self, fd: int, status: os.stat_result, detail: SetDetail) -> None:
+        if detail.size is not None:
+            os.truncate(magic_link(fd), detail.size)
+        if detail.uid is not None or detail.gid is not None:
+            self._owners.change(fd, os.fstat(fd), detail.uid, detail.gid)
+        if detail.mode is not None and not modes.S_ISLNK(status.st_mode):
+            os.chmod(magic_link(fd), detail.mode)
+        mtime_ns = detail.mtime_ns
+        if mtime_ns is None and detail.size is not None:
+            mtime_ns = detail.at_ns
+        if detail.atime_ns is not None or mtime_ns is not None:
+            syscalls.set_times(fd, detail.atime_ns, mtime_ns)
+
+
+_RENAME_NOREPLACE = 1
+
+
+def _nothing(_directory: Inode, _name: bytes) -> None:
+    """Nobody is to be told."""
+
+
+def what_is_seen(status: Any) -> tuple[int, int, int]:
+    """By what a change of a file by the host is told: times, size and mode, not where it is."""
+    return status.st_mtime_ns, status.st_size, status.st_mode
+
+
+def path_of(inode: Inode | None, name: bytes = b"") -> str:
+    """Where *name* in a directory is, below the source, for people: on one line."""
+    names = [name] if name else []
+    while inode is not None and inode.name and len(names) < 4_096:
+        names.append(inode.name)
+        inode = inode.parent
+    path = os.fsdecode(b"/".join(reversed(names))) or "."
+    return path if path.isprintable() else repr(path)
+
+
+def _status(dir_fd: int, name: bytes) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _copy(source: int, target: int) -> None:
+    offset = 0
+    while data := os.pread(source, _COPIED_BYTES, offset):
+        written = 0
+        while written < len(data):
+            written += os.pwrite(target, data[written:], offset + written)
+        offset += written

@@ -1,0 +1,1082 @@
+"""The requests of a share whose guest keeps its changes for a while: the contract's ``delegated``.
+
+A change is checked against what the guest is shown, noted down (write_back.py), and answered
+without a crossing. What the guest asks is answered from what is held where that says it all,
+and else by the host, with what is held laid over it. So every process of the guest sees the
+guest's changes at once and in every way.
+
+Not held back, but made on the host at once, after what they follow from: sockets, FIFOs and
+devices (DEL-8), extended attributes, exchanges of two names, objects without a name on the host,
+and whatever lies where an overlapping export is stronger (DEL-5).
+"""
+
+import errno
+import os
+import stat as modes
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext
+
+from osxfs_sim.model.caching import NOT_BELIEVED, Lifetimes
+from osxfs_sim.model.extents import ON_HOST, ZEROS, Extents
+from osxfs_sim.model.operations import Operation, OperationClass
+from osxfs_sim.model.write_back import Change, Kind
+from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
+from osxfs_sim.mount.backing import StaleError, magic_link
+from osxfs_sim.mount.carry_out import what_is_seen
+from osxfs_sim.mount.handlers import DIRENTPLUS_BYTES, Listing, read_fully
+from osxfs_sim.mount.held import GuestStatus, hold, laid_over, status_of_unmade
+from osxfs_sim.mount.inodes import Inode
+from osxfs_sim.mount.journal import MakeDetail, OtherDetail, SetDetail
+from osxfs_sim.mount.owners import KnownCaller
+from osxfs_sim.mount.reactor import in_thread
+from osxfs_sim.mount.set_id import without_set_id
+from osxfs_sim.mount.write_back import WriteBack
+
+_HELD_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
+# What no ordinary file system refuses: larger files are the host's to judge, at once.
+_LARGEST_FILE_BYTES = 1 << 40
+_WRITE_IN_THREAD_BYTES = 256 * 1024
+_LONGEST_NAME_BYTES = 255
+# Room on the host that is left to others: a full disk is met when the guest writes, not later.
+_SPARE_BYTES = 16 << 20
+_LOOK_FOR_ROOM_NS = 50_000_000
+
+_Status = os.stat_result | GuestStatus
+
+
+class WriteBackHandlers(AcknowledgingHandlers):
+    """The handlers of a share with write-back. *write_back* is set before the first request."""
+
+    write_back: WriteBack
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._room_looked_ns = 0
+        self._room_bytes = 0
+
+    def close(self) -> None:
+        super().close()
+        os.close(self._null_fd)
+
+    # What may be held
+
+    def _is_stronger(self, directory: Inode) -> bool:
+        """Whether changes in *directory* must be on the host at once."""
+        del directory
+        return False
+
+    def _holds_in(self, directory: Inode) -> bool:
+        """Whether a name in *directory* may be held."""
+        if self._is_stronger(directory):
+            return False
+        if self._privileged or directory.is_unmade:
+            return True
+        # Who is not root cannot tell who may remove what from a sticky directory.
+        status, _ = self._attempt(self._backing.status, directory)
+        return status is None or not status.st_mode & modes.S_ISVTX
+
+    def _holds(self, inode: Inode) -> bool:
+        """Whether a change of the object itself may be held."""
+        if inode.kind not in _HELD_KINDS or inode is self._inodes.root:
+            return False
+        held = inode.held
+        if held is not None and (held.unmade or held.nameless):
+            return True
+        return inode.parent is not None and not self._is_stronger(inode.parent)
+
+    async def _hold(self, size_bytes: int, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Do *work*, which holds a change, when there is room for one, and answer at once."""
+        arrival_ns = self._reactor.arrival_ns
+        await self._wait_for_room(size_bytes)
+        answer, failure = self._attempt(work, *arguments)
+        self._acknowledged(OperationClass.METADATA, arrival_ns)
+        if failure:
+            raise FUSEError(failure)
+        return answer
+
+    async def _wait_for_room(self, size_bytes: int) -> None:
+        if self.write_back.has_room_for(size_bytes):
+            return
+        try:
+            await self.write_back.room_for(size_bytes)
+        except OSError as error:
+            raise FUSEError(error.errno or errno.EIO) from error
+        self._reactor.arrival_ns = time.monotonic_ns()  # as if it had come only now
+
+    def _acknowledged(self, operation_class: OperationClass, arrival_ns: int) -> None:
+        achieved_ns = time.monotonic_ns() - arrival_ns
+        self.write_back.acknowledged.add(operation_class, 0, achieved_ns)
+
+    async def _answer(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """An answer that needs nothing of the host."""
+        answer, failure = self._attempt(work, *arguments)
+        if failure:
+            raise FUSEError(failure)
+        return answer
+
+    async def _through(
+        self,
+        inodes: Sequence[Inode | None],
+        request: Callable[..., Coroutine[Any, Any, Any]],
+        *arguments: Any,
+    ) -> Any:
+        """Make *request* of the host, once that has everything that is held of *inodes*."""
+        await self._settle(*inodes)
+        return await request(*arguments)
+
+    async def _settle(self, *inodes: Inode | None) -> None:
+        """Wait until the host has what the guest has changed of *inodes*, and what that needs."""
+        sequence = max((self._needed(inode) for inode in inodes if inode is not None), default=0)
+        if sequence < self.write_back.changes.oldest_sequence:
+            return
+        try:
+            await self.write_back.reach(sequence)
+        except OSError as error:
+            raise FUSEError(error.errno or errno.EIO) from error
+        # What follows is a request of its own.
+        self._reactor.arrival_ns = time.monotonic_ns()
+
+    def _needed(self, inode: Inode) -> int:
+        """The last change that *inode* needs to be what and where the guest has it."""
+        sequence = 0
+        here: Inode | None = inode
+        steps = 0
+        while here is not None and steps < _DEEPEST:
+            if here.held is not None:
+                sequence = max(sequence, here.held.last_sequence)
+            here = self._guest_parent(here)
+            steps += 1
+        return sequence
+
+    @staticmethod
+    def _guest_parent(inode: Inode) -> Inode | None:
+        if inode.held is not None and inode.held.guest_place is not None:
+            return inode.held.guest_place[0]
+        return inode.parent
+
+    # What the guest is shown
+
+    def _attributes(
+        self, inode: Inode, status: Any, ids: tuple[int, int], believed: Lifetimes
+    ) -> EntryAttributes:
+        held = inode.held
+        if held is not None:
+            ids = held.owner.reported_to(*ids)
+            if not held.unmade:
+                status = laid_over(held, status)
+        return super()._attributes(inode, status, ids, believed)
+
+    def _status(self, inode: Inode) -> _Status:
+        """What the guest is told that *inode* is like. Raises OSError."""
+        held = inode.held
+        if held is None:
+            return self._backing.status(inode)
+        if held.unmade:
+            return status_of_unmade(inode)
+        return laid_over(held, self._backing.status(inode))
+
+    def _held_attributes(
+        self, inode: Inode, name: bytes, caller: RequestContext, *, believes: bool
+    ) -> EntryAttributes:
+        """The attributes of an object that is reached by a held name, or not on the host."""
+        held = inode.held
+        status: Any
+        believed = NOT_BELIEVED
+        if held is not None and held.unmade:
+            status, ids = status_of_unmade(inode), (caller.uid, caller.gid)
+            if believes:
+                believed = self.policy.found(name, status, time.time_ns())
+        else:
+            fd, host_name, status = self._backing.find(inode)
+            ids = self._owners.ids(fd, host_name, status, caller)
+            if believes:
+                believed = self._believed(inode, status)
+        return self._attributes(inode, status, ids, believed)
+
+    def _held_entry(
+        self, parent: Inode, name: bytes, inode: Inode, caller: RequestContext
+    ) -> EntryAttributes:
+        """As _held_attributes, for an answer that names the object."""
+        believes = parent.followed is not False
+        entry = self._held_attributes(inode, name, caller, believes=believes)
+        inode.lookups += 1
+        if parent.children is not None:
+            parent.children[name] = inode
+        return entry
+
+    def _in_guest(self, parent: Inode, name: bytes) -> tuple[Inode | None, _Status]:
+        """What the guest has by *name*: its inode, if it is known, and what it is like.
+
+        Raises OSError: ENOENT.
+        """
+        held = parent.held
+        if held is not None:
+            known = held.name(name)
+            if known is not None:
+                if known.inode is None:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+                return known.inode, self._status(known.inode)
+            if held.unmade:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        dir_fd = self._backing.directory_fd(parent)
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        inode = self._inodes.known(status)
+        if inode is not None and inode.held is not None:
+            return inode, laid_over(inode.held, status)
+        return inode, status
+
+    def _exists_in_guest(self, parent: Inode, name: bytes) -> bool:
+        try:
+            self._in_guest(parent, name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _is_empty(self, directory: Inode) -> bool:
+        held = directory.held
+        names = (held.names if held is not None else None) or {}
+        if any(each.inode is not None for each in names.values()):
+            return False
+        if directory.is_unmade:
+            return True
+        fd = self._backing.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with os.scandir(fd) as entries:
+                return all(os.fsencode(entry.name) in names for entry in entries)
+        finally:
+            os.close(fd)
+
+    # Names
+
+    def lookup(
+        self, parent_inode: int, name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        parent = self._inodes[parent_inode]
+        held = parent.held
+        if held is not None and not self._is_injected(ctx):
+            known = held.name(name)
+            if known is not None and known.inode is not None:
+                inode = known.inode
+                if inode.is_unmade:
+                    return self._answer(self._held_entry, parent, name, inode, ctx)
+                return self._cross(Operation.LOOKUP, self._held_entry, parent, name, inode, ctx)
+            if known is not None or held.unmade:
+                return self._answer_missing(parent, name)
+        return super().lookup(parent_inode, name, ctx)
+
+    def let_go(self, inode: Inode) -> None:
+        if inode.held is not None:
+            self.write_back.forget(inode)  # comes back without
+            return
+        super().let_go(inode)
+
+    def let_go_if_forgotten(self, inode: Inode) -> None:
+        """Nothing is held of *inode* any more: has the kernel forgotten it meanwhile?"""
+        if not self._inodes.knows(inode) or self._inodes.let_go(inode):
+            super().let_go(inode)
+
+    def has_arrived(self, inode: Inode) -> None:
+        """The host has got *inode*: the guest's open directories are real from now on."""
+        if not inode.is_directory:
+            return
+        for handle, listing in self._listings.items():
+            if listing.directory is inode:
+                fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
+                os.dup2(fd, handle, inheritable=False)
+                os.close(fd)
+
+    def _check_new(self, parent: Inode, name: bytes) -> None:
+        """Whether *name* can be made in *parent*. Raises OSError."""
+        if len(name) > _LONGEST_NAME_BYTES:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        if self._exists_in_guest(parent, name):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        self._check_may_change(parent)
+        self._check_room(0)
+
+    def _check_may_change(self, directory: Inode) -> None:
+        """Whether the host will let us change names in *directory*. Raises OSError."""
+        if self._privileged:
+            return
+        if directory.is_unmade:
+            # It will be the server's own, with the mode that the guest gave it.
+            held = directory.held
+            allowed = held is not None and (held.mode or 0) & 0o300 == 0o300
+        else:
+            fd = self._backing.directory_fd(directory)
+            allowed = os.access(magic_link(fd), os.W_OK | os.X_OK, effective_ids=True)
+        if not allowed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def _check_room(self, size_bytes: int) -> None:
+        """Whether the host has room for all that is held and *size_bytes*. Raises OSError."""
+        now_ns = time.monotonic_ns()
+        if now_ns - self._room_looked_ns > _LOOK_FOR_ROOM_NS:
+            host = os.fstatvfs(self._inodes.root.path_fd)
+            if host.f_flag & os.ST_RDONLY:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            self._room_bytes = host.f_bavail * host.f_frsize if host.f_blocks else 1 << 62
+            self._room_looked_ns = now_ns
+        wanted = self.write_back.changes.bytes + size_bytes + _SPARE_BYTES
+        if wanted > self._room_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _hold_make(
+        self,
+        parent: Inode,
+        name: bytes,
+        mode: int,
+        caller: RequestContext,
+        link_target: bytes = b"",
+    ) -> Inode:
+        """The guest makes an object of the kind and with the bits of *mode*. Raises OSError."""
+        self._check_new(parent, name)
+        now_ns = time.time_ns()
+        inode = self._inodes.unmade(modes.S_IFMT(mode))
+        permissions = modes.S_IMODE(mode)
+        if not inode.is_directory:
+            permissions = self._owners.may_carry(permissions, caller)
+        if inode.kind == modes.S_IFLNK:
+            permissions = 0o777
+        detail = MakeDetail(permissions, caller.uid, caller.gid, link_target, now_ns)
+        held = hold(inode)
+        held.unmade = True
+        held.guest_place = parent, name
+        held.mode = permissions
+        held.atime_ns = held.mtime_ns = held.ctime_ns = now_ns
+        held.link_target = link_target
+        held.size = len(link_target) if inode.kind == modes.S_IFLNK else 0
+        change = Change(Kind.MAKE, inode, time.monotonic_ns(), parent, name, detail=detail)
+        try:
+            self.write_back.hold(change)
+        except BaseException:
+            inode.held = None
+            self._inodes.remove(inode)
+            raise
+        self._names_changed(parent, now_ns)
+        if self.name_sets is not None:
+            self.name_sets.added(parent, self._spellings.key(name))
+        inode.changed_ns = now_ns
+        return inode
+
+    @staticmethod
+    def _names_changed(directory: Inode, now_ns: int) -> None:
+        held = hold(directory)
+        held.mtime_ns = held.ctime_ns = now_ns
+
+    def _made_in_guest(
+        self, parent_number: int, name: bytes, mode: int, ctx: RequestContext, target: bytes = b""
+    ) -> EntryAttributes:
+        parent = self._inodes[parent_number]
+        inode = self._hold_make(parent, name, mode, ctx, target)
+        return self._held_entry(parent, name, inode, ctx)
+
+    def mknod(
+        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        request = super().mknod
+        if self._is_injected(ctx):
+            return request(parent_inode, name, mode, rdev, ctx)
+        parent = self._inodes[parent_inode]
+        if modes.S_ISREG(mode) and self._holds_in(parent):
+            return self._hold(0, self._made_in_guest, parent_inode, name, mode, ctx)
+        return self._through((parent,), request, parent_inode, name, mode, rdev, ctx)
+
+    def mkdir(
+        self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        request = super().mkdir
+        if self._is_injected(ctx):
+            return request(parent_inode, name, mode, ctx)
+        parent = self._inodes[parent_inode]
+        if not self._holds_in(parent):
+            return self._through((parent,), request, parent_inode, name, mode, ctx)
+        mode = modes.S_IFDIR | modes.S_IMODE(mode)
+        return self._hold(0, self._made_in_guest, parent_inode, name, mode, ctx)
+
+    def symlink(
+        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        request = super().symlink
+        if self._is_injected(ctx):
+            return request(parent_inode, name, target, ctx)
+        parent = self._inodes[parent_inode]
+        if not self._holds_in(parent):
+            return self._through((parent,), request, parent_inode, name, target, ctx)
+        return self._hold(0, self._made_in_guest, parent_inode, name, modes.S_IFLNK, ctx, target)
+
+    def link(
+        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        parent, target = self._inodes[new_parent_inode], self._inodes[inode]
+        if self._holds_in(parent) and self._holds(target):
+            return self._hold(0, self._hold_link, target, parent, new_name, ctx)
+        request = super().link
+        return self._through((parent, target), request, inode, new_parent_inode, new_name, ctx)
+
+    def _hold_link(
+        self, target: Inode, parent: Inode, name: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
+        self._check_new(parent, name)
+        now_ns = time.time_ns()
+        change = Change(
+            Kind.LINK, target, time.monotonic_ns(), parent, name, detail=OtherDetail(now_ns)
+        )
+        self.write_back.hold(change)
+        hold(target).ctime_ns = now_ns
+        self._names_changed(parent, now_ns)
+        if self.name_sets is not None:
+            self.name_sets.added(parent, self._spellings.key(name))
+        return self._held_entry(parent, name, target, ctx)
+
+    def unlink(
+        self, parent_inode: int, name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, None]:
+        request = super().unlink
+        if self._is_injected(ctx):
+            return request(parent_inode, name, ctx)
+        return self._take_away(request, Kind.UNLINK, parent_inode, name, ctx)
+
+    def rmdir(
+        self, parent_inode: int, name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, None]:
+        request = super().rmdir
+        if self._is_injected(ctx):
+            return request(parent_inode, name, ctx)
+        return self._take_away(request, Kind.RMDIR, parent_inode, name, ctx)
+
+    async def _take_away(
+        self,
+        request: Callable[..., Coroutine[Any, Any, None]],
+        kind: Kind,
+        parent_number: int,
+        name: bytes,
+        ctx: RequestContext,
+    ) -> None:
+        arrival_ns = self._reactor.arrival_ns
+        parent = self._inodes[parent_number]
+        await self._wait_for_room(0)
+        found, failure = self._attempt(self._in_guest, parent, name)
+        if failure:
+            raise FUSEError(failure)
+        inode = found[0]
+        if inode is None or not self._holds_in(parent) or not self._holds(inode):
+            await self._through((parent, inode), request, parent_number, name, ctx)
+            return
+        asks_host = kind is Kind.RMDIR and not inode.is_unmade
+        _, failure = self._attempt(self._hold_removal, kind, parent, name)
+        if asks_host:
+            # Only the host knows whether a directory of its own is empty.
+            await self.crossings.cross(Operation.READDIRPLUS, 0, arrival_ns)
+        else:
+            self._acknowledged(OperationClass.METADATA, arrival_ns)
+        if failure:
+            raise FUSEError(failure)
+
+    def _hold_removal(self, kind: Kind, parent: Inode, name: bytes) -> None:
+        inode, status = self._in_guest(parent, name)
+        assert inode is not None
+        if kind is Kind.RMDIR:
+            if not inode.is_directory:
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            if not self._is_empty(inode):
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+        elif inode.is_directory:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        self._check_may_change(parent)
+        now_ns = time.time_ns()
+        is_last = inode.is_directory or status.st_nlink <= 1
+        self._note_seen(inode)
+        change = Change(kind, inode, time.monotonic_ns(), parent, name, detail=OtherDetail(now_ns))
+        self.write_back.hold(change, loses=[inode] if is_last else [])
+        if inode.held is not None:
+            inode.held.ctime_ns = now_ns
+        self._names_changed_if_there(parent, now_ns)
+        self._untell(parent, name, inode)
+
+    def _names_changed_if_there(self, directory: Inode, now_ns: int) -> None:
+        """As _names_changed, after a change that may have been cancelled."""
+        held = directory.held
+        if held is not None:
+            held.mtime_ns = held.ctime_ns = now_ns
+
+    @staticmethod
+    def _untell(parent: Inode, name: bytes, inode: Inode) -> None:
+        """What was never on the host is not looked for among its changes."""
+        if inode.host_number == 0 and parent.told(name) is inode:
+            assert parent.children is not None
+            del parent.children[name]
+
+    def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: RequestContext,
+    ) -> Coroutine[Any, Any, None]:
+        arguments = (parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx)
+        return self._rename_in_guest(super().rename, arguments)
+
+    async def _rename_in_guest(
+        self, request: Callable[..., Coroutine[Any, Any, None]], arguments: Any
+    ) -> None:
+        old_number, old_name, new_number, new_name, flags, _ = arguments
+        arrival_ns = self._reactor.arrival_ns
+        old_parent, new_parent = self._inodes[old_number], self._inodes[new_number]
+        await self._wait_for_room(0)
+        found, failure = self._attempt(self._in_guest, old_parent, old_name)
+        if failure:
+            raise FUSEError(failure)
+        moving = found[0]
+        there, failure = self._attempt(self._in_guest, new_parent, new_name)
+        if failure not in (0, errno.ENOENT):
+            raise FUSEError(failure)
+        replaced = there[0] if there is not None else None
+        holds = (
+            moving is not None
+            and (there is None or replaced is not None)
+            and not flags & ~pyfuse3.RENAME_NOREPLACE
+            and self._holds_in(old_parent)
+            and self._holds_in(new_parent)
+            and self._holds(moving)
+            and (replaced is None or self._holds(replaced))
+        )
+        if not holds:
+            involved = (old_parent, new_parent, moving, replaced)
+            await self._through(involved, request, *arguments)
+            return
+        assert moving is not None
+        asks_host = replaced is not None and replaced.is_directory and not replaced.is_unmade
+        _, failure = self._attempt(
+            self._hold_rename, moving, old_parent, old_name, new_parent, new_name, flags
+        )
+        if asks_host:
+            await self.crossings.cross(Operation.READDIRPLUS, 0, arrival_ns)
+        else:
+            self._acknowledged(OperationClass.METADATA, arrival_ns)
+        if failure:
+            raise FUSEError(failure)
+
+    def _hold_rename(
+        self,
+        moving: Inode,
+        old_parent: Inode,
+        old_name: bytes,
+        new_parent: Inode,
+        new_name: bytes,
+        flags: int,
+    ) -> None:
+        if len(new_name) > _LONGEST_NAME_BYTES:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        replaced: Inode | None = None
+        try:
+            replaced, status = self._in_guest(new_parent, new_name)
+        except FileNotFoundError:
+            status = None
+        loses: list[Inode] = []
+        if replaced is not None and status is not None:
+            if flags & pyfuse3.RENAME_NOREPLACE:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            if replaced is moving:
+                return  # two names of one file: rename(2) does nothing
+            self._check_replaceable(moving, replaced)
+            if replaced.is_directory or status.st_nlink <= 1:
+                loses.append(replaced)
+            self._note_seen(replaced)
+        self._check_may_change(old_parent)
+        self._check_may_change(new_parent)
+        now_ns = time.time_ns()
+        change = Change(
+            Kind.RENAME,
+            moving,
+            time.monotonic_ns(),
+            new_parent,
+            new_name,
+            old_parent,
+            old_name,
+            replaced=replaced,
+            replaced_is_directory=replaced is not None and replaced.is_directory,
+            detail=OtherDetail(now_ns),
+        )
+        self.write_back.hold(change, loses=loses)
+        held = hold(moving)
+        held.ctime_ns = now_ns
+        held.guest_place = new_parent, new_name
+        if replaced is not None:
+            if replaced.held is not None:
+                replaced.held.ctime_ns = now_ns
+            self._untell(new_parent, new_name, replaced)
+        self._untell(old_parent, old_name, moving)
+        self._names_changed_if_there(old_parent, now_ns)
+        self._names_changed_if_there(new_parent, now_ns)
+        if self.name_sets is not None:
+            self.name_sets.added(new_parent, self._spellings.key(new_name))
+
+    def _check_replaceable(self, moving: Inode, replaced: Inode) -> None:
+        if moving.is_directory and not replaced.is_directory:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if replaced.is_directory:
+            if not moving.is_directory:
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not self._is_empty(replaced):
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+
+    def _note_seen(self, inode: Inode) -> None:
+        """What the host's file is like, before the guest first changes it."""
+        if inode.kind != modes.S_IFREG or inode.is_unmade:
+            return
+        held = hold(inode)
+        if held.seen is None:
+            status, failure = self._attempt(self._backing.status, inode)
+            if not failure:
+                held.seen = what_is_seen(status)
+
+    # Attributes
+
+    def getattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, EntryAttributes]:
+        node = self._inodes[inode]
+        if node.is_unmade:
+            return self._answer(self._attributes_of_unmade, node, ctx)
+        return super().getattr(inode, ctx)
+
+    def _attributes_of_unmade(self, inode: Inode, ctx: RequestContext) -> EntryAttributes:
+        return self._held_attributes(inode, b"", ctx, believes=True)
+
+    def setattr(
+        self,
+        inode: int,
+        attr: EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: int | None,
+        ctx: RequestContext,
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        node = self._inodes[inode]
+        request = super().setattr
+        if self._is_injected(ctx):
+            return request(inode, attr, fields, fh, ctx)
+        too_large = fields.update_size and attr.st_size > _LARGEST_FILE_BYTES
+        if not self._holds(node) or too_large:
+            return self._through((node,), request, inode, attr, fields, fh, ctx)
+        return self._hold(0, self._hold_attributes, node, attr, fields, ctx)
+
+    def _hold_attributes(
+        self,
+        inode: Inode,
+        wanted: EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        status = self._status(inode)
+        size = wanted.st_size if fields.update_size else None
+        uid = wanted.st_uid if fields.update_uid else None
+        gid = wanted.st_gid if fields.update_gid else None
+        mode = None
+        if fields.update_mode:
+            mode = modes.S_IMODE(wanted.st_mode)
+            if not inode.is_directory:
+                mode = self._owners.may_carry(mode, ctx)
+        elif inode.kind == modes.S_IFREG:
+            is_chown = uid is not None or gid is not None
+            if is_chown or (size is not None and ctx.uid and self._privileged):
+                mode = self._ended_set_id(status.st_mode)
+        now_ns = time.time_ns()
+        detail = SetDetail(
+            size,
+            mode,
+            uid,
+            gid,
+            wanted.st_atime_ns if fields.update_atime else None,
+            wanted.st_mtime_ns if fields.update_mtime else None,
+            now_ns,
+        )
+        self._hold_set(inode, detail)
+        return self._held_attributes(inode, b"", ctx, believes=True)
+
+    @staticmethod
+    def _ended_set_id(mode: int) -> int | None:
+        """The bits of *mode* without set-id bits, if it had any that end."""
+        kept = without_set_id(modes.S_IMODE(mode))
+        return None if kept == modes.S_IMODE(mode) else kept
+
+    def _hold_set(self, inode: Inode, detail: SetDetail) -> None:
+        """The guest sets attributes. Raises OSError."""
+        self._note_seen(inode)
+        held = hold(inode)
+        if not held.nameless:
+            self._check_room(0)
+            change = Change(Kind.SET, inode, time.monotonic_ns(), detail=detail)
+            self.write_back.hold(change)
+        held.ctime_ns = detail.at_ns
+        if detail.size is not None:
+            if held.content is None:
+                held.content = Extents()
+            cut = held.content.truncate(detail.size)
+            if held.nameless:
+                self.write_back.free(cut)
+                held.content.cuts = [min(held.content.cuts)]
+            held.size = detail.size
+            held.mtime_ns = detail.at_ns
+        if detail.mode is not None:
+            held.mode = detail.mode
+        held.owner = held.owner.overlaid(detail.uid, detail.gid)
+        if detail.atime_ns is not None:
+            held.atime_ns = detail.atime_ns
+        if detail.mtime_ns is not None:
+            held.mtime_ns = detail.mtime_ns
+        inode.changed_ns = detail.at_ns
+
+    def readlink(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
+        node = self._inodes[inode]
+        if node.is_unmade:
+            return self._answer(self._held_link_target, node)
+        return super().readlink(inode, ctx)
+
+    @staticmethod
+    def _held_link_target(inode: Inode) -> bytes:
+        assert inode.held is not None
+        return inode.held.link_target
+
+    def access(self, inode: int, mode: int, ctx: RequestContext) -> Coroutine[Any, Any, bool]:
+        node = self._inodes[inode]
+        if node.is_unmade:
+            return self._answer(self._may_access, node, mode)
+        return super().access(inode, mode, ctx)
+
+    def _may_access(self, inode: Inode, mode: int) -> bool:
+        """As access(2) would say to the server, whose the object will be."""
+        assert inode.held is not None
+        bits = inode.held.mode or 0
+        if self._privileged:
+            return not mode & os.X_OK or inode.is_directory or bool(bits & 0o111)
+        return bits >> 6 & mode == mode
+
+    # Files
+
+    def open(self, inode: int, flags: int, ctx: RequestContext) -> Coroutine[Any, Any, FileInfo]:
+        node = self._inodes[inode]
+        if node.is_unmade:
+            return self._hold(0, self._open_unmade, node, flags, ctx)
+        if flags & os.O_TRUNC and self._holds(node):
+            return self._open_and_cut(super().open, node, flags, ctx)
+        return super().open(inode, flags, ctx)
+
+    def _open_unmade(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
+        # A descriptor that stands for the host's file: once there is one, it is one.
+        fd = os.dup(self._null_fd)
+        try:
+            if flags & os.O_TRUNC:
+                self._cut(inode, ctx)
+            keeps = self.policy.keep_pages(_as_status(self._status(inode)), time.time_ns())
+            return self._opened(inode, fd, flags, ctx, keeps)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    async def _open_and_cut(
+        self,
+        request: Callable[..., Coroutine[Any, Any, FileInfo]],
+        inode: Inode,
+        flags: int,
+        ctx: RequestContext,
+    ) -> FileInfo:
+        """Open a file of the host's, and hold that it is cut."""
+        await self._wait_for_room(0)
+        handle = await request(inode.number, flags & ~os.O_TRUNC, ctx)
+        _, failure = self._attempt(self._cut, inode, ctx)
+        if failure:
+            await self.release(handle.fh)
+            raise FUSEError(failure)
+        return handle
+
+    def _cut(self, inode: Inode, ctx: RequestContext) -> None:
+        status = self._status(inode)
+        mode = None
+        if ctx.uid and self._privileged:
+            mode = self._ended_set_id(status.st_mode)
+        self._hold_set(inode, SetDetail(0, mode, None, None, None, None, time.time_ns()))
+
+    def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
+        parent = self._inodes[parent_inode]
+        if not self._holds_in(parent):
+            request = super().create
+            return self._through((parent,), request, parent_inode, name, mode, flags, ctx)
+        return self._hold(0, self._create_in_guest, parent, name, mode, flags, ctx)
+
+    def _create_in_guest(
+        self, parent: Inode, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        fd = os.dup(self._null_fd)
+        try:
+            try:
+                inode = self._hold_make(parent, name, modes.S_IFREG | modes.S_IMODE(mode), ctx)
+            except FileExistsError:
+                if flags & os.O_EXCL:
+                    raise
+                # The guest's kernel shall look again, and open what is there.
+                raise StaleError from None
+            keeps = self.policy.keep_pages(_as_status(self._status(inode)), time.time_ns())
+            entry = self._held_entry(parent, name, inode, ctx)
+            return self._opened(inode, fd, flags, ctx, keeps), entry
+        except BaseException:
+            os.close(fd)
+            raise
+
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        inode = self._open_files[fh]
+        held = inode.held
+        if held is None or not (held.unmade or held.content):
+            return await super().read(fh, off, size)
+        arrival_ns = self._reactor.arrival_ns
+        answer, failure = self._attempt(self._read_held, inode, fh, off, size)
+        if failure:
+            raise FUSEError(failure)
+        data, of_host = answer
+        if of_host:
+            await self.crossings.cross(Operation.READ, of_host, arrival_ns)
+        return bytes(data)
+
+    def _read_held(self, inode: Inode, fd: int, offset: int, size: int) -> tuple[bytearray, int]:
+        """The bytes, and how many of them the host had to be asked for."""
+        held = inode.held
+        assert held is not None
+        end = held.size
+        if end is None:
+            end = 0 if held.unmade else os.fstat(fd).st_size
+        data = bytearray(max(0, min(size, end - offset)))
+        of_host = 0
+        if held.content is None:
+            return data, 0
+        view = memoryview(data)
+        for piece in held.content.read(offset, len(data)):
+            start = piece.offset - offset
+            part = view[start : start + piece.length]
+            if piece.position == ON_HOST:
+                if not held.unmade:
+                    of_host += read_fully(fd, piece.offset, part)
+            elif piece.position != ZEROS:
+                part[:] = self.write_back.journal.read(piece.position, piece.length)
+        return data, of_host
+
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        inode = self._open_files[fh]
+        if not self._holds(inode) or off + len(buf) > _LARGEST_FILE_BYTES:
+            await self._settle(inode)
+            return await super().write(fh, off, buf)
+        arrival_ns = self._reactor.arrival_ns
+        await self._wait_for_room(len(buf))
+        journal = self.write_back.journal
+        place = journal.reserve(len(buf))
+        if len(buf) >= _WRITE_IN_THREAD_BYTES:
+            _, failure = await in_thread(lambda: self._attempt(journal.put, place, buf))
+        else:
+            _, failure = self._attempt(journal.put, place, buf)
+        if not failure:
+            _, failure = self._attempt(self._hold_write, inode, fh, off, len(buf), place)
+        if failure:
+            journal.free(place, len(buf))
+            raise FUSEError(failure)
+        if fh in self._synchronous:
+            await self._sync(inode, fh, datasync=True)
+        self._acknowledged(OperationClass.WRITE, arrival_ns)
+        return len(buf)
+
+    def _hold_write(self, inode: Inode, fd: int, offset: int, length: int, place: int) -> None:
+        """The guest has written *length* bytes, which are kept at *place*. Raises OSError."""
+        self._check_room(length)
+        self._note_seen(inode)
+        held = hold(inode)
+        size = held.size
+        if size is None:
+            size = 0 if held.unmade else os.fstat(fd).st_size
+        if fd in self._appending:
+            offset = size
+        if fd in self._ending_set_id:
+            mode = self._ended_set_id(self._status(inode).st_mode)
+            if mode is not None:
+                self._hold_set(inode, SetDetail(None, mode, None, None, None, None, time.time_ns()))
+        now_ns = time.time_ns()
+        if not held.nameless:
+            self.write_back.keep_descriptor(inode, held, fd)
+            change = Change(
+                Kind.WRITE,
+                inode,
+                time.monotonic_ns(),
+                offset=offset,
+                length=length,
+                position=place,
+                detail=OtherDetail(now_ns),
+            )
+            self.write_back.hold(change)
+        if held.content is None:
+            held.content = Extents()
+        replaced = held.content.write(offset, length, place)
+        if held.nameless:
+            self.write_back.free(replaced)
+        held.size = max(size, offset + length)
+        held.mtime_ns = held.ctime_ns = now_ns
+        inode.changed_ns = now_ns
+
+    async def flush(self, fh: int) -> None:
+        """close(2) is no sync: nothing crosses for it, and there is nothing to report."""
+        if not self._holds(self._open_files[fh]):
+            await super().flush(fh)
+
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        await self._sync(self._open_files[fh], fh, datasync=datasync)
+
+    async def _sync(self, inode: Inode, fh: int, *, datasync: bool) -> None:
+        await self._settle(inode)
+        if inode.is_unmade:
+            return  # it has no name any more, and never will: there is nothing to find again
+        parent_fd, _ = self._attempt(self._open_directory_of, inode)
+        self._reactor.arrival_ns = time.monotonic_ns()
+        await self._cross_in_thread(Operation.FSYNC, _sync_on_host, fh, parent_fd, datasync)
+
+    def _open_directory_of(self, inode: Inode) -> int:
+        if inode.parent is None:
+            return -1
+        return self._backing.open(inode.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+    # Directories
+
+    def opendir(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, int]:
+        node = self._inodes[inode]
+        if node.is_unmade:
+            return self._answer(self._open_unmade_directory, node, ctx)
+        return super().opendir(inode, ctx)
+
+    def _open_unmade_directory(self, inode: Inode, ctx: RequestContext) -> int:
+        fd = os.dup(self._null_fd)
+        self._listings[fd] = Listing(inode, KnownCaller(ctx.uid, ctx.gid))
+        return fd
+
+    async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
+        listing = self._listings[fh]
+        if not listing.directory.is_unmade:
+            await super().readdir(fh, start_id, token)
+            return
+        if start_id == 0:
+            listing.names = [b".", b"..", *self._merged(listing.directory, [])]
+        for position in range(start_id, len(listing.names)):
+            added, failure = self._attempt(self._add_entry, token, fh, listing, position)
+            if failure:
+                raise FUSEError(failure)
+            if not added:
+                break
+
+    def _list(self, fh: int, directory: Inode) -> list[bytes]:
+        names = super()._list(fh, directory)
+        return names[:2] + self._merged(directory, names[2:])
+
+    @staticmethod
+    def _merged(directory: Inode, names: list[bytes]) -> list[bytes]:
+        """The *names* that the host has in *directory*, as the guest has changed them."""
+        held = directory.held.names if directory.held is not None else None
+        if not held:
+            return names
+        shown = [name for name in names if name not in held]
+        return shown + [name for name, each in held.items() if each.inode is not None]
+
+    def _add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
+        name = listing.names[position]
+        directory = listing.directory
+        held = directory.held
+        if held is None:
+            return super()._add_entry(token, fh, listing, position)
+        if name in (b".", b".."):
+            if not held.unmade:
+                return super()._add_entry(token, fh, listing, position)
+            inode = directory
+            if name == b"..":
+                inode = self._guest_parent(directory) or directory
+            status = self._status(inode)
+            entry = self._attributes(inode, status, listing.caller, NOT_BELIEVED)
+            added = pyfuse3.readdir_reply(token, name, entry, position + 1)
+            return DIRENTPLUS_BYTES if added else 0
+        known = held.name(name)
+        if known is None:
+            return 1 if held.unmade else super()._add_entry(token, fh, listing, position)
+        if known.inode is None:
+            return 1  # gone since the listing began: passed over
+        caller: Any = listing.caller
+        entry = self._held_entry(directory, name, known.inode, caller)
+        if not pyfuse3.readdir_reply(token, name, entry, position + 1):
+            known.inode.lookups -= 1
+            return 0
+        return DIRENTPLUS_BYTES + len(name)
+
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        directory = self._listings[fh].directory
+        await self._settle(directory)
+        if directory.is_unmade:
+            return
+        self._reactor.arrival_ns = time.monotonic_ns()
+        await super().fsyncdir(fh, datasync)
+
+    # Extended attributes: the host's at once, and after what is held of the object.
+
+    def setxattr(
+        self, inode: int, name: bytes, value: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, None]:
+        return self._with_attributes(super().setxattr, name, inode, name, value, ctx)
+
+    def removexattr(
+        self, inode: int, name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, None]:
+        return self._with_attributes(super().removexattr, name, inode, name, ctx)
+
+    async def _with_attributes(
+        self,
+        request: Callable[..., Coroutine[Any, Any, None]],
+        name: bytes,
+        number: int,
+        *arguments: Any,
+    ) -> None:
+        await self._answer(self._attributes_of_guests.check, name)
+        await self._through((self._inodes[number],), request, number, *arguments)
+
+    def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
+        if self._inodes[inode].is_unmade:
+            return self._answer(self._no_attribute, name)
+        return super().getxattr(inode, name, ctx)
+
+    def _no_attribute(self, name: bytes) -> bytes:
+        self._attributes_of_guests.check(name)
+        raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
+
+    def listxattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, Sequence[bytes]]:
+        if self._inodes[inode].is_unmade:
+            return self._answer(self._no_attributes)
+        return super().listxattr(inode, ctx)
+
+    def _no_attributes(self) -> Sequence[bytes]:
+        self._attributes_of_guests.check(b"")
+        return ()
+
+
+_DEEPEST = 4_096
+
+
+def _sync_on_host(fd: int, parent_fd: int | None, datasync: bool) -> None:
+    """Sync a file and, if it has one, its directory: one that is not found again was not saved."""
+    try:
+        (os.fdatasync if datasync else os.fsync)(fd)
+        if parent_fd is not None and parent_fd >= 0:
+            os.fsync(parent_fd)
+    finally:
+        if parent_fd is not None and parent_fd >= 0:
+            os.close(parent_fd)
+
+
+def _as_status(status: _Status) -> Any:
+    """For a cache policy, which takes what os.stat gives: it has the same names."""
+    return status

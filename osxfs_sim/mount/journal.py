@@ -1,0 +1,521 @@
+"""Keeps what the guest has changed and the host does not have yet: it outlives the server.
+
+A directory per share, in the server's state directory, with four files:
+
+    lock      held by the server for as long as it lives
+    changes   what the guest has done, in its order, a frame each
+    data      the bytes it has written; a frame says where
+    progress  two numbers: the change that is being carried out, and the last that was
+
+A frame is acknowledged once write(2) has returned, before the guest is answered, and nothing is
+synced to the disk: a killed server loses nothing, a machine that loses its power may lose what
+is in here (fsync in the guest writes to the host's own files, and syncs those). A frame that was
+torn is told by its checksum; nobody was told that it was there.
+
+When nothing is held the files are emptied. The data of what is held no more is given back a
+segment at a time, and the frames are written anew when they have become many.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import mmap
+import os
+import shutil
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgpack
+
+from osxfs_sim.model.write_back import Change, Kind
+from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode
+
+VERSION = 1
+_HEADER = struct.Struct("<II")  # length and CRC-32 of the frame that follows
+_PROGRESS = struct.Struct("<QQ")
+_SEGMENT_BYTES = 1 << 20
+_REWRITE_AT_BYTES = 32 << 20
+_PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE (linux/falloc.h)
+_MOST_JOURNALS = 64
+
+
+class MakeDetail(NamedTuple):
+    """Of a MAKE: what is made, for whom."""
+
+    mode: int
+    uid: int
+    gid: int
+    link_target: bytes
+    at_ns: int
+
+
+class SetDetail(NamedTuple):
+    """Of a SET: the attributes that are set; None for the others. Times are wall-clock."""
+
+    size: int | None
+    mode: int | None
+    uid: int | None
+    gid: int | None
+    atime_ns: int | None
+    mtime_ns: int | None
+    at_ns: int
+
+
+class OtherDetail(NamedTuple):
+    """Of all others: when it was, by the wall clock."""
+
+    at_ns: int
+
+
+_DETAILS: dict[Kind, Callable[..., Any]] = {Kind.MAKE: MakeDetail, Kind.SET: SetDetail}
+
+
+class Journal:
+    """The journal of one share. Raises OSError where it cannot be written: nothing is held then."""
+
+    def __init__(self, directory: Path, source: str, root: Inode, lock_fd: int) -> None:
+        """Begin with nothing held, in *directory*, which is locked by *lock_fd*."""
+        self.directory = directory
+        self._source = source
+        self._root = root
+        self._lock_fd = lock_fd
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._changes_fd = os.open(directory / "changes", flags, 0o600)
+        self.data_fd = os.open(directory / "data", flags, 0o600)
+        progress_fd = os.open(directory / "progress", flags, 0o600)
+        try:
+            os.ftruncate(progress_fd, _PROGRESS.size)
+            self._progress = mmap.mmap(progress_fd, _PROGRESS.size)
+        finally:
+            os.close(progress_fd)
+        self._started = self._done = 0
+        self._told: dict[int, Inode] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing is held."""
+        # Frames first: without them the data means nothing.
+        os.ftruncate(self._changes_fd, 0)
+        os.ftruncate(self.data_fd, 0)
+        self._end = 0
+        self._frames_bytes = 0
+        self._live: dict[int, int] = {}
+        self._told = {ROOT_NUMBER: self._root}
+
+    # Data
+
+    def reserve(self, length: int) -> int:
+        """A place for *length* bytes: to be put there, noted in a frame, and freed."""
+        position = self._end
+        self._end += length
+        for segment, part in _segments(position, length):
+            self._live[segment] = self._live.get(segment, 0) + part
+        return position
+
+    def put(self, position: int, data: bytes) -> None:
+        """Keep *data* at the reserved *position*; in a thread, perhaps. Raises OSError."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self.data_fd, view, position)
+            position += written
+            view = view[written:]
+
+    def free(self, position: int, length: int) -> None:
+        """These bytes are held no more."""
+        for segment, part in _segments(position, length):
+            left = self._live[segment] - part
+            if left:
+                self._live[segment] = left
+                continue
+            del self._live[segment]
+            if (segment + 1) * _SEGMENT_BYTES <= self._end:
+                self._punch(segment * _SEGMENT_BYTES)
+
+    def _punch(self, position: int) -> None:
+        # Some file systems cannot; their journal gets small when nothing is held.
+        with contextlib.suppress(OSError):
+            syscalls.fallocate(self.data_fd, _PUNCH_HOLE, position, _SEGMENT_BYTES)
+
+    def read(self, position: int, length: int) -> bytes:
+        """The bytes kept at *position*."""
+        return os.pread(self.data_fd, length, position)
+
+    @property
+    def holds_data(self) -> bool:
+        return bool(self._live)
+
+    # Frames
+
+    def note(self, change: "Change[Inode]") -> None:
+        """The guest is about to make *change*. Raises OSError, and nothing is kept of it."""
+        frames = bytearray()
+        if not self._frames_bytes:
+            frames += self._base()
+        frames += self._frames_of(change)
+        self._append(frames)
+
+    def note_longer(self, sequence: int, length: int, detail: Any) -> None:
+        """The last change, a write, becomes longer. Raises OSError."""
+        self._append(_frame(("longer", sequence, length, tuple(detail))))
+
+    def note_cancelled(self, dropped: list[int], turned: "Iterable[Change[Inode]]") -> None:
+        """These numbers need not cross any more; *turned* cross as something else."""
+        frames = bytearray(_frame(("gone", dropped)))
+        for each in turned:
+            frames += self._frames_of(each)
+        self._append(frames)
+
+    def note_arrived(self, inode: Inode) -> None:
+        """The host has got *inode*."""
+        self._append(_frame(("arrived", inode.number, inode.device, inode.host_number)))
+
+    def _append(self, frames: bytes | bytearray) -> None:
+        written = os.pwrite(self._changes_fd, frames, self._frames_bytes)
+        if written < len(frames):
+            # As if it had never been: what follows is written over it.
+            os.ftruncate(self._changes_fd, self._frames_bytes)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._frames_bytes += written
+
+    def _base(self) -> bytes:
+        return _frame(("base", VERSION, os.fsencode(self._source), self._root.device))
+
+    def _frames_of(self, change: "Change[Inode]") -> bytearray:
+        frames = bytearray()
+        if change.kind is Kind.MAKE:
+            self._told[change.target.number] = change.target
+        for inode in (change.target, change.parent, change.old_parent, change.replaced):
+            if inode is not None:
+                frames += self._introduce(inode)
+        frames += _frame(
+            (
+                "change",
+                change.sequence,
+                change.kind.value,
+                change.target.number,
+                change.target.kind,
+                _number(change.parent),
+                change.name,
+                _number(change.old_parent),
+                change.old_name,
+                _number(change.replaced),
+                change.replaced_is_directory,
+                change.offset,
+                change.length,
+                change.position,
+                tuple(change.detail),
+            )
+        )
+        return frames
+
+    def _introduce(self, inode: Inode) -> bytes:
+        """Frames that tell where the host has *inode*, if no frame has yet."""
+        frames = b""
+        while self._told.get(inode.number) is not inode:
+            self._told[inode.number] = inode
+            parent = inode.parent
+            if parent is None:
+                break  # it has no name on the host: nothing can be done to it there
+            known = ("known", inode.number, parent.number, inode.name)
+            frames = _frame((*known, inode.device, inode.host_number, inode.kind)) + frames
+            inode = parent
+        return frames
+
+    def started(self, sequence: int) -> None:
+        """This change is being carried out: it may be half done."""
+        self._started = sequence
+        _PROGRESS.pack_into(self._progress, 0, sequence, self._done)
+
+    def done(self, sequence: int) -> None:
+        """This change and all before it are on the host."""
+        self._done = sequence
+        _PROGRESS.pack_into(self._progress, 0, self._started, sequence)
+
+    @property
+    def wants_rewriting(self) -> bool:
+        return self._frames_bytes > _REWRITE_AT_BYTES
+
+    def rewrite(self, held: "Iterable[Change[Inode]]") -> None:
+        """Leave out all frames but those that the changes still *held* need."""
+        told, self._told = self._told, {ROOT_NUMBER: self._root}
+        try:
+            frames = bytearray(self._base())
+            for change in held:
+                frames += self._frames_of(change)
+            new = self.directory / "changes.new"
+            new.write_bytes(frames)
+            os.replace(new, self.directory / "changes")
+            fd = os.open(self.directory / "changes", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            self._told = told
+            raise
+        os.close(self._changes_fd)
+        self._changes_fd = fd
+        self._frames_bytes = len(frames)
+
+    def clear(self) -> None:
+        """No change is held, and no data."""
+        if self._frames_bytes or self._end:
+            self._begin()
+
+    def clear_frames(self) -> None:
+        """No change is held; data is, of files without a name."""
+        if self._frames_bytes:
+            os.ftruncate(self._changes_fd, 0)
+            self._frames_bytes = 0
+            self._told = {ROOT_NUMBER: self._root}
+
+    def close(self, *, keep: bool) -> None:
+        """*keep* it for the next mount, or take it away."""
+        if not keep:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        self._progress.close()
+        for fd in (self._changes_fd, self.data_fd, self._lock_fd):
+            os.close(fd)
+
+
+def _segments(position: int, length: int) -> Iterator[tuple[int, int]]:
+    """The segments that these bytes lie in, and how many in each."""
+    while length > 0:
+        segment = position // _SEGMENT_BYTES
+        part = min(length, (segment + 1) * _SEGMENT_BYTES - position)
+        yield segment, part
+        position += part
+        length -= part
+
+
+def _frame(values: tuple[Any, ...]) -> bytes:
+    body: bytes = msgpack.packb(values, use_bin_type=True)
+    return _HEADER.pack(len(body), zlib.crc32(body)) + body
+
+
+def _number(inode: Inode | None) -> int:
+    return inode.number if inode is not None else 0
+
+
+# Where journals lie
+
+
+def journals_of(state: Path, source: str) -> list[Path]:
+    """The directories of all journals of the directory *source*."""
+    digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:16]
+    return sorted((state / "write-back").glob(f"{digest}-*"))
+
+
+def open_journal(state: Path, source: str, root: Inode) -> Journal:
+    """A new journal for *source*. Raises OSError."""
+    parent = state / "write-back"
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:16]
+    for number in range(_MOST_JOURNALS):
+        directory = parent / f"{digest}-{number}"
+        try:
+            directory.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        lock_fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            return Journal(directory, source, root, lock_fd)
+        except BaseException:
+            os.close(lock_fd)
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+    raise OSError(errno.EEXIST, f"more than {_MOST_JOURNALS} journals of {source}", str(parent))
+
+
+# What a server has left behind
+
+
+@dataclass(slots=True)
+class Known:
+    """What a frame says of an object that the host had: how to find it."""
+
+    parent: int
+    name: bytes
+    device: int
+    host_number: int
+    kind: int
+
+
+@dataclass(slots=True)
+class LeftChange:
+    """One change as its frame has it; objects by their numbers."""
+
+    sequence: int
+    kind: Kind
+    target: int
+    target_kind: int
+    parent: int
+    name: bytes
+    old_parent: int
+    old_name: bytes
+    replaced: int
+    replaced_is_directory: bool
+    offset: int
+    length: int
+    position: int
+    detail: Any
+
+
+@dataclass(slots=True)
+class Leftover:
+    """What a journal holds whose server has ended.
+
+    *story* is what is to be known and done, in the order of the guest, the changes that the
+    host has already included: they tell where things are. *started* may be half done.
+    """
+
+    directory: Path
+    source: str = ""
+    root_device: int = 0
+    started: int = 0
+    done: int = 0
+    story: list[Known | LeftChange] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    arrived: dict[int, tuple[int, int]] = field(default_factory=dict)
+    torn: bool = False
+    """Whether its last frame was cut off: nobody was told that it was there."""
+
+    @property
+    def pending(self) -> list[LeftChange]:
+        """What the host does not have, oldest first."""
+        return [
+            each
+            for each in self.story
+            if isinstance(each, LeftChange) and each.sequence > self.done
+        ]
+
+    @property
+    def pending_bytes(self) -> int:
+        return sum(change.length for change in self.pending)
+
+    def paths(self) -> list[tuple[str, str]]:
+        """What each pending change does, and to which path below the source, for people."""
+        places: dict[int, tuple[int, bytes]] = {}
+        lines: list[tuple[str, str]] = []
+        for number, each in zip(self.numbers, self.story, strict=True):
+            if isinstance(each, Known):
+                places[number] = each.parent, each.name
+                continue
+            if each.kind in (Kind.MAKE, Kind.LINK, Kind.RENAME):
+                places[each.target] = each.parent, each.name
+            if each.sequence > self.done:
+                place = places.get(each.target, (0, b"?"))
+                if each.kind in (Kind.UNLINK, Kind.RMDIR):
+                    place = each.parent, each.name
+                lines.append((each.kind.value, _path(place, places)))
+        return lines
+
+
+def _path(place: tuple[int, bytes], places: dict[int, tuple[int, bytes]]) -> str:
+    names = [place[1]]
+    parent = place[0]
+    while parent != ROOT_NUMBER and parent in places and len(names) < 4_096:
+        parent, name = places[parent]
+        names.append(name)
+    path = os.fsdecode(b"/".join(reversed(names)))
+    return path if path.isprintable() else repr(path)
+
+
+def read_journal(directory: Path) -> Leftover:
+    """What the journal in *directory* holds. Raises OSError, and ValueError for another version."""
+    left = Leftover(directory)
+    with contextlib.suppress(struct.error):
+        left.started, left.done = _PROGRESS.unpack_from((directory / "progress").read_bytes())
+    changes: dict[int, LeftChange] = {}
+    order: list[tuple[int, Known | int]] = []
+    for frame in _frames((directory / "changes").read_bytes(), left):
+        match frame:
+            case ["base", version, source, device]:
+                if version != VERSION:
+                    raise ValueError(f"a journal of version {version}; this is {VERSION}")
+                left.source, left.root_device = os.fsdecode(source), device
+            case ["known", number, parent, name, device, host_number, kind]:
+                order.append((number, Known(parent, name, device, host_number, kind)))
+            case ["arrived", number, device, host_number]:
+                left.arrived[number] = device, host_number
+            case ["longer", sequence, length, detail]:
+                if sequence in changes:
+                    changes[sequence].length = length
+                    changes[sequence].detail = OtherDetail(*detail)
+            case ["gone", sequences]:
+                for sequence in sequences:
+                    changes.pop(sequence, None)
+            case ["change", sequence, kind, *rest]:
+                kind = Kind(kind)
+                make_detail = _DETAILS.get(kind, OtherDetail)
+                if sequence not in changes:
+                    order.append((0, sequence))
+                values = (sequence, kind, *rest[:-1], make_detail(*rest[-1]))
+                changes[sequence] = LeftChange(*values)
+    for number, each in order:
+        if isinstance(each, Known):
+            left.story.append(each)
+            left.numbers.append(number)
+        elif each in changes:
+            left.story.append(changes[each])
+            left.numbers.append(0)
+    return left
+
+
+def _frames(data: bytes, left: Leftover) -> Iterator[list[Any]]:
+    at = 0
+    while at < len(data):
+        body = b""
+        if at + _HEADER.size <= len(data):
+            length, checksum = _HEADER.unpack_from(data, at)
+            body = data[at + _HEADER.size : at + _HEADER.size + length]
+        if not body or len(body) != length or zlib.crc32(body) != checksum:
+            left.torn = True
+            return
+        yield msgpack.unpackb(body, raw=False)
+        at += _HEADER.size + length
+
+
+def leftovers(state: Path, source: str) -> list[Leftover]:
+    """What servers have left behind for *source*, and is not in use; empty ones are taken away.
+
+    Raises OSError and ValueError.
+    """
+    found = []
+    for directory in journals_of(state, source):
+        with locked(directory) as is_ours:
+            if not is_ours:
+                continue
+            left = read_journal(directory)
+            if left.pending:
+                found.append(left)
+            else:
+                shutil.rmtree(directory, ignore_errors=True)
+    return found
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[bool]:
+    """Whether no server uses the journal in *directory*; none will for the time of the block."""
+    try:
+        fd = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield not directory.exists() or not (directory / "changes").exists()
+        return
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
+
+
+def discard(left: Leftover) -> None:
+    """Give up what *left* holds, for good."""
+    shutil.rmtree(left.directory)

@@ -1,0 +1,56 @@
+"""What a share that ended badly has left in its journal: told to the user, or given up.
+
+recovery.py writes it to the host.
+"""
+
+from pathlib import Path
+
+from osxfs_sim.model.units import format_size
+from osxfs_sim.mount.journal import Leftover, discard, leftovers, read_journal
+from osxfs_sim.mount.mountpoints import MountError
+
+_SHOWN = 5
+
+
+def unwritten_error(directory: Path, source: str = "") -> MountError:
+    """What is not on the host, the first names of it, where it is kept, and the remedy."""
+    try:
+        left = read_journal(directory)
+    except (OSError, ValueError) as error:
+        return MountError(f"changes that the host does not have are kept in {directory}: {error}")
+    return MountError(f"{describe(left)}; kept in {directory}; {remedy(left.source or source)}")
+
+
+def describe(left: Leftover) -> str:
+    """How much of *left* is not on the host, and of what."""
+    paths = list(dict.fromkeys(path for _, path in left.paths()))
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return (
+        f"{len(left.pending)} changes ({format_size(left.pending_bytes)}) of {left.source} are not "
+        f"on the host: {', '.join(paths[:_SHOWN])}{more}"
+    )
+
+
+def remedy(source: str) -> str:
+    return (
+        f"mount {source} with --unwritten recover to write them, or --unwritten discard to give "
+        f"them up (osxfs-sim unwritten {source} lists them)"
+    )
+
+
+def check_unwritten(state: Path, source: str, wanted: str | None) -> list[Leftover]:
+    """What earlier shares of *source* have left and is to be recovered now.
+
+    *wanted* is recover, discard, or None: then there must be nothing. Raises MountError.
+    """
+    try:
+        found = leftovers(state, source)
+    except (OSError, ValueError) as error:
+        raise MountError(f"cannot read what was left unwritten of {source}: {error}") from error
+    if not found or wanted == "recover":
+        return found
+    if wanted == "discard":
+        for left in found:
+            discard(left)
+        return []
+    raise MountError(f"{describe(found[0])}; {remedy(source)}")

@@ -1,0 +1,506 @@
+"""Holds the guest's changes, and sees to it that the host gets them in time and in order.
+
+    hold        a change is noted in the journal, in the list of what must cross, and in what the
+                guest is shown (held.py); the guest is answered after that
+    worker      takes the oldest change, has it carried out on the host (carry_out.py), prices
+                its crossing, and goes on while no more than so many are under way
+    age         wakes the worker when a change has waited for as long as it may
+
+Who needs the host to have something (fsync, a full list, unmount) says up to which change, and
+waits. Where the host refuses a change the worker tries again each second; nothing overtakes it.
+"""
+
+import collections
+import contextlib
+import errno
+import logging
+import os
+import resource
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from osxfs_sim.model.extents import Piece
+from osxfs_sim.model.operations import CLASS_OF, Operation
+from osxfs_sim.model.write_back import Change, Kind, PendingChanges, WriteBackSpec
+from osxfs_sim.mount.carry_out import HostWriter, path_of
+from osxfs_sim.mount.crossings import Crossings
+from osxfs_sim.mount.held import Held, concerned, hold, link_effects, name_effects
+from osxfs_sim.mount.inodes import Inode, InodeTable
+from osxfs_sim.mount.journal import Journal
+from osxfs_sim.mount.reactor import Reactor, Signal, breathe, in_thread, pause, told, until
+from osxfs_sim.mount.receipt import Receipt
+
+log = logging.getLogger(__name__)
+
+# From here on a copy takes longer than handing it to a thread and back.
+_WRITE_IN_THREAD_BYTES = 256 * 1024
+_TRY_AGAIN_NS = 1_000_000_000
+_NEVER = -1
+
+_OPERATION_OF = {
+    Kind.WRITE: Operation.WRITE,
+    Kind.SET: Operation.SETATTR,
+    Kind.LINK: Operation.LINK,
+    Kind.UNLINK: Operation.UNLINK,
+    Kind.RMDIR: Operation.RMDIR,
+    Kind.RENAME: Operation.RENAME,
+}
+
+
+class WriteBack:
+    """Everything of one share that is on its way to the host. The reactor's thread only."""
+
+    def __init__(
+        self,
+        spec: WriteBackSpec,
+        reactor: Reactor,
+        crossings: Crossings,
+        inodes: InodeTable,
+        writer: HostWriter,
+        journal: Journal,
+        let_go: Callable[[Inode], None],
+        has_arrived: Callable[[Inode], None],
+    ) -> None:
+        """*let_go* is told of objects of which nothing is held any more, *has_arrived* of those
+        that the host has got.
+        """
+        self.changes: PendingChanges[Inode] = PendingChanges(spec)
+        self.writer = writer
+        self.journal = journal
+        self.refusal: tuple[int, str] | None = None
+        """The errno and the path with which the host refuses the oldest change."""
+        self._reactor = reactor
+        self._crossings = crossings
+        self._inodes = inodes
+        self._let_go = let_go
+        self._has_arrived = has_arrived
+        self._wanted = _NEVER  # the worker goes on up to this change
+        self._unpaid: collections.deque[tuple[int, int, int, Operation]] = collections.deque()
+        self._progress = Signal()
+        self._working = self._ageing = False
+        self._with_descriptor: set[Inode] = set()
+        self._most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
+        self.start_counting_anew()
+
+    def start_counting_anew(self) -> None:
+        """Forget counts and receipts; what is held counts as made."""
+        self.changes.start_counting_anew()
+        self.receipt = Receipt()
+        self.acknowledged = Receipt()
+        self.crossings_made = [0] * len(Operation)
+        self.throttled = self.throttled_ns = 0
+
+    # Holding
+
+    def hold(self, change: "Change[Inode]", *, loses: Iterable[Inode] = ()) -> None:
+        """The guest has made *change*, by which the objects *loses* have lost their last name.
+
+        Raises OSError, and nothing has happened, where it cannot be kept.
+        """
+        changes = self.changes
+        loses = list(loses)
+        for inode in loses:
+            if inode is change.replaced and changes.cancels(inode):
+                change.replaced = None  # the host never gets it
+        carrier = changes.carrier_of(change)
+        if carrier is None:
+            change.sequence = changes.last_sequence + 1
+            self.journal.note(change)
+            changes.add(change)
+            self._count(change, 1)
+        else:
+            longer = carrier.length + change.length
+            self.journal.note_longer(carrier.sequence, longer, change.detail)
+            changes.add(change)
+        for inode in loses:
+            self._lose(inode)
+        if not self._ageing:
+            self._ageing = True
+            # Not from within a request: what it is doing to the guest's view is not done yet.
+            self._reactor.call_soon(lambda: self._reactor.start_own(self._age()))
+
+    def _count(self, change: "Change[Inode]", sign: int) -> None:
+        """*change* begins (1) or ceases (-1) to be held."""
+        if change.kind is Kind.WRITE:
+            objects: Iterable[Inode] = (change.target,)
+        else:
+            for inode, links in link_effects(change):
+                hold(inode).links += sign * links
+            for directory, name, inode_or_none in name_effects(change):
+                held = hold(directory)
+                if sign > 0:
+                    held.named(name, inode_or_none)
+                else:
+                    held.settled_name(name)
+            objects = concerned(change)
+        for inode in objects:
+            held = hold(inode)
+            held.changes += sign
+            if sign > 0:
+                held.last_sequence = change.sequence
+            elif not held.changes:
+                self._settled(inode, held)
+
+    def _lose(self, inode: Inode) -> None:
+        """*inode* has no name any more: cancel what need not cross."""
+        held = hold(inode)
+        held.nameless = True
+        cancelled = self.changes.gone(inode)
+        if cancelled.dropped or cancelled.turned:
+            with contextlib.suppress(OSError):  # else the same is found out again after a crash
+                self.journal.note_cancelled(
+                    [change.sequence for change in cancelled.dropped],
+                    [after for _, after in cancelled.turned],
+                )
+        written = [change for change in cancelled.dropped if change.kind is Kind.WRITE]
+        self._disown(inode, held, written)
+        for before, after in cancelled.turned:
+            self._count(after, 1)
+            self._count(before, -1)
+        for change in cancelled.dropped:
+            self._count(change, -1)
+        if cancelled.dropped:
+            self._reactor.tell(self._progress)
+        self._tidy()
+
+    def _disown(self, inode: Inode, held: Held, written: "list[Change[Inode]]") -> None:
+        """What was written to a file without a name belongs to who has it open, or to nobody."""
+        content = held.content
+        if content is None:
+            return
+        if inode.open_fds is None:
+            for change in written:
+                self.journal.free(change.position, change.length)
+            held.content = None
+            return
+        live = sorted((piece.position, piece.length) for piece in content.pieces())
+        for change in written:
+            for position, length in _without(change.position, change.length, live):
+                self.journal.free(position, length)
+
+    def _settled(self, inode: Inode, held: Held) -> None:
+        """No change of *inode* is held any more."""
+        if held.unmade:
+            # It never got to the host. Who has it open may go on; see forget().
+            if not inode.lookups and inode.open_fds is None:
+                self.forget(inode)
+            return
+        if held.fd >= 0:
+            if held.nameless and held.content:
+                self._pour_out(inode, held)
+            os.close(held.fd)
+            self._with_descriptor.discard(inode)
+        elif held.nameless and held.content and inode.open_fds:
+            self._pour_out(inode, held)
+        self._free_content(held)
+        inode.held = None
+        self._let_go(inode)
+
+    def _pour_out(self, inode: Inode, held: Held) -> None:
+        """The host's file has lost its name with all that was not written: who has it open sees it.
+
+        Nobody on the host can, any more.
+        """
+        fd = held.fd if held.fd >= 0 else (inode.open_fds or [-1])[-1]
+        content = held.content
+        assert content is not None
+        try:
+            if content.cuts:
+                os.truncate(f"/proc/self/fd/{fd}", min(content.cuts))
+            for piece in content.pieces():
+                os.pwrite(fd, self.journal.read(piece.position, piece.length), piece.offset)
+            if held.size is not None:
+                os.truncate(f"/proc/self/fd/{fd}", held.size)
+        except OSError:
+            log.exception("a file without a name has lost what was written to it")
+
+    def forget(self, inode: Inode) -> None:
+        """The guest uses *inode*, which the host never had, no more."""
+        held = inode.held
+        assert held is not None
+        self._free_content(held)
+        inode.held = None
+        self._let_go(inode)
+        self._tidy()
+
+    def _free_content(self, held: Held) -> None:
+        """The pieces that no change owns."""
+        if held.content is not None and held.nameless:
+            for piece in held.content.pieces():
+                self.journal.free(piece.position, piece.length)
+        held.content = None
+
+    def free(self, pieces: Iterable[Piece]) -> None:
+        """These pieces of a nameless file's content are replaced."""
+        for piece in pieces:
+            self.journal.free(piece.position, piece.length)
+
+    def keep_descriptor(self, inode: Inode, held: Held, fd: int) -> None:
+        """Write the bytes of *inode* through a copy of *fd*, if nothing better is at hand."""
+        if held.fd < 0 and not held.unmade:
+            held.fd = os.dup(fd)
+            self._with_descriptor.add(inode)
+
+    # Limits
+
+    def has_room_for(self, size_bytes: int) -> bool:
+        return (
+            self.changes.has_room_for(size_bytes)
+            and len(self._with_descriptor) < self._most_descriptors
+        )
+
+    async def room_for(self, size_bytes: int) -> None:
+        """Wait until one more change of *size_bytes* may be held. Raises OSError if none can be."""
+        if self.has_room_for(size_bytes):
+            return
+        began_ns = time.monotonic_ns()
+        self.throttled += 1
+        try:
+            while not self.has_room_for(size_bytes):
+                # A few more than there must be, so that the worker need not begin anew for each.
+                self.hurry(self.changes.oldest_sequence + self.changes.spec.in_flight)
+                await self._next_progress()
+        finally:
+            self.throttled_ns += time.monotonic_ns() - began_ns
+
+    # Writing back
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the host has everything, and all of it has crossed."""
+        return not len(self.changes) and not self._unpaid
+
+    def hurry(self, sequence: int) -> None:
+        """Write back everything up to this change, now."""
+        self._wanted = max(self._wanted, sequence)
+        if not self._working and len(self.changes):
+            self._working = True
+            self._reactor.start_own(self._work())
+
+    async def reach(self, sequence: int) -> None:
+        """Wait until the host has everything up to this change. Raises OSError if it refuses."""
+        while not self.has_reached(sequence):
+            self.hurry(sequence)
+            await self._next_progress()
+
+    async def _next_progress(self) -> None:
+        """Wait until the worker gets on. Raises OSError where the host refuses to let it."""
+        if self.refusal is not None:
+            raise OSError(self.refusal[0], os.strerror(self.refusal[0]))
+        if self._working:
+            await told(self._progress)
+
+    def has_reached(self, sequence: int) -> bool:
+        """Whether everything up to this change is on the host, and its crossing is paid."""
+        if self.changes.oldest_sequence <= sequence and len(self.changes):
+            return False
+        return not self._unpaid or self._unpaid[0][0] > sequence
+
+    def _next(self) -> "Change[Inode] | None":
+        """What is to be carried out now."""
+        changes = self.changes
+        due_ns = changes.due_ns
+        if due_ns is None:
+            return None
+        if changes.oldest_sequence <= self._wanted or due_ns <= time.monotonic_ns():
+            return changes.take()
+        return None
+
+    async def _work(self) -> None:
+        """One change after the other, until none is wanted on the host now."""
+        try:
+            while (change := self._next()) is not None:
+                await self._pay_all_but(self.changes.spec.in_flight - 1)
+                if not await self._carry_out(change):
+                    return
+                self._reactor.tell(self._progress)
+                await breathe()
+            await self._pay_all_but(0)
+        finally:
+            self._working = False
+            self._reactor.tell(self._progress)
+        if self._next() is not None:
+            self.hurry(self._wanted)
+
+    async def _pay_all_but(self, number: int) -> None:
+        """Wait until no more than *number* crossings are under way."""
+        while len(self._unpaid) > number:
+            _, began_ns, due_ns, operation = self._unpaid[0]
+            now_ns = time.monotonic_ns()
+            if now_ns < due_ns:
+                await until(due_ns)
+                now_ns = time.monotonic_ns()
+            self._unpaid.popleft()
+            self.receipt.add(CLASS_OF[operation], due_ns - began_ns, max(now_ns, due_ns) - began_ns)
+            self._reactor.tell(self._progress)
+
+    async def _carry_out(self, change: "Change[Inode]") -> bool:
+        """Have the host get *change*; False where it refuses."""
+        self.journal.started(change.sequence)
+        try:
+            if change.kind is Kind.WRITE and change.length >= _WRITE_IN_THREAD_BYTES:
+                fd = self.writer.begin_write(change)
+                await in_thread(lambda: self.writer.write(change, fd))
+                self.writer.end_write(change)
+            else:
+                self.writer.carry_out(change)
+        except OSError as error:
+            self._refused(change, error)
+            return False
+        except Exception as error:
+            log.exception("bug: %s of %s", change.kind, path_of(change.target))
+            self._refused(change, OSError(errno.EIO, str(error)))
+            return False
+        self._carried_out(change)
+        began_ns = time.monotonic_ns()
+        operation = _operation_of(change)
+        self.crossings_made[operation] += 1
+        due_ns = self._crossings.latency.due_ns(CLASS_OF[operation], change.length, began_ns)
+        self._unpaid.append((change.sequence, began_ns, due_ns, operation))
+        return True
+
+    def _carried_out(self, change: "Change[Inode]") -> None:
+        """The host has *change*."""
+        self.refusal = None
+        self.changes.done(time.monotonic_ns())
+        self.journal.done(change.sequence)
+        inode = change.target
+        held = inode.held
+        if change.kind is Kind.MAKE:
+            with contextlib.suppress(OSError):
+                self.journal.note_arrived(inode)
+            self._has_arrived(inode)
+        elif held is not None and held.content is not None and not held.nameless:
+            if change.kind is Kind.WRITE:
+                held.content.settle(change.offset, change.length, change.position)
+            elif change.kind is Kind.SET and change.detail.size is not None:
+                held.content.settle_cut()
+        if change.kind is Kind.WRITE:
+            self._free_written(change, held)
+        self._count(change, -1)
+        self._tidy()
+
+    def _free_written(self, change: "Change[Inode]", held: Held | None) -> None:
+        if held is None or not held.nameless or held.content is None:
+            self.journal.free(change.position, change.length)
+            return
+        # The guest has taken away its name meanwhile, and may have it open.
+        live = sorted((piece.position, piece.length) for piece in held.content.pieces())
+        for position, length in _without(change.position, change.length, live):
+            self.journal.free(position, length)
+
+    def _tidy(self) -> None:
+        """Where nothing is held any more, nothing is kept."""
+        try:
+            if not len(self.changes):
+                if self.journal.holds_data:
+                    self.journal.clear_frames()
+                else:
+                    self.journal.clear()
+            elif self.journal.wants_rewriting:
+                self.journal.rewrite(self.changes.all())
+        except OSError as error:
+            log.warning("the journal %s: %s", self.journal.directory, error)
+
+    def _refused(self, change: "Change[Inode]", error: OSError) -> None:
+        path = path_of(change.parent, change.name) if change.name else path_of(change.target)
+        if self.refusal is None:
+            log.warning("the host refuses to %s %s: %s", change.kind, path, error)
+        self.refusal = error.errno or errno.EIO, path
+        self._reactor.tell(self._progress)
+
+    async def _age(self) -> None:
+        """Have each change written back when it has waited for as long as it may."""
+        try:
+            while (due_ns := self.changes.due_ns) is not None:
+                now_ns = time.monotonic_ns()
+                if self.refusal is not None:
+                    await pause(_TRY_AGAIN_NS)
+                    self.hurry(self.changes.oldest_sequence)
+                elif due_ns > now_ns:
+                    await until(due_ns)
+                else:
+                    self.hurry(self.changes.oldest_sequence)
+                    if self._working:
+                        await told(self._progress)
+        finally:
+            self._ageing = False
+
+    def finish(self) -> int:
+        """Write back everything, waiting for nothing: after the last request.
+
+        Returns how many changes the host refuses to take. They stay in the journal.
+        """
+        while (change := self.changes.take()) is not None:
+            self.journal.started(change.sequence)
+            try:
+                self.writer.carry_out(change)
+            except Exception as error:
+                code = error if isinstance(error, OSError) else OSError(errno.EIO, str(error))
+                if not isinstance(error, OSError):
+                    log.exception("bug: %s of %s", change.kind, path_of(change.target))
+                self._refused(change, code)
+                break
+            self._carried_out(change)
+        return len(self.changes)
+
+    def report(self) -> dict[str, Any]:
+        """For the status; documented in docs/reference.md."""
+        changes, spec = self.changes, self.changes.spec
+        oldest_ns = changes.oldest_ns
+        return {
+            "age_ns": spec.age_ns,
+            "limit_changes": spec.most_changes,
+            "limit_bytes": spec.most_bytes,
+            "in_flight": spec.in_flight,
+            "kernel": spec.kernel,
+            "made": changes.made,
+            "crossed": changes.crossed,
+            "cancelled": changes.cancelled,
+            "merged": changes.merged,
+            "pending_changes": len(changes),
+            "pending_bytes": changes.bytes,
+            "oldest_ns": 0 if oldest_ns is None else time.monotonic_ns() - oldest_ns,
+            "bytes_written_back": changes.written_back_bytes,
+            "longest_lag_ns": changes.longest_lag_ns,
+            "most_changes_at_risk": changes.most_changes,
+            "most_bytes_at_risk": changes.most_bytes,
+            "throttled": self.throttled,
+            "throttled_ns": self.throttled_ns,
+            "lost_host_changes": self.writer.lost,
+            "lost_paths": list(self.writer.lost_paths),
+            "kept_host_changes": self.writer.kept,
+            "kept_paths": list(self.writer.kept_paths),
+            "refusal": None
+            if self.refusal is None
+            else {"reason": os.strerror(self.refusal[0]), "path": self.refusal[1]},
+            "journal": str(self.journal.directory),
+            "crossings": {op.name: n for op in Operation if (n := self.crossings_made[op])},
+            "receipt": self.receipt.report(),
+            "acknowledged": self.acknowledged.report(),
+        }
+
+
+def _operation_of(change: "Change[Inode]") -> Operation:
+    """The request by which *change* crosses."""
+    if change.kind is not Kind.MAKE:
+        return _OPERATION_OF[change.kind]
+    if change.target.is_directory:
+        return Operation.MKDIR
+    return Operation.SYMLINK if change.detail.link_target else Operation.CREATE
+
+
+def _without(position: int, length: int, live: list[tuple[int, int]]) -> Iterable[tuple[int, int]]:
+    """The parts of *length* bytes at *position* that are not among the sorted ranges *live*."""
+    end = position + length
+    for start, size in live:
+        if start + size <= position:
+            continue
+        if start >= end:
+            break
+        if start > position:
+            yield position, start - position
+        position = min(start + size, end)
+    if position < end:
+        yield position, end - position
