@@ -27,14 +27,15 @@ class Extents:
     """The guest's bytes of one file, as sorted pieces that neither overlap nor touch needlessly.
 
     *cuts* are the sizes of truncations that the host has not seen, in their order: its bytes
-    beyond the smallest do not show.
+    beyond the smallest do not show. *bytes* is how many the guest holds.
     """
 
-    __slots__ = ("_pieces", "cuts")
+    __slots__ = ("_pieces", "bytes", "cuts")
 
     def __init__(self) -> None:
         self._pieces: list[Piece] = []
         self.cuts: list[int] = []
+        self.bytes = 0
 
     def __bool__(self) -> bool:
         """Whether a reader sees anything else than the host's file."""
@@ -52,6 +53,7 @@ class Extents:
         if length <= 0:
             return []
         replaced = self._cut_out(offset, offset + length)
+        self.bytes += length
         at = bisect.bisect_left(self._pieces, offset, key=_offset)
         new = Piece(offset, length, position)
         if at:
@@ -85,7 +87,9 @@ class Extents:
         kept: list[Piece] = []
         first = at
         while at < len(self._pieces) and self._pieces[at].offset < end:
-            kept += _without(self._pieces[at], offset, end, position)
+            left = _without(self._pieces[at], offset, end, position)
+            self.bytes += sum(piece.length for piece in left) - self._pieces[at].length
+            kept += left
             at += 1
         self._pieces[first:at] = kept
 
@@ -126,6 +130,7 @@ class Extents:
                 kept.append(Piece(piece.offset, start - piece.offset, piece.position))
             from_, to = max(piece.offset, start), min(_end(piece), end)
             cut.append(Piece(from_, to - from_, piece.position + from_ - piece.offset))
+            self.bytes -= to - from_
             if _end(piece) > end:
                 kept.append(Piece(end, _end(piece) - end, piece.position + end - piece.offset))
             at += 1

@@ -265,6 +265,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 if inode.is_unmade:
                     return self._answer(self._held_entry, parent, name, inode, ctx)
                 return self._cross(Operation.LOOKUP, self._held_entry, parent, name, inode, ctx)
+            if held.unmade and len(name) > _LONGEST_NAME_BYTES:
+                return self._answer(_too_long)
             if known is not None or held.unmade:
                 return self._answer_missing(parent, name)
         return super().lookup(parent_inode, name, ctx)
@@ -293,7 +295,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def _check_new(self, parent: Inode, name: bytes) -> None:
         """Whether *name* can be made in *parent*. Raises OSError."""
         if len(name) > _LONGEST_NAME_BYTES:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+            _too_long()
         if self._exists_in_guest(parent, name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         self._check_may_change(parent)
@@ -574,7 +576,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         flags: int,
     ) -> None:
         if len(new_name) > _LONGEST_NAME_BYTES:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+            _too_long()
         replaced: Inode | None = None
         try:
             replaced, status = self._in_guest(new_parent, new_name)
@@ -763,9 +765,19 @@ class WriteBackHandlers(AcknowledgingHandlers):
         node = self._inodes[inode]
         if node.is_unmade:
             return self._hold(0, self._open_unmade, node, flags, ctx)
+        if self.enable_writeback_cache and flags & os.O_ACCMODE == os.O_WRONLY:
+            return self._open_to_fill_pages(super().open, node, flags, ctx)
         if flags & os.O_TRUNC and self._holds(node):
             return self._open_and_cut(super().open, node, flags, ctx)
         return super().open(inode, flags, ctx)
+
+    def _opened(
+        self, inode: Inode, fd: int, flags: int, caller: RequestContext, keep_pages: bool
+    ) -> FileInfo:
+        if self.enable_writeback_cache:
+            # The guest's kernel appends where it takes the end to be, by way of its pages.
+            flags &= ~os.O_APPEND
+        return super()._opened(inode, fd, flags, caller, keep_pages)
 
     def _open_unmade(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
         # A descriptor that stands for the host's file: once there is one, it is one.
@@ -778,6 +790,37 @@ class WriteBackHandlers(AcknowledgingHandlers):
         except BaseException:
             os.close(fd)
             raise
+
+    async def _open_to_fill_pages(
+        self,
+        request: Callable[..., Coroutine[Any, Any, FileInfo]],
+        inode: Inode,
+        flags: int,
+        ctx: RequestContext,
+    ) -> FileInfo:
+        """Open to write, and to read: the kernel reads the rest of a page that is written in part.
+
+        Where the host lets nobody read, writes go past the kernel's pages.
+        """
+        cuts = flags & os.O_TRUNC and self._holds(inode)
+        open_ = self._open_and_cut if cuts else self._open_as_it_is
+        try:
+            return await open_(request, inode, flags & ~os.O_ACCMODE | os.O_RDWR, ctx)
+        except FUSEError as error:
+            if error.errno != errno.EACCES:
+                raise
+        handle = await open_(request, inode, flags, ctx)
+        handle.direct_io = True
+        return handle
+
+    @staticmethod
+    async def _open_as_it_is(
+        request: Callable[..., Coroutine[Any, Any, FileInfo]],
+        inode: Inode,
+        flags: int,
+        ctx: RequestContext,
+    ) -> FileInfo:
+        return await request(inode.number, flags, ctx)
 
     async def _open_and_cut(
         self,
@@ -961,11 +1004,17 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
         listing = self._listings[fh]
+        if start_id == 0:
+            # As it is before the host is asked, which may take a while: what the host gets
+            # meanwhile is in here, and what it loses is not in its answer.
+            held = listing.directory.held
+            names = (held.names if held is not None else None) or {}
+            listing.held = {name: each.inode is not None for name, each in names.items()}
         if not listing.directory.is_unmade:
             await super().readdir(fh, start_id, token)
             return
         if start_id == 0:
-            listing.names = [b".", b"..", *self._merged(listing.directory, [])]
+            listing.names = [b".", b"..", *self._merged([], listing.held)]
         for position in range(start_id, len(listing.names)):
             added, failure = self._attempt(self._add_entry, token, fh, listing, position)
             if failure:
@@ -973,18 +1022,17 @@ class WriteBackHandlers(AcknowledgingHandlers):
             if not added:
                 break
 
-    def _list(self, fh: int, directory: Inode) -> list[bytes]:
-        names = super()._list(fh, directory)
-        return names[:2] + self._merged(directory, names[2:])
+    def _list(self, fh: int, listing: Listing) -> list[bytes]:
+        names = super()._list(fh, listing)
+        return names[:2] + self._merged(names[2:], listing.held)
 
     @staticmethod
-    def _merged(directory: Inode, names: list[bytes]) -> list[bytes]:
-        """The *names* that the host has in *directory*, as the guest has changed them."""
-        held = directory.held.names if directory.held is not None else None
+    def _merged(names: list[bytes], held: dict[bytes, bool]) -> list[bytes]:
+        """The *names* that the host has, as the guest has changed them."""
         if not held:
             return names
         shown = [name for name in names if name not in held]
-        return shown + [name for name, each in held.items() if each.inode is not None]
+        return shown + [name for name, is_there in held.items() if is_there]
 
     def _add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
         name = listing.names[position]
@@ -1064,6 +1112,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
 
 _DEEPEST = 4_096
+
+
+def _too_long() -> None:
+    raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
 
 def _sync_on_host(fd: int, parent_fd: int | None, datasync: bool) -> None:

@@ -169,9 +169,9 @@ class GraftedHandlers(AcknowledgingHandlers):
             parent_inode = self._holder_number
         return super().lookup(parent_inode, name, ctx)
 
-    def _list(self, fh: int, directory: Inode) -> list[bytes]:
-        names = super()._list(fh, directory)
-        if directory is self._root:
+    def _list(self, fh: int, listing: Listing) -> list[bytes]:
+        names = super()._list(fh, listing)
+        if listing.directory is self._root:
             is_same = self._spellings.is_same
             names = [name for name in names if not is_same(name, self._name)] + [self._name]
         return names

@@ -78,10 +78,12 @@ class Listing:
     list that does not change until the directory is rewound.
     """
 
-    __slots__ = ("caller", "directory", "names")
+    __slots__ = ("caller", "directory", "held", "names")
 
     def __init__(self, directory: Inode, caller: KnownCaller) -> None:
         self.directory = directory
+        self.held: dict[bytes, bool] = {}
+        """Where the guest's changes are held: names that differ from the host's; is it there?"""
         self.caller = caller
         self.names: list[bytes] = []
 
@@ -961,11 +963,9 @@ class Handlers(pyfuse3.Operations):
             if failure:
                 names = None
             elif status.st_size > _LIST_IN_THREAD_BYTES:
-                names, failure = await in_thread(
-                    lambda: self._attempt(self._list, fh, listing.directory)
-                )
+                names, failure = await in_thread(lambda: self._attempt(self._list, fh, listing))
             else:
-                names, failure = self._attempt(self._list, fh, listing.directory)
+                names, failure = self._attempt(self._list, fh, listing)
             listing.names = names or []
             if learns and sets is not None:
                 keys = await self._keys_of(listing.names[2:])
@@ -989,7 +989,7 @@ class Handlers(pyfuse3.Operations):
         if failure:
             raise FUSEError(failure)
 
-    def _list(self, fh: int, directory: Inode) -> list[bytes]:
+    def _list(self, fh: int, listing: Listing) -> list[bytes]:
         return [b".", b"..", *_names_in(fh)]
 
     def _add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:

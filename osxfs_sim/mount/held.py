@@ -155,11 +155,16 @@ def status_of_unmade(inode: "Inode") -> GuestStatus:
         st_rdev=0,
         st_size=size,
         st_blksize=_PREFERRED_BYTES,
-        st_blocks=-(-size // _BLOCK_BYTES) if inode.kind == modes.S_IFREG else 0,
+        st_blocks=_blocks(held),
         st_atime_ns=held.atime_ns or 0,
         st_mtime_ns=held.mtime_ns or 0,
         st_ctime_ns=held.ctime_ns or 0,
     )
+
+
+def _blocks(held: Held) -> int:
+    """The room that the guest's bytes will take."""
+    return -(-held.content.bytes // _BLOCK_BYTES) if held.content is not None else 0
 
 
 def laid_over(held: Held, status: "os.stat_result | GuestStatus") -> GuestStatus:
@@ -181,7 +186,7 @@ def laid_over(held: Held, status: "os.stat_result | GuestStatus") -> GuestStatus
         st_rdev=status.st_rdev,
         st_size=size,
         st_blksize=status.st_blksize,
-        st_blocks=status.st_blocks if held.size is None else -(-size // _BLOCK_BYTES),
+        st_blocks=status.st_blocks + _blocks(held) if size else 0,
         st_atime_ns=status.st_atime_ns if held.atime_ns is None else held.atime_ns,
         st_mtime_ns=status.st_mtime_ns if held.mtime_ns is None else held.mtime_ns,
         st_ctime_ns=status.st_ctime_ns if held.ctime_ns is None else held.ctime_ns,

@@ -10,8 +10,22 @@ import pytest
 from live import LiveShare
 
 PLAIN = "plain"
-PROFILES = ("none", "osxfs-cached", "osxfs-negative", "osxfs-apfs")
+SOON = "osxfs-delegated, soon"
+"""Changes are written back while the test goes on."""
+PROFILES = (
+    "none",
+    "osxfs-cached",
+    "osxfs-negative",
+    "osxfs-apfs",
+    "osxfs-delegated",
+    SOON,
+    "osxfs-delegated-kernel",
+)
 """Those that keep and refuse what osxfs does."""
+SETTINGS: dict[str, dict[str, object]] = {
+    "none": {},
+    SOON: {"latency_ns": 0, "profile": "osxfs-delegated", "write_back_age_ns": 2_000_000},
+}
 HOST = "host"
 """The profile whose shares behave as the host's own file system does."""
 
@@ -41,8 +55,8 @@ def _side(
     # One source on a file system on a disk, the others in memory: they differ in
     # what they support, and in how they number and list.
     source = tmp_path_factory.mktemp("source") if name == "none" else None
-    latency = {} if name == "none" else {"latency_ns": 0}
-    share = module_share(source, profile=name, **latency)
+    settings = {"profile": name} | SETTINGS.get(name, {"latency_ns": 0})
+    share = module_share(source, **settings)
     return Side(name, share.guest, share)
 
 

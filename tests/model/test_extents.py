@@ -104,6 +104,7 @@ def test_a_reader_always_sees_the_guests_file_whatever_has_been_written_back(hos
                 extents.settle(where, len(data), position)
         assert shown(extents, len(file), bytes(on_host), bytes(store)) == file
         pieces = extents.pieces()
+        assert extents.bytes == sum(piece.length for piece in pieces)
         assert all(a.offset + a.length <= b.offset for a, b in pairwise(pieces))
     while waiting:
         where, data, position = waiting.pop(0)
