@@ -1024,7 +1024,15 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _list(self, fh: int, listing: Listing) -> list[bytes]:
         names = super()._list(fh, listing)
-        return names[:2] + self._merged(names[2:], listing.held)
+        merged = self._merged(names[2:], listing.held)
+        # Positions that were told before stay what they were, though names have moved from
+        # what is held to the host's own order.
+        present = set(merged)
+        earlier = [name for name in listing.names[2:] if name in present]
+        if earlier:
+            known = set(earlier)
+            merged = earlier + [name for name in merged if name not in known]
+        return names[:2] + merged
 
     @staticmethod
     def _merged(names: list[bytes], held: dict[bytes, bool]) -> list[bytes]:
