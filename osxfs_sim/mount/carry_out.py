@@ -112,6 +112,11 @@ class HostWriter:
         try:
             fd = os.dup(self._backing.directory_fd(directory))
         except (StaleError, FileNotFoundError):
+            fd = -1
+        if fd >= 0 and not os.fstat(fd).st_nlink:
+            os.close(fd)  # removed: nothing can be made in it
+            fd = -1
+        if fd < 0:
             fd = self._make_again(directory)
         try:
             yield fd

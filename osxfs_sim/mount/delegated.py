@@ -142,15 +142,18 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self._reactor.arrival_ns = time.monotonic_ns()
 
     def _needed(self, inode: Inode) -> int:
-        """The last change that *inode* needs to be what and where the guest has it."""
-        sequence = 0
+        """The last change that *inode* needs to be what and where the guest has it.
+
+        Of a directory that includes its names.
+        """
+        sequence = inode.held.last_sequence if inode.held is not None else 0
         here: Inode | None = inode
-        steps = 0
-        while here is not None and steps < _DEEPEST:
+        for _ in range(_DEEPEST):
+            if here is None:
+                break
             if here.held is not None:
-                sequence = max(sequence, here.held.last_sequence)
+                sequence = max(sequence, here.held.own_sequence)
             here = self._guest_parent(here)
-            steps += 1
         return sequence
 
     @staticmethod

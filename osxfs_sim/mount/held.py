@@ -43,7 +43,8 @@ class Held:
     the host's hold; *links* is to be added to the host's link count, or is all of it. *names*
     are those of a directory that differ from the host's. *fd* is the descriptor that its bytes
     are written through (-1: none yet). *place* is where the host had it last, *guest_place* where
-    the guest has it, if it has moved or made it. *last_sequence* is its latest change. *nameless*
+    the guest has it, if it has moved or made it. *last_sequence* is the latest change in which it
+    takes part, *own_sequence* the latest of itself. *nameless*
     once the guest has taken away its last name: nothing of it crosses any more but that. *seen*
     is what the host's object was like when the guest first changed it.
     """
@@ -62,6 +63,7 @@ class Held:
         "mtime_ns",
         "nameless",
         "names",
+        "own_sequence",
         "owner",
         "place",
         "seen",
@@ -84,7 +86,7 @@ class Held:
         self.link_target = b""
         self.names: dict[bytes, HeldName] | None = None
         self.fd = -1
-        self.last_sequence = 0
+        self.last_sequence = self.own_sequence = 0
         self.place: tuple[Inode, bytes] | None = None
         self.guest_place: tuple[Inode, bytes] | None = None
         self.seen: tuple[int, int, int] | None = None

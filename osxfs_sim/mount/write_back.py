@@ -139,6 +139,8 @@ class WriteBack:
             held.changes += sign
             if sign > 0:
                 held.last_sequence = change.sequence
+                if inode is change.target:
+                    held.own_sequence = change.sequence
             elif not held.changes:
                 self._settled(inode, held)
 
