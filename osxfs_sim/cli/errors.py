@@ -16,7 +16,7 @@ class _Commands(click.Group):
     """Imports a command when it is asked for, and words errors as its neighbours do."""
 
     _COMMANDS = (
-        *("mount", "umount", "status", "drop-events", "profiles"),
+        *("mount", "umount", "status", "flush", "unwritten", "drop-events", "profiles"),
         *("run", "cases", "events", "staleness"),
     )
 
@@ -24,13 +24,15 @@ class _Commands(click.Group):
         return list(self._COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in ("mount", "umount", "status", "drop-events"):
+        if name in ("mount", "umount", "status", "flush", "unwritten", "drop-events"):
             from osxfs_sim.cli import share
 
             return {
                 "mount": share.mount,
                 "umount": share.umount,
                 "status": share.status,
+                "flush": share.flush,
+                "unwritten": share.unwritten,
                 "drop-events": share.drop_events,
             }[name]
         if name == "profiles":

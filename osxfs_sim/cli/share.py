@@ -1,8 +1,9 @@
-"""``mount``, ``umount``, ``status``, ``drop-events``: one share from its beginning to its end."""
+"""``mount``, ``umount``, ``status`` and so on: one share from its beginning to its end."""
 
 import json
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,10 +12,13 @@ from click.core import ParameterSource
 from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_options
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.identity import server_user
+from osxfs_sim.mount.identity import state_directory as default_state
 from osxfs_sim.mount.launch import drop_events as lose_events
 from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
 from osxfs_sim.mount.mountpoints import MountError, mounts
-from osxfs_sim.report.status import services_report, status_report
+from osxfs_sim.mount.unwritten import left_unwritten
+from osxfs_sim.report.status import services_report, status_report, unwritten_report
 from osxfs_sim.settings import Exports, ShareSettings
 
 
@@ -197,6 +201,51 @@ def _status_of_export(mountpoint: str, question: str) -> dict[str, Any]:
         return ask(mountpoint, question)
     except MountError as error:
         return {"error": str(error)}
+
+
+@click.command()
+@click.argument("mountpoint", type=PlainPath())
+def flush(mountpoint: str) -> None:
+    """Have the host get everything that the guest has changed, and wait until it has.
+
+    For the share at MOUNTPOINT; of the mount point of a share file, for all its exports.
+    Only a share with write-back holds anything.
+    """
+    answer = ask(mountpoint, "flush", timeout_s=None)
+    for name in answer["exports"]:
+        ask(os.path.join(mountpoint, name), "flush", timeout_s=None)
+
+
+@click.command()
+@click.argument("source", type=PlainPath())
+@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@click.option(
+    "--state",
+    "state_directory",
+    type=click.Path(file_okay=False, resolve_path=True),
+    help="Where the share kept its state. [as for mount]",
+)
+@click.option("--user", metavar="NAME", help="The user that the share's server was. [you]")
+def unwritten(source: str, as_json: bool, state_directory: str | None, user: str | None) -> None:
+    """What earlier shares of SOURCE have changed and the host does not have.
+
+    Left by a server that was killed, or that the host refused. Mount SOURCE again with
+    --unwritten recover to write it to the host, or --unwritten discard to give it up.
+    """
+    state = Path(state_directory) if state_directory else default_state(server_user(user))
+    journals = [
+        {
+            "source": left.source,
+            "journal": str(left.directory),
+            "bytes": left.pending_bytes,
+            "changes": [{"change": kind, "path": path} for kind, path in left.paths()],
+        }
+        for left in left_unwritten(state, os.path.realpath(source))
+    ]
+    if as_json:
+        click.echo(json.dumps(journals, indent=2))
+    else:
+        unwritten_report(journals)
 
 
 @click.command("drop-events")

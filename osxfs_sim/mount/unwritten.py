@@ -38,15 +38,20 @@ def remedy(source: str) -> str:
     )
 
 
+def left_unwritten(state: Path, source: str) -> list[Leftover]:
+    """What ended shares of *source* have left in *state*. Raises MountError."""
+    try:
+        return leftovers(state, source)
+    except (OSError, ValueError) as error:
+        raise MountError(f"cannot read what was left unwritten of {source}: {error}") from error
+
+
 def check_unwritten(state: Path, source: str, wanted: str | None) -> list[Leftover]:
     """What earlier shares of *source* have left and is to be recovered now.
 
     *wanted* is recover, discard, or None: then there must be nothing. Raises MountError.
     """
-    try:
-        found = leftovers(state, source)
-    except (OSError, ValueError) as error:
-        raise MountError(f"cannot read what was left unwritten of {source}: {error}") from error
+    found = left_unwritten(state, source)
     if not found or wanted == "recover":
         return found
     if wanted == "discard":

@@ -7,7 +7,8 @@ from rich.markup import escape
 from osxfs_sim.model.events import EventSpec
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import FILE_RULES, POLICIES, Profile
-from osxfs_sim.model.units import format_duration, format_rate
+from osxfs_sim.model.units import format_duration, format_rate, format_size
+from osxfs_sim.model.write_back import WriteBackSpec
 from osxfs_sim.report.console import console, table
 
 
@@ -37,7 +38,20 @@ def profile_values(profile: Profile) -> dict[str, str]:
         values["caching.missing_lifetime"] = format_duration(caching.missing_lifetime_ns)
     for key in FILE_RULES:
         values[f"files.{key}"] = str(getattr(profile.files, key))
-    return values | _event_values(profile.events)
+    return values | _event_values(profile.events) | _write_back_values(profile.write_back)
+
+
+def _write_back_values(spec: WriteBackSpec | None) -> dict[str, str]:
+    if spec is None:
+        return {"write_back.held": "false"}
+    return {
+        "write_back.held": "true",
+        "write_back.age": format_duration(spec.age_ns),
+        "write_back.changes": str(spec.most_changes),
+        "write_back.bytes": format_size(spec.most_bytes),
+        "write_back.in_flight": str(spec.in_flight),
+        "write_back.kernel": _yes_or_no(spec.kernel),
+    }
 
 
 def _event_values(events: EventSpec) -> dict[str, str]:
@@ -92,7 +106,7 @@ def profiles_report(profiles: Sequence[Profile]) -> None:
             format_duration(latency.metadata_ns),
             format_duration(write_ns),
             format_rate(latency.bandwidth_bytes_per_s),
-            profile.caching.policy,
+            profile.caching.policy + (", changes held" if profile.write_back else ""),
             profile.files.ownership.value,
             profile.files.names,
             escape(profile.title),

@@ -1,10 +1,11 @@
 """A running share, on a terminal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.markup import escape
 
-from osxfs_sim.model.units import format_duration, format_rate
+from osxfs_sim.model.units import format_duration, format_rate, format_size
 from osxfs_sim.report.console import console, table
 
 
@@ -28,6 +29,51 @@ def _events_report(events: dict[str, Any] | None) -> None:
             f"            names of {names['directories']} directories known: "
             f"{names['answers']} lookups answered without a crossing"
         )
+
+
+def _write_back_report(held: dict[str, Any] | None) -> None:
+    if held is None:
+        return
+    out = console()
+    kernel = "; small writes in the guest's kernel too" if held["kernel"] else ""
+    out.print(
+        f"  held      {held['pending_changes']} changes ({format_size(held['pending_bytes'])}), "
+        f"the oldest for {format_duration(held['oldest_ns'])}; "
+        f"at most {held['limit_changes']} changes, {format_size(held['limit_bytes'])}, "
+        f"{format_duration(held['age_ns'])}{kernel}"
+    )
+    out.print(
+        f"            of {held['made']} made {held['crossed']} crossed, "
+        f"{held['merged']} along with others, {held['cancelled']} cancelled out; "
+        f"{format_size(held['bytes_written_back'])} written back"
+    )
+    out.print(
+        f"            at the worst {held['most_changes_at_risk']} changes "
+        f"({format_size(held['most_bytes_at_risk'])}) were the guest's alone; "
+        f"the host lagged up to {format_duration(held['longest_lag_ns'])}"
+    )
+    if held["throttled"]:
+        out.print(
+            f"            who made changes waited {held['throttled']} times, "
+            f"{format_duration(held['throttled_ns'])} in all"
+        )
+
+
+def unwritten_report(journals: Sequence[dict[str, Any]]) -> None:
+    """Print what ended shares have left, a journal each: source, journal, bytes and changes."""
+    out = console()
+    for journal in journals:
+        rows = table("change", "path")
+        for change in journal["changes"]:
+            rows.add_row(change["change"], escape(change["path"]))
+        out.print(
+            f"[bold]{escape(journal['source'])}[/bold]: {len(journal['changes'])} changes "
+            f"({format_size(journal['bytes'])}) are not on the host; "
+            f"kept in {escape(journal['journal'])}"
+        )
+        out.print(rows)
+    if not journals:
+        out.print("nothing was left unwritten")
 
 
 def services_report(status: dict[str, Any]) -> None:
@@ -72,6 +118,7 @@ def status_report(status: dict[str, Any]) -> None:
         f"{status['in_flight']} in flight"
     )
     _events_report(status["events"])
+    _write_back_report(status["write_back"])
     services_report(status)
     if status["receipt"]:
         receipt = table(
