@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from osxfs_sim.catalogue import load_distribution, load_policy, load_profile
-from osxfs_sim.model.caching import CachePolicy, Dilated
+from osxfs_sim.model.caching import CachePolicy, Consistent, Dilated
+from osxfs_sim.model.consistency import Mode, Promise, promised
 from osxfs_sim.model.events import NO_EVENTS, EventSpec
 from osxfs_sim.model.latency import Empirical, LatencyError, LatencySpec
 from osxfs_sim.model.profile import (
@@ -29,11 +30,17 @@ from osxfs_sim.model.units import UnitError, parse_rate_bytes_per_s
 
 @dataclass(frozen=True, slots=True)
 class EmulatedSystem:
-    """A profile with the user's changes applied: what a mount acts by."""
+    """A profile with the user's changes applied: what a mount acts by.
+
+    *promise* is what it promises by itself, *mode* what all of it obeys: the
+    stronger of that and what an export around it asks for.
+    """
 
     profile: Profile
     latency: LatencySpec
     policy: CachePolicy
+    promise: Promise
+    mode: Mode
     files: FileRules
     events: EventSpec
     dilate: float
@@ -70,7 +77,10 @@ class ShareSettings:
     the measurements at mount start, for tests that do not look at time.
     *exports* are the directories that the mount point of a share file shows;
     *source* is then empty. *host_services* are names and paths of the host's
-    sockets that the guest can reach as host-services/NAME.sock.
+    sockets that the guest can reach as host-services/NAME.sock. *stronger* are
+    the parts that obey another export's mode (model/consistency.py): paths
+    relative to the source, "." for all of it, and labels of modes. A share file's
+    reader sets it; a share by itself overlaps nothing.
     """
 
     source: str
@@ -97,6 +107,7 @@ class ShareSettings:
     calibrate: bool = True
     exports: tuple[str, ...] = ()
     host_services: tuple[tuple[str, str], ...] = ()
+    stronger: tuple[tuple[str, str], ...] = ()
 
     def given(self) -> dict[str, Any]:
         """The fields that are not as they are by default, source and mount point apart."""
@@ -131,7 +142,15 @@ class ShareSettings:
             policy = Dilated(policy, self.dilate)
             events = events.dilated(self.dilate)
         files = self._files(profile.files)
-        return EmulatedSystem(profile, latency, policy, files, events, self.dilate)
+        promise = promised("own" if self.policy is not None else profile.caching.policy)
+        mode = max(promise.mode, self.stronger_modes().get(".", promise.mode))
+        if mode > promise.mode and mode is Mode.CONSISTENT:
+            policy = Consistent()
+        return EmulatedSystem(profile, latency, policy, promise, mode, files, events, self.dilate)
+
+    def stronger_modes(self) -> dict[str, Mode]:
+        """The parts that obey another export's mode, by path."""
+        return {path: Mode[label.upper()] for path, label in self.stronger}
 
     def _events(self, events: EventSpec) -> EventSpec:
         if self.host_events not in HOST_EVENTS:
@@ -213,6 +232,8 @@ class ShareSettings:
         values["exports"] = tuple(values.get("exports", ()))
         services = values.get("host_services", ())
         values["host_services"] = tuple((name, path) for name, path in services)
+        stronger = values.get("stronger", ())
+        values["stronger"] = tuple((path, label) for path, label in stronger)
         return cls(**values)
 
 
