@@ -249,7 +249,13 @@ class Handlers(pyfuse3.Operations):
         return self._found(inode, b"", status)
 
     def _found(self, place: Inode, name: bytes, status: os.stat_result) -> Lifetimes:
-        """How long it may be believed what was found as *name* in *place*, or is *place* itself."""
+        """How long it may be believed what was found as *name* in *place*, or is *place* itself.
+
+        Whatever the policy, nothing is believed of sockets, pipes and devices
+        (osxfs-caching.md, DEL-8).
+        """
+        if modes.S_IFMT(status.st_mode) in _NEVER_BELIEVED:
+            return NOT_BELIEVED
         policy = self.policy
         if self.overlaps is not None:
             policy = self.overlaps.policy_at(place, policy, status)
@@ -1124,6 +1130,7 @@ def _read_only() -> None:
 
 
 _MEETING_PLACES = (modes.S_IFIFO, modes.S_IFSOCK)
+_NEVER_BELIEVED = (*_MEETING_PLACES, modes.S_IFCHR, modes.S_IFBLK)
 
 _DIRENTPLUS_BYTES = 152
 _DIRENT_BYTES = 24
