@@ -12,7 +12,8 @@
 Each export is a share of its own, with its own consistency, ownership and so on,
 mounted at MOUNTPOINT/NAME. The mount point itself shows the exports and nothing
 else. The keys are the options of ``osxfs-sim mount``; what is given on the
-command line holds for every export.
+command line holds for every export. Where sources overlap, the overlapping part
+obeys the stronger mode of consistency (model/consistency.py).
 """
 
 import os
@@ -20,9 +21,10 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from osxfs_sim.model.consistency import Tree, stronger_parts
 from osxfs_sim.model.profile import ProfileError, nearest
 from osxfs_sim.model.units import UnitError, parse_duration_ns
 from osxfs_sim.settings import Exports, ShareSettings, parse_data_path
@@ -94,7 +96,22 @@ def load_exports(path: str, mountpoint: str, given: Mapping[str, Any]) -> Export
         calibrate=False,
         **{key: given[key] for key in _FOR_THE_HUB if key in given},
     )
-    return Exports(hub, shares)
+    return Exports(hub, _strengthened(shares))
+
+
+def _strengthened(shares: tuple[ShareSettings, ...]) -> tuple[ShareSettings, ...]:
+    """*shares*, each told which of its parts obey the mode of another one."""
+    trees = [
+        Tree(PurePosixPath(os.path.realpath(share.source)), share.system().promise)
+        for share in shares
+    ]
+    return tuple(
+        replace(
+            share,
+            stronger=tuple((path, mode.label) for path, mode in stronger_parts(tree, trees)),
+        )
+        for share, tree in zip(shares, trees, strict=True)
+    )
 
 
 _FOR_ALL = ("user", "state", "allow_other", "host_service", "host_services")

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from osxfs_sim.catalogue import load_distribution, load_policy, load_profile
-from osxfs_sim.model.caching import CachePolicy, Dilated
+from osxfs_sim.model.caching import CachePolicy, Consistent, Dilated
+from osxfs_sim.model.consistency import Mode, Promise, promised
 from osxfs_sim.model.events import NO_EVENTS, EventSpec
 from osxfs_sim.model.latency import Empirical, LatencyError, LatencySpec
 from osxfs_sim.model.names import RULES
@@ -32,11 +33,17 @@ from osxfs_sim.model.write_back import WriteBackSpec
 
 @dataclass(frozen=True, slots=True)
 class EmulatedSystem:
-    """A profile with the user's changes applied: what a mount acts by."""
+    """A profile with the user's changes applied: what a mount acts by.
+
+    *promise* is what it promises by itself, *mode* what all of it obeys: the
+    stronger of that and what an export around it asks for.
+    """
 
     profile: Profile
     latency: LatencySpec
     policy: CachePolicy
+    promise: Promise
+    mode: Mode
     files: FileRules
     events: EventSpec
     write_back: WriteBackSpec | None
@@ -87,7 +94,10 @@ class ShareSettings:
     the measurements at mount start, for tests that do not look at time.
     *exports* are the directories that the mount point of a share file shows;
     *source* is then empty. *host_services* are names and paths of the host's
-    sockets that the guest can reach as host-services/NAME.sock.
+    sockets that the guest can reach as host-services/NAME.sock. *stronger* are
+    the parts that obey another export's mode (model/consistency.py): paths
+    relative to the source, "." for all of it, and labels of modes. A share file's
+    reader sets it; a share by itself overlaps nothing.
     """
 
     source: str
@@ -119,6 +129,7 @@ class ShareSettings:
     calibrate: bool = True
     exports: tuple[str, ...] = ()
     host_services: tuple[tuple[str, str], ...] = ()
+    stronger: tuple[tuple[str, str], ...] = ()
 
     def given(self) -> dict[str, Any]:
         """The fields that are not as they are by default, source and mount point apart."""
@@ -159,7 +170,23 @@ class ShareSettings:
             policy = Dilated(policy, self.dilate)
             events = events.dilated(self.dilate)
             write_back = write_back and write_back.dilated(self.dilate)
-        return EmulatedSystem(profile, latency, policy, files, events, write_back, self.dilate)
+        policy_name = "own" if self.policy is not None else profile.caching.policy
+        promise = promised(policy_name, writes_back=write_back is not None)
+        mode = max(promise.mode, self.stronger_modes().get(".", promise.mode))
+        if mode > promise.mode and mode is Mode.CONSISTENT:
+            policy = Consistent()
+        if mode > Mode.DELEGATED:
+            write_back = None  # all of it obeys an export that holds nothing back
+        if write_back is not None and self.stronger:
+            # The kernel's own write-back is for a whole mount, or not at all.
+            write_back = replace(write_back, kernel=False)
+        return EmulatedSystem(
+            *(profile, latency, policy, promise, mode, files, events, write_back, self.dilate)
+        )
+
+    def stronger_modes(self) -> dict[str, Mode]:
+        """The parts that obey another export's mode, by path."""
+        return {path: Mode[label.upper()] for path, label in self.stronger}
 
     def _write_back(self, spec: WriteBackSpec | None, files: FileRules) -> WriteBackSpec | None:
         if spec is None:
@@ -277,6 +304,8 @@ class ShareSettings:
         values["exports"] = tuple(values.get("exports", ()))
         services = values.get("host_services", ())
         values["host_services"] = tuple((name, path) for name, path in services)
+        stronger = values.get("stronger", ())
+        values["stronger"] = tuple((path, label) for path, label in stronger)
         return cls(**values)
 
 

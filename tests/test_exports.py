@@ -75,7 +75,7 @@ def test_each_export_is_a_share_with_options_of_its_own(share_file, tmp_path: Pa
 
 
 def test_every_option_of_a_share_can_be_an_exports_own(share_file) -> None:
-    of_the_share = {"source", "mountpoint", "exports", "host_services", "calibrate"}
+    of_the_share = {"source", "mountpoint", "exports", "host_services", "calibrate", "stronger"}
     for_all = {"allow_other", "user", "state_directory"}
     settable = {field.name for field in dataclasses.fields(ShareSettings)}
     # All that EVERYTHING sets, found by its effect; the policy of one's own apart.
@@ -99,6 +99,62 @@ def test_a_profile_of_ones_own_lies_beside_the_share_file(share_file, tmp_path: 
     text = '[exports.a]\nsource = "a"\nprofile = "mine.toml"\n'
     (share,) = load_exports(share_file(text), "/mnt", {}).shares
     assert share.system().latency.metadata_ns == 7_000
+
+
+# Overlaps
+
+
+def overlaps(share_file, **trees: tuple[str, str]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """What each export obeys beyond its own mode; *trees* are sources and profiles by name."""
+    text = "".join(
+        f'[exports.{name}]\nsource = "{source}"\nprofile = "{profile}"\n'
+        for name, (source, profile) in trees.items()
+    )
+    exports = load_exports(share_file(text), "/mnt", {})
+    return {share.mountpoint.removeprefix("/mnt/"): share.stronger for share in exports.shares}
+
+
+def test_an_export_is_told_where_it_obeys_another(share_file) -> None:
+    assert overlaps(
+        share_file,
+        above=("tree", "osxfs-cached"),
+        strong=("tree/a/b", "osxfs"),
+        below=("tree/a/b/c/d", "osxfs-negative"),
+        beside=("tree-2", "osxfs-complete"),
+    ) == {
+        "above": (("a/b", "consistent"),),
+        "strong": (),
+        "below": ((".", "consistent"),),
+        "beside": (),
+    }
+
+
+def test_sources_are_compared_as_what_links_lead_to(share_file, tmp_path: Path) -> None:
+    (tmp_path / "real" / "inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    trees = {"above": ("real", "osxfs-cached"), "strong": ("link/../link/inner", "osxfs")}
+    assert overlaps(share_file, **trees)["above"] == (("inner", "consistent"),)
+    trees["strong"] = ("link", "osxfs")
+    assert overlaps(share_file, **trees)["above"] == ((".", "consistent"),)
+
+
+def test_default_keeps_its_own_and_asks_nothing_of_others(share_file) -> None:
+    trees = {"above": ("tree", "osxfs-cached"), "inner": ("tree/inner", "osxfs-default")}
+    assert overlaps(share_file, **trees) == {"above": (), "inner": ()}
+
+
+def test_a_policy_of_ones_own_obeys_as_cached_does(share_file, tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "policy_of_an_export.py").write_text(
+        "from osxfs_sim.model.caching import Consistent\nclass Mine(Consistent): pass\n"
+    )
+    text = (
+        '[exports.mine]\nsource = "tree"\npolicy = "policy_of_an_export:Mine"\n'
+        '[exports.strong]\nsource = "tree/inner"\n'
+    )
+    mine, strong = load_exports(share_file(text), "/mnt", {}).shares
+    assert mine.stronger == (("inner", "consistent"),)
+    assert strong.stronger == ()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.model.caching import Cached, Complete, Consistent, Dilated, Negative
+from osxfs_sim.model.consistency import Mode, Promise
 from osxfs_sim.model.events import NO_EVENTS, EventSpec, NotifySpec, StreamSpec
 from osxfs_sim.model.latency import DataPath, Empirical, LogNormal
 from osxfs_sim.model.profile import ProfileError
@@ -96,6 +97,36 @@ def test_lifetimes_replace_the_profiles():
 def test_a_policy_of_ones_own_replaces_the_profiles():
     policy = system(profile="osxfs-cached", policy="osxfs_sim.model.caching:Consistent").policy
     assert type(policy) is Consistent
+
+
+@pytest.mark.parametrize(
+    ("values", "promise"),
+    [
+        ({"profile": "osxfs"}, Promise(Mode.CONSISTENT)),
+        ({"profile": "osxfs-default"}, Promise(Mode.CONSISTENT, strengthens=False)),
+        ({"profile": "osxfs-complete"}, Promise(Mode.CACHED)),
+        # Whatever it believes today.
+        ({"policy": "osxfs_sim.model.caching:Consistent"}, Promise(Mode.CACHED)),
+    ],
+)
+def test_what_a_share_promises_and_obeys_is_of_its_own_caching(values, promise):
+    asked = system(**values)
+    assert (asked.promise, asked.mode) == (promise, promise.mode)
+
+
+def test_default_believes_what_consistent_does():
+    assert isinstance(system(profile="osxfs-default").policy, Consistent)
+    assert system(profile="osxfs-default").latency == system().latency
+
+
+def test_a_share_that_all_obeys_another_mode_has_its_policy():
+    cached = {"profile": "osxfs-cached", "lifetime_ns": 5, "dilate": 2.0}
+    wholly = system(**cached, stronger=((".", "consistent"),))
+    assert (wholly.promise, wholly.mode) == (Promise(Mode.CACHED), Mode.CONSISTENT)
+    assert type(wholly.policy) is Consistent
+    in_part = system(**cached, stronger=(("a/b", "consistent"),))
+    assert in_part.mode is Mode.CACHED
+    assert in_part.policy == Dilated(Cached(5), 2.0)
 
 
 def test_dilation_reaches_latency_link_and_lifetimes():
@@ -305,6 +336,7 @@ SETTINGS = st.builds(
     allow_other=st.none() | st.booleans(),
     calibrate=st.booleans(),
     host_services=st.lists(st.tuples(st.text(), st.text())).map(tuple),
+    stronger=st.lists(st.tuples(st.text(), st.text())).map(tuple),
 )
 
 
@@ -335,6 +367,7 @@ def test_names_that_are_not_utf8_arrive_as_they_were_sent():
         "host_services",
         "host_events",
         "event_latency_ns",
+        "stronger",
     ],
 )
 def test_the_check_of_the_journey_notices_what_is_lost(lost):

@@ -9,6 +9,7 @@ why a new policy can be tested without FUSE.
     operations  the requests of the FUSE protocol and the classes they are priced by
     latency     what a crossing costs, and when its answer is due
     caching     how long an answer may be believed
+    consistency which mode of the contract holds where exports overlap
     ownership   whose an object is: the owner attribute
     names       which spellings are one name on a host's file system
     events      when a host change is told, what is lost, what the guest sees of it

@@ -85,6 +85,16 @@ class Consistent(CachePolicy):
         return "consistent: nothing believed"
 
 
+class Default(Consistent):
+    """The contract's ``default``: as ``consistent``, and exports that overlap it keep their own.
+
+    See model/consistency.py.
+    """
+
+    def describe(self) -> str:
+        return "default: nothing believed, and nothing asked of overlapping exports"
+
+
 @dataclass
 class Cached(CachePolicy):
     """The contract's ``cached``: entries, attributes and pages are believed for a lifetime."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from osxfs_sim.model.caching import Cached, CachePolicy, Complete, Consistent, Negative
+from osxfs_sim.model.caching import Cached, CachePolicy, Complete, Consistent, Default, Negative
 from osxfs_sim.model.events import (
     NO_EVENTS,
     WHEN_MODIFIES_ARE_SEEN,
@@ -67,6 +67,8 @@ class CachingSpec:
         match self.policy:
             case "consistent":
                 return Consistent()
+            case "default":
+                return Default()
             case "cached":
                 return Cached(self.lifetime_ns)
             case "negative":
@@ -80,6 +82,7 @@ class CachingSpec:
 # a mistake to report, not to ignore.
 POLICIES: Mapping[str, frozenset[str]] = {
     "consistent": frozenset(),
+    "default": frozenset(),
     "cached": frozenset({"lifetime"}),
     "negative": frozenset({"lifetime", "missing_lifetime"}),
     "complete": frozenset({"lifetime", "missing_lifetime"}),

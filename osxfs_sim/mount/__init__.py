@@ -33,6 +33,7 @@ what the host changes meanwhile (docs/events.md):
 several trees, and sockets that cross:
 
     hub         the mount point of a share file
+    overlaps    the parts of an export that obey another's stronger mode
     grafts      a directory of the server's own in the root of a share
     services    sockets in it that lead to the host
     binder      binds them, in a process of its own

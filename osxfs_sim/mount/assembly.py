@@ -29,6 +29,7 @@ from osxfs_sim.mount.identity import ServerUser, state_directory
 from osxfs_sim.mount.inodes import InodeTable
 from osxfs_sim.mount.journal import Journal, open_journal
 from osxfs_sim.mount.mountpoints import HUB_NAME, MountError
+from osxfs_sim.mount.overlaps import Overlaps
 from osxfs_sim.mount.owners import HostOwners, KnownCaller, OsxfsOwners, Owners
 from osxfs_sim.mount.reactor import Reactor
 from osxfs_sim.mount.spellings import ExactNames, FoldedNames, Spellings
@@ -108,6 +109,11 @@ def build(
         assert isinstance(backing, GraftedBacking)
         handlers_class = GraftedWriteBackHandlers if system.write_back else GraftedHandlers
         handlers = handlers_class(graft, inodes, backing, *arguments)
+    handlers.mode = system.mode
+    parts = settings.stronger_modes()
+    if any(mode > system.mode for mode in parts.values()):
+        with user.acting():
+            handlers.overlaps = Overlaps(system.mode, parts.items(), inodes, root_fd)
     host_events = None
     if watcher is not None:
         host_events = HostEvents(

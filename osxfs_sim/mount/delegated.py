@@ -65,10 +65,22 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     # What may be held
 
-    def _is_stronger(self, directory: Inode) -> bool:
-        """Whether changes in *directory* must be on the host at once."""
-        del directory
-        return False
+    def _is_stronger(self, inode: Inode) -> bool:
+        """Whether changes of *inode*, or in it, must be on the host at once (DEL-5)."""
+        if self.overlaps is None:
+            return False
+        here: Inode | None = inode
+        while here is not None and here.is_unmade:
+            here = self._guest_parent(here)
+        return here is None or self.overlaps.is_stronger(here)
+
+    def _arrives(self, inode: Inode, directory: Inode) -> None:
+        super()._arrives(inode, directory)
+        if self._is_stronger(directory):
+            # What is held of what lies below it must not wait any longer.
+            write_back = self.write_back
+            wanted = write_back.changes.last_sequence
+            self._reactor.call_soon(lambda: write_back.hurry(wanted))
 
     def _holds_in(self, directory: Inode) -> bool:
         """Whether a name in *directory* may be held."""
@@ -87,7 +99,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         held = inode.held
         if held is not None and (held.unmade or held.nameless):
             return True
-        return inode.parent is not None and not self._is_stronger(inode.parent)
+        return inode.parent is not None and not self._is_stronger(inode)
 
     async def _hold(self, size_bytes: int, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do *work*, which holds a change, when there is room for one, and answer at once."""
@@ -131,7 +143,12 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     async def _settle(self, *inodes: Inode | None) -> None:
         """Wait until the host has what the guest has changed of *inodes*, and what that needs."""
-        sequence = max((self._needed(inode) for inode in inodes if inode is not None), default=0)
+        await self._reach(
+            max((self._needed(each) for each in inodes if each is not None), default=0)
+        )
+
+    async def _reach(self, sequence: int) -> None:
+        """Wait until the host has all changes up to this one."""
         if sequence < self.write_back.changes.oldest_sequence:
             return
         try:
@@ -554,6 +571,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
             and (replaced is None or self._holds(replaced))
         )
         if not holds:
+            if self.overlaps is not None:
+                # A directory may take what is held below it to where nothing may be held.
+                await self._reach(self.write_back.changes.last_sequence)
             involved = (old_parent, new_parent, moving, replaced)
             await self._through(involved, request, *arguments)
             return

@@ -25,6 +25,7 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext
 
 from osxfs_sim.model.caching import NOT_BELIEVED, CachePolicy, Lifetimes
+from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.attributes import GuestAttributes
@@ -33,6 +34,7 @@ from osxfs_sim.mount.callers import groups_of
 from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.inodes import Inode, InodeTable
 from osxfs_sim.mount.name_sets import NameSets
+from osxfs_sim.mount.overlaps import Overlaps
 from osxfs_sim.mount.owners import Caller, KnownCaller, Owners
 from osxfs_sim.mount.reactor import Reactor, breathe, in_thread
 from osxfs_sim.mount.set_id import end_group_id, end_set_id, has_group_id_alone
@@ -94,6 +96,11 @@ class Handlers(pyfuse3.Operations):
     # The kernel then never sends "." or ".." as names to look up.
     supports_dot_lookup = False
     enable_writeback_cache = False
+
+    mode = Mode.CONSISTENT
+    """The contract's mode of the share, but for its overlaps."""
+    overlaps: Overlaps | None = None
+    """The parts that obey a stronger mode, if there are any."""
 
     def __init__(
         self,
@@ -230,7 +237,7 @@ class Handlers(pyfuse3.Operations):
         # A policy of the user's own may fail: ask it before anything is noted down.
         believed = NOT_BELIEVED
         if believes and parent.followed is not False:
-            believed = self.policy.found(name, status, time.time_ns())
+            believed = self._found(parent, name, status)
             believed = self._spellings.believed(name, asked, believed)
         ids = self._owners.ids(dir_fd, name, status, caller)
         inode, status = self._inode(parent, dir_fd, name, status)
@@ -241,7 +248,41 @@ class Handlers(pyfuse3.Operations):
         """How long the guest may believe what *inode* is like, asked for without a name."""
         if not _is_followed(inode):
             return NOT_BELIEVED
-        return self.policy.found(b"", status, time.time_ns())
+        return self._found(inode, b"", status)
+
+    def _found(self, place: Inode, name: bytes, status: os.stat_result) -> Lifetimes:
+        """How long it may be believed what was found as *name* in *place*, or is *place* itself.
+
+        Whatever the policy, nothing is believed of sockets, pipes and devices
+        (osxfs-caching.md, DEL-8).
+        """
+        if modes.S_IFMT(status.st_mode) in _NEVER_BELIEVED:
+            return NOT_BELIEVED
+        policy = self.policy
+        if self.overlaps is not None:
+            policy = self.overlaps.policy_at(place, policy, status)
+        return policy.found(name, status, time.time_ns())
+
+    def _policy_at(self, inode: Inode) -> CachePolicy:
+        """What decides in a directory, or about a file."""
+        if self.overlaps is None:
+            return self.policy
+        return self.overlaps.policy_at(inode, self.policy)
+
+    def mode_of(self, inode: Inode) -> Mode:
+        """What *inode*, a directory or a file, has to obey."""
+        return self.mode if self.overlaps is None else self.overlaps.mode_of(inode)
+
+    def _arrives(self, inode: Inode, directory: Inode) -> None:
+        """*inode*, known from elsewhere, is now in *directory*: call it before that is noted.
+
+        In a stronger part what is believed of it, and of what lies below it, must
+        end. One message ends all names, because it is the only one that needs no
+        lock of a request on its way (reactor.end_all_names).
+        """
+        overlaps = self.overlaps
+        if overlaps is not None and overlaps.mode_of(directory) > overlaps.mode_of(inode):
+            self._reactor.end_all_names()
 
     def _inode(
         self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
@@ -254,6 +295,10 @@ class Handlers(pyfuse3.Operations):
         directory that is followed, because the changes in the later one are told by
         another handle: taken for the old one they would never be heard of.
         """
+        if self.overlaps is not None:
+            elsewhere = self._inodes.known(status)
+            if elsewhere is not None and elsewhere.parent not in (None, parent):
+                self._arrives(elsewhere, parent)
         kind = modes.S_IFMT(status.st_mode)
         follows = kind == modes.S_IFDIR and self._watcher is not None
         if not follows and kind not in _MEETING_PLACES:
@@ -317,8 +362,7 @@ class Handlers(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         sets = self.name_sets
-        if sets is not None and self.policy.complete:
-            parent = self._inodes[parent_inode]
+        if sets is not None and self._policy_at(parent := self._inodes[parent_inode]).complete:
             if sets.lacks(parent, self._spellings.key(name)):
                 sets.answers += 1
                 return self._answer_missing(parent, name)
@@ -395,7 +439,7 @@ class Handlers(pyfuse3.Operations):
             parent is self._inodes.root and not self.root_can_lack_names
         ):
             return None
-        lifetime_ns = self.policy.missing_ns(asked, time.time_ns())
+        lifetime_ns = self._policy_at(parent).missing_ns(asked, time.time_ns())
         lifetime_ns = self._spellings.believed_missing_ns(parent, asked, lifetime_ns)
         if lifetime_ns <= 0:
             return None
@@ -610,11 +654,13 @@ class Handlers(pyfuse3.Operations):
             return
         inode = self._inodes.known(moving)
         if inode is not None:
+            self._arrives(inode, new_parent)
             inode.changed_ns = time.time_ns()
             inode.moved(new_parent, new_name, old_parent, old_name)
         if exchange and replaced is not None:
             inode = self._inodes.known(replaced)
             if inode is not None:
+                self._arrives(inode, old_parent)
                 inode.changed_ns = time.time_ns()
                 inode.moved(old_parent, old_name, new_parent, new_name)
 
@@ -765,7 +811,7 @@ class Handlers(pyfuse3.Operations):
             raise
 
     def _keep_pages(self, inode: Inode, status: os.stat_result) -> bool:
-        return _is_followed(inode) and self.policy.keep_pages(status, time.time_ns())
+        return _is_followed(inode) and self._policy_at(inode).keep_pages(status, time.time_ns())
 
     def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
@@ -806,7 +852,9 @@ class Handlers(pyfuse3.Operations):
             if not modes.S_ISREG(status.st_mode):
                 raise StaleError
             # A policy of the user's own may fail, and nothing may after the entry.
-            kept = parent.followed is not False and self.policy.keep_pages(status, time.time_ns())
+            kept = parent.followed is not False and self._policy_at(parent).keep_pages(
+                status, time.time_ns()
+            )
             entry = self._entry(parent, dir_fd, name, status, ctx, asked)
             inode = self._inodes[entry.st_ino]
             inode.changed_ns = time.time_ns()
@@ -956,7 +1004,10 @@ class Handlers(pyfuse3.Operations):
             status, failure = self._attempt(self._backing.status, listing.directory)
             sets = self.name_sets
             learns = (
-                sets is not None and listing.directory.followed and sets.wants(listing.directory)
+                sets is not None
+                and listing.directory.followed
+                and sets.wants(listing.directory)
+                and self._policy_at(listing.directory).complete
             )
             if learns and sets is not None:
                 sets.begin_reading(listing.directory)
@@ -1017,7 +1068,7 @@ class Handlers(pyfuse3.Operations):
         shown = self._spellings.shown(fh, name)
         believed = NOT_BELIEVED
         if listing.directory.followed is not False:
-            believed = self.policy.found(name, status, time.time_ns())
+            believed = self._found(listing.directory, name, status)
             believed = self._spellings.believed(name, shown, believed)
         ids = self._owners.ids(fh, name, status, listing.caller)
         inode, status = self._inode(listing.directory, fh, name, status)
@@ -1090,6 +1141,7 @@ def _read_only() -> None:
 
 
 _MEETING_PLACES = (modes.S_IFIFO, modes.S_IFSOCK)
+_NEVER_BELIEVED = (*_MEETING_PLACES, modes.S_IFCHR, modes.S_IFBLK)
 
 DIRENTPLUS_BYTES = 152
 _DIRENT_BYTES = 24

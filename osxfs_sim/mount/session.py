@@ -459,6 +459,7 @@ class _Session:
             "policy": self.system.policy.describe(),
             "user": str(self.user),
             "exports": list(self.settings.exports),
+            "overlaps": [{"path": path, "mode": label} for path, label in self.settings.stronger],
             "changed": sorted(_OF_THE_SYSTEM & self.settings.given().keys()),
             "log": str(log_path(runtime_directory(self.user.uid), self.mountpoint)),
             "ownership": self.machinery.owners.report(),

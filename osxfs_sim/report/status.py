@@ -94,6 +94,9 @@ def status_report(status: dict[str, Any]) -> None:
     changed = f", changed: {', '.join(status['changed'])}" if status["changed"] else ""
     out.print(f"  profile   {status['profile']}: {escape(status['title'])}{changed}{dilated}")
     out.print(f"  caching   {escape(status['policy'])}")
+    if status["overlaps"]:
+        parts = ", ".join(f"{part['path']} is {part['mode']}" for part in status["overlaps"])
+        out.print(f"  overlaps  with other exports: {escape(parts)}")
     out.print(
         f"  files     owners {status['ownership']['policy']}; names {status['names']['rules']}; "
         f"extended attributes {status['extended_attributes']}"

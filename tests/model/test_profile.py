@@ -410,9 +410,12 @@ def test_a_value_that_cannot_be_read_is_named_with_its_remedy(text, message):
         ("policy = 'cashed'", "unknown policy 'cashed'; did you mean 'cached'?"),
         (
             "policy = 'zzz'",
-            "unknown policy 'zzz': there are cached, complete, consistent, negative",
+            "unknown policy 'zzz': there are cached, complete, consistent, default, negative",
         ),
-        ("policy = 5", "unknown policy 5: there are cached, complete, consistent, negative"),
+        (
+            "policy = 5",
+            "unknown policy 5: there are cached, complete, consistent, default, negative",
+        ),
     ],
 )
 def test_an_unknown_policy_is_answered_with_the_nearest(text, message):

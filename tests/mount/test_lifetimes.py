@@ -181,6 +181,53 @@ def test_a_host_change_is_unseen_within_the_lifetime(share, settings: dict) -> N
     assert (live.guest / "file").exists()
 
 
+@pytest.mark.parametrize("settings", [CACHED, NEGATIVE])
+@pytest.mark.parametrize("looked_up", ["by name", "in a listing", "open in the guest"])
+def test_nothing_is_believed_of_what_is_no_file_directory_or_link(
+    share, settings: dict, looked_up: str
+) -> None:
+    """The contract's DEL-8: of sockets, pipes and devices the guest keeps nothing."""
+    live = share(**settings)
+    names = ["file", "fifo", "socket", "device"]
+    (live.source / "file").touch()
+    os.mkfifo(live.source / "fifo")
+    os.mknod(live.source / "socket", modes.S_IFSOCK | 0o600)
+    os.mknod(live.source / "device", modes.S_IFCHR | 0o600, os.makedev(1, 3))
+    if looked_up == "in a listing":
+        assert sorted(entry.name for entry in os.scandir(live.guest)) == sorted(names)
+    held = os.open(live.guest / "fifo", os.O_RDWR) if looked_up == "open in the guest" else -1
+    for name in names:
+        os.lstat(live.guest / name)
+    try:
+        for name in names:
+            (live.source / name).chmod(0o640)
+        seen = [n for n in names if modes.S_IMODE(os.lstat(live.guest / n).st_mode) == 0o640]
+        assert seen == ["fifo", "socket", "device"]
+        if held >= 0:
+            assert modes.S_IMODE(os.fstat(held).st_mode) == 0o640
+        for name in names:
+            (live.source / name).unlink()
+        assert [name for name in names if missing(live.guest / name)] == seen
+    finally:
+        if held >= 0:
+            os.close(held)
+
+
+def test_that_there_is_no_socket_is_believed_as_of_any_name(share) -> None:
+    live = share(**NEGATIVE)
+    assert missing(live.guest / "socket")
+    os.mknod(live.source / "socket", modes.S_IFSOCK | 0o600)
+    assert missing(live.guest / "socket")
+
+
+@pytest.mark.parametrize("kind", [modes.S_IFIFO, modes.S_IFSOCK])
+def test_what_the_guest_makes_itself_is_no_more_believed(share, kind: int) -> None:
+    live = share(**CACHED)
+    os.mknod(live.guest / "made", kind | 0o600)
+    (live.source / "made").chmod(0o640)
+    assert modes.S_IMODE(os.lstat(live.guest / "made").st_mode) == 0o640
+
+
 def test_a_host_change_is_seen_once_the_lifetime_ends(share) -> None:
     live = share(**CACHED, lifetime_ns=SHORT_NS)
     (live.source / "file").write_text("old")
