@@ -219,7 +219,7 @@ class ShareSettings:
             try:
                 spec = replace(spec, most_bytes=parse_size_bytes(self.write_back_bytes))
             except UnitError as error:
-                raise ProfileError(f"write-back bytes: {error}") from error
+                raise ProfileError(f"write_back_bytes: {error}") from error
         if self.kernel_write_back is not None:
             spec = replace(spec, kernel=self.kernel_write_back)
         return spec

@@ -44,6 +44,15 @@ seed = 7
 [exports.home]
 source = "/home/me"
 data_path = "copies=5,switches=3"
+
+[exports.build]
+source = "/build"
+profile = "osxfs-delegated"
+write_back_age = "1s"
+write_back_changes = 100
+write_back_bytes = "1MB"
+kernel_write_back = true
+unwritten = "discard"
 """
 
 
@@ -69,8 +78,18 @@ def test_each_export_is_a_share_with_options_of_its_own(share_file, tmp_path: Pa
             seed=7,
         ),
         ShareSettings("/home/me", "/mnt/share/home", data_path=(5, 3)),
+        ShareSettings(
+            "/build",
+            "/mnt/share/build",
+            profile="osxfs-delegated",
+            write_back_age_ns=1_000_000_000,
+            write_back_changes=100,
+            write_back_bytes="1MB",
+            kernel_write_back=True,
+            unwritten="discard",
+        ),
     )
-    assert exports.hub.exports == ("project", "home")
+    assert exports.hub.exports == ("project", "home", "build")
     assert exports.hub.mountpoint == "/mnt/share"
 
 

@@ -14,6 +14,7 @@ from osxfs_sim.model.consistency import Mode, Promise
 from osxfs_sim.model.events import NO_EVENTS, EventSpec, NotifySpec, StreamSpec
 from osxfs_sim.model.latency import DataPath, Empirical, LogNormal
 from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.model.write_back import WriteBackSpec
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 
@@ -378,3 +379,57 @@ def test_the_check_of_the_journey_notices_what_is_lost(lost):
 
     with noticed():
         settings_survive_the_journey(decode)
+
+
+# Write-back
+
+
+def test_limits_of_write_back_can_be_asked_for():
+    delegated = system(
+        profile="osxfs-delegated",
+        write_back_age_ns=7,
+        write_back_changes=8,
+        write_back_bytes="9KB",
+        kernel_write_back=True,
+    )
+    assert delegated.write_back == WriteBackSpec(7, 8, 9_000, in_flight=8, kernel=True)
+    assert delegated.mode is Mode.DELEGATED
+
+
+def test_dilated_changes_may_be_held_for_longer():
+    assert system(profile="osxfs-delegated", dilate=3).write_back.age_ns == 15_000_000_000
+
+
+def test_delegated_as_it_shipped_holds_nothing():
+    shipped, cached = system(profile="osxfs-delegated-17.06"), system(profile="osxfs-cached")
+    assert shipped.write_back is None
+    assert (shipped.policy, shipped.mode) == (cached.policy, Mode.CACHED)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"write_back_age_ns": 5}, "write_back_age has no effect without write-back"),
+        ({"kernel_write_back": False}, "kernel_write_back has no effect without write-back"),
+        ({"profile": "osxfs-delegated", "write_back_changes": 0}, "at least 1 change"),
+        ({"profile": "osxfs-delegated", "write_back_age_ns": -1}, "a duration from 0 on"),
+        ({"profile": "osxfs-delegated", "write_back_bytes": "9"}, "write_back_bytes"),
+        ({"profile": "osxfs-delegated", "names": "apfs"}, "use case-sensitive"),
+        ({"profile": "osxfs-delegated", "ownership": "host"}, "use osxfs"),
+        ({"unwritten": "forget"}, "unknown unwritten 'forget'"),
+    ],
+)
+def test_what_write_back_cannot_be_is_refused(values, message):
+    assert message in refused(**values)
+
+
+def test_a_delegated_share_inside_a_stronger_one_holds_nothing():
+    inside = system(profile="osxfs-delegated", stronger=((".", "cached"),))
+    assert (inside.mode, inside.write_back) == (Mode.CACHED, None)
+
+
+def test_the_kernel_holds_nothing_where_a_part_must_not():
+    overlapped = system(
+        profile="osxfs-delegated", kernel_write_back=True, stronger=(("part", "consistent"),)
+    )
+    assert overlapped.write_back == WriteBackSpec(kernel=False)

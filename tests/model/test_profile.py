@@ -21,6 +21,7 @@ from osxfs_sim.model.profile import (
     profile_from_document,
     with_lifetime,
 )
+from osxfs_sim.model.write_back import WriteBackSpec
 
 NO_LATENCY = LatencySpec((0, 0, 0, 0, 0))
 PATH = """
@@ -69,7 +70,7 @@ PARENT = profile(
 
 def test_a_profile_that_says_nothing_costs_nothing_and_believes_nothing():
     assert profile("") == Profile(
-        "mine", "mine", "", NO_LATENCY, CachingSpec(), FileRules(), NO_EVENTS, {}
+        "mine", "mine", "", NO_LATENCY, CachingSpec(), FileRules(), NO_EVENTS, None, {}
     )
 
 
@@ -263,8 +264,47 @@ def test_a_child_that_says_nothing_is_its_parent_by_another_name():
         PARENT.caching,
         PARENT.files,
         PARENT.events,
+        PARENT.write_back,
         PARENT.sources,
     )
+
+
+# Write-back
+
+
+def test_write_back_is_a_table_of_its_own():
+    assert profile("[write_back]\nheld = true").write_back == WriteBackSpec()
+    mine = profile(
+        '[write_back]\nheld = true\nage = "2s"\nchanges = 7\nbytes = "1MB"\n'
+        "in_flight = 3\nkernel = true"
+    )
+    assert mine.write_back == WriteBackSpec(2_000_000_000, 7, 1_000_000, 3, True)
+
+
+def test_a_child_of_a_profile_with_write_back_may_go_without():
+    parent = profile("[write_back]\nheld = true\nchanges = 7")
+    assert profile("[write_back]\nheld = false", parent).write_back is None
+    assert profile('[write_back]\nage = "0s"', parent).write_back == WriteBackSpec(0, 7)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('age = "1s"', "write_back.age has no effect where nothing is held: add held = true"),
+        (
+            "held = true\nchanges = 0",
+            "write_back.changes = 0: nothing could ever cross; give 1 or more",
+        ),
+        (
+            "held = true\nbytes = 5",
+            "write_back.bytes = 5 has no unit: write a text such as '128MB'",
+        ),
+        ("held = 1", "write_back.held = 1 says neither yes nor no: write true or false"),
+        ("hold = true", "unknown key 'write_back.hold'; did you mean 'held'?"),
+    ],
+)
+def test_a_mistaken_write_back_is_refused(table, message):
+    assert refused(f"[write_back]\n{table}") == message
 
 
 def test_a_child_changes_only_what_it_sets():

@@ -354,3 +354,53 @@ def test_a_part_that_cannot_be_seen_makes_more_obey_and_not_less(known: Known) -
     assert overlaps.mode_of(known.found("a")) is Mode.DELEGATED
     everything = known.overlaps(missing=Mode.CACHED)
     assert everything.mode_of(known.found("e/file")) is Mode.CACHED
+
+
+# A delegated export: what is changed in the overlap is on the host at once.
+
+
+@pytest.mark.parametrize("stronger", ["osxfs", "osxfs-cached"])
+def test_a_delegated_export_holds_nothing_back_in_a_stronger_part(
+    site: Site, stronger: str
+) -> None:
+    with site.exports(
+        ("outer", "tree", "osxfs-delegated"), ("inner", "tree/part", stronger)
+    ) as share:
+        outer = site.guest / "outer"
+        (outer / "held").write_text("outside")
+        (outer / "part" / "directory").mkdir()
+        (outer / "part" / "directory" / "file").write_text("inside")
+        assert not (site.host / "tree" / "held").exists(), "outside, changes may be held"
+        assert (site.host / "tree" / "part" / "directory" / "file").read_text() == "inside"
+        os.truncate(outer / "part" / "directory" / "file", 3)
+        assert (site.host / "tree" / "part" / "directory" / "file").read_text() == "ins"
+        os.unlink(outer / "part" / "directory" / "file")
+        assert not (site.host / "tree" / "part" / "directory" / "file").exists()
+        status = share.exports[0].status()
+        assert status["write_back"]["pending_changes"] == 2
+        share.exports[0].flush()
+
+
+def test_what_is_moved_into_a_stronger_part_is_on_the_host_with_all_it_holds(site: Site) -> None:
+    with site.exports(("outer", "tree", "osxfs-delegated"), ("inner", "tree/part", "osxfs")):
+        outer = site.guest / "outer"
+        (outer / "new" / "deep").mkdir(parents=True)
+        (outer / "new" / "deep" / "file").write_text("held")
+        assert not (site.host / "tree" / "new").exists()
+        os.rename(outer / "new", outer / "part" / "new")
+        assert (site.host / "tree" / "part" / "new" / "deep" / "file").read_text() == "held"
+        os.link(outer / "part" / "new" / "deep" / "file", outer / "second")
+        with open(outer / "second", "a") as file:
+            file.write(" and not")
+        assert (site.host / "tree" / "part" / "new" / "deep" / "file").read_text() == (
+            "held and not"
+        ), "a file of several names obeys the strongest"
+
+
+def test_a_delegated_export_below_a_consistent_one_is_consistent(site: Site) -> None:
+    with site.exports(
+        ("inner", "tree/part", "osxfs-delegated"), ("outer", "tree", "osxfs")
+    ) as share:
+        (site.guest / "inner" / "file").write_text("content")
+        assert (site.host / "tree" / "part" / "file").read_text() == "content"
+        assert share.exports[0].status()["write_back"] is None
