@@ -103,7 +103,7 @@ def run(
     plan = Plan(
         loaded,
         chosen,
-        loaded.variant(variant),
+        loaded.variant(variant, quick=quick),
         quick,
         toggles,
         runs,

@@ -3,8 +3,12 @@
 ``case.toml`` says what the workload is for, what it needs, how its tree is set
 up, the command that is measured and what counts as its success; ``README.md``
 explains it. In the commands ``{tree}`` stands for the directory to set up or to
-run in, ``{variant}`` for the chosen variant; a command's program is a file of
-the case's folder.
+run in, ``{variant}`` for the chosen variant, ``{form}`` for ``whole`` or
+``quick``; a command's program is a file of the case's folder.
+
+Two commands are run and not measured: ``reset`` before each run makes the tree
+what it was, and ``check`` after it says whether the work was done, by its exit
+code. A variant may put only a part of the tree on the share (``shared``).
 """
 
 import shutil
@@ -12,7 +16,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from osxfs_sim.model.profile import nearest
@@ -40,7 +44,12 @@ class Toggle:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One workload. Paths are absolute; commands still hold their placeholders."""
+    """One workload. Paths are absolute; commands still hold their placeholders.
+
+    *shared* says, per variant, which directory of the tree is on the share;
+    the whole tree, where it says nothing. *quick_variant* is the variant of the
+    quick form, where nobody asks for another.
+    """
 
     name: str
     title: str
@@ -49,9 +58,13 @@ class Case:
     commands_needed: tuple[str, ...]
     install: str
     setup: tuple[str, ...]
+    reset: tuple[str, ...] | None
     variants: tuple[str, ...]
+    shared: Mapping[str, PurePosixPath]
     measured: tuple[str, ...]
     quick: tuple[str, ...] | None
+    quick_variant: str
+    check: tuple[str, ...] | None
     expected_output: str | None
     toggles: Mapping[str, Toggle]
     arms: tuple[str, ...]
@@ -65,10 +78,10 @@ class Case:
                 f"the case {self.name} needs {', '.join(missing)}: install with: {self.install}"
             )
 
-    def variant(self, wanted: str | None) -> str:
-        """*wanted* if the case has it, else the default."""
+    def variant(self, wanted: str | None, *, quick: bool = False) -> str:
+        """*wanted* if the case has it; the default of the form, where it is None."""
         if wanted is None:
-            return self.variants[0]
+            return self.quick_variant if quick else self.variants[0]
         if wanted not in self.variants:
             raise CaseError(
                 f"the case {self.name} has no variant {wanted!r}{nearest(wanted, self.variants)}"
@@ -88,9 +101,18 @@ class Case:
             environment |= self.toggles[name].environment
         return environment
 
-    def command(self, words: tuple[str, ...], *, tree: Path, variant: str) -> list[str]:
+    def tree_name(self, variant: str) -> str:
+        """Of the set-up tree: the variant's, or one for all where set-up does not ask for it."""
+        return variant if any("{variant}" in word for word in self.setup) else "all"
+
+    def command(
+        self, words: tuple[str, ...], *, tree: Path, variant: str, form: str = "whole"
+    ) -> list[str]:
         """*words* with their placeholders filled in and the program's path resolved."""
-        filled = [word.replace("{tree}", str(tree)).replace("{variant}", variant) for word in words]
+        meanings = {"{tree}": str(tree), "{variant}": variant, "{form}": form}
+        filled = list(words)
+        for placeholder, meaning in meanings.items():
+            filled = [word.replace(placeholder, meaning) for word in filled]
         return [str(self.folder / filled[0]), *filled[1:]]
 
 
@@ -130,8 +152,8 @@ def load_case(name: str) -> Case:
 _KEYS = {
     "": {"name", "title", "purpose", "needs", "tree", "command", "options", "arms", "claims"},
     "needs": {"commands", "install"},
-    "tree": {"setup", "variants"},
-    "command": {"measured", "quick", "expected_output"},
+    "tree": {"setup", "reset", "variants", "shared"},
+    "command": {"measured", "quick", "quick_variant", "check", "expected_output"},
 }
 
 
@@ -144,6 +166,21 @@ def _case(document: Mapping[str, Any], folder: Path) -> Case:
                     f"{folder / 'case.toml'}: unknown key {where!r}{nearest(key, known)}"
                 )
     needs, tree, command = document["needs"], document["tree"], document["command"]
+    variants = tuple(tree.get("variants", ["default"]))
+    shared = {name: PurePosixPath(part) for name, part in tree.get("shared", {}).items()}
+    quick_variant = command.get("quick_variant", variants[0])
+    for name in (*shared, quick_variant):
+        if name not in variants:
+            raise CaseError(
+                f"{folder / 'case.toml'} speaks of a variant {name!r} that it does not list"
+                f"{nearest(name, variants)}"
+            )
+    for part in shared.values():
+        if part.is_absolute() or ".." in part.parts or not part.parts:
+            raise CaseError(
+                f"{folder / 'case.toml'}: {str(part)!r} is no directory inside the tree: "
+                "leave it out, and the whole tree is shared"
+            )
     return Case(
         name=document["name"],
         title=document["title"],
@@ -152,9 +189,13 @@ def _case(document: Mapping[str, Any], folder: Path) -> Case:
         commands_needed=tuple(needs["commands"]),
         install=needs["install"],
         setup=tuple(tree["setup"]),
-        variants=tuple(tree.get("variants", ["default"])),
+        reset=tuple(tree["reset"]) if "reset" in tree else None,
+        variants=variants,
+        shared=shared,
         measured=tuple(command["measured"]),
         quick=tuple(command["quick"]) if "quick" in command else None,
+        quick_variant=quick_variant,
+        check=tuple(command["check"]) if "check" in command else None,
         expected_output=command.get("expected_output"),
         toggles={
             name: Toggle(" ".join(toggle["about"].split()), dict(toggle["environment"]))

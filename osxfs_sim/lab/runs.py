@@ -6,8 +6,13 @@ its first run is *fresh* (the guest's caches know nothing), the following ones
 are *again* (the guest's caches as the runs before left them). The host's page
 cache is warm in all of them, native included: the copy was just written.
 
-A command that fails, or prints something else than it should, is a failed run:
-it has no wall time in the table.
+A command that fails, or leaves or prints something else than it should, is a
+failed run: it has no wall time in the table.
+
+What is measured ends with the command. A share may hold changes back then: it
+is asked to write them to the host, and the time that takes is kept beside the
+wall time, not in it. The counts of a run go on until the host has everything,
+because these crossings are the run's own.
 """
 
 import contextlib
@@ -33,9 +38,15 @@ Progress = Callable[[str], None]
 
 
 class MountedShare(Protocol):
-    """What the lab wants of a share: how it began, and counts over one run."""
+    """What the lab wants of a share: how it began, its end of a run, and counts over it."""
 
     first_status: dict[str, Any]
+
+    def flush(self) -> dict[str, Any]:
+        """The status, once the host has all that the guest has changed.
+
+        Raises an exception of its own kind if the host does not get it.
+        """
 
     def reset(self) -> dict[str, Any]:
         """The status, after which counting starts anew."""
@@ -58,19 +69,32 @@ class Plan:
     seed: int = 0
     dilate: float = 1.0
 
+    @property
+    def form(self) -> str:
+        """Of the case, as its commands are told: ``quick`` or ``whole``."""
+        return "quick" if self.quick else "whole"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of the case's commands: ours, and what the toggles set."""
+        return {**os.environ, **self.case.environment(self.toggles)}
+
 
 @dataclass(slots=True)
 class Run:
     """One execution of the measured command. Times in seconds.
 
     *kind* is fresh or again; *failure* says why it does not count, or is empty;
-    *share* is the share's status over this run alone (None for native).
+    *caught_up_s* is how long after the command's end the host had everything,
+    and *share* the share's status from the command's start until then, of this
+    run alone (both None for native).
     """
 
     kind: str
     wall_s: float
     workload_processor_s: float
     failure: str = ""
+    caught_up_s: float | None = None
     share: dict[str, Any] | None = None
 
 
@@ -81,6 +105,19 @@ class ArmResult:
     arm: str
     runs: list[Run] = field(default_factory=list)
     mounted: dict[str, Any] | None = None
+
+    def representative(self) -> list[Run]:
+        """The fresh run, and of the others the median one by wall time; failed runs all."""
+        chosen = [run for run in self.runs if run.kind == "fresh" or run.failure]
+        others = sorted((run for run in self.runs if run not in chosen), key=lambda run: run.wall_s)
+        if others:
+            chosen.append(others[len(others) // 2])
+        return chosen
+
+    def counterpart(self, run: Run) -> Run | None:
+        """The representative run of the same kind as *run* of another arm, if it counts."""
+        same = (own for own in self.representative() if own.kind == run.kind and not own.failure)
+        return next(same, None)
 
 
 def prepare_tree(case: Case, variant: str, cache: Path, progress: Progress) -> Path:
@@ -93,10 +130,12 @@ def prepare_tree(case: Case, variant: str, cache: Path, progress: Progress) -> P
         if path.is_file() and path.suffix != ".md" and "__pycache__" not in path.parts:
             recipe.update(str(path.relative_to(case.folder)).encode())
             recipe.update(path.read_bytes())
-    tree = cache / "cases" / case.name / f"{variant}-{recipe.hexdigest()[:12]}"
+    name = case.tree_name(variant)
+    tree = cache / "cases" / case.name / f"{name}-{recipe.hexdigest()[:12]}"
     if tree.is_dir():
         return tree
-    progress(f"setting up the case {case.name} ({variant}); this is done once")
+    what = f" ({variant})" if name == variant else ""
+    progress(f"setting up the case {case.name}{what}; this is done once")
     try:
         tree.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -128,44 +167,120 @@ def _run_arm(
     host = work / "host"
     shutil.copytree(tree, host, symlinks=True)
     try:
-        with _guest_view(arm, host, work / "share", mount) as (guest, share):
+        # Before it is mounted, because the fresh run's guest knows nothing of the tree.
+        _reset(plan, host)
+        with _guest_view(plan, arm, host, work, mount) as (guest, share):
             if share is not None:
                 result.mounted = share.first_status
             for number in range(plan.runs):
                 kind = "again" if number else "fresh"
                 progress(f"{arm}: run {number + 1} of {plan.runs} ({kind})")
+                if number:
+                    _reset(plan, guest)
                 if share is not None:
+                    share.flush()
                     share.reset()
                 run = _run_once(plan, kind, guest, host)
-                if share is not None:
-                    run.share = share.reset()
                 result.runs.append(run)
+                if share is not None:
+                    _let_host_catch_up(run, share)
+                    if run.caught_up_s is None:
+                        break  # what is still held back would fall into the next run
+                run.failure = run.failure or _fault(plan, guest, host)
     finally:
         shutil.rmtree(host)
     return result
 
 
+def _reset(plan: Plan, tree: Path) -> None:
+    if plan.case.reset is None:
+        return
+    why = _run_unmeasured(plan, plan.case.reset, tree)
+    if why:
+        raise CaseError(f"the case {plan.case.name} cannot be reset: {why}")
+
+
+def _let_host_catch_up(run: Run, share: MountedShare) -> None:
+    """Wait until the host has everything, and take the status over the run.
+
+    If the host does not get it, the run has failed, and its caught_up_s stays None.
+    """
+    start_ns = time.perf_counter_ns()
+    try:
+        share.flush()
+    except Exception as error:  # the lab is handed its shares, and cannot know what they raise
+        run.failure = run.failure or f"the host did not get everything: {error}"
+        with contextlib.suppress(Exception):  # nor whether anything is left to be asked
+            run.share = share.reset()
+    else:
+        run.caught_up_s = (time.perf_counter_ns() - start_ns) / 1e9
+        run.share = share.reset()
+
+
+def _fault(plan: Plan, guest: Path, host: Path) -> str:
+    """What the case's check finds wrong with what the command left; nothing, if all is well.
+
+    The guest is asked first. The host must have the same, where it has the whole tree.
+    """
+    if plan.case.check is None:
+        return ""
+    for tree, where in ((guest, ""), (host, " on the host")):
+        why = _run_unmeasured(plan, plan.case.check, tree)
+        if why:
+            return f"the check failed{where}: {why}"
+        if guest == host:
+            break
+    return ""
+
+
+def _run_unmeasured(plan: Plan, words: tuple[str, ...], tree: Path) -> str:
+    """Run a command of the case in *tree*; says why it failed, or nothing."""
+    process = subprocess.run(
+        plan.case.command(words, tree=tree, variant=plan.variant, form=plan.form),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=plan.environment,
+        check=False,
+    )
+    return _complaint(process.returncode, process.stderr) if process.returncode else ""
+
+
+def _complaint(code: int, errors: bytes) -> str:
+    """An exit code and the last line that a command said."""
+    last = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
+    return f"exit code {code}: {' '.join(last)}"
+
+
 @contextlib.contextmanager
 def _guest_view(
-    arm: str, host: Path, mountpoint: Path, mount: Mount
+    plan: Plan, arm: str, host: Path, work: Path, mount: Mount
 ) -> Iterator[tuple[Path, MountedShare | None]]:
+    """The tree as the guest sees it: the share itself, or the host's tree with a share in it."""
+    part = plan.case.shared.get(plan.variant)
     if arm == NATIVE:
         yield host, None
         return
+    if part is None:
+        source, mountpoint, guest = host, work / "share", work / "share"
+    else:
+        # Nothing can be mounted over what it shares: that is moved out of the way, and back.
+        source, mountpoint, guest = work / "shared", host / part, host
+        mountpoint.rename(source)
     mountpoint.mkdir()
     try:
-        with mount(arm, host, mountpoint) as share:
-            yield mountpoint, share
+        with mount(arm, source, mountpoint) as share:
+            yield guest, share
     finally:
         with contextlib.suppress(OSError):  # still in use: that error comes first
             mountpoint.rmdir()
+            if part is not None:
+                source.rename(mountpoint)
 
 
 def _run_once(plan: Plan, kind: str, guest: Path, host: Path) -> Run:
     case = plan.case
     words = case.quick if plan.quick and case.quick else case.measured
-    command = case.command(words, tree=guest, variant=plan.variant)
-    environment = {**os.environ, **case.environment(plan.toggles)}
+    command = case.command(words, tree=guest, variant=plan.variant, form=plan.form)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         before = _children_processor_s()
         start_ns = time.perf_counter_ns()
@@ -174,24 +289,21 @@ def _run_once(plan: Plan, kind: str, guest: Path, host: Path) -> Run:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
-            env=environment,
+            env=plan.environment,
             check=False,
         )
         wall_s = (time.perf_counter_ns() - start_ns) / 1e9
         run = Run(kind, wall_s, _children_processor_s() - before)
+        output.seek(0)
+        errors.seek(0)
         if process.returncode:
-            errors.seek(0)
-            last = errors.read().decode("utf-8", "replace").strip().splitlines()[-1:]
-            run.failure = f"exit code {process.returncode}: {' '.join(last)}"
+            run.failure = _complaint(process.returncode, errors.read())
         elif case.expected_output and not plan.quick:
-            output.seek(0)
             # From the host's side: the share shall not count it, nor remember it.
             if output.read() != (host / case.expected_output).read_bytes():
                 run.failure = f"the output differs from {case.expected_output}"
-        else:
-            output.seek(0)
-            if not output.read(1):
-                run.failure = "the command printed nothing"
+        elif case.check is None and not output.read(1):
+            run.failure = "the command printed nothing"
     return run
 
 
@@ -240,6 +352,7 @@ def to_document(
                         "wall_s": run.wall_s,
                         "workload_processor_s": run.workload_processor_s,
                         "failure": run.failure,
+                        "caught_up_s": run.caught_up_s,
                         "share": run.share,
                     }
                     for run in result.runs

@@ -10,8 +10,7 @@ import pytest
 
 from osxfs_sim import Share, share
 from osxfs_sim.lab.cases import CaseError, load_case
-from osxfs_sim.lab.runs import Plan, Run, prepare_tree, run_case, to_document
-from osxfs_sim.report.runs import _representative
+from osxfs_sim.lab.runs import ArmResult, Plan, Run, prepare_tree, run_case, to_document
 
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
@@ -84,6 +83,15 @@ def test_a_set_up_that_fails_is_an_error_and_leaves_no_tree(folder: Path, tmp_pa
         prepare_tree(load_case(f"{folder}/"), "default", tmp_path / "cache", say_nothing)
 
 
+def test_variants_with_the_same_set_up_share_its_tree(folder: Path, tmp_path: Path) -> None:
+    (folder / "case.toml").write_text(
+        CASE.replace("[command]", 'variants = ["one", "other"]\n[command]')
+    )
+    case = load_case(f"{folder}/")
+    first = prepare_tree(case, "one", tmp_path / "cache", say_nothing)
+    assert prepare_tree(case, "other", tmp_path / "cache", say_nothing) == first
+
+
 @needs_fuse
 def test_each_arm_has_a_fresh_run_and_others_and_its_requests_are_counted(
     folder: Path, tmp_path: Path
@@ -132,9 +140,14 @@ def test_a_quick_command_that_prints_nothing_is_a_failed_run(folder: Path, tmp_p
 def test_the_table_shows_the_fresh_run_and_the_median_of_the_others() -> None:
     fresh = Run("fresh", 9.0, 1.0)
     others = [Run("again", wall_s, 1.0) for wall_s in (3.0, 1.0, 2.0)]
-    assert _representative([fresh, *others]) == [fresh, others[2]]
+    result = ArmResult("osxfs", [fresh, *others])
+    assert result.representative() == [fresh, others[2]]
+    assert result.counterpart(Run("again", 5.0, 1.0)) == others[2]
 
 
 def test_a_failed_run_never_stands_for_the_others() -> None:
     good, failed = Run("again", 3.0, 1.0), Run("again", 0.1, 0.0, failure="exit code 1")
-    assert _representative([failed, good]) == [failed, good]
+    result = ArmResult("osxfs", [failed, good])
+    assert result.representative() == [failed, good]
+    assert result.counterpart(Run("again", 5.0, 1.0)) == good
+    assert ArmResult("osxfs", [failed]).counterpart(good) is None

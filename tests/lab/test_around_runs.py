@@ -1,0 +1,244 @@
+"""What happens around a measured command: reset, catching up, check; and shares of a part.
+
+The shares are made of directories, and time is what has been written to a log:
+each line of it is a second.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from osxfs_sim import Share, share
+from osxfs_sim.lab import runs
+from osxfs_sim.lab.cases import CaseError, load_case
+from osxfs_sim.lab.runs import ArmResult, Mount, Plan, prepare_tree, run_case, to_document
+
+needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+
+CASE = """
+name = "note"
+title = "Write a word"
+purpose = "One file made."
+arms = ["native"]
+[needs]
+commands = ["sh"]
+install = "apt-get install dash"
+[tree]
+setup = ["setup.sh", "{tree}"]
+reset = ["reset.sh", "{tree}", "{form}"]
+variants = ["whole", "inner"]
+shared = { inner = "inner" }
+[command]
+measured = ["run.sh", "{tree}"]
+check = ["check.sh", "{tree}", "{form}"]
+"""
+SCRIPTS = {
+    "setup.sh": 'mkdir -p "$1/inner"',
+    "reset.sh": 'rm -f "$1/word" && echo "reset $2" >> "$LOG"',
+    "run.sh": 'echo run >> "$LOG"; test ! -e "$1/word" && echo hello > "$1/word"',
+    "check.sh": 'echo "check $2" >> "$LOG"\n'
+    'test "$(cat "$1/word")" = hello || { echo "the word is wrong" >&2; exit 1; }',
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "note"
+    folder.mkdir()
+    (folder / "case.toml").write_text(CASE)
+    for name in SCRIPTS:
+        script(folder, name, SCRIPTS[name])
+    (tmp_path / "log").touch()
+    monkeypatch.setenv("LOG", str(tmp_path / "log"))
+    monkeypatch.setattr(runs.time, "perf_counter_ns", lambda: len(logged(tmp_path)) * 1_000_000_000)
+    return folder
+
+
+def script(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+def logged(directory: Path) -> list[str]:
+    return (directory / "log").read_text().splitlines()
+
+
+class PretendedShare:
+    """A share that logs what the lab asks of it, each flush three lines long."""
+
+    def __init__(self, log: Path, refusal: Exception | None = None) -> None:
+        self.log = log
+        self.refusal = refusal
+        self.first_status: dict[str, Any] = {"warnings": []}
+        self.flushed = 0
+
+    def flush(self) -> dict[str, Any]:
+        with self.log.open("a") as log:
+            log.write("flush\n.\n.\n")
+        if self.refusal is not None and "run" in self.log.read_text().splitlines():
+            raise self.refusal
+        self.flushed += 1
+        return self.first_status
+
+    def reset(self) -> dict[str, Any]:
+        with self.log.open("a") as log:
+            log.write("count anew\n")
+        return {"write_back": {"crossed": self.flushed}}
+
+
+def pretending(log: Path, refusal: Exception | None = None, *, forgetful: bool = False) -> Mount:
+    """A mount whose guest works in the host's directory, or if *forgetful* in a copy of it."""
+
+    @contextlib.contextmanager
+    def mount(arm: str, source: Path, mountpoint: Path) -> Iterator[PretendedShare]:
+        mountpoint.rmdir()
+        if forgetful:
+            shutil.copytree(source, mountpoint)
+        else:
+            mountpoint.symlink_to(source)
+        with log.open("a") as file:
+            file.write(f"mount {arm}: {source.name} at {mountpoint.name}\n")
+        try:
+            yield PretendedShare(log, refusal)
+        finally:
+            if forgetful:
+                shutil.rmtree(mountpoint)
+            else:
+                mountpoint.unlink()
+            mountpoint.mkdir()
+
+    return mount
+
+
+def really(arm: str, source: Path, mountpoint: Path) -> "AbstractContextManager[Share]":
+    return share(source, mountpoint, profile=arm, calibrate=False)
+
+
+def results_of(
+    folder: Path, mount: Mount, *arms: str, runs: int = 1, variant: str = "whole"
+) -> list[ArmResult]:
+    plan = Plan(load_case(f"{folder}/"), arms, variant, False, (), runs)
+    said: list[str] = []
+    tree = prepare_tree(plan.case, plan.variant, folder.parent / "cache", said.append)
+    return list(run_case(plan, tree, folder.parent, mount, said.append))
+
+
+def failures_of(result: ArmResult) -> list[str]:
+    return [run.failure for run in result.runs]
+
+
+def test_a_run_is_measured_between_its_reset_and_its_check(folder: Path, tmp_path: Path) -> None:
+    (result,) = results_of(folder, pretending(tmp_path / "log"), "pretended", runs=2)
+    one_run = ["flush", "count anew", "run", "flush", "count anew", "check whole", "check whole"]
+    assert [line for line in logged(tmp_path) if line != "."] == [
+        "reset whole",  # on the host: the guest of a fresh run knows nothing
+        "mount pretended: host at share",
+        *one_run,
+        "reset whole",
+        *one_run,
+    ]
+    assert failures_of(result) == ["", ""]
+    assert [run.wall_s for run in result.runs] == [1.0, 1.0]
+
+
+def test_a_native_run_is_reset_and_checked_too_and_has_nothing_to_catch_up_with(
+    folder: Path, tmp_path: Path
+) -> None:
+    (result,) = results_of(folder, pretending(tmp_path / "log"), "native", runs=2)
+    assert logged(tmp_path) == ["reset whole", "run", "check whole"] * 2
+    assert [(run.wall_s, run.caught_up_s) for run in result.runs] == [(1.0, None)] * 2
+
+
+def test_what_the_host_took_to_catch_up_is_kept_beside_the_wall_time(
+    folder: Path, tmp_path: Path
+) -> None:
+    (result,) = results_of(folder, pretending(tmp_path / "log"), "pretended")
+    (run,) = result.runs
+    assert (run.wall_s, run.caught_up_s) == (1.0, 3.0)
+    # The counts go on until the host has everything: the second flush is in them.
+    assert run.share == {"write_back": {"crossed": 2}}
+    plan = Plan(load_case(f"{folder}/"), ("pretended",), "whole", False, (), 1)
+    (saved,) = to_document(plan, [result], {}, "2026-01-01T00:00:00+00:00")["arms"]
+    assert saved["runs"][0]["caught_up_s"] == 3.0
+    assert saved["runs"][0]["share"]["write_back"] == {"crossed": 2}
+
+
+def test_a_run_whose_changes_the_host_does_not_get_has_failed_and_ends_its_arm(
+    folder: Path, tmp_path: Path
+) -> None:
+    refusing = pretending(tmp_path / "log", OSError("No space left on device"))
+    first, second = results_of(folder, refusing, "one", "native", runs=2)
+    assert failures_of(first) == ["the host did not get everything: No space left on device"]
+    assert first.runs[0].caught_up_s is None
+    assert failures_of(second) == ["", ""]
+    assert not list(tmp_path.glob("osxfs-sim-run-*"))
+
+
+def test_a_command_that_fails_is_said_before_a_host_that_does_not_catch_up(
+    folder: Path, tmp_path: Path
+) -> None:
+    script(folder, "run.sh", 'echo run >> "$LOG"; echo broken >&2; exit 7')
+    (result,) = results_of(folder, pretending(tmp_path / "log", OSError("full")), "one")
+    assert failures_of(result) == ["exit code 7: broken"]
+
+
+def test_a_wrong_result_is_a_failed_run(folder: Path, tmp_path: Path) -> None:
+    script(folder, "run.sh", 'echo run >> "$LOG"; echo goodbye > "$1/word"')
+    results = results_of(folder, pretending(tmp_path / "log"), "native", "pretended")
+    assert [failures_of(result) for result in results] == [
+        ["the check failed: exit code 1: the word is wrong"]
+    ] * 2
+
+
+def test_a_result_that_the_host_has_not_is_a_failed_run(folder: Path, tmp_path: Path) -> None:
+    forgetful = pretending(tmp_path / "log", forgetful=True)
+    (result,) = results_of(folder, forgetful, "pretended")
+    assert failures_of(result) == ["the check failed on the host: exit code 1: the word is wrong"]
+
+
+def test_a_reset_that_fails_is_an_error_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    script(folder, "reset.sh", "echo no >&2; exit 4")
+    with pytest.raises(CaseError, match=r"^the case note cannot be reset: exit code 4: no$"):
+        results_of(folder, pretending(tmp_path / "log"), "native")
+    assert not list(tmp_path.glob("osxfs-sim-run-*"))
+
+
+def test_a_part_of_the_tree_is_shared_in_its_place(folder: Path, tmp_path: Path) -> None:
+    script(folder, "run.sh", 'echo hello > "$1/word"; cp "$1/word" "$1/inner/copy"')
+    script(folder, "check.sh", 'cmp "$1/word" "$1/inner/copy"')
+    (result,) = results_of(folder, pretending(tmp_path / "log"), "pretended", variant="inner")
+    assert "mount pretended: shared at inner" in logged(tmp_path)
+    assert failures_of(result) == [""]
+    assert not list(tmp_path.glob("osxfs-sim-run-*"))
+
+
+@needs_fuse
+def test_only_what_is_shared_crosses_and_no_reset_is_counted(folder: Path) -> None:
+    script(folder, "reset.sh", 'for n in 1 2 3 4 5; do test -e "$1/inner/old$n"; done; exit 0')
+    script(folder, "run.sh", '! test -e "$1/gone" && ! test -e "$1/inner/gone"')
+    script(folder, "check.sh", '! test -e "$1/inner/wrong"')
+
+    missing = {}
+    for variant in ("whole", "inner"):
+        (result,) = results_of(folder, really, "none", runs=2, variant=variant)
+        assert failures_of(result) == ["", ""]
+        missing[variant] = [run.share["missing_lookups"] for run in result.runs if run.share]
+    assert missing == {"whole": [2, 2], "inner": [1, 1]}
+
+
+@needs_fuse
+def test_a_share_that_holds_changes_back_has_written_them_when_the_host_is_checked(
+    folder: Path,
+) -> None:
+    (result,) = results_of(folder, really, "osxfs-delegated", runs=2)
+    assert failures_of(result) == ["", ""]
+    for run in result.runs:
+        assert run.share is not None
+        assert run.share["write_back"]["made"] > 0
+        assert run.share["write_back"]["pending_changes"] == 0
