@@ -4,5 +4,6 @@ console    where they are printed, and how they look
 status     a running share
 profiles   the systems it can be
 runs       a case study's arms
+trade_off  what each arm gained, and what that put at risk
 coherence  the scorecard of events, and staleness
 """

@@ -1,17 +1,20 @@
 """A case study's arms, on a terminal."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
+from rich.padding import Padding
 
 from osxfs_sim.lab.runs import NATIVE, ArmResult, Plan, Run
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.console import console, table
+from osxfs_sim.report.trade_off import BASELINE, WRITE_BACK_LEGEND, trade_offs, write_back_table
 
-# Shown by name; the rest of the requests are summed up.
-_SHOWN_REQUESTS = ("LOOKUP", "GETATTR", "OPEN", "READ", "READLINK")
-_BASELINES = (NATIVE, "osxfs")
+# So many kinds of requests are shown by name, the most frequent; the others are summed up.
+_SHOWN_REQUESTS = 5
+_BASELINES = (NATIVE, BASELINE)
 _WORTH_A_LINE = 0.01
 
 
@@ -28,35 +31,32 @@ def runs_report(plan: Plan, results: Sequence[ArmResult], machine: str) -> None:
         ">wall",
         *(f">/ {name}" for name in _BASELINES),
         ">server",
-        ">requests",
-        ">missing",
-        ">each",
         ">asked",
         ">achieved",
         ">late",
         title=escape(title),
     )
-    counts = table("requests", "run", *(f">{name}" for name in _SHOWN_REQUESTS), ">others")
+    shown = _most_frequent(results)
+    names = (f">{name}" for name in shown)
+    counts = table("requests", "run", ">all", ">missing", ">each", *names, ">others")
     for result in results:
-        for run in _representative(result.runs):
+        for run in result.representative():
             times.add_row(*_times_row(result, run, results))
             if run.share is not None:
-                counts.add_row(*_counts_row(result, run))
+                counts.add_row(*_counts_row(result, run, shown))
     out.print(times)
     if counts.row_count:
         out.print(counts)
+    write_back = write_back_table(results)
+    if write_back.row_count:
+        out.print(write_back)
+        out.print(Padding(WRITE_BACK_LEGEND, (0, 0, 1, 2)))
+    out.print("  trade-off")
+    for line in trade_offs(results):
+        out.print(Padding(escape(line), (0, 0, 0, 4)))
     for line in _caveats(results):
         out.print(line)
     out.print(f"  {escape(machine)}", style="dim")
-
-
-def _representative(runs: Sequence[Run]) -> list[Run]:
-    """The fresh run, and of the others the median one by wall time; failed runs all."""
-    chosen = [run for run in runs if run.kind == "fresh" or run.failure]
-    others = sorted((run for run in runs if run not in chosen), key=lambda run: run.wall_s)
-    if others:
-        chosen.append(others[len(others) // 2])
-    return chosen
 
 
 def _times_row(result: ArmResult, run: Run, results: Sequence[ArmResult]) -> list[str]:
@@ -64,28 +64,14 @@ def _times_row(result: ArmResult, run: Run, results: Sequence[ArmResult]) -> lis
     row.append("[red]failed[/red]" if run.failure else f"{run.wall_s:.2f} s")
     for baseline in _BASELINES:
         base = next((other for other in results if other.arm == baseline), None)
-        same = (
-            [other for other in _representative(base.runs) if other.kind == run.kind]
-            if base
-            else []
-        )
-        if run.failure or not same or same[0].failure:
-            row.append("")
-        else:
-            row.append(f"{run.wall_s / same[0].wall_s:.2f}")
+        same = None if base is None or run.failure else base.counterpart(run)
+        row.append("" if same is None else f"{run.wall_s / same.wall_s:.2f}")
     if run.share is None:
-        return [*row, "", "", "", "", "", ""]
-    requests = sum(run.share["requests"].values())
-    missing = run.share["missing_lookups"]
+        return [*row, "", "", "", ""]
     receipt = run.share["receipt"]
     late = sum(line["late"] for line in receipt.values())
     answers = sum(line["count"] for line in receipt.values())
-    row += [
-        f"{run.share['server_processor_s']:.2f} s",
-        f"{requests}",
-        f"{missing}",
-        f"{requests / missing:.1f}" if missing else "",
-    ]
+    row.append(f"{run.share['server_processor_s']:.2f} s")
     if "metadata" not in receipt:
         return [*row, "", "", ""]
     metadata = receipt["metadata"]
@@ -98,12 +84,29 @@ def _times_row(result: ArmResult, run: Run, results: Sequence[ArmResult]) -> lis
     ]
 
 
-def _counts_row(result: ArmResult, run: Run) -> list[str]:
+def _most_frequent(results: Sequence[ArmResult]) -> list[str]:
+    """The kinds of requests that are worth a column, over all runs."""
+    total: Counter[str] = Counter()
+    for result in results:
+        for run in result.runs:
+            total.update(run.share["requests"] if run.share is not None else {})
+    return [name for name, _ in total.most_common(_SHOWN_REQUESTS)]
+
+
+def _counts_row(result: ArmResult, run: Run, names: Sequence[str]) -> list[str]:
     assert run.share is not None
     requests = run.share["requests"]
-    shown = [requests.get(name, 0) for name in _SHOWN_REQUESTS]
-    others = sum(requests.values()) - sum(shown)
-    return [escape(result.arm), run.kind, *(f"{count}" for count in shown), f"{others}"]
+    shown = [requests.get(name, 0) for name in names]
+    all_requests, missing = sum(requests.values()), run.share["missing_lookups"]
+    return [
+        escape(result.arm),
+        run.kind,
+        f"{all_requests}",
+        f"{missing}",
+        f"{all_requests / missing:.1f}" if missing else "",
+        *(f"{count}" for count in shown),
+        f"{all_requests - sum(shown)}",
+    ]
 
 
 def _caveats(results: Sequence[ArmResult]) -> list[str]:

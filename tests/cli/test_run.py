@@ -84,6 +84,56 @@ def test_a_case_of_ones_own_is_run_arm_by_arm_and_saved(folder: Path, tmp_path: 
     assert not list(tmp_path.glob("osxfs-sim-run-*"))
 
 
+def test_what_a_share_holds_back_is_waited_for_shown_and_saved(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "case.toml").write_text(
+        CASE.replace("[command]", '[command]\ncheck = ["check.sh", "{tree}"]')
+    )
+    for name, text in (("run.sh", 'echo hello > "$1/word"'), ("check.sh", 'test -s "$1/word"')):
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    saved = tmp_path / "result.json"
+    arms = ("--arm", "native", "--arm", "osxfs", "--arm", "osxfs-delegated")
+    result = run(folder, *arms, "--json", str(saved), "--runs", "1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    tables = [line.split()[0] for line in result.stdout.splitlines() if line.strip()]
+    assert {"arm", "requests", "write-back", "trade-off"} <= set(tables)
+    said = " ".join(result.stdout.split())
+    assert "native: " in said
+    assert "osxfs: the baseline; nothing at risk" in said
+    assert "were only in the guest" in said
+    native, consistent, delegated = [
+        arm["runs"][0] for arm in json.loads(saved.read_text())["arms"]
+    ]
+    assert native["caught_up_s"] is None
+    assert consistent["share"]["write_back"] is None
+    assert delegated["share"]["write_back"]["made"] > 0
+    assert delegated["share"]["write_back"]["pending_changes"] == 0
+    assert delegated["caught_up_s"] >= 0
+
+
+def test_a_wrong_result_fails_the_command(folder: Path) -> None:
+    (folder / "case.toml").write_text(
+        CASE.replace("[command]", '[command]\ncheck = ["check.sh", "{tree}"]')
+    )
+    (folder / "check.sh").write_text("#!/bin/sh\necho 'nothing there' >&2\nexit 1\n")
+    (folder / "check.sh").chmod(0o755)
+    result = run(folder, "--arm", "native", "--runs", "1")
+    assert result.returncode == 1
+    assert "native, fresh: the check failed: exit code 1: nothing there" in result.stdout
+
+
+def test_the_quick_form_takes_its_own_variant_unless_asked_otherwise(folder: Path) -> None:
+    text = CASE.replace('"{tree}"]\n[command]', '"{tree}"]\nvariants = ["all", "part"]\n[command]')
+    (folder / "case.toml").write_text(text + 'quick_variant = "part"\n')
+    (folder / "quick.sh").write_text("#!/bin/sh\necho quickly\n")
+    said = run(folder, "--arm", "native", "--runs", "1", "--quick").stdout
+    assert "Look for what is not there (part; quick" in said
+    said = run(folder, "--arm", "native", "--runs", "1", "--quick", "--variant", "all").stdout
+    assert "Look for what is not there (all; quick" in said
+
+
 def test_a_failed_run_has_no_time_and_the_command_fails(folder: Path) -> None:
     (folder / "run.sh").write_text("#!/bin/sh\necho broken >&2\nexit 3\n")
     result = run(folder, "--arm", "native", "--runs", "1")

@@ -1,0 +1,149 @@
+"""What an arm gained, and what that put at risk: the two sides of a cache.
+
+Wall time is what the workload waited for. A share that holds changes back owes
+the rest: until it is written back, the host has less than the guest was told.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from osxfs_sim.lab.runs import NATIVE, ArmResult, Run
+from osxfs_sim.model.units import format_duration, format_size
+from osxfs_sim.report.console import table
+
+BASELINE = "osxfs"
+"""What gains are counted against: every question crosses, every change too."""
+
+_NOTHING_AT_RISK = "nothing at risk: every change was on the host when it was acknowledged"
+# Wall times scatter by some percent from run to run; a smaller ratio says nothing.
+_SCATTER = 0.05
+_AS_FAST = "as fast"
+
+
+def write_back_table(results: Sequence[ArmResult]) -> Table:
+    """A line per arm and run of the shares that hold changes back; no lines if none does."""
+    rows = table(
+        "write-back",
+        "run",
+        ">changes",
+        ">merged",
+        ">undone",
+        ">crossed",
+        ">written",
+        ">lag",
+        ">at risk",
+        ">behind",
+    )
+    for result in results:
+        for run in result.representative():
+            held = _write_back(run)
+            if held is not None:
+                rows.add_row(escape(result.arm), run.kind, *_write_back_row(held, run))
+    return rows
+
+
+WRITE_BACK_LEGEND = (
+    "changes: what the guest made; merged: became a part of one that was waiting; undone: "
+    "cancelled out before they had crossed; written: bytes written back; lag: the longest that a "
+    "change was not on the host; at risk: most changes and bytes at one moment; behind: from the "
+    "command's end until the host had everything."
+)
+
+
+def _write_back_row(held: dict[str, Any], run: Run) -> list[str]:
+    late_s = run.caught_up_s
+    return [
+        f"{held['made']:,}",
+        f"{held['merged']:,}",
+        f"{held['cancelled']:,}",
+        f"{held['crossed']:,}",
+        format_size(held["bytes_written_back"]),
+        format_duration(held["longest_lag_ns"]),
+        f"{held['most_changes_at_risk']:,}, {format_size(held['most_bytes_at_risk'])}",
+        "never" if late_s is None else f"{late_s:.2f} s",
+    ]
+
+
+def trade_offs(results: Sequence[ArmResult]) -> list[str]:
+    """One line per arm, native and consistent ones included, in words."""
+    return [_trade_off(result, results) for result in results]
+
+
+def _trade_off(result: ArmResult, results: Sequence[ArmResult]) -> str:
+    said = [part for part in (_gain(result, results), _risk(result), _staleness(result)) if part]
+    return f"{result.arm}: {'; '.join(said)}"
+
+
+def _gain(result: ArmResult, results: Sequence[ArmResult]) -> str:
+    if result.arm == BASELINE:
+        return "the baseline"
+    if all(run.failure for run in result.runs):
+        return "no run counts"
+    baseline = next((other for other in results if other.arm == BASELINE), None)
+    if baseline is None:
+        return ""
+    gains = {}
+    for run in result.representative():
+        base = None if run.failure else baseline.counterpart(run)
+        if base is not None:
+            gains[run.kind] = _compared(run.wall_s, base.wall_s)
+    if not gains:
+        return ""
+    first, *others = gains.items()
+    again = f" ({others[0][0]}: {others[0][1]})" if others else ""
+    return f"{first[1]} {'as' if first[1] == _AS_FAST else 'than'} {BASELINE}{again}"
+
+
+def _compared(wall_s: float, base_s: float) -> str:
+    ratio = base_s / wall_s
+    if abs(ratio - 1) < _SCATTER:
+        return _AS_FAST
+    return f"{ratio:.1f} times faster" if ratio > 1 else f"{1 / ratio:.1f} times slower"
+
+
+def _risk(result: ArmResult) -> str:
+    """How far the host was behind in the worst of all runs, failed ones too."""
+    if result.arm == NATIVE:
+        return "no share: guest and host are one, and nothing is at risk"
+    held = [found for run in result.runs if (found := _write_back(run)) is not None]
+    if not held:
+        return _NOTHING_AT_RISK if any(run.share for run in result.runs) else ""
+    changes = max(each["most_changes_at_risk"] for each in held)
+    size = max(each["most_bytes_at_risk"] for each in held)
+    lag_ns = max(each["longest_lag_ns"] for each in held)
+    lost = sum(each["lost_host_changes"] for each in held)
+    late_s = max(run.caught_up_s or 0.0 for run in result.runs)
+    behind = any(run.share is not None and run.caught_up_s is None for run in result.runs)
+    said = [
+        f"the host lagged up to {format_duration(lag_ns)} behind, and at the worst moment "
+        f"{changes:,} changes ({format_size(size)}) were only in the guest"
+    ]
+    if any(each["kernel"] for each in held):
+        said.append("what its kernel held besides is not counted")
+    if lost:
+        said.append(f"{lost:,} changes that the host made meanwhile are lost")
+    said.append(
+        "the host did not get everything"
+        if behind
+        else f"the host had everything {format_duration(round(late_s * 1e9))} after the end"
+    )
+    return "; ".join(said)
+
+
+def _staleness(result: ArmResult) -> str:
+    share = next((run.share for run in result.runs if run.share is not None), None)
+    if share is None or share["policy"].startswith("consistent"):
+        return ""
+    if share["events"] is None:
+        return "answers could be stale until their lifetime ended: no event of the host's ends it"
+    window = format_duration(share["events"]["latency_ns"])
+    return f"answers could be stale until the host's event arrived (window {window})"
+
+
+def _write_back(run: Run) -> dict[str, Any] | None:
+    """The status of what the share held back over the run; None where it holds nothing back."""
+    held: dict[str, Any] | None = run.share.get("write_back") if run.share is not None else None
+    return held
