@@ -1,6 +1,7 @@
 """A case is a folder, and a mistake in it is one line for its author."""
 
-from pathlib import Path
+import os
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -32,14 +33,14 @@ def write_case(folder: Path, text: str = CASE) -> str:
 
 
 def test_every_shipped_case_can_be_loaded_and_names_its_sources() -> None:
-    assert "rake" in case_names()
+    assert {"rake", "ember", "dd-1k"} <= set(case_names())
     for name in case_names():
         case = load_case(name)
         assert case.name == name
         assert (case.folder / "README.md").is_file()
         assert all(claim.source for claim in case.claims)
-        for words in (case.setup, case.measured, case.quick or case.measured):
-            assert (case.folder / words[0]).is_file()
+        for words in (case.setup, case.measured, case.quick, case.reset, case.check):
+            assert words is None or os.access(case.folder / words[0], os.X_OK)
 
 
 def test_a_folder_of_the_users_own_is_a_case(tmp_path: Path) -> None:
@@ -67,6 +68,21 @@ def test_a_folder_without_a_case_says_so(tmp_path: Path) -> None:
         (CASE.replace("variants =", "variant ="), "unknown key 'tree.variant'; did you mean"),
         (CASE.replace('title = "A case for tests"', ""), "lacks 'title'"),
         (CASE.replace('purpose = "To be run."', "purpose = 3"), "a value of the wrong kind"),
+        (
+            CASE.replace("[command]", 'shared = { larg = "inner" }\n[command]'),
+            "speaks of a variant 'larg' that it does not list; did you mean 'large'?",
+        ),
+        (
+            CASE.replace("[options", 'quick_variant = "tiny"\n[options'),
+            "speaks of a variant 'tiny' that it does not list",
+        ),
+        *(
+            (
+                CASE.replace("[command]", f'shared = {{ large = "{part}" }}\n[command]'),
+                f"'{part}' is no directory inside the tree: leave it out",
+            )
+            for part in ("/tmp", "inner/../..", ".")
+        ),
     ],
 )
 def test_a_broken_case_is_one_line_for_its_author(
@@ -95,3 +111,31 @@ def test_variants_and_options_are_checked(tmp_path: Path) -> None:
         case.variant("larg")
     with pytest.raises(CaseError, match="no option 'lood'; did you mean 'loud'"):
         case.environment(("lood",))
+
+
+def test_a_variant_may_share_only_a_part_of_the_tree(tmp_path: Path) -> None:
+    text = CASE.replace("[command]", 'shared = { large = "inner" }\n[command]')
+    assert load_case(write_case(tmp_path / "echo", text)).shared == {
+        "large": PurePosixPath("inner")
+    }
+
+
+def test_the_quick_form_may_have_a_variant_of_its_own(tmp_path: Path) -> None:
+    text = CASE.replace("[options", 'quick_variant = "large"\n[options')
+    case = load_case(write_case(tmp_path / "echo", text))
+    assert [case.variant(None), case.variant(None, quick=True)] == ["small", "large"]
+    assert case.variant("small", quick=True) == "small"
+
+
+def test_variants_that_set_up_does_not_ask_for_have_one_tree(tmp_path: Path) -> None:
+    assert load_case(write_case(tmp_path / "echo")).tree_name("large") == "large"
+    text = CASE.replace(', "{variant}"]', "]")
+    assert load_case(write_case(tmp_path / "echo", text)).tree_name("large") == "all"
+
+
+def test_a_command_is_told_its_form(tmp_path: Path) -> None:
+    case = load_case(write_case(tmp_path / "echo"))
+    words = ("run.sh", "{tree}", "{form}")
+    for form in ("whole", "quick"):
+        told = case.command(words, tree=Path("/tree"), variant="small", form=form)
+        assert told[1:] == ["/tree", form]
