@@ -106,6 +106,11 @@ class ArmResult:
     runs: list[Run] = field(default_factory=list)
     mounted: dict[str, Any] | None = None
 
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the last run's changes did not reach the host, so that none can follow."""
+        return self.mounted is not None and bool(self.runs) and self.runs[-1].caught_up_s is None
+
     def representative(self) -> list[Run]:
         """The fresh run, and of the others the median one by wall time; failed runs all."""
         chosen = [run for run in self.runs if run.kind == "fresh" or run.failure]
@@ -172,24 +177,40 @@ def _run_arm(
         with _guest_view(plan, arm, host, work, mount) as (guest, share):
             if share is not None:
                 result.mounted = share.first_status
-            for number in range(plan.runs):
-                kind = "again" if number else "fresh"
-                progress(f"{arm}: run {number + 1} of {plan.runs} ({kind})")
-                if number:
-                    _reset(plan, guest)
-                if share is not None:
-                    share.flush()
-                    share.reset()
-                run = _run_once(plan, kind, guest, host)
-                result.runs.append(run)
-                if share is not None:
-                    _let_host_catch_up(run, share)
-                    if run.caught_up_s is None:
-                        break  # what is still held back would fall into the next run
-                run.failure = run.failure or _fault(plan, guest, host)
+            _run_all(plan, result, guest, host, share, progress)
+    except Exception:
+        # A share that could not write back may complain of it again at its end: the failed
+        # run says so, and the other arms have nothing to do with it.
+        if not result.is_cut_short:
+            raise
     finally:
         shutil.rmtree(host)
     return result
+
+
+def _run_all(
+    plan: Plan,
+    result: ArmResult,
+    guest: Path,
+    host: Path,
+    share: MountedShare | None,
+    progress: Progress,
+) -> None:
+    for number in range(plan.runs):
+        kind = "again" if number else "fresh"
+        progress(f"{result.arm}: run {number + 1} of {plan.runs} ({kind})")
+        if number:
+            _reset(plan, guest)
+        if share is not None:
+            share.flush()
+            share.reset()
+        run = _run_once(plan, kind, guest, host)
+        result.runs.append(run)
+        if share is not None:
+            _let_host_catch_up(run, share)
+        if result.is_cut_short:
+            return  # what is still held back would fall into the next run
+        run.failure = run.failure or _fault(plan, guest, host)
 
 
 def _reset(plan: Plan, tree: Path) -> None:

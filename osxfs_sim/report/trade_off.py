@@ -78,10 +78,10 @@ def _trade_off(result: ArmResult, results: Sequence[ArmResult]) -> str:
 
 
 def _gain(result: ArmResult, results: Sequence[ArmResult]) -> str:
-    if result.arm == BASELINE:
-        return "the baseline"
     if all(run.failure for run in result.runs):
         return "no run counts"
+    if result.arm == BASELINE:
+        return "the baseline"
     baseline = next((other for other in results if other.arm == BASELINE), None)
     if baseline is None:
         return ""
@@ -116,7 +116,8 @@ def _risk(result: ArmResult) -> str:
     lag_ns = max(each["longest_lag_ns"] for each in held)
     lost = sum(each["lost_host_changes"] for each in held)
     late_s = max(run.caught_up_s or 0.0 for run in result.runs)
-    behind = any(run.share is not None and run.caught_up_s is None for run in result.runs)
+    if not changes:
+        return "nothing was held back"
     said = [
         f"the host lagged up to {format_duration(lag_ns)} behind, and at the worst moment "
         f"{changes:,} changes ({format_size(size)}) were only in the guest"
@@ -127,7 +128,7 @@ def _risk(result: ArmResult) -> str:
         said.append(f"{lost:,} changes that the host made meanwhile are lost")
     said.append(
         "the host did not get everything"
-        if behind
+        if result.is_cut_short
         else f"the host had everything {format_duration(round(late_s * 1e9))} after the end"
     )
     return "; ".join(said)

@@ -112,6 +112,8 @@ def pretending(log: Path, refusal: Exception | None = None, *, forgetful: bool =
             else:
                 mountpoint.unlink()
             mountpoint.mkdir()
+        if refusal is not None:
+            raise refusal
 
     return mount
 

@@ -186,6 +186,27 @@ def test_what_is_lost_or_held_elsewhere_is_said() -> None:
     assert "1,001 changes that the host made meanwhile are lost" in line
 
 
+def test_a_baseline_that_failed_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = arm("osxfs", status(), 0.1)
+    failed.runs[0].failure = "exit code 1: "
+    results = [failed, arm("mine", status(), 3.0)]
+    assert trade_offs(results) == [f"osxfs: no run counts; {AT_ONCE}", f"mine: {AT_ONCE}"]
+    assert row(printed(capsys, *results), "arm", "mine") == [
+        "mine",
+        "fresh",
+        "3.00",
+        "s",
+        "1.50",
+        "s",
+    ]
+
+
+def test_a_share_that_may_hold_back_and_had_nothing_to_says_so() -> None:
+    idle = WRITE_BACK | {"made": 0, "most_changes_at_risk": 0, "most_bytes_at_risk": 0}
+    (line,) = trade_offs([arm("mine", status(write_back=idle), 3.0)])
+    assert line == "mine: nothing was held back"
+
+
 def test_a_failed_run_gains_nothing_and_its_risk_is_told_all_the_same(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
