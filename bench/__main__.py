@@ -23,6 +23,7 @@ from bench import (
     results,
     sequential,
     small_writes,
+    write_back,
 )
 from bench.clients import BUILD, HERE, CannotMeasureError
 from bench.tables import show_judgements, show_rows
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "idle": idle.measure,
     "inodes": inodes.measure,
     "burst": burst.measure,
+    "write_back": write_back.measure,
 }
 _MISSED, _FAILED = 1, 3
 _WIDTH_OF_FILES = 180

@@ -150,6 +150,18 @@ def _beside_a_burst(result: Result) -> list[float]:
     return [row["p50_us"] / beside[row["burst"]] for row in _rows(result, where="in the share")]
 
 
+def _background_off_by(result: Result) -> list[float]:
+    """By which share of what was asked the crossings of write-back were off."""
+    return [abs(ratio - 1) for ratio in _column("achieved_to_asked")(result)]
+
+
+def _held_beyond_the_limit(result: Result) -> list[float]:
+    return [
+        max(0.0, float(row["most_changes_at_risk"] - row["limit_changes"]))
+        for row in _rows(result, share="held, more than may be")
+    ]
+
+
 TARGETS: tuple[Target, ...] = (
     Target(
         "130 us, one client, median",
@@ -337,5 +349,29 @@ TARGETS: tuple[Target, ...] = (
         "times",
         _beside_a_burst,
         at_most=1.1,
+    ),
+    Target(
+        "a held write of 1 KiB, median",
+        "write_back",
+        "at most 2 times one that is written through without latency",
+        "times",
+        _column("to_written_through", share="held"),
+        at_most=2,
+    ),
+    Target(
+        "crossings in the background, median off by",
+        "write_back",
+        "at most 5 %",
+        "share",
+        _background_off_by,
+        at_most=0.05,
+    ),
+    Target(
+        "changes held beyond the limit",
+        "write_back",
+        "none",
+        "changes",
+        _held_beyond_the_limit,
+        at_most=0,
     ),
 )

@@ -173,15 +173,13 @@ class PendingChanges(Generic[T]):
 
     def add(self, change: Change[T]) -> Change[T]:
         """Note *change* down as the guest's last. Returns the one that carries it, if merged."""
+        if change.kind is Kind.WRITE:
+            carrier = self.carrier_of(change.target, change.offset, change.length, change.position)
+            if carrier is not None:
+                self.extend(carrier, change.length, change.detail)
+                return carrier
         self.made += 1
-        self.bytes += change.length
-        self.most_bytes = max(self.most_bytes, self.bytes)
-        carrier = self.carrier_of(change)
-        if carrier is not None:
-            self.merged += 1
-            carrier.length += change.length
-            carrier.detail = change.detail
-            return carrier
+        self._hold_bytes(change.length)
         self.last_sequence += 1
         change.sequence = self.last_sequence
         self._changes[change.sequence] = change
@@ -192,20 +190,31 @@ class PendingChanges(Generic[T]):
         self.most_changes = max(self.most_changes, len(self))
         return change
 
-    def carrier_of(self, change: Change[T]) -> Change[T] | None:
-        """The last change, if *change* only continues what that writes."""
+    def carrier_of(self, target: T, offset: int, length: int, position: int) -> Change[T] | None:
+        """The last change, if a write of *target* only continues what that writes."""
         last = self._changes.get(self.last_sequence)
         if (
-            change.kind is Kind.WRITE
-            and last is not None
+            last is not None
+            and last.target is target
             and last.kind is Kind.WRITE
-            and last.target is change.target
-            and last.offset + last.length == change.offset
-            and last.position + last.length == change.position
-            and last.length + change.length <= LARGEST_WRITE_BYTES
+            and last.offset + last.length == offset
+            and last.position + last.length == position
+            and last.length + length <= LARGEST_WRITE_BYTES
         ):
             return last
         return None
+
+    def extend(self, carrier: Change[T], length: int, detail: Any) -> None:
+        """The guest has written *length* bytes more, which cross with *carrier*."""
+        self.made += 1
+        self.merged += 1
+        carrier.length += length
+        carrier.detail = detail
+        self._hold_bytes(length)
+
+    def _hold_bytes(self, length: int) -> None:
+        self.bytes += length
+        self.most_bytes = max(self.most_bytes, self.bytes)
 
     def _count_inside(self, change: Change[T], number: int) -> None:
         for directory in change.directories:

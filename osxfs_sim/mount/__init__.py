@@ -30,6 +30,15 @@ what the host changes meanwhile (docs/events.md):
     acknowledge answers these, and applies none
     name_sets   all names of a directory, so that every other is missing
 
+what the guest changes and the host gets later (docs/write-back.md):
+
+    delegated   the requests of a share that holds changes
+    held        what is held of an object, and laid over the host's answers
+    journal     keeps it beyond the server's end
+    write_back  holds, waits, and has changes carried out in time and in order
+    carry_out   makes one change on the host, whatever that did meanwhile
+    unwritten   what an ended share has left; recovery writes it to the host
+
 several trees, and sockets that cross:
 
     hub         the mount point of a share file

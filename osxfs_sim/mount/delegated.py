@@ -970,7 +970,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
             if mode is not None:
                 self._hold_set(inode, SetDetail(None, mode, None, None, None, None, time.time_ns()))
         now_ns = time.time_ns()
-        if not held.nameless:
+        detail = OtherDetail(now_ns)
+        if not held.nameless and not self.write_back.extend(inode, offset, length, place, detail):
             self.write_back.keep_descriptor(inode, held, fd)
             change = Change(
                 Kind.WRITE,
@@ -979,7 +980,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 offset=offset,
                 length=length,
                 position=place,
-                detail=OtherDetail(now_ns),
+                detail=detail,
             )
             self.write_back.hold(change)
         if held.content is None:

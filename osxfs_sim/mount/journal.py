@@ -114,17 +114,19 @@ class Journal:
         """A place for *length* bytes: to be put there, noted in a frame, and freed."""
         position = self._end
         self._end += length
+        segment = position // _SEGMENT_BYTES
+        if self._end <= (segment + 1) * _SEGMENT_BYTES:
+            self._live[segment] = self._live.get(segment, 0) + length
+            return position
         for segment, part in _segments(position, length):
             self._live[segment] = self._live.get(segment, 0) + part
         return position
 
     def put(self, position: int, data: bytes) -> None:
         """Keep *data* at the reserved *position*; in a thread, perhaps. Raises OSError."""
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self.data_fd, view, position)
-            position += written
-            view = view[written:]
+        written = os.pwrite(self.data_fd, data, position)
+        while written < len(data):
+            written += os.pwrite(self.data_fd, memoryview(data)[written:], position + written)
 
     def free(self, position: int, length: int) -> None:
         """These bytes are held no more."""

@@ -103,22 +103,25 @@ class WriteBack:
         for inode in loses:
             if inode is change.replaced and changes.cancels(inode):
                 change.replaced = None  # the host never gets it
-        carrier = changes.carrier_of(change)
-        if carrier is None:
-            change.sequence = changes.last_sequence + 1
-            self.journal.note(change)
-            changes.add(change)
-            self._count(change, 1)
-        else:
-            longer = carrier.length + change.length
-            self.journal.note_longer(carrier.sequence, longer, change.detail)
-            changes.add(change)
+        change.sequence = changes.last_sequence + 1
+        self.journal.note(change)
+        changes.add(change)
+        self._count(change, 1)
         for inode in loses:
             self._lose(inode)
         if not self._ageing:
             self._ageing = True
             # Not from within a request: what it is doing to the guest's view is not done yet.
             self._reactor.call_soon(lambda: self._reactor.start_own(self._age()))
+
+    def extend(self, inode: Inode, offset: int, length: int, position: int, detail: Any) -> bool:
+        """Hold a write along with the last change, if it only continues that. Raises OSError."""
+        carrier = self.changes.carrier_of(inode, offset, length, position)
+        if carrier is None:
+            return False
+        self.journal.note_longer(carrier.sequence, carrier.length + length, detail)
+        self.changes.extend(carrier, length, detail)
+        return True
 
     def _count(self, change: "Change[Inode]", sign: int) -> None:
         """*change* begins (1) or ceases (-1) to be held."""
@@ -329,12 +332,13 @@ class WriteBack:
         """Wait until no more than *number* crossings are under way."""
         while len(self._unpaid) > number:
             _, began_ns, due_ns, operation = self._unpaid[0]
-            now_ns = time.monotonic_ns()
-            if now_ns < due_ns:
+            answered_ns = due_ns
+            if time.monotonic_ns() < due_ns:
                 await until(due_ns)
-                now_ns = time.monotonic_ns()
+                answered_ns = time.monotonic_ns()
+            # Where nobody has waited for the answer, it came when it was due.
             self._unpaid.popleft()
-            self.receipt.add(CLASS_OF[operation], due_ns - began_ns, max(now_ns, due_ns) - began_ns)
+            self.receipt.add(CLASS_OF[operation], due_ns - began_ns, answered_ns - began_ns)
             self._reactor.tell(self._progress)
 
     async def _carry_out(self, change: "Change[Inode]") -> bool:

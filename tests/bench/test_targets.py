@@ -85,6 +85,18 @@ GOOD: dict[str, Result] = {
             )
         ]
     },
+    "write_back": {
+        "rows": [
+            {"share": "written through", "to_written_through": 1.0},
+            {"share": "held", "to_written_through": 1.6},
+            {
+                "share": "held, more than may be",
+                "achieved_to_asked": 1.02,
+                "most_changes_at_risk": 50,
+                "limit_changes": 50,
+            },
+        ]
+    },
     "inodes": {
         "bytes_per_inode": 400.0,
         "rows": [
@@ -130,6 +142,9 @@ SPOILED: dict[str, list[tuple[int | None, str, Any, float]]] = {
     "untrue answers after a burst of host changes": [(2, "wrong_at_the_end", 1, 1.0)],
     "memory for a burst of 10,000 host changes": [(2, "grown_mib", 100.0, 36.0)],
     "130 us, p50 during a burst of host changes": [(2, "p50_us", 262.0, 0.9)],
+    "a held write of 1 KiB, median": [(1, "to_written_through", 2.5, 0.5)],
+    "crossings in the background, median off by": [(2, "achieved_to_asked", 0.9, 0.05)],
+    "changes held beyond the limit": [(2, "most_changes_at_risk", 57, 7.0)],
     "memory after they are forgotten, of what may be left": [
         (2, "now_bytes", 230_000_000, 1.0),
     ],
