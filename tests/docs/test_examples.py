@@ -92,6 +92,16 @@ def test_the_listeners_hear_what_their_page_says(tmp_path: Path) -> None:
     assert "moved" not in (tmp_path / "heard-by-watchdog.txt").read_text()
 
 
+def test_what_is_held_reaches_the_host_as_its_page_says(tmp_path: Path) -> None:
+    texts = [text for kind, _, text in blocks("write-back.md") if kind == "sh"]
+    assert texts
+    result = run_blocks("sh", texts, tmp_path)
+    assert result.returncode == 0, result.stderr
+    told = [line for line in result.stdout.splitlines() if line.startswith("on the host")]
+    assert told == ["on the host: ", "on the host: file"]
+    assert "of 7 made 2 crossed, 0 along with others, 5 cancelled out" in result.stdout
+
+
 def test_a_broken_example_would_be_noticed(tmp_path: Path) -> None:
     assert run_blocks("sh", ["false", "true"], tmp_path).returncode != 0
     assert run_blocks("sh", ["sleep 600 &", "false"], tmp_path).returncode != 0
