@@ -32,8 +32,9 @@ def main() -> None:
     try:
         serve(settings, say)
     except (MountError, ProfileError) as error:
-        kind = "profile" if isinstance(error, ProfileError) else "mount"
-        say({"error": str(error), "kind": kind})
+        if not mountpoint:  # afterwards nobody listens; the log has it
+            kind = "profile" if isinstance(error, ProfileError) else "mount"
+            say({"error": str(error), "kind": kind})
         sys.exit(1)
     log = log_path(runtime_directory(os.geteuid()), mountpoint)
     if log.exists() and not log.stat().st_size:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,8 @@ def directories(tmp_path: Path) -> tuple[Path, Path]:
         (["--data-path", "copies=5"], "write copies=5,switches=3"),
         (["--latency", "1ms", "--data-path", "copies=5,switches=3"], "give one of them"),
         (["--served-at-once", "0"], "0 is not in the range x>=1"),
+        (["--write-back-age", "5s"], "write_back_age has no effect without write-back"),
+        (["--unwritten", "forget"], "'forget' is not one of 'recover', 'discard'"),
         (["--host-events", "dnotify"], "'dnotify' is not one of 'auto', 'fanotify', 'inotify'"),
         (["--profile", "none", "--host-events", "inotify"], "has no effect without a stream"),
         (["--event-latency", "10"], "'10' has no unit: write 10us or 10ms"),
@@ -285,3 +288,38 @@ def test_in_the_foreground_a_signal_unmounts(directories: tuple[Path, Path]) -> 
     finally:
         server.kill()
         server.communicate()
+
+
+@needs_fuse
+def test_changes_are_held_flushed_and_found_again_after_a_crash(
+    directories: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source, mountpoint = directories
+    state = ("--state", tmp_path / "state")
+    mount = ("mount", source, mountpoint, "--profile", "osxfs-delegated", *state)
+    assert osxfs_sim(*mount).returncode == 0
+    (mountpoint / "flushed").write_text("content")
+    assert osxfs_sim("flush", mountpoint).returncode == 0
+    assert (source / "flushed").read_text() == "content"
+    (mountpoint / "left").write_text("content")
+    status = json.loads(osxfs_sim("status", mountpoint, "--json").stdout)
+    assert "2 changes (7B)" in osxfs_sim("status", mountpoint).stdout
+    os.kill(status["pid"], signal.SIGKILL)
+    assert osxfs_sim("umount", mountpoint).returncode == 0  # nobody is there to be asked
+    left = osxfs_sim("unwritten", source, *state)
+    assert "2 changes (7B) are not on the host" in left.stdout
+    (journal,) = json.loads(osxfs_sim("unwritten", source, *state, "--json").stdout)
+    assert journal["changes"] == [
+        {"change": "make", "path": "left"},
+        {"change": "write", "path": "left"},
+    ]
+    assert "--unwritten recover" in complaint(*mount)
+    again = osxfs_sim(*mount, "--unwritten", "recover")
+    assert "2 changes unwritten: the host has them now" in again.stderr
+    assert (source / "left").read_text() == "content"
+    assert osxfs_sim("umount", mountpoint).returncode == 0
+    assert osxfs_sim("unwritten", source, *state).stdout == "nothing was left unwritten\n"
+
+
+def test_flush_needs_a_share(tmp_path: Path) -> None:
+    assert "no share is mounted" in complaint("flush", tmp_path)
