@@ -69,7 +69,8 @@ def unwritten_report(journals: Sequence[dict[str, Any]]) -> None:
         out.print(
             f"[bold]{escape(journal['source'])}[/bold]: {len(journal['changes'])} changes "
             f"({format_size(journal['bytes'])}) are not on the host; "
-            f"kept in {escape(journal['journal'])}"
+            f"kept in {escape(journal['journal'])}",
+            soft_wrap=True,
         )
         out.print(rows)
     if not journals:
