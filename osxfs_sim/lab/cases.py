@@ -3,8 +3,9 @@
 ``case.toml`` says what the workload is for, what it needs, how its tree is set
 up, the command that is measured and what counts as its success; ``README.md``
 explains it. In the commands ``{tree}`` stands for the directory to set up or to
-run in, ``{variant}`` for the chosen variant, ``{form}`` for ``whole`` or
-``quick``; a command's program is a file of the case's folder.
+run in, ``{guest}`` for the same as the guest sees it, ``{variant}`` for the
+chosen variant, ``{form}`` for ``whole`` or ``quick``; a command's program is a
+file of the case's folder.
 
 Two commands are run and not measured: ``reset`` before each run makes the tree
 what it was, and ``check`` after it says whether the work was done, by its exit
@@ -106,10 +107,24 @@ class Case:
         return variant if any("{variant}" in word for word in self.setup) else "all"
 
     def command(
-        self, words: tuple[str, ...], *, tree: Path, variant: str, form: str = "whole"
+        self,
+        words: tuple[str, ...],
+        *,
+        tree: Path,
+        variant: str,
+        form: str = "whole",
+        guest: Path | None = None,
     ) -> list[str]:
-        """*words* with their placeholders filled in and the program's path resolved."""
-        meanings = {"{tree}": str(tree), "{variant}": variant, "{form}": form}
+        """*words* with their placeholders filled in and the program's path resolved.
+
+        *guest* is the guest's path of *tree*, where that is the host's.
+        """
+        meanings = {
+            "{tree}": str(tree),
+            "{guest}": str(guest or tree),
+            "{variant}": variant,
+            "{form}": form,
+        }
         filled = list(words)
         for placeholder, meaning in meanings.items():
             filled = [word.replace(placeholder, meaning) for word in filled]

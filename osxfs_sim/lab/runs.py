@@ -216,7 +216,7 @@ def _run_all(
 def _reset(plan: Plan, tree: Path) -> None:
     if plan.case.reset is None:
         return
-    why = _run_unmeasured(plan, plan.case.reset, tree)
+    why = _run_unmeasured(plan, plan.case.reset, tree, tree)
     if why:
         raise CaseError(f"the case {plan.case.name} cannot be reset: {why}")
 
@@ -246,7 +246,7 @@ def _fault(plan: Plan, guest: Path, host: Path) -> str:
     if plan.case.check is None:
         return ""
     for tree, where in ((guest, ""), (host, " on the host")):
-        why = _run_unmeasured(plan, plan.case.check, tree)
+        why = _run_unmeasured(plan, plan.case.check, tree, guest)
         if why:
             return f"the check failed{where}: {why}"
         if guest == host:
@@ -254,10 +254,10 @@ def _fault(plan: Plan, guest: Path, host: Path) -> str:
     return ""
 
 
-def _run_unmeasured(plan: Plan, words: tuple[str, ...], tree: Path) -> str:
+def _run_unmeasured(plan: Plan, words: tuple[str, ...], tree: Path, guest: Path) -> str:
     """Run a command of the case in *tree*; says why it failed, or nothing."""
     process = subprocess.run(
-        plan.case.command(words, tree=tree, variant=plan.variant, form=plan.form),
+        plan.case.command(words, tree=tree, variant=plan.variant, form=plan.form, guest=guest),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env=plan.environment,

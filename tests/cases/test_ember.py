@@ -23,6 +23,12 @@ def script(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
+def check(tree: Path, place: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    assert EMBER.check is not None
+    command = EMBER.command(EMBER.check, tree=tree, variant="project", guest=place)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
 def build(
     tree: Path,
     temporary: str = "11233teIinjklluBA",
@@ -44,7 +50,14 @@ def fingerprint(tmp_path: Path) -> str:
     """What set-up would have kept of its own build, elsewhere."""
     tree = build(tmp_path / "built where set-up [works]")
     said = subprocess.run(
-        ["bash", "-c", '. "$1"; fingerprint_of "$2"', "-", EMBER.folder / "scripts/env.sh", tree],
+        [
+            "bash",
+            "-c",
+            '. "$1"; fingerprint_of "$2" "$2"',
+            "-",
+            EMBER.folder / "scripts/env.sh",
+            tree,
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -63,13 +76,21 @@ def test_a_build_elsewhere_with_names_of_its_own_is_the_same(
 ) -> None:
     tree = expecting(tmp_path / "tree", fingerprint)
     build(tree, temporary="9425JAFe0Y7L3EtE", chunk="bf36f62b9cf0e607a792", template="F/RJcDnV")
-    assert script("check.sh", tree).returncode == 0, script("check.sh", tree).stderr
+    assert check(tree).returncode == 0, check(tree).stderr
     assert len(fingerprint.splitlines()) == 3
+
+
+def test_the_host_may_know_the_tree_by_another_path(tmp_path: Path, fingerprint: str) -> None:
+    guest = build(expecting(tmp_path / "share", fingerprint))
+    assert check(guest).returncode == 0
+    guest.rename(tmp_path / "host")
+    assert check(tmp_path / "host", place=guest).returncode == 0
+    assert "1 files differ, the first is assets/app.map" in check(tmp_path / "host").stderr
 
 
 def test_a_wrong_dist_is_refused_and_the_file_named(tmp_path: Path, fingerprint: str) -> None:
     tree = build(expecting(tmp_path / "tree", fingerprint), word="goodbye")
-    result = script("check.sh", tree)
+    result = check(tree)
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1] == (
         "check.sh: dist is not what set-up's build made: 1 files differ, "
@@ -82,21 +103,21 @@ def test_a_dist_with_a_file_too_few_or_too_many_is_refused(
 ) -> None:
     tree = build(expecting(tmp_path / "tree", fingerprint))
     (tree / "dist/more.js").touch()
-    assert "1 files differ, the first is more.js" in script("check.sh", tree).stderr
+    assert "1 files differ, the first is more.js" in check(tree).stderr
     (tree / "dist/more.js").unlink()
-    assert script("check.sh", tree).returncode == 0
+    assert check(tree).returncode == 0
     (tree / "dist/index.html").unlink()
-    assert "1 files differ, the first is index.html" in script("check.sh", tree).stderr
+    assert "1 files differ, the first is index.html" in check(tree).stderr
 
 
 def test_no_dist_at_all_is_refused(tmp_path: Path, fingerprint: str) -> None:
-    result = script("check.sh", expecting(tmp_path / "tree", fingerprint))
+    result = check(expecting(tmp_path / "tree", fingerprint))
     assert result.returncode == 1
     assert "3 files differ, the first is assets/app.map" in result.stderr
 
 
 def test_a_tree_that_set_up_did_not_make_is_refused(tmp_path: Path) -> None:
-    assert "is not a tree made by setup.sh" in script("check.sh", build(tmp_path)).stderr
+    assert "is not a tree made by setup.sh" in check(build(tmp_path)).stderr
 
 
 @pytest.mark.parametrize(("form", "kept"), [("whole", []), ("quick", ["root"])])

@@ -204,6 +204,15 @@ def test_a_result_that_the_host_has_not_is_a_failed_run(folder: Path, tmp_path: 
     assert failures_of(result) == ["the check failed on the host: exit code 1: the word is wrong"]
 
 
+def test_the_check_is_told_where_the_guest_sees_the_tree(folder: Path, tmp_path: Path) -> None:
+    (folder / "case.toml").write_text(
+        CASE.replace('check.sh", "{tree}", "{form}"', 'check.sh", "{tree}", "{guest}"')
+    )
+    script(folder, "check.sh", 'echo "$(basename "$1") $(basename "$2")" >> "$LOG"')
+    results_of(folder, pretending(tmp_path / "log"), "pretended")
+    assert logged(tmp_path)[-2:] == ["share share", "host share"]
+
+
 def test_a_reset_that_fails_is_an_error_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     script(folder, "reset.sh", "echo no >&2; exit 4")
     with pytest.raises(CaseError, match=r"^the case note cannot be reset: exit code 4: no$"):

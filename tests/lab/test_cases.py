@@ -133,9 +133,12 @@ def test_variants_that_set_up_does_not_ask_for_have_one_tree(tmp_path: Path) -> 
     assert load_case(write_case(tmp_path / "echo", text)).tree_name("large") == "all"
 
 
-def test_a_command_is_told_its_form(tmp_path: Path) -> None:
+def test_a_command_is_told_its_form_and_where_the_guest_sees_the_tree(tmp_path: Path) -> None:
     case = load_case(write_case(tmp_path / "echo"))
-    words = ("run.sh", "{tree}", "{form}")
-    for form in ("whole", "quick"):
-        told = case.command(words, tree=Path("/tree"), variant="small", form=form)
-        assert told[1:] == ["/tree", form]
+    words = ("run.sh", "{tree}", "{guest}", "{form}")
+    told = case.command(words, tree=Path("/tree"), variant="small")
+    assert told[1:] == ["/tree", "/tree", "whole"]
+    told = case.command(
+        words, tree=Path("/host"), variant="small", form="quick", guest=Path("/guest")
+    )
+    assert told[1:] == ["/host", "/guest", "quick"]

@@ -35,7 +35,8 @@ exec_in_tree() {
   exec env -i PATH="$PATH" LANG=C.UTF-8 HOME="$tree/.osxfs-sim/home" TMPDIR="$tree/tmp" "$@"
 }
 
-# fingerprint_of TREE: of each file below TREE/dist a line, its hash and its name.
+# fingerprint_of TREE PLACE: of each file below TREE/dist a line, its hash and its
+# name. PLACE is the path at which the build saw the tree.
 #
 # The build is deterministic, but writes down where it worked: the tree's path,
 # the names of temporary directories (broccoli-NUMBER), which are made up anew
@@ -43,16 +44,15 @@ exec_in_tree() {
 # the names of chunks, and as the ids of templates. These are taken out; the rest
 # repeats byte for byte.
 fingerprint_of() {
-  local tree file rules
-  tree=$(cd -- "$1" >/dev/null && pwd -P) || return 1
-  [[ -d $tree/dist ]] || return 0
-  rules="s|$(sed 's/[][\.*^$|+?(){}]/\\&/g' <<<"$tree")|TREE|g
+  local file rules
+  [[ -d $1/dist ]] || return 0
+  rules="s|$(realpath -m -- "$2" | sed 's/[][\.*^$|+?(){}]/\\&/g')|TREE|g
     s/broccoli-[0-9A-Za-z]+/broccoli/g
     s/\*{3,}/***/g
     s/(chunk\.[^ \"']*)\.[0-9a-f]{20}\.js/\1.js/g
     s#(\"id\\\\?\": \\\\?\")[A-Za-z0-9+/]{8}#\1#g"
   (
-    cd -- "$tree/dist"
+    cd -- "$1/dist"
     find . -type f | LC_ALL=C sort | while IFS= read -r file; do
       printf '%s %s\n' \
         "$(LC_ALL=C sed -E -e "$rules" -- "$file" | sha256sum | cut -d' ' -f1)" \

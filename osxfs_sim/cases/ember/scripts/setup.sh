@@ -80,7 +80,7 @@ mkdir -p -- "$tree/tmp" "$tree/.osxfs-sim/home"
 
 say "trying ember build"
 quietly "$work/build.log" "$here/run.sh" "$tree" || fail "ember build failed"
-fingerprint_of "$tree" >"$tree/.osxfs-sim/dist.txt"
+fingerprint_of "$tree" "$tree" >"$tree/.osxfs-sim/dist.txt"
 grep -q ' assets/vendor\.js$' "$tree/.osxfs-sim/dist.txt" || fail "the build made no assets/vendor.js"
 grep -q ' assets/emptyapp\.js$' "$tree/.osxfs-sim/dist.txt" || fail "the build made no assets/emptyapp.js"
 "$here/reset.sh" "$tree" whole
