@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+
 class Node(NamedTuple):
     """What stands by a path. *content* is a link's target, too; a directory's is empty."""
 

@@ -112,7 +112,7 @@ class Scribbler:
     # What to do next
 
     def _story(self) -> Iterator[Step]:
-        if self.random.random() < self._sync_rate:
+        if self._chance(self._sync_rate):
             yield from self._sync()
             return
         stories = [
@@ -135,6 +135,9 @@ class Scribbler:
         story = self.random.choices([s for s, _ in stories], [w for _, w in stories])[0]
         yield from story()
 
+    def _chance(self, probability: float) -> bool:
+        return self.random.random() < probability
+
     def _paths(self, *kinds: str) -> list[str]:
         return sorted(path for path, node in self.tree.items() if node.kind in kinds)
 
@@ -156,7 +159,7 @@ class Scribbler:
     def _data(self) -> bytes:
         self._number += 1
         size = self.random.choice(_SIZES)
-        if size > 10_000 and self.random.random() < 0.7:
+        if size > 10_000 and self._chance(0.7):
             size = 2_000
         token = b"%d." % self._number
         return (token * (size // len(token) + 1))[:size]
@@ -247,7 +250,7 @@ class Scribbler:
             return
         yield self._make(f"{path}~")
         yield from self._put(f"{path}~", 0, self._data())
-        if self.random.random() < self._sync_rate * 5:
+        if self._chance(self._sync_rate * 5):
             yield self._sync_of(f"{path}~")
         if path in self.tree:
             yield self._move(f"{path}~", path)
@@ -272,9 +275,7 @@ class Scribbler:
         if new.startswith(f"{old}/") or new == old or old.startswith(f"{new}/"):
             return
         there = self.tree.get(new)
-        if there is not None and (
-            is_directory != (there.kind == "directory") or self._inside(new)
-        ):
+        if there is not None and (is_directory != (there.kind == "directory") or self._inside(new)):
             return
         if is_directory and new.count("/") + self._depth(old) > _DEEPEST:
             return
@@ -347,9 +348,9 @@ class Scribbler:
             yield self._make(f"{base}/{name}")
             yield from self._put(f"{base}/{name}", 0, self._data())
         stranger = self._some("file")
-        if stranger is not None and self.random.random() < 0.3 and "/" not in stranger:
+        if stranger is not None and self._chance(0.3) and "/" not in stranger:
             yield self._move(stranger, f"{base}/z")
-        if self.random.random() < 0.3:
+        if self._chance(0.3):
             moved = self._free_place()
             if (
                 moved is not None
@@ -362,10 +363,9 @@ class Scribbler:
             place = self._place()
             there = self.tree.get(place)
             gets_out = not place.startswith(f"{base}/") and place != base
-            if gets_out and (there is None or there.kind != "directory"):
-                if self.random.random() < 0.3:
-                    yield self._move(path, place)
-            if path in self.tree and self.random.random() < 0.95:
+            if gets_out and (there is None or there.kind != "directory") and self._chance(0.3):
+                yield self._move(path, place)
+            if path in self.tree and self._chance(0.95):
                 yield self._remove(path)
         if base in self.tree and not self._inside(base):
             yield self._remove_directory(base)
@@ -387,7 +387,7 @@ class Scribbler:
         if not self._open:
             return
         fd, target = self._open[self.random.randrange(len(self._open))]
-        if self.random.random() < 0.2:
+        if self._chance(0.2):
             self._open.remove((fd, target))
             yield Step("close", lambda: os.close(fd), self.tree)
             return

@@ -162,6 +162,17 @@ def test_a_removed_file_of_the_hosts_that_is_open_keeps_what_was_written(held: L
         assert os.pread(file.fileno(), 20, 0) == b"later!ontent"
 
 
+def test_a_removed_file_that_is_open_does_not_come_back(held: LiveShare) -> None:
+    with open(held.guest / "file", "w+b", buffering=0) as file:
+        held.share.flush()
+        os.unlink(held.guest / "file")
+        held.share.flush()
+        file.write(b"nobody's")
+        held.share.flush()
+        assert tree(held.guest) == tree(held.source) == {}
+        assert os.pread(file.fileno(), 20, 0) == b"nobody's"
+
+
 def test_a_file_is_open_across_its_writing_back(held: LiveShare) -> None:
     with open(held.guest / "file", "w+b", buffering=0) as file:
         file.write(b"held ")
@@ -244,6 +255,17 @@ def test_a_temporary_file_renamed_over_a_file_of_the_hosts_replaces_it(held: Liv
     assert tree(held.source) == {"file": "old"}
     held.share.flush()
     assert tree(held.source) == {"file": "new"}
+
+
+def test_a_file_that_is_replaced_again_and_again_is_there(held: LiveShare) -> None:
+    (held.source / "file").write_text("host")
+    for number in range(3):
+        (held.guest / "temporary").write_text(f"version {number}")
+        os.replace(held.guest / "temporary", held.guest / "file")
+        assert tree(held.guest) == {"file": f"version {number}"}
+    assert os.listdir(held.guest) == ["file"]
+    held.share.flush()
+    assert tree(held.guest) == tree(held.source) == {"file": "version 2"}
 
 
 def test_a_replacement_that_goes_takes_what_it_replaced_along(held: LiveShare) -> None:

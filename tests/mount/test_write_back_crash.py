@@ -9,7 +9,6 @@ judged (prefixes.py). A failure says the seed, what the guest did last, and how 
 import contextlib
 import os
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -120,7 +119,7 @@ class Crash:
             try:
                 live = self.mount("recover")
             except MountError as error:
-                assert "before the share was ready" in str(error), error
+                self.demand("before the share was ready" in str(error), str(error))
         if live is not None:
             live.unmount()
             return False
