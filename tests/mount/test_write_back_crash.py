@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -31,6 +31,24 @@ _LATENCIES_NS = (0, 0, 20_000, 300_000)
 _MOST_STEPS = 1_500
 _ORDINARY, _MANY = range(10), range(10, 260)
 _LATEST_SHOWN = 25
+
+
+@contextlib.contextmanager
+def dying(monkeypatch: pytest.MonkeyPatch, where: str, step: int) -> Iterator[None]:
+    """The servers that are started in this block kill themselves before that step of theirs."""
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "_SERVER", "dying_server")
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        patch.setenv("DIES_IN", where)
+        patch.setenv("DIES_BEFORE_STEP", str(step))
+        yield
+
+
+def bury(live: LiveShare) -> None:
+    """Kill the server, if it lives, and take its mount away."""
+    live.kill()
+    if is_mounted(live.guest):
+        unmount(str(live.guest), lazily=True)
 
 
 @dataclass
@@ -66,15 +84,8 @@ class Crash:
             unwritten=unwritten,
         )
 
-    @contextlib.contextmanager
-    def dying(self, where: str, step: int):
-        """The servers of this block kill themselves before that step of theirs."""
-        with self.monkeypatch.context() as patch:
-            patch.setattr(launch, "_SERVER", "dying_server")
-            patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-            patch.setenv("DIES_IN", where)
-            patch.setenv("DIES_BEFORE_STEP", str(step))
-            yield
+    def dying(self, where: str, step: int) -> contextlib.AbstractContextManager[None]:
+        return dying(self.monkeypatch, where, step)
 
     # The crash
 
@@ -93,24 +104,16 @@ class Crash:
             if killer.ident is None:
                 killer.start()
             killer.join()
-            self._bury(live)
+            bury(live)
         assert not survived, "the server was to be killed before the guest was done"
 
     def kill_itself(self) -> None:
         with self.dying("serving", int(2 ** (self.random.random() * 12))):
             live = self.mount()
         try:
-            survived = self.scribbler.run(self.random.randrange(20, 500))
+            self.scribbler.run(self.random.randrange(20, 500))  # too little for it, perhaps
         finally:
-            if live.server.poll() is None:
-                live.server.kill()
-            self._bury(live)
-        del survived  # perhaps there was too little to do
-
-    def _bury(self, live: LiveShare) -> None:
-        live.kill()
-        if is_mounted(self.guest):
-            unmount(str(self.guest), lazily=True)
+            bury(live)
 
     def recover_and_die(self, step: int) -> bool:
         """Begin to recover, and be killed in that; False if it was done before."""
@@ -249,3 +252,59 @@ def test_a_recovery_that_is_killed_can_be_recovered(
     live.unmount()
     made.check_complete(snapshot(made.source))
     made.check_nothing_left()
+
+
+# Found by the above
+
+
+HELD = {"profile": "osxfs-delegated", "latency_ns": 0, "write_back_age_ns": 3_600 * 10**9}
+
+
+@pytest.fixture
+def sides(field: Path) -> tuple[Path, Path]:
+    source, guest = field / "source", field / "guest"
+    source.mkdir()
+    guest.mkdir()
+    return source, guest
+
+
+def test_a_file_is_recovered_by_the_name_that_it_has_left(
+    sides: tuple[Path, Path], share: Callable[..., LiveShare]
+) -> None:
+    source, guest = sides
+    (source / "d").mkdir()
+    (source / "d" / "one").write_text("host")
+    os.link(source / "d" / "one", source / "d" / "two")
+    live = share(*sides, **HELD)
+    assert (guest / "d" / "two").read_text() == "host"
+    os.unlink(guest / "d" / "one")
+    (guest / "d" / "two").write_text("guest")
+    fd = os.open(guest / "d", os.O_RDONLY)
+    os.fsync(fd)  # the unlink, and nothing after it
+    os.close(fd)
+    bury(live)
+    assert os.listdir(source / "d") == ["two"]
+    assert (source / "d" / "two").read_text() == "host"
+    share(*sides, **HELD, unwritten="recover")
+    assert (source / "d" / "two").read_text() == "guest"
+
+
+@pytest.mark.parametrize("step", range(2, 6))
+def test_a_directory_replaced_by_another_leaves_nothing_aside(
+    sides: tuple[Path, Path],
+    share: Callable[..., LiveShare],
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+) -> None:
+    """Killed between the frame of the rename and that of what it made needless."""
+    source, guest = sides
+    with dying(monkeypatch, "serving", step):
+        live = share(*sides, **HELD)
+    with contextlib.suppress(OSError):
+        (guest / "old").mkdir()
+        (guest / "new").mkdir()
+        os.rename(guest / "new", guest / "old")
+    bury(live)
+    live = share(*sides, **HELD, unwritten="recover")
+    assert set(os.listdir(source)) <= {"old", "new"}
+    assert live.status()["write_back"]["lost_host_changes"] == 0
