@@ -374,6 +374,39 @@ def test_who_changes_more_than_may_be_held_is_slowed(
     assert len(os.listdir(live.source)) == 60
 
 
+def test_a_file_that_gets_to_the_host_while_it_is_opened_is_that_file(
+    share: Callable[..., LiveShare],
+) -> None:
+    live = share(**HELD, write_back_changes=1)
+    (live.guest / "file").touch()
+    with open(live.guest / "file", "r+b", buffering=0) as file:  # waits until there is room
+        file.write(b"content")
+        live.share.flush()
+        assert os.pread(file.fileno(), 20, 0) == b"content"
+    assert tree(live.source) == {"file": "content"}
+
+
+@pytest.mark.parametrize("change", ["write", "truncate", "fchmod"])
+def test_a_file_that_loses_its_name_on_the_host_while_it_is_changed_stays_away(
+    share: Callable[..., LiveShare], change: str
+) -> None:
+    live = share(**HELD, write_back_changes=1)
+    (live.source / "file").write_text("host")
+    with open(live.guest / "file", "r+b", buffering=0) as file:
+        os.unlink(live.guest / "file")
+        if change == "write":
+            file.write(b"more")
+            assert os.pread(file.fileno(), 20, 0) == b"more"
+        elif change == "truncate":
+            file.truncate(1)
+            assert os.pread(file.fileno(), 20, 0) == b"h"
+        else:
+            os.fchmod(file.fileno(), 0o600)
+        after = live.share.flush()["write_back"]
+        assert tree(live.source) == tree(live.guest) == {}
+        assert after["lost_host_changes"] == after["pending_changes"] == 0
+
+
 def test_a_write_larger_than_the_limit_is_taken_alone(share: Callable[..., LiveShare]) -> None:
     live = share(**HELD, write_back_bytes="1KB")
     (live.guest / "file").write_bytes(bytes(2_000_000))
