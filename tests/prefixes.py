@@ -2,8 +2,8 @@
 
 The rule is that of osxfs_sim/model/write_back.py: the host is the guest as it was after one of
 its changes, as far as the objects are concerned that the guest has not taken away since. Of
-those that it has, the host may still have what the guest had by then, or nothing; it may lack
-their latest writes, but never show what they were not.
+those that it has, the host still has its own as the guest had them by then, and may have the
+guest's; it may lack their latest writes, but never show what they were not.
 
 Pure: a tree is a dictionary of paths, and what a file is told apart by is the caller's (an inode
 number on the host, whatever it likes in the guest): only which paths are the same file counts.
@@ -60,6 +60,7 @@ class History:
         self.states: list[Tree] = [first]
         self._synced: list[tuple[int, Hashable]] = []
         self._looks: dict[Hashable, dict[tuple[str, int, bytes], int]] = {}
+        self._of_host = alive_in(first)
         self._note_looks(first)
 
     def _note_looks(self, tree: Tree) -> None:
@@ -108,12 +109,13 @@ class History:
 
     # Verdicts
 
-    def judge(self, host: Tree, *, since: int = 0, until: int | None = None) -> Verdict:
-        """The earliest state from *since* (and the last sync) on that *host* shows.
+    def judge(self, host: Tree, *, since: int | None = None, until: int | None = None) -> Verdict:
+        """The earliest state from *since* on that *host* shows.
 
-        *until* is the last that may be there.
+        Without *since* from what was synced last. *until* is the last that may be there.
         """
-        since = max(since, self.demanded())
+        if since is None:
+            since = self.demanded()
         last = len(self.states) - 1 if until is None else until
         alive = alive_in(self.states[last])
         why = f"nothing from state {since} to {last} is allowed"
@@ -145,12 +147,12 @@ class History:
     def _difference(self, point: int, state: Tree, host: Tree, alive: set[Hashable]) -> str:
         """Why *host* is not *state*, which is that at *point*; nothing if it is."""
         for path, node in state.items():
-            if node.object not in alive:
+            if node.object not in alive and node.object not in self._of_host:
                 continue
             found = host.get(path)
             if found is None:
                 return f"{path} is missing"
-            if found.looks != node.looks:
+            if node.object in alive and found.looks != node.looks:
                 return f"{path} is {_shown(found)}, not {_shown(node)}"
         to_host: dict[Hashable, Hashable] = {}
         to_guest: dict[Hashable, Hashable] = {}
