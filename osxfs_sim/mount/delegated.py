@@ -445,6 +445,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self, target: Inode, parent: Inode, name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
         self._check_new(parent, name)
+        if not self._holds(target):  # it has lost its name while this waited
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         now_ns = time.time_ns()
         change = Change(
             Kind.LINK, target, time.monotonic_ns(), parent, name, detail=OtherDetail(now_ns)
@@ -689,7 +691,26 @@ class WriteBackHandlers(AcknowledgingHandlers):
         too_large = fields.update_size and attr.st_size > _LARGEST_FILE_BYTES
         if not self._holds(node) or too_large:
             return self._through((node,), request, inode, attr, fields, fh, ctx)
-        return self._hold(0, self._hold_attributes, node, attr, fields, ctx)
+        return self._set_in_guest(request, node, attr, fields, fh, ctx)
+
+    async def _set_in_guest(
+        self,
+        request: Callable[..., Coroutine[Any, Any, EntryAttributes]],
+        inode: Inode,
+        attr: EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: int | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        arrival_ns = self._reactor.arrival_ns
+        await self._wait_for_room(0)
+        if not self._holds(inode):  # it has lost its name while this waited
+            return await request(inode.number, attr, fields, fh, ctx)
+        entry, failure = self._attempt(self._hold_attributes, inode, attr, fields, ctx)
+        self._acknowledged(OperationClass.METADATA, arrival_ns)
+        if failure:
+            raise FUSEError(failure)
+        return entry  # type: ignore[no-any-return]
 
     def _hold_attributes(
         self,
@@ -787,7 +808,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def open(self, inode: int, flags: int, ctx: RequestContext) -> Coroutine[Any, Any, FileInfo]:
         node = self._inodes[inode]
         if node.is_unmade:
-            return self._hold(0, self._open_unmade, node, flags, ctx)
+            return self._open_while_unmade(node, flags, ctx)
         if self.enable_writeback_cache and flags & os.O_ACCMODE == os.O_WRONLY:
             return self._open_to_fill_pages(super().open, node, flags, ctx)
         if flags & os.O_TRUNC and self._holds(node):
@@ -801,6 +822,12 @@ class WriteBackHandlers(AcknowledgingHandlers):
             # The guest's kernel appends where it takes the end to be, by way of its pages.
             flags &= ~os.O_APPEND
         return super()._opened(inode, fd, flags, caller, keep_pages)
+
+    async def _open_while_unmade(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
+        await self._wait_for_room(0)
+        if inode.is_unmade:
+            return await self._hold(0, self._open_unmade, inode, flags, ctx)  # type: ignore[no-any-return]
+        return await self.open(inode.number, flags, ctx)  # the host has got it meanwhile
 
     def _open_unmade(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
         # A descriptor that stands for the host's file: once there is one, it is one.
@@ -855,7 +882,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
         """Open a file of the host's, and hold that it is cut."""
         await self._wait_for_room(0)
         handle = await request(inode.number, flags & ~os.O_TRUNC, ctx)
-        _, failure = self._attempt(self._cut, inode, ctx)
+        if self._holds(inode):
+            _, failure = self._attempt(self._cut, inode, ctx)
+        else:
+            _, failure = self._attempt(os.truncate, magic_link(handle.fh), 0)
         if failure:
             await self.release(handle.fh)
             raise FUSEError(failure)
@@ -945,6 +975,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
             _, failure = await in_thread(lambda: self._attempt(journal.put, place, buf))
         else:
             _, failure = self._attempt(journal.put, place, buf)
+        if not failure and not self._holds(inode):
+            # It has lost its name while this waited: nothing of it is held any more.
+            journal.free(place, len(buf))
+            return await super().write(fh, off, buf)
         if not failure:
             _, failure = self._attempt(self._hold_write, inode, fh, off, len(buf), place)
         if failure:

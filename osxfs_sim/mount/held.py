@@ -105,6 +105,11 @@ class Held:
         held.inode = inode
         held.changes += 1
 
+    def named_before(self, name: bytes) -> None:
+        """One more change of *name* is held, but not the latest: it stands for what it did."""
+        assert self.names is not None
+        self.names[name].changes += 1
+
     def settled_name(self, name: bytes) -> None:
         """A change of *name* is held no more."""
         assert self.names is not None

@@ -22,7 +22,6 @@ import fcntl
 import hashlib
 import mmap
 import os
-import shutil
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -38,7 +37,8 @@ from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode
 
 VERSION = 1
 _HEADER = struct.Struct("<II")  # length and CRC-32 of the frame that follows
-_PROGRESS = struct.Struct("<QQ")
+_PROGRESS = struct.Struct("=QQ")
+_NUMBER = struct.Struct("=Q")
 _SEGMENT_BYTES = 1 << 20
 _REWRITE_AT_BYTES = 32 << 20
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE (linux/falloc.h)
@@ -94,8 +94,11 @@ class Journal:
             self._progress = mmap.mmap(progress_fd, _PROGRESS.size)
         finally:
             os.close(progress_fd)
-        self._started = self._done = 0
+        # Each number is stored at once: struct.pack_into() writes zeros first, which a killed
+        # server could leave behind.
+        self._numbers = memoryview(self._progress).cast("Q")
         self._told: dict[int, Inode] = {}
+        self._told_ways: dict[int, set[tuple[int, bytes]]] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -106,7 +109,12 @@ class Journal:
         self._end = 0
         self._frames_bytes = 0
         self._live: dict[int, int] = {}
+        self._forget_told()
+
+    def _forget_told(self) -> None:
+        """No frame says where anything is."""
         self._told = {ROOT_NUMBER: self._root}
+        self._told_ways = {}
 
     # Data
 
@@ -217,27 +225,44 @@ class Journal:
         return frames
 
     def _introduce(self, inode: Inode) -> bytes:
-        """Frames that tell where the host has *inode*, if no frame has yet."""
+        """Frames that tell where the host has *inode*, as far as no frame has yet.
+
+        A file may have several names, and get known by more of them later.
+        """
+        if inode.is_directory:
+            return self._introduce_directory(inode)
+        if self._told.get(inode.number) is not inode:
+            self._told[inode.number] = inode
+            self._told_ways.pop(inode.number, None)
+        if inode.parent is None:
+            return b""  # it has no name on the host, not yet or no more
+        frames = b""
+        told = self._told_ways.setdefault(inode.number, set())
+        # The best known comes last, as it does for who is told of one after the other.
+        for parent, name in (*(inode.other_names or ()), (inode.parent, inode.name)):
+            if (parent.number, name) not in told:
+                told.add((parent.number, name))
+                frames += self._introduce_directory(parent) + _known(inode, parent, name)
+        return frames
+
+    def _introduce_directory(self, inode: Inode) -> bytes:
         frames = b""
         while self._told.get(inode.number) is not inode:
             self._told[inode.number] = inode
             parent = inode.parent
             if parent is None:
                 break  # it has no name on the host: nothing can be done to it there
-            known = ("known", inode.number, parent.number, inode.name)
-            frames = _frame((*known, inode.device, inode.host_number, inode.kind)) + frames
+            frames = _known(inode, parent, inode.name) + frames
             inode = parent
         return frames
 
     def started(self, sequence: int) -> None:
         """This change is being carried out: it may be half done."""
-        self._started = sequence
-        _PROGRESS.pack_into(self._progress, 0, sequence, self._done)
+        self._numbers[0] = sequence
 
     def done(self, sequence: int) -> None:
         """This change and all before it are on the host."""
-        self._done = sequence
-        _PROGRESS.pack_into(self._progress, 0, self._started, sequence)
+        self._numbers[1] = sequence
 
     @property
     def wants_rewriting(self) -> bool:
@@ -245,7 +270,8 @@ class Journal:
 
     def rewrite(self, held: "Iterable[Change[Inode]]") -> None:
         """Leave out all frames but those that the changes still *held* need."""
-        told, self._told = self._told, {ROOT_NUMBER: self._root}
+        told = self._told, self._told_ways
+        self._forget_told()
         try:
             frames = bytearray(self._base())
             for change in held:
@@ -255,7 +281,7 @@ class Journal:
             os.replace(new, self.directory / "changes")
             fd = os.open(self.directory / "changes", os.O_RDWR | os.O_CLOEXEC)
         except OSError:
-            self._told = told
+            self._told, self._told_ways = told
             raise
         os.close(self._changes_fd)
         self._changes_fd = fd
@@ -271,12 +297,14 @@ class Journal:
         if self._frames_bytes:
             os.ftruncate(self._changes_fd, 0)
             self._frames_bytes = 0
-            self._told = {ROOT_NUMBER: self._root}
+            self._forget_told()
 
     def close(self, *, keep: bool) -> None:
         """*keep* it for the next mount, or take it away."""
         if not keep:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                take_away(self.directory)
+        self._numbers.release()
         self._progress.close()
         for fd in (self._changes_fd, self.data_fd, self._lock_fd):
             os.close(fd)
@@ -295,6 +323,12 @@ def _segments(position: int, length: int) -> Iterator[tuple[int, int]]:
 def _frame(values: tuple[Any, ...]) -> bytes:
     body: bytes = msgpack.packb(values, use_bin_type=True)
     return _HEADER.pack(len(body), zlib.crc32(body)) + body
+
+
+def _known(inode: Inode, parent: Inode, name: bytes) -> bytes:
+    """The frame that says that the host has *inode* as *name* in *parent*."""
+    identity = (inode.device, inode.host_number, inode.kind)
+    return _frame(("known", inode.number, parent.number, name, *identity))
 
 
 def _number(inode: Inode | None) -> int:
@@ -321,15 +355,43 @@ def open_journal(state: Path, source: str, root: Inode) -> Journal:
             directory.mkdir(mode=0o700)
         except FileExistsError:
             continue
-        lock_fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_fd = _new_lock(directory)
+        if lock_fd < 0:
+            continue
         try:
             return Journal(directory, source, root, lock_fd)
         except BaseException:
+            with contextlib.suppress(OSError):
+                take_away(directory)
             os.close(lock_fd)
-            shutil.rmtree(directory, ignore_errors=True)
             raise
     raise OSError(errno.EEXIST, f"more than {_MOST_JOURNALS} journals of {source}", str(parent))
+
+
+def _new_lock(directory: Path) -> int:
+    """The lock of a new journal, or -1 if another mount has taken that for left behind."""
+    try:
+        fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return -1
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return -1
+    if not os.fstat(fd).st_nlink:
+        os.close(fd)
+        return -1
+    return fd
+
+
+def take_away(directory: Path) -> None:
+    """Remove a journal, which is locked, so that who is killed in that leaves none or all of it."""
+    for name in ("changes", "changes.new", "data", "progress", "lock"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(directory / name)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(directory)
 
 
 # What a server has left behind
@@ -382,8 +444,10 @@ class Leftover:
     story: list[Known | LeftChange] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     arrived: dict[int, tuple[int, int]] = field(default_factory=dict)
+    end: int = 0
+    """Where its frames end."""
     torn: bool = False
-    """Whether its last frame was cut off: nobody was told that it was there."""
+    """Whether another was cut off there: nobody was told that it was there."""
 
     @property
     def pending(self) -> list[LeftChange]:
@@ -404,7 +468,7 @@ class Leftover:
         lines: list[tuple[str, str]] = []
         for number, each in zip(self.numbers, self.story, strict=True):
             if isinstance(each, Known):
-                places[number] = each.parent, each.name
+                places.setdefault(number, (each.parent, each.name))
                 continue
             if each.kind in (Kind.MAKE, Kind.LINK, Kind.RENAME):
                 places[each.target] = each.parent, each.name
@@ -429,7 +493,7 @@ def _path(place: tuple[int, bytes], places: dict[int, tuple[int, bytes]]) -> str
 def read_journal(directory: Path) -> Leftover:
     """What the journal in *directory* holds. Raises OSError, and ValueError for another version."""
     left = Leftover(directory)
-    with contextlib.suppress(struct.error):
+    with contextlib.suppress(struct.error, FileNotFoundError):  # its server had just begun
         left.started, left.done = _PROGRESS.unpack_from((directory / "progress").read_bytes())
     changes: dict[int, LeftChange] = {}
     order: list[tuple[int, Known | int]] = []
@@ -479,6 +543,7 @@ def _frames(data: bytes, left: Leftover) -> Iterator[list[Any]]:
             return
         yield msgpack.unpackb(body, raw=False)
         at += _HEADER.size + length
+        left.end = at
 
 
 def leftovers(state: Path, source: str) -> list[Leftover]:
@@ -491,11 +556,14 @@ def leftovers(state: Path, source: str) -> list[Leftover]:
         with locked(directory) as is_ours:
             if not is_ours:
                 continue
-            left = read_journal(directory)
-            if left.pending:
-                found.append(left)
-            else:
-                shutil.rmtree(directory, ignore_errors=True)
+            # Without changes its server was about to make it, or to take it away.
+            if (directory / "changes").exists():
+                left = read_journal(directory)
+                if left.pending:
+                    found.append(left)
+                    continue
+            with contextlib.suppress(OSError):
+                take_away(directory)
     return found
 
 
@@ -505,7 +573,10 @@ def locked(directory: Path) -> Iterator[bool]:
     try:
         fd = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        yield not directory.exists() or not (directory / "changes").exists()
+        # Its server is about to make it, or has ended when it had hardly begun, or was removing it.
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+        yield False
         return
     try:
         try:
@@ -518,6 +589,33 @@ def locked(directory: Path) -> Iterator[bool]:
         os.close(fd)
 
 
+class Continuation:
+    """Notes how far a recovery has got, for the next one in case that it is killed."""
+
+    def __init__(self, left: Leftover) -> None:
+        self._end = left.end
+        self._changes_fd = os.open(left.directory / "changes", os.O_WRONLY | os.O_CLOEXEC)
+        self._progress_fd = os.open(left.directory / "progress", os.O_WRONLY | os.O_CLOEXEC)
+
+    def started(self, sequence: int) -> None:
+        """As Journal.started()."""
+        os.pwrite(self._progress_fd, _NUMBER.pack(sequence), 0)
+
+    def done(self, sequence: int) -> None:
+        """As Journal.done()."""
+        os.pwrite(self._progress_fd, _NUMBER.pack(sequence), _NUMBER.size)
+
+    def arrived(self, number: int, inode: Inode) -> None:
+        """The host has got what the frames call *number*."""
+        frame = _frame(("arrived", number, inode.device, inode.host_number))
+        # What was torn is written over; what is left of it then is torn, too.
+        self._end += os.pwrite(self._changes_fd, frame, self._end)
+
+    def close(self) -> None:
+        os.close(self._changes_fd)
+        os.close(self._progress_fd)
+
+
 def discard(left: Leftover) -> None:
     """Give up what *left* holds, for good."""
-    shutil.rmtree(left.directory)
+    take_away(left.directory)

@@ -11,9 +11,11 @@ from osxfs_sim.mount.backing import StaleError, reached
 from osxfs_sim.mount.carry_out import HostWriter
 from osxfs_sim.mount.held import hold
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, InodeTable
-from osxfs_sim.mount.journal import Known, LeftChange, Leftover, discard, locked
+from osxfs_sim.mount.journal import Continuation, Known, LeftChange, Leftover, discard, locked
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.mount.unwritten import describe
+
+_MANY = 2  # links: a file may have further names
 
 
 def recover(left: Leftover, machinery: Machinery) -> int:
@@ -30,7 +32,7 @@ def recover(left: Leftover, machinery: Machinery) -> int:
 def _recover(left: Leftover, machinery: Machinery) -> int:
     events = machinery.host_events
     data_fd = os.open(left.directory / "data", os.O_RDONLY | os.O_CLOEXEC)
-    progress_fd = os.open(left.directory / "progress", os.O_WRONLY | os.O_CLOEXEC)
+    noted = Continuation(left)
     writer = HostWriter(
         machinery.handlers,
         machinery.inodes,
@@ -51,10 +53,13 @@ def _recover(left: Leftover, machinery: Machinery) -> int:
                 cast.has_happened(each, change)
                 continue
             writer.repeats = each.sequence == left.started
+            noted.started(each.sequence)
             writer.carry_out(change)
+            if each.kind is Kind.MAKE:
+                noted.arrived(each.target, change.target)
             carried_out += 1
             left.done = each.sequence
-            os.pwrite(progress_fd, left.done.to_bytes(8, "little"), 8)
+            noted.done(each.sequence)
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
         raise MountError(
@@ -63,7 +68,7 @@ def _recover(left: Leftover, machinery: Machinery) -> int:
         ) from error
     finally:
         os.close(data_fd)
-        os.close(progress_fd)
+        noted.close()
         for inode in cast.dismissed():
             machinery.handlers.let_go(inode)
     discard(left)
@@ -80,11 +85,12 @@ class _Cast:
         self._open: Inode | None = None
 
     def introduce(self, number: int, known: Known) -> None:
-        """The host had it there."""
-        inode = self._table.unmade(known.kind)
-        inode.parent, inode.name = self._by_number[known.parent], known.name
+        """The host had it there, too."""
+        inode = self._by_number.get(number)
+        if inode is None or inode.kind != known.kind:
+            inode = self._by_number[number] = self._table.unmade(known.kind)
+        inode.add_name(self._by_number[known.parent], known.name, _MANY)
         self._table.identify(inode, self._device(known.device), known.host_number)
-        self._by_number[number] = inode
 
     def _device(self, device: int) -> int:
         """File systems may have another number after the machine was started anew."""
@@ -125,16 +131,26 @@ class _Cast:
 
     def has_happened(self, left: LeftChange, change: "Change[Inode]") -> None:
         """The host has it already: only where things are is to be known."""
-        target = change.target
+        target, parent, name = change.target, change.parent, change.name
         if change.kind is Kind.MAKE:
-            target.parent, target.name = change.parent, change.name
+            target.parent, target.name = parent, name
             identity = self._left.arrived.get(left.target)
             if identity is not None:
                 self._table.identify(target, self._device(identity[0]), identity[1])
             else:
                 self._adopt(target)
         elif change.kind is Kind.RENAME:
-            target.parent, target.name = change.parent, change.name
+            assert parent is not None
+            assert change.old_parent is not None
+            if change.replaced is not None:
+                change.replaced.drop_name(parent, name)
+            target.moved(parent, name, change.old_parent, change.old_name)
+        elif change.kind is Kind.LINK:
+            assert parent is not None
+            target.add_name(parent, name, _MANY)
+        elif change.kind in (Kind.UNLINK, Kind.RMDIR):
+            assert parent is not None
+            target.drop_name(parent, name)
 
     def _adopt(self, inode: Inode) -> None:
         """What is there is it, if it is of its kind: the server ended before it could say."""

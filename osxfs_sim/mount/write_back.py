@@ -100,11 +100,12 @@ class WriteBack:
         """
         changes = self.changes
         loses = list(loses)
+        change.sequence = changes.last_sequence + 1
+        # Who is killed before the rest of this has all that was made on the host first.
+        self.journal.note(change)
         for inode in loses:
             if inode is change.replaced and changes.cancels(inode):
                 change.replaced = None  # the host never gets it
-        change.sequence = changes.last_sequence + 1
-        self.journal.note(change)
         changes.add(change)
         self._count(change, 1)
         for inode in loses:
@@ -123,8 +124,11 @@ class WriteBack:
         self.changes.extend(carrier, length, detail)
         return True
 
-    def _count(self, change: "Change[Inode]", sign: int) -> None:
-        """*change* begins (1) or ceases (-1) to be held."""
+    def _count(self, change: "Change[Inode]", sign: int, *, is_latest: bool = True) -> None:
+        """*change* begins (1) or ceases (-1) to be held.
+
+        Where it is not the latest, the guest has what later changes made of its names.
+        """
         if change.kind is Kind.WRITE:
             objects: Iterable[Inode] = (change.target,)
         else:
@@ -132,8 +136,10 @@ class WriteBack:
                 hold(inode).links += sign * links
             for directory, name, inode_or_none in name_effects(change):
                 held = hold(directory)
-                if sign > 0:
+                if sign > 0 and is_latest:
                     held.named(name, inode_or_none)
+                elif sign > 0:
+                    held.named_before(name)
                 else:
                     held.settled_name(name)
             objects = concerned(change)
@@ -141,9 +147,9 @@ class WriteBack:
             held = hold(inode)
             held.changes += sign
             if sign > 0:
-                held.last_sequence = change.sequence
+                held.last_sequence = max(held.last_sequence, change.sequence)
                 if inode is change.target:
-                    held.own_sequence = change.sequence
+                    held.own_sequence = max(held.own_sequence, change.sequence)
             elif not held.changes:
                 self._settled(inode, held)
 
@@ -161,7 +167,7 @@ class WriteBack:
         written = [change for change in cancelled.dropped if change.kind is Kind.WRITE]
         self._disown(inode, held, written)
         for before, after in cancelled.turned:
-            self._count(after, 1)
+            self._count(after, 1, is_latest=False)
             self._count(before, -1)
         for change in cancelled.dropped:
             self._count(change, -1)
@@ -200,6 +206,8 @@ class WriteBack:
             self._pour_out(inode, held)
         self._free_content(held)
         inode.held = None
+        if held.nameless and not inode.is_directory:
+            inode.parent = None  # who has it open does not give it a name again
         self._let_go(inode)
 
     def _pour_out(self, inode: Inode, held: Held) -> None:

@@ -162,6 +162,17 @@ def test_a_removed_file_of_the_hosts_that_is_open_keeps_what_was_written(held: L
         assert os.pread(file.fileno(), 20, 0) == b"later!ontent"
 
 
+def test_a_removed_file_that_is_open_does_not_come_back(held: LiveShare) -> None:
+    with open(held.guest / "file", "w+b", buffering=0) as file:
+        held.share.flush()
+        os.unlink(held.guest / "file")
+        held.share.flush()
+        file.write(b"nobody's")
+        held.share.flush()
+        assert tree(held.guest) == tree(held.source) == {}
+        assert os.pread(file.fileno(), 20, 0) == b"nobody's"
+
+
 def test_a_file_is_open_across_its_writing_back(held: LiveShare) -> None:
     with open(held.guest / "file", "w+b", buffering=0) as file:
         file.write(b"held ")
@@ -244,6 +255,17 @@ def test_a_temporary_file_renamed_over_a_file_of_the_hosts_replaces_it(held: Liv
     assert tree(held.source) == {"file": "old"}
     held.share.flush()
     assert tree(held.source) == {"file": "new"}
+
+
+def test_a_file_that_is_replaced_again_and_again_is_there(held: LiveShare) -> None:
+    (held.source / "file").write_text("host")
+    for number in range(3):
+        (held.guest / "temporary").write_text(f"version {number}")
+        os.replace(held.guest / "temporary", held.guest / "file")
+        assert tree(held.guest) == {"file": f"version {number}"}
+    assert os.listdir(held.guest) == ["file"]
+    held.share.flush()
+    assert tree(held.guest) == tree(held.source) == {"file": "version 2"}
 
 
 def test_a_replacement_that_goes_takes_what_it_replaced_along(held: LiveShare) -> None:
@@ -350,6 +372,39 @@ def test_who_changes_more_than_may_be_held_is_slowed(
     assert after["crossed"] > 40
     live.share.flush()
     assert len(os.listdir(live.source)) == 60
+
+
+def test_a_file_that_gets_to_the_host_while_it_is_opened_is_that_file(
+    share: Callable[..., LiveShare],
+) -> None:
+    live = share(**HELD, write_back_changes=1)
+    (live.guest / "file").touch()
+    with open(live.guest / "file", "r+b", buffering=0) as file:  # waits until there is room
+        file.write(b"content")
+        live.share.flush()
+        assert os.pread(file.fileno(), 20, 0) == b"content"
+    assert tree(live.source) == {"file": "content"}
+
+
+@pytest.mark.parametrize("change", ["write", "truncate", "fchmod"])
+def test_a_file_that_loses_its_name_on_the_host_while_it_is_changed_stays_away(
+    share: Callable[..., LiveShare], change: str
+) -> None:
+    live = share(**HELD, write_back_changes=1)
+    (live.source / "file").write_text("host")
+    with open(live.guest / "file", "r+b", buffering=0) as file:
+        os.unlink(live.guest / "file")
+        if change == "write":
+            file.write(b"more")
+            assert os.pread(file.fileno(), 20, 0) == b"more"
+        elif change == "truncate":
+            file.truncate(1)
+            assert os.pread(file.fileno(), 20, 0) == b"h"
+        else:
+            os.fchmod(file.fileno(), 0o600)
+        after = live.share.flush()["write_back"]
+        assert tree(live.source) == tree(live.guest) == {}
+        assert after["lost_host_changes"] == after["pending_changes"] == 0
 
 
 def test_a_write_larger_than_the_limit_is_taken_alone(share: Callable[..., LiveShare]) -> None:
