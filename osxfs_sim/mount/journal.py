@@ -41,6 +41,7 @@ _PROGRESS = struct.Struct("=QQ")
 _NUMBER = struct.Struct("=Q")
 _SEGMENT_BYTES = 1 << 20
 _REWRITE_AT_BYTES = 32 << 20
+_SMALL_BYTES = 4 << 20
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE (linux/falloc.h)
 _MOST_JOURNALS = 64
 
@@ -286,6 +287,11 @@ class Journal:
         os.close(self._changes_fd)
         self._changes_fd = fd
         self._frames_bytes = len(frames)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it may stay as it is for a while."""
+        return self._frames_bytes < _SMALL_BYTES and self._end < _SMALL_BYTES
 
     def clear(self) -> None:
         """No change is held, and no data."""

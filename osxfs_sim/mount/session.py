@@ -369,6 +369,7 @@ class _Session:
                     f"{os.strerror(code)}"
                 )
             await trio.sleep(_LOOK_AGAIN_S)
+        write_back.tidy()
         return self.status()
 
     async def _wait_for_stop(self) -> None:
@@ -429,6 +430,8 @@ class _Session:
     def _tidy(self) -> None:
         """When nobody has asked anything for a while: collect garbage, give memory back."""
         gc.collect()
+        if self.machinery.write_back is not None:
+            self.machinery.write_back.tidy()
         self.machinery.inodes.compact()
         syscalls.give_memory_back()
 

@@ -404,10 +404,19 @@ class WriteBack:
         for position, length in _without(change.position, change.length, live):
             self.journal.free(position, length)
 
-    def _tidy(self) -> None:
-        """Where nothing is held any more, nothing is kept."""
+    def tidy(self) -> None:
+        """When there is time for it: where nothing is held any more, nothing is kept."""
+        self._tidy(thoroughly=True)
+
+    def _tidy(self, *, thoroughly: bool = False) -> None:
+        """Where nothing is held any more, little is kept: to cut a file costs more than a change.
+
+        What is left in the journal then is known as done or cancelled.
+        """
         try:
             if not len(self.changes):
+                if self.journal.is_small and not thoroughly:
+                    return
                 if self.journal.holds_data:
                     self.journal.clear_frames()
                 else:
