@@ -5,6 +5,7 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,6 +61,18 @@ def field(ground: Path) -> Iterator[Path]:
     yield path
     assert not live.shares_below(path)
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def small_source(field: Path) -> Iterator[Path]:
+    """A directory on a file system of 24 MiB."""
+    if os.geteuid():
+        pytest.skip("only root can mount a small file system")
+    source = field / "small"
+    source.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "small", source], check=True)
+    yield source
+    subprocess.run(["umount", source], check=True)
 
 
 @pytest.fixture

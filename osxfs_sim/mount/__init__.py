@@ -37,6 +37,7 @@ what the guest changes and the host gets later (docs/write-back.md):
     journal     keeps it beyond the server's end
     write_back  holds, waits, and has changes carried out in time and in order
     carry_out   makes one change on the host, whatever that did meanwhile
+    sync_barrier tells of sync(2)
     unwritten   what an ended share has left; recovery writes it to the host
 
 several trees, and sockets that cross:

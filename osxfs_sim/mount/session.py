@@ -66,6 +66,7 @@ from osxfs_sim.mount.reactor import Wake
 from osxfs_sim.mount.recovery import recover
 from osxfs_sim.mount.services import HostServices, check_host_services
 from osxfs_sim.mount.spellings import FoldedNames
+from osxfs_sim.mount.sync_barrier import SyncBarrier
 from osxfs_sim.mount.unwritten import check_unwritten, unwritten_error
 from osxfs_sim.mount.wakefulness import sleep_precisely
 from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
@@ -216,6 +217,7 @@ class _Session:
         self._processor_before_s = 0.0
         self._stop = trio.Event()
         self.services: HostServices | None = None
+        self._barrier: SyncBarrier | None = None
         self.recovered = 0
         """Changes that an earlier share had left unwritten."""
         self.failure: MountError | None = None
@@ -231,6 +233,11 @@ class _Session:
         if host_services:
             self.services = HostServices(host_services, self.mountpoint, self._device)
             self.services.prepare(self.user)
+        if self.machinery.write_back is not None:
+            try:
+                self._barrier = SyncBarrier()
+            except OSError as error:
+                log.info("sync(2) does not wait for the host: %s", error)
 
     def recover(self, leftover: list[Leftover]) -> None:
         """Write to the host what earlier shares of the source have not. Raises MountError."""
@@ -247,6 +254,8 @@ class _Session:
                 await self._calibrate(self._prober)
             if self.services is not None and not await self._start_services(self.services):
                 return  # once it is unmounted
+            if self._barrier is not None:
+                nursery.start_soon(self._barrier.serve, self._have_all_written)
             gc.collect()
             gc.freeze()
             gc.disable()
@@ -372,6 +381,21 @@ class _Session:
         write_back.tidy()
         return self.status()
 
+    async def _have_all_written(self) -> None:
+        """For sync(2): the host has what was held when it began, and has synced it.
+
+        sync(2) can be told of no failure: where the host refuses, it does not wait.
+        """
+        write_back = self.machinery.write_back
+        assert write_back is not None
+        wanted = write_back.changes.last_sequence
+        while not write_back.has_reached(wanted):
+            write_back.hurry(wanted)
+            if write_back.refusal is not None:
+                return
+            await trio.sleep(_LOOK_AGAIN_S)
+        await trio.to_thread.run_sync(syscalls.syncfs, self.machinery.inodes.root.path_fd)
+
     async def _wait_for_stop(self) -> None:
         """Unmount while requests are still served; the reactor then ends by itself."""
         await self._stop.wait()
@@ -411,6 +435,8 @@ class _Session:
         still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
         pyfuse3.close(unmount=still_mounted)
+        if self._barrier is not None:
+            self._barrier.close()
         if self.services is not None:
             self.services.stop()
 
@@ -507,7 +533,8 @@ class _Session:
         write_back = self.machinery.write_back
         if write_back is None:
             return None
-        return {**write_back.report(), "recovered": self.recovered}
+        waits = self._barrier is not None and self._barrier.works
+        return {**write_back.report(), "recovered": self.recovered, "sync_waits": waits}
 
     def _events(self) -> dict[str, Any] | None:
         events, sets = self.machinery.host_events, self.handlers.name_sets

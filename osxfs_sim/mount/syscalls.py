@@ -282,7 +282,37 @@ def write_out(path: str) -> None:
     """syncfs(2): have the kernel write out what it holds of the file system at *path*."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if _libc.syncfs(fd):
-            _raise_errno()
+        syncfs(fd)
     finally:
         os.close(fd)
+
+
+def syncfs(fd: int) -> None:
+    """syncfs(2)."""
+    if _libc.syncfs(fd):
+        _raise_errno()
+
+
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # on all architectures
+_FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 6
+_FS_CLOEXEC = 1
+
+
+def detached_file_system(kind: bytes, options: dict[str, str]) -> int:
+    """A descriptor of the root of a new file system that is mounted nowhere. Raises OSError."""
+    context = _libc.syscall(_FSOPEN, kind, _FS_CLOEXEC)
+    if context < 0:
+        _raise_errno()
+    try:
+        for key, value in options.items():
+            setting = (_FSCONFIG_SET_STRING, key.encode(), value.encode(), 0)
+            if _libc.syscall(_FSCONFIG, context, *setting) < 0:
+                _raise_errno()
+        if _libc.syscall(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0) < 0:
+            _raise_errno()
+        root: int = _libc.syscall(_FSMOUNT, context, _FS_CLOEXEC, 0)
+        if root < 0:
+            _raise_errno()
+        return root
+    finally:
+        os.close(context)

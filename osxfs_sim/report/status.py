@@ -52,6 +52,8 @@ def _write_back_report(held: dict[str, Any] | None) -> None:
         f"({format_size(held['most_bytes_at_risk'])}) were the guest's alone; "
         f"the host lagged up to {format_duration(held['longest_lag_ns'])}"
     )
+    if not held["sync_waits"]:
+        out.print("            sync(2) does not wait for the host here; fsync(2) and flush do")
     if held["throttled"]:
         out.print(
             f"            who made changes waited {held['throttled']} times, "

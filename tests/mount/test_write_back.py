@@ -566,18 +566,6 @@ def test_a_host_edit_of_what_was_written_back_is_seen(held: LiveShare) -> None:
 # When the host refuses
 
 
-@pytest.fixture
-def small_source(field: Path) -> Iterator[Path]:
-    """A directory on a file system of 24 MiB."""
-    if os.geteuid():
-        pytest.skip("only root can mount a small file system")
-    source = field / "small"
-    source.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "small", source], check=True)
-    yield source
-    subprocess.run(["umount", source], check=True)
-
-
 def test_a_full_host_is_met_when_the_guest_writes(
     small_source: Path, share: Callable[..., LiveShare]
 ) -> None:

@@ -1,0 +1,116 @@
+"""sync(2) waits until the host has what the guest has changed; syncfs(2) cannot be made to."""
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from guests import eventually, run
+from live import LiveShare
+
+HOUR_NS = 3_600 * 10**9
+HELD = {"profile": "osxfs-delegated", "latency_ns": 0, "write_back_age_ns": HOUR_NS}
+
+
+@pytest.fixture
+def held(share: Callable[..., LiveShare]) -> LiveShare:
+    if os.geteuid() or not os.path.exists("/dev/loop-control"):
+        pytest.skip("only root, with loop devices, can be told of sync(2)")
+    live = share(**HELD)
+    eventually(lambda: live.status()["write_back"]["sync_waits"])
+    return live
+
+
+def loop_devices_of_ours() -> set[str]:
+    """Loop devices on memory that is called as the barrier's is."""
+    found = set()
+    for name in os.listdir("/sys/block"):
+        backing = Path("/sys/block", name, "loop", "backing_file")
+        if backing.exists() and "osxfs-sim sync barrier" in backing.read_text():
+            found.add(name)
+    return found
+
+
+def test_sync_brings_everything_that_is_held(held: LiveShare) -> None:
+    (held.guest / "directory").mkdir()
+    for number in range(200):
+        (held.guest / "directory" / f"{number}").write_text("content")
+    os.rename(held.guest / "directory", held.guest / "renamed")
+    assert os.listdir(held.source) == []
+    os.sync()
+    assert len(os.listdir(held.source / "renamed")) == 200
+    assert held.status()["write_back"]["pending_changes"] == 0
+
+
+def test_syncfs_is_told_to_nobody(held: LiveShare) -> None:
+    # A known difference; and what shows that the tests of sync(2) here can fail.
+    (held.guest / "file").write_text("content")
+    fd = os.open(held.guest, os.O_RDONLY)
+    try:
+        assert ctypes.CDLL(None).syncfs(fd) == 0
+    finally:
+        os.close(fd)
+    assert os.listdir(held.source) == []
+
+
+def test_one_sync_after_the_other_and_by_several_at_once(held: LiveShare) -> None:
+    for number in range(20):
+        (held.guest / f"{number}").touch()
+        os.sync()
+        assert (held.source / f"{number}").exists()
+    said = run(
+        """
+import os, sys, threading
+guest, source = sys.argv[1:]
+wrong = []
+def work(number):
+    for step in range(10):
+        name = f"{number}-{step}"
+        open(os.path.join(guest, name), "w").close()
+        os.sync()
+        if not os.path.exists(os.path.join(source, name)):
+            wrong.append(name)
+threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(wrong)
+""",
+        held.guest,
+        held.source,
+    )
+    assert said == "[]\n"
+
+
+def test_a_killed_server_holds_no_sync_and_leaves_no_device(
+    share: Callable[..., LiveShare],
+) -> None:
+    before = loop_devices_of_ours()
+    live = share(**HELD)
+    (live.guest / "file").touch()
+    live.kill()
+    os.sync()
+    subprocess.run(["umount", "-l", live.guest], check=True)
+    eventually(lambda: loop_devices_of_ours() <= before)
+
+
+def test_an_ended_share_leaves_no_device(share: Callable[..., LiveShare]) -> None:
+    before = loop_devices_of_ours()
+    live = share(**HELD)
+    live.unmount()
+    eventually(lambda: loop_devices_of_ours() <= before)
+
+
+def test_a_host_that_refuses_does_not_hold_a_sync(
+    small_source: Path, share: Callable[..., LiveShare]
+) -> None:
+    live = share(small_source, **HELD)
+    live.expected_trouble = True
+    (live.guest / "file").write_bytes(b"guest" * 200_000)
+    (small_source / "host").write_bytes(bytes((24 << 20) - 300_000))
+    os.sync()
+    assert live.status()["write_back"]["refusal"]["path"] == "file"
+    (small_source / "host").unlink()
+    os.sync()
+    assert (small_source / "file").read_bytes() == b"guest" * 200_000
