@@ -6,7 +6,7 @@ import os
 import socket
 import stat as modes
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
