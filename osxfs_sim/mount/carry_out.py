@@ -34,6 +34,7 @@ from osxfs_sim.mount.watch import Watcher
 _KEPT_PATHS = 10
 _COPIED_BYTES = 1 << 20
 _NEW_DIRECTORY_MODE = 0o755
+_NEW_FILE_MODE = 0o644
 _MOST_ASIDE = 1_000
 
 ReadData = Callable[[int, int], bytes]
@@ -182,7 +183,7 @@ class HostWriter:
 
     def _touch(self, directory: Inode, dir_fd: int, at_ns: int) -> None:
         """The names in *directory* have changed when the guest changed them, and not now."""
-        syscalls.set_times(dir_fd, None, at_ns)
+        _set_times_if_allowed(dir_fd, None, at_ns)
         self._handlers.has_changed(directory, dir_fd)
 
     # Names
@@ -246,7 +247,19 @@ class HostWriter:
     def _link(self, change: "Change[Inode]") -> None:
         inode, parent, name = change.target, change.parent, change.name
         assert parent is not None
-        with self._directory(parent) as dir_fd, self._reached(inode) as fd:
+        with self._directory(parent) as dir_fd:
+            try:
+                self._link_now(inode, parent, dir_fd, name)
+            except (StaleError, FileNotFoundError):
+                self._revive(inode, parent, dir_fd, name)  # the host has removed it
+                return
+            self._handlers.named(parent, dir_fd, name, name)
+            status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            self._inodes.found(parent, name, status)
+            self._touch(parent, dir_fd, change.detail.at_ns)
+
+    def _link_now(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes) -> None:
+        with self._reached(inode) as fd:
             try:
                 os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
             except FileExistsError:
@@ -255,10 +268,6 @@ class HostWriter:
                     self._make_way(parent, dir_fd, name)
                     os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
             self._handlers.has_changed(inode, fd)
-            self._handlers.named(parent, dir_fd, name, name)
-            status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-            self._inodes.found(parent, name, status)
-            self._touch(parent, dir_fd, change.detail.at_ns)
 
     def _remove(self, change: "Change[Inode]", remove: Callable[..., None]) -> None:
         inode, parent, name = change.target, change.parent, change.name
@@ -384,7 +393,7 @@ class HostWriter:
         held = inode.held
         fd = held.fd if held is not None else -1
         if fd >= 0:
-            syscalls.set_times(fd, None, change.detail.at_ns)
+            _set_times_if_allowed(fd, None, change.detail.at_ns)
             self._now_seen(inode, fd)
 
     def _now_seen(self, inode: Inode, fd: int) -> None:
@@ -392,12 +401,21 @@ class HostWriter:
         if inode.held is not None and inode.held.seen is not None:
             inode.held.seen = what_is_seen(os.fstat(fd))
 
-    def _writable(self, inode: Inode) -> int:
-        """A descriptor of the file to write through, the host's file made again if need be."""
+    def _writable(self, inode: Inode, *, makes_again: bool = True) -> int:
+        """A descriptor of the file to write through, the host's file made again if need be.
+
+        Without *makes_again* only where that loses nothing of what it held.
+        """
         held = inode.held
         assert held is not None
         if held.fd < 0:
-            held.fd = self._open(inode)
+            try:
+                held.fd = self._open(inode)
+            except StaleError:
+                if not makes_again:
+                    raise
+                self._make_file_again(inode)
+                return held.fd
         status = os.fstat(held.fd)
         if not status.st_nlink:
             place = self._place(inode)
@@ -415,6 +433,33 @@ class HostWriter:
             return self._backing.open(inode, os.O_RDWR)
         except PermissionError:
             return self._backing.open(inode, os.O_WRONLY)
+
+    def _make_file_again(self, inode: Inode) -> None:
+        """The host has removed a file, and no descriptor can tell what it held (after a crash).
+
+        What it has put in its place keeps what the guest did not write.
+        """
+        place = self._place(inode)
+        if place is None:
+            raise StaleError
+        parent, name = place
+        with self._directory(parent) as dir_fd:
+            self._lose(parent, name)
+            flags = OPEN_SAFELY | os.O_RDWR
+            there = _status(dir_fd, name)
+            if there is not None and not modes.S_ISREG(there.st_mode):
+                self._make_way(parent, dir_fd, name)
+                there = None
+            if there is None:
+                flags |= os.O_CREAT | os.O_EXCL
+            fd = os.open(name, flags, _NEW_FILE_MODE, dir_fd=dir_fd)
+            try:
+                self._backing.forget(inode)
+                self._has_arrived(inode, parent, dir_fd, name)
+            except BaseException:
+                os.close(fd)
+                raise
+            self._give_descriptor(inode, fd)
 
     def _revive(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes) -> None:
         """The host has removed what the guest goes on to change: make it again as *name*.
@@ -435,7 +480,12 @@ class HostWriter:
         flags = OPEN_SAFELY | os.O_CREAT | os.O_EXCL | os.O_RDWR
         fd = os.open(name, flags, modes.S_IMODE(status.st_mode), dir_fd=dir_fd)
         try:
-            _copy(source, fd)
+            # The guest may have opened it to write only.
+            readable = os.open(magic_link(source), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _copy(readable, fd)
+            finally:
+                os.close(readable)
             self._backing.forget(inode)
             self._has_arrived(inode, parent, dir_fd, name)
         except BaseException:
@@ -459,7 +509,7 @@ class HostWriter:
         assert isinstance(detail, SetDetail)
         try:
             if inode.kind == modes.S_IFREG and detail.size is not None:
-                self._writable(inode)
+                self._writable(inode, makes_again=False)
             with self._reached(inode) as fd:
                 status = os.fstat(fd)
                 if self._was_changed(inode, status):
@@ -472,16 +522,15 @@ class HostWriter:
 
     def _set_now(self, fd: int, status: os.stat_result, detail: SetDetail) -> None:
         if detail.size is not None:
-            os.truncate(magic_link(fd), detail.size)
+            os.ftruncate(fd, detail.size)  # the file's mode may have changed since it was opened
         if detail.uid is not None or detail.gid is not None:
             self._owners.change(fd, os.fstat(fd), detail.uid, detail.gid)
         if detail.mode is not None and not modes.S_ISLNK(status.st_mode):
             os.chmod(magic_link(fd), detail.mode)
-        mtime_ns = detail.mtime_ns
-        if mtime_ns is None and detail.size is not None:
-            mtime_ns = detail.at_ns
-        if detail.atime_ns is not None or mtime_ns is not None:
-            syscalls.set_times(fd, detail.atime_ns, mtime_ns)
+        if detail.atime_ns is not None or detail.mtime_ns is not None:
+            syscalls.set_times(fd, detail.atime_ns, detail.mtime_ns)
+        if detail.mtime_ns is None and detail.size is not None:
+            _set_times_if_allowed(fd, None, detail.at_ns)
 
 
 _RENAME_NOREPLACE = 1
@@ -504,6 +553,12 @@ def path_of(inode: Inode | None, name: bytes = b"") -> str:
         inode = inode.parent
     path = os.fsdecode(b"/".join(reversed(names))) or "."
     return path if path.isprintable() else repr(path)
+
+
+def _set_times_if_allowed(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:
+    """Only the owner may say when: what others may write has the time at which it crossed."""
+    with contextlib.suppress(PermissionError):
+        syscalls.set_times(fd, atime_ns, mtime_ns)
 
 
 def _status(dir_fd: int, name: bytes) -> os.stat_result | None:

@@ -7,7 +7,7 @@ guest's changes at once and in every way.
 
 Not held back, but made on the host at once, after what they follow from: sockets, FIFOs and
 devices (DEL-8), extended attributes, exchanges of two names, objects without a name on the host,
-and whatever lies where an overlapping export is stronger (DEL-5).
+whatever lies where an overlapping export is stronger (DEL-5), or on another file system below.
 """
 
 import errno
@@ -66,13 +66,17 @@ class WriteBackHandlers(AcknowledgingHandlers):
     # What may be held
 
     def _is_stronger(self, inode: Inode) -> bool:
-        """Whether changes of *inode*, or in it, must be on the host at once (DEL-5)."""
-        if self.overlaps is None:
-            return False
+        """Whether changes of *inode*, or in it, must be on the host at once (DEL-5).
+
+        So must those on another file system below the export: only the host knows what may
+        move there, and whether there is room.
+        """
         here: Inode | None = inode
         while here is not None and here.is_unmade:
             here = self._guest_parent(here)
-        return here is None or self.overlaps.is_stronger(here)
+        if here is None or here.device != self._inodes.root.device:
+            return True
+        return self.overlaps is not None and self.overlaps.is_stronger(here)
 
     def _arrives(self, inode: Inode, directory: Inode) -> None:
         super()._arrives(inode, directory)
@@ -706,7 +710,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         await self._wait_for_room(0)
         if not self._holds(inode):  # it has lost its name while this waited
             return await request(inode.number, attr, fields, fh, ctx)
-        entry, failure = self._attempt(self._hold_attributes, inode, attr, fields, ctx)
+        entry, failure = self._attempt(self._hold_attributes, inode, attr, fields, fh, ctx)
         self._acknowledged(OperationClass.METADATA, arrival_ns)
         if failure:
             raise FUSEError(failure)
@@ -717,8 +721,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
         inode: Inode,
         wanted: EntryAttributes,
         fields: pyfuse3.SetattrFields,
+        fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
+        self._check_may_set(inode, fields, fh)
         status = self._status(inode)
         size = wanted.st_size if fields.update_size else None
         uid = wanted.st_uid if fields.update_uid else None
@@ -743,7 +749,26 @@ class WriteBackHandlers(AcknowledgingHandlers):
             now_ns,
         )
         self._hold_set(inode, detail)
+        if size is not None and fh is not None:
+            # Who has it open may cut it, whatever its mode has become.
+            self.write_back.keep_descriptor(inode, hold(inode), fh)
         return self._held_attributes(inode, b"", ctx, believes=True)
+
+    def _check_may_set(self, inode: Inode, fields: pyfuse3.SetattrFields, fh: int | None) -> None:
+        """Whether the host will let us set these attributes. Raises OSError."""
+        if self._privileged or inode.is_unmade:
+            return
+        dir_fd, name, status = self._backing.find(inode)
+        if status.st_uid != os.geteuid() and (
+            fields.update_mode or fields.update_atime or fields.update_mtime
+        ):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        if fields.update_size and fh is None:
+            path = (
+                os.path.join(os.fsencode(magic_link(dir_fd)), name) if name else magic_link(dir_fd)
+            )
+            if not os.access(path, os.W_OK, effective_ids=True):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     @staticmethod
     def _ended_set_id(mode: int) -> int | None:

@@ -114,6 +114,8 @@ class Journal:
 
     def _forget_told(self) -> None:
         """No frame says where anything is."""
+        # What the next frames introduce: objects, and further ways to them.
+        self._introduced: list[tuple[int, tuple[int, bytes] | None]] = []
         self._told = {ROOT_NUMBER: self._root}
         self._told_ways = {}
 
@@ -169,7 +171,7 @@ class Journal:
         if not self._frames_bytes:
             frames += self._base()
         frames += self._frames_of(change)
-        self._append(frames)
+        self._append_introducing(frames)
 
     def note_longer(self, sequence: int, length: int, detail: Any) -> None:
         """The last change, a write, becomes longer. Raises OSError."""
@@ -180,11 +182,24 @@ class Journal:
         frames = bytearray(_frame(("gone", dropped)))
         for each in turned:
             frames += self._frames_of(each)
-        self._append(frames)
+        self._append_introducing(frames)
 
     def note_arrived(self, inode: Inode) -> None:
         """The host has got *inode*."""
         self._append(_frame(("arrived", inode.number, inode.device, inode.host_number)))
+
+    def _append_introducing(self, frames: bytearray) -> None:
+        """As _append: what these frames introduce is known only once they are kept."""
+        introduced, self._introduced = self._introduced, []
+        try:
+            self._append(frames)
+        except BaseException:
+            for number, way in introduced:
+                if way is None:
+                    self._told.pop(number, None)
+                else:
+                    self._told_ways.get(number, set()).discard(way)
+            raise
 
     def _append(self, frames: bytes | bytearray) -> None:
         written = os.pwrite(self._changes_fd, frames, self._frames_bytes)
@@ -200,7 +215,7 @@ class Journal:
     def _frames_of(self, change: "Change[Inode]") -> bytearray:
         frames = bytearray()
         if change.kind is Kind.MAKE:
-            self._told[change.target.number] = change.target
+            self._tell(change.target)
         for inode in (change.target, change.parent, change.old_parent, change.replaced):
             if inode is not None:
                 frames += self._introduce(inode)
@@ -225,6 +240,10 @@ class Journal:
         )
         return frames
 
+    def _tell(self, inode: Inode) -> None:
+        self._told[inode.number] = inode
+        self._introduced.append((inode.number, None))
+
     def _introduce(self, inode: Inode) -> bytes:
         """Frames that tell where the host has *inode*, as far as no frame has yet.
 
@@ -233,7 +252,7 @@ class Journal:
         if inode.is_directory:
             return self._introduce_directory(inode)
         if self._told.get(inode.number) is not inode:
-            self._told[inode.number] = inode
+            self._tell(inode)
             self._told_ways.pop(inode.number, None)
         if inode.parent is None:
             return b""  # it has no name on the host, not yet or no more
@@ -243,13 +262,14 @@ class Journal:
         for parent, name in (*(inode.other_names or ()), (inode.parent, inode.name)):
             if (parent.number, name) not in told:
                 told.add((parent.number, name))
+                self._introduced.append((inode.number, (parent.number, name)))
                 frames += self._introduce_directory(parent) + _known(inode, parent, name)
         return frames
 
     def _introduce_directory(self, inode: Inode) -> bytes:
         frames = b""
         while self._told.get(inode.number) is not inode:
-            self._told[inode.number] = inode
+            self._tell(inode)
             parent = inode.parent
             if parent is None:
                 break  # it has no name on the host: nothing can be done to it there
@@ -284,6 +304,8 @@ class Journal:
         except OSError:
             self._told, self._told_ways = told
             raise
+        finally:
+            self._introduced = []
         os.close(self._changes_fd)
         self._changes_fd = fd
         self._frames_bytes = len(frames)

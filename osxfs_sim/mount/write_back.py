@@ -246,8 +246,12 @@ class WriteBack:
 
     def free(self, pieces: Iterable[Piece]) -> None:
         """These pieces of a nameless file's content are replaced."""
+        now = self.changes.under_way
+        # What is being written, or is refused, is still to be read, and freed after that.
+        busy = [(now.position, now.length)] if now is not None and now.kind is Kind.WRITE else []
         for piece in pieces:
-            self.journal.free(piece.position, piece.length)
+            for position, length in _without(piece.position, piece.length, busy):
+                self.journal.free(position, length)
 
     def keep_descriptor(self, inode: Inode, held: Held, fd: int) -> None:
         """Write the bytes of *inode* through a copy of *fd*, if nothing better is at hand."""
