@@ -1041,7 +1041,11 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 position=place,
                 detail=detail,
             )
-            self.write_back.hold(change)
+            try:
+                self.write_back.hold(change)
+            except OSError:
+                self.write_back.drop_unused(inode)
+                raise
         if held.content is None:
             held.content = Extents()
         replaced = held.content.write(offset, length, place)

@@ -109,6 +109,7 @@ class Journal:
         os.ftruncate(self.data_fd, 0)
         self._end = 0
         self._frames_bytes = 0
+        self._rewritten_bytes = 0
         self._live: dict[int, int] = {}
         self._forget_told()
 
@@ -287,7 +288,7 @@ class Journal:
 
     @property
     def wants_rewriting(self) -> bool:
-        return self._frames_bytes > _REWRITE_AT_BYTES
+        return self._frames_bytes > max(_REWRITE_AT_BYTES, 2 * self._rewritten_bytes)
 
     def rewrite(self, held: "Iterable[Change[Inode]]") -> None:
         """Leave out all frames but those that the changes still *held* need."""
@@ -308,7 +309,7 @@ class Journal:
             self._introduced = []
         os.close(self._changes_fd)
         self._changes_fd = fd
-        self._frames_bytes = len(frames)
+        self._frames_bytes = self._rewritten_bytes = len(frames)
 
     @property
     def is_small(self) -> bool:

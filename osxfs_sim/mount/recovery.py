@@ -60,6 +60,11 @@ def _recover(left: Leftover, machinery: Machinery) -> int:
             carried_out += 1
             left.done = each.sequence
             noted.done(each.sequence)
+    except (KeyError, AssertionError) as error:
+        raise MountError(
+            f"the journal in {left.directory} does not say where everything is ({error!r}): what it "
+            "holds can be listed with osxfs-sim unwritten, and given up with --unwritten discard"
+        ) from error
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
         raise MountError(

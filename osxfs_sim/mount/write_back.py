@@ -259,6 +259,12 @@ class WriteBack:
             held.fd = os.dup(fd)
             self._with_descriptor.add(inode)
 
+    def drop_unused(self, inode: Inode) -> None:
+        """A change of *inode* could not be held: keep nothing for it, if there is no other."""
+        held = inode.held
+        if held is not None and not held.changes and not held.unmade:
+            self._settled(inode, held)
+
     # Limits
 
     def has_room_for(self, size_bytes: int) -> bool:
