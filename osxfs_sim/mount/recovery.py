@@ -62,8 +62,8 @@ def _recover(left: Leftover, machinery: Machinery) -> int:
             noted.done(each.sequence)
     except (KeyError, AssertionError) as error:
         raise MountError(
-            f"the journal in {left.directory} does not say where everything is ({error!r}): what it "
-            "holds can be listed with osxfs-sim unwritten, and given up with --unwritten discard"
+            f"the journal in {left.directory} does not say where everything is ({error!r}): what "
+            "it holds can be listed with osxfs-sim unwritten, and given up with --unwritten discard"
         ) from error
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
