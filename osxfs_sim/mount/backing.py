@@ -250,8 +250,9 @@ class Backing:
             except (FileNotFoundError, StaleError):
                 continue
             except OSError as error:
-                # ELOOP and ENXIO: a symlink or a socket has taken its place.
-                if error.errno in (errno.ELOOP, errno.ENXIO) and modes.S_ISREG(inode.kind):
+                # A symlink, a socket or a directory has taken its place.
+                taken = (errno.ELOOP, errno.ENXIO, errno.EISDIR)
+                if error.errno in taken and modes.S_ISREG(inode.kind):
                     continue
                 raise
             if inode.is_same(os.fstat(fd)):

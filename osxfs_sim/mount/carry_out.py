@@ -305,7 +305,11 @@ class HostWriter:
         with self._directory(new_parent) as new_fd:
             there = _status(new_fd, new_name)
             if there is not None and inode.is_same(there):
-                return  # the host has done it too, or we have
+                # The host has done it too, or we have, and were killed before that was noted.
+                inode.moved(new_parent, new_name, old_parent, old_name)
+                if inode.held is not None:
+                    inode.held.place = new_parent, new_name
+                return
             try:
                 old_fd = self._backing.directory_fd(old_parent)
                 found = _status(old_fd, old_name)

@@ -259,8 +259,7 @@ class Journal:
             return b""  # it has no name on the host, not yet or no more
         frames = b""
         told = self._told_ways.setdefault(inode.number, set())
-        # The best known comes last, as it does for who is told of one after the other.
-        for parent, name in (*(inode.other_names or ()), (inode.parent, inode.name)):
+        for parent, name in ((inode.parent, inode.name), *(inode.other_names or ())):
             if (parent.number, name) not in told:
                 told.add((parent.number, name))
                 self._introduced.append((inode.number, (parent.number, name)))

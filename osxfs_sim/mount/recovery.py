@@ -94,7 +94,12 @@ class _Cast:
         inode = self._by_number.get(number)
         if inode is None or inode.kind != known.kind:
             inode = self._by_number[number] = self._table.unmade(known.kind)
-        inode.add_name(self._by_number[known.parent], known.name, _MANY)
+        name = self._by_number[known.parent], known.name
+        if inode.parent is None or inode.is_directory:
+            inode.parent, inode.name = name
+        elif name != (inode.parent, inode.name):
+            # It is called that, too; or was, and has been renamed since in this story.
+            inode.other_names = [*(inode.other_names or ()), name]
         self._table.identify(inode, self._device(known.device), known.host_number)
 
     def _device(self, device: int) -> int:

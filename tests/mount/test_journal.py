@@ -139,4 +139,4 @@ def test_a_file_is_told_by_all_names_that_are_known(tmp_path: Path, table: Inode
     journal.close(keep=True)
     (left,) = leftovers(tmp_path, SOURCE)
     names = [each.name for each in left.story if hasattr(each, "host_number")]
-    assert names == [b"one", b"two", b"three"]
+    assert names == [b"two", b"one", b"three"], "the best known first"

@@ -29,7 +29,7 @@ _MS = 1_000_000
 _AGES_NS = (1 * _MS, 3 * _MS, 10 * _MS, 30 * _MS, 100 * _MS, 5_000 * _MS, 5_000 * _MS)
 _LATENCIES_NS = (0, 0, 20_000, 300_000)
 _MOST_STEPS = 1_500
-_ORDINARY, _MANY = range(10), range(10, 260)
+_MOST_SEEDS = 260
 _LATEST_SHOWN = 25
 
 
@@ -208,12 +208,15 @@ def crash(
     return crash
 
 
-seeds = pytest.mark.parametrize(
-    "seed", [*_ORDINARY, *(pytest.param(seed, marks=pytest.mark.slow) for seed in _MANY)]
-)
+def seeds(ordinary: int) -> pytest.MarkDecorator:
+    """So many in the ordinary tests, and the others in the slow ones."""
+    many = range(ordinary, _MOST_SEEDS)
+    return pytest.mark.parametrize(
+        "seed", [*range(ordinary), *(pytest.param(seed, marks=pytest.mark.slow) for seed in many)]
+    )
 
 
-@seeds
+@seeds(10)
 def test_a_killed_share_can_be_recovered_or_given_up(
     crash: Callable[[int], Crash], seed: int
 ) -> None:
@@ -237,7 +240,7 @@ def test_a_killed_share_can_be_recovered_or_given_up(
     made.check_nothing_left()
 
 
-@seeds
+@seeds(4)
 def test_a_recovery_that_is_killed_can_be_recovered(
     crash: Callable[[int], Crash], seed: int
 ) -> None:
@@ -308,3 +311,53 @@ def test_a_directory_replaced_by_another_leaves_nothing_aside(
     live = share(*sides, **HELD, unwritten="recover")
     assert set(os.listdir(source)) <= {"old", "new"}
     assert live.status()["write_back"]["lost_host_changes"] == 0
+
+
+def test_a_rename_that_was_carried_out_and_not_noted_is_gone_on_from(
+    sides: tuple[Path, Path], share: Callable[..., LiveShare]
+) -> None:
+    source, guest = sides
+    for name in ("file", "directory"):
+        (source / name).mkdir()
+    (source / "file" / "old").write_text("host")
+    (source / "directory" / "old").mkdir()
+    live = share(*sides, **HELD)
+    for name in ("file", "directory"):
+        os.rename(guest / name / "old", guest / name / "new")
+    (guest / "file" / "new").write_text("guest")
+    (guest / "directory" / "new" / "made").touch()
+    bury(live)
+    for name in ("file", "directory"):
+        os.rename(source / name / "old", source / name / "new")
+    share(*sides, **HELD, unwritten="recover")
+    assert (source / "file" / "new").read_text() == "guest"
+    assert os.listdir(source / "file") == ["new"]
+    assert os.listdir(source / "directory") == ["new"]
+    assert os.listdir(source / "directory" / "new") == ["made"]
+
+
+def test_a_file_is_recovered_by_where_it_was_moved_though_another_is_where_it_was(
+    sides: tuple[Path, Path], share: Callable[..., LiveShare]
+) -> None:
+    source, guest = sides
+    for name in ("first", "second", "third"):
+        (source / name).mkdir()
+    (source / "first" / "file").write_text("host")
+    live = share(*sides, **HELD)
+    os.rename(guest / "first" / "file", guest / "second" / "file")
+    os.rename(guest / "second" / "file", guest / "third" / "file")
+    _sync(guest / "first")  # the first rename, and not the second
+    (guest / "second" / "file").mkdir()
+    os.truncate(guest / "third" / "file", 2)  # the journal says where the host has it now
+    _sync(guest / "second")  # all but that
+    bury(live)
+    assert (source / "third" / "file").read_text() == "host"
+    share(*sides, **HELD, unwritten="recover")
+    assert (source / "third" / "file").read_text() == "ho"
+    assert os.listdir(source / "second") == ["file"]
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
