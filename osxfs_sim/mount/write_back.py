@@ -78,7 +78,7 @@ class WriteBack:
         self._wanted = _NEVER  # the worker goes on up to this change
         self._unpaid: collections.deque[tuple[int, int, int, Operation]] = collections.deque()
         self._progress = Signal()
-        self._working = self._ageing = False
+        self._working = self._ageing = self._trying_again = False
         self._with_descriptor: set[Inode] = set()
         self._most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
         self.start_counting_anew()
@@ -442,6 +442,18 @@ class WriteBack:
             log.warning("the host refuses to %s %s: %s", change.kind, path, error)
         self.refusal = error.errno or errno.EIO, path
         self._reactor.tell(self._progress)
+        if not self._trying_again:
+            self._trying_again = True
+            self._reactor.start_own(self._try_again())
+
+    async def _try_again(self) -> None:
+        """Perhaps the host takes it now."""
+        try:
+            while self.refusal is not None:
+                await pause(_TRY_AGAIN_NS)
+                self.hurry(self.changes.oldest_sequence)
+        finally:
+            self._trying_again = False
 
     async def _age(self) -> None:
         """Have each change written back when it has waited for as long as it may."""
@@ -449,8 +461,7 @@ class WriteBack:
             while (due_ns := self.changes.due_ns) is not None:
                 now_ns = time.monotonic_ns()
                 if self.refusal is not None:
-                    await pause(_TRY_AGAIN_NS)
-                    self.hurry(self.changes.oldest_sequence)
+                    await pause(_TRY_AGAIN_NS)  # _try_again() sees to it
                 elif due_ns > now_ns:
                     await until(due_ns)
                 else:

@@ -622,6 +622,20 @@ def test_a_host_that_has_room_again_gets_what_waited(
     assert (small_source / "file").read_bytes() == b"x" * 500_000
 
 
+def test_what_was_refused_is_tried_again_however_old_it_may_get(
+    small_source: Path, share: Callable[..., LiveShare]
+) -> None:
+    live = share(small_source, **HELD)
+    live.expected_trouble = True
+    (live.guest / "file").write_bytes(b"guest" * 200_000)
+    (small_source / "host").write_bytes(bytes((24 << 20) - 300_000))
+    with pytest.raises(MountError, match="No space"):
+        live.share.flush()
+    (small_source / "host").unlink()
+    eventually(lambda: counts(live)["refusal"] is None)
+    assert (small_source / "file").exists(), "it crosses without anybody asking"
+
+
 # What a killed server leaves
 
 
