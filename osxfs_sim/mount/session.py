@@ -371,8 +371,8 @@ class _Session:
         wanted = write_back.changes.last_sequence
         while not write_back.has_reached(wanted):
             write_back.hurry(wanted)
-            if write_back.refusal is not None:
-                code, path = write_back.refusal
+            if (stuck := write_back.stuck) is not None:
+                code, path = stuck
                 raise MountError(
                     f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
                     f"{os.strerror(code)}"
@@ -391,7 +391,7 @@ class _Session:
         wanted = write_back.changes.last_sequence
         while not write_back.has_reached(wanted):
             write_back.hurry(wanted)
-            if write_back.refusal is not None:
+            if write_back.stuck is not None:
                 return
             await trio.sleep(_LOOK_AGAIN_S)
         await trio.to_thread.run_sync(syscalls.syncfs, self.machinery.inodes.root.path_fd)

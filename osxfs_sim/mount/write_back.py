@@ -294,6 +294,11 @@ class WriteBack:
         """Whether the host has everything, and all of it has crossed."""
         return not len(self.changes) and not self._unpaid
 
+    @property
+    def stuck(self) -> tuple[int, str] | None:
+        """The host's refusal, unless it is being asked again just now."""
+        return None if self._working else self.refusal
+
     def hurry(self, sequence: int) -> None:
         """Write back everything up to this change, now."""
         self._wanted = max(self._wanted, sequence)
@@ -309,8 +314,8 @@ class WriteBack:
 
     async def _next_progress(self) -> None:
         """Wait until the worker gets on. Raises OSError where the host refuses to let it."""
-        if self.refusal is not None:
-            raise OSError(self.refusal[0], os.strerror(self.refusal[0]))
+        if (stuck := self.stuck) is not None:
+            raise OSError(stuck[0], os.strerror(stuck[0]))
         if self._working:
             await told(self._progress)
 
