@@ -89,6 +89,7 @@ _OF_THE_SYSTEM = frozenset(
 )
 _UNMOUNT_ATTEMPTS = 6
 _LOOK_AGAIN_S = 0.002
+_LONGEST_SYNC_S = 30.0
 
 Ready = Callable[[dict[str, Any]], None]
 
@@ -255,7 +256,7 @@ class _Session:
             if self.services is not None and not await self._start_services(self.services):
                 return  # once it is unmounted
             if self._barrier is not None:
-                nursery.start_soon(self._barrier.serve, self._have_all_written)
+                nursery.start_soon(self._barrier.serve, self._answer_sync)
             gc.collect()
             gc.freeze()
             gc.disable()
@@ -368,11 +369,11 @@ class _Session:
         write_back = self.machinery.write_back
         if write_back is None:
             return self.status()
-        wanted = write_back.changes.last_sequence
+        wanted, refusals = write_back.changes.last_sequence, write_back.refusals
         while not write_back.has_reached(wanted):
             write_back.hurry(wanted)
-            if (stuck := write_back.stuck) is not None:
-                code, path = stuck
+            if write_back.refusals > refusals and write_back.refusal is not None:
+                code, path = write_back.refusal
                 raise MountError(
                     f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
                     f"{os.strerror(code)}"
@@ -381,17 +382,24 @@ class _Session:
         write_back.tidy()
         return self.status()
 
+    async def _answer_sync(self) -> None:
+        """For sync(2) of anybody on this machine: so it never waits for long."""
+        with trio.move_on_after(_LONGEST_SYNC_S) as waiting:
+            await self._have_all_written()
+        if waiting.cancelled_caught:
+            log.warning("a sync(2) was answered though not everything is on the host yet")
+
     async def _have_all_written(self) -> None:
-        """For sync(2): the host has what was held when it began, and has synced it.
+        """The host has what was held when this began, and has synced it.
 
         sync(2) can be told of no failure: where the host refuses, it does not wait.
         """
         write_back = self.machinery.write_back
         assert write_back is not None
-        wanted = write_back.changes.last_sequence
+        wanted, refusals = write_back.changes.last_sequence, write_back.refusals
         while not write_back.has_reached(wanted):
             write_back.hurry(wanted)
-            if write_back.stuck is not None:
+            if write_back.refusals > refusals:
                 return
             await trio.sleep(_LOOK_AGAIN_S)
         await trio.to_thread.run_sync(syscalls.syncfs, self.machinery.inodes.root.path_fd)

@@ -70,6 +70,8 @@ class WriteBack:
         self.journal = journal
         self.refusal: tuple[int, str] | None = None
         """The errno and the path with which the host refuses the oldest change."""
+        self.refusals = 0
+        """How often it has refused one."""
         self._reactor = reactor
         self._crossings = crossings
         self._inodes = inodes
@@ -278,12 +280,13 @@ class WriteBack:
         if self.has_room_for(size_bytes):
             return
         began_ns = time.monotonic_ns()
+        refusals = self.refusals
         self.throttled += 1
         try:
             while not self.has_room_for(size_bytes):
                 # A few more than there must be, so that the worker need not begin anew for each.
                 self.hurry(self.changes.oldest_sequence + self.changes.spec.in_flight)
-                await self._next_progress()
+                await self._next_progress(refusals)
         finally:
             self.throttled_ns += time.monotonic_ns() - began_ns
 
@@ -294,11 +297,6 @@ class WriteBack:
         """Whether the host has everything, and all of it has crossed."""
         return not len(self.changes) and not self._unpaid
 
-    @property
-    def stuck(self) -> tuple[int, str] | None:
-        """The host's refusal, unless it is being asked again just now."""
-        return None if self._working else self.refusal
-
     def hurry(self, sequence: int) -> None:
         """Write back everything up to this change, now."""
         self._wanted = max(self._wanted, sequence)
@@ -308,14 +306,18 @@ class WriteBack:
 
     async def reach(self, sequence: int) -> None:
         """Wait until the host has everything up to this change. Raises OSError if it refuses."""
+        refusals = self.refusals
         while not self.has_reached(sequence):
             self.hurry(sequence)
-            await self._next_progress()
+            await self._next_progress(refusals)
 
-    async def _next_progress(self) -> None:
-        """Wait until the worker gets on. Raises OSError where the host refuses to let it."""
-        if (stuck := self.stuck) is not None:
-            raise OSError(stuck[0], os.strerror(stuck[0]))
+    async def _next_progress(self, refusals: int) -> None:
+        """Wait until the worker gets on. Raises OSError if the host has refused since *refusals*.
+
+        What it refused before, it is being asked again.
+        """
+        if self.refusals > refusals and self.refusal is not None:
+            raise OSError(self.refusal[0], os.strerror(self.refusal[0]))
         if self._working:
             await told(self._progress)
 
@@ -446,6 +448,7 @@ class WriteBack:
         if self.refusal is None:
             log.warning("the host refuses to %s %s: %s", change.kind, path, error)
         self.refusal = error.errno or errno.EIO, path
+        self.refusals += 1
         self._reactor.tell(self._progress)
         if not self._trying_again:
             self._trying_again = True
