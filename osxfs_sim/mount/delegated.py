@@ -816,7 +816,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def access(self, inode: int, mode: int, ctx: RequestContext) -> Coroutine[Any, Any, bool]:
         node = self._inodes[inode]
-        if node.is_unmade:
+        if node.held is not None and node.held.mode is not None:
             return self._answer(self._may_access, node, mode)
         return super().access(inode, mode, ctx)
 

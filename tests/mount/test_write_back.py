@@ -100,6 +100,14 @@ def test_written_back_a_file_has_the_times_that_the_guest_gave_it(held: LiveShar
         assert os.stat(held.guest / name).st_mtime_ns == mtime_ns
 
 
+def test_a_mode_that_is_held_decides_about_access(held: LiveShare) -> None:
+    (held.source / "program").touch(0o644)
+    assert not os.access(held.guest / "program", os.X_OK)
+    os.chmod(held.guest / "program", 0o755)
+    assert os.access(held.guest / "program", os.X_OK)
+    assert not os.access(held.source / "program", os.X_OK), "the host has not got it"
+
+
 def test_data_written_in_pieces_is_read_back_whole(held: LiveShare) -> None:
     (held.source / "file").write_bytes(b"." * 100)
     with open(held.guest / "file", "r+b", buffering=0) as file:
