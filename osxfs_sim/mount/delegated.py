@@ -27,7 +27,12 @@ from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.backing import StaleError, magic_link
 from osxfs_sim.mount.carry_out import what_is_seen
-from osxfs_sim.mount.handlers import DIRENTPLUS_BYTES, Listing, read_fully
+from osxfs_sim.mount.handlers import (
+    DIRENTPLUS_BYTES,
+    WRITE_IN_THREAD_BYTES,
+    Listing,
+    read_fully,
+)
 from osxfs_sim.mount.held import GuestStatus, hold, laid_over, status_of_unmade
 from osxfs_sim.mount.inodes import Inode
 from osxfs_sim.mount.journal import MakeDetail, OtherDetail, SetDetail
@@ -39,7 +44,6 @@ from osxfs_sim.mount.write_back import WriteBack
 _HELD_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
 # What no ordinary file system refuses: larger files are the host's to judge, at once.
 _LARGEST_FILE_BYTES = 1 << 40
-_WRITE_IN_THREAD_BYTES = 256 * 1024
 _LONGEST_NAME_BYTES = 255
 # Room on the host that is left to others: a full disk is met when the guest writes, not later.
 _SPARE_BYTES = 16 << 20
@@ -385,15 +389,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
             self._inodes.remove(inode)
             raise
         self._names_changed(parent, now_ns)
-        if self.name_sets is not None:
-            self.name_sets.added(parent, self._spellings.key(name))
+        self._has_name(parent, name)
         inode.changed_ns = now_ns
         return inode
-
-    @staticmethod
-    def _names_changed(directory: Inode, now_ns: int) -> None:
-        held = hold(directory)
-        held.mtime_ns = held.ctime_ns = now_ns
 
     def _made_in_guest(
         self, parent_number: int, name: bytes, mode: int, ctx: RequestContext, target: bytes = b""
@@ -458,8 +456,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self.write_back.hold(change)
         hold(target).ctime_ns = now_ns
         self._names_changed(parent, now_ns)
-        if self.name_sets is not None:
-            self.name_sets.added(parent, self._spellings.key(name))
+        self._has_name(parent, name)
         return self._held_entry(parent, name, target, ctx)
 
     def unlink(
@@ -524,11 +521,12 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self.write_back.hold(change, loses=[inode] if is_last else [])
         if inode.held is not None:
             inode.held.ctime_ns = now_ns
-        self._names_changed_if_there(parent, now_ns)
+        self._names_changed(parent, now_ns)
         self._untell(parent, name, inode)
 
-    def _names_changed_if_there(self, directory: Inode, now_ns: int) -> None:
-        """As _names_changed, after a change that may have been cancelled."""
+    @staticmethod
+    def _names_changed(directory: Inode, now_ns: int) -> None:
+        """A change of its names is held, unless it has been cancelled at once."""
         held = directory.held
         if held is not None:
             held.mtime_ns = held.ctime_ns = now_ns
@@ -645,10 +643,14 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 replaced.held.ctime_ns = now_ns
             self._untell(new_parent, new_name, replaced)
         self._untell(old_parent, old_name, moving)
-        self._names_changed_if_there(old_parent, now_ns)
-        self._names_changed_if_there(new_parent, now_ns)
+        self._names_changed(old_parent, now_ns)
+        self._names_changed(new_parent, now_ns)
+        self._has_name(new_parent, new_name)
+
+    def _has_name(self, directory: Inode, name: bytes) -> None:
+        """The guest has put *name* there."""
         if self.name_sets is not None:
-            self.name_sets.added(new_parent, self._spellings.key(new_name))
+            self.name_sets.added(directory, self._spellings.key(name))
 
     def _check_replaceable(self, moving: Inode, replaced: Inode) -> None:
         if moving.is_directory and not replaced.is_directory:
@@ -996,7 +998,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         await self._wait_for_room(len(buf))
         journal = self.write_back.journal
         place = journal.reserve(len(buf))
-        if len(buf) >= _WRITE_IN_THREAD_BYTES:
+        if len(buf) >= WRITE_IN_THREAD_BYTES:
             _, failure = await in_thread(lambda: self._attempt(journal.put, place, buf))
         else:
             _, failure = self._attempt(journal.put, place, buf)

@@ -46,8 +46,8 @@ log = logging.getLogger(__name__)
 # Flags of open(2) that mean something to the host's file. _write deals with
 # O_APPEND, the guest's kernel with the rest, O_DIRECT included.
 _HOST_FLAGS = os.O_ACCMODE | os.O_SYNC | os.O_DSYNC | os.O_NOATIME
-# From here on a copy takes longer than handing it to a thread and back.
-_WRITE_IN_THREAD_BYTES = 256 * 1024
+WRITE_IN_THREAD_BYTES = 256 * 1024
+"""From here on a copy takes longer than handing it to a thread and back."""
 # A directory this large (its st_size) takes longer to list than a thread switch.
 _LIST_IN_THREAD_BYTES = 16 * 1024
 _MANY_NAMES = 1_000  # to fold so many takes longer than a thread switch
@@ -932,7 +932,7 @@ class Handlers(pyfuse3.Operations):
 
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         arrival_ns = self._reactor.arrival_ns
-        if len(buf) >= _WRITE_IN_THREAD_BYTES or fh in self._synchronous:
+        if len(buf) >= WRITE_IN_THREAD_BYTES or fh in self._synchronous:
             length, failure = await in_thread(lambda: self._attempt(self._write, fh, off, buf))
         else:
             length, failure = self._attempt(self._write, fh, off, buf)

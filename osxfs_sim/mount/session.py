@@ -69,6 +69,7 @@ from osxfs_sim.mount.spellings import FoldedNames
 from osxfs_sim.mount.sync_barrier import SyncBarrier
 from osxfs_sim.mount.unwritten import check_unwritten, unwritten_error
 from osxfs_sim.mount.wakefulness import sleep_precisely
+from osxfs_sim.mount.write_back import WriteBack
 from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
 
 log = logging.getLogger(__name__)
@@ -369,16 +370,13 @@ class _Session:
         write_back = self.machinery.write_back
         if write_back is None:
             return self.status()
-        wanted, refusals = write_back.changes.last_sequence, write_back.refusals
-        while not write_back.has_reached(wanted):
-            write_back.hurry(wanted)
-            if write_back.refusals > refusals and write_back.refusal is not None:
-                code, path = write_back.refusal
-                raise MountError(
-                    f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
-                    f"{os.strerror(code)}"
-                )
-            await trio.sleep(_LOOK_AGAIN_S)
+        if not await _write_back_all(write_back):
+            assert write_back.refusal is not None
+            code, path = write_back.refusal
+            raise MountError(
+                f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
+                f"{os.strerror(code)}"
+            )
         write_back.tidy()
         return self.status()
 
@@ -396,12 +394,8 @@ class _Session:
         """
         write_back = self.machinery.write_back
         assert write_back is not None
-        wanted, refusals = write_back.changes.last_sequence, write_back.refusals
-        while not write_back.has_reached(wanted):
-            write_back.hurry(wanted)
-            if write_back.refusals > refusals:
-                return
-            await trio.sleep(_LOOK_AGAIN_S)
+        if not await _write_back_all(write_back):
+            return
         await trio.to_thread.run_sync(syscalls.syncfs, self.machinery.inodes.root.path_fd)
 
     async def _wait_for_stop(self) -> None:
@@ -671,6 +665,17 @@ class _Session:
                 f"{names['rules']} no name is believed: expect more LOOKUPs"
             )
         return warnings
+
+
+async def _write_back_all(write_back: WriteBack) -> bool:
+    """Have the host get everything that is held now; False where it refuses."""
+    wanted, refusals = write_back.changes.last_sequence, write_back.refusals
+    while not write_back.has_reached(wanted):
+        write_back.hurry(wanted)
+        if write_back.refusals > refusals and write_back.refusal is not None:
+            return False
+        await trio.sleep(_LOOK_AGAIN_S)
+    return True
 
 
 def _processor_s() -> float:

@@ -20,11 +20,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from osxfs_sim.model.extents import Piece
+from osxfs_sim.model.extents import Extents, Piece
 from osxfs_sim.model.operations import CLASS_OF, Operation
 from osxfs_sim.model.write_back import Change, Kind, PendingChanges, WriteBackSpec
+from osxfs_sim.mount.backing import magic_link
 from osxfs_sim.mount.carry_out import HostWriter, path_of
 from osxfs_sim.mount.crossings import Crossings
+from osxfs_sim.mount.handlers import WRITE_IN_THREAD_BYTES
 from osxfs_sim.mount.held import Held, concerned, hold, link_effects, name_effects
 from osxfs_sim.mount.inodes import Inode, InodeTable
 from osxfs_sim.mount.journal import Journal
@@ -33,8 +35,6 @@ from osxfs_sim.mount.receipt import Receipt
 
 log = logging.getLogger(__name__)
 
-# From here on a copy takes longer than handing it to a thread and back.
-_WRITE_IN_THREAD_BYTES = 256 * 1024
 _TRY_AGAIN_NS = 1_000_000_000
 _NEVER = -1
 
@@ -183,14 +183,9 @@ class WriteBack:
         if content is None:
             return
         if inode.open_fds is None:
-            for change in written:
-                self.journal.free(change.position, change.length)
-            held.content = None
-            return
-        live = sorted((piece.position, piece.length) for piece in content.pieces())
+            content = held.content = None
         for change in written:
-            for position, length in _without(change.position, change.length, live):
-                self.journal.free(position, length)
+            self._free_written(change, content)
 
     def _settled(self, inode: Inode, held: Held) -> None:
         """No change of *inode* is held any more."""
@@ -222,11 +217,11 @@ class WriteBack:
         assert content is not None
         try:
             if content.cuts:
-                os.truncate(f"/proc/self/fd/{fd}", min(content.cuts))
+                os.truncate(magic_link(fd), min(content.cuts))
             for piece in content.pieces():
                 os.pwrite(fd, self.journal.read(piece.position, piece.length), piece.offset)
             if held.size is not None:
-                os.truncate(f"/proc/self/fd/{fd}", held.size)
+                os.truncate(magic_link(fd), held.size)
         except OSError:
             log.exception("a file without a name has lost what was written to it")
 
@@ -291,11 +286,6 @@ class WriteBack:
             self.throttled_ns += time.monotonic_ns() - began_ns
 
     # Writing back
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether the host has everything, and all of it has crossed."""
-        return not len(self.changes) and not self._unpaid
 
     def hurry(self, sequence: int) -> None:
         """Write back everything up to this change, now."""
@@ -370,18 +360,14 @@ class WriteBack:
         """Have the host get *change*; False where it refuses."""
         self.journal.started(change.sequence)
         try:
-            if change.kind is Kind.WRITE and change.length >= _WRITE_IN_THREAD_BYTES:
+            if change.kind is Kind.WRITE and change.length >= WRITE_IN_THREAD_BYTES:
                 fd = self.writer.begin_write(change)
                 await in_thread(lambda: self.writer.write(change, fd))
                 self.writer.end_write(change)
             else:
                 self.writer.carry_out(change)
-        except OSError as error:
-            self._refused(change, error)
-            return False
         except Exception as error:
-            log.exception("bug: %s of %s", change.kind, path_of(change.target))
-            self._refused(change, OSError(errno.EIO, str(error)))
+            self._refused(change, error)
             return False
         self._carried_out(change)
         began_ns = time.monotonic_ns()
@@ -408,16 +394,16 @@ class WriteBack:
             elif change.kind is Kind.SET and change.detail.size is not None:
                 held.content.settle_cut()
         if change.kind is Kind.WRITE:
-            self._free_written(change, held)
+            # The guest may have taken away its name meanwhile, and have it open.
+            nameless = held is not None and held.nameless
+            self._free_written(change, held.content if held is not None and nameless else None)
         self._count(change, -1)
         self._tidy()
 
-    def _free_written(self, change: "Change[Inode]", held: Held | None) -> None:
-        if held is None or not held.nameless or held.content is None:
-            self.journal.free(change.position, change.length)
-            return
-        # The guest has taken away its name meanwhile, and may have it open.
-        live = sorted((piece.position, piece.length) for piece in held.content.pieces())
+    def _free_written(self, change: "Change[Inode]", content: Extents | None) -> None:
+        """What *change* kept is needed no more, but for what *content*, if given, shows of it."""
+        pieces = content.pieces() if content is not None else ()
+        live = sorted((piece.position, piece.length) for piece in pieces)
         for position, length in _without(change.position, change.length, live):
             self.journal.free(position, length)
 
@@ -443,11 +429,15 @@ class WriteBack:
         except OSError as error:
             log.warning("the journal %s: %s", self.journal.directory, error)
 
-    def _refused(self, change: "Change[Inode]", error: OSError) -> None:
+    def _refused(self, change: "Change[Inode]", error: Exception) -> None:
+        """The host does not take *change*, or a bug of ours keeps it from getting it: EIO then."""
+        code = error.errno if isinstance(error, OSError) else None
+        if not isinstance(error, OSError):
+            log.error("bug: %s of %s", change.kind, path_of(change.target), exc_info=error)
         path = path_of(change.parent, change.name) if change.name else path_of(change.target)
         if self.refusal is None:
             log.warning("the host refuses to %s %s: %s", change.kind, path, error)
-        self.refusal = error.errno or errno.EIO, path
+        self.refusal = code or errno.EIO, path
         self.refusals += 1
         self._reactor.tell(self._progress)
         if not self._trying_again:
@@ -489,10 +479,7 @@ class WriteBack:
             try:
                 self.writer.carry_out(change)
             except Exception as error:
-                code = error if isinstance(error, OSError) else OSError(errno.EIO, str(error))
-                if not isinstance(error, OSError):
-                    log.exception("bug: %s of %s", change.kind, path_of(change.target))
-                self._refused(change, code)
+                self._refused(change, error)
                 break
             self._carried_out(change)
         return len(self.changes)
