@@ -13,7 +13,12 @@ import hypothesis
 import pytest
 
 hypothesis.settings.register_profile(
-    "osxfs-sim", deadline=None, print_blob=True, report_multiple_bugs=False
+    "osxfs-sim",
+    deadline=None,
+    # On a machine that is busy, examples may be slow to make.
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    print_blob=True,
+    report_multiple_bugs=False,
 )
 # What is found in a seeded bug interests nobody: it need not be made small. And
 # whether it is found must not be a matter of luck.

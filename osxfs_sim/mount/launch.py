@@ -290,23 +290,27 @@ def _unmount(target: str, *, lazily: bool) -> None:
 
     Raises OSError: EBUSY where somebody else is in it.
     """
-    deadline_s: float | None = None
+    try:
+        unmount(target, lazily=lazily)
+        return
+    except OSError as error:
+        if mount_at(target) is None:
+            return  # somebody else was faster
+        if error.errno != errno.EBUSY:
+            raise
+    released = False
+    with contextlib.suppress(MountError):
+        released = ask(target, "release", timeout_s=2.0)["released"]
+    deadline_s = time.monotonic() + (_LETTING_GO_WITHIN_S if released else 0.0)
     while True:
+        # Once more in any case: what the share held it may have let go while it was asked.
         try:
             unmount(target, lazily=lazily)
             return
         except OSError as error:
             if mount_at(target) is None:
-                return  # somebody else was faster
-            if error.errno != errno.EBUSY:
-                raise
-            if deadline_s is None:
-                try:
-                    released = ask(target, "release", timeout_s=2.0)["released"]
-                except MountError:
-                    released = False
-                deadline_s = time.monotonic() + (_LETTING_GO_WITHIN_S if released else 0.0)
-            if time.monotonic() >= deadline_s:
+                return
+            if error.errno != errno.EBUSY or time.monotonic() >= deadline_s:
                 raise
         time.sleep(0.01)
 

@@ -26,6 +26,7 @@ from nobody import (
 )
 
 import osxfs_sim
+from osxfs_sim.mount import control
 from osxfs_sim.mount.launch import launch, unmount_and_wait
 from osxfs_sim.mount.mountpoints import MountError, runtime_directory
 
@@ -235,6 +236,27 @@ def test_a_share_in_use_is_not_unmounted_until_it_is_left(share) -> None:
         held.close()
     live.unmount()
     assert not is_mounted(live.guest)
+
+
+def test_what_the_share_itself_lets_go_of_while_it_is_asked_does_not_keep_it_mounted(
+    share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the thread that raises events ends its batch just then: it has nothing to release."""
+    live = share()
+    held = os.open(live.guest, os.O_PATH)
+
+    def ask_and_let_go(*arguments: object, **named: object) -> dict:
+        answer = control.ask(*arguments, **named)
+        if arguments[1] == "release":
+            assert answer == {"released": False}
+            os.close(held)
+        return answer
+
+    monkeypatch.setattr("osxfs_sim.mount.launch.ask", ask_and_let_go)
+    live.unmount()
+    assert not is_mounted(live.guest)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.close(held)
 
 
 @pytest.mark.usefixtures("need_fuse")
