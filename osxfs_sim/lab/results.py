@@ -1,0 +1,121 @@
+"""The format of results: one JSON document per comparison, raw samples and all.
+
+What is derived (medians, intervals, ratios) is not in it: it is computed again
+from the samples by whoever shows it, so that a later version may compute it
+better. docs/reference.md documents the format field by field.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 2
+"""Grows when a field changes its meaning or goes; fields may be added."""
+
+
+class ResultError(Exception):
+    """A file that is no result; the message is one line with the remedy."""
+
+
+@dataclass(slots=True)
+class Sample:
+    """One execution of the measured command under one arm. Times in seconds.
+
+    *round* counts from 0: each round runs every arm once, in an order of its own.
+    *kind* is ``fresh`` (on a mount that knows nothing) or ``again`` (its caches
+    are as the run before left them). *failure* says why it does not count, or is
+    empty. *began_s* is since the comparison began. *caught_up_s* is how long
+    after the command's end the host had everything, and *share* the share's
+    status over this run alone (both None for native). *trace* is the file name
+    of its trace, relative to the result, if there is one.
+    """
+
+    arm: str
+    round: int
+    kind: str
+    wall_s: float
+    workload_processor_s: float
+    failure: str = ""
+    began_s: float = 0.0
+    load_average: float = 0.0
+    caught_up_s: float | None = None
+    share: dict[str, Any] | None = None
+    trace: str | None = None
+
+
+@dataclass(slots=True)
+class Comparison:
+    """A case under several arms. *arms* are their labels, in the order they were asked for.
+
+    *baseline* is one of them. *specs* says per arm what it is: ``profile`` and the
+    ``options`` changed (empty for native); *mounted* its first status, which holds
+    the profile's values and what calibration found. *caches* is ``cold`` or
+    ``warm``. *started* is an ISO date and time. *tables* of *options* of the case
+    are its toggles. *plan* holds what was asked for (runs, until, and so on), so
+    that an interrupted comparison can be resumed.
+    """
+
+    case: str
+    title: str
+    variant: str
+    quick: bool
+    options: list[str]
+    arms: list[str]
+    baseline: str
+    caches: str
+    seed: int
+    dilate: float
+    started: str
+    machine: dict[str, Any]
+    specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mounted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+    claims: list[dict[str, str]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+    def of(self, arm: str, kind: str | None = None) -> list[Sample]:
+        """The samples of *arm* (and *kind*) that count, in the order they were taken."""
+        return [
+            sample
+            for sample in self.samples
+            if sample.arm == arm and kind in (None, sample.kind) and not sample.failure
+        ]
+
+    def to_document(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+def comparison_from(document: Mapping[str, Any], where: str) -> Comparison:
+    """Read a document of this schema. Raises ResultError, naming *where* it comes from."""
+    schema = document.get("schema")
+    if schema != SCHEMA:
+        raise ResultError(f"{where} has schema {schema!r}, this version reads {SCHEMA}")
+    values = {name: value for name, value in document.items() if name != "schema"}
+    try:
+        samples = [Sample(**sample) for sample in values.pop("samples")]
+        return Comparison(**values, samples=samples)
+    except (TypeError, KeyError) as error:
+        raise ResultError(f"{where} is no result: {error}") from error
+
+
+def load_result(path: str | Path) -> Comparison:
+    """The comparison in a file. Raises ResultError for anything else."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ResultError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ResultError(f"{path} is no result: it is not JSON") from error
+    if not isinstance(document, dict):
+        raise ResultError(f"{path} is no result: it is not a JSON object")
+    return comparison_from(document, str(path))
+
+
+def save_result(comparison: Comparison, path: str | Path) -> None:
+    """Write it whole or not at all: a file that is there can be read."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(json.dumps(comparison.to_document(), indent=1) + "\n", encoding="utf-8")
+    beside.replace(path)
