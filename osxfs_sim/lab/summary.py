@@ -16,6 +16,7 @@ from osxfs_sim.lab.statistics import (
     RESAMPLES,
     SIGNIFICANCE,
     Difference,
+    Estimate,
     difference,
     drift,
     holm,
@@ -129,7 +130,7 @@ def _summary(
         baseline_s = _walls_s(comparison.of(comparison.baseline, kind))
         ratio = ratio_estimate(walls_s, baseline_s, seed=seed, resamples=resamples)
     shares = [sample.share for sample in counted if sample.share is not None]
-    warnings = [*_warnings(samples, walls_s), *_warnings_of_shares(shares)]
+    warnings = [*_warnings(samples, walls_s, median), *_warnings_of_shares(shares)]
     verdict = BASELINE_VERDICT if arm == comparison.baseline else UNKNOWN
     if test is not None:
         verdict = _verdict(*test)
@@ -175,15 +176,16 @@ def _verdict(found: Difference, corrected_p: float, comparisons: int) -> str:
     return NO_DIFFERENCE if could_be_found else UNKNOWN
 
 
-def _warnings(samples: Sequence[Sample], walls_s: Sequence[float]) -> list[str]:
+def _warnings(
+    samples: Sequence[Sample], walls_s: Sequence[float], median: Estimate | None
+) -> list[str]:
     """What there is to say of the wall times themselves."""
     warnings = []
     failures = Counter(sample.failure for sample in samples if sample.failure)
     for failure, count in failures.most_common():
         warnings.append(f"{count} of {_runs(len(samples))} failed, not counted: {failure}")
-    estimate = median_estimate(walls_s, seed=0, resamples=1)
-    if estimate is not None and estimate.reason:
-        warnings.append(estimate.reason)
+    if median is not None and median.reason:
+        warnings.append(median.reason)
     counted = [sample for sample in samples if not sample.failure]
     found = [counted[index] for index in outliers(walls_s)]
     if found:
