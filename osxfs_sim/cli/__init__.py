@@ -5,6 +5,9 @@ errors      a user's mistake becomes one line and a non-zero exit
 share       mount, umount, status, flush, unwritten, drop-events
 profiles    the systems it can be
 run         a case study, arm by arm
+compare     a case under several arms, interleaved
+arms        the words of an arm
+progress    how far something long is
 events      events, staleness
 """
 
