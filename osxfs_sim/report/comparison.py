@@ -30,9 +30,9 @@ LIMITS = (
     "detected, which is not a proof that there is none: its interval says how large one could be."
 )
 _LEGEND = (
-    "[ ]: 95% bootstrap interval; p: Mann-Whitney, corrected (Holm); server: the emulator's own "
-    "processor time, taken from the same cores; asked, achieved: median of metadata requests, ! "
-    "where a run was out of tolerance."
+    "[ ]: 95% bootstrap interval; ?: too few runs to tell; p: Mann-Whitney, corrected (Holm); "
+    "server: the emulator's own processor time, taken from the same cores; asked, achieved: median "
+    "of metadata requests, ! where a run was out of tolerance."
 )
 
 
@@ -46,7 +46,8 @@ def comparison_report(
     out = console()
     for kind in kinds_of(comparison):
         of_kind = [summary for summary in summaries if summary.kind == kind]
-        out.print(_table(comparison, kind, of_kind))
+        out.print(escape(_title(comparison, kind)), style="italic")
+        out.print(_table(comparison, of_kind))
     for summary in summaries:
         name = escape(summary.label)
         what = name if summary.kind == "fresh" else f"{name}, {summary.kind}"
@@ -59,7 +60,7 @@ def comparison_report(
     out.print(Padding(escape(machine), (0, 0, 0, 2)), style="dim")
 
 
-def _table(comparison: Comparison, kind: str, summaries: Sequence[ArmSummary]) -> Table:
+def _table(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
     rows = table(
         "arm",
         ">runs",
@@ -70,7 +71,6 @@ def _table(comparison: Comparison, kind: str, summaries: Sequence[ArmSummary]) -
         ">asked",
         ">achieved",
         ">late",
-        title=escape(_title(comparison, kind)),
     )
     rows.columns[0].no_wrap = False  # a label may be as long as its options
     rows.columns[0].overflow = "fold"
