@@ -317,6 +317,7 @@ def _carry_out(
             _take_all(comparison, stop, bench, output, progress)
         finally:
             # What is finished is kept, also when the rest is interrupted.
+            progress.stop()
             if comparison.samples:
                 _show(comparison, as_json)
                 progress.say(f"saved to {output}")
@@ -343,8 +344,13 @@ def _take_all(
         )
         words = remaining_words(remaining_s, at_most=stop.until is not None)
         if stop.until is not None:
-            words = f"{_reached(comparison)}{words and f', {words}'}"
+            words = ", ".join(filter(None, (_reached(comparison), words)))
         progress.finished(f"{label}: {_told(samples)}", done, left.total(), words)
+    if stop.until is not None and widest(comparison) > stop.until:
+        progress.say(
+            f"--until {100 * stop.until:g}% was not reached after {stop.most_runs} rounds: "
+            f"{_reached(comparison)}"
+        )
 
 
 def _reached(comparison: Comparison) -> str:

@@ -6,7 +6,7 @@ from typing import Self
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 
 class StepProgress:
@@ -14,14 +14,15 @@ class StepProgress:
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
+        self._remaining = ""
         if sys.stderr.isatty():
             self._bar = Progress(
                 BarColumn(bar_width=30),
                 TextColumn("{task.completed:.0f} of {task.total:.0f}"),
-                TimeElapsedColumn(),
                 TextColumn("{task.description}", markup=False),
                 console=Console(stderr=True, highlight=False),
                 transient=True,
+                auto_refresh=False,  # a thread that draws would take time from what is measured
             )
             self._task = self._bar.add_task("", total=1, visible=False)
 
@@ -36,8 +37,13 @@ class StepProgress:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Take the bar away: what is printed from now on is not in its way."""
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -49,18 +55,24 @@ class StepProgress:
     def begin(self, text: str) -> None:
         """What is being done now: shown while it is, where there is a terminal."""
         if self._bar is not None:
-            self._bar.update(self._task, description=text)
+            self._describe(text)
 
     def finished(self, text: str, done: int, left: int, remaining: str) -> None:
         """A step is finished, *done* of them and *left* to do."""
         if self._bar is not None:
             self._bar.console.print(f"  {text}", markup=False)
             self._bar.update(self._task, completed=done, total=done + left, visible=True)
-            self._bar.update(self._task, description=remaining)
+            self._remaining = remaining
+            self._describe("")
         else:
             click.echo(
                 f"  {text}; {done} of {done + left}{remaining and f', {remaining}'}", err=True
             )
+
+    def _describe(self, text: str) -> None:
+        if self._bar is not None:
+            words = " · ".join(filter(None, (self._remaining, text)))
+            self._bar.update(self._task, description=words, refresh=True)
 
 
 def remaining_words(remaining_s: float | None, *, at_most: bool) -> str:
