@@ -309,6 +309,7 @@ def _carry_out(
             prepare_caches=_caches(comparison.caches, in_memory),
             clock_s=_clock_since(comparison.started),
             progress=progress.begin,
+            say=progress.say,
             again=bool(asked["again"]),
             traces=Path(asked["trace"]) if asked["trace"] else None,
             result_directory=output.absolute().parent,
@@ -330,13 +331,13 @@ def _take_all(
 ) -> None:
     took_s: dict[str, list[float]] = defaultdict(list)
     since_s = time.monotonic()
+    progress.expect(_taken(comparison), steps_left(comparison, stop).total())
     for samples in measure(comparison, stop, bench):
         save_result(comparison, output)
         label = samples[0].arm
         took_s[label].append(time.monotonic() - since_s)
         since_s = time.monotonic()
         left = steps_left(comparison, stop)
-        done = len({(sample.round, sample.arm) for sample in comparison.samples})
         remaining_s = (
             sum(fmean(took_s[label]) * count for label, count in left.items())
             if all(took_s[label] for label in +left)
@@ -345,12 +346,16 @@ def _take_all(
         words = remaining_words(remaining_s, at_most=stop.until is not None)
         if stop.until is not None:
             words = ", ".join(filter(None, (_reached(comparison), words)))
-        progress.finished(f"{label}: {_told(samples)}", done, left.total(), words)
+        progress.finished(f"{label}: {_told(samples)}", _taken(comparison), left.total(), words)
     if stop.until is not None and widest(comparison) > stop.until:
         progress.say(
             f"--until {100 * stop.until:g}% was not reached after {stop.most_runs} rounds: "
             f"{_reached(comparison)}"
         )
+
+
+def _taken(comparison: Comparison) -> int:
+    return len({(sample.round, sample.arm) for sample in comparison.samples})
 
 
 def _reached(comparison: Comparison) -> str:

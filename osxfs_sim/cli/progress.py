@@ -24,7 +24,7 @@ class StepProgress:
                 transient=True,
                 auto_refresh=False,  # a thread that draws would take time from what is measured
             )
-            self._task = self._bar.add_task("", total=1, visible=False)
+            self._task = self._bar.add_task("", total=None, visible=False)
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -52,6 +52,11 @@ class StepProgress:
         else:
             click.echo(f"  {text}", err=True)
 
+    def expect(self, done: int, left: int) -> None:
+        """So many steps are done, and so many are to come."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=done + left, visible=True)
+
     def begin(self, text: str) -> None:
         """What is being done now: shown while it is, where there is a terminal."""
         if self._bar is not None:
@@ -61,7 +66,7 @@ class StepProgress:
         """A step is finished, *done* of them and *left* to do."""
         if self._bar is not None:
             self._bar.console.print(f"  {text}", markup=False)
-            self._bar.update(self._task, completed=done, total=done + left, visible=True)
+            self.expect(done, left)
             self._remaining = remaining
             self._describe("")
         else:

@@ -127,7 +127,8 @@ class Bench:
     """With what samples are taken, and where.
 
     *prepare_caches* is called before each fresh run; *clock_s* gives the seconds since
-    the comparison began. Traces are kept in the directory *traces*, and named
+    the comparison began. *progress* is told what is being done, *say* what shall be seen
+    afterwards, too. Traces are kept in the directory *traces*, and named
     relative to *result_directory*. With *again*, each mount is measured twice.
     """
 
@@ -139,6 +140,7 @@ class Bench:
     prepare_caches: Callable[[], None]
     clock_s: Callable[[], float]
     progress: Progress
+    say: Progress
     again: bool = False
     traces: Path | None = None
     result_directory: Path = Path()
@@ -164,7 +166,7 @@ def _warm_up(bench: Bench, work: Path) -> None:
         run = run_once(bench.plan, "fresh", host, host)
         failure = run.failure or fault(bench.plan, host, host)
         if failure:
-            bench.progress(f"it failed, even without a share: {failure}")
+            bench.say(f"it failed, even without a share: {failure}")
     finally:
         shutil.rmtree(host)
 

@@ -1,5 +1,6 @@
 """The examples in the docs are run as a reader would run them, block by block, in order."""
 
+import json
 import os
 import re
 import subprocess
@@ -100,6 +101,21 @@ def test_what_is_held_reaches_the_host_as_its_page_says(tmp_path: Path) -> None:
     told = [line for line in result.stdout.splitlines() if line.startswith("on the host")]
     assert told == ["on the host: ", "on the host: file"]
     assert "of 7 made 2 crossed, 0 along with others, 5 cancelled out" in result.stdout
+
+
+@pytest.mark.parametrize("language", ["sh", "python"])
+def test_comparisons_are_made_as_their_page_says(language: str, tmp_path: Path) -> None:
+    texts = [text for kind, _, text in blocks("statistics.md") if kind == language]
+    assert texts
+    result = run_blocks(language, texts, tmp_path)
+    assert result.returncode == 0, result.stderr
+    if language == "sh":
+        assert "5 rounds of an arm against itself" in result.stdout
+        derived = json.loads((tmp_path / "derived.json").read_text())
+        assert [(arm["label"], arm["runs"]) for arm in derived["arms"]] == [
+            *(("native", 6), ("osxfs", 6), ("short", 6)),
+        ]
+        assert derived["arms"][1]["verdict"] == "slower"
 
 
 def test_a_broken_example_would_be_noticed(tmp_path: Path) -> None:

@@ -272,6 +272,7 @@ def bench(
         "prepare_caches": lambda: None,
         "clock_s": lambda: float(next(seconds)),
         "progress": lambda _: None,
+        "say": lambda _: None,
     }
     return Bench(**values | others)
 
@@ -338,8 +339,8 @@ def test_a_command_that_fails_without_a_share_is_said_before_anything_is_measure
     script(folder, "run.sh", "echo broken >&2; exit 3")
     said: list[str] = []
     made = comparison(["native", "pretended"])
-    list(measure(made, Stop(1), bench(folder, made.arms, progress=said.append)))
-    assert said[1] == "it failed, even without a share: exit code 3: broken"
+    list(measure(made, Stop(1), bench(folder, made.arms, say=said.append)))
+    assert said == ["it failed, even without a share: exit code 3: broken"]
 
 
 def test_a_wrong_result_is_a_failed_sample(folder: Path) -> None:
