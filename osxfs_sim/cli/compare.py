@@ -398,7 +398,7 @@ def _clock_since(started: str) -> Callable[[], float]:
 def _show(comparison: Comparison, as_json: bool) -> None:
     summaries = summarize(comparison, seed=comparison.seed)
     alarms = []
-    if comparison.plan["aa"] is not None:
+    if comparison.plan.get("aa") is not None:
         for kind in kinds_of(comparison):
             found = false_alarms(comparison, kind, seed=comparison.seed)
             if found is not None:

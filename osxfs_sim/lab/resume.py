@@ -44,7 +44,12 @@ def _changes(then: Comparison, now: Comparison) -> Iterator[tuple[str, Any, Any]
         (f"the {key} of the machine", then.machine.get(key), now.machine.get(key))
         for key in _OF_THE_MACHINE
     ]
+    pairs.append(("the version of osxfs-sim", _version(then), _version(now)))
     return ((what, before, after) for what, before, after in pairs if before != after)
+
+
+def _version(comparison: Comparison) -> Any:
+    return comparison.machine.get("packages", {}).get("osxfs-sim")
 
 
 def _form(comparison: Comparison) -> str:

@@ -35,6 +35,7 @@ from osxfs_sim.lab.results import Comparison, ResultError, Sample, load_result, 
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.runs import Plan, prepare_tree
 
+MACHINE = {"kernel": "6.1", "processor": "one", "cores": 2}
 LABELS = ["native", "osxfs", "cached"]
 
 
@@ -52,7 +53,7 @@ def comparison(labels: list[str] | None = None, **others: Any) -> Comparison:
         "seed": 7,
         "dilate": 1.0,
         "started": "2026-01-01T00:00:00+00:00",
-        "machine": {"kernel": "6.1", "processor": "one", "cores": 2},
+        "machine": MACHINE,
     }
     return Comparison(**values | others)  # type: ignore[arg-type]
 
@@ -440,6 +441,10 @@ def test_a_comparison_may_go_on_where_nothing_has_changed() -> None:
             "what the profile of osxfs says",
         ),
         ({"machine": {"kernel": "6.2", "processor": "one", "cores": 2}}, "the kernel of the mach"),
+        (
+            {"machine": MACHINE | {"packages": {"osxfs-sim": "9"}}},
+            "the version of osxfs-sim was None, and is 9",
+        ),
     ],
 )
 def test_a_comparison_does_not_go_on_where_something_has_changed(
