@@ -107,11 +107,13 @@ def test_what_write_back_and_sets_of_names_answer_is_told_from_what_crossed(
     held = share(profile="osxfs-delegated", latency_ns=1_000)
 
     def write() -> None:
-        (held.guest / "file").write_text("content")
+        (held.guest / "made").mkdir()
+        (held.guest / "made" / "file").write_text("content")
 
     _, rows, _ = traced(held, tmp_path / "held.parquet", write)
     assert {row["answered_by"] for row in about(rows, "WRITE")} == {"held"}
     assert {row["asked_ns"] for row in about(rows, "WRITE")} == {0}
+    assert {row["directory"] for row in about(rows, "WRITE")} == {"/made"}
 
     complete = share(profile="osxfs-complete", latency_ns=1_000)
     (complete.source / "lib").mkdir()
