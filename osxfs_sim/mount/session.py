@@ -291,7 +291,12 @@ class _Session:
                 self.machinery.host_events.start()
                 await trio.to_thread.run_sync(self.machinery.host_events.reach_mount)
             if self.settings.trace is not None:
-                await self._start_trace(self.settings.trace)
+                try:
+                    await self._start_trace(self.settings.trace)
+                except MountError as error:
+                    self.failure = error
+                    self._stop.set()
+                    return  # once it is unmounted
             await nursery.start(control.serve, socket_path, answers)
             self._count_anew()
             on_ready(self.status())

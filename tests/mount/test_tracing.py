@@ -1,6 +1,8 @@
 """A trace holds what the guest asked, what it got and what it took, as the share counted it."""
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -196,3 +198,35 @@ def test_more_than_a_block_of_requests_is_written_in_order(
     arrivals = [row["arrival_ns"] for row in rows]
     assert arrivals == sorted(arrivals)
     assert pa.schema(SCHEMA).names == list(rows[0])
+
+
+def osxfs_sim(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "osxfs_sim", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_trace_can_be_asked_for_when_a_share_is_mounted_by_a_command(field: Path) -> None:
+    for name in ("source", "guest"):
+        (field / name).mkdir()
+    trace = field / "trace.parquet"
+    done = osxfs_sim("mount", "--trace", trace, field / "source", field / "guest")
+    assert (done.returncode, done.stderr) == (0, "")
+    try:
+        assert not (field / "guest" / "missing").exists()
+    finally:
+        osxfs_sim("umount", field / "guest")
+    assert [row["name"] for row in about(rows_of(trace)[1], "LOOKUP")] == ["missing"]
+
+    refused = osxfs_sim("mount", "--trace", field / "no/trace", field / "source", field / "guest")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert f"{field}/no/trace cannot be written" in refused.stderr
+    share_file = field / "share.toml"
+    share_file.write_text('[exports.code]\nsource = "source"\n')
+    several = osxfs_sim("mount", "--trace", trace, share_file, field / "guest")
+    assert several.stderr == (
+        "osxfs-sim: a trace is of one share: mount the export by itself, or trace a run\n"
+    )
