@@ -7,6 +7,9 @@ completion  for the user's shell
 top         a share at this moment
 profiles    the systems it can be
 run         a case study, arm by arm
+compare     a case under several arms, interleaved
+arms        the words of an arm
+progress    how far something long is
 events      events, staleness
 """
 

@@ -31,7 +31,9 @@ from osxfs_sim.report.runs import runs_report
 from osxfs_sim.settings import ShareSettings
 
 
-class _CaseName(click.ParamType[str]):
+class CaseName(click.ParamType[str]):
+    """A shipped case, or the path of a folder. Checked when it is loaded."""
+
     name = "case"
 
     def shell_complete(
@@ -51,7 +53,7 @@ def cases() -> None:
 
 
 @click.command()
-@click.argument("case", type=_CaseName())
+@click.argument("case", type=CaseName())
 @click.option(
     "--arm",
     "arms",

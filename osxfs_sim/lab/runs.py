@@ -51,6 +51,18 @@ class MountedShare(Protocol):
     def reset(self) -> dict[str, Any]:
         """The status, after which counting starts anew."""
 
+    def start_trace(self, path: str) -> None:
+        """Record every request from now on in the file *path*."""
+
+    def stop_trace(
+        self,
+        *,
+        command_start_ns: int | None = None,
+        command_end_ns: int | None = None,
+        notes: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Complete the file, with the moments between which the measured command ran."""
+
 
 Mount = Callable[[str, Path, Path], AbstractContextManager[MountedShare]]
 """Mounts, for an arm of the given name, a directory at a mount point: handed to the lab."""
@@ -87,7 +99,8 @@ class Run:
     *kind* is fresh or again; *failure* says why it does not count, or is empty;
     *caught_up_s* is how long after the command's end the host had everything,
     and *share* the share's status from the command's start until then, of this
-    run alone (both None for native).
+    run alone (both None for native). *start_ns* and *end_ns* are when the command
+    began and ended, of time.monotonic_ns(), as a trace of the run tells its times.
     """
 
     kind: str
@@ -96,6 +109,8 @@ class Run:
     failure: str = ""
     caught_up_s: float | None = None
     share: dict[str, Any] | None = None
+    start_ns: int = 0
+    end_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -125,18 +140,23 @@ class ArmResult:
         return next(same, None)
 
 
-def prepare_tree(case: Case, variant: str, cache: Path, progress: Progress) -> Path:
-    """The set-up tree of a case, made once and kept in *cache* until its recipe changes.
-
-    Raises CaseError if set-up fails; what it said goes to standard error.
-    """
+def recipe_of(case: Case) -> str:
+    """A digest of all that makes the case what it is: its folder, without what is for people."""
     recipe = hashlib.sha256()
     for path in sorted(case.folder.rglob("*")):
         if path.is_file() and path.suffix != ".md" and "__pycache__" not in path.parts:
             recipe.update(str(path.relative_to(case.folder)).encode())
             recipe.update(path.read_bytes())
+    return recipe.hexdigest()
+
+
+def prepare_tree(case: Case, variant: str, cache: Path, progress: Progress) -> Path:
+    """The set-up tree of a case, made once and kept in *cache* until its recipe changes.
+
+    Raises CaseError if set-up fails; what it said goes to standard error.
+    """
     name = case.tree_name(variant)
-    tree = cache / "cases" / case.name / f"{name}-{recipe.hexdigest()[:12]}"
+    tree = cache / "cases" / case.name / f"{name}-{recipe_of(case)[:12]}"
     if tree.is_dir():
         return tree
     what = f" ({variant})" if name == variant else ""
@@ -173,8 +193,8 @@ def _run_arm(
     shutil.copytree(tree, host, symlinks=True)
     try:
         # Before it is mounted, because the fresh run's guest knows nothing of the tree.
-        _reset(plan, host)
-        with _guest_view(plan, arm, host, work, mount) as (guest, share):
+        reset_tree(plan, host)
+        with guest_view(plan, arm, host, work, mount) as (guest, share):
             if share is not None:
                 result.mounted = share.first_status
             _run_all(plan, result, guest, host, share, progress)
@@ -200,20 +220,21 @@ def _run_all(
         kind = "again" if number else "fresh"
         progress(f"{result.arm}: run {number + 1} of {plan.runs} ({kind})")
         if number:
-            _reset(plan, guest)
+            reset_tree(plan, guest)
         if share is not None:
             share.flush()
             share.reset()
-        run = _run_once(plan, kind, guest, host)
+        run = run_once(plan, kind, guest, host)
         result.runs.append(run)
         if share is not None:
-            _let_host_catch_up(run, share)
+            let_host_catch_up(run, share)
         if result.is_cut_short:
             return  # what is still held back would fall into the next run
-        run.failure = run.failure or _fault(plan, guest, host)
+        run.failure = run.failure or fault(plan, guest, host)
 
 
-def _reset(plan: Plan, tree: Path) -> None:
+def reset_tree(plan: Plan, tree: Path) -> None:
+    """Make *tree* what it was before a run, as the case does it. Raises CaseError."""
     if plan.case.reset is None:
         return
     why = _run_unmeasured(plan, plan.case.reset, tree, tree)
@@ -221,7 +242,7 @@ def _reset(plan: Plan, tree: Path) -> None:
         raise CaseError(f"the case {plan.case.name} cannot be reset: {why}")
 
 
-def _let_host_catch_up(run: Run, share: MountedShare) -> None:
+def let_host_catch_up(run: Run, share: MountedShare) -> None:
     """Wait until the host has everything, and take the status over the run.
 
     If the host does not get it, the run has failed, and its caught_up_s stays None.
@@ -238,7 +259,7 @@ def _let_host_catch_up(run: Run, share: MountedShare) -> None:
         run.share = share.reset()
 
 
-def _fault(plan: Plan, guest: Path, host: Path) -> str:
+def fault(plan: Plan, guest: Path, host: Path) -> str:
     """What the case's check finds wrong with what the command left; nothing, if all is well.
 
     The guest is asked first. The host must have the same, where it has the whole tree.
@@ -273,7 +294,7 @@ def _complaint(code: int, errors: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _guest_view(
+def guest_view(
     plan: Plan, arm: str, host: Path, work: Path, mount: Mount
 ) -> Iterator[tuple[Path, MountedShare | None]]:
     """The tree as the guest sees it: the share itself, or the host's tree with a share in it."""
@@ -298,13 +319,14 @@ def _guest_view(
                 source.rename(mountpoint)
 
 
-def _run_once(plan: Plan, kind: str, guest: Path, host: Path) -> Run:
+def run_once(plan: Plan, kind: str, guest: Path, host: Path) -> Run:
+    """Run the measured command once; its failure is the run's."""
     case = plan.case
     words = case.quick if plan.quick and case.quick else case.measured
     command = case.command(words, tree=guest, variant=plan.variant, form=plan.form)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         before = _children_processor_s()
-        start_ns = time.perf_counter_ns()
+        start_ns, began_ns = time.perf_counter_ns(), time.monotonic_ns()
         process = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -315,6 +337,7 @@ def _run_once(plan: Plan, kind: str, guest: Path, host: Path) -> Run:
         )
         wall_s = (time.perf_counter_ns() - start_ns) / 1e9
         run = Run(kind, wall_s, _children_processor_s() - before)
+        run.start_ns, run.end_ns = began_ns, began_ns + round(wall_s * 1e9)
         output.seek(0)
         errors.seek(0)
         if process.returncode:
