@@ -17,7 +17,7 @@ class _Commands(click.Group):
 
     _COMMANDS = (
         *("mount", "umount", "status", "flush", "unwritten", "drop-events", "profiles"),
-        *("run", "cases", "events", "staleness"),
+        *("run", "cases", "new-case", "events", "staleness"),
     )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -43,6 +43,10 @@ class _Commands(click.Group):
             from osxfs_sim.cli import run
 
             return {"run": run.run, "cases": run.cases}[name]
+        if name == "new-case":
+            from osxfs_sim.cli.new_case import new_case
+
+            return new_case
         if name in ("events", "staleness"):
             from osxfs_sim.cli import events
 
