@@ -323,6 +323,8 @@ def _words(key: str, values: Any) -> tuple[str, ...]:
                     f"{key} has an unknown placeholder {{{placeholder}}}"
                     f"{nearest(placeholder, PLACEHOLDERS)}"
                 )
+            if placeholder == "host" and key not in ("command.measured", "command.quick"):
+                raise _MistakeError(f"{key} cannot be told {{host}}: only what is measured can")
     return words
 
 
@@ -330,7 +332,6 @@ def _inside(key: str, part: str, *, whole: str = "") -> PurePosixPath:
     """A directory inside the tree; the tree itself only where there is no *whole* to say."""
     path = PurePosixPath(part)
     if path.is_absolute() or ".." in path.parts or (whole and not path.parts):
-        raise _MistakeError(
-            f"{key}: {part!r} is no directory inside the tree" + (f": {whole}" if whole else "")
-        )
+        what = f"is no directory inside the tree: {whole}" if whole else "is not inside the tree"
+        raise _MistakeError(f"{key}: {part!r} {what}")
     return path
