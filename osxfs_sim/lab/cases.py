@@ -55,7 +55,8 @@ class Case:
     the whole tree, where it says nothing. *quick_variant* is the variant of the
     quick form, where nobody asks for another. *deterministic* are the parts of
     the tree (``.`` is all of it) that a run leaves as a native run does, but for
-    what one of the patterns of *ignored* matches.
+    what one of the patterns of *ignored* matches. *tells* says that the last line
+    which the command prints is a result of its own.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Case:
     claims: tuple[Claim, ...]
     deterministic: tuple[PurePosixPath, ...] = ()
     ignored: tuple[str, ...] = ()
+    tells: bool = False
 
     def check_needs(self) -> None:
         """Raise CaseError, naming the remedy, if a tool or a program of the case is missing."""
@@ -204,7 +206,7 @@ KEYS = {
     "tree": {"setup", "reset", "variants", "shared"},
     "command": {
         *("measured", "quick", "quick_variant", "check", "expected_output"),
-        *("deterministic", "ignored"),
+        *("tells", "deterministic", "ignored"),
     },
     "options.NAME": {"about", "environment"},
     "claims": {"text", "source"},
@@ -274,6 +276,7 @@ def _case(document: Mapping[str, Any], folder: Path) -> Case:
         claims=tuple(Claim(**claim) for claim in document.get("claims", [])),
         deterministic=tuple(_inside("command.deterministic", part) for part in deterministic),
         ignored=_strings("command.ignored", ignored, may_be_empty=True),
+        tells=_boolean("command.tells", command.get("tells", False)),
     )
 
 
@@ -303,6 +306,12 @@ def _name(name: str) -> str:
 def _string(key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _MistakeError(f"{key} is not a string")
+    return value
+
+
+def _boolean(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _MistakeError(f"{key} is neither true nor false")
     return value
 
 

@@ -91,6 +91,7 @@ class Run:
     and *share* the share's status from the command's start until then, of this
     run alone (both None for native). *digest* is of the deterministic parts of the
     host's tree after it, where the case has some and the run did not fail before.
+    *told* is the last line that the command printed, where that is a result.
     """
 
     kind: str
@@ -100,6 +101,7 @@ class Run:
     caught_up_s: float | None = None
     share: dict[str, Any] | None = None
     digest: str | None = None
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,8 +348,11 @@ def _run_unmeasured(plan: Plan, words: tuple[str, ...], tree: Path, guest: Path)
 
 def _complaint(code: int, errors: bytes) -> str:
     """An exit code and the last line that a command said."""
-    last = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
-    return f"exit code {code}: {' '.join(last)}"
+    return f"exit code {code}: {_last_line(errors)}"
+
+
+def _last_line(said: bytes) -> str:
+    return " ".join(said.decode("utf-8", "replace").strip().splitlines()[-1:])
 
 
 @contextlib.contextmanager
@@ -406,6 +411,9 @@ def _run_once(plan: Plan, kind: str, guest: Path, host: Path) -> Run:
                 run.failure = f"the output differs from {case.expected_output}"
         elif case.check is None and not output.read(1):
             run.failure = "the command printed nothing"
+        if case.tells:
+            output.seek(0)
+            run.told = _last_line(output.read())
     return run
 
 
@@ -457,6 +465,7 @@ def to_document(
                         "caught_up_s": run.caught_up_s,
                         "share": run.share,
                         "digest": run.digest,
+                        "told": run.told,
                     }
                     for run in result.runs
                 ],
