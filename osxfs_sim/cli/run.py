@@ -132,7 +132,8 @@ def run(
         for result in run_case(plan, tree, where, mount, _say):
             results.append(result)
             for one in result.runs:
-                _say(f"{result.arm}: {one.failure or f'{one.wall_s:.2f} s'} ({one.kind})")
+                told = f": {one.told}" if one.told and not one.failure else ""
+                _say(f"{result.arm}: {one.failure or f'{one.wall_s:.2f} s'} ({one.kind}){told}")
     finally:
         # What is finished is kept, also when the rest is interrupted.
         if results:

@@ -34,10 +34,13 @@ from osxfs_sim.lab.runs import (
     MountedShare,
     Plan,
     Progress,
+    Reference,
     Run,
+    differing,
     fault,
     guest_view,
     let_host_catch_up,
+    reference_of,
     reset_tree,
     run_once,
 )
@@ -150,8 +153,9 @@ def measure(comparison: Comparison, stop: Stop, bench: Bench) -> Iterator[list[S
         work = Path(made)
         if next_step(comparison, stop) is not None:
             _warm_up(bench, work)
+        reference = reference_of(bench.plan, bench.tree, work, bench.progress)
         while (step := next_step(comparison, stop)) is not None:
-            samples = _take(comparison, step, bench, work)
+            samples = _take(comparison, step, bench, work, reference)
             comparison.samples += samples
             yield samples
 
@@ -169,7 +173,9 @@ def _warm_up(bench: Bench, work: Path) -> None:
         shutil.rmtree(host)
 
 
-def _take(comparison: Comparison, step: Step, bench: Bench, work: Path) -> list[Sample]:
+def _take(
+    comparison: Comparison, step: Step, bench: Bench, work: Path, reference: Reference | None
+) -> list[Sample]:
     """The samples of one mount: the fresh one, and with *again* another."""
     arm = bench.arms[step.label]
     samples: list[Sample] = []
@@ -185,14 +191,14 @@ def _take(comparison: Comparison, step: Step, bench: Bench, work: Path) -> list[
             if share is not None:
                 comparison.mounted.setdefault(arm.label, share.first_status)
             bench.prepare_caches()
-            samples.append(_sample(step, "fresh", guest, host, share, bench))
+            samples.append(_sample(step, "fresh", guest, host, share, bench, reference))
             if bench.again and not samples[0].failure:
                 try:
                     reset_tree(bench.plan, guest)
                 except CaseError as error:
                     samples.append(Sample(arm.label, step.round, "again", 0.0, 0.0, str(error)))
                 else:
-                    samples.append(_sample(step, "again", guest, host, share, bench))
+                    samples.append(_sample(step, "again", guest, host, share, bench, reference))
     except Exception:
         # A share that could not write back may complain of it again at its end: the failed
         # sample says so, and the others have nothing to do with it.
@@ -209,7 +215,13 @@ def seed_of(seed: int, number: int) -> int:
 
 
 def _sample(
-    step: Step, kind: str, guest: Path, host: Path, share: MountedShare | None, bench: Bench
+    step: Step,
+    kind: str,
+    guest: Path,
+    host: Path,
+    share: MountedShare | None,
+    bench: Bench,
+    reference: Reference | None,
 ) -> Sample:
     bench.progress(f"{step.label}: round {step.round + 1} ({kind})")
     began_s, load = bench.clock_s(), os.getloadavg()[0]
@@ -229,6 +241,7 @@ def _sample(
             _end_trace(run, share, notes)
     if share is None or run.caught_up_s is not None:
         run.failure = run.failure or fault(bench.plan, guest, host)
+        run.failure = run.failure or differing(bench.plan, run, host, share, reference)
     return Sample(
         arm=step.label,
         round=step.round,
@@ -241,6 +254,7 @@ def _sample(
         caught_up_s=run.caught_up_s,
         share=run.share,
         trace=None if trace is None else os.path.relpath(trace, bench.result_directory),
+        told=run.told,
     )
 
 

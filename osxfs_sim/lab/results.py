@@ -29,7 +29,8 @@ class Sample:
     empty. *began_s* is since the comparison began. *caught_up_s* is how long
     after the command's end the host had everything, and *share* the share's
     status over this run alone (both None for native). *trace* is the file name
-    of its trace, relative to the result, if there is one.
+    of its trace, relative to the result, if there is one. *told* is what the command
+    said, where that is a result.
     """
 
     arm: str
@@ -43,6 +44,7 @@ class Sample:
     caught_up_s: float | None = None
     share: dict[str, Any] | None = None
     trace: str | None = None
+    told: str = ""
 
 
 @dataclass(slots=True)
