@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from osxfs_sim.lab.results import Comparison
 
+NO_DIFFERENCE = "~"
+
 
 @dataclass(frozen=True, slots=True)
 class ArmSummary:
