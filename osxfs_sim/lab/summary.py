@@ -1,14 +1,56 @@
-"""STUB until the comparison's own is merged."""
+"""What a comparison's samples say, arm by arm: derived, and never stored.
 
+A result document holds samples only (lab/results.py). The table on the
+terminal, its JSON form and the report page all show what is computed here, so
+that they cannot disagree.
+"""
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from osxfs_sim.lab.results import Comparison
+from osxfs_sim.lab.results import Comparison, Sample
+from osxfs_sim.lab.statistics import (
+    RESAMPLES,
+    SIGNIFICANCE,
+    Difference,
+    Estimate,
+    difference,
+    drift,
+    holm,
+    median_estimate,
+    outliers,
+    ratio_estimate,
+)
+from osxfs_sim.model.units import format_duration
 
+BASELINE_VERDICT = "baseline"
+FASTER = "faster"
+SLOWER = "slower"
 NO_DIFFERENCE = "~"
+"""No difference was detected. That is not: there is none."""
+UNKNOWN = ""
+"""Too few samples that count, of this arm or of the baseline, for any statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmSummary:
+    """One arm and kind of run (``fresh`` or ``again``). Times in seconds unless named _ns.
+
+    *runs* counts the samples that count, *failed* the others. *median_s* and
+    *interval_s* are of wall times; *ratio* is to the baseline's median (above 1 is
+    slower; None for the baseline itself). *p* is of the Mann-Whitney test, after
+    Holm's correction over the arms of this kind; *verdict* is one of the constants
+    above. An interval is None where there are too few runs to give one. Of the share:
+    medians over the runs of *server_processor_s*, of the metadata class's
+    *asked_p50_ns* and *achieved_p50_ns*, and of *caught_up_s*; *late_share* is
+    of all answers in all runs, from 0 to 1; *within_tolerance* is False if a run was
+    out of it, None where nothing can be judged (native; no latency asked for).
+    *warnings* are sentences, without the arm's name.
+    """
+
     label: str
     kind: str
     runs: int
@@ -25,47 +67,199 @@ class ArmSummary:
     late_share: float | None
     within_tolerance: bool | None
     caught_up_s: float | None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...]
 
 
-def summarize(comparison: Comparison) -> list[ArmSummary]:
-    import statistics
+def summarize(
+    comparison: Comparison, *, resamples: int = RESAMPLES, seed: int = 0
+) -> list[ArmSummary]:
+    """A summary per kind of run and arm: all fresh ones first, arms as they were asked for.
 
-    found = []
-    for arm in comparison.arms:
-        for kind in ("fresh", "again"):
-            all_of = [s for s in comparison.samples if (s.arm, s.kind) == (arm, kind)]
-            good = comparison.of(arm, kind)
-            if not all_of:
-                continue
-            base = comparison.of(comparison.baseline, kind)
-            median = statistics.median(s.wall_s for s in good) if good else None
-            ratio = (
-                median / statistics.median(s.wall_s for s in base)
-                if median is not None and base and arm != comparison.baseline
-                else None
+    *seed* is of the bootstrap's resampling: the same samples give the same summary.
+    """
+    return [
+        summary
+        for kind in kinds_of(comparison)
+        for summary in _summaries_of(comparison, kind, resamples, seed)
+    ]
+
+
+def kinds_of(comparison: Comparison) -> list[str]:
+    """The kinds of runs it has, ``fresh`` first."""
+    return sorted({sample.kind for sample in comparison.samples}, key=lambda kind: kind != "fresh")
+
+
+def _summaries_of(comparison: Comparison, kind: str, resamples: int, seed: int) -> list[ArmSummary]:
+    baseline_s = _walls_s(comparison.of(comparison.baseline, kind))
+    differences = {
+        arm: found
+        for arm in comparison.arms
+        if arm != comparison.baseline
+        and (found := difference(_walls_s(comparison.of(arm, kind)), baseline_s)) is not None
+    }
+    corrected = dict(
+        zip(differences, holm([found.p for found in differences.values()]), strict=True)
+    )
+    return [
+        _summary(
+            comparison,
+            kind,
+            arm,
+            (differences[arm], corrected[arm], len(differences)) if arm in differences else None,
+            resamples,
+            seed,
+        )
+        for arm in comparison.arms
+    ]
+
+
+def _summary(
+    comparison: Comparison,
+    kind: str,
+    arm: str,
+    test: tuple[Difference, float, int] | None,
+    resamples: int,
+    seed: int,
+) -> ArmSummary:
+    samples = [one for one in comparison.samples if (one.arm, one.kind) == (arm, kind)]
+    counted = comparison.of(arm, kind)
+    walls_s = _walls_s(counted)
+    median = median_estimate(walls_s, seed=seed, resamples=resamples)
+    ratio = None
+    if arm != comparison.baseline:
+        baseline_s = _walls_s(comparison.of(comparison.baseline, kind))
+        ratio = ratio_estimate(walls_s, baseline_s, seed=seed, resamples=resamples)
+    shares = [sample.share for sample in counted if sample.share is not None]
+    warnings = [*_warnings(samples, walls_s, median), *_warnings_of_shares(shares)]
+    verdict = BASELINE_VERDICT if arm == comparison.baseline else UNKNOWN
+    if test is not None:
+        verdict = _verdict(*test)
+        if verdict == UNKNOWN:
+            warnings.append(
+                "too few runs to tell it from the baseline: "
+                f"however far apart they are, p is at least {test[0].smallest_p * test[2]:.2g}"
             )
-            shares = [s.share for s in good if s.share]
-            meta = [x["receipt"]["metadata"] for x in shares if "metadata" in x["receipt"]]
-            few = len(good) < 3
-            found.append(
-                ArmSummary(
-                    arm,
-                    kind,
-                    len(good),
-                    len(all_of) - len(good),
-                    median,
-                    None if few else (min(s.wall_s for s in good), max(s.wall_s for s in good)),
-                    ratio,
-                    None,
-                    None,
-                    "",
-                    shares[0]["server_processor_s"] if shares else None,
-                    meta[0]["asked_p50_ns"] if meta else None,
-                    meta[0]["achieved_p50_ns"] if meta else None,
-                    None,
-                    meta[0]["within_tolerance"] if meta else None,
-                    None,
-                )
-            )
-    return found
+    mounted = comparison.mounted.get(arm, {})
+    warnings += [f"the share warns: {said}" for said in mounted.get("warnings", ())]
+    metadata = [line for share in shares if (line := share["receipt"].get("metadata"))]
+    caught_up_s = [one.caught_up_s for one in counted if one.caught_up_s is not None]
+    return ArmSummary(
+        label=arm,
+        kind=kind,
+        runs=len(counted),
+        failed=len(samples) - len(counted),
+        median_s=median.value if median else None,
+        interval_s=median.interval if median else None,
+        ratio=ratio.value if ratio else None,
+        ratio_interval=ratio.interval if ratio else None,
+        p=test[1] if test else None,
+        verdict=verdict,
+        server_processor_s=_median([share["server_processor_s"] for share in shares]),
+        asked_p50_ns=_whole_median([line["asked_p50_ns"] for line in metadata]),
+        achieved_p50_ns=_whole_median([line["achieved_p50_ns"] for line in metadata]),
+        late_share=_late_share(shares),
+        within_tolerance=_within_tolerance(shares),
+        caught_up_s=_median(caught_up_s),
+        warnings=tuple(warnings),
+    )
+
+
+def _walls_s(samples: Sequence[Sample]) -> list[float]:
+    return [sample.wall_s for sample in samples]
+
+
+def _verdict(found: Difference, corrected_p: float, comparisons: int) -> str:
+    if corrected_p < SIGNIFICANCE:
+        return SLOWER if found.superiority > 0.5 else FASTER
+    # Not to have found what could not have been found says nothing.
+    could_be_found = found.smallest_p * comparisons < SIGNIFICANCE
+    return NO_DIFFERENCE if could_be_found else UNKNOWN
+
+
+def _warnings(
+    samples: Sequence[Sample], walls_s: Sequence[float], median: Estimate | None
+) -> list[str]:
+    """What there is to say of the wall times themselves."""
+    warnings = []
+    failures = Counter(sample.failure for sample in samples if sample.failure)
+    for failure, count in failures.most_common():
+        warnings.append(f"{count} of {_runs(len(samples))} failed, not counted: {failure}")
+    if median is not None and median.reason:
+        warnings.append(median.reason)
+    counted = [sample for sample in samples if not sample.failure]
+    found = [counted[index] for index in outliers(walls_s)]
+    if found:
+        which = ", ".join(f"{one.wall_s:.4g} s in round {one.round + 1}" for one in found)
+        what = "an outlier" if len(found) == 1 else f"{len(found)} outliers"
+        warnings.append(f"{what}, counted all the same: {which}")
+    trend = drift(walls_s)
+    if trend is not None:
+        way = "slower" if trend.tau > 0 else "faster"
+        warnings.append(
+            f"it became {way} from run to run (Kendall's tau {trend.tau:+.2f}, p = {trend.p:.2g}):"
+            " something other than the arm changed"
+        )
+    return warnings
+
+
+# Classes that hardly occur cannot have moved a result.
+_WORTH_A_WARNING = 0.01
+
+
+def _out_of_tolerance(share: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The lines of a share's receipt that are out of tolerance, and matter."""
+    answers = sum(line["count"] for line in share["receipt"].values())
+    return {
+        label: line
+        for label, line in share["receipt"].items()
+        if line["within_tolerance"] is False and line["count"] >= _WORTH_A_WARNING * answers
+    }
+
+
+def _warnings_of_shares(shares: Sequence[dict[str, Any]]) -> list[str]:
+    """The operation classes that were out of tolerance, and in how many runs."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for share in shares:
+        for label, line in _out_of_tolerance(share).items():
+            found.setdefault(label, []).append(line)
+    return [
+        f"out of tolerance in {len(lines)} of {_runs(len(shares))}: {label}, asked for "
+        f"{_typical(lines, 'asked_p50_ns')}, achieved {_typical(lines, 'achieved_p50_ns')}, "
+        f"{100 * sum(line['late'] for line in lines) / sum(line['count'] for line in lines):.1f}% "
+        "late"
+        for label, lines in found.items()
+    ]
+
+
+def _typical(lines: Sequence[dict[str, Any]], key: str) -> str:
+    return format_duration(statistics.median(line[key] for line in lines))
+
+
+def _within_tolerance(shares: Sequence[dict[str, Any]]) -> bool | None:
+    judged = [
+        line["within_tolerance"]
+        for share in shares
+        for line in share["receipt"].values()
+        if line["within_tolerance"] is not None
+    ]
+    if not judged:
+        return None
+    return not any(_out_of_tolerance(share) for share in shares)
+
+
+def _late_share(shares: Sequence[dict[str, Any]]) -> float | None:
+    lines = [line for share in shares for line in share["receipt"].values()]
+    answers = sum(line["count"] for line in lines)
+    return sum(line["late"] for line in lines) / answers if answers else None
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
+
+
+def _whole_median(values: Sequence[int]) -> int | None:
+    return round(statistics.median(values)) if values else None
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' if count != 1 else ''}"

@@ -6,13 +6,13 @@ its unit and as many digits as mean something.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.summary import NO_DIFFERENCE, ArmSummary
 from osxfs_sim.model.units import format_duration, format_rate, format_size
-from osxfs_sim.report.plots import format_seconds
+from osxfs_sim.report.quantities import format_seconds, three_digits
 from osxfs_sim.report.trade_off import WRITE_BACK_LEGEND
 from osxfs_sim.trace.analysis import Analysis, Part
 
@@ -57,7 +57,6 @@ class Contents:
     comparison: Comparison
     summaries: tuple[ArmSummary, ...]
     traces: tuple[TraceContents, ...] = ()
-    has_latencies: bool = field(default=False)
 
 
 NO_TRACE = (
@@ -487,14 +486,14 @@ def trace_contents(label: str, analysis: Analysis) -> TraceContents:
             ("cause", "remedy", "requests", "time"),
             (
                 *(
-                    (each.label, each.remedy, f"{each.requests:,}", _duration(each.time_ns))
+                    (each.label, each.remedy, f"{each.requests:,}", _part(each.time_ns))
                     for each in analysis.causes
                 ),
                 (
                     analysis.necessary.label,
                     "",
                     f"{analysis.necessary.requests:,}",
-                    _duration(analysis.necessary.time_ns),
+                    _part(analysis.necessary.time_ns),
                 ),
             ),
             frozenset({"requests", "time"}),
@@ -517,9 +516,9 @@ def trace_contents(label: str, analysis: Analysis) -> TraceContents:
     return TraceContents(
         label,
         analysis,
-        f"{_duration(analysis.wall_ns)} of wall time: in {_duration(analysis.waiting_ns)} at least "
+        f"{_part(analysis.wall_ns)} of wall time: in {_part(analysis.waiting_ns)} at least "
         f"one of {analysis.requests:,} requests was on its way, in the other "
-        f"{_duration(analysis.rest_ns)} the guest computed or was served by its own caches{lost}.",
+        f"{_part(analysis.rest_ns)} the guest computed or was served by its own caches{lost}.",
         (*(each.sentence for each in analysis.causes), *analysis.warnings),
         tuple(table for table in tables if table.rows),
     )
@@ -531,8 +530,7 @@ def _parts(caption: str, column: str, parts: Sequence[Part]) -> Table:
         caption + more,
         (column, "requests", "time"),
         tuple(
-            (each.label, f"{each.requests:,}", _duration(each.time_ns))
-            for each in parts[:_KEPT_ROWS]
+            (each.label, f"{each.requests:,}", _part(each.time_ns)) for each in parts[:_KEPT_ROWS]
         ),
         frozenset({"requests", "time"}),
     )
@@ -555,6 +553,10 @@ def _seconds(value_s: float | None) -> str:
 
 def _duration(value_ns: float | None) -> str:
     return "" if value_ns is None else format_duration(value_ns)
+
+
+def _part(value_ns: float) -> str:
+    return format_duration(three_digits(value_ns))
 
 
 def _ratio(value: float) -> str:

@@ -16,7 +16,8 @@ from osxfs_sim.lab.summary import NO_DIFFERENCE, ArmSummary
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report import plots
 from osxfs_sim.report.contents import Contents, TraceContents
-from osxfs_sim.report.plots import Latencies, Style, WallTimes, format_seconds
+from osxfs_sim.report.plots import Latencies, Style, WallTimes
+from osxfs_sim.report.quantities import format_seconds, three_digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,12 @@ def latencies_of(comparison: Comparison) -> dict[str, list[Latencies]]:
             # The smallest value a histogram can hold is 1, and stands for 0: nothing was asked.
             wanted = asked if asked.get_max_value() > 1 else None
             found.setdefault(arm, []).append(
-                Latencies(label, None if wanted is None else _curve(wanted), _curve(achieved))
+                Latencies(
+                    label,
+                    achieved.get_total_count(),
+                    None if wanted is None else _curve(wanted),
+                    _curve(achieved),
+                )
             )
     return found
 
@@ -137,7 +143,7 @@ def _latencies(arms: Mapping[str, Sequence[Latencies]]) -> Plot:
         for line in lines:
             achieved = format_duration(_median_ns(line.achieved))
             asked = "nothing" if line.asked is None else format_duration(_median_ns(line.asked))
-            parts.append(f"{line.label} {asked} and {achieved}")
+            parts.append(f"{line.label} {asked} and {achieved} ({line.answers:,} answers)")
         said.append(f"{arm}: {', '.join(parts)}")
     return Plot(
         "latencies",
@@ -166,10 +172,10 @@ def _attribution(traces: Sequence[TraceContents]) -> Plot:
     for label, parts in bars.items():
         total_ns = sum(parts.values()) or 1
         shares = [
-            f"{part} {format_duration(float(f'{time_ns:.3g}'))} ({100 * time_ns / total_ns:.0f}%)"
+            f"{part} {format_duration(three_digits(time_ns))} ({100 * time_ns / total_ns:.0f}%)"
             for part, time_ns in parts.items()
         ]
-        said.append(f"{label}, {format_duration(float(f'{total_ns:.3g}'))}: {', '.join(shares)}")
+        said.append(f"{label}, {format_duration(three_digits(total_ns))}: {', '.join(shares)}")
     return Plot(
         "attribution",
         "Where the wall time went",

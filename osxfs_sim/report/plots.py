@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from osxfs_sim.model.units import format_duration
+from osxfs_sim.report.quantities import format_seconds, three_digits
 
 PlotFormat = Literal["svg", "png"]
 
@@ -90,6 +91,7 @@ class Latencies:
     """Shares of answers (0 to 1) that came within so many ns, of one class of operation."""
 
     label: str
+    answers: int
     asked: tuple[np.ndarray, np.ndarray] | None
     achieved: tuple[np.ndarray, np.ndarray]
 
@@ -349,7 +351,7 @@ def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
                 starts_ns[label] += bar.get(part, 0)
         for row, total_ns in enumerate(starts_ns.values()):
             panel.annotate(
-                format_duration(_rounded(total_ns)),
+                format_duration(three_digits(total_ns)),
                 (total_ns, row),
                 xytext=(5, 0),
                 textcoords="offset points",
@@ -413,18 +415,5 @@ def most_frequent(counts: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int
     return kept
 
 
-def format_seconds(value_s: float) -> str:
-    """A wall time for reading: three significant digits, whole seconds from 100."""
-    if value_s >= 100:
-        return f"{value_s:.0f} s"
-    number, unit = (value_s, "s") if value_s >= 1 else (value_s * 1e3, "ms")
-    return f"{number:#.3g}".rstrip(".") + f" {unit}"
-
-
 def _tick_s(value_s: float) -> str:
     return "0" if value_s == 0 else f"{value_s * 1e3:g} ms" if value_s < 1 else f"{value_s:g} s"
-
-
-def _rounded(value_ns: float) -> float:
-    """To three significant digits, for a label."""
-    return float(f"{value_ns:.3g}")

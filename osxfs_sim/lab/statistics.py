@@ -1,0 +1,188 @@
+"""How sure the lab can be of a time, and of a difference between two.
+
+Wall times are skewed and have outliers, so nothing here assumes a distribution:
+medians, the percentile bootstrap, and tests of ranks. docs/statistics.md says
+why these, and what they cannot show.
+
+All of it is pure: the same samples and the same seed give the same answer.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+SIGNIFICANCE = 0.05
+"""A difference is one if its p-value, after Holm's correction, is below this."""
+
+FEWEST_FOR_INTERVAL = 5
+"""Below it no interval of a median can reach the confidence (docs/statistics.md)."""
+
+OUTLIER_SCORE = 3.5
+DRIFT_SIGNIFICANCE = 0.01
+RESAMPLES = 10_000
+
+# With ties the exact distribution of U does not hold; with many samples it takes long
+# to compute, and the normal one is as good.
+_MOST_FOR_EXACT = 100
+# They make a median absolute deviation, or where that is 0 a mean one, an estimate of a
+# normal distribution's standard deviation (Iglewicz and Hoaglin, 1993).
+_MEDIAN_DEVIATION_TO_SIGMA = 1 / 0.6745
+_MEAN_DEVIATION_TO_SIGMA = 1.253314
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its interval. Without one, *reason* says why it cannot be given."""
+
+    value: float
+    interval: tuple[float, float] | None
+    reason: str = ""
+
+    @property
+    def relative_half_width(self) -> float | None:
+        """How far the interval reaches to either side, on average, as a share of the value."""
+        if self.interval is None or self.value == 0:
+            return None
+        low, high = self.interval
+        return (high - low) / 2 / abs(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the Mann-Whitney test says of two samples.
+
+    *p* is of both sides. *superiority* is how likely a value of the first is to be
+    above one of the second (ties count half): 0.5 if neither tends to be.
+    *smallest_p* is the least that so many samples could have given: if it is
+    above the significance, the test could not have found anything.
+    """
+
+    p: float
+    superiority: float
+    smallest_p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A trend over the order in which samples were taken: Kendall's *tau*, and its *p*."""
+
+    tau: float
+    p: float
+
+
+def median_estimate(
+    values: Sequence[float], *, seed: int, resamples: int = RESAMPLES
+) -> Estimate | None:
+    """The median and its bootstrap interval; None for no values."""
+    if not values:
+        return None
+    median = float(np.median(values))
+    if len(values) < FEWEST_FOR_INTERVAL:
+        return Estimate(median, None, _too_few(len(values)))
+    return Estimate(median, _bootstrap((values,), _median, seed, resamples))
+
+
+def ratio_estimate(
+    values: Sequence[float],
+    baseline: Sequence[float],
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Estimate | None:
+    """The ratio of two medians and its bootstrap interval; None where there is no ratio.
+
+    Both samples are drawn anew, each by itself.
+    """
+    if not values or not baseline or min(baseline) <= 0:
+        return None
+    ratio = float(np.median(values) / np.median(baseline))
+    fewest = min(len(values), len(baseline))
+    if fewest < FEWEST_FOR_INTERVAL:
+        return Estimate(ratio, None, _too_few(fewest))
+    return Estimate(ratio, _bootstrap((values, baseline), _ratio, seed, resamples))
+
+
+def _too_few(count: int) -> str:
+    return (
+        f"no interval can be given for {count} run{'s' if count != 1 else ''}: "
+        f"it takes {FEWEST_FOR_INTERVAL}"
+    )
+
+
+def _median(values: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.asarray(np.median(values, axis=axis))
+
+
+def _ratio(values: np.ndarray, baseline: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.asarray(np.median(values, axis=axis) / np.median(baseline, axis=axis))
+
+
+def _bootstrap(
+    samples: tuple[Sequence[float], ...], statistic: object, seed: int, resamples: int
+) -> tuple[float, float]:
+    # By percentile and not BCa: that corrects by a jackknife, which fails for medians.
+    found = stats.bootstrap(
+        [np.asarray(sample, dtype=float) for sample in samples],
+        statistic,
+        n_resamples=resamples,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        vectorized=True,
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def difference(first: Sequence[float], second: Sequence[float]) -> Difference | None:
+    """Whether one of two samples tends to be above the other; None where one is empty."""
+    if not first or not second:
+        return None
+    tied = len({*first, *second}) < len(first) + len(second)
+    exact = not tied and max(len(first), len(second)) <= _MOST_FOR_EXACT
+    result = stats.mannwhitneyu(first, second, method="exact" if exact else "asymptotic")
+    # Where all values are one, the normal approximation divides by 0.
+    p = 1.0 if math.isnan(result.pvalue) else float(result.pvalue)
+    return Difference(
+        p=min(1.0, p),
+        superiority=float(result.statistic) / (len(first) * len(second)),
+        smallest_p=min(1.0, 2 / math.comb(len(first) + len(second), len(first))),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values corrected for being several, in the order given (Holm, 1979)."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    raised = [
+        min(1.0, (len(p_values) - rank) * p_values[index]) for rank, index in enumerate(order)
+    ]
+    corrected = [0.0] * len(p_values)
+    for index, p in zip(order, itertools.accumulate(raised, max), strict=True):
+        corrected[index] = p
+    return corrected
+
+
+def outliers(values: Sequence[float]) -> list[int]:
+    """The indices of values with a modified z-score above 3.5 (Iglewicz and Hoaglin, 1993)."""
+    if not values:
+        return []
+    deviations = np.abs(np.asarray(values, dtype=float) - np.median(values))
+    sigma = float(np.median(deviations)) * _MEDIAN_DEVIATION_TO_SIGMA
+    if sigma == 0:  # more than half of the values are one
+        sigma = float(np.mean(deviations)) * _MEAN_DEVIATION_TO_SIGMA
+    if sigma == 0:
+        return []
+    return [int(index) for index in np.flatnonzero(deviations / sigma > OUTLIER_SCORE)]
+
+
+def drift(values: Sequence[float]) -> Drift | None:
+    """The trend of values in the order they were taken, if they have one at all."""
+    if len({*values}) < 2:
+        return None
+    result = stats.kendalltau(np.arange(len(values)), values)
+    found = Drift(float(result.statistic), float(result.pvalue))
+    return found if found.p < DRIFT_SIGNIFICANCE else None
