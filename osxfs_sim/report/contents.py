@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from osxfs_sim.lab.results import Comparison, Sample
+from osxfs_sim.lab.runs import NATIVE
 from osxfs_sim.lab.summary import NO_DIFFERENCE, ArmSummary
 from osxfs_sim.model.units import format_duration, format_rate, format_size
 from osxfs_sim.report.quantities import format_seconds, three_digits
@@ -47,7 +48,6 @@ class Contents:
     subtitle: str
     facts: tuple[tuple[str, str], ...]
     caveats: tuple[str, ...]
-    findings: tuple[str, ...]
     arms: Table
     claims: tuple[tuple[str, str], ...]
     obtained: tuple[str, ...]
@@ -68,6 +68,7 @@ TILDE = (
     "That is not the same as none: more runs may find a smaller one."
 )
 _KEPT_ROWS = 10
+_KEPT_WARNINGS = 3
 _SHOWN_REQUESTS = 6
 
 
@@ -87,7 +88,6 @@ def contents_of(
         subtitle=f"Case {comparison.case}, variant {comparison.variant}{options}; {form}",
         facts=tuple(_facts(comparison)),
         caveats=(*_caveats(comparison, summaries), *trace_troubles),
-        findings=tuple(_finding(each, comparison) for each in summaries if each.runs),
         arms=_arms(comparison, summaries),
         claims=tuple((each["text"], each.get("source", "")) for each in comparison.claims),
         obtained=tuple(_obtained(comparison, summaries)),
@@ -155,7 +155,7 @@ def _profiles(comparison: Comparison) -> Table:
 
 
 def _spec(spec: Mapping[str, Any]) -> str:
-    if not spec.get("profile"):
+    if spec.get("profile") in (None, NATIVE):
         return "none: the tree itself, no share"
     options = spec.get("options") or ()
     changed = (
@@ -208,35 +208,21 @@ def _caveats(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterato
         yield "The quick, shortened command was run: that says nothing about the whole one."
     if comparison.dilate != 1:
         yield f"Time was dilated {comparison.dilate:g} times: the times are not those of a system."
-    failures = Counter(
-        (each.arm, each.kind, each.failure) for each in comparison.samples if each.failure
-    )
-    for (arm, kind, failure), count in failures.items():
-        runs = "1 run" if count == 1 else f"{count} runs"
-        yield f"{arm} ({kind}): {runs} failed, and do not count: {failure}".replace(
-            "1 run failed, and do not", "1 run failed, and does not"
-        )
+    # What is true of several arms is said once.
+    about: dict[str, list[str]] = {}
     for each in summaries:
-        if not each.runs:
-            yield f"{each.label} ({each.kind}): no run counts."
-        if each.within_tolerance is False and not any("tolerance" in one for one in each.warnings):
-            yield (
-                f"{each.label} ({each.kind}): out of tolerance, asked for "
-                f"{_duration(each.asked_p50_ns)} and achieved {_duration(each.achieved_p50_ns)} "
-                "(medians): its wall times are not the profile's."
-            )
         for warning in each.warnings:
-            yield f"{each.label} ({each.kind}): {warning}"
+            about.setdefault(warning, []).append(f"{each.label} ({each.kind})")
+    for warning, arms in about.items():
+        yield f"{', '.join(arms) if len(arms) < len(summaries) else 'every arm'}: {warning}"
     for arm in comparison.arms:
-        statuses = [comparison.mounted.get(arm) or {}]
-        statuses += [each.share for each in comparison.samples if each.arm == arm and each.share]
-        said = dict.fromkeys(one for each in statuses for one in each.get("warnings") or ())
-        yield from (f"{arm}: {one}" for one in said)
-    if any(each.runs and each.interval_s is None for each in summaries):
-        yield (
-            "Some arms have too few runs for an interval or a test: their ratios are what these "
-            "runs gave, and no more. Measure again with --runs 10."
-        )
+        shares = [each.share for each in comparison.samples if each.arm == arm and each.share]
+        said = Counter(one for share in shares for one in share.get("warnings") or ())
+        # Out of tolerance is in the summaries' own warnings already, where it matters.
+        others = [one for one in said if "out of tolerance" not in one]
+        yield from (f"{arm}: {one}" for one in others[:_KEPT_WARNINGS])
+        if len(others) > _KEPT_WARNINGS:
+            yield f"{arm}: and {len(others) - _KEPT_WARNINGS} more warnings, in the result's file"
 
 
 def _finding(summary: ArmSummary, comparison: Comparison) -> str:
@@ -490,7 +476,7 @@ def trace_contents(label: str, analysis: Analysis) -> TraceContents:
                     for each in analysis.causes
                 ),
                 (
-                    analysis.necessary.label,
+                    "necessary: nothing could have spared them",
                     "",
                     f"{analysis.necessary.requests:,}",
                     _part(analysis.necessary.time_ns),
@@ -501,6 +487,7 @@ def trace_contents(label: str, analysis: Analysis) -> TraceContents:
         ),
         _parts("Operations", "operation", analysis.operations),
         _parts("The hottest directories", "directory", analysis.directories),
+        _parts("Directories with all below them", "directory", analysis.subtrees),
         _parts("Programs", "program", analysis.programs),
         Table(
             "Asked again",
@@ -519,7 +506,7 @@ def trace_contents(label: str, analysis: Analysis) -> TraceContents:
         f"{_part(analysis.wall_ns)} of wall time: in {_part(analysis.waiting_ns)} at least "
         f"one of {analysis.requests:,} requests was on its way, in the other "
         f"{_part(analysis.rest_ns)} the guest computed or was served by its own caches{lost}.",
-        (*(each.sentence for each in analysis.causes), *analysis.warnings),
+        (*analysis.summary, *(each.sentence for each in analysis.causes), *analysis.warnings),
         tuple(table for table in tables if table.rows),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from jinja2 import BaseLoader, Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from osxfs_sim import __version__
 from osxfs_sim.report.contents import NO_TRACE, TILDE, Contents, TraceContents
@@ -86,7 +86,7 @@ def page(all_contents: Sequence[Contents], extra_traces: Sequence[TraceContents]
         extra=extra,
         dark=DARK,
         light=LIGHT,
-        no_trace=NO_TRACE,
+        no_trace=_with_code(NO_TRACE, "--trace DIR"),
         tilde=TILDE,
         version=__version__,
         linked=linked,
@@ -118,6 +118,10 @@ def _picture(plot: Plot) -> _Picture:
         round(width * _PIXELS_PER_INCH),
         round(height * _PIXELS_PER_INCH),
     )
+
+
+def _with_code(text: str, command: str) -> Markup:
+    return escape(text).replace(command, Markup("<code>{}</code>").format(command))
 
 
 def linked(text: str) -> Markup | str:

@@ -34,7 +34,8 @@ SCHEMA = pa.schema(
         pa.field("inode", pa.int64(), nullable=False),
         # Null where the request has none. Bytes that are no UTF-8 are written \xNN.
         pa.field("name", pa.string()),
-        # The inode that the answer names (lookup, create, mkdir...), or 0.
+        # The inode that the answer names (lookup, create, mkdir...), or 0. Of a RENAME the
+        # directory that it went to.
         pa.field("found", pa.int64(), nullable=False),
         # Data read or written, 0 for others; and where in the file.
         pa.field("size_bytes", pa.int64(), nullable=False),
@@ -96,7 +97,11 @@ class TraceWriter:
             array.dictionary_encode().cast(each.type) if each.type == _WORD else array
             for array, each in zip(arrays, SCHEMA, strict=True)
         ]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
+        self.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
+
+    def write_table(self, table: pa.Table) -> None:
+        """A batch as an Arrow table with exactly the columns of SCHEMA."""
+        self._writer.write_table(table)
 
     def close(self, header: Header) -> None:
         """End the file. Without it, it cannot be read."""
