@@ -1,6 +1,7 @@
 """``report``: results for reading, as one page, as Markdown or as CSV."""
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -162,12 +163,12 @@ def _save_plots(
     all_contents: Sequence[Contents],
     extra: Sequence[TraceContents],
 ) -> None:
-    from osxfs_sim.report.pictures import plots_of, plots_of_traces
+    from osxfs_sim.report.pictures import Plot, plots_of, plots_of_traces
     from osxfs_sim.report.plots import Style, render
 
     directory.mkdir(parents=True, exist_ok=True)
     style = Style()
-    groups = [
+    groups: list[tuple[str, list[Plot]]] = [
         (contents.comparison.case, [*plots_of(contents), *plots_of_traces(contents.traces)])
         for contents in all_contents
     ]
@@ -195,7 +196,7 @@ def _write(output: str, text: str) -> None:
     # A result may hold half a character, as JSON allows; no file can.
     data = text.encode("utf-8", "backslashreplace")
     if output == _STANDARD_OUTPUT:
-        click.get_binary_stream("stdout").write(data)
+        sys.stdout.buffer.write(data)
         return
     _replace(Path(output), data)
     _say(f"saved to {output}")

@@ -127,13 +127,23 @@ def _facts(comparison: Comparison) -> Iterator[tuple[str, str]]:
     if comparison.dilate != 1:
         yield "Dilation", f"time dilated {comparison.dilate:g} times"
     yield "Baseline", comparison.baseline
-    asked = [f"{name} {value}" for name, value in comparison.plan.items() if _is_plain(value)]
+    asked = list(_asked_for(comparison.plan))
     if asked:
-        yield "Asked for", ", ".join(asked)
+        yield "Asked for", "; ".join(asked)
 
 
-def _is_plain(value: object) -> bool:
-    return isinstance(value, str | int | float) and value != ""
+def _asked_for(plan: Mapping[str, Any]) -> Iterator[str]:
+    if plan.get("aa"):
+        yield "the same arm under two names, so that a difference is a false alarm"
+    if plan.get("runs"):
+        yield f"{plan['runs']} runs of each arm"
+    if plan.get("until"):
+        most = f", {plan['most_runs']} runs at most" if plan.get("most_runs") else ""
+        yield f"until each interval reaches no further than {100 * plan['until']:g}%{most}"
+    if plan.get("again"):
+        yield "each mount measured twice, fresh and again"
+    if plan.get("directory"):
+        yield f"trees in {plan['directory']}"
 
 
 def _profiles(comparison: Comparison) -> Table:
