@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.quantities import format_seconds, three_digits
+from osxfs_sim.report.quantities import format_seconds
 
 PlotFormat = Literal["svg", "png"]
 
@@ -351,7 +351,7 @@ def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
                 starts_ns[label] += bar.get(part, 0)
         for row, total_ns in enumerate(starts_ns.values()):
             panel.annotate(
-                format_duration(three_digits(total_ns)),
+                format_seconds(total_ns / 1e9),
                 (total_ns, row),
                 xytext=(5, 0),
                 textcoords="offset points",
@@ -368,8 +368,8 @@ def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
         return figure
 
 
-REST = "the rest: the guest computed, or its own caches answered"
-NECESSARY = "requests that nothing could have spared"
+REST = "rest: no request on its way"
+NECESSARY = "necessary requests"
 
 
 def requests_over_time(counts: Mapping[str, Sequence[int]], bin_ns: int, style: Style) -> Figure:
