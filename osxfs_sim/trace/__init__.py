@@ -1,5 +1,8 @@
 """What was asked of a share, request by request, and where the time went.
 
-format     the columns of a trace, and reading and writing one
-analysis   a trace's time attributed to operations, places, programs and causes
+format       the columns of a trace, and reading and writing one
+requests     the rows that count for an analysis, as numpy columns
+attribution  the wall time divided among requests that overlap
+causes       what ideal caches and write-back would have spared
+analysis     a trace's time attributed to operations, places, programs and causes
 """
