@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
         # Null where the request has none. Bytes that are no UTF-8 are written \xNN.
         pa.field("name", pa.string()),
         # The inode that the answer names (lookup, create, mkdir...), or 0. Of a RENAME the
-        # directory that it went to.
+        # directory that it went to; of an UNLINK or RMDIR what had the name, if that is known.
         pa.field("found", pa.int64(), nullable=False),
         # Data read or written, 0 for others; and where in the file.
         pa.field("size_bytes", pa.int64(), nullable=False),
