@@ -217,6 +217,8 @@ class _Names:
         self.child = np.zeros(count, np.int64)
         """Of what takes a name away: the object that had it, 0 where that is not known."""
         self.child[rows] = np.where(is_gone[rows] & (known == _FOUND), known_inode, 0)
+        tells = requests.are(*REMOVED) & succeeded & (requests.found != 0)
+        self.child[tells] = requests.found[tells]
 
         # The first miss in a directory, or a listing, has brought all its names along.
         teaches = requests.missing | (requests.are(Operation.READDIRPLUS) & succeeded)
