@@ -15,7 +15,6 @@ from osxfs_sim.model.profile import ProfileError, nearest
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.trace.errors import TraceError
 
-
 _COMMANDS = {
     **dict.fromkeys(("mount", "umount", "status"), "share"),
     "top": "top",

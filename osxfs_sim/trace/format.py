@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from osxfs_sim.trace.errors import TraceError
+from osxfs_sim.trace.errors import TraceError as TraceError  # it is raised here
 
 FORMAT = 1
 """Grows when a column changes its meaning or goes; columns may be added."""
