@@ -14,7 +14,6 @@ interrupted anywhere, and goes on where it was.
 
 import itertools
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -35,14 +34,15 @@ from osxfs_sim.lab.runs import (
     Plan,
     Progress,
     Reference,
-    Run,
     differing,
+    end_trace,
     fault,
     guest_view,
     let_host_catch_up,
     reference_of,
     reset_tree,
     run_once,
+    trace_name,
 )
 from osxfs_sim.lab.statistics import median_estimate
 
@@ -229,7 +229,7 @@ def _sample(
     if share is not None:
         share.flush()
         if bench.traces is not None:
-            trace = bench.traces / _trace_name(step, kind, list(bench.arms))
+            trace = bench.traces / trace_name(step.label, [*bench.arms], step.round, kind)
             trace.unlink(missing_ok=True)  # of the same run, where it was interrupted
             share.start_trace(str(trace))
         share.reset()
@@ -238,7 +238,7 @@ def _sample(
         let_host_catch_up(run, share)
         if trace is not None:
             notes = {"arm": step.label, "round": step.round, "kind": kind}
-            _end_trace(run, share, notes)
+            end_trace(run, share, notes)
     if share is None or run.caught_up_s is not None:
         run.failure = run.failure or fault(bench.plan, guest, host)
         run.failure = run.failure or differing(bench.plan, run, host, share, reference)
@@ -255,21 +255,8 @@ def _sample(
         share=run.share,
         trace=None if trace is None else os.path.relpath(trace, bench.result_directory),
         told=run.told,
+        digest=run.digest,
     )
-
-
-def _end_trace(run: Run, share: MountedShare, notes: dict[str, object]) -> None:
-    try:
-        share.stop_trace(command_start_ns=run.start_ns, command_end_ns=run.end_ns, notes=notes)
-    except Exception:
-        if run.caught_up_s is not None:
-            raise  # else the share has failed already, and its sample says so
-
-
-def _trace_name(step: Step, kind: str, labels: Sequence[str]) -> str:
-    # Different labels may look the same once they can be a file's name.
-    plain = re.sub(r"[^A-Za-z0-9._]+", "-", step.label).strip("-.")
-    return f"{labels.index(step.label) + 1}-{plain}-{step.round + 1:03}-{kind}.parquet"
 
 
 def _copy(tree: Path, to: Path) -> Path:

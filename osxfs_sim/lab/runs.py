@@ -19,6 +19,7 @@ because these crossings are the run's own.
 import contextlib
 import hashlib
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -72,7 +73,10 @@ Mount = Callable[[str, Path, Path], AbstractContextManager[MountedShare]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run. *seed* and *dilate* are those of every mounted arm."""
+    """What to run. *seed* and *dilate* are those of every mounted arm.
+
+    Traces of their requests are kept in the directory *traces*, where one is given.
+    """
 
     case: Case
     arms: tuple[str, ...]
@@ -82,6 +86,7 @@ class Plan:
     runs: int
     seed: int = 0
     dilate: float = 1.0
+    traces: Path | None = None
 
     @property
     def form(self) -> str:
@@ -105,7 +110,7 @@ class Run:
     host's tree after it, where the case has some and the run did not fail before.
     *told* is the last line that the command printed, where that is a result.
     *start_ns* and *end_ns* are when the command began and ended, of
-    time.monotonic_ns(), as a trace of the run tells its times.
+    time.monotonic_ns(), as a trace of the run tells its times; *trace* is its file.
     """
 
     kind: str
@@ -118,6 +123,7 @@ class Run:
     told: str = ""
     start_ns: int = 0
     end_ns: int = 0
+    trace: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,17 +278,40 @@ def _run_all(
         progress(f"{result.arm}: run {number + 1} of {plan.runs} ({kind})")
         if number:
             reset_tree(plan, guest)
+        trace = None
         if share is not None:
             share.flush()
+            if plan.traces is not None:
+                trace = plan.traces / trace_name(result.arm, plan.arms, number, kind)
+                share.start_trace(str(trace))
             share.reset()
         run = run_once(plan, kind, guest, host)
+        run.trace = trace
         result.runs.append(run)
         if share is not None:
             let_host_catch_up(run, share)
+            if trace is not None:
+                end_trace(run, share, {"arm": result.arm, "run": number, "kind": kind})
         if result.is_cut_short:
             return  # what is still held back would fall into the next run
         run.failure = run.failure or fault(plan, guest, host)
         run.failure = run.failure or differing(plan, run, host, share, reference)
+
+
+def trace_name(arm: str, arms: Sequence[str], number: int, kind: str) -> str:
+    """The file of a trace: of *arm*, one of *arms*, in run or round *number*, from 0."""
+    # Different arms may look the same once they can be a file's name.
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", arm).strip("-.")
+    return f"{arms.index(arm) + 1}-{plain}-{number + 1:03}-{kind}.parquet"
+
+
+def end_trace(run: Run, share: MountedShare, notes: dict[str, Any]) -> None:
+    """Complete the trace of *run*, with *notes* of what it was."""
+    try:
+        share.stop_trace(command_start_ns=run.start_ns, command_end_ns=run.end_ns, notes=notes)
+    except Exception:
+        if run.caught_up_s is not None:
+            raise  # else the share has failed already, and its run says so
 
 
 def reset_tree(plan: Plan, tree: Path) -> None:
@@ -463,9 +492,13 @@ def default_cache() -> Path:
 
 
 def to_document(
-    plan: Plan, results: Sequence[ArmResult], machine: dict[str, object], started: str
+    plan: Plan,
+    results: Sequence[ArmResult],
+    machine: dict[str, object],
+    started: str,
+    directory: Path = Path(),
 ) -> dict[str, Any]:
-    """Everything that was measured, for a file; *started* is an ISO date and time."""
+    """All that was measured, for a file in *directory*; *started* is an ISO date and time."""
     return {
         "schema": SCHEMA,
         "case": plan.case.name,
@@ -490,6 +523,7 @@ def to_document(
                         "share": run.share,
                         "digest": run.digest,
                         "told": run.told,
+                        "trace": run.trace and os.path.relpath(run.trace, directory),
                     }
                     for run in result.runs
                 ],
