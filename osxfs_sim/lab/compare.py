@@ -14,7 +14,6 @@ interrupted anywhere, and goes on where it was.
 
 import itertools
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -34,12 +33,16 @@ from osxfs_sim.lab.runs import (
     MountedShare,
     Plan,
     Progress,
-    Run,
+    Reference,
+    differing,
+    end_trace,
     fault,
     guest_view,
     let_host_catch_up,
+    reference_of,
     reset_tree,
     run_once,
+    trace_name,
 )
 from osxfs_sim.lab.statistics import median_estimate
 
@@ -152,8 +155,9 @@ def measure(comparison: Comparison, stop: Stop, bench: Bench) -> Iterator[list[S
         work = Path(made)
         if next_step(comparison, stop) is not None:
             _warm_up(bench, work)
+        reference = reference_of(bench.plan, bench.tree, work, bench.progress)
         while (step := next_step(comparison, stop)) is not None:
-            samples = _take(comparison, step, bench, work)
+            samples = _take(comparison, step, bench, work, reference)
             comparison.samples += samples
             yield samples
 
@@ -171,7 +175,9 @@ def _warm_up(bench: Bench, work: Path) -> None:
         shutil.rmtree(host)
 
 
-def _take(comparison: Comparison, step: Step, bench: Bench, work: Path) -> list[Sample]:
+def _take(
+    comparison: Comparison, step: Step, bench: Bench, work: Path, reference: Reference | None
+) -> list[Sample]:
     """The samples of one mount: the fresh one, and with *again* another."""
     arm = bench.arms[step.label]
     samples: list[Sample] = []
@@ -187,14 +193,14 @@ def _take(comparison: Comparison, step: Step, bench: Bench, work: Path) -> list[
             if share is not None:
                 comparison.mounted.setdefault(arm.label, share.first_status)
             bench.prepare_caches()
-            samples.append(_sample(step, "fresh", guest, host, share, bench))
+            samples.append(_sample(step, "fresh", guest, host, share, bench, reference))
             if bench.again and not samples[0].failure:
                 try:
                     reset_tree(bench.plan, guest)
                 except CaseError as error:
                     samples.append(Sample(arm.label, step.round, "again", 0.0, 0.0, str(error)))
                 else:
-                    samples.append(_sample(step, "again", guest, host, share, bench))
+                    samples.append(_sample(step, "again", guest, host, share, bench, reference))
     except Exception:
         # A share that could not write back may complain of it again at its end: the failed
         # sample says so, and the others have nothing to do with it.
@@ -211,7 +217,13 @@ def seed_of(seed: int, number: int) -> int:
 
 
 def _sample(
-    step: Step, kind: str, guest: Path, host: Path, share: MountedShare | None, bench: Bench
+    step: Step,
+    kind: str,
+    guest: Path,
+    host: Path,
+    share: MountedShare | None,
+    bench: Bench,
+    reference: Reference | None,
 ) -> Sample:
     bench.progress(f"{step.label}: round {step.round + 1} ({kind})")
     began_s, load = bench.clock_s(), os.getloadavg()[0]
@@ -219,7 +231,7 @@ def _sample(
     if share is not None:
         share.flush()
         if bench.traces is not None:
-            trace = bench.traces / _trace_name(step, kind, list(bench.arms))
+            trace = bench.traces / trace_name(step.label, [*bench.arms], step.round, kind)
             trace.unlink(missing_ok=True)  # of the same run, where it was interrupted
             share.start_trace(str(trace))
         share.reset()
@@ -228,9 +240,10 @@ def _sample(
         let_host_catch_up(run, share)
         if trace is not None:
             notes = {"arm": step.label, "round": step.round, "kind": kind}
-            _end_trace(run, share, notes)
+            end_trace(run, share, notes)
     if share is None or run.caught_up_s is not None:
         run.failure = run.failure or fault(bench.plan, guest, host)
+        run.failure = run.failure or differing(bench.plan, run, host, share, reference)
     return Sample(
         arm=step.label,
         round=step.round,
@@ -243,21 +256,9 @@ def _sample(
         caught_up_s=run.caught_up_s,
         share=run.share,
         trace=None if trace is None else os.path.relpath(trace, bench.result_directory),
+        told=run.told,
+        digest=run.digest,
     )
-
-
-def _end_trace(run: Run, share: MountedShare, notes: dict[str, object]) -> None:
-    try:
-        share.stop_trace(command_start_ns=run.start_ns, command_end_ns=run.end_ns, notes=notes)
-    except Exception:
-        if run.caught_up_s is not None:
-            raise  # else the share has failed already, and its sample says so
-
-
-def _trace_name(step: Step, kind: str, labels: Sequence[str]) -> str:
-    # Different labels may look the same once they can be a file's name.
-    plain = re.sub(r"[^A-Za-z0-9._]+", "-", step.label).strip("-.")
-    return f"{labels.index(step.label) + 1}-{plain}-{step.round + 1:03}-{kind}.parquet"
 
 
 def _copy(tree: Path, to: Path) -> Path:

@@ -11,8 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from osxfs_sim.lab.cases import case_names, load_case
+
 SCHEMA = 2
 """Grows when a field changes its meaning or goes; fields may be added."""
+_SCHEMA_OF_RUNS = 1
+"""Of ``run --json``; it is read, and converted."""
+_NATIVE = "native"
 
 
 class ResultError(Exception):
@@ -29,7 +34,9 @@ class Sample:
     empty. *began_s* is since the comparison began. *caught_up_s* is how long
     after the command's end the host had everything, and *share* the share's
     status over this run alone (both None for native). *trace* is the file name
-    of its trace, relative to the result, if there is one.
+    of its trace, relative to the result, if there is one. *told* is what the command
+    said, where that is a result, and *digest* is of the parts of the tree that every run
+    must leave alike, where the case has some.
     """
 
     arm: str
@@ -43,6 +50,8 @@ class Sample:
     caught_up_s: float | None = None
     share: dict[str, Any] | None = None
     trace: str | None = None
+    told: str = ""
+    digest: str | None = None
 
 
 @dataclass(slots=True)
@@ -90,14 +99,77 @@ class Comparison:
 def comparison_from(document: Mapping[str, Any], where: str) -> Comparison:
     """Read a document of this schema. Raises ResultError, naming *where* it comes from."""
     schema = document.get("schema")
-    if schema != SCHEMA:
-        raise ResultError(f"{where} has schema {schema!r}, this version reads {SCHEMA}")
-    values = {name: value for name, value in document.items() if name != "schema"}
     try:
-        samples = [Sample(**sample) for sample in values.pop("samples")]
-        return Comparison(**values, samples=samples)
-    except (TypeError, KeyError) as error:
+        if schema == _SCHEMA_OF_RUNS:
+            comparison = _from_runs(document)
+        elif schema == SCHEMA:
+            values = {name: value for name, value in document.items() if name != "schema"}
+            samples = [Sample(**sample) for sample in values.pop("samples")]
+            comparison = Comparison(**values, samples=samples)
+        elif schema is None:
+            raise ResultError(f"{where} is no result: save one with `osxfs-sim run --json FILE`")
+        else:
+            raise ResultError(f"{where} has schema {schema!r}, this version reads up to {SCHEMA}")
+        _check(comparison)
+    except (TypeError, KeyError, AttributeError) as error:
         raise ResultError(f"{where} is no result: {error}") from error
+    return comparison
+
+
+def _check(comparison: Comparison) -> None:
+    """Raises TypeError for what whoever shows it would stumble over."""
+    if comparison.baseline not in comparison.arms:
+        raise TypeError(f"its baseline {comparison.baseline!r} is not among its arms")
+    for sample in comparison.samples:
+        if sample.arm not in comparison.arms:
+            raise TypeError(f"its samples are of {sample.arm!r}, which is not among its arms")
+        for value in (sample.wall_s, sample.workload_processor_s):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{value!r} is no time")
+
+
+def _from_runs(document: Mapping[str, Any]) -> Comparison:
+    """What ``run --json`` has saved: arms one after the other, each fresh once and then again."""
+    arms = [str(arm["arm"]) for arm in document["arms"]]
+    if not arms:
+        raise TypeError("it has no arms")
+    mounted = {arm["arm"]: arm["mounted"] for arm in document["arms"] if arm["mounted"]}
+    title, claims = _of_the_case(str(document["case"]))
+    return Comparison(
+        case=document["case"],
+        title=title,
+        variant=document["variant"],
+        quick=document["quick"],
+        options=document["options"],
+        arms=arms,
+        baseline=_NATIVE if _NATIVE in arms else arms[0],
+        caches="warm",
+        seed=document["seed"],
+        dilate=document["dilate"],
+        started=document["started"],
+        machine=document["machine"],
+        specs={
+            arm: {"profile": mounted[arm]["profile"], "options": mounted[arm].get("changed", [])}
+            if arm in mounted
+            else {}
+            for arm in arms
+        },
+        mounted=mounted,
+        claims=claims,
+        samples=[
+            Sample(arm=arm["arm"], round=number, **run)
+            for arm in document["arms"]
+            for number, run in enumerate(arm["runs"])
+        ],
+    )
+
+
+def _of_the_case(name: str) -> tuple[str, list[dict[str, str]]]:
+    """Title and claims, which these documents do not hold, as the case has them today."""
+    if name not in case_names():
+        return name, []
+    case = load_case(name)
+    return case.title, [asdict(claim) for claim in case.claims]
 
 
 def load_result(path: str | Path) -> Comparison:

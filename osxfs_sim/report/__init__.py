@@ -1,4 +1,4 @@
-"""Results for reading: tables on a terminal.
+"""Results for reading: tables on a terminal, and reports as files.
 
 console    where they are printed, and how they look
 status     a running share
@@ -7,4 +7,9 @@ runs       a case study's arms
 comparison several arms, with how sure one can be
 trade_off  what each arm gained, and what that put at risk
 coherence  the scorecard of events, and staleness
+contents   what a report says of a comparison, in words and tables
+traces     which of a comparison's traces are analyzed
+plots      its figures; pictures: which it has, and their alternative texts
+page       the report as one HTML page; markdown, csv: as these
+quantities numbers with their unit
 """

@@ -1,0 +1,560 @@
+"""What a report says of a comparison, in words and tables, before it is HTML or Markdown.
+
+Both show the same Contents, so that they cannot disagree. Every number here has
+its unit and as many digits as mean something.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from osxfs_sim.lab.results import Comparison, Sample
+from osxfs_sim.lab.runs import NATIVE
+from osxfs_sim.lab.summary import NO_DIFFERENCE, ArmSummary
+from osxfs_sim.model.units import format_duration, format_rate, format_size
+from osxfs_sim.report.quantities import format_seconds, three_digits
+from osxfs_sim.report.trade_off import WRITE_BACK_LEGEND
+from osxfs_sim.trace.analysis import Analysis, Part
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of texts. The first column says what a row is about; *numbers* are aligned right."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: frozenset[str] = frozenset()
+    legend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContents:
+    """What is said of one analyzed trace."""
+
+    label: str
+    analysis: Analysis
+    reconciliation: str
+    sentences: tuple[str, ...]
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All that is said of one comparison."""
+
+    title: str
+    subtitle: str
+    facts: tuple[tuple[str, str], ...]
+    caveats: tuple[str, ...]
+    arms: Table
+    claims: tuple[tuple[str, str], ...]
+    obtained: tuple[str, ...]
+    tables: tuple[Table, ...]
+    profiles: Table
+    samples: Table
+    comparison: Comparison
+    summaries: tuple[ArmSummary, ...]
+    traces: tuple[TraceContents, ...] = ()
+
+
+NO_TRACE = (
+    "There is no trace of these runs, so this page cannot say which requests their time went to. "
+    "Measure again with --trace DIR, and report on that result."
+)
+TILDE = (
+    "~ means: with these runs no difference to the baseline was detected. "
+    "That is not the same as none: more runs may find a smaller one."
+)
+_KEPT_ROWS = 10
+_KEPT_WARNINGS = 3
+_SHOWN_REQUESTS = 6
+
+
+def contents_of(
+    comparison: Comparison,
+    summaries: Sequence[ArmSummary],
+    traces: Sequence[TraceContents] = (),
+    trace_troubles: Sequence[str] = (),
+) -> Contents:
+    """Everything that a report says of *comparison*."""
+    form = "the quick, shortened command" if comparison.quick else "the whole command"
+    options = "".join(f", with {name}" for name in comparison.options)
+    tables = [_requests(comparison, summaries), _receipts(comparison, summaries)]
+    tables.append(_write_back(comparison, summaries))
+    return Contents(
+        title=comparison.title,
+        subtitle=f"Case {comparison.case}, variant {comparison.variant}{options}; {form}",
+        facts=tuple(_facts(comparison)),
+        caveats=(*_caveats(comparison, summaries), *trace_troubles),
+        arms=_arms(comparison, summaries),
+        claims=tuple((each["text"], each.get("source", "")) for each in comparison.claims),
+        obtained=tuple(_obtained(comparison, summaries)),
+        tables=tuple(table for table in tables if table.rows),
+        profiles=_profiles(comparison),
+        samples=_samples(comparison),
+        comparison=comparison,
+        summaries=tuple(summaries),
+        traces=tuple(traces),
+    )
+
+
+# What was measured, and on what
+
+
+def _facts(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    machine = comparison.machine
+    if machine:
+        kind = "virtual, " if machine.get("virtual") else ""
+        memory = machine.get("memory_bytes")
+        size = f", {format_size(memory)} of memory" if memory else ""
+        yield (
+            "Machine",
+            f"{machine.get('processor', 'unknown processor')}, "
+            f"{kind}{machine.get('cores', '?')} cores{size}",
+        )
+        packages = machine.get("packages") or {}
+        versions = [f"Linux {machine.get('kernel', '?')}", f"Python {machine.get('python', '?')}"]
+        versions += [f"{name} {version}" for name, version in packages.items() if version]
+        yield "Versions", ", ".join(versions)
+        if "load_average" in machine:
+            awake = "kept awake" if machine.get("pm_qos") else "not kept from sleeping"
+            yield "State", f"load {machine['load_average']:.2f} at the start, processors {awake}"
+    yield "Started", comparison.started
+    yield "Seed", str(comparison.seed)
+    yield "Caches", f"{comparison.caches} at the start of a run, in every arm"
+    if comparison.dilate != 1:
+        yield "Dilation", f"time dilated {comparison.dilate:g} times"
+    yield "Baseline", comparison.baseline
+    asked = list(_asked_for(comparison.plan))
+    if asked:
+        yield "Asked for", "; ".join(asked)
+
+
+def _asked_for(plan: Mapping[str, Any]) -> Iterator[str]:
+    if plan.get("aa"):
+        yield "the same arm under two names, so that a difference is a false alarm"
+    if plan.get("runs"):
+        yield f"{plan['runs']} runs of each arm"
+    if plan.get("until"):
+        most = f", {plan['most_runs']} runs at most" if plan.get("most_runs") else ""
+        yield f"until each interval reaches no further than {100 * plan['until']:g}%{most}"
+    if plan.get("again"):
+        yield "each mount measured twice, fresh and again"
+    if plan.get("directory"):
+        yield f"trees in {plan['directory']}"
+
+
+def _profiles(comparison: Comparison) -> Table:
+    arms = comparison.arms
+    shares = {arm: comparison.mounted.get(arm) or {} for arm in arms}
+    rows = [("profile", *(_spec(comparison.specs.get(arm) or {}) for arm in arms))]
+    for label, value in _PROFILE_VALUES:
+        texts = tuple(value(shares[arm]) if shares[arm] else "" for arm in arms)
+        if any(texts):
+            rows.append((label, *texts))
+    classes = dict.fromkeys(
+        label for share in shares.values() for label in _at(share, "latency", "base_ns") or {}
+    )
+    for label in classes:
+        bases = [(_at(shares[arm], "latency", "base_ns") or {}).get(label) for arm in arms]
+        texts = tuple("" if base is None else format_duration(base) for base in bases)
+        rows.append((f"latency, {label}", *texts))
+    return Table("Profile values per arm", ("value", *arms), tuple(rows))
+
+
+def _spec(spec: Mapping[str, Any]) -> str:
+    if spec.get("profile") in (None, NATIVE):
+        return "none: the tree itself, no share"
+    options = spec.get("options") or ()
+    changed = (
+        [f"{key}={value}" for key, value in options.items()]
+        if isinstance(options, Mapping)
+        else [str(each) for each in options]
+    )
+    return str(spec["profile"]) + (f", changed: {', '.join(changed)}" if changed else "")
+
+
+def _events(share: Mapping[str, Any]) -> str:
+    events = share.get("events")
+    return "none" if events is None else f"{events['watcher']}, {_duration(events['latency_ns'])}"
+
+
+def _held(share: Mapping[str, Any]) -> str:
+    held = share.get("write_back")
+    if held is None:
+        return "none"
+    return f"at most {format_size(held['limit_bytes'])}, {_duration(held['age_ns'])}"
+
+
+_PROFILE_VALUES: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("what it is", lambda share: str(share.get("title", ""))),
+    ("caching", lambda share: str(share.get("policy", ""))),
+    ("distribution", lambda share: str(_at(share, "latency", "distribution") or "")),
+    (
+        "bandwidth",
+        lambda share: (
+            format_rate(_at(share, "latency", "bandwidth_bytes_per_s"))
+            if "latency" in share
+            else ""
+        ),
+    ),
+    ("events", _events),
+    ("changes held back", _held),
+    ("owners", lambda share: str(_at(share, "ownership", "policy") or "")),
+    ("names", lambda share: str(_at(share, "names", "rules") or "")),
+    ("extended attributes", lambda share: str(share.get("extended_attributes", ""))),
+    ("seed", lambda share: str(share.get("seed", ""))),
+    ("this machine's floor", lambda share: _duration(_at(share, "calibration", "floor_ns"))),
+)
+
+
+# What to know before believing it
+
+
+def _caveats(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterator[str]:
+    if comparison.quick:
+        yield "The quick, shortened command was run: that says nothing about the whole one."
+    if comparison.dilate != 1:
+        yield f"Time was dilated {comparison.dilate:g} times: the times are not those of a system."
+    # What is true of several arms is said once.
+    about: dict[str, list[str]] = {}
+    for each in summaries:
+        for warning in each.warnings:
+            about.setdefault(warning, []).append(f"{each.label} ({each.kind})")
+    for warning, arms in about.items():
+        yield f"{', '.join(arms) if len(arms) < len(summaries) else 'every arm'}: {warning}"
+    for arm in comparison.arms:
+        shares = [each.share for each in comparison.samples if each.arm == arm and each.share]
+        said = Counter(one for share in shares for one in share.get("warnings") or ())
+        # Out of tolerance is in the summaries' own warnings already, where it matters.
+        others = [one for one in said if "out of tolerance" not in one]
+        yield from (f"{arm}: {one}" for one in others[:_KEPT_WARNINGS])
+        if len(others) > _KEPT_WARNINGS:
+            yield f"{arm}: and {len(others) - _KEPT_WARNINGS} more warnings, in the result's file"
+
+
+def _finding(summary: ArmSummary, comparison: Comparison) -> str:
+    name = f"{summary.label} ({summary.kind})"
+    said = f"{name}: median {_seconds(summary.median_s)}{_interval(summary.interval_s)}"
+    if summary.label == comparison.baseline:
+        return f"{said}, the baseline"
+    if summary.verdict == NO_DIFFERENCE:
+        return f"{said}, no difference to {comparison.baseline} detected (~)"
+    if summary.ratio is None:
+        return said
+    between = summary.ratio_interval
+    within = f" [{_ratio(between[0])} to {_ratio(between[1])}]" if between else ""
+    return f"{said}, {_ratio(summary.ratio)} times the baseline {comparison.baseline}{within}"
+
+
+def _interval(interval_s: tuple[float, float] | None) -> str:
+    return f" [{_seconds(interval_s[0])} to {_seconds(interval_s[1])}]" if interval_s else ""
+
+
+def _obtained(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterator[str]:
+    """Beside the published claims: what they may be held against."""
+    for summary in summaries:
+        sample = representative(comparison, summary)
+        if sample is None:
+            continue
+        said = _finding(summary, comparison)
+        if sample.share is not None:
+            requests = sum((sample.share.get("requests") or {}).values())
+            missing = sample.share.get("missing_lookups", 0)
+            said += f"; {requests:,} requests, {missing:,} of them lookups of missing names"
+            if summary.achieved_p50_ns is not None:
+                said += (
+                    f"; a metadata request took {_duration(summary.achieved_p50_ns)} (median), "
+                    f"{_duration(summary.asked_p50_ns)} was asked for"
+                )
+        yield said
+
+
+# The tables
+
+
+def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
+    ratio = f"/ {comparison.baseline}"
+    columns = (
+        *("arm", "run", "count", "median", "interval", ratio, "its interval", "p"),
+        *("server", "asked", "achieved", "late", "behind"),
+    )
+    rows = [
+        (
+            each.label,
+            each.kind,
+            f"{each.runs} of {each.runs + each.failed}" if each.failed else f"{each.runs}",
+            _seconds(each.median_s) if each.median_s is not None else "failed",
+            f"{_seconds(each.interval_s[0])} – {_seconds(each.interval_s[1])}"
+            if each.interval_s
+            else "",
+            _verdict(each),
+            f"{_ratio(each.ratio_interval[0])} – {_ratio(each.ratio_interval[1])}"
+            if each.ratio_interval
+            else "",
+            "" if each.p is None else "< 0.001" if each.p < 0.001 else f"{each.p:.3f}",
+            _seconds(each.server_processor_s),
+            _duration(each.asked_p50_ns),
+            _duration(each.achieved_p50_ns) + (" !" if each.within_tolerance is False else ""),
+            "" if each.late_share is None else f"{100 * each.late_share:.1f}%",
+            _seconds(each.caught_up_s),
+        )
+        for each in summaries
+    ]
+    legend = (
+        "Median and interval (95 %, bootstrap): of the wall time. "
+        f"{ratio}: the ratio of medians to the baseline's, above 1 is slower. "
+        f"{TILDE} p: Mann-Whitney test, corrected for the number of arms. Server: the emulator's "
+        "own processor time. Asked, achieved: median latency of metadata requests; ! is out of "
+        "tolerance. Late: answers that came later than asked by more than 5 % and 20us. Behind: "
+        "from the command's end until the host had everything."
+    )
+    return _without_empty(Table("Wall times per arm", columns, tuple(rows), legend=legend), 2)
+
+
+def _verdict(summary: ArmSummary) -> str:
+    if summary.verdict == NO_DIFFERENCE:
+        return "~"
+    return "" if summary.ratio is None else _ratio(summary.ratio)
+
+
+def _without_empty(table: Table, words: int) -> Table:
+    """Without columns that say nothing; the first *words* columns are texts, the rest numbers."""
+    kept = [
+        number
+        for number, _ in enumerate(table.columns)
+        if number < words or any(row[number] for row in table.rows)
+    ]
+    return Table(
+        table.caption,
+        tuple(table.columns[number] for number in kept),
+        tuple(tuple(row[number] for number in kept) for row in table.rows),
+        frozenset(table.columns[words:]) | table.numbers,
+        table.legend,
+    )
+
+
+def representative(comparison: Comparison, summary: ArmSummary) -> Sample | None:
+    """Of the runs that count the one in the middle by wall time."""
+    samples = sorted(comparison.of(summary.label, summary.kind), key=lambda each: each.wall_s)
+    return samples[(len(samples) - 1) // 2] if samples else None
+
+
+def _representatives(
+    comparison: Comparison, summaries: Sequence[ArmSummary]
+) -> Iterator[tuple[ArmSummary, Sample, Mapping[str, Any]]]:
+    for summary in summaries:
+        sample = representative(comparison, summary)
+        if sample is not None and sample.share is not None:
+            yield summary, sample, sample.share
+
+
+def _requests(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
+    chosen = list(_representatives(comparison, summaries))
+    total: Counter[str] = Counter()
+    for _, _, share in chosen:
+        total.update(share.get("requests") or {})
+    shown = [name for name, _ in total.most_common(_SHOWN_REQUESTS)]
+    rows = []
+    for summary, sample, share in chosen:
+        requests = share.get("requests") or {}
+        named = [requests.get(name, 0) for name in shown]
+        counts = [sum(requests.values()), share.get("missing_lookups", 0), *named]
+        counts.append(sum(requests.values()) - sum(named))
+        each = (f"{count:,}" for count in counts)
+        rows.append((summary.label, summary.kind, _seconds(sample.wall_s), *each))
+    columns = ("arm", "run", "wall", "all", "missing names", *shown, "others")
+    return Table(
+        "Requests in the median run of each arm",
+        columns,
+        tuple(rows),
+        frozenset(columns[2:]),
+        "Missing names: the lookups that found nothing.",
+    )
+
+
+def _receipts(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
+    rows = []
+    for summary, _, share in _representatives(comparison, summaries):
+        for label, line in (share.get("receipt") or {}).items():
+            within = line["within_tolerance"]
+            rows.append(
+                (
+                    summary.label,
+                    summary.kind,
+                    label,
+                    "" if within is None else "ok" if within else "out of tolerance",
+                    f"{line['count']:,}",
+                    _duration(line["asked_p50_ns"]),
+                    *(_duration(line[f"achieved_p{number}_ns"]) for number in (50, 90, 99)),
+                    f"{line['late']:,}",
+                )
+            )
+    columns = ("arm", "run", "class", "receipt")
+    numbers = ("answers", "asked p50", "achieved p50", "p90", "p99", "late")
+    return Table(
+        "Receipts of the median run of each arm: latency asked for and achieved",
+        (*columns, *numbers),
+        tuple(rows),
+        frozenset(numbers),
+        "A class of fewer than 50 answers, or of which nothing was asked, is not judged.",
+    )
+
+
+def _write_back(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
+    rows = []
+    for summary, sample, share in _representatives(comparison, summaries):
+        held = share.get("write_back")
+        if held is not None:
+            rows.append(
+                (
+                    summary.label,
+                    summary.kind,
+                    *(f"{held[name]:,}" for name in ("made", "merged", "cancelled", "crossed")),
+                    format_size(held["bytes_written_back"]),
+                    _duration(held["longest_lag_ns"]),
+                    f"{held['most_changes_at_risk']:,}, {format_size(held['most_bytes_at_risk'])}",
+                    "never" if sample.caught_up_s is None else _seconds(sample.caught_up_s),
+                )
+            )
+    numbers = ("changes", "merged", "undone", "crossed", "written", "lag", "at risk", "behind")
+    return Table(
+        "What was held back in the median run of each arm",
+        ("arm", "run", *numbers),
+        tuple(rows),
+        frozenset(numbers),
+        WRITE_BACK_LEGEND[0].upper() + WRITE_BACK_LEGEND[1:],
+    )
+
+
+def _samples(comparison: Comparison) -> Table:
+    columns = (
+        *("arm", "round", "run", "wall", "began", "workload", "server", "requests"),
+        *("asked", "achieved", "behind", "load", "trace", "failure"),
+    )
+    rows = []
+    for each in comparison.samples:
+        share = each.share or {}
+        requests = share.get("requests")
+        rows.append(
+            (
+                each.arm,
+                f"{each.round}",
+                each.kind,
+                f"{each.wall_s:.3f} s",
+                f"{each.began_s:.1f} s" if each.began_s else "",
+                f"{each.workload_processor_s:.3f} s",
+                f"{share['server_processor_s']:.3f} s" if "server_processor_s" in share else "",
+                "" if requests is None else f"{sum(requests.values()):,}",
+                _duration(_at(share, "receipt", "metadata", "asked_p50_ns")),
+                _duration(_at(share, "receipt", "metadata", "achieved_p50_ns")),
+                "" if each.caught_up_s is None else f"{each.caught_up_s:.3f} s",
+                f"{each.load_average:.2f}" if each.load_average else "",
+                each.trace or "",
+                each.failure,
+            )
+        )
+    table = Table(
+        "Every run, in the order it was made",
+        columns,
+        tuple(rows),
+        legend="Workload, server: processor time. Asked, achieved: median of metadata requests.",
+    )
+    return Table(
+        (kept := _without_empty(table, 1)).caption,
+        kept.columns,
+        kept.rows,
+        kept.numbers - {"run", "trace", "failure"},
+        kept.legend,
+    )
+
+
+# Traces
+
+
+def trace_contents(label: str, analysis: Analysis) -> TraceContents:
+    """What is said of one trace."""
+    tables = [
+        Table(
+            "What its requests could have been spared by",
+            ("cause", "remedy", "requests", "time"),
+            (
+                *(
+                    (each.label, each.remedy, f"{each.requests:,}", _part(each.time_ns))
+                    for each in analysis.causes
+                ),
+                (
+                    "necessary: nothing could have spared them",
+                    "",
+                    f"{analysis.necessary.requests:,}",
+                    _part(analysis.necessary.time_ns),
+                ),
+            ),
+            frozenset({"requests", "time"}),
+            "Time: part of the wall time. A request belongs to the first cause that fits.",
+        ),
+        _parts("Operations", "operation", analysis.operations),
+        _parts("The hottest directories", "directory", analysis.directories),
+        _parts("Directories with all below them", "directory", analysis.subtrees),
+        _parts("Programs", "program", analysis.programs),
+        Table(
+            "Asked again",
+            ("question", "asked", "of them before"),
+            tuple(
+                (kind, *(f"{each:,}" for each in counts.values()))[:3]
+                for kind, counts in analysis.reuse.items()
+            ),
+            frozenset({"asked", "of them before"}),
+        ),
+    ]
+    lost = f"; {analysis.lost:,} more found no room in the trace" if analysis.lost else ""
+    return TraceContents(
+        label,
+        analysis,
+        f"{_part(analysis.wall_ns)} of wall time: in {_part(analysis.waiting_ns)} at least "
+        f"one of {analysis.requests:,} requests was on its way, in the other "
+        f"{_part(analysis.rest_ns)} the guest computed or was served by its own caches{lost}.",
+        (*analysis.summary, *(each.sentence for each in analysis.causes), *analysis.warnings),
+        tuple(table for table in tables if table.rows),
+    )
+
+
+def _parts(caption: str, column: str, parts: Sequence[Part]) -> Table:
+    more = f", {_KEPT_ROWS} of {len(parts)}" if len(parts) > _KEPT_ROWS else ""
+    return Table(
+        caption + more,
+        (column, "requests", "time"),
+        tuple(
+            (each.label, f"{each.requests:,}", _part(each.time_ns)) for each in parts[:_KEPT_ROWS]
+        ),
+        frozenset({"requests", "time"}),
+    )
+
+
+# Numbers as text
+
+
+def _at(values: Mapping[str, Any] | None, *path: str) -> Any:
+    """What lies at *path* in nested tables; None where any of them is not there."""
+    found: Any = values
+    for key in path:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _seconds(value_s: float | None) -> str:
+    return "" if value_s is None else "0 s" if value_s == 0 else format_seconds(value_s)
+
+
+def _duration(value_ns: float | None) -> str:
+    return "" if value_ns is None else format_duration(value_ns)
+
+
+def _part(value_ns: float) -> str:
+    return format_duration(three_digits(value_ns))
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

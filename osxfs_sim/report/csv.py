@@ -1,0 +1,67 @@
+"""Every sample as a row of CSV: for a spreadsheet, or R. Plain numbers, units in the names."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from osxfs_sim.lab.results import Comparison, Sample
+
+COLUMNS = (
+    *("case", "variant", "quick", "caches", "seed", "started", "baseline"),
+    *("arm", "kind", "round", "wall_s", "began_s", "workload_processor_s"),
+    *("server_processor_s", "caught_up_s", "load_average", "requests", "missing_lookups"),
+    *("asked_p50_ns", "achieved_p50_ns", "late", "within_tolerance", "trace", "failure"),
+)
+
+
+def csv_of(comparisons: Sequence[Comparison]) -> str:
+    """All samples of all comparisons, with a header. What does not exist is an empty cell.
+
+    Classes of operation are those of metadata, late counts all of them.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for comparison in comparisons:
+        for sample in comparison.samples:
+            writer.writerow(_row(comparison, sample))
+    return text.getvalue()
+
+
+def _row(comparison: Comparison, sample: Sample) -> dict[str, Any]:
+    return {
+        "case": comparison.case,
+        "variant": comparison.variant,
+        "quick": comparison.quick,
+        "caches": comparison.caches,
+        "seed": comparison.seed,
+        "started": comparison.started,
+        "baseline": comparison.baseline,
+        "arm": sample.arm,
+        "kind": sample.kind,
+        "round": sample.round,
+        "wall_s": sample.wall_s,
+        "began_s": sample.began_s,
+        "workload_processor_s": sample.workload_processor_s,
+        "caught_up_s": sample.caught_up_s,
+        "load_average": sample.load_average,
+        "trace": sample.trace,
+        "failure": sample.failure,
+        **_of_the_share(sample.share or {}),
+    }
+
+
+def _of_the_share(share: Mapping[str, Any]) -> dict[str, Any]:
+    receipt = share.get("receipt") or {}
+    metadata = receipt.get("metadata") or {}
+    requests = share.get("requests")
+    return {
+        "server_processor_s": share.get("server_processor_s"),
+        "requests": None if requests is None else sum(requests.values()),
+        "missing_lookups": share.get("missing_lookups"),
+        "asked_p50_ns": metadata.get("asked_p50_ns"),
+        "achieved_p50_ns": metadata.get("achieved_p50_ns"),
+        "late": sum(line["late"] for line in receipt.values()) if receipt else None,
+        "within_tolerance": metadata.get("within_tolerance"),
+    }

@@ -1,0 +1,419 @@
+"""The figures of a report, one function each; no state is shared between them.
+
+Each takes plain values and a Style, and returns a matplotlib Figure; render()
+makes bytes of it, the same bytes for the same values. Colours are Okabe and
+Ito's, which most colour-blind readers can tell apart; nothing is said by colour
+alone. Text in an SVG is text.
+"""
+
+import contextlib
+import io
+import textwrap
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from osxfs_sim.model.units import format_duration
+from osxfs_sim.report.quantities import format_seconds
+
+PlotFormat = Literal["svg", "png"]
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours for one scheme. *colours* are told apart from *paper*, and in this order."""
+
+    name: str
+    paper: str
+    ink: str
+    faint: str
+    rest: str
+    colours: tuple[str, ...]
+
+
+LIGHT = Theme(
+    "light",
+    paper="#ffffff",
+    ink="#1b1f24",
+    faint="#d5d9de",
+    rest="#c3c8ce",
+    colours=("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"),
+)
+DARK = Theme(
+    "dark",
+    paper="#14181d",
+    ink="#e6e9ed",
+    faint="#3b434c",
+    rest="#59636e",
+    colours=("#56B4E9", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#F0E442"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a figure is drawn: its colours, and how wide it is (it is as tall as it must be)."""
+
+    theme: Theme = LIGHT
+    width_inches: float = 7.0
+
+    @property
+    def is_narrow(self) -> bool:
+        return self.width_inches < 5
+
+    def colour(self, number: int) -> str:
+        return self.theme.colours[number % len(self.theme.colours)]
+
+    def hatch(self, number: int) -> str:
+        """Beside colours that come a second time, and for those who see none."""
+        return ("", "////", "....", "xxxx")[number // len(self.theme.colours) % 4]
+
+
+@dataclass(frozen=True, slots=True)
+class WallTimes:
+    """One arm and kind of run: *median_s* None where no run counts."""
+
+    arm: str
+    samples_s: Sequence[float]
+    median_s: float | None
+    interval_s: tuple[float, float] | None
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """Shares of answers (0 to 1) that came within so many ns, of one class of operation."""
+
+    label: str
+    answers: int
+    asked: tuple[np.ndarray, np.ndarray] | None
+    achieved: tuple[np.ndarray, np.ndarray]
+
+
+# A logarithmic axis, when the slowest is so many times the fastest: a ratio is a distance then.
+_LOGARITHMIC_FROM = 15
+_LABEL_WIDTH = 34
+_NARROW_LABEL_WIDTH = 15
+_SHOWN_OPERATIONS = 5
+
+
+def _settings(style: Style) -> dict[str, Any]:
+    theme = style.theme
+    return {
+        "axes.edgecolor": theme.faint,
+        "axes.facecolor": theme.paper,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.labelcolor": theme.ink,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlecolor": theme.ink,
+        "axes.titlelocation": "left",
+        "axes.titlesize": 10,
+        "axes.titleweight": "bold",
+        "figure.facecolor": theme.paper,
+        "figure.dpi": 96,
+        # Named for the reader's machine; measured with the one that matplotlib brings.
+        "font.family": ["DejaVu Sans", "sans-serif"],
+        "font.size": 9,
+        "grid.color": theme.faint,
+        "grid.linewidth": 0.6,
+        "hatch.color": theme.paper,
+        "legend.fontsize": 9,
+        "legend.frameon": False,
+        "legend.labelcolor": theme.ink,
+        "savefig.facecolor": theme.paper,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "osxfs-sim",
+        "text.color": theme.ink,
+        # A label is what its author wrote, and no formula.
+        "text.parse_math": False,
+        "xtick.color": theme.ink,
+        "ytick.color": theme.ink,
+        "xtick.labelsize": 8.5,
+        "ytick.labelsize": 9,
+        "ytick.left": False,
+    }
+
+
+@contextlib.contextmanager
+def _drawing(style: Style) -> Iterator[None]:
+    settings: Any = _settings(style)  # the stubs want each key as a literal
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # A label in a script that the font does not have is shown by the reader's own.
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)
+        yield
+
+
+def render(
+    figure: Figure, style: Style, plot_format: PlotFormat, dots_per_inch: int = 200
+) -> bytes:
+    """The figure as a file's bytes: no date, no version, no chance in it."""
+    buffer = io.BytesIO()
+    metadata = {"Date": None, "Creator": None} if plot_format == "svg" else {"Software": None}
+    with _drawing(style):
+        figure.savefig(buffer, format=plot_format, dpi=dots_per_inch, metadata=metadata)
+    return buffer.getvalue()
+
+
+def drawable(text: str) -> str:
+    """Without what XML cannot hold: a label may be anything that a command line can be."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+
+
+def _label(text: str, style: Style) -> str:
+    text = textwrap.shorten(drawable(text), 3 * _NARROW_LABEL_WIDTH, placeholder="…")
+    width = _NARROW_LABEL_WIDTH if style.is_narrow else _LABEL_WIDTH
+    return "\n".join(textwrap.wrap(text, width)) or " "
+
+
+def _figure(style: Style, height_inches: float) -> Figure:
+    return Figure(figsize=(style.width_inches, height_inches), layout="constrained")
+
+
+def wall_times(groups: Mapping[str, Sequence[WallTimes]], baseline: str, style: Style) -> Figure:
+    """Each arm's runs as circles, their median as a bar, its interval as a line; kinds apart."""
+    with _drawing(style):
+        rows = sum(len(arms) for arms in groups.values())
+        figure = _figure(style, 0.75 + 0.42 * rows + 0.25 * len(groups))
+        panels = figure.subplots(
+            len(groups),
+            sharex=True,
+            squeeze=False,
+            gridspec_kw={"height_ratios": [len(arms) + 0.3 for arms in groups.values()]},
+        )[:, 0]
+        times = [time for arms in groups.values() for arm in arms for time in arm.samples_s]
+        is_logarithmic = bool(times) and max(times) > _LOGARITHMIC_FROM * min(times) > 0
+        for panel, (kind, arms) in zip(panels, groups.items(), strict=True):
+            panel.set_title(kind if len(groups) > 1 else "")
+            _wall_times_panel(panel, arms, baseline, style)
+            if is_logarithmic:
+                panel.set_xscale("log")
+        last = panels[-1]
+        if is_logarithmic:
+            # To the right of the slowest stands its value.
+            last.set_xlim(0.7 * min(times), (4 if style.is_narrow else 2) * max(times))
+        else:
+            last.set_xlim(0, 1.2 * max(times, default=1.0) or 1.0)
+        for panel in panels:
+            if is_logarithmic:
+                _mark_logarithmic(panel, style)
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick_s(value)))
+        last.set_xlabel(f"wall time{' (logarithmic)' if is_logarithmic else ''}")
+        return figure
+
+
+def _mark_logarithmic(panel: Axes, style: Style) -> None:
+    """Ticks at 1, 2 and 5 of each decade, where there is room for their labels."""
+    low, high = panel.get_xlim()
+    decades = np.log10(high / low)
+    subs = (1, 2, 5) if decades < (1.7 if style.is_narrow else 3) else (1,)
+    panel.xaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
+    panel.xaxis.set_minor_locator(NullLocator())
+
+
+def _wall_times_panel(panel: Axes, arms: Sequence[WallTimes], baseline: str, style: Style) -> None:
+    theme = style.theme
+    for row, arm in enumerate(arms):
+        colour = style.colour(0 if arm.arm == baseline else 3)
+        count = len(arm.samples_s)
+        spread = np.linspace(-0.2, 0.2, count) if count > 1 else np.zeros(count)
+        panel.scatter(
+            arm.samples_s,
+            row + spread,
+            s=16,
+            facecolors="none",
+            edgecolors=theme.ink,
+            linewidths=0.7,
+        )
+        if arm.median_s is None:
+            panel.annotate(
+                "no run counts",
+                (0.02, row),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                style="italic",
+            )
+            continue
+        if arm.interval_s is not None:
+            panel.plot(arm.interval_s, (row, row), color=colour, linewidth=5, alpha=0.45)
+        panel.plot((arm.median_s,) * 2, (row - 0.32, row + 0.32), color=colour, linewidth=2.5)
+        panel.annotate(
+            format_seconds(arm.median_s),
+            (max(*arm.samples_s, arm.median_s), row),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+        )
+        if arm.arm == baseline:
+            panel.axvline(arm.median_s, color=colour, linewidth=1, linestyle=(0, (4, 3)))
+    labels = [
+        _label(arm.arm + (f" ({arm.failed} failed)" if arm.failed else ""), style) for arm in arms
+    ]
+    panel.set_yticks(range(len(arms)), labels)
+    panel.set_ylim(len(arms) - 0.4, -0.6)
+    panel.grid(visible=False, axis="y")
+
+
+_ASKED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 2))}
+
+
+def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
+    """How many answers came within which time: asked for (dashed) and achieved, a panel per arm."""
+    with _drawing(style):
+        figure = _figure(style, 1.0 + 1.55 * len(arms))
+        panels = figure.subplots(len(arms), sharex=True, squeeze=False)[:, 0]
+        classes = list(dict.fromkeys(line.label for lines in arms.values() for line in lines))
+        for panel, (arm, lines) in zip(panels, arms.items(), strict=True):
+            panel.set_title(_label(arm, Style(style.theme)).replace("\n", " "))
+            for line in lines:
+                colour = style.colour(classes.index(line.label))
+                panel.step(*line.achieved, where="post", color=colour, linewidth=2.4)
+                if line.asked is not None:
+                    panel.step(*line.asked, where="post", color=style.theme.ink, **_ASKED)
+            panel.set_ylim(0, 1.03)
+            panel.set_yticks((0, 0.5, 1), ("0%", "50%", "100%"))
+        panels[-1].set_xscale("log")
+        panels[-1].set_xlim(*_latency_limits(arms))
+        for panel in panels:
+            _mark_logarithmic(panel, style)
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_duration(value)))
+        panels[-1].set_xlabel("answered within (logarithmic)")
+        for number, label in enumerate(classes):
+            panels[0].plot([], [], color=style.colour(number), linewidth=2.4, label=label)
+        panels[0].plot([], [], color=style.theme.ink, label="asked for", **_ASKED)
+        _legend(figure, panels[0], style)
+        return figure
+
+
+def _latency_limits(arms: Mapping[str, Sequence[Latencies]]) -> tuple[float, float]:
+    """From the fastest to what 99.9 % took, so that one answer does not flatten the picture."""
+    curves = [
+        curve
+        for lines in arms.values()
+        for line in lines
+        for curve in (line.asked, line.achieved)
+        if curve is not None
+    ]
+    lowest = min(time_of(curve, 0.001) for curve in curves)
+    highest = max(time_of(curve, 0.999) for curve in curves)
+    return max(0.6 * lowest, 1.0), 1.7 * highest
+
+
+def time_of(curve: tuple[np.ndarray, np.ndarray], share: float) -> float:
+    """Within which time *share* of the answers came, in ns."""
+    values, shares = curve
+    return float(values[min(int(np.searchsorted(shares, share)), len(values) - 1)])
+
+
+def _legend(figure: Figure, panel: Axes, style: Style, *, reverse: bool = False) -> None:
+    handles, labels = panel.get_legend_handles_labels()
+    if reverse:
+        handles, labels = handles[::-1], labels[::-1]
+    columns = 2 if style.is_narrow else 3 if max(map(len, labels), default=0) > 20 else 6
+    if style.is_narrow and max(map(len, labels), default=0) > 20:
+        columns = 1
+    figure.legend(handles, labels, loc="outside lower left", ncols=min(columns, len(labels) or 1))
+
+
+def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
+    """Where the wall time went, a bar per trace: parts in ns. *rest* is drawn last, and grey."""
+    with _drawing(style):
+        parts = list(dict.fromkeys(part for bar in bars.values() for part in bar if part != REST))
+        legend_lines = (len(parts) + 1) / (1 if style.is_narrow else 3)
+        figure = _figure(style, 0.8 + 0.5 * len(bars) + 0.2 * legend_lines)
+        panel = figure.subplots()
+        longest_ns = max((sum(bar.values()) for bar in bars.values()), default=0) or 1
+        starts_ns = dict.fromkeys(bars, 0)
+        for number, part in enumerate([*parts, REST]):
+            colour = style.theme.rest if part == REST else style.colour(number)
+            for row, (label, bar) in enumerate(bars.items()):
+                panel.barh(
+                    row,
+                    bar.get(part, 0),
+                    left=starts_ns[label],
+                    height=0.6,
+                    color=colour,
+                    edgecolor=style.theme.paper,
+                    linewidth=0.6,
+                    hatch="" if part == REST else style.hatch(number),
+                    label=drawable(part) if row == 0 else "",
+                )
+                starts_ns[label] += bar.get(part, 0)
+        for row, total_ns in enumerate(starts_ns.values()):
+            panel.annotate(
+                format_seconds(total_ns / 1e9),
+                (total_ns, row),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
+            )
+        panel.set_xlim(0, 1.18 * longest_ns)
+        panel.set_yticks(range(len(bars)), [_label(label, style) for label in bars])
+        panel.set_ylim(len(bars) - 0.5, -0.5)
+        panel.grid(visible=False, axis="y")
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick_s(value / 1e9)))
+        panel.set_xlabel("wall time")
+        _legend(figure, panel, style)
+        return figure
+
+
+REST = "rest: no request on its way"
+NECESSARY = "necessary requests"
+
+
+def requests_over_time(counts: Mapping[str, Sequence[int]], bin_ns: int, style: Style) -> Figure:
+    """Requests per second, the operations stacked; the rarer ones are one area."""
+    with _drawing(style):
+        series = most_frequent(counts)
+        figure = _figure(style, 2.6 if style.is_narrow else 2.9)
+        panel = figure.subplots()
+        bins = max((len(each) for each in series.values()), default=0)
+        edges_s = np.arange(bins + 1) * bin_ns / 1e9
+        below = np.zeros(bins)
+        for number, (operation, values) in enumerate(series.items()):
+            rates = np.asarray(values, dtype=float) / (bin_ns / 1e9)
+            panel.stairs(
+                below + rates,
+                edges_s,
+                baseline=below,
+                fill=True,
+                color=style.theme.rest if operation == OTHERS else style.colour(number),
+                label=drawable(operation),
+            )
+            below = below + rates
+        panel.set_xlim(0, edges_s[-1] if bins else 1)
+        panel.set_ylim(0, 1.05 * below.max(initial=0.0) or 1)
+        panel.set_ylabel("requests per second")
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick_s(value)))
+        panel.set_xlabel("since the trace began")
+        _legend(figure, panel, style)
+        return figure
+
+
+OTHERS = "others"
+
+
+def most_frequent(counts: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
+    """The operations that are worth an area of their own, and the sum of the others."""
+    ordered = sorted(counts, key=lambda operation: (-sum(counts[operation]), operation))
+    kept: dict[str, Sequence[int]] = {name: counts[name] for name in ordered[:_SHOWN_OPERATIONS]}
+    others = [counts[name] for name in ordered[_SHOWN_OPERATIONS:]]
+    if others:
+        kept[OTHERS] = np.sum(others, axis=0).tolist()
+    return kept
+
+
+def _tick_s(value_s: float) -> str:
+    return "0" if value_s == 0 else f"{value_s * 1e3:g} ms" if value_s < 1 else f"{value_s:g} s"

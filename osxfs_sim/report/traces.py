@@ -1,0 +1,43 @@
+"""Which traces a comparison has, and what they say."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from osxfs_sim.lab.results import Comparison
+from osxfs_sim.lab.summary import ArmSummary
+from osxfs_sim.report.contents import TraceContents, trace_contents
+from osxfs_sim.trace.analysis import Analysis
+
+Analyze = Callable[[Path], Analysis]
+
+
+def chosen_traces(
+    comparison: Comparison, summaries: Sequence[ArmSummary], beside: Path
+) -> Iterator[tuple[str, Path]]:
+    """Per arm and kind the trace of the run nearest to the median: its label and its file.
+
+    A trace's name is relative to the result's directory, *beside*.
+    """
+    for summary in summaries:
+        samples = [each for each in comparison.of(summary.label, summary.kind) if each.trace]
+        if not samples or summary.median_s is None:
+            continue
+        median_s = summary.median_s
+        sample = min(samples, key=lambda each: (abs(each.wall_s - median_s), each.round))
+        yield f"{summary.label} ({summary.kind})", beside / str(sample.trace)
+
+
+def analyzed(
+    chosen: Iterator[tuple[str, Path]], analyze: Analyze
+) -> tuple[list[TraceContents], list[str]]:
+    """What the traces say, and of those that are gone a sentence: the rest can still be shown."""
+    found, troubles = [], []
+    for label, path in chosen:
+        if path.is_file():
+            found.append(trace_contents(label, analyze(path)))
+        else:
+            troubles.append(
+                f"{label}: its trace {path.name} is not beside the result any more: put it back, "
+                "or measure again with --trace DIR"
+            )
+    return found, troubles

@@ -1,0 +1,71 @@
+"""Divides the wall time among requests: each instant evenly among those on their way.
+
+A process that waits for one request waits for all of its time; where two wait
+at once, neither request alone could have been spared with all the time that
+both took. Divided evenly, the parts add up to the time in which at least one
+request was on its way, whatever overlaps.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from osxfs_sim.trace.requests import Integers
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Divided:
+    """*waiting_ns* is exact, *shares_ns* (one per request) up to rounding.
+
+    *depth_ns* is the time with 0, 1, 2... requests on their way, from the first
+    begin to the last end.
+    """
+
+    waiting_ns: int
+    shares_ns: Floats
+    depth_ns: tuple[int, ...]
+
+
+def divide(begin_ns: Integers, end_ns: Integers) -> Divided:
+    """The time of requests that were on their way from *begin_ns* to *end_ns*."""
+    count = len(begin_ns)
+    if not count:
+        return Divided(0, np.zeros(0), (0,))
+    times = np.concatenate((begin_ns, end_ns))
+    order = np.argsort(times, kind="stable")
+    steps = np.ones(2 * count, np.int64)
+    steps[count:] = -1
+    depth = np.cumsum(steps[order])[:-1]
+    passed = np.diff(times[order])
+    busy = depth > 0
+    waiting_ns = int(passed[busy].sum())
+    # What a request would have had that had been on its way since the first begin. Extended
+    # precision, because each request's share is the difference of two large numbers.
+    had = np.zeros(2 * count, np.longdouble)
+    np.cumsum(np.where(busy, passed / np.maximum(depth, 1), 0), dtype=np.longdouble, out=had[1:])
+    at = np.empty_like(had)
+    at[order] = had
+    shares = np.asarray(at[count:] - at[:count], np.float64)
+    depth_ns = np.zeros(int(depth.max(initial=0)) + 1, np.int64)
+    np.add.at(depth_ns, depth, passed)
+    return Divided(waiting_ns, shares, tuple(int(each) for each in depth_ns))
+
+
+def allot(weights: Floats, total_ns: int) -> Integers:
+    """*total_ns* in whole nanoseconds by *weights*, by largest remainders: they add up exactly."""
+    whole = float(weights.sum())
+    if not len(weights) or whole <= 0:
+        return np.zeros(len(weights), np.int64)
+    exact = weights * (total_ns / whole)
+    parts = np.asarray(np.floor(exact), np.int64)
+    left = total_ns - int(parts.sum())
+    if left > 0:
+        by_remainder = np.argsort(parts - exact, kind="stable")
+        np.add.at(parts, by_remainder[np.arange(left) % len(parts)], 1)
+    elif left < 0:  # the product was rounded up past a whole number
+        by_size = np.argsort(-parts, kind="stable")
+        np.add.at(parts, by_size[np.arange(-left) % len(parts)], -1)
+    return parts
