@@ -48,16 +48,24 @@ def comparison_report(
         of_kind = [summary for summary in summaries if summary.kind == kind]
         out.print(escape(_title(comparison, kind)), style="italic")
         out.print(_table(comparison, of_kind))
-    for summary in summaries:
-        name = escape(summary.label)
-        what = name if summary.kind == "fresh" else f"{name}, {summary.kind}"
-        for warning in summary.warnings:
-            out.print(Padding(f"[yellow]{what}: {escape(warning)}[/yellow]", (0, 0, 0, 2)))
+    for warning, names in _by_warning(summaries).items():
+        line = f"[yellow]{escape('; '.join(names))}: {escape(warning)}[/yellow]"
+        out.print(Padding(line, (0, 0, 0, 2)))
     for kind, found in alarms:
         out.print(Padding(escape(f"A/A, {kind}: {alarm_line(found)}"), (1, 0, 1, 2)))
     out.print(Padding(escape(_LEGEND), (0, 0, 0, 2)))
     out.print(Padding(escape(LIMITS), (0, 0, 0, 2)))
     out.print(Padding(escape(machine), (0, 0, 0, 2)), style="dim")
+
+
+def _by_warning(summaries: Sequence[ArmSummary]) -> dict[str, list[str]]:
+    """Each warning once, with all that it is about."""
+    names: dict[str, list[str]] = {}
+    for summary in summaries:
+        name = summary.label if summary.kind == "fresh" else f"{summary.label}, {summary.kind}"
+        for warning in summary.warnings:
+            names.setdefault(warning, []).append(name)
+    return names
 
 
 def _table(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:

@@ -250,6 +250,14 @@ def test_second_runs_have_a_table_of_their_own(capsys: pytest.CaptureFixture[str
     assert any("none counts" in line for line in lines)  # native has no second runs
 
 
+def test_a_warning_about_several_arms_is_printed_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = printed(capsys, comparison(arm("native", [1.0, 1.1]), arm("osxfs", [2.0, 2.1])))
+    few = [line.strip() for line in lines if "no interval can be given" in line]
+    assert few == ["native; osxfs: no interval can be given for 2 runs: it takes 5"]
+
+
 def test_failures_few_runs_and_long_labels_have_their_place(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
