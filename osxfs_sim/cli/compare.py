@@ -35,7 +35,7 @@ from osxfs_sim.lab.compare import (
 )
 from osxfs_sim.lab.false_alarms import false_alarms
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
-from osxfs_sim.lab.results import Comparison, Sample, load_result, save_result
+from osxfs_sim.lab.results import Comparison, ResultError, Sample, load_result, save_result
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.runs import (
     MountedShare,
@@ -164,6 +164,8 @@ def compare(ctx: click.Context, /, resume: str | None, as_json: bool, **asked: A
     before = None
     if resume is not None:
         before = load_result(resume)
+        if "recipe" not in before.plan:
+            raise ResultError(f"{resume} cannot be resumed: it was not made by compare")
         for name in _ANEW:
             if name in given:
                 raise click.UsageError(f"--{name} has no effect with --resume: it goes on in FILE")

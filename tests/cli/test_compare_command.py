@@ -16,6 +16,7 @@ from osxfs_sim.mount.mountpoints import mounts
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
+RESULT_OF_A_RUN = Path(__file__).parents[2] / "docs" / "results" / "rake-mid.json"
 CASE = """
 name = "look"
 title = "Look for what is not there"
@@ -218,6 +219,7 @@ def test_cold_caches_are_dropped_and_a_tree_in_memory_is_warned_about(
         (("./look", "--output", "no/where.json"), "cannot be written: its directory does not"),
         (("./look", "--trace", "look"), "look is not empty: name another directory"),
         (("--resume", "none.json"), "none.json cannot be read"),
+        (("--resume", str(RESULT_OF_A_RUN)), "cannot be resumed: it was not made by compare"),
         (("--resume", "look/case.toml"), "look/case.toml is no result: it is not JSON"),
     ],
 )

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from listening import NODE_MODULES
 
+from osxfs_sim.lab.false_alarms import false_alarms
+from osxfs_sim.lab.results import load_result
+
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"^```(sh|python)( slow)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -128,3 +131,15 @@ def test_a_broken_example_would_be_noticed(tmp_path: Path) -> None:
     assert run_blocks("sh", ["false", "true"], tmp_path).returncode != 0
     assert run_blocks("sh", ["sleep 600 &", "false"], tmp_path).returncode != 0
     assert run_blocks("python", ["assert False"], tmp_path).returncode != 0
+
+
+def test_the_published_comparison_of_an_arm_with_itself_says_what_its_page_says() -> None:
+    published = load_result(DOCS / "results" / "comparisons" / "against-itself.json")
+    found = false_alarms(published, "fresh", seed=published.seed)
+    assert found is not None
+    page = (DOCS / "statistics.md").read_text()
+    assert found.rounds == 20
+    assert f"no difference detected (p = {found.p:.2f})" in page
+    assert f"{100 * found.rate:.1f}% find one" in page
+    assert f"(95% interval {100 * found.interval[0]:.1f} to {100 * found.interval[1]:.1f}%)" in page
+    assert found.p_in_order < 0.0001
