@@ -13,6 +13,7 @@ from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.runs import NATIVE
 from osxfs_sim.lab.summary import NO_DIFFERENCE, ArmSummary
 from osxfs_sim.model.units import format_duration, format_rate, format_size
+from osxfs_sim.report.latencies import Latencies, latencies_of
 from osxfs_sim.report.quantities import format_seconds, three_digits
 from osxfs_sim.report.trade_off import WRITE_BACK_LEGEND
 from osxfs_sim.trace.analysis import Analysis, Part
@@ -54,6 +55,7 @@ class Contents:
     tables: tuple[Table, ...]
     profiles: Table
     samples: Table
+    latencies: Mapping[str, Sequence[Latencies]]
     comparison: Comparison
     summaries: tuple[ArmSummary, ...]
     traces: tuple[TraceContents, ...] = ()
@@ -78,7 +80,10 @@ def contents_of(
     traces: Sequence[TraceContents] = (),
     trace_troubles: Sequence[str] = (),
 ) -> Contents:
-    """Everything that a report says of *comparison*."""
+    """Everything that a report says of *comparison*.
+
+    Raises ResultError where its receipts cannot be read.
+    """
     form = "the quick, shortened command" if comparison.quick else "the whole command"
     options = "".join(f", with {name}" for name in comparison.options)
     tables = [_requests(comparison, summaries), _receipts(comparison, summaries)]
@@ -94,6 +99,7 @@ def contents_of(
         tables=tuple(table for table in tables if table.rows),
         profiles=_profiles(comparison),
         samples=_samples(comparison),
+        latencies=latencies_of(comparison),
         comparison=comparison,
         summaries=tuple(summaries),
         traces=tuple(traces),

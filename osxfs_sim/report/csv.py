@@ -18,10 +18,11 @@ COLUMNS = (
 def csv_of(comparisons: Sequence[Comparison]) -> str:
     """All samples of all comparisons, with a header. What does not exist is an empty cell.
 
-    Classes of operation are those of metadata, late counts all of them.
+    Asked, achieved and within_tolerance are of metadata requests; late counts all answers.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    # Lines end as RFC 4180 says; else a lone carriage return in a name would not be quoted.
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
     writer.writeheader()
     for comparison in comparisons:
         for sample in comparison.samples:

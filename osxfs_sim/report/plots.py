@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from osxfs_sim.model.units import format_duration
+from osxfs_sim.report.latencies import Latencies, time_of
 from osxfs_sim.report.quantities import format_seconds
 
 PlotFormat = Literal["svg", "png"]
@@ -84,16 +85,6 @@ class WallTimes:
     median_s: float | None
     interval_s: tuple[float, float] | None
     failed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Latencies:
-    """Shares of answers (0 to 1) that came within so many ns, of one class of operation."""
-
-    label: str
-    answers: int
-    asked: tuple[np.ndarray, np.ndarray] | None
-    achieved: tuple[np.ndarray, np.ndarray]
 
 
 # A logarithmic axis, when the slowest is so many times the fastest: a ratio is a distance then.
@@ -307,12 +298,6 @@ def _latency_limits(arms: Mapping[str, Sequence[Latencies]]) -> tuple[float, flo
     lowest = min(time_of(curve, 0.001) for curve in curves)
     highest = max(time_of(curve, 0.999) for curve in curves)
     return max(0.6 * lowest, 1.0), 1.7 * highest
-
-
-def time_of(curve: tuple[np.ndarray, np.ndarray], share: float) -> float:
-    """Within which time *share* of the answers came, in ns."""
-    values, shares = curve
-    return float(values[min(int(np.searchsorted(shares, share)), len(values) - 1)])
 
 
 def _legend(figure: Figure, panel: Axes, style: Style, *, reverse: bool = False) -> None:
