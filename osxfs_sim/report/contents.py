@@ -11,7 +11,7 @@ from typing import Any
 
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.runs import NATIVE
-from osxfs_sim.lab.summary import NO_DIFFERENCE, ArmSummary
+from osxfs_sim.lab.summary import NO_DIFFERENCE, UNKNOWN, ArmSummary
 from osxfs_sim.model.units import format_duration, format_rate, format_size
 from osxfs_sim.report.latencies import Latencies, latencies_of
 from osxfs_sim.report.quantities import format_seconds, three_digits
@@ -300,7 +300,7 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
             f"{_ratio(each.ratio_interval[0])} – {_ratio(each.ratio_interval[1])}"
             if each.ratio_interval
             else "",
-            "" if each.p is None else "< 0.001" if each.p < 0.001 else f"{each.p:.3f}",
+            _p(each),
             _seconds(each.server_processor_s),
             _duration(each.asked_p50_ns),
             _duration(each.achieved_p50_ns) + (" !" if each.within_tolerance is False else ""),
@@ -324,6 +324,13 @@ def _verdict(summary: ArmSummary) -> str:
     if summary.verdict == NO_DIFFERENCE:
         return "~"
     return "" if summary.ratio is None else _ratio(summary.ratio)
+
+
+def _p(summary: ArmSummary) -> str:
+    # Of too few runs it is large whatever they gave, and would be taken for "no difference".
+    if summary.p is None or summary.verdict == UNKNOWN:
+        return ""
+    return "< 0.001" if summary.p < 0.001 else f"{summary.p:.3f}"
 
 
 def _without_empty(table: Table, words: int) -> Table:

@@ -1,6 +1,5 @@
 """How latency was distributed, asked for and achieved, from the receipts' histograms."""
 
-import binascii
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
@@ -8,6 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from hdrh.codec import (
+    HdrCookieException,
+    HdrHistogramSettingsException,
+    HdrLengthException,
+)
 from hdrh.histogram import HdrHistogram
 
 from osxfs_sim.lab.results import Comparison, ResultError
@@ -31,6 +35,13 @@ _CURVE_POINTS = 160
 _CURVE_STEP = 1.05
 
 
+# What the decoder raises for text that is not a histogram: of base64, zlib, or its own.
+_UNREADABLE = (
+    *(KeyError, TypeError, ValueError, IndexError, struct.error, zlib.error),
+    *(HdrCookieException, HdrLengthException, HdrHistogramSettingsException),
+)
+
+
 def latencies_of(comparison: Comparison) -> dict[str, list[Latencies]]:
     """Per arm and class of operation the distributions, over all its runs that count."""
     found: dict[str, list[Latencies]] = {}
@@ -40,6 +51,8 @@ def latencies_of(comparison: Comparison) -> dict[str, list[Latencies]]:
             lines = [receipt[label] for receipt in receipts if label in receipt]
             asked = _merged(lines, "asked_histogram")
             achieved = _merged(lines, "achieved_histogram")
+            if not achieved.get_total_count():
+                continue
             # The smallest value a histogram can hold is 1, and stands for 0: nothing was asked.
             wanted = asked if asked.get_max_value() > 1 else None
             found.setdefault(arm, []).append(
@@ -59,7 +72,7 @@ def _merged(lines: Iterable[Mapping[str, Any]], name: str) -> HdrHistogram:
     for line in lines:
         try:
             histogram = HdrHistogram.decode(line[name])
-        except (KeyError, ValueError, TypeError, binascii.Error, zlib.error, struct.error) as error:
+        except _UNREADABLE as error:
             raise ResultError(f"a receipt's {name} cannot be decoded: {error}") from error
         if merged is None:
             merged = histogram

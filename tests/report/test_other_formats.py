@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import reporting
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osxfs_sim.lab.results import load_result
@@ -50,6 +50,7 @@ def test_names_with_commas_quotes_and_lines_are_read_back(text):
     assert (first["arm"], second["failure"]) == (f"arm{text}", f"why{text}")
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00")))
 def test_any_failure_is_read_back_from_csv(text):
     comparison = reporting.comparison(1, {"native": None})
@@ -112,6 +113,7 @@ def test_a_bar_or_a_tag_in_a_name_breaks_nothing():
     assert not re.search(r"^# not a title", text, re.MULTILINE)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_escaped_text_is_one_line_without_anything_special(text):
     assert not re.search(r"(?<!\\)(?:\\\\)*[|<*`]|[\n\r]", escaped(text))

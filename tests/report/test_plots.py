@@ -84,6 +84,7 @@ def test_ratios_become_distances_only_where_they_are_large():
     assert label(30.0) == "wall time (logarithmic)"
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text("ABCDEFGH", min_size=1, max_size=3),
@@ -97,7 +98,7 @@ def test_the_rarer_operations_are_summed_up_and_none_is_lost(counts):
     assert np.sum(list(shown.values()), axis=None) == np.sum(list(counts.values()), axis=None)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.floats(1e-6, 1e6))
 def test_a_wall_time_has_at_least_three_digits_that_are_right(value_s):
     number, unit = format_seconds(value_s).split()
