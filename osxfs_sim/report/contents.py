@@ -270,12 +270,19 @@ def _obtained(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterat
             requests = sum((sample.share.get("requests") or {}).values())
             missing = sample.share.get("missing_lookups", 0)
             said += f"; {requests:,} requests, {missing:,} of them lookups of missing names"
-            if summary.achieved_p50_ns is not None:
-                said += (
-                    f"; a metadata request took {_duration(summary.achieved_p50_ns)} (median), "
-                    f"{_duration(summary.asked_p50_ns)} was asked for"
-                )
+            said += _most_of(sample.share.get("receipt") or {})
         yield said
+
+
+def _most_of(receipt: Mapping[str, Any]) -> str:
+    """Of the class that most answers belong to: what was asked for, and achieved."""
+    if not receipt:
+        return ""
+    label, line = max(receipt.items(), key=lambda item: item[1]["count"])
+    return (
+        f"; of {line['count']:,} answers of the class {label} the median took "
+        f"{_duration(line['achieved_p50_ns'])}, {_duration(line['asked_p50_ns'])} was asked for"
+    )
 
 
 # The tables

@@ -368,23 +368,31 @@ def requests_over_time(counts: Mapping[str, Sequence[int]], bin_ns: int, style: 
         below = np.zeros(bins)
         for number, (operation, values) in enumerate(series.items()):
             rates = np.asarray(values, dtype=float) / (bin_ns / 1e9)
-            panel.stairs(
-                below + rates,
-                edges_s,
-                baseline=below,
-                fill=True,
-                color=style.theme.rest if operation == OTHERS else style.colour(number),
-                label=drawable(operation),
-            )
+            # Only where there is something: most operations come now and then.
+            for number_of_stretch, (start, stop) in enumerate(_stretches(rates > 0)):
+                panel.stairs(
+                    (below + rates)[start:stop],
+                    edges_s[start : stop + 1],
+                    baseline=below[start:stop],
+                    fill=True,
+                    color=style.theme.rest if operation == OTHERS else style.colour(number),
+                    label="" if number_of_stretch else drawable(operation),
+                )
             below = below + rates
         panel.set_xlim(0, edges_s[-1] if bins else 1)
         panel.set_ylim(0, 1.05 * below.max(initial=0.0) or 1)
         panel.set_ylabel("requests per second")
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick_s(value)))
-        panel.set_xlabel("since the trace began")
+        panel.set_xlabel("since the beginning")
         _legend(figure, panel, style)
         return figure
+
+
+def _stretches(are_set: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Begin and end (exclusive) of each run of elements that are set."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], are_set.astype(int), [0]))))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
 OTHERS = "others"

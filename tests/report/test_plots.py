@@ -126,3 +126,11 @@ def test_ink_and_colours_stand_out_from_the_paper(theme):
 
 def test_a_pale_colour_would_be_noticed():
     assert contrast("#F0E442", LIGHT.paper) < 2
+
+
+def test_only_where_there_are_requests_an_area_is_drawn():
+    counts = {"READ": [5, 5, 0, 5], "LOOKUP": [0, 0, 1, 0]}
+    (panel,) = plots.requests_over_time(counts, 1_000_000, Style()).axes
+    areas = [(patch.get_data().edges * 1e3, patch.get_data().values) for patch in panel.patches]
+    drawn = [(edges.round().tolist(), values.tolist()) for edges, values in areas]
+    assert drawn == [([0, 1, 2], [5000, 5000]), ([3, 4], [5000]), ([2, 3], [1000])]
