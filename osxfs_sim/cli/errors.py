@@ -10,6 +10,7 @@ import click
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.model.profile import ProfileError, nearest
 from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.trace.errors import TraceError
 
 
 class _Commands(click.Group):
@@ -17,7 +18,7 @@ class _Commands(click.Group):
 
     _COMMANDS = (
         *("mount", "umount", "status", "flush", "unwritten", "drop-events", "profiles"),
-        *("run", "cases", "events", "staleness"),
+        *("run", "cases", "analyze", "import-strace", "events", "staleness"),
     )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -43,6 +44,10 @@ class _Commands(click.Group):
             from osxfs_sim.cli import run
 
             return {"run": run.run, "cases": run.cases}[name]
+        if name in ("analyze", "import-strace"):
+            from osxfs_sim.cli import analyze
+
+            return {"analyze": analyze.analyze, "import-strace": analyze.import_strace}[name]
         if name in ("events", "staleness"):
             from osxfs_sim.cli import events
 
@@ -63,7 +68,7 @@ class _Commands(click.Group):
             code = super().main(*args, **extra | {"standalone_mode": False})
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is noticed here, or never
-        except (ProfileError, MountError, CaseError) as error:
+        except (ProfileError, MountError, CaseError, TraceError) as error:
             _end(1, str(error))
         except click.NoSuchOption as error:
             message = error.format_message()

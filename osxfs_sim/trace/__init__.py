@@ -1,5 +1,6 @@
 """What was asked of a share, request by request, and where the time went.
 
+errors       what can be wrong with one
 format       the columns of a trace, and reading and writing one
 requests     the rows that count for an analysis, as numpy columns
 attribution  the wall time divided among requests that overlap

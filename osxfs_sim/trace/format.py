@@ -16,6 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from osxfs_sim.trace.errors import TraceError as TraceError
+
 FORMAT = 1
 """Grows when a column changes its meaning or goes; columns may be added."""
 METADATA_KEY = b"osxfs_sim"
@@ -53,10 +55,6 @@ SCHEMA = pa.schema(
         pa.field("answered_by", _WORD, nullable=False),
     ]
 )
-
-
-class TraceError(Exception):
-    """A file that is no trace, or a trace that cannot be used so; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
