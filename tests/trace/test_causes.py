@@ -167,6 +167,16 @@ def test_what_is_made_and_removed_never_needs_to_cross():
     assert causes_of(*story) == ["cancelled", "cancelled", "cancelled", "flush", "cancelled"]
 
 
+def test_a_number_that_is_given_again_is_another_object():
+    story = (
+        row("CREATE", 1, "a", found=5),
+        row("UNLINK", 1, "a"),
+        row("CREATE", 1, "b", found=5),
+        row("WRITE", 5),
+    )
+    assert causes_of(*story) == ["cancelled", "cancelled", "held", "held"]
+
+
 def test_what_keeps_a_name_has_to_cross_some_time():
     story = (
         row("CREATE", 1, "a", found=5),
