@@ -803,6 +803,8 @@ def import_strace(log: Path, output: Path, root: str, directory: str | None = No
     Raises TraceError for a log that has nothing to say.
     """
     made = StraceImport(root, directory)
+    if not output.absolute().parent.is_dir():
+        raise TraceError(f"{output} cannot be written: its directory does not exist")
     try:
         lines = log.open(encoding="utf-8", errors="backslashreplace", newline="\n")
     except OSError as error:
