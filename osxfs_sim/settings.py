@@ -97,7 +97,8 @@ class ShareSettings:
     sockets that the guest can reach as host-services/NAME.sock. *stronger* are
     the parts that obey another export's mode (model/consistency.py): paths
     relative to the source, "." for all of it, and labels of modes. A share file's
-    reader sets it; a share by itself overlaps nothing.
+    reader sets it; a share by itself overlaps nothing. *trace* is a file for a record of
+    every request from the first on (trace/format.py).
     """
 
     source: str
@@ -130,6 +131,7 @@ class ShareSettings:
     exports: tuple[str, ...] = ()
     host_services: tuple[tuple[str, str], ...] = ()
     stronger: tuple[tuple[str, str], ...] = ()
+    trace: str | None = None
 
     def given(self) -> dict[str, Any]:
         """The fields that are not as they are by default, source and mount point apart."""

@@ -36,6 +36,8 @@ MAY_IMPORT = {
 BEYOND_THE_TABLE = {
     # Settings are plain values, and what a mount is told to do.
     ("osxfs_sim.mount", "osxfs_sim.settings"),
+    # A trace is written where the requests are, in the format that others read.
+    ("osxfs_sim.mount", "osxfs_sim.trace"),
     # Pure parts of the model that tables are written with.
     ("osxfs_sim.report", "osxfs_sim.model"),
 }

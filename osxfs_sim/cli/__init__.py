@@ -5,6 +5,7 @@ errors      a user's mistake becomes one line and a non-zero exit
 share       mount, umount, status, flush, unwritten, drop-events
 profiles    the systems it can be
 run         a case study, arm by arm
+analyze     analyze, import-strace
 report      results as a page, as Markdown or as CSV
 events      events, staleness
 """

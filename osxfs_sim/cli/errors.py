@@ -11,6 +11,7 @@ from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.results import ResultError
 from osxfs_sim.model.profile import ProfileError, nearest
 from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.trace.errors import TraceError
 
 
 class _Commands(click.Group):
@@ -18,7 +19,7 @@ class _Commands(click.Group):
 
     _COMMANDS = (
         *("mount", "umount", "status", "flush", "unwritten", "drop-events", "profiles"),
-        *("run", "cases", "report", "events", "staleness"),
+        *("run", "cases", "analyze", "import-strace", "report", "events", "staleness"),
     )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -44,6 +45,10 @@ class _Commands(click.Group):
             from osxfs_sim.cli import run
 
             return {"run": run.run, "cases": run.cases}[name]
+        if name in ("analyze", "import-strace"):
+            from osxfs_sim.cli import analyze
+
+            return {"analyze": analyze.analyze, "import-strace": analyze.import_strace}[name]
         if name == "report":
             from osxfs_sim.cli.report import report
 
@@ -68,7 +73,7 @@ class _Commands(click.Group):
             code = super().main(*args, **extra | {"standalone_mode": False})
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is noticed here, or never
-        except (ProfileError, MountError, CaseError, ResultError) as error:
+        except (ProfileError, MountError, CaseError, ResultError, TraceError) as error:
             _end(1, str(error))
         except click.NoSuchOption as error:
             message = error.format_message()

@@ -144,13 +144,9 @@ def _contents(comparison: Comparison, path: Path) -> Contents:
 
 def _analyze(path: Path) -> Analysis:
     from osxfs_sim.trace.analysis import analyze_file
-    from osxfs_sim.trace.format import TraceError
 
     _say(f"analyzing {path}")
-    try:
-        return analyze_file(path)
-    except TraceError as error:
-        raise click.ClickException(str(error)) from error
+    return analyze_file(path)
 
 
 def _csv(comparisons: Sequence[Comparison]) -> str:

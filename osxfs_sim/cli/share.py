@@ -59,6 +59,11 @@ from osxfs_sim.settings import Exports, ShareSettings
     help="A socket of the host that the guest reaches as MOUNTPOINT/host-services/NAME.sock, such "
     "as ssh-auth=$SSH_AUTH_SOCK. Whoever may use the share may use it.",
 )
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, resolve_path=True),
+    help="Record every request in this file (Parquet), until the share ends; see analyze.",
+)
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
 @click.pass_context
 def mount(
@@ -80,6 +85,8 @@ def mount(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)  # so that nothing half mounted is left
     if is_share_file(source):
+        if options["trace"] is not None:
+            raise MountError("a trace is of one share: mount the export by itself, or trace a run")
         given = {
             key: value
             for key, value in options.items()

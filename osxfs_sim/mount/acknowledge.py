@@ -46,6 +46,11 @@ class AcknowledgingHandlers(Handlers):
     def _is_injected(self, ctx: RequestContext) -> bool:
         return self.injector is not None and ctx.pid == self.injector.thread_id
 
+    @property
+    def injector_thread(self) -> int:
+        """The thread whose requests are the server's own, or 0."""
+        return 0 if self.injector is None else self.injector.thread_id
+
     async def _acknowledge(self, *arguments: Any) -> Any:
         answer, failure = self._attempt(*arguments)
         if failure:

@@ -5,6 +5,8 @@
     stop         unmount and end, as a signal would
     release      let go of what of the server's keeps the mount busy, before an unmount
     drop-events  lose host events on purpose: drop-events {"count": 3}
+    start-trace  record every request from now on: start-trace {"path": "/tmp/a.parquet"}
+    stop-trace   complete the trace's file; what is to stand in its header may be given
     flush        the status, once the host has everything that the guest has changed
 
 What a question needs to know follows it as a JSON object: the keyword arguments

@@ -54,6 +54,10 @@ class Crossings:
     def __init__(self, latency: LatencyModel, outside: Outside) -> None:
         self.latency = latency
         self.outside = outside
+        self.keeps_latest = False
+        """Whether somebody wants to know of each crossing what it was; a trace does."""
+        self.latest = (0, 0, 0, 0)
+        """Of the crossing that was paid last: its arrival, asked and achieved time, and bytes."""
         self.start_counting_anew()
 
     def start_counting_anew(self) -> None:
@@ -79,4 +83,7 @@ class Crossings:
         now_ns = time.monotonic_ns()
         if now_ns < send_ns:
             now_ns = yield send_ns
-        self.receipt.add(operation_class, asked_ns, now_ns - arrival_ns + outside_ns)
+        achieved_ns = now_ns - arrival_ns + outside_ns
+        self.receipt.add(operation_class, asked_ns, achieved_ns)
+        if self.keeps_latest:
+            self.latest = arrival_ns, asked_ns, achieved_ns, size_bytes

@@ -854,7 +854,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         await self._wait_for_room(0)
         if inode.is_unmade:
             return await self._hold(0, self._open_unmade, inode, flags, ctx)  # type: ignore[no-any-return]
-        return await self.open(inode.number, flags, ctx)  # the host has got it meanwhile
+        # The host has got it meanwhile. Not self.open: a trace would have it twice.
+        return await type(self).open(self, inode.number, flags, ctx)
 
     def _open_unmade(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
         # A descriptor that stands for the host's file: once there is one, it is one.

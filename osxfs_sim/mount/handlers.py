@@ -146,6 +146,10 @@ class Handlers(pyfuse3.Operations):
     def open_handles(self) -> int:
         return len(self._open_files) + len(self._listings)
 
+    def inode_of(self, handle: int, *, is_directory: bool) -> Inode:
+        """What the guest has open by *handle*."""
+        return self._listings[handle].directory if is_directory else self._open_files[handle]
+
     def close(self) -> None:
         """Close what the guest left open when its mount was taken away."""
         for fd in itertools.chain(self._open_files, self._listings):

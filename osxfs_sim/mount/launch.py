@@ -71,6 +71,35 @@ class Share:
         """
         return ask(self.mountpoint, "flush", timeout_s=None)
 
+    def start_trace(self, path: str) -> None:
+        """Record every request from now on, in a new file *path* of the server's machine.
+
+        Raises MountError where a trace is being written already, or *path* cannot be.
+        """
+        ask(self.mountpoint, "start-trace", path=os.path.abspath(path))
+
+    def stop_trace(
+        self,
+        *,
+        command_start_ns: int | None = None,
+        command_end_ns: int | None = None,
+        notes: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Complete the trace's file; returns its ``path``, ``rows`` and ``lost`` ones.
+
+        The moments at which a measured command began and ended (of
+        time.monotonic_ns()) and *notes* go into its header. Raises MountError
+        where no trace is being written, or it could not be.
+        """
+        return ask(
+            self.mountpoint,
+            "stop-trace",
+            timeout_s=None,
+            command_start_ns=command_start_ns,
+            command_end_ns=command_end_ns,
+            notes=notes,
+        )
+
     def drop_events(self, *, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
         """Lose the next *count* host events, or from now on each with probability *rate*.
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyfuse3
 import trio
@@ -71,6 +71,9 @@ from osxfs_sim.mount.unwritten import check_unwritten, unwritten_error
 from osxfs_sim.mount.wakefulness import sleep_precisely
 from osxfs_sim.mount.write_back import WriteBack
 from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
+
+if TYPE_CHECKING:
+    from osxfs_sim.mount.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -220,6 +223,7 @@ class _Session:
         self._stop = trio.Event()
         self.services: HostServices | None = None
         self._barrier: SyncBarrier | None = None
+        self.tracing: Tracing | None = None
         self.recovered = 0
         """Changes that an earlier share had left unwritten."""
         self.failure: MountError | None = None
@@ -275,6 +279,8 @@ class _Session:
                 "release": self._answer_release,
                 "drop-events": self._drop_events,
                 "flush": self._flush,
+                "start-trace": self._start_trace,
+                "stop-trace": self._stop_trace,
             }
             self.machinery.owners.check()
             if self.machinery.host_events is not None:
@@ -282,6 +288,8 @@ class _Session:
                     await trio.lowlevel.checkpoint()
                 self.machinery.host_events.start()
                 await trio.to_thread.run_sync(self.machinery.host_events.reach_mount)
+            if self.settings.trace is not None:
+                await self._start_trace(self.settings.trace)
             await nursery.start(control.serve, socket_path, answers)
             self._count_anew()
             on_ready(self.status())
@@ -365,6 +373,37 @@ class _Session:
             raise MountError("it hears no host events: nothing can be dropped")
         return events.drop(count, rate)
 
+    async def _start_trace(self, path: str) -> dict[str, Any]:
+        if self.tracing is None:
+            parts = self.machinery
+            tracing_class = await trio.to_thread.run_sync(_tracing)
+            self.tracing = self.tracing or tracing_class(
+                parts.handlers, parts.inodes, parts.crossings, parts.reactor
+            )
+        self.tracing.start(Path(path))
+        return {"path": path}
+
+    async def _stop_trace(
+        self,
+        command_start_ns: int | None = None,
+        command_end_ns: int | None = None,
+        notes: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        command = None
+        if command_start_ns is not None and command_end_ns is not None:
+            command = command_start_ns, command_end_ns
+        if self.tracing is None:
+            raise MountError("no trace is being written")
+        complete = self.tracing.stop(self._answerer(), command, notes)
+        return await trio.to_thread.run_sync(complete)
+
+    def _answerer(self) -> dict[str, str]:
+        """What answered, for a trace's header."""
+        return {
+            "profile": self.system.profile.name,
+            "policy": self.system.policy.describe(),
+        }
+
     async def _flush(self) -> dict[str, Any]:
         """Have the host get everything that is held now. Raises MountError where it refuses."""
         write_back = self.machinery.write_back
@@ -433,6 +472,12 @@ class _Session:
                 unmount(self.mountpoint, lazily=True)
             os._exit(1)
         self._write_back_the_rest()
+        if self.tracing is not None and self.tracing.report() is not None:
+            try:
+                self.tracing.stop(self._answerer())()
+            except MountError as error:
+                self.failure = self.failure or error
+                log.error("%s", error)
         self.machinery.close()
         still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
@@ -528,6 +573,7 @@ class _Session:
             "pm_qos_held": self.reactor.awake.held,
             "events": self._events(),
             "write_back": self._write_back(),
+            "trace": self.tracing.report() if self.tracing is not None else None,
             "host_services": self.services.status() if self.services is not None else [],
         }
 
@@ -587,6 +633,11 @@ class _Session:
                     f"{format_duration(line['achieved_p50_ns'])} (median), "
                     f"{line['late']} of {line['count']} late: out of tolerance"
                 )
+        trace = self.tracing.report() if self.tracing is not None else None
+        if trace is not None and trace["lost"]:
+            warnings.append(
+                f"{trace['lost']} requests found no room in the trace: the disk is slow"
+            )
         warnings += self._warnings_of_files()
         return warnings
 
@@ -665,6 +716,13 @@ class _Session:
                 f"{names['rules']} no name is believed: expect more LOOKUPs"
             )
         return warnings
+
+
+def _tracing() -> "type[Tracing]":
+    """Loaded when a trace is wanted: the library for its format takes time and memory."""
+    from osxfs_sim.mount.tracing import Tracing
+
+    return Tracing
 
 
 async def _write_back_all(write_back: WriteBack) -> bool:

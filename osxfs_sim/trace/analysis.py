@@ -268,13 +268,25 @@ def _of_missing_names(
     if not count:
         return
     said = []
-    for index, what in (
-        (index_of["negative"], "repeats that a negative cache answers"),
-        (index_of["complete"], "first looks that only a complete negative cache answers"),
-        (NECESSARY, "first looks in a directory of which nothing was known"),
+    for index, many, one, why in (
+        (index_of["negative"], "repeats", "a repeat", "that a negative cache answers"),
+        (
+            index_of["complete"],
+            "first looks",
+            "a first look",
+            "that only a complete negative cache answers",
+        ),
+        (
+            NECESSARY,
+            "first looks",
+            "a first look",
+            "in directories of which nothing was known",
+        ),
     ):
         if counts[index]:
-            said.append(f"{counts[index]:,} are {what} ({format_duration(int(times[index]))})")
+            what = f"is {one}" if counts[index] == 1 else f"are {many}"
+            time = format_duration(int(times[index]))
+            said.append(f"{counts[index]:,} {what} {why} ({time})")
     product = _product(count, "lookups of missing names", time_ns, wall_ns)
     yield f"{product}: {'; '.join(said)}"
 
@@ -336,7 +348,8 @@ def _edges(values: Integers) -> Integers:
     low = np.floor(np.log10(max(int(values.min()), 1)) * _EDGES_PER_DECADE)
     high = np.floor(np.log10(max(int(values.max()), 1)) * _EDGES_PER_DECADE) + 1
     steps = np.arange(low, high + 1)
-    return np.unique(np.round(10 ** (steps / _EDGES_PER_DECADE)).astype(np.int64))
+    edges = np.unique(np.round(10 ** (steps / _EDGES_PER_DECADE)).astype(np.int64))
+    return edges if len(edges) > 1 else np.append(edges, edges[-1] + 1)
 
 
 def _counted(values: Integers, edges: Integers) -> list[int]:

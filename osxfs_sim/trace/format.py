@@ -7,13 +7,16 @@ its caches never reached the share, and are not in it.
 """
 
 import json
+import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from osxfs_sim.trace.errors import TraceError as TraceError
 
 FORMAT = 1
 """Grows when a column changes its meaning or goes; columns may be added."""
@@ -35,7 +38,7 @@ SCHEMA = pa.schema(
         # Null where the request has none. Bytes that are no UTF-8 are written \xNN.
         pa.field("name", pa.string()),
         # The inode that the answer names (lookup, create, mkdir...), or 0. Of a RENAME the
-        # directory that it went to.
+        # directory that it went to; of an UNLINK or RMDIR what had the name, if that is known.
         pa.field("found", pa.int64(), nullable=False),
         # Data read or written, 0 for others; and where in the file.
         pa.field("size_bytes", pa.int64(), nullable=False),
@@ -52,10 +55,6 @@ SCHEMA = pa.schema(
         pa.field("answered_by", _WORD, nullable=False),
     ]
 )
-
-
-class TraceError(Exception):
-    """A file that is no trace, or a trace that cannot be used so; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,8 @@ class TraceWriter:
         try:
             self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd")
         except OSError as error:
-            raise TraceError(f"{path} cannot be written: {error.strerror or error}") from error
+            why = os.strerror(error.errno) if error.errno else error
+            raise TraceError(f"{path} cannot be written: {why}") from error
 
     def write(self, columns: dict[str, Any]) -> None:
         """A batch: a list or an array per column of SCHEMA, all of one length."""
@@ -120,7 +120,8 @@ def read_trace(path: str | Path) -> tuple[Header, pa.Table]:
             header = _header(path, file.schema_arrow.metadata or file.metadata.metadata or {})
             table = file.read()
     except (pa.ArrowInvalid, OSError) as error:
-        why = getattr(error, "strerror", None) or "it is no Parquet file"
+        number = getattr(error, "errno", None)
+        why = os.strerror(number) if number else "it is no Parquet file"
         raise TraceError(f"{path} is not a trace: {why}") from error
     missing = [each.name for each in SCHEMA if each.name not in table.column_names]
     if missing:
@@ -131,11 +132,16 @@ def read_trace(path: str | Path) -> tuple[Header, pa.Table]:
 def _header(path: str | Path, metadata: dict[bytes, bytes]) -> Header:
     if METADATA_KEY not in metadata:
         raise TraceError(f"{path} is not a trace: its metadata has no osxfs_sim")
-    document = json.loads(metadata[METADATA_KEY])
-    made_for = document.pop("format", 0)
-    if made_for > FORMAT:
-        raise TraceError(f"{path} is of format {made_for}, this version reads {FORMAT}: update")
-    return Header(**document)
+    known = {each.name for each in fields(Header)}
+    try:
+        document = json.loads(metadata[METADATA_KEY])
+        made_for = int(document["format"])
+        if made_for > FORMAT:
+            raise TraceError(f"{path} is of format {made_for}, this version reads {FORMAT}: update")
+        # Like columns, what is told of a trace may grow within a format.
+        return Header(**{name: value for name, value in document.items() if name in known})
+    except (ValueError, TypeError, KeyError) as error:
+        raise TraceError(f"{path} is not a trace: its header is damaged") from error
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -1,0 +1,196 @@
+"""A trace holds what the guest asked, what it got and what it took, as the share counted it."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from complaints import complaint
+from guests import eventually
+
+from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.trace.format import SCHEMA, Header, read_trace
+
+HERE = os.getpid()
+
+
+def rows_of(path: Path) -> tuple[Header, list[dict]]:
+    header, table = read_trace(path)
+    return header, table.to_pylist()
+
+
+def traced(live, path: Path, work) -> tuple[Header, list[dict], dict]:
+    """What *work* asked of a share: header, rows, and the share's status over the same time."""
+    live.share.start_trace(str(path))
+    live.share.reset()
+    work()
+    eventually(lambda: live.status()["open_handles"] == 0)
+    status = live.status()
+    told = live.share.stop_trace(command_start_ns=1, command_end_ns=2, notes={"case": "own"})
+    header, rows = rows_of(path)
+    assert told == {"path": str(path), "rows": len(rows), "lost": 0}
+    return header, rows, status
+
+
+def about(rows: list[dict], operation: str) -> list[dict]:
+    return [row for row in rows if row["operation"] == operation]
+
+
+def test_every_request_is_in_the_trace_once_and_agrees_with_the_shares_counts(
+    share, tmp_path: Path
+) -> None:
+    live = share(profile="osxfs", latency_ns=1_000)
+    (live.source / "lib").mkdir()
+    (live.source / "lib" / "there").write_text("12345")
+
+    def work() -> None:
+        for _ in range(3):
+            assert (live.guest / "lib" / "there").read_text() == "12345"
+            assert not (live.guest / "lib" / "missing").exists()
+        (live.guest / "lib" / "made").write_bytes(b"x" * 7)
+        os.rename(live.guest / "lib" / "made", live.guest / "moved")
+        os.link(live.guest / "moved", live.guest / "linked")
+        os.mkdir(live.guest / "new")
+        assert sorted(os.listdir(live.guest)) == ["lib", "linked", "moved", "new"]
+        os.unlink(live.guest / "moved")
+        os.statvfs(live.guest)
+
+    header, rows, status = traced(live, tmp_path / "trace.parquet", work)
+    counted = Counter(row["operation"] for row in rows)
+    assert counted == status["requests"]
+    assert header.profile == "osxfs"
+    assert header.notes == {"case": "own"}
+    assert (header.command_end_ns - header.command_start_ns, header.lost) == (1, 0)
+    missing = [row for row in about(rows, "LOOKUP") if row["name"] == "missing"]
+    assert [(row["error"], row["found"], row["directory"]) for row in missing] == [
+        ("ENOENT", 0, "/lib")
+    ] * 3
+    assert status["missing_lookups"] == sum(
+        row["error"] == "ENOENT" for row in about(rows, "LOOKUP")
+    )
+    assert {row["asked_ns"] for row in missing} == {1_000}
+    assert all(row["took_ns"] > 0 for row in rows)
+    made = about(rows, "CREATE")[0]
+    assert (made["name"], made["directory"], made["process"]) == ("made", "/lib", HERE)
+    written = about(rows, "WRITE")
+    assert [(row["size_bytes"], row["offset_bytes"]) for row in written] == [(7, 0)]
+    assert {row["inode"] for row in written} == {made["found"]}
+    assert {row["process"] for row in written} == {HERE}, "known from who opened the file"
+    assert sum(row["size_bytes"] for row in about(rows, "READ")) == 15
+    renamed = about(rows, "RENAME")[0]
+    assert (renamed["directory"], renamed["name"], renamed["found"]) == ("/lib", "made", 1)
+    assert about(rows, "LINK")[0]["found"] == made["found"]
+    assert {row["answered_by"] for row in rows if row["operation"].startswith("RELEASE")} == {
+        "guest"
+    }
+    assert {row["program"] for row in rows if row["process"] == HERE} == {
+        Path("/proc/self/comm").read_text().strip()
+    }
+
+
+def test_names_that_are_no_text_are_written_in_a_way_that_can_be_read(
+    share, tmp_path: Path
+) -> None:
+    live = share()
+
+    def work() -> None:
+        os.mkdir(os.fsencode(live.guest) + b"/a\xff")
+
+    _, rows, _ = traced(live, tmp_path / "trace.parquet", work)
+    assert [row["name"] for row in about(rows, "MKDIR")] == [r"a\xff"]
+
+
+def test_what_write_back_and_sets_of_names_answer_is_told_from_what_crossed(
+    share, tmp_path: Path
+) -> None:
+    held = share(profile="osxfs-delegated", latency_ns=1_000)
+
+    def write() -> None:
+        (held.guest / "file").write_text("content")
+
+    _, rows, _ = traced(held, tmp_path / "held.parquet", write)
+    assert {row["answered_by"] for row in about(rows, "WRITE")} == {"held"}
+    assert {row["asked_ns"] for row in about(rows, "WRITE")} == {0}
+
+    complete = share(profile="osxfs-complete", latency_ns=1_000)
+    (complete.source / "lib").mkdir()
+
+    def look() -> None:
+        for name in ("first", "second"):
+            assert not (complete.guest / "lib" / name).exists()
+
+    _, rows, _ = traced(complete, tmp_path / "names.parquet", look)
+    answered = {row["name"]: row["answered_by"] for row in about(rows, "LOOKUP")}
+    assert (answered["first"], answered["second"]) == ("host", "names")
+
+
+def test_what_the_share_itself_asks_in_order_to_raise_events_is_no_request_of_the_guest(
+    share, tmp_path: Path
+) -> None:
+    live = share(profile="osxfs-cached", latency_ns=1_000, event_latency_ns=1_000_000)
+    os.listdir(live.guest)
+
+    def change() -> None:
+        before = live.status()["events"]["raised"]["create"]
+        (live.source / "of-the-host").write_text("")
+        eventually(lambda: live.status()["events"]["raised"]["create"] > before)
+
+    _, rows, _ = traced(live, tmp_path / "trace.parquet", change)
+    assert not about(rows, "MKNOD")
+    assert not [row for row in rows if row["program"] and "osxfs" in row["program"]]
+
+
+def test_a_trace_can_be_had_again_and_again_and_only_one_at_a_time(share, tmp_path: Path) -> None:
+    live = share()
+    first, second = tmp_path / "first.parquet", tmp_path / "second.parquet"
+    assert "no trace is being written" in complaint(MountError, live.share.stop_trace)
+    live.share.start_trace(str(first))
+    assert live.status()["trace"]["path"] == str(first)
+    assert f"a trace is being written already, to {first}" in complaint(
+        MountError, live.share.start_trace, str(second)
+    )
+    os.stat(live.guest)
+    live.share.stop_trace()
+    assert live.status()["trace"] is None
+    os.stat(live.guest / "..")
+    assert not second.exists()
+    live.share.start_trace(str(second))
+    assert not os.path.exists(live.guest / "missing")
+    live.share.stop_trace()
+    assert [row["name"] for row in rows_of(second)[1]] == ["missing"]
+    assert "missing" not in {row["name"] for row in rows_of(first)[1]}
+    assert "cannot be written" in complaint(
+        MountError, live.share.start_trace, str(tmp_path / "no" / "directory")
+    )
+
+
+def test_a_trace_from_the_first_request_on_is_complete_when_the_share_has_ended(
+    share, tmp_path: Path
+) -> None:
+    path = tmp_path / "trace.parquet"
+    live = share(trace=str(path))
+    for number in range(20):
+        assert not (live.guest / f"missing-{number}").exists()
+    live.unmount()
+    header, rows = rows_of(path)
+    assert [row["name"] for row in about(rows, "LOOKUP")] == [f"missing-{n}" for n in range(20)]
+    assert header.lasted_ns >= rows[-1]["arrival_ns"]
+
+
+@pytest.mark.parametrize("count", [20_000])
+def test_more_than_a_block_of_requests_is_written_in_order(
+    share, tmp_path: Path, count: int
+) -> None:
+    live = share()
+    name = os.fsencode(live.guest) + b"/missing"
+
+    def work() -> None:
+        for _ in range(count):
+            os.path.exists(name)
+
+    _, rows, _ = traced(live, tmp_path / "trace.parquet", work)
+    assert len(about(rows, "LOOKUP")) == count
+    arrivals = [row["arrival_ns"] for row in rows]
+    assert arrivals == sorted(arrivals)
+    assert pa.schema(SCHEMA).names == list(rows[0])

@@ -1,0 +1,149 @@
+"""A trace's file: what is written is read, and what is no trace is refused in one line."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from traces import header_of, in_turn, missed, row, write_trace
+
+from osxfs_sim.trace.analysis import analyze_file
+from osxfs_sim.trace.format import (
+    FORMAT,
+    METADATA_KEY,
+    SCHEMA,
+    Header,
+    TraceError,
+    TraceWriter,
+    columns_of,
+    read_trace,
+)
+
+COUNTS = st.integers(0, 2**62)
+WORDS = st.text(st.characters(codec="utf-8"), max_size=5)
+_ROWS = {
+    "arrival_ns": COUNTS,
+    "asked_ns": COUNTS,
+    "took_ns": COUNTS,
+    "operation": st.sampled_from(["LOOKUP", "READ"]),
+    "inode": COUNTS,
+    "name": st.none() | WORDS,
+    "found": COUNTS,
+    "size_bytes": COUNTS,
+    "offset_bytes": COUNTS,
+    "error": st.none() | st.just("ENOENT"),
+    "process": st.integers(0, 2**31 - 1),
+    "program": st.none() | WORDS,
+    "directory": st.none() | WORDS,
+    "answered_by": st.sampled_from(["host", "held"]),
+}
+
+
+@given(st.lists(st.fixed_dictionaries(_ROWS), max_size=8), st.integers(1, 8))
+@settings(max_examples=50, deadline=None)
+def test_what_is_written_is_read_in_the_order_of_arrival(tmp_path_factory, rows, at_once):
+    path = tmp_path_factory.mktemp("trace") / "t.parquet"
+    writer = TraceWriter(path)
+    for first in range(0, len(rows), at_once):
+        writer.write(columns_of(iter(rows[first : first + at_once])))
+    header = Header(7, 99, lost=3, command_start_ns=1, policy="negative", notes={"a": [1]})
+    writer.close(header)
+    read_header, table = read_trace(path)
+    assert read_header == header
+    in_order = sorted(rows, key=lambda row: row["arrival_ns"])
+    assert [row["arrival_ns"] for row in table.to_pylist()] == [
+        row["arrival_ns"] for row in in_order
+    ]
+    assert as_sorted(table.to_pylist()) == as_sorted(in_order)
+
+
+def as_sorted(rows):
+    return sorted(repr(sorted(row.items())) for row in rows)
+
+
+def test_a_row_may_leave_out_what_is_evident(tmp_path):
+    _, table = read_trace(write_trace(tmp_path / "t", in_turn([row("STATFS")])))
+    (read,) = table.to_pylist()
+    assert (read["answered_by"], read["found"], read["name"]) == ("host", 0, None)
+
+
+def test_batches_with_words_of_their_own_are_one_trace(tmp_path):
+    writer = TraceWriter(tmp_path / "t")
+    rows = in_turn([missed("a", program="ruby"), row("GETATTR", program="sh"), missed("a")])
+    for each in rows:
+        writer.write(columns_of(iter([each])))
+    writer.close(header_of(rows))
+    result = analyze_file(tmp_path / "t")
+    assert {part.label for part in result.programs} == {"ruby", "sh", "(unknown)"}
+    assert [cause.remedy for cause in result.causes] == ["negative"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "No such file"), (b"", "it is no Parquet file"), (b"PAR1 not", "it is no Parquet")],
+)
+def test_a_file_that_is_no_trace_is_refused(tmp_path, content, why):
+    path = tmp_path / "t"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TraceError, match=why) as told:
+        read_trace(path)
+    assert "\n" not in str(told.value)
+
+
+def test_a_parquet_file_of_somebody_else_is_refused(tmp_path):
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "t")
+    with pytest.raises(TraceError, match="its metadata has no osxfs_sim"):
+        read_trace(tmp_path / "t")
+
+
+def with_metadata(path, document, columns=SCHEMA.names):
+    table = pa.Table.from_pydict(columns_of(iter([])), schema=SCHEMA).select(columns)
+    text = document if isinstance(document, bytes) else json.dumps(document).encode()
+    pq.write_table(table.replace_schema_metadata({METADATA_KEY: text}), path)
+    return path
+
+
+HEADER = {"format": FORMAT, "began_ns": 0, "lasted_ns": 5}
+
+
+def test_a_later_format_is_refused_with_the_remedy(tmp_path):
+    path = with_metadata(tmp_path / "t", HEADER | {"format": FORMAT + 1})
+    with pytest.raises(TraceError, match=f"of format {FORMAT + 1}, this version reads {FORMAT}"):
+        read_trace(path)
+
+
+def test_a_column_that_is_missing_is_named(tmp_path):
+    path = with_metadata(tmp_path / "t", HEADER, [name for name in SCHEMA.names if name != "found"])
+    with pytest.raises(TraceError, match="it has no column found"):
+        read_trace(path)
+
+
+@pytest.mark.parametrize(
+    "document", [b"{", b"[1]", b"\xff", {"format": "x"}, {"format": FORMAT, "began_ns": 0}]
+)
+def test_a_header_that_is_damaged_is_refused(tmp_path, document):
+    with pytest.raises(TraceError, match="its header is damaged"):
+        read_trace(with_metadata(tmp_path / "t", document))
+
+
+def test_what_a_later_version_has_added_is_passed_over(tmp_path):
+    path = with_metadata(tmp_path / "t", HEADER | {"colour": "red"})
+    assert read_trace(path)[0] == Header(0, 5)
+
+
+def test_a_column_of_another_type_is_refused_by_name(tmp_path):
+    table = pa.Table.from_pydict(columns_of(iter(in_turn([row("LOOKUP")]))), schema=SCHEMA)
+    place = SCHEMA.names.index("inode")
+    table = table.set_column(place, "inode", pa.array(["one"]))
+    document = json.dumps(HEADER).encode()
+    pq.write_table(table.replace_schema_metadata({METADATA_KEY: document}), tmp_path / "t")
+    with pytest.raises(TraceError, match="column inode"):
+        analyze_file(tmp_path / "t")
+
+
+def test_where_nothing_can_be_written_is_told(tmp_path):
+    with pytest.raises(TraceError, match="cannot be written: No such file"):
+        TraceWriter(tmp_path / "nowhere" / "t")
