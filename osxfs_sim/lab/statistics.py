@@ -23,6 +23,7 @@ FEWEST_FOR_INTERVAL = 5
 """Below it no interval of a median can reach the confidence (docs/statistics.md)."""
 
 OUTLIER_SCORE = 3.5
+FEWEST_FOR_OUTLIERS = 5
 DRIFT_SIGNIFICANCE = 0.01
 RESAMPLES = 10_000
 
@@ -167,8 +168,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def outliers(values: Sequence[float]) -> list[int]:
-    """The indices of values with a modified z-score above 3.5 (Iglewicz and Hoaglin, 1993)."""
-    if not values:
+    """The indices of values with a modified z-score above 3.5 (Iglewicz and Hoaglin, 1993).
+
+    None of few values: how they scatter is not known then. Wall times are skewed, so that
+    even undisturbed ones have some (docs/statistics.md): to be looked at, never left out.
+    """
+    if len(values) < FEWEST_FOR_OUTLIERS:
         return []
     deviations = np.abs(np.asarray(values, dtype=float) - np.median(values))
     sigma = float(np.median(deviations)) * _MEDIAN_DEVIATION_TO_SIGMA
