@@ -1,5 +1,6 @@
 """A user's mistake becomes one line with its remedy and a non-zero exit."""
 
+import importlib
 import os
 import signal
 import sys
@@ -7,64 +8,51 @@ from typing import Any, NoReturn
 
 import click
 
+from osxfs_sim.lab.arms import ArmError
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.results import ResultError
 from osxfs_sim.model.profile import ProfileError, nearest
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.trace.errors import TraceError
 
+_COMMANDS = {
+    **dict.fromkeys(("mount", "umount", "status"), "share"),
+    "top": "top",
+    **dict.fromkeys(("flush", "unwritten", "drop-events"), "share"),
+    "profiles": "profiles",
+    **dict.fromkeys(("cases", "run"), "run"),
+    "new-case": "new_case",
+    "compare": "compare",
+    "report": "report",
+    **dict.fromkeys(("analyze", "import-strace"), "analyze"),
+    **dict.fromkeys(("events", "staleness"), "events"),
+    "completion": "completion",
+}
+"""The commands, in the order of the help, and the module of this package that each is in."""
+
+
+_MISTAKES = (ProfileError, MountError, CaseError, ArmError, ResultError, TraceError)
+
 
 class _Commands(click.Group):
     """Imports a command when it is asked for, and words errors as its neighbours do."""
 
-    _COMMANDS = (
-        *("mount", "umount", "status", "flush", "unwritten", "drop-events", "profiles"),
-        *("run", "cases", "analyze", "import-strace", "report", "events", "staleness"),
-    )
-
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self._COMMANDS)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in ("mount", "umount", "status", "flush", "unwritten", "drop-events"):
-            from osxfs_sim.cli import share
-
-            return {
-                "mount": share.mount,
-                "umount": share.umount,
-                "status": share.status,
-                "flush": share.flush,
-                "unwritten": share.unwritten,
-                "drop-events": share.drop_events,
-            }[name]
-        if name == "profiles":
-            from osxfs_sim.cli.profiles import profiles
-
-            return profiles
-        if name in ("run", "cases"):
-            from osxfs_sim.cli import run
-
-            return {"run": run.run, "cases": run.cases}[name]
-        if name in ("analyze", "import-strace"):
-            from osxfs_sim.cli import analyze
-
-            return {"analyze": analyze.analyze, "import-strace": analyze.import_strace}[name]
-        if name == "report":
-            from osxfs_sim.cli.report import report
-
-            return report
-        if name in ("events", "staleness"):
-            from osxfs_sim.cli import events
-
-            return {"events": events.events, "staleness": events.staleness}[name]
-        return None
+        if name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"osxfs_sim.cli.{_COMMANDS[name]}")
+        command: click.Command = getattr(module, name.replace("-", "_"))
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in self._COMMANDS:
-            ctx.fail(f"no such command {name!r}{nearest(name, self._COMMANDS)}")
+        if name not in _COMMANDS:
+            ctx.fail(f"no such command {name!r}{nearest(name, _COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **extra: Any) -> Any:
@@ -73,7 +61,7 @@ class _Commands(click.Group):
             code = super().main(*args, **extra | {"standalone_mode": False})
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is noticed here, or never
-        except (ProfileError, MountError, CaseError, ResultError, TraceError) as error:
+        except _MISTAKES as error:
             _end(1, str(error))
         except click.NoSuchOption as error:
             message = error.format_message()
@@ -135,6 +123,5 @@ def main() -> None:
     osxfs-sim umount /mnt/share
     osxfs-sim run rake --quick
 
-    Completion for bash: eval "$(_OSXFS_SIM_COMPLETE=bash_source osxfs-sim)";
-    zsh_source and fish_source work too.
+    Completion: osxfs-sim completion bash --install (or zsh, fish).
     """

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import signal
 import sys
 from contextlib import AbstractContextManager
@@ -31,7 +32,9 @@ from osxfs_sim.report.runs import runs_report
 from osxfs_sim.settings import ShareSettings
 
 
-class _CaseName(click.ParamType[str]):
+class CaseName(click.ParamType[str]):
+    """A shipped case, or the path of a folder. Checked when it is loaded."""
+
     name = "case"
 
     def shell_complete(
@@ -51,7 +54,7 @@ def cases() -> None:
 
 
 @click.command()
-@click.argument("case", type=_CaseName())
+@click.argument("case", type=CaseName())
 @click.option(
     "--arm",
     "arms",
@@ -69,6 +72,13 @@ def cases() -> None:
     "--json", "json_file", type=click.Path(dir_okay=False), help="Save all that was measured."
 )
 @click.option(
+    "--trace",
+    "traces",
+    type=click.Path(file_okay=False),
+    metavar="DIRECTORY",
+    help="Keep a trace of each run's requests there; see analyze.",
+)
+@click.option(
     "--directory",
     type=click.Path(exists=True, file_okay=False, writable=True),
     help="Where host trees lie: a disk, for one. [memory: /dev/shm]",
@@ -82,6 +92,7 @@ def run(
     toggles: tuple[str, ...],
     runs: int,
     json_file: str | None,
+    traces: str | None,
     directory: str | None,
     **options: Any,
 ) -> None:
@@ -109,7 +120,10 @@ def run(
         runs,
         seed=settings.seed,
         dilate=settings.dilate,
+        traces=Path(traces).absolute() if traces else None,
     )
+    if traces is not None and not mounted_arms:
+        raise CaseError("--trace has no effect without a mounted arm: add --arm osxfs")
 
     def mount(arm: str, source: Path, mountpoint: Path) -> AbstractContextManager[MountedShare]:
         return mounted(
@@ -119,6 +133,10 @@ def run(
     loaded.environment(toggles)
     if json_file is not None and not Path(json_file).absolute().parent.is_dir():
         raise CaseError(f"{json_file} cannot be written: its directory does not exist")
+    if traces is not None:
+        os.makedirs(traces, exist_ok=True)
+        if os.listdir(traces):
+            raise CaseError(f"{traces} is not empty: name another directory for the traces")
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     machine = describe_machine()
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -130,13 +148,16 @@ def run(
         for result in run_case(plan, tree, where, mount, _say):
             results.append(result)
             for one in result.runs:
-                _say(f"{result.arm}: {one.failure or f'{one.wall_s:.2f} s'} ({one.kind})")
+                told = f": {one.told}" if one.told and not one.failure else ""
+                _say(f"{result.arm}: {one.failure or f'{one.wall_s:.2f} s'} ({one.kind}){told}")
     finally:
         # What is finished is kept, also when the rest is interrupted.
         if results:
             runs_report(plan, results, describe_machine_shortly())
             if json_file is not None:
-                document = to_document(plan, results, machine, started)
+                document = to_document(
+                    plan, results, machine, started, Path(json_file).absolute().parent
+                )
                 Path(json_file).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
                 _say(f"saved to {json_file}")
     if any(one.failure for result in results for one in result.runs):

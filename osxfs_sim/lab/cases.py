@@ -3,15 +3,19 @@
 ``case.toml`` says what the workload is for, what it needs, how its tree is set
 up, the command that is measured and what counts as its success; ``README.md``
 explains it. In the commands ``{tree}`` stands for the directory to set up or to
-run in, ``{guest}`` for the same as the guest sees it, ``{variant}`` for the
-chosen variant, ``{form}`` for ``whole`` or ``quick``; a command's program is a
-file of the case's folder.
+run in, ``{guest}`` for the same as the guest sees it, ``{host}`` for the same as
+the host sees it, ``{variant}`` for the chosen variant, ``{form}`` for ``whole``
+or ``quick``; a command's program is a file of the case's folder.
 
 Two commands are run and not measured: ``reset`` before each run makes the tree
 what it was, and ``check`` after it says whether the work was done, by its exit
-code. A variant may put only a part of the tree on the share (``shared``).
+code. A variant may put only a part of the tree on the share (``shared``). Where a
+case is deterministic, it names the parts of the tree that must be what they are
+after a native run.
 """
 
+import os
+import re
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -49,7 +53,10 @@ class Case:
 
     *shared* says, per variant, which directory of the tree is on the share;
     the whole tree, where it says nothing. *quick_variant* is the variant of the
-    quick form, where nobody asks for another.
+    quick form, where nobody asks for another. *deterministic* are the parts of
+    the tree (``.`` is all of it) that a run leaves as a native run does, but for
+    what one of the patterns of *ignored* matches. *tells* says that the last line
+    which the command prints is a result of its own.
     """
 
     name: str
@@ -70,14 +77,27 @@ class Case:
     toggles: Mapping[str, Toggle]
     arms: tuple[str, ...]
     claims: tuple[Claim, ...]
+    deterministic: tuple[PurePosixPath, ...] = ()
+    ignored: tuple[str, ...] = ()
+    tells: bool = False
 
     def check_needs(self) -> None:
-        """Raise CaseError, naming the command that installs it, if a tool is missing."""
+        """Raise CaseError, naming the remedy, if a tool or a program of the case is missing."""
         missing = [command for command in self.commands_needed if shutil.which(command) is None]
         if missing:
-            raise CaseError(
-                f"the case {self.name} needs {', '.join(missing)}: install with: {self.install}"
-            )
+            remedy = f": install with: {self.install}" if self.install else ""
+            raise CaseError(f"the case {self.name} needs {', '.join(missing)}{remedy}")
+        for key in _COMMANDS:
+            words: tuple[str, ...] | None = getattr(self, key.rpartition(".")[2])
+            if words is not None:
+                self._check_program(key, self.folder / words[0])
+
+    def _check_program(self, key: str, program: Path) -> None:
+        where = f"{self.folder / 'case.toml'}: {key}"
+        if not program.is_file():
+            raise CaseError(f"{where} names {program}, which is no file: write it, or correct it")
+        if not os.access(program, os.X_OK):
+            raise CaseError(f"{where} names {program}, which is not executable: chmod +x it")
 
     def variant(self, wanted: str | None, *, quick: bool = False) -> str:
         """*wanted* if the case has it; the default of the form, where it is None."""
@@ -114,14 +134,17 @@ class Case:
         variant: str,
         form: str = "whole",
         guest: Path | None = None,
+        host: Path | None = None,
     ) -> list[str]:
         """*words* with their placeholders filled in and the program's path resolved.
 
-        *guest* is the guest's path of *tree*, where that is the host's.
+        *guest* is the guest's path of *tree*, where that is the host's, and *host*
+        the host's, where that is the guest's.
         """
         meanings = {
             "{tree}": str(tree),
             "{guest}": str(guest or tree),
+            "{host}": str(host or tree),
             "{variant}": variant,
             "{form}": form,
         }
@@ -142,47 +165,66 @@ def case_names() -> list[str]:
 def load_case(name: str) -> Case:
     """The shipped case of that name, or the one in the folder of that path.
 
+    A shipped name needs no folder; a folder of that name is meant by ``./name``.
     Raises CaseError for an unknown name (with the nearest), or a case.toml that
     cannot be understood.
     """
-    if "/" in name or name == ".":
+    if "/" in name or name in (".", "..") or (name not in case_names() and _is_case(name)):
         folder = Path(name).resolve()
-        if not (folder / "case.toml").is_file():
-            raise CaseError(f"{name} is not a case: it has no case.toml")
+        if not _is_case(folder):
+            missing = "" if folder.is_dir() else ": there is no such folder"
+            raise CaseError(f"{name} is not a case{missing or ': it has no case.toml'}")
     else:
         if name not in case_names():
             raise CaseError(f"unknown case {name!r}{nearest(name, case_names())}")
         folder = Path(str(_SHIPPED / name))
+    where = folder / "case.toml"
     try:
-        document = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8"))
+        document = tomllib.loads(where.read_text(encoding="utf-8"))
         return _case(document, folder)
+    except _MistakeError as error:
+        raise CaseError(f"{where}: {error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise CaseError(f"{folder / 'case.toml'}: {error}") from error
+        raise CaseError(f"{where}: {error}") from error
     except KeyError as error:
-        raise CaseError(f"{folder / 'case.toml'} lacks {error.args[0]!r}") from error
+        raise CaseError(f"{where} lacks {error.args[0]!r}") from error
     except (TypeError, AttributeError) as error:
-        raise CaseError(f"{folder / 'case.toml'} has a value of the wrong kind: {error}") from error
+        raise CaseError(f"{where} has a value of the wrong kind: {error}") from error
 
 
-_KEYS = {
+def _is_case(folder: str | Path) -> bool:
+    return (Path(folder) / "case.toml").is_file()
+
+
+class _MistakeError(Exception):
+    """Something in a case.toml; where that is, is said by who reads it."""
+
+
+KEYS = {
     "": {"name", "title", "purpose", "needs", "tree", "command", "options", "arms", "claims"},
     "needs": {"commands", "install"},
     "tree": {"setup", "reset", "variants", "shared"},
-    "command": {"measured", "quick", "quick_variant", "check", "expected_output"},
+    "command": {
+        *("measured", "quick", "quick_variant", "check", "expected_output"),
+        *("tells", "deterministic", "ignored"),
+    },
+    "options.NAME": {"about", "environment"},
+    "claims": {"text", "source"},
 }
+"""What a case.toml may hold, table by table; docs/cases.md explains each key."""
+
+_COMMANDS = ("tree.setup", "tree.reset", "command.measured", "command.quick", "command.check")
+PLACEHOLDERS = ("tree", "guest", "host", "variant", "form")
 
 
 def _case(document: Mapping[str, Any], folder: Path) -> Case:
-    for table, known in _KEYS.items():
-        for key in document.get(table, {}) if table else document:
-            if key not in known:
-                where = f"{table}.{key}" if table else key
-                raise CaseError(
-                    f"{folder / 'case.toml'}: unknown key {where!r}{nearest(key, known)}"
-                )
-    needs, tree, command = document["needs"], document["tree"], document["command"]
-    variants = tuple(tree.get("variants", ["default"]))
-    shared = {name: PurePosixPath(part) for name, part in tree.get("shared", {}).items()}
+    _check_keys(document)
+    needs, tree, command = document.get("needs", {}), document["tree"], document["command"]
+    variants = _strings("tree.variants", tree.get("variants", ["default"]))
+    shared = {
+        name: _inside("tree.shared", part, whole="leave it out, and the whole tree is shared")
+        for name, part in tree.get("shared", {}).items()
+    }
     quick_variant = command.get("quick_variant", variants[0])
     for name in (*shared, quick_variant):
         if name not in variants:
@@ -190,32 +232,115 @@ def _case(document: Mapping[str, Any], folder: Path) -> Case:
                 f"{folder / 'case.toml'} speaks of a variant {name!r} that it does not list"
                 f"{nearest(name, variants)}"
             )
-    for part in shared.values():
-        if part.is_absolute() or ".." in part.parts or not part.parts:
-            raise CaseError(
-                f"{folder / 'case.toml'}: {str(part)!r} is no directory inside the tree: "
-                "leave it out, and the whole tree is shared"
-            )
+    words = {
+        key: _words(key, document[table][name])
+        for key in _COMMANDS
+        for table, name in [key.split(".")]
+        if name in document[table] or key in ("tree.setup", "command.measured")
+    }
+    if shared and any("{host}" in word for command_ in words.values() for word in command_):
+        raise _MistakeError(
+            "{host} is the whole tree's path, and tree.shared shares a part: choose one"
+        )
+    deterministic = _strings("command.deterministic", command.get("deterministic", ["."]))
+    ignored = command.get("ignored", [])
+    if "deterministic" not in command:
+        if ignored:
+            raise _MistakeError("command.ignored has no effect without command.deterministic")
+        deterministic = ()
     return Case(
-        name=document["name"],
-        title=document["title"],
+        name=_name(document["name"]),
+        title=_string("title", document["title"]),
         purpose=" ".join(document["purpose"].split()),
         folder=folder,
-        commands_needed=tuple(needs["commands"]),
-        install=needs["install"],
-        setup=tuple(tree["setup"]),
-        reset=tuple(tree["reset"]) if "reset" in tree else None,
+        commands_needed=_strings("needs.commands", needs.get("commands", []), may_be_empty=True),
+        install=_string("needs.install", needs.get("install", "")),
+        setup=words["tree.setup"],
+        reset=words.get("tree.reset"),
         variants=variants,
         shared=shared,
-        measured=tuple(command["measured"]),
-        quick=tuple(command["quick"]) if "quick" in command else None,
+        measured=words["command.measured"],
+        quick=words.get("command.quick"),
         quick_variant=quick_variant,
-        check=tuple(command["check"]) if "check" in command else None,
-        expected_output=command.get("expected_output"),
+        check=words.get("command.check"),
+        expected_output=(
+            str(_inside("command.expected_output", command["expected_output"]))
+            if "expected_output" in command
+            else None
+        ),
         toggles={
             name: Toggle(" ".join(toggle["about"].split()), dict(toggle["environment"]))
             for name, toggle in document.get("options", {}).items()
         },
-        arms=tuple(document["arms"]),
+        arms=_strings("arms", document["arms"]),
         claims=tuple(Claim(**claim) for claim in document.get("claims", [])),
+        deterministic=tuple(_inside("command.deterministic", part) for part in deterministic),
+        ignored=_strings("command.ignored", ignored, may_be_empty=True),
+        tells=_boolean("command.tells", command.get("tells", False)),
     )
+
+
+def _check_keys(document: Mapping[str, Any]) -> None:
+    tables: list[tuple[str, str, Mapping[str, Any]]] = [("", "", document)]
+    for table in ("needs", "tree", "command"):
+        tables.append((table, f"{table}.", document.get(table, {})))
+    for name, toggle in document.get("options", {}).items():
+        tables.append(("options.NAME", f"options.{name}.", toggle))
+    for claim in document.get("claims", []):
+        tables.append(("claims", "claims.", claim))
+    for table, prefix, values in tables:
+        if not isinstance(values, dict):
+            raise _MistakeError(f"{prefix.rstrip('.') or table} is not a table")
+        for key in values:
+            if key not in KEYS[table]:
+                raise _MistakeError(f"unknown key {prefix + key!r}{nearest(key, KEYS[table])}")
+
+
+def _name(name: str) -> str:
+    # It names directories: of set-up trees, for one.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise _MistakeError(f"name {name!r} is not made of letters, digits, '.', '_' and '-'")
+    return name
+
+
+def _string(key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _MistakeError(f"{key} is not a string")
+    return value
+
+
+def _boolean(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _MistakeError(f"{key} is neither true nor false")
+    return value
+
+
+def _strings(key: str, values: Any, *, may_be_empty: bool = False) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise _MistakeError(f'{key} is not a list of strings: write ["...", "..."]')
+    if not values and not may_be_empty:
+        raise _MistakeError(f"{key} is empty")
+    return tuple(values)
+
+
+def _words(key: str, values: Any) -> tuple[str, ...]:
+    words = _strings(key, values)
+    for word in words:
+        for placeholder in re.findall(r"\{([a-z]+)\}", word):
+            if placeholder not in PLACEHOLDERS:
+                raise _MistakeError(
+                    f"{key} has an unknown placeholder {{{placeholder}}}"
+                    f"{nearest(placeholder, PLACEHOLDERS)}"
+                )
+            if placeholder == "host" and key not in ("command.measured", "command.quick"):
+                raise _MistakeError(f"{key} cannot be told {{host}}: only what is measured can")
+    return words
+
+
+def _inside(key: str, part: str, *, whole: str = "") -> PurePosixPath:
+    """A directory inside the tree; the tree itself only where there is no *whole* to say."""
+    path = PurePosixPath(part)
+    if path.is_absolute() or ".." in path.parts or (whole and not path.parts):
+        what = f"is no directory inside the tree: {whole}" if whole else "is not inside the tree"
+        raise _MistakeError(f"{key}: {part!r} {what}")
+    return path

@@ -34,7 +34,9 @@ class Sample:
     empty. *began_s* is since the comparison began. *caught_up_s* is how long
     after the command's end the host had everything, and *share* the share's
     status over this run alone (both None for native). *trace* is the file name
-    of its trace, relative to the result, if there is one.
+    of its trace, relative to the result, if there is one. *told* is what the command
+    said, where that is a result, and *digest* is of the parts of the tree that every run
+    must leave alike, where the case has some.
     """
 
     arm: str
@@ -48,6 +50,8 @@ class Sample:
     caught_up_s: float | None = None
     share: dict[str, Any] | None = None
     trace: str | None = None
+    told: str = ""
+    digest: str | None = None
 
 
 @dataclass(slots=True)

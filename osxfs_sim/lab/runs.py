@@ -7,7 +7,8 @@ are *again* (the guest's caches as the runs before left them). The host's page
 cache is warm in all of them, native included: the copy was just written.
 
 A command that fails, or leaves or prints something else than it should, is a
-failed run: it has no wall time in the table.
+failed run: it has no wall time in the table. Where a case is deterministic, the
+tree on the host must then be what a native run leaves.
 
 What is measured ends with the command. A share may hold changes back then: it
 is asked to write them to the host, and the time that takes is kept beside the
@@ -18,6 +19,7 @@ because these crossings are the run's own.
 import contextlib
 import hashlib
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -30,6 +32,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from osxfs_sim.lab.cases import Case, CaseError
+from osxfs_sim.lab.tree_digest import entries_of, first_difference, read_manifest, write_manifest
 
 NATIVE = "native"
 SCHEMA = 1
@@ -51,6 +54,18 @@ class MountedShare(Protocol):
     def reset(self) -> dict[str, Any]:
         """The status, after which counting starts anew."""
 
+    def start_trace(self, path: str) -> None:
+        """Record every request from now on in the file *path*."""
+
+    def stop_trace(
+        self,
+        *,
+        command_start_ns: int | None = None,
+        command_end_ns: int | None = None,
+        notes: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Complete the file, with the moments between which the measured command ran."""
+
 
 Mount = Callable[[str, Path, Path], AbstractContextManager[MountedShare]]
 """Mounts, for an arm of the given name, a directory at a mount point: handed to the lab."""
@@ -58,7 +73,10 @@ Mount = Callable[[str, Path, Path], AbstractContextManager[MountedShare]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run. *seed* and *dilate* are those of every mounted arm."""
+    """What to run. *seed* and *dilate* are those of every mounted arm.
+
+    Traces of their requests are kept in the directory *traces*, where one is given.
+    """
 
     case: Case
     arms: tuple[str, ...]
@@ -68,6 +86,7 @@ class Plan:
     runs: int
     seed: int = 0
     dilate: float = 1.0
+    traces: Path | None = None
 
     @property
     def form(self) -> str:
@@ -87,7 +106,11 @@ class Run:
     *kind* is fresh or again; *failure* says why it does not count, or is empty;
     *caught_up_s* is how long after the command's end the host had everything,
     and *share* the share's status from the command's start until then, of this
-    run alone (both None for native).
+    run alone (both None for native). *digest* is of the deterministic parts of the
+    host's tree after it, where the case has some and the run did not fail before.
+    *told* is the last line that the command printed, where that is a result.
+    *start_ns* and *end_ns* are when the command began and ended, of
+    time.monotonic_ns(), as a trace of the run tells its times; *trace* is its file.
     """
 
     kind: str
@@ -96,6 +119,19 @@ class Run:
     failure: str = ""
     caught_up_s: float | None = None
     share: dict[str, Any] | None = None
+    digest: str | None = None
+    told: str = ""
+    start_ns: int = 0
+    end_ns: int = 0
+    trace: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a native run leaves in the deterministic parts; *failure*, if it left nothing good."""
+
+    manifest: Path
+    failure: str = ""
 
 
 @dataclass(slots=True)
@@ -125,18 +161,23 @@ class ArmResult:
         return next(same, None)
 
 
-def prepare_tree(case: Case, variant: str, cache: Path, progress: Progress) -> Path:
-    """The set-up tree of a case, made once and kept in *cache* until its recipe changes.
-
-    Raises CaseError if set-up fails; what it said goes to standard error.
-    """
+def recipe_of(case: Case) -> str:
+    """A digest of all that makes the case what it is: its folder, without what is for people."""
     recipe = hashlib.sha256()
     for path in sorted(case.folder.rglob("*")):
         if path.is_file() and path.suffix != ".md" and "__pycache__" not in path.parts:
             recipe.update(str(path.relative_to(case.folder)).encode())
             recipe.update(path.read_bytes())
+    return recipe.hexdigest()
+
+
+def prepare_tree(case: Case, variant: str, cache: Path, progress: Progress) -> Path:
+    """The set-up tree of a case, made once and kept in *cache* until its recipe changes.
+
+    Raises CaseError if set-up fails; what it said goes to standard error.
+    """
     name = case.tree_name(variant)
-    tree = cache / "cases" / case.name / f"{name}-{recipe.hexdigest()[:12]}"
+    tree = cache / "cases" / case.name / f"{name}-{recipe_of(case)[:12]}"
     if tree.is_dir():
         return tree
     what = f" ({variant})" if name == variant else ""
@@ -161,23 +202,58 @@ def run_case(
 ) -> Iterator[ArmResult]:
     """Run the arms one after the other, below *directory*; yields each when it is done."""
     with tempfile.TemporaryDirectory(prefix="osxfs-sim-run-", dir=directory) as work:
+        reference = reference_of(plan, tree, Path(work), progress)
         for arm in plan.arms:
-            yield _run_arm(plan, arm, tree, Path(work), mount, progress)
+            yield _run_arm(plan, arm, tree, Path(work), mount, progress, reference)
+
+
+def reference_of(plan: Plan, tree: Path, work: Path, progress: Progress) -> Reference | None:
+    """What a native run leaves where the case is deterministic; None where it is not.
+
+    Kept beside the set-up tree; where it is not there yet, the command is run once
+    for it, below *work*, whichever arms have been asked for.
+    """
+    if not plan.case.deterministic:
+        return None
+    name = ".".join((tree.name, plan.variant, plan.form, *sorted(plan.toggles), "manifest"))
+    reference = Reference(tree.with_name(name))
+    if reference.manifest.is_file():
+        return reference
+    progress("a native run, for the tree that every run must leave; this is done once")
+    host = work / "host"
+    shutil.copytree(tree, host, symlinks=True)
+    try:
+        reset_tree(plan, host)
+        run = run_once(plan, "fresh", host, host)
+        failure = run.failure or fault(plan, host, host)
+        if failure:
+            return Reference(reference.manifest, failure)
+        entries = entries_of(host, plan.case.deterministic, plan.case.ignored)
+        write_manifest(entries, reference.manifest)
+    finally:
+        shutil.rmtree(host)
+    return reference
 
 
 def _run_arm(
-    plan: Plan, arm: str, tree: Path, work: Path, mount: Mount, progress: Progress
+    plan: Plan,
+    arm: str,
+    tree: Path,
+    work: Path,
+    mount: Mount,
+    progress: Progress,
+    reference: Reference | None,
 ) -> ArmResult:
     result = ArmResult(arm)
     host = work / "host"
     shutil.copytree(tree, host, symlinks=True)
     try:
         # Before it is mounted, because the fresh run's guest knows nothing of the tree.
-        _reset(plan, host)
-        with _guest_view(plan, arm, host, work, mount) as (guest, share):
+        reset_tree(plan, host)
+        with guest_view(plan, arm, host, work, mount) as (guest, share):
             if share is not None:
                 result.mounted = share.first_status
-            _run_all(plan, result, guest, host, share, progress)
+            _run_all(plan, result, guest, host, share, progress, reference)
     except Exception:
         # A share that could not write back may complain of it again at its end: the failed
         # run says so, and the other arms have nothing to do with it.
@@ -195,25 +271,51 @@ def _run_all(
     host: Path,
     share: MountedShare | None,
     progress: Progress,
+    reference: Reference | None,
 ) -> None:
     for number in range(plan.runs):
         kind = "again" if number else "fresh"
         progress(f"{result.arm}: run {number + 1} of {plan.runs} ({kind})")
         if number:
-            _reset(plan, guest)
+            reset_tree(plan, guest)
+        trace = None
         if share is not None:
             share.flush()
+            if plan.traces is not None:
+                trace = plan.traces / trace_name(result.arm, plan.arms, number, kind)
+                share.start_trace(str(trace))
             share.reset()
-        run = _run_once(plan, kind, guest, host)
+        run = run_once(plan, kind, guest, host)
+        run.trace = trace
         result.runs.append(run)
         if share is not None:
-            _let_host_catch_up(run, share)
+            let_host_catch_up(run, share)
+            if trace is not None:
+                end_trace(run, share, {"arm": result.arm, "run": number, "kind": kind})
         if result.is_cut_short:
             return  # what is still held back would fall into the next run
-        run.failure = run.failure or _fault(plan, guest, host)
+        run.failure = run.failure or fault(plan, guest, host)
+        run.failure = run.failure or differing(plan, run, host, share, reference)
 
 
-def _reset(plan: Plan, tree: Path) -> None:
+def trace_name(arm: str, arms: Sequence[str], number: int, kind: str) -> str:
+    """The file of a trace: of *arm*, one of *arms*, in run or round *number*, from 0."""
+    # Different arms may look the same once they can be a file's name.
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", arm).strip("-.")
+    return f"{arms.index(arm) + 1}-{plain}-{number + 1:03}-{kind}.parquet"
+
+
+def end_trace(run: Run, share: MountedShare, notes: dict[str, Any]) -> None:
+    """Complete the trace of *run*, with *notes* of what it was."""
+    try:
+        share.stop_trace(command_start_ns=run.start_ns, command_end_ns=run.end_ns, notes=notes)
+    except Exception:
+        if run.caught_up_s is not None:
+            raise  # else the share has failed already, and its run says so
+
+
+def reset_tree(plan: Plan, tree: Path) -> None:
+    """Make *tree* what it was before a run, as the case does it. Raises CaseError."""
     if plan.case.reset is None:
         return
     why = _run_unmeasured(plan, plan.case.reset, tree, tree)
@@ -221,7 +323,7 @@ def _reset(plan: Plan, tree: Path) -> None:
         raise CaseError(f"the case {plan.case.name} cannot be reset: {why}")
 
 
-def _let_host_catch_up(run: Run, share: MountedShare) -> None:
+def let_host_catch_up(run: Run, share: MountedShare) -> None:
     """Wait until the host has everything, and take the status over the run.
 
     If the host does not get it, the run has failed, and its caught_up_s stays None.
@@ -238,7 +340,7 @@ def _let_host_catch_up(run: Run, share: MountedShare) -> None:
         run.share = share.reset()
 
 
-def _fault(plan: Plan, guest: Path, host: Path) -> str:
+def fault(plan: Plan, guest: Path, host: Path) -> str:
     """What the case's check finds wrong with what the command left; nothing, if all is well.
 
     The guest is asked first. The host must have the same, where it has the whole tree.
@@ -254,26 +356,58 @@ def _fault(plan: Plan, guest: Path, host: Path) -> str:
     return ""
 
 
+def differing(
+    plan: Plan,
+    run: Run,
+    host: Path,
+    share: MountedShare | None,
+    reference: Reference | None,
+) -> str:
+    """Take the run's digest on the host's side; says what differs first from *reference*.
+
+    After the share was flushed, and without asking it. A mounted part of the tree is
+    read where it was moved to (see guest_view).
+    """
+    if reference is None:
+        return ""
+    if reference.failure:
+        return f"the tree cannot be verified, because a native run fails: {reference.failure}"
+    part = plan.case.shared.get(plan.variant)
+    elsewhere = {part: host.with_name("shared")} if part is not None and share is not None else {}
+    entries = entries_of(host, plan.case.deterministic, plan.case.ignored, elsewhere)
+    found = host.with_name("found.manifest")
+    run.digest = write_manifest(entries, found)
+    difference = first_difference(read_manifest(reference.manifest), read_manifest(found))
+    return f"the tree is not what a native run leaves: {difference}" if difference else ""
+
+
 def _run_unmeasured(plan: Plan, words: tuple[str, ...], tree: Path, guest: Path) -> str:
     """Run a command of the case in *tree*; says why it failed, or nothing."""
-    process = subprocess.run(
-        plan.case.command(words, tree=tree, variant=plan.variant, form=plan.form, guest=guest),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env=plan.environment,
-        check=False,
-    )
+    command = plan.case.command(words, tree=tree, variant=plan.variant, form=plan.form, guest=guest)
+    try:
+        process = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=plan.environment,
+            check=False,
+        )
+    except OSError as error:
+        return f"{command[0]} cannot be run: {error.strerror}"
     return _complaint(process.returncode, process.stderr) if process.returncode else ""
 
 
 def _complaint(code: int, errors: bytes) -> str:
     """An exit code and the last line that a command said."""
-    last = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
-    return f"exit code {code}: {' '.join(last)}"
+    return f"exit code {code}: {_last_line(errors)}"
+
+
+def _last_line(said: bytes) -> str:
+    return " ".join(said.decode("utf-8", "replace").strip().splitlines()[-1:])
 
 
 @contextlib.contextmanager
-def _guest_view(
+def guest_view(
     plan: Plan, arm: str, host: Path, work: Path, mount: Mount
 ) -> Iterator[tuple[Path, MountedShare | None]]:
     """The tree as the guest sees it: the share itself, or the host's tree with a share in it."""
@@ -298,23 +432,28 @@ def _guest_view(
                 source.rename(mountpoint)
 
 
-def _run_once(plan: Plan, kind: str, guest: Path, host: Path) -> Run:
+def run_once(plan: Plan, kind: str, guest: Path, host: Path) -> Run:
+    """Run the measured command once; its failure is the run's."""
     case = plan.case
     words = case.quick if plan.quick and case.quick else case.measured
-    command = case.command(words, tree=guest, variant=plan.variant, form=plan.form)
+    command = case.command(words, tree=guest, variant=plan.variant, form=plan.form, host=host)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         before = _children_processor_s()
-        start_ns = time.perf_counter_ns()
-        process = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-            env=plan.environment,
-            check=False,
-        )
+        start_ns, began_ns = time.perf_counter_ns(), time.monotonic_ns()
+        try:
+            process = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env=plan.environment,
+                check=False,
+            )
+        except OSError as error:  # such as an interpreter that is not there
+            return Run(kind, 0.0, 0.0, f"{command[0]} cannot be run: {error.strerror}")
         wall_s = (time.perf_counter_ns() - start_ns) / 1e9
         run = Run(kind, wall_s, _children_processor_s() - before)
+        run.start_ns, run.end_ns = began_ns, began_ns + round(wall_s * 1e9)
         output.seek(0)
         errors.seek(0)
         if process.returncode:
@@ -325,6 +464,9 @@ def _run_once(plan: Plan, kind: str, guest: Path, host: Path) -> Run:
                 run.failure = f"the output differs from {case.expected_output}"
         elif case.check is None and not output.read(1):
             run.failure = "the command printed nothing"
+        if case.tells:
+            output.seek(0)
+            run.told = _last_line(output.read())
     return run
 
 
@@ -350,9 +492,13 @@ def default_cache() -> Path:
 
 
 def to_document(
-    plan: Plan, results: Sequence[ArmResult], machine: dict[str, object], started: str
+    plan: Plan,
+    results: Sequence[ArmResult],
+    machine: dict[str, object],
+    started: str,
+    directory: Path = Path(),
 ) -> dict[str, Any]:
-    """Everything that was measured, for a file; *started* is an ISO date and time."""
+    """All that was measured, for a file in *directory*; *started* is an ISO date and time."""
     return {
         "schema": SCHEMA,
         "case": plan.case.name,
@@ -375,6 +521,9 @@ def to_document(
                         "failure": run.failure,
                         "caught_up_s": run.caught_up_s,
                         "share": run.share,
+                        "digest": run.digest,
+                        "told": run.told,
+                        "trace": run.trace and os.path.relpath(run.trace, directory),
                     }
                     for run in result.runs
                 ],

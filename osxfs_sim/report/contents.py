@@ -452,7 +452,7 @@ def _write_back(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Tabl
 def _samples(comparison: Comparison) -> Table:
     columns = (
         *("arm", "round", "run", "wall", "began", "workload", "server", "requests"),
-        *("asked", "achieved", "behind", "load", "trace", "failure"),
+        *("asked", "achieved", "behind", "load", "said", "trace", "failure"),
     )
     rows = []
     for each in comparison.samples:
@@ -472,6 +472,7 @@ def _samples(comparison: Comparison) -> Table:
                 _duration(_at(share, "receipt", "metadata", "achieved_p50_ns")),
                 "" if each.caught_up_s is None else f"{each.caught_up_s:.3f} s",
                 f"{each.load_average:.2f}" if each.load_average else "",
+                each.told,
                 each.trace or "",
                 each.failure,
             )
@@ -480,13 +481,14 @@ def _samples(comparison: Comparison) -> Table:
         "Every run, in the order it was made",
         columns,
         tuple(rows),
-        legend="Workload, server: processor time. Asked, achieved: median of metadata requests.",
+        legend="Workload, server: processor time. Asked, achieved: median of metadata requests. "
+        "Said: what the command itself said, where that is a result.",
     )
     return Table(
         (kept := _without_empty(table, 1)).caption,
         kept.columns,
         kept.rows,
-        kept.numbers - {"run", "trace", "failure"},
+        kept.numbers - {"run", "said", "trace", "failure"},
         kept.legend,
     )
 

@@ -11,7 +11,7 @@ COLUMNS = (
     *("case", "variant", "quick", "caches", "seed", "started", "baseline"),
     *("arm", "kind", "round", "wall_s", "began_s", "workload_processor_s"),
     *("server_processor_s", "caught_up_s", "load_average", "requests", "missing_lookups"),
-    *("asked_p50_ns", "achieved_p50_ns", "late", "within_tolerance", "trace", "failure"),
+    *("asked_p50_ns", "achieved_p50_ns", "late", "within_tolerance", "told", "trace", "failure"),
 )
 
 
@@ -47,6 +47,7 @@ def _row(comparison: Comparison, sample: Sample) -> dict[str, Any]:
         "workload_processor_s": sample.workload_processor_s,
         "caught_up_s": sample.caught_up_s,
         "load_average": sample.load_average,
+        "told": sample.told,
         "trace": sample.trace,
         "failure": sample.failure,
         **_of_the_share(sample.share or {}),

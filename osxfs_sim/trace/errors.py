@@ -1,4 +1,4 @@
-"""What can be wrong with a trace; by itself, because commands that read none start faster so."""
+"""What is wrong with a trace. Known without the library that traces are written with."""
 
 
 class TraceError(Exception):

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from osxfs_sim.trace.errors import TraceError as TraceError
+from osxfs_sim.trace.errors import TraceError as TraceError  # it is raised here
 
 FORMAT = 1
 """Grows when a column changes its meaning or goes; columns may be added."""
@@ -85,10 +85,12 @@ class TraceWriter:
     def __init__(self, path: Path) -> None:
         """Raises TraceError where *path* cannot be written."""
         try:
-            self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd")
+            # With a mode of its own: a share's server has no umask.
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            why = os.strerror(error.errno) if error.errno else error
-            raise TraceError(f"{path} cannot be written: {why}") from error
+            raise TraceError(f"{path} cannot be written: {error.strerror}") from error
+        self._file = open(fd, "wb")  # noqa: SIM115 (closed with the trace)
+        self._writer = pq.ParquetWriter(self._file, SCHEMA, compression="zstd")
 
     def write(self, columns: dict[str, Any]) -> None:
         """A batch: a list or an array per column of SCHEMA, all of one length."""
@@ -108,6 +110,7 @@ class TraceWriter:
         document = {"format": FORMAT, **asdict(header)}
         self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(document).encode()})
         self._writer.close()
+        self._file.close()
 
 
 def read_trace(path: str | Path) -> tuple[Header, pa.Table]:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from osxfs_sim.lab.results import load_result
 from osxfs_sim.mount.mountpoints import mounts
+from osxfs_sim.trace.format import read_trace
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
@@ -163,3 +165,46 @@ def test_an_interrupted_run_leaves_nothing_behind(
     assert "Traceback" not in errors
     assert not [entry for entry in mounts() if entry.mountpoint.startswith(str(tmp_path))]
     assert not list(tmp_path.glob("osxfs-sim-run-*"))
+
+
+def test_a_trace_of_each_run_is_kept_and_named_in_the_file(folder: Path, tmp_path: Path) -> None:
+    saved, traces = tmp_path / "look.json", tmp_path / "traces"
+    options = ("--trace", str(traces), "--json", str(saved))
+    done = subprocess.run(
+        command(folder, *options), env=environment(folder), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert [one.trace for one in load_result(saved).of("none")] == [
+        "traces/2-none-001-fresh.parquet",
+        "traces/2-none-002-again.parquet",
+    ], "a report finds them"
+    native, mounted = json.loads(saved.read_text())["arms"]
+    assert [run["trace"] for run in native["runs"]] == [None, None]
+    assert [run["trace"] for run in mounted["runs"]] == [
+        "traces/2-none-001-fresh.parquet",
+        "traces/2-none-002-again.parquet",
+    ]
+    for run in mounted["runs"]:
+        header, table = read_trace(tmp_path / run["trace"])
+        assert header.notes["kind"] == run["kind"]
+        assert header.command_end_ns - header.command_start_ns == round(run["wall_s"] * 1e9)
+        missing = [row for row in table.to_pylist() if row["name"] == "missing"]
+        assert [row["error"] for row in missing] == ["ENOENT"]
+        assert header.command_start_ns < missing[0]["arrival_ns"] < header.command_end_ns
+
+    again = subprocess.run(
+        command(folder, *options), env=environment(folder), capture_output=True, text=True
+    )
+    assert (again.returncode, again.stderr) == (
+        1,
+        f"osxfs-sim: {traces} is not empty: name another directory for the traces\n",
+    )
+    without = subprocess.run(
+        command(folder, "--arm", "native", "--trace", str(tmp_path / "none")),
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+    )
+    assert without.stderr == (
+        "osxfs-sim: --trace has no effect without a mounted arm: add --arm osxfs\n"
+    )

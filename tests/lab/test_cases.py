@@ -83,6 +83,35 @@ def test_a_folder_without_a_case_says_so(tmp_path: Path) -> None:
             )
             for part in ("/tmp", "inner/../..", ".")
         ),
+        (CASE.replace("about =", "abuot ="), "unknown key 'options.loud.abuot'; did you mean"),
+        (CASE + "[[claims]]\ntxt = ''", "unknown key 'claims.txt'; did you mean 'text'?"),
+        (CASE.replace('["run.sh", "{tree}"]', '"run.sh"'), "command.measured is not a list of"),
+        (CASE.replace('["run.sh", "{tree}"]', "[]"), "command.measured is empty"),
+        (CASE.replace("measured =", "quick ="), "lacks 'measured'"),
+        (CASE.replace('"run.sh", "{tree}"', '"run.sh", "{tre}"'), "placeholder {tre}; did you mea"),
+        (
+            CASE.replace('"setup.sh", "{tree}"', '"setup.sh", "{host}"'),
+            "tree.setup cannot be told {host}: only what is measured can",
+        ),
+        (
+            CASE.replace("[command]", 'shared = { large = "inner" }\n[command]').replace(
+                '"run.sh", "{tree}"', '"run.sh", "{host}"'
+            ),
+            "{host} is the whole tree's path, and tree.shared shares a part",
+        ),
+        (CASE.replace('name = "echo"', 'name = "../echo"'), "name '../echo' is not made of"),
+        (CASE.replace('title = "A case for tests"', "title = 3"), "title is not a string"),
+        (CASE.replace('"large"]', "3]"), "tree.variants is not a list of strings"),
+        (CASE.replace("[options", "deterministic = []\n[options"), "deterministic is empty"),
+        (
+            CASE.replace("[options", 'deterministic = ["/etc"]\n[options'),
+            "'/etc' is not inside the tree",
+        ),
+        (CASE.replace("[options", 'ignored = ["x"]\n[options'), "ignored has no effect without"),
+        (
+            CASE.replace("[options", 'expected_output = "../out"\n[options'),
+            "command.expected_output: '../out' is not inside the tree",
+        ),
     ],
 )
 def test_a_broken_case_is_one_line_for_its_author(
@@ -101,6 +130,67 @@ def test_a_missing_tool_names_the_command_that_installs_it(tmp_path: Path) -> No
     assert str(caught.value) == (
         "the case echo needs no-such-tool: install with: apt-get install dash"
     )
+
+
+def test_a_tool_that_nobody_says_how_to_install_is_named_alone(tmp_path: Path) -> None:
+    text = CASE.replace('commands = ["sh"]', 'commands = ["no-such-tool"]')
+    text = text.replace('install = "apt-get install dash"', "")
+    with pytest.raises(CaseError, match=r"^the case echo needs no-such-tool$"):
+        load_case(write_case(tmp_path / "echo", text)).check_needs()
+
+
+def test_a_case_need_not_need_anything(tmp_path: Path) -> None:
+    text = CASE.replace("[needs]\n", "").replace('commands = ["sh"]\n', "")
+    text = text.replace('install = "apt-get install dash"\n', "")
+    assert load_case(write_case(tmp_path / "echo", text)).commands_needed == ()
+
+
+def test_a_program_that_is_missing_or_cannot_be_executed_says_what_to_do(tmp_path: Path) -> None:
+    case = load_case(write_case(tmp_path / "echo"))
+    with pytest.raises(CaseError, match=r"tree.setup names .*setup.sh, which is no file: write"):
+        case.check_needs()
+    for name in ("setup.sh", "run.sh"):
+        (case.folder / name).write_text("#!/bin/sh\n")
+    (case.folder / "setup.sh").chmod(0o755)
+    with pytest.raises(CaseError, match=r"command.measured names .*run.sh, .*: chmod \+x it$"):
+        case.check_needs()
+    (case.folder / "run.sh").chmod(0o755)
+    case.check_needs()
+
+
+def test_a_folder_needs_no_slash_where_no_shipped_case_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_case(tmp_path / "echo")
+    write_case(tmp_path / "rake")
+    (tmp_path / "empty").mkdir()
+    assert load_case("echo").folder == tmp_path / "echo"
+    assert load_case("rake").name == "rake"
+    assert load_case("./rake").name == "echo"
+    for name, complaint in (
+        ("./gone", "./gone is not a case: there is no such folder"),
+        ("./empty", "./empty is not a case: it has no case.toml"),
+        ("empty", "unknown case 'empty'"),
+    ):
+        with pytest.raises(CaseError) as caught:
+            load_case(name)
+        assert str(caught.value).startswith(complaint)
+
+
+def test_parts_that_are_the_same_after_each_run_are_kept(tmp_path: Path) -> None:
+    text = CASE.replace("[options", 'deterministic = ["."]\nignored = ["*.log"]\n[options')
+    case = load_case(write_case(tmp_path / "echo", text))
+    assert (case.deterministic, case.ignored) == ((PurePosixPath("."),), ("*.log",))
+    assert load_case("rake").deterministic == ()
+
+
+def test_what_is_measured_may_be_told_where_the_host_sees_the_tree(tmp_path: Path) -> None:
+    case = load_case(write_case(tmp_path / "echo"))
+    words = ("run.sh", "{tree}", "{host}")
+    there = case.command(words, tree=Path("/guest"), variant="small", host=Path("/host"))
+    assert there[1:] == ["/guest", "/host"]
+    assert case.command(words, tree=Path("/host"), variant="small")[1:] == ["/host", "/host"]
 
 
 def test_variants_and_options_are_checked(tmp_path: Path) -> None:

@@ -1,0 +1,55 @@
+"""The words of an arm, understood by the same options as a share's own commands."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from osxfs_sim.cli.options import ProfileName, share_options
+from osxfs_sim.lab.arms import Arm, words_of
+from osxfs_sim.settings import ShareSettings
+
+
+@click.command(add_help_option=False)
+@click.argument("profile", type=ProfileName())
+@share_options
+def _arm(**_: Any) -> None:
+    """Never called: it is here for its parameters."""
+
+
+def parse_arm(text: str) -> Arm:
+    """The arm that *text* stands for. Raises ArmError, ProfileError or click's UsageError."""
+    label, words = words_of(text)
+    try:
+        context = _arm.make_context("arm", words)
+    except click.UsageError as error:
+        message = error.format_message().rstrip(".")
+        raise click.UsageError(f"the arm {text!r}: {message}") from error
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    arm = Arm(label, given.pop("profile"), given)
+    if "dilate" in given:
+        raise click.UsageError(
+            f"the arm {text!r}: time is dilated for all arms or none: give --dilate outside of it"
+        )
+    if arm.is_native and given:
+        raise click.UsageError(
+            f"the arm {text!r}: options of a share have no effect natively: name a profile"
+        )
+    if not arm.is_native:
+        settings_of(arm).system()  # a mistake is found before anything has run
+    return arm
+
+
+def parse_arms(texts: Sequence[str]) -> tuple[Arm, ...]:
+    """Each of *texts* as an arm."""
+    return tuple(parse_arm(text) for text in texts)
+
+
+def settings_of(arm: Arm, source: str = "", mountpoint: str = "") -> ShareSettings:
+    """The share that *arm* asks for."""
+    return ShareSettings(source, mountpoint, profile=arm.profile, **arm.options)

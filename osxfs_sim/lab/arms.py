@@ -1,0 +1,74 @@
+"""The arms of a comparison: a case under one configuration each, under a name.
+
+An arm is written as one word of the command line: ``native``, ``osxfs``,
+``osxfs --latency 65us``, or with a name of one's own,
+``cached=osxfs-cached --lifetime 1s``. Here it is only taken apart; what its
+options mean is known where the options of a share are (cli/arms.py).
+"""
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from osxfs_sim.lab.runs import NATIVE
+
+_NAMED = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._+-]*)=(.*)", re.DOTALL)
+
+
+class ArmError(Exception):
+    """Arms that cannot be compared; the message is one line with the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """*profile* is ``native`` or a profile's; *options* are those of a share that were given.
+
+    They are plain values, named as the fields of ShareSettings.
+    """
+
+    label: str
+    profile: str
+    options: Mapping[str, Any]
+
+    @property
+    def is_native(self) -> bool:
+        return self.profile == NATIVE
+
+    def spec(self) -> dict[str, Any]:
+        """As a result document has it."""
+        return {"profile": self.profile, "options": dict(self.options)}
+
+
+def words_of(text: str) -> tuple[str, list[str]]:
+    """The label of an arm and the words that make it, the profile first. Raises ArmError."""
+    named = _NAMED.fullmatch(text)
+    try:
+        words = shlex.split(named[2] if named else text)
+    except ValueError as error:
+        raise ArmError(f"the arm {text!r} cannot be read: {error}") from error
+    if not words:
+        raise ArmError(f"the arm {text!r} is empty: write native, or a profile such as osxfs")
+    return (named[1] if named else " ".join(words)), words
+
+
+def check_arms(arms: Sequence[Arm]) -> None:
+    """Raise ArmError unless these can be compared: two or more, each label once."""
+    for label, times in Counter(arm.label for arm in arms).items():
+        if times > 1:
+            raise ArmError(
+                f"two arms are called {label!r}: name one of them, as in 'other={label}'; "
+                "to compare an arm with itself, use --aa"
+            )
+    if len(arms) < 2:
+        raise ArmError("a comparison takes two arms: add --arm native, for one")
+
+
+def twins_of(arm: Arm) -> tuple[Arm, Arm]:
+    """The same arm under two labels, for a comparison that must not find a difference."""
+    return (
+        Arm(f"{arm.label} (A)", arm.profile, arm.options),
+        Arm(f"{arm.label} (B)", arm.profile, arm.options),
+    )

@@ -1,0 +1,53 @@
+"""What the host's caches hold when a measured command begins: the same for every arm.
+
+*Warm*: the tree was just written, so the host's page cache holds it; on a disk it
+is synced first, so that nobody's run pays for writing the copy. *Cold*: the page
+cache, dentries and inodes of the whole machine are dropped. The guest's caches know
+nothing in either, because the mount is new.
+"""
+
+import os
+from pathlib import Path
+
+from osxfs_sim.lab.cases import CaseError
+
+WARM = "warm"
+COLD = "cold"
+
+_DROP_CACHES = "/proc/sys/vm/drop_caches"
+_PAGES_AND_NAMES = "3"
+_IN_MEMORY = ("tmpfs", "ramfs")
+
+
+def check_cold(drop_caches: str = _DROP_CACHES) -> None:
+    """Raise CaseError unless caches can be dropped here."""
+    if not os.access(drop_caches, os.W_OK):
+        raise CaseError(
+            f"cold caches need {drop_caches}, which only root may write to (and not in every "
+            "container): run it as root, or with --caches warm"
+        )
+
+
+def make_cold(drop_caches: str = _DROP_CACHES) -> None:
+    """Write out what is dirty, which cannot be dropped, and drop the rest."""
+    os.sync()
+    with open(drop_caches, "w", encoding="ascii") as file:
+        file.write(_PAGES_AND_NAMES)
+
+
+def is_in_memory(directory: Path, mounts: str = "/proc/self/mountinfo") -> bool:
+    """Whether files there have no disk below them that they could be dropped to."""
+    device = os.stat(directory).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields, _, rest = line.partition(" - ")
+            if fields.split()[2] == number:
+                return rest.split()[0] in _IN_MEMORY
+    return False
+
+
+COLD_IN_MEMORY = (
+    "the trees lie in memory, and what is there has no cold page cache: only names and "
+    "inodes are dropped; let --directory name a disk"
+)

@@ -1,0 +1,73 @@
+"""How often the lab would cry wolf: an arm against itself.
+
+A difference between two labels of one arm is a false alarm. One comparison of
+them gives one answer only; so its samples are labelled anew, many times, as the
+schedule would have: in each round, a coin says which of the two runs was whose.
+What the machine did meanwhile stays in the samples, in the order it happened.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from osxfs_sim.lab.results import Comparison
+from osxfs_sim.lab.statistics import CONFIDENCE, SIGNIFICANCE, difference
+
+RELABELLINGS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class FalseAlarms:
+    """*alarms* of *relabellings* found a difference; *rate* has a binomial *interval*.
+
+    *p* is of the comparison as it was; *p_in_order* of the first half of the rounds against
+    the second, as it would have been without interleaving.
+    """
+
+    rounds: int
+    p: float
+    relabellings: int
+    alarms: int
+    interval: tuple[float, float]
+    p_in_order: float
+
+    @property
+    def rate(self) -> float:
+        return self.alarms / self.relabellings
+
+
+def false_alarms(
+    comparison: Comparison, kind: str, *, seed: int, relabellings: int = RELABELLINGS
+) -> FalseAlarms | None:
+    """Of a comparison of two labels of one arm; None below two rounds of which both runs count."""
+    first, second = (
+        {sample.round: sample.wall_s for sample in comparison.of(arm, kind)}
+        for arm in comparison.arms
+    )
+    rounds = sorted(first.keys() & second.keys())
+    if len(rounds) < 2:
+        return None
+    walls_s = np.array([(first[number], second[number]) for number in rounds])
+    generator = np.random.default_rng(seed)
+    alarms = 0
+    for _ in range(relabellings):
+        whose = generator.integers(2, size=len(rounds))
+        each = np.arange(len(rounds))
+        alarms += _p(walls_s[each, whose], walls_s[each, 1 - whose]) < SIGNIFICANCE
+    chance = stats.binomtest(alarms, relabellings).proportion_ci(CONFIDENCE)
+    half = len(rounds) // 2
+    return FalseAlarms(
+        rounds=len(rounds),
+        p=_p(walls_s[:, 0], walls_s[:, 1]),
+        relabellings=relabellings,
+        alarms=int(alarms),
+        interval=(float(chance.low), float(chance.high)),
+        p_in_order=_p(walls_s[:half].ravel(), walls_s[-half:].ravel()),
+    )
+
+
+def _p(first: np.ndarray, second: np.ndarray) -> float:
+    found = difference(first.tolist(), second.tolist())
+    assert found is not None
+    return found.p

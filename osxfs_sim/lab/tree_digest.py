@@ -1,0 +1,176 @@
+"""What a tree holds, line by line, to be compared with another's.
+
+A manifest has a line per file, directory and link: its path, kind, mode, size
+and content's hash (a link's target). Times, owners and link counts are not in
+it: they differ between two runs of the same work. Lines are sorted by path,
+component by component, so that two manifests of any length are compared side by
+side, and neither taking nor comparing them needs more memory than the largest
+directory's names.
+"""
+
+import fnmatch
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+_BLOCK_BYTES = 1 << 20
+_KINDS = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "link",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+}
+
+
+class Entry(NamedTuple):
+    """One thing in the tree. *size* in bytes and *content* are of files and links only."""
+
+    path: str
+    kind: str
+    mode: int
+    size: int
+    content: str
+
+
+# Taking one
+
+
+def entries_of(
+    tree: Path,
+    parts: Iterable[PurePosixPath],
+    ignored: Sequence[str] = (),
+    elsewhere: Mapping[PurePosixPath, Path] | None = None,
+) -> Iterator[Entry]:
+    """The entries of *parts* of *tree*, sorted, each part's top included.
+
+    What a pattern of *ignored* matches, by its path in the tree or by its name,
+    is left out with all below it. *elsewhere* says where a directory of the tree
+    really is, when something else is mounted there. What is not there has no entry.
+    """
+    moved = {str(path): place for path, place in (elsewhere or {}).items()}
+    wanted = sorted({part.parts for part in parts})
+    for number, part in enumerate(wanted):
+        if any(part[: len(outer)] == outer for outer in wanted[:number]):
+            continue  # inside another part, and listed with that
+        place, inside = tree, ""
+        for name in part:
+            inside = f"{inside}/{name}" if inside else name
+            place = moved.get(inside, place / name)
+        yield from _walk(inside, place, ignored, moved)
+
+
+def _walk(
+    path: str, place: Path, ignored: Sequence[str], moved: Mapping[str, Path]
+) -> Iterator[Entry]:
+    if path and _is_ignored(path, ignored):
+        return
+    try:
+        status = os.lstat(place)
+        yield _entry(path, place, status)
+        names = os.listdir(place) if stat.S_ISDIR(status.st_mode) else []
+    except FileNotFoundError:
+        return  # gone meanwhile: then it is not there
+    for name in sorted(names):
+        inside = f"{path}/{name}" if path else name
+        yield from _walk(inside, moved.get(inside, place / name), ignored, moved)
+
+
+def _entry(path: str, place: Path, status: os.stat_result) -> Entry:
+    kind = _KINDS[stat.S_IFMT(status.st_mode)]
+    mode = stat.S_IMODE(status.st_mode)
+    if kind == "file":
+        return Entry(path, kind, mode, status.st_size, _hash_of(place))
+    if kind == "link":
+        return Entry(path, kind, 0, 0, os.readlink(place))  # a link's own mode has no meaning
+    return Entry(path, kind, mode, 0, "")
+
+
+def _hash_of(place: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with open(place, "rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+    except PermissionError:
+        return "not readable"
+    return digest.hexdigest()
+
+
+def _is_ignored(path: str, patterns: Sequence[str]) -> bool:
+    name = path.rpartition("/")[2]
+    return any(
+        fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(name, pattern)
+        for pattern in patterns
+    )
+
+
+# Keeping one
+
+
+def write_manifest(entries: Iterable[Entry], file: Path) -> str:
+    """Write *entries* into *file*, whole or not at all; returns the digest of all of them."""
+    digest = hashlib.sha256()
+    beside = file.with_name(f"{file.name}.new")
+    with open(beside, "wb") as manifest:
+        for entry in entries:
+            line = json.dumps(entry).encode() + b"\n"  # in ASCII: also names that are no text
+            digest.update(line)
+            manifest.write(line)
+    os.replace(beside, file)
+    return digest.hexdigest()
+
+
+def read_manifest(file: Path) -> Iterator[Entry]:
+    with open(file, "rb") as manifest:
+        for line in manifest:
+            yield Entry(*json.loads(line))
+
+
+# Comparing two
+
+
+def first_difference(expected: Iterable[Entry], found: Iterable[Entry]) -> str:
+    """What differs first, in words that begin with its path; nothing, if all is equal.
+
+    Both are sorted as *entries_of* sorts.
+    """
+    theirs, ours = iter(expected), iter(found)
+    while True:
+        wanted, present = next(theirs, None), next(ours, None)
+        if wanted == present:
+            if wanted is None:
+                return ""
+            continue
+        if present is None or (wanted is not None and _key(wanted) < _key(present)):
+            assert wanted is not None
+            return f"{_shown(wanted)} is missing"
+        if wanted is None or _key(present) < _key(wanted):
+            return f"{_shown(present)} should not be there"
+        return f"{_shown(present)} {_how(wanted, present)}"
+
+
+def _key(entry: Entry) -> list[str]:
+    return entry.path.split("/") if entry.path else []
+
+
+def _shown(entry: Entry) -> str:
+    return ascii(entry.path)[1:-1] if not entry.path.isprintable() else entry.path or "the tree"
+
+
+def _how(wanted: Entry, present: Entry) -> str:
+    if present.kind != wanted.kind:
+        return f"is a {present.kind}, not a {wanted.kind}"
+    if present.mode != wanted.mode:
+        return f"has mode {present.mode:o}, not {wanted.mode:o}"
+    if present.size != wanted.size:
+        return f"has {present.size} bytes, not {wanted.size}"
+    if present.kind == "link":
+        return f"leads to {present.content!a}, not to {wanted.content!a}"
+    return "has another content"

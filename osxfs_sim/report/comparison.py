@@ -1,0 +1,182 @@
+"""A comparison on a terminal: a line per arm, and what to know before believing it."""
+
+import math
+from collections.abc import Sequence
+
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+
+from osxfs_sim.lab.false_alarms import FalseAlarms
+from osxfs_sim.lab.results import Comparison
+from osxfs_sim.lab.statistics import SIGNIFICANCE
+from osxfs_sim.lab.summary import (
+    BASELINE_VERDICT,
+    FASTER,
+    NO_DIFFERENCE,
+    UNKNOWN,
+    ArmSummary,
+    kinds_of,
+)
+from osxfs_sim.model.units import format_duration
+from osxfs_sim.report.console import console, table
+
+_MOST_DECIMALS = 6
+_LEAST_P = 0.0001
+
+LIMITS = (
+    "An interval says how far the median would move if the runs were drawn again, on this machine "
+    "and under its load then: not what another machine, day or tree would give. ~ is no difference "
+    "detected, which is not a proof that there is none: its interval says how large one could be."
+)
+_LEGEND = (
+    "[ ]: 95% bootstrap interval; p: Mann-Whitney, corrected (Holm); server: the emulator's own "
+    "processor time, taken from the same cores; asked, achieved: median of metadata requests, ! "
+    "where a run was out of tolerance."
+)
+
+
+def comparison_report(
+    comparison: Comparison,
+    summaries: Sequence[ArmSummary],
+    machine: str,
+    alarms: Sequence[tuple[str, FalseAlarms]] = (),
+) -> None:
+    """Print all of it; *alarms* are those of an A/A comparison, per kind of run."""
+    out = console()
+    for kind in kinds_of(comparison):
+        of_kind = [summary for summary in summaries if summary.kind == kind]
+        out.print(_table(comparison, kind, of_kind))
+    for summary in summaries:
+        name = escape(summary.label)
+        what = name if summary.kind == "fresh" else f"{name}, {summary.kind}"
+        for warning in summary.warnings:
+            out.print(Padding(f"[yellow]{what}: {escape(warning)}[/yellow]", (0, 0, 0, 2)))
+    for kind, found in alarms:
+        out.print(Padding(escape(f"A/A, {kind}: {alarm_line(found)}"), (1, 0, 1, 2)))
+    out.print(Padding(escape(_LEGEND), (0, 0, 0, 2)))
+    out.print(Padding(escape(LIMITS), (0, 0, 0, 2)))
+    out.print(Padding(escape(machine), (0, 0, 0, 2)), style="dim")
+
+
+def _table(comparison: Comparison, kind: str, summaries: Sequence[ArmSummary]) -> Table:
+    rows = table(
+        "arm",
+        ">runs",
+        ">median",
+        f">/ {_shortened(comparison.baseline)}",
+        ">p",
+        ">server",
+        ">asked",
+        ">achieved",
+        ">late",
+        title=escape(_title(comparison, kind)),
+    )
+    rows.columns[0].no_wrap = False  # a label may be as long as its options
+    rows.columns[0].overflow = "fold"
+    for summary in summaries:
+        rows.add_row(f"[bold]{escape(summary.label)}[/bold]", *map(escape, _cells(summary)))
+    return rows
+
+
+def _title(comparison: Comparison, kind: str) -> str:
+    what = "quick: a shortened command" if comparison.quick else "the whole command"
+    options = "".join(f", with {name}" for name in comparison.options)
+    dilated = f", time dilated {comparison.dilate:g} times" if comparison.dilate != 1 else ""
+    mount = {"fresh": "fresh mounts", "again": "again on the same mount"}.get(kind, kind)
+    return (
+        f"{comparison.title} ({comparison.variant}{options}; {what}; {mount}, "
+        f"{comparison.caches} host caches{dilated})"
+    )
+
+
+def _shortened(label: str, most: int = 12) -> str:
+    return label if len(label) <= most else "baseline"
+
+
+def _cells(summary: ArmSummary) -> list[str]:
+    achieved = _latency(summary.achieved_p50_ns)
+    return [
+        f"{summary.runs}" + (f" ({summary.failed} failed)" if summary.failed else ""),
+        time_with_interval(summary.median_s, summary.interval_s),
+        _ratio(summary),
+        "" if summary.p is None else p_value(summary.p),
+        "" if summary.server_processor_s is None else f"{summary.server_processor_s:.2f} s",
+        _latency(summary.asked_p50_ns),
+        achieved + ("!" if summary.within_tolerance is False else ""),
+        "" if summary.late_share is None else f"{100 * summary.late_share:.1f}%",
+    ]
+
+
+def time_with_interval(median_s: float | None, interval_s: tuple[float, float] | None) -> str:
+    """``12.34 s [12.29, 12.41]``: as many digits as the interval's width has to say."""
+    if median_s is None:
+        return "none counts"
+    scale, unit = (1, "s") if median_s >= 1 else (1_000, "ms")
+    median = median_s * scale
+    if interval_s is None:
+        return f"{median:.{decimals_for(median / 10)}f} {unit}"
+    low, high = (bound * scale for bound in interval_s)
+    digits = decimals_for(high - low, value=median)
+    return f"{median:.{digits}f} {unit} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _ratio(summary: ArmSummary) -> str:
+    if summary.verdict == BASELINE_VERDICT:
+        return "1"
+    if summary.ratio is None:
+        return ""
+    interval = summary.ratio_interval
+    width = summary.ratio / 10 if interval is None else interval[1] - interval[0]
+    digits = decimals_for(width, value=summary.ratio)
+    value = NO_DIFFERENCE if summary.verdict == NO_DIFFERENCE else f"{summary.ratio:.{digits}f}"
+    if summary.verdict == UNKNOWN:
+        value += "?"
+    if interval is None:
+        return value
+    return f"{value} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+
+
+def decimals_for(width: float, value: float = 0.0) -> int:
+    """How many decimals show *width* with two digits; of *value* four, where there is no width."""
+    if width <= 0:
+        width = abs(value) / 100
+    if width <= 0:
+        return 0
+    return min(_MOST_DECIMALS, max(0, 1 - math.floor(math.log10(width))))
+
+
+def p_value(p: float) -> str:
+    """A p-value for reading: two digits, and below a ten thousandth no digit is worth one."""
+    if p < _LEAST_P:
+        return f"<{_LEAST_P}"
+    return f"{p:.2f}" if p >= 0.1 else f"{p:.2g}"
+
+
+def _latency(value_ns: int | None) -> str:
+    return "" if value_ns is None else format_duration(value_ns)
+
+
+def alarm_line(found: FalseAlarms) -> str:
+    """What an A/A comparison publishes."""
+    low, high = found.interval
+    verdict = "a false alarm" if found.p < SIGNIFICANCE else "no difference detected"
+    return (
+        f"{found.rounds} rounds of an arm against itself: {verdict} (p = {p_value(found.p)}). "
+        f"Labelled anew within its rounds {found.relabellings:,} times, it cries wolf in "
+        f"{100 * found.rate:.1f}% (95% interval {100 * low:.1f} to {100 * high:.1f}%; by design "
+        f"at most about {100 * SIGNIFICANCE:.0f}%). Not interleaved, the first half of the rounds "
+        f"against the second: p = {p_value(found.p_in_order)}."
+    )
+
+
+def verdict_words(summary: ArmSummary) -> str:
+    """One phrase for a line of text: how the arm stands to the baseline."""
+    if summary.verdict == BASELINE_VERDICT:
+        return "the baseline"
+    if summary.verdict == NO_DIFFERENCE:
+        return "no difference detected"
+    if summary.verdict == UNKNOWN or summary.ratio is None:
+        return "too few runs"
+    times = 1 / summary.ratio if summary.verdict == FASTER else summary.ratio
+    return f"{times:.3g} times {summary.verdict}"
