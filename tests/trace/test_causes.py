@@ -167,6 +167,16 @@ def test_what_is_made_and_removed_never_needs_to_cross():
     assert causes_of(*story) == ["cancelled", "cancelled", "cancelled", "flush", "cancelled"]
 
 
+def test_a_number_that_is_given_again_is_another_object():
+    story = (
+        row("CREATE", 1, "a", found=5),
+        row("UNLINK", 1, "a"),
+        row("CREATE", 1, "b", found=5),
+        row("WRITE", 5),
+    )
+    assert causes_of(*story) == ["cancelled", "cancelled", "held", "held"]
+
+
 def test_what_keeps_a_name_has_to_cross_some_time():
     story = (
         row("CREATE", 1, "a", found=5),
@@ -307,7 +317,7 @@ def test_missing_names_are_told_in_one_sentence():
     assert said == (
         "1,230 lookups of missing names x 100ns = 123us of 1ms: 1,199 are repeats that a negative "
         "cache answers (119.9us); 30 are first looks that only a complete negative cache answers "
-        "(3us); 1 are first looks in a directory of which nothing was known (100ns)"
+        "(3us); 1 is a first look in directories of which nothing was known (100ns)"
     )
 
 
