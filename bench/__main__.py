@@ -23,6 +23,7 @@ from bench import (
     results,
     sequential,
     small_writes,
+    tracing,
     write_back,
 )
 from bench.clients import BUILD, HERE, CannotMeasureError
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[bool], dict[str, Any]]] = {
     "inodes": inodes.measure,
     "burst": burst.measure,
     "write_back": write_back.measure,
+    "tracing": tracing.measure,
 }
 _MISSED, _FAILED = 1, 3
 _WIDTH_OF_FILES = 180

@@ -374,4 +374,13 @@ TARGETS: tuple[Target, ...] = (
         _held_beyond_the_limit,
         at_most=0,
     ),
+    Target(
+        "recording a request, in the median",
+        "tracing",
+        "less than 2 us",
+        "us",
+        _column("cost_us"),
+        below=2,
+    ),
+    Target("requests lost by the trace", "tracing", "none", "requests", _column("lost"), at_most=0),
 )

@@ -3,6 +3,8 @@
 options     what several commands take: durations, rates, the options of a share
 errors      a user's mistake becomes one line and a non-zero exit
 share       mount, umount, status, flush, unwritten, drop-events
+completion  for the user's shell
+top         a share at this moment
 profiles    the systems it can be
 run         a case study, arm by arm
 analyze     analyze, import-strace

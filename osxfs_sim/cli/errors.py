@@ -17,8 +17,8 @@ class _Commands(click.Group):
     """Imports a command when it is asked for, and words errors as its neighbours do."""
 
     _COMMANDS = (
-        *("mount", "umount", "status", "flush", "unwritten", "drop-events", "profiles"),
-        *("run", "cases", "analyze", "import-strace", "events", "staleness"),
+        *("mount", "umount", "status", "top", "flush", "unwritten", "drop-events", "profiles"),
+        *("run", "cases", "analyze", "import-strace", "events", "staleness", "completion"),
     )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -36,6 +36,14 @@ class _Commands(click.Group):
                 "unwritten": share.unwritten,
                 "drop-events": share.drop_events,
             }[name]
+        if name == "completion":
+            from osxfs_sim.cli.completion import completion
+
+            return completion
+        if name == "top":
+            from osxfs_sim.cli.top import top
+
+            return top
         if name == "profiles":
             from osxfs_sim.cli.profiles import profiles
 
@@ -130,6 +138,5 @@ def main() -> None:
     osxfs-sim umount /mnt/share
     osxfs-sim run rake --quick
 
-    Completion for bash: eval "$(_OSXFS_SIM_COMPLETE=bash_source osxfs-sim)";
-    zsh_source and fish_source work too.
+    Completion: osxfs-sim completion bash --install (or zsh, fish).
     """

@@ -6,6 +6,7 @@
     release      let go of what of the server's keeps the mount busy, before an unmount
     drop-events  lose host events on purpose: drop-events {"count": 3}
     start-trace  record every request from now on: start-trace {"path": "/tmp/a.parquet"}
+    pulse        what was asked since this was asked last: rates, latency, directories
     stop-trace   complete the trace's file; what is to stand in its header may be given
     flush        the status, once the host has everything that the guest has changed
 

@@ -9,6 +9,7 @@ out what it holds (pages of shared mappings) only through us.
 import contextlib
 import errno
 import gc
+import importlib
 import logging
 import math
 import os
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyfuse3
 import trio
@@ -67,13 +68,11 @@ from osxfs_sim.mount.recovery import recover
 from osxfs_sim.mount.services import HostServices, check_host_services
 from osxfs_sim.mount.spellings import FoldedNames
 from osxfs_sim.mount.sync_barrier import SyncBarrier
+from osxfs_sim.mount.tracing import Tracing
 from osxfs_sim.mount.unwritten import check_unwritten, unwritten_error
 from osxfs_sim.mount.wakefulness import sleep_precisely
 from osxfs_sim.mount.write_back import WriteBack
 from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
-
-if TYPE_CHECKING:
-    from osxfs_sim.mount.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -223,7 +222,9 @@ class _Session:
         self._stop = trio.Event()
         self.services: HostServices | None = None
         self._barrier: SyncBarrier | None = None
-        self.tracing: Tracing | None = None
+        self.tracing = Tracing(
+            machinery.handlers, machinery.inodes, machinery.crossings, machinery.reactor
+        )
         self.recovered = 0
         """Changes that an earlier share had left unwritten."""
         self.failure: MountError | None = None
@@ -281,6 +282,7 @@ class _Session:
                 "flush": self._flush,
                 "start-trace": self._start_trace,
                 "stop-trace": self._stop_trace,
+                "pulse": self._pulse,
             }
             self.machinery.owners.check()
             if self.machinery.host_events is not None:
@@ -289,7 +291,12 @@ class _Session:
                 self.machinery.host_events.start()
                 await trio.to_thread.run_sync(self.machinery.host_events.reach_mount)
             if self.settings.trace is not None:
-                await self._start_trace(self.settings.trace)
+                try:
+                    await self._start_trace(self.settings.trace)
+                except MountError as error:
+                    self.failure = error
+                    self._stop.set()
+                    return  # once it is unmounted
             await nursery.start(control.serve, socket_path, answers)
             self._count_anew()
             on_ready(self.status())
@@ -373,13 +380,24 @@ class _Session:
             raise MountError("it hears no host events: nothing can be dropped")
         return events.drop(count, rate)
 
+    def _pulse(self, top: int = 10) -> dict[str, Any]:
+        """What is asked just now; with what changes from moment to moment of the status."""
+        write_back = self._write_back()
+        kept = ("pending_changes", "pending_bytes", "oldest_ns")
+        return {
+            **self.tracing.pulse(top),
+            "profile": self.system.profile.name,
+            "source": self.source,
+            "in_flight": self.reactor.in_flight,
+            "inodes": len(self.machinery.inodes),
+            "open_handles": self.handlers.open_handles,
+            "server_processor_s": _processor_s(),
+            "write_back": write_back and {key: write_back[key] for key in kept},
+        }
+
     async def _start_trace(self, path: str) -> dict[str, Any]:
-        if self.tracing is None:
-            parts = self.machinery
-            tracing_class = await trio.to_thread.run_sync(_tracing)
-            self.tracing = self.tracing or tracing_class(
-                parts.handlers, parts.inodes, parts.crossings, parts.reactor
-            )
+        # The library for its format takes a while to load: not in the thread of the requests.
+        await trio.to_thread.run_sync(importlib.import_module, "osxfs_sim.trace.recorder")
         self.tracing.start(Path(path))
         return {"path": path}
 
@@ -392,8 +410,6 @@ class _Session:
         command = None
         if command_start_ns is not None and command_end_ns is not None:
             command = command_start_ns, command_end_ns
-        if self.tracing is None:
-            raise MountError("no trace is being written")
         complete = self.tracing.stop(self._answerer(), command, notes)
         return await trio.to_thread.run_sync(complete)
 
@@ -472,7 +488,7 @@ class _Session:
                 unmount(self.mountpoint, lazily=True)
             os._exit(1)
         self._write_back_the_rest()
-        if self.tracing is not None and self.tracing.report() is not None:
+        if self.tracing.report() is not None:
             try:
                 self.tracing.stop(self._answerer())()
             except MountError as error:
@@ -573,7 +589,7 @@ class _Session:
             "pm_qos_held": self.reactor.awake.held,
             "events": self._events(),
             "write_back": self._write_back(),
-            "trace": self.tracing.report() if self.tracing is not None else None,
+            "trace": self.tracing.report(),
             "host_services": self.services.status() if self.services is not None else [],
         }
 
@@ -633,7 +649,7 @@ class _Session:
                     f"{format_duration(line['achieved_p50_ns'])} (median), "
                     f"{line['late']} of {line['count']} late: out of tolerance"
                 )
-        trace = self.tracing.report() if self.tracing is not None else None
+        trace = self.tracing.report()
         if trace is not None and trace["lost"]:
             warnings.append(
                 f"{trace['lost']} requests found no room in the trace: the disk is slow"
@@ -716,13 +732,6 @@ class _Session:
                 f"{names['rules']} no name is believed: expect more LOOKUPs"
             )
         return warnings
-
-
-def _tracing() -> "type[Tracing]":
-    """Loaded when a trace is wanted: the library for its format takes time and memory."""
-    from osxfs_sim.mount.tracing import Tracing
-
-    return Tracing
 
 
 async def _write_back_all(write_back: WriteBack) -> bool:

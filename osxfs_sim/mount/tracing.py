@@ -1,9 +1,9 @@
-"""Has every request of the guest recorded, while a trace is wanted.
+"""Shows every request of the guest to whoever wants to know: a trace, or somebody who looks.
 
-pyfuse3 looks a handler up by its name for each request. So a trace is begun by
-giving the handlers' object methods of its own, that call those of its class and
-note the answer, and is ended by taking them away: where nothing is recorded,
-nothing is spent. The requests of the server's own thread that raises events
+pyfuse3 looks a handler up by its name for each request. So, to
+begin, the handlers' object is given methods of its own, that call those of its
+class and note the answer, and in the end they are taken away: where nobody
+looks, nothing is spent. The requests of the server's own thread that raises events
 are not the guest's, and are not recorded.
 """
 
@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyfuse3 import FUSEError, RequestContext
 
@@ -22,9 +22,12 @@ from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, InodeTable
 from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.mount.pulse import Pulse
 from osxfs_sim.mount.reactor import Reactor
-from osxfs_sim.trace.format import TraceError
-from osxfs_sim.trace.recorder import GUEST, HELD, HOST, NAMES, Recorder
+from osxfs_sim.trace.answers import AnsweredBy
+
+if TYPE_CHECKING:
+    from osxfs_sim.trace.recorder import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +71,7 @@ _XATTR_NAME = frozenset({Operation.SETXATTR, Operation.GETXATTR, Operation.REMOV
 
 
 class Tracing:
-    """At most one trace of a share at a time."""
+    """At most one trace of a share at a time, and one pulse."""
 
     def __init__(
         self,
@@ -82,6 +85,7 @@ class Tracing:
         self._crossings = crossings
         self._reactor = reactor
         self._recorder: Recorder | None = None
+        self._pulse: Pulse | None = None
         self._processes: dict[int, int] = {}
         """Who opened each handle: a read does not say who asks."""
 
@@ -95,10 +99,28 @@ class Tracing:
         """Record from now on. Raises MountError where that cannot be."""
         if self._recorder is not None:
             raise MountError(f"a trace is being written already, to {self._recorder.path}")
+        # Loaded now: the library for its format takes time and memory.
+        from osxfs_sim.trace.format import TraceError
+        from osxfs_sim.trace.recorder import Recorder
+
         try:
-            self._recorder = Recorder(path, time.monotonic_ns(), self._path_of, _program_of)
+            recorder = Recorder(path, time.monotonic_ns(), self._path_of, _program_of)
         except TraceError as error:
             raise MountError(str(error)) from error
+        self._begin_to_note()
+        self._recorder = recorder
+
+    def pulse(self, top: int) -> dict[str, Any]:
+        """What was asked since the last time that this was; see Pulse.take."""
+        now_ns = time.monotonic_ns()
+        if self._pulse is None:
+            self._begin_to_note()
+            self._pulse = Pulse(self._path_of, now_ns)
+        return self._pulse.take(now_ns, top)
+
+    def _begin_to_note(self) -> None:
+        if self._recorder is not None or self._pulse is not None:
+            return
         self._crossings.keeps_latest = True
         self._processes.clear()
         for methods, wrapped in (
@@ -126,10 +148,10 @@ class Tracing:
         recorder = self._recorder
         if recorder is None:
             raise MountError("no trace is being written")
-        for name in (*_WITH_NAME, *_WITH_INODE, *_WITH_HANDLE, "link", "statfs", "forget"):
-            delattr(self._handlers, name)
-        self._crossings.keeps_latest = False
+        from osxfs_sim.trace.format import TraceError
+
         self._recorder = None
+        self._end_noting()
         ended_ns = time.monotonic_ns()
 
         def complete() -> dict[str, Any]:
@@ -140,6 +162,13 @@ class Tracing:
             return {"path": str(recorder.path), "rows": recorder.rows, "lost": recorder.lost}
 
         return complete
+
+    def _end_noting(self) -> None:
+        if self._recorder is not None or self._pulse is not None:
+            return
+        for name in (*_WITH_NAME, *_WITH_INODE, *_WITH_HANDLE, "link", "statfs", "forget"):
+            delattr(self._handlers, name)
+        self._crossings.keeps_latest = False
 
     # One wrapper per shape of arguments
 
@@ -296,41 +325,45 @@ class Tracing:
         size_bytes: int = 0,
         offset_bytes: int = 0,
     ) -> None:
-        recorder = self._recorder
-        if recorder is None:
-            return  # the trace ended while this request was on its way
         if pid and pid == self._handlers.injector_thread:
             return
         crossings = self._crossings
         crossed_ns, asked_ns, took_ns, crossed_bytes = crossings.latest
         if crossed_ns == arrival_ns:
-            answered_by = HOST
+            answered_by = AnsweredBy.HOST
             if operation in _WITH_BULK:
                 size_bytes = size_bytes or crossed_bytes
         else:
             asked_ns = 0
             took_ns = time.monotonic_ns() - arrival_ns
             if operation in UNAWAITED:
-                answered_by = GUEST
+                answered_by = AnsweredBy.GUEST
             else:
                 took_ns += crossings.outside.ns(0)
                 missing = operation is Operation.LOOKUP and error
-                answered_by = NAMES if missing and self._handlers.name_sets is not None else HELD
-        recorder.add(
-            arrival_ns,
-            asked_ns,
-            took_ns,
-            operation,
-            inode,
-            name,
-            found,
-            size_bytes,
-            offset_bytes,
-            error,
-            pid,
-            directory,
-            answered_by,
-        )
+                knows_names = missing and self._handlers.name_sets is not None
+                answered_by = AnsweredBy.NAMES if knows_names else AnsweredBy.HELD
+        # Neither, if what looked ended while this request was on its way.
+        for sink in (self._recorder, self._pulse):
+            if sink is not None:
+                sink.add(
+                    arrival_ns,
+                    asked_ns,
+                    took_ns,
+                    operation,
+                    inode,
+                    name,
+                    found,
+                    size_bytes,
+                    offset_bytes,
+                    error,
+                    pid,
+                    directory,
+                    answered_by,
+                )
+        if self._pulse is not None and self._pulse.is_over(arrival_ns):
+            self._pulse = None
+            self._end_noting()
 
     # Where it is
 
@@ -344,7 +377,10 @@ class Tracing:
     def _directory_of_inode(inode: Inode) -> int:
         if inode.is_directory:
             return inode.number
-        return inode.parent.number if inode.parent is not None else 0
+        parent = inode.parent
+        if inode.held is not None and inode.held.guest_place is not None:
+            parent = inode.held.guest_place[0]  # made or moved, and the host does not know yet
+        return parent.number if parent is not None else 0
 
     def _path_of(self, number: int) -> str | None:
         """The path of a directory from the share's root, by the names that are known now."""
@@ -355,10 +391,13 @@ class Tracing:
             return None
         for _ in range(_LONGEST_WAY):
             assert here is not None
-            if here.parent is None:
+            parent, name = here.parent, here.name
+            if here.held is not None and here.held.guest_place is not None:
+                parent, name = here.held.guest_place
+            if parent is None:
                 break
-            names.append(here.name.decode("utf-8", "backslashreplace"))
-            here = here.parent
+            names.append(name.decode("utf-8", "backslashreplace"))
+            here = parent
         if here is not self._inodes.root:
             return None  # it has lost its name
         return "/" + "/".join(reversed(names))

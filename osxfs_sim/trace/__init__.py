@@ -1,7 +1,9 @@
 """What was asked of a share, request by request, and where the time went.
 
-errors       what can be wrong with one
+errors       what can be wrong with a trace
+answers      who answered a request
 format       the columns of a trace, and reading and writing one
+recorder     writes one while requests are served
 requests     the rows that count for an analysis, as numpy columns
 attribution  the wall time divided among requests that overlap
 causes       what ideal caches and write-back would have spared

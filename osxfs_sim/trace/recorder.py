@@ -18,10 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from osxfs_sim.model.operations import Operation
+from osxfs_sim.trace.answers import AnsweredBy
 from osxfs_sim.trace.format import SCHEMA, Header, TraceError, TraceWriter
-
-ANSWERED_BY = ("host", "names", "held", "guest")
-HOST, NAMES, HELD, GUEST = range(len(ANSWERED_BY))
 
 BLOCK_ROWS = 8_192
 _MOST_BLOCKS_WAITING = 32
@@ -48,7 +46,7 @@ _ROW = np.dtype(
 _pack_into = struct.Struct("<8qihbb").pack_into
 
 _OPERATIONS = pa.array([operation.name for operation in Operation])
-_ANSWERED_BY = pa.array(ANSWERED_BY)
+_ANSWERED_BY = pa.array([by.label for by in AnsweredBy])
 _ERRORS = pa.array([errno.errorcode.get(number, f"E{number}") for number in range(256)])
 
 

@@ -97,6 +97,7 @@ GOOD: dict[str, Result] = {
             },
         ]
     },
+    "tracing": {"rows": [{"cost_us": 1.4, "lost": 0}, {"cost_us": 1.2, "lost": 0}]},
     "inodes": {
         "bytes_per_inode": 400.0,
         "rows": [
@@ -145,6 +146,8 @@ SPOILED: dict[str, list[tuple[int | None, str, Any, float]]] = {
     "a held write of 1 KiB, median": [(1, "to_written_through", 2.5, 0.5)],
     "crossings in the background, median off by": [(2, "achieved_to_asked", 0.9, 0.05)],
     "changes held beyond the limit": [(2, "most_changes_at_risk", 57, 7.0)],
+    "recording a request, in the median": [(1, "cost_us", 2.25, 0.25)],
+    "requests lost by the trace": [(0, "lost", 3, 3.0)],
     "memory after they are forgotten, of what may be left": [
         (2, "now_bytes", 230_000_000, 1.0),
     ],

@@ -1,6 +1,8 @@
 """A trace holds what the guest asked, what it got and what it took, as the share counted it."""
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -107,11 +109,13 @@ def test_what_write_back_and_sets_of_names_answer_is_told_from_what_crossed(
     held = share(profile="osxfs-delegated", latency_ns=1_000)
 
     def write() -> None:
-        (held.guest / "file").write_text("content")
+        (held.guest / "made").mkdir()
+        (held.guest / "made" / "file").write_text("content")
 
     _, rows, _ = traced(held, tmp_path / "held.parquet", write)
     assert {row["answered_by"] for row in about(rows, "WRITE")} == {"held"}
     assert {row["asked_ns"] for row in about(rows, "WRITE")} == {0}
+    assert {row["directory"] for row in about(rows, "WRITE")} == {"/made"}
 
     complete = share(profile="osxfs-complete", latency_ns=1_000)
     (complete.source / "lib").mkdir()
@@ -194,3 +198,35 @@ def test_more_than_a_block_of_requests_is_written_in_order(
     arrivals = [row["arrival_ns"] for row in rows]
     assert arrivals == sorted(arrivals)
     assert pa.schema(SCHEMA).names == list(rows[0])
+
+
+def osxfs_sim(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "osxfs_sim", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_trace_can_be_asked_for_when_a_share_is_mounted_by_a_command(field: Path) -> None:
+    for name in ("source", "guest"):
+        (field / name).mkdir()
+    trace = field / "trace.parquet"
+    done = osxfs_sim("mount", "--trace", trace, field / "source", field / "guest")
+    assert (done.returncode, done.stderr) == (0, "")
+    try:
+        assert not (field / "guest" / "missing").exists()
+    finally:
+        osxfs_sim("umount", field / "guest")
+    assert [row["name"] for row in about(rows_of(trace)[1], "LOOKUP")] == ["missing"]
+
+    refused = osxfs_sim("mount", "--trace", field / "no/trace", field / "source", field / "guest")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert f"{field}/no/trace cannot be written" in refused.stderr
+    share_file = field / "share.toml"
+    share_file.write_text('[exports.code]\nsource = "source"\n')
+    several = osxfs_sim("mount", "--trace", trace, share_file, field / "guest")
+    assert several.stderr == (
+        "osxfs-sim: a trace is of one share: mount the export by itself, or trace a run\n"
+    )
