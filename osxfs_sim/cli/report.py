@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from osxfs_sim.lab.results import Comparison, load_result
+from osxfs_sim.lab.results import Comparison, ResultError, load_result
 from osxfs_sim.report.contents import Contents, TraceContents, contents_of, trace_contents
 from osxfs_sim.trace.analysis import Analysis
 
@@ -86,7 +86,7 @@ def report(
         _write(output, _csv(comparisons))
         return
     all_contents = [
-        _contents(comparison, Path(path).parent)
+        _contents(comparison, Path(path))
         for comparison, path in zip(comparisons, results, strict=True)
     ]
     extra = [trace_contents(Path(path).name, _analyze(Path(path))) for path in traces]
@@ -130,25 +130,23 @@ def _check_writable(output: str, inputs: Sequence[str]) -> None:
         raise click.UsageError(f"{output} is what the report is about: name another --output")
 
 
-def _contents(comparison: Comparison, beside: Path) -> Contents:
+def _contents(comparison: Comparison, path: Path) -> Contents:
     from osxfs_sim.lab.summary import summarize
     from osxfs_sim.report.traces import analyzed, chosen_traces
 
     summaries = summarize(comparison)
-    chosen = chosen_traces(comparison, summaries, beside)
-    traces, troubles = analyzed(chosen, _analyze)
-    return contents_of(comparison, summaries, traces, troubles)
+    traces, troubles = analyzed(chosen_traces(comparison, summaries, path.parent), _analyze)
+    try:
+        return contents_of(comparison, summaries, traces, troubles)
+    except ResultError as error:
+        raise ResultError(f"{path} is damaged: {error}") from error
 
 
 def _analyze(path: Path) -> Analysis:
     from osxfs_sim.trace.analysis import analyze_file
-    from osxfs_sim.trace.format import TraceError
 
     _say(f"analyzing {path}")
-    try:
-        return analyze_file(path)
-    except TraceError as error:
-        raise click.ClickException(str(error)) from error
+    return analyze_file(path)
 
 
 def _csv(comparisons: Sequence[Comparison]) -> str:

@@ -8,6 +8,7 @@ comparison several arms, with how sure one can be
 trade_off  what each arm gained, and what that put at risk
 coherence  the scorecard of events, and staleness
 contents   what a report says of a comparison, in words and tables
+latencies  asked for and achieved, from the receipts' histograms
 traces     which of a comparison's traces are analyzed
 plots      its figures; pictures: which it has, and their alternative texts
 page       the report as one HTML page; markdown, csv: as these

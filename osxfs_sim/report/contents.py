@@ -11,8 +11,9 @@ from typing import Any
 
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.runs import NATIVE
-from osxfs_sim.lab.summary import NO_DIFFERENCE, ArmSummary
+from osxfs_sim.lab.summary import NO_DIFFERENCE, UNKNOWN, ArmSummary
 from osxfs_sim.model.units import format_duration, format_rate, format_size
+from osxfs_sim.report.latencies import Latencies, latencies_of
 from osxfs_sim.report.quantities import format_seconds, three_digits
 from osxfs_sim.report.trade_off import WRITE_BACK_LEGEND
 from osxfs_sim.trace.analysis import Analysis, Part
@@ -54,6 +55,7 @@ class Contents:
     tables: tuple[Table, ...]
     profiles: Table
     samples: Table
+    latencies: Mapping[str, Sequence[Latencies]]
     comparison: Comparison
     summaries: tuple[ArmSummary, ...]
     traces: tuple[TraceContents, ...] = ()
@@ -78,7 +80,10 @@ def contents_of(
     traces: Sequence[TraceContents] = (),
     trace_troubles: Sequence[str] = (),
 ) -> Contents:
-    """Everything that a report says of *comparison*."""
+    """Everything that a report says of *comparison*.
+
+    Raises ResultError where its receipts cannot be read.
+    """
     form = "the quick, shortened command" if comparison.quick else "the whole command"
     options = "".join(f", with {name}" for name in comparison.options)
     tables = [_requests(comparison, summaries), _receipts(comparison, summaries)]
@@ -94,6 +99,7 @@ def contents_of(
         tables=tuple(table for table in tables if table.rows),
         profiles=_profiles(comparison),
         samples=_samples(comparison),
+        latencies=latencies_of(comparison),
         comparison=comparison,
         summaries=tuple(summaries),
         traces=tuple(traces),
@@ -264,12 +270,19 @@ def _obtained(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterat
             requests = sum((sample.share.get("requests") or {}).values())
             missing = sample.share.get("missing_lookups", 0)
             said += f"; {requests:,} requests, {missing:,} of them lookups of missing names"
-            if summary.achieved_p50_ns is not None:
-                said += (
-                    f"; a metadata request took {_duration(summary.achieved_p50_ns)} (median), "
-                    f"{_duration(summary.asked_p50_ns)} was asked for"
-                )
+            said += _most_of(sample.share.get("receipt") or {})
         yield said
+
+
+def _most_of(receipt: Mapping[str, Any]) -> str:
+    """Of the class that most answers belong to: what was asked for, and achieved."""
+    if not receipt:
+        return ""
+    label, line = max(receipt.items(), key=lambda item: item[1]["count"])
+    return (
+        f"; of {line['count']:,} answers of the class {label} the median took "
+        f"{_duration(line['achieved_p50_ns'])}, {_duration(line['asked_p50_ns'])} was asked for"
+    )
 
 
 # The tables
@@ -294,7 +307,7 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
             f"{_ratio(each.ratio_interval[0])} – {_ratio(each.ratio_interval[1])}"
             if each.ratio_interval
             else "",
-            "" if each.p is None else "< 0.001" if each.p < 0.001 else f"{each.p:.3f}",
+            _p(each),
             _seconds(each.server_processor_s),
             _duration(each.asked_p50_ns),
             _duration(each.achieved_p50_ns) + (" !" if each.within_tolerance is False else ""),
@@ -318,6 +331,13 @@ def _verdict(summary: ArmSummary) -> str:
     if summary.verdict == NO_DIFFERENCE:
         return "~"
     return "" if summary.ratio is None else _ratio(summary.ratio)
+
+
+def _p(summary: ArmSummary) -> str:
+    # Of too few runs it is large whatever they gave, and would be taken for "no difference".
+    if summary.p is None or summary.verdict == UNKNOWN:
+        return ""
+    return "< 0.001" if summary.p < 0.001 else f"{summary.p:.3f}"
 
 
 def _without_empty(table: Table, words: int) -> Table:
@@ -432,7 +452,7 @@ def _write_back(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Tabl
 def _samples(comparison: Comparison) -> Table:
     columns = (
         *("arm", "round", "run", "wall", "began", "workload", "server", "requests"),
-        *("asked", "achieved", "behind", "load", "trace", "failure"),
+        *("asked", "achieved", "behind", "load", "said", "trace", "failure"),
     )
     rows = []
     for each in comparison.samples:
@@ -452,6 +472,7 @@ def _samples(comparison: Comparison) -> Table:
                 _duration(_at(share, "receipt", "metadata", "achieved_p50_ns")),
                 "" if each.caught_up_s is None else f"{each.caught_up_s:.3f} s",
                 f"{each.load_average:.2f}" if each.load_average else "",
+                each.told,
                 each.trace or "",
                 each.failure,
             )
@@ -460,13 +481,14 @@ def _samples(comparison: Comparison) -> Table:
         "Every run, in the order it was made",
         columns,
         tuple(rows),
-        legend="Workload, server: processor time. Asked, achieved: median of metadata requests.",
+        legend="Workload, server: processor time. Asked, achieved: median of metadata requests. "
+        "Said: what the command itself said, where that is a result.",
     )
     return Table(
         (kept := _without_empty(table, 1)).caption,
         kept.columns,
         kept.rows,
-        kept.numbers - {"run", "trace", "failure"},
+        kept.numbers - {"run", "said", "trace", "failure"},
         kept.legend,
     )
 

@@ -11,17 +11,18 @@ COLUMNS = (
     *("case", "variant", "quick", "caches", "seed", "started", "baseline"),
     *("arm", "kind", "round", "wall_s", "began_s", "workload_processor_s"),
     *("server_processor_s", "caught_up_s", "load_average", "requests", "missing_lookups"),
-    *("asked_p50_ns", "achieved_p50_ns", "late", "within_tolerance", "trace", "failure"),
+    *("asked_p50_ns", "achieved_p50_ns", "late", "within_tolerance", "told", "trace", "failure"),
 )
 
 
 def csv_of(comparisons: Sequence[Comparison]) -> str:
     """All samples of all comparisons, with a header. What does not exist is an empty cell.
 
-    Classes of operation are those of metadata, late counts all of them.
+    Asked, achieved and within_tolerance are of metadata requests; late counts all answers.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    # Lines end as RFC 4180 says; else a lone carriage return in a name would not be quoted.
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
     writer.writeheader()
     for comparison in comparisons:
         for sample in comparison.samples:
@@ -46,6 +47,7 @@ def _row(comparison: Comparison, sample: Sample) -> dict[str, Any]:
         "workload_processor_s": sample.workload_processor_s,
         "caught_up_s": sample.caught_up_s,
         "load_average": sample.load_average,
+        "told": sample.told,
         "trace": sample.trace,
         "failure": sample.failure,
         **_of_the_share(sample.share or {}),

@@ -1,22 +1,18 @@
 """Which plots a comparison has, and each one's finding in words and numbers."""
 
-import binascii
-import struct
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from hdrh.histogram import HdrHistogram
 from matplotlib.figure import Figure
 
-from osxfs_sim.lab.results import Comparison, ResultError
+from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.summary import NO_DIFFERENCE, ArmSummary
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report import plots
 from osxfs_sim.report.contents import Contents, TraceContents
-from osxfs_sim.report.plots import Latencies, Style, WallTimes
+from osxfs_sim.report.latencies import Latencies, time_of
+from osxfs_sim.report.plots import Style, WallTimes
 from osxfs_sim.report.quantities import format_seconds, three_digits
 
 
@@ -30,18 +26,12 @@ class Plot:
     draw: Callable[[Style], Figure]
 
 
-# So many points are enough for a curve; fewer make smaller pages.
-_CURVE_POINTS = 160
-_CURVE_STEP = 1.05
-
-
 def plots_of(contents: Contents) -> list[Plot]:
     """The plots of a comparison: wall times, latencies, and those of its traces."""
     comparison, summaries = contents.comparison, contents.summaries
     made = [_wall_times(comparison, summaries)]
-    arms = latencies_of(comparison)
-    if arms:
-        made.append(_latencies(arms))
+    if contents.latencies:
+        made.append(_latencies(contents.latencies))
     return made
 
 
@@ -82,60 +72,6 @@ def _wall_time_in_words(summary: ArmSummary, count: int) -> str:
     return said
 
 
-def latencies_of(comparison: Comparison) -> dict[str, list[Latencies]]:
-    """Per arm and class of operation the distributions, over all its runs that count."""
-    found: dict[str, list[Latencies]] = {}
-    for arm in comparison.arms:
-        receipts = [each.share.get("receipt") or {} for each in comparison.of(arm) if each.share]
-        for label in dict.fromkeys(label for receipt in receipts for label in receipt):
-            lines = [receipt[label] for receipt in receipts if label in receipt]
-            asked = _merged(lines, "asked_histogram")
-            achieved = _merged(lines, "achieved_histogram")
-            # The smallest value a histogram can hold is 1, and stands for 0: nothing was asked.
-            wanted = asked if asked.get_max_value() > 1 else None
-            found.setdefault(arm, []).append(
-                Latencies(
-                    label,
-                    achieved.get_total_count(),
-                    None if wanted is None else _curve(wanted),
-                    _curve(achieved),
-                )
-            )
-    return found
-
-
-def _merged(lines: Iterable[Mapping[str, Any]], name: str) -> HdrHistogram:
-    """The sum of encoded histograms (HdrHistogram's V2 format, compressed, base64)."""
-    merged: HdrHistogram | None = None
-    for line in lines:
-        try:
-            histogram = HdrHistogram.decode(line[name])
-        except (KeyError, ValueError, TypeError, binascii.Error, zlib.error, struct.error) as error:
-            raise ResultError(f"a receipt's {name} cannot be decoded: {error}") from error
-        if merged is None:
-            merged = histogram
-        else:
-            merged.add(histogram)
-    assert merged is not None
-    return merged
-
-
-def _curve(histogram: HdrHistogram) -> tuple[np.ndarray, np.ndarray]:
-    """Values in ns, and the shares of all answers up to each: a point per step that can be seen."""
-    total = histogram.get_total_count()
-    values, shares = [], []
-    shown, last_ns = -1.0, 1
-    for each in histogram.get_recorded_iterator():
-        share = each.total_count_to_this_value / total
-        value_ns = each.value_iterated_to
-        if share - shown >= 1 / _CURVE_POINTS or value_ns > last_ns * _CURVE_STEP or share == 1:
-            values.append(value_ns)
-            shares.append(share)
-            shown, last_ns = share, value_ns
-    # From nothing: the first step goes up where the first answer came.
-    return np.array([values[0], *values], dtype=float), np.array([0.0, *shares])
-
-
 def _latencies(arms: Mapping[str, Sequence[Latencies]]) -> Plot:
     said = []
     for arm, lines in arms.items():
@@ -154,7 +90,7 @@ def _latencies(arms: Mapping[str, Sequence[Latencies]]) -> Plot:
 
 
 def _median_ns(curve: tuple[np.ndarray, np.ndarray]) -> float:
-    return float(f"{plots.time_of(curve, 0.5):.4g}")
+    return float(f"{time_of(curve, 0.5):.4g}")
 
 
 def parts_of(trace: TraceContents) -> dict[str, int]:

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from osxfs_sim.model.units import format_duration
+from osxfs_sim.report.latencies import Latencies, time_of
 from osxfs_sim.report.quantities import format_seconds
 
 PlotFormat = Literal["svg", "png"]
@@ -84,16 +85,6 @@ class WallTimes:
     median_s: float | None
     interval_s: tuple[float, float] | None
     failed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Latencies:
-    """Shares of answers (0 to 1) that came within so many ns, of one class of operation."""
-
-    label: str
-    answers: int
-    asked: tuple[np.ndarray, np.ndarray] | None
-    achieved: tuple[np.ndarray, np.ndarray]
 
 
 # A logarithmic axis, when the slowest is so many times the fastest: a ratio is a distance then.
@@ -309,12 +300,6 @@ def _latency_limits(arms: Mapping[str, Sequence[Latencies]]) -> tuple[float, flo
     return max(0.6 * lowest, 1.0), 1.7 * highest
 
 
-def time_of(curve: tuple[np.ndarray, np.ndarray], share: float) -> float:
-    """Within which time *share* of the answers came, in ns."""
-    values, shares = curve
-    return float(values[min(int(np.searchsorted(shares, share)), len(values) - 1)])
-
-
 def _legend(figure: Figure, panel: Axes, style: Style, *, reverse: bool = False) -> None:
     handles, labels = panel.get_legend_handles_labels()
     if reverse:
@@ -383,23 +368,31 @@ def requests_over_time(counts: Mapping[str, Sequence[int]], bin_ns: int, style: 
         below = np.zeros(bins)
         for number, (operation, values) in enumerate(series.items()):
             rates = np.asarray(values, dtype=float) / (bin_ns / 1e9)
-            panel.stairs(
-                below + rates,
-                edges_s,
-                baseline=below,
-                fill=True,
-                color=style.theme.rest if operation == OTHERS else style.colour(number),
-                label=drawable(operation),
-            )
+            # Only where there is something: most operations come now and then.
+            for number_of_stretch, (start, stop) in enumerate(_stretches(rates > 0)):
+                panel.stairs(
+                    (below + rates)[start:stop],
+                    edges_s[start : stop + 1],
+                    baseline=below[start:stop],
+                    fill=True,
+                    color=style.theme.rest if operation == OTHERS else style.colour(number),
+                    label="" if number_of_stretch else drawable(operation),
+                )
             below = below + rates
         panel.set_xlim(0, edges_s[-1] if bins else 1)
         panel.set_ylim(0, 1.05 * below.max(initial=0.0) or 1)
         panel.set_ylabel("requests per second")
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick_s(value)))
-        panel.set_xlabel("since the trace began")
+        panel.set_xlabel("since the beginning")
         _legend(figure, panel, style)
         return figure
+
+
+def _stretches(are_set: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Begin and end (exclusive) of each run of elements that are set."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], are_set.astype(int), [0]))))
+    yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
 OTHERS = "others"

@@ -268,13 +268,25 @@ def _of_missing_names(
     if not count:
         return
     said = []
-    for index, what in (
-        (index_of["negative"], "repeats that a negative cache answers"),
-        (index_of["complete"], "first looks that only a complete negative cache answers"),
-        (NECESSARY, "first looks in a directory of which nothing was known"),
+    for index, many, one, why in (
+        (index_of["negative"], "repeats", "a repeat", "that a negative cache answers"),
+        (
+            index_of["complete"],
+            "first looks",
+            "a first look",
+            "that only a complete negative cache answers",
+        ),
+        (
+            NECESSARY,
+            "first looks",
+            "a first look",
+            "in directories of which nothing was known",
+        ),
     ):
         if counts[index]:
-            said.append(f"{counts[index]:,} are {what} ({format_duration(int(times[index]))})")
+            what = f"is {one}" if counts[index] == 1 else f"are {many}"
+            time = format_duration(int(times[index]))
+            said.append(f"{counts[index]:,} {what} {why} ({time})")
     product = _product(count, "lookups of missing names", time_ns, wall_ns)
     yield f"{product}: {'; '.join(said)}"
 

@@ -387,29 +387,38 @@ def _listings_again(requests: Requests) -> Flags:
 def _cancelled(requests: Requests, child: Integers) -> Flags:
     """Which change an object that was made here and has lost each of its names again.
 
-    Nor has anybody asked for it to be safe on the host (FSYNC).
+    Nor has anybody asked for it to be safe on the host (FSYNC). A number may be given
+    to another object later: each making, other than by a link, begins another life.
     """
     succeeded = ~requests.failed
-    made = _made(requests)
-    removed = np.flatnonzero(requests.are(*REMOVED) & succeeded & (child != 0))
-    new = np.flatnonzero(
-        requests.are(*(each for each in MADE if each is not Operation.LINK)) & succeeded
+
+    def rows_of(*operations: Operation) -> Integers:
+        return np.flatnonzero(requests.are(*operations) & succeeded)
+
+    new = rows_of(*(each for each in MADE if each is not Operation.LINK))
+    linked = rows_of(Operation.LINK)
+    gone = rows_of(*REMOVED)
+    gone = gone[child[gone] != 0]
+    moved = rows_of(Operation.RENAME)
+    moved = moved[child[moved] != 0]
+    touched = rows_of(Operation.WRITE, Operation.SETATTR, *_ATTRIBUTE_CHANGES)
+    safe = rows_of(Operation.FSYNC)
+    born, linking, losing, other, saving = range(5)
+    events = _Sequence(
+        (new, requests.found[new], born),
+        (linked, requests.found[linked], linking),
+        (gone, child[gone], losing),
+        (moved, child[moved], other),
+        (touched, requests.inode[touched], other),
+        (safe, requests.inode[safe], saving),
     )
-    objects, number = np.unique(
-        np.concatenate((requests.found[made], child[removed])), return_inverse=True
-    )
-    names_made = np.bincount(number[: len(made)], minlength=len(objects))
-    names_gone = np.bincount(number[len(made) :], minlength=len(objects))
-    safe = requests.inode[requests.are(Operation.FSYNC) & succeeded]
-    goes = objects[
-        (names_made == names_gone)
-        & np.isin(objects, requests.found[new])
-        & ~np.isin(objects, safe)
-        & (objects != 0)
-    ]
-    of_name = requests.are(*MADE) & np.isin(requests.found, goes)
-    of_child = np.isin(child, goes)
-    of_inode = requests.are(Operation.WRITE, Operation.SETATTR, *_ATTRIBUTE_CHANGES) & np.isin(
-        requests.inode, goes
-    )
-    return np.asarray((of_name | of_child | of_inode) & succeeded)
+    life = events.period(born)
+
+    def count(kind: int) -> Integers:
+        return np.bincount(life, events.kinds == kind, minlength=1).astype(np.int64)
+
+    names_made = count(born) + count(linking)
+    goes = (count(born) > 0) & (names_made == count(losing)) & (count(saving) == 0)
+    cancelled = np.zeros(len(requests), bool)
+    cancelled[events.rows[goes[life]]] = True
+    return cancelled

@@ -32,8 +32,7 @@ class Words:
 
     def are(self, *words: str) -> Flags:
         """Which rows have one of *words*."""
-        codes = [code for code, label in enumerate(self.labels) if label in words]
-        return np.isin(self.codes, codes)
+        return np.array([label in words for label in self.labels], bool)[self.codes]
 
 
 @dataclass(frozen=True, slots=True)

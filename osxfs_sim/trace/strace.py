@@ -803,12 +803,15 @@ def import_strace(log: Path, output: Path, root: str, directory: str | None = No
     Raises TraceError for a log that has nothing to say.
     """
     made = StraceImport(root, directory)
+    if not output.absolute().parent.is_dir():
+        raise TraceError(f"{output} cannot be written: its directory does not exist")
     try:
         lines = log.open(encoding="utf-8", errors="backslashreplace", newline="\n")
     except OSError as error:
         raise TraceError(f"{log} cannot be read: {error.strerror}") from error
+    part = output.with_name(f"{output.name}.part")  # what was there stays until this is whole
     with lines:
-        writer = TraceWriter(output)
+        writer = TraceWriter(part)
         try:
             batch: list[dict[str, Any]] = []
             for row in made.rows(lines):
@@ -819,12 +822,11 @@ def import_strace(log: Path, output: Path, root: str, directory: str | None = No
             writer.write(columns_of(iter(batch)))
             writer.close(made.header())
             problem = _nothing_to_say(made, log)
-        except BaseException:
-            output.unlink(missing_ok=True)  # what is there is no trace
-            raise
-    if problem is not None:
-        output.unlink(missing_ok=True)
-        raise TraceError(problem)
+            if problem is not None:
+                raise TraceError(problem)
+            part.replace(output)
+        finally:
+            part.unlink(missing_ok=True)
     return made
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 _LINE = re.compile(r"(?:\[pid +(\d{1,9})\] +|(\d{1,9}) +)?(\d{1,12})\.(\d{1,9}) +(\S.*)")
 _CALL = re.compile(r"([a-z_][a-z0-9_]*)\((.*)", re.DOTALL)
 _RESUMED = re.compile(r"<\.\.\. ([a-z_][a-z0-9_]*) resumed> ?(.*)", re.DOTALL)
-_UNFINISHED = re.compile(r"(.*?),? *<unfinished \.\.\.>\)?$", re.DOTALL)
+_UNFINISHED = re.compile(r"(.*?)(,?) *<unfinished \.\.\.>\)?$", re.DOTALL)
 _RESULT = re.compile(
     r" *= (-?\d{1,20}|0x[0-9a-f]{1,16}|\?)(?:<((?:[^<>\\]|\\.)*)>)?"
     r"(?: (E[A-Z0-9]+)\b)?.*?(?:<(\d{1,12})\.(\d{1,9})>)?$",
@@ -118,9 +118,7 @@ class LineReader:
             name, rest = call[1], call[2]
         cut = _UNFINISHED.fullmatch(rest) if rest.endswith(("...>", "...>)")) else None
         if cut is not None:
-            # What was written of the arguments ends in a comma, unless there was nothing.
-            text = f"{cut[1]}, " if cut[1] else ""
-            self._unfinished[process] = (at_ns, name, text)
+            self._unfinished[process] = (at_ns, name, f"{cut[1]}{cut[2]} ")
             yield Begun(process, at_ns, name)
             return
         yield self._finished(process, at_ns, name, rest)
