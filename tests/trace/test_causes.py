@@ -204,6 +204,12 @@ def test_what_did_not_cross_cannot_be_spared(answered_by):
     assert causes_of(missed("a"), missed("a", answered_by=answered_by))[1] == "inside"
 
 
+def test_a_removal_that_says_what_it_took_away_is_believed():
+    story = (found("a", 6), found("a", 7), row("UNLINK", 1, "a", found=6))
+    assert causes_of(*story, row("GETATTR", 6))[3] == "necessary"
+    assert causes_of(*story, row("GETATTR", 7))[3] == "attributes"
+
+
 # Against caches written as plainly as can be
 
 
@@ -258,6 +264,8 @@ def plainly(rows: list[Row]) -> list[str]:
                 data.pop(found, None)
             elif operation in ("UNLINK", "RENAME"):
                 child = names.pop(key, None)
+                if operation == "UNLINK" and found:
+                    child = found  # it says so itself
                 if child != "missing":
                     attributes.discard(child)
                 attributes.discard(inode)
@@ -274,7 +282,7 @@ STORIES = st.lists(
         st.sampled_from([*ASKED, "LOOKUP", "WRITE", "READDIRPLUS", "CREATE", "UNLINK", "RENAME"]),
         st.integers(1, 3),
         st.sampled_from("abc"),
-        found=st.integers(1, 5),
+        found=st.integers(0, 5),
         error=st.sampled_from([None, None, None, "ENOENT", "EACCES"]),
         offset_bytes=st.sampled_from([0, 10]),
         size_bytes=st.sampled_from([5, 10]),
