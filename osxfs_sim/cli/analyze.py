@@ -11,6 +11,8 @@ from osxfs_sim.trace.analysis import analyze_file
 from osxfs_sim.trace.format import TraceError
 from osxfs_sim.trace.strace import import_strace as make_trace
 
+_TOP = 10
+
 
 @click.command()
 @click.argument("trace", type=click.Path(dir_okay=False))
@@ -29,12 +31,15 @@ from osxfs_sim.trace.strace import import_strace as make_trace
 def analyze(trace: str, as_json: bool, top: int | None, wall_ns: int | None) -> None:
     """Attribute the wall time of TRACE to operations, places, programs and causes."""
     if as_json and top is not None:
-        raise TraceError("--top has no effect with --json, which has everything: leave it out")
-    analysis = analyze_file(trace, wall_ns=wall_ns)
+        raise TraceError(
+            "--top has no effect with --json, which has what a report needs: leave it out"
+        )
     if as_json:
-        click.echo(json.dumps(analysis.to_document(), indent=1))
-    else:
-        analysis_report(analysis, top or 10)
+        document = analyze_file(trace, wall_ns=wall_ns).to_document()
+        click.echo(json.dumps(document, indent=1))
+        return
+    top = top or _TOP
+    analysis_report(analyze_file(trace, wall_ns=wall_ns, directories=top), top)
 
 
 @click.command("import-strace")

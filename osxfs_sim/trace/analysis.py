@@ -112,17 +112,27 @@ class Analysis:
         return asdict(self)
 
 
-def analyze_file(path: str | Path, *, wall_ns: int | None = None) -> Analysis:
+def analyze_file(
+    path: str | Path, *, wall_ns: int | None = None, directories: int = SHOWN_DIRECTORIES
+) -> Analysis:
     """The analysis of a trace's file. Raises TraceError for one that cannot be read."""
     header, table = read_trace(path)
-    return analyze(header, table, title=os.fspath(path), wall_ns=wall_ns)
+    return analyze(header, table, title=os.fspath(path), wall_ns=wall_ns, directories=directories)
 
 
-def analyze(header: Header, table: pa.Table, *, title: str, wall_ns: int | None = None) -> Analysis:
+def analyze(
+    header: Header,
+    table: pa.Table,
+    *,
+    title: str,
+    wall_ns: int | None = None,
+    directories: int = SHOWN_DIRECTORIES,
+) -> Analysis:
     """The analysis of a trace, its *table* in the order of arrival.
 
     *wall_ns* is what a clock outside has measured, where the trace itself does
-    not know it (an imported log). Raises TraceError where it is shorter than the
+    not know it (an imported log). So many *directories* are named, the hottest, and
+    the others summed up. Raises TraceError where the wall time is shorter than the
     time in which requests were on their way.
     """
     window = window_of(header, table)
@@ -139,7 +149,7 @@ def analyze(header: Header, table: pa.Table, *, title: str, wall_ns: int | None 
     parts = _Breakdown(requests, divided)
     replay = Replay(requests)
     causes, necessary, summary = _causes(requests, replay, parts, wall_ns)
-    directories = parts.by(requests.directory)
+    places = parts.by(requests.directory)
     return Analysis(
         title=title,
         wall_ns=wall_ns,
@@ -148,7 +158,7 @@ def analyze(header: Header, table: pa.Table, *, title: str, wall_ns: int | None 
         requests=len(requests),
         lost=header.lost,
         operations=parts.by(requests.operation),
-        directories=_first(directories),
+        directories=_first(places, directories),
         programs=parts.by(requests.program),
         answered_by=parts.by(requests.answered_by),
         causes=causes,
@@ -159,7 +169,7 @@ def analyze(header: Header, table: pa.Table, *, title: str, wall_ns: int | None 
         reuse=replay.reuse(),
         bursts=_bursts(requests),
         warnings=tuple(_warnings(header, table, requests)),
-        subtrees=_subtrees(directories),
+        subtrees=_subtrees(places, directories),
         summary=summary,
     )
 
@@ -201,12 +211,12 @@ def _sum(label: str, parts: tuple[Part, ...]) -> Part:
     )
 
 
-def _first(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    others = parts[SHOWN_DIRECTORIES:]
-    return (*parts[:SHOWN_DIRECTORIES], *([_sum(OTHERS, others)] if others else []))
+def _first(parts: tuple[Part, ...], count: int) -> tuple[Part, ...]:
+    others = parts[count:]
+    return (*parts[:count], *([_sum(OTHERS, others)] if others else []))
 
 
-def _subtrees(directories: tuple[Part, ...]) -> tuple[Part, ...]:
+def _subtrees(directories: tuple[Part, ...], count: int) -> tuple[Part, ...]:
     """The hottest directories with all below them; those with nothing below are left out."""
     below: dict[str, list[Part]] = {}
     for part in directories:
@@ -214,7 +224,7 @@ def _subtrees(directories: tuple[Part, ...]) -> tuple[Part, ...]:
             for place in _upwards(part.label):
                 below.setdefault(place, []).append(part)
     found = [_sum(place, tuple(parts)) for place, parts in below.items() if len(parts) > 1]
-    return tuple(sorted(found, key=_longest_first)[:SHOWN_DIRECTORIES])
+    return tuple(sorted(found, key=_longest_first)[:count])
 
 
 def _upwards(directory: str) -> Iterator[str]:
@@ -392,4 +402,6 @@ def _warnings(header: Header, table: pa.Table, requests: Requests) -> Iterator[s
     strange = sorted({*requests.operation.labels} - {*_CLASS_OF} - {UNKNOWN})
     if strange:
         yield f"operations that this version does not know have no cause: {', '.join(strange)}"
-    yield from header.notes.get("warnings", ())
+    said = header.notes.get("warnings")
+    if isinstance(said, list):
+        yield from map(str, said)

@@ -59,7 +59,7 @@ def allot(weights: Floats, total_ns: int) -> Integers:
     whole = float(weights.sum())
     if not len(weights) or whole <= 0:
         return np.zeros(len(weights), np.int64)
-    exact = weights * (total_ns / whole)
+    exact = weights / whole * total_ns
     parts = np.asarray(np.floor(exact), np.int64)
     left = total_ns - int(parts.sum())
     if left > 0:

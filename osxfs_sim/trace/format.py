@@ -122,7 +122,7 @@ def read_trace(path: str | Path) -> tuple[Header, pa.Table]:
         with pq.ParquetFile(path) as file:
             header = _header(path, file.schema_arrow.metadata or file.metadata.metadata or {})
             table = file.read()
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         number = getattr(error, "errno", None)
         why = os.strerror(number) if number else "it is no Parquet file"
         raise TraceError(f"{path} is not a trace: {why}") from error
@@ -142,9 +142,20 @@ def _header(path: str | Path, metadata: dict[bytes, bytes]) -> Header:
         if made_for > FORMAT:
             raise TraceError(f"{path} is of format {made_for}, this version reads {FORMAT}: update")
         # Like columns, what is told of a trace may grow within a format.
-        return Header(**{name: value for name, value in document.items() if name in known})
+        header = Header(**{name: value for name, value in document.items() if name in known})
+        _check(header)
+        return header
     except (ValueError, TypeError, KeyError) as error:
         raise TraceError(f"{path} is not a trace: its header is damaged") from error
+
+
+def _check(header: Header) -> None:
+    """Raises TypeError where a value is not what a header has."""
+    numbers = (header.began_ns, header.lasted_ns, header.lost)
+    optional = (header.command_start_ns, header.command_end_ns)
+    given = [*numbers, *(value for value in optional if value is not None)]
+    if not all(type(value) is int for value in given) or type(header.notes) is not dict:
+        raise TypeError("not a header")
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -127,7 +127,10 @@ def _integers(table: pa.Table, name: str) -> Integers:
 
 def _words(table: pa.Table, name: str) -> Words:
     column = _encoded(table, name)
-    labels = tuple(column.dictionary.to_pylist())
+    try:
+        labels = tuple(column.dictionary.to_pylist())
+    except UnicodeDecodeError as error:
+        raise _unusable(name) from error
     codes = column.indices.fill_null(len(labels)).to_numpy(zero_copy_only=False)
     if column.null_count:
         labels = (*labels, UNKNOWN)
@@ -151,4 +154,4 @@ def _encoded(table: pa.Table, name: str) -> Any:
 
 
 def _unusable(name: str) -> TraceError:
-    return TraceError(f"the trace's column {name} is of another type than a trace's: see the docs")
+    return TraceError(f"the trace's column {name} is damaged, or of another type than it must be")

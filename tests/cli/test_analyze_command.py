@@ -47,6 +47,13 @@ def test_all_of_it_is_json(trace):
     assert document["title"] == trace
 
 
+def test_the_top_goes_as_far_as_one_likes(tmp_path):
+    rows = in_turn([row("LOOKUP", directory=f"/{number:02}") for number in range(30)])
+    path = str(write_trace(tmp_path / "t", rows))
+    assert "/24" in command("analyze", path, "--top", "25").stdout
+    assert "/10" not in command("analyze", path).stdout
+
+
 def test_a_wall_time_of_another_clock_is_taken(trace):
     document = json.loads(command("analyze", trace, "--wall", "1s", "--json").stdout)
     assert document["rest_ns"] == 1_000_000_000 - 260_100

@@ -78,7 +78,7 @@ def test_parts_add_up_to_the_whole(weights, total_ns):
     assert parts.sum() == (total_ns if has_weight else 0)
     assert (parts >= 0).all()
     if has_weight:
-        exact = np.array(weights) * (total_ns / float(np.sum(weights)))
+        exact = np.array(weights) / float(np.sum(weights)) * total_ns
         assert (abs(parts - exact) < 1 + 1e-9 * total_ns).all()
 
 

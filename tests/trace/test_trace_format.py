@@ -93,6 +93,14 @@ def test_a_file_that_is_no_trace_is_refused(tmp_path, content, why):
     assert "\n" not in str(told.value)
 
 
+def test_a_trace_that_was_cut_short_is_refused(tmp_path):
+    whole = write_trace(tmp_path / "t", in_turn([missed("a")] * 100)).read_bytes()
+    for kept in range(0, len(whole), 97):
+        (tmp_path / "cut").write_bytes(whole[:kept])
+        with pytest.raises(TraceError, match="it is no Parquet file"):
+            read_trace(tmp_path / "cut")
+
+
 def test_a_parquet_file_of_somebody_else_is_refused(tmp_path):
     pq.write_table(pa.table({"a": [1]}), tmp_path / "t")
     with pytest.raises(TraceError, match="its metadata has no osxfs_sim"):
@@ -122,7 +130,11 @@ def test_a_column_that_is_missing_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "document", [b"{", b"[1]", b"\xff", {"format": "x"}, {"format": FORMAT, "began_ns": 0}]
+    "document",
+    [
+        *(b"{", b"[1]", b"\xff", {"format": "x"}, {"format": FORMAT, "began_ns": 0}),
+        *(HEADER | {"lasted_ns": "5"}, HEADER | {"notes": []}, HEADER | {"command_end_ns": 1.5}),
+    ],
 )
 def test_a_header_that_is_damaged_is_refused(tmp_path, document):
     with pytest.raises(TraceError, match="its header is damaged"):
