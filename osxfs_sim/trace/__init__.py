@@ -1,12 +1,14 @@
 """What was asked of a share, request by request, and where the time went.
 
-answers      who answered a request
-errors       what is wrong with a trace
-format       the columns of a trace, and reading and writing one
-recorder     writes one while requests are served
-strace       makes one of a log of strace; strace_lines reads its lines
-requests     the rows that count for an analysis, as numpy columns
-attribution  the wall time divided among requests that overlap
-causes       what ideal caches and write-back would have spared
-analysis     a trace's time attributed to operations, places, programs and causes
+answers       who answered a request
+errors        what is wrong with a trace
+format        the columns of a trace, and reading and writing one
+recorder      writes one while requests are served
+strace        makes one of a log of strace's
+strace_lines  reads such a log's lines
+strace_state  what a log's processes have open, and where they are
+requests      the rows that count for an analysis, as numpy columns
+attribution   the wall time divided among requests that overlap
+causes        what ideal caches and write-back would have spared
+analysis      a trace's time attributed to operations, places, programs and causes
 """
