@@ -177,7 +177,7 @@ def test_sqlite_refuses_a_database_that_lacks_a_row_or_is_broken(
     assert os.listdir(tree) == ["data.db"]
     whole = case.command(case.check or (), tree=tree, variant=variant)
     result = subprocess.run(whole, capture_output=True, text=True, timeout=60)
-    assert result.stderr == "check.py: 50 rows, of 500, or with other contents\n"
+    assert result.stderr == "database.py: 50 rows, of 500, or with other contents\n"
     with open(tree / "data.db", "r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * 4096)

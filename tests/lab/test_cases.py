@@ -107,6 +107,7 @@ def test_a_folder_without_a_case_says_so(tmp_path: Path) -> None:
             CASE.replace("[options", 'deterministic = ["/etc"]\n[options'),
             "'/etc' is not inside the tree",
         ),
+        (CASE.replace("[options", "tells = 3\n[options"), "command.tells is neither true nor"),
         (CASE.replace("[options", 'ignored = ["x"]\n[options'), "ignored has no effect without"),
         (
             CASE.replace("[options", 'expected_output = "../out"\n[options'),
