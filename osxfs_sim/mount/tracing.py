@@ -10,6 +10,7 @@ are not the guest's, and are not recorded.
 import contextlib
 import logging
 import os
+import stat as modes
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -67,6 +68,8 @@ _WITH_HANDLE = {
     "releasedir": Operation.RELEASEDIR,
     "fsyncdir": Operation.FSYNCDIR,
 }
+_OF_DIRECTORY = frozenset({Operation.READDIRPLUS, Operation.RELEASEDIR, Operation.FSYNCDIR})
+_HOST, _NAMES, _HELD, _GUEST = map(int, AnsweredBy)
 _XATTR_NAME = frozenset({Operation.SETXATTR, Operation.GETXATTR, Operation.REMOVEXATTR})
 
 
@@ -86,6 +89,8 @@ class Tracing:
         self._reactor = reactor
         self._recorder: Recorder | None = None
         self._pulse: Pulse | None = None
+        self._sinks: tuple[Callable[..., None], ...] = ()
+        self._own_thread = 0
         self._processes: dict[int, int] = {}
         """Who opened each handle: a read does not say who asks."""
 
@@ -107,20 +112,23 @@ class Tracing:
             recorder = Recorder(path, time.monotonic_ns(), self._path_of, _program_of)
         except TraceError as error:
             raise MountError(str(error)) from error
-        self._begin_to_note()
         self._recorder = recorder
+        self._begin_to_note()
 
     def pulse(self, top: int) -> dict[str, Any]:
         """What was asked since the last time that this was; see Pulse.take."""
         now_ns = time.monotonic_ns()
         if self._pulse is None:
-            self._begin_to_note()
             self._pulse = Pulse(self._path_of, now_ns)
+            self._begin_to_note()
         return self._pulse.take(now_ns, top)
 
     def _begin_to_note(self) -> None:
-        if self._recorder is not None or self._pulse is not None:
+        was_noting = bool(self._sinks)
+        self._sinks = self._wanted()
+        if was_noting:
             return
+        self._own_thread = self._handlers.injector_thread
         self._crossings.keeps_latest = True
         self._processes.clear()
         for methods, wrapped in (
@@ -163,204 +171,193 @@ class Tracing:
 
         return complete
 
+    def _wanted(self) -> tuple[Callable[..., None], ...]:
+        return tuple(each.add for each in (self._recorder, self._pulse) if each is not None)
+
     def _end_noting(self) -> None:
-        if self._recorder is not None or self._pulse is not None:
+        self._sinks = self._wanted()
+        if self._sinks:
             return
         for name in (*_WITH_NAME, *_WITH_INODE, *_WITH_HANDLE, "link", "statfs", "forget"):
             delattr(self._handlers, name)
         self._crossings.keeps_latest = False
 
-    # One wrapper per shape of arguments
+    # One wrapper per shape of arguments. What they do is in every request's way: so what
+    # depends on the operation alone is decided before, and nothing is passed by keyword.
 
     def _noting_name(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, note, reactor = int(operation), self._note, self._reactor
+        is_create = operation is Operation.CREATE
+        is_rename = operation is Operation.RENAME
+        has_sets = self._handlers.name_sets is not None
+        by = _NAMES if has_sets and operation is Operation.LOOKUP else _HELD
+
         async def handler(parent: int, name: bytes, *more: Any) -> Any:
-            arrival_ns = self._reactor.arrival_ns
-            ctx: RequestContext = more[-1]
+            arrival_ns = reactor.arrival_ns
+            pid = more[-1].pid
             try:
                 answer = await own(parent, name, *more)
             except FUSEError as error:
-                self._note(operation, arrival_ns, parent, name, ctx.pid, parent, error=error.errno)
+                note(code, arrival_ns, parent, name, pid, parent, 0, error.errno, 0, 0, by)
                 raise
             found = error_number = 0
-            if operation is Operation.CREATE:
+            if is_create:
                 found = answer[1].st_ino
-                self._processes[answer[0].fh] = ctx.pid
-            elif operation is Operation.RENAME:
+                self._processes[answer[0].fh] = pid
+            elif is_rename:
                 found = more[0]  # where it went
             elif answer is not None:
                 found = answer.st_ino
                 if not found:
                     error_number = _ENOENT  # it may be believed, and is missing all the same
-            self._note(
-                operation,
-                arrival_ns,
-                parent,
-                name,
-                ctx.pid,
-                parent,
-                found=found,
-                error=error_number,
-            )
+            by_whom = by if error_number else _HELD
+            note(code, arrival_ns, parent, name, pid, parent, found, error_number, 0, 0, by_whom)
             return answer
 
         return handler
 
     def _noting_inode(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, note, reactor = int(operation), self._note, self._reactor
         has_name = operation in _XATTR_NAME
+        is_open = operation is Operation.OPEN
+        is_opendir = operation is Operation.OPENDIR
 
         async def handler(number: int, *more: Any) -> Any:
-            arrival_ns = self._reactor.arrival_ns
+            arrival_ns = reactor.arrival_ns
             pid = more[-1].pid
             name = more[0] if has_name else None
             directory = self._directory_of(number)
             try:
                 answer = await own(number, *more)
             except FUSEError as error:
-                self._note(operation, arrival_ns, number, name, pid, directory, error=error.errno)
+                note(code, arrival_ns, number, name, pid, directory, 0, error.errno, 0, 0, _HELD)
                 raise
-            if operation is Operation.OPEN:
+            if is_open:
                 self._processes[answer.fh] = pid
-            elif operation is Operation.OPENDIR:
+            elif is_opendir:
                 self._processes[answer] = pid
-            self._note(operation, arrival_ns, number, name, pid, directory)
+            note(code, arrival_ns, number, name, pid, directory, 0, 0, 0, 0, _HELD)
             return answer
 
         return handler
 
     def _noting_handle(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
-        of_directory = operation in (
-            Operation.READDIRPLUS,
-            Operation.RELEASEDIR,
-            Operation.FSYNCDIR,
-        )
+        code, note, reactor = int(operation), self._note, self._reactor
+        of_directory = operation in _OF_DIRECTORY
         ends = operation in UNAWAITED
+        has_offset = operation in (Operation.READ, Operation.WRITE)
+        is_read, is_write = operation is Operation.READ, operation is Operation.WRITE
+        is_listing = operation is Operation.READDIRPLUS
+        by = _GUEST if ends else _HELD
 
         async def handler(handle: int, *more: Any) -> Any:
-            arrival_ns = self._reactor.arrival_ns
+            arrival_ns = reactor.arrival_ns
             inode = self._handlers.inode_of(handle, is_directory=of_directory)
             directory = self._directory_of_inode(inode)
             processes = self._processes
             pid = processes.pop(handle, 0) if ends else processes.get(handle, 0)
-            offset_bytes = more[0] if operation in _WITH_OFFSET else 0
+            offset = more[0] if has_offset else 0
+            number = inode.number
             try:
                 answer = await own(handle, *more)
             except FUSEError as error:
-                self._note(
-                    operation,
-                    arrival_ns,
-                    inode.number,
-                    None,
-                    pid,
-                    directory,
-                    error=error.errno,
-                    offset_bytes=offset_bytes,
-                )
+                note(code, arrival_ns, number, None, pid, directory, 0, error.errno, 0, offset, by)
                 raise
-            size_bytes = 0
-            if operation is Operation.READ:
-                size_bytes = len(answer)
-            elif operation is Operation.WRITE:
-                size_bytes = answer
-            self._note(
-                operation,
-                arrival_ns,
-                inode.number,
-                None,
-                pid,
-                directory,
-                size_bytes=size_bytes,
-                offset_bytes=offset_bytes,
-            )
+            size = 0
+            if is_read:
+                size = len(answer)
+            elif is_write:
+                size = answer
+            elif is_listing and self._crossings.latest[0] == arrival_ns:
+                size = self._crossings.latest[3]
+            note(code, arrival_ns, number, None, pid, directory, 0, 0, size, offset, by)
             return answer
 
         return handler
 
     def _noting_link(self, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, note = int(Operation.LINK), self._note
+
         async def link(number: int, parent: int, name: bytes, ctx: RequestContext) -> Any:
             arrival_ns = self._reactor.arrival_ns
             try:
                 answer = await own(number, parent, name, ctx)
             except FUSEError as error:
-                self._note(
-                    Operation.LINK, arrival_ns, parent, name, ctx.pid, parent, error=error.errno
-                )
+                note(code, arrival_ns, parent, name, ctx.pid, parent, 0, error.errno, 0, 0, _HELD)
                 raise
-            self._note(
-                Operation.LINK, arrival_ns, parent, name, ctx.pid, parent, found=answer.st_ino
-            )
+            found = answer.st_ino
+            note(code, arrival_ns, parent, name, ctx.pid, parent, found, 0, 0, 0, _HELD)
             return answer
 
         return link
 
     def _noting_statfs(self, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, root = int(Operation.STATFS), ROOT_NUMBER
+
         async def statfs(ctx: RequestContext) -> Any:
             arrival_ns = self._reactor.arrival_ns
             answer = await own(ctx)
-            self._note(Operation.STATFS, arrival_ns, ROOT_NUMBER, None, ctx.pid, ROOT_NUMBER)
+            self._note(code, arrival_ns, root, None, ctx.pid, root, 0, 0, 0, 0, _HELD)
             return answer
 
         return statfs
 
     def _noting_forgotten(self, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, note = int(Operation.FORGET), self._note
+
         async def forget(inode_list: Any) -> None:
             arrival_ns = self._reactor.arrival_ns
             directories = [self._directory_of(number) for number, _ in inode_list]
             await own(inode_list)
             for (number, _), directory in zip(inode_list, directories, strict=True):
-                self._note(Operation.FORGET, arrival_ns, number, None, 0, directory)
+                note(code, arrival_ns, number, None, 0, directory, 0, 0, 0, 0, _GUEST)
 
         return forget
 
     def _note(
         self,
-        operation: Operation,
+        operation: int,
         arrival_ns: int,
         inode: int,
         name: bytes | None,
         pid: int,
         directory: int,
-        *,
-        found: int = 0,
-        error: int = 0,
-        size_bytes: int = 0,
-        offset_bytes: int = 0,
+        found: int,
+        error: int,
+        size_bytes: int,
+        offset_bytes: int,
+        otherwise: int,
     ) -> None:
-        if pid and pid == self._handlers.injector_thread:
+        """One answered request; *otherwise* is who has answered it, if it did not cross."""
+        if pid == self._own_thread and pid:
             return
         crossings = self._crossings
-        crossed_ns, asked_ns, took_ns, crossed_bytes = crossings.latest
+        crossed_ns, asked_ns, took_ns, _ = crossings.latest
         if crossed_ns == arrival_ns:
-            answered_by = AnsweredBy.HOST
-            if operation in _WITH_BULK:
-                size_bytes = size_bytes or crossed_bytes
+            answered_by = _HOST
         else:
+            answered_by = otherwise
             asked_ns = 0
             took_ns = time.monotonic_ns() - arrival_ns
-            if operation in UNAWAITED:
-                answered_by = AnsweredBy.GUEST
-            else:
+            if otherwise != _GUEST:
                 took_ns += crossings.outside.ns(0)
-                missing = operation is Operation.LOOKUP and error
-                knows_names = missing and self._handlers.name_sets is not None
-                answered_by = AnsweredBy.NAMES if knows_names else AnsweredBy.HELD
-        # Neither, if what looked ended while this request was on its way.
-        for sink in (self._recorder, self._pulse):
-            if sink is not None:
-                sink.add(
-                    arrival_ns,
-                    asked_ns,
-                    took_ns,
-                    operation,
-                    inode,
-                    name,
-                    found,
-                    size_bytes,
-                    offset_bytes,
-                    error,
-                    pid,
-                    directory,
-                    answered_by,
-                )
+        # None, if what looked ended while this request was on its way.
+        for add in self._sinks:
+            add(
+                arrival_ns,
+                asked_ns,
+                took_ns,
+                operation,
+                inode,
+                name,
+                found,
+                size_bytes,
+                offset_bytes,
+                error,
+                pid,
+                directory,
+                answered_by,
+            )
         if self._pulse is not None and self._pulse.is_over(arrival_ns):
             self._pulse = None
             self._end_noting()
@@ -375,7 +372,7 @@ class Tracing:
 
     @staticmethod
     def _directory_of_inode(inode: Inode) -> int:
-        if inode.is_directory:
+        if inode.kind == modes.S_IFDIR:
             return inode.number
         parent = inode.parent
         if inode.held is not None and inode.held.guest_place is not None:
@@ -401,10 +398,6 @@ class Tracing:
         if here is not self._inodes.root:
             return None  # it has lost its name
         return "/" + "/".join(reversed(names))
-
-
-_WITH_OFFSET = frozenset({Operation.READ, Operation.WRITE})
-_WITH_BULK = frozenset({Operation.READDIRPLUS})
 
 
 def _program_of(pid: int) -> str | None:

@@ -24,7 +24,7 @@ from osxfs_sim.trace.format import SCHEMA, Header, TraceError, TraceWriter
 BLOCK_ROWS = 8_192
 _MOST_BLOCKS_WAITING = 32
 _MOST_PROCESSES = 16_384
-_LOOKS_AT_A_PROGRAM = (1, 8, 64)
+_LOOKS_AT_A_PROGRAM = frozenset({1, 8, 64})
 """A process takes another program after its first requests: so it is looked at again."""
 
 _ROW = np.dtype(
