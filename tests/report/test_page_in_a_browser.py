@@ -25,7 +25,7 @@ LONG = "osxfs-delegated-kernel --latency 130us --bandwidth 250MB/s"
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
-        pytest.skip("chromium is missing: scripts/setup installs it")
+        pytest.fail("chromium is missing: run scripts/setup")
     with sync_playwright() as playwright:
         # Its sandbox refuses root, as whom tests may run; the page is our own.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
