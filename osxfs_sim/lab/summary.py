@@ -135,9 +135,10 @@ def _summary(
     if test is not None:
         verdict = _verdict(*test)
         if verdict == UNKNOWN:
+            least_p = min(1.0, test[0].smallest_p * test[2])
             warnings.append(
                 "too few runs to tell it from the baseline: "
-                f"however far apart they are, p is at least {min(1.0, test[0].smallest_p * test[2]):.2g}"
+                f"however far apart they are, p is at least {least_p:.2g}"
             )
     mounted = comparison.mounted.get(arm, {})
     warnings += [f"the share warns: {said}" for said in mounted.get("warnings", ())]
