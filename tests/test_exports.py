@@ -95,6 +95,7 @@ def test_each_export_is_a_share_with_options_of_its_own(share_file, tmp_path: Pa
 
 def test_every_option_of_a_share_can_be_an_exports_own(share_file) -> None:
     of_the_share = {"source", "mountpoint", "exports", "host_services", "calibrate", "stronger"}
+    of_the_share |= {"trace"}  # one file: the command says to mount the export by itself
     for_all = {"allow_other", "user", "state_directory"}
     settable = {field.name for field in dataclasses.fields(ShareSettings)}
     # All that EVERYTHING sets, found by its effect; the policy of one's own apart.

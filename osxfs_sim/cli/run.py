@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,7 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from osxfs_sim.cli.options import ProfileName, share_options
-from osxfs_sim.lab.cases import CaseError, case_names, load_case
+from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import (
     NATIVE,
@@ -44,13 +44,29 @@ class CaseName(click.ParamType[str]):
 
 
 @click.command()
-def cases() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+def cases(as_json: bool) -> None:
     """The case studies that can be run, and their variants and options."""
+    if as_json:
+        click.echo(json.dumps([_described(load_case(name)) for name in case_names()], indent=2))
+        return
     rows = table("case", "variants", "options", "what it is")
     for name in case_names():
         case = load_case(name)
         rows.add_row(name, ", ".join(case.variants), ", ".join(case.toggles), case.title)
     console().print(rows)
+
+
+def _described(case: Case) -> dict[str, Any]:
+    return {
+        "name": case.name,
+        "title": case.title,
+        "purpose": case.purpose,
+        "variants": list(case.variants),
+        "options": {name: toggle.about for name, toggle in case.toggles.items()},
+        "arms": list(case.arms),
+        "claims": [asdict(claim) for claim in case.claims],
+    }
 
 
 @click.command()

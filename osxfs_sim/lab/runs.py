@@ -275,7 +275,11 @@ def _run_all(
 ) -> None:
     for number in range(plan.runs):
         kind = "again" if number else "fresh"
-        progress(f"{result.arm}: run {number + 1} of {plan.runs} ({kind})")
+        left = ""
+        if number:
+            # What other arms will take cannot be told before they have run.
+            left = f", about {(plan.runs - number) * result.runs[-1].wall_s:.0f} s left of this arm"
+        progress(f"{result.arm}: run {number + 1} of {plan.runs} ({kind}){left}")
         if number:
             reset_tree(plan, guest)
         trace = None

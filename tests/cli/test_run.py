@@ -208,3 +208,15 @@ def test_a_trace_of_each_run_is_kept_and_named_in_the_file(folder: Path, tmp_pat
     assert without.stderr == (
         "osxfs-sim: --trace has no effect without a mounted arm: add --arm osxfs\n"
     )
+
+
+def test_the_cases_are_listed_for_scripts() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "osxfs_sim", "cases", "--json"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    cases = {case["name"]: case for case in json.loads(done.stdout)}
+    assert cases["rake"]["variants"] == ["mid", "full"]
+    assert cases["rake"]["options"]["bootsnap"].startswith("The application's own remedy")
+    assert cases["rake"]["claims"][0]["text"] == "Tries 37,000 and more files that do not exist."
+    assert "npm-install" in cases
