@@ -5,7 +5,6 @@ import datetime
 import hashlib
 import json
 import os
-import signal
 import sys
 import time
 from collections import defaultdict
@@ -14,12 +13,13 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from osxfs_sim.cli.arms import parse_arm, parse_arms, settings_of
+from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.progress import StepProgress, remaining_words
 from osxfs_sim.cli.run import CaseName
 from osxfs_sim.lab.arms import Arm, check_arms, twins_of
@@ -182,8 +182,7 @@ def compare(ctx: click.Context, /, resume: str | None, as_json: bool, **asked: A
         comparison = before
     output = Path(resume or asked["output"] or f"comparison-{comparison.case}.json")
     _check_files(output, asked, resumes=resume is not None)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)  # so that mounts and trees are taken away
+    end_on_signals()
     _carry_out(comparison, stop, arms, asked, output, as_json)
     if any(sample.failure for sample in comparison.samples):
         sys.exit(1)
@@ -421,7 +420,3 @@ def _show(comparison: Comparison, as_json: bool) -> None:
         ],
     }
     click.echo(json.dumps(document, indent=1))
-
-
-def _end(number: int, _: object) -> NoReturn:
-    sys.exit(128 + number)

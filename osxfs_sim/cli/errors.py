@@ -93,6 +93,16 @@ def _end(code: int, message: str) -> NoReturn:
     sys.exit(code)
 
 
+def end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: mounts and trees go with it."""
+
+    def end(number: int, _: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+
+
 def _fill_standard_descriptors() -> None:
     """Where one of the three is closed, the next file opened would take its place."""
     for fd in (0, 1, 2):

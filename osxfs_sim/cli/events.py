@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import datetime
 import json
-import signal
 import sys
 import tempfile
 import time
@@ -12,10 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
+from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.coherence.expectations import expected_of
 from osxfs_sim.coherence.hearing import ListenerError
@@ -154,13 +154,8 @@ def staleness(
 
 def _start() -> str:
     """From now on a signal takes away what is mounted. Returns the date and time."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+    end_on_signals()
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _end(number: int, _: object) -> NoReturn:
-    sys.exit(128 + number)
 
 
 @contextlib.contextmanager

@@ -3,16 +3,16 @@
 import datetime
 import json
 import os
-import signal
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
@@ -155,8 +155,7 @@ def run(
             raise CaseError(f"{traces} is not empty: name another directory for the traces")
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     machine = describe_machine()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)  # so that mounts and trees are taken away
+    end_on_signals()
     tree = prepare_tree(loaded, plan.variant, default_cache(), _say)
     where = Path(directory) if directory else default_directory()
     results = []
@@ -178,10 +177,6 @@ def run(
                 _say(f"saved to {json_file}")
     if any(one.failure for result in results for one in result.runs):
         sys.exit(1)
-
-
-def _end(number: int, _: object) -> NoReturn:
-    sys.exit(128 + number)
 
 
 def _say(text: str) -> None:

@@ -8,7 +8,6 @@ are not the guest's, and are not recorded.
 """
 
 import contextlib
-import logging
 import os
 import stat as modes
 import time
@@ -26,11 +25,10 @@ from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.mount.pulse import Pulse
 from osxfs_sim.mount.reactor import Reactor
 from osxfs_sim.trace.answers import AnsweredBy
+from osxfs_sim.trace.errors import TraceError
 
 if TYPE_CHECKING:
     from osxfs_sim.trace.recorder import Recorder
-
-log = logging.getLogger(__name__)
 
 _ENOENT = 2
 _LONGEST_WAY = 256
@@ -105,7 +103,6 @@ class Tracing:
         if self._recorder is not None:
             raise MountError(f"a trace is being written already, to {self._recorder.path}")
         # Loaded now: the library for its format takes time and memory.
-        from osxfs_sim.trace.format import TraceError
         from osxfs_sim.trace.recorder import Recorder
 
         try:
@@ -156,8 +153,6 @@ class Tracing:
         recorder = self._recorder
         if recorder is None:
             raise MountError("no trace is being written")
-        from osxfs_sim.trace.format import TraceError
-
         self._recorder = None
         self._end_noting()
         ended_ns = time.monotonic_ns()
@@ -374,9 +369,7 @@ class Tracing:
     def _directory_of_inode(inode: Inode) -> int:
         if inode.kind == modes.S_IFDIR:
             return inode.number
-        parent = inode.parent
-        if inode.held is not None and inode.held.guest_place is not None:
-            parent = inode.held.guest_place[0]  # made or moved, and the host does not know yet
+        parent, _ = _place_of(inode)
         return parent.number if parent is not None else 0
 
     def _path_of(self, number: int) -> str | None:
@@ -388,9 +381,7 @@ class Tracing:
             return None
         for _ in range(_LONGEST_WAY):
             assert here is not None
-            parent, name = here.parent, here.name
-            if here.held is not None and here.held.guest_place is not None:
-                parent, name = here.held.guest_place
+            parent, name = _place_of(here)
             if parent is None:
                 break
             names.append(name.decode("utf-8", "backslashreplace"))
@@ -398,6 +389,13 @@ class Tracing:
         if here is not self._inodes.root:
             return None  # it has lost its name
         return "/" + "/".join(reversed(names))
+
+
+def _place_of(inode: Inode) -> tuple[Inode | None, bytes]:
+    """The directory that the guest has it in, and its name there."""
+    if inode.held is not None and inode.held.guest_place is not None:
+        return inode.held.guest_place  # made or moved, and the host does not know yet
+    return inode.parent, inode.name
 
 
 def _program_of(pid: int) -> str | None:
