@@ -23,7 +23,7 @@ from osxfs_sim.lab.reproduction import NATIVE, Reproduction, bars_of, reproducti
 from osxfs_sim.lab.results import Comparison, ResultError, load_result
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.statistics import median_estimate
-from osxfs_sim.lab.study import Study, StudyError, load_study, study_names
+from osxfs_sim.lab.study import TABLE, Study, StudyError, load_study, study_names
 from osxfs_sim.report.reproduction import reproduction_markdown, reproduction_report
 
 _MACHINE = "machine"
@@ -172,7 +172,7 @@ def _measure_all(study: Study, asked: _Asked) -> None:
     _measure(asked, _MACHINE, study.case, None, native, again=False)
     native_s = _native_s(load_result(asked.output / f"{_MACHINE}.json"))
     arms = table_arms(study, native_s, _waits(study))
-    _measure(asked, study.case, study.case, None, arms, again=False)
+    _measure(asked, TABLE, study.case, None, arms, again=False)
     for other in study.others:
         arms = {words: words for words in other.arms}
         _measure(asked, other.name, other.case, other.variant, arms, again=other.again)
@@ -242,9 +242,9 @@ def _native_s(machine: Comparison) -> float:
 
 
 def _load_all(study: Study, directory: Path) -> dict[str, Comparison]:
-    names = [_MACHINE, study.case, *(other.name for other in study.others)]
+    names = [_MACHINE, TABLE, *(other.name for other in study.others)]
     paths = {name: directory / f"{name}.json" for name in names}
-    for name in (_MACHINE, study.case):
+    for name in (_MACHINE, TABLE):
         if not paths[name].exists():
             raise ResultError(
                 f"{directory} holds no {name}.json: it is no reproduction's, or a "
@@ -269,7 +269,7 @@ def _tell(
         click.echo(reproduction_markdown(study, derived))
     else:
         reproduction_report(
-            study, derived, comparisons, describe_machine_shortly(comparisons[study.case].machine)
+            study, derived, comparisons, describe_machine_shortly(comparisons[TABLE].machine)
         )
 
 

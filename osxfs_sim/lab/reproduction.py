@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from osxfs_sim.lab.dilation import DilationLine, dilation_between, dilation_line
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.statistics import Estimate, median_estimate, ratio_estimate
-from osxfs_sim.lab.study import Check, Platform, Reading, Study, Topology
+from osxfs_sim.lab.study import TABLE, Check, Platform, Reading, Study, Topology
 
 NATIVE = "native"
 NO_VOLUMES = "no volumes"
@@ -175,11 +175,11 @@ def bars_of(derived: Reproduction) -> list[RatioBar]:
 def reproduction(
     study: Study, native_s: float, comparisons: Mapping[str, Comparison], *, seed: int = 0
 ) -> Reproduction:
-    """Derive it from *comparisons*, by the name of their case or of the study's ``others``.
+    """Derive it from *comparisons*: TABLE's, and those of the study's ``others`` by name.
 
     *native_s* is the native time that the dilations were made from.
     """
-    table = comparisons[study.case]
+    table = comparisons[TABLE]
     return Reproduction(
         native_s=native_s,
         dilations={one.profile: dilation_of(one, native_s) for one in study.platforms},

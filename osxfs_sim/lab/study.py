@@ -16,6 +16,8 @@ from typing import Any
 
 from osxfs_sim.model.profile import nearest
 
+TABLE = "table"
+"""What a check calls the comparison of the published table itself."""
 _SHIPPED = resources.files("osxfs_sim.lab") / "studies"
 
 
@@ -184,7 +186,7 @@ def study_from(document: Mapping[str, Any]) -> Study:
     if not platforms:
         raise ValueError("it has no platforms: write a table [[platforms]] for each")
     others = tuple(_other(table) for table in document.get("others", ()))
-    known = {document["case"], *(other.name for other in others)}
+    known = {TABLE, *(other.name for other in others)}
     checks = tuple(_check(table, known) for table in document.get("checks", ()))
     return Study(
         name=str(document["name"]),
@@ -240,7 +242,7 @@ def _check(table: Mapping[str, Any], known: set[str]) -> Check:
         name = str(value.pop("case"))
         if name not in known:
             raise ValueError(
-                f"a check reads {name!r}, which is no case of it{nearest(name, known)}"
+                f"a check reads {name!r}, which is none of its cases{nearest(name, known)}"
             )
         reading = Reading(name, **value)
         if (unit == "s") == (reading.over is not None):
