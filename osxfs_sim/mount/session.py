@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,11 @@ def _agreeing(spec: ProtocolSpec, machinery: Machinery) -> contextlib.AbstractCo
     # Loaded now: a usual share has no need of it.
     from osxfs_sim.mount.negotiation import negotiating
 
-    return negotiating(spec, machinery.handlers.read_names, machinery.reactor.start_own)
+    def read_names(fh: int, start_id: int, size_bytes: int) -> Coroutine[Any, Any, bytes]:
+        # Looked up each time: a trace puts itself before it.
+        return machinery.handlers.read_names(fh, start_id, size_bytes)
+
+    return negotiating(spec, read_names, machinery.reactor.start_own)
 
 
 def _as_user(user: ServerUser, call: Callable[[], None]) -> None:
