@@ -71,7 +71,10 @@ def negotiating(spec: ProtocolSpec, read_names: ReadNames, start: Start) -> Iter
 
     Raises LookupError where pyfuse3 leaves no way to.
     """
-    libfuse = ctypes.CDLL("libfuse3.so.3")
+    try:
+        libfuse = ctypes.CDLL("libfuse3.so.3")
+    except OSError as error:
+        raise LookupError("pyfuse3 uses another libfuse than libfuse3.so.3") from error
     slot = _slot("fuse_session_new")
     make = libfuse.fuse_session_new
     make.restype = ctypes.c_void_p

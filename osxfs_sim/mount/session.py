@@ -135,6 +135,13 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
                 pyfuse3.init(
                     machinery.handlers, mountpoint, mount_options(settings, system, allow_other)
                 )
+        except LookupError as error:
+            machinery.close()
+            raise MountError(
+                f"the kernel cannot be asked for what profile {system.profile.name} asks for in "
+                f"[protocol]: {error}; use a profile with readdirplus = 'always' and "
+                "parallel_directories = false, or pyfuse3 built from source"
+            ) from error
         except RuntimeError as error:
             machinery.close()
             raise MountError(
