@@ -154,10 +154,10 @@ class Profile:
     caching: CachingSpec = CachingSpec()
     files: FileRules = FileRules()
     events: EventSpec = NO_EVENTS
-    protocol: ProtocolSpec = USUAL
     write_back: WriteBackSpec | None = None
     """How the guest's changes are held; None: they are on the host when they are acknowledged."""
     sources: Mapping[str, Source] = field(default_factory=dict)
+    protocol: ProtocolSpec = USUAL
 
 
 _VALUE_TABLES = ("latency", "caching", "files", "events", "protocol", "write_back")

@@ -1,6 +1,7 @@
 """What the kernel is asked for beyond pyfuse3's own wishes; and listings by names only."""
 
 import os
+import socket
 import struct
 import threading
 from pathlib import Path
@@ -162,3 +163,15 @@ def test_a_listing_by_names_is_traced_and_priced_as_a_listing(share, field: Path
     status = live.status()
     assert status["requests"]["READDIR"] == 2
     assert "READDIRPLUS" not in status["requests"]
+
+
+def test_the_directory_for_host_services_is_in_a_listing_by_names(share, field: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as service:
+        service.bind(str(field / "host"))
+        service.listen()
+        live = share(profile="virtiofsd-none", host_services=(("echo", str(field / "host")),))
+    (live.source / "file").touch()
+    with os.scandir(live.guest) as entries:
+        kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+    assert kinds == {"file": False, "host-services": True}
+    assert os.listdir(live.guest / "host-services") == ["echo.sock"]
