@@ -11,6 +11,7 @@ import pytest
 from live import LiveShare
 
 from osxfs_sim.model.protocol import READDIRPLUS, ProtocolSpec
+from osxfs_sim.mount import negotiation
 from osxfs_sim.mount.negotiation import slot_offset, wanted
 
 PLUS, AUTO, PARALLEL = 1 << 13, 1 << 14, 1 << 18
@@ -175,3 +176,15 @@ def test_the_directory_for_host_services_is_in_a_listing_by_names(share, field: 
         kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
     assert kinds == {"file": False, "host-services": True}
     assert os.listdir(live.guest / "host-services") == ["echo.sock"]
+
+
+def test_pyfuse3_finds_libfuse_itself_again_afterwards() -> None:
+    slot = negotiation._slot("fuse_session_new")
+    before = slot.value
+
+    def unused(*_: object) -> None:
+        raise AssertionError("no session is made here")
+
+    with negotiation.negotiating(ProtocolSpec("never"), unused, unused):
+        assert slot.value != before
+    assert slot.value == before
