@@ -5,12 +5,15 @@ The counts of the real one were taken from the log of virtiofsd (QEMU 7.2, -d) w
 docs/systems.md has the table, and why three numbers of cache=none are others here.
 """
 
+import errno
+import mmap
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from guests import refused
 from live import LiveShare
 
 # The kernel here stands in for the guest's. Since 6.5 it splices by way of the page cache
@@ -201,6 +204,18 @@ def test_reads_of_an_open_file_cross_each_time_without_a_cache(share) -> None:
         assert live.requests()["READ"] == 5
         (live.source / "f").write_text("changed!\n")
         assert os.pread(fd, 100, 0) == b"changed!\n"
+    finally:
+        os.close(fd)
+
+
+def test_a_direct_file_cannot_be_mapped_shared_as_in_the_real_guest(share) -> None:
+    live = fresh(share, "none")
+    fd = os.open(live.guest / "f", os.O_RDWR)
+    try:
+        with refused(errno.ENODEV):
+            mmap.mmap(fd, 8, mmap.MAP_SHARED)
+        with mmap.mmap(fd, 8, mmap.MAP_PRIVATE) as mapping:
+            assert mapping[:] == b"content\n"
     finally:
         os.close(fd)
 
