@@ -55,6 +55,7 @@ class Operation(enum.IntEnum):
     REMOVEXATTR = 26
     ACCESS = 27
     CREATE = 28
+    READDIR = 29
 
     @property
     def operation_class(self) -> OperationClass:
@@ -64,6 +65,7 @@ class Operation(enum.IntEnum):
 _EXCEPTIONS = {
     Operation.READ: OperationClass.READ,
     Operation.WRITE: OperationClass.WRITE,
+    Operation.READDIR: OperationClass.DIRECTORY,
     Operation.READDIRPLUS: OperationClass.DIRECTORY,
     Operation.FSYNC: OperationClass.SYNC,
     Operation.FSYNCDIR: OperationClass.SYNC,

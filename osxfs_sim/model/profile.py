@@ -40,6 +40,7 @@ from osxfs_sim.model.latency import (
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.ownership import Ownership
+from osxfs_sim.model.protocol import READDIRPLUS, USUAL, ProtocolSpec
 from osxfs_sim.model.units import (
     UnitError,
     parse_duration_ns,
@@ -156,9 +157,10 @@ class Profile:
     write_back: WriteBackSpec | None = None
     """How the guest's changes are held; None: they are on the host when they are acknowledged."""
     sources: Mapping[str, Source] = field(default_factory=dict)
+    protocol: ProtocolSpec = USUAL
 
 
-_VALUE_TABLES = ("latency", "caching", "files", "events", "write_back")
+_VALUE_TABLES = ("latency", "caching", "files", "events", "protocol", "write_back")
 _TOP_KEYS = ("name", "title", "about", "extends", *_VALUE_TABLES, "sources")
 _PATH_KEYS = ("copies", "context_switches", "copy", "context_switch", "hypervisor_hop")
 _LATENCY_KEYS = (
@@ -180,6 +182,7 @@ _NOTIFY_KEYS = (
     "debounce_files",
     "debounce_directories",
 )
+_PROTOCOL_KEYS = ("readdirplus", "parallel_directories")
 _WRITE_BACK_KEYS = ("held", "age", "changes", "bytes", "in_flight", "kernel")
 _EVENT_KEYS = ("stream", *_STREAM_KEYS, "inotify", *_NOTIFY_KEYS)
 
@@ -208,9 +211,15 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         caching = _caching(_table(document, "caching"), start.caching)
         files = _files(_table(document, "files"), start.files)
         events = _events(_table(document, "events"), start.events)
+        protocol = _protocol(_table(document, "protocol"), start.protocol)
         write_back = _write_back(_table(document, "write_back"), start.write_back)
     except (UnitError, LatencyError) as error:
         raise ProfileError(f"profile {name!r}: {error}") from error
+    if protocol != USUAL and write_back is not None:
+        raise ProfileError(
+            f"profile {name!r}: a protocol of its own cannot be had with write-back: "
+            "use readdirplus = 'always' and parallel_directories = false, or held = false"
+        )
     # What the parent said about a number says nothing about the child's.
     own = {f"{table}.{key}" for table in _VALUE_TABLES for key in _table(document, table)}
     if "latency.factor" in own:
@@ -231,6 +240,7 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         caching=caching,
         files=files,
         events=events,
+        protocol=protocol,
         write_back=write_back,
         sources=sources,
     )
@@ -447,6 +457,18 @@ def _notify(table: Mapping[str, Any], notify: NotifySpec | None) -> NotifySpec |
         if key in table:
             changes[f"{key}_ns"] = parse_duration_ns(_text(table, key, "events."))
     return replace(notify, **changes)
+
+
+def _protocol(table: Mapping[str, Any], start: ProtocolSpec) -> ProtocolSpec:
+    _check_keys(table, _PROTOCOL_KEYS, "protocol.")
+    spec = start
+    if "readdirplus" in table:
+        word = _word(table, "readdirplus", "protocol.", READDIRPLUS)
+        spec = replace(spec, readdirplus=word)
+    if "parallel_directories" in table:
+        is_parallel = _truth(table, "parallel_directories", "protocol.")
+        spec = replace(spec, parallel_directories=is_parallel)
+    return spec
 
 
 def _write_back(table: Mapping[str, Any], start: WriteBackSpec | None) -> WriteBackSpec | None:

@@ -33,7 +33,7 @@ from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.backing import Backing
 from osxfs_sim.mount.delegated import WriteBackHandlers
-from osxfs_sim.mount.handlers import Listing
+from osxfs_sim.mount.handlers import Listing, NamesReply
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, InodeTable
 
 _PREFIX = "graft-"
@@ -180,6 +180,11 @@ class GraftedHandlers(AcknowledgingHandlers):
         if listing.directory is self._root and listing.names[position] == self._name:
             fh = self._holder_fd
         return super()._add_entry(token, fh, listing, position)
+
+    def _add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
+        if listing.directory is self._root and listing.names[position] == self._name:
+            fh = self._holder_fd
+        return super()._add_name(reply, fh, listing, position)
 
     def getattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, EntryAttributes]:
         answer = super().getattr(inode, ctx)

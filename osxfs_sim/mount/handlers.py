@@ -16,6 +16,7 @@ import itertools
 import logging
 import os
 import stat as modes
+import struct
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,26 @@ class Rights:
     """Whether the guest's kernel checks permissions, by what it knows."""
     server_is_root: bool = False
     """Root's writes leave set-id bits as they are: the server ends them itself."""
+
+
+class NamesReply:
+    """The answer to a READDIR as it grows, of at most *size_bytes*."""
+
+    __slots__ = ("entries", "left_bytes")
+
+    def __init__(self, size_bytes: int) -> None:
+        self.entries: list[bytes] = []
+        self.left_bytes = size_bytes
+
+    def add(self, name: bytes, number: int, mode: int, next_id: int) -> int:
+        """Add an entry (struct fuse_dirent): the bytes it took, or 0 if there is no room."""
+        entry = _DIRENT.pack(number, next_id, len(name), modes.S_IFMT(mode) >> 12) + name
+        entry += bytes(-len(entry) % 8)
+        if len(entry) > self.left_bytes:
+            return 0
+        self.entries.append(entry)
+        self.left_bytes -= len(entry)
+        return len(entry)
 
 
 class Listing:
@@ -1003,45 +1024,73 @@ class Handlers(pyfuse3.Operations):
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
         arrival_ns = self._reactor.arrival_ns
         listing = self._listings[fh]
-        failure = 0
-        if start_id == 0:
-            # Also checks that the host has not moved it out of the export meanwhile.
-            status, failure = self._attempt(self._backing.status, listing.directory)
-            sets = self.name_sets
-            learns = (
-                sets is not None
-                and listing.directory.followed
-                and sets.wants(listing.directory)
-                and self._policy_at(listing.directory).complete
-            )
-            if learns and sets is not None:
-                sets.begin_reading(listing.directory)
-            if failure:
-                names = None
-            elif status.st_size > _LIST_IN_THREAD_BYTES:
-                names, failure = await in_thread(lambda: self._attempt(self._list, fh, listing))
-            else:
-                names, failure = self._attempt(self._list, fh, listing)
-            listing.names = names or []
-            if learns and sets is not None:
-                keys = await self._keys_of(listing.names[2:])
-                sets.end_reading(listing.directory, None if failure else keys)
-            if not failure:
-                _, failure = self._attempt(
-                    self._spellings.listed, listing.directory, fh, listing.names
-                )
+        failure = await self._begin_listing(fh, listing) if start_id == 0 else 0
+        await self._list_on(
+            Operation.READDIRPLUS, self._add_entry, token, fh, start_id, failure, arrival_ns
+        )
+
+    async def read_names(self, fh: int, start_id: int, size_bytes: int) -> bytes:
+        """Answer READDIR, which tells names and numbers only (see negotiation.py)."""
+        arrival_ns = self._reactor.arrival_ns
+        listing = self._listings[fh]
+        failure = await self._begin_listing(fh, listing) if start_id == 0 else 0
+        reply = NamesReply(size_bytes)
+        await self._list_on(
+            Operation.READDIR, self._add_name, reply, fh, start_id, failure, arrival_ns
+        )
+        return b"".join(reply.entries)
+
+    async def _begin_listing(self, fh: int, listing: Listing) -> int:
+        """Settle the names of *listing* as they are now; an errno, or 0."""
+        # Also checks that the host has not moved it out of the export meanwhile.
+        status, failure = self._attempt(self._backing.status, listing.directory)
+        sets = self.name_sets
+        learns = (
+            sets is not None
+            and listing.directory.followed
+            and sets.wants(listing.directory)
+            and self._policy_at(listing.directory).complete
+        )
+        if learns and sets is not None:
+            sets.begin_reading(listing.directory)
+        if failure:
+            names = None
+        elif status.st_size > _LIST_IN_THREAD_BYTES:
+            names, failure = await in_thread(lambda: self._attempt(self._list, fh, listing))
+        else:
+            names, failure = self._attempt(self._list, fh, listing)
+        listing.names = names or []
+        if learns and sets is not None:
+            keys = await self._keys_of(listing.names[2:])
+            sets.end_reading(listing.directory, None if failure else keys)
+        if not failure:
+            _, failure = self._attempt(self._spellings.listed, listing.directory, fh, listing.names)
+        return failure
+
+    async def _list_on(
+        self,
+        operation: Operation,
+        add: Callable[..., int],
+        reply: Any,
+        fh: int,
+        start_id: int,
+        failure: int,
+        arrival_ns: int,
+    ) -> None:
+        """Fill *reply* from *start_id* on, by *add*, and answer when the crossing is paid."""
+        listing = self._listings[fh]
         size_bytes = 0
         for position in range(start_id, len(listing.names)):
             if position % _ENTRIES_PER_BREATH == _ENTRIES_PER_BREATH - 1:
                 await breathe()
-            added, failure = self._attempt(self._add_entry, token, fh, listing, position)
+            added, failure = self._attempt(add, reply, fh, listing, position)
             if failure and size_bytes:
                 failure = 0  # what was added counts; the next request meets the failure
                 break
             if failure or not added:
                 break
             size_bytes += added
-        await self.crossings.cross(Operation.READDIRPLUS, size_bytes, arrival_ns)
+        await self.crossings.cross(operation, size_bytes, arrival_ns)
         if failure:
             raise FUSEError(failure)
 
@@ -1084,6 +1133,27 @@ class Handlers(pyfuse3.Operations):
             return 0
         inode.lookups += 1
         return DIRENTPLUS_BYTES + len(name)
+
+    def _add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
+        """As _add_entry, of an entry whose attributes nobody has asked for."""
+        name = listing.names[position]
+        if name in (b".", b".."):
+            inode = listing.directory
+            if name == b".." and inode.parent is not None:
+                inode = inode.parent
+            return reply.add(name, inode.number, modes.S_IFDIR, position + 1)
+        try:
+            # For the kind of the object alone: without it a walk would ask for each.
+            status = os.stat(name, dir_fd=fh, follow_symlinks=False)
+        except FileNotFoundError:
+            return 1  # gone since the listing began: passed over
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+            return 1  # a dead mount on the host: the rest can be listed
+        known = self._inodes.known(status)
+        number = known.number if known is not None else status.st_ino
+        return reply.add(self._spellings.shown(fh, name), number, status.st_mode, position + 1)
 
     async def releasedir(self, fh: int) -> None:
         self.crossings.counts[Operation.RELEASEDIR] += 1
@@ -1149,7 +1219,8 @@ _MEETING_PLACES = (modes.S_IFIFO, modes.S_IFSOCK)
 _NEVER_BELIEVED = (*_MEETING_PLACES, modes.S_IFCHR, modes.S_IFBLK)
 
 DIRENTPLUS_BYTES = 152
-_DIRENT_BYTES = 24
+_DIRENT = struct.Struct("=QQII")
+_DIRENT_BYTES = _DIRENT.size
 """struct fuse_direntplus and struct fuse_dirent without the name (linux/fuse.h)."""
 
 

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.profile import FILE_RULES
+from osxfs_sim.model.protocol import USUAL, ProtocolSpec
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount import control, services, syscalls
 from osxfs_sim.mount.assembly import Machinery, build, kept_in, make_graft, mount_options
@@ -130,10 +131,17 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         machinery = build(settings, system, user, source, mountpoint, graft)
         early = _hear_signals_early()
         try:
-            with user.mounting():
+            with user.mounting(), _agreeing(system.profile.protocol, machinery):
                 pyfuse3.init(
                     machinery.handlers, mountpoint, mount_options(settings, system, allow_other)
                 )
+        except LookupError as error:
+            machinery.close()
+            raise MountError(
+                f"the kernel cannot be asked for what profile {system.profile.name} asks for in "
+                f"[protocol]: {error}; use a profile with readdirplus = 'always' and "
+                "parallel_directories = false, or pyfuse3 built from source"
+            ) from error
         except RuntimeError as error:
             machinery.close()
             raise MountError(
@@ -150,6 +158,20 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
             session.close()
     if session.failure is not None:
         raise session.failure
+
+
+def _agreeing(spec: ProtocolSpec, machinery: Machinery) -> contextlib.AbstractContextManager[None]:
+    """Around the beginning of the session: what the kernel is asked for."""
+    if spec == USUAL:
+        return contextlib.nullcontext()
+    # Loaded now: a usual share has no need of it.
+    from osxfs_sim.mount.negotiation import negotiating
+
+    def read_names(fh: int, start_id: int, size_bytes: int) -> Coroutine[Any, Any, bytes]:
+        # Looked up each time: a trace puts itself before it.
+        return machinery.handlers.read_names(fh, start_id, size_bytes)
+
+    return negotiating(spec, read_names, machinery.reactor.start_own)
 
 
 def _as_user(user: ServerUser, call: Callable[[], None]) -> None:

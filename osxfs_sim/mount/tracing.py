@@ -63,10 +63,12 @@ _WITH_HANDLE = {
     "release": Operation.RELEASE,
     "fsync": Operation.FSYNC,
     "readdir": Operation.READDIRPLUS,
+    "read_names": Operation.READDIR,
     "releasedir": Operation.RELEASEDIR,
     "fsyncdir": Operation.FSYNCDIR,
 }
-_OF_DIRECTORY = frozenset({Operation.READDIRPLUS, Operation.RELEASEDIR, Operation.FSYNCDIR})
+_LISTINGS = frozenset({Operation.READDIRPLUS, Operation.READDIR})
+_OF_DIRECTORY = _LISTINGS | {Operation.RELEASEDIR, Operation.FSYNCDIR}
 _HOST, _NAMES, _HELD, _GUEST = map(int, AnsweredBy)
 _XATTR_NAME = frozenset({Operation.SETXATTR, Operation.GETXATTR, Operation.REMOVEXATTR})
 
@@ -242,7 +244,7 @@ class Tracing:
         ends = operation in UNAWAITED
         has_offset = operation in (Operation.READ, Operation.WRITE)
         is_read, is_write = operation is Operation.READ, operation is Operation.WRITE
-        is_listing = operation is Operation.READDIRPLUS
+        is_listing = operation in _LISTINGS
         by = _GUEST if ends else _HELD
 
         async def handler(handle: int, *more: Any) -> Any:

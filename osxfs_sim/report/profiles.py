@@ -40,7 +40,10 @@ def profile_values(profile: Profile) -> dict[str, str]:
         values["caching.keep_pages"] = _yes_or_no(caching.keep_pages)
     for key in FILE_RULES:
         values[f"files.{key}"] = str(getattr(profile.files, key))
-    return values | _event_values(profile.events) | _write_back_values(profile.write_back)
+    values |= _event_values(profile.events)
+    values["protocol.readdirplus"] = profile.protocol.readdirplus
+    values["protocol.parallel_directories"] = _yes_or_no(profile.protocol.parallel_directories)
+    return values | _write_back_values(profile.write_back)
 
 
 def _write_back_values(spec: WriteBackSpec | None) -> dict[str, str]:

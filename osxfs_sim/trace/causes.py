@@ -22,6 +22,7 @@ from osxfs_sim.trace.requests import HOST, Flags, Integers, Requests
 
 MADE = (Operation.CREATE, Operation.MKDIR, Operation.MKNOD, Operation.SYMLINK, Operation.LINK)
 REMOVED = (Operation.UNLINK, Operation.RMDIR)
+LISTINGS = (Operation.READDIRPLUS, Operation.READDIR)
 _ATTRIBUTE_CHANGES = (Operation.SETXATTR, Operation.REMOVEXATTR)
 _CHANGES = (
     *MADE,
@@ -221,7 +222,7 @@ class _Names:
         self.child[tells] = requests.found[tells]
 
         # The first miss in a directory, or a listing, has brought all its names along.
-        teaches = requests.missing | (requests.are(Operation.READDIRPLUS) & succeeded)
+        teaches = requests.missing | (requests.are(*LISTINGS) & succeeded)
         asks = np.flatnonzero(teaches)
         directories = np.unique(requests.inode[asks], return_inverse=True)[1]
         self.missing_in_known = np.zeros(count, bool)
@@ -288,7 +289,7 @@ def _attributes_again(requests: Requests, child: Integers, reads_again: Flags) -
     teaching = np.flatnonzero(of_inode)
     naming = np.flatnonzero(requests.are(Operation.LOOKUP, *MADE) & succeeded)
     crossing_reads = requests.are(Operation.READ) & ~reads_again
-    looks = requests.are(Operation.READDIRPLUS, Operation.READLINK) | crossing_reads
+    looks = requests.are(*LISTINGS, Operation.READLINK) | crossing_reads
     ending = requests.are(Operation.WRITE, *_ATTRIBUTE_CHANGES) | looks
     ending_rows = np.flatnonzero(ending & succeeded)
     losing = np.flatnonzero(child)
@@ -361,11 +362,11 @@ def _links_again(requests: Requests) -> Flags:
 def _listings_again(requests: Requests) -> Flags:
     """Which open a directory, or list it, that was listed before and has not changed since.
 
-    A listing is an OPENDIR and several READDIRPLUS; these belong to the last before.
+    A listing is an OPENDIR and several READDIRPLUS or READDIR; these belong to the last before.
     """
     succeeded = ~requests.failed
     opens = requests.are(Operation.OPENDIR) & succeeded
-    rows = np.flatnonzero(opens | (requests.are(Operation.READDIRPLUS) & succeeded))
+    rows = np.flatnonzero(opens | (requests.are(*LISTINGS) & succeeded))
     made = _made(requests)
     events = _Sequence(
         (*_changes_of_directory(requests), _ENDS),

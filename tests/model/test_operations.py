@@ -7,6 +7,7 @@ from osxfs_sim.model.operations import CLASS_OF, UNAWAITED, Operation, Operation
 CARRIES_DATA_OR_SYNCS = {
     Operation.READ: OperationClass.READ,
     Operation.WRITE: OperationClass.WRITE,
+    Operation.READDIR: OperationClass.DIRECTORY,
     Operation.READDIRPLUS: OperationClass.DIRECTORY,
     Operation.FSYNC: OperationClass.SYNC,
     Operation.FSYNCDIR: OperationClass.SYNC,

@@ -450,7 +450,8 @@ def test_a_value_that_cannot_be_read_is_named_with_its_remedy(text, message):
         ("policy = 'cashed'", "unknown policy 'cashed'; did you mean 'cached'?"),
         (
             "policy = 'zzz'",
-            "unknown policy 'zzz': there are cached, complete, consistent, default, direct, negative",
+            "unknown policy 'zzz': there are cached, complete, consistent, "
+            "default, direct, negative",
         ),
         (
             "policy = 5",

@@ -1,0 +1,99 @@
+"""docs/systems.md says of each system what its profile says, and its example works."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from osxfs_sim.catalogue import load_profile, profile_names
+from osxfs_sim.model.operations import OperationClass
+from osxfs_sim.model.profile import POLICIES
+from osxfs_sim.model.units import format_duration, format_rate
+
+PAGE = Path(__file__).parents[2] / "docs" / "systems.md"
+HEADING = "| profile | metadata | write | bandwidth | believed for |"
+
+# Where a share's requests are what a profile is about; a copy or a plain directory has none.
+NOT_SHARES = frozenset({"native", "volume", "docker-vz-sync"})
+
+
+def rows() -> list[str]:
+    """The table as the profiles have it: names, and what they start from, before the rest."""
+    names = [name for name in profile_names() if name not in NOT_SHARES]
+    return [row_of(name) for name in names]
+
+
+def row_of(name: str) -> str:
+    text = (resources.files("osxfs_sim.model") / "profiles" / f"{name}.toml").read_text()
+    document = tomllib.loads(text)
+    profile = load_profile(name)
+    latency, caching, notify = profile.latency, profile.caching, profile.events.notify
+    factor = document.get("latency", {}).get("factor")
+    if "latency" not in document and "extends" in document:
+        metadata = write = f"as {document['extends']}"
+    elif factor is None:
+        metadata = format_duration(latency.metadata_ns)
+        write = format_duration(latency.base_ns[OperationClass.WRITE])
+    else:
+        metadata = write = f"{factor:g} of {document['extends']}"
+    heard = POLICIES[caching.policy]
+    pages = "keeps content" if "keep_pages" in heard and caching.keep_pages else "reads anew"
+    cells = [
+        f"`{name}`",
+        metadata,
+        write,
+        format_rate(latency.bandwidth_bytes_per_s),
+        format_duration(caching.lifetime_ns) if "lifetime" in heard else "0",
+        format_duration(caching.missing_lifetime_ns) if "missing_lifetime" in heard else "0",
+        "caches nothing" if caching.policy == "direct" else pages,
+        f"on {notify.modifies}" if notify is not None else "none",
+        "told" if notify is not None and notify.deletes else "not told",
+        profile.files.ownership.value,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def table_in(page: str) -> list[str]:
+    after = page[page.index(HEADING) :].splitlines()[2:]
+    return after[: after.index("")]
+
+
+def test_the_table_is_that_of_the_profiles() -> None:
+    expected = rows()
+    assert table_in(PAGE.read_text()) == expected, "write:\n" + "\n".join(expected)
+
+
+def test_a_value_that_has_drifted_would_be_noticed() -> None:
+    page = PAGE.read_text().replace("| `osxfs` | 130us |", "| `osxfs` | 131us |")
+    assert table_in(page) != rows()
+
+
+def test_every_profile_has_its_place_on_the_page() -> None:
+    sections = PAGE.read_text().split("\n## ", 2)[2]
+    lacking = [name for name in profile_names() if f"`{name}`" not in sections]
+    assert lacking == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+def test_its_example_of_a_profile_of_your_own_works(tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    try:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+    finally:
+        if os.path.ismount(tmp_path / "share"):
+            subprocess.run(["umount", "-l", str(tmp_path / "share")], check=True)
+    assert done.returncode == 0, done.stderr
+    assert "docker-vz-slow" in done.stdout
