@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,6 +76,25 @@ def parse_data_path(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def parse_volume(text: str) -> tuple[str, str]:
+    """The path and the directory in ``PATH=DIR``; no directory where it is not named."""
+    path, _, directory = text.partition("=")
+    return path, directory
+
+
+def check_volume_paths(paths: Sequence[str]) -> None:
+    """That each is a path inside a share, and no two are the same. Raises ProfileError."""
+    for path in paths:
+        parts = path.split("/")
+        if "\0" in path or {"", ".", ".."} & set(parts):
+            raise ProfileError(
+                f"the volume {path!r} is no path inside the share: write such as node_modules or "
+                "web/node_modules"
+            )
+        if paths.count(path) > 1:
+            raise ProfileError(f"two volumes are at {path}: leave one of them out")
+
+
 @dataclass(frozen=True, slots=True)
 class ShareSettings:
     """One share. None means: as the profile has it.
@@ -98,7 +118,8 @@ class ShareSettings:
     the parts that obey another export's mode (model/consistency.py): paths
     relative to the source, "." for all of it, and labels of modes. A share file's
     reader sets it; a share by itself overlaps nothing. *trace* is a file for a record of
-    every request from the first on (trace/format.py).
+    every request from the first on (trace/format.py). *volumes* are paths in the share and the
+    guest-local directories that the guest has there instead of the host's (mount/volumes.py).
     """
 
     source: str
@@ -132,6 +153,7 @@ class ShareSettings:
     host_services: tuple[tuple[str, str], ...] = ()
     stronger: tuple[tuple[str, str], ...] = ()
     trace: str | None = None
+    volumes: tuple[tuple[str, str], ...] = ()
 
     def given(self) -> dict[str, Any]:
         """The fields that are not as they are by default, source and mount point apart."""
@@ -147,6 +169,7 @@ class ShareSettings:
         profile = load_profile(self.profile)
         if not (math.isfinite(self.dilate) and 0.001 <= self.dilate <= 1_000_000):
             raise ProfileError("dilate multiplies time: give a number from 0.001 to a million")
+        check_volume_paths([path for path, _ in self.volumes])
         if self.seed < 0:
             raise ProfileError("a seed is a whole number from 0 on")
         try:
@@ -175,6 +198,9 @@ class ShareSettings:
         policy_name = "own" if self.policy is not None else profile.caching.policy
         promise = promised(policy_name, writes_back=write_back is not None)
         mode = max(promise.mode, self.stronger_modes().get(".", promise.mode))
+        if self.volumes:
+            # What moves from one part to another cannot be ended at once (mount/volumes.py).
+            mode = max(mode, *self.stronger_modes().values(), promise.mode)
         if mode > promise.mode and mode is Mode.CONSISTENT:
             policy = Consistent()
         if mode > Mode.DELEGATED:
@@ -306,6 +332,8 @@ class ShareSettings:
         values["exports"] = tuple(values.get("exports", ()))
         services = values.get("host_services", ())
         values["host_services"] = tuple((name, path) for name, path in services)
+        volumes = values.get("volumes", ())
+        values["volumes"] = tuple((path, directory) for path, directory in volumes)
         stronger = values.get("stronger", ())
         values["stronger"] = tuple((path, label) for path, label in stronger)
         return cls(**values)

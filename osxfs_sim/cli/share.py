@@ -87,6 +87,11 @@ def mount(
     if is_share_file(source):
         if options["trace"] is not None:
             raise MountError("a trace is of one share: mount the export by itself, or trace a run")
+        if options["volumes"]:
+            raise MountError(
+                "a volume is in one share: in a share file, write such as "
+                'volumes = { "node_modules" = "volume" } in the table of its export'
+            )
         given = {
             key: value
             for key, value in options.items()

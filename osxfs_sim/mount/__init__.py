@@ -45,6 +45,7 @@ several trees, and sockets that cross:
     hub         the mount point of a share file
     overlaps    the parts of an export that obey another's stronger mode
     grafts      a directory of the server's own in the root of a share
+    volumes     guest-local directories in a share
     services    sockets in it that lead to the host
     binder      binds them, in a process of its own
 

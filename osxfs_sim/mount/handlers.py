@@ -125,6 +125,8 @@ class Handlers(pyfuse3.Operations):
         self._watcher = watcher
         self._notes_own = watcher.own_fd if watcher is not None and watcher.notes_own else None
         self.root_can_lack_names = True
+        self.directories_to_volumes: frozenset[int] = frozenset()
+        """Whose missing names could not be ended all at once: see mount/volumes.py."""
         """Whether it may be believed that names are missing in the root."""
         self.name_sets = NameSets() if policy.complete else None
         self._attributes_of_guests = GuestAttributes(owners, allowed=rights.guest_attributes)
@@ -442,6 +444,8 @@ class Handlers(pyfuse3.Operations):
         if parent.followed is False or (
             parent is self._inodes.root and not self.root_can_lack_names
         ):
+            return None
+        if parent.number in self.directories_to_volumes:
             return None
         lifetime_ns = self._policy_at(parent).missing_ns(asked, time.time_ns())
         lifetime_ns = self._spellings.believed_missing_ns(parent, asked, lifetime_ns)

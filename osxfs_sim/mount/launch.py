@@ -286,14 +286,21 @@ def unmount_and_wait(mountpoint: str) -> None:
         raise MountError(
             f"{mountpoint} is a {entry.file_system_type} mount, not a share: use umount"
         )
-    pid, journal = 0, ""
+    pid, journal, has_volumes = 0, "", False
     with contextlib.suppress(MountError):
         status = ask(target, "status", timeout_s=2.0)
         pid, journal = int(status["pid"]), (status["write_back"] or {}).get("journal", "")
+        has_volumes = any(volume["mounted"] for volume in status["volumes"])
+    if has_volumes:
+        ask(target, "unmount-volumes")
     try:
-        # Whoever is inside a share without a server cannot be served any more.
+        # Whoever is inside a share without a server cannot be served any more. What is
+        # mounted in it goes along.
         _unmount(target, lazily=is_dead(target))
     except OSError as error:
+        if has_volumes:
+            with contextlib.suppress(MountError):
+                ask(target, "mount-volumes")
         if error.strerror and "busy" in error.strerror.lower():
             raise MountError(
                 f"{mountpoint} is in use: leave it (fuser -vm {mountpoint} shows who is in it)"

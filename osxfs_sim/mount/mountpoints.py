@@ -34,6 +34,8 @@ class MountEntry:
     device: str
     """``major:minor``: one per mounted share, so that two at one place are told apart."""
     source: str = ""
+    mount_id: int = 0
+    """One per mount, and given anew once that is gone."""
 
     @property
     def is_hub(self) -> bool:
@@ -62,6 +64,7 @@ def mounts() -> list[MountEntry]:
                     int(options.get("user_id", 0)),
                     before.split(" ")[2],
                     _unescape(after.split(" ")[1]),
+                    int(before.partition(" ")[0]),
                 )
             )
     return entries

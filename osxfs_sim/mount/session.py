@@ -70,6 +70,7 @@ from osxfs_sim.mount.spellings import FoldedNames
 from osxfs_sim.mount.sync_barrier import SyncBarrier
 from osxfs_sim.mount.tracing import Tracing
 from osxfs_sim.mount.unwritten import check_unwritten, unwritten_error
+from osxfs_sim.mount.volumes import Volumes, check_volumes
 from osxfs_sim.mount.wakefulness import sleep_precisely
 from osxfs_sim.mount.write_back import WriteBack
 from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
@@ -119,6 +120,12 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         check_fuse()
         allow_other = check_allow_other(settings.allow_other)
         host_services = check_host_services(settings.host_services)
+        if settings.volumes and user.drops:
+            raise MountError(
+                "volumes are mounted by root, which the server of a --user is not: leave out one "
+                "of the two"
+            )
+        volumes = check_volumes(settings.volumes, source, mountpoint)
         graft = None
         if host_services:
             with user.acting():
@@ -140,7 +147,7 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
                 f"the kernel refused to mount at {mountpoint}: mounting needs root, or fusermount3 "
                 "with its set-user-id bit and write access to the mount point"
             ) from error
-        session = _Session(settings, system, user, source, mountpoint, machinery, early)
+        session = _Session(settings, system, user, source, mountpoint, machinery, early, volumes)
         session.prepare(host_services)
         user.become()
         try:
@@ -201,6 +208,7 @@ class _Session:
         mountpoint: str,
         machinery: Machinery,
         early: list[int],
+        volumes: tuple[tuple[str, str], ...],
     ) -> None:
         self.settings = settings
         self.system = system
@@ -220,6 +228,7 @@ class _Session:
         self._counting_since_ns = self._started_ns
         self._processor_before_s = 0.0
         self._stop = trio.Event()
+        self.volumes = Volumes(volumes, mountpoint, self._device)
         self.services: HostServices | None = None
         self._barrier: SyncBarrier | None = None
         self.tracing = Tracing(
@@ -283,6 +292,8 @@ class _Session:
                 "start-trace": self._start_trace,
                 "stop-trace": self._stop_trace,
                 "pulse": self._pulse,
+                "mount-volumes": self._answer_mount_volumes,
+                "unmount-volumes": self._answer_unmount_volumes,
             }
             self.machinery.owners.check()
             if self.machinery.host_events is not None:
@@ -290,6 +301,8 @@ class _Session:
                     await trio.lowlevel.checkpoint()
                 self.machinery.host_events.start()
                 await trio.to_thread.run_sync(self.machinery.host_events.reach_mount)
+            if self.settings.volumes and not await self._mount_volumes():
+                return  # once it is unmounted
             if self.settings.trace is not None:
                 try:
                     await self._start_trace(self.settings.trace)
@@ -348,6 +361,31 @@ class _Session:
         finally:
             handlers.policy, self.crossings.latency = kept
         return self.failure is None
+
+    async def _mount_volumes(self) -> bool:
+        while not self.reactor.serves:
+            await trio.lowlevel.checkpoint()
+        try:
+            await trio.to_thread.run_sync(self.volumes.mount)
+        except MountError as error:
+            if not self._stop.is_set():
+                self.failure = error
+                self._stop.set()
+            return False
+        self.handlers.directories_to_volumes = self.volumes.directories
+        if self.machinery.host_events is not None:
+            self.machinery.host_events.volumes = self.volumes
+        return True
+
+    async def _answer_mount_volumes(self) -> dict[str, Any]:
+        """Where the share could not be unmounted after all."""
+        await trio.to_thread.run_sync(self.volumes.mount)
+        return {"volumes": self.volumes.status()}
+
+    async def _answer_unmount_volumes(self) -> dict[str, Any]:
+        """Before the share is unmounted. Raises MountError where one is in use."""
+        await trio.to_thread.run_sync(self.volumes.unmount)
+        return {"volumes": self.volumes.status()}
 
     # Its end
 
@@ -462,6 +500,10 @@ class _Session:
         if self.services is not None:
             await trio.to_thread.run_sync(self.services.stop)
         await trio.to_thread.run_sync(self._end_events)
+        try:
+            await trio.to_thread.run_sync(self.volumes.unmount)
+        except MountError as error:
+            log.info("%s", error)  # the share takes it along
         unmounted = await trio.to_thread.run_sync(
             _unmount_and_write_out, self.mountpoint, self._device
         )
@@ -590,6 +632,7 @@ class _Session:
             "events": self._events(),
             "write_back": self._write_back(),
             "trace": self.tracing.report(),
+            "volumes": self.volumes.status(),
             "host_services": self.services.status() if self.services is not None else [],
         }
 
@@ -611,7 +654,13 @@ class _Session:
 
     def warnings(self) -> list[str]:
         """What the user should know before trusting a number; one line each."""
-        warnings = []
+        warnings = [
+            f"the volume {volume['path']} is gone: the host, or somebody in the guest, took away "
+            "the directory that it was mounted on; what it holds is still in "
+            f"{volume['directory']}"
+            for volume in self.volumes.status()
+            if not volume["mounted"]
+        ]
         if self.settings.calibrate and self.calibration is NOT_CALIBRATED:
             warnings.append(
                 "calibration failed: what lies outside the server (some 10 to 20 us a request) "

@@ -125,6 +125,9 @@ def status_report(status: dict[str, Any]) -> None:
     )
     _events_report(status["events"])
     _write_back_report(status["write_back"])
+    for volume in status["volumes"]:
+        gone = "" if volume["mounted"] else ", which is gone"
+        out.print(f"  volume    {escape(volume['path'])}: {escape(volume['directory'])}{gone}")
     services_report(status)
     if status["receipt"]:
         receipt = table(
