@@ -776,8 +776,9 @@ class _Session:
                 f"spellings reach the first; {names['first_collision']}"
             )
         if not names.get("names_can_be_ended", True) and self.settings.calibrate:
+            who = "a share with volumes" if self.settings.volumes else "this kernel (before 6.16)"
             warnings.append(
-                "this kernel (before 6.16) cannot end all cached names at once, so that under "
+                f"{who} cannot end all cached names at once, so that under "
                 f"{names['rules']} no name is believed: expect more LOOKUPs"
             )
         return warnings

@@ -250,8 +250,6 @@ def _mount_id(fd: int) -> int:
 def _reason(error: OSError) -> str:
     if error.errno == errno.EBUSY:
         return "something else is mounted on its way"
-    if error.errno == errno.ENOTDIR:
-        return "something on its way is no directory"
-    if error.errno in (errno.ELOOP, errno.EXDEV):
-        return "a symlink is on its way, and none is followed"
+    if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EXDEV):
+        return "something on its way is no directory, or a symlink, which is not followed"
     return error.strerror or str(error)
