@@ -53,6 +53,7 @@ write_back_changes = 100
 write_back_bytes = "1MB"
 kernel_write_back = true
 unwritten = "discard"
+volumes = { "node_modules" = "volumes/modules", "a/b" = "/volumes/b" }
 """
 
 
@@ -87,6 +88,10 @@ def test_each_export_is_a_share_with_options_of_its_own(share_file, tmp_path: Pa
             write_back_bytes="1MB",
             kernel_write_back=True,
             unwritten="discard",
+            volumes=(
+                ("node_modules", str(tmp_path / "volumes/modules")),
+                ("a/b", "/volumes/b"),
+            ),
         ),
     )
     assert exports.hub.exports == ("project", "home", "build")
@@ -232,6 +237,20 @@ def test_a_policy_of_ones_own_obeys_as_cached_does(share_file, tmp_path, monkeyp
         (
             '[exports.a]\nsource = "a"\ndata_path = "copies=5"',
             "exports.a.data_path: 'copies=5': write copies=5,switches=3",
+        ),
+        (
+            '[exports.a]\nsource = "a"\nvolumes = "node_modules"',
+            "exports.a.volumes = 'node_modules': write such as "
+            'volumes = { "node_modules" = "volume" }',
+        ),
+        (
+            '[exports.a]\nsource = "a"\nvolumes = { "m" = 3 }',
+            "exports.a.volumes: 'm' = 3: name a directory",
+        ),
+        (
+            '[exports.a]\nsource = "a"\nvolumes = { "../m" = "x" }',
+            "exports.a: the volume '../m' is no path inside the share: write such as "
+            "node_modules or web/node_modules",
         ),
     ],
 )

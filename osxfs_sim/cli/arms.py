@@ -1,6 +1,10 @@
 """The words of an arm, understood by the same options as a share's own commands."""
 
-from collections.abc import Sequence
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,6 +12,7 @@ from click.core import ParameterSource
 
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.lab.arms import Arm, words_of
+from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.settings import ShareSettings
 
 
@@ -53,3 +58,23 @@ def parse_arms(texts: Sequence[str]) -> tuple[Arm, ...]:
 def settings_of(arm: Arm, source: str = "", mountpoint: str = "") -> ShareSettings:
     """The share that *arm* asks for."""
     return ShareSettings(source, mountpoint, profile=arm.profile, **arm.options)
+
+
+@contextlib.contextmanager
+def mounted_for_a_run(settings: ShareSettings) -> Iterator[Share]:
+    """The share of a run: what of it is the guest's alone is fresh, and gone afterwards.
+
+    A volume without a directory gets an empty one. It lies beside the source, which is in
+    the run's own directory, and so on the same file system.
+    """
+    with tempfile.TemporaryDirectory(prefix="guest-", dir=Path(settings.source).parent) as made:
+        volumes = []
+        for number, (path, directory) in enumerate(settings.volumes):
+            if not directory:
+                fresh = Path(made) / f"volume-{number}"
+                fresh.mkdir()
+                fresh.chmod(0o755)
+                directory = str(fresh)
+            volumes.append((path, directory))
+        with mounted(replace(settings, volumes=tuple(volumes))) as share:
+            yield share

@@ -18,7 +18,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from osxfs_sim.cli.arms import parse_arm, parse_arms, settings_of
+from osxfs_sim.cli.arms import mounted_for_a_run, parse_arm, parse_arms, settings_of
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.progress import StepProgress, remaining_words
 from osxfs_sim.cli.run import CaseName
@@ -48,7 +48,6 @@ from osxfs_sim.lab.runs import (
 from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL
 from osxfs_sim.lab.summary import kinds_of, summarize
 from osxfs_sim.model.profile import nearest
-from osxfs_sim.mount.launch import mounted
 from osxfs_sim.report.comparison import comparison_report
 
 
@@ -377,7 +376,9 @@ def _mount(
         arm: Arm, seed: int, source: Path, mountpoint: Path
     ) -> AbstractContextManager[MountedShare]:
         settings = replace(settings_of(arm, str(source), str(mountpoint)), dilate=dilate)
-        return mounted(settings if "seed" in arm.options else replace(settings, seed=seed))
+        return mounted_for_a_run(
+            settings if "seed" in arm.options else replace(settings, seed=seed)
+        )
 
     return mount
 

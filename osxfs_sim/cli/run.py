@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from osxfs_sim.cli.arms import mounted_for_a_run
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
@@ -26,7 +27,6 @@ from osxfs_sim.lab.runs import (
     run_case,
     to_document,
 )
-from osxfs_sim.mount.launch import mounted
 from osxfs_sim.report.console import console, table
 from osxfs_sim.report.runs import runs_report
 from osxfs_sim.settings import ShareSettings
@@ -142,7 +142,7 @@ def run(
         raise CaseError("--trace has no effect without a mounted arm: add --arm osxfs")
 
     def mount(arm: str, source: Path, mountpoint: Path) -> AbstractContextManager[MountedShare]:
-        return mounted(
+        return mounted_for_a_run(
             replace(settings, source=str(source), mountpoint=str(mountpoint), profile=arm)
         )
 

@@ -242,7 +242,7 @@ def _sample(
             notes = {"arm": step.label, "round": step.round, "kind": kind}
             end_trace(run, share, notes)
     if share is None or run.caught_up_s is not None:
-        run.failure = run.failure or fault(bench.plan, guest, host)
+        run.failure = run.failure or fault(bench.plan, guest, host, share)
         run.failure = run.failure or differing(bench.plan, run, host, share, reference)
     return Sample(
         arm=step.label,

@@ -293,6 +293,9 @@ def test_names_that_were_missing_are_found_after_a_loss(with_volume: Shared) -> 
     live = with_volume("web/modules", "osxfs-negative")
     for missing in ("late", "web/late"):
         assert not (live.guest / missing).exists()
+    live.reset()
+    assert not (live.guest / "web" / "late").exists()
+    assert live.requests()["LOOKUP"] == 1, "what a loss could not end at once is not believed"
     live.share.drop_events(rate=1.0)
     for missing in ("late", "web/late"):
         (live.source / missing).touch()
