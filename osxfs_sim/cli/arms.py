@@ -37,10 +37,6 @@ def parse_arm(text: str) -> Arm:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
     arm = Arm(label, given.pop("profile"), given)
-    if "dilate" in given:
-        raise click.UsageError(
-            f"the arm {text!r}: time is dilated for all arms or none: give --dilate outside of it"
-        )
     if arm.is_native and given:
         raise click.UsageError(
             f"the arm {text!r}: options of a share have no effect natively: name a profile"
@@ -55,6 +51,7 @@ def parse_arms(texts: Sequence[str]) -> tuple[Arm, ...]:
     return tuple(parse_arm(text) for text in texts)
 
 
+<<<<<<< HEAD
 def settings_of(arm: Arm, source: str = "", mountpoint: str = "") -> ShareSettings:
     """The share that *arm* asks for."""
     return ShareSettings(source, mountpoint, profile=arm.profile, **arm.options)
@@ -78,3 +75,11 @@ def mounted_for_a_run(settings: ShareSettings) -> Iterator[Share]:
             volumes.append((path, directory))
         with mounted(replace(settings, volumes=tuple(volumes))) as share:
             yield share
+=======
+def settings_of(
+    arm: Arm, source: str = "", mountpoint: str = "", *, dilate: float = 1.0
+) -> ShareSettings:
+    """The share that *arm* asks for; *dilate* is for an arm that does not say so itself."""
+    options = {"dilate": dilate, **arm.options}
+    return ShareSettings(source, mountpoint, profile=arm.profile, **options)
+>>>>>>> main

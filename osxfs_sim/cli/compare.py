@@ -1,53 +1,31 @@
 """``compare``: a case under several arms, interleaved, with how sure one can be."""
 
 import dataclasses
-import datetime
-import hashlib
 import json
 import os
 import sys
-import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from osxfs_sim.cli.arms import mounted_for_a_run, parse_arm, parse_arms, settings_of
+from osxfs_sim.cli.arms import parse_arm, parse_arms
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.progress import StepProgress, remaining_words
+from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
+from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.run import CaseName
 from osxfs_sim.lab.arms import Arm, check_arms, twins_of
-from osxfs_sim.lab.caches import COLD, COLD_IN_MEMORY, WARM, check_cold, is_in_memory, make_cold
+from osxfs_sim.lab.caches import COLD, WARM
 from osxfs_sim.lab.cases import CaseError, load_case
-from osxfs_sim.lab.compare import (
-    Bench,
-    Stop,
-    has_a_share,
-    measure,
-    steps_left,
-    widest,
-)
+from osxfs_sim.lab.compare import Stop
 from osxfs_sim.lab.false_alarms import false_alarms
-from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
-from osxfs_sim.lab.results import Comparison, ResultError, Sample, load_result, save_result
+from osxfs_sim.lab.machine import describe_machine_shortly
+from osxfs_sim.lab.results import Comparison, ResultError, load_result
 from osxfs_sim.lab.resume import check_resumable
-from osxfs_sim.lab.runs import (
-    MountedShare,
-    Plan,
-    default_cache,
-    default_directory,
-    prepare_tree,
-    recipe_of,
-)
 from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL
 from osxfs_sim.lab.summary import kinds_of, summarize
-from osxfs_sim.model.profile import nearest
 from osxfs_sim.report.comparison import comparison_report
 
 
@@ -71,13 +49,8 @@ class _Percentage(click.ParamType[float]):
         return percent / 100
 
 
-# With --resume these are as the interrupted comparison had them, unless they are given anew;
-# then all but the first three must be the same, or it is refused.
-_RESUMED = (
-    *("runs", "until", "most_runs"),
-    *("case", "arms", "aa", "baseline", "caches", "again", "quick", "variant", "toggles"),
-    *("directory", "seed", "dilate", "trace"),
-)
+# With --resume what was planned is as the interrupted comparison had it, unless it is given
+# anew; then all but the first three must be the same, or it is refused.
 _ANEW = ("output", "force")
 
 
@@ -126,7 +99,7 @@ _ANEW = ("output", "force")
     type=float,
     default=1.0,
     metavar="K",
-    help="Multiply every time in the model by K, in every mounted arm.",
+    help="Multiply every time in the model by K, in every mounted arm that does not say its own.",
 )
 @click.option(
     "--output",
@@ -168,16 +141,14 @@ def compare(ctx: click.Context, /, resume: str | None, as_json: bool, **asked: A
         for name in _ANEW:
             if name in given:
                 raise click.UsageError(f"--{name} has no effect with --resume: it goes on in FILE")
-        asked |= {
-            name: before.plan.get(name, asked[name]) for name in _RESUMED if name not in given
-        }
+        asked |= {name: before.plan.get(name, asked[name]) for name in PLANNED if name not in given}
     _check_together(asked, given)
     arms = _arms_of(asked)
-    comparison = _comparison(asked, arms)
+    comparison = new_comparison(asked, arms)
     stop = Stop(asked["runs"], asked["until"], asked["most_runs"])
     if before is not None:
         check_resumable(before, comparison, str(resume))
-        before.plan |= {name: asked[name] for name in _RESUMED[:3]}
+        before.plan |= {name: asked[name] for name in PLANNED[:3]}
         comparison = before
     output = Path(resume or asked["output"] or f"comparison-{comparison.case}.json")
     _check_files(output, asked, resumes=resume is not None)
@@ -213,60 +184,6 @@ def _arms_of(asked: Mapping[str, Any]) -> tuple[Arm, ...]:
     return arms
 
 
-def _comparison(asked: Mapping[str, Any], arms: tuple[Arm, ...]) -> Comparison:
-    """What was asked for, checked, and without a sample yet."""
-    case = load_case(asked["case"])
-    case.check_needs()
-    if asked["quick"] and case.quick is None:
-        raise CaseError(f"the case {case.name} has no quick form: compare it without --quick")
-    case.environment(tuple(asked["toggles"]))
-    labels = [arm.label for arm in arms]
-    baseline = asked["baseline"] or labels[0]
-    if baseline not in labels:
-        raise click.UsageError(f"no arm is called {baseline!r}{nearest(baseline, labels)}")
-    if not has_a_share(arms):
-        for name, default in (("dilate", 1.0), ("trace", None)):
-            if asked[name] != default:
-                raise click.UsageError(f"--{name} has no effect without a mounted arm")
-    if asked["caches"] == COLD:
-        check_cold()
-    plan = {name: asked[name] for name in _RESUMED}
-    plan["recipe"] = recipe_of(case)
-    plan["systems"] = {
-        arm.label: _digest(arm, asked["dilate"]) for arm in arms if not arm.is_native
-    }
-    return Comparison(
-        case=case.name,
-        title=case.title,
-        variant=case.variant(asked["variant"], quick=asked["quick"]),
-        quick=asked["quick"],
-        options=list(asked["toggles"]),
-        arms=labels,
-        baseline=baseline,
-        caches=asked["caches"],
-        seed=asked["seed"],
-        dilate=asked["dilate"],
-        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        machine=describe_machine(),
-        specs=_plain({arm.label: arm.spec() for arm in arms}),
-        plan=_plain(plan),
-        claims=[dataclasses.asdict(claim) for claim in case.claims],
-    )
-
-
-def _digest(arm: Arm, dilate: float) -> str:
-    """Of all values that the arm's system acts by: a profile's file may have changed."""
-    system = replace(settings_of(arm), dilate=dilate).system()
-    values = (system.profile, system.latency, system.files, system.events, system.write_back)
-    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """As it will be when it is read again: a tuple is a list then."""
-    plain: dict[str, Any] = json.loads(json.dumps(values))
-    return plain
-
-
 def _check_files(output: Path, asked: Mapping[str, Any], *, resumes: bool) -> None:
     if not output.absolute().parent.is_dir():
         raise CaseError(f"{output} cannot be written: its directory does not exist")
@@ -291,31 +208,10 @@ def _carry_out(
     output: Path,
     as_json: bool,
 ) -> None:
-    case = load_case(asked["case"])
-    toggles = tuple(asked["toggles"])
-    plan = Plan(case, (), comparison.variant, comparison.quick, toggles, stop.runs)
-    directory = Path(asked["directory"]) if asked["directory"] else default_directory()
     with StepProgress() as progress:
-        tree = prepare_tree(case, plan.variant, default_cache(), progress.say)
-        in_memory = is_in_memory(directory)
-        if comparison.caches == COLD and in_memory:
-            progress.say(f"warning: {COLD_IN_MEMORY}")
-        bench = Bench(
-            plan=plan,
-            arms={arm.label: arm for arm in arms},
-            tree=tree,
-            directory=directory,
-            mount=_mount(comparison.dilate),
-            prepare_caches=_caches(comparison.caches, in_memory),
-            clock_s=_clock_since(comparison.started),
-            progress=progress.begin,
-            say=progress.say,
-            again=bool(asked["again"]),
-            traces=Path(asked["trace"]) if asked["trace"] else None,
-            result_directory=output.absolute().parent,
-        )
+        bench = bench_for(comparison, arms, asked, output, progress)
         try:
-            _take_all(comparison, stop, bench, output, progress)
+            take_all(comparison, stop, bench, output, progress)
         finally:
             # What is finished is kept, also when the rest is interrupted.
             progress.stop()
@@ -324,77 +220,6 @@ def _carry_out(
                 progress.say(f"saved to {output}")
                 if sys.exc_info()[0] is not None:
                     progress.say(f"to go on: osxfs-sim compare --resume {output}")
-
-
-def _take_all(
-    comparison: Comparison, stop: Stop, bench: Bench, output: Path, progress: StepProgress
-) -> None:
-    took_s: dict[str, list[float]] = defaultdict(list)
-    since_s = time.monotonic()
-    progress.expect(_taken(comparison), steps_left(comparison, stop).total())
-    for samples in measure(comparison, stop, bench):
-        save_result(comparison, output)
-        label = samples[0].arm
-        took_s[label].append(time.monotonic() - since_s)
-        since_s = time.monotonic()
-        left = steps_left(comparison, stop)
-        remaining_s = (
-            sum(fmean(took_s[label]) * count for label, count in left.items())
-            if all(took_s[label] for label in +left)
-            else None
-        )
-        words = remaining_words(remaining_s, at_most=stop.until is not None)
-        if stop.until is not None:
-            words = ", ".join(filter(None, (_reached(comparison), words)))
-        progress.finished(f"{label}: {_told(samples)}", _taken(comparison), left.total(), words)
-    if stop.until is not None and widest(comparison) > stop.until:
-        progress.say(
-            f"--until {100 * stop.until:g}% was not reached after {stop.most_runs} rounds: "
-            f"{_reached(comparison)}"
-        )
-
-
-def _taken(comparison: Comparison) -> int:
-    return len({(sample.round, sample.arm) for sample in comparison.samples})
-
-
-def _reached(comparison: Comparison) -> str:
-    reach = widest(comparison)
-    return "no interval yet" if reach == float("inf") else f"intervals reach {100 * reach:.1f}%"
-
-
-def _told(samples: list[Sample]) -> str:
-    return ", ".join(
-        f"{sample.failure or f'{sample.wall_s:.2f} s'} ({sample.kind})" for sample in samples
-    )
-
-
-def _mount(
-    dilate: float,
-) -> Callable[[Arm, int, Path, Path], AbstractContextManager[MountedShare]]:
-    def mount(
-        arm: Arm, seed: int, source: Path, mountpoint: Path
-    ) -> AbstractContextManager[MountedShare]:
-        settings = replace(settings_of(arm, str(source), str(mountpoint)), dilate=dilate)
-        return mounted_for_a_run(
-            settings if "seed" in arm.options else replace(settings, seed=seed)
-        )
-
-    return mount
-
-
-def _caches(wanted: str, in_memory: bool) -> Callable[[], None]:
-    """What is done before each measured run: in memory nothing waits to be written."""
-    if wanted == COLD:
-        return make_cold
-    return (lambda: None) if in_memory else os.sync
-
-
-def _clock_since(started: str) -> Callable[[], float]:
-    """Seconds since *started*, an ISO date and time: also of a comparison that is resumed."""
-    began_s = datetime.datetime.fromisoformat(started).timestamp()
-    now_s, ticks_s = time.time(), time.monotonic()
-    return lambda: max(0.0, now_s - began_s) + time.monotonic() - ticks_s
 
 
 def _show(comparison: Comparison, as_json: bool) -> None:

@@ -3,7 +3,9 @@
 import importlib.metadata
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 _PACKAGES = ("osxfs-sim", "pyfuse3", "trio", "numpy")
 
@@ -24,9 +26,9 @@ def describe_machine() -> dict[str, object]:
     }
 
 
-def describe_machine_shortly() -> str:
-    """One phrase, for the line under a table."""
-    machine = describe_machine()
+def describe_machine_shortly(machine: Mapping[str, Any] | None = None) -> str:
+    """One phrase, for the line under a table: of this machine, or of *machine* as saved."""
+    machine = machine or describe_machine()
     kind = "virtual, " if machine["virtual"] else ""
     return (
         f"{machine['processor']}, {kind}{machine['cores']} cores, Linux {machine['kernel']}, "

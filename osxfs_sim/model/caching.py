@@ -17,7 +17,7 @@ To try an idea, write one small class and name it on the command line
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -46,6 +46,10 @@ class CachePolicy:
     complete: bool = False
     """Whether the names of a directory may be kept as a set, so that every other
     name is answered without a crossing. Only host events can keep such a set true."""
+
+    direct: bool = False
+    """Whether the guest keeps no content at all: each read(2) and write(2) is a
+    request of its own, also while a file is open."""
 
     def found(self, name: bytes, status: os.stat_result, now_ns: int) -> Lifetimes:
         """For an object that exists.
@@ -85,6 +89,19 @@ class Consistent(CachePolicy):
         return "consistent: nothing believed"
 
 
+class Direct(Consistent):
+    """As ``consistent``, and no content is kept while a file is open either.
+
+    What FUSE calls direct I/O, and virtiofsd does for every file under cache=none:
+    nothing is read ahead, and files cannot be mapped shared.
+    """
+
+    direct = True
+
+    def describe(self) -> str:
+        return "direct: nothing believed, no content kept"
+
+
 class Default(Consistent):
     """The contract's ``default``: as ``consistent``, and exports that overlap it keep their own.
 
@@ -97,9 +114,13 @@ class Default(Consistent):
 
 @dataclass
 class Cached(CachePolicy):
-    """The contract's ``cached``: entries, attributes and pages are believed for a lifetime."""
+    """The contract's ``cached``: entries, attributes and pages are believed for a lifetime.
+
+    Without *keeps_pages* content is fresh whenever a file is opened.
+    """
 
     lifetime_ns: int
+    keeps_pages: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         self._believed = Lifetimes(self.lifetime_ns, self.lifetime_ns)
@@ -108,10 +129,11 @@ class Cached(CachePolicy):
         return self._believed
 
     def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
-        return True
+        return self.keeps_pages
 
     def describe(self) -> str:
-        return f"cached: entries, attributes and pages for {self.lifetime_ns / 1e9:g}s"
+        believed = "entries, attributes and pages" if self.keeps_pages else "entries and attributes"
+        return f"cached: {believed} for {self.lifetime_ns / 1e9:g}s"
 
 
 @dataclass
@@ -151,6 +173,7 @@ class Dilated(CachePolicy):
 
     def __post_init__(self) -> None:
         self.complete = self.policy.complete
+        self.direct = self.policy.direct
 
     def found(self, name: bytes, status: os.stat_result, now_ns: int) -> Lifetimes:
         entry_ns, attributes_ns = self.policy.found(name, status, self._undilated(status, now_ns))

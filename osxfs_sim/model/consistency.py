@@ -47,7 +47,7 @@ def promised(policy: str, *, writes_back: bool = False) -> Promise:
     if writes_back:
         return Promise(Mode.DELEGATED)
     match policy:
-        case "consistent":
+        case "consistent" | "direct":
             return Promise(Mode.CONSISTENT)
         case "default":
             return Promise(Mode.CONSISTENT, strengthens=False)

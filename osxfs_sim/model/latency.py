@@ -187,6 +187,14 @@ class LatencySpec:
             data_path=self.data_path and self.data_path.scaled(factor),
         )
 
+    def multiplied(self, factor: float) -> "LatencySpec":
+        """Every round trip multiplied by *factor*; the link is as fast as it was."""
+        return replace(
+            self,
+            base_ns=tuple(round(base_ns * factor) for base_ns in self.base_ns),
+            data_path=self.data_path and self.data_path.scaled(factor),
+        )
+
     def with_data_path(self, *, copies: int, context_switches: int) -> "LatencySpec":
         """The same system with another number of copies and context switches.
 

@@ -12,7 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from osxfs_sim.model.caching import Cached, CachePolicy, Complete, Consistent, Default, Negative
+from osxfs_sim.model.caching import (
+    Cached,
+    CachePolicy,
+    Complete,
+    Consistent,
+    Default,
+    Direct,
+    Negative,
+)
 from osxfs_sim.model.events import (
     NO_EVENTS,
     WHEN_MODIFIES_ARE_SEEN,
@@ -57,35 +65,40 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class CachingSpec:
-    """Which policy, and its lifetimes in nanoseconds."""
+    """Which policy, its lifetimes in nanoseconds, and whether pages outlive an open."""
 
     policy: str = "consistent"
     lifetime_ns: int = 0
     missing_lifetime_ns: int = 0
+    keep_pages: bool = True
 
     def build(self) -> CachePolicy:
+        lifetimes = self.lifetime_ns, self.missing_lifetime_ns
         match self.policy:
             case "consistent":
                 return Consistent()
+            case "direct":
+                return Direct()
             case "default":
                 return Default()
             case "cached":
-                return Cached(self.lifetime_ns)
+                return Cached(self.lifetime_ns, keeps_pages=self.keep_pages)
             case "negative":
-                return Negative(self.lifetime_ns, self.missing_lifetime_ns)
+                return Negative(*lifetimes, keeps_pages=self.keep_pages)
             case "complete":
-                return Complete(self.lifetime_ns, self.missing_lifetime_ns)
+                return Complete(*lifetimes, keeps_pages=self.keep_pages)
         raise AssertionError(f"unchecked policy {self.policy!r}")
 
 
-# Which lifetimes each policy listens to. A lifetime set where none is heard is
+# Which values each policy listens to. One that is set where it is not heard is
 # a mistake to report, not to ignore.
 POLICIES: Mapping[str, frozenset[str]] = {
     "consistent": frozenset(),
+    "direct": frozenset(),
     "default": frozenset(),
-    "cached": frozenset({"lifetime"}),
-    "negative": frozenset({"lifetime", "missing_lifetime"}),
-    "complete": frozenset({"lifetime", "missing_lifetime"}),
+    "cached": frozenset({"lifetime", "keep_pages"}),
+    "negative": frozenset({"lifetime", "missing_lifetime", "keep_pages"}),
+    "complete": frozenset({"lifetime", "missing_lifetime", "keep_pages"}),
 }
 
 
@@ -149,13 +162,14 @@ _VALUE_TABLES = ("latency", "caching", "files", "events", "write_back")
 _TOP_KEYS = ("name", "title", "about", "extends", *_VALUE_TABLES, "sources")
 _PATH_KEYS = ("copies", "context_switches", "copy", "context_switch", "hypervisor_hop")
 _LATENCY_KEYS = (
+    "factor",
     *(operation_class.label for operation_class in OperationClass),
     "bandwidth",
     "distribution",
     "served_at_once",
     "data_path",
 )
-_CACHING_KEYS = ("policy", "lifetime", "missing_lifetime")
+_CACHING_KEYS = ("policy", "lifetime", "missing_lifetime", "keep_pages")
 _STREAMS = ("none", "fsevents")
 _STREAM_KEYS = ("latency", "no_defer", "most_pending")
 _NOTIFY_KEYS = (
@@ -199,9 +213,15 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         raise ProfileError(f"profile {name!r}: {error}") from error
     # What the parent said about a number says nothing about the child's.
     own = {f"{table}.{key}" for table in _VALUE_TABLES for key in _table(document, table)}
+    if "latency.factor" in own:
+        own |= {f"latency.{operation_class.label}" for operation_class in OperationClass}
     sources = {key: source for key, source in start.sources.items() if key not in own}
     for key, entry in _table(document, "sources").items():
         sources[key] = _source(key, entry)
+    if "latency.factor" in own and "latency.factor" in sources:
+        for operation_class in OperationClass:
+            # A product is as well known as its factor.
+            sources.setdefault(f"latency.{operation_class.label}", sources["latency.factor"])
     return replace(
         start,
         name=name,
@@ -267,6 +287,8 @@ def _word(table: Mapping[str, Any], key: str, where: str, known: Iterable[str]) 
 
 def _latency(table: Mapping[str, Any], start: LatencySpec) -> LatencySpec:
     _check_keys(table, _LATENCY_KEYS, "latency.")
+    if "factor" in table:
+        start = start.multiplied(_factor(table, start))
     base_ns = list(start.base_ns)
     if "metadata" in table:
         # A class that a profile does not speak of costs what metadata costs.
@@ -310,6 +332,21 @@ def _latency(table: Mapping[str, Any], start: LatencySpec) -> LatencySpec:
     return latency
 
 
+def _factor(table: Mapping[str, Any], start: LatencySpec) -> float:
+    """By how much every round trip of the parent's is multiplied."""
+    factor = table["factor"]
+    if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor <= 1_000:
+        raise ProfileError(
+            f"latency.factor = {factor!r} is not a factor: write a number above 0 and up to 1000"
+        )
+    if not any(start.base_ns):
+        raise ProfileError(
+            "latency.factor has no effect where nothing costs anything: "
+            "let extends name a profile with latency"
+        )
+    return factor
+
+
 def parse_distribution(text: str) -> Distribution:
     """``constant`` or ``lognormal:SIGMA``; the catalogue reads ``empirical:FILE``."""
     kind, _, argument = text.partition(":")
@@ -341,6 +378,9 @@ def _caching(table: Mapping[str, Any], start: CachingSpec) -> CachingSpec:
         if key in table:
             value_ns = parse_duration_ns(_text(table, key, "caching."))
             caching = with_lifetime(caching, key, value_ns)
+    if "keep_pages" in table:
+        _check_is_heard(caching, "keep_pages")
+        caching = replace(caching, keep_pages=_truth(table, "keep_pages", "caching."))
     return caching
 
 
@@ -467,14 +507,18 @@ def with_lifetime(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
     """
     if value_ns < 0:
         raise ProfileError(f"{key} {value_ns} ns is negative: 0 means not at all")
+    _check_is_heard(caching, key)
+    if key == "lifetime":
+        return replace(caching, lifetime_ns=value_ns)
+    return replace(caching, missing_lifetime_ns=value_ns)
+
+
+def _check_is_heard(caching: CachingSpec, key: str) -> None:
     if key not in POLICIES[caching.policy]:
         heard = [policy for policy, keys in POLICIES.items() if key in keys]
         raise ProfileError(
             f"{key} has no effect under the policy {caching.policy!r}: use it with {_either(heard)}"
         )
-    if key == "lifetime":
-        return replace(caching, lifetime_ns=value_ns)
-    return replace(caching, missing_lifetime_ns=value_ns)
 
 
 def _source(key: str, entry: object) -> Source:

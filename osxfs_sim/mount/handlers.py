@@ -129,6 +129,7 @@ class Handlers(pyfuse3.Operations):
         """Whose missing names could not be ended all at once: see mount/volumes.py."""
         """Whether it may be believed that names are missing in the root."""
         self.name_sets = NameSets() if policy.complete else None
+        self._direct = policy.direct
         self._attributes_of_guests = GuestAttributes(owners, allowed=rights.guest_attributes)
         self._guest_devices = rights.guest_devices
         self._may_change = rights.guest_changes
@@ -881,7 +882,7 @@ class Handlers(pyfuse3.Operations):
         # page boundaries, so that host and guest would tear each other's records;
         # and it writes a shared mapping's pages back through the handle it was made
         # with, by requests that pyfuse3 does not tell from appends.
-        handle.direct_io = bool(flags & os.O_APPEND)
+        handle.direct_io = self._direct or bool(flags & os.O_APPEND)
         self._open_files[fd] = inode
         if inode.open_fds is None:
             inode.open_fds = [fd]

@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from osxfs_sim.lab.reproduction import RatioBar
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.latencies import Latencies, time_of
 from osxfs_sim.report.quantities import format_seconds
@@ -355,6 +356,41 @@ def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
 
 REST = "rest: no request on its way"
 NECESSARY = "necessary requests"
+
+
+def ratios(bars: Sequence[RatioBar], style: Style) -> Figure:
+    """Published ratios as open bars, ours as filled ones with their range; 1 is native."""
+    with _drawing(style):
+        figure = _figure(style, 1.0 + 0.5 * len(bars))
+        panel = figure.subplots()
+        for row, bar in enumerate(bars):
+            panel.barh(
+                *(row - 0.2, bar.published, 0.34),
+                facecolor="none",
+                edgecolor=style.theme.ink,
+                label="published" if row == 0 else None,
+            )
+            if bar.ours is None:
+                continue
+            panel.barh(
+                *(row + 0.2, bar.ours, 0.34),
+                color=style.colour(0),
+                label="here" if row == 0 else None,
+            )
+            if bar.ours_range is not None:
+                panel.plot(bar.ours_range, (row + 0.2, row + 0.2), color=style.theme.ink)
+            panel.annotate(
+                f" {bar.ours:.2f} ({bar.published:.2f})",
+                (max(bar.ours, bar.published, *(bar.ours_range or ())), row),
+                va="center",
+            )
+        panel.axvline(1, color=style.theme.ink, linewidth=0.8, linestyle=":")
+        panel.set_yticks(range(len(bars)), [_label(bar.label, style) for bar in bars])
+        panel.invert_yaxis()
+        panel.set_xlim(0, 1.25 * max(bar.published for bar in bars))
+        panel.set_xlabel("bind mount / native")
+        _legend(figure, panel, style)
+        return figure
 
 
 def requests_over_time(counts: Mapping[str, Sequence[int]], bin_ns: int, style: Style) -> Figure:

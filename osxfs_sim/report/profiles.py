@@ -36,6 +36,8 @@ def profile_values(profile: Profile) -> dict[str, str]:
         values["caching.lifetime"] = format_duration(caching.lifetime_ns)
     if "missing_lifetime" in heard:
         values["caching.missing_lifetime"] = format_duration(caching.missing_lifetime_ns)
+    if "keep_pages" in heard:
+        values["caching.keep_pages"] = _yes_or_no(caching.keep_pages)
     for key in FILE_RULES:
         values[f"files.{key}"] = str(getattr(profile.files, key))
     return values | _event_values(profile.events) | _write_back_values(profile.write_back)

@@ -48,6 +48,8 @@ def run(
     [
         # Each file asked for twice; nothing is believed.
         ("find-stat", [], {"LOOKUP": 2_000}),
+        # Each path has two components, and stat asks for what it has found.
+        ("walk", [], {"LOOKUP": 2_000, "GETATTR": 1_000, "READDIRPLUS": 2}),
         # A quarter of 150 files made anew twice, and six that are only on one branch.
         ("git", [], {"CREATE": 80, "UNLINK": 80}),
         ("tar", [], {"CREATE": 400, "SYMLINK": 20, "WRITE": 400}),
@@ -76,7 +78,7 @@ def test_a_share_that_holds_changes_back_still_lets_each_fdatasync_cross(tmp_pat
     assert held["share"]["write_back"]["most_changes_at_risk"] < 20
 
 
-@pytest.mark.parametrize("name", ["find-stat", "tar"])
+@pytest.mark.parametrize("name", ["find-stat", "tar", "walk"])
 def test_set_up_makes_the_same_tree_again(tmp_path: Path, name: str) -> None:
     case = load_case(name)
     one, other = set_up(case, tmp_path / "one"), set_up(case, tmp_path / "other")
@@ -107,6 +109,19 @@ def test_a_walk_that_finds_fewer_files_fails(tmp_path: Path) -> None:
     assert first.startswith("1000 files, ")
     (tree / "files/d00/e00/f000").unlink()
     result = run(case, case.measured, tree)
+    assert (result.returncode, result.stderr) == (
+        1,
+        "walk.sh: found other files than were made\n",
+    )
+
+
+@pytest.mark.parametrize("variant", ["small", "tree"])
+def test_walking_once_fails_if_it_finds_fewer_files(tmp_path: Path, variant: str) -> None:
+    case = load_case("walk")
+    tree = set_up(case, tmp_path / "tree", variant)
+    assert run(case, case.measured, tree, variant).returncode == 0
+    next((tree / "files").rglob("file7")).unlink()
+    result = run(case, case.measured, tree, variant)
     assert (result.returncode, result.stderr) == (
         1,
         "walk.sh: found other files than were made\n",

@@ -69,13 +69,19 @@ def test_only_what_was_given_is_kept_even_if_it_is_the_default() -> None:
         ("osxfs --latencee 65us", "the arm .*--latencee"),
         ("osxfs extra", "the arm 'osxfs extra': .*extra"),
         ("--latency 65us", "the arm '--latency 65us': "),
-        ("osxfs --dilate 2", "dilated for all arms or none"),
         ("native --seed 3", "no effect natively: name a profile"),
     ],
 )
 def test_a_mistake_in_an_arm_names_the_arm_and_the_remedy(text: str, said: str) -> None:
     with pytest.raises(click.UsageError, match=said):
         parse_arm(text)
+
+
+def test_an_arm_dilates_time_by_itself_or_as_all_arms_do() -> None:
+    own, other = parse_arms(["osxfs --dilate 2", "osxfs"])
+    assert settings_of(own, dilate=5).dilate == 2
+    assert settings_of(other, dilate=5).dilate == 5
+    assert settings_of(other).dilate == 1
 
 
 @pytest.mark.parametrize("text", ["osxsf", "osxfs --lifetime 1s"])

@@ -369,7 +369,7 @@ def test_a_document_without_a_name_is_told_so():
         ),
         (
             "[caching]\nxyz = '1s'",
-            "unknown key 'caching.xyz': there are lifetime, missing_lifetime, policy",
+            "unknown key 'caching.xyz': there are keep_pages, lifetime, missing_lifetime, policy",
         ),
         (
             PATH + "hops = 3",
@@ -450,11 +450,11 @@ def test_a_value_that_cannot_be_read_is_named_with_its_remedy(text, message):
         ("policy = 'cashed'", "unknown policy 'cashed'; did you mean 'cached'?"),
         (
             "policy = 'zzz'",
-            "unknown policy 'zzz': there are cached, complete, consistent, default, negative",
+            "unknown policy 'zzz': there are cached, complete, consistent, default, direct, negative",
         ),
         (
             "policy = 5",
-            "unknown policy 5: there are cached, complete, consistent, default, negative",
+            "unknown policy 5: there are cached, complete, consistent, default, direct, negative",
         ),
     ],
 )

@@ -1,0 +1,295 @@
+"""``reproduce``: a published table, measured again and set beside what was published."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+from click.shell_completion import CompletionItem
+
+from osxfs_sim.catalogue import load_profile
+from osxfs_sim.cli.arms import parse_arm
+from osxfs_sim.cli.errors import end_on_signals
+from osxfs_sim.cli.measuring import bench_for, new_comparison, take_all
+from osxfs_sim.cli.progress import StepProgress
+from osxfs_sim.lab.arms import Arm
+from osxfs_sim.lab.caches import WARM
+from osxfs_sim.lab.compare import Stop
+from osxfs_sim.lab.machine import describe_machine_shortly
+from osxfs_sim.lab.reproduction import NATIVE, Reproduction, bars_of, reproduction, table_arms
+from osxfs_sim.lab.results import Comparison, ResultError, load_result
+from osxfs_sim.lab.resume import check_resumable
+from osxfs_sim.lab.statistics import median_estimate
+from osxfs_sim.lab.study import TABLE, Study, StudyError, load_study, study_names
+from osxfs_sim.report.reproduction import reproduction_markdown, reproduction_report
+
+_MACHINE = "machine"
+"""The first step's file: how fast this machine is natively."""
+
+
+_PICTURES: Mapping[str, Literal["svg", "png"]] = {".svg": "svg", ".png": "png"}
+
+
+class StudyName(click.ParamType[str]):
+    """A study that is shipped, or a file."""
+
+    name = "study"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in study_names() if name.startswith(incomplete)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Asked:
+    runs: int
+    quick: bool
+    seed: int
+    directory: str | None
+    output: Path
+    resumes: bool
+
+
+@click.command()
+@click.argument("study", type=StudyName())
+@click.option("--runs", type=click.IntRange(min=1), default=3, help="Of each arm. [3]")
+@click.option("--quick", is_flag=True, help="The case's short form, once: a look at the procedure.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of all randomness. [0]")
+@click.option(
+    "--directory",
+    type=click.Path(exists=True, file_okay=False, writable=True),
+    help="Where host trees lie: a disk, for one. [memory: /dev/shm]",
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False),
+    help="A directory for the samples. [reproduction-STUDY]",
+)
+@click.option(
+    "--resume",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIRECTORY",
+    help="Go on with what is there; --runs may ask for more.",
+)
+@click.option(
+    "--show",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIRECTORY",
+    help="Measure nothing: what the samples there say.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Draw the ratios of bind mounts, published and ours, as .svg or .png.",
+)
+@click.option("--markdown", is_flag=True, help="Print tables in Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print what is derived as JSON.")
+@click.pass_context
+def reproduce(
+    ctx: click.Context,
+    /,
+    study: str,
+    output: str | None,
+    resume: str | None,
+    show: str | None,
+    picture: str | None,
+    markdown: bool,
+    as_json: bool,
+    **measured: Any,
+) -> None:
+    """Measure a published table of platforms and topologies again, and compare.
+
+    \b
+    osxfs-sim reproduce npm-install                 # an hour or more
+    osxfs-sim reproduce npm-install --quick         # minutes; no result, a look
+    osxfs-sim reproduce npm-install --resume reproduction-npm-install --runs 5
+    osxfs-sim reproduce npm-install --show reproduction-npm-install
+
+    STUDY is npm-install, or a file like it. First this machine's native time is
+    measured: what the published one took makes K of it, the dilation at which
+    ratios can be compared. Then all arms are measured in turn, in random order.
+    Ctrl-C keeps what is finished.
+    """
+    if markdown and as_json:
+        raise click.UsageError("--markdown has no effect beside --json: leave one of them out")
+    if picture is not None and Path(picture).suffix not in _PICTURES:
+        raise click.UsageError(f"--picture {picture}: name a file that ends in .svg or .png")
+    found = load_study(study)
+    if show is not None:
+        _refuse_beside(ctx, "--show", ("runs", "quick", "seed", "directory", "output", "resume"))
+        _tell(found, _load_all(found, Path(show)), picture, markdown, as_json)
+        return
+    if resume is not None:
+        _refuse_beside(ctx, "--resume", ("output",))
+    directory = Path(resume or output or f"reproduction-{found.name}")
+    _make_directory(directory, resumes=resume is not None)
+    if measured["quick"]:
+        measured["runs"] = 1
+    end_on_signals()
+    asked = _Asked(**measured, output=directory, resumes=resume is not None)
+    try:
+        _measure_all(found, asked)
+    except BaseException:
+        click.echo(
+            f"  to go on: osxfs-sim reproduce {study} --resume {directory}"
+            + (" --quick" if asked.quick else ""),
+            err=True,
+        )
+        raise
+    comparisons = _load_all(found, directory)
+    _tell(found, comparisons, picture, markdown, as_json)
+    if any(sample.failure for one in comparisons.values() for sample in one.samples):
+        sys.exit(1)
+
+
+def _refuse_beside(ctx: click.Context, option: str, names: tuple[str, ...]) -> None:
+    given = click.core.ParameterSource.COMMANDLINE
+    for name in names:
+        if ctx.get_parameter_source(name) is given:
+            raise click.UsageError(f"--{name} has no effect with {option}: leave one of them out")
+
+
+def _make_directory(directory: Path, *, resumes: bool) -> None:
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"cannot make {directory}: {error.strerror}") from error
+    if any(directory.iterdir()) and not resumes:
+        raise StudyError(
+            f"{directory} is not empty: --resume {directory} goes on with it, "
+            "--output names another"
+        )
+
+
+def _measure_all(study: Study, asked: _Asked) -> None:
+    """The machine first, because the table's dilations are made from it."""
+    native = {NATIVE: "native"}
+    _measure(asked, _MACHINE, study.case, None, native, again=False)
+    native_s = _native_s(load_result(asked.output / f"{_MACHINE}.json"))
+    arms = table_arms(study, native_s, _waits(study))
+    _measure(asked, TABLE, study.case, None, arms, again=False)
+    for other in study.others:
+        arms = {words: words for words in other.arms}
+        _measure(asked, other.name, other.case, other.variant, arms, again=other.again)
+
+
+def _waits(study: Study) -> dict[str, bool]:
+    """Of which profiles time matters: one without requests has none to wait for."""
+    waits = {}
+    for platform in study.platforms:
+        latency = load_profile(platform.profile).latency
+        waits[platform.profile] = any(latency.base_ns)
+    return waits
+
+
+def _measure(
+    asked: _Asked,
+    name: str,
+    case: str,
+    variant: str | None,
+    arms: Mapping[str, str],
+    *,
+    again: bool,
+) -> None:
+    """Take what is missing of one comparison, which is kept as *name*.json."""
+    parsed = tuple(_arm(label, words) for label, words in arms.items())
+    wanted: dict[str, Any] = {
+        "runs": asked.runs,
+        "until": None,
+        "most_runs": asked.runs,
+        "case": case,
+        "arms": list(arms.values()),
+        "aa": None,
+        "baseline": NATIVE,
+        "caches": WARM,
+        "again": again,
+        "quick": asked.quick,
+        "variant": None if asked.quick else variant,
+        "toggles": (),
+        "directory": asked.directory,
+        "seed": asked.seed,
+        "dilate": 1.0,
+        "trace": None,
+    }
+    comparison = new_comparison(wanted, parsed)
+    output = asked.output / f"{name}.json"
+    if asked.resumes and output.exists():
+        before = load_result(output)
+        check_resumable(before, comparison, output)
+        before.plan |= {key: wanted[key] for key in ("runs", "most_runs")}
+        comparison = before
+    with StepProgress() as progress:
+        progress.say(f"{name}: {len(parsed)} arms, {asked.runs} runs each")
+        bench = bench_for(comparison, parsed, wanted, output, progress)
+        take_all(comparison, Stop(asked.runs), bench, output, progress)
+
+
+def _arm(label: str, words: str) -> Arm:
+    return dataclasses.replace(parse_arm(words), label=label)
+
+
+def _native_s(machine: Comparison) -> float:
+    estimate = median_estimate([one.wall_s for one in machine.of(NATIVE)], seed=0, resamples=1)
+    if estimate is None:
+        failure = next((one.failure for one in machine.samples), "no run")
+        raise StudyError(f"the case fails natively, so that nothing can be compared: {failure}")
+    return estimate.value
+
+
+def _load_all(study: Study, directory: Path) -> dict[str, Comparison]:
+    names = [_MACHINE, TABLE, *(other.name for other in study.others)]
+    paths = {name: directory / f"{name}.json" for name in names}
+    for name in (_MACHINE, TABLE):
+        if not paths[name].exists():
+            raise ResultError(
+                f"{directory} holds no {name}.json: it is no reproduction's, or a "
+                "part of one; --resume goes on with it"
+            )
+    return {name: load_result(path) for name, path in paths.items() if path.exists()}
+
+
+def _tell(
+    study: Study,
+    comparisons: Mapping[str, Comparison],
+    picture: str | None,
+    markdown: bool,
+    as_json: bool,
+) -> None:
+    derived = reproduction(study, _native_s(comparisons[_MACHINE]), comparisons)
+    if picture is not None:
+        _draw(derived, Path(picture))
+    if as_json:
+        click.echo(json.dumps(_document(study, derived), indent=1))
+    elif markdown:
+        click.echo(reproduction_markdown(study, derived))
+    else:
+        reproduction_report(
+            study, derived, comparisons, describe_machine_shortly(comparisons[TABLE].machine)
+        )
+
+
+def _draw(derived: Reproduction, path: Path) -> None:
+    # Drawing takes a library that takes a second to load.
+    from osxfs_sim.report.plots import Style, ratios, render
+
+    style = Style()
+    try:
+        path.write_bytes(render(ratios(bars_of(derived), style), style, _PICTURES[path.suffix]))
+    except OSError as error:
+        raise StudyError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _document(study: Study, derived: Reproduction) -> dict[str, Any]:
+    document = {"study": study.name, **dataclasses.asdict(derived)}
+    for made, cell in zip(document["cells"], derived.cells, strict=True):
+        made |= {"error": cell.error, "reached": cell.reached}
+    for made, added in zip(document["added"], derived.added, strict=True):
+        made["best_s"] = added.best_s
+    for made, checked in zip(document["checked"], derived.checked, strict=True):
+        made["error"] = checked.error
+    return document

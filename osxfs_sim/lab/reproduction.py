@@ -1,0 +1,332 @@
+"""A published table, measured again: which arms that takes, and what they say about it.
+
+Two machines with processors of different speed and the same waiting cannot have the same
+ratios. So there are two comparisons. At K = 1 nothing is dilated, and the seconds that
+a share adds should be the published ones. At K = native here / native there this
+machine stands to its waiting as the published one does, and the ratios should be.
+
+Everything here is derived from samples (lab/results.py): nothing is measured.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from osxfs_sim.lab.dilation import DilationLine, dilation_between, dilation_line
+from osxfs_sim.lab.results import Comparison
+from osxfs_sim.lab.statistics import Estimate, median_estimate, ratio_estimate
+from osxfs_sim.lab.study import TABLE, Check, Platform, Reading, Study, Topology
+
+NATIVE = "native"
+NO_VOLUMES = "no volumes"
+GOAL = 0.1
+"""How far a ratio may be from the published one, as a share of it."""
+_SMALLEST_DILATION_APART = 0.15
+
+
+def bind_label(platform: Platform, dilation: float | None = None) -> str:
+    """The arm of *platform*'s bind mount, at the dilation of the table or another."""
+    at = "" if dilation is None else f" K={dilation:g}"
+    return f"{platform.profile} bind{at}"
+
+
+def hybrid_label(platform: Platform) -> str:
+    """The arm of *platform*'s bind mount with a volume in it."""
+    return f"{platform.profile} hybrid"
+
+
+def dilation_of(platform: Platform, native_s: float) -> float:
+    """The K of *platform*: *native_s* is this machine's native time."""
+    return dilation_between(native_s, platform.times[Topology.NATIVE].average_s)
+
+
+def table_arms(study: Study, native_s: float, waits: Mapping[str, bool]) -> dict[str, str]:
+    """Label and words of each arm of the table; *waits* says of which profiles time matters.
+
+    The native arm and that without volumes are the same for all platforms here, and
+    measured once a round.
+    """
+    arms = {NATIVE: "native", NO_VOLUMES: study.local}
+    for platform in study.platforms:
+        words = platform.profile
+        if waits[platform.profile]:
+            words += f" --dilate {dilation_of(platform, native_s):g}"
+        arms[hybrid_label(platform)] = f"{words} --volume {study.volume}"
+        arms[bind_label(platform)] = words
+        for dilation in further_dilations(platform, native_s):
+            arms[bind_label(platform, dilation)] = f"{platform.profile} --dilate {dilation:g}"
+    return arms | dict(study.extra_arms or {})
+
+
+def further_dilations(platform: Platform, native_s: float) -> list[float]:
+    """Those that *platform* asks for and that are not as good as measured by the table's own."""
+    own = dilation_of(platform, native_s)
+    return [one for one in platform.dilations if abs(one / own - 1) > _SMALLEST_DILATION_APART]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One topology of one platform. *ours_s* and *ratio* (to native) are None without samples.
+
+    *wanted* is the ratio that it is judged by: the published one for a bind mount, 1 for
+    the others, which were published to be as fast as native; *published* is the published
+    ratio in any case. *error* is ours over the wanted one, less 1. *range_s* is of all
+    samples, and *ratio_range* of the ratios within each round: what there is to say of
+    scatter where there are too few runs for an interval.
+    """
+
+    platform: str
+    topology: Topology
+    runs: int
+    ours_s: Estimate | None
+    range_s: tuple[float, float] | None
+    ratio: Estimate | None
+    ratio_range: tuple[float, float] | None
+    published_s: float
+    published: float
+    wanted: float
+
+    @property
+    def error(self) -> float | None:
+        return None if self.ratio is None else self.ratio.value / self.wanted - 1
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the goal was; None where nothing was measured."""
+        return None if self.error is None else abs(self.error) <= GOAL
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What a bind mount adds to no volumes at K = 1, and what was published to.
+
+    *line* goes through all dilations measured; *measured_s* is the difference of medians
+    measured at K = 1, None where that was not measured; *waiting_s* is the line's slope.
+    *requests* are those of the median run at the table's dilation, *latency_ns* the profile's
+    metadata latency. *fitted_ns* is the latency that would have added the published seconds,
+    the line being straight through the origin of waiting: what the profile should say.
+    """
+
+    platform: str
+    profile: str
+    published_s: float
+    measured_s: float | None
+    line: DilationLine | None
+    line_at_1_s: float | None
+    requests: int | None
+    latency_ns: int | None
+    fitted_ns: int | None
+    in_tolerance_at_1: bool | None
+
+    @property
+    def best_s(self) -> float | None:
+        """Measured, where it was in tolerance; by the line otherwise."""
+        if self.measured_s is not None and self.in_tolerance_at_1 is not False:
+            return self.measured_s
+        return self.line_at_1_s if self.line_at_1_s is not None else self.measured_s
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A check with our value; None where it was not measured."""
+
+    check: Check
+    ours: float | None
+
+    @property
+    def error(self) -> float | None:
+        return None if self.ours is None else self.ours / self.check.published - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """All that a study's samples say."""
+
+    native_s: float
+    dilations: Mapping[str, float]
+    cells: tuple[Cell, ...]
+    added: tuple[Added, ...]
+    checked: tuple[Checked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RatioBar:
+    """Of a picture: a published ratio, and ours with the range of its rounds (None: neither)."""
+
+    label: str
+    published: float
+    ours: float | None
+    ours_range: tuple[float, float] | None
+
+
+def bars_of(derived: Reproduction) -> list[RatioBar]:
+    """The bind mounts of all platforms."""
+    return [
+        RatioBar(
+            cell.platform,
+            cell.published,
+            None if cell.ratio is None else cell.ratio.value,
+            (cell.ratio.interval if cell.ratio is not None else None) or cell.ratio_range,
+        )
+        for cell in derived.cells
+        if cell.topology is Topology.BIND
+    ]
+
+
+def reproduction(
+    study: Study, native_s: float, comparisons: Mapping[str, Comparison], *, seed: int = 0
+) -> Reproduction:
+    """Derive it from *comparisons*: TABLE's, and those of the study's ``others`` by name.
+
+    *native_s* is the native time that the dilations were made from.
+    """
+    table = comparisons[TABLE]
+    return Reproduction(
+        native_s=native_s,
+        dilations={one.profile: dilation_of(one, native_s) for one in study.platforms},
+        cells=tuple(
+            _cell(table, platform, topology, seed)
+            for platform in study.platforms
+            for topology in Topology
+        ),
+        added=tuple(
+            _added(table, platform, native_s)
+            for platform in study.platforms
+            if _base_latency_ns(table, bind_label(platform))
+        ),
+        checked=tuple(Checked(check, _read(check, comparisons)) for check in study.checks),
+    )
+
+
+_LABELS = {
+    Topology.NATIVE: lambda _: NATIVE,
+    Topology.NO_VOLUMES: lambda _: NO_VOLUMES,
+    Topology.HYBRID: hybrid_label,
+    Topology.BIND: bind_label,
+}
+
+
+def _cell(table: Comparison, platform: Platform, topology: Topology, seed: int) -> Cell:
+    walls_s = _walls_s(table, _LABELS[topology](platform))
+    published = platform.ratio(topology)
+    return Cell(
+        platform=platform.name,
+        topology=topology,
+        runs=len(walls_s),
+        ours_s=median_estimate(walls_s, seed=seed),
+        range_s=(min(walls_s), max(walls_s)) if walls_s else None,
+        ratio=ratio_estimate(walls_s, _walls_s(table, NATIVE), seed=seed),
+        ratio_range=_ratio_range(table, _LABELS[topology](platform)),
+        published_s=platform.times[topology].average_s,
+        published=published,
+        wanted=published if topology is Topology.BIND else 1.0,
+    )
+
+
+def _ratio_range(table: Comparison, label: str) -> tuple[float, float] | None:
+    native_s = {sample.round: sample.wall_s for sample in table.of(NATIVE)}
+    ratios = [
+        sample.wall_s / native_s[sample.round]
+        for sample in table.of(label)
+        if sample.round in native_s
+    ]
+    return (min(ratios), max(ratios)) if ratios else None
+
+
+def _added(table: Comparison, platform: Platform, native_s: float) -> Added:
+    points = [
+        (dilation, wall_s)
+        for dilation, label in _dilated_labels(platform, native_s).items()
+        for wall_s in _walls_s(table, label)
+    ]
+    line = dilation_line(points)
+    without_s = _median(_walls_s(table, NO_VOLUMES))
+    at_1 = _dilated_labels(platform, native_s).get(1.0)
+    measured_s = _median(_walls_s(table, at_1)) if at_1 else None
+    label = bind_label(platform)
+    latency_ns = _base_latency_ns(table, label)
+    fitted_ns = None
+    if line is not None and latency_ns and line.waiting_s > 0:
+        fitted_ns = round(latency_ns * platform.added_s / line.waiting_s)
+    return Added(
+        platform=platform.name,
+        profile=platform.profile,
+        published_s=platform.added_s,
+        measured_s=measured_s - without_s if measured_s and without_s else None,
+        line=line,
+        line_at_1_s=line.at(1.0) - without_s if line and without_s else None,
+        requests=_requests(table, label),
+        latency_ns=latency_ns,
+        fitted_ns=fitted_ns,
+        in_tolerance_at_1=_in_tolerance(table, at_1) if at_1 else None,
+    )
+
+
+def _dilated_labels(platform: Platform, native_s: float) -> dict[float, str]:
+    own = dilation_of(platform, native_s)
+    further = further_dilations(platform, native_s)
+    return {own: bind_label(platform)} | {one: bind_label(platform, one) for one in further}
+
+
+def _walls_s(comparison: Comparison, label: str, kind: str = "fresh") -> list[float]:
+    return [sample.wall_s for sample in comparison.of(label, kind)]
+
+
+def _median(values: Sequence[float]) -> float | None:
+    estimate = median_estimate(values, seed=0, resamples=1) if values else None
+    return None if estimate is None else estimate.value
+
+
+def _requests(comparison: Comparison, label: str) -> int | None:
+    counts = [
+        sum(sample.share["requests"].values())
+        for sample in comparison.of(label)
+        if sample.share is not None
+    ]
+    return sorted(counts)[len(counts) // 2] if counts else None
+
+
+def _base_latency_ns(comparison: Comparison, label: str) -> int | None:
+    """The metadata latency at K = 1 of the share that *label* mounts; None where it has none."""
+    mounted = comparison.mounted.get(label)
+    if not mounted:
+        return None
+    base_ns = mounted.get("latency", {}).get("base_ns", {}).get("metadata", 0)
+    return round(base_ns / mounted["dilate"]) or None
+
+
+def _in_tolerance(comparison: Comparison, label: str) -> bool | None:
+    """Of metadata requests, in all runs; None where none was judged."""
+    judged = [
+        line["within_tolerance"]
+        for sample in comparison.of(label)
+        if sample.share is not None and (line := sample.share["receipt"].get("metadata"))
+    ]
+    return all(judged) if judged else None
+
+
+def _read(check: Check, comparisons: Mapping[str, Comparison]) -> float | None:
+    reading = check.reading
+    if reading is None or reading.comparison not in comparisons:
+        return None
+    value = _median_of(comparisons, reading, reading.arm)
+    if value is None:
+        return None
+    for other, combine in ((reading.over, _divided), (reading.minus, _subtracted)):
+        if other is not None:
+            by = _median_of(comparisons, reading, other)
+            if by is None:
+                return None
+            value = combine(value, by)
+    return 1 - value if check.unit == "less" else value
+
+
+def _divided(value: float, by: float) -> float:
+    return value / by
+
+
+def _subtracted(value: float, by: float) -> float:
+    return value - by
+
+
+def _median_of(comparisons: Mapping[str, Comparison], reading: Reading, arm: str) -> float | None:
+    return _median(_walls_s(comparisons[reading.comparison], arm, reading.kind))

@@ -1,0 +1,225 @@
+"""A published table beside ours: on a terminal, in Markdown, and as a picture.
+
+The rows are made once, so that the two kinds of tables cannot disagree.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rich.markup import escape
+from rich.padding import Padding
+
+from osxfs_sim.lab.reproduction import GOAL, Added, Cell, Checked, Reproduction
+from osxfs_sim.lab.results import Comparison
+from osxfs_sim.lab.study import Study, Topology
+from osxfs_sim.lab.summary import summarize
+from osxfs_sim.model.units import format_duration
+from osxfs_sim.report.comparison import time_with_interval
+from osxfs_sim.report.console import console, table
+from osxfs_sim.report.markdown import escaped
+
+_NAMES = {
+    Topology.NATIVE: "native",
+    Topology.NO_VOLUMES: "no volumes",
+    Topology.HYBRID: "bind mount + volume",
+    Topology.BIND: "bind mount",
+}
+_LEGEND = (
+    "Ratios are of medians, to native; in brackets a 95% bootstrap interval, or with "
+    "too few runs for one the least and the most of all rounds, as least..most. The goal is "
+    f"{100 * GOAL:.0f} % of the published ratio for a bind mount, and of native for the others."
+)
+_LEGEND_ADDED = (
+    "Seconds that a bind mount adds to no volumes with undilated latencies. line: wall time = a + "
+    "K x waiting, through all dilations measured; bend: the largest distance of a mean from it. "
+    "fitted: the latency that would have added the published seconds; * : measured out of "
+    "tolerance, so that the line's is the better one."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table: *columns* whose name begins with ``>`` hold numbers."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    legend: str = ""
+
+
+def tables_of(study: Study, derived: Reproduction) -> list[Rows]:
+    """All that is told, in the order in which it is told."""
+    tables = [_ratios(study, derived), _added(derived)]
+    if derived.checked:
+        tables.append(_checks(derived))
+    return [one for one in tables if one.rows]
+
+
+def reproduction_report(
+    study: Study, derived: Reproduction, comparisons: Mapping[str, Comparison], machine: str
+) -> None:
+    """Print all of it, with what is to be known before it is believed."""
+    out = console()
+    out.print(escape(study.title), style="bold")
+    out.print(escape(f"published: {study.source}; {study.machine}"), style="dim")
+    for one in tables_of(study, derived):
+        made = table(*one.columns)
+        for column in made.columns:
+            column.no_wrap = column.justify == "right"
+        for row in one.rows:
+            made.add_row(*map(escape, row))
+        out.print(escape(one.title), style="italic")
+        out.print(made)
+        if one.legend:
+            out.print(Padding(escape(one.legend), (0, 0, 1, 2)))
+    for line in caveats(comparisons):
+        out.print(Padding(f"[yellow]{escape(line)}[/yellow]", (0, 0, 0, 2)))
+    out.print(Padding(escape(machine), (0, 0, 0, 2)), style="dim")
+
+
+def reproduction_markdown(study: Study, derived: Reproduction) -> str:
+    """The same tables, for a document."""
+    return "\n\n".join(block for one in tables_of(study, derived) for block in _markdown_of(one))
+
+
+def _markdown_of(one: Rows) -> Iterator[str]:
+    rules = ["---:" if column.startswith(">") else "---" for column in one.columns]
+    lines = [[escaped(column.removeprefix(">")) for column in one.columns], rules]
+    lines += [[escaped(cell) for cell in row] for row in one.rows]
+    yield f"**{escaped(one.title)}**"
+    yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    if one.legend:
+        yield escaped(one.legend)
+
+
+def caveats(comparisons: Mapping[str, Comparison]) -> list[str]:
+    """Each warning once, with the arms that it is about, by comparison."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for name, comparison in comparisons.items():
+        for summary in summarize(comparison, resamples=1):
+            for warning in summary.warnings:
+                if "takes 5" in warning or "too few runs" in warning:
+                    continue  # the legend says it once
+                arms = lines.setdefault((name, warning), [])
+                if summary.label not in arms:
+                    arms.append(summary.label)
+    return [f"{name}: {', '.join(arms)}: {warning}" for (name, warning), arms in lines.items()]
+
+
+def _ratios(study: Study, derived: Reproduction) -> Rows:
+    dilations = {one.name: derived.dilations[one.profile] for one in study.platforms}
+    return Rows(
+        f"Ratios to native, with time dilated so that this machine ({derived.native_s:.2f} s "
+        "natively) stands to its waiting as the published one to its own",
+        ("platform", "topology", ">K", ">published", ">ours", ">/ native", ">publ.", ">error", ""),
+        tuple(_ratio_row(cell, dilations[cell.platform]) for cell in derived.cells),
+        _LEGEND,
+    )
+
+
+def _ratio_row(cell: Cell, dilation: float) -> tuple[str, ...]:
+    ours = "" if cell.ours_s is None else _time_with_range(cell)
+    ratio = "" if cell.ratio is None else _ratio_with_range(cell)
+    verdict = {True: "reached", False: "missed", None: "not measured"}[cell.reached]
+    is_native = cell.topology is Topology.NATIVE
+    return (
+        cell.platform if is_native else "",
+        _NAMES[cell.topology],
+        f"{dilation:g}" if cell.topology in (Topology.HYBRID, Topology.BIND) else "",
+        f"{cell.published_s:.2f} s",
+        ours,
+        "1" if is_native else ratio,
+        f"{cell.published:.2f}",
+        "" if is_native or cell.error is None else percent(cell.error),
+        "" if is_native else verdict,
+    )
+
+
+def _time_with_range(cell: Cell) -> str:
+    assert cell.ours_s is not None
+    assert cell.range_s is not None
+    if cell.ours_s.interval is not None:
+        return time_with_interval(cell.ours_s.value, cell.ours_s.interval)
+    least, most = cell.range_s
+    return f"{cell.ours_s.value:.1f} s [{least:.1f}..{most:.1f}]"
+
+
+def _ratio_with_range(cell: Cell) -> str:
+    assert cell.ratio is not None
+    if cell.ratio.interval is not None:
+        low, high = cell.ratio.interval
+        return f"{cell.ratio.value:.2f} [{low:.2f}, {high:.2f}]"
+    if cell.ratio_range is None:
+        return f"{cell.ratio.value:.2f}"
+    least, most = cell.ratio_range
+    return f"{cell.ratio.value:.2f} [{least:.2f}..{most:.2f}]"
+
+
+def percent(share: float) -> str:
+    """``+4 %``; tenths below ten."""
+    return f"{100 * share:+.0f} %" if abs(share) >= 0.1 else f"{100 * share:+.1f} %"
+
+
+def _added(derived: Reproduction) -> Rows:
+    return Rows(
+        "Seconds added by a bind mount at K = 1",
+        (
+            *("platform", ">published", ">measured", ">by the line", ">error", ">bend"),
+            *(">requests", ">latency", ">fitted"),
+        ),
+        tuple(_added_row(one) for one in derived.added),
+        _LEGEND_ADDED,
+    )
+
+
+def _added_row(added: Added) -> tuple[str, ...]:
+    late = "*" if added.in_tolerance_at_1 is False else ""
+    by_line = bend = ""
+    if added.line is not None and added.line_at_1_s is not None:
+        error_s = added.line.error_at_s(1.0)
+        by_line = f"{added.line_at_1_s:.1f} s" + (f" ± {error_s:.1f}" if error_s else "")
+        if len(added.line.dilations) > 2:
+            bend = f"{100 * added.line.worst_share:.1f} %"
+    best_s = added.best_s
+    return (
+        added.platform,
+        f"{added.published_s:.2f} s",
+        "" if added.measured_s is None else f"{added.measured_s:.1f} s{late}",
+        by_line,
+        "" if best_s is None else percent(best_s / added.published_s - 1),
+        bend,
+        "" if added.requests is None else f"{added.requests:,}",
+        "" if added.latency_ns is None else format_duration(added.latency_ns),
+        "" if added.fitted_ns is None else format_duration(added.fitted_ns),
+    )
+
+
+def _checks(derived: Reproduction) -> Rows:
+    return Rows(
+        "Published results that nothing was fitted to (K = 1, but for ratios of the table)",
+        ("what", ">published", ">ours", ">error", "source"),
+        tuple(_check_row(one) for one in derived.checked),
+    )
+
+
+def _check_row(checked: Checked) -> tuple[str, ...]:
+    check = checked.check
+    ours = _quantity(checked.ours, check.unit)
+    return (
+        check.text,
+        _quantity(check.published, check.unit),
+        ours or ("not run" if check.not_run else "not measured"),
+        "" if checked.error is None else percent(checked.error),
+        check.source + (f"; not run: {check.not_run}" if check.not_run else ""),
+    )
+
+
+def _quantity(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    match unit:
+        case "times":
+            return f"{value:.3g} times"
+        case "less":
+            return f"{100 * value:.0f} % less"
+    return f"{value:.3g} s"
