@@ -51,10 +51,12 @@ def parse_arms(texts: Sequence[str]) -> tuple[Arm, ...]:
     return tuple(parse_arm(text) for text in texts)
 
 
-<<<<<<< HEAD
-def settings_of(arm: Arm, source: str = "", mountpoint: str = "") -> ShareSettings:
-    """The share that *arm* asks for."""
-    return ShareSettings(source, mountpoint, profile=arm.profile, **arm.options)
+def settings_of(
+    arm: Arm, source: str = "", mountpoint: str = "", *, dilate: float = 1.0
+) -> ShareSettings:
+    """The share that *arm* asks for; *dilate* is for an arm that does not say so itself."""
+    options = {"dilate": dilate, **arm.options}
+    return ShareSettings(source, mountpoint, profile=arm.profile, **options)
 
 
 @contextlib.contextmanager
@@ -75,11 +77,3 @@ def mounted_for_a_run(settings: ShareSettings) -> Iterator[Share]:
             volumes.append((path, directory))
         with mounted(replace(settings, volumes=tuple(volumes))) as share:
             yield share
-=======
-def settings_of(
-    arm: Arm, source: str = "", mountpoint: str = "", *, dilate: float = 1.0
-) -> ShareSettings:
-    """The share that *arm* asks for; *dilate* is for an arm that does not say so itself."""
-    options = {"dilate": dilate, **arm.options}
-    return ShareSettings(source, mountpoint, profile=arm.profile, **options)
->>>>>>> main

@@ -125,9 +125,9 @@ class Handlers(pyfuse3.Operations):
         self._watcher = watcher
         self._notes_own = watcher.own_fd if watcher is not None and watcher.notes_own else None
         self.root_can_lack_names = True
+        """Whether it may be believed that names are missing in the root."""
         self.directories_to_volumes: frozenset[int] = frozenset()
         """Whose missing names could not be ended all at once: see mount/volumes.py."""
-        """Whether it may be believed that names are missing in the root."""
         self.name_sets = NameSets() if policy.complete else None
         self._direct = policy.direct
         self._attributes_of_guests = GuestAttributes(owners, allowed=rights.guest_attributes)
