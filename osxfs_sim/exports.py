@@ -66,6 +66,7 @@ _KEYS: Mapping[str, tuple[str, type | tuple[type, ...], _Reader, str]] = {
     "unwritten": ("unwritten", str, str, '"recover"'),
     "dilate": ("dilate", (int, float), float, "2"),
     "seed": ("seed", int, int, "7"),
+    "copy": ("copy", str, str, '"copies/project"'),
     "volumes": ("volumes", dict, _volumes, '{ "node_modules" = "volume" }'),
 }
 
@@ -189,6 +190,8 @@ def _share(
         fields["volumes"] = tuple(
             (path, str(directory / os.path.expanduser(place))) for path, place in fields["volumes"]
         )
+    if "copy" in fields:
+        fields["copy"] = str(directory / os.path.expanduser(fields["copy"]))
     if str(fields.get("profile", "")).endswith(".toml"):
         fields["profile"] = str(directory / fields["profile"])
     settings = ShareSettings(

@@ -14,7 +14,6 @@ import logging
 import math
 import os
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -44,6 +43,7 @@ from osxfs_sim.mount.calibration import (
 )
 from osxfs_sim.mount.collisions import Collision, collisions_below
 from osxfs_sim.mount.crossings import Outside
+from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.grafts import GraftedHandlers
 from osxfs_sim.mount.hub import FOR_GOOD, Skeleton
 from osxfs_sim.mount.identity import ServerUser, server_user
@@ -78,7 +78,6 @@ from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
 log = logging.getLogger(__name__)
 
 _OPEN_FILES_WANTED = 200_000
-_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # After a signal: how long processes that still use the share are served.
 _GRACE_S = 1.0
 # Settings by which a share is not what its profile says.
@@ -135,7 +134,7 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
             leftover = check_unwritten(kept_in(settings, user), source, settings.unwritten)
         _prepare_process()
         machinery = build(settings, system, user, source, mountpoint, graft)
-        early = _hear_signals_early()
+        early = hear_signals_early()
         try:
             with user.mounting():
                 pyfuse3.init(
@@ -162,18 +161,6 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
 def _as_user(user: ServerUser, call: Callable[[], None]) -> None:
     with user.acting():
         call()
-
-
-def _hear_signals_early() -> list[int]:
-    """The signals that come from now on, until somebody listens for them.
-
-    They must not leave a dead mount behind. To block them would not do: a mask
-    is a thread's own, and libraries have threads.
-    """
-    early: list[int] = []
-    for number in _STOPPING:
-        signal.signal(number, lambda number, _frame: early.append(number))
-    return early
 
 
 def _prepare_process() -> None:
@@ -263,7 +250,7 @@ class _Session:
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
         """Serve until the mount is gone."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._wait_for_signals)
+            await nursery.start(signals_of_the_end, self._stop, self._early)
             nursery.start_soon(self._wait_for_stop)
             nursery.start_soon(self._serve_requests, nursery.cancel_scope)
             if self._prober is not None:
@@ -388,16 +375,6 @@ class _Session:
         return {"volumes": self.volumes.status()}
 
     # Its end
-
-    async def _wait_for_signals(
-        self, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        with trio.open_signal_receiver(*_STOPPING) as signals:
-            task_status.started()
-            if self._early:
-                self._stop.set()
-            async for _ in signals:
-                self._stop.set()
 
     def _answer_stop(self) -> dict[str, Any]:
         self._stop.set()
@@ -590,6 +567,9 @@ class _Session:
             "pid": os.getpid(),
             "profile": self.system.profile.name,
             "title": self.system.profile.title,
+            "transport": self.system.profile.transport.value,
+            "copy": None,
+            "synchronization": None,
             "policy": self.system.policy.describe(),
             "user": str(self.user),
             "exports": list(self.settings.exports),
@@ -654,13 +634,7 @@ class _Session:
 
     def warnings(self) -> list[str]:
         """What the user should know before trusting a number; one line each."""
-        warnings = [
-            f"the volume {volume['path']} is gone: the host, or somebody in the guest, took away "
-            "the directory that it was mounted on; what it holds is still in "
-            f"{volume['directory']}"
-            for volume in self.volumes.status()
-            if not volume["mounted"]
-        ]
+        warnings = self.volumes.warnings()
         if self.settings.calibrate and self.calibration is NOT_CALIBRATED:
             warnings.append(
                 "calibration failed: what lies outside the server (some 10 to 20 us a request) "

@@ -23,7 +23,7 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,22 @@ class Volumes:
         self._mountpoint = mountpoint
         self._device = device
         self._lock = threading.Lock()
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "Volumes":
+        """Those that a server which is gone has mounted, by what record() said."""
+        volumes = cls((), record["mountpoint"], record["device"])
+        for path, directory, mount_id, device in record["volumes"]:
+            volumes._volumes.append(_Volume(path, directory, (mount_id, device)))
+        return volumes
+
+    def record(self) -> list[tuple[str, str, int, str]]:
+        """Path, directory and identity of each that is mounted."""
+        return [
+            (volume.path, volume.directory, *volume.mounted)
+            for volume in self._volumes
+            if volume.mounted is not None
+        ]
 
     def mount(self) -> None:
         """Mount those that are not, in order. Raises MountError; what is mounted stays so."""
@@ -222,6 +238,16 @@ class Volumes:
                 "mounted": volume.mounted in mounted,
             }
             for volume in self._volumes
+        ]
+
+    def warnings(self) -> list[str]:
+        """Of those that are gone, a line each."""
+        return [
+            f"the volume {volume['path']} is gone: the host, or somebody in the guest, took away "
+            "the directory that it was mounted on; what it holds is still in "
+            f"{volume['directory']}"
+            for volume in self.status()
+            if not volume["mounted"]
         ]
 
 
