@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from click.core import ParameterSource
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.lab.arms import Arm, words_of
-from osxfs_sim.model.profile import Transport
+from osxfs_sim.lab.cases import CaseError
+from osxfs_sim.model.profile import Profile, Transport
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.settings import ShareSettings
 
@@ -61,6 +62,16 @@ def settings_of(
     if not load_profile(arm.profile).is_local:
         options = {"dilate": dilate, **options}  # else there is no time to dilate
     return ShareSettings(source, mountpoint, profile=arm.profile, **options)
+
+
+def check_traceable(arms: Iterable[tuple[str, Profile]]) -> None:
+    """That each of *arms*, a label and its profile, makes requests. Raises CaseError."""
+    for label, profile in arms:
+        if profile.is_local:
+            raise CaseError(
+                f"--trace has nothing to record of the arm {label!r}, whose work makes no "
+                "requests: trace the others without it"
+            )
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from osxfs_sim.cli.arms import mounted_for_a_run
+from osxfs_sim.catalogue import load_profile
+from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
@@ -140,6 +141,8 @@ def run(
     )
     if traces is not None and not mounted_arms:
         raise CaseError("--trace has no effect without a mounted arm: add --arm osxfs")
+    if traces is not None:
+        check_traceable((arm, load_profile(arm)) for arm in mounted_arms)
 
     def mount(arm: str, source: Path, mountpoint: Path) -> AbstractContextManager[MountedShare]:
         return mounted_for_a_run(

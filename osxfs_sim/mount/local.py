@@ -222,11 +222,8 @@ class _LocalShare:
         self._stop.set()
 
     def _is_mounted(self) -> bool:
-        return (
-            any(entry.identity == self.entry.identity for entry in mounts())
-            if (self.entry is not None)
-            else False
-        )
+        entry = self.entry
+        return entry is not None and any(each.identity == entry.identity for each in mounts())
 
     # Its end
 
