@@ -12,7 +12,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,20 +22,21 @@ from machines import run_machine
 from sync_trees import Tree, read_tree
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
-from osxfs_sim.synchronize import archive, engine, scan, transition
 from osxfs_sim.synchronize.engine import CycleResult, Engine
-from osxfs_sim.synchronize.snapshot import File
 
-NAMES = ("a", "b", "c")
-PATHS = [
-    "/".join(names) for depth in (1, 2, 3) for names in itertools.product(NAMES, repeat=depth)
-]
+# Few, so that edits, and what they meet, are often of the same object.
+PATHS = ["a", "b", "b/a", "b/b", "b/c/a"]
 SIDES = st.sampled_from(("host", "guest"))
 SOME_PATH = st.sampled_from(PATHS)
 EDITS = st.sampled_from(
     ("write", "write", "write", "append", "mkdir", "delete", "delete", "rename", "chmod", "symlink")
 )
+EDIT = st.tuples(SIDES, SOME_PATH, SOME_PATH, EDITS)
+RACES = ("stage", "place", "exchange", "exchanged", "move away", "moved away", "drop", "set mode")
 MEMORY = Path("/dev/shm")
+
+
+Edit = tuple[str, str, str, str]
 
 
 class Crash(BaseException):
@@ -57,6 +58,7 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
             self.host_touched: set[str] = set()
             self.at_step: Callable[[str], None] = lambda name: None
             self.engine = self.new_engine()
+            self.is_sound = True
 
         def new_engine(self) -> Engine:
             return Engine(
@@ -67,7 +69,8 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
 
         def teardown(self) -> None:
             try:
-                self.settle()
+                if self.is_sound:  # else what was found first is to be told
+                    self.settle()
                 self.engine.close()
             finally:
                 shutil.rmtree(self.base)
@@ -161,8 +164,10 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
             self.agree(trees, result)
             self.host_touched.clear()
 
-        @rule(steps=st.integers(0, 60))
-        def crash(self, steps: int) -> None:
+        @rule(edits=st.lists(EDIT, max_size=4), steps=st.integers(0, 30))
+        def crash(self, edits: list[Edit], steps: int) -> None:
+            for edit in edits:
+                self.edit(*edit)
             self.at_step = after(steps, self.die)
             with contextlib.suppress(Crash):
                 self.engine.cycle()
@@ -171,6 +176,7 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
 
         @rule(steps=st.integers(0, 8))
         def crash_at_the_start(self, steps: int) -> None:
+            self.is_sound = False
             self.engine.close()
             self.at_step = after(steps, self.die)
             with contextlib.suppress(Crash):
@@ -180,27 +186,81 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
             self.nothing_is_lost()
 
         @rule(
-            steps=st.integers(0, 40), side=SIDES, path=SOME_PATH, other=SOME_PATH, edit=EDITS,
-            crash=st.booleans(),
+            edits=st.lists(EDIT, min_size=1, max_size=3),
+            steps=st.integers(0, 16),
+            side=SIDES,
+            kind=EDITS,
+            other=SOME_PATH,
+            crash=st.sampled_from((None, None, 0, 1, 2)),
         )
         def edit_meanwhile(
-            self, steps: int, side: str, path: str, other: str, edit: str, crash: bool
+            self,
+            edits: list[Edit],
+            steps: int,
+            side: str,
+            kind: str,
+            other: str,
+            crash: int | None,
         ) -> None:
-            def act() -> None:
-                self.edit(side, path, other, edit)
-                if crash:
-                    self.at_step = after(1, self.die)
+            """One of the objects in flight is changed by its own side, at any step."""
 
+            def act() -> None:
+                self.edit(side, edits[0][1], other, kind)
+                self.at_step = (lambda name: None) if crash is None else after(crash, self.die)
+
+            for edit in edits:
+                self.edit(*edit)
             self.at_step = after(steps, act)
             with contextlib.suppress(Crash):
                 self.engine.cycle()
-            if crash:
+            self.at_step = lambda name: None
+            if crash is not None:
                 self.start_anew()
-            else:
-                self.at_step = lambda name: None
+            self.nothing_is_lost()
+
+        @rule(
+            side=SIDES,
+            path=SOME_PATH,
+            first=EDITS,
+            at=st.sampled_from(RACES),
+            acts_on=SIDES,
+            second=EDITS,
+            crash=st.sampled_from((None, 0, 1, 2)),
+            before=st.sampled_from(("write", "write", "delete")),
+        )
+        def race(
+            self,
+            side: str,
+            path: str,
+            first: str,
+            at: str,
+            acts_on: str,
+            second: str,
+            crash: int | None,
+            before: str,
+        ) -> None:
+            """An object that both sides agree upon is edited on one, and meanwhile on either."""
+            self.edit(side, path, path, before)
+            self.engine.cycle()
+            self.edit(side, path, path, first)
+
+            def act(name: str) -> None:
+                if name == at:
+                    self.at_step = lambda name: None
+                    self.edit(acts_on, path, path, second)
+                    if crash is not None:
+                        self.at_step = after(crash, self.die)
+
+            self.at_step = act
+            with contextlib.suppress(Crash):
+                self.engine.cycle()
+            self.at_step = lambda name: None
+            if crash is not None:
+                self.start_anew()
             self.nothing_is_lost()
 
         def start_anew(self) -> None:
+            self.is_sound = False
             self.at_step = lambda name: None
             self.engine.close()
             self.engine = self.new_engine()
@@ -221,6 +281,7 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
             raise AssertionError("it does not come to rest")
 
         def nothing_is_lost(self) -> None:
+            self.is_sound = False
             present = {
                 entry[0]
                 for root in (*self.roots.values(), self.base / "state")
@@ -231,6 +292,7 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
                 if content not in present:
                     assert self.may_go(side, path), f"{content!r} of {path} is lost"
                     del self.living[content]
+            self.is_sound = True
 
         def may_go(self, side: str, path: str) -> bool:
             if side == "host":
@@ -286,5 +348,3 @@ def test_no_version_is_lost_and_both_sides_agree(mode: SyncMode) -> None:
 def test_no_version_is_lost_in_a_long_search(mode: SyncMode) -> None:
     run_machine(machine_for(mode), examples=1500, steps=50)
 
-
-_ = (archive, engine, scan, transition, File, Iterator)
