@@ -71,13 +71,13 @@ def _copy(source: str, made: str, is_unwanted: Callable[[], bool]) -> None:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=said) as process,
     ):
         while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = process.wait(_LOOK_AGAIN_S)
-                break
             if is_unwanted():
                 process.kill()
                 process.wait()
                 raise MountError("interrupted while the copy was made: nothing is mounted")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(_LOOK_AGAIN_S)
+                break
         said.seek(0)
         lines = said.read().decode("utf-8", "replace").strip().splitlines()
     if code:

@@ -214,11 +214,10 @@ class _LocalShare:
             poller = select.poll()
             poller.register(table, select.POLLPRI)
             while self._is_mounted():
-                with trio.move_on_after(_LOOK_AT_THE_LATEST_S):
-                    # A change is an error condition, and those are always waited for.
-                    await trio.lowlevel.wait_readable(table.fileno())
-                poller.poll(0)  # seen: until the next
-                await trio.sleep(0)
+                # In a thread, as trio waits for what can be read, and the table always can.
+                await trio.to_thread.run_sync(
+                    poller.poll, _LOOK_AT_THE_LATEST_S * 1_000, abandon_on_cancel=True
+                )
         self._stop.set()
 
     def _is_mounted(self) -> bool:

@@ -347,4 +347,3 @@ def test_no_version_is_lost_and_both_sides_agree(mode: SyncMode) -> None:
 @pytest.mark.parametrize("mode", SyncMode)
 def test_no_version_is_lost_in_a_long_search(mode: SyncMode) -> None:
     run_machine(machine_for(mode), examples=1500, steps=50)
-
