@@ -40,6 +40,8 @@ BEYOND_THE_TABLE = {
     ("osxfs_sim.mount", "osxfs_sim.settings"),
     # A trace is written where the requests are, in the format that others read.
     ("osxfs_sim.mount", "osxfs_sim.trace"),
+    # The server of a synchronized share runs the synchronizer in a thread.
+    ("osxfs_sim.mount", "osxfs_sim.synchronize"),
     # Pure parts of the model that tables are written with.
     ("osxfs_sim.report", "osxfs_sim.model"),
 }

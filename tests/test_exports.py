@@ -56,6 +56,13 @@ unwritten = "discard"
 volumes = { "node_modules" = "volumes/modules", "a/b" = "/volumes/b" }
 """
 
+COPIED = """
+[exports.copied]
+source = "/copied"
+profile = "volume"
+copy = "copies/copied"
+"""
+
 
 def test_each_export_is_a_share_with_options_of_its_own(share_file, tmp_path: Path) -> None:
     exports = load_exports(share_file(EVERYTHING), "/mnt/share", {})
@@ -98,13 +105,19 @@ def test_each_export_is_a_share_with_options_of_its_own(share_file, tmp_path: Pa
     assert exports.hub.mountpoint == "/mnt/share"
 
 
+def test_an_export_can_be_a_copy(share_file, tmp_path: Path) -> None:
+    (share,) = load_exports(share_file(COPIED), "/mnt", {}).shares
+    copy = str(tmp_path / "copies/copied")
+    assert share == ShareSettings("/copied", "/mnt/copied", profile="volume", copy=copy)
+
+
 def test_every_option_of_a_share_can_be_an_exports_own(share_file) -> None:
     of_the_share = {"source", "mountpoint", "exports", "host_services", "calibrate", "stronger"}
     of_the_share |= {"trace"}  # one file: the command says to mount the export by itself
     for_all = {"allow_other", "user", "state_directory"}
     settable = {field.name for field in dataclasses.fields(ShareSettings)}
     # All that EVERYTHING sets, found by its effect; the policy of one's own apart.
-    exports = load_exports(share_file(EVERYTHING), "/mnt", {})
+    exports = load_exports(share_file(EVERYTHING + COPIED), "/mnt", {})
     found = {key for share in exports.shares for key in share.given()}
     assert found | of_the_share | for_all | {"profile", "policy"} >= settable
     assert found <= settable

@@ -405,6 +405,23 @@ def test_a_share_with_volumes_obeys_the_strongest_mode_as_a_whole():
     )
 
 
+# Without requests
+
+
+def test_without_requests_an_option_of_requests_is_a_mistake():
+    for key, value in (("latency_ns", 1), ("lifetime_ns", 1), ("host_events", "inotify")):
+        assert "whose work makes no requests" in refused(profile="native", **{key: value})
+    assert "copy has no effect" in refused(profile="osxfs", copy="/copy")
+    assert system(profile="volume", copy="/copy", seed=7).profile.is_local
+
+
+def test_a_synchronizers_times_are_dilated_and_no_others():
+    spec = system(profile="docker-vz-sync", dilate=3).synchronization
+    assert (spec.latency_ns, spec.rescan_ns) == (30_000_000, 30_000_000_000)
+    assert system(profile="docker-vz-sync").synchronization.latency_ns == 10_000_000
+    assert "dilate has no effect" in refused(profile="volume", dilate=3)
+
+
 # Write-back
 
 

@@ -109,6 +109,42 @@ def test_a_volume_is_fresh_for_each_mount_and_checked_as_the_guest_sees_it(folde
     assert_nothing_is_left(folder.parent)
 
 
+LOCAL = ("volume", "linux=native --volume modules", "volume --volume modules")
+
+
+def test_work_on_a_copy_and_on_the_hosts_own_directory_is_measured_too(folder: Path) -> None:
+    result = compare(folder, *LOCAL)
+    assert result.returncode == 0, result.stderr
+    assert all(said == {""} for said in failures(folder).values())
+    document = json.loads((folder.parent / "result.json").read_text())
+    assert len({sample["digest"] for sample in document["samples"]}) == 1
+    assert document["mounted"]["linux"]["transport"] == "host"
+    assert not Path(document["mounted"]["volume"]["copy"]).exists(), "a new one for each mount"
+    assert_nothing_is_left(folder.parent)
+    report = osxfs_sim(folder, "report", "result.json")
+    assert report.returncode == 0, report.stderr
+    assert "linux" in (folder.parent / "report.html").read_text()
+
+
+def test_what_is_wrong_in_a_copy_is_found(folder: Path) -> None:
+    script(folder, "run.sh", f"{SCRIPTS['run.sh']}; mountpoint -q . && echo other > built; :")
+    assert compare(folder, "volume", again=False).returncode == 1
+    assert "app/built" in failures(folder)["volume"].pop()
+
+
+def test_without_requests_there_is_nothing_to_trace_or_to_delay(folder: Path) -> None:
+    arms = ("--arm", "native", "--arm", "volume", "--arm", "none")
+    for command in (("compare", "./install", *arms), ("run", "./install", *arms)):
+        result = osxfs_sim(folder, *command, "--trace", "traces")
+        assert result.returncode == 1
+        assert "nothing to record of the arm 'volume'" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    result = osxfs_sim(folder, "compare", "./install", *arms[:2], "--arm", "volume --latency 1ms")
+    assert result.returncode == 1
+    assert "latency has no effect with the profile volume" in result.stderr
+    assert not (folder.parent / "cache").exists()
+
+
 def test_what_is_wrong_in_a_volume_is_found(folder: Path) -> None:
     # In a volume, and there only, something else is left.
     more = "mountpoint -q modules && echo other > modules/m/file || true"
