@@ -96,6 +96,8 @@ class Handlers(pyfuse3.Operations):
     # The kernel then never sends "." or ".." as names to look up.
     supports_dot_lookup = False
     enable_writeback_cache = False
+    directories_to_volumes: frozenset[int] = frozenset()
+    """Whose missing names could not be ended all at once: see mount/volumes.py."""
 
     mode = Mode.CONSISTENT
     """The contract's mode of the share, but for its overlaps."""
@@ -126,8 +128,6 @@ class Handlers(pyfuse3.Operations):
         self._notes_own = watcher.own_fd if watcher is not None and watcher.notes_own else None
         self.root_can_lack_names = True
         """Whether it may be believed that names are missing in the root."""
-        self.directories_to_volumes: frozenset[int] = frozenset()
-        """Whose missing names could not be ended all at once: see mount/volumes.py."""
         self.name_sets = NameSets() if policy.complete else None
         self._direct = policy.direct
         self._attributes_of_guests = GuestAttributes(owners, allowed=rights.guest_attributes)
