@@ -289,7 +289,7 @@ def _document(study: Study, derived: Reproduction) -> dict[str, Any]:
     for made, cell in zip(document["cells"], derived.cells, strict=True):
         made |= {"error": cell.error, "reached": cell.reached}
     for made, added in zip(document["added"], derived.added, strict=True):
-        made["best_s"] = added.best_s
+        made["waiting_s"] = added.waiting_s
     for made, checked in zip(document["checked"], derived.checked, strict=True):
         made["error"] = checked.error
     return document

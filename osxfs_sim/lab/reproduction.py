@@ -20,7 +20,7 @@ NATIVE = "native"
 NO_VOLUMES = "no volumes"
 GOAL = 0.1
 """How far a ratio may be from the published one, as a share of it."""
-_SMALLEST_DILATION_APART = 0.15
+_SMALLEST_DILATION_APART = 0.25
 
 
 def bind_label(platform: Platform, dilation: float | None = None) -> str:
@@ -99,30 +99,31 @@ class Cell:
 class Added:
     """What a bind mount adds to no volumes at K = 1, and what was published to.
 
-    *line* goes through all dilations measured; *measured_s* is the difference of medians
-    measured at K = 1, None where that was not measured; *waiting_s* is the line's slope.
+    *line* goes through all dilations whose latency is in this machine's reach; *measured_s*
+    is the difference of medians measured at K = 1, None where that was not measured.
+    *waiting_s* is the line's slope: what the workload waits for at K = 1, without what the
+    emulator itself costs. *ratio_of_waiting* is what bind mount / native would be at the
+    table's dilation if the emulator cost nothing: (no volumes + K x waiting) / native.
     *requests* are those of the median run at the table's dilation, *latency_ns* the profile's
-    metadata latency. *fitted_ns* is the latency that would have added the published seconds,
-    the line being straight through the origin of waiting: what the profile should say.
+    metadata latency. *fitted_ns* is the latency that would have made the waiting the
+    published seconds: what the profile should say.
     """
 
     platform: str
     profile: str
     published_s: float
+    published_ratio: float
     measured_s: float | None
     line: DilationLine | None
-    line_at_1_s: float | None
+    ratio_of_waiting: float | None
     requests: int | None
     latency_ns: int | None
     fitted_ns: int | None
-    in_tolerance_at_1: bool | None
+    in_reach_at_1: bool | None
 
     @property
-    def best_s(self) -> float | None:
-        """Measured, where it was in tolerance; by the line otherwise."""
-        if self.measured_s is not None and self.in_tolerance_at_1 is not False:
-            return self.measured_s
-        return self.line_at_1_s if self.line_at_1_s is not None else self.measured_s
+    def waiting_s(self) -> float | None:
+        return None if self.line is None else self.line.waiting_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,32 +234,48 @@ def _ratio_range(table: Comparison, label: str) -> tuple[float, float] | None:
 
 
 def _added(table: Comparison, platform: Platform, native_s: float) -> Added:
-    points = [
-        (dilation, wall_s)
-        for dilation, label in _dilated_labels(platform, native_s).items()
-        for wall_s in _walls_s(table, label)
-    ]
-    line = dilation_line(points)
+    labels = _dilated_labels(platform, native_s)
+    line = dilation_line(
+        [
+            (dilation, wall_s)
+            for dilation, label in labels.items()
+            if _in_reach(table, label)
+            for wall_s in _walls_s(table, label)
+        ]
+    )
+    native_here_s = _median(_walls_s(table, NATIVE))
     without_s = _median(_walls_s(table, NO_VOLUMES))
-    at_1 = _dilated_labels(platform, native_s).get(1.0)
-    measured_s = _median(_walls_s(table, at_1)) if at_1 else None
+    measured_s = _median(_walls_s(table, labels[1.0])) if 1.0 in labels else None
     label = bind_label(platform)
     latency_ns = _base_latency_ns(table, label)
-    fitted_ns = None
+    ratio_of_waiting = fitted_ns = None
+    if line is not None and without_s and native_here_s:
+        waiting_s = dilation_of(platform, native_s) * line.waiting_s
+        ratio_of_waiting = (without_s + waiting_s) / native_here_s
     if line is not None and latency_ns and line.waiting_s > 0:
         fitted_ns = round(latency_ns * platform.added_s / line.waiting_s)
     return Added(
         platform=platform.name,
         profile=platform.profile,
         published_s=platform.added_s,
+        published_ratio=platform.ratio(Topology.BIND),
         measured_s=measured_s - without_s if measured_s and without_s else None,
         line=line,
-        line_at_1_s=line.at(1.0) - without_s if line and without_s else None,
+        ratio_of_waiting=ratio_of_waiting,
         requests=_requests(table, label),
         latency_ns=latency_ns,
         fitted_ns=fitted_ns,
-        in_tolerance_at_1=_in_tolerance(table, at_1) if at_1 else None,
+        in_reach_at_1=_in_reach(table, labels[1.0]) if 1.0 in labels else None,
     )
+
+
+def _in_reach(comparison: Comparison, label: str) -> bool | None:
+    """Whether the latency that *label* asks for is above this machine's floor; None: unknown."""
+    mounted = comparison.mounted.get(label)
+    if not mounted:
+        return None
+    base_ns = mounted["latency"]["base_ns"]["metadata"]
+    return bool(base_ns >= mounted["calibration"]["floor_ns"])
 
 
 def _dilated_labels(platform: Platform, native_s: float) -> dict[float, str]:
@@ -292,16 +309,6 @@ def _base_latency_ns(comparison: Comparison, label: str) -> int | None:
         return None
     base_ns = mounted.get("latency", {}).get("base_ns", {}).get("metadata", 0)
     return round(base_ns / mounted["dilate"]) or None
-
-
-def _in_tolerance(comparison: Comparison, label: str) -> bool | None:
-    """Of metadata requests, in all runs; None where none was judged."""
-    judged = [
-        line["within_tolerance"]
-        for sample in comparison.of(label)
-        if sample.share is not None and (line := sample.share["receipt"].get("metadata"))
-    ]
-    return all(judged) if judged else None
 
 
 def _read(check: Check, comparisons: Mapping[str, Comparison]) -> float | None:

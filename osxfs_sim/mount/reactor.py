@@ -23,6 +23,9 @@ How eagerly the loop waits follows from what it waits for:
     asleep      in trio, after Patience.block_ns without a request; PM QoS is
                 released, and the next wake-up is cold, after Patience.awake_ns more
 
+Where others want the processor (mount/contention.py) it polls only just before a reply is
+due: polling would take from the workload what it shall be measured with.
+
 Work of the server's own (a Chore) is done in between, in slices that end before
 the next reply is due, so that no request waits for it; but not so long that it
 would starve.
@@ -50,9 +53,12 @@ from typing import Any, Protocol
 
 import trio
 
+from osxfs_sim.mount.contention import Contention
 from osxfs_sim.mount.wakefulness import ProcessorsAwake
 
 _SPIN_BEFORE_DUE_NS = 60_000
+# Where others want the processor: as long as a wake-up by the clock takes.
+_SPIN_BEFORE_DUE_CONTENDED_NS = 20_000
 # A chore's slice: the longest, the shortest worth beginning, and what it gets all the
 # same when requests have left it no time for _CHORE_STARVES_NS.
 _LONGEST_SLICE_NS = 80_000
@@ -185,6 +191,7 @@ class Reactor:
         self.ended = False
         self.keeps_names = False
         self.awake = ProcessorsAwake()
+        self._contention = Contention()
         self.patience = Patience()
         self.when_idle: Callable[[], None] = lambda: None
         self._wake = Wake.COLD
@@ -363,6 +370,9 @@ class Reactor:
         now_ns = clock_ns()
         looked_ns = 0
         trio_turn_ns = now_ns + _TRIO_PASS_NS
+        spin_ns, before_due_ns = self.patience.spin_ns, _SPIN_BEFORE_DUE_NS
+        if self._contention.look(now_ns):
+            spin_ns, before_due_ns = 0, _SPIN_BEFORE_DUE_CONTENDED_NS
         while True:
             # What becomes due meanwhile waits for the next look at new requests.
             due_ns = now_ns
@@ -422,7 +432,7 @@ class Reactor:
                 continue
             quiet_ns = now_ns - self._last_active_ns
             if held:
-                wait_ns = held[0][0] - now_ns - _SPIN_BEFORE_DUE_NS
+                wait_ns = held[0][0] - now_ns - before_due_ns
             elif quiet_ns < self.patience.block_ns or self._jobs:
                 wait_ns = _TRIO_PASS_NS
             elif self._chore_due_ns is None:
@@ -432,7 +442,7 @@ class Reactor:
             if self._chore_due_ns is not None:
                 wait_ns = min(wait_ns, self._chore_due_ns - now_ns)
             # Polling would keep the interpreter from a thread that finishes its job.
-            polling = quiet_ns < self.patience.spin_ns and not self._jobs
+            polling = quiet_ns < spin_ns and not self._jobs
             if polling and self._chore is not None and self._chore.has_threads_at_work:
                 polling = False
             wait_ns = min(wait_ns, trio_turn_ns - now_ns)

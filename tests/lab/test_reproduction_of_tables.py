@@ -72,23 +72,39 @@ def test_failed_runs_are_no_times() -> None:
     assert cell(found, "Slow", Topology.BIND).ours_s is None
 
 
-def test_the_added_seconds_are_measured_and_given_by_the_line() -> None:
+def test_the_added_seconds_are_measured_and_the_line_says_what_of_them_is_waiting() -> None:
     (added,) = ideal().added  # the other platform has no requests to wait for
     assert added.platform == "Slow"
     assert added.published_s == 2.0
     assert added.measured_s == pytest.approx(WAITING_S)
-    assert added.line_at_1_s == pytest.approx(WAITING_S)
+    assert added.waiting_s == pytest.approx(WAITING_S)
     assert added.line is not None
     assert added.line.dilations == (1, 2, 5)
     assert (added.requests, added.latency_ns) == (100, LATENCY_NS)
-    assert added.best_s == added.measured_s
+    assert added.in_reach_at_1 is True
     assert added.fitted_ns == LATENCY_NS
+    assert added.ratio_of_waiting == pytest.approx(2.0)
 
 
-def test_what_was_out_of_tolerance_at_one_is_given_by_the_line() -> None:
-    (added,) = ideal(good_at_1=False).added
-    assert added.in_tolerance_at_1 is False
-    assert added.best_s == added.line_at_1_s
+def test_what_the_emulator_itself_costs_is_measured_and_is_no_waiting() -> None:
+    found = ideal(own_cost_s=3.0)
+    (added,) = found.added
+    assert added.measured_s == pytest.approx(WAITING_S + 3)
+    assert added.waiting_s == pytest.approx(WAITING_S)
+    assert added.fitted_ns == LATENCY_NS
+    bind = cell(found, "Slow", Topology.BIND)
+    assert bind.ratio.value == pytest.approx(2.3)
+    assert bind.reached is False
+    assert added.ratio_of_waiting == pytest.approx(2.0)
+
+
+def test_a_dilation_below_the_floor_is_measured_and_kept_out_of_the_line() -> None:
+    (added,) = ideal(floor_ns=3 * LATENCY_NS // 2).added
+    assert added.in_reach_at_1 is False
+    assert added.measured_s == pytest.approx(1.5 * WAITING_S)
+    assert added.line is not None
+    assert added.line.dilations == (2, 5)
+    assert added.waiting_s == pytest.approx(WAITING_S)
 
 
 def test_a_latency_that_adds_too_much_is_fitted_downwards() -> None:

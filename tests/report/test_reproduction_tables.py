@@ -26,7 +26,8 @@ def test_the_table_has_published_and_ours_side_by_side() -> None:
     assert table.rows[6][-2:] == ("+20 %", "missed")
     (line,) = added.rows
     assert line == (
-        *("Slow", "2.00 s", "2.0 s", "2.0 s ± 0.0", "+0.0 %", "0.0 %", "100", "100us", "100us"),
+        *("Slow", "2.00 s", "2.0 s", "2.00 s ± 0.00", "+0.0 %", "0.0 %"),
+        *("2.00", "2.00", "+0.0 %", "100", "100us", "100us"),
     )
     assert [row[2] for row in checks.rows] == [
         "2 times",
@@ -38,9 +39,9 @@ def test_the_table_has_published_and_ours_side_by_side() -> None:
     assert checks.rows[-1][-1] == "somebody; not run: it needs a Mac"
 
 
-def test_an_undelivered_latency_is_marked() -> None:
-    _, added, _ = tables_of(study(), ideal(good_at_1=False))
-    assert added.rows[0][2] == "2.0 s*"
+def test_a_latency_below_the_floor_is_marked() -> None:
+    _, added, _ = tables_of(study(), ideal(floor_ns=150_000))
+    assert added.rows[0][2] == "3.0 s <floor"
 
 
 def test_on_a_terminal_it_names_its_source_and_machine(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,7 +71,7 @@ def test_a_warning_is_said_once_with_its_arms_and_few_runs_are_left_to_the_legen
     assert line.startswith("table: slow bind, slow hybrid: out of tolerance in 3 of 3 runs")
 
 
-@pytest.mark.parametrize(("share", "said"), [(0.042, "+4.2 %"), (-0.5, "-50 %"), (0, "+0.0 %")])
+@pytest.mark.parametrize(("share", "said"), [(0.042, "+4.2 %"), (-0.5, "-50 %"), (-1e-9, "+0.0 %")])
 def test_percentages(share: float, said: str) -> None:
     assert percent(share) == said
 
