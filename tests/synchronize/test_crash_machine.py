@@ -22,6 +22,7 @@ from machines import run_machine
 from sync_trees import Tree, read_tree
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
+from osxfs_sim.synchronize.archive import no_step
 from osxfs_sim.synchronize.engine import CycleResult, Engine
 
 # Few, so that edits, and what they meet, are often of the same object.
@@ -56,7 +57,7 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
             self.living: dict[bytes, tuple[str, str]] = {}
             """Versions that nobody has given up: which side wrote it, and where."""
             self.host_touched: set[str] = set()
-            self.at_step: Callable[[str], None] = lambda name: None
+            self.at_step: Callable[[str], None] = no_step
             self.engine = self.new_engine()
             self.is_sound = True
 
@@ -181,7 +182,7 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
             self.at_step = after(steps, self.die)
             with contextlib.suppress(Crash):
                 self.new_engine().close()
-            self.at_step = lambda name: None
+            self.at_step = no_step
             self.engine = self.new_engine()
             self.nothing_is_lost()
 
@@ -206,14 +207,14 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
 
             def act() -> None:
                 self.edit(side, edits[0][1], other, kind)
-                self.at_step = (lambda name: None) if crash is None else after(crash, self.die)
+                self.at_step = no_step if crash is None else after(crash, self.die)
 
             for edit in edits:
                 self.edit(*edit)
             self.at_step = after(steps, act)
             with contextlib.suppress(Crash):
                 self.engine.cycle()
-            self.at_step = lambda name: None
+            self.at_step = no_step
             if crash is not None:
                 self.start_anew()
             self.nothing_is_lost()
@@ -246,7 +247,7 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
 
             def act(name: str) -> None:
                 if name == at:
-                    self.at_step = lambda name: None
+                    self.at_step = no_step
                     self.edit(acts_on, path, path, second)
                     if crash is not None:
                         self.at_step = after(crash, self.die)
@@ -254,14 +255,14 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
             self.at_step = act
             with contextlib.suppress(Crash):
                 self.engine.cycle()
-            self.at_step = lambda name: None
+            self.at_step = no_step
             if crash is not None:
                 self.start_anew()
             self.nothing_is_lost()
 
         def start_anew(self) -> None:
             self.is_sound = False
-            self.at_step = lambda name: None
+            self.at_step = no_step
             self.engine.close()
             self.engine = self.new_engine()
             self.nothing_is_lost()
@@ -331,7 +332,7 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
 def after(steps: int, action: Callable[[], None]) -> Callable[[str], None]:
     left = itertools.count(steps, -1)
 
-    def step(name: str) -> None:
+    def step(_: str) -> None:
         if next(left) == 0:
             action()
 
@@ -347,4 +348,3 @@ def test_no_version_is_lost_and_both_sides_agree(mode: SyncMode) -> None:
 @pytest.mark.parametrize("mode", SyncMode)
 def test_no_version_is_lost_in_a_long_search(mode: SyncMode) -> None:
     run_machine(machine_for(mode), examples=1500, steps=50)
-
