@@ -339,7 +339,7 @@ class Synchronizer:
         assert self._engine is not None
         problem = None
         try:
-            self._engine.checkpoint()
+            self._engine.save()
         except OSError as error:
             problem = f"the agreed state cannot be saved: {error.strerror}: it is tried again"
         with self._condition:

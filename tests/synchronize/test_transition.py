@@ -247,6 +247,18 @@ def test_only_executability_travels_without_touching_the_content(pair):
     assert (pair.guest / "f").stat().st_ino == inode
 
 
+def test_its_own_changes_are_not_taken_for_undone_where_nothing_is_heard(pair):
+    """As where no watch was left: of each cycle, it is told of the host's directory only."""
+    write_tree(pair.host, {"d/a": "1"})
+    pair.engine.cycle()
+    for content in "23":
+        (pair.host / "d/a").write_text(content)
+        (pair.host / f"d/{content}").write_text(content)
+        pair.engine.cycle({"host": {(b"d",)}, "guest": set()})
+        assert pair.engine.cycle({"host": {(b"d",)}, "guest": set()}).made == 0
+        assert read_tree(pair.host) == read_tree(pair.guest)
+
+
 # What a user's rm -r can meet while we put things into the directory it removes.
 
 
