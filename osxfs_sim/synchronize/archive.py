@@ -234,7 +234,9 @@ class Archive:
         if self._journal >= 0:
             os.close(self._journal)
             self._journal = -1
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
 
 def boot_id() -> str:

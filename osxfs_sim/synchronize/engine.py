@@ -317,7 +317,8 @@ class Engine:
 
     def close(self) -> None:
         """Let another have the state."""
-        for state in self._sides.values():
+        sides, self._sides = self._sides, {}
+        for state in sides.values():
             state.staging.close()
         self.archive.close()
 

@@ -101,6 +101,30 @@ def test_a_crash_between_moving_away_and_looking_gives_the_edit_back(pair, crash
     assert (pair.guest / "f").read_text() == "guest's"
 
 
+@pytest.mark.parametrize("crash_at", [None, "moved away", "exchanged"])
+def test_a_directory_that_came_in_the_place_of_a_file_meanwhile_goes_back(pair, crash_at):
+    agreed(pair, {"f": "1"})
+    if crash_at == "exchanged":
+        (pair.host / "f").write_text("2")
+    else:
+        (pair.host / "f").unlink()
+
+    def replace():
+        (pair.guest / "f").unlink()
+        write_tree(pair.guest, {"f/deep": "guest's"})
+        if crash_at is not None:
+            pair.once_at(crash_at, die)
+
+    pair.once_at("exchange" if crash_at == "exchanged" else "move away", replace)
+    if crash_at is None:
+        assert pair.engine.cycle().raced == 1
+    else:
+        with pytest.raises(Crash):
+            pair.engine.cycle()
+        pair.start_anew()
+    assert (pair.guest / "f/deep").read_text() == "guest's"
+
+
 def test_what_nothing_is_known_of_is_kept(pair):
     stray = pair.state / "staging-guest" / "old" / "7-1"
     stray.write_text("somebody's")
