@@ -79,7 +79,7 @@ class Archive:
         self._pair = [host, copy]
         self._step = step
         self._journal = -1
-        self._journal_bytes = 0
+        self._journal_bytes = self._header_bytes = 0
         self.generation = 0
         self._lock = os.open(
             os.path.join(state, b"lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
@@ -166,8 +166,8 @@ class Archive:
 
     @property
     def journal_bytes(self) -> int:
-        """How long the journal has become."""
-        return self._journal_bytes
+        """How long the journal has become; 0: nothing was recorded in it."""
+        return self._journal_bytes - self._header_bytes
 
     def put(self, path: Path, entry: Entry | None) -> None:
         """*entry* now lies at *path* on both sides."""
@@ -209,7 +209,7 @@ class Archive:
         if self._journal >= 0:
             os.close(self._journal)
         self._journal = os.open(self._journal_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        self._journal_bytes = len(framed)
+        self._journal_bytes = self._header_bytes = len(framed)
 
     def _replace(self, path: bytes, content: bytes) -> None:
         beside = path + b".new"
@@ -234,7 +234,9 @@ class Archive:
         if self._journal >= 0:
             os.close(self._journal)
             self._journal = -1
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
 
 def boot_id() -> str:

@@ -82,6 +82,9 @@ class _SideState:
     scanner: Scanner
     staging: Staging
     seen: Directory | None = None
+    touched: set[Path] = field(default_factory=set)
+    """Directories that it has changed itself since they were looked at: a watch that is
+    missing must not make it take its own change for one that was undone."""
     kept: list[Problem] = field(default_factory=list)
 
 
@@ -174,10 +177,11 @@ class Engine:
         self._step("scan")
         for side in _SIDES:
             state = self._sides[side]
-            told = None if changed is None or state.seen is None else changed[side]
+            told = None if changed is None or state.seen is None else changed[side] | state.touched
             try:
                 if told is None or told:
                     state.seen = state.scanner.scan(fds[side], state.seen, told)
+                state.touched = set()
             except OSError as error:
                 raise RootLostError(
                     f"{state.root.title} ({state.root.shown}) cannot be read: {error.strerror}"
@@ -201,6 +205,10 @@ class Engine:
     def _put(self, path: Path, entry: Entry | None) -> None:
         self._puts.append((path, entry))
         self.archive.put(path, entry)
+
+    def _put_on(self, side: Side, path: Path, entry: Entry | None) -> None:
+        self._sides[side].touched.add(path[:-1])
+        self._put(path, entry)
 
     def _refuse_emptied(self, host: Directory, guest: Directory) -> None:
         had = self.ancestor.totals.entries
@@ -231,7 +239,7 @@ class Engine:
                 fds[side],
                 self._sides[side].staging,
                 self.archive.intend,
-                self._put,
+                functools.partial(self._put_on, side),
                 self._step,
             )
             outcomes[side] = transition.outcome
@@ -293,6 +301,11 @@ class Engine:
             look_again,
         )
 
+    def save(self) -> None:
+        """As checkpoint, where there is something that is not saved yet."""
+        if self.archive.journal_bytes:
+            self.checkpoint()
+
     def checkpoint(self) -> None:
         """Save what is agreed upon, both sides being on their disks; raises OSError."""
         for side in _SIDES:
@@ -304,7 +317,8 @@ class Engine:
 
     def close(self) -> None:
         """Let another have the state."""
-        for state in self._sides.values():
+        sides, self._sides = self._sides, {}
+        for state in sides.values():
             state.staging.close()
         self.archive.close()
 

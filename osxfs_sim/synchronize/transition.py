@@ -371,7 +371,8 @@ def recover(
         if intent is None:
             kept.append(((), staging.keep(name, b"unknown")))
             continue
-        if staging.fingerprint(name) in (intent.old, intent.new):
+        found = staging.fingerprint(name)
+        if found and found in (intent.old, intent.new):
             staging.drop(staging.old, name)
             continue
         try:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 Tree = dict[str, object]
-"""By path from the root: None a directory, a str a symlink's target, (content, executable) a file."""
+"""By path from the root: None a directory, a str a symlink, (content, executable) a file."""
 
 
 def read_tree(root: Path) -> Tree:

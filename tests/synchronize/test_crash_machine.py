@@ -22,7 +22,12 @@ from machines import run_machine
 from sync_trees import Tree, read_tree
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
+from osxfs_sim.synchronize import archive, reconcile, transition
+from osxfs_sim.synchronize.archive import no_step
 from osxfs_sim.synchronize.engine import CycleResult, Engine
+from osxfs_sim.synchronize.reconcile import Side
+from osxfs_sim.synchronize.snapshot import Directory, with_changes
+from osxfs_sim.synchronize.snapshot import Path as Names
 
 # Few, so that edits, and what they meet, are often of the same object.
 PATHS = ["a", "b", "b/a", "b/b", "b/c/a"]
@@ -36,7 +41,7 @@ RACES = ("stage", "place", "exchange", "exchanged", "move away", "moved away", "
 MEMORY = Path("/dev/shm")
 
 
-Edit = tuple[str, str, str, str]
+Edit = tuple[Side, str, str, str]
 
 
 class Crash(BaseException):
@@ -56,7 +61,8 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
             self.living: dict[bytes, tuple[str, str]] = {}
             """Versions that nobody has given up: which side wrote it, and where."""
             self.host_touched: set[str] = set()
-            self.at_step: Callable[[str], None] = lambda name: None
+            self.heard: dict[Side, set[Names]] = {"host": set(), "guest": set()}
+            self.at_step: Callable[[str], None] = no_step
             self.engine = self.new_engine()
             self.is_sound = True
 
@@ -78,9 +84,12 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
         # What users do
 
         @rule(side=SIDES, path=SOME_PATH, other=SOME_PATH, edit=EDITS)
-        def edit(self, side: str, path: str, other: str, edit: str) -> None:
+        def edit(self, side: Side, path: str, other: str, edit: str) -> None:
             root = self.roots[side]
             target = root / path
+            for touched in (path, other):
+                names = tuple(os.fsencode(touched).split(b"/"))
+                self.heard[side].update(names[:length] for length in range(len(names) + 1))
             with contextlib.suppress(FileNotFoundError, NotADirectoryError, FileExistsError):
                 if side == "host":
                     self.host_touched.update((path, other) if edit == "rename" else (path,))
@@ -152,10 +161,15 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
 
         # What the synchronizer does
 
-        @rule()
-        def cycle(self) -> None:
-            self.engine.cycle()
+        @rule(is_told=st.booleans())
+        def cycle(self, is_told: bool) -> None:
+            self.run_cycle(is_told)
             self.nothing_is_lost()
+
+        def run_cycle(self, is_told: bool) -> None:
+            """Of everything, or of what a watch would have heard of the users alone."""
+            heard, self.heard = self.heard, {"host": set(), "guest": set()}
+            self.engine.cycle(heard if is_told else None)
 
         @rule()
         def settle(self) -> None:
@@ -181,7 +195,7 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
             self.at_step = after(steps, self.die)
             with contextlib.suppress(Crash):
                 self.new_engine().close()
-            self.at_step = lambda name: None
+            self.at_step = no_step
             self.engine = self.new_engine()
             self.nothing_is_lost()
 
@@ -192,28 +206,30 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
             kind=EDITS,
             other=SOME_PATH,
             crash=st.sampled_from((None, None, 0, 1, 2)),
+            is_told=st.booleans(),
         )
         def edit_meanwhile(
             self,
             edits: list[Edit],
             steps: int,
-            side: str,
+            side: Side,
             kind: str,
             other: str,
             crash: int | None,
+            is_told: bool,
         ) -> None:
             """One of the objects in flight is changed by its own side, at any step."""
 
             def act() -> None:
                 self.edit(side, edits[0][1], other, kind)
-                self.at_step = (lambda name: None) if crash is None else after(crash, self.die)
+                self.at_step = no_step if crash is None else after(crash, self.die)
 
             for edit in edits:
                 self.edit(*edit)
             self.at_step = after(steps, act)
             with contextlib.suppress(Crash):
-                self.engine.cycle()
-            self.at_step = lambda name: None
+                self.run_cycle(is_told)
+            self.at_step = no_step
             if crash is not None:
                 self.start_anew()
             self.nothing_is_lost()
@@ -230,11 +246,11 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
         )
         def race(
             self,
-            side: str,
+            side: Side,
             path: str,
             first: str,
             at: str,
-            acts_on: str,
+            acts_on: Side,
             second: str,
             crash: int | None,
             before: str,
@@ -246,7 +262,7 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
 
             def act(name: str) -> None:
                 if name == at:
-                    self.at_step = lambda name: None
+                    self.at_step = no_step
                     self.edit(acts_on, path, path, second)
                     if crash is not None:
                         self.at_step = after(crash, self.die)
@@ -254,14 +270,14 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
             self.at_step = act
             with contextlib.suppress(Crash):
                 self.engine.cycle()
-            self.at_step = lambda name: None
+            self.at_step = no_step
             if crash is not None:
                 self.start_anew()
             self.nothing_is_lost()
 
         def start_anew(self) -> None:
             self.is_sound = False
-            self.at_step = lambda name: None
+            self.at_step = no_step
             self.engine.close()
             self.engine = self.new_engine()
             self.nothing_is_lost()
@@ -331,7 +347,7 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
 def after(steps: int, action: Callable[[], None]) -> Callable[[str], None]:
     left = itertools.count(steps, -1)
 
-    def step(name: str) -> None:
+    def step(_: str) -> None:
         if next(left) == 0:
             action()
 
@@ -347,3 +363,73 @@ def test_no_version_is_lost_and_both_sides_agree(mode: SyncMode) -> None:
 @pytest.mark.parametrize("mode", SyncMode)
 def test_no_version_is_lost_in_a_long_search(mode: SyncMode) -> None:
     run_machine(machine_for(mode), examples=1500, steps=50)
+
+
+# Engines with a fault each, which the machine must find.
+
+
+def looks_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing on the disk is looked at again before it is replaced or deleted."""
+    monkeypatch.setattr(transition, "is_as_seen", lambda *_, **__: True)
+
+
+def gives_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was moved away and is not as seen is dropped all the same."""
+    monkeypatch.setattr(
+        transition.Transition,
+        "_give_back",
+        lambda self, _parent, _name, away: self._staging.drop(self._staging.old, away),
+    )
+
+
+def records_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agreed state is saved before it is true."""
+    right = Engine._carry_out
+
+    def early(self, plan, fds):  # type: ignore[no-untyped-def]
+        puts = [(change.path, None) for change in (*plan.host, *plan.guest)]
+        puts += [(change.path, change.new) for change in (*plan.host, *plan.guest)]
+        agreed = with_changes(self.ancestor, [*self._puts, *puts])
+        assert isinstance(agreed, Directory)
+        self.archive.checkpoint(agreed)
+        return right(self, plan, fds)
+
+    monkeypatch.setattr(Engine, "_carry_out", early)
+
+
+def forgets_its_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a crash, what was done since the last save is not known."""
+    monkeypatch.setattr(archive.Archive, "put", lambda *_: None)
+
+
+def lets_deletions_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the rule."""
+    right = reconcile._Reconciliation._both_ways
+
+    def wrong(self, path, then, host, guest):  # type: ignore[no-untyped-def]
+        if host is None:
+            return self._to_guest(path, host, guest)
+        return right(self, path, then, host, guest)
+
+    monkeypatch.setattr(reconcile._Reconciliation, "_both_ways", wrong)
+
+
+@pytest.mark.parametrize(
+    ("fault", "mode"),
+    [
+        (looks_away, SyncMode.TWO_WAY_SAFE),
+        (gives_nothing_back, SyncMode.TWO_WAY_SAFE),
+        (records_too_early, SyncMode.TWO_WAY_SAFE),
+        (records_too_early, SyncMode.TWO_WAY_RESOLVED),
+        (forgets_its_journal, SyncMode.TWO_WAY_RESOLVED),
+        (lets_deletions_win, SyncMode.TWO_WAY_SAFE),
+    ],
+)
+def test_the_machine_finds(
+    fault: Callable[[pytest.MonkeyPatch], None],
+    mode: SyncMode,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fault(monkeypatch)
+    with pytest.raises((AssertionError, OSError)):
+        run_machine(machine_for(mode), examples=300, steps=25, shrink=False)
