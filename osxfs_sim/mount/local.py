@@ -382,6 +382,15 @@ class _LocalShare:
         return self.synchronizer.status()
 
     def _warnings(self) -> Iterator[str]:
+        if self.synchronizer is not None:
+            state = self.synchronizer.status()
+            if state["halted"] is not None:
+                yield f"the synchronization has halted: {state['halted']}"
+            if state["conflicts_total"]:
+                yield (
+                    f"{state['conflicts_total']} conflicts: osxfs-sim sync status "
+                    f"{self.mountpoint} lists them"
+                )
         below = str(self.copy or self.source).rstrip("/") + "/"
         hidden = [entry.mountpoint for entry in mounts() if entry.mountpoint.startswith(below)]
         if hidden and self.copy is None:

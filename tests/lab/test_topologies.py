@@ -109,7 +109,13 @@ def test_a_volume_is_fresh_for_each_mount_and_checked_as_the_guest_sees_it(folde
     assert_nothing_is_left(folder.parent)
 
 
-LOCAL = ("volume", "linux=native --volume modules", "volume --volume modules")
+LOCAL = (
+    "volume",
+    "linux=native --volume modules",
+    "volume --volume modules",
+    "docker-vz-sync",
+    "sync=docker-vz-sync --volume modules",
+)
 
 
 def test_work_on_a_copy_and_on_the_hosts_own_directory_is_measured_too(folder: Path) -> None:
@@ -119,6 +125,7 @@ def test_work_on_a_copy_and_on_the_hosts_own_directory_is_measured_too(folder: P
     document = json.loads((folder.parent / "result.json").read_text())
     assert len({sample["digest"] for sample in document["samples"]}) == 1
     assert document["mounted"]["linux"]["transport"] == "host"
+    assert document["mounted"]["sync"]["synchronization"]["mode"] == "two-way-safe"
     assert not Path(document["mounted"]["volume"]["copy"]).exists(), "a new one for each mount"
     assert_nothing_is_left(folder.parent)
     report = osxfs_sim(folder, "report", "result.json")
@@ -130,6 +137,15 @@ def test_what_is_wrong_in_a_copy_is_found(folder: Path) -> None:
     script(folder, "run.sh", f"{SCRIPTS['run.sh']}; mountpoint -q . && echo other > built; :")
     assert compare(folder, "volume", again=False).returncode == 1
     assert "app/built" in failures(folder)["volume"].pop()
+
+
+def test_a_synchronized_host_has_all_after_the_run_or_it_has_failed(folder: Path) -> None:
+    # What is a pipe does not travel.
+    script(folder, "run.sh", f"{SCRIPTS['run.sh']}; mkfifo pipe; :")
+    assert compare(folder, "none", "docker-vz-sync", again=False).returncode == 1
+    found = failures(folder)
+    assert found["none"] == {""}
+    assert "app/pipe" in found["docker-vz-sync"].pop()
 
 
 def test_without_requests_there_is_nothing_to_trace_or_to_delay(folder: Path) -> None:

@@ -126,6 +126,49 @@ def test_both_have_volumes(local: Shared, field: Path) -> None:
     assert sorted(os.listdir(field / "volume")) == ["native", "volume"]
 
 
+# Synchronized
+
+
+def test_a_synchronized_copy_and_the_host_get_each_others_changes(
+    local: Shared, field: Path
+) -> None:
+    live = local("docker-vz-sync", copy=str(field / "copy"))
+    assert (live.guest / "file").read_text() == "the host's", "all is there before it is ready"
+    (live.guest / "guest's").write_text("made by the guest")
+    live.share.flush()
+    assert (live.source / "guest's").read_text() == "made by the guest"
+    (live.source / "host's").touch()
+    eventually((live.guest / "host's").exists)
+    assert live.status()["synchronization"]["phase"] == "watching"
+    (live.guest / "last").touch()
+    live.unmount()
+    assert (live.source / "last").exists(), "what was done last is on the host when it has ended"
+    assert live.wait_for_end() == 0
+    (live.source / "meanwhile").touch()
+    again = local("docker-vz-sync", copy=str(field / "copy"))
+    assert {"last", "meanwhile"} <= set(os.listdir(again.guest))
+
+
+def test_a_contradiction_is_warned_of_and_the_share_ends_well(local: Shared, field: Path) -> None:
+    live = local("docker-vz-sync", copy=str(field / "copy"))
+    live.unmount()
+    (live.source / "file").write_text("as the host has it")
+    (field / "copy" / "file").write_text("as the guest has it")
+    again = local("docker-vz-sync", copy=str(field / "copy"))
+    assert (again.guest / "file").read_text() == "as the guest has it"
+    assert "1 conflicts" in again.status()["warnings"][0]
+    again.unmount()
+    assert (again.source / "file").read_text() == "as the host has it"
+
+
+def test_a_signal_lets_the_host_have_the_last_changes(local: Shared) -> None:
+    live = local("docker-vz-sync")
+    (live.guest / "last").touch()
+    live.server.terminate()
+    assert live.wait_for_end() == 0
+    assert (live.source / "last").exists()
+
+
 # They are asked as any other
 
 
