@@ -322,6 +322,19 @@ def test_a_copy_that_cannot_be_made_leaves_nothing(
     assert os.listdir(field / "wanted") == []
 
 
+@pytest.mark.parametrize("profile", ["native", "volume"])
+def test_a_volume_that_cannot_be_mounted_leaves_nothing(
+    local: Shared, sides: tuple[Path, Path], profile: str
+) -> None:
+    (volume := sides[0].parent / "volume").mkdir()
+    volumes = (("directory", str(volume)), ("outside/a", str(volume)))
+    said = complaint(osxfs_sim.MountError, lambda: local(profile, volumes=volumes))
+    assert "the volume outside/a cannot be mounted" in said
+    assert not [e for e in mounts() if e.mountpoint.startswith(str(sides[1]))]
+    assert not local_record_path(str(sides[1])).exists()
+    assert not (sides[0].parent / "a").exists(), "nothing was made behind the link"
+
+
 def test_exports_can_be_of_any_kind(field: Path, sides: tuple[Path, Path]) -> None:
     text = "".join(
         f'[exports.{name}]\nsource = "source"\nprofile = "{profile}"\n{more}\n'
