@@ -34,6 +34,7 @@ from osxfs_sim.mount.mountpoints import (
     check_before_mounting,
     control_path,
     local_record_path,
+    local_records,
     log_path,
     make_runtime_directory,
     mount_at,
@@ -84,6 +85,7 @@ def serve_local(settings: ShareSettings, on_ready: Ready) -> None:
         entry = _bind(str(copy or source), mountpoint)
         record = local_record_path(mountpoint)
         record.parent.mkdir(mode=0o700, exist_ok=True)
+        _forget_what_is_gone()
         cleaning_up.callback(record.unlink, missing_ok=True)
         share.entry, share.record = entry, record
         cleaning_up.callback(share.unmount)
@@ -128,6 +130,14 @@ def _prepare_copy(
     except OSError as error:
         raise MountError(f"no copy can be made at {copy}: {error.strerror}") from error
     return synchronizer
+
+
+def _forget_what_is_gone() -> None:
+    """Take away the records of killed servers whose mounts somebody else has unmounted."""
+    there = {entry.identity for entry in mounts()}
+    for record in local_records():
+        if tuple(record["identity"]) not in there:
+            local_record_path(record["mountpoint"]).unlink(missing_ok=True)
 
 
 def _bind(directory: str, mountpoint: str) -> MountEntry:

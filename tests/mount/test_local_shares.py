@@ -265,6 +265,8 @@ def test_a_mount_of_somebody_elses_is_not_ours(local: Shared, field: Path) -> No
         assert "not a share: use umount" in said.stderr
     finally:
         unmount(str(live.guest))
+    local().unmount()
+    assert not any(record["mountpoint"] == str(live.guest) for record in local_records())
 
 
 # What can go wrong before
