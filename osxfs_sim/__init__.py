@@ -75,6 +75,8 @@ def share(
     state_directory: str | PathLike[str] | None = None,
     calibrate: bool = True,
     host_services: Mapping[str, str | PathLike[str]] | None = None,
+    volumes: Mapping[str, str | PathLike[str]] | None = None,
+    copy: str | PathLike[str] | None = None,
 ) -> AbstractContextManager[Share]:
     """Share *source* at *mountpoint* for the time of a ``with`` block.
 
@@ -84,7 +86,9 @@ def share(
     of them. The keywords are those of ShareSettings, and mean
     what the options of ``osxfs-sim mount`` mean: None leaves a value as the
     profile has it. *host_services* maps names to paths of the host's sockets: each
-    is then reached as host-services/NAME.sock in the share.
+    is then reached as host-services/NAME.sock in the share. *volumes* maps paths in the
+    share to guest-local directories that the guest has there; *copy* is where the guest's copy
+    lies, for a profile that has one.
 
     Raises MountError or ProfileError on entering, each with one line that
     names the remedy, and MountError on leaving if the share is still in use.
@@ -118,6 +122,8 @@ def share(
         state_directory=None if state_directory is None else fspath(state_directory),
         calibrate=calibrate,
         host_services=tuple((name, fspath(path)) for name, path in (host_services or {}).items()),
+        copy=None if copy is None else fspath(copy),
+        volumes=tuple((path, fspath(place)) for path, place in (volumes or {}).items()),
     )
     if is_share_file(settings.source):
         return mounted(load_exports(settings.source, settings.mountpoint, settings.given()))

@@ -33,6 +33,14 @@ _NAME = re.compile(r"[A-Za-z0-9._+-]{1,100}")
 RESERVED_NAMES = ("host-services",)
 _MOST_EXPORTS = 64
 
+
+def _volumes(table: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    for path, directory in table.items():
+        if not isinstance(directory, str) or not directory:
+            raise ProfileError(f"{path!r} = {directory!r}: name a directory")
+    return tuple(table.items())
+
+
 # Each key of an export: its field of ShareSettings, the type it must have, how
 # its value is read, and an example for who wrote it wrongly.
 _Reader = Callable[[Any], Any]
@@ -58,6 +66,8 @@ _KEYS: Mapping[str, tuple[str, type | tuple[type, ...], _Reader, str]] = {
     "unwritten": ("unwritten", str, str, '"recover"'),
     "dilate": ("dilate", (int, float), float, "2"),
     "seed": ("seed", int, int, "7"),
+    "copy": ("copy", str, str, '"copies/project"'),
+    "volumes": ("volumes", dict, _volumes, '{ "node_modules" = "volume" }'),
 }
 
 
@@ -176,6 +186,12 @@ def _share(
             fields[field] = read(value)
         except (UnitError, ProfileError) as error:
             raise ProfileError(f"exports.{name}.{key}: {error}") from error
+    if "volumes" in fields:
+        fields["volumes"] = tuple(
+            (path, str(directory / os.path.expanduser(place))) for path, place in fields["volumes"]
+        )
+    if "copy" in fields:
+        fields["copy"] = str(directory / os.path.expanduser(fields["copy"]))
     if str(fields.get("profile", "")).endswith(".toml"):
         fields["profile"] = str(directory / fields["profile"])
     settings = ShareSettings(

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,10 +24,12 @@ from osxfs_sim.model.profile import (
     FileRules,
     Profile,
     ProfileError,
+    Transport,
     nearest,
     with_event_latency,
     with_lifetime,
 )
+from osxfs_sim.model.synchronization import SyncSpec
 from osxfs_sim.model.units import UnitError, parse_rate_bytes_per_s, parse_size_bytes
 from osxfs_sim.model.write_back import WriteBackSpec
 
@@ -48,6 +51,7 @@ class EmulatedSystem:
     events: EventSpec
     write_back: WriteBackSpec | None
     dilate: float
+    synchronization: SyncSpec | None = None
 
 
 HOST_EVENTS = ("auto", "fanotify", "inotify", "none")
@@ -61,6 +65,16 @@ WRITE_BACK_KEYS = (
     "kernel_write_back",
 )
 
+OF_REQUESTS = (
+    *FILE_RULES,
+    *("latency_ns", "bandwidth", "distribution", "served_at_once", "data_path"),
+    *("lifetime_ns", "missing_lifetime_ns", "policy"),
+    *("host_events", "event_latency_ns"),
+    *WRITE_BACK_KEYS,
+    *("unwritten", "dilate", "allow_other", "user", "host_services", "trace"),
+)
+"""What can be asked of a share only where the guest's work makes requests."""
+
 UNWRITTEN = ("recover", "discard")
 """What may become of changes that an earlier share of the same source has not written back."""
 
@@ -73,6 +87,25 @@ def parse_data_path(text: str) -> tuple[int, int]:
     if match is None:
         raise ProfileError(f"{text!r}: write copies=5,switches=3")
     return int(match[1]), int(match[2])
+
+
+def parse_volume(text: str) -> tuple[str, str]:
+    """The path and the directory in ``PATH=DIR``; no directory where it is not named."""
+    path, _, directory = text.partition("=")
+    return path, directory
+
+
+def check_volume_paths(paths: Sequence[str]) -> None:
+    """That each is a path inside a share, and no two are the same. Raises ProfileError."""
+    for path in paths:
+        parts = path.split("/")
+        if "\0" in path or {"", ".", ".."} & set(parts):
+            raise ProfileError(
+                f"the volume {path!r} is no path inside the share: write such as node_modules or "
+                "web/node_modules"
+            )
+        if paths.count(path) > 1:
+            raise ProfileError(f"two volumes are at {path}: leave one of them out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +131,10 @@ class ShareSettings:
     the parts that obey another export's mode (model/consistency.py): paths
     relative to the source, "." for all of it, and labels of modes. A share file's
     reader sets it; a share by itself overlaps nothing. *trace* is a file for a record of
-    every request from the first on (trace/format.py).
+    every request from the first on (trace/format.py). *volumes* are paths in the share and the
+    guest-local directories that the guest has there instead of the host's
+    (mount/volumes.py). *copy* is where the guest's copy lies, for a profile that has one
+    (None: in the state directory).
     """
 
     source: str
@@ -132,6 +168,8 @@ class ShareSettings:
     host_services: tuple[tuple[str, str], ...] = ()
     stronger: tuple[tuple[str, str], ...] = ()
     trace: str | None = None
+    volumes: tuple[tuple[str, str], ...] = ()
+    copy: str | None = None
 
     def given(self) -> dict[str, Any]:
         """The fields that are not as they are by default, source and mount point apart."""
@@ -147,6 +185,8 @@ class ShareSettings:
         profile = load_profile(self.profile)
         if not (math.isfinite(self.dilate) and 0.001 <= self.dilate <= 1_000_000):
             raise ProfileError("dilate multiplies time: give a number from 0.001 to a million")
+        self._check_transport(profile)
+        check_volume_paths([path for path, _ in self.volumes])
         if self.seed < 0:
             raise ProfileError("a seed is a whole number from 0 on")
         try:
@@ -169,12 +209,15 @@ class ShareSettings:
             )
         if self.dilate != 1.0:
             latency = latency.dilated(self.dilate)
-            policy = Dilated(policy, self.dilate)
+            policy = policy if profile.is_local else Dilated(policy, self.dilate)
             events = events.dilated(self.dilate)
             write_back = write_back and write_back.dilated(self.dilate)
         policy_name = "own" if self.policy is not None else profile.caching.policy
         promise = promised(policy_name, writes_back=write_back is not None)
         mode = max(promise.mode, self.stronger_modes().get(".", promise.mode))
+        if self.volumes:
+            # What moves from one part to another cannot be ended at once (mount/volumes.py).
+            mode = max(mode, *self.stronger_modes().values(), promise.mode)
         if mode > promise.mode and mode is Mode.CONSISTENT:
             policy = Consistent()
         if mode > Mode.DELEGATED:
@@ -183,8 +226,35 @@ class ShareSettings:
             # The kernel's own write-back is for a whole mount, or not at all.
             write_back = replace(write_back, kernel=False)
         return EmulatedSystem(
-            *(profile, latency, policy, promise, mode, files, events, write_back, self.dilate)
+            *(profile, latency, policy, promise, mode, files, events, write_back, self.dilate),
+            synchronization=self._synchronization(profile.synchronization),
         )
+
+    def _synchronization(self, spec: SyncSpec | None) -> SyncSpec | None:
+        if spec is None or self.dilate == 1.0:
+            return spec
+        return replace(
+            spec,
+            latency_ns=round(spec.latency_ns * self.dilate),
+            rescan_ns=round(spec.rescan_ns * self.dilate),
+        )
+
+    def _check_transport(self, profile: Profile) -> None:
+        """That nothing is asked of a share that its transport cannot do. Raises ProfileError."""
+        if self.copy is not None and profile.transport is not Transport.COPY:
+            raise ProfileError(
+                f"copy has no effect with the profile {profile.name}, which has none: use one "
+                "that has, such as volume"
+            )
+        if not profile.is_local:
+            return
+        has_times = profile.synchronization is not None
+        for key in OF_REQUESTS:
+            if key in self.given() and not (key == "dilate" and has_times):
+                raise ProfileError(
+                    f"{key.removesuffix('_ns')} has no effect with the profile {profile.name}, "
+                    "whose work makes no requests: leave it out, or use a profile such as osxfs"
+                )
 
     def stronger_modes(self) -> dict[str, Mode]:
         """The parts that obey another export's mode, by path."""
@@ -306,6 +376,8 @@ class ShareSettings:
         values["exports"] = tuple(values.get("exports", ()))
         services = values.get("host_services", ())
         values["host_services"] = tuple((name, path) for name, path in services)
+        volumes = values.get("volumes", ())
+        values["volumes"] = tuple((path, directory) for path, directory in volumes)
         stronger = values.get("stronger", ())
         values["stronger"] = tuple((path, label) for path, label in stronger)
         return cls(**values)

@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "model": set(),
     "mount": {"model"},
     "simulate": {"model"},
+    # A share runs the synchronizer, which knows nothing of shares.
+    "synchronize": {"model"},
     "trace": {"model"},
     "coherence": {"model"},
     "lab": {"model", "trace", "coherence"},
@@ -38,6 +40,8 @@ BEYOND_THE_TABLE = {
     ("osxfs_sim.mount", "osxfs_sim.settings"),
     # A trace is written where the requests are, in the format that others read.
     ("osxfs_sim.mount", "osxfs_sim.trace"),
+    # The server of a synchronized share runs the synchronizer in a thread.
+    ("osxfs_sim.mount", "osxfs_sim.synchronize"),
     # Pure parts of the model that tables are written with.
     ("osxfs_sim.report", "osxfs_sim.model"),
 }
@@ -249,6 +253,12 @@ def test_the_rules_are_about_modules_that_exist():
             "simulate/x.py",
             "from osxfs_sim.mount import receipt",
             "osxfs_sim.simulate.x imports osxfs_sim.mount.receipt",
+        ),
+        (
+            against_the_table,
+            "synchronize/x.py",
+            "from osxfs_sim.mount import syscalls",
+            "osxfs_sim.synchronize.x imports osxfs_sim.mount.syscalls",
         ),
         (
             against_the_table,

@@ -49,7 +49,7 @@ def test_every_number_of_a_shipped_profile_says_where_it_comes_from(name):
     document = tomllib.loads(text)
     set_here = {
         f"{table}.{key}"
-        for table in ("latency", "caching", "events")
+        for table in ("share", "latency", "caching", "events", "synchronization")
         for key in document.get(table, ())
     }
     assert set_here <= set(document.get("sources", ()))

@@ -53,6 +53,14 @@ write_back_changes = 100
 write_back_bytes = "1MB"
 kernel_write_back = true
 unwritten = "discard"
+volumes = { "node_modules" = "volumes/modules", "a/b" = "/volumes/b" }
+"""
+
+COPIED = """
+[exports.copied]
+source = "/copied"
+profile = "volume"
+copy = "copies/copied"
 """
 
 
@@ -87,10 +95,20 @@ def test_each_export_is_a_share_with_options_of_its_own(share_file, tmp_path: Pa
             write_back_bytes="1MB",
             kernel_write_back=True,
             unwritten="discard",
+            volumes=(
+                ("node_modules", str(tmp_path / "volumes/modules")),
+                ("a/b", "/volumes/b"),
+            ),
         ),
     )
     assert exports.hub.exports == ("project", "home", "build")
     assert exports.hub.mountpoint == "/mnt/share"
+
+
+def test_an_export_can_be_a_copy(share_file, tmp_path: Path) -> None:
+    (share,) = load_exports(share_file(COPIED), "/mnt", {}).shares
+    copy = str(tmp_path / "copies/copied")
+    assert share == ShareSettings("/copied", "/mnt/copied", profile="volume", copy=copy)
 
 
 def test_every_option_of_a_share_can_be_an_exports_own(share_file) -> None:
@@ -99,7 +117,7 @@ def test_every_option_of_a_share_can_be_an_exports_own(share_file) -> None:
     for_all = {"allow_other", "user", "state_directory"}
     settable = {field.name for field in dataclasses.fields(ShareSettings)}
     # All that EVERYTHING sets, found by its effect; the policy of one's own apart.
-    exports = load_exports(share_file(EVERYTHING), "/mnt", {})
+    exports = load_exports(share_file(EVERYTHING + COPIED), "/mnt", {})
     found = {key for share in exports.shares for key in share.given()}
     assert found | of_the_share | for_all | {"profile", "policy"} >= settable
     assert found <= settable
@@ -232,6 +250,20 @@ def test_a_policy_of_ones_own_obeys_as_cached_does(share_file, tmp_path, monkeyp
         (
             '[exports.a]\nsource = "a"\ndata_path = "copies=5"',
             "exports.a.data_path: 'copies=5': write copies=5,switches=3",
+        ),
+        (
+            '[exports.a]\nsource = "a"\nvolumes = "node_modules"',
+            "exports.a.volumes = 'node_modules': write such as "
+            'volumes = { "node_modules" = "volume" }',
+        ),
+        (
+            '[exports.a]\nsource = "a"\nvolumes = { "m" = 3 }',
+            "exports.a.volumes: 'm' = 3: name a directory",
+        ),
+        (
+            '[exports.a]\nsource = "a"\nvolumes = { "../m" = "x" }',
+            "exports.a: the volume '../m' is no path inside the share: write such as "
+            "node_modules or web/node_modules",
         ),
     ],
 )

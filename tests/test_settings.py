@@ -338,6 +338,7 @@ SETTINGS = st.builds(
     calibrate=st.booleans(),
     host_services=st.lists(st.tuples(st.text(), st.text())).map(tuple),
     stronger=st.lists(st.tuples(st.text(), st.text())).map(tuple),
+    volumes=st.lists(st.tuples(st.text(), st.text())).map(tuple),
 )
 
 
@@ -369,6 +370,7 @@ def test_names_that_are_not_utf8_arrive_as_they_were_sent():
         "host_events",
         "event_latency_ns",
         "stronger",
+        "volumes",
     ],
 )
 def test_the_check_of_the_journey_notices_what_is_lost(lost):
@@ -379,6 +381,45 @@ def test_the_check_of_the_journey_notices_what_is_lost(lost):
 
     with noticed():
         settings_survive_the_journey(decode)
+
+
+# Volumes
+
+
+@pytest.mark.parametrize("path", ["", "/a", "a/", "a//b", "..", "a/../b", ".", "a\0"])
+def test_a_volume_is_inside_the_share(path):
+    assert "no path inside the share" in refused(volumes=((path, "/directory"),))
+
+
+def test_two_volumes_at_one_place_are_one_too_many():
+    assert "two volumes are at a" in refused(volumes=(("a", "/x"), ("a/b", "/y"), ("a", "/z")))
+
+
+def test_a_share_with_volumes_obeys_the_strongest_mode_as_a_whole():
+    volumes = (("a", "/directory"),)
+    stronger = (("b", "consistent"),)
+    cached = system(profile="osxfs-cached", stronger=stronger)
+    assert cached.mode is Mode.CACHED
+    assert system(profile="osxfs-cached", stronger=stronger, volumes=volumes).mode is (
+        Mode.CONSISTENT
+    )
+
+
+# Without requests
+
+
+def test_without_requests_an_option_of_requests_is_a_mistake():
+    for key, value in (("latency_ns", 1), ("lifetime_ns", 1), ("host_events", "inotify")):
+        assert "whose work makes no requests" in refused(profile="native", **{key: value})
+    assert "copy has no effect" in refused(profile="osxfs", copy="/copy")
+    assert system(profile="volume", copy="/copy", seed=7).profile.is_local
+
+
+def test_a_synchronizers_times_are_dilated_and_no_others():
+    spec = system(profile="docker-vz-sync", dilate=3).synchronization
+    assert (spec.latency_ns, spec.rescan_ns) == (30_000_000, 30_000_000_000)
+    assert system(profile="docker-vz-sync").synchronization.latency_ns == 10_000_000
+    assert "dilate has no effect" in refused(profile="volume", dilate=3)
 
 
 # Write-back

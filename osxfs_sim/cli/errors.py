@@ -20,6 +20,7 @@ _COMMANDS = {
     **dict.fromkeys(("mount", "umount", "status"), "share"),
     "top": "top",
     **dict.fromkeys(("flush", "unwritten", "drop-events"), "share"),
+    "sync": "sync",
     "profiles": "profiles",
     **dict.fromkeys(("cases", "run"), "run"),
     "new-case": "new_case",

@@ -161,6 +161,11 @@ def _start() -> str:
 @contextlib.contextmanager
 def _shared(settings: ShareSettings) -> Iterator[tuple[Path, Path]]:
     """The two sides of an empty directory that is shared for the time of a ``with`` block."""
+    if settings.system().profile.is_local:
+        raise ProfileError(
+            f"the work with the profile {settings.profile} makes no requests: there are no "
+            "answers to believe, and events are the kernel's own"
+        )
     with tempfile.TemporaryDirectory(prefix="osxfs-sim-events-", dir=default_directory()) as work:
         # Its real path: by that one the listener names what it hears of.
         host, guest = Path(work).resolve() / "host", Path(work).resolve() / "share"

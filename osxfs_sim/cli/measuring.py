@@ -16,7 +16,8 @@ from typing import Any
 
 import click
 
-from osxfs_sim.cli.arms import settings_of
+from osxfs_sim.catalogue import load_profile
+from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run, settings_of
 from osxfs_sim.cli.progress import StepProgress, remaining_words
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import COLD, COLD_IN_MEMORY, check_cold, is_in_memory, make_cold
@@ -33,7 +34,6 @@ from osxfs_sim.lab.runs import (
     recipe_of,
 )
 from osxfs_sim.model.profile import nearest
-from osxfs_sim.mount.launch import mounted
 
 PLANNED = (
     *("runs", "until", "most_runs"),
@@ -58,6 +58,8 @@ def new_comparison(asked: Mapping[str, Any], arms: tuple[Arm, ...]) -> Compariso
         for name, default in (("dilate", 1.0), ("trace", None)):
             if asked[name] != default:
                 raise click.UsageError(f"--{name} has no effect without a mounted arm")
+    if asked["trace"] is not None:
+        check_traceable((arm.label, load_profile(arm.profile)) for arm in arms if not arm.is_native)
     if asked["caches"] == COLD:
         check_cold()
     plan = {name: asked[name] for name in PLANNED}
@@ -180,7 +182,9 @@ def _mount(
         arm: Arm, seed: int, source: Path, mountpoint: Path
     ) -> AbstractContextManager[MountedShare]:
         settings = settings_of(arm, str(source), str(mountpoint), dilate=dilate)
-        return mounted(settings if "seed" in arm.options else replace(settings, seed=seed))
+        return mounted_for_a_run(
+            settings if "seed" in arm.options else replace(settings, seed=seed)
+        )
 
     return mount
 

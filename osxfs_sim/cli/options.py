@@ -1,5 +1,6 @@
 """What several commands take: quantities with units, and the options of a share."""
 
+import os
 from collections.abc import Callable
 from os import PathLike, fspath
 from typing import Any, TypeVar
@@ -10,7 +11,13 @@ from click.shell_completion import CompletionItem
 from osxfs_sim.catalogue import profile_names
 from osxfs_sim.model.profile import FILE_RULES, ProfileError
 from osxfs_sim.model.units import UnitError, parse_duration_ns, parse_rate_bytes_per_s
-from osxfs_sim.settings import HOST_EVENTS, UNWRITTEN, parse_data_path
+from osxfs_sim.settings import (
+    HOST_EVENTS,
+    UNWRITTEN,
+    check_volume_paths,
+    parse_data_path,
+    parse_volume,
+)
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -68,6 +75,24 @@ class HostService(click.ParamType[tuple[str, str]]):
         if not equals:
             self.fail(f"{value!r}: write NAME=SOCKET, such as ssh-auth=$SSH_AUTH_SOCK", param, ctx)
         return name, path
+
+
+class Volume(click.ParamType[tuple[str, str]]):
+    """``PATH=DIR``, or PATH alone; the directory's path is made absolute."""
+
+    name = "volume"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        path, directory = parse_volume(str(value))
+        try:
+            check_volume_paths([path])
+        except ProfileError as error:
+            self.fail(str(error), param, ctx)
+        return path, os.path.abspath(directory) if directory else ""
 
 
 class ProfileName(click.ParamType[str]):
@@ -203,6 +228,15 @@ def share_options(command: _Command) -> _Command:
             metavar="K",
             help="Multiply every time in the model by K, for a processor K times slower than "
             "the published machine, or for latencies below this machine's floor.",
+        ),
+        click.option(
+            "--volume",
+            "volumes",
+            type=Volume(),
+            multiple=True,
+            metavar="PATH[=DIR]",
+            help="A guest-local directory DIR at PATH in the share, which the host does not see. "
+            "In an arm of a case: without DIR, an empty one for each mount. [root only]",
         ),
         click.option(
             "--seed", type=click.IntRange(min=0), default=0, help="Of all randomness. [0]"

@@ -12,6 +12,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from osxfs_sim.catalogue import load_profile
+from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
@@ -26,7 +28,6 @@ from osxfs_sim.lab.runs import (
     run_case,
     to_document,
 )
-from osxfs_sim.mount.launch import mounted
 from osxfs_sim.report.console import console, table
 from osxfs_sim.report.runs import runs_report
 from osxfs_sim.settings import ShareSettings
@@ -140,9 +141,11 @@ def run(
     )
     if traces is not None and not mounted_arms:
         raise CaseError("--trace has no effect without a mounted arm: add --arm osxfs")
+    if traces is not None:
+        check_traceable((arm, load_profile(arm)) for arm in mounted_arms)
 
     def mount(arm: str, source: Path, mountpoint: Path) -> AbstractContextManager[MountedShare]:
-        return mounted(
+        return mounted_for_a_run(
             replace(settings, source=str(source), mountpoint=str(mountpoint), profile=arm)
         )
 

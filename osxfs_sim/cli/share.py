@@ -1,8 +1,11 @@
 """``mount``, ``umount``, ``status`` and so on: one share from its beginning to its end."""
 
+import contextlib
 import json
 import os
 import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from click.core import ParameterSource
 
 from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_options
 from osxfs_sim.exports import is_share_file, load_exports
+from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.identity import server_user
 from osxfs_sim.mount.identity import state_directory as default_state
@@ -20,6 +24,8 @@ from osxfs_sim.mount.mountpoints import MountError, mounts
 from osxfs_sim.mount.unwritten import left_unwritten
 from osxfs_sim.report.status import services_report, status_report, unwritten_report
 from osxfs_sim.settings import Exports, ShareSettings
+
+_WORTH_TELLING_S = 2.0
 
 
 @click.command()
@@ -49,6 +55,11 @@ from osxfs_sim.settings import Exports, ShareSettings
     type=click.Path(file_okay=False, resolve_path=True),
     help="Where owners are kept that no attribute can hold. [/var/lib/osxfs-sim for root, "
     "~/.local/state/osxfs-sim for others; /var/lib/osxfs-sim-UID for a --user without a home]",
+)
+@click.option(
+    "--copy",
+    type=click.Path(file_okay=False, resolve_path=True),
+    help="Where the guest's copy of SOURCE lies, for a profile that has one. [below --state]",
 )
 @click.option(
     "--host-service",
@@ -87,6 +98,11 @@ def mount(
     if is_share_file(source):
         if options["trace"] is not None:
             raise MountError("a trace is of one share: mount the export by itself, or trace a run")
+        if options["volumes"]:
+            raise MountError(
+                "a volume is in one share: in a share file, write such as "
+                'volumes = { "node_modules" = "volume" } in the table of its export'
+            )
         given = {
             key: value
             for key, value in options.items()
@@ -96,16 +112,34 @@ def mount(
         return
     settings = ShareSettings(source, mountpoint, **options)
     if not foreground:
-        share = launch(settings)
+        with _telling_of_a_copy(settings):
+            share = launch(settings)
         share.detach()
         _say_ready(share.first_status)
         _say_alone(settings)
         return
-    settings.system()
-    from osxfs_sim.mount.session import serve
-
+    if settings.system().profile.is_local:
+        from osxfs_sim.mount.local import serve_local as serve
+    else:
+        from osxfs_sim.mount.session import serve
     _say_alone(settings)
     serve(settings, _say_ready)
+
+
+@contextlib.contextmanager
+def _telling_of_a_copy(settings: ShareSettings) -> Iterator[None]:
+    """Say what takes so long, once somebody may wonder."""
+    if settings.system().profile.transport is not Transport.COPY:
+        yield
+        return
+    words = f"osxfs-sim: copying {settings.source} for the guest ..."
+    timer = threading.Timer(_WORTH_TELLING_S, lambda: click.echo(words, err=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _mount_exports(exports: Exports, foreground: bool) -> None:

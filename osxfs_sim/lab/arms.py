@@ -26,6 +26,9 @@ class ArmError(Exception):
 class Arm:
     """*profile* is ``native`` or a profile's; *options* are those of a share that were given.
 
+    ``native`` by itself is the tree itself, without a share. With a volume it is the profile of
+    that name, since something is mounted then.
+
     They are plain values, named as the fields of ShareSettings.
     """
 
@@ -35,7 +38,7 @@ class Arm:
 
     @property
     def is_native(self) -> bool:
-        return self.profile == NATIVE
+        return self.profile == NATIVE and "volumes" not in self.options
 
     def spec(self) -> dict[str, Any]:
         """As a result document has it."""

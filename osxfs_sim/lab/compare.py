@@ -29,7 +29,6 @@ from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.runs import (
-    NATIVE,
     MountedShare,
     Plan,
     Progress,
@@ -189,7 +188,10 @@ def _take(
     try:
         # Before it is mounted, because the fresh run's guest knows nothing of the tree.
         reset_tree(bench.plan, host)
-        with guest_view(bench.plan, arm.profile, host, work, mount) as (guest, share):
+        with guest_view(bench.plan, arm.label, host, work, None if arm.is_native else mount) as (
+            guest,
+            share,
+        ):
             if share is not None:
                 comparison.mounted.setdefault(arm.label, share.first_status)
             bench.prepare_caches()
@@ -242,7 +244,7 @@ def _sample(
             notes = {"arm": step.label, "round": step.round, "kind": kind}
             end_trace(run, share, notes)
     if share is None or run.caught_up_s is not None:
-        run.failure = run.failure or fault(bench.plan, guest, host)
+        run.failure = run.failure or fault(bench.plan, guest, host, share)
         run.failure = run.failure or differing(bench.plan, run, host, share, reference)
     return Sample(
         arm=step.label,
@@ -277,4 +279,4 @@ def _copy(tree: Path, to: Path) -> Path:
 
 def has_a_share(arms: Sequence[Arm]) -> bool:
     """Whether any of *arms* mounts something."""
-    return any(arm.profile != NATIVE for arm in arms)
+    return any(not arm.is_native for arm in arms)

@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from osxfs_sim.lab.cases import Case, CaseError
@@ -250,7 +250,7 @@ def _run_arm(
     try:
         # Before it is mounted, because the fresh run's guest knows nothing of the tree.
         reset_tree(plan, host)
-        with guest_view(plan, arm, host, work, mount) as (guest, share):
+        with guest_view(plan, arm, host, work, None if arm == NATIVE else mount) as (guest, share):
             if share is not None:
                 result.mounted = share.first_status
             _run_all(plan, result, guest, host, share, progress, reference)
@@ -298,7 +298,7 @@ def _run_all(
                 end_trace(run, share, {"arm": result.arm, "run": number, "kind": kind})
         if result.is_cut_short:
             return  # what is still held back would fall into the next run
-        run.failure = run.failure or fault(plan, guest, host)
+        run.failure = run.failure or fault(plan, guest, host, share)
         run.failure = run.failure or differing(plan, run, host, share, reference)
 
 
@@ -344,7 +344,25 @@ def let_host_catch_up(run: Run, share: MountedShare) -> None:
         run.share = share.reset()
 
 
-def fault(plan: Plan, guest: Path, host: Path) -> str:
+def host_has_all(share: MountedShare | None) -> bool:
+    """Whether all that the guest has made is on the host, once the share is flushed.
+
+    What lies in a volume is not, and a copy only where it is synchronized.
+    """
+    if share is None:
+        return True
+    return not share.first_status.get("volumes") and _lonely_copy(share) is None
+
+
+def _lonely_copy(share: MountedShare) -> Path | None:
+    """The guest's copy, where the guest works on one that the host does not get."""
+    copy = share.first_status.get("copy")
+    if copy is None or share.first_status["synchronization"] is not None:
+        return None
+    return Path(copy)
+
+
+def fault(plan: Plan, guest: Path, host: Path, share: MountedShare | None = None) -> str:
     """What the case's check finds wrong with what the command left; nothing, if all is well.
 
     The guest is asked first. The host must have the same, where it has the whole tree.
@@ -355,7 +373,7 @@ def fault(plan: Plan, guest: Path, host: Path) -> str:
         why = _run_unmeasured(plan, plan.case.check, tree, guest)
         if why:
             return f"the check failed{where}: {why}"
-        if guest == host:
+        if guest == host or not host_has_all(share):
             break
     return ""
 
@@ -367,22 +385,41 @@ def differing(
     share: MountedShare | None,
     reference: Reference | None,
 ) -> str:
-    """Take the run's digest on the host's side; says what differs first from *reference*.
+    """Take the run's digest; says what differs first from *reference*.
 
-    After the share was flushed, and without asking it. A mounted part of the tree is
-    read where it was moved to (see guest_view).
+    It is of the tree that the guest sees, after the share was flushed and without asking it:
+    all is read where it really is.
     """
     if reference is None:
         return ""
     if reference.failure:
         return f"the tree cannot be verified, because a native run fails: {reference.failure}"
-    part = plan.case.shared.get(plan.variant)
-    elsewhere = {part: host.with_name("shared")} if part is not None and share is not None else {}
-    entries = entries_of(host, plan.case.deterministic, plan.case.ignored, elsewhere)
+    tree, elsewhere = _real_places(plan, host, share)
+    entries = entries_of(tree, plan.case.deterministic, plan.case.ignored, elsewhere)
     found = host.with_name("found.manifest")
     run.digest = write_manifest(entries, found)
     difference = first_difference(read_manifest(reference.manifest), read_manifest(found))
     return f"the tree is not what a native run leaves: {difference}" if difference else ""
+
+
+def _real_places(
+    plan: Plan, host: Path, share: MountedShare | None
+) -> tuple[Path, dict[PurePosixPath, Path]]:
+    """Where the tree that the guest sees really is, and the parts of it that are elsewhere.
+
+    What is mounted was moved away (see guest_view) or copied, and a volume lies where it lies.
+    """
+    if share is None:
+        return host, {}
+    part, copy = plan.case.shared.get(plan.variant), _lonely_copy(share)
+    tree, elsewhere = host, {}
+    if part is not None:
+        elsewhere[part] = copy or host.with_name("shared")
+    elif copy is not None:
+        tree = copy
+    for volume in share.first_status.get("volumes", ()):
+        elsewhere[(part or PurePosixPath()) / volume["path"]] = Path(volume["directory"])
+    return tree, elsewhere
 
 
 def _run_unmeasured(plan: Plan, words: tuple[str, ...], tree: Path, guest: Path) -> str:
@@ -412,11 +449,14 @@ def _last_line(said: bytes) -> str:
 
 @contextlib.contextmanager
 def guest_view(
-    plan: Plan, arm: str, host: Path, work: Path, mount: Mount
+    plan: Plan, arm: str, host: Path, work: Path, mount: Mount | None
 ) -> Iterator[tuple[Path, MountedShare | None]]:
-    """The tree as the guest sees it: the share itself, or the host's tree with a share in it."""
+    """The tree as the guest sees it: the share itself, or the host's tree with a share in it.
+
+    Without *mount* it is the tree itself.
+    """
     part = plan.case.shared.get(plan.variant)
-    if arm == NATIVE:
+    if mount is None:
         yield host, None
         return
     if part is None:

@@ -41,6 +41,7 @@ from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.protocol import READDIRPLUS, USUAL, ProtocolSpec
+from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.model.units import (
     UnitError,
     parse_duration_ns,
@@ -143,6 +144,17 @@ FILE_RULES: Mapping[str, tuple[str, ...]] = {
 """The values that each of the rules can have."""
 
 
+class Transport(enum.StrEnum):
+    """How the host's directory reaches the guest."""
+
+    REQUESTS = "requests"
+    """Each question that the guest's caches do not answer crosses to a server on the host."""
+    HOST = "host"
+    """It does not have to: guest and host are one machine, as for containers on Linux."""
+    COPY = "copy"
+    """As a copy, in a file system of the guest's own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One emulated system."""
@@ -157,10 +169,19 @@ class Profile:
     write_back: WriteBackSpec | None = None
     """How the guest's changes are held; None: they are on the host when they are acknowledged."""
     sources: Mapping[str, Source] = field(default_factory=dict)
+    transport: Transport = Transport.REQUESTS
+    synchronization: SyncSpec | None = None
+    """How a copy and the host's directory are kept the same; None: they are not."""
     protocol: ProtocolSpec = USUAL
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the guest works in a directory of this machine, without a request."""
+        return self.transport is not Transport.REQUESTS
 
-_VALUE_TABLES = ("latency", "caching", "files", "events", "protocol", "write_back")
+
+_OF_REQUESTS = ("latency", "caching", "files", "events", "protocol", "write_back")
+_VALUE_TABLES = ("share", *_OF_REQUESTS, "synchronization")
 _TOP_KEYS = ("name", "title", "about", "extends", *_VALUE_TABLES, "sources")
 _PATH_KEYS = ("copies", "context_switches", "copy", "context_switch", "hypervisor_hop")
 _LATENCY_KEYS = (
@@ -184,6 +205,8 @@ _NOTIFY_KEYS = (
 )
 _PROTOCOL_KEYS = ("readdirplus", "parallel_directories")
 _WRITE_BACK_KEYS = ("held", "age", "changes", "bytes", "in_flight", "kernel")
+_SHARE_KEYS = ("transport",)
+_SYNCHRONIZATION_KEYS = ("mode", "latency", "rescan", "ignored", "ignore_vcs", "most_file_size")
 _EVENT_KEYS = ("stream", *_STREAM_KEYS, "inotify", *_NOTIFY_KEYS)
 
 
@@ -206,7 +229,14 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
     if not isinstance(name, str) or not name:
         raise ProfileError("a profile needs a name")
     start = parent or Profile(name=name, title=name)
+    transport = _transport(document, start)
+    if transport is not start.transport:
+        # Nothing of what is said of one way holds for another.
+        start = Profile(name=name, title=start.title, about=start.about)
     try:
+        synchronization = _synchronization(
+            _table(document, "synchronization"), start.synchronization, transport
+        )
         latency = _latency(_table(document, "latency"), start.latency)
         caching = _caching(_table(document, "caching"), start.caching)
         files = _files(_table(document, "files"), start.files)
@@ -243,7 +273,64 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         protocol=protocol,
         write_back=write_back,
         sources=sources,
+        transport=transport,
+        synchronization=synchronization,
     )
+
+
+def _transport(document: Mapping[str, Any], start: Profile) -> Transport:
+    table = _table(document, "share")
+    _check_keys(table, _SHARE_KEYS, "share.")
+    transport = start.transport
+    if "transport" in table:
+        known = tuple(choice.value for choice in Transport)
+        transport = Transport(_word(table, "transport", "share.", known))
+    if transport is not Transport.REQUESTS:
+        for key in _OF_REQUESTS:
+            if _table(document, key):
+                raise ProfileError(
+                    f"[{key}] has no effect where nothing is requested: leave it out, or set "
+                    "share.transport = 'requests'"
+                )
+    return transport
+
+
+def _synchronization(
+    table: Mapping[str, Any], start: SyncSpec | None, transport: Transport
+) -> SyncSpec | None:
+    where = "synchronization."
+    _check_keys(table, _SYNCHRONIZATION_KEYS, where)
+    if table and transport is not Transport.COPY:
+        raise ProfileError(
+            "[synchronization] has no effect without a copy: set share.transport = 'copy'"
+        )
+    if not table:
+        return start
+    spec = start or SyncSpec()
+    if "mode" in table:
+        known = tuple(choice.value for choice in SyncMode)
+        spec = replace(spec, mode=SyncMode(_word(table, "mode", where, known)))
+    if "latency" in table:
+        spec = replace(spec, latency_ns=parse_duration_ns(_text(table, "latency", where)))
+    if "rescan" in table:
+        rescan_ns = parse_duration_ns(_text(table, "rescan", where))
+        if rescan_ns == 0:
+            raise ProfileError("synchronization.rescan = 0: it would never rest; write such as 10s")
+        spec = replace(spec, rescan_ns=rescan_ns)
+    if "ignored" in table:
+        ignored = table["ignored"]
+        if not isinstance(ignored, list) or not all(isinstance(each, str) for each in ignored):
+            raise ProfileError(
+                f"synchronization.ignored = {ignored!r} is no list of patterns: write such as "
+                "['*.tmp', 'build/']"
+            )
+        spec = replace(spec, ignored=tuple(ignored))
+    if "ignore_vcs" in table:
+        spec = replace(spec, ignore_vcs=_truth(table, "ignore_vcs", where))
+    if "most_file_size" in table:
+        most_bytes = parse_size_bytes(_text(table, "most_file_size", where))
+        spec = replace(spec, most_file_bytes=most_bytes)
+    return spec
 
 
 def _table(document: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
@@ -260,7 +347,12 @@ def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> N
             raise ProfileError(f"unknown key {where + key!r}{nearest(key, known)}")
 
 
-_EXAMPLES = {"bandwidth": "250MB/s", "distribution": "constant", "bytes": "128MB"}
+_EXAMPLES = {
+    "bandwidth": "250MB/s",
+    "distribution": "constant",
+    "bytes": "128MB",
+    "most_file_size": "100MB",
+}
 
 
 def _text(table: Mapping[str, Any], key: str, where: str) -> str:

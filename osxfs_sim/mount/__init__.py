@@ -40,11 +40,17 @@ what the guest changes and the host gets later (docs/write-back.md):
     sync_barrier tells of sync(2)
     unwritten   what an ended share has left; recovery writes it to the host
 
+shares without requests (docs/topologies.md):
+
+    local       the server of one: the host's directory itself, or the guest's copy
+    copying     makes the copy
+
 several trees, and sockets that cross:
 
     hub         the mount point of a share file
     overlaps    the parts of an export that obey another's stronger mode
     grafts      a directory of the server's own in the root of a share
+    volumes     guest-local directories in a share
     services    sockets in it that lead to the host
     binder      binds them, in a process of its own
 
@@ -53,6 +59,7 @@ and beside it:
     calibration what lies outside the server's own clock; prober, its client
     wakefulness polling, PM QoS and sleep: what it costs to be quick
     receipt     asked-for against achieved latency
+    ending      the signals by which a server is asked to end
     control     a running mount's socket: status, reset, drop-events
     mountpoints the kernel's table of mounts: checks before, unmounting after
     launch      starts a mount in the background (server) and waits until it is ready

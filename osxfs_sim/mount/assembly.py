@@ -86,6 +86,7 @@ def build(
     backing = backing_class(inodes.root, root_fd, most_descriptors=_directory_descriptors())
     crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
     reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
+    reactor.keeps_names = bool(settings.volumes)
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
     owners = _owners(system.files, user, kept_in(settings, user))
     rules = RULES[system.files.names]

@@ -117,6 +117,8 @@ class Handlers(pyfuse3.Operations):
     # The kernel then never sends "." or ".." as names to look up.
     supports_dot_lookup = False
     enable_writeback_cache = False
+    directories_to_volumes: frozenset[int] = frozenset()
+    """Whose missing names could not be ended all at once: see mount/volumes.py."""
 
     mode = Mode.CONSISTENT
     """The contract's mode of the share, but for its overlaps."""
@@ -464,6 +466,8 @@ class Handlers(pyfuse3.Operations):
         if parent.followed is False or (
             parent is self._inodes.root and not self.root_can_lack_names
         ):
+            return None
+        if parent.number in self.directories_to_volumes:
             return None
         lifetime_ns = self._policy_at(parent).missing_ns(asked, time.time_ns())
         lifetime_ns = self._spellings.believed_missing_ns(parent, asked, lifetime_ns)

@@ -61,6 +61,7 @@ from osxfs_sim.mount.invalidate import (
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.mount.reactor import Reactor, breathe, in_thread, pause
 from osxfs_sim.mount.spellings import Spellings
+from osxfs_sim.mount.volumes import Volumes
 from osxfs_sim.mount.watch import HostChange, Lost, Watcher
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,8 @@ class HostEvents:
         """Why events are not raised, for the user; else empty."""
         self.rescans = 0
         self.kernel_losses = 0
+        self.volumes: Volumes | None = None
+        """What is mounted in the share, and must not be taken away by an answer's end."""
         self._notify = spec.notify
         self._debounce = None
         if spec.notify is not None and (
@@ -316,12 +319,14 @@ class HostEvents:
         if now is not None and now is before and self._was_replaced(event, now):
             now = None
         entry = Entry(directory.number, name)
+        keeps = now is not None and now is before and self._leads_to_a_volume(now)
         if Ends.ENTRY in ends:
             if self._names is not None and status is not None:
                 self._names.added(directory, self._spellings.key(name))
             # Also where the guest knows what is there now: it may have asked in between,
             # when the name was missing, and believe that; by any spelling.
-            endings[entry] = None
+            if not keeps:
+                endings[entry] = None
             spelling = self._spellings.believed_missing(directory, name)
             if spelling is not None:
                 endings[Entry(directory.number, spelling)] = None
@@ -345,6 +350,9 @@ class HostEvents:
             if self._names is not None:
                 self._names.forget(before)
         return None if moved else before
+
+    def _leads_to_a_volume(self, inode: Inode) -> bool:
+        return self.volumes is not None and self.volumes.holds(inode.number)
 
     def _was_replaced(self, event: FileEvent[Inode], now: Inode) -> bool:
         """Whether a directory is another than the one known by its number: see Inode.handle."""
@@ -407,6 +415,8 @@ class HostEvents:
                 # it before is still to be told to who watches it.
                 if status is not None:
                     return
+        told = directory.told(shown)
+        leads_to_a_volume = told is not None and self._leads_to_a_volume(told)
         for notice in notices(
             what,
             self._notify,
@@ -414,6 +424,8 @@ class HostEvents:
             was_known=gone is not None,
             replaced=gone is not None,
         ):
+            if notice is Notice.CREATE and leads_to_a_volume:
+                continue  # it was there all the time, and to raise it ends the name
             if notice is Notice.DELETE:
                 kind_gone = gone.kind if gone is not None else kind
                 yield Injection(notice, directory, shown, kind_gone, gone)
@@ -466,7 +478,11 @@ class HostEvents:
             way = _way_to(inode)
             if not self._handlers.root_can_lack_names:
                 # Name by name; a directory's entry takes the missing names below it along.
-                endings += [Entry(inode.number, name) for name in inode.children or ()]
+                endings += [
+                    Entry(inode.number, name)
+                    for name, child in (inode.children or {}).items()
+                    if not self._leads_to_a_volume(child)
+                ]
             if modes.S_ISREG(inode.kind):
                 endings.append(Pages(inode.number, way))
             else:

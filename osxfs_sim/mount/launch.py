@@ -17,15 +17,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.identity import server_user
 from osxfs_sim.mount.mountpoints import (
+    MountEntry,
     MountError,
     check_before_mounting,
     check_fuse,
     check_source,
     is_dead,
+    local_record_path,
+    local_records,
     log_path,
     make_runtime_directory,
     mount_at,
@@ -36,6 +39,7 @@ from osxfs_sim.mount.mountpoints import (
 )
 from osxfs_sim.mount.services import check_host_services
 from osxfs_sim.mount.unwritten import unwritten_error
+from osxfs_sim.mount.volumes import Volumes
 from osxfs_sim.settings import Exports, ShareSettings
 
 _SERVER = "osxfs_sim.mount.server"
@@ -154,11 +158,12 @@ def launch(settings: ShareSettings) -> Share:
     Raises MountError or ProfileError where it cannot be mounted.
     """
     # Mistakes need no process to be found, and must not touch another share's log.
-    settings.system()
+    profile = settings.system().profile
     user = server_user(settings.user)
     runtime = make_runtime_directory(user.uid)
     check_before_mounting(settings.source or str(runtime), settings.mountpoint)
-    check_fuse()
+    if not profile.is_local:
+        check_fuse()
     check_host_services(settings.host_services)
     mountpoint = real_mountpoint(settings.mountpoint)
     log_file = log_path(runtime, mountpoint)
@@ -179,7 +184,9 @@ def launch(settings: ShareSettings) -> Share:
         finally:
             os.close(write_fd)
         try:
-            ready = _wait_for_words(read_fd)
+            # A copy takes as long as it takes.
+            within_s = None if profile.transport is Transport.COPY else _READY_WITHIN_S
+            ready = _wait_for_words(read_fd, within_s)
             words = first_words.read() if ready else ""
         except BaseException:
             server.terminate()  # interrupted: it unmounts what it may have mounted
@@ -248,12 +255,12 @@ def _new_log(name: str, uid: int) -> BinaryIO:
     return open(fd, "wb")
 
 
-def _wait_for_words(fd: int) -> bool:
+def _wait_for_words(fd: int, within_s: float | None) -> bool:
     """Whether there is something to read from *fd* in time, words or an end."""
     # select(2) has no place for the descriptors of a caller with a thousand open files.
     poller = select.poll()
     poller.register(fd, select.POLLIN)
-    return bool(poller.poll(_READY_WITHIN_S * 1_000))
+    return bool(poller.poll(None if within_s is None else within_s * 1_000))
 
 
 def _environment() -> dict[str, str]:
@@ -286,14 +293,25 @@ def unmount_and_wait(mountpoint: str) -> None:
         raise MountError(
             f"{mountpoint} is a {entry.file_system_type} mount, not a share: use umount"
         )
-    pid, journal = 0, ""
+    pid, journal, has_volumes, synchronizes = 0, "", False, False
     with contextlib.suppress(MountError):
         status = ask(target, "status", timeout_s=2.0)
         pid, journal = int(status["pid"]), (status["write_back"] or {}).get("journal", "")
+        has_volumes = any(volume["mounted"] for volume in status["volumes"])
+        synchronizes = status["synchronization"] is not None
+    if not pid and entry.is_local:
+        unmount_abandoned(entry)
+        return
+    if has_volumes:
+        ask(target, "unmount-volumes")
     try:
-        # Whoever is inside a share without a server cannot be served any more.
+        # Whoever is inside a share without a server cannot be served any more. What is
+        # mounted in it goes along.
         _unmount(target, lazily=is_dead(target))
     except OSError as error:
+        if has_volumes:
+            with contextlib.suppress(MountError):
+                ask(target, "mount-volumes")
         if error.strerror and "busy" in error.strerror.lower():
             raise MountError(
                 f"{mountpoint} is in use: leave it (fuser -vm {mountpoint} shows who is in it)"
@@ -307,11 +325,27 @@ def unmount_and_wait(mountpoint: str) -> None:
     deadline_s = time.monotonic() + _UNMOUNTED_WITHIN_S
     while pid and _is_running(pid):
         # What is held is written back first, and takes as long as it takes.
-        if time.monotonic() > deadline_s and not os.path.exists(journal):
+        waits = synchronizes or os.path.exists(journal)
+        if time.monotonic() > deadline_s and not waits:
             raise MountError(f"{mountpoint} is unmounted, but its server (process {pid}) goes on")
         time.sleep(0.005)
     if os.path.exists(journal):
         raise unwritten_error(Path(journal))
+
+
+def unmount_abandoned(entry: MountEntry) -> None:
+    """Unmount a share without requests whose server is gone. Raises MountError if it is in use."""
+    for record in local_records():
+        if tuple(record["identity"]) == entry.identity:
+            Volumes.of_record(record).unmount()
+    try:
+        unmount(entry.mountpoint)
+    except OSError as error:
+        raise MountError(
+            f"{entry.mountpoint} is in use: leave it (fuser -vm {entry.mountpoint} shows who is "
+            "in it)"
+        ) from error
+    local_record_path(entry.mountpoint).unlink(missing_ok=True)
 
 
 def _unmount(target: str, *, lazily: bool) -> None:

@@ -7,11 +7,13 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 FILE_SYSTEM_TYPE = "fuse.osxfs-sim"
 HUB_NAME = "osxfs-sim:exports"
@@ -34,20 +36,32 @@ class MountEntry:
     device: str
     """``major:minor``: one per mounted share, so that two at one place are told apart."""
     source: str = ""
+    mount_id: int = 0
+    """One per mount, and given anew once that is gone."""
+    root: str = "/"
+    """Which directory of the file system is mounted."""
+    is_local: bool = False
+    """Whether it is a share without requests: a mount as any other, but for a record of ours."""
 
     @property
     def is_hub(self) -> bool:
         """Whether it is the mount point of a share file, whose exports are mounted in it."""
-        return self.is_ours and self.source == HUB_NAME
+        return self.is_ours and not self.is_local and self.source == HUB_NAME
 
     @property
     def is_ours(self) -> bool:
-        return self.file_system_type == FILE_SYSTEM_TYPE
+        return self.is_local or self.file_system_type == FILE_SYSTEM_TYPE
+
+    @property
+    def identity(self) -> tuple[str, int, str, str]:
+        """What tells it from all others, those included that get its number once it is gone."""
+        return self.mountpoint, self.mount_id, self.device, self.root
 
 
 def mounts() -> list[MountEntry]:
     """All mounts this process sees, in the order they were made."""
     entries = []
+    local = {tuple(record["identity"]) for record in local_records()}
     # The kernel escapes line feeds, but not what else Python takes for the end of a line.
     with open(
         "/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n"
@@ -62,9 +76,37 @@ def mounts() -> list[MountEntry]:
                     int(options.get("user_id", 0)),
                     before.split(" ")[2],
                     _unescape(after.split(" ")[1]),
+                    int(before.partition(" ")[0]),
+                    _unescape(before.split(" ")[3]),
                 )
             )
-    return entries
+    if not local:
+        return entries
+    return [
+        replace(entry, is_local=True, user_id=0) if entry.identity in local else entry
+        for entry in entries
+    ]
+
+
+def local_record_path(mountpoint: str) -> Path:
+    """The file that says which mount at *mountpoint* (a real path) is a share of ours.
+
+    It lies apart from the sockets, which are many: it is looked for with each look at the mounts.
+    """
+    return control_path(runtime_directory(0) / "local", mountpoint).with_suffix(".json")
+
+
+def local_records() -> list[dict[str, Any]]:
+    """What the servers of shares without requests say of themselves, living ones and others.
+
+    Only root can mount one, and read of it.
+    """
+    records = []
+    with contextlib.suppress(OSError):
+        for path in (runtime_directory(0) / "local").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                records.append(json.loads(path.read_text(encoding="utf-8")))
+    return records
 
 
 def _unescape(text: str) -> str:

@@ -189,6 +189,7 @@ class Reactor:
         self.wake_ns = [0] * len(Wake)
         self.wakes = [0] * len(Wake)
         self.ended = False
+        self.keeps_names = False
         self.awake = ProcessorsAwake()
         self._contention = Contention()
         self.patience = Patience()
@@ -324,8 +325,10 @@ class Reactor:
         FUSE_NOTIFY_INC_EPOCH (linux/fuse.h, Linux 6.16). Unlike the message that
         ends a single name it takes no lock, so that it can be sent before the
         reply to a request that holds the directory's. Returns whether the kernel
-        knows it.
+        knows it, and it was done: with *keeps_names* it never is.
         """
+        if self.keeps_names:
+            return False
         try:
             os.write(self._fuse_fd, _INCREMENT_EPOCH)
         except OSError as error:

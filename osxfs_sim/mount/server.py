@@ -12,7 +12,6 @@ from typing import Any
 
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.mount.mountpoints import MountError, log_path, runtime_directory
-from osxfs_sim.mount.session import serve
 from osxfs_sim.settings import ShareSettings
 
 
@@ -30,6 +29,10 @@ def main() -> None:
             json.dump(message, words)
 
     try:
+        if settings.system().profile.is_local:
+            from osxfs_sim.mount.local import serve_local as serve
+        else:
+            from osxfs_sim.mount.session import serve
         serve(settings, say)
     except (MountError, ProfileError) as error:
         if not mountpoint:  # afterwards nobody listens; the log has it

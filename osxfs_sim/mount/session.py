@@ -14,7 +14,6 @@ import logging
 import math
 import os
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -45,6 +44,7 @@ from osxfs_sim.mount.calibration import (
 )
 from osxfs_sim.mount.collisions import Collision, collisions_below
 from osxfs_sim.mount.crossings import Outside
+from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.grafts import GraftedHandlers
 from osxfs_sim.mount.hub import FOR_GOOD, Skeleton
 from osxfs_sim.mount.identity import ServerUser, server_user
@@ -71,6 +71,7 @@ from osxfs_sim.mount.spellings import FoldedNames
 from osxfs_sim.mount.sync_barrier import SyncBarrier
 from osxfs_sim.mount.tracing import Tracing
 from osxfs_sim.mount.unwritten import check_unwritten, unwritten_error
+from osxfs_sim.mount.volumes import Volumes, check_volumes
 from osxfs_sim.mount.wakefulness import sleep_precisely
 from osxfs_sim.mount.write_back import WriteBack
 from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
@@ -78,7 +79,6 @@ from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
 log = logging.getLogger(__name__)
 
 _OPEN_FILES_WANTED = 200_000
-_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # After a signal: how long processes that still use the share are served.
 _GRACE_S = 1.0
 # Settings by which a share is not what its profile says.
@@ -120,6 +120,12 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         check_fuse()
         allow_other = check_allow_other(settings.allow_other)
         host_services = check_host_services(settings.host_services)
+        if settings.volumes and user.drops:
+            raise MountError(
+                "volumes are mounted by root, which the server of a --user is not: leave out one "
+                "of the two"
+            )
+        volumes = check_volumes(settings.volumes, source, mountpoint)
         graft = None
         if host_services:
             with user.acting():
@@ -129,7 +135,7 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
             leftover = check_unwritten(kept_in(settings, user), source, settings.unwritten)
         _prepare_process()
         machinery = build(settings, system, user, source, mountpoint, graft)
-        early = _hear_signals_early()
+        early = hear_signals_early()
         try:
             with user.mounting(), _agreeing(system.profile.protocol, machinery):
                 pyfuse3.init(
@@ -148,7 +154,7 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
                 f"the kernel refused to mount at {mountpoint}: mounting needs root, or fusermount3 "
                 "with its set-user-id bit and write access to the mount point"
             ) from error
-        session = _Session(settings, system, user, source, mountpoint, machinery, early)
+        session = _Session(settings, system, user, source, mountpoint, machinery, early, volumes)
         session.prepare(host_services)
         user.become()
         try:
@@ -177,18 +183,6 @@ def _agreeing(spec: ProtocolSpec, machinery: Machinery) -> contextlib.AbstractCo
 def _as_user(user: ServerUser, call: Callable[[], None]) -> None:
     with user.acting():
         call()
-
-
-def _hear_signals_early() -> list[int]:
-    """The signals that come from now on, until somebody listens for them.
-
-    They must not leave a dead mount behind. To block them would not do: a mask
-    is a thread's own, and libraries have threads.
-    """
-    early: list[int] = []
-    for number in _STOPPING:
-        signal.signal(number, lambda number, _frame: early.append(number))
-    return early
 
 
 def _prepare_process() -> None:
@@ -223,6 +217,7 @@ class _Session:
         mountpoint: str,
         machinery: Machinery,
         early: list[int],
+        volumes: tuple[tuple[str, str], ...],
     ) -> None:
         self.settings = settings
         self.system = system
@@ -242,6 +237,7 @@ class _Session:
         self._counting_since_ns = self._started_ns
         self._processor_before_s = 0.0
         self._stop = trio.Event()
+        self.volumes = Volumes(volumes, mountpoint, self._device)
         self.services: HostServices | None = None
         self._barrier: SyncBarrier | None = None
         self.tracing = Tracing(
@@ -276,7 +272,7 @@ class _Session:
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
         """Serve until the mount is gone."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._wait_for_signals)
+            await nursery.start(signals_of_the_end, self._stop, self._early)
             nursery.start_soon(self._wait_for_stop)
             nursery.start_soon(self._serve_requests, nursery.cancel_scope)
             if self._prober is not None:
@@ -305,6 +301,8 @@ class _Session:
                 "start-trace": self._start_trace,
                 "stop-trace": self._stop_trace,
                 "pulse": self._pulse,
+                "mount-volumes": self._answer_mount_volumes,
+                "unmount-volumes": self._answer_unmount_volumes,
             }
             self.machinery.owners.check()
             if self.machinery.host_events is not None:
@@ -312,6 +310,8 @@ class _Session:
                     await trio.lowlevel.checkpoint()
                 self.machinery.host_events.start()
                 await trio.to_thread.run_sync(self.machinery.host_events.reach_mount)
+            if self.settings.volumes and not await self._mount_volumes():
+                return  # once it is unmounted
             if self.settings.trace is not None:
                 try:
                     await self._start_trace(self.settings.trace)
@@ -371,17 +371,32 @@ class _Session:
             handlers.policy, self.crossings.latency = kept
         return self.failure is None
 
-    # Its end
+    async def _mount_volumes(self) -> bool:
+        while not self.reactor.serves:
+            await trio.lowlevel.checkpoint()
+        try:
+            await trio.to_thread.run_sync(self.volumes.mount)
+        except MountError as error:
+            if not self._stop.is_set():
+                self.failure = error
+                self._stop.set()
+            return False
+        self.handlers.directories_to_volumes = self.volumes.directories
+        if self.machinery.host_events is not None:
+            self.machinery.host_events.volumes = self.volumes
+        return True
 
-    async def _wait_for_signals(
-        self, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        with trio.open_signal_receiver(*_STOPPING) as signals:
-            task_status.started()
-            if self._early:
-                self._stop.set()
-            async for _ in signals:
-                self._stop.set()
+    async def _answer_mount_volumes(self) -> dict[str, Any]:
+        """Where the share could not be unmounted after all."""
+        await trio.to_thread.run_sync(self.volumes.mount)
+        return {"volumes": self.volumes.status()}
+
+    async def _answer_unmount_volumes(self) -> dict[str, Any]:
+        """Before the share is unmounted. Raises MountError where one is in use."""
+        await trio.to_thread.run_sync(self.volumes.unmount)
+        return {"volumes": self.volumes.status()}
+
+    # Its end
 
     def _answer_stop(self) -> dict[str, Any]:
         self._stop.set()
@@ -484,6 +499,10 @@ class _Session:
         if self.services is not None:
             await trio.to_thread.run_sync(self.services.stop)
         await trio.to_thread.run_sync(self._end_events)
+        try:
+            await trio.to_thread.run_sync(self.volumes.unmount)
+        except MountError as error:
+            log.info("%s", error)  # the share takes it along
         unmounted = await trio.to_thread.run_sync(
             _unmount_and_write_out, self.mountpoint, self._device
         )
@@ -570,6 +589,9 @@ class _Session:
             "pid": os.getpid(),
             "profile": self.system.profile.name,
             "title": self.system.profile.title,
+            "transport": self.system.profile.transport.value,
+            "copy": None,
+            "synchronization": None,
             "policy": self.system.policy.describe(),
             "user": str(self.user),
             "exports": list(self.settings.exports),
@@ -612,6 +634,7 @@ class _Session:
             "events": self._events(),
             "write_back": self._write_back(),
             "trace": self.tracing.report(),
+            "volumes": self.volumes.status(),
             "host_services": self.services.status() if self.services is not None else [],
         }
 
@@ -633,7 +656,7 @@ class _Session:
 
     def warnings(self) -> list[str]:
         """What the user should know before trusting a number; one line each."""
-        warnings = []
+        warnings = self.volumes.warnings()
         if self.settings.calibrate and self.calibration is NOT_CALIBRATED:
             warnings.append(
                 "calibration failed: what lies outside the server (some 10 to 20 us a request) "
@@ -749,8 +772,9 @@ class _Session:
                 f"spellings reach the first; {names['first_collision']}"
             )
         if not names.get("names_can_be_ended", True) and self.settings.calibrate:
+            who = "a share with volumes" if self.settings.volumes else "this kernel (before 6.16)"
             warnings.append(
-                "this kernel (before 6.16) cannot end all cached names at once, so that under "
+                f"{who} cannot end all cached names at once, so that under "
                 f"{names['rules']} no name is believed: expect more LOOKUPs"
             )
         return warnings

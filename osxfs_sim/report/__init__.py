@@ -2,6 +2,7 @@
 
 console    where they are printed, and how they look
 status     a running share
+synchronization  its two sides, where it is synchronized
 profiles   the systems it can be
 runs       a case study's arms
 comparison several arms, with how sure one can be

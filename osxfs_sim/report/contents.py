@@ -171,9 +171,9 @@ def _profiles(comparison: Comparison) -> Table:
 
 
 def _spec(spec: Mapping[str, Any]) -> str:
-    if spec.get("profile") in (None, NATIVE):
-        return "none: the tree itself, no share"
     options = spec.get("options") or ()
+    if spec.get("profile") in (None, NATIVE) and not options:
+        return "none: the tree itself, no share"
     changed = (
         [f"{key}={value}" for key, value in options.items()]
         if isinstance(options, Mapping)

@@ -14,6 +14,8 @@ from osxfs_sim.report.console import console, table
 
 def profile_values(profile: Profile) -> dict[str, str]:
     """Every value of *profile* under the key that its TOML file gives it."""
+    if profile.is_local:
+        return _local_values(profile)
     latency, caching = profile.latency, profile.caching
     values = {
         f"latency.{operation_class.label}": format_duration(latency.base_ns[operation_class])
@@ -44,6 +46,22 @@ def profile_values(profile: Profile) -> dict[str, str]:
     values["protocol.readdirplus"] = profile.protocol.readdirplus
     values["protocol.parallel_directories"] = _yes_or_no(profile.protocol.parallel_directories)
     return values | _write_back_values(profile.write_back)
+
+
+def _local_values(profile: Profile) -> dict[str, str]:
+    values = {"share.transport": profile.transport.value}
+    spec = profile.synchronization
+    if spec is not None:
+        size = "none" if spec.most_file_bytes is None else format_size(spec.most_file_bytes)
+        values |= {
+            "synchronization.mode": spec.mode.value,
+            "synchronization.latency": format_duration(spec.latency_ns),
+            "synchronization.rescan": format_duration(spec.rescan_ns),
+            "synchronization.ignored": ", ".join(spec.ignored) or "nothing",
+            "synchronization.ignore_vcs": _yes_or_no(spec.ignore_vcs),
+            "synchronization.most_file_size": size,
+        }
+    return values
 
 
 def _write_back_values(spec: WriteBackSpec | None) -> dict[str, str]:
@@ -102,6 +120,12 @@ def profiles_report(profiles: Sequence[Profile]) -> None:
         "what it is",
     )
     for profile in profiles:
+        if profile.is_local:
+            what = "synchronized copy" if profile.synchronization else profile.transport.value
+            rows.add_row(
+                f"[bold]{profile.name}[/bold]", *["-"] * 3, what, *["-"] * 2, escape(profile.title)
+            )
+            continue
         latency = profile.latency
         write_ns = latency.base_ns[OperationClass.WRITE]
         if latency.bandwidth_bytes_per_s is not None:

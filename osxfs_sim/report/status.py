@@ -88,6 +88,28 @@ def services_report(status: dict[str, Any]) -> None:
         )
 
 
+def _volumes_report(status: dict[str, Any]) -> None:
+    for volume in status["volumes"]:
+        gone = "" if volume["mounted"] else ", which is gone"
+        console().print(
+            f"  volume    {escape(volume['path'])}: {escape(volume['directory'])}{gone}"
+        )
+
+
+def _local_report(status: dict[str, Any]) -> None:
+    """What is left to tell of a share whose work makes no requests."""
+    out = console()
+    if status["copy"] is None:
+        out.print("  work      in the host's directory itself: nothing crosses")
+    else:
+        kept = ", synchronized" if status["synchronization"] is not None else ""
+        out.print(f"  work      in a copy, {escape(status['copy'])}{kept}: nothing crosses")
+    out.print(f"  server    process {status['pid']} of {escape(status['user'])}")
+    _volumes_report(status)
+    for warning in status["warnings"]:
+        out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+
+
 def status_report(status: dict[str, Any]) -> None:
     """Print the *status* that a share's server gave."""
     out = console()
@@ -96,6 +118,9 @@ def status_report(status: dict[str, Any]) -> None:
     dilated = f", dilated {status['dilate']:g} times" if status["dilate"] != 1 else ""
     changed = f", changed: {', '.join(status['changed'])}" if status["changed"] else ""
     out.print(f"  profile   {status['profile']}: {escape(status['title'])}{changed}{dilated}")
+    if status["transport"] != "requests":
+        _local_report(status)
+        return
     out.print(f"  caching   {escape(status['policy'])}")
     if status["overlaps"]:
         parts = ", ".join(f"{part['path']} is {part['mode']}" for part in status["overlaps"])
@@ -125,6 +150,7 @@ def status_report(status: dict[str, Any]) -> None:
     )
     _events_report(status["events"])
     _write_back_report(status["write_back"])
+    _volumes_report(status)
     services_report(status)
     if status["receipt"]:
         receipt = table(

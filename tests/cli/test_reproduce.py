@@ -30,7 +30,7 @@ quick = ["run.sh", "{tree}"]
 """
 SCRIPTS = {
     "setup.sh": 'mkdir "$1"',
-    "run.sh": 'test ! -e "$BROKEN" || exit 1; mkdir -p "$1/made" && echo x > "$1/made/x" && echo ok',
+    "run.sh": 'test ! -e "$BROKEN" || exit 1; mkdir -p "$1/made"; echo x > "$1/made/x" && echo ok',
 }
 STUDY = """
 name = "tiny"

@@ -112,6 +112,32 @@ def test_what_is_held_reaches_the_host_as_its_page_says(tmp_path: Path) -> None:
     assert "of 7 made 2 crossed, 0 along with others, 5 cancelled out" in result.stdout
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a directory")
+def test_the_topologies_are_as_their_page_says(tmp_path: Path) -> None:
+    texts = [text for kind, slow, text in blocks("topologies.md") if kind == "sh" and not slow]
+    assert texts
+    result = run_blocks("sh", texts, tmp_path)
+    assert result.returncode == 0, result.stderr
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert {
+        "the host has: node_modules, and in it:",
+        "kept: file",
+        "the host still has it from the host",
+        "the guest has it from the guest",
+        "soon on the host",
+    } <= set(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a directory")
+def test_the_topologies_are_compared_as_their_page_says(tmp_path: Path) -> None:
+    texts = [text for kind, slow, text in blocks("topologies.md") if kind == "sh" and slow]
+    assert texts
+    result = run_blocks("sh", texts, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "docker-vz --volume node_modules" in result.stdout
+
+
 @pytest.mark.parametrize("language", ["sh", "python"])
 def test_comparisons_are_made_as_their_page_says(language: str, tmp_path: Path) -> None:
     texts = [text for kind, _, text in blocks("statistics.md") if kind == language]

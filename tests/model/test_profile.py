@@ -16,11 +16,13 @@ from osxfs_sim.model.profile import (
     Profile,
     ProfileError,
     Source,
+    Transport,
     nearest,
     parse_distribution,
     profile_from_document,
     with_lifetime,
 )
+from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.model.write_back import WriteBackSpec
 
 NO_LATENCY = LatencySpec((0, 0, 0, 0, 0))
@@ -629,3 +631,81 @@ def test_any_value_of_any_key_makes_a_profile_or_a_users_mistake(value, key):
         assert str(error)  # noqa: PT017 (either outcome is fine, no third one)
     else:
         assert isinstance(made, Profile)
+
+
+# Without requests
+
+COPY = """
+[share]
+transport = "copy"
+[synchronization]
+mode = "one-way-replica"
+latency = "20ms"
+rescan = "1min"
+ignored = ["*.o", "build/"]
+ignore_vcs = true
+most_file_size = "10MB"
+[sources."synchronization.mode"]
+basis = "documented"
+text = "A page."
+"""
+
+
+def test_a_profile_says_how_its_copy_is_synchronized():
+    mine = profile(COPY)
+    assert (mine.transport, mine.is_local) == (Transport.COPY, True)
+    assert mine.synchronization == SyncSpec(
+        SyncMode.ONE_WAY_REPLICA, 20 * MS, 60_000 * MS, ("*.o", "build/"), True, 10_000_000
+    )
+    child = profile('[synchronization]\nlatency = "5ms"\n[sources]', mine)
+    assert child.synchronization is not None
+    assert child.synchronization.latency_ns == 5 * MS
+    assert child.synchronization.mode is SyncMode.ONE_WAY_REPLICA
+    assert child.sources == mine.sources
+
+
+def test_what_is_said_of_one_transport_does_not_hold_for_another():
+    local = profile('[share]\ntransport = "host"', PARENT)
+    assert local == Profile("mine", "The parent", "Of the child.", transport=Transport.HOST)
+    again = profile('[share]\ntransport = "requests"', profile(COPY))
+    assert again == Profile("mine", "mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '[share]\ntransport = "hots"',
+            "unknown share.transport 'hots'; did you mean 'host'?",
+        ),
+        ('[share]\nkind = "host"', "unknown key 'share.kind': there are transport"),
+        (
+            '[share]\ntransport = "host"\n[latency]\nmetadata = "1us"',
+            "[latency] has no effect where nothing is requested: leave it out, or set "
+            "share.transport = 'requests'",
+        ),
+        (
+            '[synchronization]\nmode = "two-way-safe"',
+            "[synchronization] has no effect without a copy: set share.transport = 'copy'",
+        ),
+        (
+            COPY.replace("one-way-replica", "one-way-replika"),
+            "unknown synchronization.mode 'one-way-replika'; did you mean 'one-way-replica'?",
+        ),
+        (
+            COPY.replace('"1min"', '"0s"'),
+            "synchronization.rescan = 0: it would never rest; write such as 10s",
+        ),
+        (
+            COPY.replace('["*.o", "build/"]', "[3]"),
+            "synchronization.ignored = [3] is no list of patterns: write such as "
+            "['*.tmp', 'build/']",
+        ),
+        (
+            COPY.replace('"10MB"', "10"),
+            "synchronization.most_file_size = 10 has no unit: write a text such as '100MB'",
+        ),
+    ],
+)
+def test_a_mistake_about_a_share_without_requests_is_explained(text, message):
+    assert refused(text) == message

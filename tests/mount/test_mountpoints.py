@@ -64,8 +64,8 @@ def test_a_line_of_the_table_is_read_as_the_manual_page_describes_it(table):
         ours("/guest", user_id=1000),
     )
     assert mounts() == [
-        MountEntry("/mnt2", "ext3", 0, "98:0", "/dev/root"),
-        MountEntry("/guest", "fuse.osxfs-sim", 1000, "0:51", "osxfs-sim"),
+        MountEntry("/mnt2", "ext3", 0, "98:0", "/dev/root", 36, "/mnt1"),
+        MountEntry("/guest", "fuse.osxfs-sim", 1000, "0:51", "osxfs-sim", 77, "/"),
     ]
     assert [entry.is_ours for entry in mounts()] == [False, True]
 
@@ -80,7 +80,7 @@ def test_a_line_may_have_no_optional_fields_or_several(table):
 
 def test_a_mount_without_a_source_keeps_its_options_in_place(table):
     table("36 35 98:0 / /guest rw - fuse.osxfs-sim  rw,user_id=5")
-    assert mounts() == [MountEntry("/guest", "fuse.osxfs-sim", 5, "98:0")]
+    assert mounts() == [MountEntry("/guest", "fuse.osxfs-sim", 5, "98:0", "", 36, "/")]
 
 
 @pytest.mark.parametrize(

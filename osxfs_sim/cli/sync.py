@@ -1,0 +1,56 @@
+"""``sync``: how the two sides of a synchronized share stand, and going on after a halt."""
+
+import json
+from typing import Any
+
+import click
+
+from osxfs_sim.cli.options import PlainPath
+from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.report.synchronization import synchronization_report
+
+
+@click.group()
+def sync() -> None:
+    """See how a synchronized share stands, and let it go on after a halt.
+
+    \b
+    osxfs-sim sync status /mnt/share
+    osxfs-sim sync resume /mnt/share
+    """
+
+
+@sync.command()
+@click.argument("mountpoint", type=PlainPath())
+@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+def status(mountpoint: str, as_json: bool) -> None:
+    """What both sides of the share at MOUNTPOINT hold, conflicts, and what cannot travel."""
+    found = _synchronization(mountpoint)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        synchronization_report(mountpoint, found)
+
+
+@sync.command()
+@click.argument("mountpoint", type=PlainPath())
+def resume(mountpoint: str) -> None:
+    """Let the share at MOUNTPOINT go on, with its two directories as they are now.
+
+    After a halt, which `osxfs-sim sync status` explains. If one side was emptied and
+    you resume, the other side is emptied too.
+    """
+    if _synchronization(mountpoint)["halted"] is None:
+        raise MountError(f"the share at {mountpoint} has not halted: there is nothing to resume")
+    ask(mountpoint, "sync-resume")
+
+
+def _synchronization(mountpoint: str) -> dict[str, Any]:
+    found: dict[str, Any] | None = ask(mountpoint, "status").get("synchronization")
+    if found is None:
+        raise MountError(
+            f"the share at {mountpoint} is not synchronized: "
+            "mount it with a profile of synchronized shares (osxfs-sim profiles)"
+        )
+    return found

@@ -1,0 +1,412 @@
+"""Shares without requests: the host's directory itself, or a copy of it in the guest.
+
+The guest works in a directory of this very machine, bind-mounted. There is nothing to
+serve, to price or to trace. But such a share begins, is asked and ends as any other, by a
+server of its own: so that whoever compares shares need not know which is which.
+
+For the kernel it is a mount like any other. A record beside the control socket says that
+it is ours, and which mount exactly, also when this server has been killed.
+"""
+
+import contextlib
+import ctypes
+import errno
+import json
+import logging
+import os
+import select
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from osxfs_sim.model.operations import OperationClass
+from osxfs_sim.model.profile import Transport
+from osxfs_sim.mount import control
+from osxfs_sim.mount.copying import check_copy, copy_place, is_made, make_copy
+from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
+from osxfs_sim.mount.identity import server_user, state_directory
+from osxfs_sim.mount.mountpoints import (
+    MountEntry,
+    MountError,
+    check_before_mounting,
+    control_path,
+    local_record_path,
+    local_records,
+    log_path,
+    make_runtime_directory,
+    mount_at,
+    mounts,
+    runtime_directory,
+    unmount,
+)
+from osxfs_sim.mount.volumes import Volumes, check_volumes
+from osxfs_sim.settings import OF_REQUESTS, EmulatedSystem, ShareSettings
+from osxfs_sim.synchronize import SyncError, Synchronizer
+
+log = logging.getLogger(__name__)
+
+Ready = Callable[[dict[str, Any]], None]
+
+_MS_BIND = 4096
+_UNMOUNT_ATTEMPTS = 6
+_LOOK_AT_THE_LATEST_S = 2.0
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def serve_local(settings: ShareSettings, on_ready: Ready) -> None:
+    """Mount the share, answer for it until it is unmounted or a signal comes, clean up.
+
+    *on_ready* is called once with the first status when the share can be used.
+    Raises MountError or ProfileError, with one line for the user, before that.
+    """
+    system = settings.system()
+    if os.geteuid() != 0:
+        raise MountError(
+            f"a share with the profile {system.profile.name} needs root, who alone may mount a "
+            "directory: mount as root"
+        )
+    directory = make_runtime_directory(0)
+    source, mountpoint = check_before_mounting(settings.source, settings.mountpoint)
+    volumes = check_volumes(settings.volumes, source, mountpoint)
+    copy, state = _places(settings, system, source, mountpoint)
+    if copy is not None:
+        check_volumes(volumes, str(copy), mountpoint)
+    os.chdir("/")  # keep no directory of the caller's busy
+    early = hear_signals_early()
+    share = _LocalShare(settings, system, source, mountpoint, copy)
+    with contextlib.ExitStack() as cleaning_up:
+        if copy is not None:
+            share.synchronizer = _prepare_copy(system, source, copy, state, lambda: bool(early))
+        if share.synchronizer is not None:
+            cleaning_up.callback(share.end_synchronizer)
+        entry = _bind(str(copy or source), mountpoint)
+        record = local_record_path(mountpoint)
+        record.parent.mkdir(mode=0o700, exist_ok=True)
+        _forget_what_is_gone()
+        cleaning_up.callback(record.unlink, missing_ok=True)
+        share.entry, share.record = entry, record
+        cleaning_up.callback(share.unmount)
+        share.write_record()
+        share.volumes = Volumes(volumes, mountpoint, entry.device)
+        share.volumes.mount()
+        share.write_record()
+        trio.run(share.run, control_path(directory, mountpoint), on_ready, early)
+    if share.failure is not None:
+        raise share.failure
+
+
+def _places(
+    settings: ShareSettings, system: EmulatedSystem, source: str, mountpoint: str
+) -> tuple[Path | None, Path]:
+    """Where the copy is, if there is to be one, and where the synchronizer keeps its state."""
+    state = Path(settings.state_directory or state_directory(server_user(None)))
+    if system.profile.transport is not Transport.COPY:
+        return None, state
+    copy = Path(settings.copy) if settings.copy else copy_place(state, source)
+    copy = check_copy(copy, source, mountpoint)
+    return copy, state / "synchronized" / copy_place(state, f"{source}\0{copy}").name
+
+
+def _prepare_copy(
+    system: EmulatedSystem, source: str, copy: Path, state: Path, is_unwanted: Callable[[], bool]
+) -> Synchronizer | None:
+    """The copy, filled. Raises MountError."""
+    spec = system.synchronization
+    if spec is None:
+        if not is_made(copy):
+            make_copy(source, copy, is_unwanted)
+        return None
+    try:
+        for path in (copy, state):
+            path.mkdir(parents=True, exist_ok=True)
+        state.chmod(0o700)
+        synchronizer = Synchronizer(Path(source), copy, state, spec)
+        synchronizer.start()
+    except SyncError as error:
+        raise MountError(str(error)) from error
+    except OSError as error:
+        raise MountError(f"no copy can be made at {copy}: {error.strerror}") from error
+    return synchronizer
+
+
+def _forget_what_is_gone() -> None:
+    """Take away the records of killed servers whose mounts somebody else has unmounted."""
+    there = {entry.identity for entry in mounts()}
+    for record in local_records():
+        if tuple(record["identity"]) not in there:
+            local_record_path(record["mountpoint"]).unlink(missing_ok=True)
+
+
+def _bind(directory: str, mountpoint: str) -> MountEntry:
+    if _libc.mount(os.fsencode(directory), os.fsencode(mountpoint), None, _MS_BIND, None):
+        reason = os.strerror(ctypes.get_errno())
+        raise MountError(f"{directory} cannot be mounted at {mountpoint}: {reason}")
+    entry = mount_at(mountpoint)
+    if entry is None:
+        raise MountError(f"{mountpoint} was unmounted at once, by somebody else")
+    return entry
+
+
+class _LocalShare:
+    """What lives as long as the mount."""
+
+    def __init__(
+        self,
+        settings: ShareSettings,
+        system: EmulatedSystem,
+        source: str,
+        mountpoint: str,
+        copy: Path | None,
+    ) -> None:
+        self.settings = settings
+        self.system = system
+        self.source = source
+        self.mountpoint = mountpoint
+        self.copy = copy
+        self.synchronizer: Synchronizer | None = None
+        self.entry: MountEntry | None = None
+        self.record: Path | None = None
+        self.volumes = Volumes((), mountpoint, "")
+        self.failure: MountError | None = None
+        """What could not be synchronized at the end."""
+        self._stop = trio.Event()
+        self._started_ns = self._counting_since_ns = time.monotonic_ns()
+        self._processor_before_s = 0.0
+
+    def write_record(self) -> None:
+        """Say which mount is ours, for who finds it without us."""
+        assert self.entry is not None
+        assert self.record is not None
+        text = json.dumps(
+            {
+                "mountpoint": self.mountpoint,
+                "identity": self.entry.identity,
+                "device": self.entry.device,
+                "volumes": self.volumes.record(),
+                "pid": os.getpid(),
+            }
+        )
+        written = self.record.with_suffix(f".{os.getpid()}")
+        written.write_text(text, encoding="utf-8")
+        written.replace(self.record)
+
+    async def run(self, socket_path: Path, on_ready: Ready, early: list[int]) -> None:
+        """Answer until the mount is gone."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(signals_of_the_end, self._stop, early)
+            answers: dict[str, control.Answer] = {
+                "status": self.status,
+                "reset": self.reset,
+                "flush": self._flush,
+                "stop": self._answer_stop,
+                "release": lambda: {"released": False},
+                "pulse": self._pulse,
+                "mount-volumes": self._answer_mount_volumes,
+                "unmount-volumes": self._answer_unmount_volumes,
+                "sync-resume": self._resume,
+                "drop-events": self._has_no_requests,
+                "start-trace": self._has_no_requests,
+                "stop-trace": self._has_no_requests,
+            }
+            await nursery.start(control.serve, socket_path, answers)
+            self._processor_before_s = _processor_s()
+            on_ready(self.status())
+            nursery.start_soon(self._wait_until_unmounted)
+            await self._stop.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _wait_until_unmounted(self) -> None:
+        """Somebody may unmount it without us: then it ends. The kernel tells of any change."""
+        with open("/proc/self/mountinfo", "rb") as table:
+            poller = select.poll()
+            poller.register(table, select.POLLPRI)
+            while self._is_mounted():
+                # In a thread, as trio waits for what can be read, and the table always can.
+                await trio.to_thread.run_sync(
+                    poller.poll, _LOOK_AT_THE_LATEST_S * 1_000, abandon_on_cancel=True
+                )
+        self._stop.set()
+
+    def _is_mounted(self) -> bool:
+        entry = self.entry
+        return entry is not None and any(each.identity == entry.identity for each in mounts())
+
+    # Its end
+
+    def unmount(self) -> None:
+        """Take the mount away, and the volumes in it; only the name, where somebody is inside."""
+        try:
+            self.volumes.unmount()
+        except MountError as error:
+            log.info("%s", error)  # the share takes it along
+        for attempt in range(_UNMOUNT_ATTEMPTS):
+            if not self._is_mounted():
+                return
+            try:
+                unmount(self.mountpoint)
+                return
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    log.warning("cannot unmount %s: %s", self.mountpoint, error)
+                    return
+                time.sleep(0.01 * attempt)
+        if self._is_mounted():
+            unmount(self.mountpoint, lazily=True)
+
+    def end_synchronizer(self) -> None:
+        """The guest has done its last; the host gets it."""
+        assert self.synchronizer is not None
+        try:
+            self.synchronizer.stop()
+        except SyncError as error:
+            self.failure = MountError(str(error))
+            log.error("%s", error)
+
+    def _answer_stop(self) -> dict[str, Any]:
+        self._stop.set()
+        return {"stopping": True}
+
+    async def _answer_mount_volumes(self) -> dict[str, Any]:
+        await trio.to_thread.run_sync(self.volumes.mount)
+        self.write_record()
+        return {"volumes": self.volumes.status()}
+
+    async def _answer_unmount_volumes(self) -> dict[str, Any]:
+        await trio.to_thread.run_sync(self.volumes.unmount)
+        self.write_record()
+        return {"volumes": self.volumes.status()}
+
+    # What it tells
+
+    def _has_no_requests(self, **_: Any) -> dict[str, Any]:
+        raise MountError(
+            f"the work on a share with the profile {self.system.profile.name} makes no requests: "
+            "there is nothing to trace, and there are no events to lose"
+        )
+
+    async def _flush(self) -> dict[str, Any]:
+        if self.synchronizer is not None:
+            try:
+                await trio.to_thread.run_sync(self.synchronizer.flush)
+            except SyncError as error:
+                raise MountError(str(error)) from error
+        return self.status()
+
+    async def _resume(self) -> dict[str, Any]:
+        if self.synchronizer is None:
+            raise MountError("it is not synchronized: there is nothing to go on with")
+        try:
+            await trio.to_thread.run_sync(self.synchronizer.resume)
+        except SyncError as error:
+            raise MountError(str(error)) from error
+        return self.status()
+
+    def reset(self) -> dict[str, Any]:
+        status = self.status()
+        self._counting_since_ns = time.monotonic_ns()
+        self._processor_before_s = _processor_s()
+        return status
+
+    def _pulse(self, top: int = 10) -> dict[str, Any]:
+        """That nothing is asked, in the words of a share that is."""
+        now_ns = time.monotonic_ns()
+        return {
+            "interval_s": (now_ns - self._counting_since_ns) / 1e9,
+            "requests": {},
+            "missing_lookups": 0,
+            "answered_by": {},
+            "asked_p50_ns": None,
+            "achieved_p50_ns": None,
+            "achieved_p99_ns": None,
+            "directories": [],
+            "profile": self.system.profile.name,
+            "source": self.source,
+            "in_flight": 0,
+            "inodes": 0,
+            "open_handles": 0,
+            "server_processor_s": _processor_s(),
+            "write_back": None,
+        }
+
+    def status(self) -> dict[str, Any]:
+        """As of any share (docs/reference.md), with nothing where there are no requests."""
+        profile = self.system.profile
+        changed = set(self.settings.given()) & ({*OF_REQUESTS} - {"dilate"})
+        return {
+            "mountpoint": self.mountpoint,
+            "source": self.source,
+            "pid": os.getpid(),
+            "profile": profile.name,
+            "title": profile.title,
+            "transport": profile.transport.value,
+            "copy": None if self.copy is None else str(self.copy),
+            "synchronization": None if self.synchronizer is None else self._synchronization(),
+            "policy": "the kernel's own",
+            "user": "root",
+            "exports": [],
+            "overlaps": [],
+            "changed": sorted(changed),
+            "log": str(log_path(runtime_directory(0), self.mountpoint)),
+            "ownership": {"policy": "the kernel's own"},
+            "names": {"rules": "case-sensitive"},
+            "extended_attributes": "the kernel's own",
+            "seed": self.settings.seed,
+            "dilate": self.system.dilate,
+            "latency": {
+                "base_ns": {operation_class.label: 0 for operation_class in OperationClass},
+                "bandwidth_bytes_per_s": None,
+                "distribution": self.system.latency.distribution.describe(),
+                "served_at_once": None,
+            },
+            "calibration": {
+                "calibrated": False,
+                "floor_ns": 0,
+                "outside_ns": {},
+                "wake_ns": {},
+            },
+            "warnings": [*self.volumes.warnings(), *self._warnings()],
+            "up_s": (time.monotonic_ns() - self._started_ns) / 1e9,
+            "counting_s": (time.monotonic_ns() - self._counting_since_ns) / 1e9,
+            "server_processor_s": _processor_s() - self._processor_before_s,
+            "requests": {},
+            "missing_lookups": 0,
+            "wakes": {},
+            "receipt": {},
+            "in_flight": 0,
+            "inodes": 0,
+            "open_handles": 0,
+            "descriptors": 0,
+            "pm_qos_held": False,
+            "events": None,
+            "write_back": None,
+            "trace": None,
+            "volumes": self.volumes.status(),
+            "host_services": [],
+        }
+
+    def _synchronization(self) -> dict[str, Any]:
+        assert self.synchronizer is not None
+        return self.synchronizer.status()
+
+    def _warnings(self) -> Iterator[str]:
+        if self.synchronizer is not None:
+            state = self.synchronizer.status()
+            if state["halted"] is not None:
+                yield f"the synchronization has halted: {state['halted']}"
+            if state["conflicts_total"]:
+                yield (
+                    f"{state['conflicts_total']} conflicts: osxfs-sim sync status "
+                    f"{self.mountpoint} lists them"
+                )
+        below = str(self.copy or self.source).rstrip("/") + "/"
+        hidden = [entry.mountpoint for entry in mounts() if entry.mountpoint.startswith(below)]
+        if hidden and self.copy is None:
+            yield f"what is mounted inside the source is not seen, such as {hidden[0]}"
+
+
+def _processor_s() -> float:
+    times = os.times()
+    return times.user + times.system

@@ -1,0 +1,83 @@
+"""How a synchronized share stands, on a terminal."""
+
+from typing import Any
+
+from rich.markup import escape
+
+from osxfs_sim.model.units import format_duration, format_size
+from osxfs_sim.report.console import console, table
+
+_BOTH_WAYS = "delete the one that is not to be kept, or make both the same: the other travels"
+_ONE_WAY = "delete the guest's, or make it the same as the host's"
+
+
+def synchronization_report(mountpoint: str, status: dict[str, Any]) -> None:
+    """What `osxfs-sim sync status` shows."""
+    out = console()
+    out.print(f"{escape(mountpoint)}: synchronized, {status['mode']}, {status['phase']}")
+    if status["halted"] is not None:
+        out.print(f"  halted    {escape(status['halted'])}", soft_wrap=True)
+        out.print(f"            osxfs-sim sync resume {escape(mountpoint)}", soft_wrap=True)
+    out.print(
+        f"  cycles    {status['cycles']}, the last took {format_duration(status['last_cycle_ns'])}"
+        f"; {status['changes_to_guest']} changes to the guest, "
+        f"{status['changes_to_host']} to the host, {status['changes_put_off']} put off"
+    )
+    watched = "all changes are heard of"
+    if status["watching"] != "inotify":
+        watched = "not all can be watched: raise the sysctl fs.inotify.max_user_watches"
+    out.print(
+        f"  watching  {status['watching']}, collected for {format_duration(status['latency_ns'])}, "
+        f"everything every {format_duration(status['rescan_ns'])}: {watched}",
+        soft_wrap=True,
+    )
+    out.print(_sides(status))
+    if status["conflicts_total"]:
+        _conflicts(status)
+    if status["problems_total"]:
+        _problems(status)
+
+
+def _sides(status: dict[str, Any]) -> Any:
+    made = table(
+        "side", "directory", ">files", ">directories", ">symlinks", ">size", ">ignored", ">left out"
+    )
+    for side in ("host", "guest"):
+        held = status[side]
+        made.add_row(
+            side,
+            escape(held["path"]),
+            str(held["files"]),
+            str(held["directories"]),
+            str(held["symlinks"]),
+            format_size(held["bytes"]),
+            str(held["ignored"]),
+            str(held["not_synchronized"]),
+        )
+    return made
+
+
+def _conflicts(status: dict[str, Any]) -> None:
+    out = console()
+    made = table("conflict", "agreed upon", "host", "guest")
+    for conflict in status["conflicts"]:
+        made.add_row(
+            escape(conflict["path"]), conflict["agreed"], conflict["host"], conflict["guest"]
+        )
+    out.print(made)
+    _rest(len(status["conflicts"]), status["conflicts_total"])
+    remedy = _ONE_WAY if status["mode"].startswith("one-way") else _BOTH_WAYS
+    out.print(f"Both sides have changed these, and nothing moves: {remedy}.", soft_wrap=True)
+
+
+def _problems(status: dict[str, Any]) -> None:
+    made = table("not synchronized", "side", "why")
+    for problem in status["problems"]:
+        made.add_row(escape(problem["path"] or "."), problem["side"], escape(problem["why"]))
+    console().print(made)
+    _rest(len(status["problems"]), status["problems_total"])
+
+
+def _rest(listed: int, total: int) -> None:
+    if total > listed:
+        console().print(f"and {total - listed} more")

@@ -1,0 +1,285 @@
+"""The last agreed state, and what has been done since: on the disk, in an order that loses nothing.
+
+Two files in the state's directory:
+
+agreed   the whole tree, written beside and renamed into place, after both sides'
+         file systems have been told to write everything (syncfs). It is therefore
+         never newer than what the disks hold: a disk that lost a change could
+         otherwise look as if its side had taken it back.
+journal  what has been put where since, one record after each change that was made,
+         and one before each that takes something away. It is not forced to the
+         disk, so it counts only until the machine starts anew; what it says is then
+         found equal on both sides instead. A torn end is left out.
+
+A damaged *agreed* is refused, not taken as empty: with nothing agreed upon, two
+sides that differ are conflicts where it is safe, and the host's wins where it is
+resolved so. That is for the user to decide.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgpack
+
+from osxfs_sim.synchronize.errors import SyncError
+from osxfs_sim.synchronize.roots import shown
+from osxfs_sim.synchronize.snapshot import (
+    EMPTY,
+    Child,
+    Directory,
+    Entry,
+    File,
+    Link,
+    Path,
+    Put,
+    directory,
+    with_changes,
+)
+
+Step = Callable[[str], None]
+"""Called before each durable action, by its name: a test lets it crash there."""
+
+
+def no_step(name: str) -> None:
+    """Go on."""
+
+
+_MAGIC = b"osxfs-sim agreed 1\n"
+_CHECK_BYTES = 16
+_FRAME = struct.Struct("<II")  # length, CRC-32
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Something that lay at *path* of *side* is about to be moved to *name* of its staging."""
+
+    name: str
+    side: Literal["host", "guest"]
+    path: Path
+    old: bytes
+    """Its fingerprint, as it was seen: what had another is its side's, and goes back."""
+    new: bytes
+    """Of what takes its place; empty: nothing does."""
+
+
+class Archive:
+    """The state's directory. Not thread-safe."""
+
+    def __init__(self, state: bytes, host: bytes, copy: bytes, step: Step = no_step) -> None:
+        """Locks *state*, for this pair of directories; raises SyncError."""
+        self._state = state
+        self._pair = [host, copy]
+        self._step = step
+        self._journal = -1
+        self._journal_bytes = self._header_bytes = 0
+        self.generation = 0
+        self._lock = os.open(
+            os.path.join(state, b"lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise SyncError(
+                f"{shown(host)} is synchronized with {shown(copy)} already: "
+                "stop the other share first"
+            ) from None
+
+    @property
+    def _agreed_path(self) -> bytes:
+        return os.path.join(self._state, b"agreed")
+
+    @property
+    def _journal_path(self) -> bytes:
+        return os.path.join(self._state, b"journal")
+
+    def load(self) -> tuple[Directory, list[Intent]]:
+        """The last agreed state, and what may have been moved away; raises SyncError."""
+        agreed = self._load_agreed()
+        puts: list[Put] = []
+        intents: list[Intent] = []
+        records = iter(self._load_journal())
+        header = next(records, None)
+        if header is None or header[0] != "journal" or header[1] != self.generation:
+            return agreed, intents
+        is_same_boot = header[2] == boot_id()
+        for record in records:
+            if record[0] == "put":
+                puts.append((tuple(record[1]), _entry(record[2])))
+            elif record[0] == "intent":
+                _, name, side, path, old, new = record
+                intents.append(Intent(name, side, tuple(path), old, new))
+        if is_same_boot:
+            entry = with_changes(agreed, puts)
+            assert isinstance(entry, Directory)
+            agreed = entry
+        return agreed, intents
+
+    def _load_agreed(self) -> Directory:
+        try:
+            with open(self._agreed_path, "rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            return EMPTY
+        magic, rest = content[: len(_MAGIC)], content[len(_MAGIC) :]
+        check, payload = rest[:_CHECK_BYTES], rest[_CHECK_BYTES:]
+        remedy = (
+            f"remove {shown(self._agreed_path)} to start anew: "
+            "both sides are then compared as if nothing had been agreed upon"
+        )
+        if magic != _MAGIC and magic.startswith(_MAGIC[:-2]) and content:
+            raise SyncError(f"the last agreed state is of another version: {remedy}")
+        if magic != _MAGIC or _check(payload) != check:
+            raise SyncError(f"the last agreed state is damaged: {remedy}")
+        generation, pair, tree = msgpack.unpackb(payload, raw=False, strict_map_key=False)
+        if pair != self._pair:
+            raise SyncError(
+                f"the last agreed state is that of {shown(pair[0])} and {shown(pair[1])}: {remedy}"
+            )
+        self.generation = generation
+        entry = _tree(tree)
+        assert isinstance(entry, Directory)
+        return entry
+
+    def _load_journal(self) -> Iterator[Any]:
+        try:
+            with open(self._journal_path, "rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            return
+        offset = 0
+        while offset + _FRAME.size <= len(content):
+            length, check = _FRAME.unpack_from(content, offset)
+            payload = content[offset + _FRAME.size : offset + _FRAME.size + length]
+            if len(payload) < length or zlib.crc32(payload) != check:
+                return  # torn: the process ended while it wrote
+            yield msgpack.unpackb(payload, raw=False)
+            offset += _FRAME.size + length
+
+    @property
+    def journal_bytes(self) -> int:
+        """How long the journal has become; 0: nothing was recorded in it."""
+        return self._journal_bytes - self._header_bytes
+
+    def put(self, path: Path, entry: Entry | None) -> None:
+        """*entry* now lies at *path* on both sides."""
+        self._step("record")
+        # One that is missing is found equal on both sides: no reason to fail.
+        with contextlib.suppress(OSError):
+            self._append(["put", list(path), _plain(entry)])
+
+    def intend(self, intent: Intent) -> None:
+        """Say what is about to be moved away, before it is; raises OSError."""
+        self._step("intend")
+        self._append(
+            ["intent", intent.name, intent.side, list(intent.path), intent.old, intent.new]
+        )
+
+    def _append(self, record: list[Any]) -> None:
+        payload = msgpack.packb(record)
+        framed = _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+        try:
+            written = os.write(self._journal, framed)
+            if written < len(framed):
+                raise OSError(28, "No space left on device")
+        except OSError:
+            os.ftruncate(self._journal, self._journal_bytes)  # nothing after a torn record is read
+            raise
+        self._journal_bytes += len(framed)
+
+    def checkpoint(self, agreed: Directory) -> None:
+        """Save *agreed* whole, both sides being on their disks, and begin a new journal."""
+        generation = self.generation + 1
+        payload = msgpack.packb([generation, self._pair, _plain_tree(agreed)])
+        self._step("save agreed")
+        self._replace(self._agreed_path, _MAGIC + _check(payload) + payload)
+        self.generation = generation
+        payload = msgpack.packb(["journal", generation, boot_id()])
+        framed = _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+        self._step("new journal")
+        self._replace(self._journal_path, framed)
+        if self._journal >= 0:
+            os.close(self._journal)
+        self._journal = os.open(self._journal_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self._journal_bytes = self._header_bytes = len(framed)
+
+    def _replace(self, path: bytes, content: bytes) -> None:
+        beside = path + b".new"
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        self._step("rename into place")
+        os.replace(beside, path)
+        fd = os.open(self._state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Let another have the state."""
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def boot_id() -> str:
+    """Which start of the machine this is."""
+    try:
+        with open(_BOOT_ID) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _check(payload: bytes) -> bytes:
+    return hashlib.blake2b(payload, digest_size=_CHECK_BYTES).digest()
+
+
+def _plain(entry: Entry | None) -> list[Any] | None:
+    match entry:
+        case None:
+            return None
+        case File(digest=digest, executable=executable, size=size):
+            return ["f", digest, executable, size]
+        case Link(target=target):
+            return ["l", target]
+        case Directory():
+            return ["d", []]
+
+
+def _plain_tree(entry: Child) -> list[Any] | None:
+    if isinstance(entry, Directory):
+        return ["d", [[name, _plain_tree(child)] for name, child in entry.children.items()]]
+    assert isinstance(entry, (File, Link))
+    return _plain(entry)
+
+
+def _entry(plain: list[Any] | None) -> Entry | None:
+    return None if plain is None else _tree(plain)
+
+
+def _tree(plain: list[Any]) -> Entry:
+    match plain[0]:
+        case "f":
+            return File(plain[1], plain[2], plain[3])
+        case "l":
+            return Link(plain[1])
+        case _:
+            return directory({name: _tree(child) for name, child in plain[1]})

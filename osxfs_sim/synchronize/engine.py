@@ -1,0 +1,356 @@
+"""One cycle after the other: scan both sides, reconcile, stage, apply, record.
+
+Without a thread, a clock or a watch: whoever has those says when, and which
+directories have changed. A crash between any two of its steps (*step* is called
+before each) leaves both sides and the state such that the next start goes on.
+"""
+
+import contextlib
+import errno
+import functools
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from osxfs_sim.model.synchronization import SyncMode, SyncSpec
+from osxfs_sim.synchronize.archive import Archive, Step, no_step
+from osxfs_sim.synchronize.errors import SyncError
+from osxfs_sim.synchronize.ignore import Ignore
+from osxfs_sim.synchronize.reconcile import Change, Conflict, Plan, Side, reconcile
+from osxfs_sim.synchronize.roots import Root, RootLostError, refuse_unfit, sync_file_system
+from osxfs_sim.synchronize.scan import Scanner, ScanRules
+from osxfs_sim.synchronize.snapshot import (
+    EMPTY,
+    Child,
+    Directory,
+    Entry,
+    File,
+    Path,
+    Put,
+    blocked_in,
+    with_changes,
+)
+from osxfs_sim.synchronize.stage import NotAsSeenError, Staging
+from osxfs_sim.synchronize.transition import Outcome, Transition, recover
+
+EMPTIED_FROM_ENTRIES = 10
+"""A root that had at least so many and has none is taken for a mistake."""
+_SYNCED_EACH = 32
+"""Files in a cycle, up to which each is forced to the disk; more are with their file system."""
+_LONGEST_JOURNAL_BYTES = 4_000_000
+_SIDES: tuple[Side, Side] = ("host", "guest")
+
+Phase = Callable[[str], None]
+
+
+class HaltedError(Exception):
+    """Nothing more is done until the user says so: the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that could not be synchronized, and why."""
+
+    path: Path
+    side: Side
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CycleResult:
+    """What a cycle has found and done."""
+
+    to_host: int = 0
+    to_guest: int = 0
+    raced: int = 0
+    conflicts: tuple[Conflict, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    host: Directory = EMPTY
+    guest: Directory = EMPTY
+    look_again: bool = False
+    """Whether something passing was in the way."""
+
+    @property
+    def made(self) -> int:
+        """Changes made on both sides."""
+        return self.to_host + self.to_guest
+
+
+@dataclass(slots=True)
+class _SideState:
+    root: Root
+    scanner: Scanner
+    staging: Staging
+    seen: Directory | None = None
+    touched: set[Path] = field(default_factory=set)
+    """Directories that it has changed itself since they were looked at: a watch that is
+    missing must not make it take its own change for one that was undone."""
+    kept: list[Problem] = field(default_factory=list)
+
+
+class Engine:
+    """A pair of directories and what is known of them. Not thread-safe."""
+
+    def __init__(
+        self,
+        host: bytes,
+        copy: bytes,
+        state: bytes,
+        spec: SyncSpec,
+        *,
+        on_directory: Callable[[Side, Path, int], None] | None = None,
+        on_phase: Phase = no_step,
+        step: Step = no_step,
+    ) -> None:
+        """Locks the state and looks after a crash; raises SyncError."""
+        self._spec = spec
+        self._step = step
+        self._on_phase = on_phase
+        self._is_confirmed = False
+        self._puts: list[Put] = []
+        self.ancestor = EMPTY
+        roots = {
+            "host": Root(host, "the host's directory"),
+            "guest": Root(copy, "the guest's copy"),
+        }
+        rules = ScanRules(Ignore(spec.ignored, vcs=spec.ignore_vcs), spec.most_file_bytes)
+        refuse_unfit(roots["host"], roots["guest"], state)
+        self.archive = Archive(state, host, copy, step)
+        self._sides: dict[Side, _SideState] = {}
+        try:
+            self.ancestor, intents = self.archive.load()
+            for side in _SIDES:
+                root = roots[side]
+                with _opened(root) as fd:
+                    staging = Staging(state, side, fd, root.path)
+                    hears = functools.partial(on_directory, side) if on_directory else None
+                    scanner = Scanner(rules, hears)
+                    self._sides[side] = _SideState(root, scanner, staging)
+                    for path, where in recover(intents, fd, side, staging):
+                        self._keep(side, path, where)
+                    staging.clear_new()
+            self.checkpoint()
+        except RootLostError as lost:
+            self.close()
+            raise SyncError(str(lost)) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _keep(self, side: Side, path: Path, where: str) -> None:
+        why = f"a version that was changed at the moment of its replacement is kept in {where}"
+        self._sides[side].kept.append(Problem(path, side, why))
+
+    def confirm(self) -> None:
+        """The user has seen why it has halted: the next cycle takes the roots as they are."""
+        self._is_confirmed = True
+
+    def root_paths(self) -> dict[Side, bytes]:
+        """Where the sides are."""
+        return {side: self._sides[side].root.path for side in _SIDES}
+
+    def cycle(self, changed: dict[Side, set[Path]] | None = None) -> CycleResult:
+        """Make both sides agree; only *changed* directories are looked at (None: all).
+
+        Raises HaltedError where a root is not what it should be; nothing is changed then.
+        """
+        if self._is_confirmed:
+            for state in self._sides.values():
+                if os.path.isdir(state.root.path) and not os.path.islink(state.root.path):
+                    state.root.identity, state.seen = None, None
+        try:
+            with (
+                _opened(self._sides["host"].root) as host_fd,
+                _opened(self._sides["guest"].root) as guest_fd,
+            ):
+                fds: dict[Side, int] = {"host": host_fd, "guest": guest_fd}
+                result = self._cycle(fds, changed)
+        except RootLostError as lost:
+            raise HaltedError(f"{lost}: put it back, then resume") from None
+        self._is_confirmed = False
+        if self.archive.journal_bytes > _LONGEST_JOURNAL_BYTES:
+            self.checkpoint()
+        return result
+
+    def _cycle(self, fds: dict[Side, int], changed: dict[Side, set[Path]] | None) -> CycleResult:
+        self._on_phase("scanning")
+        self._step("scan")
+        for side in _SIDES:
+            state = self._sides[side]
+            told = None if changed is None or state.seen is None else changed[side] | state.touched
+            try:
+                if told is None or told:
+                    state.seen = state.scanner.scan(fds[side], state.seen, told)
+                state.touched = set()
+            except OSError as error:
+                raise RootLostError(
+                    f"{state.root.title} ({state.root.shown}) cannot be read: {error.strerror}"
+                ) from None
+        host, guest = self._sides["host"].seen, self._sides["guest"].seen
+        assert host is not None
+        assert guest is not None
+        self._refuse_emptied(host, guest)
+        plan = reconcile(self.ancestor, host, guest, self._spec.mode)
+        self._puts = []
+        try:
+            for path, entry in plan.agreed:
+                self._put(path, entry)
+            outcomes = self._carry_out(plan, fds)
+        finally:
+            agreed = with_changes(self.ancestor, self._puts)
+            assert isinstance(agreed, Directory)
+            self.ancestor = agreed
+        return self._result(plan, outcomes, host, guest)
+
+    def _put(self, path: Path, entry: Entry | None) -> None:
+        self._puts.append((path, entry))
+        self.archive.put(path, entry)
+
+    def _put_on(self, side: Side, path: Path, entry: Entry | None) -> None:
+        self._sides[side].touched.add(path[:-1])
+        self._put(path, entry)
+
+    def _refuse_emptied(self, host: Directory, guest: Directory) -> None:
+        had = self.ancestor.totals.entries
+        if self._is_confirmed or had < EMPTIED_FROM_ENTRIES:
+            return
+        two_way = self._spec.mode in (SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED)
+        emptied = None
+        if not host.totals.entries and guest.totals.entries:
+            emptied = "host"
+        elif two_way and not guest.totals.entries and host.totals.entries:
+            emptied = "guest"
+        if emptied is not None:
+            root = self._sides["host" if emptied == "host" else "guest"].root
+            raise HaltedError(
+                f"{root.title} ({root.shown}) had {had} entries and is empty: put them back, "
+                "or resume if the other side is to be emptied too"
+            )
+
+    def _carry_out(self, plan: Plan, fds: dict[Side, int]) -> dict[Side, Outcome]:
+        outcomes = {}
+        planned: list[tuple[Side, Side, list[Change]]] = [
+            ("guest", "host", plan.guest),
+            ("host", "guest", plan.host),
+        ]
+        for side, other, changes in planned:
+            transition = Transition(
+                side,
+                fds[side],
+                self._sides[side].staging,
+                self.archive.intend,
+                functools.partial(self._put_on, side),
+                self._step,
+            )
+            outcomes[side] = transition.outcome
+            if not changes:
+                continue
+            self._on_phase("staging")
+            staged = self._stage(side, fds[other], changes, transition.outcome)
+            self._on_phase("applying")
+            for change in changes:
+                transition.apply(change, staged)
+            self._sides[side].staging.clear_new()
+        return outcomes
+
+    def _stage(
+        self, side: Side, source_fd: int, changes: list[Change], outcome: Outcome
+    ) -> dict[Path, str]:
+        staging = self._sides[side].staging
+        wanted = [pair for change in changes for pair in _new_content(change)]
+        each = len(wanted) <= _SYNCED_EACH
+        staged: dict[Path, str] = {}
+        for path, file in wanted:
+            self._step("stage")
+            try:
+                staged[path] = staging.stage_file(source_fd, path, file, sync=each)
+            except NotAsSeenError:
+                outcome.raced += 1
+            except OSError as error:
+                outcome.problems.append((path, _why(error)))
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    break  # what is staged may go into place, and make room with it
+        if staged and not each:
+            with contextlib.suppress(OSError):
+                sync_file_system(staging.new)
+        return staged
+
+    def _result(
+        self, plan: Plan, outcomes: dict[Side, Outcome], host: Directory, guest: Directory
+    ) -> CycleResult:
+        problems = []
+        look_again = False
+        for side, seen in zip(_SIDES, (host, guest), strict=True):
+            problems += self._sides[side].kept
+            for path, blocked in blocked_in(seen):
+                problems.append(Problem(path, side, blocked.reason))
+                look_again = look_again or blocked.passing
+            problems += [Problem(path, side, why) for path, why in outcomes[side].problems]
+        problems += [
+            Problem(path, side, "it is ignored here, and in the way of what the other side has")
+            for path, side in plan.in_the_way
+        ]
+        return CycleResult(
+            outcomes["host"].made,
+            outcomes["guest"].made,
+            outcomes["host"].raced + outcomes["guest"].raced,
+            tuple(plan.conflicts),
+            tuple(problems),
+            host,
+            guest,
+            look_again,
+        )
+
+    def save(self) -> None:
+        """As checkpoint, where there is something that is not saved yet."""
+        if self.archive.journal_bytes:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Save what is agreed upon, both sides being on their disks; raises OSError."""
+        for side in _SIDES:
+            self._step("sync side")
+            sync_file_system(self._sides[side].staging.new)
+        self.archive.checkpoint(self.ancestor)
+        for state in self._sides.values():
+            state.staging.begin(self.archive.generation)
+
+    def close(self) -> None:
+        """Let another have the state."""
+        sides, self._sides = self._sides, {}
+        for state in sides.values():
+            state.staging.close()
+        self.archive.close()
+
+
+@contextlib.contextmanager
+def _opened(root: Root) -> Iterator[int]:
+    fd = root.open()
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _new_content(change: Change) -> Iterator[tuple[Path, File]]:
+    if (
+        isinstance(change.old, File)
+        and isinstance(change.new, File)
+        and change.old.digest == change.new.digest
+    ):
+        return  # only executability
+    yield from _files(change.new, change.path)
+
+
+def _files(entry: Child | None, path: Path) -> Iterator[tuple[Path, File]]:
+    if isinstance(entry, File):
+        yield path, entry
+    elif isinstance(entry, Directory):
+        for name, child in sorted(entry.children.items()):
+            yield from _files(child, (*path, name))
+
+
+def _why(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full: it is tried again"
+    return error.strerror or str(error)

@@ -1,0 +1,243 @@
+"""Reads what a side holds, without following a symlink or leaving the root.
+
+The snapshot before is the cache: content is read again only where a file's stamp is
+another, directories that nobody has told of are taken as they were. Times have
+ticks: a file that changed within one of being read is read again next time, since
+a later change in the same tick would not show.
+"""
+
+import errno
+import hashlib
+import os
+import stat as modes
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from osxfs_sim.synchronize.ignore import STAGING_PREFIX, Ignore
+from osxfs_sim.synchronize.roots import (
+    is_executable,
+    open_directory,
+    open_file,
+    shown,
+    stamp_of,
+)
+from osxfs_sim.synchronize.snapshot import (
+    IGNORED,
+    Blocked,
+    Child,
+    Directory,
+    File,
+    Link,
+    Path,
+    Stamp,
+    directory,
+)
+
+DIGEST_BYTES = 20
+_BLOCK_BYTES = 1 << 20
+_TICK_NS = 20_000_000
+"""More than the kernel's coarsest clock: 10 ms at 100 ticks a second."""
+_READ_TRIES = 3
+_DEEPEST = 150
+"""Directories within each other: each holds a descriptor while it is looked through."""
+
+
+def new_digest() -> "hashlib.blake2b":
+    """Of content: equal means equal."""
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRules:
+    """What takes part."""
+
+    ignore: Ignore
+    most_file_bytes: int | None = None
+
+
+class _ChangingError(Exception):
+    """A file changed whenever it was read."""
+
+
+class Scanner:
+    """Reads one side, again and again."""
+
+    def __init__(
+        self,
+        rules: ScanRules,
+        on_directory: Callable[[Path, int], None] | None = None,
+    ) -> None:
+        """*on_directory* is called with each directory before it is listed: it may watch it."""
+        self._rules = rules
+        self._on_directory = on_directory
+        self.read_bytes = 0
+
+    def scan(self, root_fd: int, before: Directory | None, changed: set[Path] | None) -> Directory:
+        """The root as it is now; only *changed* directories are looked at (None: all)."""
+        below = None if changed is None else _with_parents(changed)
+        return self._directory(root_fd, (), before, below)
+
+    def _directory(
+        self, fd: int, path: Path, before: Directory | None, below: set[Path] | None
+    ) -> Directory:
+        status = os.fstat(fd)
+        identity = status.st_dev, status.st_ino
+        if before is not None and before.inode != identity:
+            before, below = None, None  # another directory of the same name
+        if self._on_directory is not None:
+            self._on_directory(path, fd)
+        known = before.children if before is not None else {}
+        children: dict[bytes, Child] = {}
+        same = True
+        for listed in os.listdir(fd):
+            name = os.fsencode(listed)
+            if not path and name.startswith(STAGING_PREFIX):
+                continue
+            was = known.get(name)
+            child = self._child(fd, (*path, name), was, below)
+            if child is not was:
+                same = False
+            if child is not None:
+                children[name] = child
+        if before is not None and same and len(children) == len(known):
+            return before
+        return directory(children, identity)
+
+    def _child(
+        self, dir_fd: int, path: Path, was: Child | None, below: set[Path] | None
+    ) -> Child | None:
+        name = path[-1]
+        try:
+            status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            is_directory = modes.S_ISDIR(status.st_mode)
+            # Whoever took part before still does: patterns do not change.
+            if not (
+                (isinstance(was, (File, Link)) and not is_directory)
+                or (isinstance(was, Directory) and is_directory)
+            ) and self._rules.ignore.leaves_out(path, is_directory=is_directory):
+                return IGNORED
+            if is_directory:
+                return self._subdirectory(dir_fd, path, was, below, status)
+            if modes.S_ISREG(status.st_mode):
+                return self._file(dir_fd, name, was, status)
+            if modes.S_ISLNK(status.st_mode):
+                return self._link(dir_fd, path, was)
+        except FileNotFoundError:
+            return None
+        except _ChangingError:
+            return Blocked("it changes while it is read", passing=True)
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                return Blocked("something else is mounted on it")
+            if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EAGAIN):
+                return Blocked("it became something else meanwhile", passing=True)
+            return Blocked(error.strerror or str(error))
+        return Blocked(f"it is a {_special(status.st_mode)}: only files, directories and symlinks")
+
+    def _subdirectory(
+        self,
+        dir_fd: int,
+        path: Path,
+        was: Child | None,
+        below: set[Path] | None,
+        status: os.stat_result,
+    ) -> Child:
+        before = was if isinstance(was, Directory) else None
+        if (
+            before is not None
+            and below is not None
+            and path not in below
+            and before.inode == (status.st_dev, status.st_ino)
+            and not before.totals.blocked
+        ):
+            return before
+        if len(path) > _DEEPEST:
+            return Blocked(f"it lies more than {_DEEPEST} directories deep")
+        fd = open_directory(dir_fd, path[-1])
+        try:
+            return self._directory(fd, path, before, below)
+        finally:
+            os.close(fd)
+
+    def _file(self, dir_fd: int, name: bytes, was: Child | None, status: os.stat_result) -> Child:
+        stamp = stamp_of(status)
+        if isinstance(was, File) and was.stamp == stamp and was.settled:
+            return was
+        most = self._rules.most_file_bytes
+        if most is not None and status.st_size > most:
+            return Blocked(f"it has {status.st_size} bytes: more than {most}")
+        fd = open_file(dir_fd, name)
+        try:
+            file = self._read(fd)
+        finally:
+            os.close(fd)
+        if file == was and isinstance(was, File) and file.stamp == was.stamp:
+            return was if was.settled == file.settled else file
+        return file
+
+    def _read(self, fd: int) -> File:
+        for _ in range(_READ_TRIES):
+            began_ns = time.time_ns()
+            before = os.fstat(fd)
+            if not modes.S_ISREG(before.st_mode):
+                raise _ChangingError
+            digest = new_digest()
+            while block := os.read(fd, _BLOCK_BYTES):
+                digest.update(block)
+                self.read_bytes += len(block)
+            stamp = stamp_of(before)
+            if stamp_of(os.fstat(fd)) == stamp:
+                return File(
+                    digest.digest(),
+                    is_executable(before.st_mode),
+                    before.st_size,
+                    stamp,
+                    settled=is_settled(stamp, began_ns),
+                )
+            os.lseek(fd, 0, os.SEEK_SET)
+        raise _ChangingError
+
+    def _link(self, dir_fd: int, path: Path, was: Child | None) -> Child:
+        target = os.readlink(path[-1], dir_fd=dir_fd)
+        assert isinstance(target, bytes)
+        reason = unportable(path, target)
+        if reason:
+            return Blocked(reason)
+        return was if isinstance(was, Link) and was.target == target else Link(target)
+
+
+def is_settled(stamp: Stamp, looked_ns: int) -> bool:
+    """Whether a change after the look at *looked_ns* would show in the stamp."""
+    return max(stamp[3], stamp[4]) < looked_ns - _TICK_NS
+
+
+def unportable(path: Path, target: bytes) -> str:
+    """Why a symlink at *path* does not mean the same on both sides; nothing if it does."""
+    if target.startswith(b"/"):
+        return f"it is a symlink to {shown(target)}: an absolute path is another object elsewhere"
+    depth = len(path) - 1
+    for name in target.split(b"/"):
+        if name == b"..":
+            depth -= 1
+        elif name not in (b"", b"."):
+            depth += 1
+        if depth < 0:
+            return f"it is a symlink to {shown(target)}, which leads out of the share"
+    return ""
+
+
+def _with_parents(changed: set[Path]) -> set[Path]:
+    return {path[:length] for path in changed for length in range(len(path) + 1)}
+
+
+def _special(mode: int) -> str:
+    for is_kind, name in (
+        (modes.S_ISFIFO, "FIFO"),
+        (modes.S_ISSOCK, "socket"),
+        (modes.S_ISCHR, "character device"),
+        (modes.S_ISBLK, "block device"),
+    ):
+        if is_kind(mode):
+            return name
+    return "special file"

@@ -1,0 +1,261 @@
+"""What a side of the synchronization holds, as values: a tree of entries.
+
+Two directories are equal where what takes part in them is: each carries a
+fingerprint of it, so that whole trees are compared at once, and a cycle's work is
+that of what has changed. Names are bytes: a file system has no others.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+_FINGERPRINT_BYTES = 16
+
+Stamp = tuple[int, int, int, int, int, int]
+"""Device, inode, size, modification and change time, mode: who has these has not changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A regular file. Of its mode, only whether its owner may execute it travels."""
+
+    digest: bytes
+    executable: bool = False
+    size: int = field(default=0, compare=False)
+    stamp: Stamp | None = field(default=None, compare=False, repr=False)
+    """What it had when it was read."""
+    settled: bool = field(default=True, compare=False, repr=False)
+    """Whether a later change is sure to show in the stamp."""
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Equal for equal entries."""
+        return (b"X" if self.executable else b"F") + self.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symlink that means the same on both sides."""
+
+    target: bytes
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Equal for equal entries."""
+        return b"L" + self.target
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Something that cannot travel, and why: it stays as it is, and so does its counterpart."""
+
+    reason: str
+    passing: bool = False
+    """Whether to look again soon: it was being changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Something that the user leaves out."""
+
+
+IGNORED = Ignored()
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How much there is in a directory, at any depth."""
+
+    files: int = 0
+    directories: int = 0
+    links: int = 0
+    size_bytes: int = 0
+    ignored: int = 0
+    blocked: int = 0
+
+    @property
+    def entries(self) -> int:
+        """All that take part."""
+        return self.files + self.directories + self.links
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Directory:
+    """Compared by what takes part in it: equal to one that holds other ignored things."""
+
+    children: Mapping[bytes, "Child"]
+    fingerprint: bytes
+    totals: Totals
+    inode: tuple[int, int] | None = field(default=None, repr=False)
+    """Device and inode, by which the scan recognizes it."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Directory) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+
+Entry = File | Link | Directory
+"""What takes part."""
+Child = Entry | Blocked | Ignored
+"""What may lie in a directory."""
+Path = tuple[bytes, ...]
+"""Names from the root; the root's own is empty."""
+
+
+def directory(children: Mapping[bytes, Child], inode: tuple[int, int] | None = None) -> Directory:
+    """The directory that holds *children*."""
+    known = hashlib.blake2b(b"D", digest_size=_FINGERPRINT_BYTES)
+    files = directories = links = size_bytes = ignored = blocked = 0
+    for name in sorted(children):
+        match children[name]:
+            case File(size=size) as child:
+                files += 1
+                size_bytes += size
+            case Link() as child:
+                links += 1
+            case Directory(totals=totals) as child:
+                files += totals.files
+                directories += 1 + totals.directories
+                links += totals.links
+                size_bytes += totals.size_bytes
+                ignored += totals.ignored
+                blocked += totals.blocked
+            case Blocked():
+                blocked += 1
+                continue
+            case Ignored():
+                ignored += 1
+                continue
+        print_ = child.fingerprint
+        # Lengths first, so that no two lists of children are written the same.
+        known.update(b"%d,%d,%s%s" % (len(name), len(print_), name, print_))
+    return Directory(
+        children,
+        b"D" + known.digest(),
+        Totals(files, directories, links, size_bytes, ignored, blocked),
+        inode,
+    )
+
+
+EMPTY = directory({})
+
+
+def is_tracked(child: Child | None) -> bool:
+    """Whether *child* takes part."""
+    return isinstance(child, (File, Link, Directory))
+
+
+def is_alike(one: Child | None, other: Child | None) -> bool:
+    """Whether both are the same apart from what directories hold."""
+    if isinstance(one, Directory):
+        return isinstance(other, Directory)
+    return one == other
+
+
+def kind_of(child: Child | None) -> str:
+    """How a table names it."""
+    match child:
+        case None:
+            return "nothing"
+        case File(executable=executable):
+            return "executable file" if executable else "file"
+        case Link():
+            return "symlink"
+        case Directory():
+            return "directory"
+        case Ignored():
+            return "ignored"
+        case _:
+            return "not synchronized"
+
+
+def at(root: Child | None, path: Path) -> Child | None:
+    """What lies at *path*."""
+    found = root
+    for name in path:
+        if not isinstance(found, Directory):
+            return None
+        found = found.children.get(name)
+    return found
+
+
+def blocked_in(root: Child | None, path: Path = ()) -> Iterator[tuple[Path, Blocked]]:
+    """What cannot travel in *root*, in order."""
+    if isinstance(root, Blocked):
+        yield path, root
+    elif isinstance(root, Directory) and root.totals.blocked:
+        for name in sorted(root.children):
+            yield from blocked_in(root.children[name], (*path, name))
+
+
+def shallow(entry: Entry | None) -> Entry | None:
+    """*entry* without what it holds."""
+    return EMPTY if isinstance(entry, Directory) else entry
+
+
+Put = tuple[Path, Entry | None]
+"""What now lies at a path: a directory's children stay; None: nothing does."""
+
+
+@dataclass(slots=True)
+class _Open:
+    children: dict[bytes, "Child | _Open"]
+
+
+def with_changes(root: Entry | None, puts: Iterable[Put]) -> Entry | None:
+    """*root* after *puts*, one after the other.
+
+    A put below something that is no directory makes the directories it needs:
+    a list of what has been agreed upon need not name those that were there before.
+    """
+    opened: Child | _Open | None = root
+    for path, entry in puts:
+        if not path:
+            opened = _over(opened, entry)
+            continue
+        if entry is None and not isinstance(opened, (Directory, _Open)):
+            continue
+        here = opened = _opened(opened)
+        missing = False
+        for name in path[:-1]:
+            below = here.children.get(name)
+            if entry is None and not isinstance(below, (Directory, _Open)):
+                missing = True  # nothing there to take away
+                break
+            below = here.children[name] = _opened(below)
+            here = below
+        if missing:
+            continue
+        over = _over(here.children.get(path[-1]), entry)
+        if over is None:
+            here.children.pop(path[-1], None)
+        else:
+            here.children[path[-1]] = over
+    closed = _closed(opened)
+    assert not isinstance(closed, (Blocked, Ignored))
+    return closed
+
+
+def _over(old: "Child | _Open | None", entry: Entry | None) -> "Child | _Open | None":
+    if isinstance(entry, Directory) and isinstance(old, (Directory, _Open)):
+        return old
+    return entry
+
+
+def _opened(entry: "Child | _Open | None") -> _Open:
+    if isinstance(entry, _Open):
+        return entry
+    return _Open(dict(entry.children) if isinstance(entry, Directory) else {})
+
+
+def _closed(entry: "Child | _Open | None") -> Child | None:
+    if not isinstance(entry, _Open):
+        return entry
+    children: dict[bytes, Child] = {}
+    for name, child in entry.children.items():
+        closed = _closed(child)
+        if closed is not None:
+            children[name] = closed
+    return directory(children)
