@@ -131,6 +131,7 @@ def test_a_table_is_measured_gone_on_with_and_shown_as_it_was(here: Path) -> Non
         here, "--resume", "reproduction-tiny", "--runs", "2", "--directory", ".", "--json"
     )
     assert [cell["runs"] for cell in more["cells"]] == [2] * 4
+    assert more["dilations"] == first["dilations"]
     again = load_result(kept / "table.json")
     assert again.samples[: len(table.samples)] == table.samples
 
