@@ -31,7 +31,7 @@ from osxfs_sim.synchronize.snapshot import (
     with_changes,
 )
 from osxfs_sim.synchronize.stage import NotAsSeenError, Staging
-from osxfs_sim.synchronize.transition import Outcome, Transition, recover
+from osxfs_sim.synchronize.transition import Outcome, Transition, finished, recover
 
 EMPTIED_FROM_ENTRIES = 10
 """A root that had at least so many and has none is taken for a mistake."""
@@ -118,7 +118,8 @@ class Engine:
         self.archive = Archive(state, host, copy, step)
         self._sides: dict[Side, _SideState] = {}
         try:
-            self.ancestor, intents = self.archive.load()
+            self.ancestor, intents, unfinished = self.archive.load()
+            puts: list[Put] = []
             for side in _SIDES:
                 root = roots[side]
                 with _opened(root) as fd:
@@ -128,7 +129,9 @@ class Engine:
                     self._sides[side] = _SideState(root, scanner, staging)
                     for path, where in recover(intents, fd, side, staging):
                         self._keep(side, path, where)
+                    puts += finished(unfinished, fd, side)
                     staging.clear_new()
+            self.ancestor = _directory(with_changes(self.ancestor, puts))
             self.checkpoint()
         except RootLostError as lost:
             self.close()
@@ -197,9 +200,7 @@ class Engine:
                 self._put(path, entry)
             outcomes = self._carry_out(plan, fds)
         finally:
-            agreed = with_changes(self.ancestor, self._puts)
-            assert isinstance(agreed, Directory)
-            self.ancestor = agreed
+            self.ancestor = _directory(with_changes(self.ancestor, self._puts))
         return self._result(plan, outcomes, host, guest)
 
     def _put(self, path: Path, entry: Entry | None) -> None:
@@ -330,6 +331,11 @@ def _opened(root: Root) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _directory(entry: Entry | None) -> Directory:
+    assert isinstance(entry, Directory)  # the root is never put
+    return entry
 
 
 def _new_content(change: Change) -> Iterator[tuple[Path, File]]:

@@ -1,5 +1,6 @@
 """Changes on the disk: never over what the scan did not see, and never in a wrong state."""
 
+import contextlib
 import errno
 import itertools
 import os
@@ -99,6 +100,26 @@ def test_a_crash_between_moving_away_and_looking_gives_the_edit_back(pair, crash
     assert (pair.guest / "f").read_text() == "guest's"
     pair.engine.cycle()
     assert (pair.guest / "f").read_text() == "guest's"
+
+
+@pytest.mark.parametrize("crash_at", ["exchanged", "done", "record", "drop", "set mode"])
+@pytest.mark.parametrize("kind", ["edit", "creation", "chmod"])
+def test_an_edit_after_a_crash_contradicts_nothing(make_pair, kind, crash_at):
+    """What has come to the host before the crash is not the host's own."""
+    pair = make_pair(mode=SyncMode.TWO_WAY_RESOLVED)
+    if kind != "creation":
+        agreed(pair, {"f": "1"})
+    if kind == "chmod":
+        (pair.guest / "f").chmod(0o755)
+    else:
+        (pair.guest / "f").write_text("2")
+    pair.once_at(crash_at, die)
+    with contextlib.suppress(Crash):
+        pair.engine.cycle()
+    (pair.guest / "f").write_text("3")
+    pair.start_anew()
+    pair.engine.cycle()
+    assert (pair.host / "f").read_text() == (pair.guest / "f").read_text() == "3"
 
 
 @pytest.mark.parametrize("crash_at", [None, "moved away", "exchanged"])
