@@ -74,6 +74,27 @@ def test_an_edit_after_the_scan_is_not_deleted(pair, at):
     assert (pair.guest / "f").read_text() == (pair.host / "f").read_text() == "guest's"
 
 
+@pytest.mark.parametrize("becomes", ["fifo", "device", "longer", "gone"])
+def test_a_source_that_became_something_else_is_not_copied(pair, becomes):
+    path = pair.host / "f"
+    path.write_text("1")
+
+    def replace():
+        path.unlink()
+        if becomes == "fifo":
+            os.mkfifo(path)
+        elif becomes == "device":
+            if os.geteuid() != 0:
+                pytest.skip("only root makes devices")
+            os.mknod(path, modes.S_IFCHR | 0o666, os.makedev(1, 5))  # /dev/zero has no end
+        elif becomes == "longer":
+            path.write_text("12")
+
+    pair.once_at("stage", replace)
+    assert pair.engine.cycle().raced == 1
+    assert read_tree(pair.guest) == {}
+
+
 def test_what_is_made_meanwhile_is_not_replaced(pair):
     (pair.host / "f").write_text("host's")
     pair.once_at("place", lambda: (pair.guest / "f").write_text("guest's"))
@@ -440,6 +461,22 @@ def test_an_emptied_root_halts_until_it_is_confirmed(pair, side):
     assert list(other.iterdir()) == []
     (other / "new").write_text("1")
     assert pair.engine.cycle().made == 1
+
+
+def test_who_puts_an_empty_directory_back_is_asked_again(pair):
+    """As a disk's mount point does when the disk is not there."""
+    many(pair)
+    pair.host.rename(pair.host.with_name("moved"))
+    with pytest.raises(engine_module.HaltedError, match="is gone: put it back, then resume"):
+        pair.engine.cycle()
+    pair.host.mkdir()
+    pair.engine.confirm()
+    with pytest.raises(engine_module.HaltedError, match="had 20 entries and is empty"):
+        pair.engine.cycle()
+    assert len(list(pair.guest.iterdir())) == 20
+    pair.engine.confirm()
+    pair.engine.cycle()
+    assert list(pair.guest.iterdir()) == []
 
 
 @pytest.mark.parametrize("mode", [SyncMode.ONE_WAY_SAFE, SyncMode.ONE_WAY_REPLICA])
