@@ -278,9 +278,7 @@ class Engine:
             except NotAsSeenError:
                 outcome.raced += 1
             except OSError as error:
-                outcome.problems.append((path, _why(error)))
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    break  # what is staged may go into place, and make room with it
+                outcome.problems.append((path, _why(error)))  # a smaller one may have room
         if staged and not each:
             with contextlib.suppress(OSError):
                 sync_file_system(staging.new)

@@ -204,6 +204,33 @@ def test_a_full_disk_loses_nothing_and_is_tried_again(pair, monkeypatch):
     assert read_tree(pair.guest) == read_tree(pair.host)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_a_disk_that_is_really_full_takes_what_fits(tmp_path):
+    """On a file system of its own, so that the staging is in the root too."""
+    guest = tmp_path / "guest"
+    guest.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", guest], check=True)
+    pair = None
+    try:
+        pair = Pair(tmp_path)
+        (pair.host / "big").write_bytes(b"x" * 1_000_000)
+        (pair.host / "small").write_text("1")
+        result = pair.engine.cycle()
+        assert [(problem.path, problem.why) for problem in result.problems] == [
+            ((b"big",), "the disk is full: it is tried again")
+        ]
+        assert (guest / "small").read_text() == "1"
+        assert not (guest / "big").exists()
+        (pair.host / "big").write_bytes(b"x" * 1000)
+        assert not pair.engine.cycle().problems
+        assert (guest / "big").stat().st_size == 1000
+    finally:
+        if pair is not None:
+            pair.engine.close()
+        assert list(guest.glob(".osxfs-sim-staging-*")) == []
+        subprocess.run(["umount", guest], check=True)
+
+
 def test_a_journal_on_a_full_disk_stops_before_anything_is_taken_away(pair, monkeypatch):
     agreed(pair, {"f": "1"})
     (pair.host / "f").write_text("2")
