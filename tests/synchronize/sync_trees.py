@@ -14,7 +14,7 @@ def read_tree(root: Path) -> Tree:
         for name in [*directories, *files]:
             path = Path(folder, name)
             within = str(path.relative_to(root))
-            with contextlib.suppress(FileNotFoundError):  # the synchronizer may be at work
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # others are at work
                 if path.is_symlink():
                     found[within] = str(path.readlink())
                 elif path.is_dir():
