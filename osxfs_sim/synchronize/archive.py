@@ -59,13 +59,17 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """Something that lay at *path* of *side* is about to be moved to *name* of its staging."""
+    """The object at *path* of *side* is about to be replaced, moved away, or made.
+
+    What lay there comes to *name* of the side's staging.
+    """
 
     name: str
     side: Literal["host", "guest"]
     path: Path
     old: bytes
-    """Its fingerprint, as it was seen: what had another is its side's, and goes back."""
+    """Its fingerprint, as it was seen: what has another is its side's, and goes back.
+    Empty: nothing lay there."""
     new: bytes
     """Of what takes its place; empty: nothing does."""
 
@@ -101,27 +105,34 @@ class Archive:
     def _journal_path(self) -> bytes:
         return os.path.join(self._state, b"journal")
 
-    def load(self) -> tuple[Directory, list[Intent]]:
-        """The last agreed state, and what may have been moved away; raises SyncError."""
+    def load(self) -> tuple[Directory, list[Intent], list[Intent]]:
+        """The last agreed state, what may have been moved away, and what is not recorded.
+
+        The last are of the intents those after which no record says that it was done:
+        the end of the process may have come between. Raises SyncError.
+        """
         agreed = self._load_agreed()
         puts: list[Put] = []
         intents: list[Intent] = []
+        unfinished: dict[Path, Intent] = {}
         records = iter(self._load_journal())
         header = next(records, None)
         if header is None or header[0] != "journal" or header[1] != self.generation:
-            return agreed, intents
+            return agreed, intents, []
         is_same_boot = header[2] == boot_id()
         for record in records:
             if record[0] == "put":
                 puts.append((tuple(record[1]), _entry(record[2])))
+                unfinished.pop(puts[-1][0], None)
             elif record[0] == "intent":
                 _, name, side, path, old, new = record
                 intents.append(Intent(name, side, tuple(path), old, new))
+                unfinished[intents[-1].path] = intents[-1]
         if is_same_boot:
             entry = with_changes(agreed, puts)
             assert isinstance(entry, Directory)
             agreed = entry
-        return agreed, intents
+        return agreed, intents, list(unfinished.values()) if is_same_boot else []
 
     def _load_agreed(self) -> Directory:
         try:

@@ -31,7 +31,7 @@ from osxfs_sim.synchronize.snapshot import (
     with_changes,
 )
 from osxfs_sim.synchronize.stage import NotAsSeenError, Staging
-from osxfs_sim.synchronize.transition import Outcome, Transition, recover
+from osxfs_sim.synchronize.transition import Outcome, Transition, finished, recover
 
 EMPTIED_FROM_ENTRIES = 10
 """A root that had at least so many and has none is taken for a mistake."""
@@ -39,6 +39,8 @@ _SYNCED_EACH = 32
 """Files in a cycle, up to which each is forced to the disk; more are with their file system."""
 _LONGEST_JOURNAL_BYTES = 4_000_000
 _SIDES: tuple[Side, Side] = ("host", "guest")
+
+_LOST, _EMPTIED = "lost", "emptied"
 
 Phase = Callable[[str], None]
 
@@ -106,7 +108,8 @@ class Engine:
         self._spec = spec
         self._step = step
         self._on_phase = on_phase
-        self._is_confirmed = False
+        self._halted_for: str | None = None
+        self._confirmed: str | None = None
         self._puts: list[Put] = []
         self.ancestor = EMPTY
         roots = {
@@ -118,7 +121,8 @@ class Engine:
         self.archive = Archive(state, host, copy, step)
         self._sides: dict[Side, _SideState] = {}
         try:
-            self.ancestor, intents = self.archive.load()
+            self.ancestor, intents, unfinished = self.archive.load()
+            puts: list[Put] = []
             for side in _SIDES:
                 root = roots[side]
                 with _opened(root) as fd:
@@ -128,7 +132,9 @@ class Engine:
                     self._sides[side] = _SideState(root, scanner, staging)
                     for path, where in recover(intents, fd, side, staging):
                         self._keep(side, path, where)
+                    puts += finished(unfinished, fd, side)
                     staging.clear_new()
+            self.ancestor = _directory(with_changes(self.ancestor, puts))
             self.checkpoint()
         except RootLostError as lost:
             self.close()
@@ -142,8 +148,11 @@ class Engine:
         self._sides[side].kept.append(Problem(path, side, why))
 
     def confirm(self) -> None:
-        """The user has seen why it has halted: the next cycle takes the roots as they are."""
-        self._is_confirmed = True
+        """The user has seen why it has halted: the next cycle takes that as it is.
+
+        Only that: who has put a lost root back has not said that it may be empty.
+        """
+        self._confirmed = self._halted_for
 
     def root_paths(self) -> dict[Side, bytes]:
         """Where the sides are."""
@@ -154,7 +163,7 @@ class Engine:
 
         Raises HaltedError where a root is not what it should be; nothing is changed then.
         """
-        if self._is_confirmed:
+        if self._confirmed is not None:
             for state in self._sides.values():
                 if os.path.isdir(state.root.path) and not os.path.islink(state.root.path):
                     state.root.identity, state.seen = None, None
@@ -166,10 +175,12 @@ class Engine:
                 fds: dict[Side, int] = {"host": host_fd, "guest": guest_fd}
                 result = self._cycle(fds, changed)
         except RootLostError as lost:
-            raise HaltedError(f"{lost}: put it back, then resume") from None
-        self._is_confirmed = False
+            self._halted_for = _LOST
+            raise HaltedError(f"{lost}, then resume") from None
+        self._confirmed = self._halted_for = None
         if self.archive.journal_bytes > _LONGEST_JOURNAL_BYTES:
-            self.checkpoint()
+            with contextlib.suppress(OSError):  # whoever saves next is told
+                self.checkpoint()
         return result
 
     def _cycle(self, fds: dict[Side, int], changed: dict[Side, set[Path]] | None) -> CycleResult:
@@ -184,7 +195,8 @@ class Engine:
                 state.touched = set()
             except OSError as error:
                 raise RootLostError(
-                    f"{state.root.title} ({state.root.shown}) cannot be read: {error.strerror}"
+                    f"{state.root.title} ({state.root.shown}) cannot be read "
+                    f"({error.strerror}): put that right"
                 ) from None
         host, guest = self._sides["host"].seen, self._sides["guest"].seen
         assert host is not None
@@ -197,9 +209,7 @@ class Engine:
                 self._put(path, entry)
             outcomes = self._carry_out(plan, fds)
         finally:
-            agreed = with_changes(self.ancestor, self._puts)
-            assert isinstance(agreed, Directory)
-            self.ancestor = agreed
+            self.ancestor = _directory(with_changes(self.ancestor, self._puts))
         return self._result(plan, outcomes, host, guest)
 
     def _put(self, path: Path, entry: Entry | None) -> None:
@@ -212,7 +222,7 @@ class Engine:
 
     def _refuse_emptied(self, host: Directory, guest: Directory) -> None:
         had = self.ancestor.totals.entries
-        if self._is_confirmed or had < EMPTIED_FROM_ENTRIES:
+        if self._confirmed == _EMPTIED or had < EMPTIED_FROM_ENTRIES:
             return
         two_way = self._spec.mode in (SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED)
         emptied = None
@@ -222,6 +232,7 @@ class Engine:
             emptied = "guest"
         if emptied is not None:
             root = self._sides["host" if emptied == "host" else "guest"].root
+            self._halted_for = _EMPTIED
             raise HaltedError(
                 f"{root.title} ({root.shown}) had {had} entries and is empty: put them back, "
                 "or resume if the other side is to be emptied too"
@@ -267,9 +278,7 @@ class Engine:
             except NotAsSeenError:
                 outcome.raced += 1
             except OSError as error:
-                outcome.problems.append((path, _why(error)))
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    break  # what is staged may go into place, and make room with it
+                outcome.problems.append((path, _why(error)))  # a smaller one may have room
         if staged and not each:
             with contextlib.suppress(OSError):
                 sync_file_system(staging.new)
@@ -330,6 +339,11 @@ def _opened(root: Root) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _directory(entry: Entry | None) -> Directory:
+    assert isinstance(entry, Directory)  # the root is never put
+    return entry
 
 
 def _new_content(change: Change) -> Iterator[tuple[Path, File]]:

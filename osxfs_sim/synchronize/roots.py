@@ -151,13 +151,13 @@ class Root:
             fd = os.open(self.path, _DIRECTORY)
         except OSError as error:
             if error.errno == errno.ENOENT:
-                raise RootLostError(f"{self.title} ({self.shown}) is gone") from None
+                raise RootLostError(f"{self.title} ({self.shown}) is gone: put it back") from None
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
                 raise RootLostError(
-                    f"{self.title} ({self.shown}) is no directory any more"
+                    f"{self.title} ({self.shown}) is no directory any more: put it back"
                 ) from None
             raise RootLostError(
-                f"{self.title} ({self.shown}) cannot be opened: {error.strerror}"
+                f"{self.title} ({self.shown}) cannot be opened ({error.strerror}): put that right"
             ) from None
         status = os.fstat(fd)
         identity = status.st_dev, status.st_ino
@@ -165,7 +165,9 @@ class Root:
             self.identity = identity
         elif self.identity != identity:
             os.close(fd)
-            raise RootLostError(f"{self.title} ({self.shown}) is another directory than before")
+            raise RootLostError(
+                f"{self.title} ({self.shown}) is another directory than before: put it back"
+            )
         return fd
 
 

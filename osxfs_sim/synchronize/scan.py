@@ -183,9 +183,12 @@ class Scanner:
             if not modes.S_ISREG(before.st_mode):
                 raise _ChangingError
             digest = new_digest()
-            while block := os.read(fd, _BLOCK_BYTES):
+            left = before.st_size
+            # One that grows as fast as it is read must not keep everything else waiting.
+            while left >= 0 and (block := os.read(fd, _BLOCK_BYTES)):
                 digest.update(block)
                 self.read_bytes += len(block)
+                left -= len(block)
             stamp = stamp_of(before)
             if stamp_of(os.fstat(fd)) == stamp:
                 return File(

@@ -62,6 +62,12 @@ class Ignored:
 IGNORED = Ignored()
 
 
+def of_fingerprint(fingerprint: bytes) -> File | Link:
+    """The file or symlink that has it; of a file's size, nothing is known."""
+    kind, rest = fingerprint[:1], fingerprint[1:]
+    return Link(rest) if kind == b"L" else File(rest, kind == b"X")
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """How much there is in a directory, at any depth."""

@@ -92,7 +92,11 @@ class Staging:
                 source = open_file(parent, path[-1])
             try:
                 digest = new_digest()
-                while block := os.read(source, _BLOCK_BYTES):
+                left = file.size
+                if not modes.S_ISREG(os.fstat(source).st_mode):
+                    raise NotAsSeenError  # a device has no end
+                while left >= 0 and (block := os.read(source, _BLOCK_BYTES)):
+                    left -= len(block)
                     digest.update(block)
                     view = memoryview(block)
                     while view:
@@ -178,7 +182,11 @@ def fingerprint(dir_fd: int, name: bytes) -> bytes:
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
     try:
         digest = new_digest()
-        while block := os.read(fd, _BLOCK_BYTES):
+        left = status.st_size
+        if not modes.S_ISREG(os.fstat(fd).st_mode):
+            return b""
+        while left >= 0 and (block := os.read(fd, _BLOCK_BYTES)):
+            left -= len(block)
             digest.update(block)
     finally:
         os.close(fd)

@@ -24,7 +24,7 @@ import errno
 import functools
 import os
 import stat as modes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from osxfs_sim.synchronize.archive import Intent, Step
@@ -44,7 +44,9 @@ from osxfs_sim.synchronize.snapshot import (
     File,
     Link,
     Path,
+    Put,
     is_tracked,
+    of_fingerprint,
 )
 from osxfs_sim.synchronize.stage import Staging, fingerprint, is_as_seen
 
@@ -166,9 +168,9 @@ class Transition:
             if not is_as_seen(self._staging.old, os.fsencode(away), old, moved=True):
                 self._give_back(parent, name, away)
                 raise _RefusedError
+            self._done(path, None)
             self._step("drop")
             self._staging.drop(self._staging.old, away)
-        self._done(path, None)
 
     def _give_back(self, parent: int, name: bytes, away: str) -> None:
         """What was moved away is no version that anybody has seen."""
@@ -230,6 +232,7 @@ class Transition:
         with directory_at(self._root, path[:-1]) as parent:
             mode = 0o755 if isinstance(new, File) and new.executable else 0o644
             self._own(waiting, parent, mode)
+            self._intend(Intent(os.fsdecode(waiting), self._side, path, b"", new.fingerprint))
             self._step("place")
             self._rename(self._staging.new, waiting, parent, path[-1])
         self._done(path, new)
@@ -266,9 +269,10 @@ class Transition:
             if not is_as_seen(self._staging.old, ready, old, moved=True):
                 self._take_back(parent, name, away, new)
                 raise _RefusedError
+            # First the record: what a crash leaves without one is not known to be done.
+            self._done(path, new)
             self._step("drop")
             self._staging.drop(self._staging.old, away)
-        self._done(path, new)
 
     def _take_back(self, parent: int, name: bytes, away: str, new: File | Link) -> None:
         """What came out is its side's own new version: it goes back where it was."""
@@ -293,6 +297,7 @@ class Transition:
                 status = os.fstat(fd)
                 if old.stamp is not None and stamp_of(status) != old.stamp:
                     raise _RefusedError
+                self._intend(Intent("", self._side, path, old.fingerprint, new.fingerprint))
                 self._step("set mode")
                 os.fchmod(fd, _with_executable(modes.S_IMODE(status.st_mode), new.executable))
             finally:
@@ -381,6 +386,20 @@ def recover(
         except OSError:
             kept.append((intent.path, staging.keep(name, intent.path[-1])))
     return kept
+
+
+def finished(unfinished: list[Intent], root_fd: int, side: Side) -> Iterator[Put]:
+    """What a crash has kept from being recorded: it is in place, and the other side had it.
+
+    Without that, an edit that the other side makes after the crash would look like one
+    of two that contradict each other.
+    """
+    for intent in unfinished:
+        if intent.side != side or not intent.new:
+            continue
+        with contextlib.suppress(OSError), directory_at(root_fd, intent.path[:-1]) as parent:
+            if fingerprint(parent, intent.path[-1]) == intent.new:
+                yield intent.path, of_fingerprint(intent.new)
 
 
 def _put_back(parent: int, intent: Intent, staging: Staging) -> None:

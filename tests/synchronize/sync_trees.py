@@ -1,5 +1,6 @@
 """Small trees on the disk, and what lies in them, as plain values."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -13,17 +14,14 @@ def read_tree(root: Path) -> Tree:
         for name in [*directories, *files]:
             path = Path(folder, name)
             within = str(path.relative_to(root))
-            if path.is_symlink():
-                found[within] = str(path.readlink())
-            elif path.is_dir():
-                found[within] = None
-            else:
-                found[within] = (path.read_bytes(), os.access(path, os.X_OK) and is_exec(path))
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # others are at work
+                if path.is_symlink():
+                    found[within] = str(path.readlink())
+                elif path.is_dir():
+                    found[within] = None
+                else:
+                    found[within] = (path.read_bytes(), bool(path.stat().st_mode & 0o100))
     return found
-
-
-def is_exec(path: Path) -> bool:
-    return bool(path.stat().st_mode & 0o100)
 
 
 def write_tree(root: Path, tree: dict[str, str | None]) -> None:

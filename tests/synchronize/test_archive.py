@@ -41,7 +41,7 @@ def opened(tmp_path):
 
 def saved(opened):
     archive = opened()
-    assert archive.load() == (EMPTY, [])
+    assert archive.load() == (EMPTY, [], [])
     archive.checkpoint(TREE)
     for path, entry in PUTS:
         archive.put(path, entry)
@@ -51,7 +51,8 @@ def saved(opened):
 
 def test_what_was_saved_and_done_since_is_there_again(opened):
     saved(opened)
-    agreed, intents = opened().load()
+    agreed, intents, unfinished = opened().load()
+    assert unfinished == [INTENT]
     assert agreed == with_changes(TREE, PUTS)
     assert agreed.totals == with_changes(TREE, PUTS).totals
     assert intents == [INTENT]
@@ -62,7 +63,7 @@ def test_a_journal_of_before_the_machine_started_anew_counts_only_for_what_was_m
 ):
     saved(opened)
     monkeypatch.setattr(module, "boot_id", lambda: "another")
-    assert opened().load() == (TREE, [INTENT])
+    assert opened().load() == (TREE, [INTENT], [])
 
 
 def test_a_torn_end_of_the_journal_is_left_out(opened, tmp_path):
@@ -72,7 +73,7 @@ def test_a_torn_end_of_the_journal_is_left_out(opened, tmp_path):
     states = [with_changes(TREE, PUTS[:count]) for count in range(len(PUTS) + 1)]
     for length in range(len(whole)):
         journal.write_bytes(whole[:length])
-        agreed, _ = opened().load()
+        agreed, *_ = opened().load()
         assert agreed in states
 
 
@@ -89,7 +90,7 @@ def test_a_damaged_state_is_refused_with_the_remedy(opened, tmp_path):
     with pytest.raises(SyncError, match="of another version"):
         opened().load()
     path.unlink()
-    assert opened().load() == (EMPTY, [])
+    assert opened().load() == (EMPTY, [], [])
 
 
 def test_the_state_of_another_pair_is_refused(opened):
@@ -108,7 +109,7 @@ def test_a_crash_while_saving_leaves_the_old_or_the_new_state(opened, at):
             raise Crash
 
     archive = opened(step)
-    agreed, _ = archive.load()
+    agreed, *_ = archive.load()
     new = directory({b"new": File(b"3")})
     crashed = True
     try:
@@ -117,7 +118,7 @@ def test_a_crash_while_saving_leaves_the_old_or_the_new_state(opened, at):
     except Crash:
         pass
     assert crashed is (at < 4)
-    found, _ = opened().load()
+    found, *_ = opened().load()
     assert found == (agreed if at < 2 else new)
 
 
@@ -130,5 +131,5 @@ def test_a_record_that_does_not_fit_leaves_no_torn_one(opened, monkeypatch):
         archive.intend(INTENT)
     monkeypatch.undo()
     archive.put((b"kept",), EMPTY)
-    agreed, _ = opened().load()
+    agreed, *_ = opened().load()
     assert agreed == with_changes(TREE, [*PUTS, ((b"kept",), EMPTY)])

@@ -22,7 +22,7 @@ from machines import run_machine
 from sync_trees import Tree, read_tree
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
-from osxfs_sim.synchronize import archive, reconcile, transition
+from osxfs_sim.synchronize import archive, engine, reconcile, transition
 from osxfs_sim.synchronize.archive import no_step
 from osxfs_sim.synchronize.engine import CycleResult, Engine
 from osxfs_sim.synchronize.reconcile import Side
@@ -373,15 +373,6 @@ def looks_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transition, "is_as_seen", lambda *_, **__: True)
 
 
-def gives_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was moved away and is not as seen is dropped all the same."""
-    monkeypatch.setattr(
-        transition.Transition,
-        "_give_back",
-        lambda self, _parent, _name, away: self._staging.drop(self._staging.old, away),
-    )
-
-
 def records_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """The agreed state is saved before it is true."""
     right = Engine._carry_out
@@ -400,6 +391,7 @@ def records_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
 def forgets_its_journal(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a crash, what was done since the last save is not known."""
     monkeypatch.setattr(archive.Archive, "put", lambda *_: None)
+    monkeypatch.setattr(engine, "finished", lambda *_: ())
 
 
 def lets_deletions_win(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,7 +410,6 @@ def lets_deletions_win(monkeypatch: pytest.MonkeyPatch) -> None:
     ("fault", "mode"),
     [
         (looks_away, SyncMode.TWO_WAY_SAFE),
-        (gives_nothing_back, SyncMode.TWO_WAY_SAFE),
         (records_too_early, SyncMode.TWO_WAY_SAFE),
         (records_too_early, SyncMode.TWO_WAY_RESOLVED),
         (forgets_its_journal, SyncMode.TWO_WAY_RESOLVED),

@@ -1,16 +1,19 @@
 """The thread: what it hears of, when it begins, and that it comes to rest."""
 
+import contextlib
 import errno
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 from guests import eventually
 from sync_trees import read_tree, write_tree
 
-from osxfs_sim.model.synchronization import SyncSpec
+from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.synchronize import SyncError, Synchronizer
 from osxfs_sim.synchronize import synchronizer as module
 from osxfs_sim.synchronize.engine import Engine
@@ -239,3 +242,63 @@ def test_a_state_directory_that_is_missing_is_one_line(tmp_path, sides):
     with pytest.raises(SyncError, match="lock: No such file") as raised:
         Synchronizer(*sides, Path(tmp_path / "missing"), SyncSpec()).start()
     assert "\n" not in str(raised.value)
+
+
+def scribble(root, seed, count):
+    """Random changes of one side, as fast as they go; names that the other has too."""
+    random = Random(seed)
+    for number in range(count):
+        path = root / "/".join(random.choice("abc") for _ in range(random.randint(1, 3)))
+        with contextlib.suppress(OSError):
+            match random.randrange(6):
+                case 0 | 1:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(f"{seed} {number}")
+                case 2:
+                    path.mkdir(parents=True)
+                case 3:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                case 4:
+                    path.rename(root / random.choice("abc") / random.choice("abc"))
+                case 5:
+                    path.chmod(path.stat().st_mode ^ 0o111)
+
+
+@pytest.mark.parametrize("mode", SyncMode)
+def test_two_that_scribble_at_once_agree_in_the_end(start, sides, mode):
+    """All of it at once: threads, events, races; only what is promised at rest is asked."""
+    sync = start(mode=mode, latency_ns=1_000_000)
+    threads = [
+        threading.Thread(target=scribble, args=(root, seed, 1_500))
+        for seed, root in enumerate(sides)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    def agree():
+        status = sync.status()
+        if status["phase"] == "halted":  # a side was empty for a moment
+            sync.resume()
+        conflicts = [Path(found["path"]) for found in status["conflicts"]]
+        host, guest = (
+            {
+                path: entry
+                for path, entry in read_tree(side).items()
+                if not any(Path(path).is_relative_to(conflict) for conflict in conflicts)
+            }
+            for side in sides
+        )
+        if mode is SyncMode.ONE_WAY_SAFE:
+            guest = {path: guest.get(path) for path in host}
+        return host == guest and not status["problems"] and status["phase"] == "watching"
+
+    # No flush and no rescan: what has not been heard of does not come any more.
+    eventually(agree)
+    # And it stays so: once the synchronizer, which may have been at work still, is done.
+    sync.flush()
+    eventually(agree)
+    before = [read_tree(side) for side in sides]
+    sync.flush()
+    assert [read_tree(side) for side in sides] == before

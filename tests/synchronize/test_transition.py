@@ -1,5 +1,6 @@
 """Changes on the disk: never over what the scan did not see, and never in a wrong state."""
 
+import contextlib
 import errno
 import itertools
 import os
@@ -73,6 +74,27 @@ def test_an_edit_after_the_scan_is_not_deleted(pair, at):
     assert (pair.guest / "f").read_text() == (pair.host / "f").read_text() == "guest's"
 
 
+@pytest.mark.parametrize("becomes", ["fifo", "device", "longer", "gone"])
+def test_a_source_that_became_something_else_is_not_copied(pair, becomes):
+    path = pair.host / "f"
+    path.write_text("1")
+
+    def replace():
+        path.unlink()
+        if becomes == "fifo":
+            os.mkfifo(path)
+        elif becomes == "device":
+            if os.geteuid() != 0:
+                pytest.skip("only root makes devices")
+            os.mknod(path, modes.S_IFCHR | 0o666, os.makedev(1, 5))  # /dev/zero has no end
+        elif becomes == "longer":
+            path.write_text("12")
+
+    pair.once_at("stage", replace)
+    assert pair.engine.cycle().raced == 1
+    assert read_tree(pair.guest) == {}
+
+
 def test_what_is_made_meanwhile_is_not_replaced(pair):
     (pair.host / "f").write_text("host's")
     pair.once_at("place", lambda: (pair.guest / "f").write_text("guest's"))
@@ -99,6 +121,26 @@ def test_a_crash_between_moving_away_and_looking_gives_the_edit_back(pair, crash
     assert (pair.guest / "f").read_text() == "guest's"
     pair.engine.cycle()
     assert (pair.guest / "f").read_text() == "guest's"
+
+
+@pytest.mark.parametrize("crash_at", ["exchanged", "done", "record", "drop", "set mode"])
+@pytest.mark.parametrize("kind", ["edit", "creation", "chmod"])
+def test_an_edit_after_a_crash_contradicts_nothing(make_pair, kind, crash_at):
+    """What has come to the host before the crash is not the host's own."""
+    pair = make_pair(mode=SyncMode.TWO_WAY_RESOLVED)
+    if kind != "creation":
+        agreed(pair, {"f": "1"})
+    if kind == "chmod":
+        (pair.guest / "f").chmod(0o755)
+    else:
+        (pair.guest / "f").write_text("2")
+    pair.once_at(crash_at, die)
+    with contextlib.suppress(Crash):
+        pair.engine.cycle()
+    (pair.guest / "f").write_text("3")
+    pair.start_anew()
+    pair.engine.cycle()
+    assert (pair.host / "f").read_text() == (pair.guest / "f").read_text() == "3"
 
 
 @pytest.mark.parametrize("crash_at", [None, "moved away", "exchanged"])
@@ -160,6 +202,33 @@ def test_a_full_disk_loses_nothing_and_is_tried_again(pair, monkeypatch):
     monkeypatch.setattr(stage.Staging, "stage_file", whole)
     assert not pair.engine.cycle().problems
     assert read_tree(pair.guest) == read_tree(pair.host)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_a_disk_that_is_really_full_takes_what_fits(tmp_path):
+    """On a file system of its own, so that the staging is in the root too."""
+    guest = tmp_path / "guest"
+    guest.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", guest], check=True)
+    pair = None
+    try:
+        pair = Pair(tmp_path)
+        (pair.host / "big").write_bytes(b"x" * 1_000_000)
+        (pair.host / "small").write_text("1")
+        result = pair.engine.cycle()
+        assert [(problem.path, problem.why) for problem in result.problems] == [
+            ((b"big",), "the disk is full: it is tried again")
+        ]
+        assert (guest / "small").read_text() == "1"
+        assert not (guest / "big").exists()
+        (pair.host / "big").write_bytes(b"x" * 1000)
+        assert not pair.engine.cycle().problems
+        assert (guest / "big").stat().st_size == 1000
+    finally:
+        if pair is not None:
+            pair.engine.close()
+        assert list(guest.glob(".osxfs-sim-staging-*")) == []
+        subprocess.run(["umount", guest], check=True)
 
 
 def test_a_journal_on_a_full_disk_stops_before_anything_is_taken_away(pair, monkeypatch):
@@ -419,6 +488,22 @@ def test_an_emptied_root_halts_until_it_is_confirmed(pair, side):
     assert list(other.iterdir()) == []
     (other / "new").write_text("1")
     assert pair.engine.cycle().made == 1
+
+
+def test_who_puts_an_empty_directory_back_is_asked_again(pair):
+    """As a disk's mount point does when the disk is not there."""
+    many(pair)
+    pair.host.rename(pair.host.with_name("moved"))
+    with pytest.raises(engine_module.HaltedError, match="is gone: put it back, then resume"):
+        pair.engine.cycle()
+    pair.host.mkdir()
+    pair.engine.confirm()
+    with pytest.raises(engine_module.HaltedError, match="had 20 entries and is empty"):
+        pair.engine.cycle()
+    assert len(list(pair.guest.iterdir())) == 20
+    pair.engine.confirm()
+    pair.engine.cycle()
+    assert list(pair.guest.iterdir()) == []
 
 
 @pytest.mark.parametrize("mode", [SyncMode.ONE_WAY_SAFE, SyncMode.ONE_WAY_REPLICA])
