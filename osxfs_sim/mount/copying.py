@@ -16,6 +16,8 @@ from pathlib import Path
 
 from osxfs_sim.mount.mountpoints import MountError
 
+UNSYNCHRONIZED = "unsynchronized"
+"""A file in the state of a share that ended before both sides were the same: why."""
 _LOOK_AGAIN_S = 0.05
 
 

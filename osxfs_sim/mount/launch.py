@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.copying import UNSYNCHRONIZED
 from osxfs_sim.mount.identity import server_user
 from osxfs_sim.mount.mountpoints import (
     MountEntry,
@@ -293,12 +294,13 @@ def unmount_and_wait(mountpoint: str) -> None:
         raise MountError(
             f"{mountpoint} is a {entry.file_system_type} mount, not a share: use umount"
         )
-    pid, journal, has_volumes, synchronizes = 0, "", False, False
+    pid, journal, has_volumes, left = 0, "", False, ""
     with contextlib.suppress(MountError):
         status = ask(target, "status", timeout_s=2.0)
         pid, journal = int(status["pid"]), (status["write_back"] or {}).get("journal", "")
         has_volumes = any(volume["mounted"] for volume in status["volumes"])
-        synchronizes = status["synchronization"] is not None
+        if status["synchronization"] is not None:
+            left = os.path.join(status["synchronization"]["state"], UNSYNCHRONIZED)
     if not pid and entry.is_local:
         unmount_abandoned(entry)
         return
@@ -325,12 +327,14 @@ def unmount_and_wait(mountpoint: str) -> None:
     deadline_s = time.monotonic() + _UNMOUNTED_WITHIN_S
     while pid and _is_running(pid):
         # What is held is written back first, and takes as long as it takes.
-        waits = synchronizes or os.path.exists(journal)
+        waits = bool(left) or os.path.exists(journal)
         if time.monotonic() > deadline_s and not waits:
             raise MountError(f"{mountpoint} is unmounted, but its server (process {pid}) goes on")
         time.sleep(0.005)
     if os.path.exists(journal):
         raise unwritten_error(Path(journal))
+    if os.path.exists(left):
+        raise MountError(Path(left).read_text(encoding="utf-8"))
 
 
 def unmount_abandoned(entry: MountEntry) -> None:

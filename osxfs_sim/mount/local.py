@@ -25,7 +25,7 @@ import trio
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount import control
-from osxfs_sim.mount.copying import check_copy, copy_place, is_made, make_copy
+from osxfs_sim.mount.copying import UNSYNCHRONIZED, check_copy, copy_place, is_made, make_copy
 from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.identity import server_user, state_directory
 from osxfs_sim.mount.mountpoints import (
@@ -76,7 +76,7 @@ def serve_local(settings: ShareSettings, on_ready: Ready) -> None:
         check_volumes(volumes, str(copy), mountpoint)
     os.chdir("/")  # keep no directory of the caller's busy
     early = hear_signals_early()
-    share = _LocalShare(settings, system, source, mountpoint, copy)
+    share = _LocalShare(settings, system, source, mountpoint, copy, state)
     with contextlib.ExitStack() as cleaning_up:
         if copy is not None:
             share.synchronizer = _prepare_copy(system, source, copy, state, lambda: bool(early))
@@ -123,6 +123,7 @@ def _prepare_copy(
         for path in (copy, state):
             path.mkdir(parents=True, exist_ok=True)
         state.chmod(0o700)
+        (state / UNSYNCHRONIZED).unlink(missing_ok=True)
         synchronizer = Synchronizer(Path(source), copy, state, spec)
         synchronizer.start()
     except SyncError as error:
@@ -160,12 +161,15 @@ class _LocalShare:
         source: str,
         mountpoint: str,
         copy: Path | None,
+        state: Path,
     ) -> None:
         self.settings = settings
         self.system = system
         self.source = source
         self.mountpoint = mountpoint
         self.copy = copy
+        self.state = state
+        """Of the synchronizer, where there is one."""
         self.synchronizer: Synchronizer | None = None
         self.entry: MountEntry | None = None
         self.record: Path | None = None
@@ -261,9 +265,17 @@ class _LocalShare:
         assert self.synchronizer is not None
         try:
             self.synchronizer.stop()
+            halted = self.synchronizer.status()["halted"]
+            if halted is not None:
+                raise SyncError(
+                    f"the synchronization had halted ({halted}): what the guest has changed "
+                    f"since is in {self.copy} only, until the share is mounted again"
+                )
         except SyncError as error:
-            self.failure = MountError(str(error))
+            self.failure = MountError(f"{self.mountpoint} is unmounted, but {error}")
             log.error("%s", error)
+            with contextlib.suppress(OSError):  # for whoever waits for our end
+                (self.state / UNSYNCHRONIZED).write_text(str(self.failure), encoding="utf-8")
 
     def _answer_stop(self) -> dict[str, Any]:
         self._stop.set()
@@ -389,7 +401,7 @@ class _LocalShare:
 
     def _synchronization(self) -> dict[str, Any]:
         assert self.synchronizer is not None
-        return self.synchronizer.status()
+        return {**self.synchronizer.status(), "state": str(self.state)}
 
     def _warnings(self) -> Iterator[str]:
         if self.synchronizer is not None:

@@ -6,6 +6,7 @@ like any other: so what is ours must be told from what is not.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -159,6 +160,31 @@ def test_a_contradiction_is_warned_of_and_the_share_ends_well(local: Shared, fie
     assert "1 conflicts" in again.status()["warnings"][0]
     again.unmount()
     assert (again.source / "file").read_text() == "as the host has it"
+
+
+def test_what_a_halt_keeps_from_the_host_is_said_when_the_share_ends(
+    local: Shared, field: Path
+) -> None:
+    live = local("docker-vz-sync", copy=str(field / "copy"))
+    for number in range(12):
+        (live.guest / f"file-{number}").touch()
+    live.share.flush()
+    for path in live.source.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    eventually(lambda: live.status()["synchronization"]["halted"] is not None)
+    (live.guest / "late").write_text("the guest's alone")
+    result = run_cli("umount", live.guest)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"osxfs-sim: {live.guest} is unmounted, but the synchronization had ha")
+    assert str(field / "copy") in line
+    assert not is_mounted(live.guest)
+    assert (field / "copy" / "late").read_text() == "the guest's alone"
+    # The halt stands until somebody has looked; nothing is lost by it.
+    assert live.wait_for_end() == 1
+    again = local("docker-vz-sync", copy=str(field / "copy"))
+    assert (again.guest / "late").exists()
+    assert run_cli("sync", "resume", again.guest).returncode == 0
 
 
 def test_a_signal_lets_the_host_have_the_last_changes(local: Shared) -> None:
