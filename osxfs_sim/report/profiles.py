@@ -108,39 +108,27 @@ def _yes_or_no(value: bool) -> str:
 
 
 def profiles_report(profiles: Sequence[Profile]) -> None:
-    """Print one line per profile."""
-    rows = table(
-        "profile",
-        ">metadata",
-        ">1 KiB write",
-        ">bandwidth",
-        "caching",
-        "owners",
-        "names",
-        "what it is",
-    )
+    """Print a line per profile: what tells one from another at a glance."""
+    rows = table("profile", ">metadata", ">1 KiB write", ">bandwidth", "caching", "what it is")
     for profile in profiles:
-        if profile.is_local:
-            what = "synchronized copy" if profile.synchronization else profile.transport.value
-            rows.add_row(
-                f"[bold]{profile.name}[/bold]", *["-"] * 3, what, *["-"] * 2, escape(profile.title)
-            )
-            continue
-        latency = profile.latency
-        write_ns = latency.base_ns[OperationClass.WRITE]
-        if latency.bandwidth_bytes_per_s is not None:
-            write_ns += 1024 * 1_000_000_000 // latency.bandwidth_bytes_per_s
-        rows.add_row(
-            f"[bold]{profile.name}[/bold]",
-            format_duration(latency.metadata_ns),
-            format_duration(write_ns),
-            format_rate(latency.bandwidth_bytes_per_s),
-            profile.caching.policy + (", changes held" if profile.write_back else ""),
-            profile.files.ownership.value,
-            profile.files.names,
-            escape(profile.title),
-        )
+        rows.add_row(f"[bold]{profile.name}[/bold]", *_at_a_glance(profile), escape(profile.title))
     console().print(rows)
+
+
+def _at_a_glance(profile: Profile) -> tuple[str, str, str, str]:
+    if profile.is_local:
+        what = "synchronized copy" if profile.synchronization else profile.transport.value
+        return ("-", "-", "-", what)
+    latency = profile.latency
+    write_ns = latency.base_ns[OperationClass.WRITE]
+    if latency.bandwidth_bytes_per_s is not None:
+        write_ns += 1024 * 1_000_000_000 // latency.bandwidth_bytes_per_s
+    return (
+        format_duration(latency.metadata_ns),
+        format_duration(write_ns),
+        format_rate(latency.bandwidth_bytes_per_s),
+        profile.caching.policy + (", changes held" if profile.write_back else ""),
+    )
 
 
 def profile_report(profile: Profile) -> None:

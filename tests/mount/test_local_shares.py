@@ -166,6 +166,7 @@ def test_what_a_halt_keeps_from_the_host_is_said_when_the_share_ends(
     local: Shared, field: Path
 ) -> None:
     live = local("docker-vz-sync", copy=str(field / "copy"))
+    live.expected_end, live.expected_trouble = 1, True
     for number in range(12):
         (live.guest / f"file-{number}").touch()
     live.share.flush()
