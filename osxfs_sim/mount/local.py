@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 
 Ready = Callable[[dict[str, Any]], None]
 
+_BACKGROUND_NICENESS = 19
 _MS_BIND = 4096
 _UNMOUNT_ATTEMPTS = 6
 _LOOK_AT_THE_LATEST_S = 2.0
@@ -124,6 +125,8 @@ def _prepare_copy(
             path.mkdir(parents=True, exist_ok=True)
         state.chmod(0o700)
         (state / UNSYNCHRONIZED).unlink(missing_ok=True)
+        # What travels in the background gives way to the work, as on a Mac with cores to spare.
+        os.setpriority(os.PRIO_PROCESS, 0, _BACKGROUND_NICENESS)
         synchronizer = Synchronizer(Path(source), copy, state, spec)
         synchronizer.start()
     except SyncError as error:
