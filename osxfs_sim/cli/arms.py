@@ -1,6 +1,8 @@
 """The words of an arm, understood by the same options as a share's own commands."""
 
 import contextlib
+import os
+import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -13,9 +15,11 @@ from click.core import ParameterSource
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.lab.arms import Arm, words_of
+from osxfs_sim.lab.caches import is_in_memory
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.model.profile import Profile, Transport
 from osxfs_sim.mount.launch import Share, mounted
+from osxfs_sim.mount.mountpoints import unmount
 from osxfs_sim.settings import ShareSettings
 
 
@@ -75,14 +79,35 @@ def check_traceable(arms: Iterable[tuple[str, Profile]]) -> None:
 
 
 @contextlib.contextmanager
+def _own_file_system(directory: Path) -> Iterator[None]:
+    """Within it, *directory* is one, where that is possible: memory, and root.
+
+    The guest's disk is another than the host's. A watch of the host's whole file system
+    (fanotify) would else be told of all that is done in the guest's volumes, and the server
+    would be busy with passing it over.
+    """
+    if os.geteuid() != 0 or not is_in_memory(directory):
+        yield
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "guest", directory], check=True)
+    try:
+        yield
+    finally:
+        unmount(str(directory), lazily=True)  # also where a share could not be ended
+
+
+@contextlib.contextmanager
 def mounted_for_a_run(settings: ShareSettings) -> Iterator[Share]:
     """The share of a run: what of it is the guest's alone is fresh, and gone afterwards.
 
     A volume without a directory gets an empty one, and a guest that works on a copy a new one.
-    They lie beside the source, which is in the run's own directory, and so on the same file
-    system.
+    They lie beside the source, which is in the run's own directory, and so on the same kind of
+    file system.
     """
-    with tempfile.TemporaryDirectory(prefix="guest-", dir=Path(settings.source).parent) as made:
+    with (
+        tempfile.TemporaryDirectory(prefix="guest-", dir=Path(settings.source).parent) as made,
+        _own_file_system(Path(made)),
+    ):
         volumes = []
         for number, (path, directory) in enumerate(settings.volumes):
             if not directory:

@@ -68,7 +68,8 @@ def reproduction_report(
     for one in tables_of(study, derived):
         made = table(*one.columns)
         for column in made.columns:
-            column.no_wrap = column.justify == "right"
+            # Names are never cut; prose may wrap.
+            column.no_wrap = column.justify == "right" or column.header == "platform"
         for row in one.rows:
             made.add_row(*map(escape, row))
         out.print(escape(one.title), style="italic")

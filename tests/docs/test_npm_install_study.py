@@ -1,0 +1,39 @@
+"""The npm-install study says what its samples say, and its picture is theirs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parents[2] / "docs"
+SAMPLES = DOCS / "results" / "npm-install-study"
+PAGE = (DOCS / "case-studies" / "npm-install.md").read_text()
+
+
+def shown(*options: str) -> str:
+    command = [sys.executable, "-m", "osxfs_sim", "reproduce", "npm-install", "--show", SAMPLES]
+    result = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def missing_lines(page: str, told: str) -> list[str]:
+    """What *told* has that *page* has not."""
+    lines = {line.strip() for line in page.splitlines()}
+    return [line for line in told.splitlines() if line.strip() not in lines]
+
+
+def test_each_line_of_its_tables_comes_from_the_saved_samples() -> None:
+    assert missing_lines(PAGE, shown("--markdown")) == []
+
+
+def test_its_picture_is_drawn_from_them(tmp_path: Path) -> None:
+    shown("--picture", str(tmp_path / "ratios.svg"))
+    published = DOCS / "results" / "npm-install-ratios.svg"
+    assert published.read_bytes() == (tmp_path / "ratios.svg").read_bytes()
+
+
+def test_a_number_that_was_changed_would_be_noticed() -> None:
+    told = "| Lima | native |\n| OrbStack | bind mount |\n"
+    assert missing_lines("| Lima | native |\n| OrbStack | bind |\n", told) == [
+        "| OrbStack | bind mount |"
+    ]
