@@ -82,7 +82,7 @@ def check_traceable(arms: Iterable[tuple[str, Profile]]) -> None:
 def _own_file_system(directory: Path) -> Iterator[None]:
     """Within it, *directory* is one, where that is possible: memory, and root.
 
-    The guest's disk is another than the host's. A watch of the host's whole file system
+    For volumes: the guest's disk is another than the host's. A watch of the host's whole file system
     (fanotify) would else be told of all that is done in the guest's volumes, and the server
     would be busy with passing it over.
     """
@@ -106,12 +106,16 @@ def mounted_for_a_run(settings: ShareSettings) -> Iterator[Share]:
     """
     with (
         tempfile.TemporaryDirectory(prefix="guest-", dir=Path(settings.source).parent) as made,
-        _own_file_system(Path(made)),
+        contextlib.ExitStack() as own,
     ):
+        disk = Path(made) / "disk"
+        disk.mkdir()
+        if any(not directory for _, directory in settings.volumes):
+            own.enter_context(_own_file_system(disk))
         volumes = []
         for number, (path, directory) in enumerate(settings.volumes):
             if not directory:
-                fresh = Path(made) / f"volume-{number}"
+                fresh = disk / f"volume-{number}"
                 fresh.mkdir()
                 fresh.chmod(0o755)
                 directory = str(fresh)

@@ -145,7 +145,7 @@ def take_all(
         since_s = time.monotonic()
         left = steps_left(comparison, stop)
         remaining_s = (
-            sum(fmean(took_s[label]) * count for label, count in left.items())
+            sum(fmean(took_s[label]) * count for label, count in (+left).items())
             if all(took_s[label] for label in +left)
             else None
         )
