@@ -82,7 +82,7 @@ def check_traceable(arms: Iterable[tuple[str, Profile]]) -> None:
 def _own_file_system(directory: Path) -> Iterator[None]:
     """Within it, *directory* is one, where that is possible: memory, and root.
 
-    For volumes: the guest's disk is another than the host's. A watch of the host's whole file system
+    For volumes: the guest has a disk of its own. A watch of the host's whole file system
     (fanotify) would else be told of all that is done in the guest's volumes, and the server
     would be busy with passing it over.
     """

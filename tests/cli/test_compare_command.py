@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from osxfs_sim.lab.results import load_result
+from osxfs_sim.lab.results import load_result, save_result
 from osxfs_sim.mount.mountpoints import mounts
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
@@ -117,6 +117,13 @@ def test_a_case_of_ones_own_is_compared_saved_and_gone_on_with(
         *(("native", "again", 5), ("still", "again", 5)),
     ]
     assert len(arms[1]["ratio_interval"]) == 2
+    # Where one arm is complete and another is not, what is left is still told.
+    whole.samples = [each for each in whole.samples if (each.arm, each.round) != ("still", 1)]
+    whole.samples = [each for each in whole.samples if (each.arm, each.round) != ("still", 2)]
+    save_result(whole, tmp_path / "comparison-look.json")
+    rest = compare(folder, "--resume", "comparison-look.json")
+    assert rest.returncode == 0, rest.stderr
+    assert len(load_result(tmp_path / "comparison-look.json").samples) == 20
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
