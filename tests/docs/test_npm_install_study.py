@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from osxfs_sim.lab.dilation import dilation_line
+from osxfs_sim.lab.results import load_result
+
 DOCS = Path(__file__).parents[2] / "docs"
 SAMPLES = DOCS / "results" / "npm-install-study"
 PAGE = (DOCS / "case-studies" / "npm-install.md").read_text()
@@ -37,3 +40,19 @@ def test_a_number_that_was_changed_would_be_noticed() -> None:
     assert missing_lines("| Lima | native |\n| OrbStack | bind |\n", told) == [
         "| OrbStack | bind mount |"
     ]
+
+
+def test_the_straight_line_is_the_one_of_its_samples() -> None:
+    samples = load_result(DOCS / "results" / "dilation-walk.json")
+    line = dilation_line(
+        [
+            (samples.specs[one.arm]["options"].get("dilate", 1.0), one.wall_s)
+            for one in samples.samples
+        ]
+    )
+    assert line is not None
+    assert line.dilations == (1, 2, 5, 10)
+    said = f"The line is {line.processor_s:.3f} s + K × {line.waiting_s:.3f} s; no mean is further"
+    assert said in PAGE
+    assert f"than {100 * line.worst_share:.1f} %" in PAGE
+    assert f"(p = {line.bend_p:.3f})" in PAGE
