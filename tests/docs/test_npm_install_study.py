@@ -43,7 +43,7 @@ def test_a_number_that_was_changed_would_be_noticed() -> None:
 
 
 def test_the_straight_line_is_the_one_of_its_samples() -> None:
-    samples = load_result(DOCS / "results" / "dilation-walk.json")
+    samples = load_result(DOCS / "results" / "comparisons" / "dilation-walk.json")
     line = dilation_line(
         [
             (samples.specs[one.arm]["options"].get("dilate", 1.0), one.wall_s)
