@@ -49,8 +49,8 @@ class _Percentage(click.ParamType[float]):
         return percent / 100
 
 
-# With --resume what was planned is as the interrupted comparison had it, unless it is given
-# anew; then all but the first three must be the same, or it is refused.
+# With --resume what was planned (PLANNED) is as the interrupted comparison had it, unless it is
+# given anew; then all but the first three must be the same, or it is refused. These cannot be.
 _ANEW = ("output", "force")
 
 

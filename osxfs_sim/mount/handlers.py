@@ -1115,21 +1115,16 @@ class Handlers(pyfuse3.Operations):
             entry = self._attributes(inode, status, ids, NOT_BELIEVED)
             added = pyfuse3.readdir_reply(token, name, entry, position + 1)
             return DIRENTPLUS_BYTES if added else 0
-        try:
-            status = os.stat(name, dir_fd=fh, follow_symlinks=False)
-        except FileNotFoundError:
-            return 1  # gone since the listing began: passed over
-        except OSError as error:
-            if error.errno != errno.ENOTCONN:
-                raise
-            return 1  # a dead mount on the host: the rest can be listed
+        seen = _status_of_entry(fh, name)
+        if seen is None:
+            return 1
         shown = self._spellings.shown(fh, name)
         believed = NOT_BELIEVED
         if listing.directory.followed is not False:
-            believed = self._found(listing.directory, name, status)
+            believed = self._found(listing.directory, name, seen)
             believed = self._spellings.believed(name, shown, believed)
-        ids = self._owners.ids(fh, name, status, listing.caller)
-        inode, status = self._inode(listing.directory, fh, name, status)
+        ids = self._owners.ids(fh, name, seen, listing.caller)
+        inode, status = self._inode(listing.directory, fh, name, seen)
         entry = self._attributes(inode, status, ids, believed)
         if not pyfuse3.readdir_reply(token, shown, entry, position + 1):
             if not inode.lookups:
@@ -1146,15 +1141,10 @@ class Handlers(pyfuse3.Operations):
             if name == b".." and inode.parent is not None:
                 inode = inode.parent
             return reply.add(name, inode.number, modes.S_IFDIR, position + 1)
-        try:
-            # For the kind of the object alone: without it a walk would ask for each.
-            status = os.stat(name, dir_fd=fh, follow_symlinks=False)
-        except FileNotFoundError:
-            return 1  # gone since the listing began: passed over
-        except OSError as error:
-            if error.errno != errno.ENOTCONN:
-                raise
-            return 1  # a dead mount on the host: the rest can be listed
+        # For the kind of the object alone: without it a walk would ask for each.
+        status = _status_of_entry(fh, name)
+        if status is None:
+            return 1
         known = self._inodes.known(status)
         number = known.number if known is not None else status.st_ino
         return reply.add(self._spellings.shown(fh, name), number, status.st_mode, position + 1)
@@ -1226,6 +1216,18 @@ DIRENTPLUS_BYTES = 152
 _DIRENT = struct.Struct("=QQII")
 _DIRENT_BYTES = _DIRENT.size
 """struct fuse_direntplus and struct fuse_dirent without the name (linux/fuse.h)."""
+
+
+def _status_of_entry(fh: int, name: bytes) -> os.stat_result | None:
+    """Of a name of a listing; None for one that is passed over."""
+    try:
+        return os.stat(name, dir_fd=fh, follow_symlinks=False)
+    except FileNotFoundError:
+        return None  # gone since the listing began
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:
+            raise
+        return None  # a dead mount on the host: the rest can be listed
 
 
 def _names_in(fd: int) -> list[bytes]:

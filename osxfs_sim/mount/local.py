@@ -9,7 +9,6 @@ it is ours, and which mount exactly, also when this server has been killed.
 """
 
 import contextlib
-import ctypes
 import errno
 import json
 import logging
@@ -24,7 +23,7 @@ import trio
 
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import Transport
-from osxfs_sim.mount import control
+from osxfs_sim.mount import control, syscalls
 from osxfs_sim.mount.copying import UNSYNCHRONIZED, check_copy, copy_place, is_made, make_copy
 from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.identity import server_user, state_directory
@@ -51,10 +50,8 @@ log = logging.getLogger(__name__)
 Ready = Callable[[dict[str, Any]], None]
 
 _BACKGROUND_NICENESS = 19
-_MS_BIND = 4096
 _UNMOUNT_ATTEMPTS = 6
 _LOOK_AT_THE_LATEST_S = 2.0
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def serve_local(settings: ShareSettings, on_ready: Ready) -> None:
@@ -145,9 +142,12 @@ def _forget_what_is_gone() -> None:
 
 
 def _bind(directory: str, mountpoint: str) -> MountEntry:
-    if _libc.mount(os.fsencode(directory), os.fsencode(mountpoint), None, _MS_BIND, None):
-        reason = os.strerror(ctypes.get_errno())
-        raise MountError(f"{directory} cannot be mounted at {mountpoint}: {reason}")
+    try:
+        syscalls.bind_mount(directory, os.fsencode(mountpoint))
+    except OSError as error:
+        raise MountError(
+            f"{directory} cannot be mounted at {mountpoint}: {error.strerror}"
+        ) from error
     entry = mount_at(mountpoint)
     if entry is None:
         raise MountError(f"{mountpoint} was unmounted at once, by somebody else")

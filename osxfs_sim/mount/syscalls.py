@@ -278,6 +278,16 @@ def file_system_magic(fd: int) -> int:
     return int(answer[0])
 
 
+_MS_BIND = 4096
+
+
+def bind_mount(directory: str, place: bytes) -> None:
+    """mount(2), MS_BIND: show *directory* at *place*. Raises OSError, naming the directory."""
+    if _libc.mount(os.fsencode(directory), place, None, ctypes.c_ulong(_MS_BIND), None):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), directory)
+
+
 def write_out(path: str) -> None:
     """syncfs(2): have the kernel write out what it holds of the file system at *path*."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

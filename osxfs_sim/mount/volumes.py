@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 _WALK = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _INSIDE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
-_MS_BIND = 4096
 _UMOUNT_NOFOLLOW = 8
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -155,9 +154,7 @@ class Volumes:
                 if _mount_id(fd) == share:
                     way.add(os.fstat(fd).st_ino)
             place = b"/proc/self/fd/%d" % fd
-            if _libc.mount(os.fsencode(volume.directory), place, None, _MS_BIND, None):
-                code = ctypes.get_errno()
-                raise OSError(code, os.strerror(code), volume.directory)
+            syscalls.bind_mount(volume.directory, place)
         finally:
             os.close(fd)
         # What was opened is what it covers: only who walks there again is in the volume.
