@@ -19,6 +19,22 @@ from osxfs_sim.mount.mountpoints import runtime_directory, unmount
 
 _MEMORY = "/dev/shm"
 _number = itertools.count()
+_nobody_had_a_directory = pytest.StashKey[bool]()
+
+
+def _is_worker(session: pytest.Session) -> bool:
+    """Whether another process leads this run (pytest-xdist), and others run tests beside it."""
+    return hasattr(session.config, "workerinput")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[_nobody_had_a_directory] = runtime_directory(NOBODY).exists()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave the machine as it was, once no worker needs what all of them share."""
+    if not _is_worker(session) and not session.config.stash[_nobody_had_a_directory]:
+        shutil.rmtree(runtime_directory(NOBODY), ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,17 +92,17 @@ def small_source(field: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def nobody(field: Path) -> Iterator[tuple[Path, Path]]:
-    """A source and a mount point of an ordinary user."""
+def nobody(field: Path) -> tuple[Path, Path]:
+    """A source and a mount point of an ordinary user.
+
+    Its runtime directory is of no test alone: pytest_sessionfinish takes it away.
+    """
     for name in ("source", "guest"):
         (field / name).mkdir()
         os.chown(field / name, NOBODY, NOBODY)
     (field / "source" / "not-mine").write_text("root's")
     (field / "source" / "not-mine").chmod(0o644)
-    existed = runtime_directory(NOBODY).exists()
-    yield field / "source", field / "guest"
-    if not existed:
-        shutil.rmtree(runtime_directory(NOBODY), ignore_errors=True)
+    return field / "source", field / "guest"
 
 
 Sharing = Callable[[], contextlib.AbstractContextManager[Callable[..., LiveShare]]]

@@ -6,25 +6,40 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.mount.mountpoints import mounts
 
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
+# The command as it is, but for where its trees lie. All tests that run it at the same
+# time would have their trees side by side: none could tell what its own leaves behind.
+_IN_ITS_OWN_PLACE = """
+import sys
+from pathlib import Path
+from osxfs_sim.lab import runs
+place = Path(sys.argv.pop(1))
+runs.default_directory = lambda: place
+from osxfs_sim.cli import main
+sys.argv[0] = "osxfs-sim"
+main()
+"""
 
-def osxfs_sim(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "osxfs_sim", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+def command(place: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", _IN_ITS_OWN_PLACE, str(place), *arguments]
 
 
-def left_behind() -> set[str]:
-    """Directories of these commands, and shares mounted in them."""
-    ours = default_directory().glob("osxfs-sim-events-*")
-    mounted = [entry.mountpoint for entry in mounts() if "osxfs-sim-events-" in entry.mountpoint]
-    return {*map(str, ours), *mounted}
+def osxfs_sim(place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command(place, *arguments), capture_output=True, text=True, timeout=300)
+
+
+def left_behind(place: Path) -> set[str]:
+    """What lies in *place*, and what is mounted in it."""
+    mounted = [e.mountpoint for e in mounts() if e.mountpoint.startswith(f"{place}/")]
+    return {*map(str, place.iterdir()), *mounted}
 
 
 @pytest.mark.parametrize(
@@ -47,18 +62,19 @@ def left_behind() -> set[str]:
         (("event", "osxfs"), 2, "no such command 'event'; did you mean 'events'?"),
     ],
 )
-def test_bad_input_is_one_line(arguments: tuple[str, ...], code: int, said: str) -> None:
-    before = left_behind()
-    result = osxfs_sim(*arguments)
+def test_bad_input_is_one_line(
+    field: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    result = osxfs_sim(field, *arguments)
     assert result.returncode == code
     assert len(result.stderr.splitlines()) == 1
     assert said in result.stderr
-    assert left_behind() <= before
+    assert not left_behind(field)
 
 
 @needs_fuse
-def test_what_is_heard_is_scored_and_told_to_scripts() -> None:
-    result = osxfs_sim("events", "osxfs", "--number", "2", "--latency", "0us", "--json")
+def test_what_is_heard_is_scored_and_told_to_scripts(field: Path) -> None:
+    result = osxfs_sim(field, "events", "osxfs", "--number", "2", "--latency", "0us", "--json")
     assert result.returncode == 0, result.stdout + result.stderr
     document = json.loads(result.stdout)
     assert (document["schema"], document["profile"], document["number"]) == (1, "osxfs", 2)
@@ -72,11 +88,12 @@ def test_what_is_heard_is_scored_and_told_to_scripts() -> None:
 
 
 @needs_fuse
-def test_staleness_is_told_to_scripts_with_every_sample() -> None:
-    before = left_behind()
+def test_staleness_is_told_to_scripts_with_every_sample(field: Path) -> None:
     arguments = ("--host-events", "none", "--lifetime", "20ms", "--latency", "0us")
     views = ("--view", "attributes", "--view", "listing", "--view", "attributes")
-    result = osxfs_sim("staleness", "osxfs-cached", *arguments, *views, "--number", "3", "--json")
+    result = osxfs_sim(
+        field, "staleness", "osxfs-cached", *arguments, *views, "--number", "3", "--json"
+    )
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     attributes, listing = document["views"]
@@ -89,12 +106,12 @@ def test_staleness_is_told_to_scripts_with_every_sample() -> None:
     }
     assert len(attributes["samples"]) == len(listing["samples"]) == 3
     assert document["changed"]["lifetime_ns"] == 20_000_000
-    assert left_behind() <= before
+    assert not left_behind(field)
 
 
 @needs_fuse
-def test_staleness_is_a_table_for_people() -> None:
-    result = osxfs_sim("staleness", "none", "--view", "existence", "--number", "2")
+def test_staleness_is_a_table_for_people(field: Path) -> None:
+    result = osxfs_sim(field, "staleness", "none", "--view", "existence", "--number", "2")
     assert result.returncode == 0, result.stderr
     assert "none: how long the guest sees what was" in result.stdout
     assert "at once" in result.stdout
@@ -102,20 +119,19 @@ def test_staleness_is_a_table_for_people() -> None:
 
 @needs_fuse
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("command", ["events", "staleness"])
+@pytest.mark.parametrize("probe", ["events", "staleness"])
 def test_an_interrupted_measurement_leaves_nothing_behind(
-    command: str, how: signal.Signals
+    field: Path, probe: str, how: signal.Signals
 ) -> None:
-    before = left_behind()
     process = subprocess.Popen(
-        [sys.executable, "-m", "osxfs_sim", command, "osxfs", "--number", "100000"],
+        command(field, probe, "osxfs", "--number", "100000"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     try:
-        while not any(os.path.ismount(path) for path in left_behind() - before):
+        while not any(os.path.ismount(path) for path in left_behind(field)):
             assert process.poll() is None
             time.sleep(0.01)
         os.killpg(process.pid, how)  # as a terminal does
@@ -125,4 +141,4 @@ def test_an_interrupted_measurement_leaves_nothing_behind(
         process.communicate()
     assert process.returncode != 0
     assert "Traceback" not in errors
-    assert left_behind() <= before
+    assert not left_behind(field)

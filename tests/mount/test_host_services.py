@@ -668,6 +668,7 @@ def test_a_share_whose_services_cannot_be_bound_is_not_mounted(field: Path, echo
         "the host services cannot be offered: Operation not permitted"
     )
     assert not is_mounted(field / "guest")
+    # Other tests' come and go; one that is left behind stays.
     assert eventually(lambda: grafts() <= before)
 
 
@@ -703,9 +704,10 @@ os.unlink(path)
 @pytest.mark.parametrize("by", ["leaving the block", "fusermount3"])
 def test_an_ordinary_user_has_host_services_too(nobody: tuple[Path, Path], by: str) -> None:
     need_fusermount()
+    before = grafts(65_534)
     assert run_as_nobody(_AS_NOBODY, *nobody, by).splitlines()[-1] == "words"
     assert not is_mounted(nobody[1])
-    assert grafts(65_534) == set()
+    assert eventually(lambda: grafts(65_534) <= before)
 
 
 # Mistakes, and how services are asked for
