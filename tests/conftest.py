@@ -32,9 +32,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Leave the machine as it was, once no worker needs what all of them share."""
+    """Leave the machine as it was, once no worker needs what all of them share.
+
+    Where something lies in it, another run of tests is at work: then it stays.
+    """
     if not _is_worker(session) and not session.config.stash[_nobody_had_a_directory]:
-        shutil.rmtree(runtime_directory(NOBODY), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            runtime_directory(NOBODY).rmdir()
 
 
 @pytest.fixture(scope="session", autouse=True)
