@@ -1,6 +1,7 @@
 """A share under test: its two sides, its server, and what it must leave behind: nothing."""
 
 import contextlib
+import itertools
 import os
 import subprocess
 import threading
@@ -19,6 +20,7 @@ WATCHDOG_S = 300.0
 
 # A name that no test uses: what happened before it was touched has been seen after it.
 _LAST = ".settled"
+_places = itertools.count()
 _TROUBLE = ("bug:", "Traceback", "ERROR", "CRITICAL")
 
 
@@ -121,6 +123,45 @@ class LiveShare:
         if not self.expected_trouble:
             wrong += [f"the server logged: {line}" for line in self.trouble()]
         return wrong
+
+
+@dataclass(frozen=True)
+class Place:
+    """A new directory of a share that a module's tests use one after the other.
+
+    It stands for a share of a test's own where the directory is all that the test is about:
+    one that is mounted for it would be half a second of starting Python. Requests and events
+    are the whole share's: a test resets or compares them, as it does on its own.
+    """
+
+    live: LiveShare
+    name: str
+
+    @classmethod
+    def on(cls, live: LiveShare) -> "Place":
+        place = cls(live, f"place-{next(_places)}")
+        place.source.mkdir()
+        return place
+
+    @property
+    def source(self) -> Path:
+        return self.live.source / self.name
+
+    @property
+    def guest(self) -> Path:
+        return self.live.guest / self.name
+
+    def status(self) -> dict[str, Any]:
+        return self.live.status()
+
+    def requests(self) -> dict[str, int]:
+        return self.live.requests()
+
+    def reset(self) -> None:
+        self.live.reset()
+
+    def settle(self) -> None:
+        self.live.settle()
 
 
 def is_mounted(guest: Path) -> bool:

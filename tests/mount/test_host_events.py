@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from guests import ended, eventually, finish, hear, run, start
-from live import LiveShare
+from live import LiveShare, Place
 
 CACHED = {"profile": "osxfs-cached", "latency_ns": 0}
 NEGATIVE = {"profile": "osxfs-negative", "latency_ns": 0}
@@ -23,24 +23,30 @@ COMPLETE = {"profile": "osxfs-complete", "latency_ns": 0}
 WATCHERS = ("fanotify", "inotify")
 
 
-def asked(share: LiveShare, *kinds: str) -> int:
+def asked(share: LiveShare | Place, *kinds: str) -> int:
     requests = share.requests()
     return sum(requests.get(kind, 0) for kind in kinds)
 
 
-@pytest.fixture(params=WATCHERS)
-def cached(request: pytest.FixtureRequest, share) -> LiveShare:
+@pytest.fixture(scope="module", params=WATCHERS)
+def believing(request: pytest.FixtureRequest, module_share) -> LiveShare:
     """A share that believes for a day, with both ways to see the host's changes."""
-    live = share(**CACHED, host_events=request.param)
-    directory = live.source / "directory"
+    return module_share(**CACHED, host_events=request.param)
+
+
+@pytest.fixture
+def cached(believing: LiveShare) -> Place:
+    """A place on such a share, with a directory of two files."""
+    place = Place.on(believing)
+    directory = place.source / "directory"
     directory.mkdir()
     for name in ("one", "other"):
         (directory / name).write_text("as it was")
-    live.settle()
-    return live
+    place.settle()
+    return place
 
 
-def look(live: LiveShare) -> None:
+def look(live: Place) -> None:
     """Have the guest believe all that is in the directory.
 
     Twice, since a file that is read, or a directory, has another time of access.
@@ -52,7 +58,7 @@ def look(live: LiveShare) -> None:
     look_again(live, names)
 
 
-def look_again(live: LiveShare, names: Iterable[str] = ("one", "other")) -> None:
+def look_again(live: Place, names: Iterable[str] = ("one", "other")) -> None:
     directory = live.guest / "directory"
     for name in names:
         if modes.S_ISREG(os.lstat(directory / name).st_mode):
@@ -63,14 +69,14 @@ def look_again(live: LiveShare, names: Iterable[str] = ("one", "other")) -> None
 # Each change, and what it ends
 
 
-def test_what_does_not_change_is_believed(cached: LiveShare) -> None:
+def test_what_does_not_change_is_believed(cached: Place) -> None:
     look(cached)
     cached.reset()
     look_again(cached)
     assert asked(cached, "LOOKUP", "GETATTR", "READ") == 0
 
 
-def test_a_write_ends_content_size_and_times_of_that_file_alone(cached: LiveShare) -> None:
+def test_a_write_ends_content_size_and_times_of_that_file_alone(cached: Place) -> None:
     look(cached)
     (cached.source / "directory" / "one").write_text("as it is now")
     cached.settle()
@@ -85,7 +91,7 @@ def test_a_write_ends_content_size_and_times_of_that_file_alone(cached: LiveShar
 
 
 def test_a_write_of_the_same_length_is_seen_in_an_open_file_and_a_mapping(
-    cached: LiveShare,
+    cached: Place,
 ) -> None:
     with open(cached.guest / "directory" / "one", "rb", buffering=0) as file:
         assert file.read() == b"as it was"
@@ -101,9 +107,7 @@ def test_a_write_of_the_same_length_is_seen_in_an_open_file_and_a_mapping(
 
 
 @pytest.mark.parametrize("change", ["chmod", "utime", "setxattr"])
-def test_a_change_of_attributes_ends_them_and_not_the_content(
-    cached: LiveShare, change: str
-) -> None:
+def test_a_change_of_attributes_ends_them_and_not_the_content(cached: Place, change: str) -> None:
     look(cached)
     before = os.stat(cached.guest / "directory" / "one")
     path = cached.source / "directory" / "one"
@@ -127,7 +131,7 @@ def test_a_change_of_attributes_ends_them_and_not_the_content(
     assert asked(cached, "READ") == 0
 
 
-def test_a_new_file_is_listed_and_found(cached: LiveShare) -> None:
+def test_a_new_file_is_listed_and_found(cached: Place) -> None:
     look(cached)
     (cached.source / "directory" / "new").write_text("new")
     cached.settle()
@@ -137,7 +141,7 @@ def test_a_new_file_is_listed_and_found(cached: LiveShare) -> None:
     assert host.st_mtime_ns == guest.st_mtime_ns
 
 
-def test_a_removed_file_is_missing_and_the_directory_has_its_new_times(cached: LiveShare) -> None:
+def test_a_removed_file_is_missing_and_the_directory_has_its_new_times(cached: Place) -> None:
     look(cached)
     (cached.source / "directory" / "one").unlink()
     cached.settle()
@@ -151,7 +155,7 @@ def test_a_removed_file_is_missing_and_the_directory_has_its_new_times(cached: L
     assert asked(cached, "LOOKUP", "GETATTR") == 0
 
 
-def test_a_rename_ends_both_names(cached: LiveShare) -> None:
+def test_a_rename_ends_both_names(cached: Place) -> None:
     look(cached)
     number = os.stat(cached.guest / "directory" / "one").st_ino
     os.rename(cached.source / "directory" / "one", cached.source / "directory" / "renamed")
@@ -161,7 +165,7 @@ def test_a_rename_ends_both_names(cached: LiveShare) -> None:
     assert os.stat(cached.guest / "directory" / "renamed").st_ino == number
 
 
-def test_a_rename_over_a_file_shows_the_new_one(cached: LiveShare) -> None:
+def test_a_rename_over_a_file_shows_the_new_one(cached: Place) -> None:
     look(cached)
     (cached.source / "temporary").write_text("replaced as editors do")
     os.rename(cached.source / "temporary", cached.source / "directory" / "one")
@@ -169,7 +173,7 @@ def test_a_rename_over_a_file_shows_the_new_one(cached: LiveShare) -> None:
     assert (cached.guest / "directory" / "one").read_text() == "replaced as editors do"
 
 
-def test_an_exchange_of_two_names_is_seen_on_both(cached: LiveShare) -> None:
+def test_an_exchange_of_two_names_is_seen_on_both(cached: Place) -> None:
     (cached.source / "directory" / "other").write_text("the other")
     cached.settle()
     look(cached)
@@ -184,7 +188,7 @@ assert not ctypes.CDLL(None).renameat2(directory, b"one", directory, b"other", 2
     assert (cached.guest / "directory" / "other").read_text() == "as it was"
 
 
-def test_a_directory_that_the_host_renames_keeps_what_is_below_it(cached: LiveShare) -> None:
+def test_a_directory_that_the_host_renames_keeps_what_is_below_it(cached: Place) -> None:
     look(cached)
     number = os.stat(cached.guest / "directory" / "one").st_ino
     os.rename(cached.source / "directory", cached.source / "moved")
@@ -196,7 +200,7 @@ def test_a_directory_that_the_host_renames_keeps_what_is_below_it(cached: LiveSh
     assert (cached.guest / "moved" / "one").read_text() == "changed after the move"
 
 
-def test_a_directory_removed_and_made_again_is_another_one(cached: LiveShare) -> None:
+def test_a_directory_removed_and_made_again_is_another_one(cached: Place) -> None:
     look(cached)
     for _ in range(3):
         subprocess.run(["rm", "-r", cached.source / "directory"], check=True)
@@ -208,7 +212,7 @@ def test_a_directory_removed_and_made_again_is_another_one(cached: LiveShare) ->
         assert sorted(os.listdir(cached.source / "directory")) == ["again", "by the guest"]
 
 
-def test_a_second_link_made_and_removed_by_the_host_is_counted(cached: LiveShare) -> None:
+def test_a_second_link_made_and_removed_by_the_host_is_counted(cached: Place) -> None:
     look(cached)
     os.link(cached.source / "directory" / "one", cached.source / "directory" / "link")
     cached.settle()
@@ -271,7 +275,7 @@ def own_changes(directory: Path) -> list[Callable[[], object]]:
     ]
 
 
-def test_the_guests_own_changes_do_not_come_back(cached: LiveShare) -> None:
+def test_the_guests_own_changes_do_not_come_back(cached: Place) -> None:
     look(cached)
     before = cached.status()["events"]
     for change in own_changes(cached.guest / "directory"):
@@ -300,7 +304,7 @@ print("done")
 """
 
 
-def test_both_sides_change_one_file_and_the_host_is_not_missed(cached: LiveShare) -> None:
+def test_both_sides_change_one_file_and_the_host_is_not_missed(cached: Place) -> None:
     path = Path("directory", "shared")
     (cached.source / path).write_bytes(bytes(8192))
     cached.settle()

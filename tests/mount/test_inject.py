@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 from guests import ended, finish, hear, start
 from inotify_simple import INotify, flags
-from live import LiveShare, is_mounted
+from live import LiveShare, Place, is_mounted
 from nobody import need_fusermount, run_as_nobody
 
 PROFILES = ("osxfs", "osxfs-cached", "osxfs-negative", "osxfs-complete")
@@ -77,7 +77,7 @@ class Listener:
         self._notify.close()
 
 
-def told(live: LiveShare, listener: Listener, change: Callable[[], object]) -> list[Heard]:
+def told(live: LiveShare | Place, listener: Listener, change: Callable[[], object]) -> list[Heard]:
     """What a listener hears of *change*, looked at as it comes."""
     heard = []
     change()
@@ -194,23 +194,28 @@ TABLE = {
 }
 
 
-@pytest.fixture(params=PROFILES)
-def live(request: pytest.FixtureRequest, share) -> LiveShare:
-    mounted = share(profile=request.param, latency_ns=0)
-    host = mounted.source / "directory"
+@pytest.fixture(scope="module", params=PROFILES)
+def telling(request: pytest.FixtureRequest, module_share) -> LiveShare:
+    return module_share(profile=request.param, latency_ns=0)
+
+
+@pytest.fixture
+def live(telling: LiveShare) -> Place:
+    place = Place.on(telling)
+    host = place.source / "directory"
     host.mkdir()
     (host / "file").write_text("as it was")
     (host / "other").write_text("the other")
     (host / "empty").mkdir()
-    (mounted.source / "outside").write_text("from outside")
-    mounted.settle()
-    for name in os.listdir(mounted.guest / "directory"):
-        os.lstat(mounted.guest / "directory" / name)
-    return mounted
+    (place.source / "outside").write_text("from outside")
+    place.settle()
+    for name in os.listdir(place.guest / "directory"):
+        os.lstat(place.guest / "directory" / name)
+    return place
 
 
 @pytest.mark.parametrize("story", TABLE)
-def test_the_table(live: LiveShare, story: str) -> None:
+def test_the_table(live: Place, story: str) -> None:
     change, events, sees, may = TABLE[story]
     listener = Listener(live.guest / "directory")
     heard = told(live, listener, lambda: change(live.source / "directory"))
@@ -222,7 +227,7 @@ def test_the_table(live: LiveShare, story: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["file", "empty"])
-def test_the_object_itself_is_seen_to_go(live: LiveShare, name: str) -> None:
+def test_the_object_itself_is_seen_to_go(live: Place, name: str) -> None:
     listener = Listener(live.guest / "directory", name)
     path = live.source / "directory" / name
     heard = told(live, listener, path.unlink if name == "file" else path.rmdir)
@@ -230,7 +235,7 @@ def test_the_object_itself_is_seen_to_go(live: LiveShare, name: str) -> None:
     assert ("DELETE_SELF", "") in without_repeats(heard)
 
 
-def test_an_object_with_another_link_is_not_seen_to_go(live: LiveShare) -> None:
+def test_an_object_with_another_link_is_not_seen_to_go(live: Place) -> None:
     os.link(live.source / "directory" / "file", live.source / "link")
     live.settle()
     assert os.stat(live.guest / "link").st_nlink == 2
@@ -243,7 +248,7 @@ def test_an_object_with_another_link_is_not_seen_to_go(live: LiveShare) -> None:
     assert os.stat(live.source / "link").st_nlink == 2
 
 
-def test_a_renamed_object_lives_on(live: LiveShare) -> None:
+def test_a_renamed_object_lives_on(live: Place) -> None:
     listener = Listener(live.guest / "directory", "file")
     host = live.source / "directory"
     heard = told(live, listener, lambda: os.rename(host / "file", host / "renamed"))
@@ -253,7 +258,7 @@ def test_a_renamed_object_lives_on(live: LiveShare) -> None:
     os.link(live.guest / "directory" / "renamed", live.guest / "directory" / "a second")
 
 
-def test_what_the_guest_has_open_goes_on_when_the_host_deletes_it(live: LiveShare) -> None:
+def test_what_the_guest_has_open_goes_on_when_the_host_deletes_it(live: Place) -> None:
     with open(live.guest / "directory" / "file", "r+b", buffering=0) as file:
         listener = Listener(live.guest / "directory")
         heard = told(live, listener, (live.source / "directory" / "file").unlink)
@@ -266,7 +271,7 @@ def test_what_the_guest_has_open_goes_on_when_the_host_deletes_it(live: LiveShar
     listener.close()
 
 
-def test_the_guests_own_events_are_native(live: LiveShare) -> None:
+def test_the_guests_own_events_are_native(live: Place) -> None:
     listener = Listener(live.guest / "directory")
     guest = live.guest / "directory"
 
