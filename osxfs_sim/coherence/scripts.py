@@ -31,7 +31,7 @@ import sys
 
 import osxfs_sim
 from osxfs_sim.coherence.actors import Performed
-from osxfs_sim.coherence.operations import Operation, Outcome
+{imports}from osxfs_sim.coherence.operations import Operation, Outcome
 from osxfs_sim.coherence.scripts import changed_settings, set_up
 from osxfs_sim.coherence.staging import Stage
 
@@ -75,13 +75,15 @@ def script(
     title: str,
     *,
     exports: Exports | None = None,
+    imports: Sequence[str] = (),
 ) -> str:
     """The source of a script that plays *steps* on a share with *settings*.
 
     *settings* are keywords of osxfs_sim.share. *judge* is the source of a function
     ``breach(told: list[Performed]) -> str | None``, which says what is wrong with what was told,
-    if anything is: one Performed for each step. It may use Outcome, and import what it needs.
-    *title* opens the script's docstring. With *exports* the source is a share file.
+    if anything is: one Performed for each step. It may use Outcome.
+    *title* opens the script's docstring. With *exports* the source is a share file. *imports* are
+    lines by which the judge gets what it needs besides.
     """
     lines = "\n".join(f"    ({actor!r}, {operation_source(step)})," for actor, step in steps)
     return _SCRIPT.format(
@@ -91,6 +93,7 @@ def script(
             {name: dict(keys) for name, keys in (exports or {}).items()}, sort_dicts=False
         ),
         example="lifetime_ns=0" if exports else "profile=osxfs",
+        imports="".join(f"{line}\n" for line in imports),
         steps=lines,
         judge=judge.strip(),
     )
