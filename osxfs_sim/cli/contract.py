@@ -55,7 +55,7 @@ _WORTH_TELLING_S = 2.0
     "--rule",
     "rules",
     multiple=True,
-    type=click.Choice(list(RuleId), case_sensitive=False),
+    type=click.Choice([rule.value for rule in RuleId], case_sensitive=False),
     help="Only this one; give it several times. [all]",
 )
 @click.option(
@@ -70,7 +70,7 @@ _WORTH_TELLING_S = 2.0
 def contract(
     profile: str,
     mode: str | None,
-    rules: tuple[RuleId, ...],
+    rules: tuple[str, ...],
     directory: Path | None,
     only_list: bool,
     as_json: bool,
@@ -95,7 +95,7 @@ def contract(
         profile = str(Path(profile).absolute())  # a script may be run from elsewhere
     settings = ShareSettings("", "", profile=profile, **options)
     nature = nature_of(settings, None if mode is None else Mode[mode.upper()])
-    chosen = [rule for rule in RuleId if rule in (rules or tuple(RuleId))]
+    chosen = [rule for rule in RuleId if not rules or rule.value in rules]
     if only_list:
         _list(chosen, nature, as_json)
         return

@@ -102,6 +102,8 @@ class Performer:
         act = ACTS[operation.act]
         try:
             return Outcome(act(self, operation))
+        except KeyError:
+            return Outcome(error="EBADF")  # a handle that was never opened: its open has failed
         except OSError as error:
             return Outcome(error=errno.errorcode.get(error.errno or 0, str(error)))
 

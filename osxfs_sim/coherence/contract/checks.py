@@ -108,7 +108,9 @@ def _changed_and_seen(
     steps.append((viewer, kind.look))
     steps += [(viewer, each) for each in kind.leaving]
     by = f" (made by the {maker})" if maker and maker != changer else ""
-    name = f"{kind.name}: {changer}, then {viewer}{by}"
+    had = ", who had looked" if looks_before else ""
+    acts = f", after {between[0][1].act}" if between else ""
+    name = f"{kind.name}: {changer}, then {viewer}{had}{acts}{by}"
     return Schedule(name, tuple(steps), (expected,), use, given, known)
 
 
@@ -187,10 +189,13 @@ def _events_after_own_changes(nature: Nature) -> Iterable[Schedule]:
 def _synchronized(nature: Nature) -> Iterable[Schedule]:
     for kind in KINDS:
         synced = ("guest", Operation("fsync", kind.synced))
-        yield _changed_and_seen(kind, "guest", "host", between=(synced,), looks_before=False)
-    for kind in KINDS[:1]:
-        flushed = (SHARE, Operation("flush"))
-        yield _changed_and_seen(kind, "guest", "host", between=(flushed,), looks_before=False)
+        # What the host has open, it had before.
+        maker = "host" if kind.viewing else "guest"
+        yield _changed_and_seen(
+            kind, "guest", "host", maker=maker, between=(synced,), looks_before=False
+        )
+    flushed = (SHARE, Operation("flush"))
+    yield _changed_and_seen(KINDS[0], "guest", "host", between=(flushed,), looks_before=False)
     if nature.mode is Mode.DELEGATED:
         for kind in KINDS:
             if not (kind.prepare or kind.viewing):
@@ -257,6 +262,8 @@ def _both_at_once(nature: Nature) -> Iterable[Schedule]:
         *(MAPPING, "host", "guest"),
         known="a mapping asks nobody: it can follow when the guest is told, and not before",
     )
+    if nature.tells_caches:
+        yield _changed_and_seen(MAPPING, "host", "guest", between=((SHARE, Operation("settle")),))
 
 
 def _older_until_told(nature: Nature) -> Iterable[Schedule]:
