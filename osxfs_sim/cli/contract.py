@@ -155,6 +155,9 @@ class LiveSite:
 
     def __init__(self, settings: ShareSettings) -> None:
         self._settings = replace(settings, calibrate=False)
+        # What the guest sees of the host is judged, but for copies, where it need see nothing.
+        is_copy = settings.system().profile.transport is Transport.COPY
+        self._ground_is_made_by = "guest" if is_copy else "host"
         self._kept = contextlib.ExitStack()
         self._stage: Stage | None = None
         self._played = 0
@@ -174,7 +177,7 @@ class LiveSite:
             self._stage = self._mounted(self._kept, schedule)
         self._played += 1
         ground = f"s{self._played}"
-        self._stage.play([("host", Operation("mkdir", ground, mode=0o777))])
+        self._stage.play([(self._ground_is_made_by, Operation("mkdir", ground, mode=0o777))])
         told = self._stage.play(steps_within(ground, schedule.steps))
         return [
             replace(each, operation=operation)

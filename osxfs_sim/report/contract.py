@@ -11,6 +11,8 @@ from osxfs_sim.coherence.contract.schedules import Schedule, Use
 from osxfs_sim.coherence.contract.verdicts import Breach, Finding, Verdict
 from osxfs_sim.report.console import console, table
 
+_MOST_UNPLAYED = 4
+
 _STYLES = {
     Finding.BROKEN: "red",
     Finding.SUSPICIOUS: "yellow",
@@ -46,8 +48,11 @@ def contract_report(
                 told.add(breach.schedule)
                 out.print(f"* {verdict.rule}, but for this: {escape(breach.schedule.known)}")
                 _schedule(out, breach, scripts)
-        for line in verdict.unplayed:
+        for line in verdict.unplayed[:_MOST_UNPLAYED]:
             out.print(f"  {verdict.rule}, not shown: {escape(line)}", style="dim")
+        if len(verdict.unplayed) > _MOST_UNPLAYED:
+            more = len(verdict.unplayed) - _MOST_UNPLAYED
+            out.print(f"  {verdict.rule}, not shown: {more} more (--json has them)", style="dim")
     out.print(
         "  kept: by every schedule that was played. suspicious: may lag, and was never seen to. "
         "--list names the schedules, --script writes those that were found as scripts."
@@ -73,6 +78,8 @@ def _told(verdict: Verdict) -> str:
         return f"{text}: see {verdict.by}"
     if verdict.finding is Finding.NOT_APPLICABLE:
         return verdict.why
+    if verdict.finding is Finding.KEPT and RULES[verdict.rule].refers_to and verdict.why:
+        return f"{text}: kept {verdict.why}"
     return text
 
 

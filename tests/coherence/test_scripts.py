@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import osxfs_sim
 from osxfs_sim.coherence.operations import Operation
-from osxfs_sim.coherence.scripts import changed_settings, operation_source, script, set_up
+from osxfs_sim.coherence.scripts import changed, operation_source, script, set_up
 
 STEPS = [
     ("host", Operation("create", "a", data="old")),
@@ -74,10 +75,42 @@ def test_a_script_finds_the_breach_and_not_where_it_is_cured(tmp_path: Path) -> 
 
 
 def test_what_is_changed_for_a_run_is_json_or_text() -> None:
-    changed = changed_settings(["profile=osxfs", "lifetime_ns=5", "kernel_write_back=true"])
-    assert changed == {"profile": "osxfs", "lifetime_ns": 5, "kernel_write_back": True}
-    with pytest.raises(SystemExit, match="write KEY=VALUE"):
-        changed_settings(["profile"])
+    exports = {"above": {"source": "tree", "profile": "osxfs-cached"}}
+    arguments = ["profile=osxfs", "lifetime_ns=5", "above.profile=none", "kernel_write_back=true"]
+    settings, trees = changed({"lifetime_ns": 4, "seed": 1}, exports, arguments)
+    assert settings == {
+        "lifetime_ns": 5,
+        "seed": 1,
+        "profile": "osxfs",
+        "kernel_write_back": True,
+    }
+    assert trees == {"above": {"source": "tree", "profile": "none"}}
+    assert exports["above"]["profile"] == "osxfs-cached"
+
+
+@pytest.mark.parametrize("wrong", ["profile", "=osxfs", "below.profile=osxfs"])
+def test_what_is_no_setting_is_refused_with_an_example(wrong: str) -> None:
+    with pytest.raises(SystemExit, match="write KEY=VALUE, such as profile=osxfs"):
+        changed({}, {"above": {}}, [wrong])
+
+
+def test_a_script_tries_as_often_as_it_is_told() -> None:
+    """One breach is enough, or it needs one each time."""
+    for every, breaches, expected in (
+        (False, [None, "wrong", None], ("wrong", 2)),
+        (False, [None, None, None], (None, 3)),
+        (True, ["wrong", "wrong", "wrong"], ("wrong", 3)),
+        (True, ["wrong", None, "wrong"], (None, 2)),
+    ):
+        source = script({}, STEPS, JUDGE, "Several.", tries=3, every=every)
+        scope: dict[str, Any] = {"__name__": "a script"}
+        exec(source, scope)
+        plays = iter(breaches)
+        played: list[object] = []
+        scope["play"] = lambda played=played: played.append(None) or []
+        scope["breach"] = lambda _, plays=plays: next(plays)
+        code = scope["main"]()
+        assert (code, len(played)) == (1 if expected[0] else 0, expected[1])
 
 
 def test_a_place_has_the_sources_of_its_exports_and_leaves_nothing() -> None:

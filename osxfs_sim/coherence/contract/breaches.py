@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from osxfs_sim.coherence.contract.playing import ATTEMPTS
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Schedule, Use
 from osxfs_sim.coherence.scripts import Exports, script
@@ -37,7 +38,13 @@ def breach_script(
     )
     title = f"{rule}, {schedule.name}.\n\n{what}: {RULES[rule].text}."
     judge = _JUDGE.format(expected=list(schedule.expected), given=list(schedule.given))
-    return script(settings, schedule.steps, judge, title, exports=exports, imports=_IMPORTS)
+    return script(
+        *(settings, schedule.steps, judge, title),
+        exports=exports,
+        imports=_IMPORTS,
+        tries=ATTEMPTS,
+        every=schedule.use is Use.MAY,
+    )
 
 
 _IMPORTS = ("from osxfs_sim.coherence.contract.schedules import Expected",)

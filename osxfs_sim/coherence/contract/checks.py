@@ -62,6 +62,8 @@ def why_not(rule: RuleId, nature: Nature) -> str:
     if nature.apart and rule not in _OF_THE_GUEST_ALONE:
         return nature.apart
     if rule in (RuleId.DEL_1, RuleId.CAC_2) and not nature.tells_processes:
+        if not nature.is_shared:
+            return "its events are the kernel's own: nothing brings them from a host"
         return "no process of the guest is told of host changes"
     if rule in (RuleId.DEL_5, RuleId.CAC_4):
         if not nature.is_shared:
