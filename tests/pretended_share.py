@@ -19,7 +19,7 @@ from osxfs_sim.coherence.operations import Operation, Outcome, Performer
 CHANGES = frozenset(
     (
         *("create", "write", "overwrite", "append", "truncate", "unlink", "rename", "link"),
-        *("symlink", "mkdir", "rmdir", "mkfifo", "mksock", "chmod", "utimes"),
+        *("symlink", "mkdir", "rmdir", "mkfifo", "mksock", "mkdev", "chmod", "utimes"),
     )
 )
 
@@ -36,7 +36,7 @@ class Seeded(enum.Enum):
     OVERLAPS_DO_NOT_MATTER = "the part in a stronger export is as weak as the rest"
     NOTHING_EXPIRES = "what the guest knows it believes for ever"
     NOTHING_IS_LOST = "a host change wins against what is held of the guest's"
-    SPECIAL_FILES_TOO = "FIFOs and sockets lag and are held as files are"
+    SPECIAL_FILES_TOO = "FIFOs, sockets and devices lag and are held as files are"
     DEFAULT_STRENGTHENS = "a default export makes what overlaps it consistent"
 
 
@@ -172,7 +172,7 @@ class _Playing:
         return outcome
 
     def _note(self, operation: Operation) -> None:
-        if operation.act in ("mkfifo", "mksock"):
+        if operation.act in ("mkfifo", "mksock", "mkdev"):
             self._special.add(operation.path)
 
     def _is_special(self, names: set[str]) -> bool:

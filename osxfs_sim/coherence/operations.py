@@ -187,6 +187,10 @@ class Performer:
         """A new socket, that nobody listens at."""
         os.mknod(self._path(operation), stat.S_IFSOCK | operation.mode)
 
+    def mkdev(self, operation: Operation) -> None:
+        """A new character device, that of /dev/null; needs root."""
+        os.mknod(self._path(operation), stat.S_IFCHR | operation.mode, os.makedev(1, 3))
+
     def chmod(self, operation: Operation) -> None:
         """The permissions become *mode*."""
         os.chmod(self._path(operation), operation.mode)
@@ -303,7 +307,14 @@ ACTS: Mapping[str, Callable[[Performer, Operation], Any]] = {
         *(Performer.create, Performer.write, Performer.overwrite, Performer.append),
         *(Performer.truncate, Performer.unlink, Performer.rename, Performer.link),
         *(Performer.symlink, Performer.mkdir, Performer.rmdir, Performer.mkfifo),
-        *(Performer.mksock, Performer.chmod, Performer.utimes, Performer.stat, Performer.fstat),
+        *(
+            Performer.mksock,
+            Performer.mkdev,
+            Performer.chmod,
+            Performer.utimes,
+            Performer.stat,
+            Performer.fstat,
+        ),
         *(Performer.read, Performer.readlink, Performer.list, Performer.open),
         *(Performer.close_handle, Performer.pread, Performer.pwrite, Performer.fsync),
         *(Performer.sync, Performer.map, Performer.mread, Performer.unmap, Performer.lock),

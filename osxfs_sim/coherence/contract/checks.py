@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from osxfs_sim.coherence.contract.kinds import (
+    DEVICES,
     KINDS,
     MADE_SPECIAL,
     MAPPING,
@@ -301,6 +302,9 @@ def _special(nature: Nature) -> Iterable[Schedule]:
         yield _changed_and_seen(kind, "guest", "host", looks_before=False)
     for kind in MADE_SPECIAL:
         yield _changed_and_seen(kind, "guest", "host", looks_before=False)
+    for kind in DEVICES:
+        yield _changed_and_seen(kind, "host", "guest")
+        yield _changed_and_seen(kind, "guest", "host", maker="host", looks_before=False)
 
 
 # Overlaps: an export of "tree", and one of "tree/inner" in it. The part is looked at from above.

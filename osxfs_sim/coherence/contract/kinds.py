@@ -165,10 +165,12 @@ MAPPING = Kind(
 )
 """The one look that asks nobody: the pages are there."""
 
-SPECIAL: tuple[Kind, ...] = tuple(
-    kind
-    for make, what in (("mkfifo", "fifo"), ("mksock", "socket"))
-    for kind in (
+_MADE_BY = {"fifo": "mkfifo", "socket": "mksock", "device": "mkdev"}
+
+
+def _of_special(what: str) -> tuple[Kind, ...]:
+    make = _MADE_BY[what]
+    return (
         Kind(
             *(f"{what}: chmod", Operation("chmod", "a", mode=0o600), _STAT),
             *(("mode", 0o644), ("mode", 0o600)),
@@ -185,12 +187,17 @@ SPECIAL: tuple[Kind, ...] = tuple(
             synced="",
         ),
     )
-)
+
+
+SPECIAL: tuple[Kind, ...] = (*_of_special("fifo"), *_of_special("socket"))
 """What is done to FIFOs and sockets that are there."""
 
+DEVICES: tuple[Kind, ...] = _of_special("device")
+"""What is done to devices. Only root of the host can make any."""
+
 MADE_SPECIAL: tuple[Kind, ...] = tuple(
-    Kind(f"{what}: made", Operation(make, "a"), _STAT, _ABSENT, ("type", what))
-    for make, what in (("mkfifo", "fifo"), ("mksock", "socket"))
+    Kind(f"{what}: made", Operation(_MADE_BY[what], "a"), _STAT, _ABSENT, ("type", what))
+    for what in ("fifo", "socket")
 )
 """That there are any. That a name is missing is believed as of any other, so these are for
 directions where nobody has looked before."""

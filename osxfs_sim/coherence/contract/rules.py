@@ -82,7 +82,11 @@ RULES: Mapping[RuleId, Rule] = {
             "a host change of what the guest has changed too may be lost",
             frozenset({Mode.DELEGATED}),
         ),
-        Rule(RuleId.DEL_8, "FIFOs and sockets are never stale, and never held back", _MAY_LAG),
+        Rule(
+            RuleId.DEL_8,
+            "FIFOs, sockets and devices are never stale, and never held back",
+            _MAY_LAG,
+        ),
         Rule(
             RuleId.CAC_1,
             "as DEL-1 to DEL-5",
