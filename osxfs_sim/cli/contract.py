@@ -55,8 +55,9 @@ _WORTH_TELLING_S = 2.0
     "--rule",
     "rules",
     multiple=True,
-    type=click.Choice([rule.value for rule in RuleId], case_sensitive=False),
-    help="Only this one; give it several times. [all]",
+    metavar="ID",
+    type=click.Choice([rule.value for rule in RuleId]),
+    help="Only this one, such as CON-2; give it several times. [all]",
 )
 @click.option(
     "--script",
