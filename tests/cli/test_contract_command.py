@@ -2,14 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import osxfs_sim
 from osxfs_sim.coherence.contract.rules import RuleId
+from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.mount.mountpoints import mounts
 
 PACKAGE = str(Path(osxfs_sim.__file__).parents[1])
 needs_fuse = pytest.mark.usefixtures("need_fuse")
@@ -173,6 +177,38 @@ def test_of_a_copy_only_its_own_processes_are_judged() -> None:
     found = {each["rule"]: each for each in json.loads(result.stdout)["rules"]}
     assert verdicts(found) == {"DEL-3": "kept", "CON-2": "not applicable"}
     assert "copy" in found["CON-2"]["why"]
+
+
+def left_behind() -> set[str]:
+    """Directories of this command, and shares mounted in them."""
+    ours = default_directory().glob("osxfs-sim-schedule-*")
+    mounted = [entry.mountpoint for entry in mounts() if "osxfs-sim-schedule-" in entry.mountpoint]
+    return {*map(str, ours), *mounted}
+
+
+@needs_fuse
+def test_an_interrupted_judgement_leaves_nothing_behind(tmp_path: Path) -> None:
+    before = left_behind()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "osxfs_sim", "contract", "osxfs", "--latency", "0us"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": PACKAGE, "TMPDIR": str(tmp_path)},
+    )
+    try:
+        while not (ours := {path for path in left_behind() - before if os.path.ismount(path)}):
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Traceback" not in errors
+    assert not ours & left_behind()
 
 
 @needs_fuse

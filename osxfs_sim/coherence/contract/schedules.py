@@ -91,7 +91,7 @@ class Schedule:
 
     *given* must hold before anything is shown: the guest saw what was there, for example. *known*
     says why a breach is no surprise on a Linux guest, where there is a reason; *exports* are the
-    trees of the share file that it is played on, *ends* is whether it takes the share away.
+    trees of the share file that it is played on.
     """
 
     name: str
@@ -104,7 +104,7 @@ class Schedule:
 
     @property
     def ends(self) -> bool:
-        """Whether the share is unmounted in it, or the host's directory refuses."""
+        """Whether the share is unmounted in it, so that nothing can be played on it afterwards."""
         return any(actor == "share" and step.act == "unmount" for actor, step in self.steps)
 
     def __post_init__(self) -> None:
