@@ -1,5 +1,6 @@
 """The command contract: live shares keep theirs, and break the rules of a stronger mode."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,8 +13,6 @@ import pytest
 
 import osxfs_sim
 from osxfs_sim.coherence.contract.rules import RuleId
-from osxfs_sim.lab.runs import default_directory
-from osxfs_sim.mount.mountpoints import mounts
 
 PACKAGE = str(Path(osxfs_sim.__file__).parents[1])
 needs_fuse = pytest.mark.usefixtures("need_fuse")
@@ -179,26 +178,30 @@ def test_of_a_copy_only_its_own_processes_are_judged() -> None:
     assert "copy" in found["CON-2"]["why"]
 
 
-def left_behind() -> set[str]:
-    """Directories of this command, and shares mounted in them."""
-    ours = default_directory().glob("osxfs-sim-schedule-*")
-    mounted = [entry.mountpoint for entry in mounts() if "osxfs-sim-schedule-" in entry.mountpoint]
-    return {*map(str, ours), *mounted}
+def mountpoints_of(pid: int) -> list[Path]:
+    """Where the servers that process *pid* has started mount, or have mounted."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = []
+    for child in children:
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            if "osxfs_sim.mount.server" in words:
+                found.append(Path(json.loads(words[4])["mountpoint"]))
+    return found
 
 
 @needs_fuse
-def test_an_interrupted_judgement_leaves_nothing_behind(tmp_path: Path) -> None:
-    before = left_behind()
+def test_an_interrupted_judgement_leaves_nothing_behind() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "osxfs_sim", "contract", "osxfs", "--latency", "0us"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=os.environ | {"PYTHONPATH": PACKAGE, "TMPDIR": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": PACKAGE},
     )
     try:
-        while not (ours := {path for path in left_behind() - before if os.path.ismount(path)}):
+        while not (ours := [path for path in mountpoints_of(process.pid) if path.is_mount()]):
             assert process.poll() is None
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGTERM)
@@ -208,7 +211,7 @@ def test_an_interrupted_judgement_leaves_nothing_behind(tmp_path: Path) -> None:
         process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in errors
-    assert not ours & left_behind()
+    assert not any(path.parent.exists() for path in ours)
 
 
 @needs_fuse
