@@ -124,6 +124,25 @@ def _strengthened(shares: tuple[ShareSettings, ...]) -> tuple[ShareSettings, ...
     )
 
 
+def export_keys(settings: ShareSettings) -> dict[str, Any]:
+    """What *settings* differ in from the profile, as the keys of an export: text and numbers.
+
+    The profile is among them; where the trees lie, and what holds for a whole mount, is not.
+    """
+    given = settings.given()
+    keys: dict[str, Any] = {"profile": settings.profile}
+    for key, (field, _, _, _) in _KEYS.items():
+        if field not in given or key in ("profile", "volumes", "copy"):
+            continue
+        value = given[field]
+        if field == "data_path":
+            value = f"copies={value[0]},switches={value[1]}"
+        elif field.endswith("_ns"):
+            value = f"{value}ns"
+        keys[key] = value
+    return keys
+
+
 _FOR_ALL = ("user", "state", "allow_other", "host_service", "host_services")
 _FOR_THE_HUB = ("allow_other", "user", "state_directory", "host_services")
 

@@ -19,4 +19,12 @@ staleness:
     views         the ways to see a file: its existence, its content, a mapping of it ...
     predictions   how stale each may be, and whether what was measured agrees: pure
     staleness     change, then look until the change is seen
+
+schedules, and what they show:
+
+    operations    what an actor does, and what it was told
+    actors        processes of host and guest that perform operations
+    staging       plays steps: by processes, by a listener, by whoever mounted the share
+    scripts       a schedule as a script that can be run again
+    contract      the consistency contract as checks
 """

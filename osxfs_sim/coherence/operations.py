@@ -102,6 +102,8 @@ class Performer:
         act = ACTS[operation.act]
         try:
             return Outcome(act(self, operation))
+        except KeyError:
+            return Outcome(error="EBADF")  # a handle that was never opened: its open has failed
         except OSError as error:
             return Outcome(error=errno.errorcode.get(error.errno or 0, str(error)))
 
@@ -184,6 +186,10 @@ class Performer:
     def mksock(self, operation: Operation) -> None:
         """A new socket, that nobody listens at."""
         os.mknod(self._path(operation), stat.S_IFSOCK | operation.mode)
+
+    def mkdev(self, operation: Operation) -> None:
+        """A new character device, that of /dev/null; needs root."""
+        os.mknod(self._path(operation), stat.S_IFCHR | operation.mode, os.makedev(1, 3))
 
     def chmod(self, operation: Operation) -> None:
         """The permissions become *mode*."""
@@ -301,7 +307,14 @@ ACTS: Mapping[str, Callable[[Performer, Operation], Any]] = {
         *(Performer.create, Performer.write, Performer.overwrite, Performer.append),
         *(Performer.truncate, Performer.unlink, Performer.rename, Performer.link),
         *(Performer.symlink, Performer.mkdir, Performer.rmdir, Performer.mkfifo),
-        *(Performer.mksock, Performer.chmod, Performer.utimes, Performer.stat, Performer.fstat),
+        *(
+            Performer.mksock,
+            Performer.mkdev,
+            Performer.chmod,
+            Performer.utimes,
+            Performer.stat,
+            Performer.fstat,
+        ),
         *(Performer.read, Performer.readlink, Performer.list, Performer.open),
         *(Performer.close_handle, Performer.pread, Performer.pwrite, Performer.fsync),
         *(Performer.sync, Performer.map, Performer.mread, Performer.unmap, Performer.lock),

@@ -1,0 +1,50 @@
+"""A verdict's schedule as a script that can be run again: see coherence/scripts.py."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from osxfs_sim.coherence.contract.playing import ATTEMPTS
+from osxfs_sim.coherence.contract.rules import RULES, RuleId
+from osxfs_sim.coherence.contract.schedules import Schedule, Use
+from osxfs_sim.coherence.scripts import Exports, script
+
+_JUDGE = '''
+# What is shown: one of these steps (counted from 0) is told that. Before it, what must be given.
+EXPECTED = {expected}
+GIVEN = {given}
+
+
+def breach(told: list[Performed]) -> str | None:
+    """What is wrong: none of EXPECTED was told, although what must be given was."""
+    outcomes = [each.outcome for each in told]
+    if not all(given.is_met(outcomes) for given in GIVEN):
+        print("nothing is shown: what must be given was not")
+        return None
+    if any(expected.is_met(outcomes) for expected in EXPECTED):
+        return None
+    return "; ".join(f"{{told[each.step]}} (expected: {{each}})" for each in EXPECTED)
+'''
+
+
+def breach_script(
+    rule: RuleId, schedule: Schedule, settings: Mapping[str, Any], exports: Exports | None
+) -> str:
+    """The source of a script that exits with 1 where *schedule* shows that *rule* is broken.
+
+    Of a freedom: where it is not used. *settings* and *exports* are those that it was found with.
+    """
+    what = (
+        "A freedom that is never used is suspicious" if schedule.use is Use.MAY else "The contract"
+    )
+    title = f"{rule}, {schedule.name}.\n\n{what}: {RULES[rule].text}."
+    judge = _JUDGE.format(expected=list(schedule.expected), given=list(schedule.given))
+    return script(
+        *(settings, schedule.steps, judge, title),
+        exports=exports,
+        imports=_IMPORTS,
+        tries=ATTEMPTS,
+        every=schedule.use is Use.MAY,
+    )
+
+
+_IMPORTS = ("from osxfs_sim.coherence.contract.schedules import Expected",)

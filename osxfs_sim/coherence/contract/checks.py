@@ -1,0 +1,391 @@
+"""The schedules by which each rule is judged, for a share of a given nature. Pure.
+
+Each direction has one pattern: who prepares, who looks, who changes, and who looks again. The
+patterns are played with every kind of change. What a rule forbids must never be seen, by any
+kind; a freedom needs to be seen by one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from osxfs_sim.coherence.contract.kinds import (
+    DEVICES,
+    KINDS,
+    MADE_SPECIAL,
+    MAPPING,
+    SPECIAL,
+    Kind,
+    steps_within,
+)
+from osxfs_sim.coherence.contract.rules import RULES, RuleId
+from osxfs_sim.coherence.contract.schedules import Expected, Export, Schedule, State, Use
+from osxfs_sim.coherence.operations import Operation
+from osxfs_sim.coherence.staging import LISTENER, SHARE, Step
+from osxfs_sim.model.consistency import Mode
+
+_PATIENCE_NS = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Nature:
+    """What is judged: the *mode* by whose rules, and what there is to be judged.
+
+    *is_default* is the contract's fourth word. *tells_processes* and *tells_caches* are whether
+    host changes reach the guest's processes as events, and its caches. *is_shared* is whether the
+    work makes requests, so that an export can overlap it. *apart* says why the contract is
+    about something else, where it is: a copy, for example. *patience_ns* is how long an event may
+    take.
+    """
+
+    mode: Mode
+    is_default: bool = False
+    tells_processes: bool = True
+    tells_caches: bool = True
+    is_shared: bool = True
+    apart: str = ""
+    patience_ns: int = _PATIENCE_NS
+
+
+_OF_THE_GUEST_ALONE = frozenset({RuleId.DEL_3})
+
+
+def why_not(rule: RuleId, nature: Nature) -> str:
+    """Why *rule* does not apply; empty where it does."""
+    if rule is RuleId.DEF_1:
+        if not nature.is_default:
+            return "a rule of default mounts"
+        return nature.apart or ("" if nature.is_shared else _NO_OVERLAP)
+    if nature.mode not in RULES[rule].modes:
+        modes = " and ".join(mode.label for mode in sorted(RULES[rule].modes))
+        return f"a rule of {modes} mounts; judged as {nature.mode.label}"
+    if RULES[rule].refers_to:
+        return ""  # by what it refers to
+    if nature.apart and rule not in _OF_THE_GUEST_ALONE:
+        return nature.apart
+    if rule in (RuleId.DEL_1, RuleId.CAC_2) and not nature.tells_processes:
+        if not nature.is_shared:
+            return "its events are the kernel's own: nothing brings them from a host"
+        return "no process of the guest is told of host changes"
+    if rule in (RuleId.DEL_5, RuleId.CAC_4):
+        if not nature.is_shared:
+            return _NO_OVERLAP
+        if nature.is_default:
+            return "default strengthens nothing (DEF-1), and nothing is stronger than it"
+    return ""
+
+
+_NO_OVERLAP = "its work makes no requests, and no export can overlap it"
+
+
+def schedules(rule: RuleId, nature: Nature) -> tuple[Schedule, ...]:
+    """The schedules of *rule*; none where it does not apply or only refers to others."""
+    if why_not(rule, nature):
+        return ()
+    return tuple(_SCHEDULES[rule](nature)) if rule in _SCHEDULES else ()
+
+
+# The patterns
+
+
+def _changed_and_seen(
+    kind: Kind,
+    changer: str,
+    viewer: str,
+    *,
+    maker: str = "",
+    between: tuple[Step, ...] = (),
+    looks_before: bool = True,
+    use: Use = Use.MUST,
+    known: str = "",
+) -> Schedule:
+    """*changer* changes, and *viewer* must see it; or, as a freedom, may still see what was."""
+    steps = [(maker or changer, each) for each in kind.prepare]
+    steps += [(viewer, each) for each in kind.viewing]
+    given: tuple[Expected, ...] = ()
+    if looks_before:
+        given = (Expected(len(steps), kind.before),)
+        steps.append((viewer, kind.look))
+    steps.append((changer, kind.change))
+    steps += between
+    expected = Expected(len(steps), kind.before if use is Use.MAY else kind.after)
+    steps.append((viewer, kind.look))
+    steps += [(viewer, each) for each in kind.leaving]
+    by = f" (made by the {maker})" if maker and maker != changer else ""
+    had = ", who had looked" if looks_before else ""
+    acts = f", after {between[0][1].act}" if between else ""
+    name = f"{kind.name}: {changer}, then {viewer}{had}{acts}{by}"
+    return Schedule(name, tuple(steps), (expected,), use, given, known)
+
+
+def _heard(
+    kind: Kind, nature: Nature, shown: State, *, path: str = "a", mine: Step | None = None
+) -> Schedule:
+    """The host changes, the listener of the guest hears of it, and looks.
+
+    What the guest believes of it before, it has looked at; what was done to make it, it has
+    been told of before it begins to listen. *mine* is what the guest changes itself.
+    """
+    steps: list[Step] = [("host", each) for each in kind.prepare]
+    steps += [("guest", each) for each in kind.viewing]
+    steps += [("guest", kind.look), *filter(None, [mine]), (SHARE, Operation("settle"))]
+    steps += [("guest", kind.look), (LISTENER, Operation("watch"))]
+    steps.append(("host", kind.change))
+    expected = Expected(len(steps), shown)
+    steps.append((LISTENER, Operation("hear", path, pause_ns=nature.patience_ns)))
+    steps += [("guest", each) for each in kind.leaving]
+    # The guest's own looks may fail: of what does not exist yet.
+    looks = [
+        Expected(position, ("done", kind.before[0] != "error"))
+        for position, (_, step) in enumerate(steps)
+        if step == kind.look
+    ]
+    after = " after a change of the guest's own" if mine else ""
+    name = f"{kind.name}: host, then an event in the guest{after}"
+    return Schedule(name, tuple(steps), (expected,), given=tuple(looks))
+
+
+# By rule. Of several system calls (a new file, and its content) each has an event of its own,
+# and in the first the content is rightly not there yet: so only what a single call changes.
+_SEEN_BY_THE_LISTENER = {
+    "create": ("exists", True),
+    "mkdir": ("exists", True),
+    "overwrite": ("content", "NEW\n"),
+    "append": ("size_bytes", 9),
+    "append, by content": ("content", "old\nmore\n"),
+    "truncate": ("size_bytes", 1),
+    "chmod": ("mode", 0o600),
+    "utimes": ("mtime_ns", 2 * 10**18),
+    "unlink": ("exists", False),
+    "rmdir": ("exists", False),
+    "rename, by the old name": ("exists", False),
+    "overwrite, by an open handle": ("content", "NEW\n"),
+}
+
+
+def _events(nature: Nature) -> Iterable[Schedule]:
+    for kind in KINDS:
+        if kind.name in _SEEN_BY_THE_LISTENER:
+            yield _heard(kind, nature, _SEEN_BY_THE_LISTENER[kind.name])
+    yield _heard(_GROWS_WHILE_OPEN, nature, ("size_bytes", 9))
+
+
+_GROWS_WHILE_OPEN = Kind(
+    "append, while the guest has it open",
+    change=Operation("append", "a", data="more\n"),
+    look=Operation("fstat", handle="h"),
+    before=("size", 4),
+    after=("size", 9),
+    prepare=(Operation("create", "a", data="old\n"),),
+    viewing=(Operation("open", "a", handle="h"),),
+    leaving=(Operation("close", handle="h"),),
+)
+
+
+def _events_after_own_changes(nature: Nature) -> Iterable[Schedule]:
+    yield from _events(nature)
+    for kind in KINDS:
+        if kind.name in ("overwrite", "append", "truncate", "unlink"):
+            own = ("guest", Operation("chmod", "a", mode=0o640))
+            yield _heard(kind, nature, _SEEN_BY_THE_LISTENER[kind.name], mine=own)
+
+
+def _synchronized(nature: Nature) -> Iterable[Schedule]:
+    for kind in KINDS:
+        synced = ("guest", Operation("fsync", kind.synced))
+        # What the host has open, it had before.
+        maker = "host" if kind.viewing else "guest"
+        yield _changed_and_seen(
+            kind, "guest", "host", maker=maker, between=(synced,), looks_before=False
+        )
+    flushed = (SHARE, Operation("flush"))
+    yield _changed_and_seen(KINDS[0], "guest", "host", between=(flushed,), looks_before=False)
+    if nature.mode is Mode.DELEGATED:
+        for kind in KINDS:
+            if not (kind.prepare or kind.viewing):
+                yield _changed_and_seen(kind, "guest", "host", looks_before=False, use=Use.MAY)
+
+
+def _among_guests(nature: Nature) -> Iterable[Schedule]:
+    del nature
+    for kind in (*KINDS, MAPPING):
+        yield _changed_and_seen(kind, "guest", "guest-2", looks_before=False)
+        yield _changed_and_seen(kind, "guest", "guest-2")
+
+
+def _at_the_end(nature: Nature) -> Iterable[Schedule]:
+    unmount = (SHARE, Operation("unmount"))
+    create = KINDS[0]
+    yield _changed_and_seen(create, "guest", "host", between=(unmount,), looks_before=False)
+    steps: tuple[Step, ...] = (
+        ("host", Operation("create", "gone", data="old\n")),
+        ("guest", Operation("mkdir", "d", mode=0o755)),
+        ("guest", Operation("create", "d/a", data="new\n")),
+        ("guest", Operation("unlink", "gone")),
+        unmount,
+        ("host", Operation("read", "d/a")),
+        ("host", Operation("list")),
+    )
+    for step, state in ((5, ("value", "new\n")), (6, ("lacks", "gone"))):
+        yield Schedule("several changes: guest, unmounted", steps, (Expected(step, state),))
+    if nature.is_shared:
+        yield Schedule(
+            "create: guest, unmounted while the host refuses",
+            (
+                ("guest", Operation("create", "a", data="new\n")),
+                (SHARE, Operation("refuse")),
+                unmount,
+                (SHARE, Operation("accept")),
+                ("host", Operation("read", "a")),
+            ),
+            (Expected(4, ("value", "new\n")), Expected(2, ("error", ""))),
+        )
+
+
+def _guest_at_once(nature: Nature) -> Iterable[Schedule]:
+    del nature
+    for kind in (*KINDS, *MADE_SPECIAL):
+        yield _changed_and_seen(kind, "guest", "host", looks_before=False)
+        if kind.prepare:
+            yield _changed_and_seen(kind, "guest", "host", maker="host")
+
+
+def _host_at_once(nature: Nature) -> Iterable[Schedule]:
+    del nature
+    for kind in (*KINDS, *SPECIAL):
+        yield _changed_and_seen(kind, "host", "guest", looks_before=False)
+        yield _changed_and_seen(kind, "host", "guest")
+        if kind.prepare:
+            yield _changed_and_seen(kind, "host", "guest", maker="guest")
+
+
+def _both_at_once(nature: Nature) -> Iterable[Schedule]:
+    yield from _guest_at_once(nature)
+    yield from _host_at_once(nature)
+    yield _changed_and_seen(
+        *(MAPPING, "host", "guest"),
+        known="a mapping asks nobody: it can follow when the guest is told, and not before",
+    )
+    if nature.tells_caches:
+        yield _changed_and_seen(MAPPING, "host", "guest", between=((SHARE, Operation("settle")),))
+
+
+def _older_until_told(nature: Nature) -> Iterable[Schedule]:
+    for kind in (*KINDS, MAPPING):
+        if nature.tells_caches:
+            settled = (SHARE, Operation("settle"))
+            yield _changed_and_seen(kind, "host", "guest", between=(settled,))
+    for kind in KINDS:
+        if kind.prepare:  # that a name is missing not every system believes
+            yield _changed_and_seen(kind, "host", "guest", use=Use.MAY)
+
+
+def _may_be_lost(nature: Nature) -> Iterable[Schedule]:
+    del nature
+    yield Schedule(
+        "write by both: the host's is gone when the guest's is synchronized",
+        (
+            ("host", Operation("create", "a", data="old\n")),
+            ("guest", Operation("write", "a", data="guest's\n")),
+            ("host", Operation("write", "a", data="host's\n")),
+            ("guest", Operation("fsync", "a")),
+            ("host", Operation("read", "a")),
+        ),
+        (Expected(4, ("value", "guest's\n")),),
+        Use.MAY,
+    )
+
+
+def _special(nature: Nature) -> Iterable[Schedule]:
+    del nature
+    for kind in SPECIAL:
+        yield _changed_and_seen(kind, "host", "guest")
+        yield _changed_and_seen(kind, "guest", "host", looks_before=False)
+    for kind in MADE_SPECIAL:
+        yield _changed_and_seen(kind, "guest", "host", looks_before=False)
+    for kind in DEVICES:
+        yield _changed_and_seen(kind, "host", "guest")
+        yield _changed_and_seen(kind, "guest", "host", maker="host", looks_before=False)
+
+
+# Overlaps: an export of "tree", and one of "tree/inner" in it. The part is looked at from above.
+
+_ABOVE, _INNER = "above", "inner"
+_GUEST_PART, _HOST_PART = "above/inner", "tree/inner"
+
+
+def _overlap(schedule: Schedule, exports: tuple[Export, ...], name: str) -> Schedule:
+    """*schedule*, its guests in the part from above and its host where that lies."""
+    steps = tuple(
+        step
+        for actor, operation in schedule.steps
+        for step in steps_within(
+            _HOST_PART if actor.startswith("host") else _GUEST_PART, [(actor, operation)]
+        )
+    )
+    return Schedule(
+        f"{name}: {schedule.name}",
+        *(steps, schedule.expected, schedule.use, schedule.given, schedule.known, exports),
+    )
+
+
+def _exports(above: str | None, inner: str | None, *, hears: bool = True) -> tuple[Export, ...]:
+    return (
+        Export(_ABOVE, "tree", above, hears_of_host=hears),
+        Export(_INNER, "tree/inner", inner),
+    )
+
+
+_DELEGATED, _CACHED, _CONSISTENT = "osxfs-delegated", "osxfs-cached", "osxfs"
+
+
+def _kind(name: str) -> Kind:
+    return next(kind for kind in KINDS if kind.name == name)
+
+
+def _delegated_overlap(nature: Nature) -> Iterable[Schedule]:
+    """As the judged one is: either the delegated export, or the stronger one in it."""
+    held_back = _changed_and_seen(KINDS[0], "guest", "host", looks_before=False)
+    if nature.mode is Mode.DELEGATED:
+        yield _overlap(held_back, _exports(None, _CACHED), "delegated above cached")
+        exports = _exports(None, _CONSISTENT)
+        yield _overlap(held_back, exports, "delegated above consistent")
+        yield _overlap(
+            _changed_and_seen(_kind("chmod"), "host", "guest"),
+            *(exports, "delegated above consistent"),
+        )
+        return
+    exports = _exports(_DELEGATED, None)
+    yield _overlap(held_back, exports, f"delegated above this {nature.mode.label} one")
+
+
+def _cached_overlap(nature: Nature) -> Iterable[Schedule]:
+    if nature.mode is Mode.CACHED:
+        exports, name = _exports(None, _CONSISTENT), "cached above consistent"
+    else:
+        exports, name = _exports(_CACHED, None), "cached above this consistent one"
+    for kind in ("chmod", "overwrite", "unlink"):
+        yield _overlap(_changed_and_seen(_kind(kind), "host", "guest"), exports, name)
+
+
+def _default_overlap(nature: Nature) -> Iterable[Schedule]:
+    del nature
+    exports = _exports(_CACHED, None, hears=False)
+    lags = _changed_and_seen(_kind("chmod"), "host", "guest", use=Use.MAY)
+    yield _overlap(lags, exports, "cached above default")
+
+
+_SCHEDULES = {
+    RuleId.DEL_1: _events,
+    RuleId.DEL_2: _synchronized,
+    RuleId.DEL_3: _among_guests,
+    RuleId.DEL_4: _at_the_end,
+    RuleId.DEL_5: _delegated_overlap,
+    RuleId.DEL_6: _older_until_told,
+    RuleId.DEL_7: _may_be_lost,
+    RuleId.DEL_8: _special,
+    RuleId.CAC_2: _events_after_own_changes,
+    RuleId.CAC_3: _guest_at_once,
+    RuleId.CAC_4: _cached_overlap,
+    RuleId.CON_2: _both_at_once,
+    RuleId.DEF_1: _default_overlap,
+}

@@ -1,0 +1,234 @@
+"""The kinds of change that the rules are tried with, and what a look shows before and after.
+
+A kind is the same whoever changes and whoever looks: schedules put the actors in. Names are
+relative to an empty directory: *a* is changed, *b* is a second name.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from osxfs_sim.coherence.contract.schedules import State
+from osxfs_sim.coherence.operations import Operation
+from osxfs_sim.coherence.staging import Step
+
+_ABSENT: State = ("error", "ENOENT")
+_OLD, _NEW, _MORE = "old\n", "NEW\n", "more\n"  # as long, so that only the content tells them apart
+_MTIME_NS = 1_000_000_000 * 10**9
+_MAPPED = len(_OLD)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A change, and a look that tells *before* from *after*.
+
+    *prepare* makes what is changed; *viewing* is what the one who looks does first, *leaving* what
+    he does last. *synced* is what fsync(2) is asked for to have the change on the host: the
+    object, or the directory ("").
+    """
+
+    name: str
+    change: Operation
+    look: Operation
+    before: State
+    after: State
+    prepare: tuple[Operation, ...] = ()
+    viewing: tuple[Operation, ...] = ()
+    leaving: tuple[Operation, ...] = ()
+    synced: str = "a"
+
+
+def _file(data: str = _OLD) -> tuple[Operation, ...]:
+    return (Operation("create", "a", data=data, mode=0o644),)
+
+
+_STAT, _READ, _LIST = Operation("stat", "a"), Operation("read", "a"), Operation("list", "")
+_OPEN, _CLOSE = (Operation("open", "a", handle="h", size=-1),), (Operation("close", handle="h"),)
+
+KINDS: tuple[Kind, ...] = (
+    Kind("create", Operation("create", "a", data=_NEW), _STAT, _ABSENT, ("type", "file")),
+    Kind(
+        *("create, by listing", Operation("create", "a", data=_NEW), _LIST),
+        *(("lacks", "a"), ("lists", "a")),
+        synced="",
+    ),
+    Kind(
+        "create, by content", Operation("create", "a", data=_NEW), _READ, _ABSENT, ("value", _NEW)
+    ),
+    Kind("mkdir", Operation("mkdir", "a", mode=0o755), _STAT, _ABSENT, ("type", "directory")),
+    Kind(
+        *("symlink", Operation("symlink", "a", "target"), Operation("readlink", "a")),
+        *(_ABSENT, ("value", "target")),
+        synced="",  # nothing can be opened there
+    ),
+    Kind(
+        *("write", Operation("write", "a", data=_MORE), _READ, ("value", _OLD), ("value", _MORE)),
+        prepare=_file(),
+    ),
+    Kind(
+        *("overwrite", Operation("overwrite", "a", data=_NEW), _READ),
+        *(("value", _OLD), ("value", _NEW)),
+        prepare=_file(),
+    ),
+    Kind(
+        *("append", Operation("append", "a", data=_MORE), _STAT),
+        *(("size", len(_OLD)), ("size", len(_OLD + _MORE))),
+        prepare=_file(),
+    ),
+    Kind(
+        *("append, by content", Operation("append", "a", data=_MORE), _READ),
+        *(("value", _OLD), ("value", _OLD + _MORE)),
+        prepare=_file(),
+    ),
+    Kind(
+        *("truncate", Operation("truncate", "a", size=1), _STAT, ("size", len(_OLD)), ("size", 1)),
+        prepare=_file(),
+    ),
+    Kind(
+        *("chmod", Operation("chmod", "a", mode=0o600), _STAT, ("mode", 0o644), ("mode", 0o600)),
+        prepare=(*_file(), Operation("chmod", "a", mode=0o644)),
+    ),
+    Kind(
+        *("utimes", Operation("utimes", "a", offset=2 * _MTIME_NS), _STAT),
+        *(("mtime_ns", _MTIME_NS), ("mtime_ns", 2 * _MTIME_NS)),
+        prepare=(*_file(), Operation("utimes", "a", offset=_MTIME_NS)),
+    ),
+    Kind(
+        *("unlink", Operation("unlink", "a"), _STAT, ("type", "file"), _ABSENT),
+        prepare=_file(),
+        synced="",
+    ),
+    Kind(
+        *("rmdir", Operation("rmdir", "a"), _STAT, ("type", "directory"), _ABSENT),
+        prepare=(Operation("mkdir", "a", mode=0o755),),
+        synced="",
+    ),
+    Kind(
+        *("rename, by the old name", Operation("rename", "a", "b"), _STAT),
+        *(("type", "file"), _ABSENT),
+        prepare=_file(),
+        synced="",
+    ),
+    Kind(
+        *("rename, by the new name", Operation("rename", "a", "b"), Operation("read", "b")),
+        *(_ABSENT, ("value", _OLD)),
+        prepare=_file(),
+        synced="",
+    ),
+    Kind(
+        *("rename onto another", Operation("rename", "b", "a"), _READ),
+        *(("value", _OLD), ("value", _NEW)),
+        prepare=(*_file(), Operation("create", "b", data=_NEW)),
+        synced="",
+    ),
+    Kind(
+        *("link", Operation("link", "a", "b"), Operation("read", "b"), _ABSENT, ("value", _OLD)),
+        prepare=_file(),
+        synced="",
+    ),
+    Kind(
+        *("link, by the count", Operation("link", "a", "b"), _STAT, ("links", 1), ("links", 2)),
+        prepare=_file(),
+        synced="",
+    ),
+    Kind(
+        "overwrite, by an open handle",
+        change=Operation("overwrite", "a", data=_NEW),
+        look=Operation("pread", handle="h"),
+        before=("value", _OLD),
+        after=("value", _NEW),
+        prepare=_file(),
+        viewing=_OPEN,
+        leaving=_CLOSE,
+    ),
+    Kind(
+        "chmod, by an open handle",
+        change=Operation("chmod", "a", mode=0o600),
+        look=Operation("fstat", handle="h"),
+        before=("mode", 0o644),
+        after=("mode", 0o600),
+        prepare=(*_file(), Operation("chmod", "a", mode=0o644)),
+        viewing=_OPEN,
+        leaving=_CLOSE,
+    ),
+)
+"""All but what is in a mapping."""
+
+MAPPING = Kind(
+    "overwrite, by a mapping",
+    change=Operation("overwrite", "a", data=_NEW),
+    look=Operation("mread", handle="m"),
+    before=("value", _OLD),
+    after=("value", _NEW),
+    prepare=_file(),
+    viewing=(Operation("map", "a", handle="m", size=_MAPPED),),
+    leaving=(Operation("unmap", handle="m"),),
+)
+"""The one look that asks nobody: the pages are there."""
+
+_MADE_BY = {"fifo": "mkfifo", "socket": "mksock", "device": "mkdev"}
+
+
+def _of_special(what: str) -> tuple[Kind, ...]:
+    make = _MADE_BY[what]
+    return (
+        Kind(
+            *(f"{what}: chmod", Operation("chmod", "a", mode=0o600), _STAT),
+            *(("mode", 0o644), ("mode", 0o600)),
+            prepare=(Operation(make, "a"), Operation("chmod", "a", mode=0o644)),
+        ),
+        Kind(
+            *(f"{what}: unlink", Operation("unlink", "a"), _STAT, ("type", what), _ABSENT),
+            prepare=(Operation(make, "a"),),
+            synced="",
+        ),
+        Kind(
+            *(f"{what}: rename", Operation("rename", "a", "b"), _STAT, ("type", what), _ABSENT),
+            prepare=(Operation(make, "a"),),
+            synced="",
+        ),
+    )
+
+
+SPECIAL: tuple[Kind, ...] = (*_of_special("fifo"), *_of_special("socket"))
+"""What is done to FIFOs and sockets that are there."""
+
+DEVICES: tuple[Kind, ...] = _of_special("device")
+"""What is done to devices. Only root of the host can make any."""
+
+MADE_SPECIAL: tuple[Kind, ...] = tuple(
+    Kind(f"{what}: made", Operation(_MADE_BY[what], "a"), _STAT, _ABSENT, ("type", what))
+    for what in ("fifo", "socket")
+)
+"""That there are any. That a name is missing is believed as of any other, so these are for
+directions where nobody has looked before."""
+
+
+def within(directory: str, operations: Iterable[Operation]) -> tuple[Operation, ...]:
+    """*operations* as they are when their names lie in *directory*."""
+    return tuple(
+        replace(
+            operation,
+            path=_joined(directory, operation.path) if not _of_handle(operation) else "",
+            to=operation.to
+            if operation.act == "symlink" or not operation.to
+            else _joined(directory, operation.to),
+        )
+        for operation in operations
+    )
+
+
+def steps_within(directory: str, steps: Iterable[Step]) -> tuple[Step, ...]:
+    """As ``within``, for steps of any actor."""
+    return tuple((actor, within(directory, [operation])[0]) for actor, operation in steps)
+
+
+def _joined(directory: str, path: str) -> str:
+    return "/".join(filter(None, (directory, path)))
+
+
+def _of_handle(operation: Operation) -> bool:
+    """Whether it needs no name: an open handle is asked, or everybody."""
+    return not operation.path and (bool(operation.handle) or operation.act in _OF_NO_NAME)
+
+
+_OF_NO_NAME = frozenset({"wait", "sync", "settle", "flush", "unmount", "refuse", "accept"})

@@ -1,0 +1,148 @@
+"""Has the schedules of each rule played, from the shortest on, and comes to a verdict.
+
+The first breach found is therefore the shortest there is among the schedules. It counts once it
+has been seen again: a machine that was busy elsewhere can make one look late, hardly twice.
+A freedom is different: to see it used once is enough, and it is looked for several times.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
+from osxfs_sim.coherence.contract.rules import RULES, RuleId, with_references
+from osxfs_sim.coherence.contract.schedules import Result, Schedule, Shown, Use, judged
+from osxfs_sim.coherence.contract.verdicts import Breach, Finding, Verdict, by_reference
+
+REPEATS = 3
+"""How often a breach is tried again."""
+ATTEMPTS = 5
+"""How often the use of a freedom is looked for, with every schedule."""
+
+
+class Site(Protocol):
+    """Where schedules are played: a share, or several, with processes of both sides."""
+
+    def play(self, schedule: Schedule) -> Sequence[Performed]:
+        """What each step of *schedule* was told, on ground where nothing was before."""
+
+
+def judge(
+    site: Site,
+    nature: Nature,
+    chosen: Iterable[RuleId] = RuleId,
+    progress: Callable[[str], None] | None = None,
+) -> Iterator[Verdict]:
+    """The verdicts of *chosen* rules, in the contract's order, each as soon as it is known."""
+    wanted = set(chosen)
+    found: dict[RuleId, Verdict] = {}
+    judging = _Judging(site)
+    # Rules refer only to what comes before them.
+    for rule in with_references(wanted):
+        reason = why_not(rule, nature)
+        if reason:
+            found[rule] = Verdict(rule, Finding.NOT_APPLICABLE, reason)
+        else:
+            if progress is not None:
+                progress(f"{rule}: {RULES[rule].text}")
+            own = schedules(rule, nature)
+            verdict = judging.verdict(rule, own) if own else None
+            others = [found[other] for other in RULES[rule].refers_to]
+            found[rule] = by_reference(rule, verdict, others) if others else _some(rule, verdict)
+        if rule in wanted:
+            yield found[rule]
+
+
+def _some(rule: RuleId, verdict: Verdict | None) -> Verdict:
+    assert verdict is not None, f"{rule} has no schedule"
+    return verdict
+
+
+class _Judging:
+    """Remembers what was played: rules have schedules in common."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._told: dict[tuple[object, ...], Sequence[Performed]] = {}
+
+    def verdict(self, rule: RuleId, own: Sequence[Schedule]) -> Verdict:
+        known, unplayed = list[Breach](), list[str]()
+        shown = 0
+        for schedule in _from_the_shortest(own, Use.MUST):
+            result = self._first(schedule)
+            if result.shown is Shown.NOTHING:
+                unplayed.append(f"{schedule.name}: {result.seen}")
+                continue
+            shown += 1
+            if result.shown is Shown.AS_EXPECTED:
+                continue
+            breach = self._again(schedule, result)
+            if schedule.known:
+                known.append(breach)
+            elif breach.times > 1:
+                return Verdict(
+                    *(rule, Finding.BROKEN, breach.seen, breach, tuple(known)),
+                    schedules=shown,
+                    unplayed=tuple(unplayed),
+                )
+            else:
+                unplayed.append(f"{schedule.name}: once, and not again: {result.seen}")
+        freedoms = _from_the_shortest(own, Use.MAY)
+        is_used, unused = self._use(freedoms, unplayed)
+        played = shown + len(freedoms)
+        if unused is not None:
+            return Verdict(
+                *(rule, Finding.SUSPICIOUS, unused.seen, unused, tuple(known)),
+                schedules=played,
+                unplayed=tuple(unplayed),
+            )
+        if not (shown or is_used):
+            return Verdict(
+                *(rule, Finding.NOT_APPLICABLE, f"nothing could be shown: {unplayed[0]}"),
+                unplayed=tuple(unplayed),
+            )
+        return Verdict(
+            *(rule, Finding.KEPT),
+            known=tuple(known),
+            schedules=played,
+            unplayed=tuple(unplayed),
+        )
+
+    def _first(self, schedule: Schedule) -> Result:
+        played = schedule.steps, schedule.exports
+        if played not in self._told:
+            self._told[played] = self._site.play(schedule)
+        return judged(schedule, self._told[played])
+
+    def _play(self, schedule: Schedule) -> Result:
+        return judged(schedule, self._site.play(schedule))
+
+    def _again(self, schedule: Schedule, first: Result) -> Breach:
+        times = 1 + sum(self._play(schedule).shown is Shown.OTHERWISE for _ in range(REPEATS))
+        return Breach(schedule, first.seen, times, 1 + REPEATS)
+
+    def _use(self, freedoms: Sequence[Schedule], unplayed: list[str]) -> tuple[bool, Breach | None]:
+        """Whether one of *freedoms* was used; and that none ever was, if so."""
+        plays = 0
+        first: tuple[Schedule, str] | None = None
+        for attempt in range(ATTEMPTS):
+            for schedule in freedoms:
+                result = self._play(schedule)
+                if result.shown is Shown.AS_EXPECTED:
+                    return True, None
+                if result.shown is Shown.NOTHING:
+                    if not attempt:
+                        unplayed.append(f"{schedule.name}: {result.seen}")
+                    continue
+                plays += 1
+                first = first or (schedule, result.seen)
+        if first is None:
+            return False, None
+        return False, Breach(first[0], f"never used: {first[1]}", plays, plays)
+
+
+def _from_the_shortest(own: Sequence[Schedule], use: Use) -> list[Schedule]:
+    return sorted(
+        (schedule for schedule in own if schedule.use is use),
+        key=lambda schedule: (bool(schedule.exports), len(schedule.steps)),
+    )

@@ -1,0 +1,94 @@
+"""The verdicts of the contract's rules, on a terminal."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from osxfs_sim.coherence.contract.rules import RULES, RuleId
+from osxfs_sim.coherence.contract.schedules import Schedule, Use
+from osxfs_sim.coherence.contract.verdicts import Breach, Finding, Verdict
+from osxfs_sim.report.console import console, table
+
+_MOST_UNPLAYED = 4
+
+_STYLES = {
+    Finding.BROKEN: "red",
+    Finding.SUSPICIOUS: "yellow",
+    Finding.KEPT: "green",
+    Finding.NOT_APPLICABLE: "dim",
+}
+
+
+def contract_report(
+    verdicts: Sequence[Verdict], title: str, machine: str, scripts: Mapping[Schedule, Path]
+) -> None:
+    """Print a line per rule, and below it the schedules that were found."""
+    out = console()
+    rows = table("rule", "verdict", ">schedules", "the rule, and what was found", title=title)
+    for verdict in verdicts:
+        style = _STYLES[verdict.finding]
+        rows.add_row(
+            verdict.rule,
+            f"[{style}]{verdict.finding}[/{style}]" + ("*" if verdict.known else ""),
+            str(verdict.schedules or ""),
+            escape(_told(verdict)),
+        )
+    out.print(rows)
+    told = set[Schedule]()
+    for verdict in verdicts:
+        if verdict.breach is not None and verdict.breach.schedule not in told:
+            told.add(verdict.breach.schedule)
+            style = _STYLES[verdict.finding]
+            out.print(f"[{style}]{verdict.by or verdict.rule} {verdict.finding}[/{style}]")
+            _schedule(out, verdict.breach, scripts)
+        for breach in verdict.known:
+            if breach.schedule not in told:
+                told.add(breach.schedule)
+                out.print(f"* {verdict.rule}, but for this: {escape(breach.schedule.known)}")
+                _schedule(out, breach, scripts)
+        for line in verdict.unplayed[:_MOST_UNPLAYED]:
+            out.print(f"  {verdict.rule}, not shown: {escape(line)}", style="dim")
+        if len(verdict.unplayed) > _MOST_UNPLAYED:
+            more = len(verdict.unplayed) - _MOST_UNPLAYED
+            out.print(f"  {verdict.rule}, not shown: {more} more (--json has them)", style="dim")
+    out.print(
+        "  kept: by every schedule that was played. suspicious: may lag, and was never seen to. "
+        "--list names the schedules, --script writes those that were found as scripts."
+    )
+    out.print(f"  {escape(machine)}", style="dim")
+
+
+def rules_report(rules: Mapping[RuleId, tuple[str, Sequence[Schedule]]]) -> None:
+    """Print each rule with its schedules, or why it does not apply."""
+    out = console()
+    for rule, (why, schedules) in rules.items():
+        out.print(f"[bold]{rule}[/bold] {escape(RULES[rule].text)}")
+        if why:
+            out.print(f"  does not apply: {escape(why)}", style="dim")
+        for schedule in schedules:
+            use = "may: " if schedule.use is Use.MAY else ""
+            out.print(f"  {use}{escape(schedule.name)} ({len(schedule.steps)} steps)")
+
+
+def _told(verdict: Verdict) -> str:
+    text = RULES[verdict.rule].text
+    if verdict.by is not None:
+        return f"{text}: see {verdict.by}"
+    if verdict.finding is Finding.NOT_APPLICABLE:
+        return verdict.why
+    if verdict.finding is Finding.KEPT and RULES[verdict.rule].refers_to and verdict.why:
+        return f"{text}: kept {verdict.why}"
+    return text
+
+
+def _schedule(out: Console, breach: Breach, scripts: Mapping[Schedule, Path]) -> None:
+    for export in breach.schedule.exports:
+        profile = export.profile or "this profile"
+        out.print(f"    export {export.name}: {escape(export.source)}, {escape(profile)}")
+    for number, (actor, operation) in enumerate(breach.schedule.steps):
+        out.print(f"    {number}  {actor:9} {escape(str(operation))}")
+    out.print(f"    {escape(breach.seen)} ({breach.times} of {breach.plays} times)")
+    if breach.schedule in scripts:
+        out.print(f"    python {escape(str(scripts[breach.schedule]))}", soft_wrap=True)
