@@ -10,6 +10,7 @@ them.
 import errno
 import os
 import resource
+import stat as modes
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, RequestContext
 
 from osxfs_sim.model.bugs import Ailment, Bug, heard
+from osxfs_sim.model.caching import Lifetimes
 from osxfs_sim.model.events import FileEvent, Notice
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers, shadow
 from osxfs_sim.mount.host_events import HostEvents
@@ -41,8 +43,49 @@ class Afflicted(AcknowledgingHandlers):
     ailments: tuple[Ailment, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """What the guest was told at *told_ns* (wall-clock), to believe until *until_ns* (monotonic)."""
+
+    size_bytes: int
+    told_ns: int
+    until_ns: int
+
+
 class StaleSize(Afflicted):
-    """An open ends the pages; the size that is believed is another matter."""
+    """An open ends the pages; the size that the guest was told stays what it is for its lifetime.
+
+    Not only because no event ends it: a kernel that has read asks anew for the attributes
+    (the time of access has changed), and the report has the old size in ``ls`` still. What the
+    guest changes itself, it knows. Where no attributes are believed, there is nothing to keep.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._sizes: dict[Inode, _Size] = {}
+
+    def _attributes(
+        self,
+        inode: Inode,
+        status: os.stat_result,
+        ids: tuple[int, int],
+        believed: Lifetimes,
+    ) -> EntryAttributes:
+        entry = super()._attributes(inode, status, ids, believed)
+        if not modes.S_ISREG(status.st_mode):
+            return entry
+        now_ns = time.monotonic_ns()
+        told = self._sizes.get(inode)
+        if told is not None and now_ns < told.until_ns and inode.changed_ns <= told.told_ns:
+            entry.st_size = told.size_bytes
+        elif believed.attributes_ns:
+            until_ns = now_ns + believed.attributes_ns
+            self._sizes[inode] = _Size(status.st_size, time.time_ns(), until_ns)
+        return entry
+
+    def let_go(self, inode: Inode) -> None:
+        self._sizes.pop(inode, None)
+        super().let_go(inode)
 
     def _keep_pages(self, inode: Inode, status: os.stat_result) -> bool:
         return False
