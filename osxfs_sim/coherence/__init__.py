@@ -19,4 +19,8 @@ staleness:
     views         the ways to see a file: its existence, its content, a mapping of it ...
     predictions   how stale each may be, and whether what was measured agrees: pure
     staleness     change, then look until the change is seen
+
+the bug museum:
+
+    museum        each bug of model/bugs.py as a schedule: what is told with it, and cured
 """

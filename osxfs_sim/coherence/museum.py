@@ -115,7 +115,10 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """A mounted share: its directories, and what waits until the guest knows what the host did."""
+    """A mounted share: its directories, and what waits until the guest knows what the host did.
+
+    ``settle`` may make files whose names begin with a dot, and leaves none.
+    """
 
     host: Path
     guest: Path
@@ -235,7 +238,8 @@ class _Cast:
                 name = Path(report.path).name
                 if name == _END:
                     return heard
-                heard.append(f"{report.event.value} {name}")
+                if not name.startswith("."):  # made to wait for (Sides.settle)
+                    heard.append(f"{report.event.value} {name}")
 
 
 def demonstrations() -> tuple[Demonstration, ...]:

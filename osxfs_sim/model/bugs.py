@@ -74,7 +74,7 @@ BUGS: Mapping[Bug, BugSpec] = {
         "the file changes its inode number, and the guest's name still leads to the old one",
         (
             f"{_FOR_MAC}/7059",
-            "https://github.com/containers/podman/issues/23061",
+            "https://github.com/podman-container-tools/podman/issues/23061",
         ),
     ),
     Bug.ONE_SPELLING: BugSpec(
@@ -115,7 +115,7 @@ BUGS: Mapping[Bug, BugSpec] = {
         "V7",
         "It exists, and it is not there",
         "mkdir gives EEXIST, and the stat after it ENOENT",
-        "Nebius/YDB Filestore before March 2024, virtiofs",
+        "Filestore of ydb-platform/nbs until March 2024",
         "a name that was missing stays missing for its lifetime, whoever makes it",
         ("https://github.com/ydb-platform/nbs/issues/579",),
         unheard=What.CREATED,

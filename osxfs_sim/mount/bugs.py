@@ -7,6 +7,7 @@ hear all. What each stands for, and who had it, is in model/bugs.py; docs/museum
 them.
 """
 
+import contextlib
 import errno
 import os
 import resource
@@ -34,6 +35,7 @@ _Kind = TypeVar("_Kind", bound=AcknowledgingHandlers)
 
 _OWN_DESCRIPTORS = 512
 _PROCESSES_REMEMBERED = 256
+_MISSING_REMEMBERED = 4_096  # of a directory
 _S_PER_NS = 1e-9
 
 
@@ -45,7 +47,7 @@ class Afflicted(AcknowledgingHandlers):
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """What the guest was told at *told_ns* (wall-clock), to believe until *until_ns* (monotonic)."""
+    """What the guest was told: *told_ns* is wall-clock time, *until_ns* monotonic."""
 
     size_bytes: int
     told_ns: int
@@ -127,7 +129,8 @@ class LostByLink(Afflicted):
                 self._lost.add(linked)
                 # What is believed of it goes with it; for attributes alone, the kernel waits
                 # for nobody (fuse_reverse_inval_inode), so that it can be told from here.
-                pyfuse3.invalidate_inode(pyfuse3.InodeT(linked.number), True)
+                with contextlib.suppress(OSError):  # it does not know it any more
+                    pyfuse3.invalidate_inode(pyfuse3.InodeT(linked.number), True)
         return super()._made(parent, dir_fd, name, caller, asked, is_new=is_new)
 
     def let_go(self, inode: Inode) -> None:
@@ -264,11 +267,11 @@ class StillMissing(Afflicted):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._missing_until_ns: dict[tuple[Inode, bytes], int] = {}
+        self._missing_until_ns: dict[Inode, dict[bytes, int]] = {}
 
     def _lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
         parent = self._inodes[parent_number]
-        left_ns = self._missing_until_ns.get((parent, asked), 0) - time.monotonic_ns()
+        left_ns = self._until_ns(parent).get(asked, 0) - time.monotonic_ns()
         if left_ns > 0:
             missing = EntryAttributes()
             missing.st_ino = pyfuse3.InodeT(0)
@@ -280,20 +283,25 @@ class StillMissing(Afflicted):
         missing = super()._missing(parent, asked)
         if missing is not None:
             lifetime_ns = round(missing.entry_timeout / _S_PER_NS)
-            self._missing_until_ns[parent, asked] = time.monotonic_ns() + lifetime_ns
+            names = self._missing_until_ns.setdefault(parent, {})
+            names[asked] = time.monotonic_ns() + lifetime_ns
+            if len(names) > _MISSING_REMEMBERED:
+                del names[next(iter(names))]
         return missing
 
+    def _until_ns(self, directory: Inode) -> dict[bytes, int]:
+        return self._missing_until_ns.get(directory, {})
+
     def named(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
-        self._missing_until_ns.pop((parent, asked), None)  # made by the guest itself
+        self._until_ns(parent).pop(asked, None)  # made by the guest itself
         super().named(parent, dir_fd, name, asked)
 
     def renamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
-        self._missing_until_ns.pop((parent, asked), None)
+        self._until_ns(parent).pop(asked, None)
         super().renamed(parent, dir_fd, name, asked)
 
     def let_go(self, inode: Inode) -> None:
-        for key in [key for key in self._missing_until_ns if key[0] is inode]:
-            del self._missing_until_ns[key]
+        self._missing_until_ns.pop(inode, None)
         super().let_go(inode)
 
 
@@ -337,7 +345,11 @@ class Descriptors(Afflicted):
         if known is None or known.number not in self._held:
             self._need_one()
             fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
-            inode, status = super()._inode(parent, dir_fd, name, status)
+            try:
+                inode, status = super()._inode(parent, dir_fd, name, status)
+            except BaseException:
+                os.close(fd)
+                raise
             replaced = self._held.pop(inode.number, -1)
             if replaced >= 0:
                 os.close(replaced)
