@@ -57,7 +57,9 @@ class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
         for bug in Bug:
             if word in (bug.value, BUGS[bug].id.lower()):
                 return (demonstration_of(bug),)
-        return self.fail(f"no bug {value!r} here{nearest(word, (*Bug, ALL))}", param, ctx)
+        return self.fail(
+            f"no bug {value!r} here{nearest(word, (*(bug.value for bug in Bug), ALL))}", param, ctx
+        )
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -600,7 +600,7 @@ def _write_back(table: Mapping[str, Any], start: WriteBackSpec | None) -> WriteB
 
 def _bugs(table: Mapping[str, Any], start: tuple[Ailment, ...]) -> tuple[Ailment, ...]:
     """Those of *start* and *table*: a bug is had or not, or had with a number of its own."""
-    _check_keys(table, tuple(Bug), "bugs.")
+    _check_keys(table, [bug.value for bug in Bug], "bugs.")
     had = {ailment.bug: ailment for ailment in start}
     for key, value in table.items():
         bug = Bug(key)
