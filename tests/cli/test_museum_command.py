@@ -51,7 +51,7 @@ def test_what_comes_out_otherwise_than_documented_is_told_and_makes_the_exit_cod
         del settings
         yield Sides(host, host, lambda: None)
 
-    monkeypatch.setattr("osxfs_sim.cli.museum.stage_in", lambda place: plain)
+    monkeypatch.setattr("osxfs_sim.cli.museum.stage_in", lambda _: plain)
     monkeypatch.setattr("osxfs_sim.cli.museum.end_on_signals", lambda: None)
     with pytest.raises(SystemExit) as ended:
         main.main(["museum", "phantom"])
@@ -73,7 +73,6 @@ def test_what_comes_out_otherwise_than_documented_is_told_and_makes_the_exit_cod
             "the bug one-spelling has no effect where names are case-sensitive",
         ),
         (["staleness", "native", "--bug", "V5"], "bugs has no effect with the profile native"),
-        (["run", "rake", "--arm", "native --bug V5"], "options of a share have no effect natively"),
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments: list[str], said: str) -> None:
