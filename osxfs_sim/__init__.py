@@ -20,7 +20,7 @@ A map of the code:
 The public names are those below; docs/reference.md describes them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike, fspath
 
@@ -77,6 +77,7 @@ def share(
     host_services: Mapping[str, str | PathLike[str]] | None = None,
     volumes: Mapping[str, str | PathLike[str]] | None = None,
     copy: str | PathLike[str] | None = None,
+    bugs: Sequence[str] = (),
 ) -> AbstractContextManager[Share]:
     """Share *source* at *mountpoint* for the time of a ``with`` block.
 
@@ -88,7 +89,8 @@ def share(
     profile has it. *host_services* maps names to paths of the host's sockets: each
     is then reached as host-services/NAME.sock in the share. *volumes* maps paths in the
     share to guest-local directories that the guest has there; *copy* is where the guest's copy
-    lies, for a profile that has one.
+    lies, for a profile that has one. *bugs* names bugs of real systems that it shall have, such
+    as phantom (docs/museum.md).
 
     Raises MountError or ProfileError on entering, each with one line that
     names the remedy, and MountError on leaving if the share is still in use.
@@ -124,6 +126,7 @@ def share(
         host_services=tuple((name, fspath(path)) for name, path in (host_services or {}).items()),
         copy=None if copy is None else fspath(copy),
         volumes=tuple((path, fspath(place)) for path, place in (volumes or {}).items()),
+        bugs=tuple(bugs),
     )
     if is_share_file(settings.source):
         return mounted(load_exports(settings.source, settings.mountpoint, settings.given()))

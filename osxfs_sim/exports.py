@@ -41,6 +41,13 @@ def _volumes(table: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(table.items())
 
 
+def _bugs(names: list[Any]) -> tuple[str, ...]:
+    for name in names:
+        if not isinstance(name, str):
+            raise ProfileError(f'{name!r} is no name of a bug: write such as "phantom"')
+    return tuple(names)
+
+
 # Each key of an export: its field of ShareSettings, the type it must have, how
 # its value is read, and an example for who wrote it wrongly.
 _Reader = Callable[[Any], Any]
@@ -67,6 +74,7 @@ _KEYS: Mapping[str, tuple[str, type | tuple[type, ...], _Reader, str]] = {
     "dilate": ("dilate", (int, float), float, "2"),
     "seed": ("seed", int, int, "7"),
     "copy": ("copy", str, str, '"copies/project"'),
+    "bugs": ("bugs", list, _bugs, '["phantom"]'),
     "volumes": ("volumes", dict, _volumes, '{ "node_modules" = "volume" }'),
 }
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from osxfs_sim.catalogue import load_distribution, load_policy, load_profile
+from osxfs_sim.model.bugs import Ailment, Bug, BugError, parse_ailment, together
 from osxfs_sim.model.caching import CachePolicy, Consistent, Dilated
 from osxfs_sim.model.consistency import Mode, Promise, promised
 from osxfs_sim.model.events import NO_EVENTS, EventSpec
@@ -52,6 +53,7 @@ class EmulatedSystem:
     write_back: WriteBackSpec | None
     dilate: float
     synchronization: SyncSpec | None = None
+    bugs: tuple[Ailment, ...] = ()
 
 
 HOST_EVENTS = ("auto", "fanotify", "inotify", "none")
@@ -71,7 +73,7 @@ OF_REQUESTS = (
     *("lifetime_ns", "missing_lifetime_ns", "policy"),
     *("host_events", "event_latency_ns"),
     *WRITE_BACK_KEYS,
-    *("unwritten", "dilate", "allow_other", "user", "host_services", "trace"),
+    *("unwritten", "dilate", "allow_other", "user", "host_services", "trace", "bugs"),
 )
 """What can be asked of a share only where the guest's work makes requests."""
 
@@ -134,7 +136,8 @@ class ShareSettings:
     every request from the first on (trace/format.py). *volumes* are paths in the share and the
     guest-local directories that the guest has there instead of the host's
     (mount/volumes.py). *copy* is where the guest's copy lies, for a profile that has one
-    (None: in the state directory).
+    (None: in the state directory). *bugs* are those that it shall have beside the profile's
+    (model/bugs.py), by name, such as phantom or descriptors=100.
     """
 
     source: str
@@ -170,6 +173,7 @@ class ShareSettings:
     trace: str | None = None
     volumes: tuple[tuple[str, str], ...] = ()
     copy: str | None = None
+    bugs: tuple[str, ...] = ()
 
     def given(self) -> dict[str, Any]:
         """The fields that are not as they are by default, source and mount point apart."""
@@ -228,7 +232,44 @@ class ShareSettings:
         return EmulatedSystem(
             *(profile, latency, policy, promise, mode, files, events, write_back, self.dilate),
             synchronization=self._synchronization(profile.synchronization),
+            bugs=self._bugs(profile.bugs, files, events, write_back),
         )
+
+    def _bugs(
+        self,
+        bugs: tuple[Ailment, ...],
+        files: FileRules,
+        events: EventSpec,
+        write_back: WriteBackSpec | None,
+    ) -> tuple[Ailment, ...]:
+        """The profile's *bugs* and one's own, if they can do something. Raises ProfileError.
+
+        A bug of what is believed may be had where nothing is: that the policy keeps it from
+        showing is what the museum is about.
+        """
+        try:
+            own = [parse_ailment(text) for text in self.bugs]
+            chosen = {ailment.bug for ailment in own}
+            bugs = together([each for each in bugs if each.bug not in chosen] + own)
+        except BugError as error:
+            raise ProfileError(str(error)) from error
+        has = {ailment.bug for ailment in bugs}
+        if has and write_back is not None:
+            raise ProfileError(
+                "bugs cannot be had with write-back, whose answers are the guest's own: use a "
+                "profile without it"
+            )
+        if Bug.ONE_SPELLING in has and not RULES[files.names].folds:
+            raise ProfileError(
+                f"the bug {Bug.ONE_SPELLING} has no effect where names are {files.names}: use "
+                "names apfs"
+            )
+        if Bug.FALSE_CREATE in has and (events.notify is None or not events.notify.deletes):
+            raise ProfileError(
+                f"the bug {Bug.FALSE_CREATE} has no effect where no deletion is raised in the "
+                "guest: use a profile that has it so, such as osxfs, and its host events"
+            )
+        return bugs
 
     def _synchronization(self, spec: SyncSpec | None) -> SyncSpec | None:
         if spec is None or self.dilate == 1.0:
@@ -380,6 +421,7 @@ class ShareSettings:
         values["volumes"] = tuple((path, directory) for path, directory in volumes)
         stronger = values.get("stronger", ())
         values["stronger"] = tuple((path, label) for path, label in stronger)
+        values["bugs"] = tuple(values.get("bugs", ()))
         return cls(**values)
 
 

@@ -40,6 +40,7 @@ host_events = "inotify"
 event_latency = "20ms"
 dilate = 2
 seed = 7
+bugs = ["phantom", "descriptors=100"]
 
 [exports.home]
 source = "/home/me"
@@ -84,6 +85,7 @@ def test_each_export_is_a_share_with_options_of_its_own(share_file, tmp_path: Pa
             event_latency_ns=20_000_000,
             dilate=2.0,
             seed=7,
+            bugs=("phantom", "descriptors=100"),
         ),
         ShareSettings("/home/me", "/mnt/share/home", data_path=(5, 3)),
         ShareSettings(
@@ -255,6 +257,16 @@ def test_a_policy_of_ones_own_obeys_as_cached_does(share_file, tmp_path, monkeyp
             '[exports.a]\nsource = "a"\nvolumes = "node_modules"',
             "exports.a.volumes = 'node_modules': write such as "
             'volumes = { "node_modules" = "volume" }',
+        ),
+        (
+            '[exports.a]\nsource = "a"\nbugs = [3]',
+            'exports.a.bugs: 3 is no name of a bug: write such as "phantom"',
+        ),
+        (
+            '[exports.a]\nsource = "a"\nbugs = ["phantoms"]',
+            "exports.a: unknown bug 'phantoms': there are stale-size, lost-by-link, "
+            "one-spelling, two-locks, phantom, stale-content, still-missing, false-create, "
+            "descriptors",
         ),
         (
             '[exports.a]\nsource = "a"\nvolumes = { "m" = 3 }',

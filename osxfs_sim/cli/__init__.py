@@ -14,6 +14,7 @@ report      results as a page, as Markdown or as CSV
 analyze     analyze, import-strace
 events      events, staleness
 contract    the consistency contract, judged
+museum      the bugs of real systems, shown and cured
 completion  for the user's shell
 """
 

@@ -30,6 +30,7 @@ _COMMANDS = {
     **dict.fromkeys(("analyze", "import-strace"), "analyze"),
     **dict.fromkeys(("events", "staleness"), "events"),
     "contract": "contract",
+    "museum": "museum",
     "completion": "completion",
 }
 """The commands, in the order of the help, and the module of this package that each is in."""

@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from osxfs_sim.catalogue import profile_names
+from osxfs_sim.model.bugs import Bug, BugError, parse_ailment
 from osxfs_sim.model.profile import FILE_RULES, ProfileError
 from osxfs_sim.model.units import UnitError, parse_duration_ns, parse_rate_bytes_per_s
 from osxfs_sim.settings import (
@@ -93,6 +94,23 @@ class Volume(click.ParamType[tuple[str, str]]):
         except ProfileError as error:
             self.fail(str(error), param, ctx)
         return path, os.path.abspath(directory) if directory else ""
+
+
+class BugName(click.ParamType[str]):
+    """A bug's name, its number of the museum, or such as ``descriptors=100``; kept as text."""
+
+    name = "bug"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(parse_ailment(str(value)))
+        except BugError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(bug.value) for bug in Bug if bug.startswith(incomplete)]
 
 
 class ProfileName(click.ParamType[str]):
@@ -237,6 +255,14 @@ def share_options(command: _Command) -> _Command:
             metavar="PATH[=DIR]",
             help="A guest-local directory DIR at PATH in the share, which the host does not see. "
             "In an arm of a case: without DIR, an empty one for each mount. [root only]",
+        ),
+        click.option(
+            "--bug",
+            "bugs",
+            type=BugName(),
+            multiple=True,
+            metavar="NAME",
+            help="A bug of a real system that the share shall have, such as phantom; see museum.",
         ),
         click.option(
             "--seed", type=click.IntRange(min=0), default=0, help="Of all randomness. [0]"

@@ -27,4 +27,8 @@ schedules, and what they show:
     staging       plays steps: by processes, by a listener, by whoever mounted the share
     scripts       a schedule as a script that can be run again
     contract      the consistency contract as checks
+
+the bug museum:
+
+    museum        each bug of model/bugs.py as a schedule: what is told with it, and cured
 """

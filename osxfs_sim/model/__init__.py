@@ -13,6 +13,7 @@ why a new policy can be tested without FUSE.
     ownership   whose an object is: the owner attribute
     names       which spellings are one name on a host's file system
     events      when a host change is told, what is lost, what the guest sees of it
+    bugs        those of real systems that a share can be given on purpose
     profile     one emulated system: the above put together, with its sources
     profiles/   the systems themselves, one TOML file each
 """

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from osxfs_sim.model.bugs import BUGS, Ailment, Bug, BugError, parse_ailment, together
 from osxfs_sim.model.caching import (
     Cached,
     CachePolicy,
@@ -173,6 +174,8 @@ class Profile:
     synchronization: SyncSpec | None = None
     """How a copy and the host's directory are kept the same; None: they are not."""
     protocol: ProtocolSpec = USUAL
+    bugs: tuple[Ailment, ...] = ()
+    """What it does wrong on purpose (model/bugs.py)."""
 
     @property
     def is_local(self) -> bool:
@@ -180,7 +183,7 @@ class Profile:
         return self.transport is not Transport.REQUESTS
 
 
-_OF_REQUESTS = ("latency", "caching", "files", "events", "protocol", "write_back")
+_OF_REQUESTS = ("latency", "caching", "files", "events", "protocol", "write_back", "bugs")
 _VALUE_TABLES = ("share", *_OF_REQUESTS, "synchronization")
 _TOP_KEYS = ("name", "title", "about", "extends", *_VALUE_TABLES, "sources")
 _PATH_KEYS = ("copies", "context_switches", "copy", "context_switch", "hypervisor_hop")
@@ -243,7 +246,8 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         events = _events(_table(document, "events"), start.events)
         protocol = _protocol(_table(document, "protocol"), start.protocol)
         write_back = _write_back(_table(document, "write_back"), start.write_back)
-    except (UnitError, LatencyError) as error:
+        bugs = _bugs(_table(document, "bugs"), start.bugs)
+    except (UnitError, LatencyError, BugError) as error:
         raise ProfileError(f"profile {name!r}: {error}") from error
     if protocol != USUAL and write_back is not None:
         raise ProfileError(
@@ -275,6 +279,7 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         sources=sources,
         transport=transport,
         synchronization=synchronization,
+        bugs=bugs,
     )
 
 
@@ -591,6 +596,20 @@ def _write_back(table: Mapping[str, Any], start: WriteBackSpec | None) -> WriteB
     if "kernel" in table:
         spec = replace(spec, kernel=_truth(table, "kernel", "write_back."))
     return spec
+
+
+def _bugs(table: Mapping[str, Any], start: tuple[Ailment, ...]) -> tuple[Ailment, ...]:
+    """Those of *start* and *table*: a bug is had or not, or had with a number of its own."""
+    _check_keys(table, [bug.value for bug in Bug], "bugs.")
+    had = {ailment.bug: ailment for ailment in start}
+    for key, value in table.items():
+        bug = Bug(key)
+        had.pop(bug, None)
+        if BUGS[bug].limit and isinstance(value, int) and not isinstance(value, bool):
+            had[bug] = parse_ailment(f"{key}={_count(table, key, 'bugs.')}")
+        elif _truth(table, key, "bugs."):
+            had[bug] = parse_ailment(key)
+    return together(had.values())
 
 
 def _either(words: Sequence[str]) -> str:

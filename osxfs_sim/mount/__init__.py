@@ -40,6 +40,10 @@ what the guest changes and the host gets later (docs/write-back.md):
     sync_barrier tells of sync(2)
     unwritten   what an ended share has left; recovery writes it to the host
 
+on purpose (docs/museum.md):
+
+    bugs        those of real systems, laid over the handlers and the host's events
+
 shares without requests (docs/topologies.md):
 
     local       the server of one: the host's directory itself, or the guest's copy

@@ -107,7 +107,7 @@ class AcknowledgingHandlers(Handlers):
             if before is None or error.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
         before.lookups += 1
-        return _shadow(before)
+        return shadow(before)
 
     def _directory_before(self, parent_number: int, name: bytes) -> Inode | None:
         """The directory of this name that a deletion is about, or lies below."""
@@ -132,7 +132,7 @@ class AcknowledgingHandlers(Handlers):
         inode = injection.gone
         if inode is None or not self._inodes.knows(inode):
             inode = self._inodes.vanished(injection.directory, injection.name, injection.kind)
-            answer = _shadow(inode)
+            answer = shadow(inode)
         else:
             try:
                 # Open in the guest, or with another link: it is as it is, and what the
@@ -140,7 +140,7 @@ class AcknowledgingHandlers(Handlers):
                 answer = self._getattr(inode.number, ctx, believes=False)
                 answer.st_nlink += 1
             except OSError:
-                answer = _shadow(inode)
+                answer = shadow(inode)
         inode.lookups += 1
         return answer
 
@@ -158,7 +158,7 @@ class AcknowledgingHandlers(Handlers):
         try:
             answer = self._attributes_now(number, ctx)
         except (FileNotFoundError, StaleError):
-            return _shadow(self._inodes[number])
+            return shadow(self._inodes[number])
         answer.st_nlink = max(answer.st_nlink, 1)
         return answer
 
@@ -234,7 +234,7 @@ class AcknowledgingHandlers(Handlers):
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
-def _shadow(inode: Inode) -> EntryAttributes:
+def shadow(inode: Inode) -> EntryAttributes:
     """The answer for something that is no more: its kind, its last link, and nothing believed."""
     entry = EntryAttributes()
     entry.st_ino = inode.number

@@ -14,6 +14,7 @@ from osxfs_sim.model.profile import FileRules, GuestAttributes
 from osxfs_sim.mount import services
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.backing import Backing
+from osxfs_sim.mount.bugs import afflicted, hearing
 from osxfs_sim.mount.carry_out import HostWriter
 from osxfs_sim.mount.crossings import Crossings, Outside
 from osxfs_sim.mount.delegated import WriteBackHandlers
@@ -105,11 +106,12 @@ def build(
         *(owners, spellings, rights, watcher),
     )
     if graft is None:
-        handlers = (WriteBackHandlers if system.write_back else AcknowledgingHandlers)(*arguments)
+        usual = WriteBackHandlers if system.write_back else AcknowledgingHandlers
+        handlers = afflicted(usual, system.bugs)(*arguments)
     else:
         assert isinstance(backing, GraftedBacking)
-        handlers_class = GraftedWriteBackHandlers if system.write_back else GraftedHandlers
-        handlers = handlers_class(graft, inodes, backing, *arguments)
+        grafted = GraftedWriteBackHandlers if system.write_back else GraftedHandlers
+        handlers = afflicted(grafted, system.bugs)(graft, inodes, backing, *arguments)
     handlers.mode = system.mode
     parts = settings.stronger_modes()
     if any(mode > system.mode for mode in parts.values()):
@@ -117,7 +119,8 @@ def build(
             handlers.overlaps = Overlaps(system.mode, parts.items(), inodes, root_fd)
     host_events = None
     if watcher is not None:
-        host_events = HostEvents(
+        host_events = hearing(
+            system.bugs,
             system.events,
             watcher,
             reactor,

@@ -363,6 +363,7 @@ class _LocalShare:
             "user": "root",
             "exports": [],
             "overlaps": [],
+            "bugs": [],
             "changed": sorted(changed),
             "log": str(log_path(runtime_directory(0), self.mountpoint)),
             "ownership": {"policy": "the kernel's own"},

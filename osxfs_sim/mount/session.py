@@ -89,6 +89,7 @@ _OF_THE_SYSTEM = frozenset(
         *("lifetime_ns", "missing_lifetime_ns", "policy"),
         *("host_events", "event_latency_ns"),
         *WRITE_BACK_KEYS,
+        "bugs",
     }
 )
 _UNMOUNT_ATTEMPTS = 6
@@ -596,6 +597,7 @@ class _Session:
             "user": str(self.user),
             "exports": list(self.settings.exports),
             "overlaps": [{"path": path, "mode": label} for path, label in self.settings.stronger],
+            "bugs": list(map(str, self.system.bugs)),
             "changed": sorted(_OF_THE_SYSTEM & self.settings.given().keys()),
             "log": str(log_path(runtime_directory(self.user.uid), self.mountpoint)),
             "ownership": self.machinery.owners.report(),

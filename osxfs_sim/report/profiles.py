@@ -45,6 +45,8 @@ def profile_values(profile: Profile) -> dict[str, str]:
     values |= _event_values(profile.events)
     values["protocol.readdirplus"] = profile.protocol.readdirplus
     values["protocol.parallel_directories"] = _yes_or_no(profile.protocol.parallel_directories)
+    for ailment in profile.bugs:
+        values[f"bugs.{ailment.bug}"] = str(ailment.limit or "true")
     return values | _write_back_values(profile.write_back)
 
 

@@ -122,6 +122,8 @@ def status_report(status: dict[str, Any]) -> None:
         _local_report(status)
         return
     out.print(f"  caching   {escape(status['policy'])}")
+    if status["bugs"]:
+        out.print(f"  bugs      {', '.join(status['bugs'])}: on purpose (osxfs-sim museum)")
     if status["overlaps"]:
         parts = ", ".join(f"{part['path']} is {part['mode']}" for part in status["overlaps"])
         out.print(f"  overlaps  with other exports: {escape(parts)}")

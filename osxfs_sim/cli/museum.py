@@ -1,0 +1,208 @@
+"""``museum``: the bugs of real systems, each shown on a live share beside its cure."""
+
+import contextlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from osxfs_sim.cli.errors import end_on_signals
+from osxfs_sim.coherence.actors import ActorError
+from osxfs_sim.coherence.hearing import ListenerError
+from osxfs_sim.coherence.museum import (
+    Arrangement,
+    Demonstration,
+    Play,
+    Shown,
+    Sides,
+    Stage,
+    demonstrate,
+    demonstration_of,
+    demonstrations,
+)
+from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.model.bugs import BUGS, Bug
+from osxfs_sim.model.profile import nearest
+from osxfs_sim.mount.launch import Share, mounted
+from osxfs_sim.report.museum import museum_report, shown_report
+from osxfs_sim.settings import ShareSettings
+
+SCHEMA = 1
+
+ALL = "all"
+_MARK = ".settled"
+_LOOK_AGAIN_S = 0.03
+_SETTLES_WITHIN_S = 60.0
+
+
+class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
+    """A bug by its number or name, or all of them."""
+
+    name = "bug"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Demonstration, ...]:
+        if isinstance(value, tuple):
+            return value
+        word = str(value).lower()
+        if word == ALL:
+            return demonstrations()
+        for bug in Bug:
+            if word in (bug.value, BUGS[bug].id.lower()):
+                return (demonstration_of(bug),)
+        return self.fail(
+            f"no bug {value!r} here{nearest(word, (*(bug.value for bug in Bug), ALL))}", param, ctx
+        )
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in (*Bug, ALL) if word.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("which", type=Exhibit(), nargs=-1, metavar="[V1|NAME|all]...")
+@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
+    """Show bugs of real systems on a live share, and each beside what cures it.
+
+    Without a bug's name, lists them. With one, mounts a share that has the bug and shares
+    where it is cured, has processes of host and guest do the same on each, and prints what
+    they were told. What comes out other than documented makes the exit code 1.
+
+    A share of yours gets a bug by --bug NAME.
+
+    \b
+    osxfs-sim museum
+    osxfs-sim museum V1
+    osxfs-sim museum phantom two-locks
+    osxfs-sim museum all --json
+    """
+    if not which:
+        if as_json:
+            click.echo(json.dumps(_head() | {"bugs": list(map(_described, demonstrations()))}))
+        else:
+            museum_report(demonstrations())
+        return
+    end_on_signals()
+    chosen = {each.bug: each for group in which for each in group}.values()
+    shown: list[Shown] = []
+    try:
+        for demonstration in chosen:
+            shown.append(_shown(demonstration))
+            if not as_json:
+                shown_report(shown[-1])
+    except (ActorError, ListenerError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(_head() | {"shown": list(map(_document, shown))}, indent=1))
+    if not all(each.as_documented for each in shown):
+        sys.exit(1)
+
+
+def _shown(demonstration: Demonstration) -> Shown:
+    with tempfile.TemporaryDirectory(prefix="osxfs-sim-museum-", dir=default_directory()) as work:
+        place = Path(work).resolve()  # by its real path the listener names what it hears of
+        grounds = (place / f"host-{number}" for number in range(100))
+
+        def ground() -> Path:
+            path = next(grounds)
+            path.mkdir()
+            return path
+
+        return demonstrate(demonstration, stage_in(place), ground, _say)
+
+
+def stage_in(place: Path) -> Stage:
+    """Shares that are mounted in a directory of *place*, for as long as they are played on."""
+
+    @contextlib.contextmanager
+    def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[Sides]:
+        guest = place / "share"
+        guest.mkdir(exist_ok=True)
+        with mounted(ShareSettings(str(host), str(guest), **settings)) as share:
+            yield Sides(host, guest, lambda: _settle(host, share))
+
+    return stage
+
+
+def _settle(host: Path, share: Share) -> None:
+    """Wait until the guest has been told of all that the host has done.
+
+    The mark comes after it in the kernel's queue: once that was seen, so was all before it.
+    """
+    events = share.status()["events"]
+    if events is None:
+        return  # it is told of nothing
+    deadline_s = time.monotonic() + _SETTLES_WITHIN_S
+    seen = events["seen"]
+    (host / _MARK).touch()
+    (host / _MARK).unlink()
+    looked, quiet = -1, 0
+    while quiet < 2 or looked == seen:
+        if time.monotonic() > deadline_s:
+            raise click.ClickException("the share does not come to rest: its log may say why")
+        time.sleep(_LOOK_AGAIN_S)
+        events = share.status()["events"]
+        quiet = quiet + 1 if not events["waiting"] and events["seen"] == looked else 0
+        looked = events["seen"]
+
+
+def _say(text: str) -> None:
+    click.echo(f"  {text}", err=True)
+
+
+def _head() -> dict[str, Any]:
+    return {"schema": SCHEMA}
+
+
+def _described(demonstration: Demonstration) -> dict[str, Any]:
+    spec = BUGS[demonstration.bug]
+    return {
+        "id": spec.id,
+        "name": demonstration.bug.value,
+        "title": spec.title,
+        "shows": spec.shows,
+        "system": spec.system,
+        "mistake": spec.mistake,
+        "sources": list(spec.sources),
+        "cures": [_arranged(cure) for cure in demonstration.cures],
+    }
+
+
+def _arranged(arrangement: Arrangement) -> dict[str, Any]:
+    return {
+        "words": arrangement.words,
+        "settings": dict(arrangement.settings),
+        "has_bug": arrangement.has_bug,
+    }
+
+
+def _document(shown: Shown) -> dict[str, Any]:
+    return _described(shown.demonstration) | {
+        "as_documented": shown.as_documented,
+        "plays": [_play_document(play) for play in shown.plays],
+    }
+
+
+def _play_document(play: Play) -> dict[str, Any]:
+    return _arranged(play.arrangement) | {
+        "cured": play.is_cured,
+        "as_documented": play.as_documented,
+        "steps": [
+            {
+                "who": told.step.who,
+                "operation": told.step.operation.to_json(),
+                "told": told.told,
+                "documented": told.expected,
+            }
+            for told in play.told
+        ],
+    }

@@ -1,0 +1,210 @@
+"""The bugs of real systems that a share can be given on purpose, one value each.
+
+A bug is described by what a user sees and by the mistake behind it; the mount
+makes the mistake (mount/bugs.py), and docs/museum.md shows each. Where the mistake
+is about what is believed, the cache policy decides whether it shows: a share that
+believes nothing can have it and be right all the same.
+
+Sources: section numbers V1 to V9 are those of docs/museum.md, which links the threads.
+"""
+
+import enum
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from osxfs_sim.model.events import What
+
+NOTHING = What(0)
+
+
+class Bug(enum.StrEnum):
+    """By name, as the option and the profile's table have it."""
+
+    STALE_SIZE = "stale-size"
+    LOST_BY_LINK = "lost-by-link"
+    ONE_SPELLING = "one-spelling"
+    TWO_LOCKS = "two-locks"
+    PHANTOM = "phantom"
+    STALE_CONTENT = "stale-content"
+    STILL_MISSING = "still-missing"
+    FALSE_CREATE = "false-create"
+    DESCRIPTORS = "descriptors"
+
+
+@dataclass(frozen=True, slots=True)
+class BugSpec:
+    """One bug: *shows* is what a user sees, *system* what had it, *mistake* what is done wrong.
+
+    *sources* are the threads that report it. *unheard* are the changes of the host that the
+    server is not told of, of files and, with *of_directories*, of directories too. *limit* is
+    the number that it can be given, as the original had it; 0: it takes none.
+    """
+
+    id: str
+    title: str
+    shows: str
+    system: str
+    mistake: str
+    sources: tuple[str, ...]
+    unheard: What = NOTHING
+    of_directories: bool = False
+    limit: int = 0
+
+
+_FOR_MAC = "https://github.com/docker/for-mac/issues"
+_FEEDBACK = "https://github.com/docker/desktop-feedback/issues"
+_CONTENT = What.MODIFIED | What.ATTRIBUTES | What.CLOSED
+
+BUGS: Mapping[Bug, BugSpec] = {
+    Bug.STALE_SIZE: BugSpec(
+        "V1",
+        "Fresh data, cut at a stale size",
+        "abc becomes 123abc on the host, and the guest reads 123a",
+        "Docker Desktop 4.33 to 4.36, VirtioFS",
+        "an edit on the host does not end what is believed of the size, and an open ends the data",
+        (f"{_FOR_MAC}/7494", f"{_FOR_MAC}/7501"),
+        unheard=_CONTENT,
+    ),
+    Bug.LOST_BY_LINK: BugSpec(
+        "V2",
+        "A file lost by linking it",
+        "after link() the old name, still cached, gives ENOENT",
+        "Docker Desktop 4.25 to 4.27, VirtioFS",
+        "the file changes its inode number, and the guest's name still leads to the old one",
+        (
+            f"{_FOR_MAC}/7059",
+            "https://github.com/podman-container-tools/podman/issues/23061",
+        ),
+    ),
+    Bug.ONE_SPELLING: BugSpec(
+        "V3",
+        "One spelling at a time",
+        "ls a A gives ENOENT for one of them; each alone works",
+        "Docker Desktop 4.28, VirtioFS",
+        "who has listed a directory by one spelling does not find it by another",
+        (f"{_FOR_MAC}/7218", f"{_FEEDBACK}/251"),
+    ),
+    Bug.TWO_LOCKS: BugSpec(
+        "V4",
+        "An exclusive lock, granted twice",
+        "two processes hold flock(LOCK_EX) on one file at the same time",
+        "Docker Desktop, VirtioFS below a layer that fakes owners",
+        "a file that is open is another inode to whoever looks it up anew, with locks of its own",
+        (f"{_FOR_MAC}/7004",),
+    ),
+    Bug.PHANTOM: BugSpec(
+        "V5",
+        "A phantom",
+        "lstat succeeds, the directory does not list it, and open and readlink give EINVAL",
+        "Docker Desktop in 2026, VirtioFS (names believed for an hour)",
+        "a removal on the host ends nothing, and what is not there any more is EINVAL",
+        (f"{_FEEDBACK}/520",),
+        unheard=What.REMOVED,
+    ),
+    Bug.STALE_CONTENT: BugSpec(
+        "V6",
+        "The first content for ever",
+        "what the host writes in place is not seen until a remount; delete and create is",
+        "Docker Desktop 4.48, Docker VMM",
+        "an edit on the host ends nothing, and pages outlive every open",
+        (f"{_FEEDBACK}/341",),
+        unheard=_CONTENT,
+    ),
+    Bug.STILL_MISSING: BugSpec(
+        "V7",
+        "It exists, and it is not there",
+        "mkdir gives EEXIST, and the stat after it ENOENT",
+        "Filestore of ydb-platform/nbs until March 2024",
+        "a name that was missing stays missing for its lifetime, whoever makes it",
+        ("https://github.com/ydb-platform/nbs/issues/579",),
+        unheard=What.CREATED,
+        of_directories=True,
+    ),
+    Bug.FALSE_CREATE: BugSpec(
+        "V8",
+        "Created to be deleted",
+        "each IN_DELETE comes after an IN_CREATE of the same name",
+        "Docker Desktop 2.2 and 2.3, osxfs",
+        "a removal on the host is raised as a creation and a removal",
+        (f"{_FOR_MAC}/4519",),
+    ),
+    Bug.DESCRIPTORS: BugSpec(
+        "V9",
+        "Too many open files in system",
+        "after some 50,000 files, nothing can be opened or made: ENFILE",
+        "Docker Desktop 4.17 to 4.32, VirtioFS",
+        "the host holds a descriptor of all that the guest's kernel knows, open or not",
+        (f"{_FOR_MAC}/6783", f"{_FEEDBACK}/168"),
+        limit=50_000,
+    ),
+}
+"""What is known of each, in the order of the museum."""
+
+
+class BugError(ValueError):
+    """A bug that cannot be had; the message names the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ailment:
+    """A bug that a share has, and its number, where it takes one (else 0)."""
+
+    bug: Bug
+    limit: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.bug}={self.limit}" if self.limit else str(self.bug)
+
+
+_WORDS = re.compile(r"([^=]*)(?:=([0-9]{1,9}))?")
+
+
+def parse_ailment(text: str) -> Ailment:
+    """What ``phantom`` or ``descriptors=100`` stands for; ``V5`` is understood too.
+
+    Raises BugError.
+    """
+    words = _WORDS.fullmatch(text)
+    if words is None:
+        raise BugError(f"{text!r}: write a bug's name, or such as descriptors=100")
+    found = next(
+        (bug for bug in Bug if words[1].lower() in (bug.value, BUGS[bug].id.lower())), None
+    )
+    if found is None:
+        raise BugError(f"unknown bug {words[1]!r}: there are {', '.join(Bug)}")
+    limit = BUGS[found].limit
+    if words[2] is not None:
+        if not limit:
+            raise BugError(f"the bug {found} takes no number: leave ={words[2]} out")
+        limit = int(words[2])
+        if limit < 1:
+            raise BugError(f"{found}=0: nothing could ever be opened; give 1 or more")
+    return Ailment(found, limit)
+
+
+_CONTRARY = frozenset({Bug.STALE_SIZE, Bug.STALE_CONTENT})
+
+
+def together(ailments: Iterable[Ailment]) -> tuple[Ailment, ...]:
+    """*ailments*, if one share can have them all. Raises BugError."""
+    ailments = tuple(ailments)
+    bugs = [ailment.bug for ailment in ailments]
+    for bug in bugs:
+        if bugs.count(bug) > 1:
+            raise BugError(f"the bug {bug} is given twice: leave one of them out")
+    if set(bugs) >= _CONTRARY:
+        raise BugError(
+            f"{Bug.STALE_SIZE} has data end with each open and {Bug.STALE_CONTENT} never: "
+            "leave one of them out"
+        )
+    return ailments
+
+
+def heard(ailments: Iterable[Ailment], what: What) -> What:
+    """What the server is told where *what* has happened on the host; or NOTHING."""
+    for ailment in ailments:
+        spec = BUGS[ailment.bug]
+        if spec.of_directories or What.DIRECTORY not in what:
+            what &= ~spec.unheard
+    return what if what & ~What.DIRECTORY else NOTHING

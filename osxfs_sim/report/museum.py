@@ -1,0 +1,70 @@
+"""The bug museum on a terminal: what there is, and one bug as it was shown."""
+
+from collections.abc import Iterable
+
+from rich.markup import escape
+
+from osxfs_sim.coherence.museum import Demonstration, Play, Shown, Told
+from osxfs_sim.model.bugs import BUGS
+from osxfs_sim.report.console import console, table
+
+
+def museum_report(demonstrations: Iterable[Demonstration]) -> None:
+    """Print a line per bug: what a user sees, who had it, and what cures it."""
+    rows = table("", "name", "what a user sees", "who had it", "cured by")
+    for demonstration in demonstrations:
+        spec = BUGS[demonstration.bug]
+        cures = "; or ".join(cure.words for cure in demonstration.cures)
+        rows.add_row(
+            spec.id,
+            str(demonstration.bug),
+            escape(spec.shows),
+            escape(spec.system),
+            escape(cures),
+        )
+    out = console()
+    out.print(rows)
+    out.print("  osxfs-sim museum V1 shows one of them, osxfs-sim museum all every one.")
+
+
+def shown_report(shown: Shown) -> None:
+    """Print what was asked and told, with the bug and with each cure, and the verdicts."""
+    out = console()
+    spec = BUGS[shown.demonstration.bug]
+    out.print(f"[bold]{spec.id} {shown.demonstration.bug}: {escape(spec.title)}[/bold]")
+    out.print(f"  seen      {escape(spec.shows)}")
+    out.print(f"  in        {escape(spec.system)}: {', '.join(spec.sources)}")
+    out.print(f"  mistake   {escape(spec.mistake)}")
+    columns = ["with the bug", *("cured" for _ in shown.plays[1:])]
+    if len(shown.plays) > 2:
+        columns[1:] = [f"cured ({number})" for number in range(1, len(shown.plays))]
+    rows = table("who", "does", *columns)
+    first = shown.plays[0]
+    for place, step in enumerate(each.step for each in first.told):
+        rows.add_row(
+            escape(step.who),
+            escape(str(step.operation)),
+            *(_told(play.told[place], first.told[place]) for play in shown.plays),
+        )
+    out.print(rows)
+    for words, play in zip(columns, shown.plays, strict=True):
+        out.print(f"  {words}: {escape(play.arrangement.words)}: {_verdict(play)}")
+    out.print()
+
+
+def _told(told: Told, with_bug: Told) -> str:
+    words = escape(told.told)
+    if not told.as_expected:
+        return f"[red]{words} (documented: {escape(told.expected)})[/red]"
+    if told.step.cured is None:
+        return words
+    return f"[yellow]{words}[/yellow]" if told is with_bug else f"[green]{words}[/green]"
+
+
+def _verdict(play: Play) -> str:
+    if not play.as_documented:
+        wrong = sum(not told.as_expected for told in play.told)
+        return f"[red]not as documented, in {wrong} of {len(play.told)} steps[/red]"
+    if not play.is_cured:
+        return "the bug shows"
+    return "it does not show" + (", though the share has it" if play.arrangement.has_bug else "")
