@@ -28,7 +28,8 @@ _COMMANDS = {
     "reproduce": "reproduce",
     "report": "report",
     **dict.fromkeys(("analyze", "import-strace"), "analyze"),
-    **dict.fromkeys(("events", "staleness"), "events"),
+    "events": "events",
+    "staleness": "staleness",
     "completion": "completion",
 }
 """The commands, in the order of the help, and the module of this package that each is in."""
