@@ -158,7 +158,7 @@ def curves_report(results: Sequence[ViewResult], machine: str) -> None:
         f"  A look begins so long after the change. Between: with {CONFIDENCE:.0%} confidence; "
         "where it ends with ..., so few samples cannot tell. Whole curve: whether the "
         f"{CONFIDENCE:.0%} band of all moments at once meets the predicted curve everywhere, or "
-        "from when it does not."
+        "from when it does not; no loss was silent: it does not meet the one of silent losses."
     )
     out.print(f"  {escape(machine)}", style="dim")
 
@@ -180,7 +180,12 @@ def _departure(result: ViewResult) -> str:
     if outlook.prediction is None:
         return ""
     departs_ns = departure_ns(outlook.prediction, outlook.phase_ns, result.samples)
-    return "agrees" if departs_ns is None else f"differs at {_short(departs_ns)}"
+    if departs_ns is not None:
+        return f"differs at {_short(departs_ns)}"
+    silent = outlook.if_silent
+    if silent is None or departure_ns(silent, outlook.phase_ns, result.samples) is None:
+        return "agrees"
+    return "agrees, no loss was silent"
 
 
 def _predicted(result: ViewResult) -> str:

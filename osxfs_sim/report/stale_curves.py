@@ -4,6 +4,7 @@ A panel per view and direction. What was measured is a band (curves.py); what wa
 drawn over it, as the two dashed lines that it must lie between.
 """
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,10 +44,12 @@ def stale_curves(
     """
     columns = 1 if style.is_narrow or len(results) == 1 else 2
     rows = -(-len(results) // columns)
+    results = _beside_each_other(results)
     last_ns = _last_ns(results)
     with _drawing(style):
         figure = _figure(style, 1.1 + 1.75 * rows)
-        figure.suptitle(drawable(title), x=0.01, ha="left", fontsize=10.5, color=style.theme.ink)
+        title = "\n".join(textwrap.wrap(drawable(title), round(13 * style.width_inches)))
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, color=style.theme.ink)
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         used: list[Axes] = list(panels.flat[: len(results)])
         for panel, result in zip(used, results, strict=True):
@@ -69,6 +72,14 @@ def stale_curves(
             )
         _legend(figure, _with_most_in_its_legend(used), style)
         return figure
+
+
+def _beside_each_other(results: Sequence[ViewResult]) -> list[ViewResult]:
+    """Where both directions were measured, those of one view together, in the views' order."""
+    order = {view: number for number, view in enumerate(each.view for each in results)}
+    if len({each.direction for each in results}) == 1:
+        return list(results)
+    return sorted(results, key=lambda each: order[each.view])
 
 
 def _panel(panel: Axes, result: ViewResult, times_ns: Numbers, style: Style) -> None:
