@@ -81,7 +81,9 @@ def held_of(number: int, level: float, repetitions: int = 400) -> float:
         # The upper edge is met at a step, the lower one just before it, where one more is stale.
         after = np.round(curve.shares(times).high * number).astype(int)
         before = np.round(curve.shares(times - 2).low * number).astype(int)
-        high = np.where(after == number, 1, stats.beta.ppf(1 - level / 2, after + 1, number - after))
+        high = np.where(
+            after == number, 1, stats.beta.ppf(1 - level / 2, after + 1, number - after)
+        )
         low = np.where(before == 0, 0, stats.beta.ppf(level / 2, before, number - before + 1))
         truth = UNIFORM.sf(times)
         held += bool(np.all((low <= truth + 1e-6) & (truth <= high + 1e-6)))

@@ -34,9 +34,7 @@ STREAM = EventSpec(StreamSpec(10 * MS), NotifySpec())
 
 def at(prediction: Prediction, *times_ms: float, phase_ns: int = 20 * MS) -> list[tuple]:
     band = predicted_band(prediction, phase_ns, np.array(times_ms) * MS)
-    return [
-        (round(low, 3), round(high, 3)) for low, high in zip(band.low, band.high, strict=True)
-    ]
+    return [(round(low, 3), round(high, 3)) for low, high in zip(band.low, band.high, strict=True)]
 
 
 def samples(changed_ns) -> list[Sample]:
