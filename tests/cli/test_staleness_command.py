@@ -96,8 +96,9 @@ def test_a_saved_result_is_not_overwritten_unasked(capsys, tmp_path: Path) -> No
 
 @needs_fuse
 def test_both_directions_under_load_and_loss_saved_and_shown_again(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # of both that are shown
     saved, picture = tmp_path / "stale.json", tmp_path / "stale.svg"
     measured = staleness(
         *("osxfs-delegated", "--direction", "both", "--view", "content", "--number", "3"),
