@@ -12,7 +12,9 @@ arms        the words of an arm
 progress    how far something long is
 report      results as a page, as Markdown or as CSV
 analyze     analyze, import-strace
-events      events, staleness
+events      what the guest hears of
+staleness   how long each side sees what was
+probing     a share for the time of these two
 contract    the consistency contract, judged
 museum      the bugs of real systems, shown and cured
 completion  for the user's shell

@@ -10,17 +10,25 @@ import enum
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from osxfs_sim.model.caching import CachePolicy
 from osxfs_sim.model.events import EventSpec
 from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.write_back import WriteBackSpec
+
+
+class Direction(enum.StrEnum):
+    """Who sees the change: it was made on the other side."""
+
+    TO_GUEST = "to-guest"
+    TO_HOST = "to-host"
 
 
 class View(enum.StrEnum):
-    """The ways in which a guest sees a file."""
+    """The ways in which a guest, or the host, sees a file."""
 
     EXISTENCE = "existence"
     ABSENCE = "absence"
@@ -101,9 +109,14 @@ class Uniform(Prediction):
 
 @dataclass(frozen=True, slots=True)
 class Within(Prediction):
-    """At most that: an event of the host ends it."""
+    """At most that: an event of the host ends it.
+
+    *deferred*: every event waits for the end of a window. Else the first one after a quiet
+    window is told at once.
+    """
 
     limit_ns: int
+    deferred: bool = False
 
     def __str__(self) -> str:
         return f"event within {format_duration(self.limit_ns)}"
@@ -120,16 +133,41 @@ class NotSeen(Prediction):
 
 
 @dataclass(frozen=True, slots=True)
+class Held(Prediction):
+    """Exactly that, and the way: the guest holds its changes back until they are so old."""
+
+    age_ns: int
+
+    def __str__(self) -> str:
+        return f"held for {format_duration(self.age_ns)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture(Prediction):
+    """One of several, each with its probability: they add up to 1."""
+
+    parts: tuple[tuple[float, Prediction], ...]
+
+    def __post_init__(self) -> None:
+        assert math.isclose(sum(weight for weight, _ in self.parts), 1.0), self.parts
+
+    def __str__(self) -> str:
+        return "; ".join(f"{100 * weight:g}% {part}" for weight, part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Outlook:
     """What to expect of a view and how to measure it.
 
-    The change comes at a time between 0 and *phase_ns* after the guest's look,
-    and is waited for *patience_ns*.
+    The change comes at a time between 0 and *phase_ns* after the look before it,
+    and is waited for *patience_ns*. *if_silent* is what would be expected if events that are
+    lost were lost without a word; None where none are lost on purpose.
     """
 
     prediction: Prediction | None
     phase_ns: int
     patience_ns: int
+    if_silent: Prediction | None = None
 
 
 _PATIENCE_NS = 2_000_000_000
@@ -167,7 +205,8 @@ def outlook(
     if window_ns is not None and (lifetime_ns is None or lifetime_ns > window_ns):
         if lifetime_ns is not None:
             phase_ns = min(phase_ns, lifetime_ns)
-        return Outlook(Within(window_ns), phase_ns, patience_ns)
+        assert events.stream is not None
+        return Outlook(Within(window_ns, not events.stream.no_defer), phase_ns, patience_ns)
     if lifetime_ns is None:
         return Outlook(NotSeen("nobody asks"), phase_ns, patience_ns)
     # Nobody waits an hour to meet a lifetime at its end.
@@ -181,11 +220,40 @@ def outlook(
     return Outlook(uniform, phase_ns, patience_ns)
 
 
+def outlook_to_host(write_back: WriteBackSpec | None) -> Outlook:
+    """What to expect of any view of the host's when the guest changes something.
+
+    Without write-back a change is on the host when the guest's call returns. With it, a change
+    waits for as long as it may: a single one meets no other limit (docs/write-back.md).
+    """
+    if write_back is None:
+        return Outlook(AtOnce(), _SHORTEST_PHASE_NS, _PATIENCE_NS)
+    patience_ns = max(_PATIENCE_NS, 2 * write_back.age_ns)
+    return Outlook(Held(write_back.age_ns), _SHORTEST_PHASE_NS, patience_ns)
+
+
+def with_losses(known: Outlook, without_events: Outlook, rate: float) -> Outlook:
+    """*known*, and what it would be if a share of *rate* of the events were lost in silence.
+
+    No loss is silent here: the share is told of it when the event would have come, and ends
+    what it believes below the place (docs/events.md). So *known* stays what is predicted; what
+    a silent loss would cost, a lifetime *without_events*, is what it is to be told apart from.
+    """
+    otherwise = without_events.prediction
+    if not isinstance(known.prediction, Within) or otherwise is None:
+        return known
+    if isinstance(otherwise, Uniform):
+        # The changes come as early in the lifetime as they do for the events' sake.
+        otherwise = replace(otherwise, low_ns=max(0, otherwise.high_ns - known.phase_ns))
+    parts = ((1 - rate, known.prediction), (rate, otherwise))
+    return replace(known, if_silent=Mixture(parts))
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One change, *phase_ns* after the guest's look.
+    """One change, *phase_ns* after the look before it.
 
-    Until it was seen, *stale_looks* showed the old state. The guest's answer
+    Until it was seen, *stale_looks* showed the old state. The answer
     changed between *lower_ns* and *upper_ns* after the change: after the last
     look that showed the old state began, before the first that showed the new
     one ended. *seen_ns* is when that one began. Both are None for a change that
@@ -215,24 +283,44 @@ _ON_THE_WAY_NS = 5_000_000
 _KEEP_TO_IT = 0.9
 
 
+def latest_ns(prediction: Within | Held) -> int:
+    """Until when nearly every change must be seen: the time predicted, and the way."""
+    if isinstance(prediction, Held):
+        return prediction.age_ns + 2 * _ON_THE_WAY_NS  # and the crossing
+    return prediction.limit_ns + prediction.limit_ns // 10 + _ON_THE_WAY_NS
+
+
 def compare(prediction: Prediction, samples: Sequence[Sample]) -> Comparison:
-    """Whether the *samples*, at least one, agree with *prediction*."""
+    """Whether the *samples*, at least one, agree with *prediction* (no Mixture)."""
+    assert not isinstance(prediction, Mixture), prediction
     number = len(samples)
     match prediction:
         case Uniform():
             return _compare_uniform(prediction, samples)
-        case Within(limit_ns):
-            bound_ns = limit_ns + limit_ns // 10 + _ON_THE_WAY_NS
+        case Within() | Held():
+            bound_ns = latest_ns(prediction)
             kept = sum(
                 sample.seen_ns is not None and sample.lower_ns <= bound_ns for sample in samples
             )
             text = f"{kept}/{number} in {format_duration(bound_ns)}"
-            return _worded(kept >= _KEEP_TO_IT * number, text)
+            early = _early(prediction, samples)
+            if early:
+                text += f", {early} early"
+            return _worded(kept >= _KEEP_TO_IT * number and not early, text)
         case NotSeen():
             seen = sum(sample.seen_ns is not None for sample in samples)
             return _worded(seen == 0, f"{seen}/{number} seen")
     late = sum(sample.stale_looks > 0 for sample in samples)
     return _worded(late == 0, f"{late}/{number} stale")
+
+
+def _early(prediction: Within | Held, samples: Sequence[Sample]) -> int:
+    """How many were seen before what is held may have crossed: one that need not be held is."""
+    if not isinstance(prediction, Held):
+        return 0
+    return sum(
+        sample.upper_ns is not None and sample.upper_ns < prediction.age_ns for sample in samples
+    )
 
 
 def _worded(agrees: bool, text: str) -> Comparison:

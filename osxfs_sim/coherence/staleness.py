@@ -1,14 +1,15 @@
-"""Measures how long the guest goes on seeing an old state after a change on the host.
+"""Measures how long one side goes on seeing an old state after a change on the other.
 
 The guest looks, so that it believes the old state; a random time later the host
-changes it; then the guest looks until it sees the new state. Change and looks
+changes it; then the guest looks until it sees the new state. In the other direction the host
+looks, and the guest changes. Change and looks
 are made one after the other in one thread: the change is one system call, and
 nothing is gained by a second clock or an interpreter's lock between the two.
 
 Looks are spaced by a small part of the time that has gone by, so that what
 measures does not take the processor from what serves. When a look showed the old
 state, its answer was given some time between the look's beginning and its end;
-so what is known of the moment of the change is an interval (see Sample).
+so what is known of that moment is an interval (see Sample).
 """
 
 import os
@@ -18,7 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from osxfs_sim.coherence.predictions import Comparison, Outlook, Sample, View, compare
+from osxfs_sim.coherence.predictions import (
+    Comparison,
+    Direction,
+    Outlook,
+    Sample,
+    View,
+    compare,
+)
 from osxfs_sim.coherence.views import VIEWS, Look, ViewOf
 
 Progress = Callable[[str], None]
@@ -44,6 +52,7 @@ class ViewResult:
     outlook: Outlook
     samples: tuple[Sample, ...]
     comparison: Comparison | None
+    direction: Direction = Direction.TO_GUEST
 
 
 def kernel_tick_ns() -> int:
@@ -59,27 +68,40 @@ def measure_views(
     settle_ns: int,
     random: Random,
     progress: Progress,
+    direction: Direction = Direction.TO_GUEST,
 ) -> Iterator[ViewResult]:
     """Measure each view *number* times; yields each when it is measured.
 
-    *guest* shows the directory *host* to the guest. *settle_ns* is how long the
+    *guest* shows the directory *host* to the guest. What is looked at is made on the host in
+    both directions, so that nothing of it is still held by the guest. *settle_ns* is how long the
     host's events of what is made beforehand may take to reach the guest.
     """
     for position, (view, outlook) in enumerate(outlooks.items(), start=1):
-        progress(f"{view} ({position} of {len(outlooks)})")
+        progress(f"{direction}: {view} ({position} of {len(outlooks)})")
         name = view.name.lower()
+        if direction is Direction.TO_HOST:
+            name += "-to-host"
         os.mkdir(host / name)
-        samples = tuple(
-            _measure(VIEWS[view], host / name, guest / name, outlook, number, settle_ns, random)
-        )
+        sides = _Sides(host / name, guest / name, host / name)
+        if direction is Direction.TO_HOST:
+            sides = _Sides(host / name, host / name, guest / name)
+        samples = tuple(_measure(VIEWS[view], sides, outlook, number, settle_ns, random))
         comparison = None if outlook.prediction is None else compare(outlook.prediction, samples)
-        yield ViewResult(view, outlook, samples, comparison)
+        yield ViewResult(view, outlook, samples, comparison, direction)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """One directory, as each is seen from: where files are made, looked at, and changed."""
+
+    made: Path
+    looked_at: Path
+    changed: Path
 
 
 def _measure(
     view: ViewOf,
-    host: Path,
-    guest: Path,
+    sides: _Sides,
     outlook: Outlook,
     number: int,
     settle_ns: int,
@@ -87,15 +109,16 @@ def _measure(
 ) -> Iterator[Sample]:
     names = [f"{each:06}" for each in range(number)]
     for name in names:
-        view.prepare(str(host / name))
+        view.prepare(str(sides.made / name))
     _sleep(max(settle_ns, _OLD_ENOUGH_NS))
     unseen = 0
     for position, name in enumerate(names):
         phase_ns = round(random.random() * outlook.phase_ns)
-        with view.looking(str(guest / name)) as look:
+        with view.looking(str(sides.looked_at / name)) as look:
             assert not look(), f"{name} is new before it has changed"
             _sleep(phase_ns)
-            sample = _look_until_seen(view, str(host / name), look, phase_ns, outlook.patience_ns)
+            changed = str(sides.changed / name)
+            sample = _look_until_seen(view, changed, look, phase_ns, outlook.patience_ns)
         yield sample
         unseen += sample.seen_ns is None
         if unseen == position + 1 == _GIVE_UP_AFTER:

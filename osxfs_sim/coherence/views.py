@@ -24,7 +24,7 @@ Look = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A system call of the host: when it began and when it had returned."""
+    """The system call that changed a file: when it began and when it had returned."""
 
     began_ns: int
     done_ns: int
@@ -32,7 +32,9 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class ViewOf:
-    """One view. Each of the three is given a path: on the host, in the guest, on the host."""
+    """One view. Each of the three is given a path of one file: on the host, where it is looked
+    at, and on the other side.
+    """
 
     prepare: Callable[[str], None]
     looking: Callable[[str], AbstractContextManager[Look]]

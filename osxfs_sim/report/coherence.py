@@ -5,12 +5,15 @@ from collections.abc import Sequence
 
 from rich.markup import escape
 
-from osxfs_sim.coherence.predictions import Sample
+from osxfs_sim.coherence.curves import CONFIDENCE, Crossing, Curve
+from osxfs_sim.coherence.predicted import departure_ns
+from osxfs_sim.coherence.predictions import Direction, Sample
 from osxfs_sim.coherence.scorecard import KindResult
 from osxfs_sim.coherence.signals import Signal
 from osxfs_sim.coherence.staleness import ViewResult
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.console import console, table
+from osxfs_sim.report.quantities import three_digits
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BINS = 10
@@ -117,12 +120,72 @@ def staleness_report(results: Sequence[ViewResult], title: str, machine: str) ->
         )
     out.print(rows)
     out.print(
-        "  Staleness: from the host's system call until the first look that sees the change "
-        "begins; within: median width of the interval in which the guest's answer changed. "
+        "  Staleness: from the system call that changed it until the first look that sees the "
+        "change begins; within: median width of the interval in which the answer changed. "
         "Changes that were not seen are in no quantile. D: Kolmogorov-Smirnov distance, and what "
         "one honest measurement in a hundred exceeds."
     )
     out.print(f"  {escape(machine)}", style="dim")
+
+
+STALE_SHARES = {"t50": 0.5, "t99": 0.01}
+"""When half of the looks show the new state, and when 99 of 100 do: P(stale) falls below that."""
+
+
+def curves_report(results: Sequence[ViewResult], machine: str) -> None:
+    """Print a line per view and direction: when looks are stale no more, and how sure that is."""
+    out = console()
+    rows = table(
+        "view",
+        "seen by",
+        *(f">{each}" for name in STALE_SHARES for each in (name, f"{name} is between")),
+        "whole curve",
+        ">samples",
+        title="when a look shows the new state: half of them (t50), and 99 of 100 (t99)",
+    )
+    for result in results:
+        curve = Curve.of(result.samples)
+        found = [curve.falls_below(share) for share in STALE_SHARES.values()]
+        rows.add_row(
+            result.view.value,
+            "the guest" if result.direction is Direction.TO_GUEST else "the host",
+            *(text for each in found for text in _crossing(each)),
+            _departure(result),
+            f"{curve.number}",
+        )
+    out.print(rows)
+    out.print(
+        f"  A look begins so long after the change. Between: with {CONFIDENCE:.0%} confidence; "
+        "where it ends with ..., so few samples cannot tell. Whole curve: whether the "
+        f"{CONFIDENCE:.0%} band of all moments at once meets the predicted curve everywhere, or "
+        "from when it does not; no loss was silent: it does not meet the one of silent losses."
+    )
+    out.print(f"  {escape(machine)}", style="dim")
+
+
+def _crossing(found: Crossing) -> tuple[str, str]:
+    seen = "" if found.seen_ns is None else _three_digits(found.seen_ns)
+    low = _three_digits(found.low_ns) if found.low_ns else "0"
+    high = "..." if found.high_ns is None else _three_digits(found.high_ns)
+    return seen, f"{low} to {high}"
+
+
+def _three_digits(duration_ns: float) -> str:
+    """One more than a measurement has, so that an interval shows that it has two ends."""
+    return format_duration(three_digits(duration_ns))
+
+
+def _departure(result: ViewResult) -> str:
+    outlook = result.outlook
+    if outlook.prediction is None:
+        return ""
+    departs_ns = departure_ns(outlook.prediction, outlook.phase_ns, result.samples)
+    if departs_ns is not None:
+        return f"differs at {_short(departs_ns)}"
+    silent = outlook.if_silent
+    if silent is None or departure_ns(silent, outlook.phase_ns, result.samples) is None:
+        return "agrees"
+    return "agrees, no loss was silent"
 
 
 def _predicted(result: ViewResult) -> str:

@@ -9,12 +9,15 @@ import pytest
 from osxfs_sim.coherence.predictions import (
     AtOnce,
     Believed,
+    Direction,
+    Held,
     NotSeen,
     Outlook,
     Uniform,
     View,
     Within,
     outlook,
+    outlook_to_host,
 )
 from osxfs_sim.coherence.staleness import ViewResult, kernel_tick_ns, measure_views
 from osxfs_sim.coherence.views import VIEWS
@@ -30,9 +33,15 @@ def say_nothing(text: str) -> None:
 
 
 def measure(
-    host: Path, guest: Path, outlooks: dict[View, Outlook], number: int = TIMES
+    host: Path,
+    guest: Path,
+    outlooks: dict[View, Outlook],
+    number: int = TIMES,
+    direction: Direction = Direction.TO_GUEST,
 ) -> dict[View, ViewResult]:
-    results = measure_views(host, guest, outlooks, number, 50 * MS, Random(1), say_nothing)
+    results = measure_views(
+        *(host, guest, outlooks, number, 50 * MS, Random(1), say_nothing), direction
+    )
     return {result.view: result for result in results}
 
 
@@ -116,6 +125,61 @@ def test_host_events_end_what_would_be_believed_for_a_day(share) -> None:
     assert planned[View.HANDLE].prediction == Within(10 * MS)
     for result in measure(live.source, live.guest, planned).values():
         assert all(sample.seen_ns is not None for sample in result.samples), result
+
+
+# The other way
+
+
+def test_the_host_sees_at_once_what_the_guest_has_changed(share) -> None:
+    live = share(profile="osxfs-cached", latency_ns=0)
+    planned = {view: outlook_to_host(None) for view in View}
+    results = measure(live.source, live.guest, planned, 4, Direction.TO_HOST)
+    assert set(results) == set(View)
+    for result in results.values():
+        assert result.direction is Direction.TO_HOST
+        assert result.comparison.agrees, result
+
+
+def test_the_host_does_not_see_what_is_held_before_its_age(share) -> None:
+    """Seen at last, and in no view before its time; how much later is not for a test."""
+    age_ns = 60 * MS
+    live = share(profile="osxfs-delegated", latency_ns=0, write_back_age_ns=age_ns)
+    planned = {view: Outlook(Held(age_ns), MS, 60 * S) for view in View}
+    for result in measure(live.source, live.guest, planned, 3, Direction.TO_HOST).values():
+        for sample in result.samples:
+            assert sample.stale_looks > 0, result
+            assert sample.upper_ns is not None
+            assert sample.upper_ns >= age_ns, result
+
+
+def test_write_through_is_no_write_back(share) -> None:
+    """The checker is shown a share that holds nothing back."""
+    live = share(profile="osxfs-cached", latency_ns=0)
+    planned = {View.CONTENT: Outlook(Held(60 * MS), MS, S)}
+    found = measure(live.source, live.guest, planned, 3, Direction.TO_HOST)[View.CONTENT]
+    assert found.comparison.text.endswith("3 early")
+    assert not found.comparison.agrees
+
+
+def test_both_directions_are_measured_on_one_share(field: Path) -> None:
+    planned = {View.CONTENT: Outlook(AtOnce(), 0, S)}
+    for direction in Direction:
+        (result,) = measure(field, field, planned, 2, direction).values()
+        assert result.direction is direction
+
+
+# Losses, told and silent
+
+
+def test_a_lost_event_costs_no_more_than_the_way(share) -> None:
+    """All are lost, and what would be believed for a day is seen: the share looks for itself."""
+    live = share(profile="osxfs-cached", latency_ns=0)
+    live.share.drop_events(rate=1.0)
+    planned = {view: Outlook(Within(10 * MS), 0, 60 * S) for view in (View.CONTENT, View.ABSENCE)}
+    for result in measure(live.source, live.guest, planned, 4).values():
+        assert all(sample.seen_ns is not None for sample in result.samples), result
+    assert live.status()["events"]["dropped"] >= 8
+    assert live.status()["events"]["rescans"] >= 1
 
 
 @pytest.mark.parametrize("seed", [1, 2])

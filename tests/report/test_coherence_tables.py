@@ -6,11 +6,27 @@ import pytest
 
 from osxfs_sim.coherence.expectations import Kind, expected_of
 from osxfs_sim.coherence.judging import Score
-from osxfs_sim.coherence.predictions import NotSeen, Outlook, Sample, Uniform, View, compare
+from osxfs_sim.coherence.predictions import (
+    AtOnce,
+    Direction,
+    Mixture,
+    NotSeen,
+    Outlook,
+    Sample,
+    Uniform,
+    View,
+    Within,
+    compare,
+)
 from osxfs_sim.coherence.scorecard import KindResult
 from osxfs_sim.coherence.staleness import ViewResult
 from osxfs_sim.model.events import NotifySpec
-from osxfs_sim.report.coherence import histogram, scorecard_report, staleness_report
+from osxfs_sim.report.coherence import (
+    curves_report,
+    histogram,
+    scorecard_report,
+    staleness_report,
+)
 
 MS = 10**6
 
@@ -68,6 +84,55 @@ def test_staleness_that_was_not_seen_is_in_no_quantile(capsys: pytest.CaptureFix
     assert "2s " not in content.replace("1 in 2s", "")
     assert "agrees: 0/1 seen" in said
     assert all(len(line) <= 120 for line in said.splitlines())
+
+
+def curves(
+    capsys: pytest.CaptureFixture[str], outlook: Outlook, samples: list[Sample]
+) -> list[str]:
+    """The words of the one line of that table."""
+    result = ViewResult(View.CONTENT, outlook, tuple(samples), None, Direction.TO_HOST)
+    curves_report([result], "a machine")
+    said = capsys.readouterr().out
+    assert all(len(line) <= 120 for line in said.splitlines())
+    (row,) = (line for line in said.splitlines() if line.startswith(" content"))
+    return row.split()
+
+
+def spread(number: int) -> list[Sample]:
+    """As many as there are milliseconds."""
+    return [Sample(0, 1, k * MS, (k + 1) * MS, (k + 1) * MS) for k in range(number)]
+
+
+def test_when_a_look_is_fresh_is_told_with_how_sure_that_is(capsys) -> None:
+    # From the binomial distribution: of 400, half are 180 to 220, one in a hundred is 1 to 8.
+    planned = Outlook(Uniform(0, 400 * MS), 400 * MS, 2_000 * MS)
+    assert curves(capsys, planned, spread(400)) == [
+        *("content", "the", "host", "201ms", "179ms", "to", "221ms"),
+        *("397ms", "391ms", "to", "400ms", "agrees", "400"),
+    ]
+
+
+def test_few_samples_cannot_tell_when_nearly_all_looks_are_fresh(capsys) -> None:
+    assert curves(capsys, Outlook(None, 0, 0), spread(20)) == [
+        *("content", "the", "host", "11ms", "5ms", "to", "15ms"),
+        *("20ms", "18ms", "to", "...", "20"),
+    ]
+
+
+def test_a_curve_that_leaves_its_prediction_is_told_with_the_moment(capsys) -> None:
+    said = " ".join(curves(capsys, Outlook(AtOnce(), 0, 0), spread(50)))
+    assert "differs at 0us" in said
+    assert "agrees" not in said
+
+
+def test_that_no_loss_was_silent_is_told_where_it_can_be(capsys) -> None:
+    silent = Mixture(((0.5, Within(10 * MS)), (0.5, NotSeen("lost"))))
+    planned = Outlook(Within(10 * MS), 20 * MS, 0, silent)
+    seen = [Sample(0, 1, 0, k * MS // 10, k * MS // 10) for k in range(1, 90)]
+    assert "agrees, no loss was silent" in " ".join(curves(capsys, planned, seen))
+    few = " ".join(curves(capsys, planned, seen[:2]))
+    assert "agrees" in few
+    assert "silent" not in few
 
 
 def test_a_histogram_shows_where_samples_lie() -> None:

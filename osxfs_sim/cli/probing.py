@@ -1,0 +1,73 @@
+"""A share for the time of a measurement, and what the commands that measure one have in common."""
+
+import contextlib
+import datetime
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from osxfs_sim.cli.errors import end_on_signals
+from osxfs_sim.lab.machine import describe_machine
+from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.mount.launch import Share, mounted
+from osxfs_sim.settings import ShareSettings
+
+SCHEMA = 1
+"""Of the documents of ``events`` and ``staleness``; it grows when a field changes its meaning."""
+
+_WORTH_TELLING_S = 2.0
+
+
+def start() -> str:
+    """From now on a signal takes away what is mounted. Returns the date and time."""
+    end_on_signals()
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+@contextlib.contextmanager
+def shared(settings: ShareSettings) -> Iterator[tuple[Path, Path, Share]]:
+    """Both sides (host, guest) of an empty directory that is shared for a while, and the share."""
+    if settings.system().profile.is_local:
+        raise ProfileError(
+            f"the work with the profile {settings.profile} makes no requests: there are no "
+            "answers to believe, and events are the kernel's own"
+        )
+    with tempfile.TemporaryDirectory(prefix="osxfs-sim-events-", dir=default_directory()) as work:
+        # Its real path: by that one the listener names what it hears of.
+        host, guest = Path(work).resolve() / "host", Path(work).resolve() / "share"
+        host.mkdir()
+        guest.mkdir()
+        with mounted(replace(settings, source=str(host), mountpoint=str(guest))) as share:
+            for warning in share.first_status["warnings"]:
+                click.echo(f"osxfs-sim: warning: {warning}", err=True)
+            yield host, guest, share
+
+
+def sayer() -> Callable[[str], None]:
+    """Says what is being done, once it has taken long enough for somebody to wonder."""
+    began_s = time.monotonic()
+
+    def say(text: str) -> None:
+        if time.monotonic() - began_s > _WORTH_TELLING_S:
+            click.echo(f"  {text}", err=True)
+
+    return say
+
+
+def head(settings: ShareSettings, started: str) -> dict[str, Any]:
+    """What every document begins with: what was measured, when, and on what."""
+    return {
+        "schema": SCHEMA,
+        "profile": settings.profile,
+        "changed": settings.given(),
+        "seed": settings.seed,
+        "dilate": settings.dilate,
+        "started": started,
+        "machine": describe_machine(),
+    }

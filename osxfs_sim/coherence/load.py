@@ -1,0 +1,63 @@
+"""A process of the guest that keeps looking at the files of one directory: a load on a share.
+
+Started as a script, with the directory and the share of one processor that it may take; with
+nothing but the standard library. It says that it has begun, looks until its
+standard input ends, and then says what it did: a line of JSON each.
+"""
+
+import contextlib
+import json
+import os
+import select
+import sys
+import time
+
+MOST_READ_BYTES = 1 << 20
+_SHORTEST_SLEEP_S = 0.001
+
+
+def look_at(path: str) -> None:
+    """Stat, open, read, close: what a build tool does to a file it may need."""
+    os.stat(path)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.read(fd, MOST_READ_BYTES)
+    finally:
+        os.close(fd)
+
+
+def rest_s(processor_s: float, elapsed_s: float, share: float) -> float:
+    """How long to sleep, so as not to have taken more than *share* of a processor."""
+    ahead_s = processor_s / share - elapsed_s
+    return ahead_s if ahead_s >= _SHORTEST_SLEEP_S else 0.0
+
+
+def keep_looking(directory: str, share: float) -> dict[str, float]:
+    """Look at one file after the other until standard input ends. Returns what was done."""
+    paths = [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
+    began_s, began_processor_s = time.monotonic(), time.process_time()
+    looks = 0
+    while True:
+        look_at(paths[looks % len(paths)])
+        looks += 1
+        elapsed_s = time.monotonic() - began_s
+        processor_s = time.process_time() - began_processor_s
+        ended, _, _ = select.select([sys.stdin], [], [], rest_s(processor_s, elapsed_s, share))
+        if ended:
+            return {"looks": looks, "processor_s": processor_s, "elapsed_s": elapsed_s}
+
+
+def main() -> None:
+    """The process: ``load.py DIRECTORY SHARE``."""
+    directory, share = sys.argv[1], float(sys.argv[2])
+    print(json.dumps({"began": True}), flush=True)
+    try:
+        done: dict[str, float | str] = {**keep_looking(directory, share)}
+    except OSError as error:  # the share has gone, for one
+        done = {"error": str(error)}
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(done), flush=True)
+
+
+if __name__ == "__main__":
+    main()

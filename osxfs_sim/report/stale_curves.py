@@ -1,0 +1,165 @@
+"""The picture of staleness: how likely a look shows the old state, against the time since.
+
+A panel per view and direction. What was measured is a band (curves.py); what was predicted is
+drawn over it, as the two dashed lines that it must lie between.
+"""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from osxfs_sim.coherence.curves import CONFIDENCE, Curve, Numbers
+from osxfs_sim.coherence.predicted import look_ns, predicted_band
+from osxfs_sim.coherence.predictions import Direction
+from osxfs_sim.coherence.staleness import ViewResult
+from osxfs_sim.model.units import format_duration
+from osxfs_sim.report.plots import (
+    Style,
+    _drawing,
+    _figure,
+    _legend,
+    _mark_logarithmic,
+    drawable,
+)
+
+LOGARITHMIC, LINEAR = "log", "linear"
+SCALES = (LOGARITHMIC, LINEAR)
+
+SEEN_BY = {Direction.TO_GUEST: "seen by the guest", Direction.TO_HOST: "seen by the host"}
+
+_FIRST_NS = 1_000.0  # no look is faster
+_POINTS = 400
+
+
+def stale_curves(
+    results: Sequence[ViewResult], style: Style, title: str, scale: str = LOGARITHMIC
+) -> Figure:
+    """P(stale) against the time since the change, with band and prediction, of *results*.
+
+    All panels have one axis of time: *scale* is one of SCALES.
+    """
+    columns = 1 if style.is_narrow or len(results) == 1 else 2
+    rows = -(-len(results) // columns)
+    results = _beside_each_other(results)
+    last_ns = _last_ns(results)
+    with _drawing(style):
+        figure = _figure(style, 1.1 + 1.75 * rows)
+        title = "\n".join(textwrap.wrap(drawable(title), round(13 * style.width_inches)))
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, color=style.theme.ink)
+        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        used: list[Axes] = list(panels.flat[: len(results)])
+        for panel, result in zip(used, results, strict=True):
+            if scale == LOGARITHMIC:
+                panel.set_xscale("log")
+            panel.set_xlim(_FIRST_NS if scale == LOGARITHMIC else 0, last_ns)
+            _panel(panel, result, _times_ns(result, last_ns, scale), style)
+        for empty in panels.flat[len(results) :]:
+            empty.set_visible(False)
+        for panel in used:
+            if scale == LOGARITHMIC:
+                _mark_logarithmic(panel, style)
+            else:
+                panel.xaxis.set_minor_locator(NullLocator())
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_duration(value)))
+            panel.tick_params(axis="x", labelbottom=True)
+        for panel in used[-columns:]:
+            panel.set_xlabel(
+                "since the change" + (" (logarithmic)" if scale == LOGARITHMIC else "")
+            )
+        _legend(figure, _with_most_in_its_legend(used), style)
+        return figure
+
+
+def _beside_each_other(results: Sequence[ViewResult]) -> list[ViewResult]:
+    """Where both directions were measured, those of one view together, in the views' order."""
+    order = {view: number for number, view in enumerate(each.view for each in results)}
+    if len({each.direction for each in results}) == 1:
+        return list(results)
+    return sorted(results, key=lambda each: order[each.view])
+
+
+def _panel(panel: Axes, result: ViewResult, times_ns: Numbers, style: Style) -> None:
+    """One view. Each artist is named, so that a reader of the SVG can find it."""
+    curve = Curve.of(result.samples)
+    name = f"{result.view.name.lower()}-{result.direction}"
+    measured, shares = curve.band(times_ns), curve.shares(times_ns)
+    panel.fill_between(
+        times_ns,
+        measured.low,
+        measured.high,
+        color=style.colour(0),
+        alpha=0.25,
+        linewidth=0,
+        label=f"{CONFIDENCE:.0%} band, all moments at once",
+        gid=f"band-{name}",
+    )
+    panel.fill_between(
+        times_ns,
+        shares.low,
+        shares.high,
+        facecolor=style.colour(0),
+        edgecolor=style.colour(0),
+        linewidth=1.6,
+        label="stale looks, measured",
+        gid=f"measured-{name}",
+    )
+    outlook = result.outlook
+    if outlook.prediction is not None:
+        low = predicted_band(
+            outlook.prediction, outlook.phase_ns, times_ns + look_ns(result.samples)
+        ).low
+        high = predicted_band(outlook.prediction, outlook.phase_ns, times_ns).high
+        for edge, values in (("low", low), ("high", high)):
+            panel.plot(
+                times_ns,
+                values,
+                color=style.theme.ink,
+                linewidth=1.1,
+                linestyle=(0, (4, 2)),
+                label="predicted: between" if edge == "low" else None,
+                gid=f"prediction-{edge}-{name}",
+            )
+    if outlook.if_silent is not None:
+        silent = predicted_band(outlook.if_silent, outlook.phase_ns, times_ns)
+        panel.plot(
+            times_ns,
+            silent.low,
+            color=style.colour(3),
+            linewidth=1.3,
+            linestyle=":",
+            label="at least, if losses were silent",
+            gid=f"silent-{name}",
+        )
+    panel.set_title(f"{result.view.value}, {SEEN_BY[result.direction]}", fontsize=9)
+    panel.set_ylim(-0.03, 1.05)
+    panel.set_yticks((0, 0.5, 1), ("0%", "50%", "100%"))
+
+
+def _with_most_in_its_legend(panels: Sequence[Axes]) -> Axes:
+    return max(panels, key=lambda panel: len(panel.get_legend_handles_labels()[1]))
+
+
+def _last_ns(results: Sequence[ViewResult]) -> float:
+    """A little after the last that was seen anywhere, or after the longest wait."""
+    latest = [
+        max(each for each in (sample.upper_ns, sample.lower_ns) if each is not None)
+        for result in results
+        for sample in result.samples
+    ]
+    return max(10 * _FIRST_NS, 1.3 * max(latest))
+
+
+def _times_ns(result: ViewResult, last_ns: float, scale: str) -> Numbers:
+    """Where to draw: evenly along the axis, and on both sides of each step."""
+    moments_ns = Curve.of(result.samples).moments_ns
+    even = (
+        np.geomspace(_FIRST_NS, last_ns, _POINTS)
+        if scale == LOGARITHMIC
+        else np.linspace(0, last_ns, _POINTS)
+    )
+    times_ns = np.unique(np.concatenate((even, moments_ns - 1, moments_ns, moments_ns + 1)))
+    return times_ns[(times_ns >= 0) & (times_ns <= last_ns)]

@@ -1,0 +1,152 @@
+"""``osxfs-sim staleness``: mistakes, both directions, load and loss, saved results, the picture."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from osxfs_sim.cli import main
+
+needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+
+
+def staleness(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "osxfs_sim", "staleness", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, output and errors of the command in this very process: it mounts nothing."""
+    with pytest.raises(SystemExit) as end:
+        main(["staleness", *map(str, arguments)])
+    said = capsys.readouterr()
+    return int(end.value.code or 0), said.out, said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((), 2, "name a PROFILE to measure, or a saved result with --from"),
+        (("osxfs", "--lose", "0"), 2, "0.0 is not in the range 0<x<=1"),
+        (("osxfs", "--lose", "1.5"), 2, "1.5 is not in the range 0<x<=1"),
+        (("none", "--lose", "0.5"), 1, "--lose has no effect: of this profile there is no event"),
+        (
+            ("osxfs", "--host-events", "none", "--lose", "0.5"),
+            1,
+            "--lose has no effect: with --host-events none there is no event stream",
+        ),
+        (
+            ("osxfs", "--direction", "to-host", "--lose", "0.5"),
+            2,
+            "--lose has no effect with --direction to-host",
+        ),
+        (("osxfs", "--direction", "up"), 2, "'up' is not one of 'to-guest', 'to-host', 'both'"),
+        (("osxfs", "--load", "0"), 2, "0 is not in the range x>=1"),
+        (("osxfs", "--load-share", "0.5"), 2, "--load-share has no effect without --load"),
+        (("osxfs", "--load", "1", "--load-share", "0"), 2, "0.0 is not in the range 0<x<=1"),
+        (("osxfs", "--scale", "linear"), 2, "--scale has no effect without --svg"),
+        (("osxfs", "--force"), 2, "--force has no effect without --output"),
+        (("osxfs", "--svg", "picture.png"), 2, "name a file that ends in .svg"),
+        (("osxfs", "--svg", "/nowhere/x.svg"), 1, "/nowhere/x.svg cannot be written"),
+        (("osxfs", "-o", "/nowhere/x.json"), 1, "/nowhere/x.json cannot be written"),
+        (("osxfs", "--write-back-age", "1s"), 1, "write_back_age has no effect without"),
+        (("--from", "/nowhere.json"), 1, "/nowhere.json cannot be read: No such file"),
+        (("osxfs", "--from", "x.json"), 2, "PROFILE has no effect with --from"),
+        (("--from", "x.json", "--number", "3"), 2, "--number has no effect with --from"),
+        (("--from", "x.json", "--lifetime", "1s"), 2, "--lifetime has no effect with --from"),
+        (("--from", "x.json", "-o", "y.json"), 2, "-o has no effect with --from"),
+    ],
+)
+def test_a_mistake_is_one_line(capsys, arguments: tuple[str, ...], code: int, said: str) -> None:
+    ended, _, errors = shown(capsys, *arguments)
+    assert ended == code, errors
+    assert len(errors.splitlines()) == 1
+    assert said in errors
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "it is no JSON"),
+        ("[]", "is no result of staleness"),
+        ('{"schema": 1, "views": []}', "is no result of staleness"),
+        ('{"schema": 99, "views": [1]}', "has schema 99, this version reads 1"),
+        ('{"schema": 1, "views": [{"view": "handle"}]}', "is no result of staleness: a view"),
+        ('{"schema": 1, "views": [1]}', "is no result of staleness: a view"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(capsys, tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "x.json").write_text(content)
+    code, _, errors = shown(capsys, "--from", tmp_path / "x.json")
+    assert code == 1
+    assert len(errors.splitlines()) == 1
+    assert said in errors
+
+
+def test_a_saved_result_is_not_overwritten_unasked(capsys, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("precious")
+    code, _, errors = shown(capsys, "osxfs", "-o", tmp_path / "x.json")
+    assert code == 1
+    assert "overwrite it with --force" in errors
+    assert (tmp_path / "x.json").read_text() == "precious"
+
+
+@needs_fuse
+def test_both_directions_under_load_and_loss_saved_and_shown_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # of both that are shown
+    saved, picture = tmp_path / "stale.json", tmp_path / "stale.svg"
+    measured = staleness(
+        *("osxfs-delegated", "--direction", "both", "--view", "content", "--number", "3"),
+        *("--latency", "0us", "--write-back-age", "50ms", "--load", "2", "--lose", "1"),
+        *("-o", saved, "--svg", picture),
+    )
+    assert measured.returncode == 0, measured.stderr
+    document = json.loads(saved.read_text())
+    to_guest, to_host = document["views"]
+    assert (to_guest["direction"], to_host["direction"]) == ("to-guest", "to-host")
+    assert to_guest["prediction"] == {"kind": "within", "limit_ns": 10_000_000, "deferred": False}
+    assert to_guest["if_silent"]["parts"][1]["of"]["kind"] == "not seen"
+    assert to_host["prediction"] == {"kind": "held", "age_ns": 50_000_000}
+    assert all(sample["upper_ns"] >= 50_000_000 for sample in to_host["samples"])
+    load, lost = document["load"], document["lost"]
+    assert load["processes"] == 2
+    assert load["processor_share"] == 0.25
+    assert load["looks"] >= 2
+    assert load["processor_s"] > 0
+    assert lost["rate"] == 1
+    assert 3 <= lost["dropped"] <= lost["seen"]
+    assert lost["rescans"] >= 1
+    assert "osxfs-delegated: how long the host sees what was" in measured.stdout
+    assert "under load: 2 processes" in measured.stdout
+    assert "events lost: " in measured.stdout
+
+    for part in ("band", "prediction-high", "measured"):
+        for name in ("content-to-guest", "content-to-host"):
+            assert f'id="{part}-{name}"' in picture.read_text()
+
+    code, again, errors = shown(capsys, "--from", saved, "--svg", tmp_path / "again.svg")
+    assert (code, errors) == (0, "")
+    assert again == measured.stdout
+    assert (tmp_path / "again.svg").read_bytes() == picture.read_bytes()
+    linear = ("--scale", "linear", "--json")
+    _, told, _ = shown(capsys, "--from", saved, "--svg", picture, *linear)
+    assert json.loads(told) == document
+    assert (tmp_path / "again.svg").read_bytes() != picture.read_bytes()
+
+
+@needs_fuse
+def test_a_share_without_write_back_hides_nothing_from_the_host() -> None:
+    result = staleness(
+        *("none", "--direction", "to-host", "--view", "listing", "--number", "2", "--json")
+    )
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    (listing,) = document["views"]
+    assert listing["predicted"] == "at once"
+    assert listing["comparison"]["agrees"]
+    assert document["load"] is document["lost"] is None
