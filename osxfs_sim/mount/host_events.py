@@ -133,7 +133,7 @@ class HostEvents:
 
     def start(self) -> None:
         """Begin, once requests are served."""
-        self._invalidator = Invalidator()
+        self._invalidator = Invalidator(forgets=self._handlers.enable_writeback_cache)
         # Names that are missing in the root can be ended all at once, or not at all;
         # those further down end with the entry of their directory.
         self._handlers.root_can_lack_names = self._reactor.end_all_names()

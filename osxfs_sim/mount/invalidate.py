@@ -69,9 +69,16 @@ Ending = Entry | Attributes | Pages | Everything
 
 
 class Invalidator:
-    """A thread that ends cached answers in the order in which it is asked to."""
+    """A thread that ends cached answers in the order in which it is asked to.
 
-    def __init__(self) -> None:
+    A kernel that holds writes trusts its own size and times of a file for as long as it knows
+    it (fs/fuse/inode.c, fuse_change_attributes): what has ended comes back with the next answer.
+    With *forgets* the name by which it knows the file is ended too, so that it forgets the file,
+    unless somebody has it open.
+    """
+
+    def __init__(self, *, forgets: bool = False) -> None:
+        self._forgets = forgets
         self.entries = 0
         self.attributes = 0
         self.pages = 0
@@ -132,8 +139,7 @@ class Invalidator:
             case Everything():
                 ending.call()
 
-    @staticmethod
-    def _end_inode(number: int, entry: Entry | None, *, attributes_only: bool) -> None:
+    def _end_inode(self, number: int, entry: Entry | None, *, attributes_only: bool) -> None:
         inode = pyfuse3.InodeT(number)
         try:
             pyfuse3.invalidate_inode(inode, attributes_only)
@@ -146,6 +152,9 @@ class Invalidator:
             end_entry(entry)
             with contextlib.suppress(OSError):
                 pyfuse3.invalidate_inode(inode, attributes_only)
+        else:
+            if self._forgets and entry is not None:
+                end_entry(entry)
 
 
 def end_entry(entry: Entry) -> None:

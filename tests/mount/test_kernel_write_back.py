@@ -36,6 +36,17 @@ def test_the_hosts_growth_is_not_seen_where_the_kernel_holds_writes(
     assert grow_on_the_host(share(profile="osxfs-delegated-kernel", **HELD)) == 5
 
 
+def test_of_a_file_that_is_not_open_it_is_seen(share: Callable[..., LiveShare]) -> None:
+    """By the event the kernel forgets the file; its own size is not asked for after that."""
+    live = share(profile="osxfs-delegated-kernel", **HELD)
+    (live.source / "file").write_text("short")
+    assert (live.guest / "file").read_text() == "short"
+    (live.source / "file").write_text("much longer")
+    live.settle()
+    assert os.stat(live.guest / "file").st_size == 11
+    assert (live.guest / "file").read_text() == "much longer"
+
+
 def test_a_partial_page_of_a_write_only_file_is_filled(share: Callable[..., LiveShare]) -> None:
     live = share(profile="osxfs-delegated-kernel", **HELD)
     (live.source / "file").write_bytes(b"x" * 10_000)
