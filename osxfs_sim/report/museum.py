@@ -33,7 +33,7 @@ def shown_report(shown: Shown) -> None:
     spec = BUGS[shown.demonstration.bug]
     out.print(f"[bold]{spec.id} {shown.demonstration.bug}: {escape(spec.title)}[/bold]")
     out.print(f"  seen      {escape(spec.shows)}")
-    out.print(f"  in        {escape(spec.system)}: {', '.join(spec.sources)}")
+    out.print(f"  in        {escape(spec.system)}: {', '.join(spec.sources)}", soft_wrap=True)
     out.print(f"  mistake   {escape(spec.mistake)}")
     columns = ["with the bug", *("cured" for _ in shown.plays[1:])]
     if len(shown.plays) > 2:
