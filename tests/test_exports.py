@@ -1,12 +1,13 @@
 """A share file: several host trees below one mount point, each with options of its own."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 from complaints import complaint
 
-from osxfs_sim.exports import is_share_file, load_exports
+from osxfs_sim.exports import export_keys, is_share_file, load_exports
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.settings import ShareSettings
 
@@ -315,3 +316,25 @@ def test_a_directory_may_be_called_as_it_likes(tmp_path: Path) -> None:
     assert not is_share_file(str(tmp_path / "tree.toml"))
     assert is_share_file(str(tmp_path / "share.toml"))
     assert not is_share_file(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ShareSettings("", "", profile="osxfs-cached", latency_ns=65_000, lifetime_ns=10**9, seed=7),
+        ShareSettings("", "", data_path=(5, 3), dilate=2.5, host_events="inotify"),
+        ShareSettings(
+            "", "", profile="osxfs-delegated", write_back_age_ns=1, kernel_write_back=True
+        ),
+    ],
+)
+def test_the_keys_of_an_export_bring_the_same_settings_back(
+    tmp_path: Path, settings: ShareSettings
+) -> None:
+    (tmp_path / "tree").mkdir()
+    lines = [f"{key} = {json.dumps(value)}" for key, value in export_keys(settings).items()]
+    path = tmp_path / "share.toml"
+    path.write_text("\n".join(["[exports.one]", 'source = "tree"', *lines]))
+    (share,) = load_exports(str(path), str(tmp_path / "guest"), {}).shares
+    assert share.profile == settings.profile
+    assert share.given() == settings.given()

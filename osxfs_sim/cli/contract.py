@@ -16,7 +16,7 @@ import click
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.coherence.actors import ActorError, Performed
-from osxfs_sim.coherence.contract.breaches import breach_script
+from osxfs_sim.coherence.contract.breaches import breach_script, script_name
 from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
 from osxfs_sim.coherence.contract.kinds import steps_within
 from osxfs_sim.coherence.contract.playing import judge
@@ -223,25 +223,23 @@ def exports_of(schedule: Schedule, settings: ShareSettings) -> Exports | None:
 
 def _write_scripts(
     directory: Path, verdicts: Sequence[Verdict], settings: ShareSettings
-) -> dict[Schedule, Path]:
-    """A script for every breach, the known ones too, each once; where each is."""
-    written: dict[Schedule, Path] = {}
+) -> dict[str, Path]:
+    """A script for every breach, the known ones too; where each is, by its name."""
+    written: dict[str, Path] = {}
     given = {"profile": settings.profile, **settings.given()}
     for verdict in verdicts:
-        breaches = [*([verdict.breach] if verdict.breach else []), *verdict.known]
-        for breach in breaches:
-            if breach.schedule in written:
+        for breach in (*([verdict.breach] if verdict.breach else []), *verdict.known):
+            name = script_name(verdict, breach)
+            if name in written:
                 continue
             exports = exports_of(breach.schedule, settings)
             source = breach_script(
                 verdict.by or verdict.rule,
                 *(breach.schedule, {} if exports else given, exports),
             )
-            suffix = "" if breach is verdict.breach else "-known"
-            path = directory / f"{verdict.by or verdict.rule}{suffix}.py"
             directory.mkdir(parents=True, exist_ok=True)
-            path.write_text(source, encoding="utf-8")
-            written[breach.schedule] = path
+            written[name] = directory / name
+            written[name].write_text(source, encoding="utf-8")
     if not written:
         click.echo(f"osxfs-sim: nothing to write into {directory}: no rule is broken", err=True)
     return written
@@ -283,21 +281,24 @@ def _progress() -> Callable[[str], None]:
     return say
 
 
-def _document(verdict: Verdict, written: Mapping[Schedule, Path]) -> dict[str, Any]:
+def _document(verdict: Verdict, written: Mapping[str, Path]) -> dict[str, Any]:
+    def told(breach: Breach) -> dict[str, Any]:
+        return _breach_document(breach, written.get(script_name(verdict, breach)))
+
     return {
         "rule": verdict.rule,
         "text": RULES[verdict.rule].text,
         "verdict": verdict.finding.value,
         "why": verdict.why,
         "by": verdict.by,
-        "breach": None if verdict.breach is None else _breach_document(verdict.breach, written),
-        "known": [_breach_document(breach, written) for breach in verdict.known],
+        "breach": None if verdict.breach is None else told(verdict.breach),
+        "known": [told(breach) for breach in verdict.known],
         "schedules": verdict.schedules,
         "unplayed": list(verdict.unplayed),
     }
 
 
-def _breach_document(breach: Breach, written: Mapping[Schedule, Path]) -> dict[str, Any]:
+def _breach_document(breach: Breach, script: Path | None) -> dict[str, Any]:
     schedule = breach.schedule
     return {
         "schedule": schedule.name,
@@ -307,5 +308,5 @@ def _breach_document(breach: Breach, written: Mapping[Schedule, Path]) -> dict[s
         "times": breach.times,
         "plays": breach.plays,
         "known": schedule.known or None,
-        "script": str(written[schedule]) if schedule in written else None,
+        "script": None if script is None else str(script),
     }

@@ -8,6 +8,7 @@ runs       a case study's arms
 comparison several arms, with how sure one can be
 trade_off  what each arm gained, and what that put at risk
 coherence  the scorecard of events, and staleness
+contract   the verdicts of the consistency contract
 contents   what a report says of a comparison, in words and tables
 latencies  asked for and achieved, from the receipts' histograms
 traces     which of a comparison's traces are analyzed

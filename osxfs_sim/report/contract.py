@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from osxfs_sim.coherence.contract.breaches import script_name
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Schedule, Use
 from osxfs_sim.coherence.contract.verdicts import Breach, Finding, Verdict
@@ -22,9 +23,12 @@ _STYLES = {
 
 
 def contract_report(
-    verdicts: Sequence[Verdict], title: str, machine: str, scripts: Mapping[Schedule, Path]
+    verdicts: Sequence[Verdict], title: str, machine: str, scripts: Mapping[str, Path]
 ) -> None:
-    """Print a line per rule, and below it the schedules that were found."""
+    """Print a line per rule, and below it the schedules that were found.
+
+    *scripts* are those that were written, by the name that script_name gives them.
+    """
     out = console()
     rows = table("rule", "verdict", ">schedules", "the rule, and what was found", title=title)
     for verdict in verdicts:
@@ -36,18 +40,20 @@ def contract_report(
             escape(_told(verdict)),
         )
     out.print(rows)
-    told = set[Schedule]()
+    told: dict[Schedule, RuleId] = {}
     for verdict in verdicts:
-        if verdict.breach is not None and verdict.breach.schedule not in told:
-            told.add(verdict.breach.schedule)
-            style = _STYLES[verdict.finding]
-            out.print(f"[{style}]{verdict.by or verdict.rule} {verdict.finding}[/{style}]")
-            _schedule(out, verdict.breach, scripts)
-        for breach in verdict.known:
-            if breach.schedule not in told:
-                told.add(breach.schedule)
-                out.print(f"* {verdict.rule}, but for this: {escape(breach.schedule.known)}")
-                _schedule(out, breach, scripts)
+        for breach in (*([verdict.breach] if verdict.breach else []), *verdict.known):
+            if breach is verdict.breach:
+                style = _STYLES[verdict.finding]
+                heading = f"[{style}]{verdict.rule} {verdict.finding}[/{style}]"
+            else:
+                heading = f"* {verdict.rule}, but for this: {escape(breach.schedule.known)}"
+            before = told.setdefault(breach.schedule, verdict.rule)
+            if before is not verdict.rule:
+                out.print(f"{heading}: the schedule of {before}, above")
+                continue
+            out.print(heading)
+            _schedule(out, breach, scripts.get(script_name(verdict, breach)))
         for line in verdict.unplayed[:_MOST_UNPLAYED]:
             out.print(f"  {verdict.rule}, not shown: {escape(line)}", style="dim")
         if len(verdict.unplayed) > _MOST_UNPLAYED:
@@ -83,12 +89,12 @@ def _told(verdict: Verdict) -> str:
     return text
 
 
-def _schedule(out: Console, breach: Breach, scripts: Mapping[Schedule, Path]) -> None:
+def _schedule(out: Console, breach: Breach, script: Path | None) -> None:
     for export in breach.schedule.exports:
         profile = export.profile or "this profile"
         out.print(f"    export {export.name}: {escape(export.source)}, {escape(profile)}")
     for number, (actor, operation) in enumerate(breach.schedule.steps):
         out.print(f"    {number}  {actor:9} {escape(str(operation))}")
     out.print(f"    {escape(breach.seen)} ({breach.times} of {breach.plays} times)")
-    if breach.schedule in scripts:
-        out.print(f"    python {escape(str(scripts[breach.schedule]))}", soft_wrap=True)
+    if script is not None:
+        out.print(f"    python {escape(str(script))}", soft_wrap=True)

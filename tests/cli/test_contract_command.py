@@ -92,6 +92,17 @@ def test_consistent_keeps_its_rules_and_says_what_a_mapping_shows() -> None:
 
 
 @needs_fuse
+def test_what_a_mapping_shows_is_told_and_has_a_script(tmp_path: Path) -> None:
+    """Where there are no host events it never follows, however slow the machine is."""
+    arguments = ("--latency", "0us", *rules("CON-2"), "--script", tmp_path)
+    result = contract("none", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "kept*" in result.stdout
+    assert "* CON-2, but for this: a mapping asks nobody" in result.stdout
+    assert run(tmp_path / "CON-2-known.py").returncode == 1
+
+
+@needs_fuse
 def test_cached_keeps_its_rules_and_is_seen_to_lag() -> None:
     code, found = judged("osxfs-cached", *rules("CAC-3", "CAC-5", "DEL-8"))
     assert (code, verdicts(found)) == (0, {"DEL-8": "kept", "CAC-3": "kept", "CAC-5": "kept"})

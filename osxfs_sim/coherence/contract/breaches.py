@@ -6,6 +6,7 @@ from typing import Any
 from osxfs_sim.coherence.contract.playing import ATTEMPTS
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Schedule, Use
+from osxfs_sim.coherence.contract.verdicts import Breach, Verdict
 from osxfs_sim.coherence.scripts import Exports, script
 
 _JUDGE = '''
@@ -24,6 +25,12 @@ def breach(told: list[Performed]) -> str | None:
         return None
     return "; ".join(f"{{told[each.step]}} (expected: {{each}})" for each in EXPECTED)
 '''
+
+
+def script_name(verdict: Verdict, breach: Breach) -> str:
+    """What the script of *breach*, one of *verdict*'s, is called: after the rule that it breaks."""
+    rule = verdict.by or verdict.rule
+    return f"{rule}.py" if breach is verdict.breach else f"{rule}-known.py"
 
 
 def breach_script(
