@@ -105,7 +105,7 @@ def _panel(panel: Axes, result: ViewResult, times_ns: Numbers, style: Style) -> 
         facecolor=style.colour(0),
         edgecolor=style.colour(0),
         linewidth=1.6,
-        label="stale looks, measured",
+        label="measured: between",
         gid=f"measured-{name}",
     )
     outlook = result.outlook

@@ -1,4 +1,4 @@
-"""The figures of staleness: each that a page names lies beside its samples, and is drawn of them."""
+"""The figures of staleness: each that a page names lies beside its samples, and is theirs."""
 
 import re
 from pathlib import Path
