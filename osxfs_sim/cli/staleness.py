@@ -142,7 +142,7 @@ def staleness(ctx: click.Context, /, profile: str | None, **asked: Any) -> None:
         settings = ShareSettings("", "", profile=profile or "", **options)
         document, results = _measure(settings, asked)
         if asked["output"] is not None:
-            _write(Path(asked["output"]), (json.dumps(document, indent=1) + "\n").encode())
+            _write(Path(asked["output"]), (json.dumps(document) + "\n").encode())
     if asked["svg"] is not None:
         _draw(document, results, Path(asked["svg"]), asked["scale"])
     if asked["as_json"]:
@@ -353,6 +353,6 @@ def _disturbances(document: Mapping[str, Any]) -> list[str]:
     if lost is not None:
         said.append(
             f"events lost: {lost['dropped']:,} of {lost['seen']:,} "
-            f"({lost['rate']:g} of them on purpose), {lost['rescans']:,} rescans"
+            f"({lost['rate']:g} asked for), {lost['rescans']:,} rescans"
         )
     return said

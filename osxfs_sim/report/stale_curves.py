@@ -6,13 +6,14 @@ drawn over it, as the two dashed lines that it must lie between.
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from osxfs_sim.coherence.curves import CONFIDENCE, Curve, Numbers
+from osxfs_sim.coherence.curves import CONFIDENCE, Band, Curve, Numbers
 from osxfs_sim.coherence.predicted import look_ns, predicted_band
 from osxfs_sim.coherence.predictions import Direction
 from osxfs_sim.coherence.staleness import ViewResult
@@ -32,7 +33,7 @@ SCALES = (LOGARITHMIC, LINEAR)
 SEEN_BY = {Direction.TO_GUEST: "seen by the guest", Direction.TO_HOST: "seen by the host"}
 
 _FIRST_NS = 1_000.0  # no look is faster
-_POINTS = 400
+_POINTS = 800
 
 
 def stale_curves(
@@ -56,7 +57,7 @@ def stale_curves(
             if scale == LOGARITHMIC:
                 panel.set_xscale("log")
             panel.set_xlim(_FIRST_NS if scale == LOGARITHMIC else 0, last_ns)
-            _panel(panel, result, _times_ns(result, last_ns, scale), style)
+            _panel(panel, result, _times_ns(last_ns, scale), style)
         for empty in panels.flat[len(results) :]:
             empty.set_visible(False)
         for panel in used:
@@ -87,24 +88,24 @@ def _panel(panel: Axes, result: ViewResult, times_ns: Numbers, style: Style) -> 
     curve = Curve.of(result.samples)
     name = f"{result.view.name.lower()}-{result.direction}"
     measured, shares = curve.band(times_ns), curve.shares(times_ns)
-    panel.fill_between(
+    _fill(
+        panel,
         times_ns,
-        measured.low,
-        measured.high,
+        measured,
         color=style.colour(0),
         alpha=0.25,
         linewidth=0,
         label=f"{CONFIDENCE:.0%} band, all moments at once",
         gid=f"band-{name}",
     )
-    panel.fill_between(
+    _fill(
+        panel,
         times_ns,
-        shares.low,
-        shares.high,
+        shares,
         facecolor=style.colour(0),
         edgecolor=style.colour(0),
         linewidth=1.6,
-        label="stale looks, measured",
+        label="measured: between",
         gid=f"measured-{name}",
     )
     outlook = result.outlook
@@ -115,8 +116,7 @@ def _panel(panel: Axes, result: ViewResult, times_ns: Numbers, style: Style) -> 
         high = predicted_band(outlook.prediction, outlook.phase_ns, times_ns).high
         for edge, values in (("low", low), ("high", high)):
             panel.plot(
-                times_ns,
-                values,
+                *_corners(times_ns, values),
                 color=style.theme.ink,
                 linewidth=1.1,
                 linestyle=(0, (4, 2)),
@@ -126,8 +126,7 @@ def _panel(panel: Axes, result: ViewResult, times_ns: Numbers, style: Style) -> 
     if outlook.if_silent is not None:
         silent = predicted_band(outlook.if_silent, outlook.phase_ns, times_ns)
         panel.plot(
-            times_ns,
-            silent.low,
+            *_corners(times_ns, silent.low),
             color=style.colour(3),
             linewidth=1.3,
             linestyle=":",
@@ -137,6 +136,11 @@ def _panel(panel: Axes, result: ViewResult, times_ns: Numbers, style: Style) -> 
     panel.set_title(f"{result.view.value}, {SEEN_BY[result.direction]}", fontsize=9)
     panel.set_ylim(-0.03, 1.05)
     panel.set_yticks((0, 0.5, 1), ("0%", "50%", "100%"))
+
+
+def _fill(panel: Axes, times_ns: Numbers, band: Band, **look: Any) -> None:
+    where_ns, low, high = _corners(times_ns, band.low, band.high)
+    panel.fill_between(where_ns, low, high, **look)
 
 
 def _with_most_in_its_legend(panels: Sequence[Axes]) -> Axes:
@@ -153,13 +157,19 @@ def _last_ns(results: Sequence[ViewResult]) -> float:
     return max(10 * _FIRST_NS, 1.3 * max(latest))
 
 
-def _times_ns(result: ViewResult, last_ns: float, scale: str) -> Numbers:
-    """Where to draw: evenly along the axis, and on both sides of each step."""
-    moments_ns = Curve.of(result.samples).moments_ns
-    even = (
-        np.geomspace(_FIRST_NS, last_ns, _POINTS)
-        if scale == LOGARITHMIC
-        else np.linspace(0, last_ns, _POINTS)
-    )
-    times_ns = np.unique(np.concatenate((even, moments_ns - 1, moments_ns, moments_ns + 1)))
-    return times_ns[(times_ns >= 0) & (times_ns <= last_ns)]
+def _times_ns(last_ns: float, scale: str) -> Numbers:
+    """Where to look at the curves: evenly along the axis, closer than a reader sees."""
+    if scale == LOGARITHMIC:
+        return np.geomspace(_FIRST_NS, last_ns, _POINTS)
+    return np.linspace(0, last_ns, _POINTS)
+
+
+def _corners(times_ns: Numbers, *curves: Numbers) -> tuple[Numbers, ...]:
+    """*times_ns* and *curves* without the points that lie between equal ones: a smaller file."""
+    kept = np.ones(len(times_ns), dtype=bool)
+    kept[1:-1] = False
+    for values in curves:
+        is_step = np.diff(values) != 0
+        kept[:-1] |= is_step
+        kept[1:] |= is_step
+    return tuple(each[kept] for each in (times_ns, *curves))
