@@ -19,6 +19,7 @@ from osxfs_sim.mount.mountpoints import runtime_directory, unmount
 
 _MEMORY = "/dev/shm"
 _number = itertools.count()
+_of_modules: list[LiveShare] = []
 _nobody_had_a_directory = pytest.StashKey[bool]()
 
 
@@ -39,6 +40,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if not _is_worker(session) and not session.config.stash[_nobody_had_a_directory]:
         with contextlib.suppress(OSError):
             runtime_directory(NOBODY).rmdir()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A share that hangs would hang its test: each has all of the watchdogs' time."""
+    del item
+    for each in _of_modules:
+        each.reset_watchdog()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -165,4 +173,10 @@ def share(sharing: Sharing) -> Iterator[Callable[..., LiveShare]]:
 def module_share(sharing: Sharing) -> Iterator[Callable[..., LiveShare]]:
     """As share, for a mount that all tests of a module use."""
     with sharing() as factory:
-        yield factory
+
+        def share(*arguments: object, **settings: object) -> LiveShare:
+            _of_modules.append(factory(*arguments, **settings))
+            return _of_modules[-1]
+
+        yield share
+        _of_modules.clear()

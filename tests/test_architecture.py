@@ -320,9 +320,9 @@ def test_a_rule_lets_pass(tmp_path, rule, path, source):
 # And when it runs
 
 
-def loads_fuse(statement: str) -> bool:
-    """Whether a new interpreter that runs *statement* has pyfuse3 then."""
-    code = f"import sys\n{statement}\nprint('pyfuse3' in sys.modules)"
+def loads(library: str, statement: str) -> bool:
+    """Whether a new interpreter that runs *statement* has *library* then."""
+    code = f"import sys\n{statement}\nprint({library!r} in sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=PACKAGE.parent,
@@ -338,15 +338,26 @@ def loads_fuse(statement: str) -> bool:
 def test_where_nothing_is_mounted_fuse_is_not_needed(module):
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} does not exist")
-    assert not loads_fuse(f"import {module}")
+    assert not loads("pyfuse3", f"import {module}")
+
+
+@pytest.mark.parametrize("library", ["trio", "numpy"])
+@pytest.mark.parametrize("module", ["osxfs_sim", "osxfs_sim.cli", "osxfs_sim.mount.launch"])
+def test_a_command_does_not_wait_for_what_only_a_server_needs(module, library):
+    assert not loads(library, f"import {module}")
 
 
 @pytest.mark.parametrize(
-    "statement",
-    ["import osxfs_sim.mount.handlers", "import osxfs_sim\nimport pyfuse3"],
+    ("library", "statement"),
+    [
+        ("pyfuse3", "import osxfs_sim.mount.handlers"),
+        ("pyfuse3", "import osxfs_sim\nimport pyfuse3"),
+        ("trio", "import osxfs_sim.mount.answering"),
+        ("numpy", "from osxfs_sim.model.latency import Empirical\nEmpirical((1, 2))"),
+    ],
 )
-def test_the_check_of_a_running_interpreter_notices(statement):
-    assert loads_fuse(statement)
+def test_the_check_of_a_running_interpreter_notices(library, statement):
+    assert loads(library, statement)
 
 
 def test_everything_but_the_mount_is_imported_where_there_is_no_fuse():
@@ -356,8 +367,9 @@ def test_everything_but_the_mount_is_imported_where_there_is_no_fuse():
         if not is_within(module, "osxfs_sim.mount") and not module.endswith("__main__")
     ]
     statements = "\n".join(f"import {module}" for module in outside)
-    assert not loads_fuse(
-        f"sys.modules['pyfuse3'] = None\n{statements}\ndel sys.modules['pyfuse3']"
+    assert not loads(
+        "pyfuse3",
+        f"sys.modules['pyfuse3'] = None\n{statements}\ndel sys.modules['pyfuse3']",
     )
 
 

@@ -18,8 +18,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar, cast
 
-import numpy as np
-
 USER_DROPPED = "user dropped"
 KERNEL_DROPPED = "kernel dropped"
 
@@ -156,6 +154,8 @@ class EventStream(Generic[D]):
     """
 
     def __init__(self, spec: StreamSpec, root: D, seed: int = 0) -> None:
+        import numpy as np  # not for those who only read a specification: see latency.py
+
         self.spec = spec
         self._root = root
         self._pending: dict[tuple[D, bytes], _Change] = {}

@@ -55,7 +55,7 @@ several trees, and sockets that cross:
     overlaps    the parts of an export that obey another's stronger mode
     grafts      a directory of the server's own in the root of a share
     volumes     guest-local directories in a share
-    services    sockets in it that lead to the host
+    services    sockets in it that lead to the host; service_checks, what may be one
     binder      binds them, in a process of its own
 
 and beside it:
@@ -64,10 +64,11 @@ and beside it:
     wakefulness polling, PM QoS and sleep: what it costs to be quick
     receipt     asked-for against achieved latency
     ending      the signals by which a server is asked to end
-    control     a running mount's socket: status, reset, drop-events
+    control     a running mount's socket: status, reset, drop-events; answering, its server
     mountpoints the kernel's table of mounts: checks before, unmounting after
     launch      starts a mount in the background (server) and waits until it is ready
     syscalls    the few system calls that the standard library lacks
 
-pyfuse3 is imported here only, and only when a mount is made.
+pyfuse3 is imported here only, and trio with it only when a mount is made: commands that
+ask a share, or find a mistake, start in half the time.
 """

@@ -38,7 +38,7 @@ from osxfs_sim.mount.mountpoints import (
     shares_in,
     unmount,
 )
-from osxfs_sim.mount.services import check_host_services
+from osxfs_sim.mount.service_checks import check_host_services
 from osxfs_sim.mount.unwritten import unwritten_error
 from osxfs_sim.mount.volumes import Volumes
 from osxfs_sim.settings import Exports, ShareSettings

@@ -23,7 +23,7 @@ import trio
 
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import Transport
-from osxfs_sim.mount import control, syscalls
+from osxfs_sim.mount import answering, syscalls
 from osxfs_sim.mount.copying import UNSYNCHRONIZED, check_copy, copy_place, is_made, make_copy
 from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.identity import server_user, state_directory
@@ -204,7 +204,7 @@ class _LocalShare:
         """Answer until the mount is gone."""
         async with trio.open_nursery() as nursery:
             await nursery.start(signals_of_the_end, self._stop, early)
-            answers: dict[str, control.Answer] = {
+            answers: dict[str, answering.Answer] = {
                 "status": self.status,
                 "reset": self.reset,
                 "flush": self._flush,
@@ -218,7 +218,7 @@ class _LocalShare:
                 "start-trace": self._has_no_requests,
                 "stop-trace": self._has_no_requests,
             }
-            await nursery.start(control.serve, socket_path, answers)
+            await nursery.start(answering.serve, socket_path, answers)
             self._processor_before_s = _processor_s()
             on_ready(self.status())
             nursery.start_soon(self._wait_until_unmounted)

@@ -20,10 +20,8 @@ import errno
 import functools
 import logging
 import os
-import re
 import select
 import socket
-import stat as modes
 import subprocess
 import sys
 import threading
@@ -37,60 +35,17 @@ import trio
 from osxfs_sim.mount import binder
 from osxfs_sim.mount.identity import ServerUser
 from osxfs_sim.mount.mountpoints import MountError, mounts
+from osxfs_sim.mount.service_checks import LONGEST_SOCKET_PATH_BYTES
 
 log = logging.getLogger(__name__)
 
 DIRECTORY = "host-services"
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_LONGEST_SOCKET_PATH_BYTES = 107  # sun_path of unix(7), less its zero
 # One descriptor for each of the two ends; those of the share's files come first.
 _CONNECTIONS_AT_ONCE = 256
 _BINDING_WITHIN_S = 30.0
 _CONNECTING_ATTEMPTS = 1_000
 _CONNECTING_PAUSE_S = 0.01
-
-
-def check_host_services(services: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """*services* with absolute paths, after all checks. Raises MountError.
-
-    Relative paths are of the current directory.
-    """
-    checked: dict[str, str] = {}
-    for name, path in services:
-        if not _NAME.fullmatch(name):
-            raise MountError(
-                f"the host service {name!r} cannot be called so: "
-                "a name has 1 to 64 letters, digits, dots, dashes and underscores (ssh-auth)"
-            )
-        if name in checked:
-            raise MountError(f"the host service {name} is given twice: give each its own name")
-        if not path:
-            raise MountError(
-                f"the host service {name} has no path: if it was given as {name}=$VARIABLE, "
-                "that variable is not set"
-            )
-        checked[name] = _checked_socket(name, os.path.abspath(path))
-    return tuple(checked.items())
-
-
-def _checked_socket(name: str, path: str) -> str:
-    try:
-        is_socket = modes.S_ISSOCK(os.stat(path).st_mode)
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise MountError(
-            f"the host service {name} cannot be reached at {path} ({(why or '').lower()}): "
-            "start it first"
-        ) from error
-    if not is_socket:
-        raise MountError(f"the host service {name}: {path} is not a socket")
-    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH_BYTES:
-        raise MountError(
-            f"the host service {name}: the path of a socket has at most "
-            f"{_LONGEST_SOCKET_PATH_BYTES} bytes: make a shorter link to {path}"
-        )
-    return path
 
 
 @dataclass(slots=True)
@@ -216,11 +171,11 @@ class HostServices:
         """What the user should know; one line each."""
         warnings = [
             f"{path} is longer than the path of a socket may be "
-            f"({_LONGEST_SOCKET_PATH_BYTES} bytes): connect to it from within its directory"
+            f"({LONGEST_SOCKET_PATH_BYTES} bytes): connect to it from within its directory"
             for path in (
                 os.path.join(self.directory, service.socket_name) for service in self._services
             )
-            if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH_BYTES
+            if len(os.fsencode(path)) > LONGEST_SOCKET_PATH_BYTES
         ]
         warnings += [
             f"the server may not connect to {service.path}: whoever uses the service "

@@ -33,7 +33,7 @@ from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.profile import FILE_RULES
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.mount import control, services, syscalls
+from osxfs_sim.mount import answering, services, syscalls
 from osxfs_sim.mount.assembly import Machinery, build, kept_in, make_graft, mount_options
 from osxfs_sim.mount.calibration import (
     NOT_CALIBRATED,
@@ -66,7 +66,8 @@ from osxfs_sim.mount.mountpoints import (
 )
 from osxfs_sim.mount.reactor import Wake
 from osxfs_sim.mount.recovery import recover
-from osxfs_sim.mount.services import HostServices, check_host_services
+from osxfs_sim.mount.service_checks import check_host_services
+from osxfs_sim.mount.services import HostServices
 from osxfs_sim.mount.spellings import FoldedNames
 from osxfs_sim.mount.sync_barrier import SyncBarrier
 from osxfs_sim.mount.tracing import Tracing
@@ -320,7 +321,7 @@ class _Session:
                     self.failure = error
                     self._stop.set()
                     return  # once it is unmounted
-            await nursery.start(control.serve, socket_path, answers)
+            await nursery.start(answering.serve, socket_path, answers)
             self._count_anew()
             on_ready(self.status())
 

@@ -296,7 +296,8 @@ def test_changes_are_held_flushed_and_found_again_after_a_crash(
 ) -> None:
     source, mountpoint = directories
     state = ("--state", tmp_path / "state")
-    mount = ("mount", source, mountpoint, "--profile", "osxfs-delegated", *state)
+    held = ("--profile", "osxfs-delegated", "--write-back-age", "1h")  # until we are done
+    mount = ("mount", source, mountpoint, *held, *state)
     assert osxfs_sim(*mount).returncode == 0
     (mountpoint / "flushed").write_text("content")
     assert osxfs_sim("flush", mountpoint).returncode == 0

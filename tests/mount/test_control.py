@@ -13,7 +13,7 @@ import trio
 from complaints import complaint
 
 from osxfs_sim.cli.errors import main
-from osxfs_sim.mount import control
+from osxfs_sim.mount import answering, control
 from osxfs_sim.mount.launch import Share
 from osxfs_sim.mount.mountpoints import MountError
 
@@ -44,7 +44,7 @@ def answers(tmp_path, monkeypatch):
     async def serve() -> None:
         questions = {"status": lambda: {"pid": 1}, "drop-events": answers.drop_events}
         async with trio.open_nursery() as nursery:
-            await nursery.start(control.serve, path, questions)
+            await nursery.start(answering.serve, path, questions)
             token = trio.lowlevel.current_trio_token()
             ends.append(lambda: token.run_sync_soon(nursery.cancel_scope.cancel))
             ready.set()

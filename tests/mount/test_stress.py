@@ -227,7 +227,7 @@ def test_a_full_host_is_told_and_loses_nothing(
         for name in ("large", "small"):
             os.unlink(live.guest / name)
         assert os.listdir(small_host) == ["before"]
-    eventually(lambda: is_at_rest(live) and server_descriptors(live) <= held + 2, within_s=10)
+    eventually(lambda: is_at_rest(live) and server_descriptors(live) <= held + 2)
 
 
 @need_root
@@ -268,7 +268,7 @@ def test_a_host_without_room_for_names_is_told(small_host: Path, share, settings
         assert (small_host / "moved").read_text() == "content"
         os.unlink(live.guest / "moved")
         assert os.listdir(live.guest) == ["directory"]
-    eventually(lambda: is_at_rest(live) and server_descriptors(live) <= held + 2, within_s=10)
+    eventually(lambda: is_at_rest(live) and server_descriptors(live) <= held + 2)
     assert live.status()["descriptors"] <= 1
 
 
@@ -372,7 +372,7 @@ def test_a_host_that_may_only_be_read_says_so_to_every_change(
     assert (small_host / "file").read_text() == "changed"
     assert (small_host / "directory" / "new").is_dir()
     assert picture() != before
-    eventually(lambda: is_at_rest(live) and server_descriptors(live) <= held + 2, within_s=10)
+    eventually(lambda: is_at_rest(live) and server_descriptors(live) <= held + 2)
 
 
 # The source, or the ground under somebody's feet, is taken away
