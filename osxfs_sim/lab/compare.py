@@ -260,6 +260,7 @@ def _sample(
         trace=None if trace is None else os.path.relpath(trace, bench.result_directory),
         told=run.told,
         digest=run.digest,
+        risk=run.risk,
     )
 
 

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from osxfs_sim.coherence.edits.stream import Stream
 from osxfs_sim.lab.cases import Case, CaseError
 from osxfs_sim.lab.tree_digest import entries_of, first_difference, read_manifest, write_manifest
 
@@ -76,6 +77,8 @@ class Plan:
     """What to run. *seed* and *dilate* are those of every mounted arm.
 
     Traces of their requests are kept in the directory *traces*, where one is given.
+    With *edits* the host changes files while each run's command runs, as that stream says,
+    drawn with *edits_seed*; what the command was told is then judged (lab/risk.py).
     """
 
     case: Case
@@ -87,6 +90,8 @@ class Plan:
     seed: int = 0
     dilate: float = 1.0
     traces: Path | None = None
+    edits: Stream | None = None
+    edits_seed: int = 0
 
     @property
     def form(self) -> str:
@@ -111,6 +116,8 @@ class Run:
     *told* is the last line that the command printed, where that is a result.
     *start_ns* and *end_ns* are when the command began and ended, of
     time.monotonic_ns(), as a trace of the run tells its times; *trace* is its file.
+    *risk* is what the command was told while the host changed files, judged, where the
+    plan has edits: a document as coherence/answers/risk.py describes it.
     """
 
     kind: str
@@ -124,6 +131,7 @@ class Run:
     start_ns: int = 0
     end_ns: int = 0
     trace: Path | None = None
+    risk: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -568,6 +576,7 @@ def to_document(
                         "digest": run.digest,
                         "told": run.told,
                         "trace": run.trace and os.path.relpath(run.trace, directory),
+                        "risk": run.risk,
                     }
                     for run in result.runs
                 ],
