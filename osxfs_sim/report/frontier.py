@@ -1,0 +1,263 @@
+"""The frontier in tables: every point with how sure it is, and the best at each limit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.markup import escape
+from rich.padding import Padding
+
+from osxfs_sim.lab.frontier import (
+    EVERYTHING,
+    LIMITS,
+    Best,
+    Point,
+    Standing,
+    best_of,
+    most_per_run_of_none,
+    native_points,
+    points_of,
+    standings_of,
+    upper_bound_of_none,
+)
+from osxfs_sim.lab.results import Comparison
+from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL, RESAMPLES, Estimate
+from osxfs_sim.model.units import format_duration
+from osxfs_sim.report.comparison import decimals_for, time_with_interval
+from osxfs_sim.report.console import console
+from osxfs_sim.report.rows import Rows, markdown_of, print_rows
+
+NATIVE_STANDING = "no share"
+_STANDINGS = {
+    Standing.FRONTIER: "yes",
+    Standing.OPEN: "open",
+    Standing.BEATEN: "beaten",
+    Standing.UNKNOWN: "",
+}
+NOBODY = "nobody"
+_LEGEND = (
+    "wall, stale, age: [ ] a 95% interval, by bootstrap, for stale answers and ages of whole runs; "
+    "where no stale answer was seen, <= is how many there may be all the same (rule of three). "
+    "stale: answers of a run that were not the host's at that moment, and their share of what was "
+    "judged. age: since the host's edit, of 99 in 100 stale answers, and of the oldest. changed: "
+    "runs with another result than a native one under the same edits. frontier: yes, if no arm "
+    "of its group is as good in both wall and stale and better in one; open, if one seems to be "
+    "and the intervals do not show it; beaten, if they do."
+)
+_BEST_LEGEND = (
+    "The fastest arm of each group none of whose runs failed, and all of whose stale answers are "
+    "within the limit. as fast: others within it whose wall time cannot be told from the best "
+    "one's; ?: too few runs to tell. 'None seen' is not 'none': of so many judged answers, at "
+    "most the share after <= is stale, at 95 %, if they were independent of each other; they "
+    "come in runs, and of so many runs as many as the last column says may have one."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """All that is derived of one comparison, made once for tables, pictures and documents."""
+
+    comparison: Comparison
+    points: tuple[Point, ...]
+    natives: tuple[Point, ...]
+    standings: dict[str, Standing]
+    best: tuple[Best, ...]
+
+    @property
+    def title(self) -> str:
+        """Case, variant and form, the stream of edits, and the fewest and most runs."""
+        one = self.comparison
+        form = ", quick" if one.quick else ""
+        dilated = f", time dilated {one.dilate:g} times" if one.dilate != 1 else ""
+        runs = sorted({point.runs + point.failed for point in (*self.points, *self.natives)})
+        count = "no runs" if not runs else f"{runs[0]}" + (f" to {runs[-1]}" if runs[1:] else "")
+        return (
+            f"{one.case} ({one.variant}{form}{dilated}): {count} runs of each arm, "
+            f"{edits_words(one)}"
+        )
+
+
+def edits_words(comparison: Comparison) -> str:
+    """Under which edits of the host it was measured."""
+    streams = {one.risk["edits"]["stream"]: None for one in comparison.samples if one.risk}
+    return f"host edits {', '.join(streams)}" if streams else "no host edits"
+
+
+def frontier_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> Frontier:
+    """What *comparison* says."""
+    points = points_of(comparison, resamples=resamples)
+    return Frontier(
+        comparison,
+        points,
+        native_points(comparison, resamples=resamples),
+        standings_of(points),
+        best_of(points),
+    )
+
+
+def tables_of(frontiers: Sequence[Frontier]) -> list[Rows]:
+    """The best of all cases, and the points of each."""
+    return [best_table(frontiers), *(points_table(one) for one in frontiers)]
+
+
+def best_table(frontiers: Sequence[Frontier]) -> Rows:
+    """A row per case, group and limit."""
+    rows = []
+    for one in frontiers:
+        has_groups = any(best.group != EVERYTHING for best in one.best)
+        for best in one.best:
+            is_first = best.limit is LIMITS[0]
+            rows.append(
+                (
+                    one.comparison.case if best is one.best[0] else "",
+                    (best.group if has_groups else "all arms") if is_first else "",
+                    best.limit.name,
+                    *_best_cells(best),
+                )
+            )
+    columns = ("case", "group", "staleness", "best", ">wall", "as fast", ">stale", ">of judged")
+    return Rows(
+        "The best policy at each limit",
+        (*columns, ">runs with one"),
+        tuple(rows),
+        _BEST_LEGEND,
+    )
+
+
+def _best_cells(best: Best) -> tuple[str, ...]:
+    point = best.point
+    if point is None:
+        return (NOBODY, "", "; ".join(f"{arm}: {why}" for arm, why in best.why_not.items()), *[""] * 3)
+    assert point.wall_s is not None
+    return (
+        point.arm,
+        time_with_interval(point.wall_s.value, point.wall_s.interval),
+        ", ".join(best.not_slower) if best.is_sure else "?",
+        f"{point.stale:,}" if point.is_watched else "not counted",
+        _share(point),
+        f"<= {100 * upper_bound_of_none(point.watched_runs):.0f} %"
+        if point.is_watched and not point.stale
+        else "",
+    )
+
+
+def _share(point: Point) -> str:
+    """Of the judged answers, those that were stale: or of how many none was."""
+    if point.stale_share is None:
+        return ""
+    if not point.stale:
+        return f"<= {_percent(upper_bound_of_none(point.judged))} of {point.judged:,}"
+    return f"{_percent(point.stale_share.value)} of {point.judged:,}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
+
+
+def points_table(one: Frontier) -> Rows:
+    """A row per arm, the native ones first."""
+    columns = ("arm", ">wall", ">edits", ">judged", ">stale", ">share", ">age", ">oldest")
+    rows = [(*_point_cells(point), NATIVE_STANDING) for point in one.natives]
+    group = EVERYTHING
+    for point in one.points:
+        if point.group != group:
+            group = point.group
+            rows.append((f"{group}:", *[""] * (len(columns) + 1)))
+        rows.append((*_point_cells(point), _STANDINGS[one.standings[point.arm]]))
+    return Rows(one.title, (*columns, ">changed", "frontier"), tuple(rows), _LEGEND)
+
+
+def _point_cells(point: Point) -> tuple[str, ...]:
+    wall = point.wall_s
+    failed = f" ({point.failed} failed)" if point.failed else ""
+    return (
+        point.arm + failed,
+        "none counts" if wall is None else time_with_interval(wall.value, wall.interval),
+        "" if point.edits_per_run is None else f"{point.edits_per_run:.0f}",
+        f"{point.judged:,}" if point.watched_runs else "",
+        _stale_per_run(point),
+        "" if point.stale_share is None else _stale_share(point),
+        "" if point.p99_age_ns is None else _age(point.p99_age_ns),
+        "" if point.oldest_ns is None else format_duration(point.oldest_ns),
+        f"{point.changed} of {point.watched_runs}" if point.watched_runs else "",
+    )
+
+
+def _stale_per_run(point: Point) -> str:
+    if point.stale_per_run is None:
+        return ""
+    if not point.stale:
+        return f"0 <= {most_per_run_of_none(point.watched_runs):.2g}"
+    value, interval = point.stale_per_run.value, point.stale_per_run.interval
+    if interval is None:
+        return f"{value:.{decimals_for(value / 10)}f}"
+    digits = decimals_for(interval[1] - interval[0], value=value)
+    return f"{value:.{digits}f} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+
+
+def _stale_share(point: Point) -> str:
+    assert point.stale_share is not None
+    if not point.stale:
+        return f"<= {_percent(upper_bound_of_none(point.judged))}"
+    return _percent(point.stale_share.value)
+
+
+def _age(age_ns: Estimate) -> str:
+    value = format_duration(round(age_ns.value))
+    if age_ns.interval is None:
+        return value
+    low, high = (format_duration(round(bound)) for bound in age_ns.interval)
+    return f"{value} [{low}, {high}]"
+
+
+def caveats(one: Frontier) -> list[str]:
+    """What is to be known before it is believed."""
+    lines = []
+    few = [point.arm for point in one.points if point.runs < FEWEST_FOR_INTERVAL]
+    if few:
+        lines.append(
+            f"no interval can be given for fewer than {FEWEST_FOR_INTERVAL} runs, and nothing is "
+            f"said to be beaten: {', '.join(few)}"
+        )
+    wrong = [point for point in one.natives if point.stale]
+    lines += [
+        f"{point.stale} answers were judged stale without a share ({point.arm}), where none can "
+        "be: so many of the others are the judge's errors"
+        for point in wrong
+    ]
+    unwatched = [point.arm for point in one.points if point.runs and not point.is_watched]
+    if unwatched:
+        lines.append(f"no answer was judged, so that they have no place: {', '.join(unwatched)}")
+    for point in one.points:
+        asked = point.recorded
+        if asked and point.unknown > asked / 10:
+            lines.append(
+                f"{point.arm}: {100 * point.unknown / asked:.0f} % of its answers could not be "
+                "judged"
+            )
+    failures = {
+        f"{sample.arm}: {sample.failure}": None for sample in one.comparison.samples if sample.failure
+    }
+    return [*lines, *failures]
+
+
+def frontier_report(frontiers: Sequence[Frontier], machine: str) -> None:
+    """Print all of it."""
+    out = console()
+    for rows in tables_of(frontiers):
+        print_rows(out, rows, never_cut=("case", "arm", "best", "staleness"))
+    for one in frontiers:
+        for line in caveats(one):
+            text = f"[yellow]{escape(f'{one.comparison.case}: {line}')}[/yellow]"
+            out.print(Padding(text, (0, 0, 0, 2)))
+    out.print(Padding(escape(machine), (0, 0, 0, 2)), style="dim")
+
+
+def frontier_markdown(frontiers: Sequence[Frontier]) -> str:
+    """The same tables, for a document. What the columns mean is said once."""
+    tables = tables_of(frontiers)
+    blocks = []
+    for number, rows in enumerate(tables):
+        is_last_of_its_kind = number in (0, len(tables) - 1)
+        shown = rows if is_last_of_its_kind else Rows(rows.title, rows.columns, rows.rows)
+        blocks += list(markdown_of(shown))
+    return "\n\n".join(blocks)
