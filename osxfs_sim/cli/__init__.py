@@ -8,6 +8,7 @@ profiles    the systems it can be
 run         a case study, arm by arm
 new_case    a case of one's own, made from a command
 compare     a case under several arms, interleaved
+frontier    policies under host edits: wall time against stale answers
 arms        the words of an arm
 progress    how far something long is
 report      results as a page, as Markdown or as CSV

@@ -13,6 +13,7 @@ from osxfs_sim.lab.frontier import (
     Point,
     Standing,
     best_of,
+    groups_of,
     most_per_run_of_none,
     native_points,
     points_of,
@@ -36,7 +37,7 @@ _STANDINGS = {
 NOBODY = "nobody"
 _LEGEND = (
     "wall, stale, age: [ ] a 95% interval, by bootstrap, for stale answers and ages of whole runs; "
-    "where no stale answer was seen, <= is how many there may be all the same (rule of three). "
+    "where no stale answer was seen, ≤ is how many there may be all the same (rule of three). "
     "stale: answers of a run that were not the host's at that moment, and their share of what was "
     "judged. age: since the host's edit, of 99 in 100 stale answers, and of the oldest. changed: "
     "runs with another result than a native one under the same edits. frontier: yes, if no arm "
@@ -44,11 +45,12 @@ _LEGEND = (
     "and the intervals do not show it; beaten, if they do."
 )
 _BEST_LEGEND = (
-    "The fastest arm of each group none of whose runs failed, and all of whose stale answers are "
+    "The fastest arm of each group none of whose runs failed, and all of whose stale answers were "
     "within the limit. as fast: others within it whose wall time cannot be told from the best "
-    "one's; ?: too few runs to tell. 'None seen' is not 'none': of so many judged answers, at "
-    "most the share after <= is stale, at 95 %, if they were independent of each other; they "
-    "come in runs, and of so many runs as many as the last column says may have one."
+    "one's; ?: too few runs to tell. stale: of all judged answers of all runs. 'None seen' is not "
+    "'none': unseen is the share of answers that may be beyond the limit all the same, at 95 %, "
+    "if they are independent of each other; because they come in bursts, in runs is the share of "
+    "runs that may have one."
 )
 
 
@@ -111,42 +113,42 @@ def best_table(frontiers: Sequence[Frontier]) -> Rows:
                     one.comparison.case if best is one.best[0] else "",
                     (best.group if has_groups else "all arms") if is_first else "",
                     best.limit.name,
-                    *_best_cells(best),
+                    *_best_cells(best, groups_of(one.points)[best.group]),
                 )
             )
-    columns = ("case", "group", "staleness", "best", ">wall", "as fast", ">stale", ">of judged")
+    columns = ("case", "group", "staleness", "best", ">wall", "as fast", ">stale", ">oldest")
     return Rows(
         "The best policy at each limit",
-        (*columns, ">runs with one"),
+        (*columns, ">unseen", ">in runs"),
         tuple(rows),
         _BEST_LEGEND,
     )
 
 
-def _best_cells(best: Best) -> tuple[str, ...]:
+def _best_cells(best: Best, group: Sequence[Point]) -> tuple[str, ...]:
     point = best.point
     if point is None:
-        return (NOBODY, "", "; ".join(f"{arm}: {why}" for arm, why in best.why_not.items()), *[""] * 3)
+        return (NOBODY, "", _nearest(best, group), *[""] * 4)
     assert point.wall_s is not None
+    is_bounded = point.is_watched and best.limit.below_ns is not None
     return (
         point.arm,
         time_with_interval(point.wall_s.value, point.wall_s.interval),
         ", ".join(best.not_slower) if best.is_sure else "?",
-        f"{point.stale:,}" if point.is_watched else "not counted",
-        _share(point),
-        f"<= {100 * upper_bound_of_none(point.watched_runs):.0f} %"
-        if point.is_watched and not point.stale
-        else "",
+        f"{point.stale:,} of {point.judged:,}" if point.is_watched else "not counted",
+        "" if point.oldest_ns is None else format_duration(point.oldest_ns),
+        f"≤ {_percent(upper_bound_of_none(point.judged))}" if is_bounded else "",
+        f"≤ {100 * upper_bound_of_none(point.watched_runs):.0f} %" if is_bounded else "",
     )
 
 
-def _share(point: Point) -> str:
-    """Of the judged answers, those that were stale: or of how many none was."""
-    if point.stale_share is None:
-        return ""
-    if not point.stale:
-        return f"<= {_percent(upper_bound_of_none(point.judged))} of {point.judged:,}"
-    return f"{_percent(point.stale_share.value)} of {point.judged:,}"
+def _nearest(best: Best, group: Sequence[Point]) -> str:
+    """Where nobody keeps to a limit: who comes next to it, or why not even that can be said."""
+    tried = [point for point in group if best.limit.broken_by(point) and not point.failed]
+    if not tried:
+        return "; ".join(f"{arm}: {why}" for arm, why in best.why_not.items())
+    nearest = min(tried, key=best.limit.broken_by)
+    return f"nearest: {nearest.arm}, {best.limit.broken_by(nearest):,} beyond"
 
 
 def _percent(share: float) -> str:
@@ -186,7 +188,7 @@ def _stale_per_run(point: Point) -> str:
     if point.stale_per_run is None:
         return ""
     if not point.stale:
-        return f"0 <= {most_per_run_of_none(point.watched_runs):.2g}"
+        return f"0 ≤ {most_per_run_of_none(point.watched_runs):.2g}"
     value, interval = point.stale_per_run.value, point.stale_per_run.interval
     if interval is None:
         return f"{value:.{decimals_for(value / 10)}f}"
@@ -197,7 +199,7 @@ def _stale_per_run(point: Point) -> str:
 def _stale_share(point: Point) -> str:
     assert point.stale_share is not None
     if not point.stale:
-        return f"<= {_percent(upper_bound_of_none(point.judged))}"
+        return f"≤ {_percent(upper_bound_of_none(point.judged))}"
     return _percent(point.stale_share.value)
 
 
@@ -235,7 +237,9 @@ def caveats(one: Frontier) -> list[str]:
                 "judged"
             )
     failures = {
-        f"{sample.arm}: {sample.failure}": None for sample in one.comparison.samples if sample.failure
+        f"{sample.arm}: {sample.failure}": None
+        for sample in one.comparison.samples
+        if sample.failure
     }
     return [*lines, *failures]
 
