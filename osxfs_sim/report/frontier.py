@@ -38,11 +38,11 @@ NOBODY = "nobody"
 _LEGEND = (
     "wall, stale, age: [ ] a 95% interval, by bootstrap, for stale answers and ages of whole runs; "
     "where no stale answer was seen, ≤ is how many there may be all the same (rule of three). "
-    "stale: answers of a run that were not the host's at that moment, and their share of what was "
-    "judged. age: since the host's edit, of 99 in 100 stale answers, and of the oldest. changed: "
-    "runs with another result than a native one under the same edits. frontier: yes, if no arm "
-    "of its group is as good in both wall and stale and better in one; open, if one seems to be "
-    "and the intervals do not show it; beaten, if they do."
+    "edits, judged, stale: of the host, of answers, and of answers that were not the host's at "
+    "that moment, in a run. age: since the host's edit, of 99 in 100 stale answers, and of the "
+    "oldest. changed: runs with another result than a native one under the same edits. frontier: "
+    "yes, if no arm of its group is as good in both wall and stale and better in one; open, if one "
+    "seems to be and the intervals do not show it; beaten, if they do."
 )
 _BEST_LEGEND = (
     "The fastest arm of each group none of whose runs failed, and all of whose stale answers were "
@@ -157,7 +157,7 @@ def _percent(share: float) -> str:
 
 def points_table(one: Frontier) -> Rows:
     """A row per arm, the native ones first."""
-    columns = ("arm", ">wall", ">edits", ">judged", ">stale", ">share", ">age", ">oldest")
+    columns = ("arm", ">wall", ">edits", ">judged", ">stale", ">age", ">oldest")
     rows = [(*_point_cells(point), NATIVE_STANDING) for point in one.natives]
     group = EVERYTHING
     for point in one.points:
@@ -175,9 +175,8 @@ def _point_cells(point: Point) -> tuple[str, ...]:
         point.arm + failed,
         "none counts" if wall is None else time_with_interval(wall.value, wall.interval),
         "" if point.edits_per_run is None else f"{point.edits_per_run:.0f}",
-        f"{point.judged:,}" if point.watched_runs else "",
+        f"{point.judged / point.watched_runs:,.0f}" if point.watched_runs else "",
         _stale_per_run(point),
-        "" if point.stale_share is None else _stale_share(point),
         "" if point.p99_age_ns is None else _age(point.p99_age_ns),
         "" if point.oldest_ns is None else format_duration(point.oldest_ns),
         f"{point.changed} of {point.watched_runs}" if point.watched_runs else "",
@@ -196,19 +195,16 @@ def _stale_per_run(point: Point) -> str:
     return f"{value:.{digits}f} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
 
 
-def _stale_share(point: Point) -> str:
-    assert point.stale_share is not None
-    if not point.stale:
-        return f"≤ {_percent(upper_bound_of_none(point.judged))}"
-    return _percent(point.stale_share.value)
-
-
 def _age(age_ns: Estimate) -> str:
-    value = format_duration(round(age_ns.value))
-    if age_ns.interval is None:
-        return value
-    low, high = (format_duration(round(bound)) for bound in age_ns.interval)
-    return f"{value} [{low}, {high}]"
+    """``214 [34, 216] ms``: one unit for all three."""
+    scale_ns, unit = next(
+        (scale_ns, unit)
+        for scale_ns, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1, "ns"))
+        if age_ns.value >= scale_ns or scale_ns == 1
+    )
+    values = [f"{bound / scale_ns:.3g}" for bound in (age_ns.value, *(age_ns.interval or ()))]
+    interval = f" [{values[1]}, {values[2]}]" if age_ns.interval else ""
+    return f"{values[0]}{interval} {unit}"
 
 
 def caveats(one: Frontier) -> list[str]:
