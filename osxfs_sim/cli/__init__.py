@@ -14,6 +14,7 @@ progress    how far something long is
 report      results as a page, as Markdown or as CSV
 analyze     analyze, import-strace
 events      events, staleness
+edits       what the host changes while a case runs: edits list, record
 completion  for the user's shell
 """
 

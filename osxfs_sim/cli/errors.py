@@ -8,6 +8,10 @@ from typing import Any, NoReturn
 
 import click
 
+from osxfs_sim.coherence.answers.library import LibraryError
+from osxfs_sim.coherence.edits.applying import EditorError
+from osxfs_sim.coherence.edits.recording import RecordingError
+from osxfs_sim.coherence.edits.stream import StreamError
 from osxfs_sim.lab.arms import ArmError
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.results import ResultError
@@ -31,6 +35,7 @@ _COMMANDS = {
     "report": "report",
     **dict.fromkeys(("analyze", "import-strace"), "analyze"),
     **dict.fromkeys(("events", "staleness"), "events"),
+    "edits": "edits",
     "completion": "completion",
 }
 """The commands, in the order of the help, and the module of this package that each is in."""
@@ -38,7 +43,7 @@ _COMMANDS = {
 
 _MISTAKES = (
     *(ProfileError, MountError, CaseError, ArmError, ResultError, StudyError, SweepError),
-    TraceError,
+    *(TraceError, StreamError, EditorError, RecordingError, LibraryError),
 )
 
 

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from osxfs_sim.cli.arms import parse_arms
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
+from osxfs_sim.cli.options import Edits
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.lab.arms import Arm, check_arms
 from osxfs_sim.lab.caches import WARM
@@ -31,6 +32,8 @@ from osxfs_sim.report.frontier import (
 )
 
 _PICTURES: Mapping[str, Literal["svg", "png"]] = {".svg": "svg", ".png": "png"}
+_EDITS = "replace"
+"""How most editors save: the new file takes the old one's name."""
 _SHOWING = ("what", "show", "picture", "dark", "markdown", "as_json")
 _WITH_RESUME = (*_SHOWING, "resume", "runs")
 
@@ -53,9 +56,10 @@ _WITH_RESUME = (*_SHOWING, "resume", "runs")
 @click.option("--runs", type=click.IntRange(min=1), default=5, help="Of each arm. [5]")
 @click.option(
     "--edits",
-    default="vim",
+    type=Edits(),
+    default=_EDITS,
     metavar="STREAM",
-    help="What the host does meanwhile, such as vim, or vim@5/s. [vim]",
+    help=f"What the host does meanwhile; see `osxfs-sim edits list`. [{_EDITS}]",
 )
 @click.option("--quick", is_flag=True, help="A shortened command, for a first look.")
 @click.option("--variant", help="Of the case, such as full. [its first]")
@@ -97,7 +101,7 @@ def frontier(ctx: click.Context, /, **asked: Any) -> None:
 
     \b
     osxfs-sim frontier rake --quick --picture frontier.svg
-    osxfs-sim frontier git --runs 10 --edits vim@2/s
+    osxfs-sim frontier git --runs 10 --edits replace@2/s
     osxfs-sim frontier --resume frontier-git.json --runs 20
     osxfs-sim frontier --show frontier-*.json --picture frontier.svg
 

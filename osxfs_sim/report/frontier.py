@@ -22,8 +22,6 @@ from osxfs_sim.lab.frontier import (
 )
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL, RESAMPLES, Estimate
-from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.comparison import decimals_for, time_with_interval
 from osxfs_sim.report.console import console
 from osxfs_sim.report.rows import Rows, markdown_of, print_rows
 
@@ -40,7 +38,7 @@ _LEGEND = (
     "where no stale answer was seen, ≤ is how many there may be all the same (rule of three). "
     "edits, judged, stale: of the host, of answers, and of answers that were not the host's at "
     "that moment, in a run. age: since the host's edit, of 99 in 100 stale answers, and of the "
-    "oldest. changed: runs with another result than a native one under the same edits. frontier: "
+    "oldest. changed: runs with another result than a native one under the same edits. Pareto: "
     "yes, if no arm of its group is as good in both wall and stale and better in one; open, if one "
     "seems to be and the intervals do not show it; beaten, if they do."
 )
@@ -49,8 +47,10 @@ _BEST_LEGEND = (
     "within the limit. as fast: others within it whose wall time cannot be told from the best "
     "one's; ?: too few runs to tell. stale: of all judged answers of all runs. 'None seen' is not "
     "'none': unseen is the share of answers that may be beyond the limit all the same, at 95 %, "
-    "if they are independent of each other; because they come in bursts, in runs is the share of "
-    "runs that may have one."
+    "if they are independent of each other. They come in bursts: of all runs, up to "
+    f"{100 * upper_bound_of_none(FEWEST_FOR_INTERVAL):.0f} % may have one where none of "
+    f"{FEWEST_FOR_INTERVAL} had, and up to {100 * upper_bound_of_none(20):.0f} % where none of 20 "
+    "had."
 )
 
 
@@ -116,10 +116,10 @@ def best_table(frontiers: Sequence[Frontier]) -> Rows:
                     *_best_cells(best, groups_of(one.points)[best.group]),
                 )
             )
-    columns = ("case", "group", "staleness", "best", ">wall", "as fast", ">stale", ">oldest")
+    columns = ("case", "group", "staleness", "best", ">wall", ">stale", ">unseen", "as fast")
     return Rows(
         "The best policy at each limit",
-        (*columns, ">unseen", ">in runs"),
+        columns,
         tuple(rows),
         _BEST_LEGEND,
     )
@@ -128,17 +128,14 @@ def best_table(frontiers: Sequence[Frontier]) -> Rows:
 def _best_cells(best: Best, group: Sequence[Point]) -> tuple[str, ...]:
     point = best.point
     if point is None:
-        return (NOBODY, "", _nearest(best, group), *[""] * 4)
-    assert point.wall_s is not None
+        return (NOBODY, "", "", "", _nearest(best, group))
     is_bounded = point.is_watched and best.limit.below_ns is not None
     return (
         point.arm,
-        time_with_interval(point.wall_s.value, point.wall_s.interval),
-        ", ".join(best.not_slower) if best.is_sure else "?",
+        _wall(point),
         f"{point.stale:,} of {point.judged:,}" if point.is_watched else "not counted",
-        "" if point.oldest_ns is None else format_duration(point.oldest_ns),
-        f"≤ {_percent(upper_bound_of_none(point.judged))}" if is_bounded else "",
-        f"≤ {100 * upper_bound_of_none(point.watched_runs):.0f} %" if is_bounded else "",
+        f"≤ {100 * upper_bound_of_none(point.judged):.2g} %" if is_bounded else "",
+        ", ".join(best.not_slower) if best.is_sure else "?",
     )
 
 
@@ -151,36 +148,50 @@ def _nearest(best: Best, group: Sequence[Point]) -> str:
     return f"nearest: {nearest.arm}, {best.limit.broken_by(nearest):,} beyond"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
-
-
 def points_table(one: Frontier) -> Rows:
     """A row per arm, the native ones first."""
-    columns = ("arm", ">wall", ">edits", ">judged", ">stale", ">age", ">oldest")
-    rows = [(*_point_cells(point), NATIVE_STANDING) for point in one.natives]
+    columns = (
+        "arm",
+        "Pareto",
+        ">wall",
+        ">edits",
+        ">judged",
+        ">stale",
+        ">age",
+        ">oldest",
+        ">changed",
+    )
+    rows = [_point_cells(point, NATIVE_STANDING) for point in one.natives]
     group = EVERYTHING
     for point in one.points:
         if point.group != group:
             group = point.group
-            rows.append((f"{group}:", *[""] * (len(columns) + 1)))
-        rows.append((*_point_cells(point), _STANDINGS[one.standings[point.arm]]))
-    return Rows(one.title, (*columns, ">changed", "frontier"), tuple(rows), _LEGEND)
+            rows.append((f"{group}:", *[""] * (len(columns) - 1)))
+        rows.append(_point_cells(point, _STANDINGS[one.standings[point.arm]]))
+    return Rows(one.title, columns, tuple(rows), _LEGEND)
 
 
-def _point_cells(point: Point) -> tuple[str, ...]:
-    wall = point.wall_s
+def _point_cells(point: Point, standing: str) -> tuple[str, ...]:
     failed = f" ({point.failed} failed)" if point.failed else ""
     return (
         point.arm + failed,
-        "none counts" if wall is None else time_with_interval(wall.value, wall.interval),
+        standing,
+        _wall(point),
         "" if point.edits_per_run is None else f"{point.edits_per_run:.0f}",
         f"{point.judged / point.watched_runs:,.0f}" if point.watched_runs else "",
         _stale_per_run(point),
         "" if point.p99_age_ns is None else _age(point.p99_age_ns),
-        "" if point.oldest_ns is None else format_duration(point.oldest_ns),
+        "" if point.oldest_ns is None else _age(Estimate(point.oldest_ns, None)),
         f"{point.changed} of {point.watched_runs}" if point.watched_runs else "",
     )
+
+
+def _wall(point: Point) -> str:
+    """``3.51 [3.43, 3.60] s``"""
+    if point.wall_s is None:
+        return "none counts"
+    scale, unit = (1, "s") if point.wall_s.value >= 1 else (1_000, "ms")
+    return f"{_with_interval(point.wall_s, scale)} {unit}"
 
 
 def _stale_per_run(point: Point) -> str:
@@ -188,11 +199,17 @@ def _stale_per_run(point: Point) -> str:
         return ""
     if not point.stale:
         return f"0 ≤ {most_per_run_of_none(point.watched_runs):.2g}"
-    value, interval = point.stale_per_run.value, point.stale_per_run.interval
-    if interval is None:
-        return f"{value:.{decimals_for(value / 10)}f}"
-    digits = decimals_for(interval[1] - interval[0], value=value)
-    return f"{value:.{digits}f} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]"
+    return _with_interval(point.stale_per_run, 1)
+
+
+def _with_interval(estimate: Estimate, scale: float) -> str:
+    """Three digits of the value, and the same decimals of the interval's ends."""
+    value = estimate.value * scale
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    if estimate.interval is None:
+        return f"{value:.{digits}f}"
+    low, high = (bound * scale for bound in estimate.interval)
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _age(age_ns: Estimate) -> str:
@@ -202,9 +219,7 @@ def _age(age_ns: Estimate) -> str:
         for scale_ns, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1, "ns"))
         if age_ns.value >= scale_ns or scale_ns == 1
     )
-    values = [f"{bound / scale_ns:.3g}" for bound in (age_ns.value, *(age_ns.interval or ()))]
-    interval = f" [{values[1]}, {values[2]}]" if age_ns.interval else ""
-    return f"{values[0]}{interval} {unit}"
+    return f"{_with_interval(age_ns, 1 / scale_ns)} {unit}"
 
 
 def caveats(one: Frontier) -> list[str]:
@@ -244,7 +259,7 @@ def frontier_report(frontiers: Sequence[Frontier], machine: str) -> None:
     """Print all of it."""
     out = console()
     for rows in tables_of(frontiers):
-        print_rows(out, rows, never_cut=("case", "arm", "best", "staleness"))
+        print_rows(out, rows, never_cut=("case", "group", "arm", "Pareto", "best", "staleness"))
     for one in frontiers:
         for line in caveats(one):
             text = f"[yellow]{escape(f'{one.comparison.case}: {line}')}[/yellow]"

@@ -5,6 +5,7 @@ because a descriptor keeps its object when the name goes on to another. A change
 moment: between its call and its return either state may be seen.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -55,13 +56,9 @@ class Timeline:
 
 def possible(history: Sequence[Span], call_ns: int, return_ns: int) -> range:
     """The places in *history* that were true at some moment from *call_ns* to *return_ns*."""
-    first = 0
-    while first + 1 < len(history) and history[first + 1].done_ns < call_ns:
-        first += 1
-    last = first
-    while last + 1 < len(history) and history[last + 1].began_ns <= return_ns:
-        last += 1
-    return range(first, last + 1)
+    first = max(0, bisect_left(history, call_ns, key=lambda span: span.done_ns) - 1)
+    after = bisect_right(history, return_ns, key=lambda span: span.began_ns)
+    return range(first, max(first + 1, after))
 
 
 def timeline_from(document: Mapping[str, Any]) -> Timeline:
