@@ -25,7 +25,7 @@ from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL, RESAMPLES, Estimate
 from osxfs_sim.report.console import console
 from osxfs_sim.report.rows import Rows, markdown_of, print_rows
 
-NATIVE_STANDING = "no share"
+NATIVE_STANDING = "native"
 _STANDINGS = {
     Standing.FRONTIER: "yes",
     Standing.OPEN: "open",
@@ -38,7 +38,7 @@ _LEGEND = (
     "where no stale answer was seen, ≤ is how many there may be all the same (rule of three). "
     "edits, judged, stale: of the host, of answers, and of answers that were not the host's at "
     "that moment, in a run. age: since the host's edit, of 99 in 100 stale answers, and of the "
-    "oldest. changed: runs with another result than a native one under the same edits. Pareto: "
+    "oldest. (changed): runs with another result than a native one under the same edits. Pareto: "
     "yes, if no arm of its group is as good in both wall and stale and better in one; open, if one "
     "seems to be and the intervals do not show it; beaten, if they do."
 )
@@ -128,7 +128,7 @@ def best_table(frontiers: Sequence[Frontier]) -> Rows:
 def _best_cells(best: Best, group: Sequence[Point]) -> tuple[str, ...]:
     point = best.point
     if point is None:
-        return (NOBODY, "", "", "", _nearest(best, group))
+        return (NOBODY, *_nearest(best, group), "", "")
     is_bounded = point.is_watched and best.limit.below_ns is not None
     return (
         point.arm,
@@ -139,13 +139,13 @@ def _best_cells(best: Best, group: Sequence[Point]) -> tuple[str, ...]:
     )
 
 
-def _nearest(best: Best, group: Sequence[Point]) -> str:
+def _nearest(best: Best, group: Sequence[Point]) -> tuple[str, str]:
     """Where nobody keeps to a limit: who comes next to it, or why not even that can be said."""
     tried = [point for point in group if best.limit.broken_by(point) and not point.failed]
     if not tried:
-        return "; ".join(f"{arm}: {why}" for arm, why in best.why_not.items())
+        return "", ""
     nearest = min(tried, key=best.limit.broken_by)
-    return f"nearest: {nearest.arm}, {best.limit.broken_by(nearest):,} beyond"
+    return f"nearest: {nearest.arm}", f"{best.limit.broken_by(nearest):,} beyond"
 
 
 def points_table(one: Frontier) -> Rows:
@@ -159,7 +159,6 @@ def points_table(one: Frontier) -> Rows:
         ">stale",
         ">age",
         ">oldest",
-        ">changed",
     )
     rows = [_point_cells(point, NATIVE_STANDING) for point in one.natives]
     group = EVERYTHING
@@ -172,9 +171,10 @@ def points_table(one: Frontier) -> Rows:
 
 
 def _point_cells(point: Point, standing: str) -> tuple[str, ...]:
-    failed = f" ({point.failed} failed)" if point.failed else ""
+    notes = [f"{point.failed} failed"] if point.failed else []
+    notes += [f"{point.changed} changed"] if point.changed else []
     return (
-        point.arm + failed,
+        point.arm + (f" ({', '.join(notes)})" if notes else ""),
         standing,
         _wall(point),
         "" if point.edits_per_run is None else f"{point.edits_per_run:.0f}",
@@ -182,7 +182,6 @@ def _point_cells(point: Point, standing: str) -> tuple[str, ...]:
         _stale_per_run(point),
         "" if point.p99_age_ns is None else _age(point.p99_age_ns),
         "" if point.oldest_ns is None else _age(Estimate(point.oldest_ns, None)),
-        f"{point.changed} of {point.watched_runs}" if point.watched_runs else "",
     )
 
 
@@ -259,7 +258,7 @@ def frontier_report(frontiers: Sequence[Frontier], machine: str) -> None:
     """Print all of it."""
     out = console()
     for rows in tables_of(frontiers):
-        print_rows(out, rows, never_cut=("case", "group", "arm", "Pareto", "best", "staleness"))
+        print_rows(out, rows, never_cut=("case", "group", "Pareto", "best", "staleness"))
     for one in frontiers:
         for line in caveats(one):
             text = f"[yellow]{escape(f'{one.comparison.case}: {line}')}[/yellow]"

@@ -34,7 +34,7 @@ def test_a_line_per_arm_and_each_group_has_its_own() -> None:
     rows = points_table(FRONTIERS[0]).rows
     named = [row[0] for row in rows]
     assert named == ["native", "osxfs, 130 us:", *RAKE.arms[1:9], "VirtioFS:", *RAKE.arms[9:]]
-    assert cells(rows, "native")[1] == "no share"
+    assert cells(rows, "native")[1] == "native"
     assert cells(rows, "lifetime-10s")[1] == "beaten"
     assert cells(rows, "osxfs-negative")[1] == "yes"
     # Slower than negative, and no stale answer was seen of either.
@@ -56,7 +56,7 @@ def test_the_best_of_each_case_and_group_at_each_limit() -> None:
     assert rows[0][5:] == ("0 of 45,000", "≤ 0.0067 %", "")
     assert f"{100 * upper_bound_of_none(45_000):.2g}" == "0.0067"
     assert rows[3][3] == "nobody"
-    assert rows[3][7].startswith("nearest: docker-vz, ")
+    assert rows[3][4] == "nearest: docker-vz"
     assert len(rows) == 12
 
 
@@ -75,6 +75,13 @@ def test_the_terminal_shows_the_same(capsys: pytest.CaptureFixture[str]) -> None
         assert f"\n {arm} " in told
     assert "…" not in told  # at the width of what is piped
     assert "this machine" in told
+
+
+def test_runs_with_another_result_are_told_beside_the_arm() -> None:
+    changed = Sample("osxfs", 5, "fresh", 53.0, 0.1, risk=risk(result="changed"))
+    failed = Sample("osxfs", 6, "fresh", 1.0, 0.1, "exit code 1", risk=risk(result="failed"))
+    rows = points_table(frontier_of(with_samples(changed, failed), resamples=50)).rows
+    assert "osxfs (1 failed, 1 changed)" in [row[0] for row in rows]
 
 
 def with_samples(*samples: Sample) -> Comparison:
