@@ -1,12 +1,13 @@
 """``edits``: what the host changes while a case runs (``--edits`` of run and compare)."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from osxfs_sim.coherence.edits.recording import RecordingError, pattern_of, record
-from osxfs_sim.coherence.edits.stream import parse_stream, stream_names
+from osxfs_sim.coherence.edits.stream import parse_rate, parse_stream, stream_names
 from osxfs_sim.report.console import console, table
 
 
@@ -46,8 +47,11 @@ def list_() -> None:
 @click.argument("out", type=click.Path(dir_okay=False))
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--about", default="", help="What it is, for people.")
+@click.option("--rate", default="1/s", metavar="RATE", help="Of its edits in a stream. [1/s]")
 @click.option("--force", is_flag=True, help="Overwrite what is there.")
-def record_(directory: str, out: str, command: tuple[str, ...], about: str, force: bool) -> None:
+def record_(
+    directory: str, out: str, command: tuple[str, ...], about: str, rate: str, force: bool
+) -> None:
     """Run a command that edits files in DIRECTORY, and keep how it does so in OUT.
 
     \b
@@ -57,7 +61,7 @@ def record_(directory: str, out: str, command: tuple[str, ...], about: str, forc
     Everything that it does to a file and beside it is made general, so that it can be
     done to any file. Where it edits several, they are a burst.
     """
-    target = Path(out)
+    target, rate_per_s = Path(out), parse_rate(rate, f"--rate {rate}")
     if target.suffix != ".toml":
         raise click.UsageError(f"{out}: name a file that ends in .toml")
     if not target.absolute().parent.is_dir():
@@ -65,14 +69,16 @@ def record_(directory: str, out: str, command: tuple[str, ...], about: str, forc
     if target.exists() and not force:
         raise RecordingError(f"{out} exists: --force overwrites it")
     heard, before, after = record(Path(directory), command)
+    # Nothing of the place where it was made.
+    words = shlex.join([Path(command[0]).name, *command[1:]]).replace(directory, "DIR")
     pattern = pattern_of(
         heard,
         before,
         after,
         name=target.stem,
-        about=about or f"Recorded from: {shlex.join(command)}",
-        recorded=f"osxfs-sim edits record, of: {shlex.join(command)}",
+        about=about or f"Recorded from: {words}",
+        recorded=f"osxfs-sim edits record DIR, of: {words}",
     )
-    target.write_text(pattern.to_toml(), encoding="utf-8")
+    target.write_text(replace(pattern, rate_per_s=rate_per_s).to_toml(), encoding="utf-8")
     steps = ", ".join(f"{step.act} {step.path}" for step in pattern.steps)
     click.echo(f"{out}: {pattern.burst} at a time, each: {steps}")

@@ -87,8 +87,15 @@ class EditedRuns:
     native: dict[str, int]
 
     def run(self, kind: str, guest: Path, host: Path, share: MountedShare | None) -> Run:
-        """Run the command once, edited and recorded; its risk has no result yet."""
-        return _run(self.plan, self.stream, self.library, self.files, kind, guest, host, share)
+        """Run the command once, edited and recorded; failed, until `finish` says otherwise."""
+        run = _run(self.plan, self.stream, self.library, self.files, kind, guest, host, share)
+        assert run.risk is not None
+        run.risk |= {
+            "result": FAILED,
+            "compared": list(self.compared),
+            "native": dict(self.native),
+        }
+        return run
 
     def finish(self, run: Run, guest: Path, host: Path, share: MountedShare | None) -> None:
         """Say whether the result of *run* is the expected one, once the host has everything."""
@@ -100,7 +107,7 @@ class EditedRuns:
         result = FAILED if failed else CHANGED if differs else SAME
         if _CHECK in differs:
             run.failure = run.failure or found.check
-        run.risk |= {"result": result, "compared": list(self.compared), "native": self.native}
+        run.risk["result"] = result
 
     def _names(self) -> frozenset[str]:
         return frozenset(names_of(self.stream, self.files))

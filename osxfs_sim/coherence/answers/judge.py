@@ -6,7 +6,7 @@ which it was true. Where a change was going on meanwhile and the answer fits nei
 may be torn, as it may be natively: that is *unknown*, and so is what nothing can be said
 about, such as a name that the workload has changed itself. An answer about which no edit
 ever made a difference is never stale: a share may tell other attributes than the host's for
-other reasons.
+other reasons. ESTALE is a stale answer about a name's existence: no host says it of its own.
 """
 
 import errno
@@ -101,6 +101,8 @@ class Judge:
         window = self._names_at(answer.path, answer.call_ns, answer.return_ns)
         if answer.error == errno.ENOENT:
             return _known(self._existence(answer, "absence", window, present=False))
+        if answer.error == errno.ESTALE:
+            return self._of_a_lost_object(answer, window)
         if answer.error:
             return ()
         exists = self._existence(answer, "existence", window, present=True)
@@ -140,6 +142,17 @@ class Judge:
 
     def _existence(self, answer: Answer, kind: str, window: range, *, present: bool) -> Judged:
         return Judged(kind, *self._presence(answer, answer.path, window, present=present))
+
+    def _of_a_lost_object(self, answer: Answer, window: range) -> tuple[Judged, ...]:
+        """ESTALE: the guest believed that the name still stood for an object that has gone.
+
+        A host does not say that of its own files; it is stale since the name went on.
+        """
+        history = self._timeline.names[answer.path]
+        if window.stop == 1:
+            return ()  # no edit has made a difference
+        done_ns = history[window.stop - 1].done_ns
+        return (Judged("existence", Verdict.STALE, max(0, answer.return_ns - done_ns)),)
 
     def _presence(
         self, answer: Answer, name: str, window: range, *, present: bool

@@ -6,12 +6,16 @@ The document of a run (``Run.risk``, ``Sample.risk``; plain JSON):
      "answers": {"recorded": N, "judged": N, "unknown": N},
      "stale": {KIND: {"judged": N, "stale": N, "ages_ns": [N, ...]}},
      "result": "same" | "changed" | "failed",
-     "compared": ["exit", "output", ...]}
+     "compared": ["exit", "output", ...],
+     "native": {"judged": N, "stale": 0}}
 
 *stale* has every KIND of KINDS, also where nothing was judged. An age is the time from the
 completion of the host's edit that made the answer untrue to the answer's return. One
 stat() tells of existence and of attributes, so the kinds may count more than *judged*.
-*result* compares the run with a native one under the same edits, in what *compared* names.
+*result* compares the run with a native one under the same edits, in what *compared* names:
+exit, check, output, tree; those in which native runs with and without edits agree. *native* is
+that run, judged by the same judge, which must find nothing stale in it. A run whose changes
+did not reach the host has failed.
 """
 
 from collections.abc import Sequence

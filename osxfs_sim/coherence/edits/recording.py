@@ -7,11 +7,15 @@ O_TRUNC is told as a modification: where a file that was there is modified in pl
 taken to be cut short first. Of several writes into one file the last is kept for a file's
 new content, and the first for anything else.
 
+Pauses longer than LONGEST_PAUSE_NS are a person's, who thinks and types: they are shortened,
+so that how often a file is saved is the stream's to say.
+
 Attributes that are changed (chmod after writing) are left out. The recorder itself only
 looks, and is not on the tool's way.
 """
 
 import contextlib
+import itertools
 import os
 import select
 import statistics
@@ -31,6 +35,8 @@ _HEARD = (
     flags.CREATE | flags.MODIFY | flags.CLOSE_WRITE | flags.DELETE | flags.MOVED_FROM
 ) | flags.MOVED_TO
 _SETTLES_S = 0.1
+LONGEST_PAUSE_NS = 20_000_000
+"""A longer pause within an edit is a person's, not the tool's, and is shortened to this."""
 _NOT_OURS = {".git", ".hg", ".svn"}
 
 
@@ -61,7 +67,7 @@ class Seen:
 def record(
     directory: Path, command: Sequence[str]
 ) -> tuple[list[Heard], dict[str, Seen], dict[str, Seen]]:
-    """What is heard of the files below *directory* while *command* runs; and they, before and after.
+    """What is heard of the files below *directory* while *command* runs; they before, and after.
 
     Raises RecordingError, if the command cannot be run or fails.
     """
@@ -154,20 +160,29 @@ def pattern_of(
         )
     shapes = Counter(_shape(steps) for _, steps in found.values())
     shape = shapes.most_common(1)[0][0]
-    chosen = sorted(
-        (first_ns, steps) for first_ns, steps in found.values() if _shape(steps) == shape
-    )
+    same = [one for one in found.values() if _shape(one[1]) == shape]
+    chosen = sorted(same, key=lambda one: one[0])
     moments = [first_ns for first_ns, _ in chosen]
-    gaps = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
     return Pattern(
         name=name,
         about=about,
         recorded=recorded,
-        steps=chosen[0][1],
+        steps=_without_pauses(chosen[0][1]),
         files=max(20, len(chosen)),
         burst=len(chosen),
         gap_ns=round(statistics.median(gaps)) if gaps else 0,
     )
+
+
+def _without_pauses(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """*steps* with pauses of a person shortened."""
+    at_ns, before_ns, kept = 0, 0, []
+    for step in steps:
+        at_ns += min(step.at_ns - before_ns, LONGEST_PAUSE_NS)
+        before_ns = step.at_ns
+        kept.append(replace(step, at_ns=at_ns))
+    return tuple(kept)
 
 
 def _belongs(

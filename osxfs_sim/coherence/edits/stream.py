@@ -70,7 +70,7 @@ def parse_stream(text: str) -> Stream:
     pattern = _pattern(name)
     stream = Stream(text, pattern, pattern.rate_per_s, pattern.files)
     if rate or name != text.split(",")[0]:
-        stream = replace(stream, rate_per_s=_rate(rate, text))
+        stream = replace(stream, rate_per_s=parse_rate(rate, f"the edits {text!r}"))
     for word in words:
         key, equals, value = word.partition("=")
         if word == "same":
@@ -84,10 +84,11 @@ def parse_stream(text: str) -> Stream:
     return stream
 
 
-def _rate(text: str, stream: str) -> float:
+def parse_rate(text: str, what: str) -> float:
+    """``5/s`` or ``2/min``, as a rate a second. Raises StreamError, naming *what* it is of."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)/(s|min)", text)
     if match is None or not float(match[1]) > 0:
-        raise StreamError(f"the edits {stream!r}: write the rate like 5/s or 2/min")
+        raise StreamError(f"{what}: write the rate like 5/s or 2/min")
     return float(match[1]) / _PER_S[match[2]]
 
 
