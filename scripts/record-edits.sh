@@ -64,7 +64,7 @@ record vim-in-place 1/s "vim with backupcopy=yes: backup by copying, the file cu
     'Go# a comment\033' ':w\r' ':q\r'
 
 project 1
-record nano 1/s "nano as it comes: the file is cut short and written in place ($(nano --version | head -1))." \
+record nano 1/s "nano as it comes: the file is cut short and written in place ($(nano --version | head -1 | xargs))." \
     "$self" . --typed "nano --ignorercfiles $file" '# a comment\r' '\017\r' '\030'
 
 project 1

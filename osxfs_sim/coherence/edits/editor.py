@@ -112,11 +112,11 @@ class Editor:
             number = len(self.objects) + 1
             self.objects[number] = [[0, 0, status.st_size, status.st_mtime_ns, self._key(b"")]]
             self.names[path].append([began_ns, done_ns, number])
-            if path == target:
-                mode, owner, group = self._owner_of(target)
-                os.fchmod(fd, mode)
-                if (owner, group) != (status.st_uid, status.st_gid):
-                    os.fchown(fd, owner, group)
+            # Its name may become the target's: tools take care of that, too.
+            mode, owner, group = self._owner_of(target)
+            os.fchmod(fd, mode)
+            if (owner, group) != (status.st_uid, status.st_gid):
+                os.fchown(fd, owner, group)
         finally:
             os.close(fd)
 
