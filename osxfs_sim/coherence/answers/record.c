@@ -848,14 +848,16 @@ int closedir(DIR *stream)
 SCANDIR(scandir, dirent, readdir)
 SCANDIR(scandir64, dirent64, readdir64)
 
-/* the workload's own changes */
+/* the workload's own changes; git tries rmdir of every directory above what it removes, and
+ * what has failed has changed nothing */
 
 #define CHANGE(name, at, parameters, ...) \
     int name parameters \
     { \
         int result; \
         FORWARD(result, name, __VA_ARGS__); \
-        note(OWN, find(at, path), 0, call_ns); \
+        if (result >= 0) \
+            note(OWN, find(at, path), 0, call_ns); \
         errno = error; \
         return result; \
     }
@@ -881,8 +883,10 @@ CHANGE(linkat, at, (int from_at, const char *from, int at, const char *path, int
     { \
         int result; \
         FORWARD(result, name, __VA_ARGS__); \
-        note(OWN, find(from_at, from), 0, call_ns); \
-        note(OWN, find(at, path), 0, call_ns); \
+        if (result >= 0) { \
+            note(OWN, find(from_at, from), 0, call_ns); \
+            note(OWN, find(at, path), 0, call_ns); \
+        } \
         errno = error; \
         return result; \
     }
