@@ -44,7 +44,7 @@ _WITH_RESUME = (*_SHOWING, "resume", "runs")
     "--sweep",
     default=DEFAULT,
     metavar="NAME",
-    help="Which arms: default, short, latency, or a .toml file like theirs. [default]",
+    help="Which arms: default, short, brief, latency, or a .toml file like theirs. [default]",
 )
 @click.option(
     "--arm",

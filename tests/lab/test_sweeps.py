@@ -20,9 +20,10 @@ def test_every_arm_of_a_shipped_sweep_is_one(name: str) -> None:
     assert arms[0].is_native  # the reference
 
 
-def test_the_default_sweep_is_shipped_and_the_short_one_is_a_part_of_it() -> None:
+def test_the_default_sweep_is_shipped_and_shorter_ones_are_parts_of_it() -> None:
     assert DEFAULT in sweep_names()
-    assert set(load_sweep("short").arms) < set(load_sweep(DEFAULT).arms)
+    for name in ("brief", "short"):
+        assert set(load_sweep(name).arms) < set(load_sweep(DEFAULT).arms)
 
 
 def test_arms_are_in_the_order_of_the_file_and_the_reference_first() -> None:
