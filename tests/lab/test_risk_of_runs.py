@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import RUN, SETUP, asking_case, write
 
 from osxfs_sim.coherence.answers.risk import KINDS
 from osxfs_sim.coherence.edits.stream import parse_stream
@@ -24,43 +25,6 @@ from osxfs_sim.lab.risk import prepare_edits
 from osxfs_sim.lab.runs import Mount, Plan, prepare_tree, run_case, to_document
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-
-CASE = """
-name = "ask"
-title = "Ask for the same files again and again"
-purpose = "Everything is asked for many times."
-arms = ["native"]
-[needs]
-commands = ["python3"]
-install = "apt-get install python3"
-[tree]
-setup = ["setup.sh", "{tree}"]
-[command]
-measured = ["run.py", "{tree}"]
-deterministic = ["."]
-"""
-SETUP = """#!/bin/sh
-mkdir -p "$1/src"
-for number in 1 2 3; do echo "x = $number" > "$1/src/m$number.py"; done
-"""
-RUN = """#!/usr/bin/env -S python3 -I -S
-import os, sys, time
-src = sys.argv[1] + "/src"
-end = time.monotonic() + 1
-while time.monotonic() < end:
-    for number in (1, 2, 3):
-        path = f"{src}/m{number}.py"
-        try:
-            os.stat(path)
-            with open(path) as file:
-                file.read()
-        except FileNotFoundError:
-            pass
-    names = os.listdir(src)
-    time.sleep(0.002)
-open(f"{sys.argv[1]}/made", "w").close()
-print(sum(name.endswith(".py") for name in names))
-"""
 
 
 @dataclass
@@ -97,17 +61,7 @@ def frozen(change: Callable[[Path], None] = lambda _: None, **status: Any) -> Mo
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "ask"
-    folder.mkdir()
-    write(folder, "case.toml", CASE)
-    write(folder, "setup.sh", SETUP)
-    write(folder, "run.py", RUN)
-    return folder
-
-
-def write(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(text)
-    (folder / name).chmod(0o755)
+    return asking_case(tmp_path)
 
 
 def plan_of(folder: Path, edits: str, *arms: str) -> Plan:
@@ -136,14 +90,14 @@ def stale(run: dict[str, Any]) -> dict[str, int]:
 
 
 def test_natively_nothing_is_stale_and_in_a_copy_much_is(folder: Path) -> None:
-    runs = risks_of(folder, "come-and-go@10/s,even", frozen(), "native", "copied")
+    runs = risks_of(folder, "come-and-go@20/s,even", frozen(), "native", "copied")
     native, copied = runs["native"]["risk"], runs["copied"]["risk"]
     assert stale(runs["native"]) == dict.fromkeys(KINDS, 0)
     assert all(native["stale"][kind]["judged"] for kind in KINDS)  # a missing name among them
     assert native["answers"]["unknown"] <= native["answers"]["judged"] / 100
-    assert native["edits"]["made"] >= 3
+    assert native["edits"]["made"] >= 1
     assert native["edits"] | {"made": 0} == {
-        "stream": "come-and-go@10/s,even",
+        "stream": "come-and-go@20/s,even",
         "seed": 3,
         "made": 0,
         "skipped": 0,
@@ -161,7 +115,7 @@ def test_natively_nothing_is_stale_and_in_a_copy_much_is(folder: Path) -> None:
 def test_a_file_that_the_copy_lacks_is_no_stale_answer_of_an_edit(folder: Path) -> None:
     """No edit has made or removed it: something else is wrong, and the result says so."""
     lacking = frozen(lambda tree: (tree / "src" / "m1.py").unlink())
-    (run,) = risks_of(folder, "nano@10/s", lacking, "copied").values()
+    (run,) = risks_of(folder, "nano@40/s", lacking, "copied").values()
     assert stale(run)["absence"] == 0
     assert run["risk"]["result"] == "changed"
     assert run["failure"] == ""
@@ -171,18 +125,18 @@ def test_the_result_is_that_of_a_native_run_under_the_same_edits(folder: Path) -
     def made(tree: Path) -> None:
         (tree / "src" / "m4.py").write_text("")
 
-    (run,) = risks_of(folder, "nano@10/s", frozen(made), "copied").values()
+    (run,) = risks_of(folder, "nano@40/s", frozen(made), "copied").values()
     assert run["risk"]["result"] == "changed"  # it counts one more
     assert run["risk"]["compared"] == ["exit", "check", "output", "tree"]
     write(folder, "run.py", RUN + "sys.exit(len(names) - 3)\n")
-    (run,) = risks_of(folder, "nano@10/s", frozen(made), "copied").values()
+    (run,) = risks_of(folder, "nano@40/s", frozen(made), "copied").values()
     assert run["risk"]["result"] == "failed"
     assert run["failure"].startswith("exit code 1")
 
 
 def test_what_natively_differs_by_itself_is_not_compared(folder: Path) -> None:
     write(folder, "run.py", RUN + "print(time.monotonic())\n")
-    runs = risks_of(folder, "nano@10/s", frozen(), "native")
+    runs = risks_of(folder, "nano@40/s", frozen(), "native")
     assert runs["native"]["risk"]["compared"] == ["exit", "check", "tree"]
     assert runs["native"]["risk"]["result"] == "same"
 
