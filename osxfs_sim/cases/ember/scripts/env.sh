@@ -31,15 +31,8 @@ exec_in_tree() {
   shift
   [[ -d $tree/node_modules && -d $tree/tmp && -f $tree/ember-cli-build.js ]] ||
     fail "$tree is not a tree made by setup.sh"
-  # What takes down the answers under --edits is kept.
-  local name
-  local -a kept=()
-  for name in LD_PRELOAD "${!OSXFS_SIM_ANSWERS@}"; do
-    if [[ -n ${!name:-} ]]; then kept+=("$name=${!name}"); fi
-  done
   cd -- "$tree" || exit 1
-  exec env -i PATH="$PATH" LANG=C.UTF-8 HOME="$tree/.osxfs-sim/home" TMPDIR="$tree/tmp" \
-    "${kept[@]}" "$@"
+  exec env -i PATH="$PATH" LANG=C.UTF-8 HOME="$tree/.osxfs-sim/home" TMPDIR="$tree/tmp" "$@"
 }
 
 # fingerprint_of TREE PLACE: of each file below TREE/dist a line, its hash and its

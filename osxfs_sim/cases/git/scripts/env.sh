@@ -12,13 +12,7 @@ fail() {
 git_in() {
   local tree=$1
   shift
-  # What takes down the answers under --edits is kept.
-  local name
-  local -a kept=()
-  for name in LD_PRELOAD "${!OSXFS_SIM_ANSWERS@}"; do
-    if [[ -n ${!name:-} ]]; then kept+=("$name=${!name}"); fi
-  done
   env -i PATH="$PATH" LC_ALL=C HOME=/nonexistent GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null \
     GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' \
-    "${kept[@]}" git -C "$tree" "$@"
+    git -C "$tree" "$@"
 }

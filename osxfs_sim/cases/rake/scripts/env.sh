@@ -56,11 +56,6 @@ exec_in_tree() {
   # Our config/boot.rb loads bootsnap when this is set; bootsnap keeps its
   # cache in tmp/cache of the application.
   if [[ -n ${BOOTSNAP:-} ]]; then environment+=(BOOTSNAP="$BOOTSNAP"); fi
-  # What takes down the answers under --edits is kept.
-  local name
-  for name in LD_PRELOAD "${!OSXFS_SIM_ANSWERS@}"; do
-    if [[ -n ${!name:-} ]]; then environment+=("$name=${!name}"); fi
-  done
   cd -- "$tree" || exit 1
   exec env -i "${environment[@]}" "$@"
 }
