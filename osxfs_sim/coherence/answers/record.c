@@ -855,7 +855,8 @@ SCANDIR(scandir64, dirent64, readdir64)
     { \
         int result; \
         FORWARD(result, name, __VA_ARGS__); \
-        note(OWN, find(at, path), 0, call_ns); \
+        if (!result) /* git, for one, tries to remove directories that are not empty */ \
+            note(OWN, find(at, path), 0, call_ns); \
         errno = error; \
         return result; \
     }
@@ -881,8 +882,10 @@ CHANGE(linkat, at, (int from_at, const char *from, int at, const char *path, int
     { \
         int result; \
         FORWARD(result, name, __VA_ARGS__); \
-        note(OWN, find(from_at, from), 0, call_ns); \
-        note(OWN, find(at, path), 0, call_ns); \
+        if (!result) { \
+            note(OWN, find(from_at, from), 0, call_ns); \
+            note(OWN, find(at, path), 0, call_ns); \
+        } \
         errno = error; \
         return result; \
     }
