@@ -19,4 +19,9 @@ staleness:
     views         the ways to see a file: its existence, its content, a mapping of it ...
     predictions   how stale each may be, and whether what was measured agrees: pure
     staleness     change, then look until the change is seen
+
+what a workload risked:
+
+    edits         what somebody does to the host's files meanwhile: patterns, streams, an editor
+    answers       what the workload was told of them, and whether the host would have said so
 """

@@ -1,6 +1,5 @@
 """What a workload risked under edits of the host: a line per arm."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -14,10 +13,10 @@ from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.console import table
 
 LEGEND = (
-    "stale: answers that were true of no state the host had from call to return, of those that "
-    "could be judged, and their share; age: since the host's edit. result: of the command, against "
-    "a native run under the same edits. Only names that are edited are judged; what programs read "
-    "through a mapping, or without libc, is not seen."
+    "judged: what answers said of edited names; stale: true of no state that the host had from "
+    "call to return; age: since the host's edit. result: of the command, against a native run "
+    "under the same edits; without a stale answer, what differs is the edits' doing. Only names "
+    "that are edited are judged, and what is read through a mapping or without libc is not seen."
 )
 
 
@@ -27,10 +26,11 @@ def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[st
     Nothing, if there are none.
     """
     lines = table(
-        *("risk", "run", ">edits", ">judged", ">unknown"),
-        *(f">{kind}" for kind in KINDS),
+        *("risk", "run", ">edits", ">judged", ">stale", "of them"),
         *(">median age", ">max age", "result"),
     )
+    for column in lines.columns[5], lines.columns[8]:
+        column.no_wrap, column.overflow = False, "fold"
     doubted = False
     for arm, kind, risks in rows:
         if risks:
@@ -51,32 +51,29 @@ def _cells(risks: Sequence[Mapping[str, Any]]) -> list[str]:
     ages_ns = [
         age_ns for risk in risks for kind in risk["stale"].values() for age_ns in kind["ages_ns"]
     ]
+    judged = sum(kind["judged"] for risk in risks for kind in risk["stale"].values())
+    stale = {
+        kind: sum(risk["stale"][kind]["stale"] for risk in risks)
+        for kind in KINDS
+        if any(risk["stale"][kind]["stale"] for risk in risks)
+    }
     return [
         f"{sum(risk['edits']['made'] for risk in risks)}",
-        f"{sum(risk['answers']['judged'] for risk in risks)}",
-        f"{sum(risk['answers']['unknown'] for risk in risks)}",
-        *(_share([risk["stale"][kind] for risk in risks]) for kind in KINDS),
+        f"{judged}",
+        f"{len(ages_ns)} ({100 * len(ages_ns) / judged:.2g}%)" if ages_ns else "0",
+        ", ".join(f"{kind} {count}" for kind, count in stale.items()),
         format_duration(round(median(ages_ns))) if ages_ns else "",
         format_duration(max(ages_ns)) if ages_ns else "",
         _results(risks),
     ]
 
 
-def _share(counts: Sequence[Mapping[str, Any]]) -> str:
-    """``12 (3.4%)``: how many were stale; a dash where none was judged."""
-    judged = sum(count["judged"] for count in counts)
-    stale = sum(count["stale"] for count in counts)
-    if not judged:
-        return "-"
-    return f"{stale} ({100 * stale / judged:.2g}%)" if stale else "0"
-
-
 def _results(risks: Sequence[Mapping[str, Any]]) -> str:
-    """``same``, or how many runs came to something else."""
-    results = Counter(risk["result"] for risk in risks)
-    others = [
-        f"{result} in {count} of {len(risks)}"
-        for result, count in sorted(results.items())
-        if result != SAME
-    ]
-    return ", ".join(others) or SAME
+    """``same``, or how many runs came to something else; of which some were told the truth."""
+    found = []
+    for result in sorted({risk["result"] for risk in risks} - {SAME}):
+        of_result = [risk for risk in risks if risk["result"] == result]
+        truly = sum(not any(one["stale"] for one in risk["stale"].values()) for risk in of_result)
+        truth = f" ({truly} without a stale answer)" if truly else ""
+        found.append(f"{result} in {len(of_result)} of {len(risks)}{truth}")
+    return ", ".join(found) or SAME

@@ -43,14 +43,16 @@ def test_runs_of_an_arm_are_summed_up_and_kinds_have_their_share() -> None:
     runs = [risk(content=[1_000_000, 3_000_000]), risk("changed", attributes=[80_000_000])]
     text = shown(("cached", "fresh", runs), ("native", "fresh", [risk()]))
     assert cells(text, "cached") == [
-        *("cached", "fresh", "6", "400", "20"),
-        *("0", "-", "1 (1%)", "2 (2%)", "0"),
+        *("cached", "fresh", "6", "400", "3 (0.75%)", "attributes 1, content 2"),
         *("3ms", "80ms", "changed in 1 of 2"),
     ]
-    assert cells(text, "native") == [
-        *("native", "fresh", "3", "200", "10", "0", "-", "0", "0", "0", "same"),
-    ]
+    assert cells(text, "native") == ["native", "fresh", "3", "200", "0", "same"]
     assert "do not believe" not in text
+
+
+def test_a_result_that_differs_without_a_stale_answer_is_said_to() -> None:
+    text = shown(("cached", "fresh", [risk("failed"), risk("failed", listing=[5])]))
+    assert cells(text, "cached")[-1] == "failed in 2 of 2 (1 without a stale answer)"
 
 
 def test_a_judge_that_is_wrong_natively_is_not_believed() -> None:

@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -62,6 +63,7 @@ static const struct table *table;
 static char root[PATH_MAX];
 static size_t root_length;
 static const char *directory;
+static char own_library[PATH_MAX], own_directory[PATH_MAX + 32], own_root[PATH_MAX + 32];
 static uint32_t crc_table[256];
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -113,6 +115,11 @@ __attribute__((constructor)) static void begin(void)
     if (!directory || !where || strlen(where) >= sizeof root)
         return;
     directory = strdup(directory);
+    Dl_info here;
+    if (dladdr((void *)begin, &here) && strlen(here.dli_fname) < sizeof own_library)
+        strcpy(own_library, here.dli_fname);
+    snprintf(own_directory, sizeof own_directory, "OSXFS_SIM_ANSWERS=%s", directory);
+    snprintf(own_root, sizeof own_root, "OSXFS_SIM_ANSWERS_ROOT=%s", where);
     strcpy(root, where);
     root_length = strlen(root);
     snprintf(path, sizeof path, "%s/names", directory);
@@ -848,15 +855,14 @@ int closedir(DIR *stream)
 SCANDIR(scandir, dirent, readdir)
 SCANDIR(scandir64, dirent64, readdir64)
 
-/* the workload's own changes; git tries rmdir of every directory above what it removes, and
- * what has failed has changed nothing */
+/* the workload's own changes */
 
 #define CHANGE(name, at, parameters, ...) \
     int name parameters \
     { \
         int result; \
         FORWARD(result, name, __VA_ARGS__); \
-        if (result >= 0) \
+        if (!result) /* git, for one, tries to remove directories that are not empty */ \
             note(OWN, find(at, path), 0, call_ns); \
         errno = error; \
         return result; \
@@ -883,7 +889,7 @@ CHANGE(linkat, at, (int from_at, const char *from, int at, const char *path, int
     { \
         int result; \
         FORWARD(result, name, __VA_ARGS__); \
-        if (result >= 0) { \
+        if (!result) { \
             note(OWN, find(from_at, from), 0, call_ns); \
             note(OWN, find(at, path), 0, call_ns); \
         } \
@@ -896,3 +902,94 @@ RENAME(renameat, from_at, at, (int from_at, const char *from, int at, const char
 RENAME(renameat2, from_at, at,
        (int from_at, const char *from, int at, const char *path, unsigned flags), from_at, from,
        at, path, flags)
+
+/* Programs of a workload may be started in an environment of their own (env -i): they are to
+ * be recorded as well, so what we need is put into it. On the stack, because this may be the
+ * child of a vfork. */
+
+static size_t length_of(char *const environment[])
+{
+    size_t count = 0;
+    while (environment && environment[count])
+        count++;
+    return count;
+}
+
+static size_t preload_length(char *const environment[])
+{
+    for (size_t i = 0; environment && environment[i]; i++)
+        if (!strncmp(environment[i], "LD_PRELOAD=", 11))
+            return strlen(environment[i]);
+    return 0;
+}
+
+static char *const *with_ours(char *const environment[], char **list, char *preload)
+{
+    size_t count = 0;
+    if (!table || !*own_library)
+        return environment;
+    sprintf(preload, "LD_PRELOAD=%s", own_library);
+    for (size_t i = 0; environment && environment[i]; i++) {
+        if (!strncmp(environment[i], "OSXFS_SIM_ANSWERS", 17))
+            continue;
+        if (!strncmp(environment[i], "LD_PRELOAD=", 11)) {
+            if (strstr(environment[i], own_library))
+                strcpy(preload, environment[i]);
+            else if (environment[i][11])
+                sprintf(preload, "LD_PRELOAD=%s:%s", own_library, environment[i] + 11);
+            continue;
+        }
+        list[count++] = environment[i];
+    }
+    list[count++] = preload;
+    list[count++] = own_directory;
+    list[count++] = own_root;
+    list[count] = NULL;
+    return list;
+}
+
+#define REAL(name) \
+    static __typeof__(name) *real; \
+    if (!real) \
+        real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
+
+#define OURS(environment) \
+    char *list[length_of(environment) + 4]; \
+    char preload[preload_length(environment) + sizeof own_library + 16]
+
+int execve(const char *path, char *const words[], char *const environment[])
+{
+    REAL(execve);
+    OURS(environment);
+    return real(path, words, with_ours(environment, list, preload));
+}
+
+int execvpe(const char *file, char *const words[], char *const environment[])
+{
+    REAL(execvpe);
+    OURS(environment);
+    return real(file, words, with_ours(environment, list, preload));
+}
+
+int fexecve(int fd, char *const words[], char *const environment[])
+{
+    REAL(fexecve);
+    OURS(environment);
+    return real(fd, words, with_ours(environment, list, preload));
+}
+
+int execv(const char *path, char *const words[]) { return execve(path, words, environ); }
+int execvp(const char *file, char *const words[]) { return execvpe(file, words, environ); }
+
+#define SPAWN(name) \
+    int name(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions, \
+             const posix_spawnattr_t *attributes, char *const words[], \
+             char *const environment[]) \
+    { \
+        REAL(name); \
+        OURS(environment); \
+        return real(pid, path, actions, attributes, words, \
+                    with_ours(environment, list, preload)); \
+    }
+SPAWN(posix_spawn)
+SPAWN(posix_spawnp)

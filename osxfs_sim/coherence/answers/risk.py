@@ -13,7 +13,9 @@ The document of a run (``Run.risk``, ``Sample.risk``; plain JSON):
 completion of the host's edit that made the answer untrue to the answer's return. One
 stat() tells of existence and of attributes, so the kinds may count more than *judged*.
 *result* compares the run with a native one under the same edits, in what *compared* names:
-exit, check, output, tree; those in which native runs with and without edits agree. *native* is
+exit, check, output, tree; those in which native runs with and without edits agree. Where it
+differs in a run without any stale answer, the edits themselves have done it (a command may find
+a temporary file of an editor, or a file between two steps), and no cache has. *native* is
 that run, judged by the same judge, which must find nothing stale in it. A run whose changes
 did not reach the host has failed.
 """

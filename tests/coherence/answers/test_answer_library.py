@@ -156,6 +156,7 @@ def test_a_listing_tells_of_the_known_names_alone(ask: Ask) -> None:
         ("os.utime('d/file')", {"d/file"}),
         ("os.symlink('file', 'd/made')", {"d/made"}),
         ("os.rename('d', 'e')", {"d"}),
+        ("try: os.rmdir('d')\nexcept OSError: pass", set()),
     ],
 )
 def test_the_workloads_own_changes_are_known(ask: Ask, text: str, changed: set[str]) -> None:
@@ -179,6 +180,23 @@ def test_every_process_and_every_thread_is_recorded(ask: Ask) -> None:
     looked = [one for one in answers if one.path == "d/file"]
     assert len(looked) == 500
     assert len({one.process for one in looked}) == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("env", "-i", "cat", "d/file"),
+        ("env", "-i", "LD_PRELOAD=", "sh", "-c", "exec cat d/file"),
+        ("sh", "-c", "env -i sh -c 'cat d/file; true'"),
+        python("os.execve('/bin/cat', ['cat', 'd/file'], {})"),
+        python("os.waitpid(os.posix_spawn('/bin/cat', ['cat', 'd/file'], {}), 0)"),
+        python("import subprocess; subprocess.run(['/bin/cat', 'd/file'], env={})"),
+    ],
+)
+def test_a_program_in_an_environment_of_its_own_is_recorded_too(
+    ask: Ask, command: tuple[str, ...]
+) -> None:
+    assert [one.told for one in ask(*command)].count(Told.READ) == 2
 
 
 def test_more_answers_than_a_file_holds_go_on_in_another(ask: Ask) -> None:
