@@ -32,8 +32,8 @@ from osxfs_sim.report.frontier import (
 )
 
 _PICTURES: Mapping[str, Literal["svg", "png"]] = {".svg": "svg", ".png": "png"}
-_EDITS = "replace"
-"""How most editors save: the new file takes the old one's name."""
+_EDITS = "vim"
+"""Recorded from an editor that puts a new file in the old one's place."""
 _SHOWING = ("what", "show", "picture", "dark", "markdown", "as_json")
 _WITH_RESUME = (*_SHOWING, "resume", "runs")
 
@@ -101,7 +101,7 @@ def frontier(ctx: click.Context, /, **asked: Any) -> None:
 
     \b
     osxfs-sim frontier rake --quick --picture frontier.svg
-    osxfs-sim frontier git --runs 10 --edits replace@2/s
+    osxfs-sim frontier git --runs 10 --edits vim@2/s
     osxfs-sim frontier --resume frontier-git.json --runs 20
     osxfs-sim frontier --show frontier-*.json --picture frontier.svg
 
