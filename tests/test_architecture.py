@@ -152,6 +152,7 @@ HELPERS: dict[str, set[str]] = {
     "osxfs_sim.mount.binder": set(),
     "osxfs_sim.coherence.listener": {"inotify_simple"},
     "osxfs_sim.coherence.load": set(),
+    "osxfs_sim.coherence.edits.editor": set(),
 }
 
 

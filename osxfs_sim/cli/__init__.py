@@ -8,6 +8,7 @@ profiles    the systems it can be
 run         a case study, arm by arm
 new_case    a case of one's own, made from a command
 compare     a case under several arms, interleaved
+frontier    policies under host edits: wall time against stale answers
 arms        the words of an arm
 progress    how far something long is
 report      results as a page, as Markdown or as CSV
@@ -17,6 +18,7 @@ staleness   how long each side sees what was
 probing     a share for the time of these two
 contract    the consistency contract, judged
 museum      the bugs of real systems, shown and cured
+edits       what the host changes while a case runs: edits list, record
 completion  for the user's shell
 """
 

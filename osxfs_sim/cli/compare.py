@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from osxfs_sim.cli.arms import parse_arm, parse_arms
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
+from osxfs_sim.cli.options import edits_option
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.run import CaseName
 from osxfs_sim.lab.arms import Arm, check_arms, twins_of
@@ -93,6 +94,7 @@ _ANEW = ("output", "force")
     type=click.Path(exists=True, file_okay=False, writable=True),
     help="Where host trees lie: a disk, for one. [memory: /dev/shm]",
 )
+@edits_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of all randomness. [0]")
 @click.option(
     "--dilate",

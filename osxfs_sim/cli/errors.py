@@ -8,10 +8,15 @@ from typing import Any, NoReturn
 
 import click
 
+from osxfs_sim.coherence.answers.library import LibraryError
+from osxfs_sim.coherence.edits.applying import EditorError
+from osxfs_sim.coherence.edits.recording import RecordingError
+from osxfs_sim.coherence.edits.stream import StreamError
 from osxfs_sim.lab.arms import ArmError
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.results import ResultError
 from osxfs_sim.lab.study import StudyError
+from osxfs_sim.lab.sweep import SweepError
 from osxfs_sim.model.profile import ProfileError, nearest
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.trace.errors import TraceError
@@ -25,6 +30,7 @@ _COMMANDS = {
     **dict.fromkeys(("cases", "run"), "run"),
     "new-case": "new_case",
     "compare": "compare",
+    "frontier": "frontier",
     "reproduce": "reproduce",
     "report": "report",
     **dict.fromkeys(("analyze", "import-strace"), "analyze"),
@@ -32,12 +38,16 @@ _COMMANDS = {
     "staleness": "staleness",
     "contract": "contract",
     "museum": "museum",
+    "edits": "edits",
     "completion": "completion",
 }
 """The commands, in the order of the help, and the module of this package that each is in."""
 
 
-_MISTAKES = (ProfileError, MountError, CaseError, ArmError, ResultError, StudyError, TraceError)
+_MISTAKES = (
+    *(ProfileError, MountError, CaseError, ArmError, ResultError, StudyError, SweepError),
+    *(TraceError, StreamError, EditorError, RecordingError, LibraryError),
+)
 
 
 class _Commands(click.Group):

@@ -19,6 +19,7 @@ import click
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run, settings_of
 from osxfs_sim.cli.progress import StepProgress, remaining_words
+from osxfs_sim.coherence.edits.stream import parse_stream
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import COLD, COLD_IN_MEMORY, check_cold, is_in_memory, make_cold
 from osxfs_sim.lab.cases import CaseError, load_case
@@ -38,7 +39,7 @@ from osxfs_sim.model.profile import nearest
 PLANNED = (
     *("runs", "until", "most_runs"),
     *("case", "arms", "aa", "baseline", "caches", "again", "quick", "variant", "toggles"),
-    *("directory", "seed", "dilate", "trace"),
+    *("directory", "seed", "dilate", "trace", "edits"),
 )
 """What a comparison keeps of what was asked for, under these names, so that it can go on."""
 
@@ -109,7 +110,16 @@ def bench_for(
     """What the samples of *comparison* are taken with; sets the case's tree up if need be."""
     case = load_case(asked["case"])
     toggles = tuple(asked["toggles"])
-    plan = Plan(case, (), comparison.variant, comparison.quick, toggles, asked["runs"])
+    plan = Plan(
+        case,
+        (),
+        comparison.variant,
+        comparison.quick,
+        toggles,
+        asked["runs"],
+        edits=parse_stream(asked["edits"]) if asked["edits"] else None,
+        edits_seed=comparison.seed,
+    )
     directory = Path(asked["directory"]) if asked["directory"] else default_directory()
     tree = prepare_tree(case, plan.variant, default_cache(), progress.say)
     in_memory = is_in_memory(directory)

@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from osxfs_sim.catalogue import profile_names
+from osxfs_sim.coherence.edits.stream import parse_stream, stream_names
 from osxfs_sim.model.bugs import Bug, BugError, parse_ailment
 from osxfs_sim.model.profile import FILE_RULES, ProfileError
 from osxfs_sim.model.units import UnitError, parse_duration_ns, parse_rate_bytes_per_s
@@ -122,6 +123,30 @@ class ProfileName(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         return [CompletionItem(name) for name in profile_names() if name.startswith(incomplete)]
+
+
+class Edits(click.ParamType[str]):
+    """Edits of the host, such as ``vim@5/s``; checked here, kept as text."""
+
+    name = "edits"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        parse_stream(str(value))
+        return str(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in stream_names() if name.startswith(incomplete)]
+
+
+edits_option = click.option(
+    "--edits",
+    type=Edits(),
+    metavar="STREAM",
+    help="Let the host edit files while the command runs, such as vim or vim@5/s, and judge "
+    "every answer about them; see `osxfs-sim edits list`.",
+)
 
 
 class PlainPath(click.Path):

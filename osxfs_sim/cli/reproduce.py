@@ -218,6 +218,7 @@ def _measure(
         "seed": asked.seed,
         "dilate": 1.0,
         "trace": None,
+        "edits": None,
     }
     comparison = new_comparison(wanted, parsed)
     output = asked.output / f"{name}.json"

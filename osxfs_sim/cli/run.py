@@ -15,9 +15,11 @@ from click.shell_completion import CompletionItem
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.options import ProfileName, share_options
+from osxfs_sim.cli.options import ProfileName, edits_option, share_options
+from osxfs_sim.coherence.edits.stream import parse_stream
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
+from osxfs_sim.lab.risk import prepare_edits
 from osxfs_sim.lab.runs import (
     NATIVE,
     MountedShare,
@@ -100,6 +102,7 @@ def _described(case: Case) -> dict[str, Any]:
     type=click.Path(exists=True, file_okay=False, writable=True),
     help="Where host trees lie: a disk, for one. [memory: /dev/shm]",
 )
+@edits_option
 @share_options
 def run(
     case: str,
@@ -111,6 +114,7 @@ def run(
     json_file: str | None,
     traces: str | None,
     directory: str | None,
+    edits: str | None,
     **options: Any,
 ) -> None:
     """Run a case study under each arm, and print a table.
@@ -126,7 +130,9 @@ def run(
     mounted_arms = [arm for arm in chosen if arm != NATIVE]
     for arm in mounted_arms:
         replace(settings, profile=arm).system()  # a mistake is found before anything has run
-    if not mounted_arms and settings != ShareSettings("", ""):
+    # The seed is that of the edits, too.
+    unused = ShareSettings("", "", seed=settings.seed if edits else 0)
+    if not mounted_arms and settings != unused:
         raise CaseError("options of a share have no effect without a mounted arm: add --arm osxfs")
     plan = Plan(
         loaded,
@@ -138,6 +144,8 @@ def run(
         seed=settings.seed,
         dilate=settings.dilate,
         traces=Path(traces).absolute() if traces else None,
+        edits=parse_stream(edits) if edits else None,
+        edits_seed=settings.seed,
     )
     if traces is not None and not mounted_arms:
         raise CaseError("--trace has no effect without a mounted arm: add --arm osxfs")
@@ -163,7 +171,7 @@ def run(
     where = Path(directory) if directory else default_directory()
     results = []
     try:
-        for result in run_case(plan, tree, where, mount, _say):
+        for result in run_case(plan, tree, where, mount, _say, prepare_edits):
             results.append(result)
             for one in result.runs:
                 told = f": {one.told}" if one.told and not one.failure else ""

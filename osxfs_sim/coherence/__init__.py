@@ -35,4 +35,9 @@ schedules, and what they show:
 the bug museum:
 
     museum        each bug of model/bugs.py as a schedule: what is told with it, and cured
+
+what a workload risked:
+
+    edits         what somebody does to the host's files meanwhile: patterns, streams, an editor
+    answers       what the workload was told of them, and whether the host would have said so
 """

@@ -8,6 +8,7 @@ false_alarms  how often an arm would differ from itself
 machine    what a result was obtained on
 resume     whether a comparison may go on
 results    the format of a comparison's document
+risk       runs under edits of the host, and what their answers were worth
 runs       a case, arm by arm, and what came out
 statistics how sure one can be of a time, and of a difference
 summary    what a comparison says, arm by arm

@@ -28,11 +28,13 @@ import numpy as np
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.results import Comparison, Sample
+from osxfs_sim.lab.risk import prepare_edits
 from osxfs_sim.lab.runs import (
     MountedShare,
     Plan,
     Progress,
     Reference,
+    Risks,
     differing,
     end_trace,
     fault,
@@ -154,9 +156,13 @@ def measure(comparison: Comparison, stop: Stop, bench: Bench) -> Iterator[list[S
         work = Path(made)
         if next_step(comparison, stop) is not None:
             _warm_up(bench, work)
-        reference = reference_of(bench.plan, bench.tree, work, bench.progress)
+        risks, reference = None, None
+        if bench.plan.edits is None:
+            reference = reference_of(bench.plan, bench.tree, work, bench.progress)
+        elif next_step(comparison, stop) is not None:
+            risks = prepare_edits(bench.plan, bench.tree, work, bench.progress)
         while (step := next_step(comparison, stop)) is not None:
-            samples = _take(comparison, step, bench, work, reference)
+            samples = _take(comparison, step, bench, work, reference, risks)
             comparison.samples += samples
             yield samples
 
@@ -175,7 +181,12 @@ def _warm_up(bench: Bench, work: Path) -> None:
 
 
 def _take(
-    comparison: Comparison, step: Step, bench: Bench, work: Path, reference: Reference | None
+    comparison: Comparison,
+    step: Step,
+    bench: Bench,
+    work: Path,
+    reference: Reference | None,
+    risks: Risks | None,
 ) -> list[Sample]:
     """The samples of one mount: the fresh one, and with *again* another."""
     arm = bench.arms[step.label]
@@ -195,14 +206,16 @@ def _take(
             if share is not None:
                 comparison.mounted.setdefault(arm.label, share.first_status)
             bench.prepare_caches()
-            samples.append(_sample(step, "fresh", guest, host, share, bench, reference))
+            samples.append(_sample(step, "fresh", guest, host, share, bench, reference, risks))
             if bench.again and not samples[0].failure:
                 try:
                     reset_tree(bench.plan, guest)
                 except CaseError as error:
                     samples.append(Sample(arm.label, step.round, "again", 0.0, 0.0, str(error)))
                 else:
-                    samples.append(_sample(step, "again", guest, host, share, bench, reference))
+                    samples.append(
+                        _sample(step, "again", guest, host, share, bench, reference, risks)
+                    )
     except Exception:
         # A share that could not write back may complain of it again at its end: the failed
         # sample says so, and the others have nothing to do with it.
@@ -226,6 +239,7 @@ def _sample(
     share: MountedShare | None,
     bench: Bench,
     reference: Reference | None,
+    risks: Risks | None,
 ) -> Sample:
     bench.progress(f"{step.label}: round {step.round + 1} ({kind})")
     began_s, load = bench.clock_s(), os.getloadavg()[0]
@@ -237,13 +251,15 @@ def _sample(
             trace.unlink(missing_ok=True)  # of the same run, where it was interrupted
             share.start_trace(str(trace))
         share.reset()
-    run = run_once(bench.plan, kind, guest, host)
+    run = risks.run(kind, guest, host, share) if risks else run_once(bench.plan, kind, guest, host)
     if share is not None:
         let_host_catch_up(run, share)
         if trace is not None:
             notes = {"arm": step.label, "round": step.round, "kind": kind}
             end_trace(run, share, notes)
-    if share is None or run.caught_up_s is not None:
+    if risks is not None and (share is None or run.caught_up_s is not None):
+        risks.finish(run, guest, host, share)
+    elif share is None or run.caught_up_s is not None:
         run.failure = run.failure or fault(bench.plan, guest, host, share)
         run.failure = run.failure or differing(bench.plan, run, host, share, reference)
     return Sample(
@@ -260,6 +276,7 @@ def _sample(
         trace=None if trace is None else os.path.relpath(trace, bench.result_directory),
         told=run.told,
         digest=run.digest,
+        risk=run.risk,
     )
 
 

@@ -36,7 +36,8 @@ class Sample:
     status over this run alone (both None for native). *trace* is the file name
     of its trace, relative to the result, if there is one. *told* is what the command
     said, where that is a result, and *digest* is of the parts of the tree that every run
-    must leave alike, where the case has some.
+    must leave alike, where the case has some. *risk* is what the command was told while
+    the host changed files, judged, where it did (coherence/answers/risk.py describes it).
     """
 
     arm: str
@@ -52,6 +53,7 @@ class Sample:
     trace: str | None = None
     told: str = ""
     digest: str | None = None
+    risk: dict[str, Any] | None = None
 
 
 @dataclass(slots=True)

@@ -30,6 +30,7 @@ def _changes(then: Comparison, now: Comparison) -> Iterator[tuple[str, Any, Any]
         ("the seed", then.seed, now.seed),
         ("the dilation of time", then.dilate, now.dilate),
         ("what each mount is measured for", _kinds(then), _kinds(now)),
+        ("the edits", then.plan.get("edits"), now.plan.get("edits")),
         ("the recipe of the case", then.plan.get("recipe"), now.plan.get("recipe")),
     ]
     pairs += [

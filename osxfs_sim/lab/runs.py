@@ -25,12 +25,13 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from osxfs_sim.coherence.edits.stream import Stream
 from osxfs_sim.lab.cases import Case, CaseError
 from osxfs_sim.lab.tree_digest import entries_of, first_difference, read_manifest, write_manifest
 
@@ -67,6 +68,16 @@ class MountedShare(Protocol):
         """Complete the file, with the moments between which the measured command ran."""
 
 
+class Risks(Protocol):
+    """Runs under edits of the host (lab/risk.py has them, on top of what is here)."""
+
+    def run(self, kind: str, guest: Path, host: Path, share: MountedShare | None) -> "Run":
+        """Run the command once, edited and recorded."""
+
+    def finish(self, run: "Run", guest: Path, host: Path, share: MountedShare | None) -> None:
+        """Say whether the result is what it should be, once the host has everything."""
+
+
 Mount = Callable[[str, Path, Path], AbstractContextManager[MountedShare]]
 """Mounts, for an arm of the given name, a directory at a mount point: handed to the lab."""
 
@@ -76,6 +87,8 @@ class Plan:
     """What to run. *seed* and *dilate* are those of every mounted arm.
 
     Traces of their requests are kept in the directory *traces*, where one is given.
+    With *edits* the host changes files while each run's command runs, as that stream says,
+    drawn with *edits_seed*; what the command was told is then judged (lab/risk.py).
     """
 
     case: Case
@@ -87,6 +100,8 @@ class Plan:
     seed: int = 0
     dilate: float = 1.0
     traces: Path | None = None
+    edits: Stream | None = None
+    edits_seed: int = 0
 
     @property
     def form(self) -> str:
@@ -97,6 +112,18 @@ class Plan:
     def environment(self) -> dict[str, str]:
         """Of the case's commands: ours, and what the toggles set."""
         return {**os.environ, **self.case.environment(self.toggles)}
+
+
+PrepareRisks = Callable[["Plan", Path, Path, Progress], Risks | None]
+"""Makes ready for runs under a plan's edits, if it has some: of a tree, in a directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A run that somebody watches: in *environment*, and telling when it begins."""
+
+    environment: Mapping[str, str]
+    begin: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -111,6 +138,9 @@ class Run:
     *told* is the last line that the command printed, where that is a result.
     *start_ns* and *end_ns* are when the command began and ended, of
     time.monotonic_ns(), as a trace of the run tells its times; *trace* is its file.
+    *risk* is what the command was told while the host changed files, judged, where the
+    plan has edits: a document as coherence/answers/risk.py describes it. *output* is then
+    the digest of what the command printed, wherever its tree lay.
     """
 
     kind: str
@@ -124,6 +154,8 @@ class Run:
     start_ns: int = 0
     end_ns: int = 0
     trace: Path | None = None
+    risk: dict[str, Any] | None = None
+    output: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +230,23 @@ def prepare_tree(case: Case, variant: str, cache: Path, progress: Progress) -> P
 
 
 def run_case(
-    plan: Plan, tree: Path, directory: Path, mount: Mount, progress: Progress
+    plan: Plan,
+    tree: Path,
+    directory: Path,
+    mount: Mount,
+    progress: Progress,
+    prepare_risks: PrepareRisks | None = None,
 ) -> Iterator[ArmResult]:
-    """Run the arms one after the other, below *directory*; yields each when it is done."""
+    """Run the arms one after the other, below *directory*; yields each when it is done.
+
+    A plan with edits needs *prepare_risks*.
+    """
+    assert plan.edits is None or prepare_risks is not None
     with tempfile.TemporaryDirectory(prefix="osxfs-sim-run-", dir=directory) as work:
-        reference = reference_of(plan, tree, Path(work), progress)
+        risks = prepare_risks(plan, tree, Path(work), progress) if prepare_risks else None
+        reference = None if risks else reference_of(plan, tree, Path(work), progress)
         for arm in plan.arms:
-            yield _run_arm(plan, arm, tree, Path(work), mount, progress, reference)
+            yield _run_arm(plan, arm, tree, Path(work), mount, progress, reference, risks)
 
 
 def reference_of(plan: Plan, tree: Path, work: Path, progress: Progress) -> Reference | None:
@@ -243,6 +285,7 @@ def _run_arm(
     mount: Mount,
     progress: Progress,
     reference: Reference | None,
+    risks: Risks | None,
 ) -> ArmResult:
     result = ArmResult(arm)
     host = work / "host"
@@ -253,7 +296,7 @@ def _run_arm(
         with guest_view(plan, arm, host, work, None if arm == NATIVE else mount) as (guest, share):
             if share is not None:
                 result.mounted = share.first_status
-            _run_all(plan, result, guest, host, share, progress, reference)
+            _run_all(plan, result, guest, host, share, progress, reference, risks)
     except Exception:
         # A share that could not write back may complain of it again at its end: the failed
         # run says so, and the other arms have nothing to do with it.
@@ -272,6 +315,7 @@ def _run_all(
     share: MountedShare | None,
     progress: Progress,
     reference: Reference | None,
+    risks: Risks | None,
 ) -> None:
     for number in range(plan.runs):
         kind = "again" if number else "fresh"
@@ -289,7 +333,7 @@ def _run_all(
                 trace = plan.traces / trace_name(result.arm, plan.arms, number, kind)
                 share.start_trace(str(trace))
             share.reset()
-        run = run_once(plan, kind, guest, host)
+        run = risks.run(kind, guest, host, share) if risks else run_once(plan, kind, guest, host)
         run.trace = trace
         result.runs.append(run)
         if share is not None:
@@ -298,6 +342,9 @@ def _run_all(
                 end_trace(run, share, {"arm": result.arm, "run": number, "kind": kind})
         if result.is_cut_short:
             return  # what is still held back would fall into the next run
+        if risks is not None:
+            risks.finish(run, guest, host, share)
+            continue
         run.failure = run.failure or fault(plan, guest, host, share)
         run.failure = run.failure or differing(plan, run, host, share, reference)
 
@@ -394,7 +441,7 @@ def differing(
         return ""
     if reference.failure:
         return f"the tree cannot be verified, because a native run fails: {reference.failure}"
-    tree, elsewhere = _real_places(plan, host, share)
+    tree, elsewhere = real_places(plan, host, share)
     entries = entries_of(tree, plan.case.deterministic, plan.case.ignored, elsewhere)
     found = host.with_name("found.manifest")
     run.digest = write_manifest(entries, found)
@@ -402,7 +449,7 @@ def differing(
     return f"the tree is not what a native run leaves: {difference}" if difference else ""
 
 
-def _real_places(
+def real_places(
     plan: Plan, host: Path, share: MountedShare | None
 ) -> tuple[Path, dict[PurePosixPath, Path]]:
     """Where the tree that the guest sees really is, and the parts of it that are elsewhere.
@@ -476,13 +523,19 @@ def guest_view(
                 source.rename(mountpoint)
 
 
-def run_once(plan: Plan, kind: str, guest: Path, host: Path) -> Run:
-    """Run the measured command once; its failure is the run's."""
+def run_once(plan: Plan, kind: str, guest: Path, host: Path, watched: Watched | None = None) -> Run:
+    """Run the measured command once; its failure is the run's.
+
+    What it should print is not asked of a run that is *watched*: an edit may show in it.
+    """
     case = plan.case
     words = case.quick if plan.quick and case.quick else case.measured
     command = case.command(words, tree=guest, variant=plan.variant, form=plan.form, host=host)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        environment = plan.environment if watched is None else watched.environment
         before = _children_processor_s()
+        if watched is not None:
+            watched.begin()
         start_ns, began_ns = time.perf_counter_ns(), time.monotonic_ns()
         try:
             process = subprocess.run(
@@ -490,7 +543,7 @@ def run_once(plan: Plan, kind: str, guest: Path, host: Path) -> Run:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
-                env=plan.environment,
+                env=environment,
                 check=False,
             )
         except OSError as error:  # such as an interpreter that is not there
@@ -502,6 +555,9 @@ def run_once(plan: Plan, kind: str, guest: Path, host: Path) -> Run:
         errors.seek(0)
         if process.returncode:
             run.failure = _complaint(process.returncode, errors.read())
+        elif watched is not None:
+            told = output.read().replace(os.fsencode(guest), b"{guest}")
+            run.output = hashlib.sha256(told).hexdigest()
         elif case.expected_output and not plan.quick:
             # From the host's side: the share shall not count it, nor remember it.
             if output.read() != (host / case.expected_output).read_bytes():
@@ -568,6 +624,7 @@ def to_document(
                         "digest": run.digest,
                         "told": run.told,
                         "trace": run.trace and os.path.relpath(run.trace, directory),
+                        "risk": run.risk,
                     }
                     for run in result.runs
                 ],

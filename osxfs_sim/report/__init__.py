@@ -7,6 +7,7 @@ profiles   the systems it can be
 runs       a case study's arms
 comparison several arms, with how sure one can be
 trade_off  what each arm gained, and what that put at risk
+risk       which answers were stale while the host was edited
 coherence  the scorecard of events, and staleness
 contract   the verdicts of the consistency contract
 contents   what a report says of a comparison, in words and tables

@@ -3,8 +3,7 @@
 The rows are made once, so that the two kinds of tables cannot disagree.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from rich.markup import escape
 from rich.padding import Padding
@@ -15,8 +14,8 @@ from osxfs_sim.lab.study import Study, Topology
 from osxfs_sim.lab.summary import summarize
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.comparison import time_with_interval
-from osxfs_sim.report.console import console, table
-from osxfs_sim.report.markdown import escaped
+from osxfs_sim.report.console import console
+from osxfs_sim.report.rows import Rows, markdown_of, print_rows
 
 _NAMES = {
     Topology.NATIVE: "native",
@@ -40,16 +39,6 @@ _LEGEND_ADDED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """A table: *columns* whose name begins with ``>`` hold numbers."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    legend: str = ""
-
-
 def tables_of(study: Study, derived: Reproduction) -> list[Rows]:
     """All that is told, in the order in which it is told."""
     tables = [_ratios(study, derived), _added(derived)]
@@ -66,16 +55,7 @@ def reproduction_report(
     out.print(escape(study.title), style="bold")
     out.print(escape(f"published: {study.source}; {study.machine}"), style="dim")
     for one in tables_of(study, derived):
-        made = table(*one.columns)
-        for column in made.columns:
-            # Names are never cut; prose may wrap.
-            column.no_wrap = column.justify == "right" or column.header == "platform"
-        for row in one.rows:
-            made.add_row(*map(escape, row))
-        out.print(escape(one.title), style="italic")
-        out.print(made)
-        if one.legend:
-            out.print(Padding(escape(one.legend), (0, 0, 1, 2)))
+        print_rows(out, one, never_cut=("platform",))
     for line in caveats(comparisons):
         out.print(Padding(f"[yellow]{escape(line)}[/yellow]", (0, 0, 0, 2)))
     out.print(Padding(escape(machine), (0, 0, 0, 2)), style="dim")
@@ -83,17 +63,7 @@ def reproduction_report(
 
 def reproduction_markdown(study: Study, derived: Reproduction) -> str:
     """The same tables, for a document."""
-    return "\n\n".join(block for one in tables_of(study, derived) for block in _markdown_of(one))
-
-
-def _markdown_of(one: Rows) -> Iterator[str]:
-    rules = ["---:" if column.startswith(">") else "---" for column in one.columns]
-    lines = [[escaped(column.removeprefix(">")) for column in one.columns], rules]
-    lines += [[escaped(cell) for cell in row] for row in one.rows]
-    yield f"**{escaped(one.title)}**"
-    yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    if one.legend:
-        yield escaped(one.legend)
+    return "\n\n".join(block for one in tables_of(study, derived) for block in markdown_of(one))
 
 
 def caveats(comparisons: Mapping[str, Comparison]) -> list[str]:

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from osxfs_sim.lab.runs import NATIVE, ArmResult, Plan, Run
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.console import console, table
+from osxfs_sim.report.risk import risk_report
 from osxfs_sim.report.trade_off import BASELINE, WRITE_BACK_LEGEND, trade_offs, write_back_table
 
 # So many kinds of requests are shown by name, the most frequent; the others are summed up.
@@ -51,6 +52,14 @@ def runs_report(plan: Plan, results: Sequence[ArmResult], machine: str) -> None:
     if write_back.row_count:
         out.print(write_back)
         out.print(Padding(WRITE_BACK_LEGEND, (0, 0, 1, 2)))
+    risk_report(
+        out,
+        (
+            (result.arm, kind, [run.risk for run in result.runs if run.kind == kind and run.risk])
+            for result in results
+            for kind in dict.fromkeys(run.kind for run in result.runs)
+        ),
+    )
     out.print("  trade-off")
     for line in trade_offs(results):
         out.print(Padding(escape(line), (0, 0, 0, 4)))

@@ -1,0 +1,308 @@
+"""``frontier``: what each policy gains in time and costs in stale answers, under host edits."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+from click.core import ParameterSource
+
+from osxfs_sim.cli.arms import parse_arms
+from osxfs_sim.cli.errors import end_on_signals
+from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
+from osxfs_sim.cli.options import Edits
+from osxfs_sim.cli.progress import StepProgress
+from osxfs_sim.lab.arms import Arm, check_arms
+from osxfs_sim.lab.caches import WARM
+from osxfs_sim.lab.cases import CaseError
+from osxfs_sim.lab.compare import Stop
+from osxfs_sim.lab.frontier import GROUPS, Best, Point, Standing
+from osxfs_sim.lab.machine import describe_machine_shortly
+from osxfs_sim.lab.results import Comparison, ResultError, load_result
+from osxfs_sim.lab.resume import check_resumable
+from osxfs_sim.lab.sweep import DEFAULT, SweepError, load_sweep
+from osxfs_sim.report.frontier import (
+    Frontier,
+    frontier_markdown,
+    frontier_of,
+    frontier_report,
+)
+
+_PICTURES: Mapping[str, Literal["svg", "png"]] = {".svg": "svg", ".png": "png"}
+_EDITS = "vim"
+"""Recorded from an editor that puts a new file in the old one's place."""
+_SHOWING = ("what", "show", "picture", "dark", "markdown", "as_json")
+_WITH_RESUME = (*_SHOWING, "resume", "runs")
+
+
+@click.command()
+@click.argument("what", nargs=-1, metavar="CASE | --show FILE...")
+@click.option(
+    "--sweep",
+    default=DEFAULT,
+    metavar="NAME",
+    help="Which arms: default, short, brief, latency, or a .toml file like theirs. [default]",
+)
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    metavar="ARM",
+    help="Instead of a sweep: as compare has them. Give it several times.",
+)
+@click.option("--runs", type=click.IntRange(min=1), default=5, help="Of each arm. [5]")
+@click.option(
+    "--edits",
+    type=Edits(),
+    default=_EDITS,
+    metavar="STREAM",
+    help=f"What the host does meanwhile; see `osxfs-sim edits list`. [{_EDITS}]",
+)
+@click.option("--quick", is_flag=True, help="A shortened command, for a first look.")
+@click.option("--variant", help="Of the case, such as full. [its first]")
+@click.option(
+    "--with", "toggles", multiple=True, metavar="OPTION", help="Of the case, such as bootsnap."
+)
+@click.option(
+    "--directory",
+    type=click.Path(exists=True, file_okay=False, writable=True),
+    help="Where host trees lie: a disk, for one. [memory: /dev/shm]",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of all randomness. [0]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    help="Where every sample is saved. [frontier-CASE.json]",
+)
+@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@click.option(
+    "--resume",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Go on with an interrupted one; --runs may ask for more.",
+)
+@click.option("--show", is_flag=True, help="Measure nothing: what these FILEs say, together.")
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Draw it, as .svg or .png.",
+)
+@click.option("--dark", is_flag=True, help="The picture for a dark page.")
+@click.option("--markdown", is_flag=True, help="Print tables in Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print what is derived as JSON.")
+@click.pass_context
+def frontier(ctx: click.Context, /, **asked: Any) -> None:
+    """Sweep policies and lifetimes under host edits: wall time against stale answers.
+
+    \b
+    osxfs-sim frontier rake --quick --picture frontier.svg
+    osxfs-sim frontier git --runs 10 --edits vim@2/s
+    osxfs-sim frontier --resume frontier-git.json --runs 20
+    osxfs-sim frontier --show frontier-*.json --picture frontier.svg
+
+    Each arm is run in turn, in random order, on a fresh mount of a fresh tree, while
+    the host edits files of it. A table says of each group of arms which is the
+    fastest without a stale answer, with none older than 100 ms, and at all.
+    Ctrl-C keeps what is finished.
+    """
+    given = {
+        name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    _check_showing(asked)
+    if asked["show"]:
+        _refuse_beside("--show", given - {*_SHOWING})
+        if not asked["what"]:
+            raise click.UsageError("--show takes files that frontier has saved")
+        _tell([load_result(path) for path in asked["what"]], asked)
+        return
+    if asked["resume"] is not None:
+        comparison, arms, wanted = _resumed(asked, given)
+    else:
+        comparison, arms, wanted = _begun(asked, given)
+    output = Path(asked["resume"] or asked["output"] or f"frontier-{comparison.case}.json")
+    _check_output(output, asked)
+    end_on_signals()
+    _carry_out(comparison, arms, wanted, output, asked)
+    if any(sample.failure for sample in comparison.samples):
+        sys.exit(1)
+
+
+def _check_showing(asked: Mapping[str, Any]) -> None:
+    if asked["markdown"] and asked["as_json"]:
+        raise click.UsageError("--markdown has no effect beside --json: leave one of them out")
+    if asked["picture"] is not None and Path(asked["picture"]).suffix not in _PICTURES:
+        raise click.UsageError(f"--picture {asked['picture']}: name a file in .svg or .png")
+    if asked["dark"] and asked["picture"] is None:
+        raise click.UsageError("--dark has no effect without --picture")
+
+
+def _refuse_beside(option: str, names: set[str]) -> None:
+    spelled = {"arms": "arm", "toggles": "with"}
+    for name in sorted(names):
+        raise click.UsageError(
+            f"--{spelled.get(name, name)} has no effect with {option}: leave one of them out"
+        )
+
+
+def _begun(
+    asked: Mapping[str, Any], given: set[str]
+) -> tuple[Comparison, tuple[Arm, ...], dict[str, Any]]:
+    """What was asked for, without a sample yet."""
+    if len(asked["what"]) != 1:
+        raise click.UsageError("name one case, such as rake; --show takes files")
+    if asked["arms"] and "sweep" in given:
+        raise click.UsageError("--arm has no effect with --sweep: leave one of them out")
+    groups: dict[str, str] = {}
+    if asked["arms"]:
+        words = list(asked["arms"])
+    else:
+        sweep = load_sweep(asked["sweep"])
+        words = list(sweep.arms)
+        for group in sweep.groups:
+            groups |= {arm.label: group.name for arm in parse_arms(group.arms)}
+    arms = parse_arms(words)
+    check_arms(arms)
+    if not any(not arm.is_native for arm in arms):
+        raise click.UsageError("a frontier takes an arm with a share, such as --arm osxfs")
+    wanted = _wanted(asked, words)
+    comparison = new_comparison(wanted, arms)
+    comparison.plan["sweep"] = None if asked["arms"] else asked["sweep"]
+    comparison.plan[GROUPS] = groups
+    return comparison, arms, wanted
+
+
+def _wanted(asked: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """As compare has it, of which a frontier is a special one."""
+    return {
+        **dict.fromkeys(PLANNED),
+        "runs": asked["runs"],
+        "most_runs": asked["runs"],
+        "case": asked["what"][0],
+        "arms": list(words),
+        "caches": WARM,
+        "again": False,
+        "quick": asked["quick"],
+        "variant": asked["variant"],
+        "toggles": tuple(asked["toggles"]),
+        "directory": asked["directory"],
+        "seed": asked["seed"],
+        "dilate": 1.0,
+        "edits": asked["edits"],
+    }
+
+
+def _resumed(
+    asked: Mapping[str, Any], given: set[str]
+) -> tuple[Comparison, tuple[Arm, ...], dict[str, Any]]:
+    """What was interrupted, if nothing that it compares has changed since."""
+    _refuse_beside("--resume", given - {*_WITH_RESUME} - {"what"})
+    if asked["what"]:
+        raise click.UsageError("CASE has no effect with --resume: the file says which it is")
+    before = load_result(asked["resume"])
+    if GROUPS not in before.plan:
+        raise ResultError(f"{asked['resume']} cannot be resumed: it was not made by frontier")
+    wanted = {name: before.plan.get(name) for name in PLANNED}
+    if "runs" in given:
+        wanted |= {"runs": asked["runs"], "most_runs": asked["runs"]}
+    arms = parse_arms(wanted["arms"] or ())
+    check_resumable(before, new_comparison(wanted, arms), asked["resume"])
+    before.plan |= {name: wanted[name] for name in ("runs", "most_runs")}
+    return before, arms, wanted
+
+
+def _check_output(output: Path, asked: Mapping[str, Any]) -> None:
+    if not output.absolute().parent.is_dir():
+        raise CaseError(f"{output} cannot be written: its directory does not exist")
+    if output.exists() and asked["resume"] is None and not asked["force"]:
+        raise CaseError(
+            f"{output} exists: --resume {output} goes on with it, --force overwrites it, "
+            "--output names another"
+        )
+
+
+def _carry_out(
+    comparison: Comparison,
+    arms: tuple[Arm, ...],
+    wanted: Mapping[str, Any],
+    output: Path,
+    asked: Mapping[str, Any],
+) -> None:
+    with StepProgress() as progress:
+        bench = bench_for(comparison, arms, wanted, output, progress)
+        try:
+            take_all(comparison, Stop(wanted["runs"]), bench, output, progress)
+        finally:
+            # What is finished is kept, also when the rest is interrupted.
+            progress.stop()
+            if comparison.samples:
+                _tell([comparison], asked)
+                progress.say(f"saved to {output}")
+                if sys.exc_info()[0] is not None:
+                    progress.say(f"to go on: osxfs-sim frontier --resume {output}")
+
+
+def _tell(comparisons: Sequence[Comparison], asked: Mapping[str, Any]) -> None:
+    frontiers = [frontier_of(comparison) for comparison in comparisons]
+    if asked["picture"] is not None:
+        _draw(frontiers, Path(asked["picture"]), is_dark=asked["dark"])
+    if asked["as_json"]:
+        documents = [_document(one) for one in frontiers]
+        click.echo(json.dumps({"frontiers": documents}, indent=1))
+    elif asked["markdown"]:
+        click.echo(frontier_markdown(frontiers))
+    else:
+        machines = {describe_machine_shortly(one.machine): None for one in comparisons}
+        frontier_report(frontiers, "; ".join(machines))
+
+
+def _draw(frontiers: Sequence[Frontier], path: Path, *, is_dark: bool) -> None:
+    # Drawing takes a library that takes a second to load.
+    from osxfs_sim.report.frontier_picture import frontier_picture
+    from osxfs_sim.report.plots import DARK, LIGHT, Style, render
+
+    style = Style(DARK if is_dark else LIGHT)
+    try:
+        path.write_bytes(render(frontier_picture(frontiers, style), style, _PICTURES[path.suffix]))
+    except OSError as error:
+        raise SweepError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _document(one: Frontier) -> dict[str, Any]:
+    comparison = one.comparison
+    return {
+        "case": comparison.case,
+        "variant": comparison.variant,
+        "quick": comparison.quick,
+        "sweep": comparison.plan.get("sweep"),
+        "edits": comparison.plan.get("edits"),
+        "native": [_point(point, None) for point in one.natives],
+        "points": [_point(point, one.standings[point.arm]) for point in one.points],
+        "best": [_best(best) for best in one.best],
+    }
+
+
+def _point(point: Point, standing: Standing | None) -> dict[str, Any]:
+    """The ages of all stale answers are in the samples; here is what they come to."""
+    document = dataclasses.asdict(point) | {
+        "stale": point.stale,
+        "oldest_ns": point.oldest_ns,
+        "standing": None if standing is None else standing.value,
+    }
+    del document["ages_ns"]
+    return document
+
+
+def _best(best: Best) -> dict[str, Any]:
+    return {
+        "group": best.group,
+        "limit": dataclasses.asdict(best.limit),
+        "arm": best.point and best.point.arm,
+        "not_slower": list(best.not_slower),
+        "is_sure": best.is_sure,
+        "why_not": dict(best.why_not),
+    }

@@ -1,0 +1,85 @@
+"""The library that takes down answers: compiled once, and preloaded into a workload.
+
+It is compiled by the user's own ``cc``, which set-up asks for anyway, and kept in the
+user's cache until its source changes. A workload is told of it by its environment alone.
+"""
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from osxfs_sim.coherence.answers.names import directories_of, table_of
+
+_SOURCE = Path(__file__).with_name("record.c")
+_COMPILER = ("cc", "-O2", "-shared", "-fPIC")
+_LIBRARIES = ("-ldl", "-pthread")
+
+
+class LibraryError(Exception):
+    """It cannot be compiled; the message is one line with the remedy."""
+
+
+def compiled(cache: Path, compiler: Sequence[str] = _COMPILER) -> Path:
+    """The library's path below *cache*, compiled if it is not there. Raises LibraryError."""
+    made_of = hashlib.sha256(_SOURCE.read_bytes() + repr((*compiler, os.uname().machine)).encode())
+    library = cache / "answers" / f"record-{made_of.hexdigest()[:16]}.so"
+    if library.is_file():
+        return library
+    try:
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=library.parent) as made:
+            target = Path(made) / library.name
+            done = subprocess.run(
+                [*compiler, "-o", str(target), str(_SOURCE), *_LIBRARIES],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                said = " ".join(done.stderr.strip().splitlines()[:1])
+                raise LibraryError(
+                    f"what records the answers cannot be compiled by {compiler[0]}: {said}; "
+                    "install the headers of the C library (libc6-dev)"
+                )
+            target.replace(library)
+    except FileNotFoundError as error:
+        raise LibraryError(
+            f"there is no {compiler[0]} to compile what records the answers: "
+            "apt-get install gcc libc6-dev"
+        ) from error
+    except OSError as error:
+        raise LibraryError(
+            f"what records the answers cannot be kept in {cache}: {error.strerror}; "
+            "let XDG_CACHE_HOME name another directory"
+        ) from error
+    return library
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The recording of one run, in *directory*: of *names*, which records tell by their place."""
+
+    directory: Path
+    names: tuple[str, ...]
+
+    def environment(self, library: Path, root: Path, around: Mapping[str, str]) -> dict[str, str]:
+        """*around*, and what lets the processes of a run below *root* be recorded."""
+        preloaded = around.get("LD_PRELOAD", "")
+        return {
+            **around,
+            "LD_PRELOAD": f"{library}:{preloaded}" if preloaded else str(library),
+            "OSXFS_SIM_ANSWERS": str(self.directory),
+            "OSXFS_SIM_ANSWERS_ROOT": str(root.resolve()),
+        }
+
+
+def begin_recording(directory: Path, names: Collection[str]) -> Recording:
+    """Prepare the empty *directory* for a recording of *names* and the directories they are in."""
+    directories = directories_of(names)
+    files = sorted(set(names).difference(directories))
+    (directory / "names").write_bytes(table_of(files, directories))
+    return Recording(directory, (*files, *directories))

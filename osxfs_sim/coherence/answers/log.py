@@ -1,0 +1,81 @@
+"""What the library has written, read again: one record per answer.
+
+Each process of a workload has written files of its own, of records of 64 bytes; those that
+it did not come to are zero. record.c has the same layout.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+_RECORD = struct.Struct("<HHIQQQQqqII")
+
+
+class Told(IntEnum):
+    """What a record is of."""
+
+    LOOK = 1
+    """Whether a name exists, and no more: access, open, readlink."""
+    STAT = 2
+    FSTAT = 3
+    """Attributes, through an open descriptor."""
+    READ = 4
+    LISTED = 5
+    """One name of a listing."""
+    LIST_END = 6
+    """A listing of a directory was read to its end."""
+    OWN = 7
+    """The workload changes the name itself, or may do so through a descriptor."""
+    UNKNOWN = 8
+    """It was told something that was not seen: by a mapping, for one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer to a call about *path*, between *call_ns* and *return_ns* (monotonic).
+
+    *error* is its errno, or 0. For what was asked through a descriptor, that was opened
+    between *opened_call_ns* and *opened_return_ns*. *size* is the file's, and of a read the
+    offset; *more* is the file's mtime in ns, and of a read how many bytes came, whose CRC-32
+    is *crc*. *number* tells the listings of one *process* apart; of a read it is 1 where
+    fewer bytes came than were asked for.
+    """
+
+    told: Told
+    path: str
+    call_ns: int
+    return_ns: int
+    error: int = 0
+    opened_call_ns: int = 0
+    opened_return_ns: int = 0
+    size: int = 0
+    more: int = 0
+    crc: int = 0
+    number: int = 0
+    process: str = ""
+
+
+def read_answers(directory: Path, names: Sequence[str]) -> Iterator[Answer]:
+    """All that the processes of one run have written in *directory*, process by process."""
+    for path in sorted(directory.glob("*.log")):
+        content = path.read_bytes()
+        process = path.name.partition("-")[0]
+        for op, error, index, *times, size, more, crc, number in _RECORD.iter_unpack(content):
+            if op == 0:
+                break
+            yield Answer(
+                Told(op),
+                names[index],
+                times[0],
+                times[1],
+                error,
+                times[2],
+                times[3],
+                size,
+                more,
+                crc,
+                number,
+                process,
+            )

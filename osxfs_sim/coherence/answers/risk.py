@@ -1,0 +1,68 @@
+"""All of a run's answers, judged and counted: what the workload risked.
+
+The document of a run (``Run.risk``, ``Sample.risk``; plain JSON):
+
+    {"edits": {"stream": NAME, "seed": N, "made": N, "skipped": N},
+     "answers": {"recorded": N, "judged": N, "unknown": N},
+     "stale": {KIND: {"judged": N, "stale": N, "ages_ns": [N, ...]}},
+     "result": "same" | "changed" | "failed",
+     "compared": ["exit", "output", ...],
+     "native": {"judged": N, "stale": 0}}
+
+*stale* has every KIND of KINDS, also where nothing was judged. An age is the time from the
+completion of the host's edit that made the answer untrue to the answer's return. One
+stat() tells of existence and of attributes, so the kinds may count more than *judged*.
+*result* compares the run with a native one under the same edits, in what *compared* names:
+exit, check, output, tree; those in which native runs with and without edits agree. Where it
+differs in a run without any stale answer, the edits themselves have done it (a command may find
+a temporary file of an editor, or a file between two steps), and no cache has. *native* is
+that run, judged by the same judge, which must find nothing stale in it. A run whose changes
+did not reach the host has failed.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from osxfs_sim.coherence.answers.judge import Judge, Judged, Verdict, listings, own_changes
+from osxfs_sim.coherence.answers.log import Answer, Told
+from osxfs_sim.coherence.answers.timeline import Timeline
+
+KINDS = ("existence", "absence", "attributes", "content", "listing")
+"""What an answer may be stale about."""
+
+SAME, CHANGED, FAILED = "same", "changed", "failed"
+
+_NO_ANSWER = (Told.OWN, Told.LISTED)
+
+
+def counted(
+    timeline: Timeline, answers: Sequence[Answer], private: Sequence[str] = ()
+) -> dict[str, Any]:
+    """*answers* and *stale* of the document: what the answers of a run were worth."""
+    judge = Judge(timeline, own_changes(answers), private)
+    stale: dict[str, dict[str, Any]] = {
+        kind: {"judged": 0, "stale": 0, "ages_ns": []} for kind in KINDS
+    }
+    recorded = judged = 0
+
+    def count(said: Sequence[Judged]) -> None:
+        nonlocal recorded, judged
+        recorded += 1
+        judged += bool(said)
+        for one in said:
+            of_kind = stale[one.kind]
+            of_kind["judged"] += 1
+            if one.verdict is Verdict.STALE:
+                of_kind["stale"] += 1
+                of_kind["ages_ns"].append(one.age_ns)
+
+    for answer in answers:
+        if answer.told not in (*_NO_ANSWER, Told.LIST_END) and judge.knows(answer):
+            count(judge.judge(answer))
+    for listing in listings(answers):
+        if judge.knows(listing.end):
+            count(judge.judge_listing(listing))
+    return {
+        "answers": {"recorded": recorded, "judged": judged, "unknown": recorded - judged},
+        "stale": stale,
+    }

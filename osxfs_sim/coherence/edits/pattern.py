@@ -1,0 +1,129 @@
+"""What a tool does to a file that it saves, step by step, in terms of any file. Pure.
+
+A pattern is taken from a recording (recording.py) or written by hand, and kept as TOML:
+
+    name = "vim"
+    about = "..."
+    recorded = "how it was made"
+    [[steps]]
+    at_ns = 0              # since the first step
+    act = "create"         # create, truncate, write, rename, unlink
+    path = ".{name}.swp"   # beside the edited file, whose own name is {name}
+    [[steps]]
+    at_ns = 410000
+    act = "write"
+    path = ".{name}.swp"
+    what = "scratch"       # new: the edited content; old: what was there; scratch: bytes
+    size = 4096            # of scratch
+
+rename has ``to`` as well. burst, gap_ns, rate_per_s and files say how the stream of that name
+uses it (stream.py).
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+TARGET = "{name}"
+ACTS = ("create", "truncate", "write", "rename", "unlink")
+CONTENTS = ("new", "old", "scratch")
+
+
+class PatternError(ValueError):
+    """It is no pattern; the message says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that the tool does, *at_ns* after the first, beside the edited file.
+
+    *what* and *size* are for a write, *to* is for a rename.
+    """
+
+    at_ns: int
+    act: str
+    path: str
+    to: str = ""
+    what: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What a tool does to each file, and how it is usually used.
+
+    It takes *burst* files at a time, each *gap_ns* after the one before. *rate_per_s* is how
+    often, and *files* how many there are to choose from, where nobody says otherwise.
+    """
+
+    name: str
+    about: str
+    recorded: str
+    steps: tuple[Step, ...]
+    rate_per_s: float = 1.0
+    files: int = 20
+    burst: int = 1
+    gap_ns: int = 0
+
+    def names(self) -> set[str]:
+        """All templates of names that it uses, the edited file's among them."""
+        return {TARGET} | {name for step in self.steps for name in (step.path, step.to) if name}
+
+    def to_toml(self) -> str:
+        """The pattern as a file."""
+        lines = [f"{key} = {_toml(value)}" for key, value in asdict(self).items() if key != "steps"]
+        for step in self.steps:
+            lines += ["", "[[steps]]"]
+            needed: dict[str, Any] = {"at_ns": step.at_ns, "act": step.act, "path": step.path}
+            others = {key: value for key, value in asdict(step).items() if value}
+            lines += [f"{key} = {_toml(value)}" for key, value in (needed | others).items()]
+        return "\n".join(lines) + "\n"
+
+
+def pattern_from(text: str) -> Pattern:
+    """The pattern in the TOML document *text*. Raises PatternError."""
+    try:
+        document = tomllib.loads(text)
+        steps = tuple(_step(step) for step in document.pop("steps"))
+        pattern = Pattern(**document, steps=steps)
+    except tomllib.TOMLDecodeError as error:
+        raise PatternError(str(error)) from error
+    except KeyError as error:
+        raise PatternError(f"it lacks {error.args[0]!r}") from error
+    except TypeError as error:
+        raise PatternError(str(error).replace("Pattern.__init__()", "it")) from error
+    _check(pattern)
+    return pattern
+
+
+def _step(values: Mapping[str, Any]) -> Step:
+    return Step(**values)
+
+
+def _check(pattern: Pattern) -> None:
+    if not pattern.steps:
+        raise PatternError("it has no steps")
+    if not pattern.rate_per_s > 0 or pattern.files < 1 or pattern.burst < 1 or pattern.gap_ns < 0:
+        raise PatternError("rate_per_s, files and burst are positive, and gap_ns is not negative")
+    for number, step in enumerate(pattern.steps, 1):
+        where = f"step {number}"
+        if step.act not in ACTS:
+            raise PatternError(f"{where} has act {step.act!r}: write one of {', '.join(ACTS)}")
+        if (step.act == "rename") != bool(step.to):
+            raise PatternError(f"{where}: to is for a rename, and a rename has it")
+        if (step.act == "write") != (step.what in CONTENTS):
+            raise PatternError(f"{where}: what is for a write, and is one of {', '.join(CONTENTS)}")
+        for name in (step.path, step.to):
+            if "/" in name or name in (".", ".."):
+                raise PatternError(f"{where}: {name!r} is no name beside the edited file")
+    times = [step.at_ns for step in pattern.steps]
+    if times != sorted(times) or times[0] < 0:
+        raise PatternError("at_ns of its steps do not grow")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'"{escaped}"'
+    return repr(value)

@@ -1,0 +1,264 @@
+"""Takes a pattern of edits from a tool that really runs: by inotify, while it changes files.
+
+inotify tells what was done and when, in order, but not with which bytes. So the names are
+made general, and of what was written it is said whether it ended as the file's new content,
+had the old one's size (a backup), or was something else (a swap file, a probe). An open with
+O_TRUNC is told as a modification: where a file that was there is modified in place, it is
+taken to be cut short first. Of several writes into one file the last is kept for a file's
+new content, and the first for anything else.
+
+Pauses longer than LONGEST_PAUSE_NS are a person's, who thinks and types: they are shortened,
+so that how often a file is saved is the stream's to say.
+
+Attributes that are changed (chmod after writing) are left out. The recorder itself only
+looks, and is not on the tool's way.
+"""
+
+import contextlib
+import itertools
+import os
+import select
+import statistics
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from inotify_simple import INotify, flags
+
+from osxfs_sim.coherence.edits.pattern import TARGET, Pattern, Step
+
+_HEARD = (
+    flags.CREATE | flags.MODIFY | flags.CLOSE_WRITE | flags.DELETE | flags.MOVED_FROM
+) | flags.MOVED_TO
+_SETTLES_S = 0.1
+LONGEST_PAUSE_NS = 20_000_000
+"""A longer pause within an edit is a person's, not the tool's, and is shortened to this."""
+_NOT_OURS = {".git", ".hg", ".svn"}
+
+
+class RecordingError(Exception):
+    """Nothing can be taken from the recording; the message is one line with the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One event: *what* is an inotify flag's name; *size* is the file's, looked at just then."""
+
+    at_ns: int
+    what: str
+    path: str
+    cookie: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file before or after the recording."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+def record(
+    directory: Path, command: Sequence[str]
+) -> tuple[list[Heard], dict[str, Seen], dict[str, Seen]]:
+    """What is heard of the files below *directory* while *command* runs; they before, and after.
+
+    Raises RecordingError, if the command cannot be run or fails.
+    """
+    before = dict(_files(directory))
+    heard: list[Heard] = []
+    with INotify() as inotify:
+        watched = {}
+        for where, names, _ in os.walk(directory):
+            names[:] = [name for name in names if name not in _NOT_OURS]
+            inside = os.path.relpath(where, directory)
+            watched[inotify.add_watch(where, _HEARD)] = "" if inside == "." else f"{inside}/"
+        ended = threading.Event()
+        listener = threading.Thread(
+            target=_listen, args=(inotify, watched, directory, ended, heard), daemon=True
+        )
+        listener.start()
+        try:
+            code = subprocess.run(command, check=False).returncode
+        except OSError as error:
+            raise RecordingError(f"{command[0]} cannot be run: {error.strerror}") from error
+        finally:
+            time.sleep(_SETTLES_S)
+            ended.set()
+            listener.join()
+    if code:
+        raise RecordingError(f"{command[0]} failed (exit code {code}): nothing is recorded")
+    return heard, before, dict(_files(directory))
+
+
+def _listen(
+    inotify: INotify,
+    watched: Mapping[int, str],
+    directory: Path,
+    ended: threading.Event,
+    heard: list[Heard],
+) -> None:
+    while not ended.is_set():
+        if not select.select([inotify], [], [], _SETTLES_S / 2)[0]:
+            continue
+        events = inotify.read(timeout=0)
+        at_ns = time.monotonic_ns()
+        for event in events:
+            if event.mask & flags.ISDIR or not event.name:
+                continue
+            what = next(flag.name for flag in flags.from_mask(event.mask & _HEARD))
+            path = f"{watched[event.wd]}{event.name}"
+            size = 0
+            with contextlib.suppress(OSError):
+                size = os.lstat(directory / path).st_size
+            heard.append(Heard(at_ns, what or "", path, event.cookie, size))
+
+
+def _files(directory: Path) -> Iterator[tuple[str, Seen]]:
+    for where, names, files in os.walk(directory):
+        names[:] = [name for name in names if name not in _NOT_OURS]
+        for name in files:
+            path = os.path.join(where, name)
+            status = os.lstat(path)
+            yield (
+                os.path.relpath(path, directory),
+                Seen(status.st_ino, status.st_size, status.st_mtime_ns),
+            )
+
+
+def pattern_of(
+    heard: Sequence[Heard],
+    before: Mapping[str, Seen],
+    after: Mapping[str, Seen],
+    *,
+    name: str,
+    about: str,
+    recorded: str,
+) -> Pattern:
+    """The pattern in what was heard. Pure. Raises RecordingError, if no file was edited.
+
+    Where several files were, the steps are those that most of them had in common; they are
+    a burst then.
+    """
+    targets = [path for path in before if path in after and before[path] != after[path]]
+    found: dict[str, tuple[int, tuple[Step, ...]]] = {}
+    for target in targets:
+        events = [event for event in heard if _belongs(event.path, target, targets, before, after)]
+        if events:
+            found[target] = (events[0].at_ns, _steps(events, target, before))
+    found = {target: one for target, one in found.items() if one[1]}
+    if not found:
+        raise RecordingError(
+            "no file was edited: the command must change a file that was there before, and "
+            "leave it there"
+        )
+    shapes = Counter(_shape(steps) for _, steps in found.values())
+    shape = shapes.most_common(1)[0][0]
+    same = [one for one in found.values() if _shape(one[1]) == shape]
+    chosen = sorted(same, key=lambda one: one[0])
+    moments = [first_ns for first_ns, _ in chosen]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
+    return Pattern(
+        name=name,
+        about=about,
+        recorded=recorded,
+        steps=_without_pauses(chosen[0][1]),
+        files=max(20, len(chosen)),
+        burst=len(chosen),
+        gap_ns=round(statistics.median(gaps)) if gaps else 0,
+    )
+
+
+def _without_pauses(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """*steps* with pauses of a person shortened."""
+    at_ns, before_ns, kept = 0, 0, []
+    for step in steps:
+        at_ns += min(step.at_ns - before_ns, LONGEST_PAUSE_NS)
+        before_ns = step.at_ns
+        kept.append(replace(step, at_ns=at_ns))
+    return tuple(kept)
+
+
+def _belongs(
+    path: str,
+    target: str,
+    targets: Sequence[str],
+    before: Mapping[str, Seen],
+    after: Mapping[str, Seen],
+) -> bool:
+    """Whether *path* is the target, or something that was there for its sake."""
+    if path == target:
+        return True
+    directory, _, base = target.rpartition("/")
+    where, _, name = path.rpartition("/")
+    if where != directory or path in targets or (path in before and path in after):
+        return False
+    alone = sum(other.rpartition("/")[0] == directory for other in targets) == 1
+    return base in name or alone
+
+
+def _steps(events: Sequence[Heard], target: str, before: Mapping[str, Seen]) -> tuple[Step, ...]:
+    first_ns = events[0].at_ns
+    base = target.rpartition("/")[2]
+    objects: dict[str, int] = {target: 0}  # what each name stands for; 0 was there before
+    cookies: dict[int, tuple[str, int]] = {}
+    sizes: dict[int, int] = {}
+    steps: list[tuple[int, Step]] = []  # with the object that it is about
+
+    def template(path: str) -> str:
+        return path.rpartition("/")[2].replace(base, TARGET)
+
+    for event in events:
+        at_ns = event.at_ns - first_ns
+        if event.what == "CREATE":
+            objects[event.path] = len(steps) + 1
+            steps.append((objects[event.path], Step(at_ns, "create", template(event.path))))
+        elif event.what == "MODIFY" and event.path in objects:
+            number = objects[event.path]
+            if number == 0 and not any(one == 0 and step.act == "truncate" for one, step in steps):
+                steps.append((0, Step(at_ns, "truncate", template(event.path))))
+            steps.append((number, Step(at_ns, "write", template(event.path), what="new")))
+            sizes[number] = max(event.size, sizes.get(number, 0))
+        elif event.what == "MOVED_FROM":
+            cookies[event.cookie] = event.path, objects.pop(event.path, 0)
+        elif event.what == "MOVED_TO" and event.cookie in cookies:
+            path, number = cookies.pop(event.cookie)
+            objects[event.path] = number
+            renamed = Step(at_ns, "rename", template(path), to=template(event.path))
+            steps.append((number, renamed))
+        elif event.what == "DELETE":
+            number = objects.pop(event.path, -1)
+            steps.append((number, Step(at_ns, "unlink", template(event.path))))
+    return _with_contents(steps, objects.get(target), before[target].size, sizes)
+
+
+def _with_contents(
+    steps: Sequence[tuple[int, Step]],
+    final: int | None,
+    old_size: int,
+    sizes: Mapping[int, int],
+) -> tuple[Step, ...]:
+    """One write for each object, and what it writes: that of *final* is the new content."""
+    kept: list[Step] = []
+    for place, (number, step) in enumerate(steps):
+        if step.act == "write":
+            others = steps[place + 1 :] if number == final else steps[:place]
+            if any(one == number and other.act == "write" for one, other in others):
+                continue
+            size = sizes.get(number, 0)
+            if number != final:
+                is_backup = size == old_size and size > 0
+                what = replace(step, what="old") if is_backup else None
+                step = what or replace(step, what="scratch", size=size)
+        kept.append(step)
+    return tuple(kept)
+
+
+def _shape(steps: Sequence[Step]) -> tuple[tuple[str, str, str, str], ...]:
+    return tuple((step.act, step.path, step.to, step.what) for step in steps)

@@ -1,0 +1,141 @@
+"""A pattern, how many files and how often: the edits of a run, drawn by a seed. Pure but for
+reading a pattern's file.
+
+A stream is written ``vim``, ``vim@5/s`` (at another rate), ``vim@5/s,same`` (contents stay as
+they are, and only times change) or ``vim,files=100``; instead of a name there may be the path
+of a pattern's file. Edits come at random moments (a Poisson process), or evenly with ``even``.
+
+Of two runs with the same seed, the longer one's edits begin with the shorter one's.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from random import Random
+
+from osxfs_sim.coherence.edits.pattern import Pattern, PatternError, pattern_from
+from osxfs_sim.model.profile import nearest
+
+_SHIPPED = resources.files("osxfs_sim.coherence.edits") / "patterns"
+_PER_S = {"s": 1.0, "min": 60.0}
+
+
+class StreamError(Exception):
+    """It is no stream; the message is one line with the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Edits that are made while a command runs. *text* is what the user has called them.
+
+    Of a tree *files* files are edited, in an order that a seed decides; arrivals come
+    *rate_per_s* times a second. With *same* no content changes.
+    """
+
+    text: str
+    pattern: Pattern
+    rate_per_s: float
+    files: int
+    same: bool = False
+    even: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The pattern's steps begin *at_ns* after the command's start, on one of the files."""
+
+    at_ns: int
+    file: int
+
+
+def stream_names() -> list[str]:
+    """The patterns that ship with the package, sorted."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in _SHIPPED.iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def parse_stream(text: str) -> Stream:
+    """The stream that *text* stands for. Raises StreamError."""
+    name, *words = text.split(",")
+    base, at, rate = name.rpartition("@")
+    if at and (base in stream_names() or re.fullmatch(r"[\d.]+/\w+", rate)):
+        name = base
+    else:
+        rate = ""  # a path may have the sign as well
+    pattern = _pattern(name)
+    stream = Stream(text, pattern, pattern.rate_per_s, pattern.files)
+    if rate or name != text.split(",")[0]:
+        stream = replace(stream, rate_per_s=parse_rate(rate, f"the edits {text!r}"))
+    for word in words:
+        key, equals, value = word.partition("=")
+        if word == "same":
+            stream = replace(stream, same=True)
+        elif word == "even":
+            stream = replace(stream, even=True)
+        elif key == "files" and equals and value.isdecimal() and int(value) > 0:
+            stream = replace(stream, files=int(value))
+        else:
+            raise StreamError(f"the edits {text!r}: {word!r} is none of same, even and files=N")
+    return stream
+
+
+def parse_rate(text: str, what: str) -> float:
+    """``5/s`` or ``2/min``, as a rate a second. Raises StreamError, naming *what* it is of."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)/(s|min)", text)
+    if match is None or not float(match[1]) > 0:
+        raise StreamError(f"{what}: write the rate like 5/s or 2/min")
+    return float(match[1]) / _PER_S[match[2]]
+
+
+def _pattern(name: str) -> Pattern:
+    shipped = stream_names()
+    if name in shipped:
+        text = (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
+    elif "/" in name or name.endswith(".toml"):
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise StreamError(f"the edits {name} cannot be read: {why}") from error
+    else:
+        raise StreamError(
+            f"there are no edits called {name!r}{nearest(name, shipped)}: "
+            f"choose from {', '.join(shipped)}, or name a pattern's file"
+        )
+    try:
+        return pattern_from(text)
+    except PatternError as error:
+        raise StreamError(f"{name} is no pattern of edits: {error}") from error
+
+
+def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:
+    """The files that are edited, of *candidates*: as many as the stream wants, or all."""
+    ordered = sorted(candidates)
+    Random(f"files {seed}").shuffle(ordered)
+    return ordered[: stream.files]
+
+
+def edits_of(stream: Stream, files: int, seed: int) -> Iterator[Edit]:
+    """The edits of *files* files without an end, in the order of their moments.
+
+    A burst takes the files in turn, from a random one on; single edits take any.
+    """
+    random = Random(f"edits {seed}")
+    burst, at_ns = min(stream.pattern.burst, files), 0
+    waiting: list[Edit] = []
+    while True:
+        wait_s = 1 / stream.rate_per_s if stream.even else random.expovariate(stream.rate_per_s)
+        at_ns += round(wait_s * 1e9)
+        due = [edit for edit in waiting if edit.at_ns <= at_ns]
+        yield from due
+        first = random.randrange(files)
+        waiting = waiting[len(due) :] + [
+            Edit(at_ns + place * stream.pattern.gap_ns, (first + place) % files)
+            for place in range(burst)
+        ]
+        waiting.sort(key=lambda edit: edit.at_ns)

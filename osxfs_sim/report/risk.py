@@ -1,0 +1,79 @@
+"""What a workload risked under edits of the host: a line per arm."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+
+from osxfs_sim.coherence.answers.risk import KINDS, SAME
+from osxfs_sim.model.units import format_duration
+from osxfs_sim.report.console import table
+
+LEGEND = (
+    "judged: what answers said of edited names; stale: true of no state that the host had from "
+    "call to return; age: since the host's edit. result: of the command, against a native run "
+    "under the same edits; without a stale answer, what differs is the edits' doing. Only names "
+    "that are edited are judged, and what is read through a mapping or without libc is not seen."
+)
+
+
+def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[str, Any]]]]) -> None:
+    """Print a line for each of *rows*: an arm, a kind of run, and the risks of its runs.
+
+    Nothing, if there are none.
+    """
+    lines = table(
+        *("risk", "run", ">edits", ">judged", ">stale", "of them"),
+        *(">median age", ">max age", "result"),
+    )
+    for column in lines.columns[5], lines.columns[8]:
+        column.no_wrap, column.overflow = False, "fold"
+    doubted = False
+    for arm, kind, risks in rows:
+        if risks:
+            lines.add_row(f"[bold]{escape(arm)}[/bold]", kind, *map(escape, _cells(risks)))
+            doubted = doubted or any(risk["native"]["stale"] for risk in risks)
+    if not lines.row_count:
+        return
+    out.print(lines)
+    if doubted:
+        out.print(
+            "  [red]answers of the native run were judged to be stale, which cannot be: "
+            "do not believe this table[/red]"
+        )
+    out.print(Padding(LEGEND, (0, 0, 1, 2)))
+
+
+def _cells(risks: Sequence[Mapping[str, Any]]) -> list[str]:
+    ages_ns = [
+        age_ns for risk in risks for kind in risk["stale"].values() for age_ns in kind["ages_ns"]
+    ]
+    judged = sum(kind["judged"] for risk in risks for kind in risk["stale"].values())
+    stale = {
+        kind: sum(risk["stale"][kind]["stale"] for risk in risks)
+        for kind in KINDS
+        if any(risk["stale"][kind]["stale"] for risk in risks)
+    }
+    return [
+        f"{sum(risk['edits']['made'] for risk in risks)}",
+        f"{judged}",
+        f"{len(ages_ns)} ({100 * len(ages_ns) / judged:.2g}%)" if ages_ns else "0",
+        ", ".join(f"{kind} {count}" for kind, count in stale.items()),
+        format_duration(round(median(ages_ns))) if ages_ns else "",
+        format_duration(max(ages_ns)) if ages_ns else "",
+        _results(risks),
+    ]
+
+
+def _results(risks: Sequence[Mapping[str, Any]]) -> str:
+    """``same``, or how many runs came to something else; of which some were told the truth."""
+    found = []
+    for result in sorted({risk["result"] for risk in risks} - {SAME}):
+        of_result = [risk for risk in risks if risk["result"] == result]
+        truly = sum(not any(one["stale"] for one in risk["stale"].values()) for risk in of_result)
+        truth = f" ({truly} without a stale answer)" if truly else ""
+        found.append(f"{result} in {len(of_result)} of {len(risks)}{truth}")
+    return ", ".join(found) or SAME

@@ -1,0 +1,278 @@
+"""Patterns, streams of them, and the process that makes the edits on a real tree."""
+
+import itertools
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from osxfs_sim.coherence.answers.timeline import timeline_from
+from osxfs_sim.coherence.edits.applying import edited, names_of
+from osxfs_sim.coherence.edits.contents import comment_of
+from osxfs_sim.coherence.edits.editor import Editor, altered, beside
+from osxfs_sim.coherence.edits.pattern import Pattern, PatternError, Step, pattern_from
+from osxfs_sim.coherence.edits.stream import (
+    Stream,
+    StreamError,
+    chosen,
+    edits_of,
+    parse_stream,
+    stream_names,
+)
+
+# Patterns
+
+
+@pytest.mark.parametrize("name", stream_names())
+def test_each_pattern_that_ships_can_be_read_and_written(name: str) -> None:
+    pattern = parse_stream(name).pattern
+    assert pattern.name == name
+    assert pattern.recorded
+    assert pattern_from(pattern.to_toml()) == pattern
+
+
+def test_the_recorded_tools_save_as_they_are_known_to() -> None:
+    def acts(name: str) -> list[tuple[str, str, str]]:
+        steps = parse_stream(name).pattern.steps
+        return [(step.act, step.path, step.to) for step in steps]
+
+    assert ("rename", "{name}", "{name}~") in acts("vim")
+    assert ("create", "4913", "") in acts("vim")
+    assert ("truncate", "{name}", "") not in acts("vim")
+    assert ("truncate", "{name}", "") in acts("vim-in-place")
+    assert acts("nano") == [("truncate", "{name}", ""), ("write", "{name}", "")]
+    assert [act for act, _, _ in acts("git-checkout")] == ["unlink", "create", "write"]
+    assert acts("sed")[-1][::2] == ("rename", "{name}")
+
+
+GOOD = """
+name = "good"
+about = "what"
+recorded = "by hand"
+[[steps]]
+at_ns = 0
+act = "truncate"
+path = "{name}"
+[[steps]]
+at_ns = 5
+act = "write"
+path = "{name}"
+what = "new"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('act = "truncate"', 'act = "cut"', "step 1 has act 'cut': write one of create, truncate"),
+        ('what = "new"', 'what = "newest"', "step 2: what is for a write, and is one of new, old"),
+        ('what = "new"', "", "step 2: what is for a write"),
+        ("at_ns = 5", "at_ns = -5", "at_ns of its steps do not grow"),
+        ('path = "{name}"\nwhat', 'path = "../{name}"\nwhat', "step 2: '../{name}' is no name"),
+        ('act = "truncate"', 'act = "rename"', "step 1: to is for a rename, and a rename has it"),
+        ('name = "good"', 'name = "good"\nburst = 0', "rate_per_s, files and burst are positive"),
+        ('about = "what"', "", "missing 1 required positional argument: 'about'"),
+        ('about = "what"', "about = ", "Invalid value"),
+    ],
+)
+def test_a_pattern_with_a_mistake_is_refused(old: str, new: str, complaint: str) -> None:
+    assert pattern_from(GOOD).steps[1] == Step(5, "write", "{name}", what="new")
+    assert old in GOOD
+    with pytest.raises(PatternError) as refused:
+        pattern_from(GOOD.replace(old, new))
+    assert complaint in str(refused.value)
+
+
+# Streams
+
+
+def test_a_stream_is_a_pattern_with_its_rate_and_more() -> None:
+    vim = parse_stream("vim")
+    assert (vim.rate_per_s, vim.files, vim.same, vim.even) == (1.0, 20, False, False)
+    assert parse_stream("vim@5/s").rate_per_s == 5
+    assert parse_stream("vim@30/min,same,files=3,even") == replace(
+        vim, text="vim@30/min,same,files=3,even", rate_per_s=0.5, same=True, files=3, even=True
+    )
+
+
+def test_a_pattern_of_ones_own_is_named_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "at@home.toml"
+    path.write_text(GOOD)
+    assert parse_stream(str(path)).rate_per_s == 1
+    assert parse_stream(f"{path}@4/s").rate_per_s == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("vmi", r"no edits called 'vmi'.*did you mean.*vim.*choose from .*nano"),
+        ("vim@fast", r"the edits 'vim@fast': write the rate like 5/s or 2/min"),
+        ("vim@0/s", r"write the rate like 5/s or 2/min"),
+        ("vim@", r"write the rate like 5/s or 2/min"),
+        ("vim,files=0", r"'files=0' is none of same, even and files=N"),
+        ("./none.toml", r"the edits ./none.toml cannot be read: No such file"),
+    ],
+)
+def test_a_mistake_in_a_stream_is_one_line_with_the_remedy(text: str, complaint: str) -> None:
+    with pytest.raises(StreamError, match=complaint):
+        parse_stream(text)
+
+
+def test_the_edits_of_a_longer_run_begin_with_those_of_a_shorter_one() -> None:
+    stream = parse_stream("vim@10/s")
+    short = list(itertools.islice(edits_of(stream, 7, 3), 20))
+    long = list(itertools.islice(edits_of(stream, 7, 3), 50))
+    assert long[:20] == short
+    assert {edit.file for edit in long} == set(range(7))
+    assert list(itertools.islice(edits_of(stream, 7, 4), 20)) != short
+    moments = [edit.at_ns for edit in long]
+    assert moments == sorted(moments)
+    # 50 of 10 a second: a Poisson process would be that far off once in a million.
+    assert 2e9 < moments[-1] < 10e9
+
+
+def test_even_edits_come_evenly() -> None:
+    edits = itertools.islice(edits_of(parse_stream("vim@4/s,even"), 7, 0), 4)
+    assert [edit.at_ns for edit in edits] == [250_000_000 * place for place in (1, 2, 3, 4)]
+
+
+def test_a_burst_takes_each_file_once_even_where_bursts_overlap() -> None:
+    pattern = replace(parse_stream("vim").pattern, burst=5, gap_ns=300_000_000)
+    stream = Stream("burst", pattern, rate_per_s=1, files=5, even=True)
+    edits = list(itertools.islice(edits_of(stream, 5, 0), 15))
+    assert [edit.at_ns for edit in edits] == sorted(edit.at_ns for edit in edits)
+    first = [edit for edit in edits if edit.at_ns in range(10**9, 2_200_000_001, 300_000_000)]
+    assert sorted(edit.file for edit in first) == [0, 1, 2, 3, 4]
+    few = list(itertools.islice(edits_of(stream, 2, 0), 4))
+    assert sorted(edit.file for edit in few[:2]) == [0, 1]
+
+
+def test_the_files_are_the_seeds_whatever_order_they_come_in() -> None:
+    stream = parse_stream("vim,files=3")
+    files = [f"f{number}" for number in range(30)]
+    assert chosen(stream, files, 1) == chosen(stream, files[::-1], 1)
+    assert chosen(stream, files, 1) != chosen(stream, files, 2)
+    assert len(chosen(stream, files, 1)) == 3
+    assert sorted(chosen(stream, files[:2], 1)) == files[:2]
+
+
+# What is written
+
+
+@pytest.mark.parametrize(
+    ("path", "begins", "line"),
+    [
+        ("a.rb", b"", b"# edit 3\n"),
+        ("a.d.ts", b"", b"// edit 3\n"),
+        ("style.css", b"", b"/* edit 3 */\n"),
+        ("README.md", b"", b"<!-- edit 3 -->\n"),
+        ("Gemfile", b"", b"# edit 3\n"),
+        ("bin/rake", b"#!/usr/bin/env ruby\n", b"# edit 3\n"),
+        ("package.json", b"{", b"\n\n\n\n"),
+    ],
+)
+def test_a_file_gets_a_comment_in_its_own_language(path: str, begins: bytes, line: bytes) -> None:
+    comment = comment_of(path, begins)
+    assert comment is not None
+    assert altered(b"x\n", list(comment), 3) == b"x\n" + line
+    assert altered(b"x", list(comment), 3) == b"x\n" + line
+
+
+def test_what_is_of_no_known_language_stays_as_it_is() -> None:
+    assert comment_of("picture.png", b"\x89PNG") is None
+    assert comment_of("program", b"#!/usr/bin/node\n") is None
+    assert altered(b"x", None, 3) == b"x"
+
+
+# The process
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    tree = tmp_path / "tree"
+    (tree / "d").mkdir(parents=True)
+    for number in range(3):
+        (tree / "d" / f"m{number}.py").write_text(f"x = {number}\n")
+        (tree / "d" / f"m{number}.py").chmod(0o640)
+    return tree
+
+
+FILES = ("d/m0.py", "d/m1.py", "d/m2.py")
+
+
+def editor_of(tree: Path, pattern: Pattern, files: Sequence[str] = FILES) -> Editor:
+    targets = [
+        {"path": path, "comment": ["# ", ""], "mode": 0o640, "owner": os.getuid()}
+        | {"group": os.getgid()}
+        for path in files
+    ]
+    steps = [
+        {"act": one.act, "path": one.path, "to": one.to, "what": one.what, "size": one.size}
+        | {"at_ns": one.at_ns}
+        for one in pattern.steps
+    ]
+    told = {"targets": targets, "names": sorted(pattern.names()), "steps": steps}
+    return Editor(str(tree), told)
+
+
+@pytest.mark.parametrize("name", stream_names())
+def test_whatever_the_tool_the_file_has_the_new_content_and_nothing_is_left(
+    tree: Path, name: str
+) -> None:
+    editor = editor_of(tree, parse_stream(name).pattern)
+    for _ in range(2):
+        editor.edit(0, lambda _: None)
+    assert (tree / "d" / "m0.py").read_text() == "x = 0\n# edit 2\n"
+    assert (tree / "d" / "m0.py").stat().st_mode & 0o777 == 0o640
+    assert sorted(os.listdir(tree / "d")) == ["m0.py", "m1.py", "m2.py"]
+    assert (editor.made, editor.skipped) == (2, 0)
+    # What it says that the host has is what the host has.
+    timeline = timeline_from(json.loads(json.dumps(editor.told())))
+    for path, history in timeline.names.items():
+        moments = [moment for one in history for moment in (one.began_ns, one.done_ns)]
+        assert moments == sorted(moments)
+        number = history[-1].object
+        assert (number is not None) == (tree / path).exists(), path
+        if number is not None:
+            held, status = timeline.objects[number][-1], (tree / path).stat()
+            assert (held.size, held.mtime_ns) == (status.st_size, status.st_mtime_ns)
+            assert timeline.contents[held.content] == (tree / path).read_bytes()
+
+
+def test_an_edit_of_what_has_gone_is_skipped(tree: Path) -> None:
+    editor = editor_of(tree, parse_stream("nano").pattern)
+    (tree / "d" / "m0.py").unlink()
+    editor.edit(0, lambda _: None)
+    editor.edit(1, lambda _: None)
+    assert (editor.made, editor.skipped) == (1, 1)
+
+
+def test_names_beside_a_file() -> None:
+    assert beside("a/b.rb", ".{name}.swp") == "a/.b.rb.swp"
+    assert beside("b.rb", "4913") == "4913"
+    assert names_of(parse_stream("replace"), ["a/b.rb"]) == ["a/.b.rb.new", "a/b.rb"]
+
+
+def test_edits_begin_when_they_are_told_to_and_end_with_the_block(
+    tree: Path, tmp_path: Path
+) -> None:
+    before = (tree / "d" / "m0.py").read_text()
+    stream = replace(parse_stream("come-and-go,even"), rate_per_s=1000)
+    with edited(stream, tree, FILES[:1], 0, tmp_path) as (begin, applied):
+        assert (tree / "d" / "m0.py").read_text() == before
+        begin()
+        while (tree / "d" / "m0.py").exists():
+            pass
+    # It is in the middle of an edit then, and completes it.
+    assert (tree / "d" / "m0.py").read_text() == "x = 0\n# edit 1\n"
+    assert applied.log["made"] >= 1
+
+
+def test_without_a_beginning_nothing_is_edited(tree: Path, tmp_path: Path) -> None:
+    with edited(parse_stream("nano@1000/s"), tree, FILES, 0, tmp_path) as (_, applied):
+        pass
+    assert applied.log["made"] == 0
+    assert set(applied.log["names"]) == set(FILES)

@@ -1,0 +1,212 @@
+"""Runs under edits: natively nothing is stale, and a guest that sees a copy is told the past.
+
+The share is a pretended one: its guest works in a copy of the host's tree, made when it is
+mounted. So every answer is what the host would have said before the first edit.
+"""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking import RUN, SETUP, asking_case, write
+
+from osxfs_sim.coherence.answers.risk import KINDS
+from osxfs_sim.coherence.edits.stream import parse_stream
+from osxfs_sim.lab.arms import Arm
+from osxfs_sim.lab.cases import CaseError, load_case
+from osxfs_sim.lab.compare import Bench, Stop, measure
+from osxfs_sim.lab.results import Comparison, comparison_from
+from osxfs_sim.lab.risk import prepare_edits
+from osxfs_sim.lab.runs import Mount, Plan, prepare_tree, run_case, to_document
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+
+
+@dataclass
+class PretendedShare:
+    first_status: dict[str, Any] = field(default_factory=lambda: {"warnings": []})
+
+    def flush(self) -> dict[str, Any]:
+        return self.first_status
+
+    def reset(self) -> dict[str, Any]:
+        return self.first_status
+
+    def start_trace(self, path: str) -> None: ...
+
+    def stop_trace(self, **_: Any) -> dict[str, Any]:
+        return {}
+
+
+def frozen(change: Callable[[Path], None] = lambda _: None, **status: Any) -> Mount:
+    """A mount of a copy that *change* is applied to; what the guest makes reaches the host."""
+
+    @contextlib.contextmanager
+    def mount(_: str, source: Path, mountpoint: Path) -> Iterator[PretendedShare]:
+        subprocess.run(["cp", "-a", f"{source}/.", str(mountpoint)], check=True)
+        change(mountpoint)
+        share = PretendedShare({"warnings": []} | status)
+        yield share
+        shutil.rmtree(mountpoint)
+        mountpoint.mkdir()
+
+    return mount
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return asking_case(tmp_path)
+
+
+def plan_of(folder: Path, edits: str, *arms: str) -> Plan:
+    case = load_case(f"{folder}/")
+    return Plan(case, arms, "default", False, (), 1, edits=parse_stream(edits), edits_seed=3)
+
+
+def tree_of(plan: Plan, folder: Path) -> Path:
+    return prepare_tree(plan.case, plan.variant, folder.parent / "cache", lambda _: None)
+
+
+def risks_of(folder: Path, edits: str, mount: Mount, *arms: str) -> dict[str, dict[str, Any]]:
+    plan = plan_of(folder, edits, *arms)
+    said: list[str] = []
+    results = list(
+        run_case(plan, tree_of(plan, folder), folder.parent, mount, said.append, prepare_edits)
+    )
+    assert not [line for line in said if "warning" in line]
+    assert not list(folder.parent.glob("osxfs-sim-run-*"))
+    saved = to_document(plan, results, {}, "2026-01-01T00:00:00+00:00")
+    return {arm["arm"]: arm["runs"][0] for arm in saved["arms"]}
+
+
+def stale(run: dict[str, Any]) -> dict[str, int]:
+    return {kind: run["risk"]["stale"][kind]["stale"] for kind in KINDS}
+
+
+def test_natively_nothing_is_stale_and_in_a_copy_much_is(folder: Path) -> None:
+    runs = risks_of(folder, "come-and-go@20/s,even", frozen(), "native", "copied")
+    native, copied = runs["native"]["risk"], runs["copied"]["risk"]
+    assert stale(runs["native"]) == dict.fromkeys(KINDS, 0)
+    assert all(native["stale"][kind]["judged"] for kind in KINDS)  # a missing name among them
+    assert native["answers"]["unknown"] <= native["answers"]["judged"] / 100
+    assert native["edits"]["made"] >= 1
+    assert native["edits"] | {"made": 0} == {
+        "stream": "come-and-go@20/s,even",
+        "seed": 3,
+        "made": 0,
+        "skipped": 0,
+    }
+    found = stale(runs["copied"])
+    assert min(found["existence"], found["attributes"], found["content"], found["listing"]) > 0
+    assert found["absence"] == 0  # in the copy all names are there
+    for kind in KINDS:
+        of_kind = copied["stale"][kind]
+        assert len(of_kind["ages_ns"]) == of_kind["stale"] <= of_kind["judged"]
+        assert all(0 <= age_ns < 20e9 for age_ns in of_kind["ages_ns"])
+    assert copied["native"] == {"judged": copied["native"]["judged"], "stale": 0}
+
+
+def test_a_file_that_the_copy_lacks_is_no_stale_answer_of_an_edit(folder: Path) -> None:
+    """No edit has made or removed it: something else is wrong, and the result says so."""
+    lacking = frozen(lambda tree: (tree / "src" / "m1.py").unlink())
+    (run,) = risks_of(folder, "nano@40/s", lacking, "copied").values()
+    assert stale(run)["absence"] == 0
+    assert run["risk"]["result"] == "changed"
+    assert run["failure"] == ""
+
+
+def test_the_result_is_that_of_a_native_run_under_the_same_edits(folder: Path) -> None:
+    def made(tree: Path) -> None:
+        (tree / "src" / "m4.py").write_text("")
+
+    (run,) = risks_of(folder, "nano@40/s", frozen(made), "copied").values()
+    assert run["risk"]["result"] == "changed"  # it counts one more
+    assert run["risk"]["compared"] == ["exit", "check", "output", "tree"]
+    write(folder, "run.py", RUN + "sys.exit(len(names) - 3)\n")
+    (run,) = risks_of(folder, "nano@40/s", frozen(made), "copied").values()
+    assert run["risk"]["result"] == "failed"
+    assert run["failure"].startswith("exit code 1")
+
+
+def test_what_natively_differs_by_itself_is_not_compared(folder: Path) -> None:
+    write(folder, "run.py", RUN + "print(time.monotonic())\n")
+    runs = risks_of(folder, "nano@40/s", frozen(), "native")
+    assert runs["native"]["risk"]["compared"] == ["exit", "check", "tree"]
+    assert runs["native"]["risk"]["result"] == "same"
+
+
+def test_what_lies_in_a_volume_is_not_judged(folder: Path) -> None:
+    volumes = frozen(volumes=[{"path": "src", "directory": "/dev/null"}])
+    (run,) = risks_of(folder, "nano@20/s", volumes, "copied").values()
+    assert run["risk"]["answers"]["judged"] == 0
+    assert run["risk"]["answers"]["unknown"] > 0
+
+
+def test_only_what_the_command_asks_for_and_leaves_alone_is_edited(
+    folder: Path, tmp_path: Path
+) -> None:
+    setup = SETUP + 'mkdir "$1/.git"; touch "$1/.git/config" "$1/src/unasked.py" "$1/own.py"\n'
+    write(folder, "setup.sh", setup)
+    ask = "\nfor name in ('.git/config', 'own.py'): os.stat(f'{sys.argv[1]}/{name}')\n"
+    write(folder, "run.py", RUN + ask + "os.truncate(f'{sys.argv[1]}/own.py', 0)\n")
+    plan = plan_of(folder, "nano", "native")
+    risks = prepare_edits(plan, tree_of(plan, folder), tmp_path, lambda _: None)
+    assert risks is not None
+    assert set(risks.files) == {"src/m1.py", "src/m2.py", "src/m3.py"}
+
+
+def test_a_case_that_asks_for_nothing_is_refused(folder: Path, tmp_path: Path) -> None:
+    write(folder, "run.py", "#!/bin/sh\necho nothing\n")
+    plan = plan_of(folder, "nano", "native")
+    with pytest.raises(CaseError, match="asks for no file in its tree that somebody could edit"):
+        prepare_edits(plan, tree_of(plan, folder), tmp_path, lambda _: None)
+
+
+def test_without_edits_nothing_is_prepared(folder: Path, tmp_path: Path) -> None:
+    plan = Plan(load_case(f"{folder}/"), ("native",), "default", False, (), 1)
+    assert prepare_edits(plan, tmp_path, tmp_path, lambda _: None) is None
+
+
+def test_a_comparison_keeps_the_risk_of_each_sample(folder: Path) -> None:
+    plan = plan_of(folder, "rewrite@20/s")
+    arms = [Arm("native", "native", {}), Arm("copied", "osxfs", {})]
+    made = Comparison(
+        case="ask",
+        title="",
+        variant="default",
+        quick=False,
+        options=[],
+        arms=["native", "copied"],
+        baseline="native",
+        caches="warm",
+        seed=3,
+        dilate=1.0,
+        started="2026-01-01T00:00:00+00:00",
+        machine={},
+    )
+    mount = frozen()
+    bench = Bench(
+        plan=plan,
+        arms={arm.label: arm for arm in arms},
+        tree=tree_of(plan, folder),
+        directory=folder.parent,
+        mount=lambda arm, _, source, mountpoint: mount(arm.label, source, mountpoint),
+        prepare_caches=lambda: None,
+        clock_s=lambda: 0.0,
+        progress=lambda _: None,
+        say=lambda _: None,
+    )
+    list(measure(made, Stop(1), bench))
+    read = comparison_from(made.to_document(), "here")
+    by_arm = {sample.arm: sample.risk for sample in read.samples}
+    assert by_arm["native"] is not None
+    assert by_arm["copied"] is not None
+    assert not any(kind["stale"] for kind in by_arm["native"]["stale"].values())
+    assert by_arm["copied"]["stale"]["content"]["stale"] > 0
+    assert by_arm["copied"]["edits"]["stream"] == "rewrite@20/s"
