@@ -13,6 +13,7 @@ progress    how far something long is
 report      results as a page, as Markdown or as CSV
 analyze     analyze, import-strace
 events      events, staleness
+histories   histories, check-history
 completion  for the user's shell
 """
 

@@ -29,6 +29,7 @@ _COMMANDS = {
     "report": "report",
     **dict.fromkeys(("analyze", "import-strace"), "analyze"),
     **dict.fromkeys(("events", "staleness"), "events"),
+    **dict.fromkeys(("histories", "check-history"), "histories"),
     "completion": "completion",
 }
 """The commands, in the order of the help, and the module of this package that each is in."""

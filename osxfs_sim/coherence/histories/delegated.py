@@ -7,8 +7,9 @@ Who changes an object decides what can be said of it.
   returned (DEL-2); and never goes back.
 * Only the host changes it: as ``cached``.
 * Both change it: either side's changes may meet the other's, and those of the host may be lost
-  (DEL-7). What is left to say is a rule: what a guest has written, and nobody has touched at the time or
-  since, is on the host after a flush (DEL-2). The other answers are not judged, and counted.
+  (DEL-7). What is left to say is a rule: what a guest has written, and nobody has touched at the
+  time or since, is on the host after a flush (DEL-2). The other answers are not judged, and
+  counted.
 
 What guests have removed again need not ever have been as it was on the host (docs/write-back.md):
 while such a removal may be under way, what the host sees of the object is not judged either.
@@ -45,9 +46,7 @@ def delegated(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> 
     if not by_guests:
         return Delegated(tuple(cached(operations, grain, bounds)))
     flushes = [each for each in operations if is_flush(each)]
-    removals = [
-        each for each in operations if changes(each) and each.operation.act in _REMOVALS
-    ]
+    removals = [each for each in operations if changes(each) and each.operation.act in _REMOVALS]
     tasks, unjudged = [], 0
     for number, performed in enumerate(operations):
         if is_guest(performed.actor):
@@ -76,9 +75,7 @@ def is_flush(performed: Performed) -> bool:
     return performed.operation.act in ("sync", "fsync") and performed.actor != "host"
 
 
-def _may_be_undone(
-    look: Performed, removals: Sequence[Performed], flushed_ns: int | None
-) -> bool:
+def _may_be_undone(look: Performed, removals: Sequence[Performed], flushed_ns: int | None) -> bool:
     return any(
         each.call_ns <= look.return_ns and (flushed_ns is None or each.return_ns > flushed_ns)
         for each in removals

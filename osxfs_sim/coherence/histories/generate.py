@@ -125,7 +125,8 @@ class _Author:
             lambda: Operation("truncate", path, size=chosen((0, 3)), pause_ns=pause_ns),
             lambda: Operation("unlink", path, pause_ns=pause_ns),
             lambda: Operation(
-                "rename", *chosen(((file, second), (second, file), (file, inside), (inside, file))),
+                "rename",
+                *chosen(((file, second), (second, file), (file, inside), (inside, file))),
                 pause_ns=pause_ns,
             ),
             lambda: Operation("link", *chosen(((file, second), (second, file))), pause_ns=pause_ns),
@@ -149,9 +150,7 @@ class _Author:
                 self._mapped += 1
                 handle = f"m{self._mapped}"
                 return [
-                    Operation(
-                        "map", letter, size=_MAPPED_BYTES, handle=handle, pause_ns=pause_ns
-                    ),
+                    Operation("map", letter, size=_MAPPED_BYTES, handle=handle, pause_ns=pause_ns),
                     *(
                         Operation("mread", handle=handle, pause_ns=self._pause_ns())
                         for _ in range(chosen((1, 2)))

@@ -56,9 +56,7 @@ class History:
 
     def only(self, operations: Sequence[Performed]) -> "History":
         """The same with other operations."""
-        return replace(
-            self, operations=tuple(sorted(operations, key=lambda each: each.call_ns))
-        )
+        return replace(self, operations=tuple(sorted(operations, key=lambda each: each.call_ns)))
 
     def to_json(self) -> dict[str, Any]:
         """All of it; times are nanoseconds since its first call."""

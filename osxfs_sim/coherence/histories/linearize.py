@@ -6,10 +6,10 @@ search is Wing and Gong's (1993) with Lowe's memory of what has been tried (2017
 operation that may be the next, go on, and go back where nothing may. A configuration, that is
 which operations are done and the state they led to, is never searched twice.
 
-It goes beyond the textbook in three things. An operation may take several steps (model.py). Each step
-has its own earliest moment: what a cache may answer can be from before the call. And an operation
-may have to come after others of the same process where its moments alone do not say so: the
-session guarantees. With no cache, all of that is linearizability again.
+It goes beyond the textbook in three things. An operation may take several steps (model.py). Each
+step has its own earliest moment: what a cache may answer can be from before the call. And an
+operation may have to come after others of the same process where its moments alone do not say so:
+the session guarantees. With no cache, all of that is linearizability again.
 """
 
 import enum
@@ -22,6 +22,7 @@ from osxfs_sim.coherence.histories.history import Grain
 from osxfs_sim.coherence.histories.model import (
     DONE,
     MUTATORS,
+    SAME,
     START,
     Local,
     Source,
@@ -164,9 +165,7 @@ class _Searcher:
         return Search(Answer.VIOLATION, _listed(best.order), stuck, taken)
 
     def _first_end_ns(self, done: int) -> int:
-        return next(
-            (self._tasks[each].end_ns for each in self._by_end if not done >> each & 1), 0
-        )
+        return next((self._tasks[each].end_ns for each in self._by_end if not done >> each & 1), 0)
 
     def _ready(self, place: _Place) -> Iterator[int]:
         """Tasks that may do something next, as far as their moments say; those in haste first."""
@@ -177,9 +176,13 @@ class _Searcher:
             task = self._tasks[number]
             if min(task.look_ns, task.act_ns) > first_end_ns:
                 continue
-            if self._after[number] & ~place.done:
+            if self._after[number] & ~(place.done | self._without_effect(place)):
                 continue
             yield number
+
+    def _without_effect(self, place: _Place) -> int:
+        """Renames that have decided to do nothing: there is nothing of them to be seen."""
+        return sum(1 << number for number, local in place.under_way if local.phase == SAME)
 
     def _next(self, place: _Place) -> Iterator[tuple[int, _Place]]:
         first_end_ns = self._first_end_ns(place.done)
@@ -208,7 +211,7 @@ class _Searcher:
         self, place: _Place, under_way: dict[int, Local], task: Task, step: Step
     ) -> bool:
         """A process that has seen one moment of something sees no earlier one."""
-        for other in task.looked_before:
+        for other in (*task.after, *task.looked_before):
             if place.done >> other & 1:
                 continue
             if step.source is not Source.ENTRY or other not in under_way:

@@ -85,7 +85,9 @@ class State:
     ) -> "State":
         """The same with these names, objects and mappings; None takes one away."""
         return State(
-            _merged(self.names, names), _merged(self.objects, objects), _merged(self.mappings, mappings)
+            _merged(self.names, names),
+            _merged(self.objects, objects),
+            _merged(self.mappings, mappings),
         )
 
     def without_lost(self, held: Iterable[int]) -> "State":
@@ -100,7 +102,7 @@ class State:
 def _merged(pairs: tuple[Any, ...], changes: Mapping[Any, Any] | None) -> tuple[Any, ...]:
     if not changes:
         return pairs
-    merged = {key: value for key, value in (dict(pairs) | changes).items() if value is not None}
+    merged = {key: value for key, value in {**dict(pairs), **changes}.items() if value is not None}
     return tuple(sorted(merged.items()))
 
 
@@ -122,6 +124,9 @@ class Local(NamedTuple):
     object: int
     seen: int = 0
 
+
+SAME = "same"
+"""The phase of a rename that finds two names of one object, and so does nothing and says so."""
 
 START = Local("start", ROOT)
 DONE = Local("done", ROOT)
@@ -193,7 +198,9 @@ class _Machine:
             return found
         return None if self._state.object(found).is_directory else "ENOTDIR"
 
-    def _told(self, error: str | None, source: Source, state: State | None = None) -> Iterator[Step]:
+    def _told(
+        self, error: str | None, source: Source, state: State | None = None
+    ) -> Iterator[Step]:
         """The end of the operation, if this is what it was told."""
         if error == self._error:
             yield Step(source, state or self._state, DONE)
@@ -294,6 +301,10 @@ class _Machine:
     def rename(self) -> Iterator[Step]:
         path, to = self._operation.path, self._operation.to
         old, new = self._found(), resolve(self._state, to)
+        if self._local.phase == SAME:
+            if new == self._local.object:
+                yield from self._told(None, Source.ENTRY)
+            return
         if self._local.phase == "looked":
             # The kernel knows the old name from one moment and looks at the new one now.
             was_directory = bool(self._local.seen)
@@ -301,12 +312,12 @@ class _Machine:
                 is_directory = self._state.object(new).is_directory
                 if is_directory != was_directory:
                     yield from self._told("EISDIR" if is_directory else "ENOTDIR", Source.ENTRY)
-                elif new == self._local.object:
-                    yield from self._told(None, Source.ENTRY)
             yield from self._gone()
         elif self._grain is Grain.SHARE and not isinstance(old, str):
             kind = int(self._state.object(old).is_directory)
             yield Step(Source.ENTRY, self._state, Local("looked", old, kind))
+            if self._error is None:
+                yield Step(Source.ENTRY, self._state, Local(SAME, old))
         error = self._parent_error(path) or self._parent_error(to)
         if error is None and isinstance(old, str):
             error = old
@@ -514,4 +525,6 @@ class _Machine:
             yield from self._told(None, Source.CONTENT)
 
     def unmap(self) -> Iterator[Step]:
-        yield from self._told(None, Source.HOST, self._state.changed(mappings={self._mapping: None}))
+        yield from self._told(
+            None, Source.HOST, self._state.changed(mappings={self._mapping: None})
+        )

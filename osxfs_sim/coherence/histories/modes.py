@@ -1,10 +1,10 @@
-"""What each mode of the contract makes of an operation: from when its answer may be, and in what order.
+"""What each mode of the contract makes of an operation: how old its answer may be.
 
 consistent   every operation between its call and its return. One thing is excepted, and no
              share can do it: reading memory asks nobody, so what a guest has mapped may show
              any state since it was mapped.
-cached       changes of either side between call and return (they are written through). What a guest is
-             told may be as old as *stale_ns*: bounded staleness. A guest process
+cached       changes of either side between call and return (they are written through). What a
+             guest is told may be as old as *stale_ns*: bounded staleness. A guest process
              keeps its session guarantees (sessions.py).
 delegated    see delegated.py.
 """
@@ -28,6 +28,9 @@ class Bounds:
 
     stale_ns: int = 0
     lag_ns: int = 0
+
+
+EXACT = Bounds()
 
 
 def consistent(operations: Sequence[Performed], grain: Grain) -> list[Task]:
@@ -55,9 +58,7 @@ def cached(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> lis
     return tasks
 
 
-def _as_mapped(
-    operations: Sequence[Performed], number: int, grain: Grain, stale_ns: int
-) -> Task:
+def _as_mapped(operations: Sequence[Performed], number: int, grain: Grain, stale_ns: int) -> Task:
     performed = operations[number]
     mapped_ns = max(
         each.call_ns
@@ -74,9 +75,7 @@ def _as_mapped(
     )
 
 
-def _in_session(
-    operations: Sequence[Performed], number: int, grain: Grain, stale_ns: int
-) -> Task:
+def _in_session(operations: Sequence[Performed], number: int, grain: Grain, stale_ns: int) -> Task:
     performed = operations[number]
     after, looked = predecessors(operations, number)
     look_ns = performed.call_ns - stale_ns
@@ -86,9 +85,7 @@ def _in_session(
     )
 
 
-def seen_late(
-    operations: Sequence[Performed], number: int, grain: Grain, from_ns: int
-) -> Task:
+def seen_late(operations: Sequence[Performed], number: int, grain: Grain, from_ns: int) -> Task:
     """All of it from *from_ns* on, in its session: for somebody who changes nothing."""
     performed = operations[number]
     assert not changes(performed), performed

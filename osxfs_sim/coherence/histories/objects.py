@@ -7,9 +7,9 @@ or link names both, and so do a name and the directory that it lies in, if that 
 changed in the history. What nothing connects, no operation of ours can tell apart in time.
 
 A listing tells of many names, and no file system promises them as of one moment (readdir(3)
-leaves open whether what is made or removed meanwhile is seen). So a listing is taken apart: each name that
-the history knows was there or not at some moment of it, on its own. What is listed and known to nobody
-is another matter: a name from nowhere.
+leaves open whether what is made or removed meanwhile is seen). So a listing is taken apart: each
+name that the history knows was there or not at some moment of it, on its own. What is listed and
+known to nobody else is a name from nowhere, and nothing explains it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -4,9 +4,10 @@ Terry and others (1994): *monotonic reads* (who has seen a state of something se
 it) and *read your writes*. The other two, writes follow reads and monotonic writes, hold by
 themselves here: a change takes effect between its call and its return.
 
-"Something" is a path: what the name leads to, and what is then found. A kernel keeps what names lead to
-and what objects are like apart, and each on its own is never replaced by something older; a
-whole tree is no such thing.
+"Something" is a path: what the name leads to, and what is then found. A kernel keeps what names
+lead to and what objects are like apart, and each on its own is never replaced by something older;
+a whole tree is no such thing. Nor is a listing: it is asked for anew each time, while a name that
+it no longer has may still be believed. So listings follow listings, and looks follow looks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,9 +39,13 @@ def predecessors(operations: Sequence[Performed], number: int) -> tuple[list[int
         elif changes(earlier):
             if touched & (names | above):
                 after.append(other)
-        elif touched & names:
+        elif touched & names and _is_listing(earlier) == _is_listing(mine):
             looked.append(other)
     return after, looked
+
+
+def _is_listing(performed: Performed) -> bool:
+    return performed.operation.act in ("entry", "opendir")
 
 
 def _names(performed: Performed) -> Iterator[str]:

@@ -14,7 +14,7 @@ from osxfs_sim.coherence.histories.delegated import delegated
 from osxfs_sim.coherence.histories.history import Grain, History
 from osxfs_sim.coherence.histories.linearize import NO_LIMITS, Answer, Limits, search
 from osxfs_sim.coherence.histories.model import State
-from osxfs_sim.coherence.histories.modes import Bounds, cached, consistent
+from osxfs_sim.coherence.histories.modes import EXACT, Bounds, cached, consistent
 from osxfs_sim.coherence.histories.objects import Part, parts_of
 from osxfs_sim.model.consistency import Mode
 
@@ -24,7 +24,7 @@ class Rules:
     """What a history is judged by, and when the search is given up."""
 
     mode: Mode
-    bounds: Bounds = Bounds()
+    bounds: Bounds = EXACT
     limits: Limits = NO_LIMITS
 
 
@@ -84,7 +84,8 @@ def _judged(words: tuple[Part, Grain, int, Rules]) -> PartVerdict:
 
 def judge(part: Part, grain: Grain, umask: int, rules: Rules) -> PartVerdict:
     """The verdict on one object."""
-    operations, lost, unjudged = part.operations, (), 0
+    operations, unjudged = part.operations, 0
+    lost: tuple[str, ...] = ()
     if wrong := out_of_order(operations):
         raise ValueError(f"a process does one thing after the other: {wrong}")
     match rules.mode:
