@@ -28,7 +28,7 @@ from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.record import Flush, record
 from osxfs_sim.coherence.histories.schedules import script_of
 from osxfs_sim.coherence.histories.shrink import by_replay, purely
-from osxfs_sim.coherence.histories.stage import PlainStage
+from osxfs_sim.coherence.histories.stage import Places
 from osxfs_sim.coherence.histories.timeline import in_words
 from osxfs_sim.coherence.histories.verdicts import PartVerdict, Rules, Verdict, check
 from osxfs_sim.coherence.predictions import Believed
@@ -65,9 +65,9 @@ class _Run:
 @click.option(
     "--operations",
     type=click.IntRange(min=1),
-    default=30,
+    default=40,
     metavar="N",
-    help="Of the host and of each guest, in a run. [30]",
+    help="Of the host and of each guest, in a run. [40]",
 )
 @click.option(
     "--guests", type=click.IntRange(1, 8), default=2, metavar="N", help="Guest processes. [2]"
@@ -75,10 +75,10 @@ class _Run:
 @click.option(
     "--objects",
     type=click.IntRange(1, MOST_OBJECTS),
-    default=3,
+    default=2,
     metavar="N",
     help="Objects that they share: each a file, a second name, a directory with a file; the last, "
-    "from two on, a file that is mapped. [3]",
+    "from two on, a file that is mapped. [2]",
 )
 @click.option("--runs", type=click.IntRange(min=1), default=10, metavar="N", help="[10]")
 @click.option(
@@ -150,13 +150,16 @@ def histories(
     say = _progress()
     done: list[_Run] = []
     try:
-        with _ground(settings, system) as (host, guest, flush), _workers() as executor:
+        with (
+            _ground(settings, system) as (host, guest, flush),
+            Places(host, guest, flush) as places,
+            _workers() as executor,
+        ):
             for number in range(runs):
                 say(f"run {number + 1} of {runs}")
                 seed = settings.seed + number
-                place = PlainStage(host, guest, flush, f"run-{seed}")
                 recorded = record(
-                    *(generate(plan, Random(seed)), *place.sides(), flush),
+                    *(generate(plan, Random(seed)), *places.sides(), flush),
                     settle_ns=_SETTLE_NS,
                     about={"profile": profile, "changed": _plain(settings), "seed": seed},
                 )
@@ -164,7 +167,7 @@ def histories(
                 run = _Run(seed, recorded, verdict)
                 if verdict.answer is Answer.VIOLATION:
                     say(f"run {number + 1} is a violation: making it smaller")
-                    run = _shrunk(run, rules, place)
+                    run = _shrunk(run, rules, places)
                     if save is not None:
                         _save(save / f"{profile}-{seed}", run, rules, settings)
                 done.append(run)
@@ -345,7 +348,7 @@ def _workers() -> Iterator[Executor]:
 # A violation made smaller, and kept
 
 
-def _shrunk(run: _Run, rules: Rules, place: PlainStage) -> _Run:
+def _shrunk(run: _Run, rules: Rules, places: Places) -> _Run:
     """By leaving operations out of what was seen, and then by playing ever less of it again."""
 
     def violates(history: History) -> bool:
@@ -353,9 +356,9 @@ def _shrunk(run: _Run, rules: Rules, place: PlainStage) -> _Run:
         return verdict.answer is Answer.VIOLATION
 
     names = run.verdict.violations[0].names
-    smaller = purely(run.history, names, violates)
-    replayed = by_replay(smaller, place.play, violates)
+    replayed = by_replay(run.history, names, places.play, violates)
     if replayed is None:
+        smaller = purely(run.history, names, violates)
         how = "as it was seen; played one step after the other it does not show"
         return replace(run, minimal=smaller, shrunk=how)
     minimal = replace(replayed, about=run.history.about)

@@ -54,9 +54,9 @@ class Plan:
     goes round: all, the guests, the host. Without it everybody changes all of them.
     """
 
-    operations: int = 20
+    operations: int = 40
     guests: int = 2
-    objects: int = 3
+    objects: int = 2
     apart: bool = False
 
     def actors(self) -> tuple[str, ...]:
@@ -83,7 +83,8 @@ def generate(plan: Plan, random: Random) -> Programme:
             )
             lot += author.mapped(letter) if letter == mapped else author.plain(letter, may_write)
         lots[actor] = tuple(lot[: plan.operations])
-    initial = {} if mapped is None else {mapped: "=" * _MAPPED_BYTES}
+    # Most names are there from the beginning: what is missing has little to be wrong about.
+    initial = dict.fromkeys(letters, "=" * _MAPPED_BYTES)
     return Programme(lots, initial)
 
 
@@ -111,9 +112,9 @@ class _Author:
         file, second, directory = letter, f"{letter}.2", f"{letter}.d"
         inside = f"{directory}/x"
         chosen, pause_ns = self._random.choice, self._pause_ns()
-        path = chosen((file, file, second, inside))
+        path = chosen((file, file, file, second, second, inside))
         looks: Sequence[Callable[[], Operation]] = (
-            lambda: Operation("stat", chosen((file, second, directory, inside)), pause_ns=pause_ns),
+            lambda: Operation("stat", chosen((path, path, directory)), pause_ns=pause_ns),
             lambda: Operation("read", path, pause_ns=pause_ns),
             lambda: Operation("list", chosen(("", directory)), pause_ns=pause_ns),
             lambda: Operation("fsync", path, pause_ns=pause_ns),
@@ -136,7 +137,7 @@ class _Author:
         )
         if not may_write:
             return [self._random.choices(looks, (4, 4, 2, 0))[0]()]
-        weights = (6, 6, 3, 1, 2, 5, 2, 2, 2, 3, 2, 3, 1, 2)
+        weights = (8, 7, 3, 1, 3, 5, 2, 2, 2, 3, 2, 2, 1, 2)
         return [self._random.choices((*looks, *changes), weights)[0]()]
 
     def mapped(self, letter: str) -> list[Operation]:

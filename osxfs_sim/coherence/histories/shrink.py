@@ -10,12 +10,14 @@ Both are delta debugging (Zeller and Hildebrandt, 2002).
 """
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.histories.history import SHARE, History
 from osxfs_sim.coherence.histories.schedules import Step, schedule_of
 from osxfs_sim.coherence.histories.sessions import changes
+from osxfs_sim.coherence.operations import Outcome
 
 T = TypeVar("T")
 
@@ -65,7 +67,10 @@ def purely(history: History, names: Sequence[str], violates: Violates) -> Histor
 
 
 def restricted(history: History, names: Sequence[str]) -> History:
-    """The operations that are about one of *names*, or about everything."""
+    """The operations that are about one of *names*, or about everything.
+
+    A listing stays with what it says of *names*, and no more.
+    """
     wanted = set(names)
     wanted |= {name.rpartition("/")[0] for name in names}  # a listing tells of a name
     mapped = {
@@ -82,9 +87,18 @@ def restricted(history: History, names: Sequence[str]) -> History:
             return operation.path in wanted
         return each.actor == SHARE or bool({operation.path, operation.to} & set(names))
 
-    kept = history.only([each for each in history.operations if is_about(each)])
+    kept = history.only([_told_of(each, names) for each in history.operations if is_about(each)])
     initial = {path: text for path, text in history.initial.items() if path in wanted}
     return History(kept.operations, kept.grain, initial, kept.umask, kept.about)
+
+
+def _told_of(each: Performed, names: Sequence[str]) -> Performed:
+    operation, value = each.operation, each.outcome.value
+    if operation.act != "list" or value is None:
+        return each
+    prefix = f"{operation.path}/" if operation.path else ""
+    told = [name for name in value if f"{prefix}{name}" in names]
+    return replace(each, outcome=Outcome(told))
 
 
 def _ended_early(history: History, violates: Violates) -> History:
@@ -109,12 +123,18 @@ def _units(operations: Sequence[Performed]) -> list[list[Performed]]:
 
 
 def by_replay(
-    history: History, play: Play, violates: Violates, attempts: int = 3
+    history: History,
+    names: Sequence[str],
+    play: Play,
+    violates: Violates,
+    attempts: int = 1,
 ) -> History | None:
     """The history of the shortest schedule that showed a violation when played.
 
-    The operations are played one after the other in the order of their calls. None: played like
-    that nothing was wrong, in *attempts* attempts; what is wrong then needs two at once.
+    It begins with all that *history* has about *names*: a look that proves nothing may be what
+    filled a cache. The operations are played one after the other in the order of their calls.
+    None: played like that nothing was wrong, in *attempts* attempts; what is wrong then needs two
+    at once.
     """
     seen: dict[int, History] = {}
 
@@ -129,6 +149,7 @@ def by_replay(
                 return True
         return False
 
+    history = _ended_early(restricted(history, names), violates)
     units = _step_units(schedule_of(history))
     if not fails(units):
         return None
