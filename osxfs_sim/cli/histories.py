@@ -307,7 +307,7 @@ def _saved_rules(
 
 
 def _limited(rules: Rules, limit_ns: int) -> Rules:
-    return replace(rules, limits=Limits(deadline_ns=time.monotonic_ns() + limit_ns))
+    return replace(rules, limits=Limits(within_ns=limit_ns))
 
 
 # Where it happens
