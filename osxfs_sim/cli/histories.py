@@ -65,9 +65,9 @@ class _Run:
 @click.option(
     "--operations",
     type=click.IntRange(min=1),
-    default=40,
+    default=60,
     metavar="N",
-    help="Of the host and of each guest, in a run. [40]",
+    help="Of the host and of each guest, in a run. [60]",
 )
 @click.option(
     "--guests", type=click.IntRange(1, 8), default=2, metavar="N", help="Guest processes. [2]"
@@ -75,10 +75,10 @@ class _Run:
 @click.option(
     "--objects",
     type=click.IntRange(1, MOST_OBJECTS),
-    default=2,
+    default=3,
     metavar="N",
     help="Objects that they share: each a file, a second name, a directory with a file; the last, "
-    "from two on, a file that is mapped. [2]",
+    "from two on, a file that is mapped. [3]",
 )
 @click.option("--runs", type=click.IntRange(min=1), default=10, metavar="N", help="[10]")
 @click.option(

@@ -23,9 +23,9 @@ MOST_OBJECTS = len(_FIRST_LETTERS)
 class Writers(enum.StrEnum):
     """Who changes an object; the others only look at it."""
 
-    ALL = "all"
     GUESTS = "guests"
     HOST = "host"
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class Plan:
 
     Of the *objects* (each a file, a second name for it, a directory and a file in that) the last
     is a file of one length that is mapped, if there are at least two. *apart*: who changes them
-    goes round: all, the guests, the host. Without it everybody changes all of them.
+    goes round: the guests, the host, all; the mapped one is the guests'. Without it everybody changes all of them.
     """
 
-    operations: int = 40
+    operations: int = 60
     guests: int = 2
-    objects: int = 2
+    objects: int = 3
     apart: bool = False
 
     def actors(self) -> tuple[str, ...]:
@@ -71,6 +71,8 @@ def generate(plan: Plan, random: Random) -> Programme:
         letter: list(Writers)[number % len(Writers)] if plan.apart else Writers.ALL
         for number, letter in enumerate(letters)
     }
+    if plan.apart and mapped is not None:
+        writers[mapped] = Writers.GUESTS
     lots = {}
     for actor in plan.actors():
         author = _Author(actor, random)
@@ -81,7 +83,11 @@ def generate(plan: Plan, random: Random) -> Programme:
                 Writers.ALL,
                 Writers.HOST if actor == HOST else Writers.GUESTS,
             )
-            lot += author.mapped(letter) if letter == mapped else author.plain(letter, may_write)
+            lot += (
+                author.mapped(letter, may_write)
+                if letter == mapped
+                else author.plain(letter, may_write)
+            )
         lots[actor] = tuple(lot[: plan.operations])
     # Most names are there from the beginning: what is missing has little to be wrong about.
     initial = dict.fromkeys(letters, "=" * _MAPPED_BYTES)
@@ -140,10 +146,10 @@ class _Author:
         weights = (8, 7, 3, 1, 3, 5, 2, 2, 2, 3, 2, 2, 1, 2)
         return [self._random.choices((*looks, *changes), weights)[0]()]
 
-    def mapped(self, letter: str) -> list[Operation]:
+    def mapped(self, letter: str, may_write: bool) -> list[Operation]:
         """Operations on a file that keeps its length: reading a mapping beyond it would kill."""
         pause_ns, chosen = self._pause_ns(), self._random.choice
-        match self._random.choices(("write", "read", "stat", "map"), (4, 2, 1, 3))[0]:
+        match self._random.choices(("write", "read", "stat", "map"), (4 * may_write, 2, 1, 3))[0]:
             case "write":
                 data = self._content().ljust(_MAPPED_BYTES, "-")
                 return [Operation("overwrite", letter, data=data, pause_ns=pause_ns)]
