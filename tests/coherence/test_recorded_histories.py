@@ -18,7 +18,7 @@ from osxfs_sim.model.consistency import Mode
 
 S = 10**9
 DAY_NS = 86_400 * S
-LIMITS = Limits(1_000_000)
+LIMITS = Limits(50_000)
 
 # Enough on few names that whatever a mode allows to go wrong does.
 PLAN = Plan(operations=40, guests=2, objects=2)
@@ -51,11 +51,9 @@ def all_are(answer: Answer, number: int) -> dict[Answer, int]:
 def test_a_programme_follows_from_its_seed_and_its_size() -> None:
     again = [generate(PLAN, Random(5)) for _ in range(2)]
     assert again[0] == again[1] != generate(PLAN, Random(6))
-    assert {actor: len(lot) for actor, lot in again[0].lots.items()} == {
-        HOST: 40,
-        "guest-1": 40,
-        "guest-2": 40,
-    }
+    assert set(again[0].lots) == {HOST, "guest-1", "guest-2"}
+    # A mapping is not ended half way.
+    assert all(40 <= len(lot) < 44 for lot in again[0].lots.values())
 
 
 def test_every_act_is_in_some_programme() -> None:
@@ -85,10 +83,10 @@ def test_apart_only_whose_object_it_is_changes_it() -> None:
 def test_a_plain_directory_is_linearizable(field: Path) -> None:
     """The check of the check: where one kernel does it all, there is nothing to find."""
     with Places(field, field) as places:
-        histories = recorded(places, range(6))
+        histories = recorded(places, range(4))
     assert {history.grain for history in histories} == {Grain.DIRECTORY}
     for mode in Mode:
-        assert answers(histories, mode) == all_are(Answer.OK, 6)
+        assert answers(histories, mode) == all_are(Answer.OK, 4)
 
 
 @pytest.mark.slow
@@ -101,8 +99,10 @@ def test_a_plain_directory_is_linearizable_many_times(field: Path) -> None:
 def test_a_directory_that_is_not_the_same_is_found_out(field: Path) -> None:
     """Two directories as two sides: nobody sees what the other does."""
     for side in ("host", "guest"):
-        (field / side / "run").mkdir(parents=True)
-    history = record(generate(PLAN, Random(1)), field / "host" / "run", field / "guest" / "run")
+        (field / side).mkdir()
+    (field / "guest" / "a").write_text("=" * 16)
+    programme = generate(Plan(operations=20, objects=1), Random(1))
+    history = record(programme, field / "host", field / "guest")
     for mode in (Mode.CONSISTENT, Mode.CACHED):
         assert judged(history, mode).answer is Answer.VIOLATION
 
@@ -110,8 +110,8 @@ def test_a_directory_that_is_not_the_same_is_found_out(field: Path) -> None:
 def test_osxfs_is_consistent(share) -> None:
     live = share(profile="osxfs", latency_ns=0)
     with Places(live.source, live.guest) as places:
-        histories = recorded(places, range(3))
-    assert answers(histories, Mode.CONSISTENT) == all_are(Answer.OK, 3)
+        histories = recorded(places, range(2))
+    assert answers(histories, Mode.CONSISTENT) == all_are(Answer.OK, 2)
 
 
 def test_long_lifetimes_are_cached_and_not_consistent(share) -> None:
@@ -133,7 +133,7 @@ STALE = (
     ("guest-1", Operation("read", "a")),
     (HOST, Operation("mkdir", "d")),
     (HOST, Operation("write", "a", data="new one")),
-    ("guest-2", Operation("list")),
+    ("guest-2", Operation("stat", "d")),
     ("guest-2", Operation("read", "a")),
     (HOST, Operation("read", "a")),
 )
@@ -172,9 +172,9 @@ def test_delegated_is_delegated_and_not_consistent(share) -> None:
     live = share(profile="osxfs-delegated", latency_ns=0)
     plan = Plan(operations=40, guests=2, objects=3, apart=True)
     with Places(live.source, live.guest, live.share.flush) as places:
-        histories = recorded(places, range(3), plan, live.share.flush)
+        histories = recorded(places, range(2), plan, live.share.flush)
     allowed = Bounds(60 * S, 60 * S)
-    assert answers(histories, Mode.DELEGATED, allowed) == all_are(Answer.OK, 3)
+    assert answers(histories, Mode.DELEGATED, allowed) == all_are(Answer.OK, 2)
     assert answers(histories, Mode.CONSISTENT)[Answer.VIOLATION]
     for history in histories:
         verdict = judged(history, Mode.DELEGATED, allowed)

@@ -51,7 +51,8 @@ class Plan:
 
     Of the *objects* (each a file, a second name for it, a directory and a file in that) the last
     is a file of one length that is mapped, if there are at least two. *apart*: who changes them
-    goes round: the guests, the host, all; the mapped one is the guests'. Without it everybody changes all of them.
+    goes round: the guests, the host, all; the mapped one is the guests'. Without it everybody
+    changes all of them.
     """
 
     operations: int = 60
@@ -88,7 +89,7 @@ def generate(plan: Plan, random: Random) -> Programme:
                 if letter == mapped
                 else author.plain(letter, may_write)
             )
-        lots[actor] = tuple(lot[: plan.operations])
+        lots[actor] = tuple(lot)
     # Most names are there from the beginning: what is missing has little to be wrong about.
     initial = dict.fromkeys(letters, "=" * _MAPPED_BYTES)
     return Programme(lots, initial)

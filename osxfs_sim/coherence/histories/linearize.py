@@ -182,27 +182,42 @@ class _Searcher:
         return sum(1 << number for number, local in place.under_way if local.phase == SAME)
 
     def _next(self, place: _Place) -> Iterator[tuple[int, _Place]]:
-        first_end_ns = self._first_end_ns(place.done)
         under_way = dict(place.under_way)
         later: list[tuple[int, _Place]] = []
         for number in self._ready(place):
             task = self._tasks[number]
             local = under_way.get(number, START)
-            for step in steps(
-                *(place.state, task.performed, number + 1, local, task.grain, self._umask)
-            ):
-                from_ns = task.act_ns if step.source is Source.HOST else task.look_ns
-                if from_ns > first_end_ns:
-                    continue
-                if not self._is_in_session(place, under_way, task, step):
-                    continue
-                after = self._place_after(place, under_way, number, step)
-                if step.local is DONE and task.changes_nothing:
-                    # Whoever changes nothing may go first: nobody else is worse off for it.
-                    yield number, after
-                    return
+            if task.changes_nothing and self._ends_here(place, under_way, number, local):
+                # Whoever changes nothing may go first: nobody else is worse off for it.
+                yield number, self._place_after(place, under_way, number, place.state, DONE)
+                return
+            for step in self._steps(place, under_way, number, local):
+                after = self._place_after(place, under_way, number, step.state, step.local)
                 later.append((number, after))
         yield from later
+
+    def _ends_here(
+        self, place: _Place, under_way: dict[int, Local], number: int, local: Local
+    ) -> bool:
+        """Whether the operation can do all that it has left in this very state."""
+        return any(
+            step.local is DONE or self._ends_here(place, under_way, number, step.local)
+            for step in self._steps(place, under_way, number, local)
+            if step.state == place.state
+        )
+
+    def _steps(
+        self, place: _Place, under_way: dict[int, Local], number: int, local: Local
+    ) -> Iterator[Step]:
+        """The steps that it may take now."""
+        task = self._tasks[number]
+        first_end_ns = self._first_end_ns(place.done)
+        for step in steps(
+            *(place.state, task.performed, number + 1, local, task.grain, self._umask)
+        ):
+            from_ns = task.act_ns if step.source is Source.HOST else task.look_ns
+            if from_ns <= first_end_ns and self._is_in_session(place, under_way, task, step):
+                yield step
 
     def _is_in_session(
         self, place: _Place, under_way: dict[int, Local], task: Task, step: Step
@@ -216,17 +231,21 @@ class _Searcher:
         return True
 
     def _place_after(
-        self, place: _Place, under_way: dict[int, Local], number: int, step: Step
+        self,
+        place: _Place,
+        under_way: dict[int, Local],
+        number: int,
+        state: State,
+        local: Local,
     ) -> _Place:
-        others = {each: local for each, local in under_way.items() if each != number}
+        others = {each: other for each, other in under_way.items() if each != number}
         done = place.done
-        if step.local is DONE:
+        if local is DONE:
             done |= 1 << number
         else:
-            others[number] = step.local
-        held = [local.object for local in others.values()]
-        state = step.state.without_lost(held)
-        return _Place(done, tuple(sorted(others.items())), state)
+            others[number] = local
+        held = [each.object for each in others.values()]
+        return _Place(done, tuple(sorted(others.items())), state.without_lost(held))
 
 
 def _listed(order: "tuple[int, object] | None") -> tuple[int, ...]:

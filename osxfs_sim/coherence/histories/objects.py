@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.histories.history import History
+from osxfs_sim.coherence.histories.sessions import TWO_NAMES
 from osxfs_sim.coherence.operations import Operation, Outcome
 
-_TWO_NAMES = ("rename", "link")
 _OF_NAMES = frozenset(
     {"create", "write", "unlink", "rename", "link", "mkdir", "rmdir", "chmod", "truncate"}
     | {"overwrite", "append"}
@@ -74,7 +74,7 @@ def _joined(history: History) -> dict[str, str]:
     for performed in history.operations:
         operation = performed.operation
         given = [operation.path]
-        if operation.act in _TWO_NAMES:
+        if operation.act in TWO_NAMES:
             given.append(operation.to)
         names.update(given)
         if operation.act in _OF_NAMES:
@@ -91,7 +91,7 @@ def _joined(history: History) -> dict[str, str]:
                 _join(joined, name, parent)
             parent = parent.rpartition("/")[0]
     for performed in history.operations:
-        if performed.operation.act in _TWO_NAMES:
+        if performed.operation.act in TWO_NAMES:
             _join(joined, performed.operation.path, performed.operation.to)
     return joined
 

@@ -15,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.histories.model import MUTATORS
 
+TWO_NAMES = frozenset({"rename", "link"})
+"""They look at two names, each as of a moment of its own: no one moment holds for both."""
+
 
 def changes(performed: Performed) -> bool:
     """Whether it was a change that was made, as far as its process was told."""
@@ -37,8 +40,10 @@ def predecessors(operations: Sequence[Performed], number: int) -> tuple[list[int
         if handle and handle == earlier.operation.handle:
             after.append(other)  # a mapping, and what it showed before
         elif changes(earlier):
-            if touched & (names | above):
+            if mine.operation.act not in TWO_NAMES and touched & (names | above):
                 after.append(other)
+        elif {mine.operation.act, earlier.operation.act} & TWO_NAMES:
+            continue  # which of the two it had to look at to say so, nobody knows
         elif touched & names and _is_listing(earlier) == _is_listing(mine):
             looked.append(other)
     return after, looked
