@@ -15,6 +15,10 @@ from collections.abc import Iterator, Sequence
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.histories.model import MUTATORS
 
+_OF_OBJECTS = frozenset({"write", "overwrite", "append", "truncate", "chmod"})
+"""They change what a name leads to, by the name as it was believed: who looks again may believe the
+name as before, and must see the change in what it leads to."""
+
 TWO_NAMES = frozenset({"rename", "link"})
 """They look at two names, each as of a moment of its own: no one moment holds for both."""
 
@@ -39,7 +43,7 @@ def predecessors(operations: Sequence[Performed], number: int) -> tuple[list[int
         handle = mine.operation.handle
         if handle and handle == earlier.operation.handle:
             after.append(other)  # a mapping, and what it showed before
-        elif changes(earlier):
+        elif changes(earlier) and earlier.operation.act not in _OF_OBJECTS:
             if mine.operation.act not in TWO_NAMES and touched & (names | above):
                 after.append(other)
         elif {mine.operation.act, earlier.operation.act} & TWO_NAMES:
