@@ -19,6 +19,7 @@ probing     a share for the time of these two
 contract    the consistency contract, judged
 museum      the bugs of real systems, shown and cured
 edits       what the host changes while a case runs: edits list, record
+histories   histories, check-history
 completion  for the user's shell
 """
 

@@ -39,6 +39,7 @@ _COMMANDS = {
     "contract": "contract",
     "museum": "museum",
     "edits": "edits",
+    **dict.fromkeys(("histories", "check-history"), "histories"),
     "completion": "completion",
 }
 """The commands, in the order of the help, and the module of this package that each is in."""

@@ -135,7 +135,7 @@ def _settings(style: Style) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _drawing(style: Style) -> Iterator[None]:
+def drawing(style: Style) -> Iterator[None]:
     settings: Any = _settings(style)  # the stubs want each key as a literal
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         # A label in a script that the font does not have is shown by the reader's own.
@@ -149,7 +149,7 @@ def render(
     """The figure as a file's bytes: no date, no version, no chance in it."""
     buffer = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if plot_format == "svg" else {"Software": None}
-    with _drawing(style):
+    with drawing(style):
         figure.savefig(buffer, format=plot_format, dpi=dots_per_inch, metadata=metadata)
     return buffer.getvalue()
 
@@ -173,7 +173,7 @@ def _figure(style: Style, height_inches: float) -> Figure:
 
 def wall_times(groups: Mapping[str, Sequence[WallTimes]], baseline: str, style: Style) -> Figure:
     """Each arm's runs as circles, their median as a bar, its interval as a line; kinds apart."""
-    with _drawing(style):
+    with drawing(style):
         rows = sum(len(arms) for arms in groups.values())
         figure = _figure(style, 0.75 + 0.42 * rows + 0.25 * len(groups))
         panels = figure.subplots(
@@ -261,7 +261,7 @@ _ASKED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 2))}
 
 def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
     """How many answers came within which time: asked for (dashed) and achieved, a panel per arm."""
-    with _drawing(style):
+    with drawing(style):
         figure = _figure(style, 1.0 + 1.55 * len(arms))
         panels = figure.subplots(len(arms), sharex=True, squeeze=False)[:, 0]
         classes = list(dict.fromkeys(line.label for lines in arms.values() for line in lines))
@@ -313,7 +313,7 @@ def _legend(figure: Figure, panel: Axes, style: Style, *, reverse: bool = False)
 
 def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
     """Where the wall time went, a bar per trace: parts in ns. *rest* is drawn last, and grey."""
-    with _drawing(style):
+    with drawing(style):
         parts = list(dict.fromkeys(part for bar in bars.values() for part in bar if part != REST))
         legend_lines = (len(parts) + 1) / (1 if style.is_narrow else 3)
         figure = _figure(style, 0.8 + 0.5 * len(bars) + 0.2 * legend_lines)
@@ -360,7 +360,7 @@ NECESSARY = "necessary requests"
 
 def ratios(bars: Sequence[RatioBar], style: Style) -> Figure:
     """Published ratios as open bars, ours as filled ones with their range; 1 is native."""
-    with _drawing(style):
+    with drawing(style):
         figure = _figure(style, 1.0 + 0.5 * len(bars))
         panel = figure.subplots()
         for row, bar in enumerate(bars):
@@ -395,7 +395,7 @@ def ratios(bars: Sequence[RatioBar], style: Style) -> Figure:
 
 def requests_over_time(counts: Mapping[str, Sequence[int]], bin_ns: int, style: Style) -> Figure:
     """Requests per second, the operations stacked; the rarer ones are one area."""
-    with _drawing(style):
+    with drawing(style):
         series = most_frequent(counts)
         figure = _figure(style, 2.6 if style.is_narrow else 2.9)
         panel = figure.subplots()

@@ -1,0 +1,504 @@
+"""``histories`` and ``check-history``: what several processes do at once, judged by the mode."""
+
+import contextlib
+import datetime
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from osxfs_sim.cli.errors import end_on_signals
+from osxfs_sim.cli.options import Duration, ProfileName, share_options
+from osxfs_sim.coherence.actors import ActorError
+from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, Plan, generate
+from osxfs_sim.coherence.histories.history import History, HistoryError
+from osxfs_sim.coherence.histories.linearize import Answer, Limits
+from osxfs_sim.coherence.histories.modes import Bounds
+from osxfs_sim.coherence.histories.record import Flush, record
+from osxfs_sim.coherence.histories.schedules import script_of
+from osxfs_sim.coherence.histories.shrink import by_replay, purely
+from osxfs_sim.coherence.histories.stage import Places
+from osxfs_sim.coherence.histories.timeline import in_words
+from osxfs_sim.coherence.histories.verdicts import PartVerdict, Rules, Verdict, check
+from osxfs_sim.coherence.predictions import Believed
+from osxfs_sim.coherence.staleness import kernel_tick_ns
+from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
+from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.model.consistency import Mode
+from osxfs_sim.model.profile import ProfileError, Transport
+from osxfs_sim.model.units import format_duration
+from osxfs_sim.mount.launch import mounted
+from osxfs_sim.report.console import console, table
+from osxfs_sim.settings import EmulatedSystem, ShareSettings
+
+SCHEMA = 1
+_WORTH_TELLING_S = 2.0
+_SETTLE_NS = 100_000_000
+_MODES = [mode.label for mode in sorted(Mode)]
+_SHRINKS_FOR_NS = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One recorded history and what is said of it; *minimal* where it was shrunk, and how."""
+
+    seed: int
+    history: History
+    verdict: Verdict
+    minimal: History | None = None
+    shrunk: str = ""
+
+
+@click.command()
+@click.argument("profile", type=ProfileName())
+@click.option(
+    "--operations",
+    type=click.IntRange(min=1),
+    default=60,
+    metavar="N",
+    help="Of the host and of each guest, in a run. [60]",
+)
+@click.option(
+    "--guests", type=click.IntRange(1, 8), default=2, metavar="N", help="Guest processes. [2]"
+)
+@click.option(
+    "--objects",
+    type=click.IntRange(1, MOST_OBJECTS),
+    default=3,
+    metavar="N",
+    help="Objects that they share: each a file, a second name, a directory with a file; the last, "
+    "from two on, a file that is mapped. [3]",
+)
+@click.option("--runs", type=click.IntRange(min=1), default=10, metavar="N", help="[10]")
+@click.option(
+    "--as", "mode", type=click.Choice(_MODES), help="Judge by this mode. [the share's own]"
+)
+@click.option(
+    "--bound",
+    "stale_ns",
+    type=Duration(),
+    help="How old a guest's answer may be under cached and delegated. [what lifetimes and events "
+    "of the profile allow, and --allowance]",
+)
+@click.option(
+    "--allowance",
+    "allowance_ns",
+    type=Duration(),
+    help="What the machine may need beside that; a busy one needs more. [250ms]",
+)
+@click.option(
+    "--time-limit",
+    "limit_ns",
+    type=Duration(),
+    default="10s",
+    help="For judging one object of one history; what takes longer is unknown. [10s]",
+)
+@click.option(
+    "--save",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Save each violating run below DIR: history.json, minimal.json, timeline.svg and "
+    "schedule.py.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@share_options
+def histories(
+    profile: str,
+    operations: int,
+    guests: int,
+    objects: int,
+    runs: int,
+    mode: str | None,
+    stale_ns: int | None,
+    allowance_ns: int | None,
+    limit_ns: int,
+    save: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Let host and guests change the same names at once, and judge what they were told.
+
+    Each run performs a random programme and checks its history against the mode: for
+    consistent one order must explain every answer; for cached answers may be old, within
+    a bound, and no process goes back; for delegated the host may see changes late, too. A
+    violation makes the exit code 1, and is made smaller. "unknown" is what could not be
+    decided in time: neither ok nor a violation. Run K uses the seed plus K - 1.
+
+    \b
+    osxfs-sim histories osxfs --runs 50
+    osxfs-sim histories osxfs-cached --host-events none --as consistent --save found
+    osxfs-sim histories native          # the check itself, where nothing can be wrong
+    """
+    settings = ShareSettings("", "", profile=profile, **options)
+    system = settings.system()
+    judged_as = system.mode if mode is None else Mode[mode.upper()]
+    rules = Rules(judged_as, _bounds(settings, system, judged_as, stale_ns, allowance_ns))
+    plan = Plan(operations, guests, objects, apart=judged_as is Mode.DELEGATED)
+    end_on_signals()
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    say = _progress()
+    done: list[_Run] = []
+    try:
+        with (
+            _ground(settings, system) as (host, guest, flush),
+            Places(host, guest, flush) as places,
+            _workers() as executor,
+        ):
+            for number in range(runs):
+                say(f"run {number + 1} of {runs}")
+                seed = settings.seed + number
+                recorded = record(
+                    *(generate(plan, Random(seed)), *places.sides(), flush),
+                    settle_ns=_SETTLE_NS,
+                    about={"profile": profile, "changed": _plain(settings), "seed": seed},
+                )
+                verdict = check(recorded, _limited(rules, limit_ns), executor)
+                run = _Run(seed, recorded, verdict)
+                if verdict.answer is Answer.VIOLATION:
+                    say(f"run {number + 1} is a violation: making it smaller")
+                    run = _shrunk(run, rules, places)
+                    if save is not None:
+                        _save(save / f"{profile}-{seed}", run, rules, settings)
+                done.append(run)
+    except ActorError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(_document(done, rules, settings, plan, started), indent=1))
+    else:
+        _tell(done, rules, profile, save)
+    if any(run.verdict.answer is Answer.VIOLATION for run in done):
+        sys.exit(1)
+
+
+@click.command("check-history")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE...",
+)
+@click.option(
+    "--as",
+    "mode",
+    type=click.Choice(_MODES),
+    help="Judge by this mode. [as it was when saved, else consistent]",
+)
+@click.option(
+    "--bound",
+    "stale_ns",
+    type=Duration(),
+    help="How old a guest's answer may be. [as it was when saved]",
+)
+@click.option(
+    "--lag",
+    "lag_ns",
+    type=Duration(),
+    help="How old the host's answer may be under delegated. [as it was when saved]",
+)
+@click.option(
+    "--time-limit", "limit_ns", type=Duration(), default="10s", help="For one object. [10s]"
+)
+@click.option("--json", "as_json", is_flag=True, help="The answers, for scripts.")
+def check_history(
+    files: tuple[Path, ...],
+    mode: str | None,
+    stale_ns: int | None,
+    lag_ns: int | None,
+    limit_ns: int,
+    as_json: bool,
+) -> None:
+    """Judge saved histories again.
+
+    \b
+    osxfs-sim check-history found/osxfs-cached-3/history.json
+    osxfs-sim check-history found/*/minimal.json --as cached --bound 1s
+    """
+    verdicts: dict[Path, Verdict] = {}
+    for file in files:
+        try:
+            saved = History.load(file)
+            rules = _saved_rules(saved, mode, stale_ns, lag_ns)
+            verdicts[file] = check(saved, _limited(rules, limit_ns))
+        except (HistoryError, ValueError) as error:
+            text = str(error) if isinstance(error, HistoryError) else f"{file}: {error}"
+            raise click.ClickException(text) from error
+    if as_json:
+        answers = {
+            str(file): {"mode": verdict.mode.label} | _verdict_document(verdict)
+            for file, verdict in verdicts.items()
+        }
+        click.echo(json.dumps({"schema": SCHEMA, "files": answers}, indent=1))
+    else:
+        for file, verdict in verdicts.items():
+            click.echo(f"{file}: {verdict.answer} as {verdict.mode.label}")
+            for part in verdict.violations:
+                click.echo(in_words(part))
+        click.echo(_counted([verdict.answer for verdict in verdicts.values()]))
+    if any(verdict.answer is Answer.VIOLATION for verdict in verdicts.values()):
+        sys.exit(1)
+
+
+# By what is judged
+
+
+_ALLOWANCE_NS = 250_000_000
+
+
+def _bounds(
+    settings: ShareSettings,
+    system: EmulatedSystem,
+    mode: Mode,
+    stale_ns: int | None,
+    allowance_ns: int | None,
+) -> Bounds:
+    """What the profile allows: a lifetime, or the time until an event ends it; and an age."""
+    if mode is Mode.CONSISTENT:
+        if stale_ns is not None or allowance_ns is not None:
+            raise click.UsageError(
+                "--bound and --allowance have no effect as consistent, where nothing may be old: "
+                "leave them out, or judge --as cached"
+            )
+        return Bounds()
+    if stale_ns is not None and allowance_ns is not None and mode is not Mode.DELEGATED:
+        raise click.UsageError("--allowance has no effect beside --bound: leave one of them out")
+    allowance_ns = _ALLOWANCE_NS if allowance_ns is None else allowance_ns
+    if stale_ns is None:
+        if settings.policy is not None:
+            raise click.UsageError(
+                "how long a policy of your own believes is not known: give --bound"
+            )
+        believed = Believed.by(system.policy, time.time_ns())
+        stale_ns = max(believed.entry_ns, believed.attributes_ns, believed.missing_ns)
+        # The kernel rounds up to a tick, and lets a lifetime end with the tick after that.
+        stale_ns += 2 * kernel_tick_ns()
+        if system.events.stream is not None:
+            stale_ns = min(stale_ns, system.events.stream.latency_ns)
+        stale_ns += allowance_ns
+    age_ns = system.write_back.age_ns if system.write_back is not None else 0
+    return Bounds(stale_ns, age_ns + allowance_ns)
+
+
+def _saved_rules(
+    saved: History, mode: str | None, stale_ns: int | None, lag_ns: int | None
+) -> Rules:
+    rules = saved.about.get("rules", {})
+    label = mode or rules.get("mode", Mode.CONSISTENT.label)
+    if label == Mode.CONSISTENT.label and (stale_ns is not None or lag_ns is not None):
+        raise click.UsageError("--bound and --lag have no effect as consistent: leave them out")
+    return Rules(
+        Mode[label.upper()],
+        Bounds(
+            rules.get("stale_ns", 0) if stale_ns is None else stale_ns,
+            rules.get("lag_ns", 0) if lag_ns is None else lag_ns,
+        ),
+    )
+
+
+def _limited(rules: Rules, limit_ns: int) -> Rules:
+    return replace(rules, limits=Limits(within_ns=limit_ns))
+
+
+# Where it happens
+
+
+@contextlib.contextmanager
+def _ground(
+    settings: ShareSettings, system: EmulatedSystem
+) -> Iterator[tuple[Path, Path, Flush | None]]:
+    """The two sides of an empty share and how its host gets everything; native: one directory."""
+    profile = system.profile
+    if profile.transport is Transport.COPY:
+        raise ProfileError(
+            f"with the profile {profile.name} host and guest share no tree: nothing to judge "
+            "(osxfs-sim sync shows how copies are kept alike)"
+        )
+    with tempfile.TemporaryDirectory(prefix="osxfs-sim-histories-", dir=default_directory()) as at:
+        host, guest = Path(at).resolve() / "host", Path(at).resolve() / "share"
+        host.mkdir()
+        if profile.is_local:
+            yield host, host, None
+            return
+        guest.mkdir()
+        with mounted(replace(settings, source=str(host), mountpoint=str(guest))) as share:
+            for warning in share.first_status["warnings"]:
+                click.echo(f"osxfs-sim: warning: {warning}", err=True)
+            yield host, guest, share.flush
+
+
+@contextlib.contextmanager
+def _workers() -> Iterator[Executor]:
+    """Processes that judge; they begin anew, because this one may have threads by then."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=context) as executor:
+        yield executor
+
+
+# A violation made smaller, and kept
+
+
+def _shrunk(run: _Run, rules: Rules, places: Places) -> _Run:
+    """By leaving operations out of what was seen, and then by playing ever less of it again."""
+
+    def violates(history: History) -> bool:
+        verdict = check(history, _limited(rules, _SHRINKS_FOR_NS))
+        return verdict.answer is Answer.VIOLATION
+
+    names = run.verdict.violations[0].names
+    replayed = by_replay(run.history, names, places.play, violates)
+    if replayed is None:
+        smaller = purely(run.history, names, violates)
+        how = "as it was seen; played one step after the other it does not show"
+        return replace(run, minimal=smaller, shrunk=how)
+    minimal = replace(replayed, about=run.history.about)
+    return replace(run, minimal=minimal, shrunk="as played again, one step after the other")
+
+
+def _save(where: Path, run: _Run, rules: Rules, settings: ShareSettings) -> None:
+    """The history, its smallest part, a picture of that and a script. Imports the pictures late."""
+    from osxfs_sim.report.plots import Style, render
+    from osxfs_sim.report.timeline import timeline
+
+    assert run.minimal is not None
+    where.mkdir(parents=True, exist_ok=True)
+    kept = {
+        "rules": {
+            "mode": rules.mode.label,
+            "stale_ns": rules.bounds.stale_ns,
+            "lag_ns": rules.bounds.lag_ns,
+        }
+    }
+    replace(run.history, about=dict(run.history.about) | kept).save(where / "history.json")
+    replace(run.minimal, about=dict(run.minimal.about) | kept | {"shrunk": run.shrunk}).save(
+        where / "minimal.json"
+    )
+    style = Style(width_inches=9.0)
+    part = _minimal_part(run, rules)
+    (where / "timeline.svg").write_bytes(render(timeline(part, style), style, "svg"))
+    title = f"A history that is not {rules.mode.label} (seed {run.seed})."
+    text = script_of(run.minimal, rules, {"profile": settings.profile} | _plain(settings), title)
+    (where / "schedule.py").write_text(text)
+
+
+def _minimal_part(run: _Run, rules: Rules) -> PartVerdict:
+    assert run.minimal is not None
+    return check(run.minimal, rules).violations[0]
+
+
+def _plain(settings: ShareSettings) -> dict[str, Any]:
+    given = settings.given()
+    given.pop("profile", None)
+    return given
+
+
+# What is told
+
+
+def _tell(done: Sequence[_Run], rules: Rules, profile: str, save: Path | None) -> None:
+    out = console()
+    title = f"{profile}: histories judged as {rules.mode.label}"
+    if rules.mode is not Mode.CONSISTENT:
+        title += f" (guests up to {format_duration(rules.bounds.stale_ns)} behind"
+        if rules.mode is Mode.DELEGATED:
+            title += f", the host up to {format_duration(rules.bounds.lag_ns)}"
+        title += ")"
+    rows = table(
+        ">seed", "answer", ">operations", ">objects", ">steps", ">not judged", title=escape(title)
+    )
+    for run in done:
+        parts = run.verdict.parts
+        rows.add_row(
+            str(run.seed),
+            str(run.verdict.answer),
+            str(len(run.history.operations)),
+            str(len(parts)),
+            str(sum(part.steps for part in parts)),
+            str(run.verdict.unjudged or ""),
+        )
+    out.print(rows)
+    for run in done:
+        if run.minimal is not None:
+            out.print(f"[red]seed {run.seed}: a violation, {escape(run.shrunk)}[/red]")
+            out.print(in_words(_minimal_part(run, rules)), markup=False, soft_wrap=True)
+            if save is not None:
+                out.print(f"  saved in {save / f'{profile}-{run.seed}'}", markup=False)
+    out.print(f"  {_counted([run.verdict.answer for run in done])}", markup=False)
+    out.print(f"  {escape(describe_machine_shortly())}", style="dim")
+
+
+def _counted(answers: Sequence[Answer]) -> str:
+    counts = Counter(answers)
+    return (
+        f"{len(answers)} histories: {counts[Answer.OK]} ok, "
+        f"{counts[Answer.VIOLATION]} violations, {counts[Answer.UNKNOWN]} unknown"
+    )
+
+
+def _document(
+    done: Sequence[_Run], rules: Rules, settings: ShareSettings, plan: Plan, started: str
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "profile": settings.profile,
+        "changed": settings.given(),
+        "started": started,
+        "machine": describe_machine(),
+        "mode": rules.mode.label,
+        "stale_ns": rules.bounds.stale_ns,
+        "lag_ns": rules.bounds.lag_ns,
+        "operations": plan.operations,
+        "guests": plan.guests,
+        "objects": plan.objects,
+        "counts": {
+            answer.value: sum(run.verdict.answer is answer for run in done) for answer in Answer
+        },
+        "runs": [
+            {"seed": run.seed}
+            | _verdict_document(run.verdict)
+            | {
+                "history": run.history.to_json(),
+                "minimal": None if run.minimal is None else run.minimal.to_json(),
+                "shrunk": run.shrunk or None,
+            }
+            for run in done
+        ],
+    }
+
+
+def _verdict_document(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "answer": verdict.answer.value,
+        "objects": [
+            {
+                "names": list(part.names),
+                "answer": part.answer.value,
+                "steps": part.steps,
+                "unjudged": part.unjudged,
+                "not_explained": [str(each) for each in part.stuck],
+                "lost": list(part.lost),
+            }
+            for part in verdict.parts
+        ],
+    }
+
+
+def _progress() -> Callable[[str], None]:
+    """Says what is being done, once it has taken long enough for somebody to wonder."""
+    began_s = time.monotonic()
+
+    def say(text: str) -> None:
+        if time.monotonic() - began_s > _WORTH_TELLING_S:
+            click.echo(f"  {text}", err=True)
+
+    return say

@@ -1,0 +1,169 @@
+"""Makes a random programme: what each process of host and guest shall do, and how long it waits.
+
+The programme follows from the Random that is passed in, and from nothing else; the times at which
+it is then performed do not. Every content that is written is written once, so that what is
+read tells who wrote it.
+"""
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from osxfs_sim.coherence.histories.history import HOST
+from osxfs_sim.coherence.operations import Operation
+
+LONGEST_PAUSE_NS = 2_000_000
+_MAPPED_BYTES = 16
+_MODES = (0o600, 0o640, 0o644, 0o700, 0o755)
+_FIRST_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+MOST_OBJECTS = len(_FIRST_LETTERS)
+
+
+class Writers(enum.StrEnum):
+    """Who changes an object; the others only look at it."""
+
+    GUESTS = "guests"
+    HOST = "host"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """What each actor does, in order. *initial* are the files that are there before."""
+
+    lots: Mapping[str, tuple[Operation, ...]]
+    initial: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that it touches."""
+        found = set(self.initial)
+        for lot in self.lots.values():
+            for operation in lot:
+                found |= {operation.path, operation.to}
+        return tuple(sorted(found - {""}))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How large a programme is: *operations* for each of the host and the *guests*.
+
+    Of the *objects* (each a file, a second name for it, a directory and a file in that) the last
+    is a file of one length that is mapped, if there are at least two. *apart*: who changes them
+    goes round: the guests, the host, all; the mapped one is the guests'. Without it everybody
+    changes all of them.
+    """
+
+    operations: int = 60
+    guests: int = 2
+    objects: int = 3
+    apart: bool = False
+
+    def actors(self) -> tuple[str, ...]:
+        return (HOST, *(f"guest-{number}" for number in range(1, self.guests + 1)))
+
+
+def generate(plan: Plan, random: Random) -> Programme:
+    """A programme of that size."""
+    letters = _FIRST_LETTERS[: plan.objects]
+    mapped = letters[-1] if plan.objects > 1 else None
+    writers = {
+        letter: list(Writers)[number % len(Writers)] if plan.apart else Writers.ALL
+        for number, letter in enumerate(letters)
+    }
+    if plan.apart and mapped is not None:
+        writers[mapped] = Writers.GUESTS
+    lots = {}
+    for actor in plan.actors():
+        author = _Author(actor, random)
+        lot: list[Operation] = []
+        while len(lot) < plan.operations:
+            letter = random.choice(letters)
+            may_write = writers[letter] in (
+                Writers.ALL,
+                Writers.HOST if actor == HOST else Writers.GUESTS,
+            )
+            lot += (
+                author.mapped(letter, may_write)
+                if letter == mapped
+                else author.plain(letter, may_write)
+            )
+        lots[actor] = tuple(lot)
+    # Most names are there from the beginning: what is missing has little to be wrong about.
+    initial = dict.fromkeys(letters, "=" * _MAPPED_BYTES)
+    return Programme(lots, initial)
+
+
+class _Author:
+    """Writes one actor's operations."""
+
+    def __init__(self, actor: str, random: Random) -> None:
+        self._sign = actor[0] + actor.rpartition("-")[2][:1]
+        self._random = random
+        self._written = 0
+        self._mapped = 0
+
+    def _content(self) -> str:
+        self._written += 1
+        return f"{self._sign}{self._written}".ljust(self._random.choice((2, 4, 9)), ".") + ";"
+
+    def _pause_ns(self) -> int:
+        # Often none: what is to meet must be quick.
+        if self._random.random() < 0.3:
+            return 0
+        return self._random.randrange(LONGEST_PAUSE_NS)
+
+    def plain(self, letter: str, may_write: bool) -> list[Operation]:
+        """One operation on an object that is a file, or several."""
+        file, second, directory = letter, f"{letter}.2", f"{letter}.d"
+        inside = f"{directory}/x"
+        chosen, pause_ns = self._random.choice, self._pause_ns()
+        path = chosen((file, file, file, second, second, inside))
+        looks: Sequence[Callable[[], Operation]] = (
+            lambda: Operation("stat", chosen((path, path, directory)), pause_ns=pause_ns),
+            lambda: Operation("read", path, pause_ns=pause_ns),
+            lambda: Operation("list", chosen(("", directory)), pause_ns=pause_ns),
+            lambda: Operation("fsync", path, pause_ns=pause_ns),
+        )
+        changes: Sequence[Callable[[], Operation]] = (
+            lambda: Operation("create", path, data=self._content(), pause_ns=pause_ns),
+            lambda: Operation("write", path, data=self._content(), pause_ns=pause_ns),
+            lambda: Operation("append", path, data=self._content(), pause_ns=pause_ns),
+            lambda: Operation("truncate", path, size=chosen((0, 3)), pause_ns=pause_ns),
+            lambda: Operation("unlink", path, pause_ns=pause_ns),
+            lambda: Operation(
+                "rename",
+                *chosen(((file, second), (second, file), (file, inside), (inside, file))),
+                pause_ns=pause_ns,
+            ),
+            lambda: Operation("link", *chosen(((file, second), (second, file))), pause_ns=pause_ns),
+            lambda: Operation("mkdir", directory, pause_ns=pause_ns),
+            lambda: Operation("rmdir", directory, pause_ns=pause_ns),
+            lambda: Operation("chmod", path, mode=chosen(_MODES), pause_ns=pause_ns),
+        )
+        if not may_write:
+            return [self._random.choices(looks, (4, 4, 2, 0))[0]()]
+        weights = (8, 7, 3, 1, 3, 5, 2, 2, 2, 3, 2, 2, 1, 2)
+        return [self._random.choices((*looks, *changes), weights)[0]()]
+
+    def mapped(self, letter: str, may_write: bool) -> list[Operation]:
+        """Operations on a file that keeps its length: reading a mapping beyond it would kill."""
+        pause_ns, chosen = self._pause_ns(), self._random.choice
+        match self._random.choices(("write", "read", "stat", "map"), (4 * may_write, 2, 1, 3))[0]:
+            case "write":
+                data = self._content().ljust(_MAPPED_BYTES, "-")
+                return [Operation("overwrite", letter, data=data, pause_ns=pause_ns)]
+            case "map":
+                self._mapped += 1
+                handle = f"m{self._mapped}"
+                return [
+                    Operation("map", letter, size=_MAPPED_BYTES, handle=handle, pause_ns=pause_ns),
+                    *(
+                        Operation("mread", handle=handle, pause_ns=self._pause_ns())
+                        for _ in range(chosen((1, 2)))
+                    ),
+                    Operation("unmap", handle=handle),
+                ]
+            case act:
+                return [Operation(act, letter, pause_ns=pause_ns)]

@@ -1,0 +1,138 @@
+"""What several processes did to one tree at the same time, and what they were told.
+
+A history is a plain value: it can be recorded on a live mount, written by hand, kept as JSON
+and judged again years later. Nothing here judges.
+"""
+
+import enum
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.operations import Operation, Outcome
+
+SCHEMA = 1
+
+HOST = "host"
+SHARE = "share"
+"""Whoever mounted the share. All it does is ``sync``: the host gets everything that is held."""
+
+
+class HistoryError(Exception):
+    """A file that is no history; the message is one line for the user."""
+
+
+class Grain(enum.StrEnum):
+    """Into how many moments an operation of the guest's divides."""
+
+    DIRECTORY = "directory"
+    """The guest works in the host's directory itself: each system call has its own moments."""
+    SHARE = "share"
+    """Each system call is several requests: the kernel looks names up, and then asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Operations with their moments, in the order of their calls.
+
+    *grain* tells what the guests worked through, *initial* which files were there before
+    (path to content), *umask* the mask of all its processes. *about* are words for the reader:
+    profile, seed, what it shows.
+    """
+
+    operations: tuple[Performed, ...]
+    grain: Grain = Grain.SHARE
+    initial: Mapping[str, str] = field(default_factory=dict)
+    umask: int = 0o022
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, operations: Sequence[Performed], **rest: Any) -> "History":
+        """The same with the operations put in order."""
+        return cls(tuple(sorted(operations, key=lambda each: each.call_ns)), **rest)
+
+    def only(self, operations: Sequence[Performed]) -> "History":
+        """The same with other operations."""
+        return replace(self, operations=tuple(sorted(operations, key=lambda each: each.call_ns)))
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it; times are nanoseconds since its first call."""
+        begin_ns = min((each.call_ns for each in self.operations), default=0)
+        return {
+            "schema": SCHEMA,
+            "about": dict(self.about),
+            "grain": self.grain.value,
+            "initial": dict(self.initial),
+            "umask": self.umask,
+            "operations": [_performed_json(each, begin_ns) for each in self.operations],
+        }
+
+    @classmethod
+    def from_json(cls, words: Mapping[str, Any]) -> "History":
+        """What ``to_json`` wrote. Raises HistoryError."""
+        try:
+            if words["schema"] != SCHEMA:
+                raise HistoryError(f"its schema is {words['schema']}, and not {SCHEMA}")
+            operations = [_performed(each) for each in words["operations"]]
+            return cls.of(
+                operations,
+                grain=Grain(words["grain"]),
+                initial=dict(words["initial"]),
+                umask=int(words["umask"]),
+                about=dict(words["about"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise HistoryError(f"it is no history: {type(error).__name__} {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Write it to *path*, a line for each operation."""
+        words = self.to_json()
+        operations = ",\n  ".join(json.dumps(each) for each in words.pop("operations"))
+        head = json.dumps(words, indent=1).removesuffix("\n}")
+        path.write_text(f'{head},\n "operations": [\n  {operations}\n ]\n}}\n')
+
+    @classmethod
+    def load(cls, path: Path) -> "History":
+        """What ``save`` wrote. Raises HistoryError, and OSError where it cannot be read."""
+        try:
+            words = json.loads(path.read_text())
+            if not isinstance(words, dict):
+                raise HistoryError("it is no history: it holds no object")
+            return cls.from_json(words)
+        except (ValueError, HistoryError) as error:
+            raise HistoryError(f"{path}: {error}") from error
+
+
+def is_guest(actor: str) -> bool:
+    """Whether *actor* is a process of the guest."""
+    return actor not in (HOST, SHARE)
+
+
+def _performed_json(each: Performed, begin_ns: int) -> dict[str, Any]:
+    words: dict[str, Any] = {
+        "actor": each.actor,
+        "call_ns": each.call_ns - begin_ns,
+        "return_ns": each.return_ns - begin_ns,
+    }
+    words |= {"operation": replace(each.operation, pause_ns=0).to_json()}
+    if each.outcome.error is not None:
+        words["error"] = each.outcome.error
+    elif each.outcome.value is not None:
+        words["value"] = each.outcome.value
+    return words
+
+
+def _performed(words: Mapping[str, Any]) -> Performed:
+    performed = Performed(
+        str(words["actor"]),
+        Operation.from_json(words["operation"]),
+        int(words["call_ns"]),
+        int(words["return_ns"]),
+        Outcome(words.get("value"), words.get("error")),
+    )
+    if performed.return_ns < performed.call_ns:
+        raise ValueError(f"{performed} returned before it was called")
+    return performed

@@ -1,0 +1,530 @@
+"""A small file system as a state machine: which steps an operation can take, and what it is told.
+
+Pure, and a value throughout: a search may go back to any state. An operation is not one
+step. ``read`` is open, read and close, and between them another process may come: each step
+here is one moment at which the operation touches the tree. What these steps are depends on the
+grain (history.py): a system call on a directory looks a name up and acts under one lock where it
+changes names, and through a share these are two requests.
+
+What is compared: errors; type, permissions, number of links and size (of a file); content;
+names. Not compared, for no rule makes them the same everywhere: times, inode numbers, the
+size and links of a directory.
+"""
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.histories.history import Grain
+
+ROOT = 0
+
+OBSERVERS = frozenset(
+    {"stat", "read", "list", "fsync", "map", "mread", "unmap", "entry", "opendir", "sync"}
+)
+"""Acts that change nothing that anybody can see."""
+
+MUTATORS = frozenset(
+    {"create", "write", "overwrite", "append", "truncate", "unlink", "rename", "link"}
+    | {"mkdir", "rmdir", "chmod"}
+)
+
+
+class Object(NamedTuple):
+    """A file with its *content*, or a directory (None)."""
+
+    content: str | None
+    mode: int
+
+    @property
+    def is_directory(self) -> bool:
+        return self.content is None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Names and what they lead to. *names* are paths; the root, "", is no object that changes.
+
+    Objects are told apart by the number of the operation that made them, from 1 on; negative for
+    those that were there before. *mappings* are what processes have mapped.
+    """
+
+    names: tuple[tuple[str, int], ...] = ()
+    objects: tuple[tuple[int, Object], ...] = ()
+    mappings: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def of(cls, initial: Mapping[str, str], umask: int) -> "State":
+        """Files with these contents."""
+        paths = sorted(initial)
+        return cls(
+            tuple((path, -number) for number, path in enumerate(paths, 1)),
+            tuple(
+                sorted(
+                    (-number, Object(initial[path], 0o644 & ~umask))
+                    for number, path in enumerate(paths, 1)
+                )
+            ),
+        )
+
+    def links(self, number: int) -> int:
+        return sum(each == number for _, each in self.names)
+
+    def object(self, number: int) -> Object:
+        if number == ROOT:
+            return Object(None, 0o755)
+        return dict(self.objects)[number]
+
+    def changed(
+        self,
+        names: Mapping[str, int | None] | None = None,
+        objects: Mapping[int, Object] | None = None,
+        mappings: Mapping[str, int | None] | None = None,
+    ) -> "State":
+        """The same with these names, objects and mappings; None takes one away."""
+        return State(
+            _merged(self.names, names),
+            _merged(self.objects, objects),
+            _merged(self.mappings, mappings),
+        )
+
+    def without_lost(self, held: Iterable[int]) -> "State":
+        """Without objects that no name, no mapping and none of *held* leads to."""
+        needed = {number for _, number in self.names}
+        needed |= {number for _, number in self.mappings} | set(held)
+        if all(number in needed for number, _ in self.objects):
+            return self
+        return replace(self, objects=tuple(each for each in self.objects if each[0] in needed))
+
+
+def _merged(pairs: tuple[Any, ...], changes: Mapping[Any, Any] | None) -> tuple[Any, ...]:
+    if not changes:
+        return pairs
+    merged = {key: value for key, value in {**dict(pairs), **changes}.items() if value is not None}
+    return tuple(sorted(merged.items()))
+
+
+class Source(enum.Enum):
+    """Where a step's answer comes from: what a cache may give, and what it may not."""
+
+    ENTRY = "entry"
+    """What a name leads to: a cache may know."""
+    CONTENT = "content"
+    """What an object is like: a cache may know."""
+    HOST = "host"
+    """A change, or an answer that only the change's place can give."""
+
+
+class Local(NamedTuple):
+    """How far an operation has come: its *phase*, the *object* it has reached, what it has seen."""
+
+    phase: str
+    object: int
+    seen: int = 0
+
+
+SAME = "same"
+"""The phase of a rename that finds two names of one object, and so does nothing and says so."""
+
+START = Local("start", ROOT)
+DONE = Local("done", ROOT)
+
+
+class Step(NamedTuple):
+    """One step that an operation may take, and what is then."""
+
+    source: Source
+    state: State
+    local: Local
+
+
+def resolve(state: State, path: str) -> int | str:
+    """The object at *path*, or the error's name."""
+    names = dict(state.names)
+    parts = path.split("/") if path else []
+    for depth in range(1, len(parts)):
+        number = names.get("/".join(parts[:depth]))
+        if number is None:
+            return "ENOENT"
+        if not state.object(number).is_directory:
+            return "ENOTDIR"
+    return names.get(path, "ENOENT") if path else ROOT
+
+
+def steps(
+    state: State, performed: Performed, number: int, local: Local, grain: Grain, umask: int
+) -> Iterator[Step]:
+    """What the operation *performed*, the *number*-th, may do next such that its outcome holds.
+
+    None: here it can do nothing that would lead to what it was told, not now.
+    """
+    machine = _Machine(state, performed, number, local, grain, umask)
+    yield from getattr(machine, performed.operation.act)()
+
+
+class _Machine:
+    """One operation in one state. Each act is a method, that yields its next steps."""
+
+    def __init__(
+        self,
+        state: State,
+        performed: Performed,
+        number: int,
+        local: Local,
+        grain: Grain,
+        umask: int,
+    ) -> None:
+        self._state = state
+        self._operation = performed.operation
+        self._actor = performed.actor
+        self._value, self._error = performed.outcome.value, performed.outcome.error
+        self._number = number
+        self._local = local
+        self._grain = grain
+        self._umask = umask
+
+    # What the acts are made of
+
+    def _found(self) -> int | str:
+        return resolve(self._state, self._operation.path)
+
+    def _parent_error(self, path: str) -> str | None:
+        """The error of the way to *path*, if it is none that leads there."""
+        parent = path.rpartition("/")[0]
+        found = resolve(self._state, parent)
+        if isinstance(found, str):
+            return found
+        return None if self._state.object(found).is_directory else "ENOTDIR"
+
+    def _told(
+        self, error: str | None, source: Source, state: State | None = None
+    ) -> Iterator[Step]:
+        """The end of the operation, if this is what it was told."""
+        if error == self._error:
+            yield Step(source, state or self._state, DONE)
+
+    def _bind(self, phase: str = "bound", *, only_files: str | None = None) -> Iterator[Step]:
+        """Reach the object; the error *only_files* if it is a directory."""
+        found = self._found()
+        if isinstance(found, str):
+            yield from self._told(found, Source.ENTRY)
+        elif only_files and self._state.object(found).is_directory:
+            yield from self._told(only_files, Source.ENTRY)
+        else:
+            yield Step(Source.ENTRY, self._state, Local(phase, found))
+
+    def _gone(self) -> Iterator[Step]:
+        """Through a share, who has reached what is then removed may be told so."""
+        number = self._local.object
+        if self._grain is Grain.SHARE and number != ROOT and not self._state.links(number):
+            for error in ("ENOENT", "ESTALE"):
+                yield from self._told(error, Source.HOST)
+
+    def _refused(self, error: str | None) -> Iterator[Step]:
+        """An error by what the guest's kernel believes of names, before anything is asked."""
+        if error is not None:
+            yield from self._told(error, Source.ENTRY)
+
+    def _with_content(self, content: str) -> State:
+        number = self._local.object
+        return self._state.changed(
+            objects={number: self._state.object(number)._replace(content=content)}
+        )
+
+    def _content(self) -> str:
+        content = self._state.object(self._local.object).content
+        assert content is not None
+        return content
+
+    # Acts that make and take away names
+
+    def _new(self, content: str | None, mode: int) -> tuple[str | None, State]:
+        """The error, or None and the state with a new object at the path."""
+        error = self._parent_error(self._operation.path)
+        if error is None and not isinstance(self._found(), str):
+            error = "EEXIST"
+        if error is not None:
+            return error, self._state
+        return None, self._state.changed(
+            names={self._operation.path: self._number},
+            objects={self._number: Object(content, mode & ~self._umask)},
+        )
+
+    def create(self) -> Iterator[Step]:
+        if self._local.phase == "made":
+            yield from self._told(None, Source.HOST, self._with_content(self._operation.data))
+            yield from self._gone()
+            return
+        error, state = self._new("", self._operation.mode)
+        yield from self._refused(error)
+        if error is not None:
+            yield from self._told(error, Source.HOST)
+        elif self._operation.data:
+            yield Step(Source.HOST, state, Local("made", self._number))
+        else:
+            yield from self._told(None, Source.HOST, state)
+
+    def mkdir(self) -> Iterator[Step]:
+        error, state = self._new(None, 0o777)
+        yield from self._refused(error)
+        yield from self._told(error, Source.HOST, state)
+
+    def unlink(self) -> Iterator[Step]:
+        found = self._found()
+        error = found if isinstance(found, str) else None
+        if not isinstance(found, str) and self._state.object(found).is_directory:
+            error = "EISDIR"
+        yield from self._refused(error)
+        state = self._state
+        if error is None:
+            state = state.changed(names={self._operation.path: None})
+        yield from self._told(error, Source.HOST, state)
+
+    def rmdir(self) -> Iterator[Step]:
+        found = self._found()
+        error = found if isinstance(found, str) else None
+        if not isinstance(found, str) and not self._state.object(found).is_directory:
+            error = "ENOTDIR"
+        yield from self._refused(error)
+        if error is None and self._inside(self._operation.path):
+            error = "ENOTEMPTY"
+        state = self._state
+        if error is None:
+            state = state.changed(names={self._operation.path: None})
+        yield from self._told(error, Source.HOST, state)
+
+    def _inside(self, path: str) -> list[str]:
+        return [name for name, _ in self._state.names if name.startswith(f"{path}/")]
+
+    def rename(self) -> Iterator[Step]:
+        path, to = self._operation.path, self._operation.to
+        old, new = self._found(), resolve(self._state, to)
+        if self._local.phase == SAME:
+            if new == self._local.object:
+                yield from self._told(None, Source.ENTRY)
+            return
+        if self._local.phase == "looked":
+            # The kernel knows the old name from one moment and looks at the new one now.
+            was_directory = bool(self._local.seen)
+            if not isinstance(new, str):
+                is_directory = self._state.object(new).is_directory
+                if is_directory != was_directory:
+                    yield from self._told("EISDIR" if is_directory else "ENOTDIR", Source.ENTRY)
+            yield from self._gone()
+        elif self._grain is Grain.SHARE and not isinstance(old, str):
+            kind = int(self._state.object(old).is_directory)
+            yield Step(Source.ENTRY, self._state, Local("looked", old, kind))
+            if self._error is None:
+                yield Step(Source.ENTRY, self._state, Local(SAME, old))
+        error = self._parent_error(path) or self._parent_error(to)
+        if error is None and isinstance(old, str):
+            error = old
+        state = self._state
+        if error is None:
+            assert not isinstance(old, str)
+            error, state = self._renamed(old, new)
+        if error != "ENOTEMPTY" and self._local.phase == "start":
+            yield from self._refused(error)
+        yield from self._told(error, Source.HOST, state)
+
+    def _renamed(self, old: int, new: int | str) -> tuple[str | None, State]:
+        path, to = self._operation.path, self._operation.to
+        if to.startswith(f"{path}/"):
+            return "EINVAL", self._state
+        if path.startswith(f"{to}/"):
+            return "ENOTEMPTY", self._state
+        if old == new:
+            return None, self._state
+        is_directory = self._state.object(old).is_directory
+        if not isinstance(new, str):
+            if self._state.object(new).is_directory != is_directory:
+                return ("ENOTDIR" if is_directory else "EISDIR"), self._state
+            if self._inside(to):
+                return "ENOTEMPTY", self._state
+        moved: dict[str, int | None] = {path: None, to: old}
+        for name in self._inside(path):
+            moved[name] = None
+            moved[to + name.removeprefix(path)] = dict(self._state.names)[name]
+        return None, self._state.changed(names=moved)
+
+    def link(self) -> Iterator[Step]:
+        if self._local.phase == "start":
+            yield from self._bind()
+            return
+        to = self._operation.to
+        error = self._parent_error(to)
+        if error is None and not isinstance(resolve(self._state, to), str):
+            error = "EEXIST"
+        if error is None and self._state.object(self._local.object).is_directory:
+            error = "EPERM"
+        yield from self._refused(error)
+        if error is None and not self._state.links(self._local.object):
+            error = "ENOENT"
+        state = self._state
+        if error is None:
+            state = state.changed(names={to: self._local.object})
+        yield from self._told(error, Source.HOST, state)
+        yield from self._gone()
+
+    # Acts that change an object
+
+    def write(self) -> Iterator[Step]:
+        match self._local.phase:
+            case "start":
+                yield from self._opened()
+            case "bound":
+                yield Step(Source.HOST, self._with_content(""), Local("cut", self._local.object))
+                yield from self._gone()
+            case _:
+                # At offset 0: another may have written meanwhile, and be longer.
+                data = self._operation.data
+                written = data + self._content()[len(data) :]
+                yield from self._told(None, Source.HOST, self._with_content(written))
+                yield from self._gone()
+
+    def _opened(self) -> Iterator[Step]:
+        found = self._found()
+        if not isinstance(found, str):
+            if self._state.object(found).is_directory:
+                yield from self._told("EISDIR", Source.ENTRY)
+                yield from self._told("EISDIR", Source.HOST)
+                return
+            for source in (Source.ENTRY, Source.HOST):
+                yield Step(source, self._state, Local("bound", found))
+            return
+        error, state = self._new("", self._operation.mode)
+        yield from self._refused(error)
+        if error is not None:
+            yield from self._told(error, Source.HOST)
+        else:
+            yield Step(Source.HOST, state, Local("cut", self._number))
+
+    def overwrite(self) -> Iterator[Step]:
+        if self._local.phase == "start":
+            yield from self._bind(only_files="EISDIR")
+            return
+        offset, data = self._operation.offset, self._operation.data
+        before = self._content().ljust(offset, "\0")
+        written = before[:offset] + data + before[offset + len(data) :]
+        yield from self._told(None, Source.HOST, self._with_content(written))
+        yield from self._gone()
+
+    def append(self) -> Iterator[Step]:
+        if self._local.phase == "start":
+            yield from self._bind(only_files="EISDIR")
+            return
+        written = self._content() + self._operation.data
+        yield from self._told(None, Source.HOST, self._with_content(written))
+        yield from self._gone()
+
+    def truncate(self) -> Iterator[Step]:
+        if self._local.phase == "start":
+            yield from self._bind(only_files="EISDIR")
+            return
+        size = self._operation.size
+        cut = self._content()[:size].ljust(size, "\0")
+        yield from self._told(None, Source.HOST, self._with_content(cut))
+        yield from self._gone()
+
+    def chmod(self) -> Iterator[Step]:
+        if self._local.phase == "start":
+            yield from self._bind()
+            return
+        number = self._local.object
+        changed = self._state.object(number)._replace(mode=self._operation.mode)
+        yield from self._told(None, Source.HOST, self._state.changed(objects={number: changed}))
+        yield from self._gone()
+
+    # Acts that only look
+
+    def stat(self) -> Iterator[Step]:
+        if self._local.phase == "start":
+            yield from self._bind()
+            return
+        number = self._local.object
+        there = self._state.object(number)
+        if self._value is not None:
+            seen = (self._value["type"], self._value["mode"])
+            told = seen == ("directory" if there.is_directory else "file", there.mode)
+            if there.content is not None:
+                links, size = self._value["links"], self._value["size"]
+                told &= links == self._state.links(number) and size == len(there.content)
+            if told or number == ROOT:
+                yield from self._told(None, Source.CONTENT)
+        yield from self._gone()
+
+    def read(self) -> Iterator[Step]:
+        match self._local.phase:
+            case "start":
+                yield from self._bind(only_files="EISDIR")
+            case "bound" if self._grain is Grain.SHARE:
+                # The kernel asks how long the file is, and then for its content: what has grown
+                # in between is cut.
+                number = self._local.object
+                yield Step(
+                    Source.CONTENT, self._state, Local("measured", number, len(self._content()))
+                )
+                yield from self._gone()
+            case phase:
+                content = self._content()
+                if phase == "measured":
+                    content = content[: self._local.seen]
+                if content == self._value:
+                    yield from self._told(None, Source.CONTENT)
+                yield from self._gone()
+
+    def entry(self) -> Iterator[Step]:
+        """One name of a listing: it was there (True), or not."""
+        if (not isinstance(self._found(), str)) == self._value:
+            yield from self._told(None, Source.ENTRY)
+
+    def opendir(self) -> Iterator[Step]:
+        """What a listing says of the directory itself."""
+        found = self._found()
+        if isinstance(found, str):
+            yield from self._told(found, Source.ENTRY)
+        else:
+            error = None if self._state.object(found).is_directory else "ENOTDIR"
+            yield from self._told(error, Source.ENTRY)
+
+    def fsync(self) -> Iterator[Step]:
+        if self._local.phase == "start":
+            yield from self._bind()
+            return
+        yield from self._told(None, Source.HOST)
+        yield from self._gone()
+
+    def sync(self) -> Iterator[Step]:
+        yield from self._told(None, Source.HOST)
+
+    def map(self) -> Iterator[Step]:
+        if self._local.phase == "start":
+            yield from self._bind(only_files="ENODEV")
+            return
+        number = self._local.object
+        if len(self._content()) < self._operation.size:
+            yield from self._told("EINVAL", Source.CONTENT)
+        else:
+            mapped = self._state.changed(mappings={self._mapping: number})
+            yield from self._told(None, Source.CONTENT, mapped)
+        yield from self._gone()
+
+    @property
+    def _mapping(self) -> str:
+        return f"{self._actor}:{self._operation.handle}"
+
+    def mread(self) -> Iterator[Step]:
+        number = dict(self._state.mappings).get(self._mapping)
+        if number is None:
+            return
+        content = self._state.object(number).content
+        assert content is not None
+        if self._value is not None and content[: len(self._value)] == self._value:
+            yield from self._told(None, Source.CONTENT)
+
+    def unmap(self) -> Iterator[Step]:
+        yield from self._told(
+            None, Source.HOST, self._state.changed(mappings={self._mapping: None})
+        )

@@ -1,0 +1,95 @@
+"""What each mode of the contract makes of an operation: how old its answer may be.
+
+consistent   every operation between its call and its return. One thing is excepted, and no
+             share can do it: reading memory asks nobody, so what a guest has mapped may show
+             any state since it was mapped.
+cached       changes of either side between call and return (they are written through). What a
+             guest is told may be as old as *stale_ns*: bounded staleness. A guest process
+             keeps its session guarantees (sessions.py).
+delegated    see delegated.py.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.histories.history import Grain, is_guest
+from osxfs_sim.coherence.histories.linearize import Task
+from osxfs_sim.coherence.histories.sessions import changes, predecessors
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How old an answer may be, in nanoseconds: what a guest, and what the host is told.
+
+    *stale_ns* follows from lifetimes and events, *lag_ns* from the age of what is held back. Both
+    with an allowance for what a machine needs beside that.
+    """
+
+    stale_ns: int = 0
+    lag_ns: int = 0
+
+
+EXACT = Bounds()
+
+
+def consistent(operations: Sequence[Performed], grain: Grain) -> list[Task]:
+    """Each between its call and its return; a mapping through a share since it was mapped."""
+    tasks = []
+    for number, performed in enumerate(operations):
+        own = grain if is_guest(performed.actor) else Grain.DIRECTORY
+        if performed.operation.act == "mread" and own is Grain.SHARE:
+            tasks.append(_as_mapped(operations, number, own, 0))
+        else:
+            tasks.append(Task.exactly(performed, own))
+    return tasks
+
+
+def cached(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> list[Task]:
+    """The guests' looks up to *stale_ns* earlier, in sessions."""
+    tasks = []
+    for number, performed in enumerate(operations):
+        if not is_guest(performed.actor):
+            tasks.append(Task.exactly(performed, Grain.DIRECTORY))
+        elif performed.operation.act == "mread" and grain is Grain.SHARE:
+            tasks.append(_as_mapped(operations, number, grain, bounds.stale_ns))
+        else:
+            tasks.append(_in_session(operations, number, grain, bounds.stale_ns))
+    return tasks
+
+
+def _as_mapped(operations: Sequence[Performed], number: int, grain: Grain, stale_ns: int) -> Task:
+    performed = operations[number]
+    mapped_ns = max(
+        each.call_ns
+        for each in operations
+        if each.operation.act == "map"
+        and each.actor == performed.actor
+        and each.operation.handle == performed.operation.handle
+        and each.call_ns <= performed.call_ns
+    )
+    after, looked = predecessors(operations, number)
+    return Task(
+        *(performed, mapped_ns - stale_ns, performed.call_ns, performed.return_ns, grain),
+        *(tuple(after), tuple(looked)),
+    )
+
+
+def _in_session(operations: Sequence[Performed], number: int, grain: Grain, stale_ns: int) -> Task:
+    performed = operations[number]
+    after, looked = predecessors(operations, number)
+    look_ns = performed.call_ns - stale_ns
+    return Task(
+        *(performed, look_ns, performed.call_ns, performed.return_ns, grain),
+        *(tuple(after), tuple(looked)),
+    )
+
+
+def seen_late(operations: Sequence[Performed], number: int, grain: Grain, from_ns: int) -> Task:
+    """All of it from *from_ns* on, in its session: for somebody who changes nothing."""
+    performed = operations[number]
+    assert not changes(performed), performed
+    after, looked = predecessors(operations, number)
+    return Task(
+        *(performed, from_ns, from_ns, performed.return_ns, grain), *(tuple(after), tuple(looked))
+    )

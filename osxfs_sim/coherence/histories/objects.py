@@ -1,0 +1,157 @@
+"""Divides a history into parts that can be judged one by one: its objects.
+
+Linearizability is local: a history of several objects is linearizable if and only if that of each
+object is (Herlihy and Wing, theorem 1). With rename and link a name is no object: they touch
+two names in one step. So an object is what is connected: two names belong together if some rename
+or link names both, and so do a name and the directory that it lies in, if that directory is itself
+changed in the history. What nothing connects, no operation of ours can tell apart in time.
+
+A listing tells of many names, and no file system promises them as of one moment (readdir(3)
+leaves open whether what is made or removed meanwhile is seen). So a listing is taken apart: each
+name that the history knows was there or not at some moment of it, on its own. What is listed and
+known to nobody else is a name from nowhere, and nothing explains it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.histories.history import History
+from osxfs_sim.coherence.histories.sessions import TWO_NAMES
+from osxfs_sim.coherence.operations import Operation, Outcome
+
+_OF_NAMES = frozenset(
+    {"create", "write", "unlink", "rename", "link", "mkdir", "rmdir", "chmod", "truncate"}
+    | {"overwrite", "append"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The *operations* on the *names* of one object. *initial* is what was there before."""
+
+    names: tuple[str, ...]
+    operations: tuple[Performed, ...]
+    initial: Mapping[str, str]
+
+
+def parts_of(history: History) -> list[Part]:
+    """The history's objects, and those operations on each that are a matter of its own.
+
+    ``sync`` is about all of them, and is in each.
+    """
+    joined = _joined(history)
+    known = {name for name in joined if name}
+    operations = taken_apart(history.operations, known)
+    by_object: dict[str, list[Performed]] = {}
+    everywhere = []
+    for performed in operations:
+        operation = performed.operation
+        if operation.act == "sync":
+            everywhere.append(performed)
+        else:
+            name = operation.path or _name_of_handle(performed, operations)
+            by_object.setdefault(_root(joined, name), []).append(performed)
+    return [
+        Part(
+            tuple(sorted(name for name in known if _root(joined, name) == root)),
+            tuple(sorted((*found, *everywhere), key=lambda each: each.call_ns)),
+            {
+                name: content
+                for name, content in history.initial.items()
+                if _root(joined, name) == root
+            },
+        )
+        for root, found in sorted(by_object.items())
+    ]
+
+
+def _joined(history: History) -> dict[str, str]:
+    """Of each name another of the same object (or itself): a forest."""
+    joined: dict[str, str] = {}
+    names: set[str] = set(history.initial)
+    changed: set[str] = set(history.initial)
+    for performed in history.operations:
+        operation = performed.operation
+        given = [operation.path]
+        if operation.act in TWO_NAMES:
+            given.append(operation.to)
+        names.update(given)
+        if operation.act in _OF_NAMES:
+            changed.update(given)
+        if operation.act == "list":
+            for name in performed.outcome.value or ():
+                names.add(f"{operation.path}/{name}" if operation.path else name)
+    for name in names:
+        joined.setdefault(name, name)
+    for name in names:
+        parent = name.rpartition("/")[0]
+        while parent:
+            if parent in changed:
+                _join(joined, name, parent)
+            parent = parent.rpartition("/")[0]
+    for performed in history.operations:
+        if performed.operation.act in TWO_NAMES:
+            _join(joined, performed.operation.path, performed.operation.to)
+    return joined
+
+
+def _root(joined: Mapping[str, str], name: str) -> str:
+    while joined.get(name, name) != name:
+        name = joined[name]
+    return name
+
+
+def _join(joined: dict[str, str], one: str, other: str) -> None:
+    joined.setdefault(one, one)
+    joined.setdefault(other, other)
+    one, other = sorted((_root(joined, one), _root(joined, other)))
+    joined[other] = one
+
+
+def _name_of_handle(performed: Performed, operations: Sequence[Performed]) -> str:
+    """The path at which the handle of *performed* was last made by its process."""
+    handle = performed.operation.handle
+    return next(
+        (
+            each.operation.path
+            for each in reversed(operations)
+            if each.actor == performed.actor
+            and each.operation.handle == handle
+            and each.operation.path
+            and each.call_ns <= performed.call_ns
+        ),
+        "",
+    )
+
+
+def taken_apart(operations: Iterable[Performed], known: Iterable[str]) -> list[Performed]:
+    """The same with each listing as what it says of the directory, and of each *known* name."""
+    found: list[Performed] = []
+    for performed in operations:
+        operation, outcome = performed.operation, performed.outcome
+        if operation.act != "list":
+            found.append(performed)
+            continue
+        if operation.path:
+            found.append(
+                replace(
+                    performed,
+                    operation=Operation("opendir", operation.path),
+                    outcome=Outcome(error=outcome.error),
+                )
+            )
+        if outcome.error is not None:
+            continue
+        listed = set(outcome.value)
+        prefix = f"{operation.path}/" if operation.path else ""
+        found += [
+            replace(
+                performed,
+                operation=Operation("entry", name),
+                outcome=Outcome(name.removeprefix(prefix) in listed),
+            )
+            for name in sorted(known)
+            if name.rpartition("/")[0] == operation.path
+        ]
+    return found

@@ -1,0 +1,65 @@
+"""A schedule is a history without its times: who does what, one after the other.
+
+It can be played again, and written as a script (coherence/scripts.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.histories.history import HOST, SHARE, History
+from osxfs_sim.coherence.histories.linearize import Answer
+from osxfs_sim.coherence.histories.modes import Bounds
+from osxfs_sim.coherence.histories.record import process_umask
+from osxfs_sim.coherence.histories.timeline import in_words
+from osxfs_sim.coherence.histories.verdicts import Rules, check
+from osxfs_sim.coherence.operations import Operation
+from osxfs_sim.coherence.scripts import script
+from osxfs_sim.model.consistency import Mode
+
+Step = tuple[str, Operation]
+"""Who, and what (as in coherence/staging.py)."""
+
+_JUDGE = '''
+def breach(told: list[Performed]) -> str | None:
+    """Judged as {mode}; what a guest is told may be {stale_ns} ns old, the host {lag_ns} ns."""
+    from osxfs_sim.coherence.histories.schedules import judged
+
+    return judged(told, {mode!r}, stale_ns={stale_ns}, lag_ns={lag_ns})
+'''
+
+
+def schedule_of(history: History) -> list[Step]:
+    """Its operations in the order of their calls; what was there before is made by the host."""
+    made = [
+        (HOST, Operation("create", path, data=content))
+        for path, content in sorted(history.initial.items())
+    ]
+    return made + [(each.actor, replace(each.operation, pause_ns=0)) for each in history.operations]
+
+
+def script_of(history: History, rules: Rules, settings: Mapping[str, Any], title: str) -> str:
+    """The source of a script that plays the schedule of *history* on a share with *settings*."""
+    steps = [
+        (actor, Operation("flush") if actor == SHARE else operation)
+        for actor, operation in schedule_of(history)
+    ]
+    judge = _JUDGE.format(
+        mode=rules.mode.label, stale_ns=rules.bounds.stale_ns, lag_ns=rules.bounds.lag_ns
+    )
+    return script(settings, steps, judge, title)
+
+
+def judged(
+    told: Sequence[Performed], mode: str, *, stale_ns: int = 0, lag_ns: int = 0
+) -> str | None:
+    """What is wrong with what was told, for a script; None if nothing is."""
+    operations = [
+        replace(each, operation=Operation("sync")) if each.actor == SHARE else each for each in told
+    ]
+    history = History.of(operations, umask=process_umask())
+    verdict = check(history, Rules(Mode[mode.upper()], Bounds(stale_ns, lag_ns)))
+    if verdict.answer is not Answer.VIOLATION:
+        return None
+    return "\n".join(in_words(part) for part in verdict.violations)

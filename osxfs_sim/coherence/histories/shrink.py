@@ -1,0 +1,165 @@
+"""Makes a violation small enough to be understood.
+
+In two ways, and it matters which. ``purely`` leaves operations out of the history and judges the
+rest: what remains was seen just so. It may leave out only what cannot have made the history
+worse: other objects, looks, what was refused, and what came after. A change that others may have
+seen stays. ``by_replay`` plays a shorter schedule on a live share and judges what it then sees:
+it may leave out anything, but what it shows is another history, of the same fault or of another.
+
+Both are delta debugging (Zeller and Hildebrandt, 2002).
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.histories.history import SHARE, History
+from osxfs_sim.coherence.histories.schedules import Step, schedule_of
+from osxfs_sim.coherence.histories.sessions import changes
+from osxfs_sim.coherence.operations import Outcome
+
+T = TypeVar("T")
+
+Violates = Callable[[History], bool]
+"""Whether a history is a violation, for certain: unknown is none."""
+
+Play = Callable[[Sequence[Step]], History]
+"""Performs a schedule in an empty place, one step after the other, and tells what was seen."""
+
+
+def minimize(items: Sequence[T], fails: Callable[[Sequence[T]], bool]) -> list[T]:
+    """The least of *items* (in order) that still fails: without any one of them it does not.
+
+    All of them must fail.
+    """
+    kept, pieces = list(items), 2
+    while len(kept) >= 2:
+        size = -(-len(kept) // pieces)
+        for start in range(0, len(kept), size):
+            rest = kept[:start] + kept[start + size :]
+            if rest and fails(rest):
+                kept, pieces = rest, max(pieces - 1, 2)
+                break
+        else:
+            if size == 1:
+                break
+            pieces = min(2 * pieces, len(kept))
+    return kept
+
+
+def purely(history: History, names: Sequence[str], violates: Violates) -> History:
+    """A part of *history* that violates as well: what is about *names*, and of that the least."""
+    history = restricted(history, names)
+    history = _ended_early(history, violates)
+    fixed = [each for each in history.operations if changes(each)]
+    units = _units([each for each in history.operations if not changes(each)])
+
+    def fails(kept: Sequence[list[Performed]]) -> bool:
+        looks = [each for unit in kept for each in unit]
+        return violates(history.only([*fixed, *looks]))
+
+    if not units:
+        return history
+    kept = minimize(units, fails)
+    smaller = history.only([*fixed, *(each for unit in kept for each in unit)])
+    return _ended_early(smaller, violates)
+
+
+def restricted(history: History, names: Sequence[str]) -> History:
+    """The operations that are about one of *names*, or about everything.
+
+    A listing stays with what it says of *names*, and no more.
+    """
+    wanted = set(names)
+    wanted |= {name.rpartition("/")[0] for name in names}  # a listing tells of a name
+    mapped = {
+        (each.actor, each.operation.handle)
+        for each in history.operations
+        if each.operation.act == "map" and each.operation.path in wanted
+    }
+
+    def is_about(each: Performed) -> bool:
+        operation = each.operation
+        if operation.handle:
+            return (each.actor, operation.handle) in mapped
+        if operation.act == "list":
+            return operation.path in wanted
+        return each.actor == SHARE or bool({operation.path, operation.to} & set(names))
+
+    kept = history.only([_told_of(each, names) for each in history.operations if is_about(each)])
+    initial = {path: text for path, text in history.initial.items() if path in wanted}
+    return History(kept.operations, kept.grain, initial, kept.umask, kept.about)
+
+
+def _told_of(each: Performed, names: Sequence[str]) -> Performed:
+    operation, value = each.operation, each.outcome.value
+    if operation.act != "list" or value is None:
+        return each
+    prefix = f"{operation.path}/" if operation.path else ""
+    told = [name for name in value if f"{prefix}{name}" in names]
+    return replace(each, outcome=Outcome(told))
+
+
+def _ended_early(history: History, violates: Violates) -> History:
+    """Up to the first moment that shows it, if no change was under way then."""
+    for end_ns in sorted({each.return_ns for each in history.operations}):
+        begun = [each for each in history.operations if each.call_ns <= end_ns]
+        ended = [each for each in begun if each.return_ns <= end_ns]
+        if any(changes(each) for each in begun if each.return_ns > end_ns):
+            continue  # others may have seen it already
+        if violates(history.only(ended)):
+            return history.only(ended)
+    return history
+
+
+def _units(operations: Sequence[Performed]) -> list[list[Performed]]:
+    """What goes together: a mapping, what was read in it, and its end."""
+    units: dict[Hashable, list[Performed]] = {}
+    for number, each in enumerate(operations):
+        handle = each.operation.handle
+        units.setdefault((each.actor, handle) if handle else number, []).append(each)
+    return list(units.values())
+
+
+def by_replay(
+    history: History,
+    names: Sequence[str],
+    play: Play,
+    violates: Violates,
+    attempts: int = 1,
+) -> History | None:
+    """The history of the shortest schedule that showed a violation when played.
+
+    It begins with all that *history* has about *names*: a look that proves nothing may be what
+    filled a cache. The operations are played one after the other in the order of their calls.
+    None: played like that nothing was wrong, in *attempts* attempts; what is wrong then needs two
+    at once.
+    """
+    seen: dict[int, History] = {}
+
+    def fails(units: Sequence[list[Step]]) -> bool:
+        steps = [step for unit in units for step in unit]
+        if not any(actor != SHARE for actor, _ in steps):
+            return False
+        for _ in range(attempts):
+            found = play(steps)
+            if violates(found):
+                seen[len(steps)] = found
+                return True
+        return False
+
+    history = _ended_early(restricted(history, names), violates)
+    units = _step_units(schedule_of(history))
+    if not fails(units):
+        return None
+    kept = minimize(units, fails)
+    return seen[sum(map(len, kept))]
+
+
+def _step_units(schedule: Sequence[Step]) -> list[list[Step]]:
+    units: dict[Hashable, list[Step]] = {}
+    for number, (actor, operation) in enumerate(schedule):
+        handle = operation.handle
+        units.setdefault((actor, handle) if handle else number, []).append((actor, operation))
+    return list(units.values())

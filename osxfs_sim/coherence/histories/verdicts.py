@@ -1,0 +1,121 @@
+"""Judges a history by a mode of the contract: ok, violation, or unknown.
+
+Object by object (objects.py), each on its own: in several processes, where an executor is handed
+in. A violation of one object is one of the whole; unknown is what is left when there is none.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.histories.delegated import delegated
+from osxfs_sim.coherence.histories.history import Grain, History
+from osxfs_sim.coherence.histories.linearize import NO_LIMITS, Answer, Limits, search
+from osxfs_sim.coherence.histories.model import State
+from osxfs_sim.coherence.histories.modes import EXACT, Bounds, cached, consistent
+from osxfs_sim.coherence.histories.objects import Part, parts_of
+from osxfs_sim.model.consistency import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a history is judged by, and when the search is given up."""
+
+    mode: Mode
+    bounds: Bounds = EXACT
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class PartVerdict:
+    """What is said of one object.
+
+    *explained* is the longest order that explains what everybody was told, *stuck* those that
+    nothing explains after it. *lost* are broken rules, in words. *unjudged* operations are left to
+    the mode's freedom.
+    """
+
+    names: tuple[str, ...]
+    answer: Answer
+    operations: tuple[Performed, ...] = ()
+    explained: tuple[Performed, ...] = ()
+    stuck: tuple[Performed, ...] = ()
+    lost: tuple[str, ...] = ()
+    unjudged: int = 0
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of a history."""
+
+    mode: Mode
+    parts: tuple[PartVerdict, ...]
+
+    @property
+    def answer(self) -> Answer:
+        answers = {part.answer for part in self.parts}
+        if Answer.VIOLATION in answers:
+            return Answer.VIOLATION
+        return Answer.UNKNOWN if Answer.UNKNOWN in answers else Answer.OK
+
+    @property
+    def unjudged(self) -> int:
+        return sum(part.unjudged for part in self.parts)
+
+    @property
+    def violations(self) -> tuple[PartVerdict, ...]:
+        return tuple(part for part in self.parts if part.answer is Answer.VIOLATION)
+
+
+def check(history: History, rules: Rules, executor: Executor | None = None) -> Verdict:
+    """The verdict on *history*; its objects by the processes of *executor*."""
+    parts = parts_of(history)
+    words = [(part, history.grain, history.umask, rules) for part in parts]
+    verdicts = executor.map(_judged, words) if executor is not None else map(_judged, words)
+    return Verdict(rules.mode, tuple(verdicts))
+
+
+def _judged(words: tuple[Part, Grain, int, Rules]) -> PartVerdict:
+    return judge(*words)
+
+
+def judge(part: Part, grain: Grain, umask: int, rules: Rules) -> PartVerdict:
+    """The verdict on one object."""
+    operations, unjudged = part.operations, 0
+    lost: tuple[str, ...] = ()
+    if wrong := out_of_order(operations):
+        raise ValueError(f"a process does one thing after the other: {wrong}")
+    match rules.mode:
+        case Mode.CONSISTENT:
+            tasks = tuple(consistent(operations, grain))
+        case Mode.CACHED:
+            tasks = tuple(cached(operations, grain, rules.bounds))
+        case Mode.DELEGATED:
+            promised = delegated(operations, grain, rules.bounds)
+            tasks, lost, unjudged = promised.tasks, promised.lost, promised.unjudged
+    found = search(tasks, State.of(part.initial, umask), umask, rules.limits)
+    return PartVerdict(
+        part.names,
+        Answer.VIOLATION if lost else found.answer,
+        operations,
+        tuple(tasks[each].performed for each in found.order),
+        tuple(tasks[each].performed for each in found.stuck),
+        lost,
+        unjudged,
+        found.steps,
+    )
+
+
+def out_of_order(operations: Sequence[Performed]) -> Performed | None:
+    """One that its process called before another of it had returned; parts of one listing may."""
+    returned_ns: Counter[str] = Counter()
+    called_ns: Counter[str] = Counter()
+    for each in operations:
+        if each.call_ns < returned_ns[each.actor] and each.call_ns != called_ns[each.actor]:
+            return each
+        called_ns[each.actor] = each.call_ns
+        returned_ns[each.actor] = each.return_ns
+    return None
