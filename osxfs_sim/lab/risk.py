@@ -187,9 +187,10 @@ def _run(
         with edited(stream, place, files, plan.edits_seed, work) as (begin, applied):
             run = run_once(plan, kind, guest, host, Watched(environment, begin))
         answers = list(read_answers(work, recording.names))
-    private = (
-        [] if share is None else [one["path"] for one in share.first_status.get("volumes", ())]
-    )
+    status = {} if share is None else share.first_status
+    private = [one["path"] for one in status.get("volumes", ())]
+    # A guest that works on a copy sees the times at which its files were made.
+    times = status.get("copy") is None
     run.risk = {
         "edits": {
             "stream": stream.text,
@@ -197,7 +198,7 @@ def _run(
             "made": applied.log["made"],
             "skipped": applied.log["skipped"],
         },
-        **counted(timeline_from(applied.log), answers, private),
+        **counted(timeline_from(applied.log), answers, private, times=times),
     }
     return run
 

@@ -112,6 +112,7 @@ def test_natively_nothing_is_stale_and_in_a_copy_much_is(folder: Path) -> None:
     assert copied["native"] == {"judged": copied["native"]["judged"], "stale": 0}
 
 
+@pytest.mark.slow
 def test_a_file_that_the_copy_lacks_is_no_stale_answer_of_an_edit(folder: Path) -> None:
     """No edit has made or removed it: something else is wrong, and the result says so."""
     lacking = frozen(lambda tree: (tree / "src" / "m1.py").unlink())
@@ -134,6 +135,7 @@ def test_the_result_is_that_of_a_native_run_under_the_same_edits(folder: Path) -
     assert run["failure"].startswith("exit code 1")
 
 
+@pytest.mark.slow
 def test_what_natively_differs_by_itself_is_not_compared(folder: Path) -> None:
     write(folder, "run.py", RUN + "print(time.monotonic())\n")
     runs = risks_of(folder, "nano@40/s", frozen(), "native")
@@ -141,6 +143,7 @@ def test_what_natively_differs_by_itself_is_not_compared(folder: Path) -> None:
     assert runs["native"]["risk"]["result"] == "same"
 
 
+@pytest.mark.slow
 def test_what_lies_in_a_volume_is_not_judged(folder: Path) -> None:
     volumes = frozen(volumes=[{"path": "src", "directory": "/dev/null"}])
     (run,) = risks_of(folder, "nano@20/s", volumes, "copied").values()

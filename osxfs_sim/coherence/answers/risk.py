@@ -36,10 +36,17 @@ _NO_ANSWER = (Told.OWN, Told.LISTED)
 
 
 def counted(
-    timeline: Timeline, answers: Sequence[Answer], private: Sequence[str] = ()
+    timeline: Timeline,
+    answers: Sequence[Answer],
+    private: Sequence[str] = (),
+    *,
+    times: bool = True,
 ) -> dict[str, Any]:
-    """*answers* and *stale* of the document: what the answers of a run were worth."""
-    judge = Judge(timeline, own_changes(answers), private)
+    """*answers* and *stale* of the document: what the answers of a run were worth.
+
+    *private* and *times* are as the judge takes them.
+    """
+    judge = Judge(timeline, own_changes(answers), private, times=times)
     stale: dict[str, dict[str, Any]] = {
         kind: {"judged": 0, "stale": 0, "ages_ns": []} for kind in KINDS
     }

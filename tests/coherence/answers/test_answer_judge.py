@@ -150,6 +150,14 @@ def test_attributes_from_before_two_edits_are_as_old_as_the_first_of_them() -> N
     assert said == fresh("existence") + stale("attributes", 80)
 
 
+def test_where_the_guest_has_a_copy_its_times_are_its_own() -> None:
+    copied = stated(200, 210, 7, 5_555)
+    assert judge(IN_PLACE, copied) == fresh("existence") + stale("attributes", 100)
+    assert judge(IN_PLACE, copied, times=False) == fresh("existence", "attributes")
+    not_yet = stated(200, 210, 3, 5_555)
+    assert judge(IN_PLACE, not_yet, times=False) == fresh("existence") + stale("attributes", 100)
+
+
 def test_other_attributes_without_any_edit_are_not_stale() -> None:
     assert judge(IN_PLACE, stated(10, 20, 3, 999)) == fresh("existence")
 
