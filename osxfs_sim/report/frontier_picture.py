@@ -22,7 +22,7 @@ from osxfs_sim.report.frontier import Frontier
 from osxfs_sim.report.labels import Box, place_labels
 
 # One house, one style: the figure is drawn as the others are.
-from osxfs_sim.report.plots import Style, _drawing, _mark_logarithmic, _tick_s, drawable
+from osxfs_sim.report.plots import Style, drawing, _mark_logarithmic, _tick_s, drawable
 from osxfs_sim.report.quantities import format_seconds
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -70,7 +70,7 @@ class _Scale:
 
 def frontier_picture(frontiers: Sequence[Frontier], style: Style) -> Figure:
     """A panel for each of *frontiers*, one below the other, and what the marks mean."""
-    with _drawing(style):
+    with drawing(style):
         scales = [_scale_of(_drawn(one)) for one in frontiers]
         heights = [each.height_inches + _TITLE_INCHES + _AXIS_INCHES for each in scales]
         total = sum(heights) + _LEGEND_INCHES

@@ -20,7 +20,7 @@ from osxfs_sim.coherence.staleness import ViewResult
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.plots import (
     Style,
-    _drawing,
+    drawing,
     _figure,
     _legend,
     _mark_logarithmic,
@@ -47,7 +47,7 @@ def stale_curves(
     rows = -(-len(results) // columns)
     results = _beside_each_other(results)
     last_ns = _last_ns(results)
-    with _drawing(style):
+    with drawing(style):
         figure = _figure(style, 1.1 + 1.75 * rows)
         title = "\n".join(textwrap.wrap(drawable(title), round(13 * style.width_inches)))
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, color=style.theme.ink)
