@@ -4,6 +4,8 @@ arms       what a comparison compares
 caches     what the host's caches hold when a run begins
 cases      a workload as a folder: what it needs, how it is set up and run
 compare    several arms in random order, sample by sample
+frontier   time against stale answers: who is beaten, who is best
+sweep      the arms of a frontier, as a file
 false_alarms  how often an arm would differ from itself
 machine    what a result was obtained on
 resume     whether a comparison may go on

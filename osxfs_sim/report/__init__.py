@@ -5,6 +5,7 @@ status     a running share
 synchronization  its two sides, where it is synchronized
 profiles   the systems it can be
 runs       a case study's arms
+frontier   the frontier in tables; frontier_picture draws it, labels keeps its labels apart
 comparison several arms, with how sure one can be
 trade_off  what each arm gained, and what that put at risk
 risk       which answers were stale while the host was edited
