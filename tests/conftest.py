@@ -29,6 +29,10 @@ def _is_worker(session: pytest.Session) -> bool:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    if _is_worker(session):
+        # What a worker prints is piped, and tables are as wide as then: whatever its
+        # interpreter makes of the terminal that the run was started on.
+        os.environ["COLUMNS"] = "120"
     session.config.stash[_nobody_had_a_directory] = runtime_directory(NOBODY).exists()
 
 
