@@ -22,7 +22,7 @@ from osxfs_sim.report.frontier import Frontier
 from osxfs_sim.report.labels import Box, place_labels
 
 # One house, one style: the figure is drawn as the others are.
-from osxfs_sim.report.plots import Style, drawing, _mark_logarithmic, _tick_s, drawable
+from osxfs_sim.report.plots import Style, _mark_logarithmic, _tick_s, drawable, drawing
 from osxfs_sim.report.quantities import format_seconds
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")

@@ -20,11 +20,11 @@ from osxfs_sim.coherence.staleness import ViewResult
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.plots import (
     Style,
-    drawing,
     _figure,
     _legend,
     _mark_logarithmic,
     drawable,
+    drawing,
 )
 
 LOGARITHMIC, LINEAR = "log", "linear"
