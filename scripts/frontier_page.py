@@ -12,7 +12,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "case-studies" / "frontier.md"
 RESULTS = DOCS / "results" / "frontier"
 PICTURE = DOCS / "results" / "frontier.svg"
-CASES = ("rake", "ember", "npm-install", "git", "watch")
+CASES = ("rake", "rake-appear", "ember", "npm-install", "git", "watch")
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 NOT_YET = "*Nothing is measured yet: `scripts/frontier` fills this in.*"

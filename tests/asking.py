@@ -1,4 +1,4 @@
-"""A small case that asks for the same three files all the time, for runs under edits."""
+"""A small case that asks for the same three files, and for one that is missing, all the time."""
 
 from pathlib import Path
 
@@ -33,6 +33,7 @@ while time.monotonic() < end:
                 file.read()
         except FileNotFoundError:
             pass
+    os.path.exists(f"{src}/in-vain")
     names = os.listdir(src)
     time.sleep(0.002)
 open(f"{sys.argv[1]}/made", "w").close()

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from osxfs_sim.coherence.answers.library import begin_recording, compiled
+from osxfs_sim.coherence.answers.library import asked_in_vain, begin_recording, compiled
 from osxfs_sim.coherence.answers.log import Answer, Told, read_answers
 from osxfs_sim.coherence.answers.risk import CHANGED, FAILED, SAME, counted
 from osxfs_sim.coherence.answers.timeline import timeline_from
@@ -127,15 +127,19 @@ def prepare_edits(plan: Plan, tree: Path, work: Path, progress: Progress) -> Edi
         place = _real_root(plan, host, None)
         everything = list(_files_below(place))
         with tempfile.TemporaryDirectory(prefix="answers-", dir=work) as made:
-            recording = begin_recording(Path(made), everything)
+            wants_missing = plan.edits.pattern.targets == "missing"
+            recording = begin_recording(Path(made), everything, missing=wants_missing)
             environment = recording.environment(library, place, plan.environment)
             run = run_once(plan, "fresh", host, host, Watched(environment))
             answers = list(read_answers(recording.directory, recording.names))
-        files = tuple(chosen(plan.edits, _candidates(answers, place), plan.edits_seed))
+            missing = asked_in_vain(recording)
+        candidates = _missing(missing, place) if wants_missing else _candidates(answers, place)
+        files = tuple(chosen(plan.edits, candidates, plan.edits_seed))
         if not files:
+            what = "missing name" if wants_missing else "file"
             raise CaseError(
-                f"the case {plan.case.name} asks for no file in its tree that somebody could edit "
-                "meanwhile: --edits has no effect on it"
+                f"the case {plan.case.name} asks for no {what} in its tree that somebody could "
+                "edit meanwhile: --edits has no effect on it"
             )
         names = frozenset(names_of(plan.edits, files))
         plain = _outcome(plan, run, names, host, host, None)
@@ -254,6 +258,21 @@ def _candidates(answers: list[Answer], place: Path) -> list[str]:
         if answer.told in (Told.LOOK, Told.STAT, Told.READ) and not answer.error
     }
     return sorted(path for path in asked if _can_be_edited(path, own, place))
+
+
+def _missing(asked: list[str], place: Path) -> list[str]:
+    """Of the names that were *asked* for in vain those that are missing in a directory there is.
+
+    What the command made and removed again, or had not made yet, is not known here: a name that
+    it makes later is not missing any more.
+    """
+    return [
+        path
+        for path in asked
+        if not _NOBODY_EDITS.intersection(path.split("/"))
+        and not os.path.lexists(place / path)
+        and (place / path).parent.is_dir()
+    ]
 
 
 def _can_be_edited(path: str, own: set[str], place: Path) -> bool:

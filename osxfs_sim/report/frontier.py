@@ -104,13 +104,17 @@ def tables_of(frontiers: Sequence[Frontier]) -> list[Rows]:
 def best_table(frontiers: Sequence[Frontier]) -> Rows:
     """A row per case, group and limit."""
     rows = []
+    measured = [one.comparison.case for one in frontiers]
     for one in frontiers:
+        case = one.comparison.case
+        if measured.count(case) > 1:
+            case = f"{case}, {edits_words(one.comparison)}"
         has_groups = any(best.group != EVERYTHING for best in one.best)
         for best in one.best:
             is_first = best.limit is LIMITS[0]
             rows.append(
                 (
-                    one.comparison.case if best is one.best[0] else "",
+                    case if best is one.best[0] else "",
                     (best.group if has_groups else "all arms") if is_first else "",
                     best.limit.name,
                     *_best_cells(best, groups_of(one.points)[best.group]),

@@ -213,3 +213,13 @@ def test_a_comparison_keeps_the_risk_of_each_sample(folder: Path) -> None:
     assert not any(kind["stale"] for kind in by_arm["native"]["stale"].values())
     assert by_arm["copied"]["stale"]["content"]["stale"] > 0
     assert by_arm["copied"]["edits"]["stream"] == "rewrite@20/s"
+
+
+def test_a_name_that_was_asked_for_in_vain_appears(folder: Path) -> None:
+    """The copy goes on without it; natively it is seen when it is there."""
+    runs = risks_of(folder, "appear@15/s,even", frozen(), "native", "copied")
+    native = runs["native"]["risk"]["stale"]
+    assert stale(runs["native"]) == dict.fromkeys(KINDS, 0)
+    assert native["existence"]["judged"] > 0
+    assert native["absence"]["judged"] > 0
+    assert stale(runs["copied"])["absence"] > 0

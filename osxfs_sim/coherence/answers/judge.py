@@ -178,6 +178,8 @@ class Judge:
     def _of_object(self, answer: Answer, kind: str, window: range) -> Judged:
         """Attributes or content, where the name stood for the objects of *window*."""
         names = self._timeline.names[answer.path]
+        if any(self._is_directory(names[at]) for at in range(window.stop)):
+            return Judged(kind, Verdict.UNKNOWN)
         candidates = 0
         for at in window:
             for held in self._possible_states(names[at], answer):
@@ -191,6 +193,10 @@ class Judge:
         if candidates <= 1 and len(window) == 1 and changed_ns is not None:
             return Judged(kind, Verdict.STALE, max(0, answer.return_ns - changed_ns))
         return Judged(kind, Verdict.UNKNOWN)
+
+    def _is_directory(self, name: Named) -> bool:
+        """Whether it stood for a directory, of which nothing else is known."""
+        return name.object is not None and not self._timeline.objects[name.object]
 
     def _possible_states(self, name: Named, answer: Answer) -> Iterator[Held]:
         if name.object is not None:

@@ -59,6 +59,18 @@ def compiled(cache: Path, compiler: Sequence[str] = _COMPILER) -> Path:
     return library
 
 
+_WANTS_MISSING = "wants-missing"
+
+
+def asked_in_vain(recording: "Recording") -> list[str]:
+    """The names, sorted, that a run asked for and that were not there, where that was wanted."""
+    try:
+        lines = (recording.directory / "missing").read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    return sorted({os.fsdecode(line) for line in lines if line})
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """The recording of one run, in *directory*: of *names*, which records tell by their place."""
@@ -77,8 +89,14 @@ class Recording:
         }
 
 
-def begin_recording(directory: Path, names: Collection[str]) -> Recording:
-    """Prepare the empty *directory* for a recording of *names* and the directories they are in."""
+def begin_recording(directory: Path, names: Collection[str], *, missing: bool = False) -> Recording:
+    """Prepare the empty *directory* for a recording of *names* and the directories they are in.
+
+    With *missing*, other names that are asked for in vain are taken down, too (`asked_in_vain`):
+    it costs each such question some system calls, and is for a run that is not measured.
+    """
+    if missing:
+        (directory / _WANTS_MISSING).touch()
     directories = directories_of(names)
     files = sorted(set(names).difference(directories))
     (directory / "names").write_bytes(table_of(files, directories))

@@ -64,6 +64,7 @@ static char root[PATH_MAX];
 static size_t root_length;
 static const char *directory;
 static char own_library[PATH_MAX], own_directory[PATH_MAX + 32], own_root[PATH_MAX + 32];
+static int wants_missing;
 static uint32_t crc_table[256];
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -122,6 +123,8 @@ __attribute__((constructor)) static void begin(void)
     snprintf(own_root, sizeof own_root, "OSXFS_SIM_ANSWERS_ROOT=%s", where);
     strcpy(root, where);
     root_length = strlen(root);
+    snprintf(path, sizeof path, "%s/wants-missing", directory);
+    wants_missing = !kernel(SYS_faccessat, AT_FDCWD, (long)path, F_OK, 0, 0, 0);
     snprintf(path, sizeof path, "%s/names", directory);
     int fd = (int)kernel(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
     if (fd < 0)
@@ -206,13 +209,33 @@ static const char *within_root(int at, const char *path, char whole[static 2 * P
     return whole[root_length] ? NULL : whole + root_length;
 }
 
+/* Takes down NAME, which is in no table, if there is none of that name: once for each process
+ * and question, a line each. Only where somebody wants to know what is asked for in vain. */
+static void note_if_missing(const char *whole, const char *name)
+{
+    char path[PATH_MAX], line[PATH_MAX + 2];
+    if (kernel(SYS_faccessat, AT_FDCWD, (long)whole, F_OK, 0, 0, 0) == 0 || errno != ENOENT)
+        return;
+    snprintf(path, sizeof path, "%s/missing", directory);
+    int fd = (int)kernel(SYS_openat, AT_FDCWD, (long)path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+                         0666, 0, 0);
+    if (fd < 0)
+        return;
+    int length = snprintf(line, sizeof line, "%s\n", name);
+    kernel(SYS_write, fd, (long)line, length, 0, 0, 0);
+    kernel(SYS_close, fd, 0, 0, 0, 0, 0);
+}
+
 static int64_t find(int at, const char *path)
 {
     char whole[2 * PATH_MAX];
     if (!table)
         return -1;
     const char *name = within_root(at, path, whole);
-    return name ? number_of(name, strlen(name)) : -1;
+    int64_t number = name ? number_of(name, strlen(name)) : -1;
+    if (wants_missing && name && number < 0)
+        note_if_missing(whole, name);
+    return number;
 }
 
 static void put(struct record record)

@@ -99,6 +99,8 @@ def edited(
 
 
 def _target(root: Path, path: str, stream: Stream) -> dict[str, Any]:
+    if stream.pattern.targets == "missing":
+        return {"path": path, "comment": None}
     status = os.stat(root / path)
     with open(root / path, "rb") as file:
         begins = file.read(256)

@@ -7,7 +7,7 @@ no file is left half written. Then it writes all that it has done to another fil
 
     {"made": N, "skipped": N, "began_ns": N,
      "names": {PATH: [[began_ns, done_ns, OBJECT or null], ...]},
-     "objects": {OBJECT: [[began_ns, done_ns, size, mtime_ns, CONTENT], ...]},
+     "objects": {OBJECT: [[began_ns, done_ns, size, mtime_ns, CONTENT], ...]},  (of a directory: [])
      "contents": {CONTENT: text, one character a byte}}
 
 Times are those of time.monotonic_ns(). Each system call is a change of its own.
@@ -43,8 +43,7 @@ class Editor:
                     self._first_look(path)
             path = target["path"]
             number = self._object(path)
-            content = b"" if number is None else self._content(number)
-            self._base[path] = content
+            self._base[path] = b"" if number is None else self._content(number)
 
     def _first_look(self, path: str) -> None:
         try:
@@ -95,10 +94,24 @@ class Editor:
                 number = self._object(path)
                 self.names[to].append([began_ns, done_ns, number])
                 self.names[path].append([began_ns, done_ns, None])
+            case "mkdir":
+                began_ns = time.monotonic_ns()
+                os.mkdir(real)
+                self._made_directory(path, began_ns, time.monotonic_ns())
+            case "rmdir":
+                began_ns = time.monotonic_ns()
+                os.rmdir(real)
+                self.names[path].append([began_ns, time.monotonic_ns(), None])
             case "unlink":
                 began_ns = time.monotonic_ns()
                 os.unlink(real)
                 self.names[path].append([began_ns, time.monotonic_ns(), None])
+
+    def _made_directory(self, path: str, began_ns: int, done_ns: int) -> None:
+        """It is there; what it is like is not taken down, and so not judged."""
+        number = len(self.objects) + 1
+        self.objects[number] = []
+        self.names[path].append([began_ns, done_ns, number])
 
     def _create(self, path: str, target: str) -> None:
         real = self._real(path)

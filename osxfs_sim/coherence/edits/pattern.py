@@ -7,7 +7,7 @@ A pattern is taken from a recording (recording.py) or written by hand, and kept 
     recorded = "how it was made"
     [[steps]]
     at_ns = 0              # since the first step
-    act = "create"         # create, truncate, write, rename, unlink
+    act = "create"         # create, truncate, write, rename, unlink, mkdir, rmdir
     path = ".{name}.swp"   # beside the edited file, whose own name is {name}
     [[steps]]
     at_ns = 410000
@@ -17,7 +17,8 @@ A pattern is taken from a recording (recording.py) or written by hand, and kept 
     size = 4096            # of scratch
 
 rename has ``to`` as well. burst, gap_ns, rate_per_s and files say how the stream of that name
-uses it (stream.py).
+uses it (stream.py). With ``targets = "missing"`` it is for names that the workload asks for in
+vain, and not for files.
 """
 
 import tomllib
@@ -26,7 +27,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 TARGET = "{name}"
-ACTS = ("create", "truncate", "write", "rename", "unlink")
+ACTS = ("create", "truncate", "write", "rename", "unlink", "mkdir", "rmdir")
+TARGETS = ("files", "missing")
 CONTENTS = ("new", "old", "scratch")
 
 
@@ -55,6 +57,7 @@ class Pattern:
 
     It takes *burst* files at a time, each *gap_ns* after the one before. *rate_per_s* is how
     often, and *files* how many there are to choose from, where nobody says otherwise.
+    *targets* is what it is done to: files that are read, or names that are missing.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Pattern:
     files: int = 20
     burst: int = 1
     gap_ns: int = 0
+    targets: str = "files"
 
     def names(self) -> set[str]:
         """All templates of names that it uses, the edited file's among them."""
@@ -106,6 +110,8 @@ def _check(pattern: Pattern) -> None:
         raise PatternError("it has no steps")
     if not pattern.rate_per_s > 0 or pattern.files < 1 or pattern.burst < 1 or pattern.gap_ns < 0:
         raise PatternError("rate_per_s, files and burst are positive, and gap_ns is not negative")
+    if pattern.targets not in TARGETS:
+        raise PatternError(f"targets is {pattern.targets!r}: write one of {', '.join(TARGETS)}")
     for number, step in enumerate(pattern.steps, 1):
         where = f"step {number}"
         if step.act not in ACTS:

@@ -44,6 +44,11 @@ CUT_AND_WRITTEN = Timeline(
 )
 
 
+APPEARED = Timeline(
+    {"d/a": (Named(0, 0, None), Named(100, 110, 1), Named(200, 210, None))}, {1: ()}, CONTENTS
+)
+
+
 def judge(timeline: Timeline, answer: Answer, **more: object) -> tuple[Judged, ...]:
     return Judge(timeline, more.pop("own", {}), **more).judge(answer)  # type: ignore[arg-type]
 
@@ -342,3 +347,13 @@ def test_a_timeline_is_read_from_the_editors_log() -> None:
         "contents": {"0": "old", "1": "new one", "2": ""},
     }
     assert timeline_from(document) == REMOVED
+
+
+def test_of_a_directory_that_comes_and_goes_only_its_being_there_is_judged() -> None:
+    assert judge(APPEARED, looked(120, 130, errno.ENOENT)) == (
+        Judged("absence", Verdict.STALE, 20),
+    )
+    assert judge(APPEARED, stated(120, 130, 4096, 5)) == (Judged("existence", Verdict.FRESH),)
+    assert judge(APPEARED, stated(220, 230, 4096, 5)) == (Judged("existence", Verdict.STALE, 20),)
+    assert judge(APPEARED, looked(220, 230, errno.ENOENT)) == (Judged("absence", Verdict.FRESH),)
+    assert judge(APPEARED, was_read(b"", 120, 130, (112, 115))) == ()

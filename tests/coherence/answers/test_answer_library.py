@@ -14,6 +14,7 @@ import pytest
 from osxfs_sim.coherence.answers.library import (
     LibraryError,
     Recording,
+    asked_in_vain,
     begin_recording,
     compiled,
 )
@@ -248,3 +249,24 @@ def test_it_is_compiled_once(library: Path) -> None:
     made = library.stat().st_mtime_ns
     assert compiled(library.parents[1]) == library
     assert library.stat().st_mtime_ns == made
+
+
+def test_what_is_asked_for_in_vain_is_taken_down_where_that_is_wanted(
+    library: Path, root: Path, tmp_path: Path
+) -> None:
+    def asked(missing: bool) -> list[str]:
+        directory = tmp_path / f"answers-{missing}"
+        directory.mkdir()
+        recording = begin_recording(directory, NAMES, missing=missing)
+        words = "for p in ('d/file', 'd/no', 'd/no', 'd/unrelated', 'd/missing', '/no/such'):"
+        subprocess.run(
+            python(f"{words}\n    os.access(p, 0)"),
+            cwd=root,
+            env=recording.environment(library, root, os.environ),
+            check=True,
+        )
+        return asked_in_vain(recording)
+
+    # d/missing has a place in the table: its answers are taken down by themselves.
+    assert asked(missing=True) == ["d/no"]
+    assert asked(missing=False) == []

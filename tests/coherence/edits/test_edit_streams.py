@@ -218,7 +218,9 @@ def editor_of(tree: Path, pattern: Pattern, files: Sequence[str] = FILES) -> Edi
     return Editor(str(tree), told)
 
 
-@pytest.mark.parametrize("name", stream_names())
+@pytest.mark.parametrize(
+    "name", [name for name in stream_names() if parse_stream(name).pattern.targets == "files"]
+)
 def test_whatever_the_tool_the_file_has_the_new_content_and_nothing_is_left(
     tree: Path, name: str
 ) -> None:
@@ -276,3 +278,24 @@ def test_without_a_beginning_nothing_is_edited(tree: Path, tmp_path: Path) -> No
         pass
     assert applied.log["made"] == 0
     assert set(applied.log["names"]) == set(FILES)
+
+
+def test_a_directory_is_where_nothing_was_and_goes_again(tree: Path, tmp_path: Path) -> None:
+    stream = replace(parse_stream("appear,even"), rate_per_s=1000)
+    with edited(stream, tree, ["d/none"], 0, tmp_path) as (begin, applied):
+        begin()
+        while not (tree / "d" / "none").is_dir():
+            pass
+    assert not (tree / "d" / "none").exists()
+    made, gone = applied.log["names"]["d/none"][1:3]
+    assert gone[2] is None
+    assert applied.log["objects"][str(made[2])] == []
+    assert made[1] <= gone[0]
+
+
+def test_a_pattern_says_what_it_is_done_to() -> None:
+    appear = parse_stream("appear").pattern
+    assert appear.targets == "missing"
+    assert pattern_from(appear.to_toml()) == appear
+    with pytest.raises(PatternError, match="targets is 'all': write one of files, missing"):
+        pattern_from(appear.to_toml().replace('"missing"', '"all"'))
