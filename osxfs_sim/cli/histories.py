@@ -75,10 +75,9 @@ class _Run:
 @click.option(
     "--objects",
     type=click.IntRange(1, MOST_OBJECTS),
-    default=3,
     metavar="N",
     help="Objects that they share: each a file, a second name, a directory with a file; the last, "
-    "from two on, a file that is mapped. [3]",
+    "from two on, a file that is mapped. [3; judged as delegated 4, so that both sides change one]",
 )
 @click.option("--runs", type=click.IntRange(min=1), default=10, metavar="N", help="[10]")
 @click.option(
@@ -117,7 +116,7 @@ def histories(
     profile: str,
     operations: int,
     guests: int,
-    objects: int,
+    objects: int | None,
     runs: int,
     mode: str | None,
     stale_ns: int | None,
@@ -140,11 +139,14 @@ def histories(
     osxfs-sim histories osxfs-cached --host-events none --as consistent --save found
     osxfs-sim histories native          # the check itself, where nothing can be wrong
     """
+    if profile.endswith(".toml"):
+        profile = str(Path(profile).absolute())  # a script may be run from elsewhere
     settings = ShareSettings("", "", profile=profile, **options)
     system = settings.system()
     judged_as = system.mode if mode is None else Mode[mode.upper()]
     rules = Rules(judged_as, _bounds(settings, system, judged_as, stale_ns, allowance_ns))
-    plan = Plan(operations, guests, objects, apart=judged_as is Mode.DELEGATED)
+    apart = judged_as is Mode.DELEGATED
+    plan = Plan(operations, guests, objects or (4 if apart else 3), apart=apart)
     end_on_signals()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     say = _progress()
@@ -169,7 +171,7 @@ def histories(
                     say(f"run {number + 1} is a violation: making it smaller")
                     run = _shrunk(run, rules, places)
                     if save is not None:
-                        _save(save / f"{profile}-{seed}", run, rules, settings)
+                        _save(save / _folder(profile, seed), run, rules, settings)
                 done.append(run)
     except ActorError as error:
         raise click.ClickException(str(error)) from error
@@ -248,6 +250,11 @@ def check_history(
         click.echo(_counted([verdict.answer for verdict in verdicts.values()]))
     if any(verdict.answer is Answer.VIOLATION for verdict in verdicts.values()):
         sys.exit(1)
+
+
+def _folder(profile: str, seed: int) -> str:
+    """Where a run is saved: a profile of one's own is named by its file."""
+    return f"{Path(profile).stem if profile.endswith('.toml') else profile}-{seed}"
 
 
 # By what is judged
@@ -432,7 +439,7 @@ def _tell(done: Sequence[_Run], rules: Rules, profile: str, save: Path | None) -
             out.print(f"[red]seed {run.seed}: a violation, {escape(run.shrunk)}[/red]")
             out.print(in_words(_minimal_part(run, rules)), markup=False, soft_wrap=True)
             if save is not None:
-                out.print(f"  saved in {save / f'{profile}-{run.seed}'}", markup=False)
+                out.print(f"  saved in {save / _folder(profile, run.seed)}", markup=False)
     out.print(f"  {_counted([run.verdict.answer for run in done])}", markup=False)
     out.print(f"  {escape(describe_machine_shortly())}", style="dim")
 

@@ -201,12 +201,17 @@ def _measure(
     started, random, say = start(), Random(settings.seed), sayer()
     results: list[ViewResult] = []
 
-    def measure(host: Path, guest: Path) -> None:
+    def measure(host: Path, guest: Path, share: Share) -> None:
+        def has_heard() -> bool:
+            events = share.status()["events"]
+            return events is None or not events["waiting"]
+
         for direction, outlooks in plans.items():
             results.extend(
                 measure_views(
                     *(host, guest, outlooks, asked["number"], pace.quiet_ns, random, say),
                     direction,
+                    has_heard,
                 )
             )
 
@@ -215,9 +220,9 @@ def _measure(
         if asked["lose"] is not None:
             share.drop_events(rate=asked["lose"])
         if load_spec is None:
-            measure(host, guest)
+            measure(host, guest, share)
         else:
-            load_document = _under_load(load_spec, host, guest, measure)
+            load_document = _under_load(load_spec, host, guest, share, measure)
         lost = None if asked["lose"] is None else _lost(share, asked["lose"])
     document = head(settings, started) | {
         "number": asked["number"],
@@ -252,12 +257,16 @@ def _outlooks(
 
 
 def _under_load(
-    spec: LoadSpec, host: Path, guest: Path, measure: Callable[[Path, Path], None]
+    spec: LoadSpec,
+    host: Path,
+    guest: Path,
+    share: Share,
+    measure: Callable[[Path, Path, Share], None],
 ) -> dict[str, Any]:
     """Measure while the share is busy; what the load was."""
     try:
         with loaded(host, guest, spec) as load:
-            measure(host, guest)
+            measure(host, guest, share)
     except LoadError as error:
         raise click.ClickException(str(error)) from error
     assert load.done is not None

@@ -31,6 +31,7 @@ schedules, and what they show:
     staging       plays steps: by processes, by a listener, by whoever mounted the share
     scripts       a schedule as a script that can be run again
     contract      the consistency contract as checks
+    histories     what several did at once, recorded, and whether a mode explains it
 
 the bug museum:
 

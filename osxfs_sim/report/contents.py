@@ -15,6 +15,8 @@ from osxfs_sim.lab.summary import NO_DIFFERENCE, UNKNOWN, ArmSummary
 from osxfs_sim.model.units import format_duration, format_rate, format_size
 from osxfs_sim.report.latencies import Latencies, latencies_of
 from osxfs_sim.report.quantities import format_seconds, three_digits
+from osxfs_sim.report.risk import LEGEND as RISK_LEGEND
+from osxfs_sim.report.risk import RISK_COLUMNS, risk_cells
 from osxfs_sim.report.trade_off import WRITE_BACK_LEGEND
 from osxfs_sim.trace.analysis import Analysis, Part
 
@@ -87,7 +89,7 @@ def contents_of(
     form = "the quick, shortened command" if comparison.quick else "the whole command"
     options = "".join(f", with {name}" for name in comparison.options)
     tables = [_requests(comparison, summaries), _receipts(comparison, summaries)]
-    tables.append(_write_back(comparison, summaries))
+    tables += [_write_back(comparison, summaries), _risks(comparison)]
     return Contents(
         title=comparison.title,
         subtitle=f"Case {comparison.case}, variant {comparison.variant}{options}; {form}",
@@ -446,6 +448,27 @@ def _write_back(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Tabl
         tuple(rows),
         frozenset(numbers),
         WRITE_BACK_LEGEND[0].upper() + WRITE_BACK_LEGEND[1:],
+    )
+
+
+def _risks(comparison: Comparison) -> Table:
+    """What each arm was told while the host edited files; no rows, if it did not."""
+    rows = []
+    for arm in comparison.arms:
+        for kind in dict.fromkeys(sample.kind for sample in comparison.samples):
+            risks = [
+                sample.risk
+                for sample in comparison.samples
+                if (sample.arm, sample.kind) == (arm, kind) and sample.risk
+            ]
+            if risks:
+                rows.append((arm, kind, *risk_cells(risks)))
+    return Table(
+        "What was told while the host edited files",
+        ("arm", "run", *RISK_COLUMNS),
+        tuple(rows),
+        frozenset(RISK_COLUMNS) - {"of them", "result"},
+        RISK_LEGEND[0].upper() + RISK_LEGEND[1:],
     )
 
 

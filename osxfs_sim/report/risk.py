@@ -12,12 +12,16 @@ from osxfs_sim.coherence.answers.risk import KINDS, SAME
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.console import table
 
+RISK_COLUMNS = ("edits", "judged", "stale", "of them", "median age", "max age", "result")
 LEGEND = (
-    "judged: what answers said of edited names; stale: true of no state that the host had from "
+    "judged: what answers said of edited names (a stat says two things: that one is there, and "
+    "its attributes); stale: true of no state that the host had from "
     "call to return; age: since the host's edit. result: of the command, against a native run "
     "under the same edits; without a stale answer, what differs is the edits' doing. Only names "
     "that are edited are judged, and what is read through a mapping or without libc is not seen."
 )
+
+_WORDS = ("of them", "result")
 
 
 def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[str, Any]]]]) -> None:
@@ -26,15 +30,15 @@ def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[st
     Nothing, if there are none.
     """
     lines = table(
-        *("risk", "run", ">edits", ">judged", ">stale", "of them"),
-        *(">median age", ">max age", "result"),
+        *("risk", "run"),
+        *(name if name in _WORDS else f">{name}" for name in RISK_COLUMNS),
     )
     for column in lines.columns[5], lines.columns[8]:
         column.no_wrap, column.overflow = False, "fold"
     doubted = False
     for arm, kind, risks in rows:
         if risks:
-            lines.add_row(f"[bold]{escape(arm)}[/bold]", kind, *map(escape, _cells(risks)))
+            lines.add_row(f"[bold]{escape(arm)}[/bold]", kind, *map(escape, risk_cells(risks)))
             doubted = doubted or any(risk["native"]["stale"] for risk in risks)
     if not lines.row_count:
         return
@@ -47,7 +51,8 @@ def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[st
     out.print(Padding(LEGEND, (0, 0, 1, 2)))
 
 
-def _cells(risks: Sequence[Mapping[str, Any]]) -> list[str]:
+def risk_cells(risks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The cells of a line, from the number of edits on: RISK_COLUMNS."""
     ages_ns = [
         age_ns for risk in risks for kind in risk["stale"].values() for age_ns in kind["ages_ns"]
     ]

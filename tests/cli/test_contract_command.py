@@ -181,6 +181,15 @@ def test_a_policy_of_ones_own_that_believes_is_found_out(tmp_path: Path) -> None
 
 
 @needs_fuse
+def test_a_bug_of_the_museum_is_found_out() -> None:
+    """The phantom does not hear that a name has gone: what is believed never expires."""
+    code, found = judged("osxfs-cached", "--bug", "phantom", *rules("DEL-6", "CAC-5"))
+    assert code == 1
+    assert verdicts(found) == {"DEL-6": "broken", "CAC-5": "broken"}
+    assert "unlink" in str(found["DEL-6"]["breach"])
+
+
+@needs_fuse
 def test_of_a_copy_only_its_own_processes_are_judged() -> None:
     result = contract("volume", *rules("DEL-3", "CON-2"), "--json")
     assert result.returncode == 0, result.stderr

@@ -178,7 +178,7 @@ def test_what_is_older_than_the_bound_is_no_cached_answer(share) -> None:
 
 def test_delegated_is_delegated_and_not_consistent(share) -> None:
     live = share(profile="osxfs-delegated", latency_ns=0)
-    plan = Plan(operations=40, guests=2, objects=3, apart=True)
+    plan = Plan(operations=40, guests=2, objects=4, apart=True)
     with Places(live.source, live.guest, live.share.flush) as places:
         histories = recorded(places, range(2), plan, live.share.flush)
     allowed = Bounds(60 * S, 60 * S)

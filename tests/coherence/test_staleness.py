@@ -198,5 +198,22 @@ def test_phases_follow_the_seed(field: Path, seed: int) -> None:
     assert len(set(first)) == 3
 
 
+def test_no_change_is_made_before_the_guest_has_heard_of_what_was_prepared(field: Path) -> None:
+    """Else the event of a file's making would be on its way still when the file is changed."""
+    contents = []
+
+    def has_heard() -> bool:
+        contents.append({path.read_bytes() for path in (field / "content").iterdir()})
+        return len(contents) == 3
+
+    planned = {View.CONTENT: Outlook(None, 0, S)}
+    (result,) = measure_views(
+        *(field, field, planned, 4, 0, Random(1), say_nothing), Direction.TO_GUEST, has_heard
+    )
+    assert len(result.samples) == 4
+    (before,) = contents[0]
+    assert contents == [{before}] * 3
+
+
 def test_the_kernels_tick_is_that_of_a_real_kernel() -> None:
     assert 1_000_000 <= kernel_tick_ns() <= 10_000_000

@@ -1,6 +1,7 @@
 """The frontier's page has what its samples say between its marks, and its picture is theirs."""
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -57,3 +58,6 @@ def test_every_arm_that_is_measured_is_explained() -> None:
 
     for arm in parse_arms(load_sweep("short").arms)[1:]:
         assert arm.label in explained
+    for path in study.measured():
+        for label in json.loads(path.read_text())["arms"]:
+            assert label == "native" or label in explained

@@ -3,9 +3,12 @@
 import io
 from typing import Any
 
+from reporting import comparison
 from rich.console import Console
 
 from osxfs_sim.coherence.answers.risk import KINDS
+from osxfs_sim.lab.summary import summarize
+from osxfs_sim.report.contents import contents_of
 from osxfs_sim.report.risk import risk_report
 
 
@@ -61,3 +64,21 @@ def test_a_judge_that_is_wrong_natively_is_not_believed() -> None:
 
 def test_without_edits_there_is_no_table() -> None:
     assert shown(("cached", "fresh", [])) == ""
+
+
+def test_a_report_has_the_table_where_there_were_edits() -> None:
+    plain = comparison(runs=2)
+    assert "the host edited" not in str(contents_of(plain, summarize(plain, resamples=50)).tables)
+    edited = comparison(runs=2)
+    arm = edited.arms[-1]
+    for sample in edited.samples:
+        if sample.arm == arm:
+            sample.risk = risk(content=[2_000_000])
+    (table,) = (
+        table
+        for table in contents_of(edited, summarize(edited, resamples=50)).tables
+        if "the host edited" in table.caption
+    )
+    assert table.rows == (
+        (arm, "fresh", "6", "400", "2 (0.5%)", "content 2", "2ms", "2ms", "same"),
+    )
