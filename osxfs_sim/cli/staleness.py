@@ -36,6 +36,7 @@ from osxfs_sim.report.coherence import curves_report, staleness_report
 from osxfs_sim.settings import ShareSettings
 
 _BOTH = "both"
+_HEARS_WITHIN_S = 60.0
 _DIRECTIONS = (*(each.value for each in Direction), _BOTH)
 _LOAD_SHARE = 0.25
 _NO_CIRCUMSTANCE = ("profile", "seed", "state_directory", "calibrate")
@@ -202,9 +203,20 @@ def _measure(
     results: list[ViewResult] = []
 
     def measure(host: Path, guest: Path, share: Share) -> None:
+        asked_s: list[float] = []
+
         def has_heard() -> bool:
             events = share.status()["events"]
-            return events is None or not events["waiting"]
+            if events is None or not events["waiting"]:
+                asked_s.clear()
+                return True
+            asked_s.append(time.monotonic())
+            if asked_s[-1] - asked_s[0] > _HEARS_WITHIN_S:
+                raise click.ClickException(
+                    f"the guest does not come to hear of what was made ({events['waiting']} events "
+                    "wait): give a smaller --number, or less --load"
+                )
+            return False
 
         for direction, outlooks in plans.items():
             results.extend(

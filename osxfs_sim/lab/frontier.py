@@ -391,7 +391,12 @@ class Limit:
         if self.below_ns is not None and not point.is_watched:
             return "its stale answers were not counted"
         broken = self.broken_by(point)
-        return f"{broken:,} answers beyond" if broken else ""
+        if broken:
+            return f"{broken:,} answers beyond"
+        if self.below_ns is not None and point.changed:
+            # By what nobody saw, perhaps: a mapping, or a program without libc.
+            return f"{point.changed} of its runs had another result"
+        return ""
 
 
 LIMITS = (

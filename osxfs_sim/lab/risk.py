@@ -48,6 +48,8 @@ _MOST_BYTES = 256 * 1024
 """Nobody edits larger files by hand, and each content is kept for the judge."""
 _NOBODY_EDITS = {".git", ".hg", ".svn", ".osxfs-sim"}
 
+_NATIVE_TRIES = 3
+
 _EXIT, _CHECK, _OUTPUT, _TREE = "exit", "check", "output", "tree"
 
 
@@ -143,21 +145,30 @@ def prepare_edits(plan: Plan, tree: Path, work: Path, progress: Progress) -> Edi
             )
         names = frozenset(names_of(plan.edits, files))
         plain = _outcome(plan, run, names, host, host, None)
-    progress(f"a native run under the edits, of {len(files)} files")
-    with _native_tree(plan, tree, work) as host:
-        run = _run(plan, plan.edits, library, files, "fresh", host, host, None)
-        expected = _outcome(plan, run, names, host, host, None)
-    assert run.risk is not None
-    native = {
-        key: sum(of_kind[key] for of_kind in run.risk["stale"].values())
-        for key in ("judged", "stale")
-    }
-    if native["stale"]:
+    progress(f"a native run under the edits, of {len(files)} names")
+    native = dict.fromkeys(("judged", "stale", "unexplained"), 0)
+    for _ in range(_NATIVE_TRIES):
+        with _native_tree(plan, tree, work) as host:
+            run = _run(plan, plan.edits, library, files, "fresh", host, host, None)
+            expected = _outcome(plan, run, names, host, host, None)
+        assert run.risk is not None
+        for key in native:
+            native[key] += sum(of_kind[key] for of_kind in run.risk["stale"].values())
+        if not expected.exit or plain.exit:
+            break
+        progress(f"the native run fails under these edits: {expected.exit}")
+    if native["stale"] or native["unexplained"]:
         progress(
-            f"warning: {native['stale']} answers of a native run were judged to be stale, which "
-            "cannot be: do not believe what follows"
+            f"warning: {native['stale']} answers of a native run were judged to be stale, and "
+            f"{native['unexplained']} true of nothing, which cannot be: do not believe what follows"
         )
-    return EditedRuns(plan, plan.edits, library, files, expected, expected.parts_as(plain), native)
+    compared = expected.parts_as(plain) if not expected.exit or plain.exit else ()
+    if _EXIT not in compared:
+        progress(
+            "warning: natively the command fails under these edits, so that no result is compared: "
+            "choose others, such as rewrite,same"
+        )
+    return EditedRuns(plan, plan.edits, library, files, expected, compared, native)
 
 
 @contextlib.contextmanager
@@ -201,6 +212,8 @@ def _run(
             "seed": plan.edits_seed,
             "made": applied.log["made"],
             "skipped": applied.log["skipped"],
+            "files": len(files),
+            "chosen": hashlib.sha256(os.fsencode("\n".join(files))).hexdigest()[:16],
         },
         **counted(timeline_from(applied.log), answers, private, times=times),
     }

@@ -242,7 +242,9 @@ def run_case(
     A plan with edits needs *prepare_risks*.
     """
     assert plan.edits is None or prepare_risks is not None
-    with tempfile.TemporaryDirectory(prefix="osxfs-sim-run-", dir=directory) as work:
+    # By its real path, by which the kernel knows it: answers are told apart by it.
+    real = os.path.realpath(directory)
+    with tempfile.TemporaryDirectory(prefix="osxfs-sim-run-", dir=real) as work:
         risks = prepare_risks(plan, tree, Path(work), progress) if prepare_risks else None
         reference = None if risks else reference_of(plan, tree, Path(work), progress)
         for arm in plan.arms:

@@ -12,13 +12,23 @@ from osxfs_sim.coherence.answers.risk import KINDS, SAME
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.console import table
 
-RISK_COLUMNS = ("edits", "judged", "stale", "of them", "median age", "max age", "result")
+RISK_COLUMNS = (
+    "edits",
+    "judged",
+    "not judged",
+    "stale",
+    "of them",
+    "median age",
+    "max age",
+    "result",
+)
 LEGEND = (
     "judged: what answers said of edited names (a stat says two things: that one is there, and "
-    "its attributes); stale: true of no state that the host had from "
-    "call to return; age: since the host's edit. result: of the command, against a native run "
-    "under the same edits; without a stale answer, what differs is the edits' doing. Only names "
-    "that are edited are judged, and what is read through a mapping or without libc is not seen."
+    "its attributes); not judged: answers about names that the workload changes itself, or that "
+    "cannot be known; stale: true of no state that the host had from call to return; age: since "
+    "the host's edit. result: of the command, against a native run under the same edits; without "
+    "a stale answer, what differs is the edits' doing. Only names that are edited are judged, and "
+    "what is read through a mapping or without libc is not seen."
 )
 
 _WORDS = ("of them", "result")
@@ -33,13 +43,15 @@ def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[st
         *("risk", "run"),
         *(name if name in _WORDS else f">{name}" for name in RISK_COLUMNS),
     )
-    for column in lines.columns[5], lines.columns[8]:
+    for column in lines.columns[6], lines.columns[9]:
         column.no_wrap, column.overflow = False, "fold"
     doubted = False
     for arm, kind, risks in rows:
         if risks:
             lines.add_row(f"[bold]{escape(arm)}[/bold]", kind, *map(escape, risk_cells(risks)))
-            doubted = doubted or any(risk["native"]["stale"] for risk in risks)
+            doubted = doubted or any(
+                risk["native"]["stale"] or risk["native"]["unexplained"] for risk in risks
+            )
     if not lines.row_count:
         return
     out.print(lines)
@@ -65,6 +77,7 @@ def risk_cells(risks: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         f"{sum(risk['edits']['made'] for risk in risks)}",
         f"{judged}",
+        f"{sum(risk['answers']['unknown'] for risk in risks)}",
         f"{len(ages_ns)} ({100 * len(ages_ns) / judged:.2g}%)" if ages_ns else "0",
         ", ".join(f"{kind} {count}" for kind, count in stale.items()),
         format_duration(round(median(ages_ns))) if ages_ns else "",
@@ -75,6 +88,8 @@ def risk_cells(risks: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _results(risks: Sequence[Mapping[str, Any]]) -> str:
     """``same``, or how many runs came to something else; of which some were told the truth."""
+    if not any("exit" in risk["compared"] for risk in risks):
+        return "not compared"
     found = []
     for result in sorted({risk["result"] for risk in risks} - {SAME}):
         of_result = [risk for risk in risks if risk["result"] == result]

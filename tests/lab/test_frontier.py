@@ -242,6 +242,15 @@ def test_the_best_at_each_limit() -> None:
     assert all(best.is_sure and not best.not_slower for best in (none_seen, below, anything))
 
 
+def test_another_result_without_a_stale_answer_is_not_the_best_below_a_limit() -> None:
+    """What made it was not seen: a mapping, or a program that answers were not taken down of."""
+    walls_s = [0.98, 0.99, 1.0, 1.01, 1.02]
+    odd = point_of("odd", "", samples("odd", walls_s, [risk(result="changed")] * 5), seed=0)
+    none_seen, below, anything = best_of([point("safe", 9.0, []), odd])
+    assert none_seen.why_not == below.why_not == {"odd": "5 of its runs had another result"}
+    assert [each.point.arm for each in (none_seen, anything) if each.point] == ["safe", "odd"]
+
+
 def test_nobody_may_qualify() -> None:
     found = best_of([point("a", 1.0, [200 * MS]), point("b", 2.0, [5 * MS], failure="exit code 1")])
     assert [best.point and best.point.arm for best in found] == [None, None, "a"]

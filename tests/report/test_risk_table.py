@@ -21,12 +21,13 @@ def risk(result: str = "same", native_stale: int = 0, **ages_ns: list[int]) -> d
                 "judged": 0 if kind == "absence" else 50,
                 "stale": len(ages_ns.get(kind, [])),
                 "ages_ns": ages_ns.get(kind, []),
+                "unexplained": 0,
             }
             for kind in KINDS
         },
         "result": result,
         "compared": ["exit"],
-        "native": {"judged": 100, "stale": native_stale},
+        "native": {"judged": 100, "stale": native_stale, "unexplained": 0},
     }
 
 
@@ -46,16 +47,21 @@ def test_runs_of_an_arm_are_summed_up_and_kinds_have_their_share() -> None:
     runs = [risk(content=[1_000_000, 3_000_000]), risk("changed", attributes=[80_000_000])]
     text = shown(("cached", "fresh", runs), ("native", "fresh", [risk()]))
     assert cells(text, "cached") == [
-        *("cached", "fresh", "6", "400", "3 (0.75%)", "attributes 1, content 2"),
+        *("cached", "fresh", "6", "400", "20", "3 (0.75%)", "attributes 1, content 2"),
         *("3ms", "80ms", "changed in 1 of 2"),
     ]
-    assert cells(text, "native") == ["native", "fresh", "3", "200", "0", "same"]
+    assert cells(text, "native") == ["native", "fresh", "3", "200", "10", "0", "same"]
     assert "do not believe" not in text
 
 
 def test_a_result_that_differs_without_a_stale_answer_is_said_to() -> None:
     text = shown(("cached", "fresh", [risk("failed"), risk("failed", listing=[5])]))
     assert cells(text, "cached")[-1] == "failed in 2 of 2 (1 without a stale answer)"
+
+
+def test_where_no_result_was_compared_none_is_called_the_same() -> None:
+    text = shown(("cached", "fresh", [risk() | {"compared": ["check"]}]))
+    assert cells(text, "cached")[-1] == "not compared"
 
 
 def test_a_judge_that_is_wrong_natively_is_not_believed() -> None:
@@ -80,5 +86,5 @@ def test_a_report_has_the_table_where_there_were_edits() -> None:
         if "the host edited" in table.caption
     )
     assert table.rows == (
-        (arm, "fresh", "6", "400", "2 (0.5%)", "content 2", "2ms", "2ms", "same"),
+        (arm, "fresh", "6", "400", "20", "2 (0.5%)", "content 2", "2ms", "2ms", "same"),
     )

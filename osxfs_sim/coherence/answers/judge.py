@@ -4,8 +4,10 @@ An answer is *stale* if it is true of no state that the host had between call an
 and of an earlier one it is; its age is the time since the edit that ended the last state of
 which it was true. Where a change was going on meanwhile and the answer fits neither side, it
 may be torn, as it may be natively: that is *unknown*, and so is what nothing can be said
-about, such as a name that the workload has changed itself. An answer about which no edit
-ever made a difference is never stale: a share may tell other attributes than the host's for
+about, such as a name that the workload has changed itself. What is true of no state that there
+ever was, nor of parts of two (a new size with an old time, new content cut at an old size), is
+*unexplained*: something was not seen, and nothing is concluded from it. An answer about which no
+edit ever made a difference is never stale: a share may tell other attributes than the host's for
 other reasons. ESTALE is a stale answer about a name's existence: no host says it of its own.
 """
 
@@ -24,6 +26,7 @@ class Verdict(StrEnum):
     FRESH = "fresh"
     STALE = "stale"
     UNKNOWN = "unknown"
+    UNEXPLAINED = "unexplained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +194,9 @@ class Judge:
             return Judged(kind, Verdict.STALE, max(0, answer.return_ns - ended_ns))
         # True of no state at all, but of parts of two: attributes and pages may be cached apart.
         if candidates <= 1 and len(window) == 1 and changed_ns is not None:
-            return Judged(kind, Verdict.STALE, max(0, answer.return_ns - changed_ns))
+            if self._is_of_parts(answer, names, window):
+                return Judged(kind, Verdict.STALE, max(0, answer.return_ns - changed_ns))
+            return Judged(kind, Verdict.UNEXPLAINED)
         return Judged(kind, Verdict.UNKNOWN)
 
     def _is_directory(self, name: Named) -> bool:
@@ -229,18 +234,32 @@ class Judge:
                 changed_ns = replaced_ns
         return None, changed_ns
 
+    def _is_of_parts(self, answer: Answer, names: Sequence[Named], window: range) -> bool:
+        """Whether each part of *answer* is of a state that the name stood for until then."""
+        held = [
+            state
+            for name in names[: window.stop]
+            if name.object is not None
+            for state in self._timeline.objects[name.object]
+            if state.began_ns <= answer.return_ns
+        ]
+        if answer.told is Told.READ:
+            return any(self._has_piece(answer, state) for state in held)
+        same_time = any(answer.more == state.mtime_ns for state in held) or not self._times
+        return any(answer.size == state.size for state in held) and same_time
+
     def _is_true(self, answer: Answer, held: Held) -> bool:
         if answer.told is not Told.READ:
             same_time = answer.more == held.mtime_ns or not self._times
             return answer.size == held.size and same_time
         content = self._timeline.contents[held.content]
-        piece = content[answer.size : answer.size + answer.more]
         at_end = answer.size + answer.more >= len(content)
-        return (
-            len(piece) == answer.more
-            and zlib.crc32(piece) == answer.crc
-            and (at_end or not answer.number)
-        )
+        return self._has_piece(answer, held) and (at_end or not answer.number)
+
+    def _has_piece(self, answer: Answer, held: Held) -> bool:
+        """Whether the bytes that came are these of *held*, wherever it was said to end."""
+        piece = self._timeline.contents[held.content][answer.size : answer.size + answer.more]
+        return len(piece) == answer.more and zlib.crc32(piece) == answer.crc
 
 
 def _known(*judged: Judged) -> tuple[Judged, ...]:

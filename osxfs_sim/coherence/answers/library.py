@@ -27,6 +27,11 @@ def compiled(cache: Path, compiler: Sequence[str] = _COMPILER) -> Path:
     """The library's path below *cache*, compiled if it is not there. Raises LibraryError."""
     made_of = hashlib.sha256(_SOURCE.read_bytes() + repr((*compiler, os.uname().machine)).encode())
     library = cache / "answers" / f"record-{made_of.hexdigest()[:16]}.so"
+    if " " in str(library) or ":" in str(library):
+        raise LibraryError(
+            f"what records the answers cannot be loaded from {library}: LD_PRELOAD ends at a space "
+            "or colon; let XDG_CACHE_HOME name a directory without"
+        )
     if library.is_file():
         return library
     try:
@@ -63,12 +68,19 @@ _WANTS_MISSING = "wants-missing"
 
 
 def asked_in_vain(recording: "Recording") -> list[str]:
-    """The names, sorted, that a run asked for and that were not there, where that was wanted."""
-    try:
-        lines = (recording.directory / "missing").read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    return sorted({os.fsdecode(line) for line in lines if line})
+    """The names, sorted, that a run asked for and that were not there, where that was wanted.
+
+    Without those that it made or removed itself.
+    """
+
+    def taken_down(kind: str) -> set[str]:
+        try:
+            lines = (recording.directory / kind).read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return set()
+        return {os.fsdecode(line) for line in lines if line}
+
+    return sorted(taken_down("missing") - taken_down("made"))
 
 
 @dataclass(frozen=True, slots=True)

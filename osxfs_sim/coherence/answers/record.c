@@ -63,6 +63,7 @@ static const struct table *table;
 static char root[PATH_MAX];
 static size_t root_length;
 static const char *directory;
+static long owner; /* the process whose memory this is */
 static char own_library[PATH_MAX], own_directory[PATH_MAX + 32], own_root[PATH_MAX + 32];
 static int wants_missing;
 static uint32_t crc_table[256];
@@ -105,6 +106,7 @@ static void after_fork(void)
 {
     /* The child writes a file of its own. */
     chunk = NULL;
+    owner = kernel(SYS_getpid, 0, 0, 0, 0, 0, 0);
     pthread_mutex_init(&mutex, NULL);
 }
 
@@ -143,6 +145,7 @@ __attribute__((constructor)) static void begin(void)
             /* exec keeps the process's number: its listings shall not be taken for ours. */
             listing_number = (unsigned)(now_ns() >> 10);
             pthread_atfork(NULL, NULL, after_fork);
+            owner = kernel(SYS_getpid, 0, 0, 0, 0, 0, 0);
             table = at;
         }
     }
@@ -187,13 +190,17 @@ static const char *within_root(int at, const char *path, char whole[static 2 * P
         if (length == 1)
             length = 0;
     }
+    size_t given = length; /* what is above it is no component of PATH, and so no link */
     while (*path) {
         while (*path == '/')
             path++;
         size_t part = strcspn(path, "/");
         if (part == 2 && path[0] == '.' && path[1] == '.') {
+            if (length > given)
+                return NULL; /* whether that is its parent, only the kernel can tell */
             while (length && whole[--length] != '/')
                 ;
+            given = length;
         } else if (part && !(part == 1 && path[0] == '.')) {
             whole[length++] = '/';
             memcpy(whole + length, path, part);
@@ -209,14 +216,13 @@ static const char *within_root(int at, const char *path, char whole[static 2 * P
     return whole[root_length] ? NULL : whole + root_length;
 }
 
-/* Takes down NAME, which is in no table, if there is none of that name: once for each process
- * and question, a line each. Only where somebody wants to know what is asked for in vain. */
-static void note_if_missing(const char *whole, const char *name)
+/* What is asked for in vain, and what the workload makes or removes itself, of names that are in
+ * no table: a line each, in a file of that KIND. Only where somebody wants to know it, in a run
+ * that is not measured. */
+static void take_down(const char *kind, const char *name)
 {
     char path[PATH_MAX], line[PATH_MAX + 2];
-    if (kernel(SYS_faccessat, AT_FDCWD, (long)whole, F_OK, 0, 0, 0) == 0 || errno != ENOENT)
-        return;
-    snprintf(path, sizeof path, "%s/missing", directory);
+    snprintf(path, sizeof path, "%s/%s", directory, kind);
     int fd = (int)kernel(SYS_openat, AT_FDCWD, (long)path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
                          0666, 0, 0);
     if (fd < 0)
@@ -226,17 +232,26 @@ static void note_if_missing(const char *whole, const char *name)
     kernel(SYS_close, fd, 0, 0, 0, 0, 0);
 }
 
-static int64_t find(int at, const char *path)
+static int64_t find_for(int at, const char *path, const char *kind)
 {
     char whole[2 * PATH_MAX];
     if (!table)
         return -1;
     const char *name = within_root(at, path, whole);
     int64_t number = name ? number_of(name, strlen(name)) : -1;
-    if (wants_missing && name && number < 0)
-        note_if_missing(whole, name);
+    if (wants_missing && name && number < 0 && kind)
+        take_down(kind, name);
     return number;
 }
+
+/* Of a call that has asked for the name, and was answered with ERROR. */
+static int64_t find_asked(int at, const char *path, int error)
+{
+    return find_for(at, path, error == ENOENT ? "missing" : NULL);
+}
+
+/* Of a call by which the workload makes or removes the name. */
+static int64_t find_made(int at, const char *path) { return find_for(at, path, "made"); }
 
 static void put(struct record record)
 {
@@ -300,7 +315,8 @@ static int64_t number_of_open(int fd)
 
 static void forget(int fd)
 {
-    if (fd >= 0 && fd < DESCRIPTORS)
+    /* The child of a vfork has descriptors of its own, and our memory. */
+    if (is_open(fd) && kernel(SYS_getpid, 0, 0, 0, 0, 0, 0) == owner)
         descriptors[fd].path_plus_1 = 0;
 }
 
@@ -310,9 +326,11 @@ static void opened(int fd, int at, const char *path, int flags, uint64_t call_ns
                    uint64_t return_ns, int error)
 {
     forget(fd);
-    int64_t number = find(at, path);
+    int own = fd >= 0 && (flags & __O_TMPFILE) != __O_TMPFILE &&
+              ((flags & O_ACCMODE) != O_RDONLY || flags & (O_TRUNC | O_CREAT));
+    int64_t number = flags & O_CREAT ? find_made(at, path)
+                                     : find_asked(at, path, fd < 0 ? error : 0);
     if (number >= 0) {
-        int own = (flags & O_ACCMODE) != O_RDONLY || flags & (O_TRUNC | O_CREAT);
         put((struct record){.op = own ? OWN : LOOK, .error = fd < 0 ? (uint16_t)error : 0,
                             .path = (uint32_t)number, .call_ns = call_ns, .return_ns = return_ns});
         if (fd >= 0 && fd < DESCRIPTORS) {
@@ -399,7 +417,11 @@ CREAT(creat64)
     { \
         FILE *stream; \
         FORWARD(stream, name, path, mode); \
-        note(mode[0] == 'r' && !strchr(mode, '+') ? LOOK : OWN, find(AT_FDCWD, path), \
+        int reads = mode[0] == 'r' && !strchr(mode, '+'); \
+        if (stream) \
+            forget(fileno(stream)); \
+        note(reads || !stream ? LOOK : OWN, \
+             reads ? find_asked(AT_FDCWD, path, stream ? 0 : error) : find_made(AT_FDCWD, path), \
              stream ? 0 : error, call_ns); \
         errno = error; \
         return stream; \
@@ -416,9 +438,41 @@ int close(int fd)
     return result;
 }
 
+int fclose(FILE *stream)
+{
+    int result;
+    forget(fileno(stream));
+    FORWARD(result, fclose, stream);
+    errno = error;
+    return result;
+}
+
+/* What makes a descriptor of a regular file out of our sight: the number may have been another's.
+ * Those of pipes and sockets show when they are read (got()). */
+#define MAKER(name, parameters, ...) \
+    int name parameters; \
+    int name parameters \
+    { \
+        int result; \
+        FORWARD(result, name, __VA_ARGS__); \
+        forget(result); \
+        errno = error; \
+        return result; \
+    }
+MAKER(mkstemp, (char *form), form)
+MAKER(mkstemp64, (char *form), form)
+MAKER(mkostemp, (char *form, int flags), form, flags)
+MAKER(mkostemp64, (char *form, int flags), form, flags)
+MAKER(mkstemps, (char *form, int length), form, length)
+MAKER(mkstemps64, (char *form, int length), form, length)
+MAKER(mkostemps, (char *form, int length, int flags), form, length, flags)
+MAKER(mkostemps64, (char *form, int length, int flags), form, length, flags)
+MAKER(memfd_create, (const char *named, unsigned flags), named, flags)
+
 static void copied(int from, int to)
 {
-    if (to < 0 || to >= DESCRIPTORS || from == to)
+    if (to < 0 || to >= DESCRIPTORS || from == to ||
+        (table && kernel(SYS_getpid, 0, 0, 0, 0, 0, 0) != owner))
         return;
     if (from >= 0 && from < DESCRIPTORS)
         descriptors[to] = descriptors[from];
@@ -501,7 +555,8 @@ static int look(int at, const char *path, void *into, int flags)
     int error = errno;
     const struct stat *status = into;
     int by_descriptor = flags & AT_EMPTY_PATH && (!path || !*path);
-    int64_t number = by_descriptor ? number_of_open(at) : find(at, path);
+    int64_t number = by_descriptor ? number_of_open(at)
+                                   : find_asked(at, path, result ? error : 0);
     if (number >= 0)
         told(by_descriptor ? at : -1, number, result ? 0 : status->st_mode,
              result ? 0 : status->st_size,
@@ -563,10 +618,12 @@ static long look_x(int at, const char *path, int flags, unsigned mask, struct st
     uint64_t return_ns = now_ns();
     int error = errno;
     int by_descriptor = flags & AT_EMPTY_PATH && (!path || !*path);
-    int64_t number = by_descriptor ? number_of_open(at) : find(at, path);
+    int64_t number = by_descriptor ? number_of_open(at)
+                                   : find_asked(at, path, result ? error : 0);
     const unsigned needed = STATX_TYPE | STATX_SIZE | STATX_MTIME;
-    if (number >= 0 && !result && (into->stx_mask & needed) != needed) {
-        if (!by_descriptor)
+    if (number >= 0 && !result &&
+        ((into->stx_mask & mask & needed) != needed || flags & AT_STATX_DONT_SYNC)) {
+        if (!by_descriptor && !(flags & AT_STATX_DONT_SYNC)) /* who asks so takes old answers */
             note(LOOK, number, 0, call_ns);
     } else if (number >= 0) {
         told(by_descriptor ? at : -1, number, result ? 0 : into->stx_mode,
@@ -594,7 +651,28 @@ long syscall(long number, ...)
     if (number == SYS_statx) /* libuv asks so */
         return look_x((int)a[0], (const char *)a[1], (int)a[2], (unsigned)a[3],
                       (struct statx *)a[4]);
-    return kernel(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (number == SYS_close) /* and closes so */
+        forget((int)a[0]);
+    if (number == SYS_close_range)
+        for (unsigned long fd = (unsigned)a[0]; fd <= (unsigned)a[1] && fd < DESCRIPTORS; fd++)
+            forget((int)fd);
+    long result = kernel(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    int error = errno;
+    if (number == SYS_dup || number == SYS_dup3)
+        copied((int)a[0], (int)result);
+    errno = error;
+    return result;
+}
+
+int close_range(unsigned first, unsigned last, int flags)
+{
+    int result;
+    for (unsigned fd = first; fd <= last && fd < DESCRIPTORS; fd++)
+        if (!(flags & 4)) /* CLOSE_RANGE_CLOEXEC closes nothing yet */
+            forget((int)fd);
+    FORWARD(result, close_range, first, last, flags);
+    errno = error;
+    return result;
 }
 
 /* existence */
@@ -604,7 +682,7 @@ long syscall(long number, ...)
     { \
         int result; \
         FORWARD(result, name, __VA_ARGS__); \
-        note(LOOK, find(at, path), result ? error : 0, call_ns); \
+        note(LOOK, find_asked(at, path, result ? error : 0), result ? error : 0, call_ns); \
         errno = error; \
         return result; \
     }
@@ -619,7 +697,8 @@ ASK(faccessat, at, (int at, const char *path, int mode, int flags), at, path, mo
         ssize_t result; \
         FORWARD(result, name, __VA_ARGS__); \
         /* EINVAL: it is there, and no link */ \
-        note(LOOK, find(at, path), result >= 0 || error == EINVAL ? 0 : error, call_ns); \
+        int known = result >= 0 || error == EINVAL; \
+        note(LOOK, find_asked(at, path, known ? 0 : error), known ? 0 : error, call_ns); \
         errno = error; \
         return result; \
     }
@@ -644,8 +723,14 @@ static void got(int fd, const struct iovec *pieces, int count, ssize_t result, i
     }
     if (!asked)
         return;
-    if (offset < 0)
-        offset = kernel(SYS_lseek, fd, 0, SEEK_CUR, 0, 0, 0) - result;
+    if (offset < 0) {
+        long at = kernel(SYS_lseek, fd, 0, SEEK_CUR, 0, 0, 0);
+        if (at < result) { /* a pipe or a socket, of which we have not seen that it was made */
+            forget(fd);
+            return;
+        }
+        offset = at - result;
+    }
     put((struct record){.op = READ, .path = descriptors[fd].path_plus_1 - 1, .call_ns = call_ns,
                         .return_ns = return_ns, .opened_call_ns = descriptors[fd].call_ns,
                         .opened_return_ns = descriptors[fd].return_ns, .size = offset,
@@ -880,27 +965,40 @@ SCANDIR(scandir64, dirent64, readdir64)
 
 /* the workload's own changes */
 
-#define CHANGE(name, at, parameters, ...) \
+/* Times and size of a directory do not matter to what is in it. */
+static void note_own_file(int64_t number, uint64_t call_ns)
+{
+    if (number >= 0 && (uint64_t)number < table->files)
+        note(OWN, number, 0, call_ns);
+}
+
+#define CHANGE_AS(noting, name, at, parameters, ...) \
     int name parameters \
     { \
         int result; \
         FORWARD(result, name, __VA_ARGS__); \
         if (!result) /* git, for one, tries to remove directories that are not empty */ \
-            note(OWN, find(at, path), 0, call_ns); \
+            noting; \
         errno = error; \
         return result; \
     }
+#define CHANGE(name, at, parameters, ...) \
+    CHANGE_AS(note(OWN, find_made(at, path), 0, call_ns), name, at, parameters, __VA_ARGS__)
+#define CHANGE_OF_A_FILE(name, at, parameters, ...) \
+    CHANGE_AS(note_own_file(find_made(at, path), call_ns), name, at, parameters, __VA_ARGS__)
 CHANGE(unlink, AT_FDCWD, (const char *path), path)
 CHANGE(rmdir, AT_FDCWD, (const char *path), path)
 CHANGE(remove, AT_FDCWD, (const char *path), path)
 CHANGE(unlinkat, at, (int at, const char *path, int flags), at, path, flags)
-CHANGE(truncate, AT_FDCWD, (const char *path, off_t size), path, size)
-CHANGE(truncate64, AT_FDCWD, (const char *path, off64_t size), path, size)
-CHANGE(utime, AT_FDCWD, (const char *path, const struct utimbuf *times), path, times)
-CHANGE(utimes, AT_FDCWD, (const char *path, const struct timeval times[2]), path, times)
-CHANGE(utimensat, at,
+CHANGE_OF_A_FILE(truncate, AT_FDCWD, (const char *path, off_t size), path, size)
+CHANGE_OF_A_FILE(truncate64, AT_FDCWD, (const char *path, off64_t size), path, size)
+CHANGE_OF_A_FILE(utime, AT_FDCWD, (const char *path, const struct utimbuf *times), path, times)
+CHANGE_OF_A_FILE(utimes, AT_FDCWD, (const char *path, const struct timeval times[2]), path, times)
+CHANGE_OF_A_FILE(utimensat, at,
        (int at, const char *path, const struct timespec times[2], int flags), at, path, times,
        flags)
+CHANGE(mkdir, AT_FDCWD, (const char *path, mode_t mode), path, mode)
+CHANGE(mkdirat, at, (int at, const char *path, mode_t mode), at, path, mode)
 CHANGE(symlink, AT_FDCWD, (const char *to, const char *path), to, path)
 CHANGE(symlinkat, at, (const char *to, int at, const char *path), to, at, path)
 CHANGE(link, AT_FDCWD, (const char *from, const char *path), from, path)
@@ -913,8 +1011,8 @@ CHANGE(linkat, at, (int from_at, const char *from, int at, const char *path, int
         int result; \
         FORWARD(result, name, __VA_ARGS__); \
         if (!result) { \
-            note(OWN, find(from_at, from), 0, call_ns); \
-            note(OWN, find(at, path), 0, call_ns); \
+            note(OWN, find_made(from_at, from), 0, call_ns); \
+            note(OWN, find_made(at, path), 0, call_ns); \
         } \
         errno = error; \
         return result; \

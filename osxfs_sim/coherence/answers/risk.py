@@ -4,14 +4,16 @@ The document of a run (``Run.risk``, ``Sample.risk``; plain JSON):
 
     {"edits": {"stream": NAME, "seed": N, "made": N, "skipped": N},
      "answers": {"recorded": N, "judged": N, "unknown": N},
-     "stale": {KIND: {"judged": N, "stale": N, "ages_ns": [N, ...]}},
+     "stale": {KIND: {"judged": N, "stale": N, "ages_ns": [N, ...], "unexplained": N}},
      "result": "same" | "changed" | "failed",
      "compared": ["exit", "output", ...],
-     "native": {"judged": N, "stale": 0}}
+     "native": {"judged": N, "stale": 0, "unexplained": 0}}
 
-*stale* has every KIND of KINDS, also where nothing was judged. An age is the time from the
-completion of the host's edit that made the answer untrue to the answer's return. One
-stat() tells of existence and of attributes, so the kinds may count more than *judged*.
+*edits* also tells of how many *files*, and *chosen*, a digest of their names, by which runs
+with the same edits are known. *stale* has every KIND of KINDS, also where nothing was judged;
+*unexplained* are answers that are true of nothing that there ever was, and not counted as
+judged. An age is the time from the completion of the host's edit that made the answer untrue
+to the answer's return. One stat() tells of existence and of attributes, so the kinds may count more than *judged*.
 *result* compares the run with a native one under the same edits, in what *compared* names:
 exit, check, output, tree; those in which native runs with and without edits agree. Where it
 differs in a run without any stale answer, the edits themselves have done it (a command may find
@@ -48,16 +50,19 @@ def counted(
     """
     judge = Judge(timeline, own_changes(answers), private, times=times)
     stale: dict[str, dict[str, Any]] = {
-        kind: {"judged": 0, "stale": 0, "ages_ns": []} for kind in KINDS
+        kind: {"judged": 0, "stale": 0, "ages_ns": [], "unexplained": 0} for kind in KINDS
     }
     recorded = judged = 0
 
     def count(said: Sequence[Judged]) -> None:
         nonlocal recorded, judged
         recorded += 1
-        judged += bool(said)
+        judged += any(one.verdict is not Verdict.UNEXPLAINED for one in said)
         for one in said:
             of_kind = stale[one.kind]
+            if one.verdict is Verdict.UNEXPLAINED:
+                of_kind["unexplained"] += 1
+                continue
             of_kind["judged"] += 1
             if one.verdict is Verdict.STALE:
                 of_kind["stale"] += 1

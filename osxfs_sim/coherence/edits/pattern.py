@@ -21,15 +21,17 @@ uses it (stream.py). With ``targets = "missing"`` it is for names that the workl
 vain, and not for files.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 TARGET = "{name}"
 ACTS = ("create", "truncate", "write", "rename", "unlink", "mkdir", "rmdir")
 TARGETS = ("files", "missing")
 CONTENTS = ("new", "old", "scratch")
+_MOST_SCRATCH_BYTES = 64 * 1024 * 1024
 
 
 class PatternError(ValueError):
@@ -85,19 +87,27 @@ class Pattern:
         return "\n".join(lines) + "\n"
 
 
+_NUMBER = (int, float)
+_KINDS: Mapping[Any, tuple[Any, str]] = {
+    str: (str, "text"),
+    int: (int, "a whole number"),
+    float: (_NUMBER, "a number"),
+}
+
+
 def pattern_from(text: str) -> Pattern:
     """The pattern in the TOML document *text*. Raises PatternError."""
     try:
         document = tomllib.loads(text)
         steps = tuple(_step(step) for step in document.pop("steps"))
         pattern = Pattern(**document, steps=steps)
+        _check(pattern)
     except tomllib.TOMLDecodeError as error:
         raise PatternError(str(error)) from error
     except KeyError as error:
         raise PatternError(f"it lacks {error.args[0]!r}") from error
     except TypeError as error:
         raise PatternError(str(error).replace("Pattern.__init__()", "it")) from error
-    _check(pattern)
     return pattern
 
 
@@ -106,9 +116,21 @@ def _step(values: Mapping[str, Any]) -> Step:
 
 
 def _check(pattern: Pattern) -> None:
+    parts: tuple[Pattern | Step, ...] = (pattern, *pattern.steps)
+    for value in parts:
+        for each in fields(value):
+            kind, words = _KINDS.get(each.type, (object, ""))
+            given = getattr(value, each.name)
+            if not isinstance(given, kind) or isinstance(given, bool):
+                raise PatternError(f"{each.name} is {given!r}, and not {words}")
     if not pattern.steps:
         raise PatternError("it has no steps")
-    if not pattern.rate_per_s > 0 or pattern.files < 1 or pattern.burst < 1 or pattern.gap_ns < 0:
+    if (
+        not 0 < pattern.rate_per_s < math.inf
+        or pattern.files < 1
+        or pattern.burst < 1
+        or pattern.gap_ns < 0
+    ):
         raise PatternError("rate_per_s, files and burst are positive, and gap_ns is not negative")
     if pattern.targets not in TARGETS:
         raise PatternError(f"targets is {pattern.targets!r}: write one of {', '.join(TARGETS)}")
@@ -116,6 +138,13 @@ def _check(pattern: Pattern) -> None:
         where = f"step {number}"
         if step.act not in ACTS:
             raise PatternError(f"{where} has act {step.act!r}: write one of {', '.join(ACTS)}")
+        if not 0 <= step.size <= _MOST_SCRATCH_BYTES:
+            raise PatternError(f"{where}: size is from 0 to {_MOST_SCRATCH_BYTES} bytes")
+        if (pattern.targets == "missing") != (step.act in ("mkdir", "rmdir")):
+            raise PatternError(
+                f"{where}: {step.act} is for targets = "
+                f'"{"files" if pattern.targets == "missing" else "missing"}"'
+            )
         if (step.act == "rename") != bool(step.to):
             raise PatternError(f"{where}: to is for a rename, and a rename has it")
         if (step.act == "write") != (step.what in CONTENTS):

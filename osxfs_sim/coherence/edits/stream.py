@@ -8,6 +8,9 @@ of a pattern's file. Edits come at random moments (a Poisson process), or evenly
 Of two runs with the same seed, the longer one's edits begin with the shorter one's.
 """
 
+import hashlib
+import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -81,7 +84,19 @@ def parse_stream(text: str) -> Stream:
             stream = replace(stream, files=int(value))
         else:
             raise StreamError(f"the edits {text!r}: {word!r} is none of same, even and files=N")
+    most = most_per_s(pattern)
+    if stream.rate_per_s > most:
+        raise StreamError(
+            f"the edits {text!r} cannot be made so often: they come one after the other, and "
+            f"each takes its time; give a rate of at most {math.floor(most * 10) / 10:g}/s"
+        )
     return stream
+
+
+def most_per_s(pattern: Pattern) -> float:
+    """The highest rate at which *pattern* can be repeated, by the times of its steps."""
+    length_ns = pattern.burst * max(pattern.gap_ns, pattern.steps[-1].at_ns)
+    return 1e9 / length_ns if length_ns else math.inf
 
 
 def parse_rate(text: str, what: str) -> float:
@@ -115,9 +130,12 @@ def _pattern(name: str) -> Pattern:
 
 def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:
     """The files that are edited, of *candidates*: as many as the stream wants, or all."""
-    ordered = sorted(candidates)
-    Random(f"files {seed}").shuffle(ordered)
-    return ordered[: stream.files]
+
+    def rank(path: str) -> bytes:
+        # By each name alone: one candidate more or less changes nothing for the others.
+        return hashlib.sha256(os.fsencode(f"files {seed} {path}")).digest()
+
+    return sorted(candidates, key=rank)[: stream.files]
 
 
 def edits_of(stream: Stream, files: int, seed: int) -> Iterator[Edit]:

@@ -157,7 +157,10 @@ def test_attributes_from_before_two_edits_are_as_old_as_the_first_of_them() -> N
 
 def test_where_the_guest_has_a_copy_its_times_are_its_own() -> None:
     copied = stated(200, 210, 7, 5_555)
-    assert judge(IN_PLACE, copied) == fresh("existence") + stale("attributes", 100)
+    assert judge(IN_PLACE, copied) == (
+        *fresh("existence"),
+        Judged("attributes", Verdict.UNEXPLAINED),
+    )
     assert judge(IN_PLACE, copied, times=False) == fresh("existence", "attributes")
     not_yet = stated(200, 210, 3, 5_555)
     assert judge(IN_PLACE, not_yet, times=False) == fresh("existence") + stale("attributes", 100)
@@ -319,6 +322,33 @@ def test_a_mapping_is_unknown() -> None:
 # All of them
 
 
+def kind(judged: int, *ages_ns: int, unexplained: int = 0) -> dict[str, object]:
+    return {
+        "judged": judged,
+        "stale": len(ages_ns),
+        "ages_ns": list(ages_ns),
+        "unexplained": unexplained,
+    }
+
+
+def test_what_is_true_of_nothing_is_told_apart_and_not_taken_for_stale() -> None:
+    """Another program's bytes under a descriptor's old number, or a change that nobody saw."""
+    unexplained = (Judged("content", Verdict.UNEXPLAINED),)
+    assert judge(IN_PLACE, was_read(b"a socket's", 200, 210)) == unexplained
+    found = counted(IN_PLACE, [was_read(b"a socket's", 200, 210), stated(200, 210, 3, 777)])
+    assert found["stale"]["content"] == kind(0, unexplained=1)
+    assert found["stale"]["attributes"] == kind(0, unexplained=1)
+    assert found["answers"] == {"recorded": 2, "judged": 1, "unknown": 1}
+
+
+def test_a_mixture_of_two_states_is_stale() -> None:
+    """A new size with an old time; new content that ends where the old one did."""
+    assert judge(IN_PLACE, stated(200, 210, 7, 1_000)) == fresh("existence") + stale(
+        "attributes", 100
+    )
+    assert judge(IN_PLACE, replace(was_read(NEW[:3], 200, 210), number=1)) == stale("content", 100)
+
+
 def test_answers_are_counted_by_kind() -> None:
     answers = [
         stated(10, 20, 3, 1_000),
@@ -334,10 +364,10 @@ def test_answers_are_counted_by_kind() -> None:
     found = counted(REMOVED, answers)
     assert found["answers"] == {"recorded": 6, "judged": 4, "unknown": 2}
     assert set(found["stale"]) == set(KINDS)
-    assert found["stale"]["existence"] == {"judged": 2, "stale": 1, "ages_ns": [40]}
-    assert found["stale"]["absence"] == {"judged": 1, "stale": 0, "ages_ns": []}
-    assert found["stale"]["attributes"] == {"judged": 1, "stale": 0, "ages_ns": []}
-    assert found["stale"]["listing"] == {"judged": 1, "stale": 1, "ages_ns": [40]}
+    assert found["stale"]["existence"] == kind(2, 40)
+    assert found["stale"]["absence"] == kind(1)
+    assert found["stale"]["attributes"] == kind(1)
+    assert found["stale"]["listing"] == kind(1, 40)
 
 
 def test_a_timeline_is_read_from_the_editors_log() -> None:

@@ -95,12 +95,60 @@ def test_what_cat_is_told_of_a_file(ask: Ask, root: Path) -> None:
     assert [before_ns, *moments, after_ns] == sorted([before_ns, *moments, after_ns])
 
 
-@pytest.mark.parametrize("path", ["d/../d//file", "./d/file", "{root}/d/file", "{root}/./d/file"])
+@pytest.mark.parametrize("path", ["d//./file", "./d/file", "{root}/d/file", "{root}/./d/file"])
 def test_a_name_is_known_however_it_is_spelt(ask: Ask, root: Path, path: str) -> None:
     answers = ask(*python(f"os.stat({path.format(root=root)!r})"))
     assert told(answers) == [(Told.STAT, "d/file", 0)]
-    answers = ask(*python("os.stat('file')"), cwd=root / "d")
-    assert told(answers) == [(Told.STAT, "d/file", 0)]
+    for above in ("file", "../d/file"):
+        answers = ask(*python(f"os.stat({above!r})"), cwd=root / "d")
+        assert told(answers) == [(Told.STAT, "d/file", 0)]
+
+
+def test_what_only_the_kernel_can_resolve_is_not_guessed(ask: Ask) -> None:
+    """none/.. is missing, although d/file is there."""
+    assert ask(*python("os.access('none/../d/file', 0)")) == []
+
+
+def test_a_pipe_with_the_number_of_a_file_is_not_taken_for_it(ask: Ask) -> None:
+    """libuv closes by syscall(2), and others by means that are not seen at all."""
+    close = "ctypes.CDLL(None).syscall(ctypes.c_long(%d), ctypes.c_long(fd))"
+    by_number = close % {"x86_64": 3, "aarch64": 57}[os.uname().machine]
+    for closing in (by_number, "ctypes.CDLL(None).close_range(fd, fd, 0)"):
+        program = (
+            "import ctypes\n"
+            "fd = os.open('d/file', os.O_RDONLY)\n"
+            f"{closing}\n"
+            "end, other = os.pipe()\n"
+            "assert end == fd\n"
+            "os.write(other, b'from elsewhere')\n"
+            "assert os.read(end, 100) == b'from elsewhere'\n"
+        )
+        assert Told.READ not in [answer.told for answer in ask(*python(program))]
+
+
+def test_a_pipe_that_was_put_in_a_files_place_unseen_is_noticed_when_it_is_read(ask: Ask) -> None:
+    program = (
+        "import ctypes\n"
+        "fd = os.open('d/file', os.O_RDONLY)\n"
+        "end, other = os.pipe()\n"
+        "ctypes.CDLL(None).syscall(ctypes.c_long(%d), ctypes.c_long(end), ctypes.c_long(fd))\n"
+        "os.write(other, b'from elsewhere')\n"
+        "assert os.read(fd, 100) == b'from elsewhere'\n"
+    )
+    if os.uname().machine == "x86_64":  # dup2 has a number of its own there
+        answers = ask(*python(program % 33))
+        assert Told.READ not in [answer.told for answer in answers]
+
+
+def test_times_of_a_directory_and_a_failed_open_make_nothing_the_workloads_own(ask: Ask) -> None:
+    program = (
+        "os.utime('d')\n"
+        "try:\n    os.open('d', os.O_RDWR)\n"
+        "except IsADirectoryError:\n    pass\n"
+        "os.stat('d/file')\n"
+    )
+    assert told(ask(*python(program))) == [(Told.STAT, "d/file", 0)]
+    assert (Told.OWN, "d/file", 0) in told(ask(*python("os.utime('d/file')")))
 
 
 @pytest.mark.parametrize(
@@ -258,15 +306,16 @@ def test_what_is_asked_for_in_vain_is_taken_down_where_that_is_wanted(
         directory = tmp_path / f"answers-{missing}"
         directory.mkdir()
         recording = begin_recording(directory, NAMES, missing=missing)
-        words = "for p in ('d/file', 'd/no', 'd/no', 'd/unrelated', 'd/missing', '/no/such'):"
+        words = "for p in ('d/file', 'd/no', 'd/no', 'd/unrelated', 'd/missing', '/no', 'd/own'):"
+        own = "os.close(os.open('d/own', os.O_CREAT)); os.unlink('d/own')"
         subprocess.run(
-            python(f"{words}\n    os.access(p, 0)"),
+            python(f"{words}\n    os.access(p, 0)\n{own}"),
             cwd=root,
             env=recording.environment(library, root, os.environ),
             check=True,
         )
         return asked_in_vain(recording)
 
-    # d/missing has a place in the table: its answers are taken down by themselves.
+    # d/missing has a place in the table: its answers are taken down by themselves. d/own is made.
     assert asked(missing=True) == ["d/no"]
     assert asked(missing=False) == []

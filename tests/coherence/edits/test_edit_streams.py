@@ -3,8 +3,10 @@
 import itertools
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from osxfs_sim.coherence.edits.stream import (
     StreamError,
     chosen,
     edits_of,
+    most_per_s,
     parse_stream,
     stream_names,
 )
@@ -299,3 +302,38 @@ def test_a_pattern_says_what_it_is_done_to() -> None:
     assert pattern_from(appear.to_toml()) == appear
     with pytest.raises(PatternError, match="targets is 'all': write one of files, missing"):
         pattern_from(appear.to_toml().replace('"missing"', '"all"'))
+
+
+def test_a_rate_that_cannot_be_reached_is_refused() -> None:
+    """Edits come one after the other: a table would say a rate that never was."""
+    assert parse_stream("come-and-go@20/s").rate_per_s == 20
+    with pytest.raises(StreamError, match="give a rate of at most 20/s"):
+        parse_stream("come-and-go@21/s")
+    for name in stream_names():
+        assert parse_stream(name).rate_per_s <= most_per_s(parse_stream(name).pattern)
+
+
+def test_one_candidate_more_leaves_the_others_chosen() -> None:
+    stream = parse_stream("vim,files=5")
+    names = [f"f{number}" for number in range(100)]
+    before, after = chosen(stream, names, 1), chosen(stream, [*names, "another"], 1)
+    assert len(set(before) & set(after)) >= 4
+    assert chosen(stream, names[::-1], 1) == before
+    assert chosen(stream, names, 2) != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("rate_per_s = 15.0", 'rate_per_s = "15/s"', "rate_per_s is '15/s', and not a number"),
+        ("rate_per_s = 15.0", "rate_per_s = inf", "rate_per_s, files and burst are positive"),
+        ("files = 2000", "files = 2.5", "files is 2.5, and not a whole number"),
+        ('act = "mkdir"', 'act = "unlink"', 'step 1: unlink is for targets = "files"'),
+        ('"missing"', '"files"', 'step 1: mkdir is for targets = "missing"'),
+        ('path = "{name}"', "path = 3", "path is 3, and not text"),
+    ],
+)
+def test_a_pattern_by_hand_is_read_with_care(old: str, new: str, why: str) -> None:
+    text = (resources.files("osxfs_sim.coherence.edits") / "patterns" / "appear.toml").read_text()
+    with pytest.raises(PatternError, match=re.escape(why)):
+        pattern_from(text.replace(old, new, 1))
