@@ -13,7 +13,8 @@ The document of a run (``Run.risk``, ``Sample.risk``; plain JSON):
 with the same edits are known. *stale* has every KIND of KINDS, also where nothing was judged;
 *unexplained* are answers that are true of nothing that there ever was, and not counted as
 judged. An age is the time from the completion of the host's edit that made the answer untrue
-to the answer's return. One stat() tells of existence and of attributes, so the kinds may count more than *judged*.
+to the answer's return. One stat() tells of existence and of attributes, so the kinds may count
+more than *judged*.
 *result* compares the run with a native one under the same edits, in what *compared* names:
 exit, check, output, tree; those in which native runs with and without edits agree. Where it
 differs in a run without any stale answer, the edits themselves have done it (a command may find
