@@ -355,7 +355,9 @@ def test_a_change_that_always_fails_leaves_its_rules_undecided(field: Path, act:
 
 def test_what_the_machine_cannot_do_leaves_nothing_undecided(field: Path) -> None:
     """Devices without root; a host that cannot refuse."""
-    found = judged_failing(field, DELEGATED, ("host", "mkdev", "EPERM"), (SHARE, "refuse", "ENOTTY"))
+    found = judged_failing(
+        field, DELEGATED, ("host", "mkdev", "EPERM"), (SHARE, "refuse", "ENOTTY")
+    )
     assert not any(verdict.is_bad for verdict in found.values())
     for rule, act in ((RuleId.DEL_8, "mkdev"), (RuleId.DEL_4, "refuse")):
         assert found[rule].finding is Finding.KEPT
