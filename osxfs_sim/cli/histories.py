@@ -376,7 +376,6 @@ def _workers() -> Iterator[Executor]:
 
 def _shrunk(run: _Run, rules: Rules, places: Places) -> _Run:
     """By leaving operations out of what was seen, and then by playing ever less of it again."""
-
     first = run.verdict.violations[0]
     # What a rule says needs no search, and where a guest believes much, searches take long.
     limit_ns = 0 if first.lost else _SHRINKS_FOR_NS

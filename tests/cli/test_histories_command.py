@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from pytest import MonkeyPatch
 
 import osxfs_sim
 from osxfs_sim.cli import histories
@@ -156,11 +155,11 @@ def test_the_last_looks_wait_until_the_bound_allows_nothing_old() -> None:
     assert histories._settle_ns(Bounds(86_400_000 * ms)) == histories._settle_ns(Bounds())
 
 
-def test_the_smallest_history_is_not_judged_without_limits(monkeypatch: MonkeyPatch) -> None:
+def test_the_smallest_history_is_not_judged_without_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where its search is given up, the violation that was found is told."""
     limits = []
 
-    def gives_up(history: History, rules: Rules, executor: object = None) -> Verdict:
+    def gives_up(_: History, rules: Rules) -> Verdict:
         limits.append(rules.limits)
         return Verdict(rules.mode, (PartVerdict(("a",), Answer.UNKNOWN),))
 

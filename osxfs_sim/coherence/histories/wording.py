@@ -13,6 +13,7 @@ from osxfs_sim.coherence.histories.model import MUTATORS, OBSERVERS
 from osxfs_sim.coherence.operations import Operation
 
 _JUDGED = OBSERVERS | MUTATORS
+_NUMBERS = frozenset({"offset", "size", "mode", "pause_ns"})
 _OF_HANDLES = frozenset({"mread", "unmap"})
 
 
@@ -39,9 +40,11 @@ def require_judgeable(operations: Sequence[Performed]) -> None:
 def _require_fields(operation: Operation) -> None:
     for field in fields(operation):
         value = getattr(operation, field.name)
-        kind = str if field.name == "act" else type(field.default)
-        if type(value) is not kind or (kind is int and value < 0):
-            words = "text" if kind is str else "a number from 0 on"
+        if field.name in _NUMBERS:
+            is_right, words = type(value) is int and value >= 0, "a number from 0 on"
+        else:
+            is_right, words = isinstance(value, str), "text"
+        if not is_right:
             raise ValueError(f"{field.name} of an operation must be {words}, and is {value!r}")
 
 
