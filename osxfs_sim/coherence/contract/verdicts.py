@@ -39,7 +39,8 @@ class Verdict:
 
     *breach* is the shortest schedule of a rule that is broken, or the freedom that a suspicious
     one never used; an undecided one has none. *known* are breaches that no share on a Linux guest
-    can avoid, of a rule that is kept otherwise. *schedules* were played; *unplayed* are those that showed nothing, and why.
+    can avoid, of a rule that is kept otherwise. *schedules* were played; *unplayed* are those that
+    showed nothing, and why.
     *by* is the rule referred to that decided it.
     """
 
