@@ -238,7 +238,7 @@ SCHEDULE = Schedule(
         ([{"size": 4}, None, "ENOENT"], Shown.OTHERWISE, "-> ENOENT (expected: size 9)"),
         ([{"size": 9}, None, {"size": 4}], Shown.HINDERED, "(needed: size 4)"),
         ([{"size": 4}, "EACCES", {"size": 4}], Shown.HINDERED, "append a data='more' -> EACCES"),
-        ([{"size": 4}, None, SILENCE], Shown.HINDERED, "no event came of a"),
+        ([{"size": 4}, None, SILENCE], Shown.NOTHING, "no event came of a"),
     ],
 )
 def test_a_breach_is_what_was_given_and_then_not_so(
@@ -340,6 +340,22 @@ def test_where_no_event_comes_the_rules_of_events_are_undecided(field: Path) -> 
     found = {verdict.rule: verdict for verdict in judge(site, deaf)}
     assert found[RuleId.DEL_1].finding is Finding.NOT_APPLICABLE
     assert not any(verdict.is_bad for verdict in found.values())
+
+
+def test_where_events_of_one_kind_never_come_the_others_decide(field: Path) -> None:
+    """Some systems tell nobody of a removal."""
+
+    class NoneOfRemovals(PretendedShare):
+        def play(self, schedule: Schedule) -> list[Performed]:
+            told = list(super().play(schedule))
+            if told[-1].operation.act == "hear" and schedule.steps[-2][1].act == "unlink":
+                told[-1] = replace(told[-1], outcome=Outcome(error=SILENCE))
+            return told
+
+    (verdict,) = judge(NoneOfRemovals(field), CONSISTENT, [RuleId.DEL_1])
+    assert verdict.finding is Finding.KEPT
+    (line,) = verdict.unplayed
+    assert "unlink" in line
 
 
 @pytest.mark.parametrize("act", ["rename", "chmod", "mkfifo"])

@@ -5,7 +5,8 @@ has been seen again: a machine that was busy elsewhere can make one look late, h
 A freedom is different: to see it used once is enough, and it is looked for several times.
 
 What was to be shown and could not, time after time, leaves its rule undecided. That is as bad as a
-breach: a share on which nothing works would else keep every rule.
+breach: a share on which nothing works would else keep every rule. So does a rule of which nothing
+at all was shown, though it applies: where processes are told of changes, and no event ever came.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -120,10 +120,11 @@ class Shown(enum.Enum):
     AS_EXPECTED = "as expected"
     OTHERWISE = "otherwise"
     HINDERED = "hindered"
-    """Nothing, because of something that the share must be able to do: a change failed, what was
-    there was not seen, or a process that is told of changes was told of none."""
+    """Nothing, because of something that the share must be able to do: a change failed, or what was
+    there was not seen."""
     NOTHING = "nothing"
-    """And no share could have: the machine cannot do a step."""
+    """And need not: the machine cannot do a step, or no event came. Of some kinds of change some
+    systems tell no process, and the contract is about what is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def judged(schedule: Schedule, told: Sequence[Performed]) -> Result:
     for position, each in enumerate(told):
         silent = each.outcome.error == SILENCE
         if silent or (each.outcome.error is not None and position not in ours):
-            shown = Shown.NOTHING if _is_beyond(each) else Shown.HINDERED
+            shown = Shown.NOTHING if silent or _is_beyond(each) else Shown.HINDERED
             return Result(shown, _failed(each))
     for given in schedule.given:
         if not given.is_met(outcomes):
@@ -161,7 +162,7 @@ _BEYOND: Mapping[str, frozenset[str]] = {
     # chattr(1)'s i, that binds root too: not every file system has it, nor everybody the right.
     "refuse": frozenset({"ENOTTY", "EOPNOTSUPP", "EINVAL", "ENOSYS", "EPERM", "EACCES"}),
 }
-"""What a machine may be unable to do, and how it says so. Everything else a share must do."""
+"""What a machine may be unable to do, and how it says so. All other changes a share must make."""
 
 
 def _is_beyond(performed: Performed) -> bool:
