@@ -24,7 +24,7 @@ from osxfs_sim.coherence.actors import ActorError
 from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, Plan, generate
 from osxfs_sim.coherence.histories.history import History, HistoryError
 from osxfs_sim.coherence.histories.linearize import Answer, Limits
-from osxfs_sim.coherence.histories.modes import Bounds
+from osxfs_sim.coherence.histories.modes import Bounds, past_the_bound
 from osxfs_sim.coherence.histories.record import Flush, record
 from osxfs_sim.coherence.histories.schedules import script_of
 from osxfs_sim.coherence.histories.shrink import by_replay, purely
@@ -45,6 +45,8 @@ from osxfs_sim.settings import EmulatedSystem, ShareSettings
 SCHEMA = 1
 _WORTH_TELLING_S = 2.0
 _SETTLE_NS = 100_000_000
+# Of what may be believed for longer, to wait in every run would take too long.
+_LONGEST_SETTLE_NS = 3_000_000_000
 _MODES = [mode.label for mode in sorted(Mode)]
 _SHRINKS_FOR_NS = 2_000_000_000
 
@@ -162,7 +164,7 @@ def histories(
                 seed = settings.seed + number
                 recorded = record(
                     *(generate(plan, Random(seed)), *places.sides(), flush),
-                    settle_ns=_SETTLE_NS,
+                    settle_ns=_settle_ns(rules.bounds),
                     about={"profile": profile, "changed": _plain(settings), "seed": seed},
                 )
                 verdict = check(recorded, _limited(rules, limit_ns), executor)
@@ -297,11 +299,28 @@ def _bounds(
     return Bounds(stale_ns, age_ns + allowance_ns)
 
 
+def _settle_ns(bounds: Bounds) -> int:
+    """How long the last looks wait: such that the bound allows them nothing old any more.
+
+    Where that would be too long, only as long as events need.
+    """
+    settle_ns = bounds.stale_ns + _SETTLE_NS
+    return settle_ns if settle_ns <= _LONGEST_SETTLE_NS else _SETTLE_NS
+
+
 def _saved_rules(
     saved: History, mode: str | None, stale_ns: int | None, lag_ns: int | None
 ) -> Rules:
     rules = saved.about.get("rules", {})
+    if not isinstance(rules, dict):
+        raise ValueError(f"rules must be an object, with mode, stale_ns and lag_ns: {rules!r}")
     label = mode or rules.get("mode", Mode.CONSISTENT.label)
+    if label not in _MODES:
+        raise ValueError(f"the mode in rules must be one of {', '.join(_MODES)}, and is {label!r}")
+    for key in ("stale_ns", "lag_ns"):
+        value = rules.get(key, 0)
+        if type(value) is not int or value < 0:
+            raise ValueError(f"{key} in rules must be a number from 0 on, and is {value!r}")
     if label == Mode.CONSISTENT.label and (stale_ns is not None or lag_ns is not None):
         raise click.UsageError("--bound and --lag have no effect as consistent: leave them out")
     return Rules(
@@ -357,12 +376,15 @@ def _workers() -> Iterator[Executor]:
 
 def _shrunk(run: _Run, rules: Rules, places: Places) -> _Run:
     """By leaving operations out of what was seen, and then by playing ever less of it again."""
+    first = run.verdict.violations[0]
+    # What a rule says needs no search, and where a guest believes much, searches take long.
+    limit_ns = 0 if first.lost else _SHRINKS_FOR_NS
 
     def violates(history: History) -> bool:
-        verdict = check(history, _limited(rules, _SHRINKS_FOR_NS))
+        verdict = check(history, _limited(rules, limit_ns))
         return verdict.answer is Answer.VIOLATION
 
-    names = run.verdict.violations[0].names
+    names = first.names
     replayed = by_replay(run.history, names, places.play, violates)
     if replayed is None:
         smaller = purely(run.history, names, violates)
@@ -399,8 +421,14 @@ def _save(where: Path, run: _Run, rules: Rules, settings: ShareSettings) -> None
 
 
 def _minimal_part(run: _Run, rules: Rules) -> PartVerdict:
+    """What is wrong with the smallest history; where time is up before, with the whole one.
+
+    It is judged within the limits that it was made smaller in: within them it is a violation,
+    unless the machine is slower now than it was then.
+    """
     assert run.minimal is not None
-    return check(run.minimal, rules).violations[0]
+    judged = check(run.minimal, _limited(rules, _SHRINKS_FOR_NS))
+    return next(iter(judged.violations), run.verdict.violations[0])
 
 
 def _plain(settings: ShareSettings) -> dict[str, Any]:
@@ -441,7 +469,17 @@ def _tell(done: Sequence[_Run], rules: Rules, profile: str, save: Path | None) -
             if save is not None:
                 out.print(f"  saved in {save / _folder(profile, run.seed)}", markup=False)
     out.print(f"  {_counted([run.verdict.answer for run in done])}", markup=False)
+    if not all(_past_the_bound(run, rules) for run in done):
+        out.print(
+            f"[yellow]  no look came {format_duration(rules.bounds.stale_ns)} or more after a "
+            "change: none was judged by the bound, and guests that are never told of any host "
+            "change would pass. A shorter --bound, or another --lifetime, judges more.[/yellow]"
+        )
     out.print(f"  {escape(describe_machine_shortly())}", style="dim")
+
+
+def _past_the_bound(run: _Run, rules: Rules) -> int:
+    return past_the_bound(run.history.operations, rules.bounds)
 
 
 def _counted(answers: Sequence[Answer]) -> str:
@@ -471,7 +509,7 @@ def _document(
             answer.value: sum(run.verdict.answer is answer for run in done) for answer in Answer
         },
         "runs": [
-            {"seed": run.seed}
+            {"seed": run.seed, "past_the_bound": _past_the_bound(run, rules)}
             | _verdict_document(run.verdict)
             | {
                 "history": run.history.to_json(),

@@ -5,6 +5,7 @@ lifetime ends), the curve is a bracket: between two that decline. Measured curve
 (curves.py) are compared with that.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,19 +73,28 @@ def predicted_band(prediction: Prediction, phase_ns: int, times_ns: Numbers) -> 
     raise AssertionError(prediction)
 
 
-def look_ns(samples: Sequence[Sample]) -> int:
-    """How long before an answer changed a look may begin that still gets the new one.
+def band_of_looks(
+    prediction: Prediction, phase_ns: int, samples: Sequence[Sample], times_ns: Numbers
+) -> Band:
+    """As ``predicted_band``, for answers that are found by looks as long as those of *samples*.
 
-    A look takes its time, and so does the call that makes the change: the longest of these.
+    A prediction is about answers, and a look that begins before one changes may get the new one: it
+    takes its time, and so does the call that makes the change. The lower edge is therefore earlier
+    for each sample by its own look. One that was stalled says nothing of the others.
     """
-    return max(
-        (
-            each.upper_ns - each.seen_ns
-            for each in samples
-            if each.upper_ns is not None and each.seen_ns is not None
-        ),
-        default=0,
+    band = predicted_band(prediction, phase_ns, times_ns)
+    looks_ns = Counter(
+        each.upper_ns - each.seen_ns
+        for each in samples
+        if each.upper_ns is not None and each.seen_ns is not None
     )
+    if not looks_ns:
+        return band
+    lows = [
+        times * predicted_band(prediction, phase_ns, times_ns + look_ns).low
+        for look_ns, times in looks_ns.items()
+    ]
+    return Band(sum(lows, np.zeros_like(times_ns)) / looks_ns.total(), band.high)
 
 
 def departure_ns(
@@ -101,8 +111,6 @@ def departure_ns(
     curve = Curve.of(samples)
     times_ns = curve.moments_ns
     measured = curve.band(times_ns, confidence)
-    # A prediction is about answers; a look that begins before one changes may get the new one.
-    low = predicted_band(prediction, phase_ns, times_ns + look_ns(samples)).low
-    high = predicted_band(prediction, phase_ns, times_ns).high
-    apart = np.flatnonzero((measured.low > high) | (measured.high < low))
+    predicted = band_of_looks(prediction, phase_ns, samples, times_ns)
+    apart = np.flatnonzero((measured.low > predicted.high) | (measured.high < predicted.low))
     return int(times_ns[apart[0]]) if apart.size else None

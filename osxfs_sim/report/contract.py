@@ -17,6 +17,7 @@ _MOST_UNPLAYED = 4
 _STYLES = {
     Finding.BROKEN: "red",
     Finding.SUSPICIOUS: "yellow",
+    Finding.UNDECIDED: "yellow",
     Finding.KEPT: "green",
     Finding.NOT_APPLICABLE: "dim",
 }
@@ -61,6 +62,7 @@ def contract_report(
             out.print(f"  {verdict.rule}, not shown: {more} more (--json has them)", style="dim")
     out.print(
         "  kept: by every schedule that was played. suspicious: may lag, and was never seen to. "
+        "undecided: what it needs did not succeed. "
         "--list names the schedules, --script writes those that were found as scripts."
     )
     out.print(f"  {escape(machine)}", style="dim")
@@ -84,6 +86,8 @@ def _told(verdict: Verdict) -> str:
         return f"{text}: see {verdict.by}"
     if verdict.finding is Finding.NOT_APPLICABLE:
         return verdict.why
+    if verdict.finding is Finding.UNDECIDED:
+        return f"{text}: {verdict.why}"
     if verdict.finding is Finding.KEPT and RULES[verdict.rule].refers_to and verdict.why:
         return f"{text}: kept {verdict.why}"
     return text

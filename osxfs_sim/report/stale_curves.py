@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from osxfs_sim.coherence.curves import CONFIDENCE, Band, Curve, Numbers
-from osxfs_sim.coherence.predicted import look_ns, predicted_band
+from osxfs_sim.coherence.predicted import band_of_looks, predicted_band
 from osxfs_sim.coherence.predictions import Direction
 from osxfs_sim.coherence.staleness import ViewResult
 from osxfs_sim.model.units import format_duration
@@ -110,11 +110,8 @@ def _panel(panel: Axes, result: ViewResult, times_ns: Numbers, style: Style) -> 
     )
     outlook = result.outlook
     if outlook.prediction is not None:
-        low = predicted_band(
-            outlook.prediction, outlook.phase_ns, times_ns + look_ns(result.samples)
-        ).low
-        high = predicted_band(outlook.prediction, outlook.phase_ns, times_ns).high
-        for edge, values in (("low", low), ("high", high)):
+        predicted = band_of_looks(outlook.prediction, outlook.phase_ns, result.samples, times_ns)
+        for edge, values in (("low", predicted.low), ("high", predicted.high)):
             panel.plot(
                 *_corners(times_ns, values),
                 color=style.theme.ink,

@@ -7,8 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import osxfs_sim
+from osxfs_sim.cli import histories
+from osxfs_sim.cli.histories import check_history
+from osxfs_sim.coherence.histories.history import History
+from osxfs_sim.coherence.histories.linearize import Answer
+from osxfs_sim.coherence.histories.modes import Bounds
+from osxfs_sim.coherence.histories.verdicts import PartVerdict, Rules, Verdict
+from osxfs_sim.model.consistency import Mode
 
 CORPUS = Path(__file__).parents[1] / "coherence" / "histories"
 PACKAGE = str(Path(osxfs_sim.__file__).parents[1])
@@ -80,6 +88,110 @@ def test_a_file_that_is_no_history_is_named(tmp_path: Path, text: str) -> None:
     assert result.returncode == 1
     assert str(path) in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def by_hand(*operations: dict[str, object], **rest: object) -> str:
+    """A history of one guest, who does *operations* one after the other."""
+    words = {
+        "schema": 1,
+        "about": {},
+        "grain": "share",
+        "initial": {"a": "old"},
+        "umask": 18,
+        "operations": [
+            {"actor": "guest-1", "call_ns": 10 * number, "return_ns": 10 * number + 5} | each
+            for number, each in enumerate(operations)
+        ],
+    }
+    return json.dumps(words | rest)
+
+
+READ = {"operation": {"act": "read", "path": "a"}, "value": "old"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (by_hand({"operation": {"act": "open", "path": "a", "handle": "h"}}), "act 'open'"),
+        (by_hand({"operation": {"act": "raed", "path": "a"}}), "act 'raed'"),
+        (by_hand({"operation": {"act": "__init__", "path": "a"}}), "act '__init__'"),
+        (by_hand({"operation": {"act": "stat", "path": "a"}, "value": "x"}), "no attributes"),
+        (by_hand({"operation": {"act": "list"}, "value": None}), "no list of names"),
+        (by_hand({"operation": {"act": "list"}, "value": 3}), "no list of names"),
+        (by_hand({"operation": {"act": "mread", "handle": "m"}, "value": "o"}), "before any map"),
+        (by_hand({"operation": {"act": "read", "path": 3}, "value": "o"}), "path of an operation"),
+        (by_hand(READ, about={"rules": {"mode": "foo"}}), "mode in rules must be one of"),
+        (by_hand(READ, about={"rules": {"mode": []}}), "mode in rules must be one of"),
+        (by_hand(READ, about={"rules": {"stale_ns": "1s"}}), "stale_ns in rules must be"),
+        (by_hand(READ, about={"rules": ["cached"]}), "rules must be an object"),
+        (by_hand(READ, initial={"a": None}), "initial must be"),
+        (by_hand(READ | {"call_ns": 1e400}), "call_ns must be"),
+        (by_hand(READ | {"call_ns": "now"}), "call_ns must be"),
+    ],
+)
+def test_what_was_written_wrongly_by_hand_is_one_line(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    path = tmp_path / "history.json"
+    path.write_text(text)
+    result = CliRunner().invoke(check_history, [str(path)])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert len(result.output.splitlines()) == 1
+    assert str(path) in result.output
+    assert words in result.output
+
+
+def test_what_was_written_rightly_by_hand_is_judged(tmp_path: Path) -> None:
+    path = tmp_path / "history.json"
+    path.write_text(by_hand(READ))
+    assert CliRunner().invoke(check_history, [str(path)]).exit_code == 0
+
+
+def test_the_last_looks_wait_until_the_bound_allows_nothing_old() -> None:
+    ms = 10**6
+    assert histories._settle_ns(Bounds(260 * ms)) > 260 * ms
+    # Where that would take too long they do not wait for nothing.
+    assert histories._settle_ns(Bounds(86_400_000 * ms)) == histories._settle_ns(Bounds())
+
+
+def test_the_smallest_history_is_not_judged_without_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its search is given up, the violation that was found is told."""
+    limits = []
+
+    def gives_up(_: History, rules: Rules) -> Verdict:
+        limits.append(rules.limits)
+        return Verdict(rules.mode, (PartVerdict(("a",), Answer.UNKNOWN),))
+
+    monkeypatch.setattr(histories, "check", gives_up)
+    found = PartVerdict(("a",), Answer.VIOLATION, lost=("a word",))
+    run = histories._Run(1, History(()), Verdict(Mode.CACHED, (found,)), minimal=History(()))
+    assert histories._minimal_part(run, Rules(Mode.CACHED)) is found
+    assert all(limit.within_ns is not None for limit in limits)
+    assert limits
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("need_fuse")
+def test_where_no_look_is_old_enough_that_is_said() -> None:
+    arguments = ("--runs", "1", "--operations", "5", "--objects", "1")
+    result = osxfs("histories", "osxfs-cached", "--host-events", "none", *arguments)
+    assert "none was judged by the bound" in " ".join(result.stdout.split())
+    result = osxfs("histories", "osxfs-cached", *arguments)
+    assert "judged by the bound" not in " ".join(result.stdout.split())
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("need_fuse")
+def test_a_share_that_does_not_hear_is_a_violation_as_cached() -> None:
+    """A bug of the museum: names that are gone are believed for a day."""
+    result = osxfs("histories", "osxfs-cached", "--bug", "phantom", "--runs", "8", "--json")
+    assert result.returncode == 1, result.stderr
+    document = json.loads(result.stdout)
+    assert document["counts"]["violation"] >= 1
+    lost = [line for run in document["runs"] for each in run["objects"] for line in each["lost"]]
+    assert any("longer than the bound" in line for line in lost)
 
 
 @pytest.mark.slow

@@ -236,8 +236,8 @@ SCHEDULE = Schedule(
         ([{"size": 4}, None, {"size": 9}], Shown.AS_EXPECTED, ""),
         ([{"size": 4}, None, {"size": 4}], Shown.OTHERWISE, "-> {'size': 4} (expected: size 9)"),
         ([{"size": 4}, None, "ENOENT"], Shown.OTHERWISE, "-> ENOENT (expected: size 9)"),
-        ([{"size": 9}, None, {"size": 4}], Shown.NOTHING, "(needed: size 4)"),
-        ([{"size": 4}, "EACCES", {"size": 4}], Shown.NOTHING, "append a data='more' -> EACCES"),
+        ([{"size": 9}, None, {"size": 4}], Shown.HINDERED, "(needed: size 4)"),
+        ([{"size": 4}, "EACCES", {"size": 4}], Shown.HINDERED, "append a data='more' -> EACCES"),
         ([{"size": 4}, None, SILENCE], Shown.NOTHING, "no event came of a"),
     ],
 )
@@ -297,14 +297,114 @@ def test_a_breach_that_no_share_can_avoid_is_told_and_breaks_nothing() -> None:
     assert not verdict.is_bad
 
 
-def test_where_nothing_can_be_shown_a_rule_does_not_apply() -> None:
-    class Refusing:
-        def play(self, schedule: Schedule) -> list[Performed]:
-            return [Performed(*step, 0, 1, Outcome(error="EPERM")) for step in schedule.steps]
+class Failing:
+    """A share that obeys, but for steps of some actor and act (any: ""), that end in an error."""
 
-    (verdict,) = judge(Refusing(), DELEGATED, [RuleId.DEL_7])
-    assert verdict.finding is Finding.NOT_APPLICABLE
+    def __init__(self, root: Path, weakness: dict[str, object], *failing: tuple[str, str, str]):
+        self.share = PretendedShare(root, **weakness)
+        self.failing = failing
+
+    def play(self, schedule: Schedule) -> list[Performed]:
+        told = []
+        for each in self.share.play(schedule):
+            for actor, act, error in self.failing:
+                if each.actor.startswith(actor) and act in ("", each.operation.act):
+                    each = replace(each, outcome=Outcome(error=error))
+            told.append(each)
+        return told
+
+
+def judged_failing(
+    root: Path, nature: Nature, *failing: tuple[str, str, str]
+) -> dict[RuleId, Verdict]:
+    site = Failing(root, WEAKNESS[nature], *failing)
+    return {verdict.rule: verdict for verdict in judge(site, nature)}
+
+
+def test_a_share_on_which_nothing_works_keeps_no_rule(field: Path) -> None:
+    for verdict in judged_failing(field, CONSISTENT, ("guest", "", "EIO")).values():
+        applies = not why_not(verdict.rule, CONSISTENT)
+        assert verdict.is_bad is applies, verdict
+
+
+def test_where_no_event_comes_the_rules_of_events_are_undecided(field: Path) -> None:
+    found = judged_failing(field, CONSISTENT, (LISTENER, "hear", SILENCE))
+    undecided = {rule for rule, each in found.items() if each.finding is Finding.UNDECIDED}
+    assert undecided == {RuleId.DEL_1, RuleId.CAC_2, RuleId.CAC_1, RuleId.CON_1}
+    assert all(found[rule].is_bad for rule in undecided)
+    assert "no event came of a" in found[RuleId.DEL_1].why
+    assert (found[RuleId.CAC_1].by, found[RuleId.CON_1].by) == (RuleId.DEL_1, RuleId.DEL_1)
+    # Where no process is told of host changes, none is missed.
+    deaf = replace(CONSISTENT, tells_processes=False)
+    site = Failing(field, {}, (LISTENER, "hear", SILENCE))
+    found = {verdict.rule: verdict for verdict in judge(site, deaf)}
+    assert found[RuleId.DEL_1].finding is Finding.NOT_APPLICABLE
+    assert not any(verdict.is_bad for verdict in found.values())
+
+
+def test_where_events_of_one_kind_never_come_the_others_decide(field: Path) -> None:
+    """Some systems tell nobody of a removal."""
+
+    class NoneOfRemovals(PretendedShare):
+        def play(self, schedule: Schedule) -> list[Performed]:
+            told = list(super().play(schedule))
+            if told[-1].operation.act == "hear" and schedule.steps[-2][1].act == "unlink":
+                told[-1] = replace(told[-1], outcome=Outcome(error=SILENCE))
+            return told
+
+    (verdict,) = judge(NoneOfRemovals(field), CONSISTENT, [RuleId.DEL_1])
+    assert verdict.finding is Finding.KEPT
+    (line,) = verdict.unplayed
+    assert "unlink" in line
+
+
+@pytest.mark.parametrize("act", ["rename", "chmod", "mkfifo"])
+def test_a_change_that_always_fails_leaves_its_rules_undecided(field: Path, act: str) -> None:
+    """All other kinds of change are shown as they must be."""
+    found = judged_failing(field, CACHED, ("guest", act, "EIO"))
+    verdict = found[RuleId.CAC_3]
+    assert verdict.finding is Finding.UNDECIDED
+    assert verdict.schedules > 20
+    assert f"{act} a" in verdict.why
+    assert verdict.why.endswith("-> EIO")
+
+
+def test_what_the_machine_cannot_do_leaves_nothing_undecided(field: Path) -> None:
+    """Devices without root; a host that cannot refuse."""
+    found = judged_failing(
+        field, DELEGATED, ("host", "mkdev", "EPERM"), (SHARE, "refuse", "ENOTTY")
+    )
+    assert not any(verdict.is_bad for verdict in found.values())
+    for rule, act in ((RuleId.DEL_8, "mkdev"), (RuleId.DEL_4, "refuse")):
+        assert found[rule].finding is Finding.KEPT
+        assert found[rule].unplayed
+        assert all(act in line for line in found[rule].unplayed)
+
+
+def test_what_fails_once_and_then_no_more_is_not_undecided(field: Path) -> None:
+    class Stumbling(Failing):
+        def play(self, schedule: Schedule) -> list[Performed]:
+            told = super().play(schedule)
+            self.failing = ()
+            return told
+
+    site = Stumbling(field, WEAKNESS[CACHED], ("guest", "create", "EIO"))
+    (verdict,) = judge(site, CACHED, [RuleId.CAC_3])
+    assert site.failing == ()
+    assert verdict.finding is Finding.KEPT
+    assert not verdict.unplayed
+
+
+def test_where_nothing_can_be_shown_a_rule_that_applies_is_undecided(field: Path) -> None:
+    """A freedom cannot even be looked for; the same where only the machine is in the way."""
+    site = Failing(field, WEAKNESS[DELEGATED], ("", "", "EPERM"))
+    (verdict,) = judge(site, DELEGATED, [RuleId.DEL_7])
+    assert verdict.finding is Finding.UNDECIDED
+    assert verdict.is_bad
     assert "EPERM" in verdict.why
+    no_devices = replace(SCHEDULE, steps=(("host", Operation("mkdev", "a")), *SCHEDULE.steps[1:]))
+    verdict = playing._Judging(site).verdict(RuleId.DEL_8, [no_devices])
+    assert verdict.finding is Finding.UNDECIDED
 
 
 def test_a_rule_is_judged_with_those_it_refers_to_and_they_come_before() -> None:

@@ -7,10 +7,12 @@ accepts or rejects everything.
 
 import json
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 
-from osxfs_sim.coherence.histories.history import History
+from osxfs_sim.coherence.histories.history import History, HistoryError
 from osxfs_sim.coherence.histories.linearize import Answer, Limits
 from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.verdicts import Rules, check
@@ -37,6 +39,37 @@ def judged(path: Path, mode: str) -> Answer:
 @pytest.mark.parametrize(("path", "mode", "answer"), CASES)
 def test_each_is_judged_as_its_file_says(path: Path, mode: str, answer: str) -> None:
     assert judged(path, mode) == answer
+
+
+JUNK: tuple[object, ...] = (None, True, -1, 10**30, 1.5, "", "x", "map", "mread", [], ["a"], {})
+
+
+def spoilt(words: Any, random: Random) -> Any:
+    """The same with something in it replaced, or left out."""
+    if isinstance(words, dict) and words:
+        key = random.choice(sorted(words))
+        kept = {name: value for name, value in words.items() if name != key}
+        if random.random() < 0.1:
+            return kept
+        return kept | {key: spoilt(words[key], random)}
+    if isinstance(words, list) and words:
+        number = random.randrange(len(words))
+        return [*words[:number], spoilt(words[number], random), *words[number + 1 :]]
+    return random.choice(JUNK)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_whatever_is_in_a_file_it_is_judged_or_refused(path: Path) -> None:
+    random, refused = Random(path.stem), 0
+    words = json.loads(path.read_text())
+    for _ in range(60):
+        changed = spoilt(words | {"about": {}}, random)
+        for mode in Mode:
+            try:
+                check(History.from_json(changed), Rules(mode, Bounds(5, 5), Limits(200)))
+            except (HistoryError, ValueError):
+                refused += 1
+    assert refused
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -1,11 +1,13 @@
 """The curves that predictions draw, and whether measured ones meet them: simulated samples."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osxfs_sim.coherence.predicted import departure_ns, look_ns, predicted_band
+from osxfs_sim.coherence.predicted import band_of_looks, departure_ns, predicted_band
 from osxfs_sim.coherence.predictions import (
     AtOnce,
     Believed,
@@ -220,8 +222,26 @@ def test_silent_losses_are_told_from_losses_that_are_told() -> None:
 
 
 def test_a_look_may_get_an_answer_that_changes_while_it_waits() -> None:
-    assert look_ns(samples([5 * MS])) == LOOK_NS
-    assert look_ns(unseen(3)) == 0
+    held, times_ns = Held(100 * MS), 100 * MS - LOOK_NS + np.array([-1.0, 1.0])
+    assert list(band_of_looks(held, 1, samples([5 * MS]), times_ns).low) == [1, 0]
+    assert list(band_of_looks(held, 1, unseen(3), times_ns).low) == [1, 1]
+
+
+def stalled(sample: Sample, look_ns: int) -> Sample:
+    return replace(sample, upper_ns=sample.seen_ns + look_ns)
+
+
+def test_one_look_that_was_stalled_hides_no_other() -> None:
+    """All are seen in half the age. One look of a hundred took as long as that age."""
+    measured = samples(50 * MS + drawn(1, 100) / 50)
+    measured[7] = stalled(measured[7], 100 * MS)
+    assert departure_ns(Held(100 * MS), 20 * MS, measured) is not None
+
+
+def test_nor_is_it_itself_too_early() -> None:
+    measured = samples(100 * MS + drawn(1, 100) / 50)
+    measured[7] = stalled(replace(measured[7], lower_ns=0, seen_ns=1), 100 * MS)
+    assert departure_ns(Held(100 * MS), 20 * MS, measured) is None
 
 
 # Held, in numbers

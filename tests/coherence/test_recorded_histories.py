@@ -135,6 +135,59 @@ def test_long_lifetimes_are_cached_and_not_consistent(share) -> None:
         assert wrong
 
 
+def ended(live, bounds: Bounds) -> list[Answer]:
+    """Short programmes, after which the last looks wait for longer than the bound."""
+    plan = Plan(operations=4, guests=1, objects=1)
+    with Places(live.source, live.guest) as places:
+        return [
+            judged(
+                record(
+                    *(generate(plan, Random(seed)), *places.sides()),
+                    settle_ns=bounds.stale_ns + S // 10,
+                ),
+                *(Mode.CACHED, bounds),
+            ).answer
+            for seed in range(8)
+        ]
+
+
+def test_who_is_never_told_of_a_change_is_found_out_at_the_end(share) -> None:
+    """The bound says that events end what is believed, and there are none."""
+    deaf = share(profile="osxfs-cached", latency_ns=0, host_events="none")
+    assert Answer.VIOLATION in ended(deaf, Bounds(S // 10))
+
+
+def test_who_is_told_of_changes_keeps_to_the_bound_at_the_end(share) -> None:
+    told = share(profile="osxfs-cached", latency_ns=0)
+    assert set(ended(told, Bounds(S // 4))) == {Answer.OK}
+
+
+def test_at_the_end_the_host_changes_what_a_guest_has_seen(field: Path) -> None:
+    programme = generate(Plan(operations=3, guests=1, objects=2), Random(1))
+    assert programme.last
+    with Places(field, field) as places:
+        told = record(programme, *places.sides()).operations
+    count = len(programme.last)
+    begin = next(
+        number
+        for number in range(len(told))
+        if [each.operation for each in told[number : number + count]] == list(programme.last)
+    )
+    assert {each.actor for each in told[begin : begin + count]} == {HOST}
+    names = set(programme.names)
+    before = {each.operation.path for each in told[:begin] if each.actor == "guest-1"}
+    after = {each.operation.path for each in told[begin + count :] if each.actor == "guest-1"}
+    assert names <= before
+    assert names <= after
+
+
+def test_at_the_end_the_host_changes_only_what_is_its_own() -> None:
+    """As delegated, an object that both sides change is judged by less."""
+    for seed in range(20):
+        programme = generate(Plan(5, 2, 4, apart=True), Random(seed))
+        assert {each.path[0] for each in programme.last} == {"b", "c"}
+
+
 STALE = (
     (HOST, Operation("create", "a", data="old")),
     ("guest-1", Operation("stat", "b")),

@@ -46,6 +46,14 @@ def test_what_was_not_shown_is_told_and_not_all_of_it(capsys: pytest.CaptureFixt
     assert "5 more (--json has them)" in said
 
 
+def test_an_undecided_rule_says_what_was_in_the_way(capsys: pytest.CaptureFixture[str]) -> None:
+    undecided = Verdict(RuleId.DEL_1, Finding.UNDECIDED, "could not be shown: no event came of a")
+    contract_report([undecided], "a title", "a machine", {})
+    said = " ".join(capsys.readouterr().out.split())
+    assert "undecided" in said
+    assert "no event came of a" in said
+
+
 def test_a_list_says_why_a_rule_does_not_apply(capsys: pytest.CaptureFixture[str]) -> None:
     rules_report({RuleId.CON_2: ("judged as cached", ()), RuleId.CAC_3: ("", (SCHEDULE,))})
     said = capsys.readouterr().out
@@ -59,6 +67,8 @@ def test_a_list_says_why_a_rule_does_not_apply(capsys: pytest.CaptureFixture[str
         ([Finding.KEPT, Finding.NOT_APPLICABLE], Finding.KEPT),
         ([Finding.KEPT, Finding.SUSPICIOUS], Finding.SUSPICIOUS),
         ([Finding.SUSPICIOUS, Finding.BROKEN], Finding.BROKEN),
+        ([Finding.KEPT, Finding.UNDECIDED], Finding.UNDECIDED),
+        ([Finding.NOT_APPLICABLE, Finding.UNDECIDED], Finding.UNDECIDED),
         ([Finding.NOT_APPLICABLE, Finding.NOT_APPLICABLE], Finding.NOT_APPLICABLE),
     ],
 )

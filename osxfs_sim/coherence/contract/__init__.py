@@ -4,7 +4,7 @@ rules       the rules in our own words, which modes obey them, and what they ref
 schedules   a schedule of steps and what its outcomes must be: pure
 kinds       the kinds of change that schedules are made of, and how each is looked at
 checks      the schedules of each rule, and where it does not apply
-verdicts    kept, broken, suspicious, not applicable: values
+verdicts    kept, broken, suspicious, undecided, not applicable: values
 playing     has schedules played from the shortest on, and comes to a verdict
 breaches    a verdict's schedule as a script that can be run again
 """

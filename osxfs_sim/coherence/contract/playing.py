@@ -3,6 +3,10 @@
 The first breach found is therefore the shortest there is among the schedules. It counts once it
 has been seen again: a machine that was busy elsewhere can make one look late, hardly twice.
 A freedom is different: to see it used once is enough, and it is looked for several times.
+
+What was to be shown and could not, time after time, leaves its rule undecided. That is as bad as a
+breach: a share on which nothing works would else keep every rule. So does a rule of which nothing
+at all was shown, though it applies: where processes are told of changes, and no event ever came.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +22,8 @@ REPEATS = 3
 """How often a breach is tried again."""
 ATTEMPTS = 5
 """How often the use of a freedom is looked for, with every schedule."""
+
+_NOT_SHOWN = (Shown.HINDERED, Shown.NOTHING)
 
 
 class Site(Protocol):
@@ -66,12 +72,15 @@ class _Judging:
         self._told: dict[tuple[object, ...], Sequence[Performed]] = {}
 
     def verdict(self, rule: RuleId, own: Sequence[Schedule]) -> Verdict:
-        known, unplayed = list[Breach](), list[str]()
+        known, unplayed, hindered = list[Breach](), list[str](), list[str]()
         shown = 0
         for schedule in _from_the_shortest(own, Use.MUST):
-            result = self._first(schedule)
-            if result.shown is Shown.NOTHING:
+            # One that stays hindered decides; to wait for every other as often tells no more.
+            result = self._first(schedule) if hindered else self._unhindered(schedule)
+            if result.shown in _NOT_SHOWN:
                 unplayed.append(f"{schedule.name}: {result.seen}")
+                if result.shown is Shown.HINDERED:
+                    hindered.append(unplayed[-1])
                 continue
             shown += 1
             if result.shown is Shown.AS_EXPECTED:
@@ -88,7 +97,7 @@ class _Judging:
             else:
                 unplayed.append(f"{schedule.name}: once, and not again: {result.seen}")
         freedoms = _from_the_shortest(own, Use.MAY)
-        is_used, unused = self._use(freedoms, unplayed)
+        is_used, unused = self._use(freedoms, unplayed, hindered)
         played = shown + len(freedoms)
         if unused is not None:
             return Verdict(
@@ -96,9 +105,11 @@ class _Judging:
                 schedules=played,
                 unplayed=tuple(unplayed),
             )
-        if not (shown or is_used):
+        if hindered or not (shown or is_used):
             return Verdict(
-                *(rule, Finding.NOT_APPLICABLE, f"nothing could be shown: {unplayed[0]}"),
+                *(rule, Finding.UNDECIDED, f"could not be shown: {(hindered or unplayed)[0]}"),
+                known=tuple(known),
+                schedules=shown,
                 unplayed=tuple(unplayed),
             )
         return Verdict(
@@ -114,6 +125,15 @@ class _Judging:
             self._told[played] = self._site.play(schedule)
         return judged(schedule, self._told[played])
 
+    def _unhindered(self, schedule: Schedule) -> Result:
+        """What it shows; where something came in between, what it shows when tried again."""
+        result = self._first(schedule)
+        for _ in range(REPEATS):
+            if result.shown is not Shown.HINDERED:
+                break
+            result = self._play(schedule)
+        return result
+
     def _play(self, schedule: Schedule) -> Result:
         return judged(schedule, self._site.play(schedule))
 
@@ -121,8 +141,14 @@ class _Judging:
         times = 1 + sum(self._play(schedule).shown is Shown.OTHERWISE for _ in range(REPEATS))
         return Breach(schedule, first.seen, times, 1 + REPEATS)
 
-    def _use(self, freedoms: Sequence[Schedule], unplayed: list[str]) -> tuple[bool, Breach | None]:
-        """Whether one of *freedoms* was used; and that none ever was, if so."""
+    def _use(
+        self, freedoms: Sequence[Schedule], unplayed: list[str], hindered: list[str]
+    ) -> tuple[bool, Breach | None]:
+        """Whether one of *freedoms* was used; and that none ever was, if so.
+
+        Where none was and none could be tried, what was in the way is added to *hindered*.
+        """
+        ways = list[str]()
         plays = 0
         first: tuple[Schedule, str] | None = None
         for attempt in range(ATTEMPTS):
@@ -130,13 +156,16 @@ class _Judging:
                 result = self._play(schedule)
                 if result.shown is Shown.AS_EXPECTED:
                     return True, None
-                if result.shown is Shown.NOTHING:
+                if result.shown in _NOT_SHOWN:
                     if not attempt:
                         unplayed.append(f"{schedule.name}: {result.seen}")
+                    if result.shown is Shown.HINDERED:
+                        ways.append(f"{schedule.name}: {result.seen}")
                     continue
                 plays += 1
                 first = first or (schedule, result.seen)
         if first is None:
+            hindered += ways[:1]
             return False, None
         return False, Breach(first[0], f"never used: {first[1]}", plays, plays)
 

@@ -2,11 +2,12 @@
 
 An expectation is about one step. A schedule that *must* show something is a breach where it does
 not; one that *may* shows a freedom that a weaker mode has, and is no breach either way: somebody
-who never uses it is suspicious. Where a step that nobody judges failed, nothing was shown.
+who never uses it is suspicious. Where a step that nobody judges failed, nothing was shown: that
+is nothing against a share if it was the machine that cannot do such a thing, and else it is.
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,7 +119,12 @@ class Shown(enum.Enum):
 
     AS_EXPECTED = "as expected"
     OTHERWISE = "otherwise"
+    HINDERED = "hindered"
+    """Nothing, because of something that the share must be able to do: a change failed, or what was
+    there was not seen."""
     NOTHING = "nothing"
+    """And need not: the machine cannot do a step, or no event came. Of some kinds of change some
+    systems tell no process, and the contract is about what is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +143,30 @@ def judged(schedule: Schedule, told: Sequence[Performed]) -> Result:
     for position, each in enumerate(told):
         silent = each.outcome.error == SILENCE
         if silent or (each.outcome.error is not None and position not in ours):
-            return Result(Shown.NOTHING, _failed(each))
+            shown = Shown.NOTHING if silent or _is_beyond(each) else Shown.HINDERED
+            return Result(shown, _failed(each))
     for given in schedule.given:
         if not given.is_met(outcomes):
-            return Result(Shown.NOTHING, f"{told[given.step]} (needed: {given})")
+            return Result(Shown.HINDERED, f"{told[given.step]} (needed: {given})")
     if any(expected.is_met(outcomes) for expected in schedule.expected):
         return Result(Shown.AS_EXPECTED)
     seen = "; ".join(
         f"{told[expected.step]} (expected: {expected})" for expected in schedule.expected
     )
     return Result(Shown.OTHERWISE, seen)
+
+
+_BEYOND: Mapping[str, frozenset[str]] = {
+    # mknod(2) of a device is root's alone, and in some containers nobody's.
+    "mkdev": frozenset({"EPERM", "EACCES"}),
+    # chattr(1)'s i, that binds root too: not every file system has it, nor everybody the right.
+    "refuse": frozenset({"ENOTTY", "EOPNOTSUPP", "EINVAL", "ENOSYS", "EPERM", "EACCES"}),
+}
+"""What a machine may be unable to do, and how it says so. All other changes a share must make."""
+
+
+def _is_beyond(performed: Performed) -> bool:
+    return performed.outcome.error in _BEYOND.get(performed.operation.act, ())
 
 
 def _failed(performed: Performed) -> str:

@@ -14,6 +14,8 @@ class Finding(enum.StrEnum):
     BROKEN = "broken"
     SUSPICIOUS = "suspicious"
     """A weaker mode was never seen to use its freedom: is it what it says?"""
+    UNDECIDED = "undecided"
+    """It applies, and could not be shown: what a share must be able to do did not succeed."""
     KEPT = "kept"
     NOT_APPLICABLE = "not applicable"
 
@@ -36,8 +38,9 @@ class Verdict:
     """What was found of *rule*, and why.
 
     *breach* is the shortest schedule of a rule that is broken, or the freedom that a suspicious
-    one never used. *known* are breaches that no share on a Linux guest can avoid, of a rule that is
-    kept otherwise. *schedules* were played; *unplayed* are those that showed nothing, and why.
+    one never used; an undecided one has none. *known* are breaches that no share on a Linux guest
+    can avoid, of a rule that is kept otherwise. *schedules* were played; *unplayed* are those that
+    showed nothing, and why.
     *by* is the rule referred to that decided it.
     """
 
@@ -53,7 +56,7 @@ class Verdict:
     @property
     def is_bad(self) -> bool:
         """Whether it is not as it should be."""
-        return self.finding in (Finding.BROKEN, Finding.SUSPICIOUS)
+        return self.finding in (Finding.BROKEN, Finding.SUSPICIOUS, Finding.UNDECIDED)
 
 
 def by_reference(rule: RuleId, own: Verdict | None, others: Sequence[Verdict]) -> Verdict:

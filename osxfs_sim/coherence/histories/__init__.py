@@ -9,6 +9,7 @@
     sessions    what one process must not go back behind
     modes       what consistent and cached make of an operation
     delegated   what is left where both sides change, and changes may be late or lost
+    wording     what the words of a history must be, such that it can be judged
     verdicts    ok, violation, or unknown
     shrink      a smaller history, or a shorter schedule, that is still a violation
     schedules   a schedule from a history, and a script from that

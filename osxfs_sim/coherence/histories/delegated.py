@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.histories.history import SHARE, Grain, is_guest
 from osxfs_sim.coherence.histories.linearize import Task
-from osxfs_sim.coherence.histories.modes import Bounds, cached, seen_late
+from osxfs_sim.coherence.histories.modes import Bounds, cached, seen_late, too_old
 from osxfs_sim.coherence.histories.sessions import changes
 
 _REMOVALS = ("unlink", "rmdir", "rename")
@@ -44,7 +44,8 @@ def delegated(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> 
     if by_guests and by_host:
         return Delegated((), tuple(_lost(operations, bounds)), len(operations))
     if not by_guests:
-        return Delegated(tuple(cached(operations, grain, bounds)))
+        old = tuple(words for _, words in too_old(operations, bounds))
+        return Delegated(tuple(cached(operations, grain, bounds)), old)
     flushes = [each for each in operations if is_flush(each)]
     removals = [each for each in operations if changes(each) and each.operation.act in _REMOVALS]
     tasks, unjudged = [], 0
@@ -143,7 +144,7 @@ def _lacks(look: Performed, content: str) -> bool:
         case "read":
             return error is not None or value != content
         case "stat":
-            return error is not None or value["size"] != len(content)
+            return error is not None or value.get("size") != len(content)
         case "entry":
             return value is False
     return False

@@ -16,6 +16,7 @@ from osxfs_sim.coherence.operations import Operation
 LONGEST_PAUSE_NS = 2_000_000
 _MAPPED_BYTES = 16
 _MODES = (0o600, 0o640, 0o644, 0o700, 0o755)
+_LAST_MODE = 0o704  # none of those, and whoever looks can still look
 _FIRST_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 MOST_OBJECTS = len(_FIRST_LETTERS)
 
@@ -30,16 +31,21 @@ class Writers(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Programme:
-    """What each actor does, in order. *initial* are the files that are there before."""
+    """What each actor does, in order. *initial* are the files that are there before.
+
+    *last* is what the host does when all others have done their lots, and a guest has looked at
+    everything: nobody changes that again, so whoever is never told of it goes on believing.
+    """
 
     lots: Mapping[str, tuple[Operation, ...]]
     initial: Mapping[str, str]
+    last: tuple[Operation, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every name that it touches."""
         found = set(self.initial)
-        for lot in self.lots.values():
+        for lot in (*self.lots.values(), self.last):
             for operation in lot:
                 found |= {operation.path, operation.to}
         return tuple(sorted(found - {""}))
@@ -90,16 +96,21 @@ def generate(plan: Plan, random: Random) -> Programme:
                 else author.plain(letter, may_write)
             )
         lots[actor] = tuple(lot)
+    host = _Author(HOST, random, "z")
+    last: list[Operation] = []
+    for letter in letters:
+        if writers[letter] is not Writers.GUESTS:
+            last += host.last(letter, is_mapped=letter == mapped)
     # Most names are there from the beginning: what is missing has little to be wrong about.
     initial = dict.fromkeys(letters, "=" * _MAPPED_BYTES)
-    return Programme(lots, initial)
+    return Programme(lots, initial, tuple(last))
 
 
 class _Author:
     """Writes one actor's operations."""
 
-    def __init__(self, actor: str, random: Random) -> None:
-        self._sign = actor[0] + actor.rpartition("-")[2][:1]
+    def __init__(self, actor: str, random: Random, sign: str = "") -> None:
+        self._sign = sign or actor[0] + actor.rpartition("-")[2][:1]
         self._random = random
         self._written = 0
         self._mapped = 0
@@ -146,6 +157,41 @@ class _Author:
             return [self._random.choices(looks, (4, 4, 2, 0))[0]()]
         weights = (8, 7, 3, 1, 3, 5, 2, 2, 2, 3, 2, 2, 1, 2)
         return [self._random.choices((*looks, *changes), weights)[0]()]
+
+    def last(self, letter: str, *, is_mapped: bool) -> list[Operation]:
+        """A change of what is there at the end, whatever that is: some of it is refused.
+
+        One kind to an object, as a second change might have the first one seen after all.
+        """
+        second, directory = f"{letter}.2", f"{letter}.d"
+        files = (letter, second, f"{directory}/x")
+        if is_mapped:
+            data = self._content().ljust(_MAPPED_BYTES, "-")
+            return [Operation("overwrite", letter, data=data)]
+        match self._random.choice(("content", "size", "mode", "gone", "moved", "new")):
+            case "content":
+                # No longer than what is there, and of each file another.
+                return [
+                    Operation("overwrite", path, data=data)
+                    for path, data in zip(files, "zyx", strict=True)
+                ]
+            case "size":
+                return [Operation("append", path, data=self._content()) for path in files]
+            case "mode":
+                return [Operation("chmod", path, mode=_LAST_MODE) for path in (*files, directory)]
+            case "gone":
+                return [Operation("unlink", path) for path in files] + [
+                    Operation("rmdir", directory)
+                ]
+            case "moved":
+                return [Operation("rename", letter, second), Operation("rename", second, letter)][
+                    : self._random.choice((1, 2))
+                ]
+            case _:
+                return [
+                    Operation("mkdir", directory),
+                    *(Operation("create", path, data=self._content()) for path in files),
+                ]
 
     def mapped(self, letter: str, may_write: bool) -> list[Operation]:
         """Operations on a file that keeps its length: reading a mapping beyond it would kill."""

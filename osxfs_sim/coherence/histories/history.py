@@ -77,14 +77,17 @@ class History:
             if words["schema"] != SCHEMA:
                 raise HistoryError(f"its schema is {words['schema']}, and not {SCHEMA}")
             operations = [_performed(each) for each in words["operations"]]
+            initial = dict(words["initial"])
+            if not all(isinstance(text, str) for text in initial.values()):
+                raise HistoryError("initial must be names and their contents, as text")
             return cls.of(
                 operations,
                 grain=Grain(words["grain"]),
-                initial=dict(words["initial"]),
-                umask=int(words["umask"]),
+                initial=initial,
+                umask=_number(words["umask"], "umask"),
                 about=dict(words["about"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise HistoryError(f"it is no history: {type(error).__name__} {error}") from error
 
     def save(self, path: Path) -> None:
@@ -129,10 +132,16 @@ def _performed(words: Mapping[str, Any]) -> Performed:
     performed = Performed(
         str(words["actor"]),
         Operation.from_json(words["operation"]),
-        int(words["call_ns"]),
-        int(words["return_ns"]),
+        _number(words["call_ns"], "call_ns"),
+        _number(words["return_ns"], "return_ns"),
         Outcome(words.get("value"), words.get("error")),
     )
     if performed.return_ns < performed.call_ns:
         raise ValueError(f"{performed} returned before it was called")
     return performed
+
+
+def _number(value: Any, name: str) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{name} must be a whole number, and is {value!r}")
+    return value

@@ -449,7 +449,7 @@ class _Machine:
             seen = (self._value["type"], self._value["mode"])
             told = seen == ("directory" if there.is_directory else "file", there.mode)
             if there.content is not None:
-                links, size = self._value["links"], self._value["size"]
+                links, size = self._value.get("links"), self._value.get("size")
                 told &= links == self._state.links(number) and size == len(there.content)
             if told or number == ROOT:
                 yield from self._told(None, Source.CONTENT)

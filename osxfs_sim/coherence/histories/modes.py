@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.histories.history import Grain, is_guest
 from osxfs_sim.coherence.histories.linearize import Task
+from osxfs_sim.coherence.histories.model import MUTATORS
 from osxfs_sim.coherence.histories.sessions import changes, predecessors
 
 
@@ -31,6 +32,70 @@ class Bounds:
 
 
 EXACT = Bounds()
+
+
+def past_the_bound(operations: Sequence[Performed], bounds: Bounds) -> int:
+    """How many looks of guests the bound can find wrong: some change was made longer before.
+
+    All others may be told what was before there was any change, and are right whatever they say
+    of what the host did, but for nonsense and for their sessions.
+    """
+    changed_ns = min((each.return_ns for each in operations if changes(each)), default=None)
+    if changed_ns is None:
+        return 0
+    return sum(
+        is_guest(each.actor)
+        and each.operation.act not in MUTATORS
+        and each.call_ns - bounds.stale_ns > changed_ns
+        for each in operations
+    )
+
+
+def too_old(operations: Sequence[Performed], bounds: Bounds) -> list[tuple[Performed, str]]:
+    """Guests' looks that say otherwise than the host, when the last change is past the bound.
+
+    All of these say of the same state what it is, so this needs no search, which is long for a
+    guest that believes much. Each comes with words for what the host was told.
+    """
+    changed_ns = max((each.return_ns for each in operations if _may_change(each)), default=0)
+    host = {
+        (each.operation.act, each.operation.path): each
+        for each in operations
+        if not is_guest(each.actor) and each.call_ns > changed_ns
+    }
+    found = []
+    for each in operations:
+        if not is_guest(each.actor) or each.call_ns - bounds.stale_ns <= changed_ns:
+            continue
+        other = host.get((each.operation.act, each.operation.path))
+        if other is not None and each.operation.act in _COMPARED and _differ(each, other):
+            words = f"{each}, when nothing had been changed for longer than the bound: {other}"
+            found.append((each, words))
+    return found
+
+
+_COMPARED = ("stat", "read", "entry", "opendir")
+"""Not a mapping: what it leads to may have no name any more."""
+
+
+def _may_change(performed: Performed) -> bool:
+    """Also one that was refused: what is done in two steps may have done the first."""
+    return performed.operation.act in MUTATORS
+
+
+def _differ(one: Performed, other: Performed) -> bool:
+    if one.outcome.error is not None or other.outcome.error is not None:
+        # Which error it is depends on how far somebody came.
+        return (one.outcome.error is None) is not (other.outcome.error is None)
+    return _compared(one.outcome.value) != _compared(other.outcome.value)
+
+
+def _compared(value: object) -> object:
+    """As the model does: of a directory type and mode."""
+    if not isinstance(value, dict):
+        return value
+    keys = ("type", "mode") if value["type"] == "directory" else ("type", "mode", "links", "size")
+    return [value.get(key) for key in keys]
 
 
 def consistent(operations: Sequence[Performed], grain: Grain) -> list[Task]:

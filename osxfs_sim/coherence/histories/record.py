@@ -1,7 +1,9 @@
 """Has a programme performed by processes of both sides at once, and takes down what they say.
 
-At the end everybody has stopped, whoever mounted the share has the host take what is held, and
-the host and the first guest look once at every name: whatever is lost shows here at the latest.
+At the end everybody has stopped, and whoever mounted the share has the host take what is held. The
+first guest looks at every name, the host changes some for the last time, and then both look once
+more: whatever is lost shows here at the latest, and what is never told shows here alone, if they
+wait until nothing may be old any more.
 """
 
 import contextlib
@@ -30,8 +32,8 @@ def record(
 ) -> History:
     """Perform *programme* in the two sides of an empty share; the same directory twice is native.
 
-    *settle_ns* are waited before the last looks, such that host events have come. Raises
-    ActorError where a process does not answer.
+    *settle_ns* are waited before the last looks: until host events have come, and nobody may still
+    be told what was before. Raises ActorError where a process does not answer.
     """
     for path, content in programme.initial.items():
         (host / path).write_text(content)
@@ -50,9 +52,12 @@ def record(
         if flush is not None:
             performed.append(flushed(flush))
         first = next(name for name in actors if name != HOST)
-        looks = [Operation("wait", pause_ns=settle_ns), *last_looks(programme.names)]
+        if programme.last:
+            performed += actors[first].play(last_looks(programme.names))
+            performed += actors[HOST].play(programme.last)
+        performed += actors[HOST].play([Operation("wait", pause_ns=settle_ns)])
         for name in (HOST, first):
-            performed += actors[name].play(looks)
+            performed += actors[name].play(last_looks(programme.names))
     known = [each for each in performed if each.operation.act != "wait"]
     return History.of(
         known,

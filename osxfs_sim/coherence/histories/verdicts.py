@@ -14,8 +14,9 @@ from osxfs_sim.coherence.histories.delegated import delegated
 from osxfs_sim.coherence.histories.history import Grain, History
 from osxfs_sim.coherence.histories.linearize import NO_LIMITS, Answer, Limits, search
 from osxfs_sim.coherence.histories.model import State
-from osxfs_sim.coherence.histories.modes import EXACT, Bounds, cached, consistent
+from osxfs_sim.coherence.histories.modes import EXACT, Bounds, cached, consistent, too_old
 from osxfs_sim.coherence.histories.objects import Part, parts_of
+from osxfs_sim.coherence.histories.wording import require_judgeable
 from osxfs_sim.model.consistency import Mode
 
 
@@ -71,7 +72,11 @@ class Verdict:
 
 
 def check(history: History, rules: Rules, executor: Executor | None = None) -> Verdict:
-    """The verdict on *history*; its objects by the processes of *executor*."""
+    """The verdict on *history*; its objects by the processes of *executor*.
+
+    Raises ValueError where it holds what no history can (see wording.py).
+    """
+    require_judgeable(history.operations)
     parts = parts_of(history)
     words = [(part, history.grain, history.umask, rules) for part in parts]
     verdicts = executor.map(_judged, words) if executor is not None else map(_judged, words)
@@ -92,6 +97,12 @@ def judge(part: Part, grain: Grain, umask: int, rules: Rules) -> PartVerdict:
         case Mode.CONSISTENT:
             tasks = tuple(consistent(operations, grain))
         case Mode.CACHED:
+            if old := too_old(operations, rules.bounds):
+                return PartVerdict(
+                    *(part.names, Answer.VIOLATION, operations),
+                    stuck=tuple(each for each, _ in old),
+                    lost=tuple(words for _, words in old),
+                )
             tasks = tuple(cached(operations, grain, rules.bounds))
         case Mode.DELEGATED:
             promised = delegated(operations, grain, rules.bounds)

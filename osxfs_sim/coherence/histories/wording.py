@@ -1,0 +1,78 @@
+"""What the words of a history must be, such that it can be judged: it may be written by hand.
+
+A checker that meets an act it knows nothing of, or a value of another kind, would fail somewhere
+deep in its search. So all is looked at before, and what is wrong is one line for the user.
+"""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.histories.model import MUTATORS, OBSERVERS
+from osxfs_sim.coherence.operations import Operation
+
+_JUDGED = OBSERVERS | MUTATORS
+_NUMBERS = frozenset({"offset", "size", "mode", "pause_ns"})
+_OF_HANDLES = frozenset({"mread", "unmap"})
+
+
+def require_judgeable(operations: Sequence[Performed]) -> None:
+    """Raise ValueError, with the reason, where one of *operations* cannot be judged."""
+    mapped = set[tuple[str, str]]()
+    for each in sorted(operations, key=lambda one: one.call_ns):
+        operation = each.operation
+        _require_fields(operation)
+        if operation.act not in _JUDGED:
+            raise ValueError(
+                f"nothing is known of the act {operation.act!r}, only of "
+                f"{', '.join(sorted(_JUDGED))}"
+            )
+        if reason := _wrong_value(each):
+            raise ValueError(f"{each.actor}: {operation} has {reason}")
+        key = each.actor, operation.handle
+        if operation.act == "map":
+            mapped.add(key)
+        elif operation.act in _OF_HANDLES and key not in mapped:
+            raise ValueError(f"{each.actor}: {operation} comes before any map of that handle")
+
+
+def _require_fields(operation: Operation) -> None:
+    for field in fields(operation):
+        value = getattr(operation, field.name)
+        if field.name in _NUMBERS:
+            is_right, words = type(value) is int and value >= 0, "a number from 0 on"
+        else:
+            is_right, words = isinstance(value, str), "text"
+        if not is_right:
+            raise ValueError(f"{field.name} of an operation must be {words}, and is {value!r}")
+
+
+def _wrong_value(performed: Performed) -> str:
+    """What is wrong with what it was told; empty if nothing is."""
+    value, error = performed.outcome.value, performed.outcome.error
+    if error is not None:
+        return "" if isinstance(error, str) else f"an error that is no name: {error!r}"
+    match performed.operation.act:
+        case "stat":
+            return _wrong_status(value)
+        case "read" | "mread":
+            return "" if isinstance(value, str) else f"no text as its value: {value!r}"
+        case "list":
+            is_list = isinstance(value, list | tuple)
+            if is_list and all(isinstance(name, str) for name in value):
+                return ""
+            return f"no list of names as its value: {value!r}"
+        case "entry":
+            return "" if isinstance(value, bool) else f"neither true nor false: {value!r}"
+    return ""
+
+
+def _wrong_status(value: Any) -> str:
+    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
+        return f"no attributes as its value: {value!r}"
+    needed = ("mode",) if value["type"] == "directory" else ("mode", "links", "size")
+    for key in needed:
+        if type(value.get(key)) is not int:
+            return f"no number for {key} in its value"
+    return ""
