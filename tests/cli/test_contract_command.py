@@ -186,7 +186,7 @@ def test_a_bug_of_the_museum_is_found_out() -> None:
     code, found = judged("osxfs-cached", "--bug", "stale-content", *rules("DEL-6", "CAC-5"))
     assert code == 1
     assert verdicts(found) == {"DEL-6": "broken", "CAC-5": "broken"}
-    assert found["DEL-6"]["breach"]["times"] == found["DEL-6"]["breach"]["plays"]
+    assert found["DEL-6"]["breach"]["times"] >= 2  # what shows once is not called broken
 
 
 @needs_fuse
