@@ -28,6 +28,7 @@ schedules, and what they show:
 
     operations    what an actor does, and what it was told
     actors        processes of host and guest that perform operations
+    helper        the life of such a process, and of the listener's
     staging       plays steps: by processes, by a listener, by whoever mounted the share
     scripts       a schedule as a script that can be run again
     contract      the consistency contract as checks

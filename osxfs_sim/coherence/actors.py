@@ -8,16 +8,14 @@ all processes of a machine have in common.
 import json
 import os
 import select
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from osxfs_sim.coherence import operations
+from osxfs_sim.coherence.helper import Helper
 from osxfs_sim.coherence.operations import Operation, Outcome
 
 _STARTS_WITHIN_S = 30.0
@@ -43,7 +41,7 @@ class Performed:
         return f"{self.actor}: {self.operation} -> {self.outcome}"
 
 
-class Actor:
+class Actor(Helper):
     """A process that performs operations below *root*, for the time of a ``with`` block.
 
     Raises ActorError where it cannot be started, or does not answer.
@@ -51,45 +49,10 @@ class Actor:
 
     def __init__(self, name: str, root: str | Path) -> None:
         self.name = name
-        self._process = subprocess.Popen(
-            # By path, alone: it shall find the standard library, and nothing else.
-            [sys.executable, "-I", "-S", str(Path(operations.__file__)), str(root)],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us, and our end is its end
-        )
-        self._partial = b""
+        # By path, alone: it shall find the standard library, and nothing else.
+        arguments = ["-I", "-S", str(Path(operations.__file__)), str(root)]
+        super().__init__(arguments, _ENDS_WITHIN_S)
         self._asked: Sequence[Operation] = ()
-
-    def __enter__(self) -> Self:
-        try:
-            self._line(_STARTS_WITHIN_S)
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the process, and wait for its end."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        try:
-            self._process.wait(_ENDS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            # It hangs in a share that does not answer.
-            self._process.kill()
-            self._process.wait()
 
     def do(self, operation: Operation) -> Performed:
         """Have one operation performed."""
@@ -121,6 +84,9 @@ class Actor:
             Performed(self.name, operation, call_ns, return_ns, Outcome(**outcome))
             for operation, (call_ns, return_ns, outcome) in zip(asked, told, strict=True)
         ]
+
+    def _wait_ready(self) -> None:
+        self._line(_STARTS_WITHIN_S)
 
     def _line(self, within_s: float) -> Any:
         assert self._process.stdout is not None

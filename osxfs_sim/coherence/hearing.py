@@ -3,15 +3,13 @@
 import json
 import os
 import select
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from osxfs_sim.coherence import listener
+from osxfs_sim.coherence.helper import Helper
 from osxfs_sim.coherence.signals import Event, Look
 
 _ANSWERS_WITHIN_S = 30.0
@@ -32,50 +30,14 @@ class Report:
     look: Look
 
 
-class Hearing:
+class Hearing(Helper):
     """A listener at work, for the time of a ``with`` block. Raises ListenerError."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            # By path and with -P: it shall find the standard library, not its neighbours.
-            [sys.executable, "-P", str(Path(listener.__file__))],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us, and our end is its end
-        )
-        self._partial = b""
+        # By path and with -P: it shall find the standard library, not its neighbours.
+        super().__init__(["-P", str(Path(listener.__file__))], _ANSWERS_WITHIN_S)
         self._reports: list[Report] = []
         self._answers: list[dict[str, Any]] = []
-
-    def __enter__(self) -> Self:
-        try:
-            self._answer()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the listener and wait for its end."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        try:
-            self._process.wait(_ANSWERS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            # It hangs in a look at a share that does not answer.
-            self._process.kill()
-            self._process.wait()
 
     def watch(self, path: str, *, itself: bool = False) -> None:
         """Listen to what happens in the directory *path*; *itself*: to the end of that object."""
@@ -96,6 +58,9 @@ class Hearing:
             if self._reports or not left_ns:
                 reports, self._reports = self._reports, []
                 return reports
+
+    def _wait_ready(self) -> None:
+        self._answer()
 
     def _answer(self) -> None:
         deadline_ns = time.monotonic_ns() + round(_ANSWERS_WITHIN_S * 1e9)

@@ -152,9 +152,9 @@ class Invalidator:
             end_entry(entry)
             with contextlib.suppress(OSError):
                 pyfuse3.invalidate_inode(inode, attributes_only)
-        else:
-            if self._forgets and entry is not None:
-                end_entry(entry)
+            return
+        if self._forgets and entry is not None:
+            end_entry(entry)
 
 
 def end_entry(entry: Entry) -> None:
