@@ -22,7 +22,7 @@ from osxfs_sim.report.frontier import Frontier
 from osxfs_sim.report.labels import Box, place_labels
 
 # One house, one style: the figure is drawn as the others are.
-from osxfs_sim.report.plots import Style, _mark_logarithmic, _tick_s, drawable, drawing
+from osxfs_sim.report.plots import Style, drawable, drawing, mark_logarithmic, tick_s
 from osxfs_sim.report.quantities import format_seconds
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -129,8 +129,8 @@ def _panel(
     panel.set_xscale("log")
     panel.set_xlim(*_limits(one))
     panel.set_ylim(scale.bottom, scale.top)
-    _mark_logarithmic(panel, style)
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick_s(value)))
+    mark_logarithmic(panel, style)
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value)))
     panel.set_xlabel("wall time (logarithmic)")
     panel.set_ylabel("stale answers per run")
     _mark_heights(panel, scale)

@@ -167,7 +167,7 @@ def _label(text: str, style: Style) -> str:
     return "\n".join(textwrap.wrap(text, width)) or " "
 
 
-def _figure(style: Style, height_inches: float) -> Figure:
+def empty_figure(style: Style, height_inches: float) -> Figure:
     return Figure(figsize=(style.width_inches, height_inches), layout="constrained")
 
 
@@ -175,7 +175,7 @@ def wall_times(groups: Mapping[str, Sequence[WallTimes]], baseline: str, style: 
     """Each arm's runs as circles, their median as a bar, its interval as a line; kinds apart."""
     with drawing(style):
         rows = sum(len(arms) for arms in groups.values())
-        figure = _figure(style, 0.75 + 0.42 * rows + 0.25 * len(groups))
+        figure = empty_figure(style, 0.75 + 0.42 * rows + 0.25 * len(groups))
         panels = figure.subplots(
             len(groups),
             sharex=True,
@@ -197,13 +197,13 @@ def wall_times(groups: Mapping[str, Sequence[WallTimes]], baseline: str, style: 
             last.set_xlim(0, 1.2 * max(times, default=1.0) or 1.0)
         for panel in panels:
             if is_logarithmic:
-                _mark_logarithmic(panel, style)
-            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick_s(value)))
+                mark_logarithmic(panel, style)
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value)))
         last.set_xlabel(f"wall time{' (logarithmic)' if is_logarithmic else ''}")
         return figure
 
 
-def _mark_logarithmic(panel: Axes, style: Style) -> None:
+def mark_logarithmic(panel: Axes, style: Style) -> None:
     """Ticks at 1, 2 and 5 of each decade, where there is room for their labels."""
     low, high = panel.get_xlim()
     decades = np.log10(high / low)
@@ -262,7 +262,7 @@ _ASKED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 2))}
 def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
     """How many answers came within which time: asked for (dashed) and achieved, a panel per arm."""
     with drawing(style):
-        figure = _figure(style, 1.0 + 1.55 * len(arms))
+        figure = empty_figure(style, 1.0 + 1.55 * len(arms))
         panels = figure.subplots(len(arms), sharex=True, squeeze=False)[:, 0]
         classes = list(dict.fromkeys(line.label for lines in arms.values() for line in lines))
         for panel, (arm, lines) in zip(panels, arms.items(), strict=True):
@@ -277,13 +277,13 @@ def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
         panels[-1].set_xscale("log")
         panels[-1].set_xlim(*_latency_limits(arms))
         for panel in panels:
-            _mark_logarithmic(panel, style)
+            mark_logarithmic(panel, style)
             panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_duration(value)))
         panels[-1].set_xlabel("answered within (logarithmic)")
         for number, label in enumerate(classes):
             panels[0].plot([], [], color=style.colour(number), linewidth=2.4, label=label)
         panels[0].plot([], [], color=style.theme.ink, label="asked for", **_ASKED)
-        _legend(figure, panels[0], style)
+        legend_of(figure, panels[0], style)
         return figure
 
 
@@ -301,7 +301,7 @@ def _latency_limits(arms: Mapping[str, Sequence[Latencies]]) -> tuple[float, flo
     return max(0.6 * lowest, 1.0), 1.7 * highest
 
 
-def _legend(figure: Figure, panel: Axes, style: Style, *, reverse: bool = False) -> None:
+def legend_of(figure: Figure, panel: Axes, style: Style, *, reverse: bool = False) -> None:
     handles, labels = panel.get_legend_handles_labels()
     if reverse:
         handles, labels = handles[::-1], labels[::-1]
@@ -316,7 +316,7 @@ def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
     with drawing(style):
         parts = list(dict.fromkeys(part for bar in bars.values() for part in bar if part != REST))
         legend_lines = (len(parts) + 1) / (1 if style.is_narrow else 3)
-        figure = _figure(style, 0.8 + 0.5 * len(bars) + 0.2 * legend_lines)
+        figure = empty_figure(style, 0.8 + 0.5 * len(bars) + 0.2 * legend_lines)
         panel = figure.subplots()
         longest_ns = max((sum(bar.values()) for bar in bars.values()), default=0) or 1
         starts_ns = dict.fromkeys(bars, 0)
@@ -348,9 +348,9 @@ def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
         panel.set_yticks(range(len(bars)), [_label(label, style) for label in bars])
         panel.set_ylim(len(bars) - 0.5, -0.5)
         panel.grid(visible=False, axis="y")
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick_s(value / 1e9)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value / 1e9)))
         panel.set_xlabel("wall time")
-        _legend(figure, panel, style)
+        legend_of(figure, panel, style)
         return figure
 
 
@@ -361,7 +361,7 @@ NECESSARY = "necessary requests"
 def ratios(bars: Sequence[RatioBar], style: Style) -> Figure:
     """Published ratios as open bars, ours as filled ones with their range; 1 is native."""
     with drawing(style):
-        figure = _figure(style, 1.0 + 0.5 * len(bars))
+        figure = empty_figure(style, 1.0 + 0.5 * len(bars))
         panel = figure.subplots()
         for row, bar in enumerate(bars):
             panel.barh(
@@ -389,7 +389,7 @@ def ratios(bars: Sequence[RatioBar], style: Style) -> Figure:
         panel.invert_yaxis()
         panel.set_xlim(0, 1.25 * max(bar.published for bar in bars))
         panel.set_xlabel("bind mount / native")
-        _legend(figure, panel, style)
+        legend_of(figure, panel, style)
         return figure
 
 
@@ -397,7 +397,7 @@ def requests_over_time(counts: Mapping[str, Sequence[int]], bin_ns: int, style: 
     """Requests per second, the operations stacked; the rarer ones are one area."""
     with drawing(style):
         series = most_frequent(counts)
-        figure = _figure(style, 2.6 if style.is_narrow else 2.9)
+        figure = empty_figure(style, 2.6 if style.is_narrow else 2.9)
         panel = figure.subplots()
         bins = max((len(each) for each in series.values()), default=0)
         edges_s = np.arange(bins + 1) * bin_ns / 1e9
@@ -419,9 +419,9 @@ def requests_over_time(counts: Mapping[str, Sequence[int]], bin_ns: int, style: 
         panel.set_ylim(0, 1.05 * below.max(initial=0.0) or 1)
         panel.set_ylabel("requests per second")
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick_s(value)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value)))
         panel.set_xlabel("since the beginning")
-        _legend(figure, panel, style)
+        legend_of(figure, panel, style)
         return figure
 
 
@@ -444,5 +444,5 @@ def most_frequent(counts: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int
     return kept
 
 
-def _tick_s(value_s: float) -> str:
+def tick_s(value_s: float) -> str:
     return "0" if value_s == 0 else f"{value_s * 1e3:g} ms" if value_s < 1 else f"{value_s:g} s"

@@ -20,11 +20,11 @@ from osxfs_sim.coherence.staleness import ViewResult
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.plots import (
     Style,
-    _figure,
-    _legend,
-    _mark_logarithmic,
     drawable,
     drawing,
+    empty_figure,
+    legend_of,
+    mark_logarithmic,
 )
 
 LOGARITHMIC, LINEAR = "log", "linear"
@@ -48,7 +48,7 @@ def stale_curves(
     results = _beside_each_other(results)
     last_ns = _last_ns(results)
     with drawing(style):
-        figure = _figure(style, 1.1 + 1.75 * rows)
+        figure = empty_figure(style, 1.1 + 1.75 * rows)
         title = "\n".join(textwrap.wrap(drawable(title), round(13 * style.width_inches)))
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, color=style.theme.ink)
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
@@ -62,7 +62,7 @@ def stale_curves(
             empty.set_visible(False)
         for panel in used:
             if scale == LOGARITHMIC:
-                _mark_logarithmic(panel, style)
+                mark_logarithmic(panel, style)
             else:
                 panel.xaxis.set_minor_locator(NullLocator())
             panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_duration(value)))
@@ -71,7 +71,7 @@ def stale_curves(
             panel.set_xlabel(
                 "since the change" + (" (logarithmic)" if scale == LOGARITHMIC else "")
             )
-        _legend(figure, _with_most_in_its_legend(used), style)
+        legend_of(figure, _with_most_in_its_legend(used), style)
         return figure
 
 
