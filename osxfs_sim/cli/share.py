@@ -113,7 +113,7 @@ def mount(
     settings = ShareSettings(source, mountpoint, **options)
     if not foreground:
         with _telling_of_a_copy(settings):
-            share = launch(settings)
+            share = launch(settings, _say_waiting)
         share.detach()
         _say_ready(share.first_status)
         _say_alone(settings)
@@ -123,7 +123,7 @@ def mount(
     else:
         from osxfs_sim.mount.session import serve
     _say_alone(settings)
-    serve(settings, _say_ready)
+    serve(settings, _say_ready, _say_waiting)
 
 
 @contextlib.contextmanager
@@ -143,7 +143,7 @@ def _telling_of_a_copy(settings: ShareSettings) -> Iterator[None]:
 
 
 def _mount_exports(exports: Exports, foreground: bool) -> None:
-    share = launch_exports(exports)
+    share = launch_exports(exports, _say_waiting)
     try:
         for each in (share, *share.exports):
             _say_ready(each.first_status)
@@ -154,6 +154,10 @@ def _mount_exports(exports: Exports, foreground: bool) -> None:
         share.end()
         return
     share.detach()
+
+
+def _say_waiting(what: str) -> None:
+    click.echo(f"osxfs-sim: {what} ...", err=True)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -124,6 +124,26 @@ def state_directory(user: ServerUser) -> Path:
     return Path(chosen or os.path.join(user.home, ".local", "state")) / "osxfs-sim"
 
 
+def check_state_apart(state: Path, source: str) -> None:
+    """That the guest cannot reach what is kept for it in *state*. Raises MountError.
+
+    Compared by what the directories are, so that a bind mount makes no difference.
+    """
+    root = os.stat(source)
+    here = os.path.realpath(state)
+    while True:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(here), root):
+                raise MountError(
+                    f"the state directory {state} lies in the source {source}, where the guest "
+                    "could change and remove what is kept for it: let --state name a directory "
+                    "outside of it"
+                )
+        if here == "/":
+            return
+        here = os.path.dirname(here)
+
+
 _ROOTS = Path("/var/lib/osxfs-sim")
 
 

@@ -2,7 +2,7 @@
 
 A directory per share, in the server's state directory, with four files:
 
-    lock      held by the server for as long as it lives
+    lock      held by the server for as long as it lives; says which server that is
     changes   what the guest has done, in its order, a frame each
     data      the bytes it has written; a frame says where
     progress  two numbers: the change that is being carried out, and the last that was
@@ -20,7 +20,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import mmap
+import json
 import os
 import struct
 import zlib
@@ -44,6 +44,8 @@ _REWRITE_AT_BYTES = 32 << 20
 _SMALL_BYTES = 4 << 20
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE (linux/falloc.h)
 _MOST_JOURNALS = 64
+_OWNER_BYTES = 32_768
+"""More than the longest path (PATH_MAX), with each byte escaped as JSON does."""
 
 
 class MakeDetail(NamedTuple):
@@ -74,6 +76,19 @@ class OtherDetail(NamedTuple):
     at_ns: int
 
 
+class Owner(NamedTuple):
+    """Which server a journal belongs to, while that lives."""
+
+    pid: int
+    source: str
+    root: tuple[int, int]
+    """Device and inode number of the source's root."""
+    device: str = ""
+    """Of its mount, ``major:minor``; empty until it is mounted."""
+    drains: bool = False
+    """Whether its mount is gone, and only the rest is still written back."""
+
+
 _DETAILS: dict[Kind, Callable[..., Any]] = {Kind.MAKE: MakeDetail, Kind.SET: SetDetail}
 
 
@@ -86,18 +101,15 @@ class Journal:
         self._source = source
         self._root = root
         self._lock_fd = lock_fd
+        self._owner = Owner(os.getpid(), source, (root.device, root.host_number))
+        self._say_whose()
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._changes_fd = os.open(directory / "changes", flags, 0o600)
         self.data_fd = os.open(directory / "data", flags, 0o600)
-        progress_fd = os.open(directory / "progress", flags, 0o600)
-        try:
-            os.ftruncate(progress_fd, _PROGRESS.size)
-            self._progress = mmap.mmap(progress_fd, _PROGRESS.size)
-        finally:
-            os.close(progress_fd)
-        # Each number is stored at once: struct.pack_into() writes zeros first, which a killed
-        # server could leave behind.
-        self._numbers = memoryview(self._progress).cast("Q")
+        self._progress_fd = os.open(directory / "progress", flags, 0o600)
+        # Written, so that it has its room from the start: what is acknowledged may fill the disk
+        # that it lies on. Not mapped: a page without room would end the server (SIGBUS).
+        os.pwrite(self._progress_fd, _PROGRESS.pack(0, 0), 0)
         self._told: dict[int, Inode] = {}
         self._told_ways: dict[int, set[tuple[int, bytes]]] = {}
         self._begin()
@@ -112,6 +124,24 @@ class Journal:
         self._rewritten_bytes = 0
         self._live: dict[int, int] = {}
         self._forget_told()
+
+    # Whose it is
+
+    def mounted(self, device: str) -> None:
+        """The share's mount is the one of *device* (``major:minor``)."""
+        self._owner = self._owner._replace(device=device)
+        with contextlib.suppress(OSError):
+            self._say_whose()
+
+    def drains(self) -> None:
+        """The mount is gone: what is still held is written back, and no more comes."""
+        self._owner = self._owner._replace(drains=True)
+        with contextlib.suppress(OSError):  # its mount tells, too
+            self._say_whose()
+
+    def _say_whose(self) -> None:
+        # Padded, and so in place: a full disk has room for what it had room for before.
+        os.pwrite(self._lock_fd, json.dumps(self._owner).encode().ljust(_OWNER_BYTES), 0)
 
     def _forget_told(self) -> None:
         """No frame says where anything is."""
@@ -279,11 +309,11 @@ class Journal:
 
     def started(self, sequence: int) -> None:
         """This change is being carried out: it may be half done."""
-        self._numbers[0] = sequence
+        os.pwrite(self._progress_fd, _NUMBER.pack(sequence), 0)
 
     def done(self, sequence: int) -> None:
         """This change and all before it are on the host."""
-        self._numbers[1] = sequence
+        os.pwrite(self._progress_fd, _NUMBER.pack(sequence), _NUMBER.size)
 
     @property
     def wants_rewriting(self) -> bool:
@@ -332,9 +362,7 @@ class Journal:
         if not keep:
             with contextlib.suppress(OSError):
                 take_away(self.directory)
-        self._numbers.release()
-        self._progress.close()
-        for fd in (self._changes_fd, self.data_fd, self._lock_fd):
+        for fd in (self._changes_fd, self.data_fd, self._progress_fd, self._lock_fd):
             os.close(fd)
 
 
@@ -364,6 +392,31 @@ def _number(inode: Inode | None) -> int:
 
 
 # Where journals lie
+
+
+def all_journals(state: Path) -> list[Path]:
+    """The directories of all journals, of whatever source."""
+    return sorted((state / "write-back").glob("*-*"))
+
+
+def owner_of(directory: Path) -> Owner | None:
+    """The living server whose journal that is; None if there is none, or it has just begun."""
+    with locked(directory) as is_free:
+        if is_free:
+            return None
+    try:
+        text = (directory / "lock").read_bytes()
+        pid, source, root, device, drains = json.loads(text)
+    except (OSError, ValueError):
+        return None
+    return Owner(pid, source, (root[0], root[1]), device, drains)
+
+
+def numbers_of(directory: Path) -> bytes:
+    """How far its server has got, to be compared with what it was before."""
+    with contextlib.suppress(OSError):
+        return (directory / "progress").read_bytes()
+    return b""
 
 
 def journals_of(state: Path, source: str) -> list[Path]:
@@ -636,8 +689,11 @@ class Continuation:
     def arrived(self, number: int, inode: Inode) -> None:
         """The host has got what the frames call *number*."""
         frame = _frame(("arrived", number, inode.device, inode.host_number))
-        # What was torn is written over; what is left of it then is torn, too.
-        self._end += os.pwrite(self._changes_fd, frame, self._end)
+        # On a full disk it goes without: what is there is then found by its name. What was torn
+        # is written over; what is left of it then is torn, too.
+        with contextlib.suppress(OSError):
+            if os.pwrite(self._changes_fd, frame, self._end) == len(frame):
+                self._end += len(frame)
 
     def close(self) -> None:
         os.close(self._changes_fd)

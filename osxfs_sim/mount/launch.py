@@ -8,12 +8,13 @@ its settings as an argument and its first words on a pipe.
 import contextlib
 import errno
 import json
+import logging
 import os
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -42,6 +43,10 @@ from osxfs_sim.mount.service_checks import check_host_services
 from osxfs_sim.mount.unwritten import unwritten_error
 from osxfs_sim.mount.volumes import Volumes
 from osxfs_sim.settings import Exports, ShareSettings
+
+log = logging.getLogger(__name__)
+
+OnWait = Callable[[str], None]
 
 _SERVER = "osxfs_sim.mount.server"
 _READY_WITHIN_S = 60.0
@@ -153,10 +158,11 @@ class Share:
             share._server.returncode = 0
 
 
-def launch(settings: ShareSettings) -> Share:
+def launch(settings: ShareSettings, on_wait: OnWait = log.info) -> Share:
     """Mount in the background; returns when the share can be used.
 
-    Raises MountError or ProfileError where it cannot be mounted.
+    *on_wait* is told what takes long, in words for people: changes of an earlier share that have
+    to reach the host first. Raises MountError or ProfileError where it cannot be mounted.
     """
     # Mistakes need no process to be found, and must not touch another share's log.
     profile = settings.system().profile
@@ -169,7 +175,7 @@ def launch(settings: ShareSettings) -> Share:
     mountpoint = real_mountpoint(settings.mountpoint)
     log_file = log_path(runtime, mountpoint)
     read_fd, write_fd = os.pipe()
-    with open(read_fd, encoding="utf-8") as first_words:
+    with open(read_fd, "rb", buffering=0) as first_words:
         try:
             with _new_log(log_file.name, user.uid) as log:
                 server = subprocess.Popen(
@@ -185,10 +191,16 @@ def launch(settings: ShareSettings) -> Share:
         finally:
             os.close(write_fd)
         try:
-            # A copy takes as long as it takes.
+            # A copy takes as long as it takes, and what is waited for has bounds of its own.
             within_s = None if profile.transport is Transport.COPY else _READY_WITHIN_S
-            ready = _wait_for_words(read_fd, within_s)
-            words = first_words.read() if ready else ""
+            message: dict[str, Any] | None = None
+            while ready := _wait_for_words(read_fd, within_s):
+                words = first_words.readline()  # no more than the line is taken from the pipe
+                message = json.loads(words) if words else None
+                if message is None or "waiting" not in message:
+                    break
+                on_wait(message["waiting"])
+                within_s = None
         except BaseException:
             server.terminate()  # interrupted: it unmounts what it may have mounted
             server.wait()
@@ -197,7 +209,7 @@ def launch(settings: ShareSettings) -> Share:
         server.terminate()
         server.wait()
         raise MountError(f"the share was not ready within {_READY_WITHIN_S:g} s: see {log_file}")
-    if not words:
+    if message is None:
         try:
             code = server.wait(_ENDING_WITHIN_S)
         except subprocess.TimeoutExpired:
@@ -206,7 +218,6 @@ def launch(settings: ShareSettings) -> Share:
         raise MountError(
             f"the server ended before the share was ready (exit code {code}): see {log_file}"
         )
-    message = json.loads(words)
     if "error" in message:
         server.wait()
         error_class = ProfileError if message["kind"] == "profile" else MountError
@@ -214,7 +225,7 @@ def launch(settings: ShareSettings) -> Share:
     return Share(message, server)
 
 
-def launch_exports(exports: Exports) -> Share:
+def launch_exports(exports: Exports, on_wait: OnWait = log.info) -> Share:
     """Mount several host trees below one mount point; returns when all can be used.
 
     Raises MountError or ProfileError where one cannot be mounted; none is then.
@@ -234,7 +245,7 @@ def launch_exports(exports: Exports) -> Share:
     hub = launch(exports.hub)
     try:
         for settings in exports.shares:
-            hub.exports += (launch(settings),)
+            hub.exports += (launch(settings, on_wait),)
     except BaseException:
         with contextlib.suppress(MountError):
             hub.end()

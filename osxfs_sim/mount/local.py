@@ -41,6 +41,7 @@ from osxfs_sim.mount.mountpoints import (
     runtime_directory,
     unmount,
 )
+from osxfs_sim.mount.unwritten import check_unwritten
 from osxfs_sim.mount.volumes import Volumes, check_volumes
 from osxfs_sim.settings import OF_REQUESTS, EmulatedSystem, ShareSettings
 from osxfs_sim.synchronize import SyncError, Synchronizer
@@ -54,10 +55,11 @@ _UNMOUNT_ATTEMPTS = 6
 _LOOK_AT_THE_LATEST_S = 2.0
 
 
-def serve_local(settings: ShareSettings, on_ready: Ready) -> None:
+def serve_local(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) -> None:
     """Mount the share, answer for it until it is unmounted or a signal comes, clean up.
 
-    *on_ready* is called once with the first status when the share can be used.
+    *on_ready* is called once with the first status when the share can be used; until then *say* is
+    told what takes its time.
     Raises MountError or ProfileError, with one line for the user, before that.
     """
     system = settings.system()
@@ -69,6 +71,9 @@ def serve_local(settings: ShareSettings, on_ready: Ready) -> None:
     directory = make_runtime_directory(0)
     source, mountpoint = check_before_mounting(settings.source, settings.mountpoint)
     volumes = check_volumes(settings.volumes, source, mountpoint)
+    kept_in = Path(settings.state_directory or state_directory(server_user(None)))
+    # Only a share that makes requests can recover them; the remedy says how.
+    check_unwritten(kept_in, source, None, say)
     copy, state = _places(settings, system, source, mountpoint)
     if copy is not None:
         check_volumes(volumes, str(copy), mountpoint)

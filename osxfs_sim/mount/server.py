@@ -1,9 +1,11 @@
 """The process that serves a mount in the background; launch starts it.
 
-Its arguments are the share's settings as JSON, and the descriptor that takes
-its first words: the first status when the share can be used, or the error.
+Its arguments are the share's settings as JSON, and the descriptor that takes its
+first words, a line of JSON each: what it waits for, if that may take long; then the
+first status when the share can be used, or the error.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -13,6 +15,8 @@ from typing import Any
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.mount.mountpoints import MountError, log_path, runtime_directory
 from osxfs_sim.settings import ShareSettings
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -28,20 +32,25 @@ def main() -> None:
         with open(words_fd, "w", encoding="utf-8") as words:
             json.dump(message, words)
 
+    def wait(what: str) -> None:
+        log.info("%s", what)
+        with contextlib.suppress(OSError):  # whoever started us has gone
+            os.write(words_fd, json.dumps({"waiting": what}).encode() + b"\n")
+
     try:
         if settings.system().profile.is_local:
             from osxfs_sim.mount.local import serve_local as serve
         else:
             from osxfs_sim.mount.session import serve
-        serve(settings, say)
+        serve(settings, say, wait)
     except (MountError, ProfileError) as error:
         if not mountpoint:  # afterwards nobody listens; the log has it
             kind = "profile" if isinstance(error, ProfileError) else "mount"
             say({"error": str(error), "kind": kind})
         sys.exit(1)
-    log = log_path(runtime_directory(os.geteuid()), mountpoint)
-    if log.exists() and not log.stat().st_size:
-        log.unlink()
+    log_file = log_path(runtime_directory(os.geteuid()), mountpoint)
+    if log_file.exists() and not log_file.stat().st_size:
+        log_file.unlink()
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ from osxfs_sim.mount.crossings import Outside
 from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.grafts import GraftedHandlers
 from osxfs_sim.mount.hub import FOR_GOOD, Skeleton
-from osxfs_sim.mount.identity import ServerUser, server_user
+from osxfs_sim.mount.identity import ServerUser, check_state_apart, server_user
 from osxfs_sim.mount.journal import Leftover
 from osxfs_sim.mount.mountpoints import (
     MountError,
@@ -100,10 +100,11 @@ _LONGEST_SYNC_S = 30.0
 Ready = Callable[[dict[str, Any]], None]
 
 
-def serve(settings: ShareSettings, on_ready: Ready) -> None:
+def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) -> None:
     """Mount the share, serve it until it is unmounted or a signal comes, clean up.
 
-    *on_ready* is called once with the first status when the share can be used.
+    *on_ready* is called once with the first status when the share can be used; until then *say* is
+    told what takes its time.
     Raises MountError or ProfileError, with one line for the user, before that.
     """
     system = settings.system()
@@ -134,7 +135,10 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
                 graft = make_graft(directory, source)
             cleaning_up.callback(_as_user, user, graft.remove)
         with user.acting():
-            leftover = check_unwritten(kept_in(settings, user), source, settings.unwritten)
+            state = kept_in(settings, user)
+            if settings.state_directory is not None or system.write_back is not None:
+                check_state_apart(state, source)
+            leftover = check_unwritten(state, source, settings.unwritten, say)
         _prepare_process()
         machinery = build(settings, system, user, source, mountpoint, graft)
         early = hear_signals_early()
@@ -160,6 +164,9 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         session.prepare(host_services)
         user.become()
         try:
+            if leftover:
+                changes = sum(len(left.pending) for left in leftover)
+                say(f"writing {changes} changes of an earlier share of {source} to the host")
             session.recover(leftover)
             trio.run(session.run, control_path(directory, mountpoint), on_ready)
         finally:
@@ -235,6 +242,8 @@ class _Session:
         self.calibration: Calibration = NOT_CALIBRATED
         mounted = mount_at(mountpoint)
         self._device = mounted.device if mounted else ""
+        if machinery.write_back is not None:
+            machinery.write_back.journal.mounted(self._device)
         self._started_ns = time.monotonic_ns()
         self._counting_since_ns = self._started_ns
         self._processor_before_s = 0.0
@@ -523,6 +532,8 @@ class _Session:
 
     def close(self) -> None:
         """Let go of everything; after run() has returned or failed."""
+        if self.machinery.write_back is not None:
+            self.machinery.write_back.journal.drains()
         if not self._end_events():
             # It waits for a lock that waits for an answer of ours, which will not come.
             # To go on would take the connection away under its feet.

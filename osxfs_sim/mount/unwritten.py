@@ -3,10 +3,20 @@
 recovery.py writes it to the host.
 """
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from osxfs_sim.model.units import format_size
-from osxfs_sim.mount.journal import Leftover, discard, leftovers, read_journal
+from osxfs_sim.mount.draining import wait_until_drained
+from osxfs_sim.mount.journal import (
+    Leftover,
+    all_journals,
+    discard,
+    leftovers,
+    locked,
+    read_journal,
+)
 from osxfs_sim.mount.mountpoints import MountError
 
 _SHOWN = 5
@@ -46,11 +56,16 @@ def left_unwritten(state: Path, source: str) -> list[Leftover]:
         raise MountError(f"cannot read what was left unwritten of {source}: {error}") from error
 
 
-def check_unwritten(state: Path, source: str, wanted: str | None) -> list[Leftover]:
+def check_unwritten(
+    state: Path, source: str, wanted: str | None, say: Callable[[str], None]
+) -> list[Leftover]:
     """What earlier shares of *source* have left and is to be recovered now.
 
-    *wanted* is recover, discard, or None: then there must be nothing. Raises MountError.
+    *wanted* is recover, discard, or None: then there must be nothing. *say* is told what is waited
+    for: shares that are unmounted and still write back. Raises MountError.
     """
+    wait_until_drained(state, source, say)
+    check_apart(state, source)
     found = left_unwritten(state, source)
     if not found or wanted == "recover":
         return found
@@ -59,3 +74,24 @@ def check_unwritten(state: Path, source: str, wanted: str | None) -> list[Leftov
             discard(left)
         return []
     raise MountError(f"{describe(found[0])}; {remedy(source)}")
+
+
+def check_apart(state: Path, source: str) -> None:
+    """That no share of a tree above or below *source* has left anything. Raises MountError.
+
+    What it has left is older than what is about to be written here, and would overwrite it.
+    """
+    for directory in all_journals(state):
+        with locked(directory) as is_free:
+            if not is_free:
+                continue
+            try:
+                left = read_journal(directory)
+            except (OSError, ValueError):
+                continue  # told when its own source is mounted
+        if left.source in ("", source) or not left.pending:
+            continue
+        if os.path.commonpath((left.source, source)) in (left.source, source):
+            raise MountError(
+                f"{describe(left)}, which overlaps {source}; first {remedy(left.source)}"
+            )
