@@ -39,6 +39,7 @@ what the guest changes and the host gets later (docs/write-back.md):
     carry_out   makes one change on the host, whatever that did meanwhile
     sync_barrier tells of sync(2)
     unwritten   what an ended share has left; recovery writes it to the host
+    draining    waits for a share that is unmounted and still writes back
 
 on purpose (docs/museum.md):
 

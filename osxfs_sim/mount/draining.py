@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from osxfs_sim.mount.journal import Owner, all_journals, numbers_of, owner_of, read_journal
-from osxfs_sim.mount.mountpoints import FILE_SYSTEM_TYPE, MountError
+from osxfs_sim.mount.mountpoints import MountError, mounts
 
 _LOOK_AGAIN_S = 0.02
 _STANDS_STILL_S = 10.0
@@ -37,7 +37,7 @@ def wait_until_drained(
         owner = owner_of(directory)
         if owner is None or not overlap(owner, source):
             continue
-        if owner.device == "" or (not owner.drains and is_mounted(owner)):
+        if not owner.mountpoint or (not owner.drains and is_mounted(owner)):
             continue  # it begins, or lives: two shares of one tree are each the other's host
         say(
             f"waiting until the host has what an earlier share of {owner.source} still writes "
@@ -86,17 +86,12 @@ def overlap(owner: Owner, source: str) -> bool:
 
 def _is_mounted(owner: Owner) -> bool:
     """Whether the mount of *owner* is there, in the mount namespace of its server."""
-    lines = b""
     for process in (owner.pid, "self"):
         try:
-            with open(f"/proc/{process}/mountinfo", "rb") as file:
-                lines = file.read()
+            there = mounts(process)
         except OSError:
             continue
-        break
-    file_system = FILE_SYSTEM_TYPE.encode()
-    for line in lines.splitlines():
-        before, _, after = line.partition(b" - ")
-        if before.split(b" ")[2].decode() == owner.device and after.startswith(file_system):
-            return True
+        return any(
+            (each.mountpoint, each.device) == (owner.mountpoint, owner.device) for each in there
+        )
     return False

@@ -44,8 +44,8 @@ _REWRITE_AT_BYTES = 32 << 20
 _SMALL_BYTES = 4 << 20
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE (linux/falloc.h)
 _MOST_JOURNALS = 64
-_OWNER_BYTES = 32_768
-"""More than the longest path (PATH_MAX), with each byte escaped as JSON does."""
+_OWNER_BYTES = 65_536
+"""More than two paths of the longest (PATH_MAX), with each byte escaped as JSON does."""
 
 
 class MakeDetail(NamedTuple):
@@ -83,8 +83,10 @@ class Owner(NamedTuple):
     source: str
     root: tuple[int, int]
     """Device and inode number of the source's root."""
+    mountpoint: str = ""
+    """Empty until it is mounted."""
     device: str = ""
-    """Of its mount, ``major:minor``; empty until it is mounted."""
+    """Of its mount, ``major:minor``: the next file system that is mounted may get it again."""
     drains: bool = False
     """Whether its mount is gone, and only the rest is still written back."""
 
@@ -127,9 +129,9 @@ class Journal:
 
     # Whose it is
 
-    def mounted(self, device: str) -> None:
-        """The share's mount is the one of *device* (``major:minor``)."""
-        self._owner = self._owner._replace(device=device)
+    def mounted(self, mountpoint: str, device: str) -> None:
+        """The share's mount is the one of *device* (``major:minor``) at *mountpoint*."""
+        self._owner = self._owner._replace(mountpoint=mountpoint, device=device)
         with contextlib.suppress(OSError):
             self._say_whose()
 
@@ -406,10 +408,10 @@ def owner_of(directory: Path) -> Owner | None:
             return None
     try:
         text = (directory / "lock").read_bytes()
-        pid, source, root, device, drains = json.loads(text)
+        pid, source, root, *rest = json.loads(text)
     except (OSError, ValueError):
         return None
-    return Owner(pid, source, (root[0], root[1]), device, drains)
+    return Owner(pid, source, (root[0], root[1]), *rest)
 
 
 def numbers_of(directory: Path) -> bytes:

@@ -58,13 +58,13 @@ class MountEntry:
         return self.mountpoint, self.mount_id, self.device, self.root
 
 
-def mounts() -> list[MountEntry]:
-    """All mounts this process sees, in the order they were made."""
+def mounts(process: int | str = "self") -> list[MountEntry]:
+    """All mounts that *process* (its id) sees, in the order they were made. Raises OSError."""
     entries = []
     local = {tuple(record["identity"]) for record in local_records()}
     # The kernel escapes line feeds, but not what else Python takes for the end of a line.
     with open(
-        "/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n"
+        f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n"
     ) as file:
         for line in file:
             before, _, after = line.rstrip("\n").partition(" - ")

@@ -243,7 +243,7 @@ class _Session:
         mounted = mount_at(mountpoint)
         self._device = mounted.device if mounted else ""
         if machinery.write_back is not None:
-            machinery.write_back.journal.mounted(self._device)
+            machinery.write_back.journal.mounted(mountpoint, self._device)
         self._started_ns = time.monotonic_ns()
         self._counting_since_ns = self._started_ns
         self._processor_before_s = 0.0
