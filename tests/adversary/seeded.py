@@ -1,0 +1,76 @@
+"""The server of a share with one bug, named by ADVERSARY_BUG, which the judge must find."""
+
+import errno
+import os
+from typing import Any
+
+from osxfs_sim.model.write_back import Kind
+from osxfs_sim.mount.carry_out import HostWriter
+from osxfs_sim.mount.delegated import WriteBackHandlers
+from osxfs_sim.mount.server import main
+
+
+def forget() -> None:
+    """Each third removal, renaming or write is taken for done, and never reaches the host."""
+    carry_out, count = HostWriter.carry_out, 0
+
+    def forgetful(self: Any, change: Any) -> None:
+        nonlocal count
+        count += change.kind in (Kind.UNLINK, Kind.RENAME, Kind.WRITE)
+        if change.kind not in (Kind.UNLINK, Kind.RENAME, Kind.WRITE) or count % 3:
+            carry_out(self, change)
+
+    HostWriter.carry_out = forgetful  # type: ignore[method-assign]
+
+
+def end() -> None:
+    """An unforeseen exception ends it."""
+    unlink, count = WriteBackHandlers.unlink, 0
+
+    def ending(self: Any, *arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 4:
+            os._exit(1)
+        return unlink(self, *arguments)
+
+    WriteBackHandlers.unlink = ending  # type: ignore[method-assign]
+
+
+def unsync() -> None:
+    """fsync is answered at once: what was synced is lost by a kill of the server."""
+
+    async def answered(*_: Any) -> None:
+        return
+
+    WriteBackHandlers.fsync = answered  # type: ignore[method-assign]
+
+
+def leak() -> None:
+    """A descriptor stays open for each file that is opened."""
+    release = WriteBackHandlers.release
+
+    async def leaking(self: Any, fh: int) -> None:
+        os.dup(fh)
+        await release(self, fh)
+
+    WriteBackHandlers.release = leaking  # type: ignore[method-assign]
+
+
+def wedge() -> None:
+    """A change that the host does not take is tried for ever, and flush waits for it."""
+    carry_out = HostWriter.carry_out
+
+    def refusing(self: Any, change: Any) -> None:
+        if change.kind is Kind.RENAME:
+            raise OSError(errno.ENOSPC, "seeded")
+        carry_out(self, change)
+
+    HostWriter.carry_out = refusing  # type: ignore[method-assign]
+
+
+BUGS = {"forget": forget, "end": end, "unsync": unsync, "leak": leak, "wedge": wedge}
+
+if __name__ == "__main__":
+    BUGS[os.environ["ADVERSARY_BUG"]]()
+    main()
