@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import select
 import stat
 import subprocess
@@ -309,7 +310,7 @@ class Arena:
                 if new > len(_listed(now, listed)):
                     return lambda _: True  # more than it tells of
         excused = [tuple(path.split("/")) for path in paths]
-        return lambda path: any(_related(path, each) for each in excused)
+        return lambda path: any(_related(_before_aside(path), each) for each in excused)
 
     def _wait_for_agreement(self) -> None:
         """Both sides show the same: the host's changes are told within a while."""
@@ -366,6 +367,11 @@ def _listed(report: dict[str, Any], key: str) -> list[str]:
         return list(report[key])
     aside = report.get("set_aside")
     return [each["path"] for each in aside["latest"]] if isinstance(aside, dict) else []
+
+
+def _before_aside(path: Path) -> Path:
+    """Where what was moved aside (NAME.host-1) was before."""
+    return tuple(re.sub(r"\.host-\d+$", "", name) for name in path)
 
 
 def _related(one: Path, other: Path) -> bool:
