@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 import trio
 
+from osxfs_sim.mount import reactor as reactor_module
 from osxfs_sim.mount.reactor import Patience, Reactor, breathe, in_thread
 
 MS = 1_000_000
+HOUR_NS = 3_600_000 * MS
 Behaviour = Callable[["Kernel"], Coroutine[Any, Any, None]]
 
 
@@ -298,22 +300,34 @@ def test_a_chore_that_never_ends_does_not_keep_a_share_awake_that_nobody_uses() 
     assert len(slept) <= 2, "it slept on while the chore worked"
 
 
-def test_an_arrival_is_dated_back_by_the_wake_up_it_waited_for() -> None:
+class ClockOfAnOldMachine:
+    """Shows an hour more than the machine's own, which may have been booted just now."""
+
+    @staticmethod
+    def monotonic_ns() -> int:
+        return time.monotonic_ns() + HOUR_NS
+
+
+def test_an_arrival_is_dated_back_by_the_wake_up_it_waited_for(monkeypatch) -> None:
+    monkeypatch.setattr(reactor_module, "time", ClockOfAnOldMachine)
     arrivals = []
 
     async def note(kernel: Kernel) -> None:
-        arrivals.append(time.monotonic_ns() - kernel.reactor.arrival_ns)
+        arrivals.append(ClockOfAnOldMachine.monotonic_ns() - kernel.reactor.arrival_ns)
 
     kernel = Kernel(note=note)
     kernel.reactor.patience = Patience(spin_ns=0, block_ns=0, awake_ns=0)
-    kernel.reactor.wake_ns = [0, 0, 0, 3_600_000 * MS]
+    kernel.reactor.wake_ns = [0, 0, 0, HOUR_NS]
+    asleep: list[bool] = []
+    kernel.reactor.when_idle = lambda: asleep.append(True)
 
     async def drive() -> None:
-        await trio.sleep(0.05)
+        while not asleep:
+            await trio.sleep(0.001)
         kernel.request("note")
         while not arrivals:
             await trio.sleep(0.001)
         kernel.end()
 
     kernel.run(drive)
-    assert arrivals[0] >= 3_600_000 * MS
+    assert arrivals[0] >= HOUR_NS
