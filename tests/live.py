@@ -1,6 +1,7 @@
 """A share under test: its two sides, its server, and what it must leave behind: nothing."""
 
 import contextlib
+import ctypes
 import itertools
 import os
 import subprocess
@@ -21,6 +22,8 @@ WATCHDOG_S = 300.0
 # A name that no test uses: what happened before it was touched has been seen after it.
 _LAST = ".settled"
 _places = itertools.count()
+# mount(2): the flags that every share is mounted with, and the one that mounts it again.
+_NOSUID, _NODEV, _REMOUNT, _RELATIME = 2, 4, 32, 1 << 21
 _TROUBLE = ("bug:", "Traceback", "ERROR", "CRITICAL")
 
 
@@ -86,6 +89,18 @@ class LiveShare:
             if events != before:  # however many there are, they come one after the other
                 before, deadline_s = events, time.monotonic() + 60
             assert time.monotonic() < deadline_s, events
+
+    def drop_dentries(self) -> None:
+        """Have the guest's kernel forget what nobody uses of this share, as if memory were short.
+
+        A remount shrinks the caches of one superblock. Those that /proc/sys/vm/drop_caches
+        empties are everybody's, and tests beside this one count what they are asked.
+        """
+        libc = ctypes.CDLL(None, use_errno=True)
+        flags = _REMOUNT | _NOSUID | _NODEV | _RELATIME
+        if libc.mount(b"none", os.fsencode(self.guest), None, ctypes.c_ulong(flags), None):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(self.guest))
 
     def unmount(self) -> None:
         self.share.unmount()
