@@ -65,7 +65,9 @@ COMPARERS = {
 IMPATIENT = {
     ("synchronize/test_synchronizer.py", "churn"): "how often it is at work, until told to stop",
 }
-MEDDLERS: dict[tuple[str, str], str] = {}
+MEDDLERS = {
+    ("mount/test_watch.py", "_WITH_FEW_WATCHES"): "limits of a user namespace of its own",
+}
 
 
 def _called(call: ast.Call) -> str:
@@ -147,9 +149,9 @@ class _Reader(ast.NodeVisitor):
         if name in _LIMITS and node.args and isinstance(node.func, ast.Attribute):
             limits.append(node.args[_LIMITS[name]])
         for limit in limits:
-            if isinstance(limit, ast.Constant) and isinstance(limit.value, int | float):
-                if 0 < limit.value < PATIENCE_S:
-                    self._note("gives up soon", node)
+            value = limit.value if isinstance(limit, ast.Constant) else None
+            if isinstance(value, int | float) and 0 < value < PATIENCE_S:
+                self._note("gives up soon", node)
         if name in _CHANGING and (name != "open" or len(node.args) > 1):
             for part in ast.walk(node):
                 text = part.value if isinstance(part, ast.Constant) else None
