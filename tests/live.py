@@ -132,6 +132,19 @@ class LiveShare:
         self._watchdog.cancel()
         return code
 
+    def _threads(self) -> str:
+        """Where the server's threads are just now: of a server that does not end."""
+        lines = []
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{self.pid}/task"):
+                told = Path(f"/proc/{self.pid}/task/{thread}")
+                name = (told / "comm").read_text().strip()
+                words = (told / "stat").read_text().rpartition(")")[2].split()[:1]
+                with contextlib.suppress(OSError):  # only root may look into the kernel
+                    words += (told / "stack").read_text().split()
+                lines.append(f"\n  {name}: {' '.join(words)}")
+        return "".join(lines)
+
     def finish(self) -> list[str]:
         """End it however it is, and return what was wrong with it, a line each."""
         wrong = []
@@ -139,7 +152,7 @@ class LiveShare:
             try:
                 self.unmount()
             except osxfs_sim.MountError as error:
-                wrong.append(f"not unmounted at the end of the test: {error}")
+                wrong.append(f"not unmounted at the end of the test: {error}{self._threads()}")
                 self.server.kill()
                 with contextlib.suppress(OSError):
                     unmount(str(self.guest), lazily=True)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guests import PATIENCE_S, eventually, finish, hear, refused, start
+from guests import PATIENCE_S, ended, eventually, finish, hear, refused, start
 from live import LiveShare, is_mounted
 from nobody import (
     BECOME_NOBODY,
@@ -685,23 +685,35 @@ def test_deleted_objects_are_let_go_of(share) -> None:
     assert len(os.listdir(f"/proc/{live.pid}/fd")) < 40
 
 
+# By several processes: each may have no more than the usual 1,024.
+_HOLD_DELETED = """
+import os, sys
+directory, first, end = sys.argv[1], *map(int, sys.argv[2:])
+held = []
+for number in range(first, end):
+    held.append(os.open(f"{directory}/file", os.O_RDWR | os.O_CREAT))
+    os.write(held[-1], str(number).encode())
+    os.unlink(f"{directory}/file")
+print("held", flush=True)
+sys.stdin.readline()
+for number, fd in enumerate(held, first):
+    assert os.pread(fd, 10, 0) == str(number).encode()
+    os.ftruncate(fd, 1)
+    assert os.fstat(fd).st_size == 1
+"""
+
+
 def test_deleted_files_in_use_beyond_the_descriptors_stay_readable(share) -> None:
     live = share()
-    held = []
-    try:
-        for number in range(1_500):
-            fd = os.open(live.guest / "file", os.O_RDWR | os.O_CREAT)
-            os.write(fd, str(number).encode())
-            os.unlink(live.guest / "file")
-            held.append(fd)
+    holders = []
+    with contextlib.ExitStack() as ending:
+        for first in range(0, 1_500, 500):
+            holders.append(start(_HOLD_DELETED, live.guest, first, first + 500))
+            ending.enter_context(ended(holders[-1]))
+            hear(holders[-1], "held")
         assert live.status()["descriptors"] <= 1_024
-        for number, fd in enumerate(held):
-            assert os.pread(fd, 10, 0) == str(number).encode()
-            os.ftruncate(fd, 1)
-            assert os.fstat(fd).st_size == 1
-    finally:
-        for fd in held:
-            os.close(fd)
+        for holder in holders:
+            finish(holder, "go on\n")
 
 
 @pytest.fixture
