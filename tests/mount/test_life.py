@@ -688,7 +688,7 @@ def test_deleted_objects_are_let_go_of(share) -> None:
 # By several processes: each may have no more than the usual 1,024.
 _HOLD_DELETED = """
 import os, sys
-directory, first, end = sys.argv[1], *map(int, sys.argv[2:])
+directory, (first, end) = sys.argv[1], map(int, sys.argv[2:])
 held = []
 for number in range(first, end):
     held.append(os.open(f"{directory}/file", os.O_RDWR | os.O_CREAT))
