@@ -120,6 +120,11 @@ class _Reader(ast.NodeVisitor):
                 self.found += [(kind, *names, node.lineno) for kind, _, _ in reader.found]
         self.generic_visit(node)
 
+    def visit_While(self, node: ast.While) -> None:
+        if all(isinstance(each, ast.Pass | ast.Assert) for each in node.body):
+            self._note("waits without an end", node)
+        self.generic_visit(node)
+
     def visit_Assert(self, node: ast.Assert) -> None:
         for each in ast.walk(node.test):
             if not isinstance(each, ast.Compare):
@@ -173,7 +178,15 @@ def modules() -> Iterator[tuple[str, str]]:
             yield path.relative_to(TESTS).as_posix(), path.read_text()
 
 
+ENDLESS = {
+    ("conformance/test_contents.py", "test_a_file_copied_inside_the_kernel_is_the_same"): (
+        "to the end of a file"
+    ),
+    ("mount/test_inject.py", "_AS_NOBODY"): "run_as_nobody ends it",
+}
+
 EXCEPTIONS = {
+    "waits without an end": ENDLESS,
     "sleeps": SLEEPERS,
     "asserts on how long it took": COMPARERS,
     "gives up soon": IMPATIENT,
@@ -208,6 +221,8 @@ def test_every_exception_is_still_needed() -> None:
         ("sleeps", "def test():\n    time.sleep(0.1)\n    assert done"),
         ("sleeps", "async def test():\n    await trio.sleep(0.1)"),
         ("sleeps", 'PROGRAM = """\nimport time\ntime.sleep(1)\n"""'),
+        ("waits without an end", "while not path.exists():\n    pass"),
+        ("waits without an end", "while not path.exists():\n    assert process.poll() is None"),
         ("asserts on how long it took", "assert time.monotonic() - began_s < 2"),
         (
             "asserts on how long it took",
