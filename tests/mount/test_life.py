@@ -626,6 +626,13 @@ def test_descriptors_for_directories_are_bounded_and_all_stay_reachable(share) -
     os.close(held)
 
 
+def test_an_ordinary_user_of_the_tests_keeps_no_share_of_others_mounted(share) -> None:
+    live = share()
+    assert str(live.guest) in Path("/proc/self/mounts").read_text()
+    assert str(live.guest) not in run_as_nobody("print(open('/proc/self/mounts').read())")
+    os.stat(live.guest)
+
+
 def test_one_share_can_be_made_to_be_forgotten_and_no_other_is(share) -> None:
     """So that a test may do it while others count requests."""
     shares = [share(profile="osxfs-cached", latency_ns=0) for _ in range(2)]
