@@ -59,6 +59,14 @@ def _as_by_default() -> None:
             is_ctrl_c = number == signal.SIGINT
             signal.signal(number, signal.default_int_handler if is_ctrl_c else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, _end_the_tests)
+
+
+def _end_the_tests(number: int, frame: object) -> None:
+    """Who gives up on a run, such as timeout(1), has its shares unmounted, too."""
+    del frame
+    pytest.exit(f"ended by {signal.Signals(number).name}", returncode=128 + number)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

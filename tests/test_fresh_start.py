@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from guests import PATIENCE_S, ended
+from live import is_mounted
 
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD)
 
@@ -28,6 +30,40 @@ def test_what_tests_start_is_started_as_from_a_plain_shell() -> None:
     assert what_is_handed_on() == (
         "1 False\n2 False\n3 False\n15 False\n17 False\nset()\n0o22 120 None\n"
     )
+
+
+_MOUNTS_AND_WAITS = """
+import sys, time
+
+def test_that_hangs(share):
+    print(share().guest, file=sys.__stderr__, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_run_that_is_given_up_leaves_no_share(need_fuse: None, tmp_path: Path) -> None:
+    # Beside a conftest that imports ours: it is no test of this suite.
+    tests = Path(__file__).parent
+    (tmp_path / "test_it.py").write_text(_MOUNTS_AND_WAITS)
+    (tmp_path / "conftest.py").write_bytes((tests / "conftest.py").read_bytes())
+    command = (sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider")
+    given_up = subprocess.Popen(
+        [*command, "--rootdir", tmp_path, tmp_path / "test_it.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(tests), str(tests.parent)))},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with ended(given_up):
+        assert given_up.stderr is not None
+        guest = given_up.stderr.readline().strip()
+        assert is_mounted(Path(guest))
+        given_up.terminate()
+        assert given_up.wait(PATIENCE_S) == 128 + signal.SIGTERM
+    assert not is_mounted(Path(guest))
+    assert not Path(guest).exists()
 
 
 def _as_a_careless_service() -> None:

@@ -29,6 +29,7 @@ _OF_THE_MACHINE = ("/proc/sys/", "/sys/module/", "/sys/kernel/")
 SLEEPERS = {
     ("guests.py", "eventually"): "the helper",
     ("live.py", "settle"): "a helper, whose limit begins anew with whatever still comes",
+    ("test_fresh_start.py", "_MOUNTS_AND_WAITS"): "it is to be ended",
     ("asking.py", "RUN"): "the workload of a case",
     ("listeners/watchdog_listener.py", "*"): "it ends when it is killed",
     ("mount/test_reactor.py", "drive"): "a loop in trio, which fail_after ends",
