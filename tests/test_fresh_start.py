@@ -41,7 +41,8 @@ def test_that_hangs(share):
 """
 
 
-def test_a_run_that_is_given_up_leaves_no_share(need_fuse: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_a_run_that_is_given_up_leaves_no_share(tmp_path: Path) -> None:
     # Beside a conftest that imports ours: it is no test of this suite.
     tests = Path(__file__).parent
     (tmp_path / "test_it.py").write_text(_MOUNTS_AND_WAITS)
