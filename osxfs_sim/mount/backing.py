@@ -165,7 +165,8 @@ class Backing:
         self._with_descriptor[inode] = None
         # Second chance (the clock algorithm): least recently used, nearly, at
         # the price of one flag per use.
-        while len(self._with_descriptor) > self._most_descriptors + len(self._in_use):
+        bound = max(self._most_descriptors, 1 + len(self._in_use))
+        while len(self._with_descriptor) > bound:
             candidate, _ = self._with_descriptor.popitem(last=False)
             if candidate is inode or candidate in self._in_use:
                 self._with_descriptor[candidate] = None
