@@ -221,6 +221,7 @@ _NOTIFY_KEYS = (
     "modifies",
     "attributes",
     "deletes",
+    "touches",
     "debounce_files",
     "debounce_directories",
 )
@@ -563,7 +564,7 @@ def _notify(table: Mapping[str, Any], notify: NotifySpec | None) -> NotifySpec |
         return None
     changes: dict[str, Any] = {
         key: _truth(table, key, "events.")
-        for key in ("creates", "attributes", "deletes")
+        for key in ("creates", "attributes", "deletes", "touches")
         if key in table
     }
     if "modifies" in table:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from osxfs_sim.catalogue import load_profile, profile_names
+from osxfs_sim.model.events import NotifySpec
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import POLICIES
 from osxfs_sim.model.units import format_duration, format_rate
@@ -51,11 +52,18 @@ def row_of(name: str) -> str:
         format_duration(caching.lifetime_ns) if "lifetime" in heard else "0",
         format_duration(caching.missing_lifetime_ns) if "missing_lifetime" in heard else "0",
         "caches nothing" if caching.policy == "direct" else pages,
-        f"on {notify.modifies}" if notify is not None else "none",
+        _told(notify),
         "told" if notify is not None and notify.deletes else "not told",
         profile.files.ownership.value,
+        profile.files.replaced.value,
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _told(notify: NotifySpec | None) -> str:
+    if notify is None:
+        return "none"
+    return f"{'a touch ' if notify.touches else ''}on {notify.modifies}"
 
 
 def table_in(page: str) -> list[str]:
