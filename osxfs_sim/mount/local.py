@@ -374,6 +374,7 @@ class _LocalShare:
             "ownership": {"policy": "the kernel's own"},
             "names": {"rules": "case-sensitive"},
             "extended_attributes": "the kernel's own",
+            "replaced": "the kernel's own",
             "seed": self.settings.seed,
             "dilate": self.system.dilate,
             "latency": {

@@ -615,6 +615,7 @@ class _Session:
             "ownership": self.machinery.owners.report(),
             "names": self.machinery.spellings.report(),
             "extended_attributes": self.system.files.extended_attributes.value,
+            "replaced": self.system.files.replaced.value,
             "seed": self.settings.seed,
             "dilate": self.system.dilate,
             "latency": {

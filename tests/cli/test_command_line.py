@@ -143,6 +143,7 @@ def test_a_case_without_its_tools_names_the_command_that_installs_them(tmp_path:
         ("--names", "apfs", "names"),
         ("--names", "hfs+", "names"),
         ("--extended-attributes", "host", "extended_attributes"),
+        ("--replaced", "held", "replaced"),
     ],
 )
 def test_rules_for_files_are_chosen_by_the_names_that_profiles_use(
