@@ -16,8 +16,13 @@ directory and an edit deep in it are both kept as far as they go together. With
 
 What is ignored or cannot travel stays, with what lies at its path on the other
 side, and what was agreed upon there.
+
+A deletion travels only to the very object that was agreed upon (snapshot.Known): one
+with equal content that is another has been made again, by somebody who wants it, and
+counts as made. In doubt nothing is deleted: what comes back can be deleted again.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -31,11 +36,13 @@ from osxfs_sim.synchronize.snapshot import (
     Ignored,
     Path,
     Put,
+    identity_of,
     is_alike,
     shallow,
 )
 
 Side = Literal["host", "guest"]
+_INDEX: dict[Side, int] = {"host": 0, "guest": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ class Change:
     path: Path
     old: Entry | None
     new: Entry | None
+    keeps_old: bool = False
+    """Whether what gives way is set aside: it may be the newer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +79,56 @@ class Plan:
     """What both sides have already, and the last agreed state does not."""
 
 
-def reconcile(then: Entry | None, host: Child | None, guest: Child | None, mode: SyncMode) -> Plan:
-    """What is to be done so that *host* and *guest* agree, as far as *mode* lets them."""
+def reconcile(
+    then: Entry | None,
+    host: Child | None,
+    guest: Child | None,
+    mode: SyncMode,
+    doubts: Container[Path] = (),
+) -> Plan:
+    """What is to be done so that *host* and *guest* agree, as far as *mode* lets them.
+
+    *doubts*: where more may have travelled than is known, the process or the machine having
+    crashed; with the root, everywhere. A side that has the agreed content there in another
+    object may have gone back to it, and a version that has to give way may be the newer one.
+    """
     plan = Plan()
-    _Reconciliation(mode, plan).at((), then, host, guest)
+    _Reconciliation(mode, plan, doubts).at((), then, host, guest)
     return plan
 
 
+def is_untouched(now: Entry, then: Entry | None, side: Side) -> bool:
+    """Whether *now* is the very object that was agreed upon, with all that it may hold."""
+    if now != then:
+        return False
+    if isinstance(now, Directory):
+        assert isinstance(then, Directory)
+        if not _is_the_same(now, then, side):
+            return False
+        for name, child in now.children.items():
+            was = then.children.get(name)
+            if isinstance(child, (Blocked, Ignored)):
+                continue
+            assert not isinstance(was, (Blocked, Ignored))
+            if not is_untouched(child, was, side):
+                return False
+        return True
+    return _is_the_same(now, then, side)
+
+
+def _is_the_same(now: Entry, then: Entry, side: Side) -> bool:
+    identity = identity_of(now)
+    known = then.known[_INDEX[side]]
+    # What was read from no disk has no identity: its value is all there is to it.
+    return not identity or (known is not None and known.identity == identity)
+
+
 class _Reconciliation:
-    def __init__(self, mode: SyncMode, plan: Plan) -> None:
+    def __init__(self, mode: SyncMode, plan: Plan, doubts: Container[Path] = ()) -> None:
         self._plan = plan
         self._mode = mode
+        self._doubts = doubts
+        self._are_all_in_doubt = () in doubts
         self._is_two_way = mode in (SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED)
 
     def at(self, path: Path, then: Entry | None, host: Child | None, guest: Child | None) -> bool:
@@ -157,26 +205,42 @@ class _Reconciliation:
     def _both_ways(
         self, path: Path, then: Entry | None, host: Entry | None, guest: Entry | None
     ) -> bool:
-        if guest == then:
-            return self._to_guest(path, host, guest)
-        if host == then:
-            return self._to_host(path, host, guest)
         if host is None or guest is None:
-            if isinstance(then, Directory) and isinstance(host or guest, Directory):
-                return self._half_deleted(path, then, host, guest)
-            # A deletion against an edit, or against something else made in its place.
-            if host is None:
-                return self._to_host(path, host, guest)
-            return self._to_guest(path, host, guest)
+            return self._made_or_deleted(path, then, host, guest)
+        is_in_doubt = self._are_all_in_doubt or path in self._doubts
+        if is_in_doubt and (
+            (guest == then and not is_untouched(guest, then, "guest"))
+            or (host == then and not is_untouched(host, then, "host"))
+        ):
+            # Nothing is known to have been agreed upon: that has to outlast this cycle.
+            self._plan.agreed.append((path, None))
+            then = None
         # One that only lacks something has made nothing that could be lost.
-        if _only_lacks(guest, then):
+        if _only_lacks(guest, then, "guest"):
             return self._to_guest(path, host, guest)
-        if _only_lacks(host, then):
+        if _only_lacks(host, then, "host"):
             return self._to_host(path, host, guest)
         if self._mode is SyncMode.TWO_WAY_RESOLVED:
-            return self._to_guest(path, host, guest)
+            self._plan.guest.append(Change(path, guest, host, keeps_old=is_in_doubt))
+            return True
         self._plan.conflicts.append(Conflict(path, then, host, guest))
         return True
+
+    def _made_or_deleted(
+        self, path: Path, then: Entry | None, host: Entry | None, guest: Entry | None
+    ) -> bool:
+        """One side has nothing here: the other has made what it has, or it goes there too."""
+        if isinstance(then, Directory) and isinstance(host or guest, Directory):
+            return self._half_deleted(path, then, host, guest)
+        if host is None:
+            assert guest is not None
+            is_to_go = is_untouched(guest, then, "guest")
+            travel = self._to_guest if is_to_go else self._to_host
+        else:
+            is_to_go = is_untouched(host, then, "host")
+            travel = self._to_host if is_to_go else self._to_guest
+        # An edit wins against a deletion, and so does what was made in its place.
+        return travel(path, host, guest)
 
     def _half_deleted(
         self, path: Path, then: Directory, host: Entry | None, guest: Entry | None
@@ -185,10 +249,13 @@ class _Reconciliation:
         assert isinstance(host, (Directory, type(None)))
         assert isinstance(guest, (Directory, type(None)))
         kept = Plan()
-        is_left = _Reconciliation(self._mode, kept)._below(path, then, host, guest)
+        below = _Reconciliation(self._mode, kept, self._doubts)
+        is_left = below._below(path, then, host, guest)
+        side: Side = "guest" if host is None else "host"
         deleted, has_it = (self._plan.host, guest) if host is None else (self._plan.guest, host)
-        if is_left:
-            # The directory comes back, for what the other side has put in it.
+        assert has_it is not None
+        if is_left or not _is_the_same(has_it, then, side):
+            # The directory comes back, for what the other side has put in it, or as itself.
             deleted.append(Change(path, None, shallow(has_it)))
             self._plan.host += kept.host
             self._plan.guest += kept.guest
@@ -203,29 +270,45 @@ class _Reconciliation:
     def _one_way(
         self, path: Path, then: Entry | None, host: Entry | None, guest: Entry | None
     ) -> bool:
-        if guest == then or guest is None or _only_lacks(guest, then):
+        if guest is None:
             return self._to_guest(path, host, guest)
         if host is None:
+            is_directory = isinstance(guest, Directory)
+            if _only_lacks(guest, then, "guest") and (
+                is_directory or is_untouched(guest, then, "guest")
+            ):
+                return self._to_guest(path, host, guest)
             if isinstance(guest, Directory) and isinstance(then, Directory):
-                is_left = self._below(path, then, None, guest)
-                return is_left or self._to_guest(path, host, guest)
+                self._below(path, then, None, guest)
+                return True
             self._agree(path, then, None)  # the guest's own: nothing of it was agreed upon
             return True
+        if _only_lacks(guest, then, "guest"):
+            return self._to_guest(path, host, guest)
         self._plan.conflicts.append(Conflict(path, then, host, guest))
         return True
 
 
-def _only_lacks(now: Entry | None, then: Entry | None) -> bool:
-    """Whether *now* is *then*, or *then* without some of what it held."""
-    if now is None or now == then:
-        return True
-    if not isinstance(now, Directory) or not isinstance(then, Directory):
+def _only_lacks(now: Entry, then: Entry | None, side: Side) -> bool:
+    """Whether *now* is *then*, or *then* without some of what it held.
+
+    Of a directory whose place something else takes, all of it is deleted: what was made
+    again in it was made.
+    """
+    if not isinstance(now, Directory):
+        return now == then
+    if not isinstance(then, Directory) or not _is_the_same(now, then, side):
         return False
     for name, child in now.children.items():
         if isinstance(child, (Blocked, Ignored)):
             continue
         was = then.children.get(name)
         assert not isinstance(was, (Blocked, Ignored))
-        if not _only_lacks(child, was) or was is None:
+        if was is None:
+            return False
+        if isinstance(child, Directory):
+            if not _only_lacks(child, was, side):
+                return False
+        elif not is_untouched(child, was, side):
             return False
     return True
