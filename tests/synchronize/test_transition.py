@@ -336,7 +336,7 @@ def test_only_executability_travels_without_touching_the_content(pair):
     inode = (pair.guest / "f").stat().st_ino
     (pair.host / "f").chmod(0o711)
     pair.engine.cycle()
-    assert (pair.guest / "f").stat().st_mode & 0o777 == 0o755
+    assert (pair.guest / "f").stat().st_mode & 0o777 == 0o711
     assert (pair.guest / "f").stat().st_ino == inode
 
 
@@ -458,9 +458,17 @@ def test_rm_r_is_denied_by_one_that_hands_directories_over_late(owned_pair, monk
     """What the seed saw: a directory in place, still with its maker's owner and mode."""
     own = transition.Transition._own
 
-    def late(self, waiting, parent, mode):
-        if not modes.S_ISDIR(os.stat(waiting, dir_fd=self._staging.new).st_mode):
-            own(self, waiting, parent, mode)
+    @contextlib.contextmanager
+    def late(self, waiting, parent, path, new, old=None):
+        if modes.S_ISDIR(os.stat(waiting, dir_fd=self._staging.new).st_mode):
+            fd = os.open(waiting, os.O_RDONLY, dir_fd=self._staging.new)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+        else:
+            with own(self, waiting, parent, path, new, old) as fd:
+                yield fd
 
     monkeypatch.setattr(transition.Transition, "_own", late)
     assert "Permission denied" in errors_of_rm(owned_pair)
