@@ -13,12 +13,11 @@ from osxfs_sim.synchronize.snapshot import (
     Directory,
     Entry,
     File,
-    Known,
     Knowns,
     Link,
     Path,
-    identity_of,
     is_alike,
+    known_of,
 )
 
 
@@ -80,12 +79,8 @@ class Agreement:
                 return then.known
         of_host, of_guest = then.known
         known = (
-            Known(identity_of(host), host.grants, of_host is not None and of_host.is_image),
-            Known(
-                identity_of(guest),
-                guest.grants,
-                not path or (of_guest is not None and of_guest.is_image),
-            ),
+            known_of(host, is_image=of_host is not None and of_host.is_image),
+            known_of(guest, is_image=not path or (of_guest is not None and of_guest.is_image)),
         )
         if known != then.known:
             self.is_news = True

@@ -139,13 +139,15 @@ class Archive:
         puts: list[Put] = []
         intents: list[Intent] = []
         unfinished: dict[Path, Intent] = {}
-        records = iter(self._load_journal())
-        header = next(records, None)
+        journal = iter(self._load_journal())
+        header = next(journal, None)
         if header is None or header[0] != "journal":
             # Nothing is known of what was done since, if there was anything.
             return Loaded(agreed, [], [], EVERYTHING if self.generation else frozenset())
         is_same_boot = header[2] == boot_id()
-        doubts = frozenset(map(tuple, header[3])) if is_same_boot else EVERYTHING
+        records = list(journal)
+        is_sure = is_same_boot or records == [["clean"]]
+        doubts = frozenset(map(tuple, header[3])) if is_sure else EVERYTHING
         if header[1] != self.generation:
             return Loaded(agreed, [], [], doubts)
         for record in records:
@@ -280,6 +282,13 @@ class Archive:
         finally:
             os.close(fd)
 
+    def end(self) -> None:
+        """Nothing was done since the last save: that is sure also for who starts after a reboot."""
+        if self._journal >= 0 and not self.journal_bytes:
+            with contextlib.suppress(OSError):  # else it is not sure
+                self._append(["clean"])
+                os.fsync(self._journal)
+
     def close(self) -> None:
         """Let another have the state."""
         if self._journal >= 0:
@@ -332,7 +341,7 @@ def _plain(entry: Entry | None) -> list[Any] | None:
 
 def _plain_known(entry: Entry) -> list[Any]:
     return [
-        None if known is None else [known.identity, known.grants, known.is_image]
+        None if known is None else [known.identity, known.grants, known.is_image, known.change_ns]
         for known in entry.known
     ]
 

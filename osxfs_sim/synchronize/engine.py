@@ -382,6 +382,8 @@ class Engine:
             state.staging.close()
         if self._claim is not None:
             self._claim.let_go()
+        if sides and not self._is_to_save:
+            self.archive.end()
         self.archive.close()
 
 

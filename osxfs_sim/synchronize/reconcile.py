@@ -97,30 +97,33 @@ def reconcile(
     return plan
 
 
-def is_untouched(now: Entry, then: Entry | None, side: Side) -> bool:
-    """Whether *now* is the very object that was agreed upon, with all that it may hold."""
-    if now != then:
+def is_untouched(now: Entry, then: Entry | None, side: Side, *, strictly: bool = False) -> bool:
+    """Whether *now* is the very object that was agreed upon, with all that it may hold.
+
+    *strictly*: nor has any directory been moved, or anything made or deleted in it.
+    """
+    if then is None or now != then or not _is_the_same(now, then, side, strictly=strictly):
         return False
     if isinstance(now, Directory):
         assert isinstance(then, Directory)
-        if not _is_the_same(now, then, side):
-            return False
         for name, child in now.children.items():
             was = then.children.get(name)
             if isinstance(child, (Blocked, Ignored)):
                 continue
             assert not isinstance(was, (Blocked, Ignored))
-            if not is_untouched(child, was, side):
+            if not is_untouched(child, was, side, strictly=strictly):
                 return False
-        return True
-    return _is_the_same(now, then, side)
+    return True
 
 
-def _is_the_same(now: Entry, then: Entry, side: Side) -> bool:
+def _is_the_same(now: Entry, then: Entry, side: Side, *, strictly: bool) -> bool:
     identity = identity_of(now)
+    if not identity:
+        return True  # it was read from no disk: its value is all there is to it
     known = then.known[_INDEX[side]]
-    # What was read from no disk has no identity: its value is all there is to it.
-    return not identity or (known is not None and known.identity == identity)
+    if known is None or known.identity != identity:
+        return False
+    return not strictly or not isinstance(now, Directory) or known.change_ns == now.change_ns
 
 
 class _Reconciliation:
@@ -129,6 +132,43 @@ class _Reconciliation:
         self._mode = mode
         self._doubts = doubts
         self._are_all_in_doubt = () in doubts
+        self._moved: frozenset[Side] = frozenset()
+        """Sides whose directories above may have been moved away and back, where all is in doubt:
+        what lies in them shows nothing of that."""
+
+    def _is_untouched(self, now: Entry, then: Entry | None, side: Side) -> bool:
+        return side not in self._moved and is_untouched(
+            now, then, side, strictly=self._are_all_in_doubt
+        )
+
+    def _is_the_same(self, now: Entry, then: Entry, side: Side) -> bool:
+        return side not in self._moved and _is_the_same(
+            now, then, side, strictly=self._are_all_in_doubt
+        )
+
+    def _only_lacks(self, now: Entry, then: Entry | None, side: Side) -> bool:
+        """Whether *now* is *then*, or *then* without some of what it held.
+
+        Of a directory whose place something else takes, all of it is deleted: what was made
+        again in it was made.
+        """
+        if not isinstance(now, Directory):
+            return now == then
+        if not isinstance(then, Directory) or not self._is_the_same(now, then, side):
+            return False
+        for name, child in now.children.items():
+            if isinstance(child, (Blocked, Ignored)):
+                continue
+            was = then.children.get(name)
+            assert not isinstance(was, (Blocked, Ignored))
+            if was is None:
+                return False
+            if isinstance(child, Directory):
+                if not self._only_lacks(child, was, side):
+                    return False
+            elif not self._is_untouched(child, was, side):
+                return False
+        return True
         self._is_two_way = mode in (SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED)
 
     def at(self, path: Path, then: Entry | None, host: Child | None, guest: Child | None) -> bool:
@@ -187,12 +227,26 @@ class _Reconciliation:
         hosts = host.children if host else {}
         guests = guest.children if guest else {}
         is_left = False
+        moved = self._moved
+        self._moved |= self._moved_at(path, then, {"host": host, "guest": guest})
         for name in sorted({*past, *hosts, *guests}):
             was = past.get(name)
             assert not isinstance(was, (Blocked, Ignored))
             if self.at((*path, name), was, hosts.get(name), guests.get(name)):
                 is_left = True
+        self._moved = moved
         return is_left
+
+    def _moved_at(
+        self, path: Path, then: Entry | None, sides: "dict[Side, Directory | None]"
+    ) -> set[Side]:
+        if not path or not self._are_all_in_doubt or not isinstance(then, Directory):
+            return set()  # a root that is moved halts everything
+        return {
+            side
+            for side, now in sides.items()
+            if now is not None and not self._is_the_same(now, then, side)
+        }
 
     def _to_guest(self, path: Path, host: Entry | None, guest: Entry | None) -> bool:
         self._plan.guest.append(Change(path, guest, host))
@@ -209,16 +263,16 @@ class _Reconciliation:
             return self._made_or_deleted(path, then, host, guest)
         is_in_doubt = self._are_all_in_doubt or path in self._doubts
         if is_in_doubt and (
-            (guest == then and not is_untouched(guest, then, "guest"))
-            or (host == then and not is_untouched(host, then, "host"))
+            (guest == then and not self._is_untouched(guest, then, "guest"))
+            or (host == then and not self._is_untouched(host, then, "host"))
         ):
             # Nothing is known to have been agreed upon: that has to outlast this cycle.
             self._plan.agreed.append((path, None))
             then = None
         # One that only lacks something has made nothing that could be lost.
-        if _only_lacks(guest, then, "guest"):
+        if self._only_lacks(guest, then, "guest"):
             return self._to_guest(path, host, guest)
-        if _only_lacks(host, then, "host"):
+        if self._only_lacks(host, then, "host"):
             return self._to_host(path, host, guest)
         if self._mode is SyncMode.TWO_WAY_RESOLVED:
             self._plan.guest.append(Change(path, guest, host, keeps_old=is_in_doubt))
@@ -234,10 +288,10 @@ class _Reconciliation:
             return self._half_deleted(path, then, host, guest)
         if host is None:
             assert guest is not None
-            is_to_go = is_untouched(guest, then, "guest")
+            is_to_go = self._is_untouched(guest, then, "guest")
             travel = self._to_guest if is_to_go else self._to_host
         else:
-            is_to_go = is_untouched(host, then, "host")
+            is_to_go = self._is_untouched(host, then, "host")
             travel = self._to_host if is_to_go else self._to_guest
         # An edit wins against a deletion, and so does what was made in its place.
         return travel(path, host, guest)
@@ -250,11 +304,12 @@ class _Reconciliation:
         assert isinstance(guest, (Directory, type(None)))
         kept = Plan()
         below = _Reconciliation(self._mode, kept, self._doubts)
+        below._moved = self._moved
         is_left = below._below(path, then, host, guest)
         side: Side = "guest" if host is None else "host"
         deleted, has_it = (self._plan.host, guest) if host is None else (self._plan.guest, host)
         assert has_it is not None
-        if is_left or not _is_the_same(has_it, then, side):
+        if is_left or not self._is_the_same(has_it, then, side):
             # The directory comes back, for what the other side has put in it, or as itself.
             deleted.append(Change(path, None, shallow(has_it)))
             self._plan.host += kept.host
@@ -274,8 +329,8 @@ class _Reconciliation:
             return self._to_guest(path, host, guest)
         if host is None:
             is_directory = isinstance(guest, Directory)
-            if _only_lacks(guest, then, "guest") and (
-                is_directory or is_untouched(guest, then, "guest")
+            if self._only_lacks(guest, then, "guest") and (
+                is_directory or self._is_untouched(guest, then, "guest")
             ):
                 return self._to_guest(path, host, guest)
             if isinstance(guest, Directory) and isinstance(then, Directory):
@@ -283,32 +338,7 @@ class _Reconciliation:
                 return True
             self._agree(path, then, None)  # the guest's own: nothing of it was agreed upon
             return True
-        if _only_lacks(guest, then, "guest"):
+        if self._only_lacks(guest, then, "guest"):
             return self._to_guest(path, host, guest)
         self._plan.conflicts.append(Conflict(path, then, host, guest))
         return True
-
-
-def _only_lacks(now: Entry, then: Entry | None, side: Side) -> bool:
-    """Whether *now* is *then*, or *then* without some of what it held.
-
-    Of a directory whose place something else takes, all of it is deleted: what was made
-    again in it was made.
-    """
-    if not isinstance(now, Directory):
-        return now == then
-    if not isinstance(then, Directory) or not _is_the_same(now, then, side):
-        return False
-    for name, child in now.children.items():
-        if isinstance(child, (Blocked, Ignored)):
-            continue
-        was = then.children.get(name)
-        assert not isinstance(was, (Blocked, Ignored))
-        if was is None:
-            return False
-        if isinstance(child, Directory):
-            if not _only_lacks(child, was, side):
-                return False
-        elif not is_untouched(child, was, side):
-            return False
-    return True

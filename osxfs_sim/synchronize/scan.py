@@ -107,10 +107,18 @@ class Scanner:
             before is not None
             and same
             and len(children) == len(known)
-            and (before.grants, before.owner) == (grants, owner)
+            and (before.grants, before.owner, before.change_ns)
+            == (grants, owner, status.st_ctime_ns)
         ):
             return before
-        return directory(children, identity, birth=birth, grants=grants, owner=owner)
+        return directory(
+            children,
+            identity,
+            birth=birth,
+            grants=grants,
+            owner=owner,
+            change_ns=status.st_ctime_ns,
+        )
 
     def _child(
         self, dir_fd: int, path: Path, was: Child | None, below: set[Path] | None

@@ -33,6 +33,8 @@ class Known:
     grants: int
     is_image: bool = False
     """Whether it was made after the other side's: then that one's permissions are its own."""
+    change_ns: int = 0
+    """Of a directory, its change time: what was moved away with it, and back, has its own."""
 
 
 Knowns = tuple[Known | None, Known | None]
@@ -134,6 +136,7 @@ class Directory:
     birth: bytes = field(default=b"", repr=False)
     grants: int = field(default=USUAL_GRANTS, repr=False)
     owner: tuple[int, int] | None = field(default=None, repr=False)
+    change_ns: int = field(default=0, repr=False)
     known: Knowns = field(default=UNKNOWN, repr=False)
     looked: "tuple[Directory, Directory] | None" = field(default=None, repr=False)
     """Of one that was agreed upon: what both sides held when all that is known of it,
@@ -161,6 +164,7 @@ def directory(
     birth: bytes = b"",
     grants: int = USUAL_GRANTS,
     owner: tuple[int, int] | None = None,
+    change_ns: int = 0,
     known: Knowns = UNKNOWN,
 ) -> Directory:
     """The directory that holds *children*."""
@@ -197,6 +201,7 @@ def directory(
         birth,
         grants,
         owner,
+        change_ns,
         known,
     )
 
@@ -223,6 +228,12 @@ def identity_apart_from_its_name(birth: bytes, stamp: Stamp) -> bytes:
 def _identity(birth: bytes, numbers: tuple[int, ...]) -> bytes:
     text = b"%d:%s" % (len(birth), birth) + repr(numbers).encode()
     return hashlib.blake2b(text, digest_size=_IDENTITY_BYTES).digest()
+
+
+def known_of(entry: Entry, *, is_image: bool) -> Known:
+    """What there is to know of the object that *entry* was read from."""
+    change_ns = entry.change_ns if isinstance(entry, Directory) else 0
+    return Known(identity_of(entry), entry.grants, is_image, change_ns)
 
 
 def owner_of(entry: Child | None) -> tuple[int, int] | None:

@@ -59,6 +59,7 @@ from osxfs_sim.synchronize.snapshot import (
     identity_of,
     is_alike,
     is_tracked,
+    known_of,
     of_fingerprint,
     owner_of,
 )
@@ -481,8 +482,7 @@ class Transition:
         source = at(self._source, path)
         there = None
         if isinstance(source, (File, Link, Directory)) and is_alike(source, entry):
-            identity = identity_of(source)
-            there = Known(identity, source.grants) if identity else None
+            there = known_of(source, is_image=False) if identity_of(source) else None
         return (here, there) if self._side == "host" else (there, here)
 
 
@@ -491,11 +491,12 @@ def _known(fd: int, *, is_image: bool) -> Known | None:
     with contextlib.suppress(OSError):
         status, birth = os.fstat(fd), birth_of(fd)
         if modes.S_ISDIR(status.st_mode):
-            seen: Entry = replace(EMPTY, inode=(status.st_dev, status.st_ino), birth=birth)
+            identity = status.st_dev, status.st_ino
+            seen: Entry = replace(EMPTY, inode=identity, birth=birth, change_ns=status.st_ctime_ns)
         else:
             seen = Link(b"", stamp_of(status), birth=birth)
         grants = 0 if modes.S_ISLNK(status.st_mode) else grants_of(fd, status)
-        return Known(identity_of(seen), grants, is_image)
+        return replace(known_of(seen, is_image=is_image), grants=grants)
     return None
 
 
