@@ -130,6 +130,7 @@ class _Reconciliation:
     def __init__(self, mode: SyncMode, plan: Plan, doubts: Container[Path] = ()) -> None:
         self._plan = plan
         self._mode = mode
+        self._is_two_way = mode in (SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED)
         self._doubts = doubts
         self._are_all_in_doubt = () in doubts
         self._moved: frozenset[Side] = frozenset()
@@ -169,7 +170,6 @@ class _Reconciliation:
             elif not self._is_untouched(child, was, side):
                 return False
         return True
-        self._is_two_way = mode in (SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED)
 
     def at(self, path: Path, then: Entry | None, host: Child | None, guest: Child | None) -> bool:
         """Decide *path*; whether something will be there that takes part.

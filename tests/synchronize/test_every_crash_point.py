@@ -94,6 +94,11 @@ CHANGES: dict[str, tuple[str, Action, tuple[str, ...]]] = {
         lambda path: path.rename(path.with_name("elsewhere")),
         ("a directory", "by its old name"),
     ),
+    "a directory is renamed": (
+        "d",
+        lambda path: path.rename(path.with_name("elsewhere")),
+        ("a directory", "as it was", "by its old name"),
+    ),
     "a file is deleted in a directory": ("d/x", remove, ("as it was", "otherwise")),
     "a directory is deleted": ("d/x", lambda path: remove(path.parent), ("as it was",)),
     "a file takes a directory's place": (
@@ -184,26 +189,30 @@ def go_through(
                 goes_on = world.stops_at(number)
                 if machine:
                     patch.setattr(archive, "boot_id", lambda: "another")
-                path = world.sides[by] / within
-                has = made_again(path, again)
+                has = made_again(world.sides[by], within, again)
                 world.engine = world.start()
                 where = f"{change}, step {number}, {again!r} by the {by}"
-                judge(world, within, has, where, is_edit(change, again, by, from_))
+                judge(world, has, where, is_edit(change, again, by, from_))
             finally:
                 if world is not None:
                     world.engine.close()
                 shutil.rmtree(base)
 
 
-def made_again(path: Path, again: str | None) -> object:
-    """What *path* is then, as read_tree tells; False: nothing was made."""
+def made_again(root: Path, within: str, again: str | None) -> Tree:
+    """What somebody has there now, as read_tree tells; empty: nothing was made."""
+    path = root / within
     if again is None:
-        return False
+        return {}
     before = path.lstat() if os.path.lexists(path) else None
     AGAIN[again](path)
     if not os.path.lexists(path) or (before is not None and path.lstat() == before):
-        return False
-    return read_tree(path.parent)[path.name]
+        return {}
+    return {
+        name: entry
+        for name, entry in read_tree(root).items()
+        if f"{name}/".startswith(f"{within}/")
+    }
 
 
 def is_edit(change: str, again: str | None, by: str, from_: str) -> bool:
@@ -212,7 +221,7 @@ def is_edit(change: str, again: str | None, by: str, from_: str) -> bool:
     return by != from_ and is_as_it_was and ("edited" in change or "run" in change)
 
 
-def judge(world: World, within: str, has: object, where: str, may_be_replaced: bool) -> None:
+def judge(world: World, has: Tree, where: str, may_be_replaced: bool) -> None:
     """Nothing that somebody has made again is gone, and both sides are the same."""
     conflicts = world.settle()
 
@@ -228,11 +237,11 @@ def judge(world: World, within: str, has: object, where: str, may_be_replaced: b
     assert trees[0]["keep"] == (b"1", False), where
     if world.mode is RESOLVED:
         assert not conflicts, where
-    if has is False or any(within in tree and tree[within] == has for tree in trees):
-        return
-    assert (isinstance(has, tuple) and has[0] in world.kept()) or (
-        may_be_replaced and any(within in tree for tree in trees)
-    ), f"{where}: it is gone"
+    for path, entry in has.items():
+        is_there = any(path in tree and tree[path] == entry for tree in trees)
+        is_kept = isinstance(entry, tuple) and entry[0] in world.kept()
+        is_replaced = may_be_replaced and any(path in tree for tree in trees)
+        assert is_there or is_kept or is_replaced, f"{where}: {path} is gone"
 
 
 ALL = [(change, again) for change, (_, _, ways) in CHANGES.items() for again in (None, *ways)]
