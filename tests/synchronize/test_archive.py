@@ -126,8 +126,8 @@ def test_a_damaged_state_is_refused_with_the_remedy(opened, tmp_path):
     saved(opened)
     path = tmp_path / "agreed"
     whole = path.read_bytes()
-    for at in range(0, len(whole), 3):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(SyncError, match=r"remove .*agreed to start anew") as raised:
             opened().load()
         assert "\n" not in str(raised.value)

@@ -16,8 +16,8 @@ import pytest
 from sync_trees import Tree, read_tree
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
-from osxfs_sim.synchronize import archive
-from osxfs_sim.synchronize.archive import no_step
+from osxfs_sim.synchronize import archive, engine, reconcile, transition
+from osxfs_sim.synchronize.archive import Loaded, no_step
 from osxfs_sim.synchronize.engine import Engine
 
 MEMORY = Path("/dev/shm")
@@ -161,7 +161,13 @@ class World:
         raise AssertionError("it does not come to rest")
 
     def kept(self) -> set[bytes]:
-        return {path.read_bytes() for path in self.base.rglob("kept/*") if path.is_file()}
+        folders = (self.base / "state" / f"staging-{side}" / "kept" for side in self.sides)
+        return {
+            (folder / name).read_bytes()
+            for folder in folders
+            for name in os.listdir(folder)
+            if (folder / name).is_file()
+        }
 
 
 def go_through(
@@ -253,6 +259,70 @@ def test_what_is_made_again_after_a_crash_is_never_deleted(change: str, machine:
     for again in (None, *CHANGES[change][2]):
         for by in ("host", "guest"):
             go_through(change, again, by, machine=machine)
+
+
+# What must be found, or the tests above prove nothing: as it was before, piece by piece.
+
+
+def content_is_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has the agreed content has done nothing."""
+    monkeypatch.setattr(reconcile, "_is_the_same", lambda *_, **__: True)
+
+
+def deletions_are_not_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As content_is_identity, and what was deleted and not recorded is not known either."""
+    content_is_identity(monkeypatch)
+    right = transition.finished
+
+    def puts(unfinished, *rest):  # type: ignore[no-untyped-def]
+        return right([intent for intent in unfinished if intent.new], *rest)
+
+    monkeypatch.setattr(engine, "finished", puts)
+
+
+def nothing_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash of the machine is taken for one of the process."""
+    right = archive.Archive.load
+
+    def load(self):  # type: ignore[no-untyped-def]
+        loaded = right(self)
+        return Loaded(loaded.agreed, loaded.intents, loaded.unfinished, frozenset())
+
+    monkeypatch.setattr(archive.Archive, "load", load)
+
+
+def what_gives_way_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the host's version wins, though the other may be the newer one."""
+    monkeypatch.setattr(
+        transition.Transition,
+        "_retire",
+        lambda self, _, away: self._staging.drop(self._staging.old, away),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "change", "again", "mode", "machine"),
+    [
+        (content_is_identity, "a file is deleted", "as it was", SAFE, True),
+        (content_is_identity, "an empty directory is deleted", "a directory", SAFE, True),
+        (content_is_identity, "a symlink is deleted", "a symlink", SAFE, True),
+        (deletions_are_not_repaired, "a file is deleted", "as it was", SAFE, False),
+        (nothing_is_in_doubt, "a file is edited", "as it was", SAFE, True),
+        (nothing_is_in_doubt, "a directory is renamed", "by its old name", SAFE, True),
+        (what_gives_way_is_dropped, "a file is edited", "otherwise", RESOLVED, True),
+    ],
+)
+def test_a_rule_less_is_noticed(
+    fault: Callable[[pytest.MonkeyPatch], None],
+    change: str,
+    again: str,
+    mode: SyncMode,
+    machine: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fault(monkeypatch)
+    with pytest.raises(AssertionError, match="is gone"):
+        go_through(change, again, "guest", mode, machine=machine)
 
 
 @pytest.mark.slow
