@@ -120,10 +120,9 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
                     elif target.is_symlink() or edit == "symlink":
                         target.unlink(missing_ok=True)
                     if edit == "again":
-                        content = b"again %d" % (next(self.counter) % 2)
                         target.unlink(missing_ok=True)
-                        target.write_bytes(content)
-                        self.made[side, path] = content
+                        target.write_bytes(b"again")
+                        self.made[side, path] = b"again"
                     elif edit == "symlink":
                         target.symlink_to(f"t{next(self.counter)}")
                     else:
@@ -234,6 +233,21 @@ def machine_for(mode: SyncMode) -> type[RuleBasedStateMachine]:
             if journal == "gone":
                 (self.base / "state/journal").unlink()
             self.start_anew()
+
+        @rule(
+            side=SIDES,
+            path=SOME_PATH,
+            steps=st.integers(0, 20),
+            journal=st.sampled_from(("counts", "another boot's", "gone")),
+        )
+        def delete_and_make_again(self, side: Side, path: str, steps: int, journal: str) -> None:
+            """What both agree upon goes on one side, all stops, and it is there again."""
+            self.edit(side, path, path, "again")
+            self.run_cycle(False)
+            self.run_cycle(False)
+            self.engine.checkpoint()
+            self.edit(side, path, path, "delete")
+            self.crash([], steps, [(side, path, path, "again")], journal)
 
         @rule(steps=st.integers(0, 8))
         def crash_at_the_start(self, steps: int) -> None:
