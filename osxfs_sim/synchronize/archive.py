@@ -32,6 +32,7 @@ from typing import Any, Literal
 
 import msgpack
 
+from osxfs_sim.synchronize.claims import Claim
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.roots import shown
 from osxfs_sim.synchronize.snapshot import (
@@ -110,6 +111,7 @@ class Archive:
         self._journal = -1
         self._journal_bytes = self._header_bytes = 0
         self.generation = 0
+        self._claim: Claim | None = None
         _refuse_others(state)
         self._lock = os.open(
             os.path.join(state, b"lock"),
@@ -124,6 +126,10 @@ class Archive:
                 f"{shown(host)} is synchronized with {shown(copy)} already: "
                 "stop the other share first"
             ) from None
+
+    def claim(self, host: bytes, copy: bytes) -> None:
+        """Have both directories for as long as the state; raises SyncError, OSError."""
+        self._claim = Claim(host, copy)
 
     @property
     def _agreed_path(self) -> bytes:
@@ -290,7 +296,9 @@ class Archive:
                 os.fsync(self._journal)
 
     def close(self) -> None:
-        """Let another have the state."""
+        """Let another have the state, and the directories."""
+        if self._claim is not None:
+            self._claim.let_go()
         if self._journal >= 0:
             os.close(self._journal)
             self._journal = -1

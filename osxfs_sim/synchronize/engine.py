@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.synchronize.agreement import Adjustment, Agreement
 from osxfs_sim.synchronize.archive import Archive, Step, no_step
-from osxfs_sim.synchronize.claims import Claim
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.ignore import Ignore
 from osxfs_sim.synchronize.reconcile import Change, Conflict, Plan, Side, reconcile
@@ -133,9 +132,8 @@ class Engine:
         refuse_unfit(roots["host"], roots["guest"], state)
         self.archive = Archive(state, host, copy, step)
         self._sides: dict[Side, _SideState] = {}
-        self._claim: Claim | None = None
         try:
-            self._claim = Claim(host, copy)
+            self.archive.claim(host, copy)
             loaded = self.archive.load()
             self.ancestor = loaded.agreed
             puts: list[Put] = []
@@ -380,8 +378,6 @@ class Engine:
         sides, self._sides = self._sides, {}
         for state in sides.values():
             state.staging.close()
-        if self._claim is not None:
-            self._claim.let_go()
         if sides and not self._is_to_save:
             self.archive.end()
         self.archive.close()

@@ -198,7 +198,9 @@ def go_through(
                 has = made_again(world.sides[by], within, again)
                 world.engine = world.start()
                 where = f"{change}, step {number}, {again!r} by the {by}"
-                judge(world, has, where, is_edit(change, again, by, from_))
+                # By the rule of the mode, of two that were edited apart the host's wins.
+                wins = mode is RESOLVED and (from_, by) == ("host", "guest")
+                judge(world, has, where, wins or is_edit(change, again, by, from_))
             finally:
                 if world is not None:
                     world.engine.close()
@@ -245,7 +247,8 @@ def judge(world: World, has: Tree, where: str, may_be_replaced: bool) -> None:
         assert not conflicts, where
     for path, entry in has.items():
         is_there = any(path in tree and tree[path] == entry for tree in trees)
-        is_kept = isinstance(entry, tuple) and entry[0] in world.kept()
+        # An empty directory that gives way is no loss.
+        is_kept = entry[0] in world.kept() if isinstance(entry, tuple) else world.mode is RESOLVED
         is_replaced = may_be_replaced and any(path in tree for tree in trees)
         assert is_there or is_kept or is_replaced, f"{where}: {path} is gone"
 
