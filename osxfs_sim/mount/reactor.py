@@ -189,6 +189,8 @@ class Reactor:
         self.wake_ns = [0] * len(Wake)
         self.wakes = [0] * len(Wake)
         self.ended = False
+        self.running: Worker | None = None
+        """Whose turn it is, while somebody wants that known; see know_running."""
         self.keeps_names = False
         self.awake = ProcessorsAwake()
         self._contention = Contention()
@@ -246,6 +248,13 @@ class Reactor:
             self._fuse_fd = fd
             self._waking += (fd,)
         yield READABLE
+
+    def know_running(self, wanted: bool) -> None:
+        """Have *running* say whose turn it is, or no longer: nobody pays for it otherwise."""
+        if wanted:
+            vars(self)["_resume"] = self._resume_known
+        else:
+            vars(self).pop("_resume", None)
 
     def take_on(self, chore: Chore) -> None:
         """Do *chore* from now on, beside the requests."""
@@ -498,6 +507,14 @@ class Reactor:
                 self._parked.add(worker)
             else:
                 self._start_job(worker, wanted)
+
+    def _resume_known(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:
+        # A worker may begin another (pyfuse3's next one, write-back): then it has its turn again.
+        before, self.running = self.running, worker
+        try:
+            Reactor._resume(self, worker, value, error)
+        finally:
+            self.running = before
 
     def _start_job(self, worker: Worker, job: Job) -> None:
         self._jobs += 1
