@@ -18,7 +18,7 @@ import errno
 import os
 import stat as modes
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,17 +111,20 @@ class Tracing:
         recorder = self._recorder
         if recorder is None:
             return None
-        return {"path": str(recorder.path), "rows": recorder.rows, "lost": recorder.lost}
+        return {**_numbers(recorder), "failure": recorder.failure or None}
 
-    def start(self, path: Path) -> None:
-        """Record from now on. Raises MountError where that cannot be."""
+    def start(self, path: Path, **header: Any) -> None:
+        """Record from now on; *header*: what answers. Raises MountError where that cannot be."""
         if self._recorder is not None:
             raise MountError(f"a trace is being written already, to {self._recorder.path}")
         # Loaded now: the library for its format takes time and memory.
         from osxfs_sim.trace.recorder import Recorder
+        from osxfs_sim.trace.schema import Header
 
+        begins = Header(time.monotonic_ns(), 0, **header)
+        soon = self._reactor.call_soon
         try:
-            recorder = Recorder(path, time.monotonic_ns(), self._path_of, _program_of)
+            recorder = Recorder(path, begins, self._path_of, _program_of, soon)
         except TraceError as error:
             raise MountError(str(error)) from error
         self._recorder = recorder
@@ -161,7 +164,6 @@ class Tracing:
 
     def stop(
         self,
-        answerer: Mapping[str, str],
         command: tuple[int, int] | None = None,
         notes: dict[str, Any] | None = None,
     ) -> Callable[[], dict[str, Any]]:
@@ -175,10 +177,10 @@ class Tracing:
 
         def complete() -> dict[str, Any]:
             try:
-                recorder.close(ended_ns, command=command, notes=notes, **answerer)
+                recorder.close(ended_ns, command=command, notes=notes)
             except TraceError as error:
                 raise MountError(str(error)) from error
-            return {"path": str(recorder.path), "rows": recorder.rows, "lost": recorder.lost}
+            return _numbers(recorder)
 
         return complete
 
@@ -472,6 +474,10 @@ class Tracing:
         if here is not self._inodes.root:
             return None  # it has lost its name
         return "/" + "/".join(reversed(names))
+
+
+def _numbers(recorder: "Recorder") -> dict[str, Any]:
+    return {"path": str(recorder.path), "rows": recorder.rows, "lost": recorder.lost}
 
 
 def _place_of(inode: Inode) -> tuple[Inode | None, bytes]:

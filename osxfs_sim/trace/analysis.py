@@ -391,6 +391,8 @@ def _bursts(requests: Requests) -> dict[str, int]:
 def _warnings(header: Header, table: pa.Table, requests: Requests) -> Iterator[str]:
     if not len(requests):
         yield "there is no request in it: everything was answered by the guest's caches"
+    if header.failure:
+        yield f"the trace is not whole: {header.failure}"
     if header.lost:
         yield (
             f"{header.lost:,} requests found no room in the trace: counts and times are too low, "

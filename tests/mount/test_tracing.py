@@ -180,7 +180,7 @@ def test_a_trace_from_the_first_request_on_is_complete_when_the_share_has_ended(
     header, rows = rows_of(path)
     assert [row["name"] for row in about(rows, "LOOKUP")] == [f"missing-{n}" for n in range(20)]
     assert header.lasted_ns >= rows[-1]["arrival_ns"]
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("count", [20_000])
