@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _AS_CROSSED = -1
 """For a size: that of the crossing."""
 _LONGEST_WAY = 256
+_LONGEST_PATH_BYTES = 4_096  # each row of a trace has it written out
 
 # What pyfuse3 calls, by what its arguments begin with. The context comes last, where there is one.
 _WITH_NAME = {
@@ -473,7 +474,8 @@ class Tracing:
             here = parent
         if here is not self._inodes.root:
             return None  # it has lost its name
-        return "/" + "/".join(reversed(names))
+        path = "/" + "/".join(reversed(names))
+        return path if len(path.encode()) <= _LONGEST_PATH_BYTES else None
 
 
 def _numbers(recorder: "Recorder") -> dict[str, Any]:

@@ -24,7 +24,7 @@ def analysis_report(analysis: Analysis, top: int = 10) -> None:
         "guest computed, or was served by its own caches"
     )
     for warning in analysis.warnings:
-        out.print(f"  [yellow]{escape(warning)}[/yellow]")
+        out.print(f"  [yellow]{escape(warning)}[/yellow]", soft_wrap=True)
     _causes(analysis)
     for title, parts in (
         ("operation", analysis.operations),

@@ -29,16 +29,19 @@ from osxfs_sim.trace.schema import Header as Header
 from osxfs_sim.trace.stream import DAMAGES, MAGIC, StreamReader
 
 _PARQUET_MAGIC = b"PAR1"
-_ROWS_OF_A_GROUP = 65_536
+_ROWS_OF_A_GROUP = 65_536  # of a Parquet file
 
-MOST_ROWS = 1 << 24
-"""More are not read: it would take many GB of memory."""
+MOST_ROWS = 1 << 25
+"""More are not read, whatever memory there is."""
+_BYTES_OF_A_ROW = 450  # what analyzing takes of memory, measured
+_ALWAYS_READ = 1_000_000
+"""So many rows are read in any case: half a GB."""
 MOST_WORDS_BYTES = 1 << 28
 """All distinct words of a column; more are not read either."""
-_MOST_COLUMN_BYTES = 1 << 29  # of one column in one row group, written out
-_ROWS_AT_ONCE = 8_192
-_BATCHES_AT_ONCE = 64
-_ALL = 1 << 62
+_MOST_COLUMN_BYTES = 1 << 27  # of one column in one row group, written out
+_ROWS_OF_A_BATCH = 8_192
+_ROWS_AT_ONCE = 1 << 19
+_BYTES_OF_A_GROUP = 1 << 26
 
 
 class TraceWriter:
@@ -97,7 +100,7 @@ def complete(recording: IO[bytes], path: Path, header: Header) -> None:
     reader = StreamReader(recording, path)
     writer = TraceWriter(path)
     try:
-        for batches in _grouped(reader.batches(), _ROWS_OF_A_GROUP):
+        for batches in _grouped(reader.batches()):
             table = pa.Table.from_batches(batches, schema=batches[0].schema)
             writer.write_table(_with_words(table).cast(SCHEMA))
         writer.close(header)
@@ -117,17 +120,18 @@ def _with_words(table: pa.Table) -> pa.Table:
 
 
 def _grouped(
-    batches: Iterable[pa.RecordBatch], rows: int, most: int = _ALL
+    batches: Iterable[pa.RecordBatch], rows: int = _ROWS_OF_A_GROUP
 ) -> Iterator[list[pa.RecordBatch]]:
-    """The same batches in lists of so many rows."""
+    """The same batches in lists of so many rows, or fewer where they take much memory."""
     group: list[pa.RecordBatch] = []
-    in_group = 0
+    in_group = in_bytes = 0
     for batch in batches:
         group.append(batch)
         in_group += batch.num_rows
-        if in_group >= rows or len(group) >= most:
+        in_bytes += batch.nbytes
+        if in_group >= rows or in_bytes >= _BYTES_OF_A_GROUP:
             yield group
-            group, in_group = [], 0
+            group, in_group, in_bytes = [], 0, 0
     if in_group:
         yield group
 
@@ -167,7 +171,7 @@ def _read_recording(file: IO[bytes], path: Path, *, with_rows: bool) -> tuple[He
     reader = StreamReader(file, path)
     rows = _Rows(path)
     count = 0
-    for batches in _grouped(reader.batches(), _ALL, _BATCHES_AT_ONCE):
+    for batches in _grouped(reader.batches(), _ROWS_AT_ONCE):
         count += sum(batch.num_rows for batch in batches)
         if with_rows:
             rows.add(batches)
@@ -200,8 +204,8 @@ def _read_parquet(file: IO[bytes], path: Path, *, with_rows: bool) -> tuple[Head
         file.seek(0)
         rows = _Rows(path)
         with pq.ParquetFile(file, metadata=metadata, read_dictionary=words) as parquet:
-            batches = parquet.iter_batches(_ROWS_AT_ONCE, columns=SCHEMA.names)
-            for group in _grouped(batches, _ALL, _BATCHES_AT_ONCE):
+            batches = parquet.iter_batches(_ROWS_OF_A_BATCH, columns=SCHEMA.names)
+            for group in _grouped(batches, _ROWS_AT_ONCE):
                 rows.add(group)
         return header, rows.table()
     except DAMAGES as error:
@@ -217,9 +221,8 @@ def _is_of_words(kind: pa.DataType) -> bool:
 
 
 def _check_size(path: Path, metadata: pq.FileMetaData) -> None:
-    """Raises TraceError for a file that claims to be larger than what is read."""
-    if metadata.num_rows > MOST_ROWS:
-        raise _too_many(path)
+    """Raises TraceError for a file that says itself that it is larger than what is read."""
+    _check_rows(path, metadata.num_rows)
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for column in range(group.num_columns):
@@ -227,8 +230,33 @@ def _check_size(path: Path, metadata: pq.FileMetaData) -> None:
                 raise TraceError(f"{path} cannot be read: a block of it is too large")
 
 
-def _too_many(path: Path) -> TraceError:
-    return TraceError(f"{path} cannot be read: it has more than {MOST_ROWS:,} requests")
+def _check_rows(path: Path, count: int) -> None:
+    """Raises TraceError where so many rows are too many for this machine, or for this file.
+
+    A few bytes can stand for any number of equal rows; but no two requests of a recording
+    arrive, and take, the same nanoseconds, which takes more than a byte to say.
+    """
+    if count <= _ALWAYS_READ:
+        return
+    if count > path.stat().st_size:
+        raise TraceError(
+            f"{path} cannot be read: no recording has {count:,} requests in so few bytes"
+        )
+    takes_bytes, free_bytes = count * _BYTES_OF_A_ROW, _free_bytes()
+    if count > MOST_ROWS or takes_bytes > free_bytes:
+        raise TraceError(
+            f"{path} cannot be read: its {count:,} requests or more take {takes_bytes >> 20:,} MB "
+            f"of memory, and {free_bytes >> 20:,} MB are free; record less at once"
+        )
+
+
+def _free_bytes() -> int:
+    """What processes can have of this machine's memory."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvail"))
+    except (OSError, StopIteration, ValueError):
+        return MOST_ROWS * _BYTES_OF_A_ROW
 
 
 _READ = pa.schema([each.with_type(WORD) if each.type == pa.string() else each for each in SCHEMA])
@@ -249,8 +277,7 @@ class _Rows:
         """Raises TraceError where a column is not what it must be, or there are too many."""
         whole = pa.Table.from_batches(batches)
         self._rows += whole.num_rows
-        if self._rows > MOST_ROWS:
-            raise _too_many(self._path)
+        _check_rows(self._path, self._rows)
         columns = [self._column(whole[each.name], each) for each in _READ]
         self._tables.append(pa.Table.from_arrays(columns, schema=_READ))
 

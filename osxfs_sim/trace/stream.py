@@ -24,7 +24,7 @@ from osxfs_sim.trace.schema import METADATA_KEY, SCHEMA, WORD, Header, header_of
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 """What a zstd frame begins with."""
-_LONGEST_PIECE = 1 << 28
+_LONGEST_PIECE = 1 << 26
 
 PLAIN = pa.schema([each.with_type(pa.string()) if each.type == WORD else each for each in SCHEMA])
 """SCHEMA with its words written out."""

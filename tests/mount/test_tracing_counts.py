@@ -198,7 +198,7 @@ class Scene:
         if name.startswith("__"):
             raise AttributeError(name)
 
-        async def handler(handle: int, deed: Callable[[], Any]) -> Any:
+        async def handler(_: int, deed: Callable[[], Any]) -> Any:
             await deed()
             return b""
 
@@ -292,6 +292,11 @@ def one_that_crosses_as_something_else_besides(scene: Scene) -> None:
     ]
 
 
+def judge(play: Callable[[Scene], None], scene: Scene) -> None:
+    play(scene)
+    assert not scene.disagreements()
+
+
 SCENES = [
     one_that_waits_and_then_crosses,
     one_that_waits_and_another_that_crosses_with_the_same_arrival,
@@ -304,9 +309,7 @@ SCENES = [
 def test_a_crossing_belongs_to_the_request_in_whose_turn_it_was_paid(
     play: Callable[[Scene], None],
 ) -> None:
-    scene = Scene()
-    play(scene)
-    assert not scene.disagreements()
+    judge(play, Scene())
 
 
 class ByArrival(Tracing):
@@ -325,7 +328,5 @@ class ByArrival(Tracing):
 
 @pytest.mark.parametrize("play", SCENES)
 def test_a_trace_that_goes_by_arrivals_is_rejected(play: Callable[[Scene], None]) -> None:
-    scene = Scene(ByArrival)
     with pytest.raises(AssertionError):
-        play(scene)
-        assert not scene.disagreements()
+        judge(play, Scene(ByArrival))
