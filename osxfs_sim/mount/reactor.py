@@ -190,7 +190,7 @@ class Reactor:
         self.wakes = [0] * len(Wake)
         self.ended = False
         self.running: Worker | None = None
-        """Whose turn it is, while somebody wants that known; see know_running."""
+        """Whose turn it is, or was last."""
         self.keeps_names = False
         self.awake = ProcessorsAwake()
         self._contention = Contention()
@@ -249,13 +249,6 @@ class Reactor:
             self._waking += (fd,)
         yield READABLE
 
-    def know_running(self, wanted: bool) -> None:
-        """Have *running* say whose turn it is, or no longer: nobody pays for it otherwise."""
-        if wanted:
-            vars(self)["_resume"] = self._resume_known
-        else:
-            vars(self).pop("_resume", None)
-
     def take_on(self, chore: Chore) -> None:
         """Do *chore* from now on, beside the requests."""
         self._chore = chore
@@ -276,7 +269,9 @@ class Reactor:
     def start_own(self, work: Worker) -> None:
         """Drive a coroutine of the server's own as requests are driven. In trio's thread."""
         self._own.add(work)
+        before = self.running
         self._resume(work, None)
+        self.running = before  # a request may have begun it, and goes on
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """Call *call* in trio's thread, which may be done from any thread."""
@@ -367,7 +362,9 @@ class Reactor:
     # pyfuse3 takes this object for its nursery when it wants one more worker.
     def start_soon(self, worker: Callable[..., Worker], *args: object, name: str = "") -> None:
         del name
+        before = self.running
         self._resume(worker(*args), None)
+        self.running = before  # the one that has asked for it goes on
 
     def _serve(self) -> bool:
         """Handle requests until trio's turn comes (False) or all has long been quiet (True)."""
@@ -489,6 +486,7 @@ class Reactor:
 
     def _resume(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:
         """Let *worker* go on until it awaits again, and note what it waits for."""
+        self.running = worker
         try:
             wanted = worker.send(value) if error is None else worker.throw(error)
         except StopIteration:
@@ -507,14 +505,6 @@ class Reactor:
                 self._parked.add(worker)
             else:
                 self._start_job(worker, wanted)
-
-    def _resume_known(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:
-        # A worker may begin another (pyfuse3's next one, write-back): then it has its turn again.
-        before, self.running = self.running, worker
-        try:
-            Reactor._resume(self, worker, value, error)
-        finally:
-            self.running = before
 
     def _start_job(self, worker: Worker, job: Job) -> None:
         self._jobs += 1

@@ -146,7 +146,6 @@ class Tracing:
             return
         self._own_thread = self._handlers.injector_thread
         self._crossings.when_paid = self._has_paid
-        self._reactor.know_running(True)
         self._processes.clear()
         for methods, wrapped in (
             (_WITH_NAME, self._noting_name),
@@ -195,7 +194,6 @@ class Tracing:
         for name in (*_WITH_NAME, *_WITH_INODE, *_WITH_HANDLE, "link", "statfs", "forget"):
             delattr(self._handlers, name)
         self._crossings.when_paid = None
-        self._reactor.know_running(False)
         self._under_way.clear()
 
     def _has_paid(
