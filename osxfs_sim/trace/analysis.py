@@ -339,9 +339,8 @@ def _of_remedies(
     if followed_ns or after_held_ns:
         yield (
             f"of these, {', '.join(of_waiting)} and {format_duration(held_ns)} are waiting for the "
-            "share, which is spared in any case; the other part followed these requests, each "
-            "until the next: the guest was woken, which is spared with them, and computed, which "
-            "is not"
+            "share; the other part followed these requests, each until the next: the guest was "
+            "woken, which is spared with them, and computed, which is not"
         )
 
 
