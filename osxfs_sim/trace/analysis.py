@@ -402,7 +402,8 @@ def _edges(values: Integers) -> Integers:
     low = np.floor(np.log10(max(int(values.min()), 1)) * _EDGES_PER_DECADE)
     high = np.floor(np.log10(max(int(values.max()), 1)) * _EDGES_PER_DECADE) + 1
     steps = np.arange(low, high + 1)
-    edges = np.unique(np.round(10 ** (steps / _EDGES_PER_DECADE)).astype(np.int64))
+    powers = np.minimum(10 ** (steps / _EDGES_PER_DECADE), 2.0**62)  # damage may claim anything
+    edges = np.unique(np.round(powers).astype(np.int64))
     return edges if len(edges) > 1 else np.append(edges, edges[-1] + 1)
 
 
