@@ -170,7 +170,7 @@ def test_rows_by_the_host_are_the_crossings_that_were_counted(
     assert not disagreements(rows, before, after)
     assert {row["asked_ns"] for row in rows if row["answered_by"] != "host"} <= {0}
     assert all(row["took_ns"] >= 0 for row in rows)
-    assert len(rows) > WORKERS * STEPS
+    assert len({row["operation"] for row in rows if row["answered_by"] == "host"}) > 5
 
 
 # The same, of single requests whose turns are played by hand.
