@@ -64,6 +64,7 @@ _KEYS: Mapping[str, tuple[str, type | tuple[type, ...], _Reader, str]] = {
     "ownership": ("ownership", str, str, '"host"'),
     "names": ("names", str, str, '"apfs"'),
     "extended_attributes": ("extended_attributes", str, str, '"host"'),
+    "replaced": ("replaced", str, str, '"held"'),
     "host_events": ("host_events", str, str, '"inotify"'),
     "event_latency": ("event_latency_ns", str, parse_duration_ns, '"10ms"'),
     "write_back_age": ("write_back_age_ns", str, parse_duration_ns, '"5s"'),

@@ -25,6 +25,7 @@ from osxfs_sim.model.profile import (
     FileRules,
     Profile,
     ProfileError,
+    Replaced,
     Transport,
     nearest,
     with_event_latency,
@@ -116,8 +117,8 @@ class ShareSettings:
 
     *latency_ns* is the metadata round trip, every class keeping its proportion
     to it; *data_path* the numbers of copies and context switches; *dilate*
-    multiplies every time in the model. *ownership*, *names* and
-    *extended_attributes* are the profile's rules for files. *host_events* is
+    multiplies every time in the model. *ownership*, *names*,
+    *extended_attributes* and *replaced* are the profile's rules for files. *host_events* is
     how changes of the host are seen, one of HOST_EVENTS; *event_latency_ns* the
     window in which they are collected. *write_back_age_ns*, *write_back_changes* and
     *write_back_bytes* (a size such as 64MB) bound what a share with write-back holds;
@@ -154,6 +155,7 @@ class ShareSettings:
     ownership: str | None = None
     names: str | None = None
     extended_attributes: str | None = None
+    replaced: str | None = None
     host_events: str = "auto"
     event_latency_ns: int | None = None
     write_back_age_ns: int | None = None
@@ -319,6 +321,11 @@ class ShareSettings:
             raise ProfileError(
                 "ownership host cannot be had with write-back: the host's checks would come when "
                 "the guest has been answered; use osxfs, or a profile without write-back"
+            )
+        if files.replaced is Replaced.HELD:
+            raise ProfileError(
+                "replaced held cannot be had with write-back, which finds what it writes by name: "
+                "use anew, or a profile without write-back"
             )
         if self.write_back_age_ns is not None:
             if self.write_back_age_ns < 0:

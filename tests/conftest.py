@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import complaints  # noqa: F401 (how properties are run, also in a module that does not say so)
 import live
 import pytest
 from live import LiveShare
@@ -28,11 +29,48 @@ def _is_worker(session: pytest.Session) -> bool:
     return hasattr(session.config, "workerinput")
 
 
+# What a process of tests is started with and hands on to all that it starts.
+#
+# Ignored, as under nohup or in the background of a script, signals would not end what tests
+# end by them.
+_SIGNALS = (
+    *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM),
+    *(signal.SIGALRM, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2),
+)
+
+
+# What is printed is piped, and as wide and as plain as then: whatever terminal the run was
+# started on, and whatever a service that runs tests would like to see in colour.
+_COLUMNS = "120"
+_ADORNING = ("FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "LINES")
+# What a process makes may be read by others, as on most machines. What must be private
+# in spite of it, and what must be open in spite of another, says so, and has its tests.
+_UMASK = 0o022
+
+
+def _as_by_default() -> None:
+    """Start as from a plain shell, whatever shell, service manager or scheduler did it."""
+    os.environ["COLUMNS"] = _COLUMNS
+    for name in _ADORNING:
+        os.environ.pop(name, None)
+    os.umask(_UMASK)
+    for number in _SIGNALS:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            is_ctrl_c = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if is_ctrl_c else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, _end_the_tests)
+
+
+def _end_the_tests(number: int, frame: object) -> None:
+    """Who gives up on a run, such as timeout(1), has its shares unmounted, too."""
+    del frame
+    pytest.exit(f"ended by {signal.Signals(number).name}", returncode=128 + number)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if _is_worker(session):
-        # What a worker prints is piped, and tables are as wide as then: whatever its
-        # interpreter makes of the terminal that the run was started on.
-        os.environ["COLUMNS"] = "120"
+    _as_by_default()
     session.config.stash[_nobody_had_a_directory] = runtime_directory(NOBODY).exists()
 
 

@@ -27,9 +27,21 @@ def eventually(condition: Callable[[], Any], *, within_s: float = PATIENCE_S) ->
     """Ask *condition* until it is true, and return what it said."""
     deadline_s = time.monotonic() + within_s
     while not (answer := condition()):
-        assert time.monotonic() < deadline_s, f"not within {within_s} s"
+        assert time.monotonic() < deadline_s, f"not within {within_s} s: {answer!r}"
         time.sleep(0.005)
     return answer
+
+
+def eventually_beside(process: "subprocess.Popen[Any]", condition: Callable[[], Any]) -> Any:
+    """As eventually, of what *process* does: it must not end before."""
+
+    def is_so() -> Any:
+        ended = process.poll() is not None
+        answer = condition()
+        assert answer or not ended, f"it ended with {process.returncode}"
+        return answer
+
+    return eventually(is_so)
 
 
 def start(code: str, *arguments: object, cwd: Path | None = None) -> "subprocess.Popen[str]":

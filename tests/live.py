@@ -1,6 +1,7 @@
 """A share under test: its two sides, its server, and what it must leave behind: nothing."""
 
 import contextlib
+import ctypes
 import itertools
 import os
 import subprocess
@@ -21,6 +22,8 @@ WATCHDOG_S = 300.0
 # A name that no test uses: what happened before it was touched has been seen after it.
 _LAST = ".settled"
 _places = itertools.count()
+# mount(2): the flags that every share is mounted with, and the one that mounts it again.
+_NOSUID, _NODEV, _REMOUNT, _RELATIME = 2, 4, 32, 1 << 21
 _TROUBLE = ("bug:", "Traceback", "ERROR", "CRITICAL")
 
 
@@ -87,6 +90,18 @@ class LiveShare:
                 before, deadline_s = events, time.monotonic() + 60
             assert time.monotonic() < deadline_s, events
 
+    def drop_dentries(self) -> None:
+        """Have the guest's kernel forget what nobody uses of this share, as if memory were short.
+
+        A remount shrinks the caches of one superblock. Those that /proc/sys/vm/drop_caches
+        empties are everybody's, and tests beside this one count what they are asked.
+        """
+        libc = ctypes.CDLL(None, use_errno=True)
+        flags = _REMOUNT | _NOSUID | _NODEV | _RELATIME
+        if libc.mount(b"none", os.fsencode(self.guest), None, ctypes.c_ulong(flags), None):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(self.guest))
+
     def unmount(self) -> None:
         self.share.unmount()
 
@@ -117,6 +132,19 @@ class LiveShare:
         self._watchdog.cancel()
         return code
 
+    def _threads(self) -> str:
+        """Where the server's threads are just now: of a server that does not end."""
+        lines = []
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{self.pid}/task"):
+                told = Path(f"/proc/{self.pid}/task/{thread}")
+                name = (told / "comm").read_text().strip()
+                words = (told / "stat").read_text().rpartition(")")[2].split()[:1]
+                with contextlib.suppress(OSError):  # only root may look into the kernel
+                    words += (told / "stack").read_text().split()
+                lines.append(f"\n  {name}: {' '.join(words)}")
+        return "".join(lines)
+
     def finish(self) -> list[str]:
         """End it however it is, and return what was wrong with it, a line each."""
         wrong = []
@@ -124,7 +152,7 @@ class LiveShare:
             try:
                 self.unmount()
             except osxfs_sim.MountError as error:
-                wrong.append(f"not unmounted at the end of the test: {error}")
+                wrong.append(f"not unmounted at the end of the test: {error}{self._threads()}")
                 self.server.kill()
                 with contextlib.suppress(OSError):
                     unmount(str(self.guest), lazily=True)

@@ -37,6 +37,7 @@ missing_lifetime = "1s"
 ownership = "host"
 names = "apfs"
 extended_attributes = "host"
+replaced = "held"
 host_events = "inotify"
 event_latency = "20ms"
 dilate = 2
@@ -82,6 +83,7 @@ def test_each_export_is_a_share_with_options_of_its_own(share_file, tmp_path: Pa
             ownership="host",
             names="apfs",
             extended_attributes="host",
+            replaced="held",
             host_events="inotify",
             event_latency_ns=20_000_000,
             dilate=2.0,

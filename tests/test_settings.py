@@ -457,6 +457,7 @@ def test_delegated_as_it_shipped_holds_nothing():
         ({"profile": "osxfs-delegated", "write_back_bytes": "9"}, "write_back_bytes"),
         ({"profile": "osxfs-delegated", "names": "apfs"}, "use case-sensitive"),
         ({"profile": "osxfs-delegated", "ownership": "host"}, "use osxfs"),
+        ({"profile": "osxfs-delegated", "replaced": "held"}, "use anew"),
         ({"unwritten": "forget"}, "unknown unwritten 'forget'"),
     ],
 )

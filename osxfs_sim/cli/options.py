@@ -226,6 +226,12 @@ def share_options(command: _Command) -> _Command:
             help="Of the guest: refused, or kept on the host.",
         ),
         click.option(
+            "--replaced",
+            type=click.Choice(FILE_RULES["replaced"]),
+            help="What the guest has of a file that the host has replaced, while it still takes "
+            "the name for it: the old one (held), or the new one (anew).",
+        ),
+        click.option(
             "--host-events",
             type=click.Choice(HOST_EVENTS),
             default="auto",

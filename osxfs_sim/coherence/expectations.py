@@ -8,7 +8,7 @@ Events may come more than once, so nothing here counts.
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from osxfs_sim.coherence.signals import Event, Role, Signal
 from osxfs_sim.model.events import NotifySpec
@@ -127,10 +127,19 @@ def native(kind: Kind) -> Expectation:
 def expected_of(kind: Kind, notify: NotifySpec) -> Expectation:
     """What a system raises that notifies as *notify* says: what it leaves out is not known."""
     required, allowed = _OSXFS[kind]
-    return Expectation(
-        tuple(signal for signal in required if _is_told(signal, kind, notify)),
-        frozenset(signal for signal in allowed if _is_told(signal, kind, notify)),
-    )
+    told = tuple(signal for signal in required if _is_told(signal, kind, notify))
+    may = frozenset(signal for signal in allowed if _is_told(signal, kind, notify))
+    if notify.touches:
+        told = tuple(dict.fromkeys(map(_touched, told)))
+        may = frozenset(map(_touched, may))
+    return Expectation(told, may)
+
+
+def _touched(signal: Signal) -> Signal:
+    """What is heard instead where all that is told of is touched."""
+    if signal.event in (Event.DELETE, Event.DELETE_SELF):
+        return signal
+    return replace(signal, event=Event.ATTRIB)
 
 
 def _is_told(signal: Signal, kind: Kind, notify: NotifySpec) -> bool:

@@ -46,6 +46,7 @@ from osxfs_sim.lab.runs import (
     trace_name,
 )
 from osxfs_sim.lab.statistics import median_estimate
+from osxfs_sim.trace.files import discard
 
 MountArm = Callable[[Arm, int, Path, Path], AbstractContextManager[MountedShare]]
 """Mounts, for an arm and a seed, a directory at a mount point: handed to the lab."""
@@ -248,7 +249,7 @@ def _sample(
         share.flush()
         if bench.traces is not None:
             trace = bench.traces / trace_name(step.label, [*bench.arms], step.round, kind)
-            trace.unlink(missing_ok=True)  # of the same run, where it was interrupted
+            discard(trace)  # of the same run, where it was interrupted
             share.start_trace(str(trace))
         share.reset()
     run = risks.run(kind, guest, host, share) if risks else run_once(bench.plan, kind, guest, host)

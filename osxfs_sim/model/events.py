@@ -401,7 +401,9 @@ class NotifySpec:
 
     *modifies* is one of WHEN_MODIFIES_ARE_SEEN: at each write, when a writer
     closes the file, or never. A name is told of when nothing has happened to it
-    for its debounce time; 0: at once.
+    for its debounce time; 0: at once. With *touches* an agent in the guest touches what
+    was created, modified or changed in its attributes, so that all three are heard as
+    one: of what a system tells of, ATTRIB.
     """
 
     creates: bool = True
@@ -410,6 +412,7 @@ class NotifySpec:
     deletes: bool = True
     debounce_files_ns: int = 0
     debounce_directories_ns: int = 0
+    touches: bool = False
 
     def __post_init__(self) -> None:
         assert self.modifies in WHEN_MODIFIES_ARE_SEEN, self.modifies
@@ -468,7 +471,11 @@ def notices(
         Notice.MODIFY: spec.modifies != "never",
         Notice.ATTRIB: spec.attributes,
     }
-    return tuple(notice for notice in seen if told[notice])
+    heard = [notice for notice in seen if told[notice]]
+    if spec.touches:
+        # utimensat(2) of both times, whatever it was.
+        heard = [Notice.DELETE if notice is Notice.DELETE else Notice.ATTRIB for notice in heard]
+    return tuple(dict.fromkeys(heard))
 
 
 class _Quiet:

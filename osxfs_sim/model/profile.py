@@ -112,6 +112,20 @@ class GuestAttributes(enum.StrEnum):
     HOST = "host"
 
 
+class Replaced(enum.StrEnum):
+    """What the guest has of an object that the host has replaced, removed or moved.
+
+    It matters for as long as the guest's kernel still takes a name for that object.
+    """
+
+    HELD = "held"
+    """The object itself, as it is: the server holds a descriptor (O_PATH) of each object that
+    was looked up, until the guest forgets it."""
+    ANEW = "anew"
+    """Whatever is there now: an object that none of its names leads to any more is ESTALE,
+    which makes the guest's kernel look its path up anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileRules:
     """What the share keeps, refuses and shows of a file.
@@ -122,6 +136,7 @@ class FileRules:
     ownership: Ownership = Ownership.OSXFS
     names: str = "case-sensitive"
     extended_attributes: GuestAttributes = GuestAttributes.REFUSED
+    replaced: Replaced = Replaced.ANEW
 
     def with_value(self, key: str, value: object) -> "FileRules":
         """With one of them set. Raises ProfileError for a value it cannot have."""
@@ -133,6 +148,8 @@ class FileRules:
                 return replace(self, ownership=Ownership(value))
             case "names":
                 return replace(self, names=value)
+            case "replaced":
+                return replace(self, replaced=Replaced(value))
         return replace(self, extended_attributes=GuestAttributes(value))
 
 
@@ -141,6 +158,7 @@ FILE_RULES: Mapping[str, tuple[str, ...]] = {
     "ownership": tuple(choice.value for choice in Ownership),
     "names": tuple(RULES),
     "extended_attributes": tuple(choice.value for choice in GuestAttributes),
+    "replaced": tuple(choice.value for choice in Replaced),
 }
 """The values that each of the rules can have."""
 
@@ -203,6 +221,7 @@ _NOTIFY_KEYS = (
     "modifies",
     "attributes",
     "deletes",
+    "touches",
     "debounce_files",
     "debounce_directories",
 )
@@ -545,7 +564,7 @@ def _notify(table: Mapping[str, Any], notify: NotifySpec | None) -> NotifySpec |
         return None
     changes: dict[str, Any] = {
         key: _truth(table, key, "events.")
-        for key in ("creates", "attributes", "deletes")
+        for key in ("creates", "attributes", "deletes", "touches")
         if key in table
     }
     if "modifies" in table:

@@ -10,7 +10,7 @@ import pyfuse3
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.profile import FileRules, GuestAttributes
+from osxfs_sim.model.profile import FileRules, GuestAttributes, Replaced
 from osxfs_sim.mount import services
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.backing import Backing
@@ -38,7 +38,8 @@ from osxfs_sim.mount.watch import Watcher, open_watcher
 from osxfs_sim.mount.write_back import WriteBack
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
-_MOST_DIRECTORY_DESCRIPTORS = 1024
+_MOST_DIRECTORIES = 1024
+_MOST_OBJECTS = 65_536
 _FILES_RESERVED = 512
 
 
@@ -84,7 +85,13 @@ def build(
         watcher = open_watcher(settings.host_events, inodes.root, root_fd)
         inodes.root.followed = watcher.follow(inodes.root, root_fd, b".")
     backing_class = Backing if graft is None else GraftedBacking
-    backing = backing_class(inodes.root, root_fd, most_descriptors=_directory_descriptors())
+    holds_objects = system.files.replaced is Replaced.HELD
+    backing = backing_class(
+        inodes.root,
+        root_fd,
+        most_descriptors=_descriptors(_MOST_OBJECTS if holds_objects else _MOST_DIRECTORIES),
+        holds_objects=holds_objects,
+    )
     crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
     reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
     reactor.keeps_names = bool(settings.volumes)
@@ -211,6 +218,7 @@ def _plain(name: str) -> str:
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
 
 
-def _directory_descriptors() -> int:
+def _descriptors(most: int) -> int:
+    """How many to hold between requests, of *most*: the guest's open files need some, too."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(_MOST_DIRECTORY_DESCRIPTORS, (soft - _FILES_RESERVED) // 2))
+    return max(16, min(most, (soft - _FILES_RESERVED) // 2))

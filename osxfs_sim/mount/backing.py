@@ -10,6 +10,14 @@ kernel look its path up anew.
 Descriptors are bounded: only directories hold one between requests, the least
 recently used give theirs up, and an unlinked object that the guest still
 refers to holds one until it is forgotten.
+
+Of some systems the server holds one of every object that was looked up, and
+works by that whatever the host does to its names (*holds_objects*; Replaced.HELD
+of model/profile.py). They are bounded as well. An object that gave its descriptor
+up is found again, by the first of these that leads to the very same object: a file
+that the guest has open, a name that it was known by, its file handle
+(open_by_handle_at(2), which needs CAP_DAC_READ_SEARCH and a file system that
+has such handles). If none does, it is ESTALE, as everywhere else.
 """
 
 import collections
@@ -19,6 +27,7 @@ import os
 import stat as modes
 from collections.abc import Iterator
 
+from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.inodes import Inode
 
 _OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -46,14 +55,18 @@ def magic_link(fd: int) -> str:
 class Backing:
     """The exported tree on the host. Not thread-safe: the reactor's thread only."""
 
-    def __init__(self, root: Inode, root_fd: int, *, most_descriptors: int) -> None:
+    def __init__(
+        self, root: Inode, root_fd: int, *, most_descriptors: int, holds_objects: bool = False
+    ) -> None:
         root.path_fd = root_fd
         self._root = root
+        self.holds_objects = holds_objects
         self._own_fds = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._inside = self._prefix()
         self._most_descriptors = most_descriptors
-        self._with_descriptor: collections.deque[Inode] = collections.deque()
+        self._with_descriptor: collections.OrderedDict[Inode, None] = collections.OrderedDict()
         self._nameless: dict[Inode, None] = {}
+        self._in_use: list[Inode] = []
 
     @property
     def descriptors(self) -> int:
@@ -68,7 +81,12 @@ class Backing:
         """
         fd = directory.path_fd
         if fd < 0:
-            fd = self._reach(directory)
+            try:
+                fd = self._reach(directory)
+            except StaleError:
+                fd = self._by_handle(directory)
+                if fd < 0:
+                    raise
         elif directory is self._root:
             return fd
         directory.recently_used = True
@@ -144,22 +162,27 @@ class Backing:
     def _keep(self, inode: Inode, fd: int) -> None:
         inode.path_fd = fd
         inode.recently_used = True
-        self._with_descriptor.append(inode)
-        if len(self._with_descriptor) <= self._most_descriptors:
-            return
+        self._with_descriptor[inode] = None
         # Second chance (the clock algorithm): least recently used, nearly, at
         # the price of one flag per use.
-        while True:
-            candidate = self._with_descriptor.popleft()
-            if candidate.recently_used and candidate is not inode:
+        bound = max(self._most_descriptors, 1 + len(self._in_use))
+        while len(self._with_descriptor) > bound:
+            candidate, _ = self._with_descriptor.popitem(last=False)
+            if candidate is inode or candidate in self._in_use:
+                self._with_descriptor[candidate] = None
+            elif candidate.recently_used:
                 candidate.recently_used = False
-                self._with_descriptor.append(candidate)
-            elif candidate is inode:
-                self._with_descriptor.append(candidate)
+                self._with_descriptor[candidate] = None
             else:
-                os.close(candidate.path_fd)
-                candidate.path_fd = -1
-                return
+                self._give_up(candidate)
+
+    def _give_up(self, inode: Inode) -> None:
+        """Close its descriptor, and remember what it can be found by again."""
+        if self.holds_objects and inode.openable_handle is None:
+            with contextlib.suppress(OSError):
+                inode.openable_handle = syscalls.openable_handle(inode.path_fd, b"")
+        os.close(inode.path_fd)
+        inode.path_fd = -1
 
     def forget(self, inode: Inode) -> None:
         """The guest no longer knows *inode*: close what is held for it."""
@@ -168,7 +191,7 @@ class Backing:
         if inode in self._nameless:
             del self._nameless[inode]
         else:
-            self._with_descriptor.remove(inode)
+            del self._with_descriptor[inode]
         os.close(inode.path_fd)
         inode.path_fd = -1
 
@@ -190,10 +213,8 @@ class Backing:
         if inode.is_directory:
             fd = self.directory_fd(inode)
             return fd, b".", os.fstat(fd)
-        if inode.path_fd >= 0:
-            return inode.path_fd, b"", os.fstat(inode.path_fd)
-        if inode.open_fds:
-            fd = inode.open_fds[-1]
+        fd = self._own_fd(inode)
+        if fd >= 0:
             return fd, b"", os.fstat(fd)
         for parent, name in _names(inode):
             try:
@@ -214,16 +235,20 @@ class Backing:
         """A descriptor of exactly *inode*, O_PATH perhaps, for the time of the block."""
         if inode.is_directory:
             yield self.directory_fd(inode)
-        elif inode.path_fd >= 0:
-            yield inode.path_fd
-        elif inode.open_fds:
-            yield inode.open_fds[-1]
-        else:
-            fd = self._open(inode, _OPEN_ANYTHING)
+            return
+        fd = self._own_fd(inode)
+        if fd >= 0:
+            self._in_use.append(inode)
             try:
                 yield fd
             finally:
-                os.close(fd)
+                self._in_use.pop()
+            return
+        fd = self._open(inode, _OPEN_ANYTHING)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def open(self, inode: Inode, flags: int) -> int:
         """Open *inode*, a regular file or a directory, with *flags* of open(2).
@@ -234,14 +259,90 @@ class Backing:
         flags |= OPEN_SAFELY
         if inode.is_directory:
             return os.open(".", flags, dir_fd=self.directory_fd(inode))
-        if inode.path_fd >= 0:
-            # It has no name any more.
-            return os.open(magic_link(inode.path_fd), flags & ~os.O_NOFOLLOW)
+        fd = self._own_fd(inode)
+        if fd >= 0 and fd == inode.path_fd:
+            # It has no name any more, or none of its names matters.
+            return os.open(magic_link(fd), flags & ~os.O_NOFOLLOW)
         if inode.open_fds:
             with contextlib.suppress(StaleError):
                 return self._open(inode, flags)
             return os.open(magic_link(inode.open_fds[-1]), flags & ~os.O_NOFOLLOW)
         return self._open(inode, flags)
+
+    def hold(self, inode: Inode, dir_fd: int, name: bytes) -> None:
+        """The guest was told of *inode*, found as *name*: it may mean it from now on."""
+        if not self.holds_objects:
+            return
+        if inode.path_fd >= 0:
+            inode.recently_used = True
+            return
+        # Without one (it is gone again, or there is none left) it is found by its names.
+        with contextlib.suppress(OSError):
+            fd = os.open(name, _OPEN_ANYTHING, dir_fd=dir_fd)
+            if inode.is_same(os.fstat(fd)):
+                self._keep(inode, fd)
+            else:
+                os.close(fd)
+
+    def is_another(self, inode: Inode, dir_fd: int, name: bytes) -> bool:
+        """Whether *name* is an object that has been given the number of *inode*.
+
+        That can be while nothing is held of it; its handle tells.
+        """
+        if inode.path_fd >= 0 or inode.openable_handle is None:
+            return False
+        with contextlib.suppress(OSError):
+            return syscalls.openable_handle(dir_fd, name) != inode.openable_handle
+        return False
+
+    def _own_fd(self, inode: Inode) -> int:
+        """A descriptor of *inode* itself, which is no directory; -1 if there is none."""
+        if inode.path_fd >= 0:
+            if not self.holds_objects or inode in self._nameless:
+                return inode.path_fd
+            inode.recently_used = True
+            if self._may_be_served(inode, inode.path_fd):
+                return inode.path_fd
+            self.forget(inode)  # the host has moved it out of the export
+        if inode.open_fds:
+            return inode.open_fds[-1]
+        return self._found_again(inode) if self.holds_objects else -1
+
+    def _may_be_served(self, inode: Inode, fd: int) -> bool:
+        """Whether what *fd* holds of *inode* lies, or was removed, in the export."""
+        try:
+            return self._is_inside(fd)
+        except OSError as error:
+            if error.errno == errno.ENOTDIR:  # a path too long to be told
+                return False
+            raise
+
+    def _found_again(self, inode: Inode) -> int:
+        """A descriptor of what gave its own up, held anew; -1 if nothing leads to it."""
+        try:
+            fd = self._open(inode, _OPEN_ANYTHING)
+        except StaleError:
+            return self._by_handle(inode)
+        self._keep(inode, fd)
+        return fd
+
+    def _by_handle(self, inode: Inode) -> int:
+        """As _found_again, by the handle alone: where the host has renamed it to."""
+        if inode.openable_handle is None or inode.device != self._root.device:
+            return -1
+        try:
+            fd = syscalls.open_by_handle(self._root.path_fd, inode.openable_handle, _OPEN_ANYTHING)
+        except OSError:
+            return -1  # it is gone, or we may not (EPERM)
+        try:
+            if inode.is_same(os.fstat(fd)) and self._may_be_served(inode, fd):
+                self._keep(inode, fd)
+                return fd
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(fd)
+        return -1
 
     def _open(self, inode: Inode, flags: int) -> int:
         for parent, name in _names(inode):
@@ -271,7 +372,15 @@ class Backing:
         inode.path_fd = fd
         self._nameless[inode] = None
         if len(self._nameless) > self._most_descriptors:
-            self.forget(next(iter(self._nameless)))
+            oldest = next(iter(self._nameless))
+            del self._nameless[oldest]
+            self._give_up(oldest)
+
+    def is_own(self, inode: Inode) -> bool:
+        """Whether *inode* is reached by a descriptor because no name leads to it."""
+        if self.holds_objects:
+            return inode is self._root or inode in self._nameless
+        return inode.path_fd >= 0
 
 
 def _names(inode: Inode) -> Iterator[tuple[Inode, bytes]]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.synchronize import created
 
 UNSYNCHRONIZED = "unsynchronized"
 """A file in the state of a share that ended before both sides were the same: why."""
@@ -38,6 +39,42 @@ def check_copy(copy: Path, source: str, mountpoint: str) -> Path:
     if real.exists() and not real.is_dir():
         raise MountError(f"the copy {copy} is no directory: let --copy name another")
     return real
+
+
+def note_source(state: Path, copy: Path, source: str) -> None:
+    """Write down that *copy* is of *source* (real paths). MountError where it is another's.
+
+    Its content would be taken for this one's: with a synchronized share it would travel there.
+    """
+    digest = hashlib.sha256(os.fsencode(copy)).hexdigest()[:20]
+    record = state / "copied" / digest
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            other = os.fsdecode(record.read_bytes())
+            if other == source:
+                return
+            if is_made(copy):
+                raise MountError(
+                    f"the copy {copy} has what was copied from {other}: let --copy name another "
+                    f"directory, or remove {record} if it is to become one with {source}"
+                )
+        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        beside = record.with_suffix(f".{os.getpid()}")
+        beside.write_bytes(os.fsencode(source))
+        beside.replace(record)
+    except OSError as error:
+        raise MountError(f"{record}: {error.strerror}: put that right") from error
+
+
+def make_empty(copy: Path, source: str) -> None:
+    """Make the directory for a copy of *source*, which others may enter as they may the source."""
+    if copy.exists():
+        return
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.mkdir(mode=0o700)
+    status = os.stat(source)
+    os.chown(copy, status.st_uid, status.st_gid)
+    copy.chmod(created(status.st_mode & 0o077, runs=True))
 
 
 def is_made(copy: Path) -> bool:

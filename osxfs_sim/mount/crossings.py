@@ -7,7 +7,7 @@ the share is mounted, and a reply is sent that much earlier than it is due.
 
 import time
 import types
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.operations import CLASS_OF, Operation
@@ -54,10 +54,9 @@ class Crossings:
     def __init__(self, latency: LatencyModel, outside: Outside) -> None:
         self.latency = latency
         self.outside = outside
-        self.keeps_latest = False
-        """Whether somebody wants to know of each crossing what it was; a trace does."""
-        self.latest = (0, 0, 0, 0)
-        """Of the crossing that was paid last: its arrival, asked and achieved time, and bytes."""
+        self.when_paid: Callable[[int, int, int, int, int], None] | None = None
+        """Called in the turn of whoever has paid: with the operation, the bytes, and the arrival,
+        asked and achieved time. A trace wants to know."""
         self.start_counting_anew()
 
     def start_counting_anew(self) -> None:
@@ -85,5 +84,5 @@ class Crossings:
             now_ns = yield send_ns
         achieved_ns = now_ns - arrival_ns + outside_ns
         self.receipt.add(operation_class, asked_ns, achieved_ns)
-        if self.keeps_latest:
-            self.latest = arrival_ns, asked_ns, achieved_ns, size_bytes
+        if self.when_paid is not None:
+            self.when_paid(operation, size_bytes, arrival_ns, asked_ns, achieved_ns)

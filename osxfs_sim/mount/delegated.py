@@ -60,7 +60,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._room_looked_ns = 0
+        self._room_looked_ns = -2 * _LOOK_FOR_ROOM_NS  # never, also on a machine just booted
         self._room_bytes = 0
 
     def close(self) -> None:

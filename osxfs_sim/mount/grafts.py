@@ -108,6 +108,9 @@ class GraftedBacking(Backing):
             return directory.path_fd
         return super().directory_fd(directory)
 
+    def _may_be_served(self, inode: Inode, fd: int) -> bool:
+        return inode.parent in self.grafted or super()._may_be_served(inode, fd)
+
 
 class GraftedHandlers(AcknowledgingHandlers):
     """The requests of a share with a graft in its root.

@@ -270,13 +270,22 @@ class Handlers(pyfuse3.Operations):
         ids = self._owners.ids(dir_fd, name, status, caller)
         inode, status = self._inode(parent, dir_fd, name, status)
         inode.lookups += 1
+        self._backing.hold(inode, dir_fd, name)
         return self._attributes(inode, status, ids, believed)
 
     def _believed(self, inode: Inode, status: os.stat_result) -> Lifetimes:
         """How long the guest may believe what *inode* is like, asked for without a name."""
-        if not _is_followed(inode):
+        if not self._is_followed(inode):
             return NOT_BELIEVED
         return self._found(inode, b"", status)
+
+    def _is_followed(self, inode: Inode) -> bool:
+        """Whether the guest will learn of it when the host changes *inode*."""
+        directory = inode.parent
+        if directory is None:
+            # The root; what the guest itself has unlinked; or what the host has moved away.
+            return self._backing.is_own(inode) and inode.followed is not False
+        return inode.followed is not False and directory.followed is not False
 
     def _found(self, place: Inode, name: bytes, status: os.stat_result) -> Lifetimes:
         """How long it may be believed what was found as *name* in *place*, or is *place* itself.
@@ -329,6 +338,10 @@ class Handlers(pyfuse3.Operations):
                 self._arrives(elsewhere, parent)
         kind = modes.S_IFMT(status.st_mode)
         follows = kind == modes.S_IFDIR and self._watcher is not None
+        if self._backing.holds_objects:
+            known = self._inodes.known(status)
+            if known is not None and self._backing.is_another(known, dir_fd, name):
+                self._inodes.renounce_identity(known)
         if not follows and kind not in _MEETING_PLACES:
             return self._inodes.found(parent, name, status), status
         known = self._inodes.known(status)
@@ -841,7 +854,9 @@ class Handlers(pyfuse3.Operations):
             raise
 
     def _keep_pages(self, inode: Inode, status: os.stat_result) -> bool:
-        return _is_followed(inode) and self._policy_at(inode).keep_pages(status, time.time_ns())
+        return self._is_followed(inode) and self._policy_at(inode).keep_pages(
+            status, time.time_ns()
+        )
 
     def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
@@ -1131,6 +1146,7 @@ class Handlers(pyfuse3.Operations):
                 self._inodes.remove(inode)
             return 0
         inode.lookups += 1
+        self._backing.hold(inode, fh, name)
         return DIRENTPLUS_BYTES + len(name)
 
     def _add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
@@ -1232,15 +1248,6 @@ def _status_of_entry(fh: int, name: bytes) -> os.stat_result | None:
 
 def _names_in(fd: int) -> list[bytes]:
     return [os.fsencode(name) for name in os.listdir(fd)]
-
-
-def _is_followed(inode: Inode) -> bool:
-    """Whether the guest will learn of it when the host changes *inode*."""
-    directory = inode.parent
-    if directory is None:
-        # The root; what the guest itself has unlinked; or what the host has moved away.
-        return inode.path_fd >= 0 and inode.followed is not False
-    return inode.followed is not False and directory.followed is not False
 
 
 def read_fully(fd: int, offset: int, buffer: memoryview) -> int:

@@ -28,8 +28,9 @@ class Inode:
     *device*, *host_number* and *kind* (the S_IFMT bits) are its identity;
     *parent* and *name* the way it was last reached, *other_names* further ways
     to a file with several links. *lookups* is the count that forget pays back.
-    *path_fd* is an O_PATH descriptor while the object is a directory in use or
-    has lost its last name, else -1. *open_fds* are the guest's open files.
+    *path_fd* is an O_PATH descriptor while the object is a directory in use, has
+    lost its last name, or is held (backing.py), else -1; *openable_handle* is what
+    one that was held can be found by again. *open_fds* are the guest's open files.
     *handle* is what the host's file system calls a FIFO or a socket. Of a
     directory, *children* is what the guest was last told its names are, where
     that is kept, and *followed* whether the host's changes in it will be seen
@@ -50,6 +51,7 @@ class Inode:
         "name",
         "number",
         "open_fds",
+        "openable_handle",
         "other_names",
         "parent",
         "path_fd",
@@ -76,6 +78,7 @@ class Inode:
         self.path_fd = -1
         self.recently_used = False
         self.handle: bytes | None = None
+        self.openable_handle: bytes | None = None
         self.open_fds: list[int] | None = None
         self.children: dict[bytes, Inode] | None = None
         self.followed: bool | None = None

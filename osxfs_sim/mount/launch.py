@@ -306,9 +306,11 @@ def unmount_and_wait(mountpoint: str) -> None:
             f"{mountpoint} is a {entry.file_system_type} mount, not a share: use umount"
         )
     pid, journal, has_volumes, left = 0, "", False, ""
+    trace: dict[str, Any] | None = None
     with contextlib.suppress(MountError):
         status = ask(target, "status", timeout_s=2.0)
         pid, journal = int(status["pid"]), (status["write_back"] or {}).get("journal", "")
+        trace = status["trace"]
         has_volumes = any(volume["mounted"] for volume in status["volumes"])
         if status["synchronization"] is not None:
             left = os.path.join(status["synchronization"]["state"], UNSYNCHRONIZED)
@@ -346,6 +348,12 @@ def unmount_and_wait(mountpoint: str) -> None:
         raise unwritten_error(Path(journal))
     if os.path.exists(left):
         raise MountError(Path(left).read_text(encoding="utf-8"))
+    if trace is not None:
+        # Loaded now: the library for its format takes time and memory.
+        from osxfs_sim.trace.outcome import complaint
+
+        if said := complaint(Path(trace["path"])):
+            raise MountError(f"{mountpoint} is unmounted, but {said}")
 
 
 def unmount_abandoned(entry: MountEntry) -> None:

@@ -24,7 +24,15 @@ import trio
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount import answering, syscalls
-from osxfs_sim.mount.copying import UNSYNCHRONIZED, check_copy, copy_place, is_made, make_copy
+from osxfs_sim.mount.copying import (
+    UNSYNCHRONIZED,
+    check_copy,
+    copy_place,
+    is_made,
+    make_copy,
+    make_empty,
+    note_source,
+)
 from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.identity import server_user, state_directory
 from osxfs_sim.mount.mountpoints import (
@@ -44,7 +52,7 @@ from osxfs_sim.mount.mountpoints import (
 from osxfs_sim.mount.unwritten import check_unwritten
 from osxfs_sim.mount.volumes import Volumes, check_volumes
 from osxfs_sim.settings import OF_REQUESTS, EmulatedSystem, ShareSettings
-from osxfs_sim.synchronize import SyncError, Synchronizer
+from osxfs_sim.synchronize import Claim, SyncError, Synchronizer
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +90,10 @@ def serve_local(settings: ShareSettings, on_ready: Ready, say: Callable[[str], N
     share = _LocalShare(settings, system, source, mountpoint, copy, state)
     with contextlib.ExitStack() as cleaning_up:
         if copy is not None:
-            share.synchronizer = _prepare_copy(system, source, copy, state, lambda: bool(early))
+            note_source(Path(settings.state_directory or _own_state()), copy, source)
+            share.synchronizer = _prepare_copy(
+                system, source, copy, state, lambda: bool(early), cleaning_up
+            )
         if share.synchronizer is not None:
             cleaning_up.callback(share.end_synchronizer)
         entry = _bind(str(copy or source), mountpoint)
@@ -105,7 +116,7 @@ def _places(
     settings: ShareSettings, system: EmulatedSystem, source: str, mountpoint: str
 ) -> tuple[Path | None, Path]:
     """Where the copy is, if there is to be one, and where the synchronizer keeps its state."""
-    state = Path(settings.state_directory or state_directory(server_user(None)))
+    state = Path(settings.state_directory or _own_state())
     if system.profile.transport is not Transport.COPY:
         return None, state
     copy = Path(settings.copy) if settings.copy else copy_place(state, source)
@@ -113,18 +124,29 @@ def _places(
     return copy, state / "synchronized" / copy_place(state, f"{source}\0{copy}").name
 
 
+def _own_state() -> Path:
+    return state_directory(server_user(None))
+
+
 def _prepare_copy(
-    system: EmulatedSystem, source: str, copy: Path, state: Path, is_unwanted: Callable[[], bool]
+    system: EmulatedSystem,
+    source: str,
+    copy: Path,
+    state: Path,
+    is_unwanted: Callable[[], bool],
+    cleaning_up: contextlib.ExitStack,
 ) -> Synchronizer | None:
     """The copy, filled. Raises MountError."""
     spec = system.synchronization
     if spec is None:
         if not is_made(copy):
+            _claim(source, copy).let_go()  # before anything is put there
             make_copy(source, copy, is_unwanted)
+        cleaning_up.callback(_claim(source, copy).let_go)
         return None
     try:
-        for path in (copy, state):
-            path.mkdir(parents=True, exist_ok=True)
+        make_empty(copy, source)
+        state.mkdir(parents=True, exist_ok=True)
         state.chmod(0o700)
         (state / UNSYNCHRONIZED).unlink(missing_ok=True)
         # What travels in the background gives way to the work, as on a Mac with cores to spare.
@@ -136,6 +158,15 @@ def _prepare_copy(
     except OSError as error:
         raise MountError(f"no copy can be made at {copy}: {error.strerror}") from error
     return synchronizer
+
+
+def _claim(source: str, copy: Path) -> Claim:
+    try:
+        return Claim(os.fsencode(source), os.fsencode(copy), is_only_read=True)
+    except SyncError as error:
+        raise MountError(str(error)) from error
+    except OSError as error:
+        raise MountError(f"no copy can be made at {copy}: {error.strerror}") from error
 
 
 def _forget_what_is_gone() -> None:
@@ -374,6 +405,7 @@ class _LocalShare:
             "ownership": {"policy": "the kernel's own"},
             "names": {"rules": "case-sensitive"},
             "extended_attributes": "the kernel's own",
+            "replaced": "the kernel's own",
             "seed": self.settings.seed,
             "dilate": self.system.dilate,
             "latency": {

@@ -189,6 +189,8 @@ class Reactor:
         self.wake_ns = [0] * len(Wake)
         self.wakes = [0] * len(Wake)
         self.ended = False
+        self.running: Worker | None = None
+        """Whose turn it is, or was last."""
         self.keeps_names = False
         self.awake = ProcessorsAwake()
         self._contention = Contention()
@@ -267,7 +269,9 @@ class Reactor:
     def start_own(self, work: Worker) -> None:
         """Drive a coroutine of the server's own as requests are driven. In trio's thread."""
         self._own.add(work)
+        before = self.running
         self._resume(work, None)
+        self.running = before  # a request may have begun it, and goes on
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """Call *call* in trio's thread, which may be done from any thread."""
@@ -358,7 +362,9 @@ class Reactor:
     # pyfuse3 takes this object for its nursery when it wants one more worker.
     def start_soon(self, worker: Callable[..., Worker], *args: object, name: str = "") -> None:
         del name
+        before = self.running
         self._resume(worker(*args), None)
+        self.running = before  # the one that has asked for it goes on
 
     def _serve(self) -> bool:
         """Handle requests until trio's turn comes (False) or all has long been quiet (True)."""
@@ -480,6 +486,7 @@ class Reactor:
 
     def _resume(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:
         """Let *worker* go on until it awaits again, and note what it waits for."""
+        self.running = worker
         try:
             wanted = worker.send(value) if error is None else worker.throw(error)
         except StopIteration:

@@ -446,7 +446,7 @@ class _Session:
     async def _start_trace(self, path: str) -> dict[str, Any]:
         # The library for its format takes a while to load: not in the thread of the requests.
         await trio.to_thread.run_sync(importlib.import_module, "osxfs_sim.trace.recorder")
-        self.tracing.start(Path(path))
+        self.tracing.start(Path(path), **self._answerer())
         return {"path": path}
 
     async def _stop_trace(
@@ -458,14 +458,15 @@ class _Session:
         command = None
         if command_start_ns is not None and command_end_ns is not None:
             command = command_start_ns, command_end_ns
-        complete = self.tracing.stop(self._answerer(), command, notes)
+        complete = self.tracing.stop(command, notes)
         return await trio.to_thread.run_sync(complete)
 
-    def _answerer(self) -> dict[str, str]:
-        """What answered, for a trace's header."""
+    def _answerer(self) -> dict[str, Any]:
+        """What answers, for a trace's header."""
         return {
             "profile": self.system.profile.name,
             "policy": self.system.policy.describe(),
+            "floor_ns": self.calibration.floor_ns,
         }
 
     async def _flush(self) -> dict[str, Any]:
@@ -544,7 +545,7 @@ class _Session:
         self._write_back_the_rest()
         if self.tracing.report() is not None:
             try:
-                self.tracing.stop(self._answerer())()
+                self.tracing.stop()()
             except MountError as error:
                 self.failure = self.failure or error
                 log.error("%s", error)
@@ -615,6 +616,7 @@ class _Session:
             "ownership": self.machinery.owners.report(),
             "names": self.machinery.spellings.report(),
             "extended_attributes": self.system.files.extended_attributes.value,
+            "replaced": self.system.files.replaced.value,
             "seed": self.settings.seed,
             "dilate": self.system.dilate,
             "latency": {
@@ -709,7 +711,12 @@ class _Session:
                     f"{line['late']} of {line['count']} late: out of tolerance"
                 )
         trace = self.tracing.report()
-        if trace is not None and trace["lost"]:
+        if trace is not None and trace["failure"]:
+            warnings.append(
+                f"the trace {trace['path']} loses requests, {trace['lost']} so far: "
+                f"{trace['failure']}"
+            )
+        elif trace is not None and trace["lost"]:
             warnings.append(
                 f"{trace['lost']} requests found no room in the trace: the disk is slow"
             )

@@ -172,6 +172,31 @@ def file_handle(dir_fd: int, name: bytes) -> bytes | None:
     return bytes(handle.handle[: handle.size])
 
 
+def openable_handle(dir_fd: int, name: bytes) -> bytes | None:
+    """As file_handle, with its length and type before it, for open_by_handle."""
+    handle = _FileHandle(_LONGEST_HANDLE_BYTES, 0)
+    mount_id = ctypes.c_int()
+    flags = 0 if name else AT_EMPTY_PATH
+    if _libc.name_to_handle_at(dir_fd, name, ctypes.byref(handle), ctypes.byref(mount_id), flags):
+        if ctypes.get_errno() in (errno.EOPNOTSUPP, errno.EOVERFLOW):
+            return None
+        _raise_errno()
+    return bytes(memoryview(handle).cast("B")[: 8 + handle.size])
+
+
+def open_by_handle(mount_fd: int, handle: bytes, flags: int) -> int:
+    """open_by_handle_at(2): *handle* of openable_handle(), of the file system of *mount_fd*.
+
+    EPERM without CAP_DAC_READ_SEARCH, ESTALE where the object is no more. *mount_fd* is no
+    descriptor of O_PATH.
+    """
+    structure = _FileHandle.from_buffer_copy(handle.ljust(ctypes.sizeof(_FileHandle), b"\0"))
+    fd = int(_libc.open_by_handle_at(mount_fd, ctypes.byref(structure), flags))
+    if fd < 0:
+        _raise_errno()
+    return fd
+
+
 _AT_HANDLE_FID = 0x200
 
 

@@ -5,13 +5,20 @@ begin, the handlers' object is given methods of its own, that call those of its
 class and note the answer, and in the end they are taken away: where nobody
 looks, nothing is spent. The requests of the server's own thread that raises events
 are not the guest's, and are not recorded.
+
+A crossing belongs to the request in whose turn it was paid: each request is
+driven by a worker of the reactor (pyfuse3's, one request at a time), and the
+reactor tells whose turn it is. Times tell nothing: several requests may have
+one arrival, and a request that waits is dated anew when it goes on. What
+write-back does in the background has workers of its own, and belongs to nobody.
 """
 
 import contextlib
+import errno
 import os
 import stat as modes
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +30,17 @@ from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, InodeTable
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.mount.pulse import Pulse
-from osxfs_sim.mount.reactor import Reactor
+from osxfs_sim.mount.reactor import Reactor, Worker
 from osxfs_sim.trace.answers import AnsweredBy
 from osxfs_sim.trace.errors import TraceError
 
 if TYPE_CHECKING:
     from osxfs_sim.trace.recorder import Recorder
 
-_ENOENT = 2
+_AS_CROSSED = -1
+"""For a size: that of the crossing."""
 _LONGEST_WAY = 256
+_LONGEST_PATH_BYTES = 4_096  # each row of a trace has it written out
 
 # What pyfuse3 calls, by what its arguments begin with. The context comes last, where there is one.
 _WITH_NAME = {
@@ -72,6 +81,9 @@ _OF_DIRECTORY = _LISTINGS | {Operation.RELEASEDIR, Operation.FSYNCDIR}
 _HOST, _NAMES, _HELD, _GUEST = map(int, AnsweredBy)
 _XATTR_NAME = frozenset({Operation.SETXATTR, Operation.GETXATTR, Operation.REMOVEXATTR})
 
+# The operation, the bytes, and the arrival, asked and achieved time.
+_Crossing = tuple[int, int, int, int, int]
+
 
 class Tracing:
     """At most one trace of a share at a time, and one pulse."""
@@ -93,22 +105,27 @@ class Tracing:
         self._own_thread = 0
         self._processes: dict[int, int] = {}
         """Who opened each handle: a read does not say who asks."""
+        self._under_way: dict[Worker | None, tuple[_Crossing, ...]] = {}
+        """What the request of each worker has paid so far."""
 
     def report(self) -> dict[str, Any] | None:
         recorder = self._recorder
         if recorder is None:
             return None
-        return {"path": str(recorder.path), "rows": recorder.rows, "lost": recorder.lost}
+        return {**_numbers(recorder), "failure": recorder.failure or None}
 
-    def start(self, path: Path) -> None:
-        """Record from now on. Raises MountError where that cannot be."""
+    def start(self, path: Path, **header: Any) -> None:
+        """Record from now on; *header*: what answers. Raises MountError where that cannot be."""
         if self._recorder is not None:
             raise MountError(f"a trace is being written already, to {self._recorder.path}")
         # Loaded now: the library for its format takes time and memory.
         from osxfs_sim.trace.recorder import Recorder
+        from osxfs_sim.trace.schema import Header
 
+        begins = Header(time.monotonic_ns(), 0, **header)
+        soon = self._reactor.call_soon
         try:
-            recorder = Recorder(path, time.monotonic_ns(), self._path_of, _program_of)
+            recorder = Recorder(path, begins, self._path_of, _program_of, soon)
         except TraceError as error:
             raise MountError(str(error)) from error
         self._recorder = recorder
@@ -128,7 +145,7 @@ class Tracing:
         if was_noting:
             return
         self._own_thread = self._handlers.injector_thread
-        self._crossings.keeps_latest = True
+        self._crossings.when_paid = self._has_paid
         self._processes.clear()
         for methods, wrapped in (
             (_WITH_NAME, self._noting_name),
@@ -147,7 +164,6 @@ class Tracing:
 
     def stop(
         self,
-        answerer: Mapping[str, str],
         command: tuple[int, int] | None = None,
         notes: dict[str, Any] | None = None,
     ) -> Callable[[], dict[str, Any]]:
@@ -161,10 +177,10 @@ class Tracing:
 
         def complete() -> dict[str, Any]:
             try:
-                recorder.close(ended_ns, command=command, notes=notes, **answerer)
+                recorder.close(ended_ns, command=command, notes=notes)
             except TraceError as error:
                 raise MountError(str(error)) from error
-            return {"path": str(recorder.path), "rows": recorder.rows, "lost": recorder.lost}
+            return _numbers(recorder)
 
         return complete
 
@@ -177,25 +193,38 @@ class Tracing:
             return
         for name in (*_WITH_NAME, *_WITH_INODE, *_WITH_HANDLE, "link", "statfs", "forget"):
             delattr(self._handlers, name)
-        self._crossings.keeps_latest = False
+        self._crossings.when_paid = None
+        self._under_way.clear()
+
+    def _has_paid(
+        self, operation: int, size_bytes: int, arrival_ns: int, asked_ns: int, achieved_ns: int
+    ) -> None:
+        worker = self._reactor.running
+        before = self._under_way.get(worker)
+        if before is not None:  # else it was on its way when this began
+            paid = (operation, size_bytes, arrival_ns, asked_ns, achieved_ns)
+            self._under_way[worker] = (*before, paid)
 
     # One wrapper per shape of arguments. What they do is in every request's way: so what
     # depends on the operation alone is decided before, and nothing is passed by keyword.
 
     def _noting_name(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note, reactor = int(operation), self._note, self._reactor
+        code, note = int(operation), self._note
+        reactor, under_way = self._reactor, self._under_way
         is_create = operation is Operation.CREATE
         is_rename = operation is Operation.RENAME
         has_sets = self._handlers.name_sets is not None
         by = _NAMES if has_sets and operation is Operation.LOOKUP else _HELD
 
         async def handler(parent: int, name: bytes, *more: Any) -> Any:
+            under_way[reactor.running] = ()
             arrival_ns = reactor.arrival_ns
             pid = more[-1].pid
             try:
                 answer = await own(parent, name, *more)
-            except FUSEError as error:
-                note(code, arrival_ns, parent, name, pid, parent, 0, error.errno, 0, 0, by)
+            except Exception as error:
+                failure = _number_of(error)
+                note(code, arrival_ns, parent, name, pid, parent, 0, failure, 0, 0, by)
                 raise
             found = error_number = 0
             if is_create:
@@ -206,7 +235,7 @@ class Tracing:
             elif answer is not None:
                 found = answer.st_ino
                 if not found:
-                    error_number = _ENOENT  # it may be believed, and is missing all the same
+                    error_number = errno.ENOENT  # it may be believed, and is missing all the same
             by_whom = by if error_number else _HELD
             note(code, arrival_ns, parent, name, pid, parent, found, error_number, 0, 0, by_whom)
             return answer
@@ -214,20 +243,23 @@ class Tracing:
         return handler
 
     def _noting_inode(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note, reactor = int(operation), self._note, self._reactor
+        code, note = int(operation), self._note
+        reactor, under_way = self._reactor, self._under_way
         has_name = operation in _XATTR_NAME
         is_open = operation is Operation.OPEN
         is_opendir = operation is Operation.OPENDIR
 
         async def handler(number: int, *more: Any) -> Any:
+            under_way[reactor.running] = ()
             arrival_ns = reactor.arrival_ns
             pid = more[-1].pid
             name = more[0] if has_name else None
             directory = self._directory_of(number)
             try:
                 answer = await own(number, *more)
-            except FUSEError as error:
-                note(code, arrival_ns, number, name, pid, directory, 0, error.errno, 0, 0, _HELD)
+            except Exception as error:
+                failure = _number_of(error)
+                note(code, arrival_ns, number, name, pid, directory, 0, failure, 0, 0, _HELD)
                 raise
             if is_open:
                 self._processes[answer.fh] = pid
@@ -239,7 +271,8 @@ class Tracing:
         return handler
 
     def _noting_handle(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note, reactor = int(operation), self._note, self._reactor
+        code, note = int(operation), self._note
+        reactor, under_way = self._reactor, self._under_way
         of_directory = operation in _OF_DIRECTORY
         ends = operation in UNAWAITED
         has_offset = operation in (Operation.READ, Operation.WRITE)
@@ -248,6 +281,8 @@ class Tracing:
         by = _GUEST if ends else _HELD
 
         async def handler(handle: int, *more: Any) -> Any:
+            if not ends:
+                under_way[reactor.running] = ()
             arrival_ns = reactor.arrival_ns
             inode = self._handlers.inode_of(handle, is_directory=of_directory)
             directory = self._directory_of_inode(inode)
@@ -257,16 +292,17 @@ class Tracing:
             number = inode.number
             try:
                 answer = await own(handle, *more)
-            except FUSEError as error:
-                note(code, arrival_ns, number, None, pid, directory, 0, error.errno, 0, offset, by)
+            except Exception as error:
+                failure = _number_of(error)
+                note(code, arrival_ns, number, None, pid, directory, 0, failure, 0, offset, by)
                 raise
             size = 0
             if is_read:
                 size = len(answer)
             elif is_write:
                 size = answer
-            elif is_listing and self._crossings.latest[0] == arrival_ns:
-                size = self._crossings.latest[3]
+            elif is_listing:
+                size = _AS_CROSSED
             note(code, arrival_ns, number, None, pid, directory, 0, 0, size, offset, by)
             return answer
 
@@ -276,11 +312,13 @@ class Tracing:
         code, note = int(Operation.LINK), self._note
 
         async def link(number: int, parent: int, name: bytes, ctx: RequestContext) -> Any:
+            self._under_way[self._reactor.running] = ()
             arrival_ns = self._reactor.arrival_ns
             try:
                 answer = await own(number, parent, name, ctx)
-            except FUSEError as error:
-                note(code, arrival_ns, parent, name, ctx.pid, parent, 0, error.errno, 0, 0, _HELD)
+            except Exception as error:
+                failure = _number_of(error)
+                note(code, arrival_ns, parent, name, ctx.pid, parent, 0, failure, 0, 0, _HELD)
                 raise
             found = answer.st_ino
             note(code, arrival_ns, parent, name, ctx.pid, parent, found, 0, 0, 0, _HELD)
@@ -292,10 +330,18 @@ class Tracing:
         code, root = int(Operation.STATFS), ROOT_NUMBER
 
         async def statfs(ctx: RequestContext) -> Any:
+            self._under_way[self._reactor.running] = ()
             arrival_ns = self._reactor.arrival_ns
-            answer = await own(ctx)
-            self._note(code, arrival_ns, root, None, ctx.pid, root, 0, 0, 0, 0, _HELD)
-            return answer
+            error_number = 0
+            try:
+                return await own(ctx)
+            except Exception as error:
+                error_number = _number_of(error)
+                raise
+            finally:
+                self._note(
+                    code, arrival_ns, root, None, ctx.pid, root, 0, error_number, 0, 0, _HELD
+                )
 
         return statfs
 
@@ -326,18 +372,28 @@ class Tracing:
         otherwise: int,
     ) -> None:
         """One answered request; *otherwise* is who has answered it, if it did not cross."""
-        if pid == self._own_thread and pid:
-            return
-        crossings = self._crossings
-        crossed_ns, asked_ns, took_ns, _ = crossings.latest
-        if crossed_ns == arrival_ns:
-            answered_by = _HOST
-        else:
-            answered_by = otherwise
-            asked_ns = 0
+        # RELEASE and FORGET cross never, and may come from within another request.
+        paid = self._under_way.pop(self._reactor.running, ()) if otherwise != _GUEST else ()
+        answered_by = otherwise
+        asked_ns = 0
+        if not paid:
+            if pid == self._own_thread and pid:
+                return
             took_ns = time.monotonic_ns() - arrival_ns
             if otherwise != _GUEST:
-                took_ns += crossings.outside.ns(0)
+                took_ns += self._crossings.outside.ns(0)
+        else:
+            crossed, crossed_bytes, paid_from_ns, crossed_asked_ns, took_ns = paid[-1]
+            # Its own time begins when it came, and the crossing's when it was done waiting.
+            took_ns += paid_from_ns - arrival_ns
+            if crossed == operation:
+                answered_by, asked_ns = _HOST, crossed_asked_ns
+                if size_bytes == _AS_CROSSED:
+                    size_bytes = crossed_bytes
+            if len(paid) > 1 or crossed != operation:
+                took_ns -= self._note_others(paid, operation, inode, name, pid, directory)
+        if size_bytes == _AS_CROSSED:
+            size_bytes = 0
         # None, if what looked ended while this request was on its way.
         for add in self._sinks:
             add(
@@ -358,6 +414,32 @@ class Tracing:
         if self._pulse is not None and self._pulse.is_over(arrival_ns):
             self._pulse = None
             self._end_noting()
+
+    def _note_others(
+        self,
+        paid: tuple[_Crossing, ...],
+        operation: int,
+        inode: int,
+        name: bytes | None,
+        pid: int,
+        directory: int,
+    ) -> int:
+        """A row for each crossing of a request that its own row is not of; returns their time.
+
+        Such as the FSYNC of a WRITE that is to be synchronous. What is about a name need not
+        be about its directory: of what else it asked the host, the object is not known.
+        """
+        others = paid if paid[-1][0] != operation else paid[:-1]
+        about = inode if name is None else 0
+        whole_ns = 0
+        for crossed, size_bytes, arrival_ns, asked_ns, took_ns in others:
+            whole_ns += took_ns
+            for add in self._sinks:
+                add(
+                    *(arrival_ns, asked_ns, took_ns, crossed, about, None, 0, size_bytes),
+                    *(0, 0, pid, directory, _HOST),
+                )
+        return whole_ns
 
     # Where it is
 
@@ -390,7 +472,12 @@ class Tracing:
             here = parent
         if here is not self._inodes.root:
             return None  # it has lost its name
-        return "/" + "/".join(reversed(names))
+        path = "/" + "/".join(reversed(names))
+        return path if len(path.encode()) <= _LONGEST_PATH_BYTES else None
+
+
+def _numbers(recorder: "Recorder") -> dict[str, Any]:
+    return {"path": str(recorder.path), "rows": recorder.rows, "lost": recorder.lost}
 
 
 def _place_of(inode: Inode) -> tuple[Inode | None, bytes]:
@@ -398,6 +485,11 @@ def _place_of(inode: Inode) -> tuple[Inode | None, bytes]:
     if inode.held is not None and inode.held.guest_place is not None:
         return inode.held.guest_place  # made or moved, and the host does not know yet
     return inode.parent, inode.name
+
+
+def _number_of(error: Exception) -> int:
+    """What the guest is told."""
+    return error.errno if isinstance(error, FUSEError) else errno.EIO
 
 
 def _program_of(pid: int) -> str | None:

@@ -24,7 +24,7 @@ def analysis_report(analysis: Analysis, top: int = 10) -> None:
         "guest computed, or was served by its own caches"
     )
     for warning in analysis.warnings:
-        out.print(f"  [yellow]{escape(warning)}[/yellow]")
+        out.print(f"  [yellow]{escape(warning)}[/yellow]", soft_wrap=True)
     _causes(analysis)
     for title, parts in (
         ("operation", analysis.operations),
@@ -62,7 +62,7 @@ def _causes(analysis: Analysis) -> None:
     if not analysis.requests:
         return
     out = console()
-    rows = table("cause", "remedy", ">requests", ">time", ">of wall")
+    rows = table("cause", "remedy", ">requests", ">time", ">of wall", ">then")
     for cause in analysis.causes:
         rows.add_row(
             escape(cause.label),
@@ -70,6 +70,7 @@ def _causes(analysis: Analysis) -> None:
             f"{cause.requests:,}",
             format_duration(cause.time_ns),
             _percent(cause.time_ns, analysis.wall_ns),
+            format_duration(cause.followed_ns),
         )
     necessary = analysis.necessary
     rows.add_row(
@@ -78,8 +79,13 @@ def _causes(analysis: Analysis) -> None:
         f"{necessary.requests:,}",
         format_duration(necessary.time_ns),
         _percent(necessary.time_ns, analysis.wall_ns),
+        format_duration(necessary.followed_ns),
     )
     out.print(rows)
+    out.print(
+        "  then: of the rest, what followed them until the next request: the guest was woken, and "
+        "computed\n"
+    )
     for sentence in (*analysis.summary, *(cause.sentence for cause in analysis.causes)):
         out.print(Padding(escape(sentence), (0, 0, 0, 2)))
     out.print()

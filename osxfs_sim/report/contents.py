@@ -213,6 +213,7 @@ _PROFILE_VALUES: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
     ("owners", lambda share: str(_at(share, "ownership", "policy") or "")),
     ("names", lambda share: str(_at(share, "names", "rules") or "")),
     ("extended attributes", lambda share: str(share.get("extended_attributes", ""))),
+    ("replaced files", lambda share: str(share.get("replaced", ""))),
     ("seed", lambda share: str(share.get("seed", ""))),
     ("this machine's floor", lambda share: _duration(_at(share, "calibration", "floor_ns"))),
 )

@@ -96,6 +96,7 @@ def _event_values(events: EventSpec) -> dict[str, str]:
             "events.modifies": notify.modifies,
             "events.attributes": _yes_or_no(notify.attributes),
             "events.deletes": _yes_or_no(notify.deletes),
+            "events.touches": _yes_or_no(notify.touches),
         }
         for key in ("debounce_files", "debounce_directories"):
             debounce_ns = getattr(notify, f"{key}_ns")

@@ -7,6 +7,7 @@ from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.summary import ArmSummary
 from osxfs_sim.report.contents import TraceContents, trace_contents
 from osxfs_sim.trace.analysis import Analysis
+from osxfs_sim.trace.files import is_there
 
 Analyze = Callable[[Path], Analysis]
 
@@ -33,7 +34,7 @@ def analyzed(
     """What the traces say, and of those that are gone a sentence: the rest can still be shown."""
     found, troubles = [], []
     for label, path in chosen:
-        if path.is_file():
+        if is_there(path):
             found.append(trace_contents(label, analyze(path)))
         else:
             troubles.append(

@@ -6,14 +6,19 @@ ignore       what does not take part
 reconcile    what each side must change: pure
 stage        brings new content near the place where it goes
 transition   makes the changes, never over what was not seen
+agreement    which objects that was on both sides, and what they grant
+permissions  what one side's object may grant for the other's: pure
 archive      the last agreed state, and what has been done since
 roots        the two directories, opened so that nothing else is reached
+claims       what other shares of this machine have
 watch        hears of changes
 engine       one cycle after the other, without threads
 synchronizer the same in a thread, as a share runs it
 """
 
+from osxfs_sim.synchronize.claims import Claim
 from osxfs_sim.synchronize.errors import SyncError
+from osxfs_sim.synchronize.permissions import created
 from osxfs_sim.synchronize.synchronizer import Synchronizer
 
-__all__ = ["SyncError", "Synchronizer"]
+__all__ = ["Claim", "SyncError", "Synchronizer", "created"]

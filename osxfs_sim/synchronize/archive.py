@@ -9,7 +9,11 @@ agreed   the whole tree, written beside and renamed into place, after both sides
 journal  what has been put where since, one record after each change that was made,
          and one before each that takes something away. It is not forced to the
          disk, so it counts only until the machine starts anew; what it says is then
-         found equal on both sides instead. A torn end is left out.
+         found equal on both sides instead, or in doubt. A torn end is left out.
+
+Of every object that both agreed upon, it is also known which it was on either side
+(snapshot.Known): a side whose object has the agreed content, and is another, may have
+deleted it and made it again.
 
 A damaged *agreed* is refused, not taken as empty: with nothing agreed upon, two
 sides that differ are conflicts where it is safe, and the host's wins where it is
@@ -28,6 +32,7 @@ from typing import Any, Literal
 
 import msgpack
 
+from osxfs_sim.synchronize.claims import Claim
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.roots import shown
 from osxfs_sim.synchronize.snapshot import (
@@ -36,6 +41,7 @@ from osxfs_sim.synchronize.snapshot import (
     Directory,
     Entry,
     File,
+    Known,
     Link,
     Path,
     Put,
@@ -51,7 +57,7 @@ def no_step(name: str) -> None:
     """Go on."""
 
 
-_MAGIC = b"osxfs-sim agreed 1\n"
+_MAGIC = b"osxfs-sim agreed 2\n"
 _CHECK_BYTES = 16
 _FRAME = struct.Struct("<II")  # length, CRC-32
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -72,6 +78,26 @@ class Intent:
     Empty: nothing lay there."""
     new: bytes
     """Of what takes its place; empty: nothing does."""
+    identity: bytes = b""
+    """Of a deletion: apart from its name, the very object that is to go."""
+
+
+EVERYTHING: frozenset[Path] = frozenset({()})
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is known at the start."""
+
+    agreed: Directory
+    intents: list[Intent]
+    """What may have been moved away."""
+    unfinished: list[Intent]
+    """Those after which no record says that it was done: the end of the process may have
+    come between."""
+    doubts: frozenset[Path]
+    """Where more may have travelled than is known; the root: everywhere, as after another
+    boot, since what the journal says is not sure to be on the disks."""
 
 
 class Archive:
@@ -85,8 +111,12 @@ class Archive:
         self._journal = -1
         self._journal_bytes = self._header_bytes = 0
         self.generation = 0
+        self._claim: Claim | None = None
+        _refuse_others(state)
         self._lock = os.open(
-            os.path.join(state, b"lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            os.path.join(state, b"lock"),
+            os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
+            0o600,
         )
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,6 +127,10 @@ class Archive:
                 "stop the other share first"
             ) from None
 
+    def claim(self, host: bytes, copy: bytes) -> None:
+        """Have both directories for as long as the state; raises SyncError, OSError."""
+        self._claim = Claim(host, copy)
+
     @property
     def _agreed_path(self) -> bytes:
         return os.path.join(self._state, b"agreed")
@@ -105,34 +139,37 @@ class Archive:
     def _journal_path(self) -> bytes:
         return os.path.join(self._state, b"journal")
 
-    def load(self) -> tuple[Directory, list[Intent], list[Intent]]:
-        """The last agreed state, what may have been moved away, and what is not recorded.
-
-        The last are of the intents those after which no record says that it was done:
-        the end of the process may have come between. Raises SyncError.
-        """
+    def load(self) -> Loaded:
+        """The last agreed state, and what was begun after it. Raises SyncError."""
         agreed = self._load_agreed()
         puts: list[Put] = []
         intents: list[Intent] = []
         unfinished: dict[Path, Intent] = {}
-        records = iter(self._load_journal())
-        header = next(records, None)
-        if header is None or header[0] != "journal" or header[1] != self.generation:
-            return agreed, intents, []
+        journal = iter(self._load_journal())
+        header = next(journal, None)
+        if header is None or header[0] != "journal":
+            # Nothing is known of what was done since, if there was anything.
+            return Loaded(agreed, [], [], EVERYTHING if self.generation else frozenset())
         is_same_boot = header[2] == boot_id()
+        records = list(journal)
+        is_sure = is_same_boot or records == [["clean"]]
+        doubts = frozenset(map(tuple, header[3])) if is_sure else EVERYTHING
+        if header[1] != self.generation:
+            return Loaded(agreed, [], [], doubts)
         for record in records:
             if record[0] == "put":
                 puts.append((tuple(record[1]), _entry(record[2])))
                 unfinished.pop(puts[-1][0], None)
             elif record[0] == "intent":
-                _, name, side, path, old, new = record
-                intents.append(Intent(name, side, tuple(path), old, new))
+                _, name, side, path, old, new, identity = record
+                intents.append(Intent(name, side, tuple(path), old, new, identity))
                 unfinished[intents[-1].path] = intents[-1]
         if is_same_boot:
             entry = with_changes(agreed, puts)
             assert isinstance(entry, Directory)
             agreed = entry
-        return agreed, intents, list(unfinished.values()) if is_same_boot else []
+        begun = list(unfinished.values()) if is_same_boot else []
+        return Loaded(agreed, intents, begun, doubts)
 
     def _load_agreed(self) -> Directory:
         try:
@@ -191,7 +228,15 @@ class Archive:
         """Say what is about to be moved away, before it is; raises OSError."""
         self._step("intend")
         self._append(
-            ["intent", intent.name, intent.side, list(intent.path), intent.old, intent.new]
+            [
+                "intent",
+                intent.name,
+                intent.side,
+                list(intent.path),
+                intent.old,
+                intent.new,
+                intent.identity,
+            ]
         )
 
     def _append(self, record: list[Any]) -> None:
@@ -206,14 +251,17 @@ class Archive:
             raise
         self._journal_bytes += len(framed)
 
-    def checkpoint(self, agreed: Directory) -> None:
-        """Save *agreed* whole, both sides being on their disks, and begin a new journal."""
+    def checkpoint(self, agreed: Directory, doubts: frozenset[Path] = frozenset()) -> None:
+        """Save *agreed* whole, both sides being on their disks, and begin a new journal.
+
+        *doubts* are still to be looked at.
+        """
         generation = self.generation + 1
         payload = msgpack.packb([generation, self._pair, _plain_tree(agreed)])
         self._step("save agreed")
         self._replace(self._agreed_path, _MAGIC + _check(payload) + payload)
         self.generation = generation
-        payload = msgpack.packb(["journal", generation, boot_id()])
+        payload = msgpack.packb(["journal", generation, boot_id(), [list(path) for path in doubts]])
         framed = _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
         self._step("new journal")
         self._replace(self._journal_path, framed)
@@ -240,14 +288,38 @@ class Archive:
         finally:
             os.close(fd)
 
+    def end(self) -> None:
+        """Nothing was done since the last save: that is sure also for who starts after a reboot."""
+        if self._journal >= 0 and not self.journal_bytes:
+            with contextlib.suppress(OSError):  # else it is not sure
+                self._append(["clean"])
+                os.fsync(self._journal)
+
     def close(self) -> None:
-        """Let another have the state."""
+        """Let another have the state, and the directories."""
+        if self._claim is not None:
+            self._claim.let_go()
         if self._journal >= 0:
             os.close(self._journal)
             self._journal = -1
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _refuse_others(state: bytes) -> None:
+    """Nobody else may reach what waits and what is written in *state*. Raises SyncError."""
+    fd = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if status.st_uid != os.geteuid():
+            raise SyncError(
+                f"the state's directory {shown(state)} belongs to another user: choose another"
+            )
+        if status.st_mode & 0o077:
+            os.fchmod(fd, 0o700)
+    finally:
+        os.close(fd)
 
 
 def boot_id() -> str:
@@ -268,16 +340,24 @@ def _plain(entry: Entry | None) -> list[Any] | None:
         case None:
             return None
         case File(digest=digest, executable=executable, size=size):
-            return ["f", digest, executable, size]
+            return ["f", _plain_known(entry), digest, executable, size]
         case Link(target=target):
-            return ["l", target]
+            return ["l", _plain_known(entry), target]
         case Directory():
-            return ["d", []]
+            return ["d", _plain_known(entry), []]
+
+
+def _plain_known(entry: Entry) -> list[Any]:
+    return [
+        None if known is None else [known.identity, known.grants, known.is_image, known.change_ns]
+        for known in entry.known
+    ]
 
 
 def _plain_tree(entry: Child) -> list[Any] | None:
     if isinstance(entry, Directory):
-        return ["d", [[name, _plain_tree(child)] for name, child in entry.children.items()]]
+        children = [[name, _plain_tree(child)] for name, child in entry.children.items()]
+        return ["d", _plain_known(entry), children]
     assert isinstance(entry, (File, Link))
     return _plain(entry)
 
@@ -287,10 +367,13 @@ def _entry(plain: list[Any] | None) -> Entry | None:
 
 
 def _tree(plain: list[Any]) -> Entry:
-    match plain[0]:
+    kind, sides, *rest = plain
+    host, guest = (None if known is None else Known(*known) for known in sides)
+    match kind:
         case "f":
-            return File(plain[1], plain[2], plain[3])
+            return File(rest[0], rest[1], rest[2], known=(host, guest))
         case "l":
-            return Link(plain[1])
+            return Link(rest[0], known=(host, guest))
         case _:
-            return directory({name: _tree(child) for name, child in plain[1]})
+            children = {name: _tree(child) for name, child in rest[0]}
+            return directory(children, known=(host, guest))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
+from osxfs_sim.synchronize.agreement import Adjustment, Agreement
 from osxfs_sim.synchronize.archive import Archive, Step, no_step
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.ignore import Ignore
@@ -31,7 +32,13 @@ from osxfs_sim.synchronize.snapshot import (
     with_changes,
 )
 from osxfs_sim.synchronize.stage import NotAsSeenError, Staging
-from osxfs_sim.synchronize.transition import Outcome, Transition, finished, recover
+from osxfs_sim.synchronize.transition import (
+    Outcome,
+    Transition,
+    exchanged,
+    finished,
+    recover,
+)
 
 EMPTIED_FROM_ENTRIES = 10
 """A root that had at least so many and has none is taken for a mistake."""
@@ -40,6 +47,8 @@ _SYNCED_EACH = 32
 _LONGEST_JOURNAL_BYTES = 4_000_000
 _SIDES: tuple[Side, Side] = ("host", "guest")
 
+_CHANGED = "a version that was changed at the moment of its replacement"
+_MAYBE_NEWER = "a version that gave way, and may be the newer one since there was a crash,"
 _LOST, _EMPTIED = "lost", "emptied"
 
 Phase = Callable[[str], None]
@@ -111,6 +120,9 @@ class Engine:
         self._halted_for: str | None = None
         self._confirmed: str | None = None
         self._puts: list[Put] = []
+        self._doubts: frozenset[Path] = frozenset()
+        self._is_to_save = False
+        """Whether more is known of what was agreed upon than is saved, and no record says so."""
         self.ancestor = EMPTY
         roots = {
             "host": Root(host, "the host's directory"),
@@ -121,7 +133,9 @@ class Engine:
         self.archive = Archive(state, host, copy, step)
         self._sides: dict[Side, _SideState] = {}
         try:
-            self.ancestor, intents, unfinished = self.archive.load()
+            self.archive.claim(host, copy)
+            loaded = self.archive.load()
+            self.ancestor = loaded.agreed
             puts: list[Put] = []
             for side in _SIDES:
                 root = roots[side]
@@ -130,11 +144,15 @@ class Engine:
                     hears = functools.partial(on_directory, side) if on_directory else None
                     scanner = Scanner(rules, hears)
                     self._sides[side] = _SideState(root, scanner, staging)
-                    for path, where in recover(intents, fd, side, staging):
+                    done = exchanged(loaded.unfinished, side, staging)
+                    for path, where in recover(loaded.intents, fd, side, staging):
                         self._keep(side, path, where)
-                    puts += finished(unfinished, fd, side)
+                    puts += finished(loaded.unfinished, fd, side, done)
                     staging.clear_new()
             self.ancestor = _directory(with_changes(self.ancestor, puts))
+            self._doubts = loaded.doubts | {
+                intent.path for intent in loaded.unfinished if intent.new
+            } - {path for path, _ in puts}
             self.checkpoint()
         except RootLostError as lost:
             self.close()
@@ -143,9 +161,8 @@ class Engine:
             self.close()
             raise
 
-    def _keep(self, side: Side, path: Path, where: str) -> None:
-        why = f"a version that was changed at the moment of its replacement is kept in {where}"
-        self._sides[side].kept.append(Problem(path, side, why))
+    def _keep(self, side: Side, path: Path, where: str, what: str = _CHANGED) -> None:
+        self._sides[side].kept.append(Problem(path, side, f"{what} is kept in {where}"))
 
     def confirm(self) -> None:
         """The user has seen why it has halted: the next cycle takes that as it is.
@@ -198,19 +215,42 @@ class Engine:
                     f"{state.root.title} ({state.root.shown}) cannot be read "
                     f"({error.strerror}): put that right"
                 ) from None
-        host, guest = self._sides["host"].seen, self._sides["guest"].seen
-        assert host is not None
-        assert guest is not None
+        host, guest = self._seen("host"), self._seen("guest")
         self._refuse_emptied(host, guest)
-        plan = reconcile(self.ancestor, host, guest, self._spec.mode)
+        plan = reconcile(self.ancestor, host, guest, self._spec.mode, self._doubts)
         self._puts = []
         try:
             for path, entry in plan.agreed:
                 self._put(path, entry)
-            outcomes = self._carry_out(plan, fds)
+            self._take_in()
+            adjustments = self._bring_up_to_date(host, guest)
+            outcomes = self._carry_out(plan, adjustments, fds)
         finally:
-            self.ancestor = _directory(with_changes(self.ancestor, self._puts))
+            self._take_in()
+        for side in _SIDES:
+            for path, where in outcomes[side].kept:
+                self._keep(side, path, where, _MAYBE_NEWER)
+        if self._doubts and not any(outcome.raced for outcome in outcomes.values()):
+            self._doubts = frozenset()
+            self._is_to_save = True
         return self._result(plan, outcomes, host, guest)
+
+    def _take_in(self) -> None:
+        puts, self._puts = self._puts, []
+        if puts:
+            self.ancestor = _directory(with_changes(self.ancestor, puts))
+
+    def _bring_up_to_date(self, host: Directory, guest: Directory) -> list[Adjustment]:
+        """Know the objects that both sides have as it is agreed; what is to be granted by them."""
+        agreement = Agreement(self._spec.mode in (SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED))
+        self.ancestor = _directory(agreement.brought_up_to_date(self.ancestor, host, guest))
+        self._is_to_save = self._is_to_save or agreement.is_news
+        return agreement.adjustments
+
+    def _seen(self, side: Side) -> Directory:
+        seen = self._sides[side].seen
+        assert seen is not None
+        return seen
 
     def _put(self, path: Path, entry: Entry | None) -> None:
         self._puts.append((path, entry))
@@ -238,7 +278,9 @@ class Engine:
                 "or resume if the other side is to be emptied too"
             )
 
-    def _carry_out(self, plan: Plan, fds: dict[Side, int]) -> dict[Side, Outcome]:
+    def _carry_out(
+        self, plan: Plan, adjustments: list[Adjustment], fds: dict[Side, int]
+    ) -> dict[Side, Outcome]:
         outcomes = {}
         planned: list[tuple[Side, Side, list[Change]]] = [
             ("guest", "host", plan.guest),
@@ -252,8 +294,14 @@ class Engine:
                 self.archive.intend,
                 functools.partial(self._put_on, side),
                 self._step,
+                then=self.ancestor,
+                source=self._seen(other),
             )
             outcomes[side] = transition.outcome
+            # First of all: nothing is to come into what does not protect it yet.
+            for each in adjustments:
+                if each.side == side:
+                    transition.adjust(each.path, each.seen, each.grants)
             if not changes:
                 continue
             self._on_phase("staging")
@@ -312,7 +360,7 @@ class Engine:
 
     def save(self) -> None:
         """As checkpoint, where there is something that is not saved yet."""
-        if self.archive.journal_bytes:
+        if self.archive.journal_bytes or self._is_to_save:
             self.checkpoint()
 
     def checkpoint(self) -> None:
@@ -320,7 +368,8 @@ class Engine:
         for side in _SIDES:
             self._step("sync side")
             sync_file_system(self._sides[side].staging.new)
-        self.archive.checkpoint(self.ancestor)
+        self.archive.checkpoint(self.ancestor, self._doubts)
+        self._is_to_save = False
         for state in self._sides.values():
             state.staging.begin(self.archive.generation)
 
@@ -329,6 +378,8 @@ class Engine:
         sides, self._sides = self._sides, {}
         for state in sides.values():
             state.staging.close()
+        if sides and not self._is_to_save:
+            self.archive.end()
         self.archive.close()
 
 

@@ -16,8 +16,13 @@ directory and an edit deep in it are both kept as far as they go together. With
 
 What is ignored or cannot travel stays, with what lies at its path on the other
 side, and what was agreed upon there.
+
+A deletion travels only to the very object that was agreed upon (snapshot.Known): one
+with equal content that is another has been made again, by somebody who wants it, and
+counts as made. In doubt nothing is deleted: what comes back can be deleted again.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -31,11 +36,13 @@ from osxfs_sim.synchronize.snapshot import (
     Ignored,
     Path,
     Put,
+    identity_of,
     is_alike,
     shallow,
 )
 
 Side = Literal["host", "guest"]
+_INDEX: dict[Side, int] = {"host": 0, "guest": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ class Change:
     path: Path
     old: Entry | None
     new: Entry | None
+    keeps_old: bool = False
+    """Whether what gives way is set aside: it may be the newer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +79,97 @@ class Plan:
     """What both sides have already, and the last agreed state does not."""
 
 
-def reconcile(then: Entry | None, host: Child | None, guest: Child | None, mode: SyncMode) -> Plan:
-    """What is to be done so that *host* and *guest* agree, as far as *mode* lets them."""
+def reconcile(
+    then: Entry | None,
+    host: Child | None,
+    guest: Child | None,
+    mode: SyncMode,
+    doubts: Container[Path] = (),
+) -> Plan:
+    """What is to be done so that *host* and *guest* agree, as far as *mode* lets them.
+
+    *doubts*: where more may have travelled than is known, the process or the machine having
+    crashed; with the root, everywhere. A side that has the agreed content there in another
+    object may have gone back to it, and a version that has to give way may be the newer one.
+    """
     plan = Plan()
-    _Reconciliation(mode, plan).at((), then, host, guest)
+    _Reconciliation(mode, plan, doubts).at((), then, host, guest)
     return plan
 
 
+def is_untouched(now: Entry, then: Entry | None, side: Side, *, strictly: bool = False) -> bool:
+    """Whether *now* is the very object that was agreed upon, with all that it may hold.
+
+    *strictly*: nor has any directory been moved, or anything made or deleted in it.
+    """
+    if then is None or now != then or not _is_the_same(now, then, side, strictly=strictly):
+        return False
+    if isinstance(now, Directory):
+        assert isinstance(then, Directory)
+        for name, child in now.children.items():
+            was = then.children.get(name)
+            if isinstance(child, (Blocked, Ignored)):
+                continue
+            assert not isinstance(was, (Blocked, Ignored))
+            if not is_untouched(child, was, side, strictly=strictly):
+                return False
+    return True
+
+
+def _is_the_same(now: Entry, then: Entry, side: Side, *, strictly: bool) -> bool:
+    identity = identity_of(now)
+    if not identity:
+        return True  # it was read from no disk: its value is all there is to it
+    known = then.known[_INDEX[side]]
+    if known is None or known.identity != identity:
+        return False
+    return not strictly or not isinstance(now, Directory) or known.change_ns == now.change_ns
+
+
 class _Reconciliation:
-    def __init__(self, mode: SyncMode, plan: Plan) -> None:
+    def __init__(self, mode: SyncMode, plan: Plan, doubts: Container[Path] = ()) -> None:
         self._plan = plan
         self._mode = mode
         self._is_two_way = mode in (SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED)
+        self._doubts = doubts
+        self._are_all_in_doubt = () in doubts
+        self._moved: frozenset[Side] = frozenset()
+        """Sides whose directories above may have been moved away and back, where all is in doubt:
+        what lies in them shows nothing of that."""
+
+    def _is_untouched(self, now: Entry, then: Entry | None, side: Side) -> bool:
+        return side not in self._moved and is_untouched(
+            now, then, side, strictly=self._are_all_in_doubt
+        )
+
+    def _is_the_same(self, now: Entry, then: Entry, side: Side) -> bool:
+        return side not in self._moved and _is_the_same(
+            now, then, side, strictly=self._are_all_in_doubt
+        )
+
+    def _only_lacks(self, now: Entry, then: Entry | None, side: Side) -> bool:
+        """Whether *now* is *then*, or *then* without some of what it held.
+
+        Of a directory whose place something else takes, all of it is deleted: what was made
+        again in it was made.
+        """
+        if not isinstance(now, Directory):
+            return now == then
+        if not isinstance(then, Directory) or not self._is_the_same(now, then, side):
+            return False
+        for name, child in now.children.items():
+            if isinstance(child, (Blocked, Ignored)):
+                continue
+            was = then.children.get(name)
+            assert not isinstance(was, (Blocked, Ignored))
+            if was is None:
+                return False
+            if isinstance(child, Directory):
+                if not self._only_lacks(child, was, side):
+                    return False
+            elif not self._is_untouched(child, was, side):
+                return False
+        return True
 
     def at(self, path: Path, then: Entry | None, host: Child | None, guest: Child | None) -> bool:
         """Decide *path*; whether something will be there that takes part.
@@ -139,12 +227,26 @@ class _Reconciliation:
         hosts = host.children if host else {}
         guests = guest.children if guest else {}
         is_left = False
+        moved = self._moved
+        self._moved |= self._moved_at(path, then, {"host": host, "guest": guest})
         for name in sorted({*past, *hosts, *guests}):
             was = past.get(name)
             assert not isinstance(was, (Blocked, Ignored))
             if self.at((*path, name), was, hosts.get(name), guests.get(name)):
                 is_left = True
+        self._moved = moved
         return is_left
+
+    def _moved_at(
+        self, path: Path, then: Entry | None, sides: "dict[Side, Directory | None]"
+    ) -> set[Side]:
+        if not path or not self._are_all_in_doubt or not isinstance(then, Directory):
+            return set()  # a root that is moved halts everything
+        return {
+            side
+            for side, now in sides.items()
+            if now is not None and not self._is_the_same(now, then, side)
+        }
 
     def _to_guest(self, path: Path, host: Entry | None, guest: Entry | None) -> bool:
         self._plan.guest.append(Change(path, guest, host))
@@ -157,26 +259,42 @@ class _Reconciliation:
     def _both_ways(
         self, path: Path, then: Entry | None, host: Entry | None, guest: Entry | None
     ) -> bool:
-        if guest == then:
-            return self._to_guest(path, host, guest)
-        if host == then:
-            return self._to_host(path, host, guest)
         if host is None or guest is None:
-            if isinstance(then, Directory) and isinstance(host or guest, Directory):
-                return self._half_deleted(path, then, host, guest)
-            # A deletion against an edit, or against something else made in its place.
-            if host is None:
-                return self._to_host(path, host, guest)
-            return self._to_guest(path, host, guest)
+            return self._made_or_deleted(path, then, host, guest)
+        is_in_doubt = self._are_all_in_doubt or path in self._doubts
+        if is_in_doubt and (
+            (guest == then and not self._is_untouched(guest, then, "guest"))
+            or (host == then and not self._is_untouched(host, then, "host"))
+        ):
+            # Nothing is known to have been agreed upon: that has to outlast this cycle.
+            self._plan.agreed.append((path, None))
+            then = None
         # One that only lacks something has made nothing that could be lost.
-        if _only_lacks(guest, then):
+        if self._only_lacks(guest, then, "guest"):
             return self._to_guest(path, host, guest)
-        if _only_lacks(host, then):
+        if self._only_lacks(host, then, "host"):
             return self._to_host(path, host, guest)
         if self._mode is SyncMode.TWO_WAY_RESOLVED:
-            return self._to_guest(path, host, guest)
+            self._plan.guest.append(Change(path, guest, host, keeps_old=is_in_doubt))
+            return True
         self._plan.conflicts.append(Conflict(path, then, host, guest))
         return True
+
+    def _made_or_deleted(
+        self, path: Path, then: Entry | None, host: Entry | None, guest: Entry | None
+    ) -> bool:
+        """One side has nothing here: the other has made what it has, or it goes there too."""
+        if isinstance(then, Directory) and isinstance(host or guest, Directory):
+            return self._half_deleted(path, then, host, guest)
+        if host is None:
+            assert guest is not None
+            is_to_go = self._is_untouched(guest, then, "guest")
+            travel = self._to_guest if is_to_go else self._to_host
+        else:
+            is_to_go = self._is_untouched(host, then, "host")
+            travel = self._to_host if is_to_go else self._to_guest
+        # An edit wins against a deletion, and so does what was made in its place.
+        return travel(path, host, guest)
 
     def _half_deleted(
         self, path: Path, then: Directory, host: Entry | None, guest: Entry | None
@@ -185,10 +303,14 @@ class _Reconciliation:
         assert isinstance(host, (Directory, type(None)))
         assert isinstance(guest, (Directory, type(None)))
         kept = Plan()
-        is_left = _Reconciliation(self._mode, kept)._below(path, then, host, guest)
+        below = _Reconciliation(self._mode, kept, self._doubts)
+        below._moved = self._moved
+        is_left = below._below(path, then, host, guest)
+        side: Side = "guest" if host is None else "host"
         deleted, has_it = (self._plan.host, guest) if host is None else (self._plan.guest, host)
-        if is_left:
-            # The directory comes back, for what the other side has put in it.
+        assert has_it is not None
+        if is_left or not self._is_the_same(has_it, then, side):
+            # The directory comes back, for what the other side has put in it, or as itself.
             deleted.append(Change(path, None, shallow(has_it)))
             self._plan.host += kept.host
             self._plan.guest += kept.guest
@@ -203,29 +325,20 @@ class _Reconciliation:
     def _one_way(
         self, path: Path, then: Entry | None, host: Entry | None, guest: Entry | None
     ) -> bool:
-        if guest == then or guest is None or _only_lacks(guest, then):
+        if guest is None:
             return self._to_guest(path, host, guest)
         if host is None:
+            is_directory = isinstance(guest, Directory)
+            if self._only_lacks(guest, then, "guest") and (
+                is_directory or self._is_untouched(guest, then, "guest")
+            ):
+                return self._to_guest(path, host, guest)
             if isinstance(guest, Directory) and isinstance(then, Directory):
-                is_left = self._below(path, then, None, guest)
-                return is_left or self._to_guest(path, host, guest)
+                self._below(path, then, None, guest)
+                return True
             self._agree(path, then, None)  # the guest's own: nothing of it was agreed upon
             return True
+        if self._only_lacks(guest, then, "guest"):
+            return self._to_guest(path, host, guest)
         self._plan.conflicts.append(Conflict(path, then, host, guest))
         return True
-
-
-def _only_lacks(now: Entry | None, then: Entry | None) -> bool:
-    """Whether *now* is *then*, or *then* without some of what it held."""
-    if now is None or now == then:
-        return True
-    if not isinstance(now, Directory) or not isinstance(then, Directory):
-        return False
-    for name, child in now.children.items():
-        if isinstance(child, (Blocked, Ignored)):
-            continue
-        was = then.children.get(name)
-        assert not isinstance(was, (Blocked, Ignored))
-        if not _only_lacks(child, was) or was is None:
-            return False
-    return True

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import stat as modes
+import struct
 from collections.abc import Iterator
 
 from osxfs_sim.synchronize.errors import SyncError
@@ -24,8 +25,19 @@ _NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 1, 2, 4, 8
 _RESOLVE = _NO_XDEV | _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH
 _OPENAT2 = 437  # on every architecture but alpha
 _LONGEST_PATH_BYTES = 4_000  # the kernel's limit is 4096, its end included
+_HANDLE_FID, _EMPTY_PATH, _AT_SYMLINK_NOFOLLOW = 0x200, 0x1000, 0x100
+_MOST_HANDLE_BYTES = 128
+_STATX_BYTES, _STATX_BTIME = 256, 0x800
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class _Handle(ctypes.Structure):
+    _fields_ = (
+        ("bytes", ctypes.c_uint),
+        ("kind", ctypes.c_int),
+        ("content", ctypes.c_ubyte * _MOST_HANDLE_BYTES),
+    )
 
 
 class _OpenHow(ctypes.Structure):
@@ -118,12 +130,42 @@ def stamp_of(status: os.stat_result) -> Stamp:
         status.st_mtime_ns,
         status.st_ctime_ns,
         status.st_mode,
+        status.st_uid,
+        status.st_gid,
     )
 
 
 def is_executable(mode: int) -> bool:
     """Whether a file's owner may execute it: all of its mode that travels."""
     return bool(mode & modes.S_IXUSR)
+
+
+def birth_of(dir_fd: int, name: bytes = b"") -> bytes:
+    """What no later object has: the file handle, which has a generation, of *name* of a directory.
+
+    Empty: of *dir_fd* itself. Where the file system has no handles, its time of birth;
+    where it has none either, nothing, and the inode number has to do. Raises OSError.
+    """
+    for flags in (_HANDLE_FID, 0):  # the former, from Linux 6.5 on, also where none can be opened
+        handle = _Handle(_MOST_HANDLE_BYTES)
+        if not _libc.name_to_handle_at(
+            dir_fd,
+            name,
+            ctypes.byref(handle),
+            ctypes.byref(ctypes.c_int()),
+            flags | (0 if name else _EMPTY_PATH),
+        ):
+            return b"%d:" % handle.kind + bytes(handle.content)[: handle.bytes]
+        code = ctypes.get_errno()
+        if code in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+            raise OSError(code, os.strerror(code))
+    status = ctypes.create_string_buffer(_STATX_BYTES)
+    flags = _AT_SYMLINK_NOFOLLOW | (0 if name else _EMPTY_PATH)
+    if _libc.statx(dir_fd, name, flags, _STATX_BTIME, status):
+        return b""
+    if not struct.unpack_from("<I", status, 0)[0] & _STATX_BTIME:
+        return b""
+    return status.raw[80:92]  # stx_btime: seconds and nanoseconds
 
 
 class RootLostError(Exception):

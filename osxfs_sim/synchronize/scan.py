@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from osxfs_sim.synchronize.ignore import STAGING_PREFIX, Ignore
 from osxfs_sim.synchronize.roots import (
+    birth_of,
     is_executable,
     open_directory,
     open_file,
@@ -83,8 +84,10 @@ class Scanner:
     ) -> Directory:
         status = os.fstat(fd)
         identity = status.st_dev, status.st_ino
-        if before is not None and before.inode != identity:
+        birth = birth_of(fd)
+        if before is not None and (before.inode, before.birth) != (identity, birth):
             before, below = None, None  # another directory of the same name
+        grants, owner = grants_of(fd, status), (status.st_uid, status.st_gid)
         if self._on_directory is not None:
             self._on_directory(path, fd)
         known = before.children if before is not None else {}
@@ -100,9 +103,22 @@ class Scanner:
                 same = False
             if child is not None:
                 children[name] = child
-        if before is not None and same and len(children) == len(known):
+        if (
+            before is not None
+            and same
+            and len(children) == len(known)
+            and (before.grants, before.owner, before.change_ns)
+            == (grants, owner, status.st_ctime_ns)
+        ):
             return before
-        return directory(children, identity)
+        return directory(
+            children,
+            identity,
+            birth=birth,
+            grants=grants,
+            owner=owner,
+            change_ns=status.st_ctime_ns,
+        )
 
     def _child(
         self, dir_fd: int, path: Path, was: Child | None, below: set[Path] | None
@@ -122,7 +138,7 @@ class Scanner:
             if modes.S_ISREG(status.st_mode):
                 return self._file(dir_fd, name, was, status)
             if modes.S_ISLNK(status.st_mode):
-                return self._link(dir_fd, path, was)
+                return self._link(dir_fd, path, was, status)
         except FileNotFoundError:
             return None
         except _ChangingError:
@@ -149,6 +165,8 @@ class Scanner:
             and below is not None
             and path not in below
             and before.inode == (status.st_dev, status.st_ino)
+            and before.owner == (status.st_uid, status.st_gid)
+            and before.grants == status.st_mode & 0o077
             and not before.totals.blocked
         ):
             return before
@@ -172,7 +190,11 @@ class Scanner:
             file = self._read(fd)
         finally:
             os.close(fd)
-        if file == was and isinstance(was, File) and file.stamp == was.stamp:
+        if (
+            file == was
+            and isinstance(was, File)
+            and (file.stamp, file.birth) == (was.stamp, was.birth)
+        ):
             return was if was.settled == file.settled else file
         return file
 
@@ -197,17 +219,33 @@ class Scanner:
                     before.st_size,
                     stamp,
                     settled=is_settled(stamp, began_ns),
+                    birth=birth_of(fd),
+                    grants=grants_of(fd, before),
                 )
             os.lseek(fd, 0, os.SEEK_SET)
         raise _ChangingError
 
-    def _link(self, dir_fd: int, path: Path, was: Child | None) -> Child:
+    def _link(self, dir_fd: int, path: Path, was: Child | None, status: os.stat_result) -> Child:
+        stamp = stamp_of(status)
+        if isinstance(was, Link) and was.stamp == stamp and was.settled:
+            return was
+        looked_ns = time.time_ns()
+        birth = birth_of(dir_fd, path[-1])
         target = os.readlink(path[-1], dir_fd=dir_fd)
         assert isinstance(target, bytes)
+        if stamp_of(os.stat(path[-1], dir_fd=dir_fd, follow_symlinks=False)) != stamp:
+            raise _ChangingError
         reason = unportable(path, target)
         if reason:
             return Blocked(reason)
-        return was if isinstance(was, Link) and was.target == target else Link(target)
+        link = Link(target, stamp, is_settled(stamp, looked_ns), birth)
+        if (
+            isinstance(was, Link)
+            and was == link
+            and (was.stamp, was.birth, was.settled) == (stamp, birth, link.settled)
+        ):
+            return was
+        return link
 
 
 def is_settled(stamp: Stamp, looked_ns: int) -> bool:
@@ -216,18 +254,48 @@ def is_settled(stamp: Stamp, looked_ns: int) -> bool:
 
 
 def unportable(path: Path, target: bytes) -> str:
-    """Why a symlink at *path* does not mean the same on both sides; nothing if it does."""
+    """Why a symlink at *path* does not mean the same on both sides; nothing if it does.
+
+    `..` may only stand at the beginning: there it leads from one real directory to the one
+    that holds it. Behind a name it leads from wherever that name does, which may be a symlink,
+    or become one. Without that, whatever symlinks lead through each other, each goes on from
+    where the next one really lies, and none leaves the share.
+    """
     if target.startswith(b"/"):
         return f"it is a symlink to {shown(target)}: an absolute path is another object elsewhere"
-    depth = len(path) - 1
+    above, is_below = 0, False
     for name in target.split(b"/"):
         if name == b"..":
-            depth -= 1
+            if is_below:
+                return (
+                    f"it is a symlink to {shown(target)}: .. behind a name leads out of the "
+                    "share where that is a symlink"
+                )
+            above += 1
         elif name not in (b"", b"."):
-            depth += 1
-        if depth < 0:
-            return f"it is a symlink to {shown(target)}, which leads out of the share"
+            is_below = True
+    if above >= len(path):
+        return f"it is a symlink to {shown(target)}, which leads out of the share"
     return ""
+
+
+_ACL = "system.posix_acl_access"
+
+
+def grants_of(fd: int, status: os.stat_result) -> int:
+    """What the mode of *fd* lets its group and others do.
+
+    With an access list, what the mode has for the group is the most that anybody named
+    there may do: the group itself may do less.
+    """
+    grants = status.st_mode & 0o077
+    if grants & 0o070:
+        try:
+            os.getxattr(fd, _ACL)
+        except OSError:
+            return grants
+        return grants & 0o007
+    return grants
 
 
 def _with_parents(changed: set[Path]) -> set[Path]:

@@ -7,17 +7,44 @@ that of what has changed. Names are bytes: a file system has no others.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 _FINGERPRINT_BYTES = 16
 
-Stamp = tuple[int, int, int, int, int, int]
-"""Device, inode, size, modification and change time, mode: who has these has not changed."""
+Stamp = tuple[int, int, int, int, int, int, int, int]
+"""Device, inode, size, modification and change time, mode, owner and group: who has these
+has not changed."""
+
+_IDENTITY_BYTES = 12
+USUAL_GRANTS = 0o055
+"""What group and others may do with what is made where nothing speaks against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A side's object at the moment when both sides agreed upon it.
+
+    Equal content is not enough to tell that a side has done nothing since: it may have
+    deleted the object and made it again.
+    """
+
+    identity: bytes
+    grants: int
+    is_image: bool = False
+    """Whether it was made after the other side's: then that one's permissions are its own."""
+    change_ns: int = 0
+    """Of a directory, its change time: what was moved away with it, and back, has its own."""
+
+
+Knowns = tuple[Known | None, Known | None]
+"""Of the host's and of the guest's object; None: in doubt."""
+UNKNOWN: Knowns = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A regular file. Of its mode, only whether its owner may execute it travels."""
+    """A regular file. Equal where content and executability for the owner are."""
 
     digest: bytes
     executable: bool = False
@@ -26,6 +53,12 @@ class File:
     """What it had when it was read."""
     settled: bool = field(default=True, compare=False, repr=False)
     """Whether a later change is sure to show in the stamp."""
+    birth: bytes = field(default=b"", compare=False, repr=False)
+    """What no later object has, though it were given the same inode number."""
+    grants: int = field(default=USUAL_GRANTS, compare=False, repr=False)
+    """What its mode lets its group and others do."""
+    known: Knowns = field(default=UNKNOWN, compare=False, repr=False)
+    """Of one that was agreed upon."""
 
     @property
     def fingerprint(self) -> bytes:
@@ -38,6 +71,12 @@ class Link:
     """A symlink that means the same on both sides."""
 
     target: bytes
+    stamp: Stamp | None = field(default=None, compare=False, repr=False)
+    settled: bool = field(default=True, compare=False, repr=False)
+    birth: bytes = field(default=b"", compare=False, repr=False)
+    known: Knowns = field(default=UNKNOWN, compare=False, repr=False)
+
+    grants: ClassVar[int] = 0
 
     @property
     def fingerprint(self) -> bytes:
@@ -94,6 +133,14 @@ class Directory:
     totals: Totals
     inode: tuple[int, int] | None = field(default=None, repr=False)
     """Device and inode, by which the scan recognizes it."""
+    birth: bytes = field(default=b"", repr=False)
+    grants: int = field(default=USUAL_GRANTS, repr=False)
+    owner: tuple[int, int] | None = field(default=None, repr=False)
+    change_ns: int = field(default=0, repr=False)
+    known: Knowns = field(default=UNKNOWN, repr=False)
+    looked: "tuple[Directory, Directory] | None" = field(default=None, repr=False)
+    """Of one that was agreed upon: what both sides held when all that is known of it,
+    and of what it holds, was last brought up to date."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Directory) and self.fingerprint == other.fingerprint
@@ -110,9 +157,18 @@ Path = tuple[bytes, ...]
 """Names from the root; the root's own is empty."""
 
 
-def directory(children: Mapping[bytes, Child], inode: tuple[int, int] | None = None) -> Directory:
+def directory(
+    children: Mapping[bytes, Child],
+    inode: tuple[int, int] | None = None,
+    *,
+    birth: bytes = b"",
+    grants: int = USUAL_GRANTS,
+    owner: tuple[int, int] | None = None,
+    change_ns: int = 0,
+    known: Knowns = UNKNOWN,
+) -> Directory:
     """The directory that holds *children*."""
-    known = hashlib.blake2b(b"D", digest_size=_FINGERPRINT_BYTES)
+    digest = hashlib.blake2b(b"D", digest_size=_FINGERPRINT_BYTES)
     files = directories = links = size_bytes = ignored = blocked = 0
     for name in sorted(children):
         match children[name]:
@@ -136,16 +192,57 @@ def directory(children: Mapping[bytes, Child], inode: tuple[int, int] | None = N
                 continue
         print_ = child.fingerprint
         # Lengths first, so that no two lists of children are written the same.
-        known.update(b"%d,%d,%s%s" % (len(name), len(print_), name, print_))
+        digest.update(b"%d,%d,%s%s" % (len(name), len(print_), name, print_))
     return Directory(
         children,
-        b"D" + known.digest(),
+        b"D" + digest.digest(),
         Totals(files, directories, links, size_bytes, ignored, blocked),
         inode,
+        birth,
+        grants,
+        owner,
+        change_ns,
+        known,
     )
 
 
 EMPTY = directory({})
+
+
+def identity_of(entry: Entry) -> bytes:
+    """Of the object that *entry* was read from, as long as nobody has changed it.
+
+    Of a directory, whatever is done in it. Not the device: that may have another number
+    after the machine has started anew. Empty for what was read from no disk.
+    """
+    if isinstance(entry, Directory):
+        return b"" if entry.inode is None else _identity(entry.birth, entry.inode[1:])
+    return b"" if entry.stamp is None else _identity(entry.birth, entry.stamp[1:5])
+
+
+def identity_apart_from_its_name(birth: bytes, stamp: Stamp) -> bytes:
+    """As identity_of a file or symlink, but that a rename, which dates it, leaves it as it is."""
+    return _identity(birth, stamp[1:4])
+
+
+def _identity(birth: bytes, numbers: tuple[int, ...]) -> bytes:
+    text = b"%d:%s" % (len(birth), birth) + repr(numbers).encode()
+    return hashlib.blake2b(text, digest_size=_IDENTITY_BYTES).digest()
+
+
+def known_of(entry: Entry, *, is_image: bool) -> Known:
+    """What there is to know of the object that *entry* was read from."""
+    change_ns = entry.change_ns if isinstance(entry, Directory) else 0
+    return Known(identity_of(entry), entry.grants, is_image, change_ns)
+
+
+def owner_of(entry: Child | None) -> tuple[int, int] | None:
+    """User and group of the object it was read from."""
+    if isinstance(entry, Directory):
+        return entry.owner
+    if isinstance(entry, (File, Link)) and entry.stamp is not None:
+        return entry.stamp[6], entry.stamp[7]
+    return None
 
 
 def is_tracked(child: Child | None) -> bool:
@@ -203,11 +300,13 @@ def shallow(entry: Entry | None) -> Entry | None:
 
 Put = tuple[Path, Entry | None]
 """What now lies at a path: a directory's children stay; None: nothing does."""
+"""What now lies at a path: a directory's children stay; None: nothing does."""
 
 
 @dataclass(slots=True)
 class _Open:
     children: dict[bytes, "Child | _Open"]
+    known: Knowns
 
 
 def with_changes(root: Entry | None, puts: Iterable[Put]) -> Entry | None:
@@ -245,15 +344,21 @@ def with_changes(root: Entry | None, puts: Iterable[Put]) -> Entry | None:
 
 
 def _over(old: "Child | _Open | None", entry: Entry | None) -> "Child | _Open | None":
-    if isinstance(entry, Directory) and isinstance(old, (Directory, _Open)):
-        return old
+    if isinstance(entry, Directory):
+        if isinstance(old, Directory):
+            return replace(old, known=entry.known, looked=None)
+        if isinstance(old, _Open):
+            old.known = entry.known
+            return old
     return entry
 
 
 def _opened(entry: "Child | _Open | None") -> _Open:
     if isinstance(entry, _Open):
         return entry
-    return _Open(dict(entry.children) if isinstance(entry, Directory) else {})
+    if isinstance(entry, Directory):
+        return _Open(dict(entry.children), entry.known)
+    return _Open({}, UNKNOWN)
 
 
 def _closed(entry: "Child | _Open | None") -> Child | None:
@@ -264,4 +369,4 @@ def _closed(entry: "Child | _Open | None") -> Child | None:
         closed = _closed(child)
         if closed is not None:
             children[name] = closed
-    return directory(children)
+    return directory(children, known=entry.known)

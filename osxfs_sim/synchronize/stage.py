@@ -12,21 +12,31 @@ kept   what turned out to be somebody's version that could not be put back
 
 import contextlib
 import errno
-import hashlib
 import os
+import secrets
 import stat as modes
 
 from osxfs_sim.synchronize.ignore import STAGING_PREFIX
 from osxfs_sim.synchronize.roots import (
+    birth_of,
     directory_at,
     is_executable,
     open_file,
     stamp_of,
 )
 from osxfs_sim.synchronize.scan import new_digest
-from osxfs_sim.synchronize.snapshot import Entry, File, Link, Path
+from osxfs_sim.synchronize.snapshot import (
+    Directory,
+    Entry,
+    File,
+    Link,
+    Path,
+    identity_apart_from_its_name,
+)
 
 _BLOCK_BYTES = 1 << 20
+_TRIES = 20
+_DEFAULT_ACL = "system.posix_acl_default"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -35,33 +45,84 @@ class NotAsSeenError(Exception):
 
 
 class Staging:
-    """One side's. Not thread-safe."""
+    """One side's. Not thread-safe.
+
+    All of it lies in a directory that only this user can enter, reached by its descriptor:
+    nobody else can put anything in between. In a root, whose owner can rename it, it has a
+    name that nobody can know before, and is taken again only if it is the very same.
+    """
 
     def __init__(self, state: bytes, side: str, root_fd: int, root: bytes) -> None:
         """Makes the directories; raises OSError."""
         self._counter = 0
         self._prefix = ""
-        self._root = root
-        inside = STAGING_PREFIX + hashlib.blake2b(state, digest_size=6).hexdigest().encode()
-        beside = os.path.join(state, b"staging-" + side.encode())
-        os.makedirs(beside, 0o700, exist_ok=True)
-        self.is_inside = not _can_rename(beside, root_fd)
-        # One that an earlier run had inside may still hold something.
-        self.path = os.path.join(root, inside) if self.is_inside else beside
-        self.new, self.old, self.kept = self._opened()
-
-    def _opened(self) -> tuple[int, int, int]:
-        for name in (b"", b"new", b"old", b"kept"):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(os.path.join(self.path, name), 0o700)
-        fd = os.open(self.path, _DIRECTORY)
+        self._record = os.path.join(state, b"staging-in-" + side.encode())
+        self._fds: list[int] = []
+        self._root = -1
+        self._inside = b""
         try:
-            new, old, kept = (
-                os.open(name, _DIRECTORY, dir_fd=fd) for name in (b"new", b"old", b"kept")
+            state_fd = self._held(os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            name = b"staging-" + side.encode()
+            self._fd = self._held(_private(state_fd, name))
+            self.path = os.path.join(state, name)
+            self.is_inside = not _can_rename(self._fd, root_fd)
+            if self.is_inside:
+                self._root = self._held(os.dup(root_fd))
+                self._inside, self._fd = self._in_the_root()
+                self._held(self._fd)
+                self.path = os.path.join(root, self._inside)
+            self.new, self.old, self.kept = (
+                self._held(_private(self._fd, name)) for name in (b"new", b"old", b"kept")
             )
-        finally:
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _held(self, fd: int) -> int:
+        self._fds.append(fd)
+        return fd
+
+    def _let_go(self) -> None:
+        fds, self._fds = self._fds, []
+        for fd in fds:
             os.close(fd)
-        return new, old, kept
+
+    def _in_the_root(self) -> tuple[bytes, int]:
+        """Name and descriptor of the staging in the root: that of an earlier run, or a new one."""
+        name, birth = self._recorded()
+        if name:
+            with contextlib.suppress(OSError):
+                fd = _private(self._root, name, make=False)
+                if birth_of(fd) == birth:
+                    return name, fd
+                os.close(fd)
+        for _ in range(_TRIES):
+            name = STAGING_PREFIX + secrets.token_hex(8).encode()
+            with contextlib.suppress(FileExistsError, _NotOursError):
+                os.mkdir(name, 0o700, dir_fd=self._root)
+                fd = _private(self._root, name, make=False)
+                if os.listdir(fd):
+                    os.close(fd)
+                    continue
+                self._write_down(name + b"\n" + birth_of(fd))
+                return name, fd
+        raise OSError(errno.EEXIST, "somebody takes each directory for staging away", self.path)
+
+    def _recorded(self) -> tuple[bytes, bytes]:
+        try:
+            with open(self._record, "rb") as file:
+                name, _, birth = file.read().partition(b"\n")
+        except OSError:
+            return b"", b""
+        return (name, birth) if name.startswith(STAGING_PREFIX) and b"/" not in name else (b"", b"")
+
+    def _write_down(self, content: bytes) -> None:
+        beside = self._record + b".new"
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, self._record)
 
     def begin(self, generation: int) -> None:
         """Names of this run differ from any that an earlier one has written down."""
@@ -125,6 +186,12 @@ class Staging:
         """Of what lies in *old*; of a directory, just that it is one."""
         return fingerprint(self.old, os.fsencode(name))
 
+    def identity(self, name: str) -> bytes:
+        """Of the very object that lies in *old*, whatever name it had."""
+        whole = os.fsencode(name)
+        status = os.stat(whole, dir_fd=self.old, follow_symlinks=False)
+        return identity_apart_from_its_name(birth_of(self.old, whole), stamp_of(status))
+
     def drop(self, dir_fd: int, name: str) -> None:
         """Remove what is known to be of no worth: an empty directory, a file, a symlink."""
         try:
@@ -146,29 +213,64 @@ class Staging:
         ]
 
     def close(self) -> None:
-        """Leave no directory behind that is empty."""
-        for fd in (self.new, self.old, self.kept):
-            os.close(fd)
-        if self.is_inside:
-            for name in (b"new", b"old", b"kept", b""):
-                with contextlib.suppress(OSError):
-                    os.rmdir(os.path.join(self.path, name))
+        """Leave no directory behind in the root that is empty."""
+        if self.is_inside and self._fds:
+            with contextlib.suppress(OSError):
+                for name in (b"new", b"old", b"kept"):
+                    os.rmdir(name, dir_fd=self._fd)
+                os.rmdir(self._inside, dir_fd=self._root)
+                os.unlink(self._record)
+        self._let_go()
 
 
-def _can_rename(beside: bytes, root_fd: int) -> bool:
-    """Whether a rename leads from *beside* into the root: only trying tells, of bind mounts too."""
-    probe = os.path.join(beside, b"probe")
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(probe, 0o700)
-    target = STAGING_PREFIX + b"probe"
+class _NotOursError(OSError):
+    """A directory that others can enter, or have made."""
+
+
+def _private(dir_fd: int, name: bytes, *, make: bool = True) -> int:
+    """The directory *name*, which only this user can enter; made if need be. Raises OSError."""
+    if make:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=dir_fd)
     try:
-        os.rename(probe, target, dst_dir_fd=root_fd)
+        fd = os.open(name, _DIRECTORY, dir_fd=dir_fd)
     except OSError as error:
-        os.rmdir(probe)
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+            raise _NotOursError(error.errno, error.strerror, name) from None
+        raise
+    try:
+        status = os.fstat(fd)
+        if status.st_uid != os.geteuid():
+            raise _NotOursError(errno.EPERM, "it belongs to another user", name)
+        if not make and status.st_mode & 0o077:
+            raise _NotOursError(errno.EPERM, "others can enter it", name)
+        os.fchmod(fd, 0o700)
+        # Else what is made in it would grant what its neighbours do.
+        with contextlib.suppress(OSError):
+            os.removexattr(fd, _DEFAULT_ACL)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _can_rename(beside_fd: int, root_fd: int) -> bool:
+    """Whether a rename leads from there into the root: only trying tells, of bind mounts too."""
+    for name in os.listdir(beside_fd):
+        if name.startswith("probe"):
+            os.rmdir(name, dir_fd=beside_fd)  # of one that ended just here
+    probe = b"probe-" + secrets.token_hex(8).encode()
+    target = STAGING_PREFIX + probe
+    os.mkdir(probe, 0o700, dir_fd=beside_fd)
+    try:
+        os.rename(probe, target, src_dir_fd=beside_fd, dst_dir_fd=root_fd)
+    except OSError as error:
+        os.rmdir(probe, dir_fd=beside_fd)
         if error.errno == errno.EXDEV:
             return False
         raise
-    os.rmdir(target, dir_fd=root_fd)
+    with contextlib.suppress(OSError):  # the root's owner may have taken it away
+        os.rmdir(target, dir_fd=root_fd)
     return True
 
 
@@ -194,18 +296,13 @@ def fingerprint(dir_fd: int, name: bytes) -> bytes:
 
 
 def is_as_seen(dir_fd: int, name: bytes, seen: Entry, *, moved: bool = False) -> bool:
-    """Whether *name* is what the scan saw. A rename (*moved*) changes the change time."""
+    """Whether *name* has what the scan saw: its kind and content."""
     status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     if isinstance(seen, File):
-        now = stamp_of(status)
+        if seen.settled and _has_stamp(status, seen, moved=moved):
+            return True
         if seen.stamp is not None and seen.settled:
-            skipped = 4 if moved else -1
-            if all(
-                one == other
-                for index, (one, other) in enumerate(zip(now, seen.stamp, strict=True))
-                if index != skipped
-            ):
-                return True
+            now = stamp_of(status)
             if now[1] == seen.stamp[1] and now[2] != seen.stamp[2]:
                 return False
         if not modes.S_ISREG(status.st_mode):
@@ -214,3 +311,29 @@ def is_as_seen(dir_fd: int, name: bytes, seen: Entry, *, moved: bool = False) ->
     if isinstance(seen, Link):
         return modes.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=dir_fd) == seen.target
     return modes.S_ISDIR(status.st_mode)
+
+
+def is_the_same(dir_fd: int, name: bytes, seen: Entry, *, moved: bool = False) -> bool:
+    """Whether *name* is the very object that the scan saw, and nobody has changed it since.
+
+    One that was made again with the same content is another: nobody has deleted it.
+    """
+    if isinstance(seen, Directory):
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        return (status.st_dev, status.st_ino) == seen.inode and birth_of(dir_fd, name) == seen.birth
+    if birth_of(dir_fd, name) != seen.birth:
+        return False
+    if not _has_stamp(os.stat(name, dir_fd=dir_fd, follow_symlinks=False), seen, moved=moved):
+        return False
+    # What was changed within a tick of being read shows in nothing but its content.
+    return seen.settled or is_as_seen(dir_fd, name, seen, moved=moved)
+
+
+def _has_stamp(status: os.stat_result, seen: File | Link, *, moved: bool) -> bool:
+    """A rename (*moved*) changes the change time."""
+    skipped = 4 if moved else -1
+    return seen.stamp is not None and all(
+        one == other
+        for index, (one, other) in enumerate(zip(stamp_of(status), seen.stamp, strict=True))
+        if index != skipped
+    )

@@ -14,9 +14,11 @@ back, a reader finds the other side's version.
 
 Owners: what is new belongs to whom the directory belongs that it is put into, a
 file that takes another's place to whom that one belonged, if the synchronizer may
-decide (root). Modes: 644 and 755; a file that takes another's place keeps its
-permissions, but for executability. Nothing is ever in place with another owner or
-mode than it is to have.
+decide (root). What is private to somebody else than its own directory's owner stays
+that user's. Modes: what the other side's object grants, and no more than 644 and 755
+(permissions.py); a file that takes another's place keeps its permissions, as far as
+the other side's grants them. Nothing is ever in place with another owner or mode than
+it is to have: both are set in the staging, where nobody else looks, the mode last.
 """
 
 import contextlib
@@ -24,35 +26,56 @@ import errno
 import functools
 import os
 import stat as modes
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass, field, replace
 
 from osxfs_sim.synchronize.archive import Intent, Step
+from osxfs_sim.synchronize.permissions import created, replacing
 from osxfs_sim.synchronize.reconcile import Change, Side
 from osxfs_sim.synchronize.roots import (
     RENAME_EXCHANGE,
     RENAME_NOREPLACE,
+    birth_of,
     directory_at,
+    open_directory,
+    open_file,
     rename,
     stamp_of,
 )
+from osxfs_sim.synchronize.scan import grants_of
 from osxfs_sim.synchronize.snapshot import (
     EMPTY,
     Child,
     Directory,
     Entry,
     File,
+    Known,
+    Knowns,
     Link,
     Path,
     Put,
+    at,
+    identity_apart_from_its_name,
+    identity_of,
+    is_alike,
     is_tracked,
+    known_of,
     of_fingerprint,
+    owner_of,
 )
-from osxfs_sim.synchronize.stage import Staging, fingerprint, is_as_seen
+from osxfs_sim.synchronize.stage import Staging, fingerprint, is_as_seen, is_the_same
 
 _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _RACED = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EXDEV}
 """What a side's own changes since the scan make of a change; the next cycle sees them."""
+
+
+_PRIVATE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WAITING: dict[type[Entry], int] = {
+    File: os.O_RDONLY | _PRIVATE,
+    Directory: os.O_RDONLY | os.O_DIRECTORY | _PRIVATE,
+    Link: os.O_PATH | _PRIVATE,
+}
 
 
 class _RefusedError(Exception):
@@ -67,6 +90,8 @@ class Outcome:
     raced: int = 0
     """Not made, because the side itself has changed what they were about."""
     problems: list[tuple[Path, str]] = field(default_factory=list)
+    kept: list[tuple[Path, str]] = field(default_factory=list)
+    """Versions that gave way and may be the newer ones, and where they are."""
 
 
 class Transition:
@@ -80,19 +105,29 @@ class Transition:
         intend: Callable[[Intent], None],
         put: Callable[[Path, Entry | None], None],
         step: Step,
+        *,
+        then: Directory,
+        source: Directory,
     ) -> None:
-        """*put* is told of every object that has come into place or gone."""
+        """*put* is told of every object that has come into place or gone.
+
+        *then* is what was agreed upon, *source* what the other side holds.
+        """
         self._side: Side = side
+        self._then = then
+        self._source = source
         self._root = root_fd
         self._staging = staging
         self._intend = intend
         self._put = put
         self._step = step
         self._is_root = os.geteuid() == 0
+        self._keeps_old = False
         self.outcome = Outcome()
 
     def apply(self, change: Change, staged: dict[Path, str]) -> None:
         """Make *change*; the content of its new files lies in *staged*."""
+        self._keeps_old = change.keeps_old
         self._attempt(change.path, lambda: self._change(change, staged))
 
     def _attempt(self, path: Path, action: Callable[[], None]) -> bool:
@@ -137,8 +172,12 @@ class Transition:
             elif isinstance(child, (File, Link)):
                 self._attempt(below, functools.partial(self._remove, below, child))
         with directory_at(self._root, path[:-1]) as parent:
-            self._step("remove directory")
             try:
+                if not is_the_same(parent, path[-1], old):
+                    raise _RefusedError
+                if not _holds_others(old):
+                    self._intend(Intent("", self._side, path, old.fingerprint, b""))
+                self._step("remove directory")
                 os.rmdir(path[-1], dir_fd=parent)
             except FileNotFoundError:
                 pass
@@ -149,28 +188,42 @@ class Transition:
                     self.outcome.problems.append((path, why + what))
                     raise _RefusedError from None
                 raise
+            self._step("removed directory")
         self._done(path, None)
 
     def _remove(self, path: Path, old: File | Link) -> None:
         with directory_at(self._root, path[:-1]) as parent:
             name = path[-1]
             try:
-                if not is_as_seen(parent, name, old):
+                if not is_the_same(parent, name, old):
                     raise _RefusedError
             except FileNotFoundError:
                 self._done(path, None)
                 return
             away = self._staging.next_name()
-            self._intend(Intent(away, self._side, path, old.fingerprint, b""))
+            assert old.stamp is not None
+            identity = identity_apart_from_its_name(old.birth, old.stamp)
+            self._intend(Intent(away, self._side, path, self._was(old), b"", identity))
             self._step("move away")
             self._rename(parent, name, self._staging.old, os.fsencode(away))
             self._step("moved away")
-            if not is_as_seen(self._staging.old, os.fsencode(away), old, moved=True):
+            if not is_the_same(self._staging.old, os.fsencode(away), old, moved=True):
                 self._give_back(parent, name, away)
                 raise _RefusedError
             self._done(path, None)
-            self._step("drop")
+            self._retire(path, away)
+
+    def _retire(self, path: Path, away: str) -> None:
+        """What was moved away is the version that gives way."""
+        self._step("drop")
+        if self._keeps_old:
+            self.outcome.kept.append((path, self._staging.keep(away, path[-1])))
+        else:
             self._staging.drop(self._staging.old, away)
+
+    def _was(self, old: File | Link) -> bytes:
+        """For an intent: what is to be kept is nothing that a crash could make worthless."""
+        return b"" if self._keeps_old else old.fingerprint
 
     def _give_back(self, parent: int, name: bytes, away: str) -> None:
         """What was moved away is no version that anybody has seen."""
@@ -186,14 +239,16 @@ class Transition:
     # Into place
 
     def _make_directory(self, path: Path, new: Directory, staged: dict[Path, str]) -> None:
+        made = None
         with directory_at(self._root, path[:-1]) as parent:
             waiting = os.fsencode(self._staging.next_name())
             os.mkdir(waiting, 0o700, dir_fd=self._staging.new)
             try:
                 # Owner and mode first: in place, its users can use it at once.
-                self._own(waiting, parent, 0o755)
-                self._step("place directory")
-                self._rename(self._staging.new, waiting, parent, path[-1])
+                with self._own(waiting, parent, path, new) as fd:
+                    self._step("place directory")
+                    self._rename(self._staging.new, waiting, parent, path[-1])
+                    made = _known(fd, is_image=True)
             except FileExistsError:
                 os.rmdir(waiting, dir_fd=self._staging.new)
                 status = os.stat(path[-1], dir_fd=parent, follow_symlinks=False)
@@ -204,7 +259,7 @@ class Transition:
                 with contextlib.suppress(OSError):
                     os.rmdir(waiting, dir_fd=self._staging.new)
                 raise
-        self._done(path, EMPTY)
+        self._done(path, EMPTY, made)
         for name, child in sorted(new.children.items()):
             if is_tracked(child):
                 below = (*path, name)
@@ -229,13 +284,15 @@ class Transition:
         waiting = self._ready(path, new, staged)
         if waiting is None:
             return
-        with directory_at(self._root, path[:-1]) as parent:
-            mode = 0o755 if isinstance(new, File) and new.executable else 0o644
-            self._own(waiting, parent, mode)
+        with (
+            directory_at(self._root, path[:-1]) as parent,
+            self._own(waiting, parent, path, new) as fd,
+        ):
             self._intend(Intent(os.fsdecode(waiting), self._side, path, b"", new.fingerprint))
             self._step("place")
             self._rename(self._staging.new, waiting, parent, path[-1])
-        self._done(path, new)
+            made = _known(fd, is_image=True)
+        self._done(path, new, made)
 
     def _replace(
         self, path: Path, old: File | Link, new: File | Link, staged: dict[Path, str]
@@ -243,13 +300,13 @@ class Transition:
         ready = self._ready(path, new, staged)
         if ready is None:
             return
-        with directory_at(self._root, path[:-1]) as parent:
+        with directory_at(self._root, path[:-1]) as parent, contextlib.ExitStack() as holding:
             name = path[-1]
             if not is_as_seen(parent, name, old):
                 raise _RefusedError
-            self._own_like(ready, parent, name, old, new)
             away = os.fsdecode(ready)
-            self._intend(Intent(away, self._side, path, old.fingerprint, new.fingerprint))
+            fd = holding.enter_context(self._own(ready, parent, path, new, old))
+            self._intend(Intent(away, self._side, path, self._was(old), new.fingerprint))
             # From here on a crash leaves in *old* what is to be looked at.
             os.rename(ready, ready, src_dir_fd=self._staging.new, dst_dir_fd=self._staging.old)
             self._step("exchange")
@@ -263,16 +320,15 @@ class Transition:
                 os.rename(ready, ready, src_dir_fd=self._staging.old, dst_dir_fd=self._staging.new)
                 self._remove(path, old)
                 self._rename(self._staging.new, ready, parent, name)
-                self._done(path, new)
+                self._done(path, new, _known(fd, is_image=self._was_image(path)))
                 return
             self._step("exchanged")
             if not is_as_seen(self._staging.old, ready, old, moved=True):
                 self._take_back(parent, name, away, new)
                 raise _RefusedError
             # First the record: what a crash leaves without one is not known to be done.
-            self._done(path, new)
-            self._step("drop")
-            self._staging.drop(self._staging.old, away)
+            self._done(path, new, _known(fd, is_image=self._was_image(path)))
+            self._retire(path, away)
 
     def _take_back(self, parent: int, name: bytes, away: str, new: File | Link) -> None:
         """What came out is its side's own new version: it goes back where it was."""
@@ -288,49 +344,118 @@ class Transition:
 
     def _set_executable(self, path: Path, old: File, new: File) -> None:
         with directory_at(self._root, path[:-1]) as parent:
-            fd = os.open(
-                path[-1],
-                os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
-                dir_fd=parent,
-            )
+            fd = open_file(parent, path[-1])
             try:
                 status = os.fstat(fd)
                 if old.stamp is not None and stamp_of(status) != old.stamp:
                     raise _RefusedError
                 self._intend(Intent("", self._side, path, old.fingerprint, new.fingerprint))
                 self._step("set mode")
-                os.fchmod(fd, _with_executable(modes.S_IMODE(status.st_mode), new.executable))
+                mode = modes.S_IMODE(status.st_mode)
+                os.fchmod(fd, replacing(mode, new.grants, runs=new.executable))
+                made = _known(fd, is_image=self._was_image(path))
             finally:
                 os.close(fd)
-        self._done(path, new)
+        self._done(path, new, made)
 
-    def _own(self, waiting: bytes, parent: int, mode: int) -> None:
-        """Give what waits the owner of the directory it goes into, and *mode*."""
-        if self._is_root:
-            owner = os.fstat(parent)
-            self._chown(waiting, owner)
-        status = os.stat(waiting, dir_fd=self._staging.new, follow_symlinks=False)
-        if not modes.S_ISLNK(status.st_mode):
-            os.chmod(waiting, mode, dir_fd=self._staging.new)
+    # Owners and modes
 
-    def _own_like(
-        self, waiting: bytes, parent: int, name: bytes, old: File | Link, new: File | Link
-    ) -> None:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if self._is_root:
-            self._chown(waiting, status)
-        if isinstance(new, File):
-            mode = modes.S_IMODE(status.st_mode) & 0o777 if isinstance(old, File) else 0o644
-            os.chmod(waiting, _with_executable(mode, new.executable), dir_fd=self._staging.new)
+    @contextlib.contextmanager
+    def _own(
+        self,
+        waiting: bytes,
+        parent: int,
+        path: Path,
+        new: Entry,
+        old: File | Link | None = None,
+    ) -> Iterator[int]:
+        """Give what waits the owner and mode that it is to have at *path*; its descriptor.
 
-    def _chown(self, waiting: bytes, owner: os.stat_result) -> None:
-        os.chown(
-            waiting,
-            owner.st_uid,
-            owner.st_gid,
-            dir_fd=self._staging.new,
-            follow_symlinks=False,
-        )
+        By that, so that no name is followed. The mode last: what one may not read yet, no
+        new owner may either.
+        """
+        before = None
+        if old is not None:
+            before = os.stat(path[-1], dir_fd=parent, follow_symlinks=False)
+        fd = os.open(waiting, _WAITING[type(new)], dir_fd=self._staging.new)
+        try:
+            uid, gid, grants = self._owner(path, before or os.fstat(parent), new)
+            if self._is_root:
+                # As fchown(2), which takes no descriptor of a symlink.
+                os.chown(waiting, uid, gid, dir_fd=self._staging.new, follow_symlinks=False)
+            if isinstance(new, Directory):
+                os.fchmod(fd, created(grants, runs=True))
+            elif isinstance(new, File):
+                if before is not None and isinstance(old, File):
+                    mode = replacing(modes.S_IMODE(before.st_mode), grants, runs=new.executable)
+                else:
+                    mode = created(grants, runs=new.executable)
+                os.fchmod(fd, mode)
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _owner(self, path: Path, into: os.stat_result, new: Entry) -> tuple[int, int, int]:
+        """User and group of what is put where *into* is or was, and what it may grant.
+
+        Who owns a directory on one side stands for who owns it on the other. What is
+        private to another user, or to another group, than its directory's is theirs.
+        """
+        uid, gid = into.st_uid, into.st_gid
+        source = at(self._source, path)
+        owner, above = owner_of(source), owner_of(at(self._source, path[:-1]))
+        grants = source.grants if isinstance(source, (File, Directory)) else new.grants
+        needed = 0o005 if isinstance(new, Directory) else 0o004
+        if owner is None or above is None or isinstance(new, Link) or grants & needed == needed:
+            return uid, gid, grants
+        if owner[0] != above[0]:
+            uid = owner[0]
+        if owner[1] != above[1]:
+            gid = owner[1]
+            if not self._is_root:
+                grants &= 0o007 | (grants & 0o007) << 3  # the group would be another
+        return uid, gid, grants
+
+    def adjust(self, path: Path, seen: File | Directory, grants: int) -> None:
+        """Let the group and others of *path* do what they are to be able to, by now."""
+        self._attempt(path, functools.partial(self._adjust, path, seen, grants))
+
+    def _adjust(self, path: Path, seen: File | Directory, grants: int) -> None:
+        fd = self._open_to_adjust(path, seen)
+        try:
+            status = os.fstat(fd)
+            if isinstance(seen, File):
+                is_same = stamp_of(status) == seen.stamp
+            else:
+                is_same = (status.st_dev, status.st_ino) == seen.inode
+            if not is_same or birth_of(fd) != seen.birth:
+                raise _RefusedError
+            self._step("set grants")
+            uid, gid, _ = self._owner(path, status, seen)
+            if self._is_root and path and (uid, gid) != (status.st_uid, status.st_gid):
+                os.fchown(fd, uid, gid)
+            os.fchmod(fd, modes.S_IMODE(status.st_mode) & ~0o077 | grants)
+            made = _known(fd, is_image=self._was_image(path))
+        finally:
+            os.close(fd)
+        then = at(self._then, path)
+        if isinstance(then, (File, Directory)):
+            self._done(path, then, made)
+
+    def _open_to_adjust(self, path: Path, seen: File | Directory) -> int:
+        if not path:
+            return os.dup(self._root)
+        with directory_at(self._root, path[:-1]) as parent:
+            if isinstance(seen, Directory):
+                return open_directory(parent, path[-1])
+            return open_file(parent, path[-1])
+
+    def _was_image(self, path: Path) -> bool:
+        then = at(self._then, path)
+        if not isinstance(then, (File, Link, Directory)):
+            return False
+        known = then.known[0 if self._side == "host" else 1]
+        return known is not None and known.is_image
 
     def _rename(self, old_fd: int, old: bytes, new_fd: int, new: bytes) -> None:
         try:
@@ -346,15 +471,33 @@ class Transition:
             else:
                 os.unlink(old, dir_fd=old_fd)
 
-    def _done(self, path: Path, entry: Entry | None) -> None:
+    def _done(self, path: Path, entry: Entry | None, here: Known | None = None) -> None:
         self.outcome.made += 1
         self._step("done")
+        if entry is not None:
+            entry = replace(entry, known=self._knowns(path, entry, here))
         self._put(path, entry)
 
+    def _knowns(self, path: Path, entry: Entry, here: Known | None) -> Knowns:
+        source = at(self._source, path)
+        there = None
+        if isinstance(source, (File, Link, Directory)) and is_alike(source, entry):
+            there = known_of(source, is_image=False) if identity_of(source) else None
+        return (here, there) if self._side == "host" else (there, here)
 
-def _with_executable(mode: int, executable: bool) -> int:
-    """*mode* with execution for whom may read, or for nobody."""
-    return mode | (mode & 0o444) >> 2 | 0o100 if executable else mode & ~0o111
+
+def _known(fd: int, *, is_image: bool) -> Known | None:
+    """Of the object that *fd* is of, which has just come into place; None where one cannot tell."""
+    with contextlib.suppress(OSError):
+        status, birth = os.fstat(fd), birth_of(fd)
+        if modes.S_ISDIR(status.st_mode):
+            identity = status.st_dev, status.st_ino
+            seen: Entry = replace(EMPTY, inode=identity, birth=birth, change_ns=status.st_ctime_ns)
+        else:
+            seen = Link(b"", stamp_of(status), birth=birth)
+        grants = 0 if modes.S_ISLNK(status.st_mode) else grants_of(fd, status)
+        return replace(known_of(seen, is_image=is_image), grants=grants)
+    return None
 
 
 def _holds_others(directory: Directory) -> bool:
@@ -377,7 +520,11 @@ def recover(
             kept.append(((), staging.keep(name, b"unknown")))
             continue
         found = staging.fingerprint(name)
-        if found and found in (intent.old, intent.new):
+        is_known = bool(found) and found in (intent.old, intent.new)
+        if is_known and not intent.new:
+            # A deletion is of one object: its own side may just have made it again.
+            is_known = staging.identity(name) == intent.identity
+        if is_known:
             staging.drop(staging.old, name)
             continue
         try:
@@ -388,18 +535,44 @@ def recover(
     return kept
 
 
-def finished(unfinished: list[Intent], root_fd: int, side: Side) -> Iterator[Put]:
+def exchanged(unfinished: list[Intent], side: Side, staging: Staging) -> set[str]:
+    """Of which of these, by its name, what was to be replaced has come to the staging."""
+    there = {os.fsdecode(name) for name in os.listdir(staging.old)}
+    return {
+        intent.name
+        for intent in unfinished
+        if intent.side == side
+        and intent.name in there
+        and intent.old
+        and staging.fingerprint(intent.name) == intent.old
+    }
+
+
+def finished(
+    unfinished: list[Intent], root_fd: int, side: Side, done: Container[str] = ()
+) -> Iterator[Put]:
     """What a crash has kept from being recorded: it is in place, and the other side had it.
 
     Without that, an edit that the other side makes after the crash would look like one
-    of two that contradict each other.
+    of two that contradict each other, and what was deleted, and is made again there, like
+    one that this side has deleted. *done*: names of intents which are known to be.
     """
     for intent in unfinished:
-        if intent.side != side or not intent.new:
+        if intent.side != side:
             continue
-        with contextlib.suppress(OSError), directory_at(root_fd, intent.path[:-1]) as parent:
-            if fingerprint(parent, intent.path[-1]) == intent.new:
-                yield intent.path, of_fingerprint(intent.new)
+        found = None
+        try:
+            with directory_at(root_fd, intent.path[:-1]) as parent:
+                os.stat(intent.path[-1], dir_fd=parent, follow_symlinks=False)
+                if intent.new:
+                    found = fingerprint(parent, intent.path[-1])
+        except (FileNotFoundError, NotADirectoryError):
+            if not intent.new:
+                yield intent.path, None
+        except OSError:
+            pass
+        if intent.new and (intent.name in done or found == intent.new):
+            yield intent.path, of_fingerprint(intent.new)
 
 
 def _put_back(parent: int, intent: Intent, staging: Staging) -> None:

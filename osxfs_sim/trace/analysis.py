@@ -20,10 +20,11 @@ import pyarrow as pa
 
 from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.trace.attribution import Divided, Floats, allot, divide
+from osxfs_sim.trace.attribution import Divided, Floats, allot, divide, idle_after
 from osxfs_sim.trace.causes import NECESSARY, RULES, Replay
 from osxfs_sim.trace.format import Header, TraceError, read_trace
 from osxfs_sim.trace.requests import (
+    HOST,
     UNKNOWN,
     Integers,
     Requests,
@@ -42,12 +43,16 @@ BURST_GAP_NS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one operation, directory or program had: requests, and their part of the wall time."""
+    """What one operation, directory or program had: requests, and their part of the wall time.
+
+    *followed_ns*, where it is known, is the part of the rest that followed them.
+    """
 
     label: str
     requests: int
     time_ns: int
     asked_ns: int
+    followed_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Cause:
 
     *remedy* names it (a policy such as ``negative``), *sentence* says it in
     figures. A request belongs to one cause at most, the first that fits.
+    *followed_ns* is the part of the rest that followed them, each until the next request:
+    what a request costs the guest beyond its waiting is in there.
     """
 
     label: str
@@ -63,6 +70,7 @@ class Cause:
     requests: int
     time_ns: int
     sentence: str
+    followed_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +156,8 @@ def analyze(
         )
     parts = _Breakdown(requests, divided)
     replay = Replay(requests)
-    causes, necessary, summary = _causes(requests, replay, parts, wall_ns)
+    followed = idle_after(requests.begin_ns, requests.end_ns, requests.awaited, window[1])
+    causes, necessary, summary = _causes(requests, replay, parts, followed, wall_ns)
     places = parts.by(requests.directory)
     return Analysis(
         title=title,
@@ -170,7 +179,7 @@ def analyze(
         bursts=_bursts(requests),
         warnings=tuple(_warnings(header, table, requests)),
         subtrees=_subtrees(places, directories),
-        summary=summary,
+        summary=(*summary, *_of_floor(header, requests)),
     )
 
 
@@ -236,22 +245,26 @@ def _upwards(directory: str) -> Iterator[str]:
 
 
 def _causes(
-    requests: Requests, replay: Replay, parts: _Breakdown, wall_ns: int
+    requests: Requests, replay: Replay, parts: _Breakdown, followed: Integers, wall_ns: int
 ) -> tuple[tuple[Cause, ...], Part, tuple[str, ...]]:
     """The causes, what is necessary, and what to say of both."""
     classes = replay.classes()
     counts, times, asked = parts.sums(classes, NECESSARY + 1)
+    idle = np.bincount(classes, followed, NECESSARY + 1).astype(np.int64)
     causes = []
-    by_remedy: dict[str, int] = {}
+    by_remedy: dict[str, tuple[int, int]] = {}
     for index, rule in enumerate(RULES):
-        count, time_ns = int(counts[index]), int(times[index])
+        count, time_ns, followed_ns = int(counts[index]), int(times[index]), int(idle[index])
         if count:
             said = f"{_product(count, rule.what, time_ns, wall_ns)}: {rule.saying}"
-            causes.append(Cause(rule.label, rule.remedy, count, time_ns, said))
-            by_remedy[rule.remedy] = by_remedy.get(rule.remedy, 0) + time_ns
+            causes.append(Cause(rule.label, rule.remedy, count, time_ns, said, followed_ns))
+            before = by_remedy.get(rule.remedy, (0, 0))
+            by_remedy[rule.remedy] = before[0] + time_ns, before[1] + followed_ns
     causes.sort(key=lambda cause: (-cause.time_ns, -cause.requests, cause.label))
     necessary = Part(
-        "necessary", int(counts[NECESSARY]), int(times[NECESSARY]), int(asked[NECESSARY])
+        "necessary",
+        *(int(counts[NECESSARY]), int(times[NECESSARY]), int(asked[NECESSARY])),
+        int(idle[NECESSARY]),
     )
     summary = [
         *_of_missing_names(requests, classes, parts, wall_ns),
@@ -301,18 +314,49 @@ def _of_missing_names(
     yield f"{product}: {'; '.join(said)}"
 
 
-def _of_remedies(by_remedy: dict[str, int], necessary: Part, wall_ns: int) -> Iterator[str]:
-    """What each policy would spare at most: each does what the one before it does, too."""
-    spared_ns = 0
-    said = []
+def _of_remedies(
+    by_remedy: dict[str, tuple[int, int]], necessary: Part, wall_ns: int
+) -> Iterator[str]:
+    """What each policy would spare at most: each does what the one before it does, too.
+
+    The waiting for a request is spared with it. What followed, until the next came, may be:
+    there the guest was woken, its processor and caches cold, and there it computed. Nobody
+    can tell these apart from outside; together they are the most that it can have cost.
+    """
+    waited_ns = followed_ns = 0
+    said, of_waiting = [], []
     for policy in ("cached", "negative", "complete"):
-        spared_ns += by_remedy.get(policy, 0)
-        said.append(f"{policy} {format_duration(spared_ns)}")
+        more = by_remedy.get(policy, (0, 0))
+        waited_ns, followed_ns = waited_ns + more[0], followed_ns + more[1]
+        said.append(f"{policy} {_at_most(waited_ns + followed_ns, wall_ns)}")
+        of_waiting.append(format_duration(waited_ns))
+    held_ns, after_held_ns = by_remedy.get("delegated", (0, 0))
     yield (
         f"of {format_duration(wall_ns)}, ideal caches spare at most: {', '.join(said)}; write-back "
-        f"besides {format_duration(by_remedy.get('delegated', 0))}; requests of "
+        f"besides {_at_most(held_ns + after_held_ns, wall_ns)}; requests of "
         f"{format_duration(necessary.time_ns)} are necessary"
     )
+    if followed_ns or after_held_ns:
+        yield (
+            f"of these, {', '.join(of_waiting)} and {format_duration(held_ns)} are waiting for the "
+            "share; the other part followed these requests, each until the next: the guest was "
+            "woken, which is spared with them, and computed, which is not"
+        )
+
+
+def _of_floor(header: Header, requests: Requests) -> Iterator[str]:
+    """What the machine itself takes of the waiting, where it was measured."""
+    crossed = int(np.count_nonzero(requests.awaited & requests.answered_by.are(HOST)))
+    if header.floor_ns > 0 and crossed:
+        yield (
+            f"this machine's own part of the waiting: {crossed:,} requests x "
+            f"{format_duration(header.floor_ns)}, its floor when the share was mounted, = "
+            f"{format_duration(crossed * header.floor_ns)}"
+        )
+
+
+def _at_most(time_ns: int, wall_ns: int) -> str:
+    return format_duration(min(time_ns, wall_ns))
 
 
 def _timeline(requests: Requests, window: tuple[int, int]) -> dict[str, Any]:
@@ -358,7 +402,8 @@ def _edges(values: Integers) -> Integers:
     low = np.floor(np.log10(max(int(values.min()), 1)) * _EDGES_PER_DECADE)
     high = np.floor(np.log10(max(int(values.max()), 1)) * _EDGES_PER_DECADE) + 1
     steps = np.arange(low, high + 1)
-    edges = np.unique(np.round(10 ** (steps / _EDGES_PER_DECADE)).astype(np.int64))
+    powers = np.minimum(10 ** (steps / _EDGES_PER_DECADE), 2.0**62)  # damage may claim anything
+    edges = np.unique(np.round(powers).astype(np.int64))
     return edges if len(edges) > 1 else np.append(edges, edges[-1] + 1)
 
 
@@ -391,6 +436,8 @@ def _bursts(requests: Requests) -> dict[str, int]:
 def _warnings(header: Header, table: pa.Table, requests: Requests) -> Iterator[str]:
     if not len(requests):
         yield "there is no request in it: everything was answered by the guest's caches"
+    if header.failure:
+        yield f"the trace is not whole: {header.failure}"
     if header.lost:
         yield (
             f"{header.lost:,} requests found no room in the trace: counts and times are too low, "

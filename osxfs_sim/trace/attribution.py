@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osxfs_sim.trace.requests import Integers
+from osxfs_sim.trace.requests import Flags, Integers
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,6 +52,24 @@ def divide(begin_ns: Integers, end_ns: Integers) -> Divided:
     depth_ns = np.zeros(int(depth.max(initial=0)) + 1, np.int64)
     np.add.at(depth_ns, depth, passed)
     return Divided(waiting_ns, shares, tuple(int(each) for each in depth_ns))
+
+
+def idle_after(begin_ns: Integers, end_ns: Integers, awaited: Flags, until_ns: int) -> Integers:
+    """Of each request the time that followed its answer, until the next came, with none on its way.
+
+    In the order of arrival; the last is followed until *until_ns*. Of several that overlap the
+    one that is answered last has it. For what nobody waits for, nobody is woken.
+    """
+    idle = np.zeros(len(begin_ns), np.int64)
+    rows = np.flatnonzero(awaited)
+    if not len(rows):
+        return idle
+    begins, ends = begin_ns[rows], end_ns[rows]
+    latest_ns = np.maximum.accumulate(ends)
+    latest = np.maximum.accumulate(np.where(ends == latest_ns, np.arange(len(rows)), 0))
+    gaps = np.maximum(np.append(begins[1:], max(until_ns, 0)) - latest_ns, 0)
+    np.add.at(idle, rows[latest], gaps)
+    return idle
 
 
 def allot(weights: Floats, total_ns: int) -> Integers:

@@ -1,94 +1,60 @@
 """The format of a trace: a Parquet file, a row per answered request.
 
-Any tool that reads Parquet reads a trace (DuckDB, pandas, Polars, R). What is
-true of the whole trace, its Header, is JSON in the file's own metadata, under
-the key ``osxfs_sim``. Requests that were answered by the guest's kernel out of
-its caches never reached the share, and are not in it.
+Any tool that reads Parquet reads a trace (DuckDB, pandas, Polars, R). Its columns
+and its header are in schema.py. Requests that were answered by the guest's kernel
+out of its caches never reached the share, and are not in it.
+
+A Parquet file cannot be read without its last block. So a trace is recorded in
+another file beside it (stream.py), which becomes Parquet when it is complete;
+where that never was, the other is read in its place.
 """
 
-import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from osxfs_sim.trace import files
 from osxfs_sim.trace.errors import TraceError as TraceError  # it is raised here
+from osxfs_sim.trace.schema import FORMAT as FORMAT
+from osxfs_sim.trace.schema import METADATA_KEY as METADATA_KEY
+from osxfs_sim.trace.schema import SCHEMA as SCHEMA
+from osxfs_sim.trace.schema import WORD, header_of, metadata_of
+from osxfs_sim.trace.schema import Header as Header
+from osxfs_sim.trace.stream import DAMAGES, MAGIC, StreamReader
 
-FORMAT = 1
-"""Grows when a column changes its meaning or goes; columns may be added."""
-METADATA_KEY = b"osxfs_sim"
+_PARQUET_MAGIC = b"PAR1"
+_ROWS_OF_A_GROUP = 65_536  # of a Parquet file
 
-_WORD = pa.dictionary(pa.int32(), pa.string())
-
-SCHEMA = pa.schema(
-    [
-        # When it reached the share, in ns since the trace began.
-        pa.field("arrival_ns", pa.int64(), nullable=False),
-        # What the model asked for, and what passed until its client saw the reply.
-        pa.field("asked_ns", pa.int64(), nullable=False),
-        pa.field("took_ns", pa.int64(), nullable=False),
-        # A name of model.operations.Operation, such as LOOKUP.
-        pa.field("operation", _WORD, nullable=False),
-        # What it is about: an object, or of a request with a name the directory. 1 is the root.
-        pa.field("inode", pa.int64(), nullable=False),
-        # Null where the request has none. Bytes that are no UTF-8 are written \xNN.
-        pa.field("name", pa.string()),
-        # The inode that the answer names (lookup, create, mkdir...), or 0. Of a RENAME the
-        # directory that it went to; of an UNLINK or RMDIR what had the name, if that is known.
-        pa.field("found", pa.int64(), nullable=False),
-        # Data read or written, 0 for others; and where in the file.
-        pa.field("size_bytes", pa.int64(), nullable=False),
-        pa.field("offset_bytes", pa.int64(), nullable=False),
-        # An errno by name, such as ENOENT; null where it succeeded.
-        pa.field("error", _WORD),
-        # The thread that asked; 0 where the kernel does not say. And its name.
-        pa.field("process", pa.int32(), nullable=False),
-        pa.field("program", _WORD),
-        # The directory it is in or about, from the share's root: "/" or "/lib/x"; null: unknown.
-        pa.field("directory", _WORD),
-        # host: it crossed. names: a complete set of names knew that it is missing.
-        # held: write-back knew, or took the change. guest: it never crosses (FORGET, RELEASE).
-        pa.field("answered_by", _WORD, nullable=False),
-    ]
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What is true of a whole trace.
-
-    *began_ns* is the monotonic clock at its begin, *lasted_ns* how long it went
-    on, *lost* how many requests found no room. A measured command, if there was
-    one, ran from *command_start_ns* to *command_end_ns*, since the trace began.
-    *profile* and *policy* name what answered; *source* says what made the trace
-    (``mount``, or ``strace`` for an imported log); *notes* are the maker's own.
-    """
-
-    began_ns: int
-    lasted_ns: int
-    lost: int = 0
-    command_start_ns: int | None = None
-    command_end_ns: int | None = None
-    profile: str = ""
-    policy: str = ""
-    source: str = "mount"
-    notes: dict[str, Any] = field(default_factory=dict)
+MOST_ROWS = 1 << 25
+"""More are not read, whatever memory there is."""
+_BYTES_OF_A_ROW = 450  # what analyzing takes of memory, measured
+_ALWAYS_READ = 1_000_000
+"""So many rows are read in any case: half a GB."""
+MOST_WORDS_BYTES = 1 << 28
+"""All distinct words of a column; more are not read either."""
+_MOST_GROUP_BYTES = 1 << 28  # of a row group, written out
+_ROWS_OF_A_BATCH = 8_192
+_ROWS_AT_ONCE = 1 << 19
+_BYTES_OF_A_GROUP = 1 << 26
 
 
 class TraceWriter:
-    """Writes a trace, batch by batch."""
+    """Writes a trace batch by batch; it takes its place when it is closed."""
 
     def __init__(self, path: Path) -> None:
         """Raises TraceError where *path* cannot be written."""
-        try:
-            # With a mode of its own: a share's server has no umask.
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise TraceError(f"{path} cannot be written: {error.strerror}") from error
+        self._path, through = files.place_of(path)
+        self._new: Path | None = None
+        if through:
+            fd = files.open_through(self._path)
+        else:
+            fd, self._new = files.make_new(self._path)
         self._file = open(fd, "wb")  # noqa: SIM115 (closed with the trace)
         self._writer = pq.ParquetWriter(self._file, SCHEMA, compression="zstd")
 
@@ -96,7 +62,7 @@ class TraceWriter:
         """A batch: a list or an array per column of SCHEMA, all of one length."""
         arrays = [pa.array(columns[each.name], type=_plain(each.type)) for each in SCHEMA]
         arrays = [
-            array.dictionary_encode().cast(each.type) if each.type == _WORD else array
+            array.dictionary_encode().cast(each.type) if each.type == WORD else array
             for array, each in zip(arrays, SCHEMA, strict=True)
         ]
         self.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
@@ -106,60 +72,260 @@ class TraceWriter:
         self._writer.write_table(table)
 
     def close(self, header: Header) -> None:
-        """End the file. Without it, it cannot be read."""
-        document = {"format": FORMAT, **asdict(header)}
-        self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(document).encode()})
+        """End the file. Without it, there is none. Raises OSError or ArrowException."""
+        self._writer.add_key_value_metadata(metadata_of(header))
         self._writer.close()
         self._file.close()
+        if self._new is not None:
+            self._new.replace(self._path)
+
+    def discard(self) -> None:
+        """Leave nothing behind of what was not closed."""
+        if not self._file.closed:
+            try:
+                self._writer.close()
+                self._file.close()
+            except (OSError, pa.ArrowException):
+                pass  # it is thrown away
+        if self._new is not None:
+            self._new.unlink(missing_ok=True)
+
+
+def complete(recording: IO[bytes], path: Path, header: Header) -> None:
+    """Make the Parquet file *path* of what was recorded, a few rows at a time.
+
+    Raises TraceError, OSError or ArrowException; then there is none.
+    """
+    recording.seek(0)
+    reader = StreamReader(recording, path)
+    writer = TraceWriter(path)
+    try:
+        for batches in _grouped(reader.batches()):
+            table = pa.Table.from_batches(batches, schema=batches[0].schema)
+            writer.write_table(_with_words(table).cast(SCHEMA))
+        writer.close(header)
+    finally:
+        writer.discard()
+
+
+def _with_words(table: pa.Table) -> pa.Table:
+    """*table* with dictionaries where SCHEMA has some."""
+    columns = [
+        table[each.name].combine_chunks().dictionary_encode()
+        if each.type == WORD
+        else table[each.name]
+        for each in SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, names=SCHEMA.names)
+
+
+def _grouped(
+    batches: Iterable[pa.RecordBatch], rows: int = _ROWS_OF_A_GROUP
+) -> Iterator[list[pa.RecordBatch]]:
+    """The same batches in lists of so many rows, or fewer where they take much memory."""
+    group: list[pa.RecordBatch] = []
+    in_group = in_bytes = 0
+    for batch in batches:
+        group.append(batch)
+        in_group += batch.num_rows
+        in_bytes += batch.nbytes
+        if in_group >= rows or in_bytes >= _BYTES_OF_A_GROUP:
+            yield group
+            group, in_group, in_bytes = [], 0, 0
+    if in_group:
+        yield group
 
 
 def read_trace(path: str | Path) -> tuple[Header, pa.Table]:
     """A trace's header, and its rows as an Arrow table in the order of arrival.
 
-    Raises TraceError for a file that is none, or of a later format.
+    Its words, and its names with them, are dictionaries. Where the trace was never
+    completed, it is read from what it was recorded in, and *failure* in its header says so.
+    Raises TraceError for a file that is none, or of a later format, or that cannot
+    be read in reasonable memory.
     """
+    return _read(Path(path), with_rows=True)
+
+
+def read_header(path: str | Path) -> Header:
+    """The header alone, which of a recording takes as long as to read it. Raises TraceError."""
+    return _read(Path(path), with_rows=False)[0]
+
+
+def _read(path: Path, *, with_rows: bool) -> tuple[Header, pa.Table]:
+    place = files.last_of(path)
     try:
-        with pq.ParquetFile(path) as file:
-            header = _header(path, file.schema_arrow.metadata or file.metadata.metadata or {})
-            table = file.read()
-    except (pa.ArrowException, OSError, ValueError) as error:
-        number = getattr(error, "errno", None)
-        why = os.strerror(number) if number else "it is no Parquet file"
+        with place.open("rb") as file:
+            magic = file.read(len(MAGIC))
+            file.seek(0)
+            if magic == MAGIC:
+                return _read_recording(file, place, with_rows=with_rows)
+            return _read_parquet(file, place, with_rows=with_rows)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else "it cannot be read"
         raise TraceError(f"{path} is not a trace: {why}") from error
-    missing = [each.name for each in SCHEMA if each.name not in table.column_names]
-    if missing:
-        raise TraceError(f"{path} is not a trace: it has no column {missing[0]}")
-    return header, table.sort_by("arrival_ns")
 
 
-def _header(path: str | Path, metadata: dict[bytes, bytes]) -> Header:
-    if METADATA_KEY not in metadata:
-        raise TraceError(f"{path} is not a trace: its metadata has no osxfs_sim")
-    known = {each.name for each in fields(Header)}
+def _read_recording(file: IO[bytes], path: Path, *, with_rows: bool) -> tuple[Header, pa.Table]:
+    goes_on = files.is_locked(file.fileno())
+    reader = StreamReader(file, path)
+    rows = _Rows(path)
+    count = 0
+    for batches in _grouped(reader.batches(), _ROWS_AT_ONCE):
+        count += sum(batch.num_rows for batch in batches)
+        if with_rows:
+            rows.add(batches)
+    table = rows.table()
+    header = reader.header
+    if reader.is_complete:
+        return header, table
+    ends = pc.max(pc.add(table["arrival_ns"], table["took_ns"])).as_py() or 0
+    who = "it is being recorded still" if goes_on else "its server ended before it was complete"
+    return replace(
+        header,
+        lasted_ns=max(ends, 0),
+        failure=f"{who}: {path} has the first {count:,} requests",
+    ), table
+
+
+def _read_parquet(file: IO[bytes], path: Path, *, with_rows: bool) -> tuple[Header, pa.Table]:
     try:
-        document = json.loads(metadata[METADATA_KEY])
-        made_for = int(document["format"])
-        if made_for > FORMAT:
-            raise TraceError(f"{path} is of format {made_for}, this version reads {FORMAT}: update")
-        # Like columns, what is told of a trace may grow within a format.
-        header = Header(**{name: value for name, value in document.items() if name in known})
-        _check(header)
-        return header
-    except (ValueError, TypeError, KeyError) as error:
-        raise TraceError(f"{path} is not a trace: its header is damaged") from error
+        with pq.ParquetFile(file) as parquet:
+            metadata, schema = parquet.metadata, parquet.schema_arrow
+            header = header_of(path, schema.metadata or metadata.metadata or {})
+        if not with_rows:
+            return header, _NO_ROWS
+        missing = [each.name for each in SCHEMA if each.name not in schema.names]
+        if missing:
+            raise TraceError(f"{path} is not a trace: it has no column {missing[0]}")
+        _check_size(path, metadata)
+        # A word that comes again and again is not to be written out in memory.
+        words = [name for name in _WORDS if _is_of_words(schema.field(name).type)]
+        file.seek(0)
+        rows = _Rows(path)
+        with pq.ParquetFile(file, metadata=metadata, read_dictionary=words) as parquet:
+            batches = parquet.iter_batches(_ROWS_OF_A_BATCH, columns=SCHEMA.names)
+            for group in _grouped(batches, _ROWS_AT_ONCE):
+                rows.add(group)
+        return header, rows.table()
+    except DAMAGES as error:
+        if getattr(error, "errno", None):
+            raise
+        raise TraceError(f"{path} is not a trace: it is no Parquet file") from error
 
 
-def _check(header: Header) -> None:
-    """Raises TypeError where a value is not what a header has."""
-    numbers = (header.began_ns, header.lasted_ns, header.lost)
-    optional = (header.command_start_ns, header.command_end_ns)
-    given = [*numbers, *(value for value in optional if value is not None)]
-    if not all(type(value) is int for value in given) or type(header.notes) is not dict:
-        raise TypeError("not a header")
+def _is_of_words(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _check_size(path: Path, metadata: pq.FileMetaData) -> None:
+    """Raises TraceError for a file that says itself that it is larger than what is read."""
+    _check_rows(path, metadata.num_rows)
+    for number in range(metadata.num_row_groups):
+        # Of the group, not of its columns: to look at a damaged one's can end the process.
+        if metadata.row_group(number).total_byte_size > _MOST_GROUP_BYTES:
+            raise TraceError(f"{path} cannot be read: a block of it is too large")
+
+
+def _check_rows(path: Path, count: int) -> None:
+    """Raises TraceError where so many rows are too many for this machine, or for this file.
+
+    A few bytes can stand for any number of equal rows; but no two requests of a recording
+    arrive, and take, the same nanoseconds, which takes more than a byte to say.
+    """
+    if count <= _ALWAYS_READ:
+        return
+    if count > path.stat().st_size:
+        raise TraceError(
+            f"{path} cannot be read: no recording has {count:,} requests in so few bytes"
+        )
+    takes_bytes, free_bytes = count * _BYTES_OF_A_ROW, _free_bytes()
+    if count > MOST_ROWS or takes_bytes > free_bytes:
+        raise TraceError(
+            f"{path} cannot be read: its {count:,} requests or more take {takes_bytes >> 20:,} MB "
+            f"of memory, and {free_bytes >> 20:,} MB are free; record less at once"
+        )
+
+
+def _free_bytes() -> int:
+    """What processes can have of this machine's memory."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvail"))
+    except (OSError, StopIteration, ValueError):
+        return MOST_ROWS * _BYTES_OF_A_ROW
+
+
+_READ = pa.schema([each.with_type(WORD) if each.type == pa.string() else each for each in SCHEMA])
+_WORDS = tuple(each.name for each in _READ if each.type == WORD)
+_NO_ROWS = _READ.empty_table()
+
+
+class _Rows:
+    """Rows that are read, with their words as dictionaries: no more of them than memory has."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tables: list[pa.Table] = []
+        self._rows = 0
+        self._words_bytes = dict.fromkeys(_WORDS, 0)
+
+    def add(self, batches: list[pa.RecordBatch]) -> None:
+        """Raises TraceError where a column is not what it must be, or there are too many."""
+        whole = pa.Table.from_batches(batches)
+        self._rows += whole.num_rows
+        _check_rows(self._path, self._rows)
+        columns = [self._column(whole[each.name], each) for each in _READ]
+        self._tables.append(pa.Table.from_arrays(columns, schema=_READ))
+
+    def _column(self, column: pa.ChunkedArray, wanted: pa.Field) -> pa.Array:
+        try:
+            if wanted.type != WORD:
+                if not pa.types.is_integer(column.type):
+                    raise TypeError(column.type)
+                return column.cast(wanted.type).combine_chunks()
+            if not pa.types.is_dictionary(column.type):
+                column = column.cast(pa.string()).dictionary_encode()
+            encoded = _one(column.cast(WORD))
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise _unusable(wanted.name) from error
+        if encoded.dictionary.null_count:
+            raise _unusable(wanted.name)
+        self._words_bytes[wanted.name] += encoded.dictionary.nbytes
+        if self._words_bytes[wanted.name] > MOST_WORDS_BYTES:
+            raise TraceError(
+                f"{self._path} cannot be read: its column {wanted.name} has more than "
+                f"{MOST_WORDS_BYTES >> 20} MB of words"
+            )
+        return encoded
+
+    def table(self) -> pa.Table:
+        """All of them, in the order of arrival, each column in one piece."""
+        if not self._tables:
+            return _NO_ROWS
+        table = pa.concat_tables(self._tables)
+        self._tables.clear()
+        columns = [
+            _one(table[each.name]) if each.type == WORD else table[each.name].combine_chunks()
+            for each in _READ
+        ]
+        return pa.Table.from_arrays(columns, schema=_READ).sort_by("arrival_ns")
+
+
+def _one(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """A column of words as one array with one dictionary."""
+    column.validate(full=True)
+    return column.unify_dictionaries().combine_chunks()
+
+
+def _unusable(name: str) -> TraceError:
+    return TraceError(f"the trace's column {name} is damaged, or of another type than it must be")
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    return pa.string() if kind == _WORD else kind
+    return pa.string() if kind == WORD else kind
 
 
 def columns_of(rows: Iterator[dict[str, Any]]) -> dict[str, list[Any]]:

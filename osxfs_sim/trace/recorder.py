@@ -2,15 +2,22 @@
 
 A row's numbers are packed into a block of memory, its name goes into a list.
 A full block becomes Arrow columns and a part of the file in a thread, without
-a loop over rows. What waits for that thread is bounded: where it cannot keep
-up, rows are lost, and counted.
+a loop over rows; so does one that is not full, after a few seconds. What waits
+for that thread is bounded: where it cannot keep up, or the disk is full, rows are
+lost, and counted.
+
+What is recorded can be read at any time (stream.py), and becomes a Parquet file
+in the end. Where that cannot be, it stays as it was recorded.
 """
 
+import contextlib
 import errno
+import os
 import queue
 import struct
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +25,18 @@ import numpy as np
 import pyarrow as pa
 
 from osxfs_sim.model.operations import Operation
+from osxfs_sim.trace import files
 from osxfs_sim.trace.answers import AnsweredBy
-from osxfs_sim.trace.format import SCHEMA, Header, TraceError, TraceWriter
+from osxfs_sim.trace.errors import TraceError
+from osxfs_sim.trace.format import complete
+from osxfs_sim.trace.schema import SCHEMA, Header
+from osxfs_sim.trace.stream import StreamWriter
 
 BLOCK_ROWS = 8_192
+FLUSHED_WITHIN_S = 2.0
+"""So old a row gets before it is on its way to the file, at most."""
+_FEWEST_ROWS = 64
+"""Where a block does not fit, its halves are tried, down to this."""
 _MOST_BLOCKS_WAITING = 32
 _MOST_PROCESSES = 16_384
 _LOOKS_AT_A_PROGRAM = frozenset({1, 8, 64})
@@ -56,31 +71,56 @@ class Recorder:
     def __init__(
         self,
         path: Path,
-        began_ns: int,
+        header: Header,
         directory_path: Callable[[int], str | None],
         program_of: Callable[[int], str | None],
+        call_soon: Callable[[Callable[[], None]], None],
     ) -> None:
         """*directory_path* tells where the directory of a number is, from the share's root;
-        *program_of* what a process runs, or None where it has ended.
+        *program_of* what a process runs, or None where it has ended. *call_soon* has
+        something called by the thread that records, and *header* is what is known already.
 
         Raises TraceError where *path* cannot be written.
         """
         self.path = path
-        self.began_ns = began_ns
-        self.rows = 0
-        self.lost = 0
+        self.failure = ""
+        """Why it is not whole, if so."""
+        self._header = header
+        self._began_ns = header.began_ns
         self._directory_path = directory_path
         self._program_of = program_of
+        self._call_soon = call_soon
         self._programs: dict[int, str | None] = {}
         self._looks: dict[int, int] = {}
         self._block = bytearray(BLOCK_ROWS * _ROW.itemsize)
         self._names: list[bytes | None] = []
-        self._directories: dict[int, str | None] = {}
-        self._writer = TraceWriter(path)
-        self._failure: Exception | None = None
+        self._handed_over = self._found_no_room = self._unwritten = 0
+        self._closing = threading.Lock()
+        self._place, through = files.place_of(path)
+        self._recording: Path | None = None
+        if through:
+            self._fd = files.open_through(self._place)
+        else:
+            self._fd, self._recording = files.make_recording(self._place)
+        try:
+            self._writer = StreamWriter(self._fd, header, is_file=not through)
+        except OSError as error:
+            self._let_go()
+            os.close(self._fd)
+            raise TraceError(f"{path} cannot be written: {error.strerror}") from error
         self._blocks: queue.Queue[_Block | None] = queue.Queue(_MOST_BLOCKS_WAITING)
         self._thread = threading.Thread(target=self._write_all, name="osxfs-sim trace", daemon=True)
         self._thread.start()
+
+    @property
+    def rows(self) -> int:
+        """So many are in the file."""
+        return self._writer.rows
+
+    @property
+    def lost(self) -> int:
+        """So many never will be."""
+        return self._found_no_room + self._unwritten
 
     def add(
         self,
@@ -103,7 +143,7 @@ class Recorder:
         _pack_into(
             self._block,
             len(names) * 72,
-            arrival_ns - self.began_ns,
+            arrival_ns - self._began_ns,
             asked_ns,
             took_ns,
             inode,
@@ -129,65 +169,125 @@ class Recorder:
         ended_ns: int,
         *,
         command: tuple[int, int] | None = None,
-        profile: str = "",
-        policy: str = "",
         notes: dict[str, Any] | None = None,
     ) -> Header:
         """Write the rest; may block. *command* is when a measured one began and ended.
 
-        All moments are of the clock that *began_ns* is of. Raises TraceError
-        where something could not be written: the file then is no trace.
+        All moments are of the clock that the trace's begin is of. Raises TraceError
+        where something could not be written, and says what there is all the same.
         """
-        if self._names:
-            self._hand_over(wait=True)
+        with self._closing:
+            if self._names:
+                self._hand_over(wait=True)
         self._blocks.put(None)
         self._thread.join()
+        began_ns = self._began_ns
         start_ns, end_ns = command or (None, None)
-        header = Header(
-            began_ns=self.began_ns,
-            lasted_ns=ended_ns - self.began_ns,
-            lost=self.lost,
-            command_start_ns=None if start_ns is None else start_ns - self.began_ns,
-            command_end_ns=None if end_ns is None else end_ns - self.began_ns,
-            profile=profile,
-            policy=policy,
-            notes=notes or {},
-        )
+
+        def header() -> Header:
+            # Some may have had to make room for this.
+            self._unwritten = self._handed_over - self._found_no_room - self._writer.rows
+            return replace(
+                self._header,
+                lasted_ns=ended_ns - began_ns,
+                lost=self.lost,
+                command_start_ns=None if start_ns is None else start_ns - began_ns,
+                command_end_ns=None if end_ns is None else end_ns - began_ns,
+                notes=notes or {},
+                failure=self.failure,
+            )
+
         try:
-            if self._failure is None:
-                self._writer.close(header)
-        except (OSError, pa.ArrowException) as error:
-            self._failure = error
-        if self._failure is not None:
-            why = getattr(self._failure, "strerror", None) or str(self._failure)
-            raise TraceError(f"the trace {self.path} could not be written: {why}")
-        return header
+            try:
+                self._writer.finish(header)
+            except OSError as error:
+                self._has_failed(error)
+            where = self._complete(header()) if self._recording is not None else ""
+        finally:
+            os.close(self._fd)
+        if self.failure:
+            lost = f"{self.lost:,} requests are lost" if self.lost else "it is not complete"
+            raise TraceError(f"the trace {self.path} is not whole, {lost}: {self.failure}{where}")
+        return header()
+
+    def _complete(self, header: Header) -> str:
+        """Make the Parquet file; where that cannot be, returns what there is instead."""
+        assert self._recording is not None
+        try:
+            with os.fdopen(os.dup(self._fd), "rb") as recording:
+                complete(recording, self._place, header)
+        except (TraceError, OSError, pa.ArrowException, MemoryError) as error:
+            self._has_failed(error)
+            return f"; {self._recording} has the other {self.rows:,}, and is read in its place"
+        self._let_go()
+        return ""
+
+    def _let_go(self) -> None:
+        """What it was recorded in is needed no more."""
+        with contextlib.suppress(OSError):
+            if self._recording is not None and os.path.samestat(
+                os.fstat(self._fd), self._recording.lstat()
+            ):
+                self._recording.unlink()
+
+    def _has_failed(self, error: Exception) -> None:
+        self.failure = self.failure or getattr(error, "strerror", None) or str(error)
 
     def _hand_over(self, *, wait: bool = False) -> None:
-        rows = np.frombuffer(self._block, _ROW, len(self._names))
+        names = self._names
+        rows = np.frombuffer(self._block, _ROW, len(names))
         numbers = np.unique(rows["directory"])
         # Here, because directories may be renamed by the time that it is written.
         directories = [self._directory_path(int(number)) for number in numbers]
-        block = _Block(rows, self._names, numbers, directories, dict(self._programs))
+        block = _Block(rows, names, numbers, directories, dict(self._programs))
+        self._handed_over += len(names)
         try:
             self._blocks.put(block, block=wait)
-            self.rows += len(self._names)
         except queue.Full:
-            self.lost += len(self._names)
+            self._found_no_room += len(names)
         self._block = bytearray(BLOCK_ROWS * _ROW.itemsize)
         self._names = []
         if len(self._looks) > _MOST_PROCESSES:
             self._looks.clear()
             self._programs.clear()
 
+    def _hand_over_early(self) -> None:
+        # Whoever closes it hands over what there is, in a thread of its own.
+        if self._closing.acquire(blocking=False):
+            if self._names and self._blocks.empty():
+                self._hand_over()
+            self._closing.release()
+
     def _write_all(self) -> None:
-        while (block := self._blocks.get()) is not None:
-            if self._failure is not None:
-                continue  # told at the end; the requests go on
+        while True:
             try:
-                self._writer.write_table(block.table())
-            except (OSError, pa.ArrowException) as error:
-                self._failure = error
+                block = self._blocks.get(timeout=FLUSHED_WITHIN_S)
+            except queue.Empty:
+                if self._names:
+                    self._call_soon(self._hand_over_early)
+                continue
+            if block is None:
+                return
+            before = self._writer.rows
+            try:
+                self._write(block.table())
+            except (pa.ArrowException, MemoryError, ValueError) as error:
+                self._has_failed(error)
+            self._unwritten += len(block) - (self._writer.rows - before)
+
+    def _write(self, table: pa.Table) -> bool:
+        """Write as many of the rows as there is room for; whether that is all of them."""
+        try:
+            self._writer.write(table)
+            return True
+        except OSError as error:
+            self._has_failed(error)
+        half = table.num_rows // 2
+        return (
+            half >= _FEWEST_ROWS
+            and self._write(table.slice(0, half))
+            and self._write(table.slice(half))
+        )
 
 
 class _Block:
@@ -206,6 +306,9 @@ class _Block:
         self._numbers = numbers
         self._directories = directories
         self._programs = programs
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     def table(self) -> pa.Table:
         rows = self._rows

@@ -144,13 +144,13 @@ def _names(table: pa.Table) -> Integers:
 
 def _encoded(table: pa.Table, name: str) -> Any:
     """A column as one dictionary array, whatever the batches had for dictionaries."""
+    column = table[name]
     try:
-        column = table[name].cast(pa.string()).combine_chunks()
+        if not pa.types.is_dictionary(column.type):
+            column = column.cast(pa.string()).dictionary_encode()
+        return column.unify_dictionaries().combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _unusable(name) from error
-    if isinstance(column, pa.ChunkedArray):  # of no rows, or of more than 2 GB of names
-        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.string())
-    return column.dictionary_encode()
 
 
 def _unusable(name: str) -> TraceError:

@@ -710,9 +710,8 @@ def import_strace(log: Path, output: Path, root: str, directory: str | None = No
         lines = log.open(encoding="utf-8", errors="backslashreplace", newline="\n")
     except OSError as error:
         raise TraceError(f"{log} cannot be read: {error.strerror}") from error
-    part = output.with_name(f"{output.name}.part")  # what was there stays until this is whole
     with lines:
-        writer = TraceWriter(part)
+        writer = TraceWriter(output)  # what was there stays until this is whole
         try:
             batch: list[dict[str, Any]] = []
             for row in made.rows(lines):
@@ -721,13 +720,14 @@ def import_strace(log: Path, output: Path, root: str, directory: str | None = No
                     writer.write(columns_of(iter(batch)))
                     batch = []
             writer.write(columns_of(iter(batch)))
-            writer.close(made.header())
             problem = _nothing_to_say(made, log)
             if problem is not None:
                 raise TraceError(problem)
-            part.replace(output)
+            writer.close(made.header())
+        except OSError as error:
+            raise TraceError(f"{output} cannot be written: {error.strerror or error}") from error
         finally:
-            part.unlink(missing_ok=True)
+            writer.discard()
     return made
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from guests import eventually_beside
 
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
@@ -142,6 +143,7 @@ def test_a_case_without_its_tools_names_the_command_that_installs_them(tmp_path:
         ("--names", "apfs", "names"),
         ("--names", "hfs+", "names"),
         ("--extended-attributes", "host", "extended_attributes"),
+        ("--replaced", "held", "replaced"),
     ],
 )
 def test_rules_for_files_are_chosen_by_the_names_that_profiles_use(
@@ -278,12 +280,10 @@ def test_in_the_foreground_a_signal_unmounts(directories: tuple[Path, Path]) -> 
     command = [sys.executable, "-m", "osxfs_sim", "mount", "-f", str(source), str(mountpoint)]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        while not (mountpoint / "file").exists():
-            assert server.poll() is None
-        while osxfs_sim("status", mountpoint).returncode:
-            assert server.poll() is None
+        eventually_beside(server, (mountpoint / "file").exists)
+        eventually_beside(server, lambda: osxfs_sim("status", mountpoint).returncode == 0)
         server.terminate()
-        assert server.wait(timeout=30) == 0
+        assert server.wait(timeout=60) == 0
         assert not os.path.ismount(mountpoint)
     finally:
         server.kill()

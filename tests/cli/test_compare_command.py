@@ -6,10 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from guests import eventually_beside
 
 from osxfs_sim.lab.results import load_result, save_result
 from osxfs_sim.mount.mountpoints import mounts
@@ -140,9 +140,7 @@ def test_an_interrupted_comparison_keeps_what_is_finished_and_goes_on(
         cwd=tmp_path,
         start_new_session=True,
     )
-    while not (tmp_path / "started").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
+    eventually_beside(process, (tmp_path / "started").exists)
     os.killpg(process.pid, how)  # as a terminal does
     shown, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + how

@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from guests import eventually_beside
 
 import osxfs_sim
 from osxfs_sim.coherence.contract.rules import RuleId
@@ -221,9 +221,9 @@ def test_an_interrupted_judgement_leaves_nothing_behind() -> None:
         env=os.environ | {"PYTHONPATH": PACKAGE},
     )
     try:
-        while not (ours := [path for path in mountpoints_of(process.pid) if path.is_mount()]):
-            assert process.poll() is None
-            time.sleep(0.01)
+        ours = eventually_beside(
+            process, lambda: [path for path in mountpoints_of(process.pid) if path.is_mount()]
+        )
         os.killpg(process.pid, signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
     finally:

@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from guests import eventually_beside
 
 from osxfs_sim.mount.mountpoints import mounts
 
@@ -131,9 +131,7 @@ def test_an_interrupted_measurement_leaves_nothing_behind(
         start_new_session=True,
     )
     try:
-        while not any(os.path.ismount(path) for path in left_behind(field)):
-            assert process.poll() is None
-            time.sleep(0.01)
+        eventually_beside(process, lambda: any(map(os.path.ismount, left_behind(field))))
         os.killpg(process.pid, how)  # as a terminal does
         _, errors = process.communicate(timeout=60)
     finally:

@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from guests import eventually_beside
 
 from osxfs_sim.lab.results import load_result
 from osxfs_sim.mount.mountpoints import mounts
@@ -156,9 +156,7 @@ def test_an_interrupted_run_leaves_nothing_behind(
         env=environment(folder),
         start_new_session=True,
     )
-    while not (tmp_path / "started").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
+    eventually_beside(process, (tmp_path / "started").exists)
     os.killpg(process.pid, how)  # as a terminal does
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0

@@ -59,6 +59,31 @@ def test_a_cache_that_hears_of_nothing_gives_stale_answers_and_none_gives_none(
     assert all(age_ns >= 0 for age_ns in of_cached["attributes"]["ages_ns"])
 
 
+def stale_contents(where: Path, replaced: str) -> int:
+    """How many contents that the case reads on a deaf share are stale while files are replaced."""
+    out = where / "out.json"
+    out.unlink(missing_ok=True)
+    options = ("--runs", "1", "--json", str(out), "--directory", str(where), "--seed", "5")
+    share = ("--arm", "virtiofsd-always", "--replaced", replaced)
+    result = osxfs_sim(where, "run", "./ask", *share, *options, "--edits", "replace@30/s")
+    assert result.returncode == 0, result.stderr
+    (arm,) = json.loads(out.read_text())["arms"]
+    risk = arm["runs"][0]["risk"]
+    assert risk["edits"]["made"] > 0
+    stale = risk["stale"]["content"]["stale"]
+    assert isinstance(stale, int)
+    return stale
+
+
+@needs_a_share
+def test_what_is_read_of_a_replaced_file_that_is_held_counts_as_stale(tmp_path: Path) -> None:
+    asking_case(tmp_path)
+    assert stale_contents(tmp_path, "anew") == 0
+    # The case lists the directory all the time, which brings the new names: most edits meet one
+    # of its reads before that, and once in a while none does.
+    assert any(stale_contents(tmp_path, "held") > 0 for _ in range(5))
+
+
 @needs_a_share
 @pytest.mark.slow
 def test_a_comparison_under_edits_is_made_shown_and_gone_on_with(tmp_path: Path) -> None:

@@ -65,6 +65,29 @@ def test_told_when_a_writer_closes_a_file_kept_open_is_silent() -> None:
     assert required(Kind.MODIFY_OPEN) == ["IN_MODIFY a"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "events"),
+    [
+        (Kind.CREATE, ["IN_ATTRIB a"]),
+        (Kind.WRITE, ["IN_ATTRIB a"]),
+        (Kind.MODIFY, ["IN_ATTRIB a"]),
+        (Kind.CHMOD, ["IN_ATTRIB a"]),
+        (Kind.MKDIR, ["IN_ATTRIB|IN_ISDIR a"]),
+        (Kind.REPLACE, ["IN_ATTRIB b"]),
+        (Kind.LINK, ["IN_ATTRIB b"]),
+        (Kind.DELETE, []),
+        (Kind.RMDIR, []),
+    ],
+)
+def test_where_all_that_is_told_of_is_touched_only_that_is_expected(
+    kind: Kind, events: list[str]
+) -> None:
+    """As Lima's agent does in the guest."""
+    assert required(kind, touches=True, deletes=False) == events
+    known = expected_of(kind, NotifySpec(touches=True, deletes=False)).known
+    assert {signal.event.value for signal in known} <= {"IN_ATTRIB"}
+
+
 def test_natively_a_rename_is_two_moves_and_a_writer_is_heard_to_close() -> None:
     assert [str(each) for each in native(Kind.RENAME).required] == [
         "IN_MOVED_FROM a",

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from guests import eventually
 
 from osxfs_sim.coherence.load import look_at, rest_s
 from osxfs_sim.coherence.loading import FILES, LoadError, LoadSpec, loaded
@@ -39,8 +40,7 @@ def test_a_load_looks_at_files_of_its_own_and_tells_how_often(field: Path) -> No
 def test_it_is_on_the_share(share) -> None:
     live = share(profile="none")
     with loaded(live.source, live.guest, LoadSpec(1, 1.0)) as load:
-        while live.requests().get("OPEN", 0) < 2 * FILES:
-            pass
+        eventually(lambda: live.requests().get("OPEN", 0) >= 2 * FILES)
     assert load.done is not None
     assert load.done.looks >= 2 * FILES - 1
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from guests import eventually
 
 from osxfs_sim.coherence.predictions import (
     AtOnce,
@@ -144,12 +145,21 @@ def test_the_host_does_not_see_what_is_held_before_its_age(share) -> None:
     """Seen at last, and in no view before its time; how much later is not for a test."""
     age_ns = 60 * MS
     live = share(profile="osxfs-delegated", latency_ns=0, write_back_age_ns=age_ns)
-    planned = {view: Outlook(Held(age_ns), MS, 60 * S) for view in View}
-    for result in measure(live.source, live.guest, planned, 3, Direction.TO_HOST).values():
-        for sample in result.samples:
-            assert sample.stale_looks > 0, result
-            assert sample.upper_ns is not None
-            assert sample.upper_ns >= age_ns, result
+    unseen = set(View)
+
+    def every_view_has_shown_the_old_state() -> bool:
+        planned = {view: Outlook(Held(age_ns), MS, 60 * S) for view in unseen}
+        results = measure(live.source, live.guest, planned, 3, Direction.TO_HOST)
+        for view, result in results.items():
+            for sample in result.samples:
+                assert sample.upper_ns is not None
+                assert sample.upper_ns >= age_ns, result
+            # On a busy machine a first look may come when it is written back already.
+            if any(sample.stale_looks for sample in result.samples):
+                unseen.discard(view)
+        return not unseen
+
+    eventually(every_view_has_shown_the_old_state)
 
 
 def test_write_through_is_no_write_back(share) -> None:

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from osxfs_sim.catalogue import load_profile, profile_names
+from osxfs_sim.model.events import NotifySpec
 from osxfs_sim.model.operations import OperationClass
-from osxfs_sim.model.profile import POLICIES
+from osxfs_sim.model.profile import FILE_RULES, POLICIES
 from osxfs_sim.model.units import format_duration, format_rate
 
 PAGE = Path(__file__).parents[2] / "docs" / "systems.md"
 HEADING = "| profile | metadata | write | bandwidth | believed for |"
 
 # Where a share's requests are what a profile is about; a copy or a plain directory has none.
+FLOORS = frozenset({"none", "host", "virtiofsd-none", "virtiofsd-auto", "virtiofsd-always"})
 NOT_SHARES = frozenset({"native", "volume", "docker-vz-sync"})
 
 
@@ -51,11 +53,18 @@ def row_of(name: str) -> str:
         format_duration(caching.lifetime_ns) if "lifetime" in heard else "0",
         format_duration(caching.missing_lifetime_ns) if "missing_lifetime" in heard else "0",
         "caches nothing" if caching.policy == "direct" else pages,
-        f"on {notify.modifies}" if notify is not None else "none",
+        _told(notify),
         "told" if notify is not None and notify.deletes else "not told",
         profile.files.ownership.value,
+        profile.files.replaced.value,
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _told(notify: NotifySpec | None) -> str:
+    if notify is None:
+        return "none"
+    return f"{'a touch ' if notify.touches else ''}on {notify.modifies}"
 
 
 def table_in(page: str) -> list[str]:
@@ -77,6 +86,49 @@ def test_every_profile_has_its_place_on_the_page() -> None:
     sections = PAGE.read_text().split("\n## ", 2)[2]
     lacking = [name for name in profile_names() if f"`{name}`" not in sections]
     assert lacking == []
+
+
+OTHERS = {
+    # Systems that start from the values of another, and what is documented of both alike.
+    "docker-vmm": "docker-vz",
+    "lima-vz": "docker-vz",
+    "lima-vz-inotify": "docker-vz",
+    "orbstack": "docker-vz",
+}
+
+
+def taken_over(name: str) -> list[str]:
+    """What the profile calls documented by a source of the system that it starts from."""
+    profile, before = load_profile(name), load_profile(OTHERS[name]).sources
+    of_nothing = () if profile.events.stream is not None else ("events.",)
+    return [
+        key
+        for key, source in profile.sources.items()
+        if source.basis == "documented" and source == before.get(key)
+        if key != "files.names" and not key.startswith(of_nothing)
+    ]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_documented_of_one_system_is_assumed_of_another(name: str) -> None:
+    assert taken_over(name) == []
+
+
+def test_a_source_that_is_taken_over_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OTHERS, "docker-vz-4.15", "docker-vz")
+    assert "events.deletes" in taken_over("docker-vz-4.15")
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_value_of_how_files_and_events_are_has_a_source(name: str) -> None:
+    """Also one that a profile has by default: an assumption is to be seen as one."""
+    profile = load_profile(name)
+    if profile.is_local:
+        return
+    shown = {f"files.{key}" for key in FILE_RULES} if name not in FLOORS else {"files.replaced"}
+    if profile.events.notify is not None:
+        shown |= {f"events.{key}" for key in ("creates", "modifies", "attributes", "deletes")}
+    assert shown - profile.sources.keys() == set()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")

@@ -676,10 +676,20 @@ ALL = RENAMED | CREATED | MODIFIED | ATTRIBUTES
         (NotifySpec(creates=False), (DELETE, MODIFY, ATTRIB)),
         (NotifySpec(modifies="never"), (DELETE, CREATE, ATTRIB)),
         (NotifySpec(attributes=False), (DELETE, CREATE, MODIFY)),
+        (NotifySpec(touches=True), (DELETE, ATTRIB)),
+        (NotifySpec(touches=True, deletes=False), (ATTRIB,)),
+        (NotifySpec(touches=True, deletes=False, attributes=False), (ATTRIB,)),
     ],
 )
 def test_what_a_system_does_not_tell_is_left_out(spec, expected):
     assert seen(ALL, spec, was_known=True, replaced=True) == expected
+
+
+@pytest.mark.parametrize("what", [CREATED, MODIFIED, ATTRIBUTES, RENAMED, CREATED | DIRECTORY])
+def test_where_all_that_is_told_of_is_touched_it_is_heard_as_one(what):
+    assert seen(what, NotifySpec(touches=True)) == (ATTRIB,)
+    left_out = NotifySpec(False, "never", attributes=False, touches=True)
+    assert seen(what, left_out) == ()
 
 
 def test_a_system_without_deletes_says_nothing_of_what_is_gone():

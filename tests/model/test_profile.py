@@ -143,6 +143,7 @@ attributes = false
 deletes = false
 debounce_files = "100ms"
 debounce_directories = "500ms"
+touches = true
 """
 MS = 1_000_000
 
@@ -150,7 +151,7 @@ MS = 1_000_000
 def test_a_profile_says_how_host_changes_are_told_and_seen():
     assert profile(EVENTS).events == EventSpec(
         StreamSpec(20 * MS, no_defer=False, most_pending=9),
-        NotifySpec(False, "closed", False, False, 100 * MS, 500 * MS),
+        NotifySpec(False, "closed", False, False, 100 * MS, 500 * MS, touches=True),
     )
 
 
@@ -169,7 +170,7 @@ def test_a_child_changes_only_what_it_sets_of_its_parents_events():
     child = profile("[events]\nlatency = '1ms'\ndeletes = true", parent)
     assert child.events == EventSpec(
         StreamSpec(MS, no_defer=False, most_pending=9),
-        NotifySpec(False, "closed", False, True, 100 * MS, 500 * MS),
+        NotifySpec(False, "closed", False, True, 100 * MS, 500 * MS, touches=True),
     )
     assert profile("[events]\nstream = 'fsevents'", parent).events == parent.events
     assert profile("[events]\nstream = 'none'", parent).events == NO_EVENTS

@@ -452,8 +452,7 @@ def test_a_service_outlives_what_the_kernel_forgets(share, echoes: Path, profile
     live = share(profile=profile, latency_ns=0, host_services=(("echo", str(echoes)),))
     for _ in range(3):
         assert says_again(live)
-        with open("/proc/sys/vm/drop_caches", "w") as file:
-            file.write("2")
+        live.drop_dentries()
         assert os.listdir(live.guest / "host-services") == ["echo.sock"]
 
 

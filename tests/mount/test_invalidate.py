@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pyfuse3
 import pytest
+from guests import eventually
 
 from osxfs_sim.model.caching import Negative
 from osxfs_sim.mount.handlers import Handlers
@@ -126,8 +127,7 @@ def test_what_waits_when_it_stops_is_left(kernel: FakeKernel) -> None:
     assert held.wait(60)
     stopping = threading.Thread(target=invalidator.stop)
     stopping.start()
-    while not invalidator._stopping:
-        pass
+    eventually(lambda: invalidator._stopping)
     go_on.set()
     stopping.join()
     assert kernel.asked == []

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guests import PATIENCE_S, eventually, finish, hear, refused, start
+from guests import PATIENCE_S, ended, eventually, finish, hear, refused, start
 from live import LiveShare, is_mounted
 from nobody import (
     BECOME_NOBODY,
@@ -560,25 +560,23 @@ def test_forty_threads_of_mixed_work_come_to_an_end(share) -> None:
 def test_a_held_reply_holds_up_nobody_else(share) -> None:
     """With 50 ms a request, clients overlap: requests are in flight together."""
     live = share(latency_ns=50_000_000, profile="osxfs")
-    clients = 8
-    for number in range(clients):
+    done = threading.Event()
+
+    def ask(directory: Path) -> None:
+        while not done.is_set():
+            (directory / "missing").exists()
+
+    for number in range(8):
         (live.source / f"d{number}").mkdir()
-    flying: list[int] = []
-    threads = [
-        threading.Thread(
-            target=lambda number=number: [
-                (live.guest / f"d{number}" / "missing").exists() for _ in range(4)
-            ]
-        )
-        for number in range(clients)
-    ]
+    threads = [threading.Thread(target=ask, args=(live.guest / f"d{n}",)) for n in range(8)]
     for thread in threads:
         thread.start()
-    while any(thread.is_alive() for thread in threads):
-        flying.append(live.status()["in_flight"])
-    for thread in threads:
-        thread.join()
-    assert max(flying) > 1
+    try:
+        assert eventually(lambda: live.status()["in_flight"] > 1)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_a_slow_host_call_holds_up_nobody_else(share, field: Path) -> None:
@@ -603,7 +601,7 @@ def test_a_slow_host_call_holds_up_nobody_else(share, field: Path) -> None:
     os.close(fd)
     assert outer.requests()["FSYNC"] == 1
     assert inner.requests()["FSYNC"] == 1
-    assert answered > 10
+    assert answered > 2, "one may have come before it, and one have waited for its end"
     outer.unmount()
 
 
@@ -628,9 +626,25 @@ def test_descriptors_for_directories_are_bounded_and_all_stay_reachable(share) -
     os.close(held)
 
 
-def drop_caches() -> None:
-    with open("/proc/sys/vm/drop_caches", "w") as file:
-        file.write("2")
+def test_an_ordinary_user_of_the_tests_keeps_no_share_of_others_mounted(share) -> None:
+    live = share()
+    assert str(live.guest) in Path("/proc/self/mounts").read_text()
+    assert str(live.guest) not in run_as_nobody("print(open('/proc/self/mounts').read())")
+    os.stat(live.guest)
+
+
+def test_one_share_can_be_made_to_be_forgotten_and_no_other_is(share) -> None:
+    """So that a test may do it while others count requests."""
+    shares = [share(profile="osxfs-cached", latency_ns=0) for _ in range(2)]
+    for live in shares:
+        (live.source / "file").touch()
+        live.settle()
+        os.stat(live.guest / "file")
+        live.reset()
+    shares[0].drop_dentries()
+    for live in shares:
+        os.stat(live.guest / "file")
+    assert [live.requests().get("LOOKUP", 0) for live in shares] == [1, 0]
 
 
 def test_what_the_kernel_forgets_is_forgotten(share) -> None:
@@ -646,7 +660,7 @@ def test_what_the_kernel_forgets_is_forgotten(share) -> None:
     assert live.status()["inodes"] > 1_200
 
     def forgotten() -> bool:
-        drop_caches()
+        live.drop_dentries()
         status = live.status()
         return status["inodes"] <= 2 and status["descriptors"] == 0
 
@@ -670,7 +684,7 @@ def test_deleted_objects_are_let_go_of(share) -> None:
             os.close(fd)
 
     def let_go() -> bool:
-        drop_caches()
+        live.drop_dentries()
         status = live.status()
         return (status["inodes"], status["descriptors"], status["open_handles"]) == (1, 0, 0)
 
@@ -678,23 +692,35 @@ def test_deleted_objects_are_let_go_of(share) -> None:
     assert len(os.listdir(f"/proc/{live.pid}/fd")) < 40
 
 
+# By several processes: each may have no more than the usual 1,024.
+_HOLD_DELETED = """
+import os, sys
+directory, (first, end) = sys.argv[1], map(int, sys.argv[2:])
+held = []
+for number in range(first, end):
+    held.append(os.open(f"{directory}/file", os.O_RDWR | os.O_CREAT))
+    os.write(held[-1], str(number).encode())
+    os.unlink(f"{directory}/file")
+print("held", flush=True)
+sys.stdin.readline()
+for number, fd in enumerate(held, first):
+    assert os.pread(fd, 10, 0) == str(number).encode()
+    os.ftruncate(fd, 1)
+    assert os.fstat(fd).st_size == 1
+"""
+
+
 def test_deleted_files_in_use_beyond_the_descriptors_stay_readable(share) -> None:
     live = share()
-    held = []
-    try:
-        for number in range(1_500):
-            fd = os.open(live.guest / "file", os.O_RDWR | os.O_CREAT)
-            os.write(fd, str(number).encode())
-            os.unlink(live.guest / "file")
-            held.append(fd)
+    holders = []
+    with contextlib.ExitStack() as ending:
+        for first in range(0, 1_500, 500):
+            holders.append(start(_HOLD_DELETED, live.guest, first, first + 500))
+            ending.enter_context(ended(holders[-1]))
+            hear(holders[-1], "held")
         assert live.status()["descriptors"] <= 1_024
-        for number, fd in enumerate(held):
-            assert os.pread(fd, 10, 0) == str(number).encode()
-            os.ftruncate(fd, 1)
-            assert os.fstat(fd).st_size == 1
-    finally:
-        for fd in held:
-            os.close(fd)
+        for holder in holders:
+            finish(holder, "go on\n")
 
 
 @pytest.fixture

@@ -385,3 +385,106 @@ def test_exports_can_be_of_any_kind(field: Path, sides: tuple[Path, Path]) -> No
         assert not (sides[1] / "b" / "natively").exists()
     assert not [e for e in mounts() if e.mountpoint.startswith(f"{field}/")]
     assert (field / "copy" / "file").exists()
+
+
+# One copy, one source
+
+
+def refused(share: Shared, source: Path, field: Path, **settings: object) -> str:
+    mountpoint = field / "other-mount"
+    mountpoint.mkdir(exist_ok=True)
+    said = complaint(osxfs_sim.MountError, lambda: share(source, mountpoint, **settings))
+    assert not is_mounted(mountpoint)
+    return said
+
+
+@pytest.mark.parametrize("state", ["state", "another-state"])
+@pytest.mark.parametrize("profile", ["docker-vz-sync", "volume"])
+def test_two_sources_never_have_one_copy_at_a_time(
+    local: Shared, share: Shared, field: Path, profile: str, state: str
+) -> None:
+    live = local(profile, copy=str(field / "copy"))
+    other = field / "other"
+    other.mkdir()
+    (other / "secret").touch()
+    for copy in (field / "copy", field / "copy" / "directory", field / "link"):
+        if copy.name == "link":
+            copy.symlink_to(field / "copy")
+        said = refused(
+            share,
+            other,
+            field,
+            profile="docker-vz-sync",
+            copy=str(copy),
+            state_directory=str(field / state),
+        )
+        assert "copy" in said
+        assert "let --copy name another" in said or "choose another copy" in said
+    assert not (live.source / "secret").exists()
+    assert os.listdir(other) == ["secret"]
+
+
+def test_nor_one_after_the_other_unless_one_says_so(
+    local: Shared, share: Shared, field: Path
+) -> None:
+    """What the first has left in it would travel to the second."""
+    local("docker-vz-sync", copy=str(field / "copy")).unmount()
+    other = field / "other"
+    other.mkdir()
+    settings: dict[str, object] = {
+        "profile": "docker-vz-sync",
+        "copy": str(field / "copy"),
+        "state_directory": str(field / "state"),
+    }
+    said = refused(share, other, field, **settings)
+    assert f"has what was copied from {field / 'source'}" in said
+    assert os.listdir(other) == []
+    record = Path(said.partition("or remove ")[2].partition(" if")[0])
+    record.unlink()
+    share(other, field / "other-mount", **settings).unmount()
+    assert (other / "file").exists()
+
+
+def test_one_directory_is_not_a_source_and_a_copy(
+    local: Shared, share: Shared, field: Path
+) -> None:
+    live = local("docker-vz-sync", copy=str(field / "copy"))
+    settings: dict[str, object] = {
+        "profile": "docker-vz-sync",
+        "state_directory": str(field / "another-state"),
+    }
+    said = refused(share, field / "copy", field, copy=str(field / "copy-of-copy"), **settings)
+    assert "the copy of another share" in said
+    other = field / "other"
+    other.mkdir()
+    said = refused(share, other, field, copy=str(live.source / "directory"), **settings)
+    assert "has as its source" in said
+
+
+def test_a_share_that_was_killed_stops_no_other(
+    local: Shared, sides: tuple[Path, Path], field: Path
+) -> None:
+    live = local("docker-vz-sync", copy=str(field / "copy"))
+    live.expected_end = -9
+    live.server.kill()
+    live.server.wait()
+    unmount(str(sides[1]))
+    again = local("docker-vz-sync", copy=str(field / "copy"))
+    assert (sides[1] / "file").read_text() == "the host's"
+    again.unmount()
+
+
+def test_a_copy_may_be_entered_by_those_who_may_enter_the_source(
+    local: Shared, sides: tuple[Path, Path], field: Path
+) -> None:
+    source, guest = sides
+    source.chmod(0o700)
+    os.chown(source, 1234, 5678)
+    (source / "private").touch(0o600)
+    live = local("docker-vz-sync", copy=str(field / "copy"))
+    status = guest.stat()
+    assert (status.st_mode & 0o777, status.st_uid, status.st_gid) == (0o700, 1234, 5678)
+    assert (guest / "private").stat().st_mode & 0o777 == 0o600
+    (guest / "token").touch(0o600)
+    live.unmount()
+    assert (source / "token").stat().st_mode & 0o777 == 0o600

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from acting import BOB, acting_as, need_root, owner, owner_told  # noqa: F401
-from guests import finish, hear, refused, start
+from guests import ended, finish, hear, refused, start
 from live import LiveShare
 
 import osxfs_sim
@@ -175,16 +175,32 @@ def test_many_objects_are_kept(make_store, field: Path) -> None:
 _PACKAGE = Path(osxfs_sim.__file__).parent
 
 
-def let_go(processes: "list[subprocess.Popen[str]]") -> None:
-    """Let them all begin at once, and wait for their good ends."""
-    for process in processes:
-        hear(process, "ready")
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        finish(process)
+def let_go(processes: "list[subprocess.Popen[str]]", *, meeting: bool = False) -> None:
+    """Let them all begin at once, and wait for their good ends.
+
+    With *meeting* they stop once more, having read, until all have: what may happen
+    between processes that do not wait for one another then does, on every machine.
+    """
+    with ended(*processes):
+        for words in ("ready", "read") if meeting else ("ready",):
+            for process in processes:
+                hear(process, words)
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write("go\n")
+                process.stdin.flush()
+        for process in processes:
+            finish(process)
+
+
+_MEET = """
+def meet(value, met=[]):
+    if not met:
+        met.append(True)
+        print("read", flush=True)
+        sys.stdin.readline()
+    return value
+"""
 
 
 _WRITER = """
@@ -215,11 +231,11 @@ store.close()
 """
 
 
-def count_at_once(field: Path, program: str) -> set[bytes | None]:
+def count_at_once(field: Path, program: str, *, meeting: bool = False) -> set[bytes | None]:
     """Four processes start at once with no database, and each adds 30 to one id of each link."""
     links = [link(field, number) for number in range(5)]
     writers = [start(program, _PACKAGE, field, which) for which in range(4)]
-    let_go(writers)
+    let_go(writers, meeting=meeting)
     with contextlib.closing(OwnerStore(field / "state")) as store:
         return {get(store, path) for path in links}
 
@@ -231,11 +247,11 @@ def test_no_change_of_several_processes_at_once_is_lost(field: Path) -> None:
 def test_the_check_of_changes_at_once_notices_one_that_reads_too_early(field: Path) -> None:
     early = _WRITER.replace(
         "store.change(fd, os.fstat(fd), changed)",
-        "value = store.read(fd, b'', os.fstat(fd)); "
+        "value = meet(store.read(fd, b'', os.fstat(fd))); "
         "store.change(fd, os.fstat(fd), lambda _: changed(value))",
     )
     assert early != _WRITER
-    assert count_at_once(field, early) != {b"0:60:60"}
+    assert count_at_once(field, _MEET + early, meeting=True) != {b"0:60:60"}
 
 
 _COUNTER = """
@@ -256,9 +272,9 @@ for _ in range(2_000):
 """
 
 
-def count_alone(field: Path, program: str) -> int:
+def count_alone(field: Path, program: str, *, meeting: bool = False) -> int:
     (field / "count").write_text("0")
-    let_go([start(program, _PACKAGE, field) for _ in range(3)])
+    let_go([start(program, _PACKAGE, field) for _ in range(3)], meeting=meeting)
     return int((field / "count").read_text())
 
 
@@ -268,8 +284,9 @@ def test_blocks_alone_wait_for_one_another(field: Path) -> None:
 
 def test_the_check_of_blocks_alone_notices_one_that_does_not_wait(field: Path) -> None:
     careless = _COUNTER.replace("with store.alone(), store.alone():", "if True:")
-    assert careless != _COUNTER
-    assert count_alone(field, careless) < 6_000
+    careless = careless.replace("int(os.pread(fd, 8, 0))", "meet(int(os.pread(fd, 8, 0)))")
+    assert careless.count("if True:") == careless.count("meet(") == 1
+    assert count_alone(field, _MEET + careless, meeting=True) < 6_000
 
 
 # What an object is known by

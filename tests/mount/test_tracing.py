@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -180,7 +181,7 @@ def test_a_trace_from_the_first_request_on_is_complete_when_the_share_has_ended(
     header, rows = rows_of(path)
     assert [row["name"] for row in about(rows, "LOOKUP")] == [f"missing-{n}" for n in range(20)]
     assert header.lasted_ns >= rows[-1]["arrival_ns"]
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("count", [20_000])
@@ -231,3 +232,71 @@ def test_a_trace_can_be_asked_for_when_a_share_is_mounted_by_a_command(field: Pa
     assert several.stderr == (
         "osxfs-sim: a trace is of one share: mount the export by itself, or trace a run\n"
     )
+
+
+def test_a_server_that_is_killed_leaves_what_it_has_recorded(share, tmp_path: Path) -> None:
+    path = tmp_path / "trace.parquet"
+    live = share(trace=str(path))
+    for number in range(5):
+        assert not (live.guest / f"missing-{number}").exists()
+    eventually(lambda: live.status()["trace"]["rows"] >= 5)
+    live.kill()
+    header, rows = rows_of(path)
+    assert [row["name"] for row in about(rows, "LOOKUP")] == [f"missing-{n}" for n in range(5)]
+    assert "its server ended before it was complete" in header.failure
+    assert header.profile == "none"
+    told = osxfs_sim("analyze", path)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "trace.parquet.partial has the first" in " ".join(told.stdout.split())
+
+
+@pytest.fixture
+def tiny_disk(field: Path) -> Iterator[Path]:
+    """A directory on a file system of 64 KiB."""
+    if os.geteuid():
+        pytest.skip("only root can mount a small file system")
+    tiny = field / "tiny"
+    tiny.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tiny", tiny], check=True)
+    yield tiny
+    subprocess.run(["umount", tiny], check=True)
+
+
+def fill(live, path: Path) -> dict:
+    """Ask so much that its trace finds no room; returns the status then."""
+    for number in range(12_000):
+        os.path.exists(f"{live.guest}/{number * 7919 % 100_003}")
+    eventually(lambda: live.status()["trace"]["lost"] > 0)
+    status = live.status()
+    assert status["trace"]["failure"] == "No space left on device"
+    said = f"the trace {path} loses requests, {status['trace']['lost']} so far: No space left"
+    assert [line for line in status["warnings"] if line.startswith(said)]
+    return status
+
+
+def test_a_trace_that_finds_no_room_is_told_by_status_and_by_stop(share, tiny_disk: Path) -> None:
+    path = tiny_disk / "trace.parquet"
+    live = share()
+    live.share.start_trace(str(path))
+    fill(live, path)
+    said = complaint(MountError, live.share.stop_trace)
+    assert "requests are lost: No space left on device" in said
+    assert live.status()["trace"] is None
+    header, rows = rows_of(path)
+    assert 0 < len(rows) < 12_000
+    assert header.lost + len(rows) == 12_000
+    live.unmount()
+
+
+def test_a_trace_that_finds_no_room_is_told_by_umount(share, tiny_disk: Path) -> None:
+    path = tiny_disk / "trace.parquet"
+    live = share(trace=str(path))
+    live.expected_end, live.expected_trouble = 1, True
+    fill(live, path)
+    done = osxfs_sim("umount", live.guest)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"{live.guest} is unmounted, but the trace {path} is not whole" in done.stderr
+    assert "requests are lost: No space left on device" in done.stderr
+    assert live.wait_for_end() == 1
+    header, rows = rows_of(path)
+    assert header.lost + len(rows) >= 12_000

@@ -14,6 +14,8 @@ def read_tree(root: Path) -> Tree:
         for name in [*directories, *files]:
             path = Path(folder, name)
             within = str(path.relative_to(root))
+            if within.startswith(".osxfs-sim-staging-"):
+                continue  # no side's
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # others are at work
                 if path.is_symlink():
                     found[within] = str(path.readlink())

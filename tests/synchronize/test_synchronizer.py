@@ -105,7 +105,7 @@ def test_flushes_from_several_threads_all_come_back(start):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -239,7 +239,7 @@ def test_a_bug_halts_instead_of_ending_in_silence(start, monkeypatch):
 
 
 def test_a_state_directory_that_is_missing_is_one_line(tmp_path, sides):
-    with pytest.raises(SyncError, match="lock: No such file") as raised:
+    with pytest.raises(SyncError, match="missing: No such file") as raised:
         Synchronizer(*sides, Path(tmp_path / "missing"), SyncSpec()).start()
     assert "\n" not in str(raised.value)
 

@@ -15,6 +15,7 @@ from pairs import Pair
 from sync_trees import read_tree, write_tree
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
+from osxfs_sim.synchronize import archive as archive_module
 from osxfs_sim.synchronize import engine as engine_module
 from osxfs_sim.synchronize import stage, transition
 from osxfs_sim.synchronize.archive import no_step
@@ -336,7 +337,7 @@ def test_only_executability_travels_without_touching_the_content(pair):
     inode = (pair.guest / "f").stat().st_ino
     (pair.host / "f").chmod(0o711)
     pair.engine.cycle()
-    assert (pair.guest / "f").stat().st_mode & 0o777 == 0o755
+    assert (pair.guest / "f").stat().st_mode & 0o777 == 0o711
     assert (pair.guest / "f").stat().st_ino == inode
 
 
@@ -458,9 +459,17 @@ def test_rm_r_is_denied_by_one_that_hands_directories_over_late(owned_pair, monk
     """What the seed saw: a directory in place, still with its maker's owner and mode."""
     own = transition.Transition._own
 
-    def late(self, waiting, parent, mode):
-        if not modes.S_ISDIR(os.stat(waiting, dir_fd=self._staging.new).st_mode):
-            own(self, waiting, parent, mode)
+    @contextlib.contextmanager
+    def late(self, waiting, parent, path, new, old=None):
+        if modes.S_ISDIR(os.stat(waiting, dir_fd=self._staging.new).st_mode):
+            fd = os.open(waiting, os.O_RDONLY, dir_fd=self._staging.new)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+        else:
+            with own(self, waiting, parent, path, new, old) as fd:
+                yield fd
 
     monkeypatch.setattr(transition.Transition, "_own", late)
     assert "Permission denied" in errors_of_rm(owned_pair)
@@ -563,3 +572,241 @@ def test_unfit_directories_are_refused(tmp_path, host, copy, state, message):
 def test_a_second_one_on_the_same_state_is_refused(pair):
     with pytest.raises(SyncError, match="stop the other"):
         pair.new_engine()
+
+
+# What one side keeps to itself
+
+
+def mode_of(path):
+    return modes.S_IMODE(path.lstat().st_mode)
+
+
+def look_at_every_step(pair, name, seen):
+    """Whatever has that content, wherever it lies, may be read by nobody else."""
+
+    def look(_):
+        for path in (*pair.guest.rglob("*"), *pair.state.rglob("*")):
+            with contextlib.suppress(OSError):
+                if path.is_file() and path.read_bytes() == name.encode():
+                    seen.add(mode_of(path) & 0o077)
+
+    pair.at_step = look
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["state", "root"])
+@pytest.mark.parametrize("replaces", [None, 0o644, 0o666, 0o755])
+def test_what_is_private_is_so_at_every_step(make_pair, monkeypatch, replaces, inside):
+    if inside:
+        monkeypatch.setattr(stage, "_can_rename", lambda *_: False)
+    pair = make_pair()
+    if replaces is not None:
+        agreed(pair, {"f": "1"})
+        (pair.guest / "f").chmod(replaces)
+        pair.engine.cycle()
+    (pair.host / "f").touch()
+    (pair.host / "f").chmod(0o600)
+    (pair.host / "f").write_text("secret")
+    seen = set()
+    look_at_every_step(pair, "secret", seen)
+    pair.engine.cycle()
+    assert (pair.guest / "f").read_text() == "secret"
+    assert seen == {0}
+    assert mode_of(pair.guest / "f") == 0o600
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644, 0o666, 0o700, 0o750, 0o711, 0o777])
+def test_the_other_side_grants_no_more(pair, mode, reverse):
+    one, other = (pair.guest, pair.host) if reverse else (pair.host, pair.guest)
+    (one / "f").write_text("1")
+    (one / "f").chmod(mode)
+    (one / "d").mkdir()
+    (one / "d").chmod(mode | 0o700)
+    pair.engine.cycle()
+    pair.engine.cycle()
+    usual = 0o755 if mode & 0o100 else 0o644
+    assert mode_of(other / "f") == mode & usual
+    assert mode_of(other / "d") == (mode | 0o700) & 0o755
+    assert (mode_of(one / "f"), mode_of(one / "d")) == (mode, mode | 0o700)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_what_becomes_private_later_does_so_on_the_other_side(pair, reverse):
+    agreed(pair, {"f": "1", "d/x": "1"})
+    one, other = (pair.guest, pair.host) if reverse else (pair.host, pair.guest)
+    (one / "f").chmod(0o600)
+    (one / "d").chmod(0o700)
+    pair.engine.cycle()
+    assert (mode_of(other / "f"), mode_of(other / "d")) == (0o600, 0o700)
+    assert pair.engine.cycle().made == 0
+
+
+def test_who_opens_an_image_does_not_open_the_original(pair):
+    (pair.host / "f").write_text("1")
+    (pair.host / "f").chmod(0o600)
+    pair.engine.cycle()
+    (pair.guest / "f").chmod(0o644)
+    pair.engine.cycle()
+    pair.start_anew()
+    pair.engine.cycle()
+    assert (mode_of(pair.host / "f"), mode_of(pair.guest / "f")) == (0o600, 0o644)
+    # But the image follows the original, as of a program that makes files private at first.
+    (pair.guest / "f").chmod(0o600)
+    pair.engine.cycle()
+    (pair.host / "f").chmod(0o664)
+    pair.engine.cycle()
+    assert (mode_of(pair.host / "f"), mode_of(pair.guest / "f")) == (0o664, 0o644)
+
+
+def test_of_two_that_meet_the_narrower_holds(pair):
+    for root, mode in ((pair.host, 0o640), (pair.guest, 0o604)):
+        (root / "f").write_text("1")
+        (root / "f").chmod(mode)
+    pair.engine.cycle()
+    assert {mode_of(root / "f") for root in (pair.host, pair.guest)} == {0o600}
+
+
+def test_the_deletion_of_what_was_made_private_just_before_travels(pair):
+    agreed(pair, {"f": "1"})
+    (pair.host / "f").chmod(0o600)
+    pair.engine.cycle()
+    (pair.host / "f").unlink()
+    pair.engine.cycle()
+    assert read_tree(pair.guest) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("later", [False, True])
+def test_what_is_private_to_another_than_its_directorys_owner_stays_that_ones(pair, later):
+    for root in (pair.host, pair.guest):
+        os.chown(root, 1234, 2345)
+    (pair.host / "f").write_text("1")  # root's
+    (pair.host / "mine").write_text("1")
+    os.chown(pair.host / "mine", 1234, 2345)
+    if later:
+        pair.engine.cycle()
+        assert (pair.guest / "f").stat().st_uid == 1234
+    for name in ("f", "mine"):
+        (pair.host / name).chmod(0o600)
+    pair.engine.cycle()
+    status = (pair.guest / "f").stat()
+    assert (status.st_uid, mode_of(pair.guest / "f")) == (0, 0o600)
+    status = (pair.guest / "mine").stat()
+    assert (status.st_uid, mode_of(pair.guest / "mine")) == (1234, 0o600)
+
+
+def test_without_looking_at_the_source_a_secret_would_be_seen(pair, monkeypatch):
+    """The tests above would notice: what they rest on is taken away here."""
+    monkeypatch.setattr(transition, "created", lambda _, *, runs: 0o755 if runs else 0o644)
+    with pytest.raises(AssertionError):
+        test_what_is_private_is_so_at_every_step(lambda: pair, monkeypatch, None, False)
+
+
+# Staging in a root that others may write in
+
+
+@pytest.mark.parametrize("kind", ["directory", "symlink", "file"])
+def test_who_takes_the_stagings_name_first_gains_and_stops_nothing(
+    make_pair, monkeypatch, tmp_path, kind
+):
+    monkeypatch.setattr(stage, "_can_rename", lambda *_: False)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    names = iter(["taken", "taken", "host", "guest"])
+    monkeypatch.setattr(stage.secrets, "token_hex", lambda _: next(names))
+    (tmp_path / "host").mkdir()
+    taken = tmp_path / "host/.osxfs-sim-staging-taken"
+    if kind == "directory":
+        (taken / "new").mkdir(parents=True)
+    elif kind == "symlink":
+        taken.symlink_to(outside)
+    else:
+        taken.write_text("mine")
+    pair = make_pair()
+    agreed(pair, {"a": "1"})
+    assert list(outside.iterdir()) == []
+    assert {path.name for path in pair.host.glob(".osxfs-sim-staging-*")} == {
+        ".osxfs-sim-staging-taken",
+        ".osxfs-sim-staging-host",
+    }
+
+
+@pytest.mark.parametrize("comes", ["nothing", "another's directory", "a symlink"])
+def test_a_staging_that_is_exchanged_is_not_taken_again(make_pair, monkeypatch, tmp_path, comes):
+    """By the root's owner, who may rename what is in it."""
+    monkeypatch.setattr(stage, "_can_rename", lambda *_: False)
+    pair = make_pair()
+    agreed(pair, {"a": "1"})
+    [mine] = pair.host.glob(".osxfs-sim-staging-*")
+    (mine / "kept" / "somebody's").write_text("kept")  # so that it stays
+    pair.engine.close()
+    mine.rename(pair.host / "moved")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    if comes == "another's directory":
+        mine.mkdir(0o777)
+    elif comes == "a symlink":
+        mine.symlink_to(outside)
+    pair.start_anew()
+    (pair.guest / "b").write_text("2")
+    pair.engine.cycle()
+    assert (pair.host / "b").read_text() == "2"
+    assert list(outside.iterdir()) == []
+    now = [path for path in pair.host.glob(".osxfs-sim-staging-*") if path != mine]
+    assert len(now) == 1
+    assert mode_of(now[0]) == 0o700
+
+
+def test_a_staging_in_the_root_that_holds_something_is_found_again(make_pair, monkeypatch):
+    monkeypatch.setattr(stage, "_can_rename", lambda *_: False)
+    pair = make_pair()
+    agreed(pair, {"f": "1"})
+    (pair.guest / "f").unlink()
+
+    def edit():
+        (pair.host / "f").write_text("host's")
+        pair.once_at("moved away", die)
+
+    pair.once_at("move away", edit)
+    with pytest.raises(Crash):
+        pair.engine.cycle()
+    pair.start_anew()
+    pair.engine.cycle()
+    assert (pair.host / "f").read_text() == (pair.guest / "f").read_text() == "host's"
+
+
+def test_a_file_made_again_between_look_and_deletion_is_not_deleted(pair):
+    """With the same content, in both moments; and an empty directory likewise."""
+    for at in ("scan", "move away"):
+        agreed(pair, {"f": "1"})
+        (pair.host / "f").unlink()
+
+        def again():
+            (pair.guest / "f").unlink()
+            (pair.guest / "f").write_text("1")
+
+        pair.once_at(at, again)
+        pair.engine.cycle()
+        pair.engine.cycle()
+        assert read_tree(pair.host) == read_tree(pair.guest) == {"f": (b"1", False)}
+
+
+def test_an_ordinary_deletion_travels_after_every_ordinary_restart(pair, monkeypatch):
+    tree = {f"{name}": "1" for name in ("f", "g", "h", "d/x", "e/y")}
+    agreed(pair, tree)
+    pair.engine.cycle()
+    pair.engine.save()
+    for number, name in enumerate(("f", "g", "h")):
+        monkeypatch.setattr(archive_module, "boot_id", lambda number=number: str(number))
+        (pair.host / name).unlink()
+        pair.start_anew()
+        pair.engine.cycle()
+        assert not (pair.guest / name).exists()
+        pair.engine.save()
+    shutil.rmtree(pair.guest / "d")
+    (pair.host / "e").rename(pair.host / "moved")
+    pair.start_anew()
+    pair.engine.cycle()
+    assert (
+        read_tree(pair.host) == read_tree(pair.guest) == {"moved": None, "moved/y": (b"1", False)}
+    )

@@ -1,0 +1,117 @@
+"""What a trace says: its columns, and the header that is true of the whole of it.
+
+The header is JSON in the file's own metadata, under the key ``osxfs_sim``.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from osxfs_sim.trace.errors import TraceError
+
+FORMAT = 1
+"""Grows when a column changes its meaning or goes; columns may be added."""
+METADATA_KEY = b"osxfs_sim"
+
+WORD = pa.dictionary(pa.int32(), pa.string())
+"""The type of a column whose values come again and again."""
+
+SCHEMA = pa.schema(
+    [
+        # When it reached the share, in ns since the trace began.
+        pa.field("arrival_ns", pa.int64(), nullable=False),
+        # What the model asked for, and what passed until its client saw the reply.
+        pa.field("asked_ns", pa.int64(), nullable=False),
+        pa.field("took_ns", pa.int64(), nullable=False),
+        # A name of model.operations.Operation, such as LOOKUP.
+        pa.field("operation", WORD, nullable=False),
+        # What it is about: an object, or of a request with a name the directory. 1 is the root;
+        # 0 is one that is not known.
+        pa.field("inode", pa.int64(), nullable=False),
+        # Null where the request has none. Bytes that are no UTF-8 are written \xNN.
+        pa.field("name", pa.string()),
+        # The inode that the answer names (lookup, create, mkdir...), or 0. Of a RENAME the
+        # directory that it went to; of an UNLINK or RMDIR what had the name, if that is known.
+        pa.field("found", pa.int64(), nullable=False),
+        # Data read or written, 0 for others; and where in the file.
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("offset_bytes", pa.int64(), nullable=False),
+        # An errno by name, such as ENOENT; null where it succeeded.
+        pa.field("error", WORD),
+        # The thread that asked; 0 where the kernel does not say. And its name.
+        pa.field("process", pa.int32(), nullable=False),
+        pa.field("program", WORD),
+        # The directory it is in or about, from the share's root: "/" or "/lib/x"; null: unknown.
+        pa.field("directory", WORD),
+        # host: it crossed. names: a complete set of names knew that it is missing.
+        # held: write-back knew, or took the change. guest: it never crosses (FORGET, RELEASE).
+        pa.field("answered_by", WORD, nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is true of a whole trace.
+
+    *began_ns* is the monotonic clock at its begin, *lasted_ns* how long it went
+    on, *lost* how many requests are not in it. A measured command, if there was
+    one, ran from *command_start_ns* to *command_end_ns*, since the trace began.
+    *profile* and *policy* name what answered; *source* says what made the trace
+    (``mount``, or ``strace`` for an imported log); *notes* are the maker's own.
+    *failure* says why it is not whole, where it is not. *floor_ns* is what a
+    request without latency took on the machine when the share was mounted, 0
+    where that was not measured.
+    """
+
+    began_ns: int
+    lasted_ns: int
+    lost: int = 0
+    command_start_ns: int | None = None
+    command_end_ns: int | None = None
+    profile: str = ""
+    policy: str = ""
+    source: str = "mount"
+    notes: dict[str, Any] = field(default_factory=dict)
+    failure: str = ""
+    floor_ns: int = 0
+
+
+def metadata_of(header: Header) -> dict[bytes, bytes]:
+    """As a file's metadata has it."""
+    return {METADATA_KEY: json.dumps({"format": FORMAT, **asdict(header)}).encode()}
+
+
+def header_of(path: str | Path, metadata: Any) -> Header:
+    """What a file's *metadata* says. Raises TraceError where it does not."""
+    if METADATA_KEY not in metadata:
+        raise TraceError(f"{path} is not a trace: its metadata has no osxfs_sim")
+    known = {each.name for each in fields(Header)}
+    try:
+        document = json.loads(metadata[METADATA_KEY])
+        made_for = int(document["format"])
+        if made_for > FORMAT:
+            raise TraceError(f"{path} is of format {made_for}, this version reads {FORMAT}: update")
+        # Like columns, what is told of a trace may grow within a format.
+        header = Header(**{name: value for name, value in document.items() if name in known})
+        _check(header)
+        return header
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise TraceError(f"{path} is not a trace: its header is damaged") from error
+
+
+def _check(header: Header) -> None:
+    """Raises TypeError where a value is not what a header has."""
+    numbers = (header.began_ns, header.lasted_ns, header.lost, header.floor_ns)
+    optional = (header.command_start_ns, header.command_end_ns)
+    given = [*numbers, *(value for value in optional if value is not None)]
+    words = (header.profile, header.policy, header.source, header.failure)
+    if (
+        not all(type(value) is int and abs(value) < 2**63 for value in given)
+        or not all(type(value) is str for value in words)
+        or type(header.notes) is not dict
+    ):
+        raise TypeError("not a header")
