@@ -141,7 +141,7 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         try:
             with user.mounting(), _agreeing(system.profile.protocol, machinery):
                 pyfuse3.init(
-                    machinery.handlers, mountpoint, mount_options(settings, system, allow_other)
+                    machinery.dispatcher, mountpoint, mount_options(settings, system, allow_other)
                 )
         except LookupError as error:
             machinery.close()
@@ -176,8 +176,7 @@ def _agreeing(spec: ProtocolSpec, machinery: Machinery) -> contextlib.AbstractCo
     from osxfs_sim.mount.negotiation import negotiating
 
     def read_names(fh: int, start_id: int, size_bytes: int) -> Coroutine[Any, Any, bytes]:
-        # Looked up each time: a trace puts itself before it.
-        return machinery.handlers.read_names(fh, start_id, size_bytes)
+        return machinery.dispatcher.read_names(fh, start_id, size_bytes)
 
     return negotiating(spec, read_names, machinery.reactor.start_own)
 
