@@ -502,14 +502,19 @@ class Handlers(pyfuse3.Operations):
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         self.crossings.counts[Operation.FORGET] += len(inode_list)
-        overpaid = self._inodes.overpaid
         for number, lookups in inode_list:
-            inode = self._inodes.forget(number, lookups)
+            try:
+                inode = self._inodes.forget(number, lookups)
+            except KeyError as error:
+                self._reactor.internal_errors.note("FORGET of what was not told", error)
+                continue
+            except AssertionError as error:
+                # More than it was told of: what is left of the count is made to hold.
+                self._reactor.internal_errors.note("FORGET of more than was told", error)
+                self._inodes[number].lookups = 0
+                inode = self._inodes.forget(number, 0)
             if inode is not None:
                 self._attempt(self.let_go, inode)
-        if self._inodes.overpaid != overpaid:
-            error = LookupError("the kernel forgot what it was not told of")
-            self._reactor.internal_errors.note(Operation.FORGET.name, error)
 
     def let_go(self, inode: Inode) -> None:
         """The guest refers to *inode* no more."""

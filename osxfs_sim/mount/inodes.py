@@ -195,8 +195,6 @@ class InodeTable:
         self._by_identity: dict[tuple[int, int], Inode] = {(root.st_dev, root.st_ino): self.root}
         self._next_invented = _FIRST_INVENTED
         self._peak = 1
-        self.overpaid = 0
-        """How often the kernel has forgotten what it was not told of: a bug of ours."""
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -305,19 +303,10 @@ class InodeTable:
         return self._next_invented
 
     def forget(self, number: int, lookups: int) -> Inode | None:
-        """The kernel forgets *lookups* answers. Returns the inode if that was the last.
-
-        Where it forgets more than it was told, our counts are wrong: there is nobody to tell,
-        and what is left of the counts is made to hold.
-        """
-        inode = self._by_number.get(number)
-        if inode is None:
-            self.overpaid += 1
-            return None
-        if lookups > inode.lookups:
-            self.overpaid += 1
-            lookups = inode.lookups
+        """The kernel forgets *lookups* answers. Returns the inode if that was the last."""
+        inode = self._by_number[number]
         inode.lookups -= lookups
+        assert inode.lookups >= 0, (number, inode.lookups, lookups)
         if inode.lookups or inode is self.root:
             return None
         if inode.held is not None and inode.held.changes:

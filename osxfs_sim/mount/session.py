@@ -629,6 +629,7 @@ class _Session:
             "wakes": {wake.name.lower(): self.reactor.wakes[wake] for wake in Wake},
             "receipt": self.crossings.receipt.report(),
             "in_flight": self.reactor.in_flight,
+            "internal_errors": self.reactor.internal_errors.report(),
             "inodes": len(self.machinery.inodes),
             "open_handles": self.handlers.open_handles,
             "descriptors": self.machinery.backing.descriptors,
@@ -702,6 +703,12 @@ class _Session:
                 f"{trace['lost']} requests found no room in the trace: the disk is slow"
             )
         warnings += self._warnings_of_files()
+        errors = self.reactor.internal_errors
+        if errors.count:
+            warnings.append(
+                f"{errors.count} internal errors, for the first of each kind see the log, which "
+                f"is worth a report; the latest is {errors.latest}"
+            )
         return warnings
 
     def _warnings_of_events(self) -> list[str]:
