@@ -86,8 +86,31 @@ _UNORDERED = {
     "release": (Operation.RELEASE, None),
     "statfs": (Operation.STATFS, pyfuse3.StatvfsData),
 }
-# Where among the arguments are the flags of open(2).
+# Where among the arguments are the flags of open(2), and names.
 _FLAGS_AT = {Operation.OPEN: 1, Operation.CREATE: 3}
+_NAMES_AT = {
+    **dict.fromkeys((*_BY_NAME, "mknod", "mkdir", "symlink", "unlink", "rmdir"), (1,)),
+    "link": (2,),
+    "rename": (1, 3),
+}
+
+
+def _check_offset(arguments: tuple[Any, ...]) -> None:
+    if arguments[1] < 0:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+def _check_size(arguments: tuple[Any, ...]) -> None:
+    if arguments[2].update_size and arguments[1].st_size < 0:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+# A kernel sends nothing of this kind, and what the host would make of it is not ours to find out.
+_CHECKS: dict[Operation, Callable[[tuple[Any, ...]], None]] = {
+    Operation.READ: _check_offset,
+    Operation.WRITE: _check_offset,
+    Operation.SETATTR: _check_size,
+}
 
 
 class Dispatcher(pyfuse3.Operations):
@@ -173,11 +196,18 @@ def _passing(
     # they need not wait for it.
     is_named = find is _by_name
     is_create = operation is Operation.CREATE
+    names_at = _NAMES_AT.get(name, ())
+    check = _CHECKS.get(operation)
 
     def request(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
         turn: Turn[Inode] | None = None
         access = usual_access
         try:
+            for at in names_at:
+                if b"/" in arguments[at] or b"\0" in arguments[at] or not arguments[at]:
+                    raise OSError(errno.EINVAL, "no name")
+            if check is not None:
+                check(arguments)
             # An open with O_TRUNC cuts when its crossing is paid, perhaps: it is done at its end.
             cuts = bool(flags_at and arguments[flags_at] & os.O_TRUNC)
             if cuts:
