@@ -514,7 +514,10 @@ class Reactor:
 
     def _read_one(self) -> None:
         """Let an idle worker read the request that has come, and begin to handle it."""
+        lost_before = self._lost_in_a_row
         self._resume(self._idle.pop(), None)
+        if self._lost_in_a_row == lost_before:
+            self._lost_in_a_row = 0
 
     def _resume(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:
         """Let *worker* go on until it awaits again, and note what it waits for."""
@@ -534,7 +537,6 @@ class Reactor:
             self._lost(failure)
         else:
             if wanted is READABLE:
-                self._lost_in_a_row = 0
                 self._idle.append(worker)
             elif isinstance(wanted, int):
                 heapq.heappush(self._held, (wanted, next(self._sequence), worker))
@@ -551,9 +553,10 @@ class Reactor:
         """
         if not isinstance(failure, BlockingIOError):
             self.internal_errors.note("pyfuse3", failure)
-            self._lost_in_a_row += 1
-            if self._lost_in_a_row > _MOST_LOST_IN_A_ROW:
-                raise failure
+            if isinstance(failure, OSError):  # what read(2) says, perhaps
+                self._lost_in_a_row += 1
+                if self._lost_in_a_row > _MOST_LOST_IN_A_ROW:
+                    raise failure
         if not self._idle:
             self.start_soon(self._session_loop, self, _ALL_WORKERS, _ALL_WORKERS)
 
