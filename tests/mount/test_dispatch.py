@@ -10,8 +10,11 @@ from typing import Any
 import pyfuse3
 import pytest
 from controlled import CALLER, SLOW_FROM_BYTES, Requests, attributes, fields, requests
+from guests import refused
+from live import LiveShare
 from pyfuse3 import FUSEError
 
+from osxfs_sim.mount import launch
 from osxfs_sim.mount.dispatch import Dispatcher
 from osxfs_sim.mount.reactor import in_thread
 
@@ -371,3 +374,26 @@ def test_a_bug_of_write_back_s_own_is_eio_for_who_waits_and_it_goes_on(
         assert (field / "source" / "f").read_bytes() == b"abctent"
         at.share.settle()
         assert write_back.refusal is None
+
+
+def test_a_share_outlives_its_bugs_and_tells_of_them(
+    share: Callable[..., LiveShare], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same by way of the kernel, with a chore that fails at first."""
+    monkeypatch.setattr(launch, "_SERVER", "faulty_server")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    live = share(profile="osxfs-cached", latency_ns=0)
+    live.expected_trouble = True
+    (live.guest / "link").symlink_to("file")
+    for _ in range(5):
+        with refused(errno.EIO):
+            os.statvfs(live.guest)
+        with refused(errno.EIO):
+            os.readlink(live.guest / "link")
+    (live.guest / "file").write_text("written")
+    assert (live.source / "file").read_text() == "written"
+    live.settle()  # the chore has come round, too
+    status = live.status()
+    assert status["internal_errors"]["count"] == 13
+    assert any(warning.startswith("13 internal errors") for warning in status["warnings"])
+    assert live.log().count("bug:") == 3
