@@ -86,30 +86,63 @@ _UNORDERED = {
     "release": (Operation.RELEASE, None),
     "statfs": (Operation.STATFS, pyfuse3.StatvfsData),
 }
-# Where among the arguments are the flags of open(2), and names.
+# Where among the arguments are the flags of open(2).
 _FLAGS_AT = {Operation.OPEN: 1, Operation.CREATE: 3}
-_NAMES_AT = {
-    **dict.fromkeys((*_BY_NAME, "mknod", "mkdir", "symlink", "unlink", "rmdir"), (1,)),
-    "link": (2,),
-    "rename": (1, 3),
-}
 
 
-def _check_offset(arguments: tuple[Any, ...]) -> None:
-    if arguments[1] < 0:
+_DONE_AT_ONCE = frozenset(
+    {
+        *(Operation.LOOKUP, Operation.CREATE, Operation.GETATTR, Operation.ACCESS),
+        *(Operation.READLINK, Operation.GETXATTR, Operation.LISTXATTR),
+    }
+)
+
+
+def _refuse_if(is_wrong: bool) -> None:
+    if is_wrong:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
-def _check_size(arguments: tuple[Any, ...]) -> None:
-    if arguments[2].update_size and arguments[1].st_size < 0:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+def _is_no_name(name: bytes) -> bool:
+    return not name or b"/" in name or b"\0" in name
+
+
+_Check = Callable[[tuple[Any, ...]], None]
+
+
+def _offset(arguments: tuple[Any, ...]) -> None:
+    _refuse_if(arguments[1] < 0)
+
+
+def _size(arguments: tuple[Any, ...]) -> None:
+    _refuse_if(arguments[2].update_size and arguments[1].st_size < 0)
+
+
+def _one_name(arguments: tuple[Any, ...]) -> None:
+    _refuse_if(_is_no_name(arguments[1]))
+
+
+def _two_names(arguments: tuple[Any, ...]) -> None:
+    _refuse_if(_is_no_name(arguments[1]) or _is_no_name(arguments[3]))
+
+
+def _new_name(arguments: tuple[Any, ...]) -> None:
+    _refuse_if(_is_no_name(arguments[2]))
 
 
 # A kernel sends nothing of this kind, and what the host would make of it is not ours to find out.
-_CHECKS: dict[Operation, Callable[[tuple[Any, ...]], None]] = {
-    Operation.READ: _check_offset,
-    Operation.WRITE: _check_offset,
-    Operation.SETATTR: _check_size,
+# What only looks pays for as little as can be: the host itself refuses all but a path.
+_CHECKS: dict[Operation, _Check] = {
+    Operation.WRITE: _offset,
+    Operation.SETATTR: _size,
+    Operation.CREATE: _one_name,
+    Operation.MKNOD: _one_name,
+    Operation.MKDIR: _one_name,
+    Operation.SYMLINK: _one_name,
+    Operation.UNLINK: _one_name,
+    Operation.RMDIR: _one_name,
+    Operation.LINK: _new_name,
+    Operation.RENAME: _two_names,
 }
 
 
@@ -193,25 +226,24 @@ def _passing(
     assert (find is None) == (usual_access is None)
     flags_at = _FLAGS_AT.get(operation, 0)
     # What a name leads to is not known before it is looked up: it may meet others there, and
-    # they need not wait for it.
-    is_named = find is _by_name
+    # they need not wait for it. The others of these are done at once by every handler.
+    may_wait = find is not None and operation not in _DONE_AT_ONCE
     is_create = operation is Operation.CREATE
-    names_at = _NAMES_AT.get(name, ())
+    is_lookup, is_read = operation is Operation.LOOKUP, operation is Operation.READ
     check = _CHECKS.get(operation)
 
     def request(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
         turn: Turn[Inode] | None = None
         access = usual_access
+        cuts = False
         try:
-            for at in names_at:
-                if b"/" in arguments[at] or b"\0" in arguments[at] or not arguments[at]:
-                    raise OSError(errno.EINVAL, "no name")
             if check is not None:
                 check(arguments)
-            # An open with O_TRUNC cuts when its crossing is paid, perhaps: it is done at its end.
-            cuts = bool(flags_at and arguments[flags_at] & os.O_TRUNC)
-            if cuts:
-                access = Access.CHANGES
+            elif (is_lookup and b"/" in arguments[1]) or (is_read and arguments[1] < 0):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            if flags_at and arguments[flags_at] & os.O_TRUNC:
+                # It cuts when its crossing is paid, perhaps: it is done at its end.
+                access, cuts = Access.CHANGES, True
             if self._turns and access is not None and find is not None:
                 turn = self._take_turn(find, access, arguments)
                 if turn is not None and not turn.has_begun:
@@ -221,23 +253,25 @@ def _passing(
                     # What it has waited is part of what it takes.
                     self._reactor.arrival_ns = arrival_ns
             work = getattr(self._handlers, name)(*arguments)
-            value, failure = None, None
-            is_done = find is None
-            while True:
-                wanted = work.send(value) if failure is None else work.throw(failure)
-                if not is_done:
-                    if cuts or not isinstance(wanted, int):
-                        if turn is None and not is_named and find is not None:
-                            turn = self._begin(find, access, arguments)
-                    else:
-                        is_done = True
-                        if turn is not None:
-                            self._leave(turn)
-                            turn = None
-                try:
-                    value, failure = (yield wanted), None
-                except BaseException as error:
-                    failure = error
+            if turn is None and not may_wait:
+                answer = yield from work
+            else:
+                value, failure, is_done = None, None, False
+                while True:
+                    wanted = work.send(value) if failure is None else work.throw(failure)
+                    if not is_done:
+                        if cuts or not isinstance(wanted, int):
+                            if turn is None and may_wait and find is not None:
+                                turn = self._begin(find, access, arguments)
+                        else:
+                            is_done = True
+                            if turn is not None:
+                                self._leave(turn)
+                                turn = None
+                    try:
+                        value, failure = (yield wanted), None
+                    except BaseException as error:
+                        failure = error
         except StopIteration as done:
             answer = done.value
         except FUSEError as error:

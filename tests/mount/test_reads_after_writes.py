@@ -3,6 +3,7 @@ pages and reads anew, because the time of modification has changed or it opens t
 not get what was there before.
 """
 
+import contextlib
 import mmap
 import os
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import lmdb
 import pytest
 from guests import PATIENCE_S, eventually
-from live import LiveShare
+from live import LiveShare, is_mounted
 from waiting_server import GATE
 
 from osxfs_sim.mount import launch
@@ -113,6 +114,40 @@ def test_where_nobody_waits_it_is_found_out(
 ) -> None:
     (field / "disorder").touch()
     assert _overtaken(field, share, profile, flags, size, _look)
+
+
+def test_a_share_that_ends_while_somebody_waits_for_a_turn_ends_well(
+    field: Path, share: Callable[..., LiveShare], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "_SERVER", "waiting_server")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv(GATE, str(field))
+    live = share()
+    path = live.guest / "file"
+    path.write_bytes(b"a")
+    fd = os.open(path, os.O_RDWR)
+
+    def ask(call: Callable[[], object]) -> threading.Thread:
+        def run() -> None:
+            with contextlib.suppress(OSError):  # the share is gone, as it may be
+                call()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    threads = [ask(lambda: os.pwrite(fd, b"c" * _LARGE_BYTES, 0))]
+    eventually((field / "begun").exists)
+    threads += [ask(lambda: os.fstat(fd)), ask(lambda: os.close(os.open(path, os.O_RDONLY)))]
+    eventually(lambda: live.status()["in_flight"] >= 3)
+    live.server.terminate()
+    eventually(lambda: not is_mounted(live.guest))
+    (field / "go").touch()
+    assert live.wait_for_end() == 0
+    for thread in threads:
+        thread.join()
+    with contextlib.suppress(OSError):
+        os.close(fd)
 
 
 _COMMIT = """
