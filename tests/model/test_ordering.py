@@ -1,7 +1,10 @@
 """Who waits for whom, decided without anybody who waits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,19 +91,17 @@ def conflict(one: Access, other: Access) -> bool:
     }
 
 
-@given(st.lists(st.sampled_from(Access), max_size=9), st.data())
-def test_whoever_has_begun_is_in_conflict_with_nobody_before_it(
-    accesses: list[Access], data: st.DataObject
-) -> None:
-    order: Order[str] = Order()
+def judge(order: Order[str], accesses: list[Access], choose: Callable[[list[Any]], Any]) -> None:
+    """Let requests come and go as *choose* says; nobody begins too early, or too late."""
     here: list[Turn[str]] = []
     coming = list(accesses)
     while coming or here:
         can_leave = [turn for turn in here if turn.has_begun]
-        if coming and (not can_leave or data.draw(st.booleans())):
+        assert coming or can_leave, "nobody can go on"
+        if coming and (not can_leave or choose([True, False])):
             here.append(order.enter("file", coming.pop()))
         else:
-            turn = data.draw(st.sampled_from(can_leave))
+            turn = choose(can_leave)
             waited = [each for each in here if not each.has_begun]
             here.remove(turn)
             begins = order.leave(turn)
@@ -109,3 +110,45 @@ def test_whoever_has_begun_is_in_conflict_with_nobody_before_it(
             free = not any(conflict(before.access, turn.access) for before in here[:place])
             assert turn.has_begun == free
     assert not order.turns
+
+
+@given(st.lists(st.sampled_from(Access), max_size=9), st.data())
+def test_whoever_has_begun_is_in_conflict_with_nobody_before_it(
+    accesses: list[Access], data: st.DataObject
+) -> None:
+    judge(Order(), accesses, lambda among: data.draw(st.sampled_from(among)))
+
+
+class _Eager(Order[str]):
+    """Nobody waits."""
+
+    def enter(self, of: str, access: Access, *, has_begun: bool = False) -> Turn[str]:
+        del has_begun
+        return super().enter(of, access, has_begun=True)
+
+
+class _Forgetful(Order[str]):
+    """Only the first of those that may begin is told."""
+
+    def leave(self, turn: Turn[str]) -> list[Turn[str]]:
+        return super().leave(turn)[:1]
+
+
+class _Hasty(Order[str]):
+    """Whoever looks passes those that wait."""
+
+    def enter(self, of: str, access: Access, *, has_begun: bool = False) -> Turn[str]:
+        waiting = [each for each in self.turns.get(of, {}) if not each.has_begun]
+        return super().enter(of, access, has_begun=has_begun or bool(waiting))
+
+
+@pytest.mark.parametrize("wrong", [_Eager, _Forgetful, _Hasty])
+def test_an_order_that_is_none_is_found_out(wrong: type[Order[str]]) -> None:
+    random = Random(1)
+
+    def judge_many() -> None:
+        for _ in range(500):
+            judge(wrong(), random.choices(list(Access), k=9), random.choice)
+
+    with pytest.raises(AssertionError):
+        judge_many()

@@ -5,6 +5,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyfuse3
@@ -359,6 +360,24 @@ def test_another_file_s_requests_wait_for_nobody(field: Path) -> None:
         ]
         assert all(number in share.answers for number in asked)
         assert len(share.reactor.jobs) == 1
+
+
+def test_the_server_s_own_requests_for_events_wait_for_nobody(
+    field: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They look at nothing and change nothing; and a share that ends waits for them."""
+    with sharing(field, AT_ONCE) as at:
+        share = at.share
+        own: Any = SimpleNamespace(uid=0, gid=0, pid=77, umask=0)
+        monkeypatch.setattr(
+            share.machinery.handlers, "injector", SimpleNamespace(thread_id=77, current=None)
+        )
+        share.ask("write", at.handle, 0, _SLOW)
+        touch = attributes(mtime_ns=1), fields(mtime=True), None
+        theirs = share.ask("setattr", at.file, *touch, own)
+        ours = share.ask("setattr", at.file, *touch, CALLER)
+        assert theirs in share.answers
+        assert ours not in share.answers
 
 
 def test_while_nothing_takes_long_nothing_is_noted(field: Path, monkeypatch) -> None:
