@@ -65,14 +65,15 @@ from osxfs_sim.mount.mountpoints import (
     unmount,
 )
 from osxfs_sim.mount.reactor import Wake
+from osxfs_sim.mount.records import Record, start_of, write_record
 from osxfs_sim.mount.recovery import recover
 from osxfs_sim.mount.service_checks import check_host_services
 from osxfs_sim.mount.services import HostServices
 from osxfs_sim.mount.spellings import FoldedNames
-from osxfs_sim.mount.sync_barrier import SyncBarrier
+from osxfs_sim.mount.supervision import Supervision
 from osxfs_sim.mount.tracing import Tracing
 from osxfs_sim.mount.unwritten import check_unwritten, unwritten_error
-from osxfs_sim.mount.volumes import Volumes, check_volumes
+from osxfs_sim.mount.volumes import Volumes, check_volumes, mount_id_of
 from osxfs_sim.mount.wakefulness import sleep_precisely
 from osxfs_sim.mount.write_back import WriteBack
 from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
@@ -138,12 +139,14 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
         _prepare_process()
         machinery = build(settings, system, user, source, mountpoint, graft)
         early = hear_signals_early()
+        supervision = Supervision(mountpoint, user.uid)
         try:
             with user.mounting(), _agreeing(system.profile.protocol, machinery):
                 pyfuse3.init(
                     machinery.handlers, mountpoint, mount_options(settings, system, allow_other)
                 )
         except LookupError as error:
+            supervision.end()
             machinery.close()
             raise MountError(
                 f"the kernel cannot be asked for what profile {system.profile.name} asks for in "
@@ -151,15 +154,19 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
                 "parallel_directories = false, or pyfuse3 built from source"
             ) from error
         except RuntimeError as error:
+            supervision.end()
             machinery.close()
             raise MountError(
                 f"the kernel refused to mount at {mountpoint}: mounting needs root, or fusermount3 "
                 "with its set-user-id bit and write access to the mount point"
             ) from error
-        session = _Session(settings, system, user, source, mountpoint, machinery, early, volumes)
+        session = _Session(
+            *(settings, system, user, source, mountpoint, machinery, early, volumes), supervision
+        )
         session.prepare(host_services)
         user.become()
         try:
+            session.keep_record()
             session.recover(leftover)
             trio.run(session.run, control_path(directory, mountpoint), on_ready)
         finally:
@@ -220,10 +227,12 @@ class _Session:
         machinery: Machinery,
         early: list[int],
         volumes: tuple[tuple[str, str], ...],
+        supervision: Supervision,
     ) -> None:
         self.settings = settings
         self.system = system
         self.user = user
+        self.supervision = supervision
         self.source = source
         self.mountpoint = mountpoint
         self.machinery = machinery
@@ -233,15 +242,15 @@ class _Session:
         self._early = early  # signals that came before anybody listened
         self._prober: subprocess.Popen[bytes] | None = None
         self.calibration: Calibration = NOT_CALIBRATED
-        mounted = mount_at(mountpoint)
-        self._device = mounted.device if mounted else ""
+        self._mounted = mount_at(mountpoint)
+        self._device = self._mounted.device if self._mounted else ""
+        self._record: Path | None = None
         self._started_ns = time.monotonic_ns()
         self._counting_since_ns = self._started_ns
         self._processor_before_s = 0.0
         self._stop = trio.Event()
         self.volumes = Volumes(volumes, mountpoint, self._device)
         self.services: HostServices | None = None
-        self._barrier: SyncBarrier | None = None
         self.tracing = Tracing(
             machinery.handlers, machinery.inodes, machinery.crossings, machinery.reactor
         )
@@ -255,16 +264,36 @@ class _Session:
 
         *host_services* are names and paths of the host's sockets.
         """
+        if self._mounted is not None:
+            self.supervision.mounted(
+                self._mounted, wants_barrier=self.machinery.write_back is not None
+            )
         if self.settings.calibrate:
             self._prober = start_prober(self.mountpoint, self.user)
         if host_services:
             self.services = HostServices(host_services, self.mountpoint, self._device)
             self.services.prepare(self.user)
-        if self.machinery.write_back is not None:
-            try:
-                self._barrier = SyncBarrier()
-            except OSError as error:
-                log.info("sync(2) does not wait for the host: %s", error)
+
+    def keep_record(self) -> None:
+        """For whoever finds the share when we do not answer."""
+        if self._mounted is None:
+            return
+        write_back = self.machinery.write_back
+        record = Record(
+            self.mountpoint,
+            self._mounted.mount_id,
+            self._device,
+            self.source,
+            mount_id_of(self.machinery.inodes.root.path_fd),
+            os.getpid(),
+            start_of(os.getpid()),
+            str(kept_in(self.settings, self.user)),
+            "" if write_back is None else str(write_back.journal.directory),
+        )
+        try:
+            self._record = write_record(self.user.uid, record)
+        except OSError as error:
+            log.warning("no record of the share can be kept: %s", error)
 
     def recover(self, leftover: list[Leftover]) -> None:
         """Write to the host what earlier shares of the source have not. Raises MountError."""
@@ -277,12 +306,11 @@ class _Session:
             await nursery.start(signals_of_the_end, self._stop, self._early)
             nursery.start_soon(self._wait_for_stop)
             nursery.start_soon(self._serve_requests, nursery.cancel_scope)
+            nursery.start_soon(self.supervision.serve, self._answer_sync)
             if self._prober is not None:
                 await self._calibrate(self._prober)
             if self.services is not None and not await self._start_services(self.services):
                 return  # once it is unmounted
-            if self._barrier is not None:
-                nursery.start_soon(self._barrier.serve, self._answer_sync)
             gc.collect()
             gc.freeze()
             gc.disable()
@@ -523,12 +551,12 @@ class _Session:
 
     def close(self) -> None:
         """Let go of everything; after run() has returned or failed."""
+        self.supervision.ending()
         if not self._end_events():
             # It waits for a lock that waits for an answer of ours, which will not come.
             # To go on would take the connection away under its feet.
             log.critical("host events do not end: the share is given up")
-            with contextlib.suppress(OSError):
-                unmount(self.mountpoint, lazily=True)
+            # The supervisor does that then, and the mount goes along.
             os._exit(1)
         self._write_back_the_rest()
         if self.tracing.report() is not None:
@@ -541,10 +569,11 @@ class _Session:
         still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
         pyfuse3.close(unmount=still_mounted)
-        if self._barrier is not None:
-            self._barrier.close()
         if self.services is not None:
             self.services.stop()
+        if self._record is not None:
+            self._record.unlink(missing_ok=True)
+        self.supervision.end()
 
     def _write_back_the_rest(self) -> None:
         """The guest has done its last; what the host does not take stays in the journal."""
@@ -645,7 +674,7 @@ class _Session:
         write_back = self.machinery.write_back
         if write_back is None:
             return None
-        waits = self._barrier is not None and self._barrier.works
+        waits = self.supervision.sync_waits
         return {**write_back.report(), "recovered": self.recovered, "sync_waits": waits}
 
     def _events(self) -> dict[str, Any] | None:

@@ -1,0 +1,92 @@
+"""What the server of a share says of itself in a file, for who finds the share without it.
+
+A server that is stopped, stuck or gone answers nothing. The record beside its control socket
+says which mount is its, which process it was, what it shares, and where it keeps what the host
+has not got. It goes when the server ends in order: one that stays tells of a server that was
+killed.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from osxfs_sim.mount.mountpoints import control_path, runtime_directory
+
+_SUFFIX = ".share"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Of one share, by its server."""
+
+    mountpoint: str
+    mount_id: int
+    device: str
+    source: str
+    source_mount_id: int
+    pid: int
+    started: str
+    """When the process was started, in the kernel's words: numbers of processes are given anew."""
+    state: str
+    """The directory for what outlives the share."""
+    journal: str = ""
+    """Where what the host has not got is kept; empty where the share holds nothing."""
+
+    @property
+    def is_of_a_process(self) -> bool:
+        """Whether its server is there still, be it a zombie."""
+        return bool(self.pid) and start_of(self.pid) == self.started
+
+
+def start_of(pid: int) -> str:
+    """When the process *pid* was started, in ticks since boot; empty if there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except OSError:
+        return ""
+
+
+def record_path(uid: int, mountpoint: str) -> Path:
+    """Where the server of user *uid* keeps its record of the share at *mountpoint*."""
+    return control_path(runtime_directory(uid), mountpoint).with_suffix(_SUFFIX)
+
+
+def write_record(uid: int, record: Record) -> Path:
+    """Keep *record*, in place of an earlier one. As the user who owns the directory."""
+    path = record_path(uid, record.mountpoint)
+    written = path.with_suffix(f".{os.getpid()}")
+    written.write_text(json.dumps(asdict(record)), encoding="utf-8")
+    written.replace(path)
+    return path
+
+
+def read_record(uid: int, mountpoint: str) -> Record | None:
+    """The record of the share at *mountpoint*, if there is one that can be read."""
+    return _read(record_path(uid, mountpoint))
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        record = Record(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return record
+
+
+def all_records() -> Iterator[Record]:
+    """Those of all users that we may read: our own, and for root everybody's."""
+    directories = {runtime_directory(os.geteuid()), runtime_directory(0)}
+    if os.geteuid() == 0:
+        for above, pattern in (("/run/user", "*/osxfs-sim"), ("/tmp", "osxfs-sim-*")):
+            with contextlib.suppress(OSError):
+                directories |= set(Path(above).glob(pattern))
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            for path in directory.glob(f"*{_SUFFIX}"):
+                record = _read(path)
+                if record is not None:
+                    yield record
