@@ -9,6 +9,7 @@ killed.
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from osxfs_sim.mount.mountpoints import control_path, runtime_directory
 
 _SUFFIX = ".share"
+_WONDERED_AT_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Record:
     device: str
     source: str
     source_mount_id: int
+    uid: int
+    """Whose server it is, and whose directory this lies in."""
     pid: int
     started: str
     """When the process was started, in the kernel's words: numbers of processes are given anew."""
@@ -36,9 +40,9 @@ class Record:
     """Where what the host has not got is kept; empty where the share holds nothing."""
 
     @property
-    def is_of_a_process(self) -> bool:
-        """Whether its server is there still, be it a zombie."""
-        return bool(self.pid) and start_of(self.pid) == self.started
+    def is_of_the_dead(self) -> bool:
+        """Whether its server has ended, though threads of it may be left."""
+        return start_of(self.pid) != self.started or has_ended(self.pid)
 
 
 def start_of(pid: int) -> str:
@@ -46,6 +50,25 @@ def start_of(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[19].decode()
+    except OSError:
+        return ""
+
+
+def has_ended(pid: int) -> bool:
+    """Whether the process *pid* does nothing any more; threads of it may be left. 0 is unknown."""
+    return bool(pid) and _state_of(pid) in ("", "Z", "X")
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether the process *pid* waits for SIGCONT, or for who debugs it."""
+    return bool(pid) and _state_of(pid) in ("T", "t")
+
+
+def _state_of(pid: int) -> str:
+    """The kernel's letter for what the process does; empty where there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0].decode()
     except OSError:
         return ""
 
@@ -58,10 +81,21 @@ def record_path(uid: int, mountpoint: str) -> Path:
 def write_record(uid: int, record: Record) -> Path:
     """Keep *record*, in place of an earlier one. As the user who owns the directory."""
     path = record_path(uid, record.mountpoint)
+    _forget_old_ones(path.parent)
     written = path.with_suffix(f".{os.getpid()}")
     written.write_text(json.dumps(asdict(record)), encoding="utf-8")
     written.replace(path)
     return path
+
+
+def _forget_old_ones(directory: Path) -> None:
+    """Take away what servers that were killed have left, once nobody wonders any more."""
+    for path in directory.glob(f"*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            record = _read(path)
+            is_old = time.time() - path.stat().st_mtime > _WONDERED_AT_S
+            if is_old and (record is None or record.is_of_the_dead):
+                path.unlink()
 
 
 def read_record(uid: int, mountpoint: str) -> Record | None:

@@ -285,6 +285,7 @@ class _Session:
             self._device,
             self.source,
             mount_id_of(self.machinery.inodes.root.path_fd),
+            self.user.uid,
             os.getpid(),
             start_of(os.getpid()),
             str(kept_in(self.settings, self.user)),

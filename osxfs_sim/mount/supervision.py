@@ -16,7 +16,8 @@ from pathlib import Path
 
 import trio
 
-from osxfs_sim.mount import supervisor, syscalls
+from osxfs_sim.mount import supervisor
+from osxfs_sim.mount.connections import open_abort
 from osxfs_sim.mount.mountpoints import MountEntry
 from osxfs_sim.mount.sync_barrier import sync_barrier
 
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 _ENDING_WITHIN_S = 10.0
 _AGAIN_AFTER_S = 0.1
 _MESSAGE_BYTES = 4096
-_CONNECTIONS = "/sys/fs/fuse/connections"
 
 
 class Supervision:
@@ -160,28 +160,6 @@ class Supervision:
         if self._abort_fd >= 0:
             os.close(self._abort_fd)
             self._abort_fd = -1
-
-
-def open_abort(device: str) -> int:
-    """The file of fusectl that ends the connection of *device*; -1 where that is not ours to do.
-
-    It stays this connection's, whatever gets its number when it is gone.
-    """
-    number = device.partition(":")[2]
-    flags = os.O_WRONLY | os.O_CLOEXEC
-    with contextlib.suppress(OSError):
-        return os.open(f"{_CONNECTIONS}/{number}/abort", flags)
-    try:
-        # Mounted nowhere, which root may do.
-        connections = syscalls.detached_file_system(b"fusectl", {})
-    except OSError:
-        return -1
-    try:
-        return os.open(f"{number}/abort", flags, dir_fd=connections)
-    except OSError:
-        return -1
-    finally:
-        os.close(connections)
 
 
 def _fuse_descriptor() -> int:
