@@ -81,13 +81,13 @@ def mounts() -> list[MountEntry]:
             options = dict(option.partition("=")[::2] for option in after.split(" ")[2].split(","))
             entries.append(
                 MountEntry(
-                    _unescape(before.split(" ")[4]),
+                    unescape(before.split(" ")[4]),
                     after.split(" ")[0],
                     int(options.get("user_id", 0)),
                     before.split(" ")[2],
-                    _unescape(after.split(" ")[1]),
+                    unescape(after.split(" ")[1]),
                     int(before.partition(" ")[0]),
-                    _unescape(before.split(" ")[3]),
+                    unescape(before.split(" ")[3]),
                 )
             )
     if not local:
@@ -119,7 +119,8 @@ def local_records() -> list[dict[str, Any]]:
     return records
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
+    """A path as it is, of one that the table of mounts has."""
     for code, character in _ESCAPES:
         text = text.replace(code, character)
     return text
@@ -127,6 +128,12 @@ def _unescape(text: str) -> str:
 
 # Of which the last must be the last.
 _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\"))
+
+
+def mount_number_of(fd: int) -> int:
+    """Which mount *fd* is in (proc_pid_fdinfo(5)); nobody is asked but the kernel."""
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+        return int(file.read().partition(b"mnt_id:")[2].split()[0])
 
 
 def shares_in(directory: str) -> list[MountEntry]:
@@ -280,19 +287,20 @@ def _check_readable(source: str) -> str:
 def _check_apart(source: str, real_source: str, mountpoint: str, target: str) -> None:
     if target == real_source:
         raise MountError("source and mount point are the same directory: mount it elsewhere")
-    if _is_below(target, real_source):
+    if is_below(target, real_source):
         raise MountError(
             f"the mount point {mountpoint} lies inside the source: "
             "the share would contain itself; mount it elsewhere"
         )
-    if _is_below(real_source, target):
+    if is_below(real_source, target):
         raise MountError(
             f"the source {source} lies inside the mount point: "
             "the share would hide it; mount it elsewhere"
         )
 
 
-def _is_below(path: str, directory: str) -> bool:
+def is_below(path: str, directory: str) -> bool:
+    """Whether *path* is *directory* or lies in it; both are real paths."""
     return os.path.commonpath((path, directory)) == directory
 
 

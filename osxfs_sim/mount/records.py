@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from osxfs_sim.mount.mountpoints import control_path, runtime_directory
+from osxfs_sim.mount.mountpoints import control_path, mount_number_of, runtime_directory
 
 _SUFFIX = ".share"
 _WONDERED_AT_S = 86_400.0
+_LONGEST_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +104,42 @@ def read_record(uid: int, mountpoint: str) -> Record | None:
     return _read(record_path(uid, mountpoint))
 
 
-def _read(path: Path) -> Record | None:
+def _read(path: Path | str, dir_fd: int | None = None) -> Record | None:
+    """The record at *path*, whatever somebody may have put there."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        record = Record(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        with open(os.open(path, flags, dir_fd=dir_fd), "rb") as file:
+            return Record(**json.loads(file.read(_LONGEST_BYTES)))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
-    return record
 
 
 def all_records() -> Iterator[Record]:
     """Those of all users that we may read: our own, and for root everybody's."""
-    directories = {runtime_directory(os.geteuid()), runtime_directory(0)}
-    if os.geteuid() == 0:
-        for above, pattern in (("/run/user", "*/osxfs-sim"), ("/tmp", "osxfs-sim-*")):
-            with contextlib.suppress(OSError):
-                directories |= set(Path(above).glob(pattern))
-    for directory in directories:
-        with contextlib.suppress(OSError):
-            for path in directory.glob(f"*{_SUFFIX}"):
-                record = _read(path)
+    yield from _records_in(runtime_directory(0))
+    if os.geteuid():
+        yield from _records_in(runtime_directory(os.geteuid()))
+        return
+    for above, pattern in (("/run/user", "*/osxfs-sim"), ("/tmp", "osxfs-sim-*")):
+        for directory in Path(above).glob(pattern):
+            yield from _records_in(directory)
+
+
+def _records_in(directory: Path) -> Iterator[Record]:
+    """Of a directory that may be anything: its user may have mounted something there."""
+    with contextlib.ExitStack() as closing, contextlib.suppress(OSError):
+        place, above = (
+            os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC)
+            for path in (directory, directory.parent)
+        )
+        closing.callback(os.close, place)
+        closing.callback(os.close, above)
+        if mount_number_of(place) != mount_number_of(above):
+            return
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place)
+        closing.callback(os.close, fd)
+        for name in os.listdir(fd):
+            if name.endswith(_SUFFIX):
+                record = _read(name, fd)
                 if record is not None:
                     yield record

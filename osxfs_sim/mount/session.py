@@ -44,6 +44,13 @@ from osxfs_sim.mount.calibration import (
 )
 from osxfs_sim.mount.collisions import Collision, collisions_below
 from osxfs_sim.mount.crossings import Outside
+from osxfs_sim.mount.cycles import (
+    CycleGuard,
+    check_cycles,
+    check_outside,
+    check_own_places,
+    own_places,
+)
 from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.grafts import GraftedHandlers
 from osxfs_sim.mount.hub import FOR_GOOD, Skeleton
@@ -58,6 +65,7 @@ from osxfs_sim.mount.mountpoints import (
     log_path,
     make_runtime_directory,
     mount_at,
+    mount_number_of,
     mounts,
     real_mountpoint,
     runtime_directory,
@@ -73,7 +81,7 @@ from osxfs_sim.mount.spellings import FoldedNames
 from osxfs_sim.mount.supervision import Supervision
 from osxfs_sim.mount.tracing import Tracing
 from osxfs_sim.mount.unwritten import check_unwritten, unwritten_error
-from osxfs_sim.mount.volumes import Volumes, check_volumes, mount_id_of
+from osxfs_sim.mount.volumes import Volumes, check_volumes
 from osxfs_sim.mount.wakefulness import sleep_precisely
 from osxfs_sim.mount.write_back import WriteBack
 from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
@@ -129,6 +137,9 @@ def serve(settings: ShareSettings, on_ready: Ready) -> None:
                 "of the two"
             )
         volumes = check_volumes(settings.volumes, source, mountpoint)
+        check_cycles(source, mountpoint)
+        kept = kept_in(settings, user)
+        check_own_places(mountpoint, own_places(user.uid, kept, settings.trace, host_services))
         graft = None
         if host_services:
             with user.acting():
@@ -245,6 +256,8 @@ class _Session:
         self._mounted = mount_at(mountpoint)
         self._device = self._mounted.device if self._mounted else ""
         self._record: Path | None = None
+        self._cycles = CycleGuard(self._device, machinery.inodes.root.path_fd)
+        self.reactor.watch_mounts(self._cycles.fileno(), self._cycles.look)
         self._started_ns = time.monotonic_ns()
         self._counting_since_ns = self._started_ns
         self._processor_before_s = 0.0
@@ -284,7 +297,7 @@ class _Session:
             self._mounted.mount_id,
             self._device,
             self.source,
-            mount_id_of(self.machinery.inodes.root.path_fd),
+            mount_number_of(self.machinery.inodes.root.path_fd),
             self.user.uid,
             os.getpid(),
             start_of(os.getpid()),
@@ -466,6 +479,7 @@ class _Session:
     async def _start_trace(self, path: str) -> dict[str, Any]:
         # The library for its format takes a while to load: not in the thread of the requests.
         await trio.to_thread.run_sync(importlib.import_module, "osxfs_sim.trace.recorder")
+        await trio.to_thread.run_sync(check_outside, path, "the trace", self._device)
         self.tracing.start(Path(path))
         return {"path": path}
 
@@ -566,6 +580,7 @@ class _Session:
             except MountError as error:
                 self.failure = self.failure or error
                 log.error("%s", error)
+        self._cycles.close()
         self.machinery.close()
         still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
@@ -703,6 +718,7 @@ class _Session:
                     "but the host services; rename it"
                 )
             warnings += self.services.warnings()
+        warnings += self._cycles.warnings()
         warnings += self._warnings_of_events()
         warnings += self._warnings_of_write_back()
         floor_ns = self.calibration.floor_ns
