@@ -1,5 +1,6 @@
 """The server of a share that answers in an hour, once it was reset; with UNSUPERVISED in the
-environment one that nobody looks after."""
+environment one that nobody looks after.
+"""
 
 import os
 from collections.abc import Awaitable, Callable

@@ -48,7 +48,7 @@ def _writes(chance: random.Random) -> None:
 def _maps(chance: random.Random) -> None:
     fd = os.open("mapped", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        os.ftruncate(fd, 65536)
+        os.ftruncate(fd, 65536 << chance.randrange(2))
         with mmap.mmap(fd, 65536) as pages:
             # Only what cannot be a SIGBUS: it is written out, and not read in.
             pages[0:1] = b"y"

@@ -112,7 +112,7 @@ class Shares:
 
 def shares_now() -> Shares:
     """As it is in this moment."""
-    return Shares(mount_table(), list(all_records()))
+    return Shares(mount_table(), [each for each in all_records() if not each.is_of_the_dead])
 
 
 def mount_number(path: str) -> int:

@@ -34,6 +34,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 _PR_SET_PDEATHSIG = 1
 _MNT_FORCE, _MNT_DETACH = 1, 2
@@ -61,6 +62,10 @@ _INIT_OUT = struct.pack("=IIIIHHIIHHI7I", 7, 31, 0, 0, 12, 9, 65536, 1, 0, 0, 0,
 _ROOT = struct.pack("=QII 6Q10I", 3600, 0, 0, 1, *[0] * 8, 0o40755, 2, 0, 0, 0, 4096, 0)
 _LARGEST_REQUEST_BYTES = (1 << 20) + 4096
 _NOTIFY_RESEND = 7
+
+# statx(2)
+_AT_EMPTY_PATH, _AT_STATX_DONT_SYNC = 0x1000, 0x4000
+_STATX_MNT_ID_UNIQUE, _OFFSET_OF_MNT_ID = 0x4000, 144
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -110,6 +115,31 @@ class _Server:
         return self._stat()[0] in (b"T", b"t")
 
 
+def _is_dead(fd: int) -> bool:
+    """Whether *fd* is in a mount without a connection."""
+    try:
+        os.stat(fd)
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
+
+
+def _unique_id(fd: int) -> int:
+    """The number of the mount *fd* is in, which is never given anew (Linux 6.8); 0 where unknown.
+
+    Nobody is asked but the kernel.
+    """
+    answer = ctypes.create_string_buffer(256)
+    flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC
+    try:
+        failed = _libc.statx(fd, b"", flags, _STATX_MNT_ID_UNIQUE, answer)
+    except AttributeError:
+        return 0
+    if failed or not struct.unpack_from("=I", answer)[0] & _STATX_MNT_ID_UNIQUE:
+        return 0
+    return int(struct.unpack_from("=Q", answer, _OFFSET_OF_MNT_ID)[0])
+
+
 class _Share:
     """What is to be taken away."""
 
@@ -117,9 +147,29 @@ class _Share:
         self.mountpoint = mountpoint
         self.mount_id = mount_id
         self.device = device
+        self._unique_id = 0
+        # The other two are given anew: a later share may well have both.
+        with contextlib.suppress(OSError), self._root() as fd:
+            if self._has_numbers(fd):
+                self._unique_id = _unique_id(fd)
+
+    @contextlib.contextmanager
+    def _root(self) -> Iterator[int]:
+        """What is mounted there now; its root is reached without asking it anything."""
+        flags = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+        fd = os.open(self.mountpoint, flags)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def _is(self, fd: int) -> bool:
         """Whether *fd* is the root of this very mount."""
+        if self._unique_id:
+            return self._unique_id == _unique_id(fd)
+        return self._has_numbers(fd) and _is_dead(fd)
+
+    def _has_numbers(self, fd: int) -> bool:
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
             ours = f"mnt_id:\t{self.mount_id}\n" in file.read()
         return ours and self._is_mounted()
@@ -133,15 +183,11 @@ class _Share:
             )
 
     def _unmount(self, flags: int) -> None:
-        # Its root is reached without asking it anything, and by its descriptor nothing
-        # that was mounted there since can be meant.
-        fd = os.open(self.mountpoint, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with self._root() as fd:
+            # By its descriptor: nothing that was mounted there since can be meant.
             if self._is(fd) and _libc.umount2(b"/proc/self/fd/%d" % fd, flags):
                 code = ctypes.get_errno()
                 raise OSError(code, os.strerror(code))
-        finally:
-            os.close(fd)
 
     def abort(self, abort_fd: int) -> bool:
         """End the connection. Returns whether that was possible."""
@@ -162,7 +208,10 @@ class _Share:
         try:
             if os.geteuid() == 0:
                 self._unmount(_MNT_DETACH)
-            elif self._is_mounted():
+                return
+            with self._root() as fd:
+                ours = self._is(fd)
+            if ours:
                 command = ["fusermount3", "-u", "-z", "--", self.mountpoint]
                 subprocess.run(command, capture_output=True, check=False)
         except OSError as error:
@@ -183,11 +232,8 @@ def _dead_share(mountpoint: str) -> _Share | None:
             lines = [line for line in file if line.startswith(number + b" ")]
         if not lines or b" - fuse.osxfs-sim " not in lines[0]:
             return None
-        try:
-            os.stat(fd)
-        except OSError as error:
-            if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
-                return _Share(mountpoint, int(number), lines[0].split(b" ", 3)[2].decode())
+        if _is_dead(fd):
+            return _Share(mountpoint, int(number), lines[0].split(b" ", 3)[2].decode())
     finally:
         os.close(fd)
     return None
