@@ -12,7 +12,7 @@ prctl(2)), also when others of its threads cannot, and by the end of their socke
     aborts      the connection, by its file of fusectl, opened beforehand, so that it is this
                 one and never a later one with its number; or by MNT_FORCE; or, where it may do
                 neither (an ordinary user without fusectl), by answering in the server's place
-    detaches    the mount, if it is still the share's
+    detaches    the mount a second later, if it is still the share's
 
 It answers sync(2) too (sync_barrier.py), for which a server that is stopped must not be
 waited for: the server is asked what is not on the host yet, but has to be heard of.
@@ -45,6 +45,9 @@ _MOST_FDS = 4
 # What the kernel tells of a death a moment before the process counts as dead.
 _DYING_WITHIN_S = 2.0
 _LOOK_AGAIN_S = 0.005
+# How long whoever comes by the share's path is told that nobody serves it, before the path
+# leads to the directory below: work that goes on by paths shall fail, and not go astray.
+_TOLD_FOR_S = 1.0
 # How long the server's place is kept, where nobody may abort the connection.
 _DRAINING_WITHIN_S = 60.0
 
@@ -432,6 +435,8 @@ class _Supervisor:
         if self._barrier is not None:
             self._barrier.ignore_server()
         aborted = self._share.abort(self._abort_fd)
+        if aborted:
+            time.sleep(_TOLD_FOR_S)
         self._share.detach()
         if not aborted and self._fuse_fd >= 0:
             _answer_in_its_place(self._fuse_fd, self._server)
