@@ -187,7 +187,9 @@ def umount(mountpoint: str, force: bool) -> None:
 
     A share whose server was killed is unmounted too.
     """
-    unmount_and_wait(mountpoint, force=force)
+    left = unmount_and_wait(mountpoint, force=force)
+    if left:
+        click.echo(f"osxfs-sim: its server was killed: {left}", err=True)
 
 
 @click.command()

@@ -45,23 +45,23 @@ _DIES_WITHIN_S = 0.5
 _LOOK_AGAIN_S = 0.005
 
 
-def end_by_force(entry: MountEntry) -> None:
+def end_by_force(entry: MountEntry) -> MountError | None:
     """Unmount the share *entry* and end its server, within two seconds.
 
-    Raises MountError where it is not ours to end, and where something that the guest has
-    changed is not on the host.
+    Returns what the guest has changed and is not on the host, if anything. Raises MountError
+    where it is not ours to end.
     """
     if os.geteuid() not in (0, entry.user_id):
         raise MountError(
             f"the share at {entry.mountpoint} belongs to user {entry.user_id}: "
             "unmount it as that user or root"
         )
+    left = None
     if entry.is_hub:
         for export in reversed(shares_in(entry.mountpoint)):
-            end_by_force(export)
+            left = end_by_force(export) or left
     if entry.is_local:
-        _end_local(entry)
-        return
+        return _end_local(entry)
     record = read_record(entry.user_id, entry.mountpoint)
     if record is not None and (record.mount_id, record.device) != (entry.mount_id, entry.device):
         record = None  # of an earlier share
@@ -80,16 +80,17 @@ def end_by_force(entry: MountEntry) -> None:
                 f"{entry.mountpoint} is unmounted, but its server (process {pid}) is held by the "
                 "kernel, and ends when that lets it go"
             )
-    say_what_is_left(entry.user_id, entry.mountpoint, record)
+    return what_is_left(entry.user_id, entry.mountpoint, record) or left
 
 
-def say_what_is_left(uid: int, mountpoint: str, record: Record | None) -> None:
-    """After a server's end without order. Raises MountError where something is not on the host."""
+def what_is_left(uid: int, mountpoint: str, record: Record | None) -> MountError | None:
+    """After a server's end without order: what is not on the host, if anything."""
     for path in (record_path(uid, mountpoint), control_path(runtime_directory(uid), mountpoint)):
         with contextlib.suppress(OSError):
             path.unlink()
     if record is not None and record.journal and is_unwritten(Path(record.journal)):
-        raise unwritten_error(Path(record.journal), record.source)
+        return unwritten_error(Path(record.journal), record.source)
+    return None
 
 
 def _server_of(entry: MountEntry, record: Record | None) -> tuple[int, str]:
@@ -182,14 +183,14 @@ def _detach(entry: MountEntry) -> None:
             raise MountError(f"cannot unmount {entry.mountpoint}: {error}") from error
 
 
-def _end_local(entry: MountEntry) -> None:
+def _end_local(entry: MountEntry) -> MountError | None:
     """A share without requests: nobody waits in it for its server."""
     records = [each for each in local_records() if tuple(each["identity"]) == entry.identity]
     copy = ""
     for record in records:
         pid, started = int(record["pid"]), str(record.get("started", ""))
         if start_of(pid) == started and _ends_by_itself(entry, pid, started):
-            return
+            return None
         _kill(pid, started)
         _wait_for_end(pid, started)
         Volumes.of_record(record).unmount()
@@ -198,8 +199,9 @@ def _end_local(entry: MountEntry) -> None:
     local_record_path(entry.mountpoint).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         control_path(runtime_directory(0), entry.mountpoint).unlink()
-    if copy:
-        raise MountError(
-            f"{entry.mountpoint} is unmounted, but its server was killed: what the guest has "
-            f"changed at last may be in {copy} only, until the share is mounted again"
-        )
+    if not copy:
+        return None
+    return MountError(
+        f"{entry.mountpoint} is unmounted, but its server was killed: what the guest has "
+        f"changed at last may be in {copy} only, until the share is mounted again"
+    )

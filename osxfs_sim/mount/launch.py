@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.copying import UNSYNCHRONIZED
-from osxfs_sim.mount.force import end_by_force, say_what_is_left
+from osxfs_sim.mount.force import end_by_force, what_is_left
 from osxfs_sim.mount.identity import server_user
 from osxfs_sim.mount.mountpoints import (
     GoneError,
@@ -289,10 +289,11 @@ def drop_events(mountpoint: str, *, count: int, rate: float) -> dict[str, Any]:
     return ask(mountpoint, "drop-events", count=count, rate=rate)
 
 
-def unmount_and_wait(mountpoint: str, *, force: bool = False) -> None:
+def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
     """Unmount a share and wait until its server has ended.
 
-    A share whose server is gone is unmounted too. Raises MountError where
+    A share whose server is gone is unmounted too; returns then what it has left
+    unwritten, in a line, or nothing. Raises MountError where
     there is none, it is in use, or its server does not answer; with *force*
     it is ended then, within two seconds.
     """
@@ -300,16 +301,17 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> None:
     entry = mount_at(target)
     if entry is None:
         for uid, record in killed_at(target):
-            say_what_is_left(uid, target, record)
-            return
+            return str(what_is_left(uid, target, record) or "")
         raise MountError(f"nothing is mounted at {mountpoint}")
     if not entry.is_ours:
         raise MountError(
             f"{mountpoint} is a {entry.file_system_type} mount, not a share: use umount"
         )
     if force:
-        end_by_force(entry)
-        return
+        left_by_force = end_by_force(entry)
+        if left_by_force is not None:
+            raise left_by_force
+        return ""
     if entry.is_hub:
         for export in reversed(shares_in(target)):
             unmount_and_wait(export.mountpoint)
@@ -329,10 +331,9 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> None:
             left = os.path.join(status["synchronization"]["state"], UNSYNCHRONIZED)
     if not pid and entry.is_local:
         unmount_abandoned(entry)
-        return
+        return ""
     if gone and not _is_starting_or_ending(entry):
-        _unmount_dead(entry)
-        return
+        return str(end_by_force(entry) or "")
     if has_volumes:
         ask(target, "unmount-volumes")
     try:
@@ -364,6 +365,7 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> None:
         raise unwritten_error(Path(journal))
     if os.path.exists(left):
         raise MountError(Path(left).read_text(encoding="utf-8"))
+    return ""
 
 
 def _status_of(mountpoint: str, target: str) -> dict[str, Any]:
@@ -385,19 +387,6 @@ def _is_starting_or_ending(entry: MountEntry) -> bool:
         and (record.mount_id, record.device) == (entry.mount_id, entry.device)
         and not record.is_of_the_dead
     )
-
-
-def _unmount_dead(entry: MountEntry) -> None:
-    """Take the mount of a server away that is gone, unless its supervisor does."""
-    deadline_s = time.monotonic() + _LETTING_GO_WITHIN_S
-    while time.monotonic() < deadline_s:
-        now = mount_at(entry.mountpoint)
-        if now is None or now.identity != entry.identity:
-            record = read_record(entry.user_id, entry.mountpoint)
-            say_what_is_left(entry.user_id, entry.mountpoint, record)
-            return
-        time.sleep(0.005)
-    end_by_force(entry)
 
 
 def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:
