@@ -110,6 +110,14 @@ class LiveShare:
         self.expected_end = None
         self.server.kill()
         self.wait_for_end()
+        self._wait_until_taken_away()
+
+    def _wait_until_taken_away(self) -> None:
+        """Its supervisor takes the mount away."""
+        deadline_s = time.monotonic() + 60
+        while is_mounted(self.guest):
+            assert time.monotonic() < deadline_s, "the mount of a killed server is still there"
+            time.sleep(0.005)
 
     @property
     def log_file(self) -> Path:
@@ -228,6 +236,7 @@ def servers_below(ground: Path) -> list[int]:
                 command = file.read()  # empty for a process that has ended
         except OSError:
             continue
-        if b"osxfs_sim.mount.server" in command and os.fsencode(f'"{ground}/') in command:
+        serves = b"osxfs_sim.mount.server" in command and os.fsencode(f'"{ground}/') in command
+        if serves or (b"supervisor.py\0" in command and os.fsencode(f"\0{ground}/") in command):
             found.append(int(entry))
     return found

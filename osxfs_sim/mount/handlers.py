@@ -1278,9 +1278,9 @@ def _status_of_entry(fh: int, name: bytes) -> os.stat_result | None:
     except FileNotFoundError:
         return None  # gone since the listing began
     except OSError as error:
-        if error.errno != errno.ENOTCONN:
+        if error.errno not in (errno.ENOTCONN, errno.ELOOP):
             raise
-        return None  # a dead mount on the host: the rest can be listed
+        return None  # a dead mount on the host, or this very share: the rest can be listed
 
 
 def _names_in(fd: int) -> list[bytes]:

@@ -2,12 +2,13 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from guests import eventually, run
+from guests import PATIENCE_S, eventually, run
 from live import LiveShare
 
 HOUR_NS = 3_600 * 10**9
@@ -42,6 +43,18 @@ def test_sync_brings_everything_that_is_held(held: LiveShare) -> None:
     os.sync()
     assert len(os.listdir(held.source / "renamed")) == 200
     assert held.status()["write_back"]["pending_changes"] == 0
+
+
+def test_sync_does_not_wait_for_a_server_that_is_stopped(held: LiveShare) -> None:
+    (held.guest / "file").write_text("content")
+    os.kill(held.pid, signal.SIGSTOP)
+    try:
+        assert subprocess.run(["sync"], timeout=PATIENCE_S).returncode == 0
+        assert os.listdir(held.source) == []
+    finally:
+        os.kill(held.pid, signal.SIGCONT)
+    os.sync()
+    assert os.listdir(held.source) == ["file"]
 
 
 def test_syncfs_is_told_to_nobody(held: LiveShare) -> None:
