@@ -33,7 +33,7 @@ from osxfs_sim.mount.handlers import (
     Listing,
     read_fully,
 )
-from osxfs_sim.mount.held import GuestStatus, hold, laid_over, status_of_unmade
+from osxfs_sim.mount.held import GuestStatus, drop, hold, laid_over, status_of_unmade
 from osxfs_sim.mount.inodes import Inode
 from osxfs_sim.mount.journal import MakeDetail, OtherDetail, SetDetail
 from osxfs_sim.mount.owners import KnownCaller
@@ -309,6 +309,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         """Nothing is held of *inode* any more: has the kernel forgotten it meanwhile?"""
         if not self._inodes.knows(inode) or self._inodes.let_go(inode):
             super().let_go(inode)
+        self._let_go_unneeded()
 
     def has_arrived(self, inode: Inode) -> None:
         """The host has got *inode*: the guest's open directories are real from now on."""
@@ -385,7 +386,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         try:
             self.write_back.hold(change)
         except BaseException:
-            inode.held = None
+            drop(inode)
             self._inodes.remove(inode)
             raise
         self._names_changed(parent, now_ns)

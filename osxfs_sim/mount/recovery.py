@@ -9,7 +9,7 @@ from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.assembly import Machinery
 from osxfs_sim.mount.backing import StaleError, reached
 from osxfs_sim.mount.carry_out import HostWriter
-from osxfs_sim.mount.held import hold
+from osxfs_sim.mount.held import drop, hold
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, InodeTable
 from osxfs_sim.mount.journal import Continuation, Known, LeftChange, Leftover, discard, locked
 from osxfs_sim.mount.mountpoints import MountError
@@ -137,7 +137,7 @@ class _Cast:
         if inode is not None and inode.held is not None:
             if inode.held.fd >= 0:
                 os.close(inode.held.fd)
-            inode.held = None
+            drop(inode)
 
     def has_happened(self, left: LeftChange, change: "Change[Inode]") -> None:
         """The host has it already: only where things are is to be known."""
