@@ -163,6 +163,11 @@ class PendingChanges(Generic[T]):
             len(self) < self.spec.most_changes and self.bytes + size_bytes <= self.spec.most_bytes
         )
 
+    @property
+    def to_make(self) -> int:
+        """How many objects are to be made on the host yet."""
+        return len(self._unmade)
+
     def is_unmade(self, target: T) -> bool:
         """Whether *target* is to be made on the host yet."""
         return target in self._unmade

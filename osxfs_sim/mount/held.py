@@ -159,7 +159,7 @@ def drop(inode: "Inode") -> None:
     held = inode.held
     if held is not None:
         held.place = held.guest_place = None
-    inode.held = inode.facts = None
+    inode.held = None
 
 
 def _pin_instead(before: "tuple[Inode, bytes] | None", after: "tuple[Inode, bytes] | None") -> None:

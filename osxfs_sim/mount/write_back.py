@@ -360,6 +360,9 @@ class WriteBack:
         """Have the host get *change*; False where it refuses."""
         self.journal.started(change.sequence)
         try:
+            copy = self.writer.copy_beforehand(change)
+            if copy is not None:
+                await in_thread(copy)
             if change.kind is Kind.WRITE and change.length >= WRITE_IN_THREAD_BYTES:
                 fd = self.writer.begin_write(change)
                 await in_thread(lambda: self.writer.write(change, fd))
@@ -432,6 +435,8 @@ class WriteBack:
     def _refused(self, change: "Change[Inode]", error: Exception) -> None:
         """The host does not take *change*, or a bug of ours keeps it from getting it: EIO then."""
         code = error.errno if isinstance(error, OSError) else None
+        import traceback
+
         if not isinstance(error, OSError):
             log.error("bug: %s of %s", change.kind, path_of(change.target), exc_info=error)
         path = path_of(change.parent, change.name) if change.name else path_of(change.target)
