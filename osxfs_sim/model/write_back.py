@@ -10,7 +10,8 @@ made them. Two things are left out on the way, and nothing else is:
 * an object that the guest has made and taken away again never crosses, nor does anything that
   was done to it; what it had replaced under its name is taken away in its stead;
 * what was written to, or set on, an object that the guest has taken away since does not cross
-  either: the host keeps it as it was until it goes.
+  either, unless it is a directory in which other changes have to cross: the host keeps it as it
+  was until it goes.
 
 So at every moment the host's tree is the guest's as it was after one of its changes, as far as
 the objects are concerned that the guest has not taken away since. docs/write-back.md tells what
@@ -235,8 +236,10 @@ class PendingChanges(Generic[T]):
         mine = list(self._by_target.get(target, {}).values())
         cancelled: Cancelled[T] = Cancelled([], [])
         if target not in self._unmade:
+            # What was set on a directory may be what lets the changes in it be made.
+            is_needed = target in self._inside
             for change in mine:
-                if change.kind in (Kind.WRITE, Kind.SET):
+                if change.kind in (Kind.WRITE, Kind.SET) and not is_needed:
                     self._drop(change)
                     cancelled.dropped.append(change)
         elif self.cancels(target):

@@ -280,13 +280,15 @@ class WriteBackHandlers(AcknowledgingHandlers):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def _check_search(self, directory: Inode | None) -> None:
-        """Whether the modes that are held let us get into *directory*. Raises OSError."""
+        """Whether we shall get into *directory* from the root. Raises OSError.
+
+        That we have a descriptor of it now does not help when a change of it crosses.
+        """
         here = directory
         for _ in range(0 if self._privileged else _DEEPEST):
             if here is None:
                 return
-            if here.held is not None and here.held.mode is not None:
-                self._check_permits(here, _SEARCH)
+            self._check_permits(here, _SEARCH)
             here = self._guest_parent(here)
 
     def _mode_is_held(self, inode: Inode | None) -> bool:
@@ -298,6 +300,27 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 return True
             inode = self._guest_parent(inode)
         return False
+
+    def _as_permitted(
+        self,
+        directories: Sequence[Inode | None],
+        request: Callable[..., Coroutine[Any, Any, Any]],
+        *arguments: Any,
+    ) -> Coroutine[Any, Any, Any]:
+        """*request*, which is about names in these *directories*, if the modes let us get there."""
+        if self._privileged:
+            return request(*arguments)
+        return self._once_allowed(directories, self._when_found, directories, request, *arguments)
+
+    async def _when_found(
+        self,
+        directories: Sequence[Inode | None],
+        request: Callable[..., Coroutine[Any, Any, Any]],
+        *arguments: Any,
+    ) -> Any:
+        for directory in directories:
+            await self._answer(self._check_search, directory)
+        return await request(*arguments)
 
     async def _once_allowed(
         self,
@@ -422,14 +445,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._privileged or self._is_injected(ctx):
             return self._look_up(parent_inode, name, ctx)
-        parent = self._inodes[parent_inode]
-        return self._once_allowed((parent,), self._look_up_permitted, parent, name, ctx)
-
-    async def _look_up_permitted(
-        self, parent: Inode, name: bytes, ctx: RequestContext
-    ) -> EntryAttributes:
-        await self._answer(self._check_search, parent)
-        return await self._look_up(parent.number, name, ctx)
+        return self._as_permitted(
+            (self._inodes[parent_inode],), self._look_up, parent_inode, name, ctx
+        )
 
     def _look_up(
         self, parent_inode: int, name: bytes, ctx: RequestContext
@@ -594,8 +612,12 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return request(parent_inode, name, mode, rdev, ctx)
         parent = self._inodes[parent_inode]
         if modes.S_ISREG(mode) and self._holds_in(parent):
-            return self._hold(0, self._made_in_guest, parent_inode, name, mode, ctx)
-        return self._through((parent,), request, parent_inode, name, mode, rdev, ctx)
+            return self._as_permitted(
+                (parent,), self._hold, 0, self._made_in_guest, parent_inode, name, mode, ctx
+            )
+        return self._as_permitted(
+            (parent,), self._through, (parent,), request, parent_inode, name, mode, rdev, ctx
+        )
 
     def mkdir(
         self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
@@ -605,9 +627,13 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return request(parent_inode, name, mode, ctx)
         parent = self._inodes[parent_inode]
         if not self._holds_in(parent) or not self._may_have_more_links(parent):
-            return self._through((parent,), request, parent_inode, name, mode, ctx)
+            return self._as_permitted(
+                (parent,), self._through, (parent,), request, parent_inode, name, mode, ctx
+            )
         mode = modes.S_IFDIR | modes.S_IMODE(mode)
-        return self._hold(0, self._made_in_guest, parent_inode, name, mode, ctx)
+        return self._as_permitted(
+            (parent,), self._hold, 0, self._made_in_guest, parent_inode, name, mode, ctx
+        )
 
     def symlink(
         self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
@@ -617,13 +643,26 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return request(parent_inode, name, target, ctx)
         parent = self._inodes[parent_inode]
         if not self._holds_in(parent) or len(target) > self._limits.link_target_bytes:
-            return self._through((parent,), request, parent_inode, name, target, ctx)
-        return self._hold(0, self._made_in_guest, parent_inode, name, modes.S_IFLNK, ctx, target)
+            return self._as_permitted(
+                (parent,), self._through, (parent,), request, parent_inode, name, target, ctx
+            )
+        return self._as_permitted(
+            (parent,),
+            self._hold,
+            0,
+            self._made_in_guest,
+            parent_inode,
+            name,
+            modes.S_IFLNK,
+            ctx,
+            target,
+        )
 
     def link(
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         parent, target = self._inodes[new_parent_inode], self._inodes[inode]
+        source = self._guest_parent(target)
         if (
             self._limits.has_links
             and self._holds_in(parent)
@@ -631,9 +670,14 @@ class WriteBackHandlers(AcknowledgingHandlers):
             and self._may_have_more_links(target)
             and self._is_ours(target)
         ):
-            return self._hold(0, self._hold_link, target, parent, new_name, ctx)
+            return self._as_permitted(
+                (parent, source), self._hold, 0, self._hold_link, target, parent, new_name, ctx
+            )
         request = super().link
-        return self._through((parent, target), request, inode, new_parent_inode, new_name, ctx)
+        arguments = (inode, new_parent_inode, new_name, ctx)
+        return self._as_permitted(
+            (parent, source), self._through, (parent, target), request, *arguments
+        )
 
     def _may_have_more_links(self, inode: Inode) -> bool:
         """Whether every file system lets *inode* have one more. Else the host shall say."""
@@ -669,7 +713,15 @@ class WriteBackHandlers(AcknowledgingHandlers):
         request = super().unlink
         if self._is_injected(ctx):
             return request(parent_inode, name, ctx)
-        return self._take_away(request, Kind.UNLINK, parent_inode, name, ctx)
+        return self._as_permitted(
+            (self._inodes[parent_inode],),
+            self._take_away,
+            request,
+            Kind.UNLINK,
+            parent_inode,
+            name,
+            ctx,
+        )
 
     def rmdir(
         self, parent_inode: int, name: bytes, ctx: RequestContext
@@ -677,7 +729,15 @@ class WriteBackHandlers(AcknowledgingHandlers):
         request = super().rmdir
         if self._is_injected(ctx):
             return request(parent_inode, name, ctx)
-        return self._take_away(request, Kind.RMDIR, parent_inode, name, ctx)
+        return self._as_permitted(
+            (self._inodes[parent_inode],),
+            self._take_away,
+            request,
+            Kind.RMDIR,
+            parent_inode,
+            name,
+            ctx,
+        )
 
     async def _take_away(
         self,
@@ -699,6 +759,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return
         asks_host = kind is Kind.RMDIR and not inode.is_unmade
         _, failure = self._attempt(self._hold_removal, kind, parent, name)
+        if failure == errno.EACCES and not self._privileged:
+            # We may not see whether it is empty; or may not at all, which the host will say.
+            await self._through((parent, inode), request, parent_number, name, ctx)
+            return
         if asks_host:
             # Only the host knows whether a directory of its own is empty.
             await self.crossings.cross(Operation.READDIRPLUS, 0, arrival_ns)
@@ -710,6 +774,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def _hold_removal(self, kind: Kind, parent: Inode, name: bytes) -> None:
         inode, status = self._in_guest(parent, name)
         assert inode is not None
+        self._check_may_change(parent)
         if kind is Kind.RMDIR:
             if not inode.is_directory:
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -717,7 +782,6 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
         elif inode.is_directory:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        self._check_may_change(parent)
         now_ns = time.time_ns()
         is_last = inode.is_directory or status.st_nlink <= 1
         self._note_seen(inode)
@@ -752,7 +816,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, None]:
         arguments = (parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx)
-        return self._rename_in_guest(super().rename, arguments)
+        directories = (self._inodes[parent_inode_old], self._inodes[parent_inode_new])
+        return self._as_permitted(directories, self._rename_in_guest, super().rename, arguments)
 
     async def _rename_in_guest(
         self, request: Callable[..., Coroutine[Any, Any, None]], arguments: Any
@@ -795,6 +860,11 @@ class WriteBackHandlers(AcknowledgingHandlers):
         _, failure = self._attempt(
             self._hold_rename, moving, old_parent, old_name, new_parent, new_name, flags
         )
+        if failure == errno.EACCES and not self._privileged:
+            # As in _take_away.
+            involved = (old_parent, new_parent, moving, replaced)
+            await self._through(involved, request, *arguments)
+            return
         if asks_host:
             await self.crossings.cross(Operation.READDIRPLUS, 0, arrival_ns)
         else:
@@ -824,12 +894,13 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
             if replaced is moving:
                 return  # two names of one file: rename(2) does nothing
+        self._check_may_change(old_parent)
+        self._check_may_change(new_parent)
+        if replaced is not None and status is not None:
             self._check_replaceable(moving, replaced)
             if replaced.is_directory or status.st_nlink <= 1:
                 loses.append(replaced)
             self._note_seen(replaced)
-        self._check_may_change(old_parent)
-        self._check_may_change(new_parent)
         if moving.is_directory and old_parent is not new_parent:
             self._check_permits(moving, _WRITE)  # its ".." changes
         now_ns = time.time_ns()
@@ -917,9 +988,14 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if self._is_injected(ctx):
             return request(inode, attr, fields, fh, ctx)
         too_large = fields.update_size and attr.st_size > self._limits.file_bytes
+        # What is open may be set by that, which we are not always told.
+        directories = () if node.open_fds else (self._guest_parent(node),)
         if not self._holds(node) or too_large:
-            return self._through((node,), request, inode, attr, fields, fh, ctx)
-        return self._set_in_guest(request, node, attr, fields, fh, ctx)
+            arguments = (inode, attr, fields, fh, ctx)
+            return self._as_permitted(directories, self._through, (node,), request, *arguments)
+        return self._as_permitted(
+            directories, self._set_in_guest, request, node, attr, fields, fh, ctx
+        )
 
     async def _set_in_guest(
         self,
@@ -994,8 +1070,6 @@ class WriteBackHandlers(AcknowledgingHandlers):
         """Whether the host will let us set these attributes. Raises OSError."""
         if self._privileged:
             return
-        if not inode.open_fds:
-            self._check_search(self._guest_parent(inode))
         is_ours = self._is_ours(inode)
         if not is_ours and (fields.update_mode or fields.update_atime or fields.update_mtime):
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
@@ -1187,8 +1261,12 @@ class WriteBackHandlers(AcknowledgingHandlers):
         parent = self._inodes[parent_inode]
         if not self._holds_in(parent):
             request = super().create
-            return self._through((parent,), request, parent_inode, name, mode, flags, ctx)
-        return self._hold(0, self._create_in_guest, parent, name, mode, flags, ctx)
+            return self._as_permitted(
+                (parent,), self._through, (parent,), request, parent_inode, name, mode, flags, ctx
+            )
+        return self._as_permitted(
+            (parent,), self._hold, 0, self._create_in_guest, parent, name, mode, flags, ctx
+        )
 
     def _create_in_guest(
         self, parent: Inode, name: bytes, mode: int, flags: int, ctx: RequestContext

@@ -435,8 +435,6 @@ class WriteBack:
     def _refused(self, change: "Change[Inode]", error: Exception) -> None:
         """The host does not take *change*, or a bug of ours keeps it from getting it: EIO then."""
         code = error.errno if isinstance(error, OSError) else None
-        import traceback
-
         if not isinstance(error, OSError):
             log.error("bug: %s of %s", change.kind, path_of(change.target), exc_info=error)
         path = path_of(change.parent, change.name) if change.name else path_of(change.target)
