@@ -118,6 +118,8 @@ class PendingChanges(Generic[T]):
         self._by_target: dict[T, dict[int, Change[T]]] = {}
         # For objects that were made and are not on the host: their MAKE.
         self._unmade: dict[T, Change[T]] = {}
+        self.links = 0
+        """How many further names of files the host has yet to make."""
         # Changes by which other objects got or lost a name in a directory.
         self._inside: dict[T, int] = {}
         self.start_counting_anew()
@@ -192,6 +194,7 @@ class PendingChanges(Generic[T]):
         self._by_target.setdefault(change.target, {})[change.sequence] = change
         if change.kind is Kind.MAKE:
             self._unmade[change.target] = change
+        self.links += change.kind is Kind.LINK
         self._count_inside(change, 1)
         self.most_changes = max(self.most_changes, len(self))
         return change
@@ -266,6 +269,7 @@ class PendingChanges(Generic[T]):
             del self._by_target[change.target]
         if self._unmade.get(change.target) is change:
             del self._unmade[change.target]
+        self.links -= change.kind is Kind.LINK
         self._count_inside(change, -1)
 
     def _turn(self, change: Change[T]) -> None:

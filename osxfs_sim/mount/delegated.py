@@ -554,6 +554,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def _has_room(self, size_bytes: int, objects: int) -> bool:
         changes = self.write_back.changes
         objects += changes.to_make
+        if self._limits.links_take_inodes:
+            objects += changes.links
         if objects > self._room_objects:
             return False
         if self._room_objects - objects < _FEW_OBJECTS:
@@ -694,7 +696,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def _hold_link(
         self, target: Inode, parent: Inode, name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
-        self._check_new(parent, name, is_object=False)
+        self._check_new(parent, name, is_object=self._limits.links_take_inodes)
         if not self._holds(target):  # it has lost its name while this waited
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         now_ns = time.time_ns()

@@ -39,6 +39,8 @@ class HostLimits:
     links: int
     has_links: bool
     """Whether there are hard links at all."""
+    links_take_inodes: bool
+    """Whether a further name of a file counts as one more (tmpfs)."""
 
 
 def limits_of(fd: int) -> HostLimits:
@@ -58,4 +60,5 @@ def limits_of(fd: int) -> HostLimits:
         file_bytes=file_bytes,
         links=_MOST_LINKS,
         has_links=is_known,
+        links_take_inodes=magic == _TMPFS,
     )

@@ -373,6 +373,52 @@ def test_after_a_crash_an_object_with_a_used_number_is_not_taken_for_the_old_one
     assert tree(again.guest) == {"f": "new", "d": "/"}
 
 
+# What the kernel has forgotten meanwhile
+
+
+def test_what_is_held_is_shown_though_a_listing_overflows_after_the_kernel_forgot(share) -> None:
+    live = share(**HELD)
+    names = [f"file-{number:03}-" + "n" * 60 for number in range(200)]  # several replies
+    (live.source / "d").mkdir()
+    for name in names:
+        (live.source / "d" / name).write_text("old")
+    os.listdir(live.guest / "d")
+    for name in names:
+        (live.guest / "d" / name).write_text("NEWER")
+    inodes = live.status()["inodes"]
+    forgotten = live.requests().get("FORGET", 0)
+    os.rename(live.source / "d", live.source / "e")
+    live.settle()
+    os.rename(live.source / "e", live.source / "d")
+    live.settle()
+    eventually(lambda: live.requests().get("FORGET", 0) >= forgotten + len(names))
+    assert live.status()["inodes"] >= inodes - 2, "held: the server knows them all"
+    os.listdir(live.guest / "d")
+    for name in names:
+        with open(live.guest / "d" / name, "a") as file:
+            assert os.fstat(file.fileno()).st_size == 5
+            file.write("+")
+    live.share.flush()
+    assert {(live.source / "d" / name).read_text() for name in names} == {"NEWER+"}
+
+
+def test_directories_that_are_made_again_are_found_by_the_guest(share) -> None:
+    live = share(**HELD)
+    (live.source / "d" / "e").mkdir(parents=True)
+    (live.source / "d" / "e" / "f").write_text("old")
+    (live.guest / "d" / "e" / "f").write_text("guest's")
+    forgotten = live.requests().get("FORGET", 0)
+    subprocess.run(["rm", "-r", live.source / "d"], check=True)
+    live.settle()
+    eventually(lambda: live.requests().get("FORGET", 0) > forgotten)
+    live.share.flush()
+    assert tree(live.source) == {"d": "/", "d/e": "/", "d/e/f": "guest's"}
+    eventually(lambda: tree(live.guest) == tree(live.source))
+    (live.guest / "d" / "e" / "new").write_text("x")
+    live.share.flush()
+    assert (live.source / "d" / "e" / "new").read_text() == "x"
+
+
 # What is made again
 
 
