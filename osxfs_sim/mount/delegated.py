@@ -80,6 +80,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self._mounts_fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self._mounts = select.poll()
         self._mounts.register(self._mounts_fd, select.POLLPRI)
+        self._looked_ns = 0
+        self._looked_at: set[Inode] = set()
         self._unopened: set[int] = set()
         """Handles of directories that could not be opened when the host got them."""
 
@@ -102,7 +104,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if here is None or here.device != self._inodes.root.device:
             return True
         # A device may be mounted in several places, between which nothing can be moved.
-        facts = here.facts if here.held is not None else self._facts(here)
+        facts = self._facts(here)
         if facts is not None and facts.mount_id not in (self._mount_id, 0):
             return True
         return self.overlaps is not None and self.overlaps.is_stronger(here)
@@ -123,6 +125,11 @@ class WriteBackHandlers(AcknowledgingHandlers):
         facts = inode.facts
         if facts is not None and inode.held is not None and facts.mount_id:
             return facts
+        if self._looked_ns != self._reactor.arrival_ns:
+            self._looked_ns = self._reactor.arrival_ns
+            self._looked_at.clear()
+        elif inode in self._looked_at:
+            return facts  # by the same request
         looked, failure = self._attempt(self._look, inode)
         if failure:
             return None
@@ -130,6 +137,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
             # What is held is of the object that it was.
             looked = looked._replace(generation=facts.generation)
         inode.facts = looked
+        self._looked_at.add(inode)
         return looked  # type: ignore[no-any-return]
 
     def _look(self, inode: Inode) -> Facts:
