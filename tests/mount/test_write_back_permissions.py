@@ -22,9 +22,8 @@ pytestmark = pytest.mark.usefixtures("need_root", "need_fuse")
 
 HELD = {"profile": "osxfs-delegated", "latency_ns": 0, "write_back_age_ns": 3_600 * 10**9}
 GUEST = User(NOBODY, NOBODY)
-MODES = (0o000, 0o200, 0o300, 0o400, 0o500, 0o555, 0o600, 0o700, 0o755, 0o1777)
 # A share does not list what may be read and not searched: it tells what the entries are, too.
-MODES_OF_DIRECTORIES = (0o000, 0o200, 0o300, 0o500, 0o555, 0o700, 0o755, 0o1777)
+MODES = (0o000, 0o200, 0o300, 0o500, 0o555, 0o700, 0o755, 0o1777)
 PLACES = ("d", "d/e", "f", "d/f", "d/e/f", "g", "d/g", "d/e/g")
 
 Step = tuple[str, ...]
@@ -277,8 +276,7 @@ def random_step(rng: random.Random) -> Step:
     if name in ("link", "rename"):
         paths.append(rng.choice(PLACES))
     if name in ("chmod", "mkdir", "touch_open", "make_closed", "list_open"):
-        is_directory = paths[0] in ("d", "d/e") or name in ("mkdir", "list_open")
-        mode = rng.choice(MODES_OF_DIRECTORIES if is_directory else MODES)
+        mode = rng.choice(MODES)
         paths.append(str(mode | 0o100 if name == "list_open" else mode))
     return name, *paths
 
