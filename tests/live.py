@@ -14,6 +14,7 @@ from typing import Any
 import osxfs_sim
 from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mountpoints import log_path, mounts, runtime_directory, unmount
+from osxfs_sim.mount.records import record_path
 
 # A share that hangs would hang its test. After this long its server is killed:
 # the test then fails with ENOTCONN instead.
@@ -165,6 +166,8 @@ class LiveShare:
                 with contextlib.suppress(OSError):
                     unmount(str(self.guest), lazily=True)
         code = self.wait_for_end()
+        if not is_mounted(self.guest):
+            record_path(os.geteuid(), str(self.guest)).unlink(missing_ok=True)
         if not wrong and self.expected_end is not None and code != self.expected_end:
             wrong.append(f"the server ended with {code}, not {self.expected_end}:\n{self.log()}")
         if not self.expected_trouble:

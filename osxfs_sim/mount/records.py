@@ -17,7 +17,9 @@ from pathlib import Path
 from osxfs_sim.mount.mountpoints import control_path, mount_number_of, runtime_directory
 
 _SUFFIX = ".share"
-_WONDERED_AT_S = 86_400.0
+# How long a record of a killed server is kept, where nobody asks for it: while somebody may still
+# unmount the share in order, and longer where changes were left, which the next mount tells of too.
+_KEPT_S, _KEPT_WITH_CHANGES_S = 60.0, 86_400.0
 _LONGEST_BYTES = 65_536
 
 
@@ -94,7 +96,8 @@ def _forget_old_ones(directory: Path) -> None:
     for path in directory.glob(f"*{_SUFFIX}"):
         with contextlib.suppress(OSError):
             record = _read(path)
-            is_old = time.time() - path.stat().st_mtime > _WONDERED_AT_S
+            kept_s = _KEPT_WITH_CHANGES_S if record is not None and record.journal else _KEPT_S
+            is_old = time.time() - path.stat().st_mtime > kept_s
             if is_old and (record is None or record.is_of_the_dead):
                 path.unlink()
 
