@@ -71,6 +71,8 @@ class HostWriter:
         """Is told of a name that is not on the host what the guest has made of it."""
         self.repeats = False
         """Whether the next change may be half done: what it finds there is its own."""
+        self.yields = False
+        """Whether the next change was refused before: what came since is not to be lost to it."""
 
     def carry_out(self, change: "Change[Inode]") -> None:
         """Do *change* on the host. Raises OSError where the host refuses."""
@@ -95,6 +97,9 @@ class HostWriter:
     # Reports
 
     def _lose(self, inode: Inode | None, name: bytes = b"") -> None:
+        """A change of the host is about to be lost. Raises OSError where it must not be."""
+        if self.yields and not self.repeats:
+            raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
         if not self.repeats:
             self.lost += 1
             self.lost_paths.append(path_of(inode, name))
@@ -131,6 +136,8 @@ class HostWriter:
             raise StaleError
         parent, name = place
         with self._directory(parent) as parent_fd:
+            if self.yields:
+                raise StaleError
             try:
                 os.mkdir(name, _NEW_DIRECTORY_MODE, dir_fd=parent_fd)
                 self._lose(parent, name)
@@ -207,12 +214,16 @@ class HostWriter:
             try:
                 self._has_arrived(inode, parent, dir_fd, name)
                 if fd >= 0:
-                    syscalls.set_times(fd, detail.at_ns, detail.at_ns)
                     self._give_descriptor(inode, fd)
+                    _set_times_if_allowed(fd, detail.at_ns, detail.at_ns)
                 else:
-                    os.utime(
-                        name, ns=(detail.at_ns, detail.at_ns), dir_fd=dir_fd, follow_symlinks=False
-                    )
+                    with contextlib.suppress(OSError):
+                        os.utime(
+                            *(name, None),
+                            ns=(detail.at_ns, detail.at_ns),
+                            dir_fd=dir_fd,
+                            follow_symlinks=False,
+                        )
             except BaseException:
                 if fd >= 0:
                     os.close(fd)
@@ -436,7 +447,25 @@ class HostWriter:
         try:
             return self._backing.open(inode, os.O_RDWR)
         except PermissionError:
+            pass
+        try:
             return self._backing.open(inode, os.O_WRONLY)
+        except PermissionError:
+            return self._open_own(inode)
+
+    def _open_own(self, inode: Inode) -> int:
+        """Open to write a file of the server's own, whose mode lets nobody write.
+
+        The guest had it open, when it might still, or made it so. For the moment of the call its
+        owner may write.
+        """
+        with self._backing.pinned(inode) as fd:
+            link, mode = magic_link(fd), modes.S_IMODE(os.fstat(fd).st_mode)
+            os.chmod(link, mode | modes.S_IRUSR | modes.S_IWUSR)
+            try:
+                return os.open(link, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+            finally:
+                os.chmod(link, mode)
 
     def _make_file_again(self, inode: Inode) -> None:
         """The host has removed a file, and no descriptor can tell what it held (after a crash).
@@ -560,8 +589,11 @@ def path_of(inode: Inode | None, name: bytes = b"") -> str:
 
 
 def _set_times_if_allowed(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:
-    """Only the owner may say when: what others may write has the time at which it crossed."""
-    with contextlib.suppress(PermissionError):
+    """Only the owner may say when: what others may write has the time at which it crossed.
+
+    A time is no reason to refuse what has been done.
+    """
+    with contextlib.suppress(OSError):
         syscalls.set_times(fd, atime_ns, mtime_ns)
 
 

@@ -21,6 +21,7 @@ from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.copying import UNSYNCHRONIZED
 from osxfs_sim.mount.identity import server_user
+from osxfs_sim.mount.journal import aside_of
 from osxfs_sim.mount.mountpoints import (
     MountEntry,
     MountError,
@@ -331,7 +332,7 @@ def unmount_and_wait(mountpoint: str) -> None:
         if time.monotonic() > deadline_s and not waits:
             raise MountError(f"{mountpoint} is unmounted, but its server (process {pid}) goes on")
         time.sleep(0.005)
-    if os.path.exists(journal):
+    if journal and (os.path.exists(journal) or aside_of(Path(journal)).exists()):
         raise unwritten_error(Path(journal))
     if os.path.exists(left):
         raise MountError(Path(left).read_text(encoding="utf-8"))
