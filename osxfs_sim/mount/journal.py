@@ -500,7 +500,7 @@ class Leftover:
     *story* is what is to be known and done, in the order of the guest, the changes that the
     host has already included: they tell where things are. *started* may be half done. *refused*
     are those that were set aside, by their numbers, *settled* those that the host has taken after
-    all.
+    all. *seen* is what objects were like on the host then.
     """
 
     directory: Path
@@ -517,6 +517,7 @@ class Leftover:
     """Whether another was cut off there: nobody was told that it was there."""
     refused: dict[int, Refusal] = field(default_factory=dict)
     settled: set[int] = field(default_factory=set)
+    seen: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
     def has(self, sequence: int) -> bool:
         """Whether the host has this change."""
@@ -569,7 +570,9 @@ class Leftover:
 def _path(place: tuple[int, bytes], places: dict[int, tuple[int, bytes]]) -> str:
     names = [place[1]]
     parent = place[0]
-    while parent != ROOT_NUMBER and parent in places and len(names) < 4_096:
+    seen: set[int] = set()
+    while parent != ROOT_NUMBER and parent in places and parent not in seen:
+        seen.add(parent)  # both sides may have moved one into the other
         parent, name = places[parent]
         names.append(name)
     path = os.fsdecode(b"/".join(reversed(names)))
@@ -602,6 +605,8 @@ def read_journal(directory: Path) -> Leftover:
                     changes.pop(sequence, None)
             case ["refused", sequences, code, path]:
                 left.refused.update(dict.fromkeys(sequences, Refusal(code, path)))
+            case ["seen", number, *like]:
+                left.seen[number] = (like[0], like[1], like[2])
             case ["settled", sequence]:
                 left.settled.add(sequence)
             case ["change", sequence, kind, *rest]:

@@ -51,10 +51,11 @@ class Quarantine(Journal):
         changes: "Iterable[Change[Inode]]",
         refusal: Refusal,
         read: Callable[[int, int], bytes],
+        seen: dict[Inode, tuple[int, int, int]],
     ) -> None:
         """Keep *changes*, whose bytes *read* tells by their position, as refused. All or nothing.
 
-        Raises OSError.
+        *seen* is what the host's files among their objects are like now. Raises OSError.
         """
         end = self._end
         try:
@@ -62,6 +63,8 @@ class Quarantine(Journal):
             frames = bytearray(b"" if self._frames_bytes else self._base())
             for copy in copies:
                 frames += self._frames_of(copy)
+            for inode, like in seen.items():
+                frames += _frame(("seen", self._number(inode), *like))
             frames += _frame(("refused", [copy.sequence for copy in copies], *refusal))
             os.fdatasync(self.data_fd)
             self._append_introducing(frames)

@@ -193,6 +193,7 @@ class _Cast:
         self._table = inodes
         self._by_number: dict[int, Inode] = {ROOT_NUMBER: inodes.root}
         self._open: Inode | None = None
+        self._seen: dict[Inode, tuple[int, int, int]] = {}
 
     def introduce(self, number: int, known: Known) -> None:
         """The host had it there, too."""
@@ -223,6 +224,12 @@ class _Cast:
             self._close()
             hold(target)  # so that the writer has a place for its descriptor
             self._open = target
+        replaced = self._by_number.get(left.replaced)
+        for number, inode in ((left.target, target), (left.replaced, replaced)):
+            if inode is not None and number in self._left.seen:
+                held = hold(inode)
+                if held.seen is None:
+                    held.seen = self._seen.setdefault(inode, self._left.seen[number])
         return Change(
             left.kind,
             target,
@@ -231,7 +238,7 @@ class _Cast:
             left.name,
             self._by_number.get(left.old_parent),
             left.old_name,
-            self._by_number.get(left.replaced),
+            replaced,
             left.replaced_is_directory,
             left.offset,
             left.length,
@@ -245,6 +252,8 @@ class _Cast:
         if inode is not None and inode.held is not None:
             if inode.held.fd >= 0:
                 os.close(inode.held.fd)
+            if inode.held.seen is not None:
+                self._seen[inode] = inode.held.seen  # by our own changes, too
             inode.held = None
 
     def has_happened(self, left: LeftChange, change: "Change[Inode]") -> None:
@@ -284,6 +293,8 @@ class _Cast:
     def dismissed(self) -> Iterator[Inode]:
         """All of them, out of the table: the share begins with nothing known."""
         self._close()
+        for inode in self._seen:
+            inode.held = None
         for inode in self._by_number.values():
             if inode is not self._table.root and self._table.knows(inode):
                 self._table.remove(inode)

@@ -18,6 +18,7 @@ import errno
 import logging
 import os
 import resource
+import stat as modes
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -562,7 +563,7 @@ class WriteBack:
             if self.quarantine is None:
                 source, root = self.journal.source, self._inodes.root
                 self.quarantine = open_quarantine(self.journal, source, root)
-            self.quarantine.keep(fallen, refusal, self.journal.read)
+            self.quarantine.keep(fallen, refusal, self.journal.read, self._as_they_are(fallen))
         self._leave(closure, is_moot=is_moot)
         try:
             self._show_the_hosts(closure, 0 if is_moot else refusal.code)
@@ -592,6 +593,16 @@ class WriteBack:
             )
         self._reactor.tell(self._progress)
         self._tidy()
+
+    def _as_they_are(self, changes: "list[Change[Inode]]") -> dict[Inode, tuple[int, int, int]]:
+        """What the host's files are like that are the objects of *changes*."""
+        found = {}
+        for change in changes:
+            for inode in (change.target, change.replaced):
+                if inode is not None and inode.kind == modes.S_IFREG and not inode.is_unmade:
+                    with contextlib.suppress(OSError):
+                        found[inode] = self.writer.seen_now(inode)
+        return found
 
     def _leave(self, closure: "Closure[Inode]", *, is_moot: bool) -> None:
         """None of *closure* is in the list any more."""
@@ -847,7 +858,9 @@ def _nothing(*_: Any) -> None:
 def guest_path(inode: Inode | None, name: bytes = b"") -> str:
     """As path_of(), where the guest has it."""
     names = [name] if name else []
-    while inode is not None and len(names) < _DEEPEST:
+    seen: set[Inode] = set()
+    while inode is not None and inode not in seen:
+        seen.add(inode)  # both sides may have moved one into the other
         held = inode.held
         if held is not None and held.guest_place is not None:
             inode, own = held.guest_place
@@ -858,9 +871,6 @@ def guest_path(inode: Inode | None, name: bytes = b"") -> str:
         names.append(own)
     path = os.fsdecode(b"/".join(reversed(names))) or "."
     return path if path.isprintable() else repr(path)
-
-
-_DEEPEST = 4_096
 
 
 def _operation_of(change: "Change[Inode]") -> Operation:
