@@ -4,6 +4,7 @@ Some milliseconds each, so that every kind of refusal can be tried with every ki
 """
 
 import contextlib
+import errno
 import os
 import stat as modes
 from collections.abc import Callable, Iterator
@@ -108,6 +109,8 @@ class Unmounted:
 
     def write(self, path: str, data: bytes, offset: int = 0, handle: int | None = None) -> None:
         inode = self.handlers._open_files[handle] if handle is not None else self.inode(path)
+        if inode.is_directory:
+            raise IsADirectoryError(errno.EISDIR, path)  # the kernel's word
         journal = self.write_back.journal
         place = journal.reserve(len(data))
         journal.put(place, data)
@@ -130,6 +133,8 @@ class Unmounted:
         self.handlers._hold_set(self.inode(path), detail)
 
     def link(self, old: str, new: str) -> None:
+        if self.inode(old).is_directory:
+            raise PermissionError(errno.EPERM, old)  # the kernel's word
         entry = self.handlers._hold_link(self.inode(old), *self._place(new), GUEST)
         del entry
 

@@ -4,8 +4,11 @@ recovery.py writes it to the host.
 """
 
 import contextlib
+import errno
 import os
 import stat as modes
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from osxfs_sim.model.units import format_size
@@ -27,6 +30,7 @@ from osxfs_sim.mount.mountpoints import MountError
 _SHOWN = 5
 _DEEPEST = 4_096
 _COPIED_BYTES = 1 << 20
+_MOST_OF_A_NAME = 10_000
 
 
 def unwritten_error(directory: Path, source: str = "") -> MountError:
@@ -217,26 +221,21 @@ def _save_one(
     top_fd: int,
 ) -> None:
     names = [each for each in os.fsencode(path).split(b"/") if each not in (b"", b".", b"..")]
+    kind = changes[0].target_kind
     dir_fd = os.dup(top_fd)
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        for name in names[:-1]:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=dir_fd)
-            below = os.open(name, flags, dir_fd=dir_fd)
+        for name in names if kind == modes.S_IFDIR else names[:-1]:
+            below = _under_some_name(name, partial(_directory_in, dir_fd))
             os.close(dir_fd)
             dir_fd = below
-        kind, name = changes[0].target_kind, names[-1]
         if kind == modes.S_IFDIR:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=dir_fd)
             return
         if kind == modes.S_IFLNK:
-            os.symlink(changes[0].detail.link_target, name, dir_fd=dir_fd)
+            target = changes[0].detail.link_target
+            _under_some_name(names[-1], partial(_link_in, dir_fd, target))
             return
         # Never over what is there: that is somebody's.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(name, flags, 0o600, dir_fd=dir_fd)
+        fd = _under_some_name(names[-1], partial(_file_in, dir_fd))
     finally:
         os.close(dir_fd)
     try:
@@ -250,6 +249,33 @@ def _save_one(
                 os.ftruncate(fd, change.detail.size)
     finally:
         os.close(fd)
+
+
+def _directory_in(dir_fd: int, name: bytes) -> int:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=dir_fd)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(name, flags, dir_fd=dir_fd)
+
+
+def _link_in(dir_fd: int, target: bytes, name: bytes) -> int:
+    os.symlink(target, name, dir_fd=dir_fd)
+    return dir_fd
+
+
+def _file_in(dir_fd: int, name: bytes) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(name, flags, 0o600, dir_fd=dir_fd)
+
+
+def _under_some_name(name: bytes, make: Callable[[bytes], int]) -> int:
+    """*make* called with *name*, or with NAME.2 and so on: a name may have been refused twice."""
+    for number in range(2, _MOST_OF_A_NAME):
+        try:
+            return make(name)
+        except (FileExistsError, NotADirectoryError):
+            name = name.removesuffix(b".%d" % (number - 1))[:240] + b".%d" % number
+    raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 def _copy_from_host(source: str, names: list[bytes], fd: int) -> None:

@@ -5,6 +5,7 @@ docs/write-back.md states the rule. Here it is tried with every kind of change a
 
 import errno
 import os
+import shutil
 import stat as modes
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,9 @@ from random import Random
 import pytest
 from unmounted import GUEST, Unmounted, left, recovered, tree_of, unmounted
 
+from osxfs_sim.model import write_back as model
 from osxfs_sim.model.write_back import Change, Kind
-from osxfs_sim.mount import recovery, write_back
+from osxfs_sim.mount import quarantine, recovery, write_back
 from osxfs_sim.mount.inodes import Inode
 from osxfs_sim.mount.journal import Refusal, discard
 from osxfs_sim.mount.unwritten import all_unwritten, check_unwritten, save
@@ -487,3 +489,38 @@ def test_nothing_that_many_random_guests_were_told_is_lost(
     source: Path, state: Path, tmp_path: Path, seed: int
 ) -> None:
     live(source, state, tmp_path / "saved", seed)
+
+
+class ForgetsNames(model._Fallen[Inode]):
+    """A seeded bug: what gets a name next takes the place of what the host still has there."""
+
+    def _not_freed(self, place: tuple[Inode, bytes]) -> None:
+        self._missing.discard(place)
+
+
+class KeepsNoBytes(quarantine.Quarantine):
+    """A seeded bug: the bytes of what is set aside are not."""
+
+    def put(self, position: int, data: bytes) -> None:
+        super().put(position, bytes(len(data)))
+
+
+@pytest.mark.parametrize("bug", ["names", "bytes", "view"])
+def test_a_server_that_breaks_the_rule_is_found_out(
+    source: Path, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bug: str
+) -> None:
+    if bug == "names":
+        monkeypatch.setattr(model, "_Fallen", ForgetsNames)
+    elif bug == "bytes":
+        monkeypatch.setattr(quarantine, "Quarantine", KeepsNoBytes)
+    else:
+        monkeypatch.setattr(write_back.WriteBack, "_name_again", lambda *_: None)
+        monkeypatch.setattr(write_back.WriteBack, "_forget_what_was_written", lambda *_: None)
+    for seed in range(100):
+        place = tmp_path / f"{seed}"
+        shutil.copytree(source, place / "source")
+        try:
+            live(place / "source", place / "state", place / "saved", seed)
+        except (AssertionError, OSError):
+            return
+    pytest.fail("nothing was found wrong")
