@@ -201,6 +201,21 @@ class Unmounted:
     def finish(self) -> int:
         return self.write_back.finish()
 
+    def work_until_something_is_set_aside(self) -> None:
+        """As its worker does, with the guest to look on in between."""
+        write_back = self.write_back
+        before = write_back.set_aside
+        while write_back.set_aside == before:
+            change = write_back.changes.take()
+            if change is None:
+                return
+            try:
+                write_back.writer.carry_out(change)
+            except Exception as error:
+                write_back._refused(change, error, ends=True)
+            else:
+                write_back._carried_out(change)
+
     def close(self) -> None:
         """As at the end of a mount."""
         left = self.finish()
