@@ -251,11 +251,18 @@ def flush(mountpoint: str) -> None:
     """Have the host get everything that the guest has changed, and wait until it has.
 
     For the share at MOUNTPOINT; of the mount point of a share file, for all its exports.
-    Only a share with write-back holds anything.
+    Only a share with write-back holds anything. Fails where the host has no room, and tells once
+    what it has refused since the last time.
     """
     answer = ask(mountpoint, "flush", timeout_s=None)
+    failures = []
     for name in answer["exports"]:
-        ask(os.path.join(mountpoint, name), "flush", timeout_s=None)
+        try:
+            ask(os.path.join(mountpoint, name), "flush", timeout_s=None)
+        except MountError as error:
+            failures.append(str(error))  # the others are flushed all the same
+    if failures:
+        raise MountError("; ".join(failures))
 
 
 @click.command()

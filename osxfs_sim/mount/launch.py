@@ -72,8 +72,9 @@ class Share:
     def flush(self) -> dict[str, Any]:
         """Wait until the host has everything that the guest has changed; the status then.
 
-        On a share without write-back the host always has. Raises MountError where the host
-        refuses a change.
+        On a share without write-back the host always has. Raises MountError where the host has
+        no room, and, once, where it has refused a change for good: that is set aside, and
+        everything else is on the host.
         """
         return ask(self.mountpoint, "flush", timeout_s=None)
 

@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 _TRY_AGAIN_NS = 1_000_000_000
 _NEVER = -1
 _KEPT_PATHS = 10
+_MOST_UNTOLD = 10_000
 # Who has used up the patience for one change is not waited for again with the next.
 _PATIENCE_COMES_BACK_NS = 60_000_000_000
 _OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
@@ -576,7 +577,8 @@ class WriteBack:
         if not is_moot:
             self.set_aside += len(fallen)
             self.set_aside_bytes += sum(each.length for each in fallen)
-            self._untold |= dict.fromkeys(paths, refusal.reason)
+            if len(self._untold) < _MOST_UNTOLD:
+                self._untold |= dict.fromkeys(paths, refusal.reason)
             self.latest_set_aside.append(
                 {
                     "change": change.kind.value,

@@ -240,6 +240,33 @@ def test_a_server_without_descriptors_frees_its_own(share: Callable[..., LiveSha
     assert counts(live)["set_aside"]["changes"] == 0
 
 
+@pytest.mark.parametrize("events", ["fanotify", "none"])
+def test_what_the_guests_kernel_believes_ends_with_or_without_host_events(
+    fixed: Callable[..., None], share: Callable[..., LiveShare], events: str
+) -> None:
+    live = share(**HELD, host_events=events, lifetime_ns=3_600 * 10**9)
+    live.expected_trouble, live.expected_end = True, 1
+    (live.source / "directory").mkdir()
+    (live.source / "file").write_text("host")
+    os.listdir(live.guest)
+    os.stat(live.guest / "file")
+    (live.guest / "directory" / "new").touch()
+    os.chmod(live.guest / "file", 0o600)
+    os.truncate(live.guest / "file", 2)
+    assert (live.guest / "file").read_text() == "ho"
+    for name in ("directory", "file"):
+        fixed(live.source / name)
+    with pytest.raises(MountError, match="does not take"):
+        live.share.flush()
+    for name in ("directory", "file"):
+        fixed(live.source / name, undo=True)
+    eventually(lambda: not (live.guest / "directory" / "new").exists())
+    eventually(lambda: (live.guest / "file").read_text() == "host")
+    assert os.stat(live.guest / "file").st_mode & 0o777 == 0o644
+    with pytest.raises(MountError, match="set aside"):
+        live.unmount()
+
+
 def test_crossed_renames_end_with_the_hosts(share: Callable[..., LiveShare]) -> None:
     live = share(**HELD)
     for name in ("x", "y"):
