@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from guests import eventually, refused
 from live import LiveShare
+from nobody import NOBODY
 
 from osxfs_sim import MountError
 from osxfs_sim.cli import main
@@ -223,20 +223,33 @@ def test_a_removal_that_would_make_room_does_not_wait_for_ever(
     assert (again.guest / "file").read_bytes() == b"guest" * 200_000
 
 
-def test_a_server_without_descriptors_frees_its_own(share: Callable[..., LiveShare]) -> None:
-    live = share(**HELD)
+@pytest.mark.parametrize("user", ["root", "nobody"])
+def test_a_server_without_descriptors_frees_its_own(
+    share: Callable[..., LiveShare], field: Path, user: str
+) -> None:
+    """Those of files that it has made are opened again, though their mode lets nobody write."""
+    state = field / "state"
+    state.mkdir()
+    mine = {} if user == "root" else {"user": user}
+    if mine:
+        os.chown(state, NOBODY, -1)
+    live = share(**HELD, **mine, state_directory=str(state))
+    os.chmod(live.source, 0o777)
     names = [f"{number:03}" for number in range(150)]
-    for name in names:
-        (live.guest / name).touch()
-    for name in names:  # so that none has crossed whole before the last is made
-        os.chmod(live.guest / name, 0o600)
+    flags = os.O_CREAT | os.O_WRONLY
+    handles = [os.open(live.guest / name, flags, 0o444) for name in names]
+    for handle in handles:  # so that none has crossed whole before the last is made
+        os.write(handle, b"precious")
+        os.close(handle)
+    eventually(lambda: live.status()["open_handles"] == 0)
     open_now = len(os.listdir(f"/proc/{live.pid}/fd"))
-    limits = resource.prlimit(live.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(live.pid, resource.RLIMIT_NOFILE, (open_now + 20, limits[1]))
+    limit = ["prlimit", "--pid", f"{live.pid}", f"--nofile={open_now + 20}:"]
+    as_itself = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if mine else {}
+    subprocess.run(limit, check=True, **as_itself)
     live.share.flush()
-    resource.prlimit(live.pid, resource.RLIMIT_NOFILE, limits)
     assert sorted(os.listdir(live.source)) == names
-    assert {os.stat(live.source / name).st_mode & 0o777 for name in names} == {0o600}
+    assert {(live.source / name).read_text() for name in names} == {"precious"}
+    assert {os.stat(live.source / name).st_mode & 0o777 for name in names} == {0o444}
     assert counts(live)["set_aside"]["changes"] == 0
 
 
