@@ -579,14 +579,17 @@ class WriteBack:
             self.set_aside_bytes += sum(each.length for each in fallen)
             if len(self._untold) < _MOST_UNTOLD:
                 self._untold |= dict.fromkeys(paths, refusal.reason)
-            self.latest_set_aside.append(
+            self.latest_set_aside += [
                 {
-                    "change": change.kind.value,
-                    "path": refusal.path,
+                    "change": each.kind.value,
+                    "path": path,
+                    "from": guest_path(each.old_parent, each.old_name)
+                    if each.old_parent is not None
+                    else None,
                     "reason": refusal.reason,
-                    "with_it": len(fallen) - 1,
                 }
-            )
+                for each, path in zip(fallen, paths, strict=True)
+            ]
             log.warning(
                 "the host does not take it to %s %s (%s): set aside, with %d changes that depend "
                 "on it, in %s",
@@ -842,7 +845,7 @@ class WriteBack:
             else {"reason": os.strerror(self.refusal[0]), "path": self.refusal[1]},
             "journal": str(self.journal.directory),
             "set_aside": {
-                "changes": self.set_aside,
+                "count": self.set_aside,
                 "bytes": self.set_aside_bytes,
                 "latest": list(self.latest_set_aside),
                 "kept_in": str(self.quarantine_directory),

@@ -53,10 +53,10 @@ def _write_back_report(held: dict[str, Any] | None) -> None:
         f"the host lagged up to {format_duration(held['longest_lag_ns'])}"
     )
     aside = held["set_aside"]
-    if aside["changes"]:
+    if aside["count"]:
         latest = aside["latest"][-1]
         out.print(
-            f"            {aside['changes']} changes ({format_size(aside['bytes'])}) set aside, "
+            f"            {aside['count']} changes ({format_size(aside['bytes'])}) set aside, "
             f"which the host does not take; the latest: {latest['change']} "
             f"{escape(latest['path'])}: {latest['reason']}"
         )

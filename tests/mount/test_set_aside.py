@@ -114,7 +114,7 @@ def test_whatever_is_refused_for_whatever_reason_falls_alone_and_can_be_recovere
         assert guest.finish() == 0
         assert tree_of(source) == guest.tree() == expected(around)
         report = guest.write_back.report()
-        assert report["set_aside"]["changes"] == report["refused"] == 1
+        assert report["set_aside"]["count"] == report["refused"] == 1
         assert report["set_aside"]["latest"][0]["change"] == kind.value
         assert report["made"] == report["crossed"] + report["refused"]
         assert report["pending_bytes"] == 0
@@ -123,7 +123,7 @@ def test_whatever_is_refused_for_whatever_reason_falls_alone_and_can_be_recovere
     (kept,) = left(source, state)
     assert [each.kind for each in kept.aside] == [kind]
     assert not kept.pending
-    assert check_unwritten(state, str(source), None) == [], "it keeps nobody from mounting"
+    assert check_unwritten(state, str(source), None, print) == [], "it keeps nobody from mounting"
     assert recovered(source, state) == 1
     assert tree_of(source) == expected({**effect, **around})
     assert left(source, state) == []
@@ -180,7 +180,7 @@ def test_what_the_guest_has_taken_away_meanwhile_is_nobodys(source: Path, state:
         guest.refuse(never(Kind.MAKE))
         assert guest.finish() == 0
         report = guest.write_back.report()
-        assert report["set_aside"]["changes"] == 0
+        assert report["set_aside"]["count"] == 0
         assert report["cancelled"] == report["made"] == 3
     assert left(source, state) == []
 
@@ -346,7 +346,7 @@ def test_recovery_sets_aside_what_the_host_refuses_and_goes_on(source: Path, sta
     (kept,) = left(source, state)
     assert [each.kind for each in kept.aside] == [Kind.MAKE, Kind.MAKE, Kind.WRITE]
     assert kept.refused[kept.aside[0].sequence] == Refusal(errno.EPERM, "e/new")
-    assert check_unwritten(state, str(source), None) == []
+    assert check_unwritten(state, str(source), None, print) == []
     assert recovered(source, state) == 3
     assert (source / "e/new/file").read_text() == "precious"
     assert left(source, state) == []
