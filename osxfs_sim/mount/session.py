@@ -327,8 +327,7 @@ class _Session:
 
     def recover(self, leftover: list[Leftover]) -> None:
         """Write to the host what earlier shares of the source have not. Raises MountError."""
-        for left in leftover:
-            self.recovered += recover(left, self.machinery)
+        self.recovered = recover(leftover, self.machinery)
         self.kept_aside = kept_aside(kept_in(self.settings, self.user), self.source)
 
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
