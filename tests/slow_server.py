@@ -28,9 +28,13 @@ class Nobody:
     async def serve(self, *_: object) -> None:
         await trio.sleep_forever()
 
+    def at_work(self) -> None: ...
+
     def ending(self) -> None: ...
 
-    def end(self) -> None: ...
+    has_cut = False
+
+    def end(self, **_: object) -> None: ...
 
 
 def _become_slow(self: session._Session) -> dict[str, Any]:
