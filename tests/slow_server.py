@@ -3,7 +3,6 @@ environment one that nobody looks after.
 """
 
 import os
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -26,12 +25,16 @@ class Nobody:
 
     def mounted(self, *_: object, **__: object) -> None: ...
 
-    async def serve(self, _: Callable[[], Awaitable[None]]) -> None:
+    async def serve(self, *_: object) -> None:
         await trio.sleep_forever()
+
+    def at_work(self) -> None: ...
 
     def ending(self) -> None: ...
 
-    def end(self) -> None: ...
+    has_cut = False
+
+    def end(self, **_: object) -> None: ...
 
 
 def _become_slow(self: session._Session) -> dict[str, Any]:

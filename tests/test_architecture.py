@@ -151,6 +151,7 @@ HELPERS: dict[str, set[str]] = {
     "osxfs_sim.mount.prober": set(),
     "osxfs_sim.mount.binder": set(),
     "osxfs_sim.mount.supervisor": set(),
+    "osxfs_sim.mount.waits": set(),
     "osxfs_sim.coherence.listener": {"inotify_simple"},
     "osxfs_sim.coherence.load": set(),
     "osxfs_sim.coherence.edits.editor": set(),

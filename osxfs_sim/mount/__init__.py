@@ -66,7 +66,7 @@ and beside it:
     receipt     asked-for against achieved latency
     ending      the signals by which a server is asked to end
     supervisor  a process that takes the mount away when the server is gone; supervision, the
-                server's side of it
+                server's side of it; waits, how it tells that the server waits for itself
     cycles      keeps the server out of its own mount
     namespaces  who keeps a share alive that is unmounted: copies of its mount, and who is inside
     records     what a server says of itself in a file; force ends a share by it

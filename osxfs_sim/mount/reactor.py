@@ -74,6 +74,8 @@ _SLICE_OF_THE_STARVING_NS = 60_000
 _CHORE_STARVES_NS = 2_000_000
 # Other trio tasks (the control socket, signals) run at least this often under load.
 _TRIO_PASS_NS = 10_000_000
+# While the loop is at work, it says so this often.
+_SAYS_SO_NS = 5_000_000_000
 # select(2) itself, and the way back into Python.
 _SHORTEST_BLOCK_NS = 20_000
 _THREADS = 8
@@ -209,6 +211,9 @@ class Reactor:
         self._contention = Contention()
         self.patience = Patience()
         self.when_idle: Callable[[], None] = lambda: None
+        self.when_at_work: Callable[[], None] = lambda: None
+        """Called every few seconds, but not while nothing is to be done."""
+        self._said_so_ns = 0
         self._wake = Wake.COLD
         self._cold = False
         """Whether the processors may sleep."""
@@ -436,6 +441,9 @@ class Reactor:
         fuse_fd, wake_fd = self._fuse_fd, self._wake_fd
         wake = self._wake
         now_ns = clock_ns()
+        if now_ns - self._said_so_ns > _SAYS_SO_NS:
+            self._said_so_ns = now_ns
+            self.when_at_work()
         looked_ns = 0
         trio_turn_ns = now_ns + _TRIO_PASS_NS
         spin_ns, before_due_ns = self.patience.spin_ns, _SPIN_BEFORE_DUE_NS

@@ -279,6 +279,7 @@ class _Session:
         self._record: Path | None = None
         self._cycles = CycleGuard(self._device, machinery.inodes.root.path_fd)
         self.reactor.watch_mounts(self._cycles.fileno(), self._cycles.look)
+        self.reactor.when_at_work = supervision.at_work
         self._started_ns = time.monotonic_ns()
         self._counting_since_ns = self._started_ns
         self._processor_before_s = 0.0
@@ -645,6 +646,11 @@ class _Session:
     def close(self) -> None:
         """Let go of everything; after run() has returned or failed."""
         self.supervision.ending()
+        if self.supervision.has_cut:
+            self.failure = MountError(
+                f"the server of {self.mountpoint} waited for its own share, which was ended"
+            )
+            log.error("%s: what looks into it from within?", self.failure)
         if self.machinery.write_back is not None:
             self.machinery.write_back.journal.drains()
         if not self._end_events():
@@ -669,7 +675,8 @@ class _Session:
             self.services.stop()
         if self._record is not None:
             self._record.unlink(missing_ok=True)
-        self.supervision.end()
+        # libfuse leaves the mount of a connection that was aborted.
+        self.supervision.end(mounted=still_mounted and _is_mounted(self.mountpoint, self._device))
 
     def _write_back_the_rest(self) -> None:
         """The guest has done its last; what the host does not take stays in the journal."""

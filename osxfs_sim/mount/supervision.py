@@ -38,6 +38,8 @@ class Supervision:
         self._entry: MountEntry | None = None
         self._abort_fd = -1
         self._has_barrier = False
+        self.has_cut = False
+        """Whether it had to end the connection, because the share's loop waited for the share."""
         self._link, self._process = self._start()
 
     def _start(self) -> "tuple[socket.socket, subprocess.Popen[bytes]]":
@@ -123,6 +125,8 @@ class Supervision:
                     nursery.start_soon(self._sync, unique, have_all_written)
                 elif word == b"unmounted":
                     unmounted()
+                elif word == b"cut":
+                    self.has_cut = True
 
     async def _sync(self, unique: bytes, have_all_written: Callable[[], Awaitable[None]]) -> None:
         await have_all_written()
@@ -151,13 +155,20 @@ class Supervision:
         self._introduce()
         await trio.sleep(_AGAIN_AFTER_S)
 
+    def at_work(self) -> None:
+        """The loop is at work: it may come to wait for its own share."""
+        self._send(b"work")
+
     def ending(self) -> None:
         """Nobody here does anything for sync(2) any more."""
         self._send(b"ending")
+        with contextlib.suppress(OSError):
+            while said := self._link.recv(_MESSAGE_BYTES):
+                self.has_cut = self.has_cut or said.startswith(b"cut ")
 
-    def end(self) -> None:
-        """The mount is gone, by us: it has nothing to do."""
-        self._send(b"end")
+    def end(self, *, mounted: bool = False) -> None:
+        """The mount is gone, by us: it has nothing to do; or *mounted*, it takes it away."""
+        self._send(b"left" if mounted else b"end")
         self._link.close()
         try:
             self._process.wait(_ENDING_WITHIN_S)

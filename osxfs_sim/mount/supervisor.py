@@ -17,6 +17,10 @@ prctl(2)), also when others of its threads cannot, and by the end of their socke
 It watches the table of mounts, too, and tells the server when the share is not in it any more:
 with that the kernel ends the session, but for copies of the mount in other mount namespaces.
 
+As a last resort it ends the connection of a server that lives, too: where the thread that answers
+waits for the share itself (waits.py), which nobody else could end. The server says, every few
+seconds while it is at work, that it is: then it is looked at, and not otherwise.
+
 It answers sync(2) too (sync_barrier.py), for which a server that is stopped must not be
 waited for: the server is asked what is not on the host yet, but has to be heard of.
 
@@ -59,6 +63,14 @@ _DRAINING_WITHIN_S = 60.0
 _LOOK_AFTER_SYNC_S = 0.05
 _HEARD_WITHIN_S = 2.0
 _DONE_WITHIN_S = 30.0
+
+# After the server has said that it is at work; later than it says so again.
+_LOOK_AT_WORK_AFTER_S = 6.0
+_LOOK_AT_WAIT_AFTER_S = 2.0
+# How long its loop must have been in one and the same wait, before that is looked into.
+_STUCK_AFTER_S = 10.0
+_LOOKED_INTO_WITHIN_S = 10.0
+_WAITS = os.path.join(os.path.dirname(__file__), "waits.py")
 
 # linux/fuse.h
 _IN, _OUT = struct.Struct("=IIQQIIII"), struct.Struct("=IiQ")
@@ -119,6 +131,38 @@ class _Server:
     @property
     def is_stopped(self) -> bool:
         return self._stat()[0] in (b"T", b"t")
+
+    def wait_for_fuse(self) -> bytes:
+        """Which wait for a FUSE file system its loop is in: another one has another value.
+
+        Empty where it is in none, or somebody has stopped it, or debugs it.
+        """
+        try:
+            with open(f"/proc/{self.pid}/task/{self.pid}/wchan", "rb") as file:
+                if not file.read().startswith((b"request_wait_answer", b"fuse_")):
+                    return b""
+            with open(f"/proc/{self.pid}/task/{self.pid}/status", "rb") as file:
+                status = dict(line.partition(b":\t")[::2] for line in file)
+        except OSError:
+            return b""
+        if status[b"State"][:1] in b"Tt" or int(status[b"TracerPid"]):
+            return b""
+        return status[b"voluntary_ctxt_switches"].strip()
+
+    def way_to(self, device: str) -> str:
+        """How what its loop waits for leads back to its own *device*; empty where it does not."""
+        command = [sys.executable, "-I", "-S", _WAITS, str(self.pid), device]
+        try:
+            said = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=_LOOKED_INTO_WITHIN_S,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return os.fsdecode(said.stdout) if said.returncode == 0 else ""
 
 
 def _is_dead(fd: int) -> bool:
@@ -374,6 +418,9 @@ class _Supervisor:
         self._share: _Share | None = None
         self._abort_fd = self._fuse_fd = -1
         self._barrier: _Barrier | None = None
+        self._look_s: float | None = None
+        """When the server's loop is looked at; None: when it has said that it is at work."""
+        self._wait, self._waits_since_s = b"", 0.0
         self._table_fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -389,11 +436,13 @@ class _Supervisor:
         poller.register(self._table_fd, select.POLLPRI)
         gone = os.getppid() != self._server.pid or self._server.is_gone
         while not gone:
-            waits = self._barrier is not None and self._barrier.is_waiting
-            for fd, _ in poller.poll(_LOOK_AFTER_SYNC_S * 1000 if waits else None):
+            for fd, _ in poller.poll(self._patience_ms()):
                 if fd == self._link.fileno():
                     words, fds = _receive(self._link)
                     if words == [b"end"]:
+                        return
+                    if words == [b"left"]:
+                        self._take_away("its connection was aborted")
                         return
                     if words:
                         self._hear(words, fds, poller)
@@ -408,7 +457,40 @@ class _Supervisor:
                     poller.unregister(fd)
             if self._barrier is not None and self._barrier.is_waiting:
                 self._barrier.look_after()
-        self._take_away()
+            if self._look_s is not None and time.monotonic() >= self._look_s:
+                self._look_at_loop()
+        self._take_away(f"the server (process {self._server.pid}) is gone")
+
+    def _patience_ms(self) -> float | None:
+        if self._barrier is not None and self._barrier.is_waiting:
+            return _LOOK_AFTER_SYNC_S * 1000
+        if self._look_s is not None:
+            return max(self._look_s - time.monotonic(), 0) * 1000 + 1
+        return None
+
+    def _look_at_loop(self) -> None:
+        wait, now_s = self._server.wait_for_fuse(), time.monotonic()
+        if not wait or self._share is None:
+            self._look_s, self._wait = None, b""
+            return
+        self._look_s = now_s + _LOOK_AT_WAIT_AFTER_S
+        if wait != self._wait:
+            self._wait, self._waits_since_s = wait, now_s
+        elif now_s - self._waits_since_s > _STUCK_AFTER_S:
+            way = self._server.way_to(self._share.device)
+            # It may have been let go meanwhile.
+            if way and self._server.wait_for_fuse() == wait:
+                self._cut(self._share, way)
+            else:
+                self._look_s = now_s + _STUCK_AFTER_S
+
+    def _cut(self, share: _Share, way: str) -> None:
+        """End the connection: the loop goes on with an error, and then ends."""
+        _say(f"the server waits for its own share, by way of {way}: its connection is ended")
+        with contextlib.suppress(OSError):
+            self._link.send(b"cut -", socket.MSG_DONTWAIT)
+        if not share.abort(self._abort_fd):
+            os.kill(self._server.pid, signal.SIGKILL)  # its place is taken then
 
     def _hear(self, words: list[bytes], fds: list[int], poller: "select.poll") -> None:
         match words:
@@ -424,6 +506,9 @@ class _Supervisor:
                         poller.register(fd, select.POLLIN)
                     # The barrier's mount is only to be kept open.
                 self._look_at_mounts()
+            case [b"work"]:
+                if self._look_s is None:
+                    self._look_s = time.monotonic() + _LOOK_AT_WORK_AFTER_S
             case [b"heard", unique] if self._barrier is not None:
                 self._barrier.heard(int(unique))
             case [b"done", unique] if self._barrier is not None:
@@ -445,12 +530,12 @@ class _Supervisor:
             time.sleep(_LOOK_AGAIN_S)
         return False
 
-    def _take_away(self) -> None:
+    def _take_away(self, why: str) -> None:
         if self._share is None:
             self._share = _dead_share(self._mountpoint)
             if self._share is None:
                 return  # it was not mounted yet
-        _say(f"the server (process {self._server.pid}) is gone: its mount is taken away")
+        _say(f"{why}: its mount is taken away")
         if self._barrier is not None:
             self._barrier.ignore_server()
         aborted = self._share.abort(self._abort_fd)

@@ -428,3 +428,10 @@ def test_a_server_that_is_struck_down_at_any_moment_takes_its_mount_along(share,
 @pytest.mark.parametrize("load", LOADS)
 def test_a_hundred_servers_that_are_struck_down_take_their_mounts_along(share, load: str) -> None:
     times(load, 25, share)
+
+
+def test_a_server_whose_connection_somebody_has_aborted_leaves_no_dead_mount(share) -> None:
+    live = share()
+    assert connections.abort(device_of(live))
+    assert live.wait_for_end() == 0
+    assert not is_mounted(live.guest)
