@@ -371,8 +371,8 @@ class WriteBack:
                 await self._pay_all_but(self.changes.spec.in_flight - 1)
                 try:
                     goes_on = await self._carry_out(change)
-                except Exception:
-                    log.exception("bug: while a change was carried out")
+                except Exception as error:
+                    self._reactor.internal_errors.note("write-back: a change", error)
                     goes_on = self._waits(errno.EIO, self._path_of_change(change))
                 if not goes_on:
                     return
