@@ -48,7 +48,7 @@ async def serve(
                         question = await _read_question(stream)
                     reply = await _reply(question, answers)
                     with trio.move_on_after(_SLOWEST_CLIENT_S):
-                        await stream.send_all(json.dumps(reply).encode() + b"\n")
+                        await stream.send_all(reply)
 
         async with trio.open_nursery() as nursery:
             await trio.serve_listeners(
@@ -73,7 +73,17 @@ async def _read_question(stream: trio.SocketStream) -> bytes:
     return bytes(question.partition(b"\n")[0])
 
 
-async def _reply(line: bytes, answers: dict[str, Answer]) -> dict[str, Any]:
+async def _reply(line: bytes, answers: dict[str, Answer]) -> bytes:
+    """The answer as it is sent: whatever an answer holds, its sending must not fail."""
+    answer = await _answer_to(line, answers)
+    try:
+        return json.dumps(answer).encode() + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        log.exception("bug: an answer cannot be sent")
+        return json.dumps({"error": f"{type(error).__name__}: {error}"}).encode() + b"\n"
+
+
+async def _answer_to(line: bytes, answers: dict[str, Answer]) -> dict[str, Any]:
     if len(line) > _LONGEST_QUESTION_BYTES:
         return {"error": f"a question has at most {_LONGEST_QUESTION_BYTES} bytes"}
     question, _, text = line.decode("ascii", "replace").strip().partition(" ")

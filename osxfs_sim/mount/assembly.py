@@ -18,6 +18,7 @@ from osxfs_sim.mount.bugs import afflicted, hearing
 from osxfs_sim.mount.carry_out import HostWriter
 from osxfs_sim.mount.crossings import Crossings, Outside
 from osxfs_sim.mount.delegated import WriteBackHandlers
+from osxfs_sim.mount.dispatch import Dispatcher
 from osxfs_sim.mount.grafts import (
     Graft,
     GraftedBacking,
@@ -49,6 +50,7 @@ class Machinery:
 
     reactor: Reactor
     handlers: AcknowledgingHandlers
+    dispatcher: Dispatcher
     owners: Owners
     spellings: Spellings
     inodes: InodeTable
@@ -159,7 +161,16 @@ def build(
         if host_events is not None:
             writer.on_conflict = host_events.overruled
     return Machinery(
-        *(reactor, handlers, owners, spellings, inodes, backing, crossings),
+        *(
+            reactor,
+            handlers,
+            Dispatcher(handlers, reactor),
+            owners,
+            spellings,
+            inodes,
+            backing,
+            crossings,
+        ),
         *(host_events, write_back),
     )
 

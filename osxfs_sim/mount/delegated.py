@@ -258,6 +258,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return inode, laid_over(inode.held, status)
         return inode, status
 
+    def inode_called(self, parent_number: int, asked: bytes) -> Inode | None:
+        return self._in_guest(self._inodes[parent_number], asked)[0]
+
     def _exists_in_guest(self, parent: Inode, name: bytes) -> bool:
         try:
             self._in_guest(parent, name)
@@ -726,6 +729,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
+        if fh is not None:
+            self.inode_of(fh, is_directory=False)
         self._check_may_set(inode, fields, fh)
         status = self._status(inode)
         size = wanted.st_size if fields.update_size else None

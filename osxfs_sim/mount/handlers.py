@@ -1,7 +1,7 @@
 """One short method per request: host work, price, hold, reply.
 
 Kernel spellings live here and nowhere else. The public methods are what
-pyfuse3 calls (its class Operations documents each); the private ones do the
+pyfuse3 calls by way of dispatch.py (its class Operations documents each); the private ones do the
 host's part, at once and in the reactor's thread, or in another thread where
 the call may block for longer than a thread switch takes (fsync, large
 directories, data that is not in memory).
@@ -20,7 +20,7 @@ import struct
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext
@@ -111,8 +111,18 @@ class Listing:
         self.names: list[bytes] = []
 
 
+_Opened = TypeVar("_Opened")
+
+
+class _ByHandle(dict[int, _Opened]):
+    """What the guest has open; EBADF for a handle that it has not, or not any more."""
+
+    def __missing__(self, handle: int) -> _Opened:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
 class Handlers(pyfuse3.Operations):
-    """The requests of one share. pyfuse3 calls it in the reactor's thread."""
+    """The requests of one share; dispatch.py passes them on, in the reactor's thread."""
 
     # The kernel then never sends "." or ".." as names to look up.
     supports_dot_lookup = False
@@ -156,13 +166,13 @@ class Handlers(pyfuse3.Operations):
         self._may_change = rights.guest_changes
         self._kernel_checks = rights.kernel_checks
         self._privileged = rights.server_is_root
-        self._open_files: dict[int, Inode] = {}
+        self._open_files: _ByHandle[Inode] = _ByHandle()
         self._appending: set[int] = set()
         self._synchronous: set[int] = set()
         # Handles of whoever is not root, and of those of them who are not in the file's group.
         self._ending_set_id: set[int] = set()
         self._strangers: set[int] = set()
-        self._listings: dict[int, Listing] = {}
+        self._listings: _ByHandle[Listing] = _ByHandle()
         self._spent_buffers: list[bytearray] = []
         self._never_waiting: set[int] = set()  # devices
 
@@ -170,8 +180,19 @@ class Handlers(pyfuse3.Operations):
     def open_handles(self) -> int:
         return len(self._open_files) + len(self._listings)
 
+    def inode(self, number: int) -> Inode:
+        """What the guest knows by *number*. Raises OSError: ESTALE."""
+        return self._inodes[number]
+
+    def inode_called(self, parent_number: int, asked: bytes) -> Inode | None:
+        """What the guest knows already of what it would find as *asked*. Raises OSError."""
+        parent = self._inodes[parent_number]
+        dir_fd = self._backing.directory_fd(parent)
+        _, status = self._spellings.find(parent, dir_fd, asked)
+        return self._inodes.known(status)
+
     def inode_of(self, handle: int, *, is_directory: bool) -> Inode:
-        """What the guest has open by *handle*."""
+        """What the guest has open by *handle*. Raises OSError: EBADF."""
         return self._listings[handle].directory if is_directory else self._open_files[handle]
 
     def close(self) -> None:
@@ -211,8 +232,7 @@ class Handlers(pyfuse3.Operations):
             raise FUSEError(failure)
         return answer
 
-    @staticmethod
-    def _attempt(work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
+    def _attempt(self, work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
         """The answer of *work* and 0, or None and the errno that the guest shall see."""
         try:
             return work(*arguments), 0
@@ -220,8 +240,9 @@ class Handlers(pyfuse3.Operations):
             return None, error.errno or errno.EIO
         except FUSEError as error:
             return None, error.errno
-        except Exception:
-            log.exception("bug: %s%r failed", work.__name__, arguments)
+        except Exception as error:
+            name = getattr(work, "__name__", repr(work))
+            self._reactor.internal_errors.note(name, error, arguments)
             return None, errno.EIO
 
     def _attributes(
@@ -495,9 +516,18 @@ class Handlers(pyfuse3.Operations):
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         self.crossings.counts[Operation.FORGET] += len(inode_list)
         for number, lookups in inode_list:
-            inode = self._inodes.forget(number, lookups)
+            try:
+                inode = self._inodes.forget(number, lookups)
+            except KeyError as error:
+                self._reactor.internal_errors.note("FORGET of what was not told", error)
+                continue
+            except AssertionError as error:
+                # More than it was told of: what is left of the count is made to hold.
+                self._reactor.internal_errors.note("FORGET of more than was told", error)
+                self._inodes[number].lookups = 0
+                inode = self._inodes.forget(number, 0)
             if inode is not None:
-                self.let_go(inode)
+                self._attempt(self.let_go, inode)
 
     def let_go(self, inode: Inode) -> None:
         """The guest refers to *inode* no more."""
@@ -740,6 +770,8 @@ class Handlers(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> EntryAttributes:
         inode = self._inodes[number]
+        if fh is not None:
+            self.inode_of(fh, is_directory=False)
         with self._backing.pinned(inode) as fd:
             changes_times = fields.update_atime or fields.update_mtime
             changes_owner = fields.update_uid or fields.update_gid
@@ -977,12 +1009,13 @@ class Handlers(pyfuse3.Operations):
 
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         arrival_ns = self._reactor.arrival_ns
+        inode = self._open_files[fh]
         if len(buf) >= WRITE_IN_THREAD_BYTES or fh in self._synchronous:
             length, failure = await in_thread(lambda: self._attempt(self._write, fh, off, buf))
         else:
             length, failure = self._attempt(self._write, fh, off, buf)
         if length:
-            self.has_changed(self._open_files[fh], fh)
+            self.has_changed(inode, fh)
         await self.crossings.cross(Operation.WRITE, length or 0, arrival_ns)
         if failure:
             raise FUSEError(failure)
@@ -1001,8 +1034,8 @@ class Handlers(pyfuse3.Operations):
     def flush(self, fh: int) -> Coroutine[Any, Any, None]:
         return self._cross(Operation.FLUSH, self._flush, fh)
 
-    @staticmethod
-    def _flush(fd: int) -> None:
+    def _flush(self, fd: int) -> None:
+        self.inode_of(fd, is_directory=False)
         # Closing a copy makes the host report what it has to report at close(2).
         try:
             os.close(os.dup(fd))
@@ -1013,7 +1046,8 @@ class Handlers(pyfuse3.Operations):
 
     async def release(self, fh: int) -> None:
         self.crossings.counts[Operation.RELEASE] += 1
-        inode = self._open_files.pop(fh)
+        inode = self._open_files[fh]
+        del self._open_files[fh]
         assert inode.open_fds is not None
         inode.open_fds.remove(fh)
         if not inode.open_fds:
@@ -1026,6 +1060,7 @@ class Handlers(pyfuse3.Operations):
         self._attempt(os.close, fh)
 
     def fsync(self, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
+        self.inode_of(fh, is_directory=False)
         return self._cross_in_thread(Operation.FSYNC, os.fdatasync if datasync else os.fsync, fh)
 
     # Directories
@@ -1167,10 +1202,12 @@ class Handlers(pyfuse3.Operations):
 
     async def releasedir(self, fh: int) -> None:
         self.crossings.counts[Operation.RELEASEDIR] += 1
+        self.inode_of(fh, is_directory=True)
         del self._listings[fh]
         self._attempt(os.close, fh)
 
     def fsyncdir(self, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
+        self.inode_of(fh, is_directory=True)
         return self._cross_in_thread(Operation.FSYNCDIR, os.fdatasync if datasync else os.fsync, fh)
 
     # Extended attributes

@@ -78,6 +78,7 @@ _MOST_ENDINGS_WAITING = 256
 # it was made. What is told twice is allowed to be (the vendor says so).
 _LOOK_BACK_NS = 2_000_000_000
 _AGAIN_SOON_NS = 1_000_000
+_AGAIN_LATER_NS = 1_000_000_000
 
 
 class HostEvents:
@@ -197,12 +198,11 @@ class HostEvents:
         try:
             return self._work(until_ns)
         except Exception:
-            log.exception("bug: host events")
             # Whatever it was about is unknown now. All of it, or answers would stay untrue.
             now_ns = time.monotonic_ns()
             self._due.clear()
             self.stream.kernel_dropped(now_ns, self._drained_ns)
-            return now_ns + _AGAIN_SOON_NS
+            raise  # the reactor notes it, and comes back
 
     def _work(self, until_ns: int) -> int | None:
         """A little of each in turn, so that no step starves another."""
@@ -462,13 +462,19 @@ class HostEvents:
             while self._scans:
                 loss = self._scans.pop(next(iter(self._scans)))
                 self.rescans += 1
-                await self._end_below(loss.directory)
-                if self._notify is not None:
-                    await self._look_below(loss)
-        except Exception:
-            log.exception("bug: a rescan failed")
+                try:
+                    await self._scan(loss)
+                except Exception as error:
+                    self._reactor.internal_errors.note("a rescan", error)
+                    self._scans.setdefault(loss.directory, loss)
+                    await pause(_AGAIN_LATER_NS)
         finally:
             self._scanning = False
+
+    async def _scan(self, loss: MustScan[Inode]) -> None:
+        await self._end_below(loss.directory)
+        if self._notify is not None:
+            await self._look_below(loss)
 
     async def _end_below(self, top: Inode) -> None:
         """End all that is believed of *top* and below, whatever it costs."""

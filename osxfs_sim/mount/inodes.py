@@ -11,6 +11,7 @@ remount. The exceptions get numbers from _FIRST_INVENTED on: the root (always
 number is still held by a deleted one.
 """
 
+import errno
 import os
 import stat as modes
 from typing import TYPE_CHECKING
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 ROOT_NUMBER = 1
 _FIRST_INVENTED = 1 << 62
+
+
+class UnknownInodeError(OSError, KeyError):
+    """Nobody was told of an inode of that number, or it was forgotten; errno is ESTALE."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
 class Inode:
@@ -195,7 +203,11 @@ class InodeTable:
         return len(self._by_number)
 
     def __getitem__(self, number: int) -> Inode:
-        return self._by_number[number]
+        """The inode of that number. Raises UnknownInodeError, an OSError."""
+        try:
+            return self._by_number[number]
+        except KeyError:
+            raise UnknownInodeError from None
 
     def known(self, status: os.stat_result) -> Inode | None:
         """The inode of the object that *status* is of, if the kernel knows it."""

@@ -33,6 +33,11 @@ would starve.
 A request that finds the loop not polling was in the kernel's queue for the
 time the wake-up took. That time is calibrated per state, and the arrival is
 dated back by it.
+
+No exception ends the loop, wherever it comes from: it is noted down
+(internal_errors.py), and costs what it was about. A chore that fails rests, longer
+each time, and is tried again. What ends a process, or closes a worker, is no
+Exception, and passes.
 """
 
 import collections
@@ -54,6 +59,7 @@ from typing import Any, Protocol
 import trio
 
 from osxfs_sim.mount.contention import Contention
+from osxfs_sim.mount.internal_errors import InternalErrors
 from osxfs_sim.mount.wakefulness import ProcessorsAwake
 
 _SPIN_BEFORE_DUE_NS = 60_000
@@ -71,6 +77,12 @@ _TRIO_PASS_NS = 10_000_000
 # select(2) itself, and the way back into Python.
 _SHORTEST_BLOCK_NS = 20_000
 _THREADS = 8
+# A chore that fails rests so long before it is tried again; twice as long each time.
+_SHORTEST_REST_NS = 10_000_000
+_LONGEST_REST_NS = 1_000_000_000
+# Workers of pyfuse3's that end by an exception, with none that goes on between: then it is
+# the kernel that cannot be talked to.
+_MOST_LOST_IN_A_ROW = 100
 # Net allocations after which garbage is collected although requests keep coming.
 _GARBAGE_UNDER_LOAD = 200_000
 # Workers never end for being too many: there are as many as requests were ever in flight.
@@ -192,6 +204,7 @@ class Reactor:
         self.running: Worker | None = None
         """Whose turn it is, or was last."""
         self.keeps_names = False
+        self.internal_errors = InternalErrors()
         self.awake = ProcessorsAwake()
         self._contention = Contention()
         self.patience = Patience()
@@ -208,6 +221,9 @@ class Reactor:
         self._epoll = select.epoll()
         self._waking: tuple[int, ...] = (self._wake_fd,)
         self._chore: Chore | None = None
+        self._chore_rest_ns = 0
+        """How long the chore rests, if it has failed and is resting; else 0."""
+        self._lost_in_a_row = 0
         self._own: set[Worker] = set()
         self._calls: collections.deque[Callable[[], None]] = collections.deque()
         self._chore_due_ns: int | None = None
@@ -218,7 +234,7 @@ class Reactor:
         self._sequence = itertools.count()
         self._jobs = 0
         self._parked: set[Worker] = set()
-        self._done: collections.deque[tuple[Worker, concurrent.futures.Future[Any]]] = (
+        self._done: collections.deque[tuple[Worker, Any, BaseException | None]] = (
             collections.deque()
         )
         self._threads = concurrent.futures.ThreadPoolExecutor(_THREADS, "osxfs-sim host call")
@@ -260,14 +276,43 @@ class Reactor:
         """Do the chore no more."""
         if self._chore is None:
             return
-        fd = self._chore.fileno()
+        if not self._chore_rest_ns:
+            self._listen_not(self._chore)
+        self._chore, self._chore_due_ns, self._chore_rest_ns = None, None, 0
+
+    def _listen_not(self, chore: Chore) -> None:
+        fd = chore.fileno()
         self._poller.unregister(fd)
         self._epoll.unregister(fd)
         self._waking = tuple(each for each in self._waking if each != fd)
-        self._chore, self._chore_due_ns = None, None
+
+    def _work_on_chore(self, chore: Chore, until_ns: int) -> None:
+        """Let *chore* work; where it fails, let it rest, and its descriptor be."""
+        rest_ns = self._chore_rest_ns
+        if rest_ns:
+            self._watch(chore.fileno())
+            self._waking += (chore.fileno(),)
+            self._chore_rest_ns = 0
+        self._chore_due_ns = None  # it may be wanted again while it works
+        try:
+            again_ns = chore.work(until_ns)
+        except Exception as error:
+            self.internal_errors.note(f"the chore {type(chore).__name__}", error)
+            if self._chore is not chore:
+                return  # it was its end
+            self._listen_not(chore)
+            self._chore_rest_ns = min(max(2 * rest_ns, _SHORTEST_REST_NS), _LONGEST_REST_NS)
+            self._chore_due_ns = time.monotonic_ns() + self._chore_rest_ns
+            return
+        if again_ns is not None and self._chore_due_ns is None:
+            self._chore_due_ns = again_ns
 
     def start_own(self, work: Worker) -> None:
-        """Drive a coroutine of the server's own as requests are driven. In trio's thread."""
+        """Drive a coroutine of the server's own as requests are driven. In trio's thread.
+
+        An exception ends it, and is noted down: whoever waits for what it does has to be told
+        by itself.
+        """
         self._own.add(work)
         before = self.running
         self._resume(work, None)
@@ -287,7 +332,7 @@ class Reactor:
 
     def chore_wanted(self) -> None:
         """There is something to do that the chore's descriptor does not tell. In trio's thread."""
-        if self._chore is not None:
+        if self._chore is not None and not self._chore_rest_ns:
             self._chore_due_ns = time.monotonic_ns()
             self.wake_up()
 
@@ -427,10 +472,7 @@ class Reactor:
                     slice_ns = _SLICE_OF_THE_STARVING_NS
                 if slice_ns >= _SHORTEST_SLICE_NS:
                     assert self._chore is not None
-                    self._chore_due_ns = None  # it may be wanted again while it works
-                    again_ns = self._chore.work(now_ns + slice_ns - _STEP_NS)
-                    if again_ns is not None and self._chore_due_ns is None:
-                        self._chore_due_ns = again_ns
+                    self._work_on_chore(self._chore, now_ns + slice_ns - _STEP_NS)
                     wake = Wake.POLLING
                     now_ns = clock_ns()
                     continue
@@ -472,17 +514,16 @@ class Reactor:
                 return
             self.awake.release()
             self._cold = True
-            self.when_idle()
+            self._call(self.when_idle)
         self._wake = Wake.COLD
         await trio.lowlevel.wait_readable(self._epoll)
 
     def _read_one(self) -> None:
         """Let an idle worker read the request that has come, and begin to handle it."""
-        try:
-            self._resume(self._idle.pop(), None)
-        except BlockingIOError:
-            # It was withdrawn before we read it; pyfuse3 ends the worker for that.
-            self.start_soon(self._session_loop, self, _ALL_WORKERS, _ALL_WORKERS)
+        lost_before = self._lost_in_a_row
+        self._resume(self._idle.pop(), None)
+        if self._lost_in_a_row == lost_before:
+            self._lost_in_a_row = 0
 
     def _resume(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:
         """Let *worker* go on until it awaits again, and note what it waits for."""
@@ -495,6 +536,12 @@ class Reactor:
                 return
             # The kernel has ended the session: nothing more can be read.
             self.ended = True
+        except Exception as failure:
+            if worker in self._own:
+                self._own.discard(worker)
+                self.internal_errors.note(getattr(worker, "__qualname__", repr(worker)), failure)
+                return
+            self._lost(failure)
         else:
             if wanted is READABLE:
                 self._idle.append(worker)
@@ -506,24 +553,59 @@ class Reactor:
             else:
                 self._start_job(worker, wanted)
 
+    def _lost(self, failure: Exception) -> None:
+        """A worker of pyfuse3's has ended by *failure*: another reads in its place.
+
+        BlockingIOError: its request was withdrawn before it was read.
+        """
+        if not isinstance(failure, BlockingIOError):
+            self.internal_errors.note("pyfuse3", failure)
+            if isinstance(failure, OSError):  # what read(2) says, perhaps
+                self._lost_in_a_row += 1
+                if self._lost_in_a_row > _MOST_LOST_IN_A_ROW:
+                    raise failure
+        if not self._idle:
+            self.start_soon(self._session_loop, self, _ALL_WORKERS, _ALL_WORKERS)
+
     def _start_job(self, worker: Worker, job: Job) -> None:
         self._jobs += 1
+        unclaimed = [job.call]
 
-        def finished(future: "concurrent.futures.Future[Any]") -> None:
-            self._done.append((worker, future))
+        def make() -> None:
+            try:
+                call = unclaimed.pop()
+            except IndexError:
+                return
+            result, failure = None, None
+            try:
+                result = call()
+            except BaseException as error:
+                failure = error
+            self._done.append((worker, result, failure))
             os.eventfd_write(self._wake_fd, 1)
 
-        self._threads.submit(job.call).add_done_callback(finished)
+        try:
+            self._threads.submit(make)
+        except RuntimeError as error:
+            # The machine has no thread left for us. One that we have may come to it all the
+            # same, and then it has been made: once.
+            self.internal_errors.note("a call in a thread", error)
+            make()
+
+    def _call(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:
+            self.internal_errors.note(getattr(call, "__qualname__", repr(call)), error)
 
     def _finish_jobs(self) -> bool:
         """Resume who waited for a thread, and make the calls asked for. Whether a job was done."""
         os.eventfd_read(self._wake_fd)
         finished = bool(self._done)
         while self._done:
-            worker, future = self._done.popleft()
+            worker, result, failure = self._done.popleft()
             self._jobs -= 1
-            error = future.exception()
-            self._resume(worker, None if error else future.result(), error)
+            self._resume(worker, result, failure)
         while self._calls:
-            self._calls.popleft()()
+            self._call(self._calls.popleft())
         return finished

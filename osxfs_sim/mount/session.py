@@ -145,7 +145,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
         try:
             with user.mounting(), _agreeing(system.profile.protocol, machinery):
                 pyfuse3.init(
-                    machinery.handlers, mountpoint, mount_options(settings, system, allow_other)
+                    machinery.dispatcher, mountpoint, mount_options(settings, system, allow_other)
                 )
         except LookupError as error:
             machinery.close()
@@ -183,8 +183,7 @@ def _agreeing(spec: ProtocolSpec, machinery: Machinery) -> contextlib.AbstractCo
     from osxfs_sim.mount.negotiation import negotiating
 
     def read_names(fh: int, start_id: int, size_bytes: int) -> Coroutine[Any, Any, bytes]:
-        # Looked up each time: a trace puts itself before it.
-        return machinery.handlers.read_names(fh, start_id, size_bytes)
+        return machinery.dispatcher.read_names(fh, start_id, size_bytes)
 
     return negotiating(spec, read_names, machinery.reactor.start_own)
 
@@ -485,9 +484,14 @@ class _Session:
         return self.status()
 
     async def _answer_sync(self) -> None:
-        """For sync(2) of anybody on this machine: so it never waits for long."""
+        """For sync(2) of anybody on this machine: so it never waits for long, and never fails."""
         with trio.move_on_after(_LONGEST_SYNC_S) as waiting:
-            await self._have_all_written()
+            try:
+                await self._have_all_written()
+            except OSError as error:
+                log.warning("a sync(2) was answered though the host has not synced: %s", error)
+            except Exception as error:
+                self.reactor.internal_errors.note("sync(2)", error)
         if waiting.cancelled_caught:
             log.warning("a sync(2) was answered though not everything is on the host yet")
 
@@ -643,6 +647,7 @@ class _Session:
             "wakes": {wake.name.lower(): self.reactor.wakes[wake] for wake in Wake},
             "receipt": self.crossings.receipt.report(),
             "in_flight": self.reactor.in_flight,
+            "internal_errors": self.reactor.internal_errors.report(),
             "inodes": len(self.machinery.inodes),
             "open_handles": self.handlers.open_handles,
             "descriptors": self.machinery.backing.descriptors,
@@ -721,6 +726,12 @@ class _Session:
                 f"{trace['lost']} requests found no room in the trace: the disk is slow"
             )
         warnings += self._warnings_of_files()
+        errors = self.reactor.internal_errors
+        if errors.count:
+            warnings.append(
+                f"{errors.count} internal errors, for the first of each kind see the log, which "
+                f"is worth a report; the latest is {errors.latest}"
+            )
         return warnings
 
     def _warnings_of_events(self) -> list[str]:

@@ -337,11 +337,22 @@ class WriteBack:
                 self._reactor.tell(self._progress)
                 await breathe()
             await self._pay_all_but(0)
+        except Exception as error:
+            self._broken(error)
         finally:
             self._working = False
             self._reactor.tell(self._progress)
         if self._next() is not None:
             self.hurry(self._wanted)
+
+    def _broken(self, error: Exception) -> None:
+        """The worker cannot go on, by a bug of ours: who waits for it gets EIO, and it tries again.
+
+        Else who waits would start it anew at once, for ever.
+        """
+        self._reactor.internal_errors.note("write-back", error)
+        self.refusal = errno.EIO, "an internal error"
+        self._has_refused()
 
     async def _pay_all_but(self, number: int) -> None:
         """Wait until no more than *number* crossings are under way."""
@@ -433,11 +444,15 @@ class WriteBack:
         """The host does not take *change*, or a bug of ours keeps it from getting it: EIO then."""
         code = error.errno if isinstance(error, OSError) else None
         if not isinstance(error, OSError):
-            log.error("bug: %s of %s", change.kind, path_of(change.target), exc_info=error)
+            of = f" of {path_of(change.target)}"
+            self._reactor.internal_errors.note(f"write-back: {change.kind}", error, of)
         path = path_of(change.parent, change.name) if change.name else path_of(change.target)
         if self.refusal is None:
             log.warning("the host refuses to %s %s: %s", change.kind, path, error)
         self.refusal = code or errno.EIO, path
+        self._has_refused()
+
+    def _has_refused(self) -> None:
         self.refusals += 1
         self._reactor.tell(self._progress)
         if not self._trying_again:
@@ -449,6 +464,8 @@ class WriteBack:
         try:
             while self.refusal is not None:
                 await pause(_TRY_AGAIN_NS)
+                if not len(self.changes):
+                    self.refusal = None  # it was no change that could not be made
                 self.hurry(self.changes.oldest_sequence)
         finally:
             self._trying_again = False
@@ -456,18 +473,25 @@ class WriteBack:
     async def _age(self) -> None:
         """Have each change written back when it has waited for as long as it may."""
         try:
-            while (due_ns := self.changes.due_ns) is not None:
-                now_ns = time.monotonic_ns()
-                if self.refusal is not None:
-                    await pause(_TRY_AGAIN_NS)  # _try_again() sees to it
-                elif due_ns > now_ns:
-                    await until(due_ns)
-                else:
-                    self.hurry(self.changes.oldest_sequence)
-                    if self._working:
-                        await told(self._progress)
+            while self.changes.due_ns is not None:
+                try:
+                    await self._until_due()
+                except Exception as error:
+                    self._reactor.internal_errors.note("write-back: what is due", error)
+                    await pause(_TRY_AGAIN_NS)
         finally:
             self._ageing = False
+
+    async def _until_due(self) -> None:
+        due_ns = self.changes.due_ns
+        if self.refusal is not None:
+            await pause(_TRY_AGAIN_NS)  # _try_again() sees to it
+        elif due_ns is not None and due_ns > time.monotonic_ns():
+            await until(due_ns)
+        else:
+            self.hurry(self.changes.oldest_sequence)
+            if self._working:
+                await told(self._progress)
 
     def finish(self) -> int:
         """Write back everything, waiting for nothing: after the last request.
@@ -478,10 +502,10 @@ class WriteBack:
             self.journal.started(change.sequence)
             try:
                 self.writer.carry_out(change)
+                self._carried_out(change)
             except Exception as error:
                 self._refused(change, error)
                 break
-            self._carried_out(change)
         return len(self.changes)
 
     def report(self) -> dict[str, Any]:

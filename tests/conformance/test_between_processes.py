@@ -2,6 +2,8 @@
 
 import errno
 import fcntl
+import functools
+import mmap
 import os
 import socket
 import stat as modes
@@ -10,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import PATIENCE_S, finish, hear, refused, run, start
+from guests import PATIENCE_S, ended, eventually, finish, hear, refused, run, start
 
 _READ_ALL = """
 import sys
@@ -182,3 +184,47 @@ sys.stdin.readline()
         process.kill()
     assert (place / "file").read_text() == "written"
     assert run(_TRY_FLOCK, place / "file", "alone") == "locked\n"
+
+
+_LOOK_ON = """
+import mmap, os, sys
+path, how, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
+fd = os.open(path, os.O_RDWR)
+mapped = mmap.mmap(fd, size)
+print("ready", flush=True)
+while os.fstat(fd).st_nlink:
+    if how == "open":
+        os.close(os.open(path + "-too", os.O_RDONLY))
+    mapped[:8], mapped[size // 2 :][:8], mapped[-8:], os.pread(fd, 8, size // 2)
+"""
+
+
+def _shows(mapped: mmap.mmap, fd: int, content: bytes) -> bool:
+    # In this order: read(2) may ask the server what the mapping does not.
+    return mapped[:] == content and os.pread(fd, len(content), 0) == content
+
+
+@pytest.mark.parametrize("how", ["look", "open"])
+@pytest.mark.parametrize(
+    ("flags", "size", "times"), [(os.O_DSYNC, 4096, 150), (0, 1 << 20, 25), (0, 300_000, 40)]
+)
+def test_what_was_written_stays_written_while_others_look_on(
+    place: Path, flags: int, size: int, times: int, how: str
+) -> None:
+    """Databases (LMDB, bbolt) write by one way, and read by another."""
+    (place / "file").write_bytes(bytes(size))
+    os.link(place / "file", place / "file-too")
+    others = [start(_LOOK_ON, place / "file", how, size) for _ in range(2)]
+    fd = os.open(place / "file", os.O_RDWR | flags)
+    with ended(*others), mmap.mmap(fd, size) as mapped:
+        for other in others:
+            hear(other, "ready")
+        for number in range(times):
+            written = bytes([number % 251 + 1]) * size
+            assert os.pwrite(fd, written, 0) == size
+            if how == "open":
+                # It drops pages that the kernel may just be reading: old ones, and not for long.
+                eventually(functools.partial(_shows, mapped, fd, written))
+            else:
+                assert _shows(mapped, fd, written), f"write {number}"
+    os.close(fd)

@@ -30,6 +30,8 @@ class Answers:
             raise MountError("it has no host events: mount it with a profile that has a stream")
         if count == 99:
             raise RuntimeError("out of order")
+        if count == 98:
+            return {"dropping": object()}
         return {"dropping": {"count": count, "rate": rate}}
 
 
@@ -124,6 +126,14 @@ def test_an_answer_that_cannot_be_given_is_one_line(caplog):
         "it has no host events: mount it with a profile that has a stream"
     )
     assert not caplog.records
+
+
+@pytest.mark.usefixtures("answers")
+def test_an_answer_that_cannot_be_sent_is_an_error_and_the_next_is_answered(caplog):
+    message = complaint(MountError, control.ask, "/guest", "drop-events", count=98)
+    assert "TypeError" in message
+    assert control.ask("/guest", "status") == {"pid": 1}
+    assert caplog.text.count("bug:") == 1
 
 
 @pytest.mark.usefixtures("answers")

@@ -1,0 +1,311 @@
+"""What pyfuse3 calls: between its workers and the handlers of a share.
+
+Every request passes here, and two things are seen to that no handler has to think of:
+
+- Requests about one object keep their order (model/ordering.py). A handler that is done without
+  waiting has kept it. One that begins to wait, for a thread or for another worker, is noted down
+  with its object until it is done; and whatever comes for that object meanwhile waits for its
+  turn. It is done when it holds its answer until that is due: then there is nothing left but the
+  answer. While nothing waits, all of this is a look at an empty dict.
+- Every request is answered, once. An exception that pyfuse3 does not expect would end the
+  server: it is noted down here, and the request is answered EIO. What ends a worker, or the
+  process, keeps its meaning (BaseException).
+
+What is noted, and what a handler awaits, are the objects of mount/reactor.py: integers are
+moments, the others things that may take any time.
+"""
+
+import errno
+import os
+import types
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import Any
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, FileInfo, FUSEError
+
+from osxfs_sim.model.operations import Operation
+from osxfs_sim.model.ordering import ACCESS_OF, Access, Order, Turn
+from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
+from osxfs_sim.mount.inodes import Inode
+from osxfs_sim.mount.reactor import Reactor, Signal
+
+_LARGEST_ERRNO = 999
+"""What libfuse takes for one."""
+
+Find = Callable[[AcknowledgingHandlers, tuple[Any, ...]], Inode | None]
+
+
+def _by_number(handlers: AcknowledgingHandlers, arguments: tuple[Any, ...]) -> Inode | None:
+    return handlers.inode(arguments[0])
+
+
+def _by_handle(handlers: AcknowledgingHandlers, arguments: tuple[Any, ...]) -> Inode | None:
+    return handlers.inode_of(arguments[0], is_directory=False)
+
+
+def _by_name(handlers: AcknowledgingHandlers, arguments: tuple[Any, ...]) -> Inode | None:
+    return handlers.inode_called(arguments[0], arguments[1])
+
+
+# How pyfuse3 calls each, what its arguments begin with, and what it must answer.
+_BY_NUMBER = {
+    "getattr": (Operation.GETATTR, EntryAttributes),
+    "setattr": (Operation.SETATTR, EntryAttributes),
+    "readlink": (Operation.READLINK, bytes),
+    "access": (Operation.ACCESS, int),
+    "open": (Operation.OPEN, FileInfo),
+    "link": (Operation.LINK, EntryAttributes),
+    "setxattr": (Operation.SETXATTR, None),
+    "getxattr": (Operation.GETXATTR, bytes),
+    "listxattr": (Operation.LISTXATTR, Sequence),
+    "removexattr": (Operation.REMOVEXATTR, None),
+}
+_BY_HANDLE = {
+    "read": (Operation.READ, (bytes, memoryview)),
+    "write": (Operation.WRITE, int),
+    "flush": (Operation.FLUSH, None),
+    "fsync": (Operation.FSYNC, None),
+}
+_BY_NAME = {
+    "lookup": (Operation.LOOKUP, EntryAttributes),
+    "create": (Operation.CREATE, tuple),
+}
+_UNORDERED = {
+    "mknod": (Operation.MKNOD, EntryAttributes),
+    "mkdir": (Operation.MKDIR, EntryAttributes),
+    "symlink": (Operation.SYMLINK, EntryAttributes),
+    "unlink": (Operation.UNLINK, None),
+    "rmdir": (Operation.RMDIR, None),
+    "rename": (Operation.RENAME, None),
+    "opendir": (Operation.OPENDIR, int),
+    "readdir": (Operation.READDIRPLUS, None),
+    "read_names": (Operation.READDIR, bytes),
+    "releasedir": (Operation.RELEASEDIR, None),
+    "fsyncdir": (Operation.FSYNCDIR, None),
+    "release": (Operation.RELEASE, None),
+    "statfs": (Operation.STATFS, pyfuse3.StatvfsData),
+}
+# Where among the arguments are the flags of open(2).
+_FLAGS_AT = {Operation.OPEN: 1, Operation.CREATE: 3}
+
+
+_DONE_AT_ONCE = frozenset(
+    {
+        *(Operation.LOOKUP, Operation.CREATE, Operation.GETATTR, Operation.ACCESS),
+        *(Operation.READLINK, Operation.GETXATTR, Operation.LISTXATTR),
+    }
+)
+
+
+def _refuse_if(is_wrong: bool) -> None:
+    if is_wrong:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+def _is_no_name(name: bytes) -> bool:
+    return not name or b"/" in name or b"\0" in name
+
+
+_Check = Callable[[tuple[Any, ...]], None]
+
+
+def _offset(arguments: tuple[Any, ...]) -> None:
+    _refuse_if(arguments[1] < 0)
+
+
+def _size(arguments: tuple[Any, ...]) -> None:
+    _refuse_if(arguments[2].update_size and arguments[1].st_size < 0)
+
+
+def _one_name(arguments: tuple[Any, ...]) -> None:
+    _refuse_if(_is_no_name(arguments[1]))
+
+
+def _two_names(arguments: tuple[Any, ...]) -> None:
+    _refuse_if(_is_no_name(arguments[1]) or _is_no_name(arguments[3]))
+
+
+def _new_name(arguments: tuple[Any, ...]) -> None:
+    _refuse_if(_is_no_name(arguments[2]))
+
+
+# A kernel sends nothing of this kind, and what the host would make of it is not ours to find out.
+# What only looks pays for as little as can be: the host itself refuses all but a path.
+_CHECKS: dict[Operation, _Check] = {
+    Operation.WRITE: _offset,
+    Operation.SETATTR: _size,
+    Operation.CREATE: _one_name,
+    Operation.MKNOD: _one_name,
+    Operation.MKDIR: _one_name,
+    Operation.SYMLINK: _one_name,
+    Operation.UNLINK: _one_name,
+    Operation.RMDIR: _one_name,
+    Operation.LINK: _new_name,
+    Operation.RENAME: _two_names,
+}
+
+
+class Dispatcher(pyfuse3.Operations):
+    """Passes requests to *handlers*, which may be given methods of their own at any time."""
+
+    supports_dot_lookup = AcknowledgingHandlers.supports_dot_lookup
+    read_names: Callable[[int, int, int], Coroutine[Any, Any, bytes]]
+    """READDIR, which pyfuse3 does not know; see negotiation.py."""
+
+    def __init__(self, handlers: AcknowledgingHandlers, reactor: Reactor) -> None:
+        super().__init__()
+        self.order: Order[Inode] = Order()
+        self._turns = self.order.turns
+        self._handlers = handlers
+        self._reactor = reactor
+
+    @property
+    def enable_writeback_cache(self) -> bool:  # type: ignore[override]
+        return self._handlers.enable_writeback_cache
+
+    # Order
+
+    def _take_turn(
+        self, find: Find, access: Access, arguments: tuple[Any, ...]
+    ) -> Turn[Inode] | None:
+        """The turn of a request that has just come, if something of its object is under way."""
+        handlers = self._handlers
+        if getattr(arguments[-1], "pid", 0) == (handlers.injector_thread or -1):
+            return None  # it looks at nothing, and changes nothing
+        try:
+            inode = find(handlers, arguments)
+        except OSError:
+            return None  # what is wrong with it, its handler will say
+        if inode is None or inode not in self._turns:
+            return None
+        return self.order.enter(inode, access)
+
+    def _begin(
+        self, find: Find, access: Access | None, arguments: tuple[Any, ...]
+    ) -> Turn[Inode] | None:
+        """The turn of a request that had none, and begins to wait for something else."""
+        try:
+            inode = find(self._handlers, arguments)
+        except OSError:
+            return None
+        if inode is None or access is None:
+            return None
+        return self.order.enter(inode, access, has_begun=True)
+
+    def _leave(self, turn: Turn[Inode]) -> None:
+        for each in self.order.leave(turn):
+            if isinstance(each.signal, Signal):
+                self._reactor.tell(each.signal)
+
+    # Answers
+
+    def _failed(self, operation: Operation, error: Exception) -> FUSEError:
+        """What pyfuse3 shall answer instead."""
+        code = error.errno if isinstance(error, FUSEError | OSError) else None
+        if code is None or not 0 < code <= _LARGEST_ERRNO:
+            self._reactor.internal_errors.note(operation.name, error)
+            code = errno.EIO
+        return FUSEError(code)
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        try:
+            await self._handlers.forget(inode_list)
+        except Exception as error:  # nobody waits for an answer
+            self._failed(Operation.FORGET, error)
+
+    def stacktrace(self) -> None:
+        """Of threads, for who debugs pyfuse3: there is nothing to tell."""
+
+
+def _passing(
+    name: str, operation: Operation, find: Find | None, expected: Any
+) -> Callable[..., Any]:
+    """The method *name*. What depends on the operation alone is decided here, once."""
+    usual_access = ACCESS_OF.get(operation)
+    assert (find is None) == (usual_access is None)
+    flags_at = _FLAGS_AT.get(operation, 0)
+    # What a name leads to is not known before it is looked up: it may meet others there, and
+    # they need not wait for it. The others of these are done at once by every handler.
+    may_wait = find is not None and operation not in _DONE_AT_ONCE
+    is_create = operation is Operation.CREATE
+    is_lookup, is_read = operation is Operation.LOOKUP, operation is Operation.READ
+    check = _CHECKS.get(operation)
+
+    def request(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
+        turn: Turn[Inode] | None = None
+        access = usual_access
+        cuts = False
+        try:
+            if check is not None:
+                check(arguments)
+            elif (is_lookup and b"/" in arguments[1]) or (is_read and arguments[1] < 0):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            if flags_at and arguments[flags_at] & os.O_TRUNC:
+                # It cuts when its crossing is paid, perhaps: it is done at its end.
+                access, cuts = Access.CHANGES, True
+            if self._turns and access is not None and find is not None:
+                turn = self._take_turn(find, access, arguments)
+                if turn is not None and not turn.has_begun:
+                    arrival_ns = self._reactor.arrival_ns
+                    turn.signal = Signal()
+                    yield turn.signal
+                    # What it has waited is part of what it takes.
+                    self._reactor.arrival_ns = arrival_ns
+            work = getattr(self._handlers, name)(*arguments)
+            if turn is None and not may_wait:
+                answer = yield from work
+            else:
+                value, failure, is_done = None, None, False
+                while True:
+                    wanted = work.send(value) if failure is None else work.throw(failure)
+                    if not is_done:
+                        if cuts or not isinstance(wanted, int):
+                            if turn is None and may_wait and find is not None:
+                                turn = self._begin(find, access, arguments)
+                        else:
+                            is_done = True
+                            if turn is not None:
+                                self._leave(turn)
+                                turn = None
+                    try:
+                        value, failure = (yield wanted), None
+                    except BaseException as error:
+                        failure = error
+        except StopIteration as done:
+            answer = done.value
+        except FUSEError as error:
+            if not 0 < error.errno <= _LARGEST_ERRNO:
+                raise self._failed(operation, error) from error
+            raise
+        except Exception as error:
+            raise self._failed(operation, error) from error
+        finally:
+            if turn is not None:
+                self._leave(turn)
+        if expected is not None and not isinstance(answer, expected):
+            raise self._failed(operation, TypeError(f"it answered {answer!r}"))
+        if is_create and not _is_created(answer):
+            raise self._failed(operation, TypeError(f"it answered {answer!r}"))
+        return answer
+
+    request.__name__ = request.__qualname__ = name
+    return types.coroutine(request)
+
+
+def _is_created(answer: tuple[Any, ...]) -> bool:
+    return (
+        len(answer) == 2
+        and isinstance(answer[0], FileInfo)
+        and isinstance(answer[1], EntryAttributes)
+    )
+
+
+for _methods, _find in (
+    (_BY_NUMBER, _by_number),
+    (_BY_HANDLE, _by_handle),
+    (_BY_NAME, _by_name),
+    (_UNORDERED, None),
+):
+    for _name, (_operation, _expected) in _methods.items():
+        setattr(Dispatcher, _name, _passing(_name, _operation, _find, _expected))
