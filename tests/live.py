@@ -14,6 +14,7 @@ from typing import Any
 import osxfs_sim
 from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mountpoints import log_path, mounts, runtime_directory, unmount
+from osxfs_sim.mount.records import record_path
 
 # A share that hangs would hang its test. After this long its server is killed:
 # the test then fails with ENOTCONN instead.
@@ -110,6 +111,14 @@ class LiveShare:
         self.expected_end = None
         self.server.kill()
         self.wait_for_end()
+        self._wait_until_taken_away()
+
+    def _wait_until_taken_away(self) -> None:
+        """Its supervisor takes the mount away."""
+        deadline_s = time.monotonic() + 60
+        while is_mounted(self.guest):
+            assert time.monotonic() < deadline_s, "the mount of a killed server is still there"
+            time.sleep(0.005)
 
     @property
     def log_file(self) -> Path:
@@ -157,6 +166,8 @@ class LiveShare:
                 with contextlib.suppress(OSError):
                     unmount(str(self.guest), lazily=True)
         code = self.wait_for_end()
+        if not is_mounted(self.guest):
+            record_path(os.geteuid(), str(self.guest)).unlink(missing_ok=True)
         if not wrong and self.expected_end is not None and code != self.expected_end:
             wrong.append(f"the server ended with {code}, not {self.expected_end}:\n{self.log()}")
         if not self.expected_trouble:
@@ -228,6 +239,7 @@ def servers_below(ground: Path) -> list[int]:
                 command = file.read()  # empty for a process that has ended
         except OSError:
             continue
-        if b"osxfs_sim.mount.server" in command and os.fsencode(f'"{ground}/') in command:
+        serves = b"osxfs_sim.mount.server" in command and os.fsencode(f'"{ground}/') in command
+        if serves or (b"supervisor.py\0" in command and os.fsencode(f"\0{ground}/") in command):
             found.append(int(entry))
     return found

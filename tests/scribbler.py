@@ -63,6 +63,7 @@ class Scribbler:
         self.log: list[str] = []
         self._sync_rate = sync_rate
         self._number = 0
+        self._is_mounted = os.path.ismount(self.root)
         self._open: list[tuple[int, object]] = []
 
     @property
@@ -91,7 +92,8 @@ class Scribbler:
         try:
             step.do()
         except OSError as error:
-            if error.errno in DEAD:
+            # A share that died a while ago is not mounted any more.
+            if error.errno in DEAD or (self._is_mounted and not os.path.ismount(self.root)):
                 return False
             raise AssertionError(f"{step.text}: {error}; before it: {self.log[-30:]}") from error
         self.under_way = None

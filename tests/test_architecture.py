@@ -150,6 +150,7 @@ def against_the_table(package: Path) -> list[str]:
 HELPERS: dict[str, set[str]] = {
     "osxfs_sim.mount.prober": set(),
     "osxfs_sim.mount.binder": set(),
+    "osxfs_sim.mount.supervisor": set(),
     "osxfs_sim.coherence.listener": {"inotify_simple"},
     "osxfs_sim.coherence.load": set(),
     "osxfs_sim.coherence.edits.editor": set(),

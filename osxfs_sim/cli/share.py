@@ -180,12 +180,20 @@ def _say_alone(settings: ShareSettings) -> None:
 
 @click.command()
 @click.argument("mountpoint", type=PlainPath())
-def umount(mountpoint: str) -> None:
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Within two seconds, whatever state server and guests are in: who is inside gets "
+    "ENOTCONN. Says what is not on the host.",
+)
+def umount(mountpoint: str, force: bool) -> None:
     """Unmount the share at MOUNTPOINT, and wait until its server has ended.
 
     A share whose server was killed is unmounted too.
     """
-    unmount_and_wait(mountpoint)
+    left = unmount_and_wait(mountpoint, force=force)
+    if left:
+        click.echo(f"osxfs-sim: its server was killed: {left}", err=True)
 
 
 @click.command()

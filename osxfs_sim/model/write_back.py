@@ -10,7 +10,8 @@ made them. Two things are left out on the way, and nothing else is:
 * an object that the guest has made and taken away again never crosses, nor does anything that
   was done to it; what it had replaced under its name is taken away in its stead;
 * what was written to, or set on, an object that the guest has taken away since does not cross
-  either: the host keeps it as it was until it goes.
+  either, unless it is a directory in which other changes have to cross: the host keeps it as it
+  was until it goes.
 
 So at every moment the host's tree is the guest's as it was after one of its changes, as far as
 the objects are concerned that the guest has not taken away since. docs/write-back.md tells what
@@ -117,6 +118,8 @@ class PendingChanges(Generic[T]):
         self._by_target: dict[T, dict[int, Change[T]]] = {}
         # For objects that were made and are not on the host: their MAKE.
         self._unmade: dict[T, Change[T]] = {}
+        self.links = 0
+        """How many further names of files the host has yet to make."""
         # Changes by which other objects got or lost a name in a directory.
         self._inside: dict[T, int] = {}
         self.start_counting_anew()
@@ -163,6 +166,11 @@ class PendingChanges(Generic[T]):
             len(self) < self.spec.most_changes and self.bytes + size_bytes <= self.spec.most_bytes
         )
 
+    @property
+    def to_make(self) -> int:
+        """How many objects are to be made on the host yet."""
+        return len(self._unmade)
+
     def is_unmade(self, target: T) -> bool:
         """Whether *target* is to be made on the host yet."""
         return target in self._unmade
@@ -186,6 +194,7 @@ class PendingChanges(Generic[T]):
         self._by_target.setdefault(change.target, {})[change.sequence] = change
         if change.kind is Kind.MAKE:
             self._unmade[change.target] = change
+        self.links += change.kind is Kind.LINK
         self._count_inside(change, 1)
         self.most_changes = max(self.most_changes, len(self))
         return change
@@ -230,8 +239,10 @@ class PendingChanges(Generic[T]):
         mine = list(self._by_target.get(target, {}).values())
         cancelled: Cancelled[T] = Cancelled([], [])
         if target not in self._unmade:
+            # What was set on a directory may be what lets the changes in it be made.
+            is_needed = target in self._inside
             for change in mine:
-                if change.kind in (Kind.WRITE, Kind.SET):
+                if change.kind in (Kind.WRITE, Kind.SET) and not is_needed:
                     self._drop(change)
                     cancelled.dropped.append(change)
         elif self.cancels(target):
@@ -258,6 +269,7 @@ class PendingChanges(Generic[T]):
             del self._by_target[change.target]
         if self._unmade.get(change.target) is change:
             del self._unmade[change.target]
+        self.links -= change.kind is Kind.LINK
         self._count_inside(change, -1)
 
     def _turn(self, change: Change[T]) -> None:

@@ -37,7 +37,7 @@ what the guest changes and the host gets later (docs/write-back.md):
     journal     keeps it beyond the server's end
     write_back  holds, waits, and has changes carried out in time and in order
     carry_out   makes one change on the host, whatever that did meanwhile
-    sync_barrier tells of sync(2)
+    sync_barrier tells of sync(2); the supervisor answers it
     unwritten   what an ended share has left; recovery writes it to the host
     draining    waits for a share that is unmounted and still writes back
 
@@ -65,6 +65,11 @@ and beside it:
     wakefulness polling, PM QoS and sleep: what it costs to be quick
     receipt     asked-for against achieved latency
     ending      the signals by which a server is asked to end
+    supervisor  a process that takes the mount away when the server is gone; supervision, the
+                server's side of it
+    cycles      keeps the server out of its own mount
+    records     what a server says of itself in a file; force ends a share by it
+    connections end by fusectl, whatever their server does
     control     a running mount's socket: status, reset, drop-events; answering, its server
     mountpoints the kernel's table of mounts: checks before, unmounting after
     launch      starts a mount in the background (server) and waits until it is ready

@@ -87,6 +87,8 @@ async def _answer_to(line: bytes, answers: dict[str, Answer]) -> dict[str, Any]:
     if len(line) > _LONGEST_QUESTION_BYTES:
         return {"error": f"a question has at most {_LONGEST_QUESTION_BYTES} bytes"}
     question, _, text = line.decode("ascii", "replace").strip().partition(" ")
+    if question == "alive":
+        return {"alive": True}
     if question not in answers:
         return {"error": f"unknown question {question[:40]!r}"}
     answer = answers[question]

@@ -7,8 +7,12 @@ time (the contract's DEL-7: host changes may be lost):
   change of the same thing is lost, and counted;
 * what the guest has taken away is taken away as it was: what the host has put in its place
   meanwhile, or into a directory that the guest took for empty, stays;
-* what the host has taken away and the guest has written to is made again. A directory of the
+* what the host has taken away and the guest has written to is made again, as the guest was
+  last shown it, and never for more people to use than that. A directory of the
   host's that is in the way of a file is moved aside, never removed.
+
+Whose name it is decides nothing: each object is told by its device, its inode number and its
+generation (generations.py), and what is done to it is done by a descriptor of that very object.
 
 Everything else that the host says (no space, no permission) is raised: the change stays held.
 """
@@ -16,26 +20,38 @@ Everything else that the host says (no space, no permission) is raised: the chan
 import collections
 import contextlib
 import errno
+import fcntl
 import os
 import stat as modes
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from osxfs_sim.model.write_back import Change, Kind
-from osxfs_sim.mount import syscalls
+from osxfs_sim.mount import generations, syscalls
 from osxfs_sim.mount.backing import OPEN_SAFELY, Backing, StaleError, magic_link
+from osxfs_sim.mount.copies import copy_content
+from osxfs_sim.mount.generations import is_same
 from osxfs_sim.mount.handlers import Handlers
-from osxfs_sim.mount.inodes import Inode, InodeTable
+from osxfs_sim.mount.inodes import Facts, Inode, InodeTable, Shown
 from osxfs_sim.mount.journal import MakeDetail, SetDetail
 from osxfs_sim.mount.owners import KnownCaller, Owners
 from osxfs_sim.mount.watch import Watcher
 
 _KEPT_PATHS = 10
 _COPIED_BYTES = 1 << 20
-_NEW_DIRECTORY_MODE = 0o755
-_NEW_FILE_MODE = 0o644
+COPIED_IN_THREAD_BYTES = 1 << 20
+"""From here on a copy takes longer than other requests should have to wait."""
+_NEW_DIRECTORY_MODE = 0o700
+_NEW_FILE_MODE = 0o600
 _MOST_ASIDE = 1_000
+_ATTEMPTS = 4
+_SEARCHED_BYTES = 128 * 1024
+"""The st_size of the largest directory in which it is looked for what the host has renamed."""
+_OPEN_ANYTHING = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_NOBODY = KnownCaller(-1, -1)
+"""Asks for owners, and is told of -1 where none is set."""
 
 ReadData = Callable[[int, int], bytes]
 """The bytes that are kept at a position, and how many."""
@@ -69,6 +85,11 @@ class HostWriter:
         self.kept_paths: collections.deque[str] = collections.deque(maxlen=_KEPT_PATHS)
         self.on_conflict: Callable[[Inode, bytes], None] = _nothing
         """Is told of a name that is not on the host what the guest has made of it."""
+        self._copies: dict[Inode, tuple[int, int]] = {}
+        """Of files that the host has removed: copies without a name, see copy_beforehand().
+
+        And descriptors of the files themselves.
+        """
         self.repeats = False
         """Whether the next change may be half done: what it finds there is its own."""
 
@@ -90,6 +111,7 @@ class HostWriter:
                 self._remove(change, os.rmdir)
             case Kind.RENAME:
                 self._rename(change)
+        self._drop_copy(change.target)
         self.repeats = False
 
     # Reports
@@ -114,9 +136,13 @@ class HostWriter:
             fd = os.dup(self._backing.directory_fd(directory))
         except (StaleError, FileNotFoundError):
             fd = -1
-        if fd >= 0 and not os.fstat(fd).st_nlink:
-            os.close(fd)  # removed: nothing can be made in it
-            fd = -1
+        if fd >= 0:
+            status = os.fstat(fd)
+            if not status.st_nlink or not is_same(directory, fd, b"", status):
+                # Removed: nothing can be made in it. Or another that was given its number.
+                os.close(fd)
+                self._backing.forget(directory)
+                fd = -1
         if fd < 0:
             fd = self._make_again(directory)
         try:
@@ -125,24 +151,41 @@ class HostWriter:
             os.close(fd)
 
     def _make_again(self, directory: Inode) -> int:
-        """Make a *directory* that the host has removed, where it was. An O_PATH descriptor."""
+        """Make a *directory* that the host has removed, where it was. An O_PATH descriptor.
+
+        Another directory that the host has put there serves as well, as it is.
+        """
         place = self._place(directory)
         if place is None:
             raise StaleError
         parent, name = place
         with self._directory(parent) as parent_fd:
-            try:
-                os.mkdir(name, _NEW_DIRECTORY_MODE, dir_fd=parent_fd)
-                self._lose(parent, name)
-            except FileExistsError:
-                status = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
-                if not modes.S_ISDIR(status.st_mode):
-                    self._make_way(parent, parent_fd, name)
+            for _ in range(_ATTEMPTS):
+                is_new = True
+                try:
                     os.mkdir(name, _NEW_DIRECTORY_MODE, dir_fd=parent_fd)
-            self._backing.forget(directory)
-            self._has_arrived(directory, parent, parent_fd, name)
-            flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            return os.open(name, flags, dir_fd=parent_fd)
+                except FileExistsError:
+                    is_new = False
+                try:
+                    fd = os.open(name, _OPEN_ANYTHING | os.O_DIRECTORY, dir_fd=parent_fd)
+                except FileNotFoundError:
+                    continue
+                except NotADirectoryError:
+                    self._make_way(parent, parent_fd, name)
+                    continue
+                break
+            else:
+                raise StaleError
+            try:
+                if is_new:
+                    self._lose(parent, name)
+                    _dress(fd, self._owners, _shown(directory))
+                self._backing.forget(directory)
+                self._has_arrived(directory, parent, parent_fd, name, fd)
+            except BaseException:
+                os.close(fd)
+                raise
+            return fd
 
     @staticmethod
     def _place(inode: Inode) -> tuple[Inode, bytes] | None:
@@ -151,22 +194,30 @@ class HostWriter:
             return inode.parent, inode.name
         return inode.held.place if inode.held is not None else None
 
-    def _has_arrived(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes) -> None:
-        """*name* is what stands for *inode* on the host from now on."""
-        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    def _has_arrived(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes, fd: int) -> None:
+        """What is behind *fd*, as *name*, is what stands for *inode* on the host from now on."""
+        status = os.fstat(fd)
         self._inodes.arrived(inode, parent, name, status)
+        above = parent.facts or inode.facts
+        inode.facts = Facts(
+            generations.generation(fd, b"", status), above.mount_id if above is not None else 0, 0
+        )
         self._handlers.named(parent, dir_fd, name, name)
         if inode.held is not None:
             inode.held.place = parent, name
             inode.held.unmade = False
-        if inode.is_directory and self._watcher is not None:
-            inode.handle = syscalls.file_handle(dir_fd, name)
-            inode.followed = self._watcher.follow(inode, dir_fd, name)
+        if inode.is_directory:
+            inode.shown = Shown(status.st_mode, status.st_uid, status.st_gid)
+            if self._watcher is not None:
+                inode.handle = syscalls.file_handle(fd, b"")
+                inode.followed = self._watcher.follow(inode, dir_fd, name)
         inode.changed_ns = time.time_ns()
 
     def _make_way(self, parent: Inode, dir_fd: int, name: bytes) -> None:
         """The host has put something where the guest has put something else."""
-        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        status = _status(dir_fd, name)
+        if status is None:
+            return  # and has taken it away
         self._lose(parent, name)
         with self._handlers.losing_a_name(parent, dir_fd, name):
             if not modes.S_ISDIR(status.st_mode):
@@ -194,44 +245,60 @@ class HostWriter:
         assert isinstance(detail, MakeDetail)
         name = change.name
         with self._directory(parent) as dir_fd:
+            fd = self._make_object(inode, parent, dir_fd, name, detail)
             try:
-                fd = self._make_object(inode, dir_fd, name, detail)
-            except FileExistsError:
-                status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-                if inode.is_directory and modes.S_ISDIR(status.st_mode):
-                    os.chmod(name, modes.S_IMODE(detail.mode), dir_fd=dir_fd)  # both have made it
-                    fd = -1
-                else:
-                    self._make_way(parent, dir_fd, name)
-                    fd = self._make_object(inode, dir_fd, name, detail)
-            try:
-                self._has_arrived(inode, parent, dir_fd, name)
-                if fd >= 0:
-                    syscalls.set_times(fd, detail.at_ns, detail.at_ns)
+                self._has_arrived(inode, parent, dir_fd, name, fd)
+                syscalls.set_times(fd, detail.at_ns, detail.at_ns)
+                if inode.kind == modes.S_IFREG:
                     self._give_descriptor(inode, fd)
-                else:
-                    os.utime(
-                        name, ns=(detail.at_ns, detail.at_ns), dir_fd=dir_fd, follow_symlinks=False
-                    )
-            except BaseException:
+                    fd = -1
+            finally:
                 if fd >= 0:
                     os.close(fd)
-                raise
             self._touch(parent, dir_fd, detail.at_ns)
 
-    def _make_object(self, inode: Inode, dir_fd: int, name: bytes, detail: MakeDetail) -> int:
-        """A descriptor of what was made, if it is a file; else -1."""
+    def _make_object(
+        self, inode: Inode, parent: Inode, dir_fd: int, name: bytes, detail: MakeDetail
+    ) -> int:
+        """Make it, whatever is there. A descriptor: to write through of a file, else O_PATH."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._make_new(inode, dir_fd, name, detail)
+            except FileExistsError:
+                pass
+            try:
+                fd = os.open(name, _OPEN_ANYTHING, dir_fd=dir_fd)
+            except FileNotFoundError:
+                continue
+            if not inode.is_directory or not modes.S_ISDIR(os.fstat(fd).st_mode):
+                os.close(fd)
+                self._make_way(parent, dir_fd, name)
+                continue
+            try:
+                # Both have made it. By the descriptor: the name may be another's by now.
+                os.chmod(magic_link(fd), modes.S_IMODE(detail.mode))
+            except BaseException:
+                os.close(fd)
+                raise
+            return fd
+        raise StaleError
+
+    def _make_new(self, inode: Inode, dir_fd: int, name: bytes, detail: MakeDetail) -> int:
         caller = KnownCaller(detail.uid, detail.gid)
         mode = modes.S_IMODE(detail.mode)
-        if inode.is_directory:
-            self._owners.make(caller, os.mkdir, name, mode, dir_fd=dir_fd)
-        elif inode.kind == modes.S_IFLNK:
-            self._owners.make(caller, os.symlink, detail.link_target, name, dir_fd=dir_fd)
-        else:
+        if inode.kind == modes.S_IFREG:
             flags = OPEN_SAFELY | os.O_CREAT | os.O_EXCL | os.O_RDWR
             fd: int = self._owners.make(caller, os.open, name, flags, mode, dir_fd=dir_fd)
             return fd
-        return -1
+        if inode.is_directory:
+            self._owners.make(caller, os.mkdir, name, mode, dir_fd=dir_fd)
+        else:
+            self._owners.make(caller, os.symlink, detail.link_target, name, dir_fd=dir_fd)
+        fd = os.open(name, _OPEN_ANYTHING, dir_fd=dir_fd)
+        if modes.S_IFMT(os.fstat(fd).st_mode) != inode.kind:
+            os.close(fd)  # the host has put something in its place already
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        return fd
 
     def _give_descriptor(self, inode: Inode, fd: int) -> None:
         """*fd* is of the host's file: what the guest has open stands for it from now on."""
@@ -254,8 +321,9 @@ class HostWriter:
                 self._revive(inode, parent, dir_fd, name)  # the host has removed it
                 return
             self._handlers.named(parent, dir_fd, name, name)
-            status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-            self._inodes.found(parent, name, status)
+            status = _status(dir_fd, name)
+            if status is not None and inode.is_same(status):
+                self._inodes.found(parent, name, status)
             self._touch(parent, dir_fd, change.detail.at_ns)
 
     def _link_now(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes) -> None:
@@ -263,8 +331,8 @@ class HostWriter:
             try:
                 os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
             except FileExistsError:
-                status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-                if not inode.is_same(status):
+                status = _status(dir_fd, name)
+                if status is None or not is_same(inode, dir_fd, name, status):
                     self._make_way(parent, dir_fd, name)
                     os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
             self._handlers.has_changed(inode, fd)
@@ -278,7 +346,7 @@ class HostWriter:
             return  # the host has removed more
         try:
             status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-            if not inode.is_same(status):
+            if not is_same(inode, dir_fd, name, status):
                 self._keep(parent, name)
                 return
             if self._was_changed(inode, status):
@@ -304,31 +372,32 @@ class HostWriter:
         old_name, new_name = change.old_name, change.name
         with self._directory(new_parent) as new_fd:
             there = _status(new_fd, new_name)
-            if there is not None and inode.is_same(there):
+            arrived = there is not None and is_same(inode, new_fd, new_name, there)
+            try:
+                old_fd = self._backing.directory_fd(old_parent)
+                found = _status(old_fd, old_name)
+                is_there = found is not None and is_same(inode, old_fd, old_name, found)
+            except (StaleError, FileNotFoundError):
+                is_there = False
+            if arrived:
                 # The host has done it too, or we have, and were killed before that was noted.
+                if is_there:
+                    # It has linked the file there: the old name is to go all the same.
+                    self._take_old_name(old_parent, old_name, change.detail.at_ns)
                 inode.moved(new_parent, new_name, old_parent, old_name)
                 if inode.held is not None:
                     inode.held.place = new_parent, new_name
                 return
-            try:
-                old_fd = self._backing.directory_fd(old_parent)
-                found = _status(old_fd, old_name)
-            except (StaleError, FileNotFoundError):
-                found = None
-            if found is None or not inode.is_same(found):
+            if not is_there:
                 # The host has moved it elsewhere, or removed it.
-                place = self._place(inode)
-                if (
-                    place is None
-                    or place == (old_parent, old_name)
-                    or not self._is_at(inode, place)
-                ):
+                place = self._now_at(inode, (old_parent, old_name))
+                if place is None:
                     self._revive(inode, new_parent, new_fd, new_name)
                     return
                 self._lose(*place)
                 old_parent, old_name = place
             if there is not None and not (
-                change.replaced is not None and change.replaced.is_same(there)
+                change.replaced is not None and is_same(change.replaced, new_fd, new_name, there)
             ):
                 self._make_way(new_parent, new_fd, new_name)
             elif (
@@ -358,12 +427,43 @@ class HostWriter:
                 self._make_way(new_parent, new_fd, new_name)
             self._handlers.rename_on_host(old_parent, old_name, new_parent, new_name, 0)
 
+    def _take_old_name(self, parent: Inode, name: bytes, at_ns: int) -> None:
+        """The host has linked a file where the guest has renamed it to."""
+        with contextlib.suppress(FileNotFoundError), self._directory(parent) as dir_fd:
+            with self._handlers.losing_a_name(parent, dir_fd, name):
+                os.unlink(name, dir_fd=dir_fd)
+            self._handlers.unnamed(parent, dir_fd, name, name)
+            self._touch(parent, dir_fd, at_ns)
+
+    def _now_at(self, inode: Inode, was: tuple[Inode, bytes]) -> tuple[Inode, bytes] | None:
+        """Where the host has renamed *inode* to from where it *was*, as far as can be told."""
+        place = self._place(inode)
+        if place is not None and place != was and self._is_at(inode, place):
+            return place
+        # Under another name in the same directory, of which we have not been told yet.
+        try:
+            fd = self._backing.open(was[0], os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return None
+        try:
+            if os.fstat(fd).st_size > _SEARCHED_BYTES:
+                return None
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    name = os.fsencode(entry.name)
+                    if entry.inode() == inode.host_number and self._is_at(inode, (was[0], name)):
+                        return was[0], name
+        finally:
+            os.close(fd)
+        return None
+
     def _is_at(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
         try:
-            status = _status(self._backing.directory_fd(place[0]), place[1])
+            dir_fd = self._backing.directory_fd(place[0])
+            status = _status(dir_fd, place[1])
+            return status is not None and is_same(inode, dir_fd, place[1], status)
         except OSError:
             return False
-        return status is not None and inode.is_same(status)
 
     def _was_changed(self, inode: Inode, status: os.stat_result) -> bool:
         """Whether the host has changed a file since the guest first did."""
@@ -394,6 +494,7 @@ class HostWriter:
     def end_write(self, change: "Change[Inode]") -> None:
         """After write()."""
         inode = change.target
+        self._drop_copy(inode)
         held = inode.held
         fd = held.fd if held is not None else -1
         if fd >= 0:
@@ -433,10 +534,31 @@ class HostWriter:
         return held.fd
 
     def _open(self, inode: Inode) -> int:
+        """A descriptor to write through, and to read where that may be. Raises OSError."""
         try:
-            return self._backing.open(inode, os.O_RDWR)
+            fd = self._backing.open(inode, os.O_RDWR)
         except PermissionError:
-            return self._backing.open(inode, os.O_WRONLY)
+            try:
+                fd = self._backing.open(inode, os.O_WRONLY)
+            except PermissionError:
+                fd = self._open_by_force(inode)
+        if not is_same(inode, fd, b"", os.fstat(fd)):
+            os.close(fd)
+            raise StaleError
+        return fd
+
+    def _open_by_force(self, inode: Inode) -> int:
+        """Of a file that is ours, and whose mode keeps even us out: the guest had it open."""
+        with self._reached(inode) as fd:
+            status = os.fstat(fd)
+            if status.st_uid != os.geteuid():
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            mode = modes.S_IMODE(status.st_mode)
+            os.chmod(magic_link(fd), mode | modes.S_IRUSR | modes.S_IWUSR)
+            try:
+                return os.open(magic_link(fd), os.O_RDWR | os.O_CLOEXEC)
+            finally:
+                os.chmod(magic_link(fd), mode)
 
     def _make_file_again(self, inode: Inode) -> None:
         """The host has removed a file, and no descriptor can tell what it held (after a crash).
@@ -449,21 +571,90 @@ class HostWriter:
         parent, name = place
         with self._directory(parent) as dir_fd:
             self._lose(parent, name)
-            flags = OPEN_SAFELY | os.O_RDWR
-            there = _status(dir_fd, name)
-            if there is not None and not modes.S_ISREG(there.st_mode):
+            for _ in range(_ATTEMPTS):
+                is_new = False
+                try:
+                    fd = os.open(name, OPEN_SAFELY | os.O_RDWR, dir_fd=dir_fd)
+                except FileNotFoundError:
+                    is_new = True
+                    flags = OPEN_SAFELY | os.O_RDWR | os.O_CREAT | os.O_EXCL
+                    try:
+                        fd = os.open(name, flags, _NEW_FILE_MODE, dir_fd=dir_fd)
+                    except FileExistsError:
+                        continue
+                except OSError as error:
+                    if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+                        raise
+                    self._make_way(parent, dir_fd, name)
+                    continue
+                if modes.S_ISREG(os.fstat(fd).st_mode):
+                    break
+                os.close(fd)  # a FIFO or the like
                 self._make_way(parent, dir_fd, name)
-                there = None
-            if there is None:
-                flags |= os.O_CREAT | os.O_EXCL
-            fd = os.open(name, flags, _NEW_FILE_MODE, dir_fd=dir_fd)
+            else:
+                raise StaleError
             try:
+                if is_new:
+                    _dress(fd, self._owners, _shown(inode))
                 self._backing.forget(inode)
-                self._has_arrived(inode, parent, dir_fd, name)
+                self._has_arrived(inode, parent, dir_fd, name, fd)
             except BaseException:
                 os.close(fd)
                 raise
             self._give_descriptor(inode, fd)
+
+    def copy_beforehand(self, change: "Change[Inode]") -> Callable[[], None] | None:
+        """What takes long of *change* and can be done before it, in a thread; None: nothing.
+
+        A large file that the host has removed while the guest goes on to change it is copied,
+        to where nobody sees it; carry_out() then only gives it its name.
+        """
+        inode = change.target
+        if inode.kind != modes.S_IFREG or change.kind not in _REVIVING or inode in self._copies:
+            return None
+        if change.kind is Kind.SET and change.detail.size is None:
+            return None
+        source = self._source_of(inode)
+        if source < 0:
+            return None
+        try:
+            status = os.fstat(source)
+            if status.st_nlink or status.st_size < COPIED_IN_THREAD_BYTES:
+                return None
+            place = self._place(inode) if change.parent is None else (change.parent, change.name)
+            if place is None:
+                return None
+            with self._directory(place[0]) as dir_fd:
+                target = os.open(
+                    magic_link(dir_fd), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, _NEW_FILE_MODE
+                )
+        except OSError:
+            return None  # not every file system has files without a name: it is copied in its turn
+        readable = _readable(source)
+
+        def copy() -> None:
+            try:
+                copy_content(readable, target)
+            except BaseException:
+                os.close(target)
+                os.close(readable)
+                raise
+            self._copies[inode] = target, readable
+
+        return copy
+
+    def _drop_copy(self, inode: Inode) -> None:
+        """It was not needed after all."""
+        for fd in self._copies.pop(inode, ()):
+            _close_elsewhere(fd)
+
+    @staticmethod
+    def _source_of(inode: Inode) -> int:
+        """A descriptor that can tell what a removed file held, or -1."""
+        held = inode.held
+        if held is not None and held.fd >= 0:
+            return held.fd
+        return inode.open_fds[-1] if inode.open_fds and not inode.is_unmade else -1
 
     def _revive(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes) -> None:
         """The host has removed what the guest goes on to change: make it again as *name*.
@@ -473,29 +664,38 @@ class HostWriter:
         """
         self._lose(parent, name)
         held = inode.held
-        source = held.fd if held is not None and held.fd >= 0 else -1
-        if source < 0 and inode.open_fds:
-            source = inode.open_fds[-1]
+        source = self._source_of(inode)
         if source < 0 or inode.kind != modes.S_IFREG:
             return
+        copy, original = self._copies.pop(inode, (-1, -1))
         status = os.fstat(source)
-        if _status(dir_fd, name) is not None:
-            self._make_way(parent, dir_fd, name)
-        flags = OPEN_SAFELY | os.O_CREAT | os.O_EXCL | os.O_RDWR
-        fd = os.open(name, flags, modes.S_IMODE(status.st_mode), dir_fd=dir_fd)
+        self._make_way(parent, dir_fd, name)
         try:
-            # The guest may have opened it to write only.
-            readable = os.open(magic_link(source), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                _copy(readable, fd)
-            finally:
-                os.close(readable)
+            if copy >= 0:
+                fd = copy
+                os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
+            else:
+                flags = OPEN_SAFELY | os.O_CREAT | os.O_EXCL | os.O_RDWR
+                fd = copy = os.open(name, flags, _NEW_FILE_MODE, dir_fd=dir_fd)
+                # The guest may have opened it to write only.
+                readable = _readable(source)
+                try:
+                    copy_content(readable, fd)
+                finally:
+                    os.close(readable)
+            uid, gid = self._owners.ids(source, b"", status, _NOBODY)
+            _dress(fd, self._owners, Shown(status.st_mode, status.st_uid, status.st_gid, uid, gid))
+            _set_times_if_allowed(fd, status.st_atime_ns, status.st_mtime_ns)
             self._backing.forget(inode)
-            self._has_arrived(inode, parent, dir_fd, name)
+            self._has_arrived(inode, parent, dir_fd, name, fd)
+            self._give_descriptor(inode, fd)
         except BaseException:
-            os.close(fd)
+            if copy >= 0:
+                os.close(copy)
             raise
-        self._give_descriptor(inode, fd)
+        finally:
+            if original >= 0:
+                _close_elsewhere(original)  # after all others
         if held is not None:
             held.seen = what_is_seen(os.fstat(fd))
 
@@ -506,6 +706,8 @@ class HostWriter:
             yield inode.held.fd
             return
         with self._backing.pinned(inode) as fd:
+            if not is_same(inode, fd, b"", os.fstat(fd)):
+                raise StaleError
             yield fd
 
     def _set(self, change: "Change[Inode]") -> None:
@@ -538,6 +740,7 @@ class HostWriter:
 
 
 _RENAME_NOREPLACE = 1
+_REVIVING = (Kind.WRITE, Kind.SET, Kind.LINK, Kind.RENAME)
 
 
 def _nothing(_directory: Inode, _name: bytes) -> None:
@@ -572,10 +775,54 @@ def _status(dir_fd: int, name: bytes) -> os.stat_result | None:
         return None
 
 
-def _copy(source: int, target: int) -> None:
-    offset = 0
-    while data := os.pread(source, _COPIED_BYTES, offset):
-        written = 0
-        while written < len(data):
-            written += os.pwrite(target, data[written:], offset + written)
-        offset += written
+def _close_elsewhere(fd: int) -> None:
+    """Close what is perhaps the last descriptor of a large file without a name.
+
+    That takes as long as it takes to free what it held, and nobody need wait for it.
+    """
+    threading.Thread(target=os.close, args=(fd,), daemon=True).start()
+
+
+def _readable(source: int) -> int:
+    """A descriptor to read the file behind *source* by. Raises OSError."""
+    try:
+        return os.open(magic_link(source), os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        fd = os.dup(source)  # which may do, whatever its mode has become
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+            os.close(fd)
+            raise
+        return fd
+
+
+def _shown(inode: Inode) -> Shown | None:
+    """What the guest was last shown of *inode*, or has made of it since."""
+    shown, held = inode.shown, inode.held
+    if shown is None or held is None or held.mode is None:
+        return shown
+    # What it has set will follow. Until then we must get in, and nobody else needs to.
+    return shown._replace(mode=shown.mode & (held.mode | modes.S_IRWXU))
+
+
+def _dress(fd: int, owners: Owners, shown: Shown | None) -> None:
+    """What was just made, for us alone, gets the owner and the mode that it had.
+
+    Nobody gets more of it than before: where it cannot be given to whom it belonged, what that
+    user, or that group, could do to it is given to nobody else.
+    """
+    if shown is None:
+        return
+    mode = modes.S_IMODE(shown.mode)
+    status = os.fstat(fd)
+    if (status.st_uid, status.st_gid) != (shown.uid, shown.gid):
+        with contextlib.suppress(OSError):
+            syscalls.set_owner(fd, shown.uid if not os.geteuid() else -1, shown.gid)
+        status = os.fstat(fd)
+    if shown.owner_uid != -1 or shown.owner_gid != -1:
+        wanted = (None if each == -1 else each for each in (shown.owner_uid, shown.owner_gid))
+        owners.change(fd, status, *wanted)
+    if status.st_gid != shown.gid:
+        mode &= ~(modes.S_IRWXG | modes.S_ISGID)
+    if status.st_uid != shown.uid:
+        mode &= ~modes.S_ISUID
+    os.chmod(magic_link(fd), mode)

@@ -3,6 +3,7 @@
     status       what it is, how many requests, asked-for against achieved latency
     reset        the same, and counting starts anew
     stop         unmount and end, as a signal would
+    alive        nothing but that it answers
     release      let go of what of the server's keeps the mount busy, before an unmount
     drop-events  lose host events on purpose: drop-events {"count": 3}
     start-trace  record every request from now on: start-trace {"path": "/tmp/a.parquet"}
@@ -19,15 +20,28 @@ Here it is asked; answering.py answers. Whoever asks need not wait for trio to b
 import json
 import os
 import socket
+import struct
+import time
 from typing import Any
 
 from osxfs_sim.mount.mountpoints import (
+    GoneError,
     MountError,
+    SilentError,
     control_path,
     mount_at,
     real_mountpoint,
     runtime_directory,
 )
+from osxfs_sim.mount.records import has_ended, is_stopped, read_record
+
+_CONNECTED_WITHIN_S = 10.0
+# Where an answer takes as long as it takes, whether anybody is at it is asked this often.
+_LOOK_AFTER_S = 0.5
+_ASK_AGAIN_AFTER_S = 10.0
+_ANSWERS_WITHIN_S = 10.0
+_STOPPED_LOOKS = 2
+_CREDENTIALS = struct.Struct("=iII")
 
 
 def ask(
@@ -35,37 +49,115 @@ def ask(
 ) -> dict[str, Any]:
     """What the share at *mountpoint* answers to *question*, asked with *arguments*.
 
-    Raises MountError where there is none to answer, or it answers with an error.
+    Without a *timeout_s* the answer may take as long as it takes; but somebody must be at it.
+    Raises MountError where there is none to answer, or it answers with an error; of its kinds,
+    SilentError where the server is there and does not answer, and GoneError where it is not.
     """
     target = real_mountpoint(mountpoint)
     entry = mount_at(target)
     if entry is None or not entry.is_ours:
+        record = read_record(os.geteuid(), target)
+        if record is not None and record.is_of_the_dead:
+            raise GoneError(
+                f"the server of the share at {mountpoint} was killed, and its mount is taken away: "
+                f"osxfs-sim umount {mountpoint} tells what is not on the host"
+            )
         raise MountError(
             f"no share is mounted at {mountpoint}: osxfs-sim mount SOURCE {mountpoint}"
         )
     path = control_path(runtime_directory(entry.user_id), target)
     asked_with = (json.dumps(arguments),) if arguments else ()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(timeout_s)
+        client.settimeout(_CONNECTED_WITHIN_S if timeout_s is None else timeout_s)
         try:
             client.connect(os.fspath(path))
             client.sendall(" ".join((question, *asked_with)).encode() + b"\n")
-            received = bytearray()
-            while chunk := client.recv(65536):
-                received += chunk
+            if timeout_s is None:
+                received = _as_long_as_it_takes(client, mountpoint)
+            else:
+                received = _before_long(client, mountpoint, timeout_s)
         except PermissionError as error:
             raise MountError(
                 f"the share at {mountpoint} belongs to user {entry.user_id}: "
                 "ask as that user or root"
             ) from error
         except TimeoutError as error:
-            raise MountError(f"the share at {mountpoint} does not answer") from error
+            raise _silent(mountpoint, server_behind(client)) from error
         except OSError as error:
-            raise MountError(
-                f"the server of {mountpoint} is gone: osxfs-sim umount {mountpoint}"
-            ) from error
+            raise _gone(mountpoint) from error
     answer = json.loads(received) if received else {"error": "no answer"}
     if "error" in answer:
         raise MountError(f"the share at {mountpoint} answered: {answer['error']}")
     assert isinstance(answer, dict)
     return answer
+
+
+def _gone(mountpoint: str) -> GoneError:
+    return GoneError(f"the server of {mountpoint} is gone: osxfs-sim umount {mountpoint}")
+
+
+def _silent(mountpoint: str, pid: int) -> MountError:
+    """Why the process *pid* says nothing, and what can be done."""
+    if has_ended(pid):
+        return _gone(mountpoint)
+    way_out = f"osxfs-sim umount --force {mountpoint}"
+    if is_stopped(pid):
+        return SilentError(
+            f"the share at {mountpoint} does not answer, its server is stopped: kill -CONT {pid}, "
+            f"or {way_out}"
+        )
+    return SilentError(f"the share at {mountpoint} does not answer: wait, or {way_out}")
+
+
+def server_behind(client: socket.socket) -> int:
+    """The process that listens where *client* is connected to; 0 where it is not connected."""
+    try:
+        said = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except OSError:
+        return 0
+    return int(_CREDENTIALS.unpack(said)[0])
+
+
+def _before_long(client: socket.socket, mountpoint: str, timeout_s: float) -> bytes:
+    """What comes until the end. Raises TimeoutError."""
+    deadline_s = time.monotonic() + timeout_s
+    received = bytearray()
+    stopped = 0
+    while True:
+        client.settimeout(min(_LOOK_AFTER_S, max(deadline_s - time.monotonic(), 0.001)))
+        try:
+            chunk = client.recv(65536)
+        except TimeoutError:
+            # Of a process that has ended, threads may be left that keep its sockets open.
+            pid = server_behind(client)
+            if has_ended(pid):
+                raise _gone(mountpoint) from None
+            stopped = stopped + 1 if is_stopped(pid) else 0
+            if stopped >= _STOPPED_LOOKS or time.monotonic() >= deadline_s:
+                raise
+            continue
+        if not chunk:
+            return bytes(received)
+        received += chunk
+
+
+def _as_long_as_it_takes(client: socket.socket, mountpoint: str) -> bytes:
+    """What comes until the end, however late. Raises MountError where nobody is at it."""
+    received = bytearray()
+    client.settimeout(_LOOK_AFTER_S)
+    stopped, asked_s = 0, time.monotonic()
+    while True:
+        try:
+            chunk = client.recv(65536)
+        except TimeoutError:
+            pid = server_behind(client)
+            stopped = stopped + 1 if is_stopped(pid) else 0
+            if stopped >= _STOPPED_LOOKS or has_ended(pid):
+                raise _silent(mountpoint, pid) from None
+            if time.monotonic() - asked_s > _ASK_AGAIN_AFTER_S:
+                ask(mountpoint, "alive", timeout_s=_ANSWERS_WITHIN_S)
+                asked_s = time.monotonic()
+            continue
+        if not chunk:
+            return bytes(received)
+        received += chunk

@@ -7,11 +7,18 @@ guest's changes at once and in every way.
 
 Not held back, but made on the host at once, after what they follow from: sockets, FIFOs and
 devices (DEL-8), extended attributes, exchanges of two names, objects without a name on the host,
-whatever lies where an overlapping export is stronger (DEL-5), or on another file system below.
+whatever lies where an overlapping export is stronger (DEL-5), in another mount below, or is
+immutable, and what only the host can judge (host_limits.py): so it is refused at once, if it is.
+
+A server that is not root is subject to modes. What a change is allowed to do is decided by the
+modes that will hold when it crosses: the held ones, and the host's where none is held. What
+they allow, and the host does not yet, waits until they have crossed.
 """
 
 import errno
+import fcntl
 import os
+import select
 import stat as modes
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -24,6 +31,7 @@ from osxfs_sim.model.caching import NOT_BELIEVED, Lifetimes
 from osxfs_sim.model.extents import ON_HOST, ZEROS, Extents
 from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.model.write_back import Change, Kind
+from osxfs_sim.mount import generations, syscalls
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.backing import StaleError, magic_link
 from osxfs_sim.mount.carry_out import what_is_seen
@@ -33,8 +41,9 @@ from osxfs_sim.mount.handlers import (
     Listing,
     read_fully,
 )
-from osxfs_sim.mount.held import GuestStatus, hold, laid_over, status_of_unmade
-from osxfs_sim.mount.inodes import Inode
+from osxfs_sim.mount.held import GuestStatus, drop, hold, laid_over, status_of_unmade
+from osxfs_sim.mount.host_limits import HostLimits, limits_of
+from osxfs_sim.mount.inodes import Facts, Inode, Shown
 from osxfs_sim.mount.journal import MakeDetail, OtherDetail, SetDetail
 from osxfs_sim.mount.owners import KnownCaller
 from osxfs_sim.mount.reactor import in_thread
@@ -42,12 +51,16 @@ from osxfs_sim.mount.set_id import without_set_id
 from osxfs_sim.mount.write_back import WriteBack
 
 _HELD_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
-# What no ordinary file system refuses: larger files are the host's to judge, at once.
-_LARGEST_FILE_BYTES = 1 << 40
-_LONGEST_NAME_BYTES = 255
+_READ, _WRITE, _SEARCH = 4, 2, 1
+# Who may not be changed, or not in all ways (chattr(1)): the host has to say.
+_FIXED = syscalls.STATX_ATTR_IMMUTABLE | syscalls.STATX_ATTR_APPEND
+_NOBODY = KnownCaller(-1, -1)
+"""Asks for owners, and is told of -1 where none is set."""
 # Room on the host that is left to others: a full disk is met when the guest writes, not later.
 _SPARE_BYTES = 16 << 20
 _LOOK_FOR_ROOM_NS = 50_000_000
+_NEVER_NS = -2 * _LOOK_FOR_ROOM_NS  # also on a machine just booted
+_FEW_OBJECTS = 1_000
 
 _Status = os.stat_result | GuestStatus
 
@@ -60,12 +73,23 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._room_looked_ns = -2 * _LOOK_FOR_ROOM_NS  # never, also on a machine just booted
-        self._room_bytes = 0
+        self._room_looked_ns = _NEVER_NS
+        self._room_bytes = self._room_objects = self._block_bytes = 0
+        root_fd = self._inodes.root.path_fd
+        self._limits: HostLimits = limits_of(root_fd)
+        self._mount_id = syscalls.more_status(root_fd, b"")[1]
+        self._mounts_fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        self._mounts = select.poll()
+        self._mounts.register(self._mounts_fd, select.POLLPRI)
+        self._looked_ns = 0
+        self._looked_at: set[Inode] = set()
+        self._unopened: set[int] = set()
+        """Handles of directories that could not be opened when the host got them."""
 
     def close(self) -> None:
         super().close()
         os.close(self._null_fd)
+        os.close(self._mounts_fd)
 
     # What may be held
 
@@ -80,6 +104,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
             here = self._guest_parent(here)
         if here is None or here.device != self._inodes.root.device:
             return True
+        # A device may be mounted in several places, between which nothing can be moved.
+        facts = self._facts(here)
+        if facts is not None and facts.mount_id not in (self._mount_id, 0):
+            return True
         return self.overlaps is not None and self.overlaps.is_stronger(here)
 
     def _arrives(self, inode: Inode, directory: Inode) -> None:
@@ -90,15 +118,67 @@ class WriteBackHandlers(AcknowledgingHandlers):
             wanted = write_back.changes.last_sequence
             self._reactor.call_soon(lambda: write_back.hurry(wanted))
 
+    def _facts(self, inode: Inode) -> Facts | None:
+        """What the host says of *inode* since a change of it is held, or else now.
+
+        None where it cannot be reached, or something else is there: the host shall answer.
+        """
+        facts = inode.facts
+        if facts is not None and inode.held is not None and facts.mount_id:
+            return facts
+        if self._looked_ns != self._reactor.arrival_ns:
+            self._looked_ns = self._reactor.arrival_ns
+            self._looked_at.clear()
+        elif inode in self._looked_at:
+            return facts  # by the same request
+        looked, failure = self._attempt(self._look, inode)
+        if failure:
+            return None
+        if facts is not None and inode.held is not None:
+            # What is held is of the object that it was.
+            looked = looked._replace(generation=facts.generation)
+        inode.facts = looked
+        self._looked_at.add(inode)
+        return looked  # type: ignore[no-any-return]
+
+    def _look(self, inode: Inode) -> Facts:
+        """Raises OSError."""
+        if inode.is_directory and inode.parent is not None:
+            # By its name: what may be mounted there, its descriptor does not show.
+            dir_fd, name = self._backing.directory_fd(inode.parent), inode.name
+            status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            if not inode.is_same(status):
+                raise StaleError
+        else:
+            dir_fd, name, status = self._backing.find(inode)
+            name = b"" if name == b"." else name
+        facts = generations.look(dir_fd, name, status)
+        owners = self._owners.ids(dir_fd, name, status, _NOBODY)
+        inode.shown = Shown(status.st_mode, status.st_uid, status.st_gid, *owners)
+        return facts
+
+    def _look_for_mounts(self) -> None:
+        """Has anything been mounted since? Then where it was has to be looked at again."""
+        if self._mounts.poll(0):
+            self._mount_id = syscalls.more_status(self._inodes.root.path_fd, b"")[1]
+            for inode in self._inodes.all():
+                if inode.facts is not None:
+                    inode.facts = inode.facts._replace(mount_id=0)
+
     def _holds_in(self, directory: Inode) -> bool:
         """Whether a name in *directory* may be held."""
         if self._is_stronger(directory):
             return False
-        if self._privileged or directory.is_unmade:
+        if directory.is_unmade:
+            return True
+        facts = self._facts(directory)
+        if facts is None or facts.attributes & _FIXED:
+            return False
+        if self._privileged:
             return True
         # Who is not root cannot tell who may remove what from a sticky directory.
-        status, _ = self._attempt(self._backing.status, directory)
-        return status is None or not status.st_mode & modes.S_ISVTX
+        status, _ = self._attempt(self._status, directory)
+        return status is not None and not status.st_mode & modes.S_ISVTX
 
     def _holds(self, inode: Inode) -> bool:
         """Whether a change of the object itself may be held."""
@@ -107,7 +187,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
         held = inode.held
         if held is not None and (held.unmade or held.nameless):
             return True
-        return inode.parent is not None and not self._is_stronger(inode)
+        if inode.parent is None or self._is_stronger(inode):
+            return False
+        facts = self._facts(inode)
+        return facts is not None and not facts.attributes & _FIXED
 
     async def _hold(self, size_bytes: int, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do *work*, which holds a change, when there is room for one, and answer at once."""
@@ -181,6 +264,88 @@ class WriteBackHandlers(AcknowledgingHandlers):
             here = self._guest_parent(here)
         return sequence
 
+    # What a server that is not root may do
+
+    def _permits(self, inode: Inode, wanted: int) -> bool:
+        """Whether the modes that are held, or else the host, let us. Raises OSError."""
+        if self._privileged:
+            return True
+        held = inode.held
+        mode = held.mode if held is not None else None
+        if held is not None and held.unmade:
+            return ((mode or 0) >> 6) & wanted == wanted  # it will be our own
+        if mode is None:
+            with self._backing.pinned(inode) as fd:
+                return os.access(magic_link(fd), wanted, effective_ids=True)
+        status = self._backing.status(inode)
+        if status.st_uid == os.geteuid():
+            mode >>= 6
+        elif status.st_gid == os.getegid() or status.st_gid in os.getgroups():
+            mode >>= 3
+        return mode & wanted == wanted
+
+    def _check_permits(self, inode: Inode, wanted: int) -> None:
+        if not self._permits(inode, wanted):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def _check_search(self, directory: Inode | None) -> None:
+        """Whether we shall get into *directory* from the root. Raises OSError.
+
+        That we have a descriptor of it now does not help when a change of it crosses.
+        """
+        here = directory
+        for _ in range(0 if self._privileged else _DEEPEST):
+            if here is None:
+                return
+            self._check_permits(here, _SEARCH)
+            here = self._guest_parent(here)
+
+    def _mode_is_held(self, inode: Inode | None) -> bool:
+        """Whether the host has other modes yet, of *inode* or of a directory above it."""
+        for _ in range(_DEEPEST):
+            if inode is None:
+                return False
+            if inode.held is not None and inode.held.mode is not None:
+                return True
+            inode = self._guest_parent(inode)
+        return False
+
+    def _as_permitted(
+        self,
+        directories: Sequence[Inode | None],
+        request: Callable[..., Coroutine[Any, Any, Any]],
+        *arguments: Any,
+    ) -> Coroutine[Any, Any, Any]:
+        """*request*, which is about names in these *directories*, if the modes let us get there."""
+        if self._privileged:
+            return request(*arguments)
+        return self._once_allowed(directories, self._when_found, directories, request, *arguments)
+
+    async def _when_found(
+        self,
+        directories: Sequence[Inode | None],
+        request: Callable[..., Coroutine[Any, Any, Any]],
+        *arguments: Any,
+    ) -> Any:
+        for directory in directories:
+            await self._answer(self._check_search, directory)
+        return await request(*arguments)
+
+    async def _once_allowed(
+        self,
+        inodes: Sequence[Inode | None],
+        request: Callable[..., Coroutine[Any, Any, Any]],
+        *arguments: Any,
+    ) -> Any:
+        """*request*, and again if the host refuses what the modes allow that it has not got."""
+        try:
+            return await request(*arguments)
+        except FUSEError as error:
+            if error.errno != errno.EACCES or not any(map(self._mode_is_held, inodes)):
+                raise
+        await self._settle(*inodes)
+        return await request(*arguments)
+
     @staticmethod
     def _guest_parent(inode: Inode) -> Inode | None:
         if inode.held is not None and inode.held.guest_place is not None:
@@ -197,6 +362,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
             ids = held.owner.reported_to(*ids)
             if not held.unmade:
                 status = laid_over(held, status)
+        if inode.is_directory and status.st_mode != (inode.shown.mode if inode.shown else 0):
+            owners = inode.shown[3:] if inode.shown is not None else ()
+            inode.shown = Shown(status.st_mode, status.st_uid, status.st_gid, *owners)
         return super()._attributes(inode, status, ids, believed)
 
     def _status(self, inode: Inode) -> _Status:
@@ -287,6 +455,15 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def lookup(
         self, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        if self._privileged or self._is_injected(ctx):
+            return self._look_up(parent_inode, name, ctx)
+        return self._as_permitted(
+            (self._inodes[parent_inode],), self._look_up, parent_inode, name, ctx
+        )
+
+    def _look_up(
+        self, parent_inode: int, name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
         parent = self._inodes[parent_inode]
         held = parent.held
         if held is not None and not self._is_injected(ctx):
@@ -296,11 +473,24 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 if inode.is_unmade:
                     return self._answer(self._held_entry, parent, name, inode, ctx)
                 return self._cross(Operation.LOOKUP, self._held_entry, parent, name, inode, ctx)
-            if held.unmade and len(name) > _LONGEST_NAME_BYTES:
+            if held.unmade and len(name) > self._limits.name_bytes:
                 return self._answer(_too_long)
             if known is not None or held.unmade:
                 return self._answer_missing(parent, name)
         return super().lookup(parent_inode, name, ctx)
+
+    def _inode(
+        self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
+    ) -> tuple[Inode, os.stat_result]:
+        known = self._inodes.known(status)
+        if (
+            known is not None
+            and known.held is not None
+            and not generations.is_same(known, dir_fd, name, status)
+        ):
+            # Something is held of an object that the host has removed; this one has its number.
+            self._inodes.renounce_identity(known)
+        return super()._inode(parent, dir_fd, name, status)
 
     def let_go(self, inode: Inode) -> None:
         if inode.held is not None:
@@ -312,52 +502,77 @@ class WriteBackHandlers(AcknowledgingHandlers):
         """Nothing is held of *inode* any more: has the kernel forgotten it meanwhile?"""
         if not self._inodes.knows(inode) or self._inodes.let_go(inode):
             super().let_go(inode)
+        self._let_go_unneeded()
 
     def has_arrived(self, inode: Inode) -> None:
         """The host has got *inode*: the guest's open directories are real from now on."""
         if not inode.is_directory:
             return
         for handle, listing in self._listings.items():
-            if listing.directory is inode:
-                fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
-                os.dup2(fd, handle, inheritable=False)
-                os.close(fd)
+            # Its mode, or the host, may forbid it by now: what is open stays open.
+            if listing.directory is inode and self._attempt(self._open_directory, handle, inode)[1]:
+                self._unopened.add(handle)
 
-    def _check_new(self, parent: Inode, name: bytes) -> None:
-        """Whether *name* can be made in *parent*. Raises OSError."""
-        if len(name) > _LONGEST_NAME_BYTES:
+    def _open_directory(self, handle: int, inode: Inode) -> None:
+        """From now on *handle* is of the host's directory. Raises OSError."""
+        fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
+        os.dup2(fd, handle, inheritable=False)
+        os.close(fd)
+        self._unopened.discard(handle)
+
+    def _check_new(self, parent: Inode, name: bytes, *, is_object: bool = True) -> None:
+        """Whether *name* can be made in *parent*, and an object for it. Raises OSError."""
+        if len(name) > self._limits.name_bytes:
             _too_long()
         if self._exists_in_guest(parent, name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         self._check_may_change(parent)
-        self._check_room(0)
+        self._check_room(0, objects=1 if is_object else 0)
 
     def _check_may_change(self, directory: Inode) -> None:
         """Whether the host will let us change names in *directory*. Raises OSError."""
         if self._privileged:
             return
-        if directory.is_unmade:
-            # It will be the server's own, with the mode that the guest gave it.
-            held = directory.held
-            allowed = held is not None and (held.mode or 0) & 0o300 == 0o300
-        else:
-            fd = self._backing.directory_fd(directory)
-            allowed = os.access(magic_link(fd), os.W_OK | os.X_OK, effective_ids=True)
-        if not allowed:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        self._check_search(directory)
+        self._check_permits(directory, _WRITE | _SEARCH)
 
-    def _check_room(self, size_bytes: int) -> None:
-        """Whether the host has room for all that is held and *size_bytes*. Raises OSError."""
+    def _check_room(self, size_bytes: int, *, objects: int = 0) -> None:
+        """Whether the host has room for all that is held, and for this. Raises OSError."""
         now_ns = time.monotonic_ns()
         if now_ns - self._room_looked_ns > _LOOK_FOR_ROOM_NS:
-            host = os.fstatvfs(self._inodes.root.path_fd)
-            if host.f_flag & os.ST_RDONLY:
-                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-            self._room_bytes = host.f_bavail * host.f_frsize if host.f_blocks else 1 << 62
-            self._room_looked_ns = now_ns
-        wanted = self.write_back.changes.bytes + size_bytes + _SPARE_BYTES
-        if wanted > self._room_bytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._look_for_room(now_ns)
+            self._look_for_mounts()
+        if not self._has_room(size_bytes, objects):
+            if self._room_looked_ns != now_ns:
+                self._look_for_room(now_ns)
+            if not self._has_room(size_bytes, objects):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _look_for_room(self, now_ns: int) -> None:
+        host = os.fstatvfs(self._inodes.root.path_fd)
+        if host.f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        unlimited = 1 << 62
+        self._room_bytes = self._room_objects = unlimited
+        self._block_bytes = 0
+        if host.f_blocks:
+            spare = min(_SPARE_BYTES, host.f_blocks * host.f_frsize // 4)
+            self._room_bytes = host.f_bavail * host.f_frsize - spare
+            self._block_bytes = host.f_frsize
+        if host.f_files:  # some file systems have inodes as long as they have room
+            self._room_objects = host.f_favail
+        self._room_looked_ns = now_ns
+
+    def _has_room(self, size_bytes: int, objects: int) -> bool:
+        changes = self.write_back.changes
+        objects += changes.to_make
+        if self._limits.links_take_inodes:
+            objects += changes.links
+        if objects > self._room_objects:
+            return False
+        if self._room_objects - objects < _FEW_OBJECTS:
+            self._room_looked_ns = _NEVER_NS  # what crosses meanwhile counts: look again each time
+        return changes.bytes + size_bytes + objects * self._block_bytes <= self._room_bytes
 
     def _hold_make(
         self,
@@ -388,7 +603,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         try:
             self.write_back.hold(change)
         except BaseException:
-            inode.held = None
+            drop(inode)
             self._inodes.remove(inode)
             raise
         self._names_changed(parent, now_ns)
@@ -411,8 +626,12 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return request(parent_inode, name, mode, rdev, ctx)
         parent = self._inodes[parent_inode]
         if modes.S_ISREG(mode) and self._holds_in(parent):
-            return self._hold(0, self._made_in_guest, parent_inode, name, mode, ctx)
-        return self._through((parent,), request, parent_inode, name, mode, rdev, ctx)
+            return self._as_permitted(
+                (parent,), self._hold, 0, self._made_in_guest, parent_inode, name, mode, ctx
+            )
+        return self._as_permitted(
+            (parent,), self._through, (parent,), request, parent_inode, name, mode, rdev, ctx
+        )
 
     def mkdir(
         self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
@@ -421,10 +640,14 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if self._is_injected(ctx):
             return request(parent_inode, name, mode, ctx)
         parent = self._inodes[parent_inode]
-        if not self._holds_in(parent):
-            return self._through((parent,), request, parent_inode, name, mode, ctx)
+        if not self._holds_in(parent) or not self._may_have_more_links(parent):
+            return self._as_permitted(
+                (parent,), self._through, (parent,), request, parent_inode, name, mode, ctx
+            )
         mode = modes.S_IFDIR | modes.S_IMODE(mode)
-        return self._hold(0, self._made_in_guest, parent_inode, name, mode, ctx)
+        return self._as_permitted(
+            (parent,), self._hold, 0, self._made_in_guest, parent_inode, name, mode, ctx
+        )
 
     def symlink(
         self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
@@ -433,23 +656,59 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if self._is_injected(ctx):
             return request(parent_inode, name, target, ctx)
         parent = self._inodes[parent_inode]
-        if not self._holds_in(parent):
-            return self._through((parent,), request, parent_inode, name, target, ctx)
-        return self._hold(0, self._made_in_guest, parent_inode, name, modes.S_IFLNK, ctx, target)
+        if not self._holds_in(parent) or len(target) > self._limits.link_target_bytes:
+            return self._as_permitted(
+                (parent,), self._through, (parent,), request, parent_inode, name, target, ctx
+            )
+        return self._as_permitted(
+            (parent,),
+            self._hold,
+            0,
+            self._made_in_guest,
+            parent_inode,
+            name,
+            modes.S_IFLNK,
+            ctx,
+            target,
+        )
 
     def link(
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         parent, target = self._inodes[new_parent_inode], self._inodes[inode]
-        if self._holds_in(parent) and self._holds(target):
-            return self._hold(0, self._hold_link, target, parent, new_name, ctx)
+        source = self._guest_parent(target)
+        if (
+            self._limits.has_links
+            and self._holds_in(parent)
+            and self._holds(target)
+            and self._may_have_more_links(target)
+            and self._is_ours(target)
+        ):
+            return self._as_permitted(
+                (parent, source), self._hold, 0, self._hold_link, target, parent, new_name, ctx
+            )
         request = super().link
-        return self._through((parent, target), request, inode, new_parent_inode, new_name, ctx)
+        arguments = (inode, new_parent_inode, new_name, ctx)
+        return self._as_permitted(
+            (parent, source), self._through, (parent, target), request, *arguments
+        )
+
+    def _may_have_more_links(self, inode: Inode) -> bool:
+        """Whether every file system lets *inode* have one more. Else the host shall say."""
+        status, _ = self._attempt(self._status, inode)
+        return status is not None and status.st_nlink < self._limits.links
+
+    def _is_ours(self, inode: Inode) -> bool:
+        """Who is not root may not link what belongs to others (proc(5), protected_hardlinks)."""
+        if self._privileged or inode.is_unmade:
+            return True
+        status, _ = self._attempt(self._backing.status, inode)
+        return status is not None and status.st_uid == os.geteuid()
 
     def _hold_link(
         self, target: Inode, parent: Inode, name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
-        self._check_new(parent, name)
+        self._check_new(parent, name, is_object=self._limits.links_take_inodes)
         if not self._holds(target):  # it has lost its name while this waited
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         now_ns = time.time_ns()
@@ -468,7 +727,15 @@ class WriteBackHandlers(AcknowledgingHandlers):
         request = super().unlink
         if self._is_injected(ctx):
             return request(parent_inode, name, ctx)
-        return self._take_away(request, Kind.UNLINK, parent_inode, name, ctx)
+        return self._as_permitted(
+            (self._inodes[parent_inode],),
+            self._take_away,
+            request,
+            Kind.UNLINK,
+            parent_inode,
+            name,
+            ctx,
+        )
 
     def rmdir(
         self, parent_inode: int, name: bytes, ctx: RequestContext
@@ -476,7 +743,15 @@ class WriteBackHandlers(AcknowledgingHandlers):
         request = super().rmdir
         if self._is_injected(ctx):
             return request(parent_inode, name, ctx)
-        return self._take_away(request, Kind.RMDIR, parent_inode, name, ctx)
+        return self._as_permitted(
+            (self._inodes[parent_inode],),
+            self._take_away,
+            request,
+            Kind.RMDIR,
+            parent_inode,
+            name,
+            ctx,
+        )
 
     async def _take_away(
         self,
@@ -498,6 +773,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return
         asks_host = kind is Kind.RMDIR and not inode.is_unmade
         _, failure = self._attempt(self._hold_removal, kind, parent, name)
+        if failure == errno.EACCES and not self._privileged:
+            # We may not see whether it is empty; or may not at all, which the host will say.
+            await self._through((parent, inode), request, parent_number, name, ctx)
+            return
         if asks_host:
             # Only the host knows whether a directory of its own is empty.
             await self.crossings.cross(Operation.READDIRPLUS, 0, arrival_ns)
@@ -509,6 +788,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def _hold_removal(self, kind: Kind, parent: Inode, name: bytes) -> None:
         inode, status = self._in_guest(parent, name)
         assert inode is not None
+        self._check_may_change(parent)
         if kind is Kind.RMDIR:
             if not inode.is_directory:
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -516,7 +796,6 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
         elif inode.is_directory:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        self._check_may_change(parent)
         now_ns = time.time_ns()
         is_last = inode.is_directory or status.st_nlink <= 1
         self._note_seen(inode)
@@ -551,7 +830,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, None]:
         arguments = (parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx)
-        return self._rename_in_guest(super().rename, arguments)
+        directories = (self._inodes[parent_inode_old], self._inodes[parent_inode_new])
+        return self._as_permitted(directories, self._rename_in_guest, super().rename, arguments)
 
     async def _rename_in_guest(
         self, request: Callable[..., Coroutine[Any, Any, None]], arguments: Any
@@ -576,6 +856,11 @@ class WriteBackHandlers(AcknowledgingHandlers):
             and self._holds_in(new_parent)
             and self._holds(moving)
             and (replaced is None or self._holds(replaced))
+            and (
+                old_parent is new_parent
+                or not moving.is_directory
+                or self._may_have_more_links(new_parent)
+            )
         )
         if not holds:
             if self.overlaps is not None:
@@ -589,6 +874,11 @@ class WriteBackHandlers(AcknowledgingHandlers):
         _, failure = self._attempt(
             self._hold_rename, moving, old_parent, old_name, new_parent, new_name, flags
         )
+        if failure == errno.EACCES and not self._privileged:
+            # As in _take_away.
+            involved = (old_parent, new_parent, moving, replaced)
+            await self._through(involved, request, *arguments)
+            return
         if asks_host:
             await self.crossings.cross(Operation.READDIRPLUS, 0, arrival_ns)
         else:
@@ -605,7 +895,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         new_name: bytes,
         flags: int,
     ) -> None:
-        if len(new_name) > _LONGEST_NAME_BYTES:
+        if len(new_name) > self._limits.name_bytes:
             _too_long()
         replaced: Inode | None = None
         try:
@@ -618,12 +908,15 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
             if replaced is moving:
                 return  # two names of one file: rename(2) does nothing
+        self._check_may_change(old_parent)
+        self._check_may_change(new_parent)
+        if replaced is not None and status is not None:
             self._check_replaceable(moving, replaced)
             if replaced.is_directory or status.st_nlink <= 1:
                 loses.append(replaced)
             self._note_seen(replaced)
-        self._check_may_change(old_parent)
-        self._check_may_change(new_parent)
+        if moving.is_directory and old_parent is not new_parent:
+            self._check_permits(moving, _WRITE)  # its ".." changes
         now_ns = time.time_ns()
         change = Change(
             Kind.RENAME,
@@ -680,7 +973,18 @@ class WriteBackHandlers(AcknowledgingHandlers):
         node = self._inodes[inode]
         if node.is_unmade:
             return self._answer(self._attributes_of_unmade, node, ctx)
-        return super().getattr(inode, ctx)
+        return self._asked((node,), super().getattr, inode, ctx)
+
+    def _asked(
+        self,
+        inodes: Sequence[Inode | None],
+        request: Callable[..., Coroutine[Any, Any, Any]],
+        *arguments: Any,
+    ) -> Coroutine[Any, Any, Any]:
+        """A *request* to the host that modes may be in the way of."""
+        if self._privileged:
+            return request(*arguments)
+        return self._once_allowed(inodes, request, *arguments)
 
     def _attributes_of_unmade(self, inode: Inode, ctx: RequestContext) -> EntryAttributes:
         return self._held_attributes(inode, b"", ctx, believes=True)
@@ -697,10 +1001,15 @@ class WriteBackHandlers(AcknowledgingHandlers):
         request = super().setattr
         if self._is_injected(ctx):
             return request(inode, attr, fields, fh, ctx)
-        too_large = fields.update_size and attr.st_size > _LARGEST_FILE_BYTES
+        too_large = fields.update_size and attr.st_size > self._limits.file_bytes
+        # What is open may be set by that, which we are not always told.
+        directories = () if node.open_fds else (self._guest_parent(node),)
         if not self._holds(node) or too_large:
-            return self._through((node,), request, inode, attr, fields, fh, ctx)
-        return self._set_in_guest(request, node, attr, fields, fh, ctx)
+            arguments = (inode, attr, fields, fh, ctx)
+            return self._as_permitted(directories, self._through, (node,), request, *arguments)
+        return self._as_permitted(
+            directories, self._set_in_guest, request, node, attr, fields, fh, ctx
+        )
 
     async def _set_in_guest(
         self,
@@ -759,23 +1068,32 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if size is not None and fh is not None:
             # Who has it open may cut it, whatever its mode has become.
             self.write_back.keep_descriptor(inode, hold(inode), fh)
+        elif not self._privileged:
+            self._keep_any_descriptor(inode)
         return self._held_attributes(inode, b"", ctx, believes=True)
+
+    def _keep_any_descriptor(self, inode: Inode) -> None:
+        """Of a file that is open: the modes above it may keep us from finding it again."""
+        held = inode.held
+        if held is None or held.fd >= 0 or held.unmade or inode.kind != modes.S_IFREG:
+            return
+        for fd in inode.open_fds or ():
+            if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
+                self.write_back.keep_descriptor(inode, held, fd)
+                return
 
     def _check_may_set(self, inode: Inode, fields: pyfuse3.SetattrFields, fh: int | None) -> None:
         """Whether the host will let us set these attributes. Raises OSError."""
-        if self._privileged or inode.is_unmade:
+        if self._privileged:
             return
-        dir_fd, name, status = self._backing.find(inode)
-        if status.st_uid != os.geteuid() and (
-            fields.update_mode or fields.update_atime or fields.update_mtime
-        ):
+        is_ours = self._is_ours(inode)
+        if not is_ours and (fields.update_mode or fields.update_atime or fields.update_mtime):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        changes_owner = fields.update_uid or fields.update_gid
+        if not is_ours and changes_owner and not self._permits(inode, _WRITE):
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         if fields.update_size and fh is None:
-            path = (
-                os.path.join(os.fsencode(magic_link(dir_fd)), name) if name else magic_link(dir_fd)
-            )
-            if not os.access(path, os.W_OK, effective_ids=True):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            self._check_permits(inode, _WRITE)
 
     @staticmethod
     def _ended_set_id(mode: int) -> int | None:
@@ -814,7 +1132,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         node = self._inodes[inode]
         if node.is_unmade:
             return self._answer(self._held_link_target, node)
-        return super().readlink(inode, ctx)
+        return self._asked((node,), super().readlink, inode, ctx)
 
     @staticmethod
     def _held_link_target(inode: Inode) -> bytes:
@@ -825,7 +1143,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         node = self._inodes[inode]
         if node.held is not None and node.held.mode is not None:
             return self._answer(self._may_access, node, mode)
-        return super().access(inode, mode, ctx)
+        return self._asked((node,), super().access, inode, mode, ctx)
 
     def _may_access(self, inode: Inode, mode: int) -> bool:
         """As access(2) would say to the server, whose the object will be."""
@@ -833,11 +1151,33 @@ class WriteBackHandlers(AcknowledgingHandlers):
         bits = inode.held.mode or 0
         if self._privileged:
             return not mode & os.X_OK or inode.is_directory or bool(bits & 0o111)
-        return bits >> 6 & mode == mode
+        return self._permits(inode, mode)
 
     # Files
 
     def open(self, inode: int, flags: int, ctx: RequestContext) -> Coroutine[Any, Any, FileInfo]:
+        if self._privileged:
+            return self._open_in_guest(inode, flags, ctx)
+        node = self._inodes[inode]
+        return self._once_allowed((node,), self._open_permitted, node, flags, ctx)
+
+    async def _open_permitted(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
+        await self._answer(self._check_open, inode, flags)
+        return await self._open_in_guest(inode.number, flags, ctx)
+
+    def _check_open(self, inode: Inode, flags: int) -> None:
+        """Whether the modes that are held let us open it so. Raises OSError."""
+        if not inode.open_fds:
+            self._check_search(self._guest_parent(inode))
+        held = inode.held
+        if held is None or held.mode is None or held.nameless:
+            return
+        wanted = {os.O_RDONLY: _READ, os.O_WRONLY: _WRITE}.get(flags & os.O_ACCMODE, _READ | _WRITE)
+        self._check_permits(inode, wanted | (_WRITE if flags & os.O_TRUNC else 0))
+
+    def _open_in_guest(
+        self, inode: int, flags: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, FileInfo]:
         node = self._inodes[inode]
         if node.is_unmade:
             return self._open_while_unmade(node, flags, ctx)
@@ -859,8 +1199,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         await self._wait_for_room(0)
         if inode.is_unmade:
             return await self._hold(0, self._open_unmade, inode, flags, ctx)  # type: ignore[no-any-return]
-        # The host has got it meanwhile. Not self.open: a trace would have it twice.
-        return await type(self).open(self, inode.number, flags, ctx)
+        # The host has got it meanwhile.
+        return await self._open_in_guest(inode.number, flags, ctx)
 
     def _open_unmade(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
         # A descriptor that stands for the host's file: once there is one, it is one.
@@ -937,8 +1277,12 @@ class WriteBackHandlers(AcknowledgingHandlers):
         parent = self._inodes[parent_inode]
         if not self._holds_in(parent):
             request = super().create
-            return self._through((parent,), request, parent_inode, name, mode, flags, ctx)
-        return self._hold(0, self._create_in_guest, parent, name, mode, flags, ctx)
+            return self._as_permitted(
+                (parent,), self._through, (parent,), request, parent_inode, name, mode, flags, ctx
+            )
+        return self._as_permitted(
+            (parent,), self._hold, 0, self._create_in_guest, parent, name, mode, flags, ctx
+        )
 
     def _create_in_guest(
         self, parent: Inode, name: bytes, mode: int, flags: int, ctx: RequestContext
@@ -997,7 +1341,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         inode = self._open_files[fh]
-        if not self._holds(inode) or off + len(buf) > _LARGEST_FILE_BYTES:
+        if not self._holds(inode) or off + len(buf) > self._limits.file_bytes:
             await self._settle(inode)
             return await super().write(fh, off, buf)
         arrival_ns = self._reactor.arrival_ns
@@ -1090,9 +1434,16 @@ class WriteBackHandlers(AcknowledgingHandlers):
         node = self._inodes[inode]
         if node.is_unmade:
             return self._answer(self._open_unmade_directory, node, ctx)
-        return super().opendir(inode, ctx)
+        if self._privileged:
+            return super().opendir(inode, ctx)
+        return self._once_allowed((node,), self._open_directory_permitted, node, ctx)
+
+    async def _open_directory_permitted(self, inode: Inode, ctx: RequestContext) -> int:
+        await self._answer(self._check_open, inode, os.O_RDONLY)
+        return await super().opendir(inode.number, ctx)
 
     def _open_unmade_directory(self, inode: Inode, ctx: RequestContext) -> int:
+        self._check_open(inode, os.O_RDONLY)
         fd = os.dup(self._null_fd)
         self._listings[fd] = Listing(inode, KnownCaller(ctx.uid, ctx.gid))
         return fd
@@ -1105,6 +1456,11 @@ class WriteBackHandlers(AcknowledgingHandlers):
             held = listing.directory.held
             names = (held.names if held is not None else None) or {}
             listing.held = {name: each.inode is not None for name, each in names.items()}
+            if fh in self._unopened:
+                directory = listing.directory
+                await self._once_allowed(
+                    (directory,), self._answer, self._open_directory, fh, directory
+                )
         if not listing.directory.is_unmade:
             await super().readdir(fh, start_id, token)
             return
@@ -1165,11 +1521,17 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return 0
         return DIRENTPLUS_BYTES + len(name)
 
+    async def releasedir(self, fh: int) -> None:
+        self._unopened.discard(fh)
+        await super().releasedir(fh)
+
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         directory = self._listings[fh].directory
         await self._settle(directory)
         if directory.is_unmade:
             return
+        if fh in self._unopened:
+            await self._answer(self._open_directory, fh, directory)
         self._reactor.arrival_ns = time.monotonic_ns()
         await super().fsyncdir(fh, datasync)
 
@@ -1196,9 +1558,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
         await self._through((self._inodes[number],), request, number, *arguments)
 
     def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
-        if self._inodes[inode].is_unmade:
+        node = self._inodes[inode]
+        if node.is_unmade:
             return self._answer(self._no_attribute, name)
-        return super().getxattr(inode, name, ctx)
+        return self._asked((node,), super().getxattr, inode, name, ctx)
 
     def _no_attribute(self, name: bytes) -> bytes:
         self._attributes_of_guests.check(name)

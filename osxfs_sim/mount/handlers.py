@@ -528,6 +528,12 @@ class Handlers(pyfuse3.Operations):
                 inode = self._inodes.forget(number, 0)
             if inode is not None:
                 self._attempt(self.let_go, inode)
+        self._let_go_unneeded()
+
+    def _let_go_unneeded(self) -> None:
+        """Directories that were kept only because something was reached through them."""
+        while (inode := self._inodes.take_unneeded()) is not None:
+            self.let_go(inode)
 
     def let_go(self, inode: Inode) -> None:
         """The guest refers to *inode* no more."""
@@ -1177,8 +1183,9 @@ class Handlers(pyfuse3.Operations):
         inode, status = self._inode(listing.directory, fh, name, seen)
         entry = self._attributes(inode, status, ids, believed)
         if not pyfuse3.readdir_reply(token, shown, entry, position + 1):
-            if not inode.lookups:
-                self._inodes.remove(inode)
+            # It may have been known before, or be needed for what is held of it.
+            if self._inodes.let_go(inode):
+                self.let_go(inode)
             return 0
         inode.lookups += 1
         self._backing.hold(inode, fh, name)
@@ -1278,9 +1285,9 @@ def _status_of_entry(fh: int, name: bytes) -> os.stat_result | None:
     except FileNotFoundError:
         return None  # gone since the listing began
     except OSError as error:
-        if error.errno != errno.ENOTCONN:
+        if error.errno not in (errno.ENOTCONN, errno.ELOOP):
             raise
-        return None  # a dead mount on the host: the rest can be listed
+        return None  # a dead mount on the host, or this very share: the rest can be listed
 
 
 def _names_in(fd: int) -> list[bytes]:

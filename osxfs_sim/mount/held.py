@@ -50,12 +50,13 @@ class Held:
     """
 
     __slots__ = (
+        "_guest_place",
+        "_place",
         "atime_ns",
         "changes",
         "content",
         "ctime_ns",
         "fd",
-        "guest_place",
         "last_sequence",
         "link_target",
         "links",
@@ -65,7 +66,6 @@ class Held:
         "names",
         "own_sequence",
         "owner",
-        "place",
         "seen",
         "size",
         "unmade",
@@ -87,9 +87,35 @@ class Held:
         self.names: dict[bytes, HeldName] | None = None
         self.fd = -1
         self.last_sequence = self.own_sequence = 0
-        self.place: tuple[Inode, bytes] | None = None
-        self.guest_place: tuple[Inode, bytes] | None = None
+        self._place: tuple[Inode, bytes] | None = None
+        self._guest_place: tuple[Inode, bytes] | None = None
         self.seen: tuple[int, int, int] | None = None
+
+    # Directories by which something held is to be found stay in the table of inodes.
+
+    @property
+    def place(self) -> "tuple[Inode, bytes] | None":
+        """Where the host had it last."""
+        return self._place
+
+    @place.setter
+    def place(self, place: "tuple[Inode, bytes] | None") -> None:
+        before, self._place = self._place, place
+        _pin_instead(before, place)
+
+    @property
+    def guest_place(self) -> "tuple[Inode, bytes] | None":
+        """Where the guest has it, if it has moved or made it."""
+        return self._guest_place
+
+    @guest_place.setter
+    def guest_place(self, place: "tuple[Inode, bytes] | None") -> None:
+        before, self._guest_place = self._guest_place, place
+        _pin_instead(before, place)
+
+    def places(self) -> "list[tuple[Inode, bytes]]":
+        """The places that it keeps in the table."""
+        return [place for place in (self._place, self._guest_place) if place is not None]
 
     def name(self, name: bytes) -> HeldName | None:
         """What is held of *name* in this directory."""
@@ -126,6 +152,21 @@ def hold(inode: "Inode") -> Held:
         if inode.parent is not None:
             inode.held.place = inode.parent, inode.name
     return inode.held
+
+
+def drop(inode: "Inode") -> None:
+    """Nothing is held of *inode* any more. Whether it is needed still, its table can tell."""
+    held = inode.held
+    if held is not None:
+        held.place = held.guest_place = None
+    inode.held = None
+
+
+def _pin_instead(before: "tuple[Inode, bytes] | None", after: "tuple[Inode, bytes] | None") -> None:
+    if after is not None:
+        after[0].pins += 1
+    if before is not None:
+        before[0].unpin()
 
 
 @dataclass(slots=True)

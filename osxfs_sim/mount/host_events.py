@@ -646,7 +646,7 @@ def _changed_since(
                 continue
             birth_ns = syscalls.birth_time_ns(fd, name)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTCONN):
+            if error.errno not in (errno.ENOENT, errno.ENOTCONN, errno.ELOOP):
                 raise
             continue
         what = What.ATTRIBUTES

@@ -9,12 +9,22 @@ which remember inode numbers (git, tar, rsync) find them unchanged after a
 remount. The exceptions get numbers from _FIRST_INVENTED on: the root (always
 1), objects of a file system mounted below the export, and an object whose
 number is still held by a deleted one.
+
+What is in the table, and what for (check() says where it is not so):
+
+* an inode is in it if and only if the kernel knows it, or a change of it is held, or another
+  inode that is in it is reached through it (its *pins*, what is held of places included);
+* so the directories by which an inode in the table is reached are in the table, too;
+* nobody finds an inode here that is not in it: neither by number nor by identity;
+* lookups are never negative.
 """
 
+import collections
 import errno
 import os
 import stat as modes
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from osxfs_sim.mount.held import Held
@@ -30,6 +40,31 @@ class UnknownInodeError(OSError, KeyError):
         super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
+class Facts(NamedTuple):
+    """What the host says of an object when a change of it begins to be held.
+
+    *generation* tells it from a later object with its inode number (None: nothing does),
+    *mount_id* where it is mounted, *attributes* are the STATX_ATTR bits.
+    """
+
+    generation: bytes | None
+    mount_id: int
+    attributes: int
+
+
+class Shown(NamedTuple):
+    """What the guest was last shown of an object, to make it again like that.
+
+    *mode* with its kind, the host's *uid* and *gid*, and the guest's owners (-1: unset).
+    """
+
+    mode: int
+    uid: int
+    gid: int
+    owner_uid: int = -1
+    owner_gid: int = -1
+
+
 class Inode:
     """One object of the host that the kernel knows.
 
@@ -43,13 +78,18 @@ class Inode:
     directory, *children* is what the guest was last told its names are, where
     that is kept, and *followed* whether the host's changes in it will be seen
     (None: nobody has tried). *changed_ns* is when the guest last changed it (wall-clock).
-    *held* is what the guest has changed and the host does not have yet, or None.
+    *held* is what the guest has changed and the host does not have yet, or None; *facts* is
+    what the host said of it when that began. *shown* is what the guest was last shown of it.
+    *table* is the one it is in, and *pins* counts what is reached through it there.
     """
 
     __slots__ = (
+        "_other_names",
+        "_parent",
         "changed_ns",
         "children",
         "device",
+        "facts",
         "followed",
         "handle",
         "held",
@@ -60,10 +100,11 @@ class Inode:
         "number",
         "open_fds",
         "openable_handle",
-        "other_names",
-        "parent",
         "path_fd",
+        "pins",
         "recently_used",
+        "shown",
+        "table",
     )
 
     def __init__(
@@ -79,9 +120,11 @@ class Inode:
         self.device = device
         self.host_number = host_number
         self.kind = kind
-        self.parent = parent
+        self.table: InodeTable | None = None
+        self.pins = 0
+        self._parent = parent
         self.name = name
-        self.other_names: list[tuple[Inode, bytes]] | None = None
+        self._other_names: list[tuple[Inode, bytes]] | None = None
         self.lookups = 0
         self.path_fd = -1
         self.recently_used = False
@@ -92,6 +135,50 @@ class Inode:
         self.followed: bool | None = None
         self.changed_ns = 0
         self.held: Held | None = None
+        self.facts: Facts | None = None
+        self.shown: Shown | None = None
+
+    @property
+    def parent(self) -> "Inode | None":
+        """The directory by which it was last reached."""
+        return self._parent
+
+    @parent.setter
+    def parent(self, parent: "Inode | None") -> None:
+        before = self._parent
+        self._parent = parent
+        if self.table is not None and parent is not before:
+            if parent is not None:
+                parent.pins += 1
+            if before is not None:
+                before.unpin()
+
+    @property
+    def other_names(self) -> "list[tuple[Inode, bytes]] | None":
+        """Further ways to a file with several links."""
+        return self._other_names
+
+    @other_names.setter
+    def other_names(self, ways: "list[tuple[Inode, bytes]] | None") -> None:
+        before = self._other_names
+        self._other_names = ways
+        if self.table is not None:
+            for parent, _ in ways or ():
+                parent.pins += 1
+            for parent, _ in before or ():
+                parent.unpin()
+
+    def ways(self) -> "Iterator[tuple[Inode, bytes]]":
+        """By which directories, and names in them, it is reached."""
+        if self._parent is not None:
+            yield self._parent, self.name
+        yield from self._other_names or ()
+
+    def unpin(self) -> None:
+        """Something less is reached through it."""
+        self.pins -= 1
+        if not self.pins and not self.lookups and self.table is not None:
+            self.table.unneeded.append(self)
 
     @property
     def is_unmade(self) -> bool:
@@ -198,6 +285,9 @@ class InodeTable:
         self._by_identity: dict[tuple[int, int], Inode] = {(root.st_dev, root.st_ino): self.root}
         self._next_invented = _FIRST_INVENTED
         self._peak = 1
+        self.root.table = self
+        self.unneeded: list[Inode] = []
+        """What is perhaps needed no more: see take_unneeded()."""
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -234,8 +324,7 @@ class InodeTable:
                 parent,
                 name,
             )
-            self._by_number[inode.number] = inode
-            self._peak = max(self._peak, len(self._by_number))
+            self._put(inode)
             if inode.number != inode.host_number:
                 self._by_identity[inode.device, inode.host_number] = inode
             if self._remembers_names and inode.is_directory:
@@ -261,15 +350,21 @@ class InodeTable:
         """
         self._next_invented += 1
         inode = Inode(self._next_invented, -1, 0, kind, parent, name)
-        self._by_number[inode.number] = inode
+        self._put(inode)
         return inode
+
+    def _put(self, inode: Inode) -> None:
+        self._by_number[inode.number] = inode
+        self._peak = max(self._peak, len(self._by_number))
+        inode.table = self
+        for parent, _ in inode.ways():
+            parent.pins += 1
 
     def unmade(self, kind: int) -> Inode:
         """An inode for what the guest has just made, and the host has not got yet."""
         self._next_invented += 1
         inode = Inode(self._next_invented, -1, 0, kind, None, b"")
-        self._by_number[inode.number] = inode
-        self._peak = max(self._peak, len(self._by_number))
+        self._put(inode)
         if self._remembers_names and inode.is_directory:
             inode.children = {}
         return inode
@@ -283,16 +378,20 @@ class InodeTable:
         if before is not None and before is not inode:
             # The host has removed that, and given its number to this one.
             self.renounce_identity(before)
-        self.renounce_identity(inode)
         self.identify(inode, status.st_dev, status.st_ino)
         inode.parent, inode.name, inode.other_names = parent, name, None
         if parent.children is not None:
             parent.children[name] = inode
 
     def identify(self, inode: Inode, device: int, host_number: int) -> None:
-        """The host's object with these numbers is *inode*, whose own number is an invented one."""
+        """The host's object with these numbers is *inode*, and was another before, perhaps."""
+        before = self._by_identity.get((device, host_number))
+        if before is not None:
+            self.renounce_identity(before)
+        self.renounce_identity(inode)
         inode.device, inode.host_number = device, host_number
-        self._by_identity[device, host_number] = inode
+        if inode.table is self:  # or it would be found here, and its number would not
+            self._by_identity[device, host_number] = inode
 
     def _free_number(self, status: os.stat_result) -> int:
         number = status.st_ino
@@ -306,31 +405,86 @@ class InodeTable:
         return self._next_invented
 
     def forget(self, number: int, lookups: int) -> Inode | None:
-        """The kernel forgets *lookups* answers. Returns the inode if that was the last."""
+        """The kernel forgets *lookups* answers. Returns the inode if that took it out.
+
+        What is needed for another reason stays until let_go() or take_unneeded().
+        """
         inode = self._by_number[number]
+        assert inode.lookups >= lookups, (number, inode.lookups, lookups)
         inode.lookups -= lookups
-        assert inode.lookups >= 0, (number, inode.lookups, lookups)
-        if inode.lookups or inode is self.root:
+        if self.is_needed(inode):
             return None
-        if inode.held is not None and inode.held.changes:
-            return None  # the host has to be told of it yet: see let_go
         self.remove(inode)
         return inode
 
+    def is_needed(self, inode: Inode) -> bool:
+        """Whether *inode* has to be in the table: see the invariant above."""
+        return (
+            inode.lookups > 0
+            or inode.pins > 0
+            or inode is self.root
+            or (inode.held is not None and inode.held.changes > 0)
+        )
+
     def let_go(self, inode: Inode) -> bool:
-        """Nothing of *inode* is held any more. Returns whether the kernel had forgotten it."""
-        if inode.lookups or inode is self.root or not self.knows(inode):
+        """A reason to keep *inode* has gone. Returns whether it was the last."""
+        if inode.table is not self or self.is_needed(inode):
             return False
         self.remove(inode)
         return True
 
+    def take_unneeded(self) -> Inode | None:
+        """Take out one that was kept for the sake of others only, which are gone; None: no more."""
+        while self.unneeded:
+            inode = self.unneeded.pop()
+            if self.let_go(inode):
+                return inode
+        return None
+
     def remove(self, inode: Inode) -> None:
-        """Take out an inode that the kernel does not know."""
+        """Take out an inode that nobody needs."""
         del self._by_number[inode.number]
         if self._remembers_names:
             inode.untell()
         if self._by_identity.get((inode.device, inode.host_number)) is inode:
             del self._by_identity[inode.device, inode.host_number]
+        inode.table = None
+        for parent, _ in inode.ways():
+            parent.unpin()
+
+    def check(self) -> list[str]:
+        """Where the invariant at the head of this module does not hold, in words. For tests."""
+        wrong: list[str] = []
+        pins: collections.Counter[Inode] = collections.Counter()
+        for number, inode in self._by_number.items():
+            what = f"inode {number} ({inode.name!r})"
+            if inode.table is not self:
+                wrong.append(f"{what} is found by its number and does not know of the table")
+            if inode.lookups < 0:
+                wrong.append(f"{what} has {inode.lookups} lookups")
+            is_waiting = inode in self.unneeded or inode.held is not None
+            if not self.is_needed(inode) and not is_waiting:
+                wrong.append(f"{what} is needed by nobody")
+            ways = [parent for parent, _ in inode.ways()]
+            if inode.held is not None:
+                ways += [place[0] for place in inode.held.places()]
+            pins.update(ways)
+            wrong += [
+                f"{what} is reached through {parent.number} ({parent.name!r}), which is not here"
+                for parent in ways
+                if parent.table is not self
+            ]
+        wrong += [
+            f"inode {inode.number} has {inode.pins} pins, not {pins[inode]}"
+            for inode in self._by_number.values()
+            if inode.pins != pins[inode]
+        ]
+        for identity, inode in self._by_identity.items():
+            if inode.table is not self:
+                wrong.append(f"{identity} leads to {inode.number}, which is not here")
+            if identity != (inode.device, inode.host_number):
+                wrong.append(f"{identity} leads to {inode.number}, which is another object")
+        return wrong
 
     def renounce_identity(self, inode: Inode) -> None:
         """*inode* lost its last name: the host may give its number to another object.

@@ -33,9 +33,11 @@ import msgpack
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount import syscalls
-from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode
+from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, Shown
 
-VERSION = 1
+VERSION = 2
+_READABLE = (1, 2)
+"""The first had neither generations nor what the guest was shown in its frames."""
 _HEADER = struct.Struct("<II")  # length and CRC-32 of the frame that follows
 _PROGRESS = struct.Struct("=QQ")
 _NUMBER = struct.Struct("=Q")
@@ -219,7 +221,7 @@ class Journal:
 
     def note_arrived(self, inode: Inode) -> None:
         """The host has got *inode*."""
-        self._append(_frame(("arrived", inode.number, inode.device, inode.host_number)))
+        self._append(_arrived(inode.number, inode))
 
     def _append_introducing(self, frames: bytearray) -> None:
         """As _append: what these frames introduce is known only once they are kept."""
@@ -385,8 +387,17 @@ def _frame(values: tuple[Any, ...]) -> bytes:
 
 def _known(inode: Inode, parent: Inode, name: bytes) -> bytes:
     """The frame that says that the host has *inode* as *name* in *parent*."""
-    identity = (inode.device, inode.host_number, inode.kind)
-    return _frame(("known", inode.number, parent.number, name, *identity))
+    identity = (inode.device, inode.host_number, inode.kind, _generation(inode))
+    return _frame(("known", inode.number, parent.number, name, *identity, inode.shown))
+
+
+def _arrived(number: int, inode: Inode) -> bytes:
+    """The frame that says that the host has got *inode*."""
+    return _frame(("arrived", number, inode.device, inode.host_number, _generation(inode)))
+
+
+def _generation(inode: Inode) -> bytes | None:
+    return inode.facts.generation if inode.facts is not None else None
 
 
 def _number(inode: Inode | None) -> int:
@@ -489,6 +500,8 @@ class Known:
     device: int
     host_number: int
     kind: int
+    generation: bytes | None = None
+    shown: Shown | None = None
 
 
 @dataclass(slots=True)
@@ -526,7 +539,7 @@ class Leftover:
     done: int = 0
     story: list[Known | LeftChange] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
-    arrived: dict[int, tuple[int, int]] = field(default_factory=dict)
+    arrived: dict[int, tuple[int, int, bytes | None]] = field(default_factory=dict)
     end: int = 0
     """Where its frames end."""
     torn: bool = False
@@ -583,13 +596,17 @@ def read_journal(directory: Path) -> Leftover:
     for frame in _frames((directory / "changes").read_bytes(), left):
         match frame:
             case ["base", version, source, device]:
-                if version != VERSION:
+                if version not in _READABLE:
                     raise ValueError(f"a journal of version {version}; this is {VERSION}")
                 left.source, left.root_device = os.fsdecode(source), device
             case ["known", number, parent, name, device, host_number, kind]:
                 order.append((number, Known(parent, name, device, host_number, kind)))
-            case ["arrived", number, device, host_number]:
-                left.arrived[number] = device, host_number
+            case ["known", number, parent, name, device, host_number, kind, generation, shown]:
+                shown = Shown(*shown) if shown is not None else None
+                known = Known(parent, name, device, host_number, kind, generation, shown)
+                order.append((number, known))
+            case ["arrived", number, device, host_number, *generation]:
+                left.arrived[number] = device, host_number, generation[0] if generation else None
             case ["longer", sequence, length, detail]:
                 if sequence in changes:
                     changes[sequence].length = length
@@ -690,7 +707,7 @@ class Continuation:
 
     def arrived(self, number: int, inode: Inode) -> None:
         """The host has got what the frames call *number*."""
-        frame = _frame(("arrived", number, inode.device, inode.host_number))
+        frame = _arrived(number, inode)
         # On a full disk it goes without: what is there is then found by its name. What was torn
         # is written over; what is left of it then is torn, too.
         with contextlib.suppress(OSError):

@@ -21,14 +21,16 @@ from typing import Any, BinaryIO
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.copying import UNSYNCHRONIZED
+from osxfs_sim.mount.force import end_by_force, what_is_left
 from osxfs_sim.mount.identity import server_user
 from osxfs_sim.mount.mountpoints import (
+    GoneError,
     MountEntry,
     MountError,
+    SilentError,
     check_before_mounting,
     check_fuse,
     check_source,
-    is_dead,
     local_record_path,
     local_records,
     log_path,
@@ -39,6 +41,7 @@ from osxfs_sim.mount.mountpoints import (
     shares_in,
     unmount,
 )
+from osxfs_sim.mount.records import Record, all_records, has_ended, is_stopped, read_record
 from osxfs_sim.mount.service_checks import check_host_services
 from osxfs_sim.mount.unwritten import unwritten_error
 from osxfs_sim.mount.volumes import Volumes
@@ -53,6 +56,7 @@ _READY_WITHIN_S = 60.0
 _UNMOUNTED_WITHIN_S = 30.0
 _ENDING_WITHIN_S = 10.0
 _LETTING_GO_WITHIN_S = 2.0
+_ANSWERING_WITHIN_S = 10.0
 
 
 class Share:
@@ -119,9 +123,17 @@ class Share:
         """
         return drop_events(self.mountpoint, count=count, rate=rate)
 
-    def unmount(self) -> None:
-        """Unmount, and wait until the server has ended. Raises MountError if it is in use."""
-        unmount_and_wait(self.mountpoint)
+    def unmount(self, *, force: bool = False) -> None:
+        """Unmount, and wait until the server has ended. Raises MountError if it is in use.
+
+        With *force* it ends within two seconds whatever state it is in, its users are told
+        ENOTCONN, and MountError is raised where something is not on the host.
+        """
+        try:
+            unmount_and_wait(self.mountpoint, force=force)
+        finally:
+            if force:
+                self._wait_ended()
         self._wait_ended()
 
     def end(self) -> None:
@@ -288,27 +300,43 @@ def drop_events(mountpoint: str, *, count: int, rate: float) -> dict[str, Any]:
     return ask(mountpoint, "drop-events", count=count, rate=rate)
 
 
-def unmount_and_wait(mountpoint: str) -> None:
+def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
     """Unmount a share and wait until its server has ended.
 
-    A share whose server is gone is unmounted too. Raises MountError where
-    there is none, or it is in use.
+    A share whose server is gone is unmounted too; returns then what it has left
+    unwritten, in a line, or nothing. Raises MountError where
+    there is none, it is in use, or its server does not answer; with *force*
+    it is ended then, within two seconds.
     """
     target = real_mountpoint(mountpoint)
     entry = mount_at(target)
     if entry is None:
+        for uid, record in killed_at(target):
+            return str(what_is_left(uid, target, record) or "")
         raise MountError(f"nothing is mounted at {mountpoint}")
-    if entry.is_hub:
-        for export in reversed(shares_in(target)):
-            unmount_and_wait(export.mountpoint)
     if not entry.is_ours:
         raise MountError(
             f"{mountpoint} is a {entry.file_system_type} mount, not a share: use umount"
         )
-    pid, journal, has_volumes, left = 0, "", False, ""
+    if force:
+        left_by_force = end_by_force(entry)
+        if left_by_force is not None:
+            raise left_by_force
+        return ""
+    if entry.is_hub:
+        for export in reversed(shares_in(target)):
+            unmount_and_wait(export.mountpoint)
+    pid, journal, has_volumes, left, gone = 0, "", False, "", False
     trace: dict[str, Any] | None = None
-    with contextlib.suppress(MountError):
-        status = ask(target, "status", timeout_s=2.0)
+    try:
+        status = _status_of(mountpoint, target)
+    except SilentError:
+        raise
+    except GoneError:
+        gone = True
+    except MountError:
+        pass  # it is not ours to ask, or has something to say: unmounting it is another matter
+    else:
         pid, journal = int(status["pid"]), (status["write_back"] or {}).get("journal", "")
         trace = status["trace"]
         has_volumes = any(volume["mounted"] for volume in status["volumes"])
@@ -316,20 +344,22 @@ def unmount_and_wait(mountpoint: str) -> None:
             left = os.path.join(status["synchronization"]["state"], UNSYNCHRONIZED)
     if not pid and entry.is_local:
         unmount_abandoned(entry)
-        return
+        return ""
+    if gone and not _is_starting_or_ending(entry):
+        return str(end_by_force(entry) or "")
     if has_volumes:
         ask(target, "unmount-volumes")
     try:
-        # Whoever is inside a share without a server cannot be served any more. What is
-        # mounted in it goes along.
-        _unmount(target, lazily=is_dead(target))
+        # What is mounted in it goes along.
+        _unmount(target, lazily=False)
     except OSError as error:
         if has_volumes:
             with contextlib.suppress(MountError):
                 ask(target, "mount-volumes")
         if error.strerror and "busy" in error.strerror.lower():
             raise MountError(
-                f"{mountpoint} is in use: leave it (fuser -vm {mountpoint} shows who is in it)"
+                f"{mountpoint} is in use: leave it (fuser -vm {mountpoint} shows who is in it), "
+                f"or osxfs-sim umount --force {mountpoint}"
             ) from error
         if os.geteuid() not in (0, entry.user_id):
             raise MountError(
@@ -338,10 +368,10 @@ def unmount_and_wait(mountpoint: str) -> None:
             ) from error
         raise MountError(f"cannot unmount {mountpoint}: {error.strerror}") from error
     deadline_s = time.monotonic() + _UNMOUNTED_WITHIN_S
-    while pid and _is_running(pid):
+    while pid and not has_ended(pid):
         # What is held is written back first, and takes as long as it takes.
         waits = bool(left) or os.path.exists(journal)
-        if time.monotonic() > deadline_s and not waits:
+        if time.monotonic() > deadline_s and (not waits or is_stopped(pid)):
             raise MountError(f"{mountpoint} is unmounted, but its server (process {pid}) goes on")
         time.sleep(0.005)
     if os.path.exists(journal):
@@ -354,6 +384,36 @@ def unmount_and_wait(mountpoint: str) -> None:
 
         if said := complaint(Path(trace["path"])):
             raise MountError(f"{mountpoint} is unmounted, but {said}")
+    return ""
+
+
+def _status_of(mountpoint: str, target: str) -> dict[str, Any]:
+    """The share's status, for which a server that is busy has some time. Raises MountError."""
+    deadline_s = time.monotonic() + _ANSWERING_WITHIN_S
+    while True:
+        try:
+            return ask(target, "status", timeout_s=_LETTING_GO_WITHIN_S)
+        except SilentError as error:
+            if "stopped" in str(error) or time.monotonic() > deadline_s:
+                raise SilentError(str(error).replace(target, mountpoint)) from error
+
+
+def _is_starting_or_ending(entry: MountEntry) -> bool:
+    """Whether there is a server that cannot be asked yet, or no longer."""
+    record = read_record(entry.user_id, entry.mountpoint)
+    return (
+        record is not None
+        and (record.mount_id, record.device) == (entry.mount_id, entry.device)
+        and not record.is_of_the_dead
+    )
+
+
+def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:
+    """What servers that were killed have left to say of *mountpoint*, and whose they were."""
+    for uid in {os.geteuid(), *(each.uid for each in all_records() if os.geteuid() == 0)}:
+        record = read_record(uid, mountpoint)
+        if record is not None and record.is_of_the_dead:
+            yield uid, record
 
 
 def unmount_abandoned(entry: MountEntry) -> None:
@@ -399,14 +459,6 @@ def _unmount(target: str, *, lazily: bool) -> None:
             if error.errno != errno.EBUSY or time.monotonic() >= deadline_s:
                 raise
         time.sleep(0.01)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager

@@ -49,6 +49,7 @@ from osxfs_sim.mount.mountpoints import (
     runtime_directory,
     unmount,
 )
+from osxfs_sim.mount.records import start_of
 from osxfs_sim.mount.unwritten import check_unwritten
 from osxfs_sim.mount.volumes import Volumes, check_volumes
 from osxfs_sim.settings import OF_REQUESTS, EmulatedSystem, ShareSettings
@@ -230,6 +231,8 @@ class _LocalShare:
                 "device": self.entry.device,
                 "volumes": self.volumes.record(),
                 "pid": os.getpid(),
+                "started": start_of(os.getpid()),
+                "copy": "" if self.synchronizer is None else str(self.copy),
             }
         )
         written = self.record.with_suffix(f".{os.getpid()}")

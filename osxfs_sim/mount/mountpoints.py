@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +20,20 @@ from typing import Any
 FILE_SYSTEM_TYPE = "fuse.osxfs-sim"
 HUB_NAME = "osxfs-sim:exports"
 """No profile's: their mounts are called osxfs-sim#NAME."""
-_MNT_DETACH = 2
+FORCE, _MNT_DETACH = 1, 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class MountError(Exception):
     """The share cannot be mounted, unmounted or found; the message names the remedy."""
+
+
+class SilentError(MountError):
+    """The server of a share is there, and does not answer."""
+
+
+class GoneError(MountError):
+    """The server of a share is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +81,13 @@ def mounts(process: int | str = "self") -> list[MountEntry]:
             options = dict(option.partition("=")[::2] for option in after.split(" ")[2].split(","))
             entries.append(
                 MountEntry(
-                    _unescape(before.split(" ")[4]),
+                    unescape(before.split(" ")[4]),
                     after.split(" ")[0],
                     int(options.get("user_id", 0)),
                     before.split(" ")[2],
-                    _unescape(after.split(" ")[1]),
+                    unescape(after.split(" ")[1]),
                     int(before.partition(" ")[0]),
-                    _unescape(before.split(" ")[3]),
+                    unescape(before.split(" ")[3]),
                 )
             )
     if not local:
@@ -109,7 +119,8 @@ def local_records() -> list[dict[str, Any]]:
     return records
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
+    """A path as it is, of one that the table of mounts has."""
     for code, character in _ESCAPES:
         text = text.replace(code, character)
     return text
@@ -117,6 +128,12 @@ def _unescape(text: str) -> str:
 
 # Of which the last must be the last.
 _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\"))
+
+
+def mount_number_of(fd: int) -> int:
+    """Which mount *fd* is in (proc_pid_fdinfo(5)); nobody is asked but the kernel."""
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+        return int(file.read().partition(b"mnt_id:")[2].split()[0])
 
 
 def shares_in(directory: str) -> list[MountEntry]:
@@ -221,6 +238,12 @@ def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
     real_source = _check_readable(source)
     target = real_mountpoint(mountpoint)
     _clear_dead_mount(target)
+    existing = mount_at(target)
+    if existing is not None and existing.is_ours:
+        # Nor is it looked at: its server may be stopped.
+        raise MountError(
+            f"a share is already mounted at {mountpoint}: osxfs-sim umount {mountpoint}"
+        )
     if not os.path.exists(target):
         raise MountError(f"the mount point {mountpoint} does not exist: mkdir -p {mountpoint}")
     if not os.path.isdir(target):
@@ -231,9 +254,10 @@ def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
     _check_apart(source, real_source, mountpoint, target)
     existing = mount_at(target)
     if existing is not None:
-        what = "a share" if existing.is_ours else f"a {existing.file_system_type} file system"
-        remedy = f"osxfs-sim umount {mountpoint}" if existing.is_ours else "choose another"
-        raise MountError(f"{what} is already mounted at {mountpoint}: {remedy}")
+        raise MountError(
+            f"a {existing.file_system_type} file system is already mounted at {mountpoint}: "
+            "choose another"
+        )
     return real_source, target
 
 
@@ -263,19 +287,20 @@ def _check_readable(source: str) -> str:
 def _check_apart(source: str, real_source: str, mountpoint: str, target: str) -> None:
     if target == real_source:
         raise MountError("source and mount point are the same directory: mount it elsewhere")
-    if _is_below(target, real_source):
+    if is_below(target, real_source):
         raise MountError(
             f"the mount point {mountpoint} lies inside the source: "
             "the share would contain itself; mount it elsewhere"
         )
-    if _is_below(real_source, target):
+    if is_below(real_source, target):
         raise MountError(
             f"the source {source} lies inside the mount point: "
             "the share would hide it; mount it elsewhere"
         )
 
 
-def _is_below(path: str, directory: str) -> bool:
+def is_below(path: str, directory: str) -> bool:
+    """Whether *path* is *directory* or lies in it; both are real paths."""
     return os.path.commonpath((path, directory)) == directory
 
 
@@ -328,22 +353,47 @@ def is_dead(mountpoint: str) -> bool:
 
 def _clear_dead_mount(mountpoint: str) -> None:
     entry = mount_at(mountpoint)
-    if entry is not None and entry.is_ours and is_dead(mountpoint):
+    if entry is None or not entry.is_ours or _has_server(entry) or not is_dead(mountpoint):
+        return
+    try:
         unmount(mountpoint, lazily=True)
+    except OSError:
+        now = mount_at(mountpoint)
+        if now is not None and now.identity == entry.identity:
+            raise  # nobody else was faster
 
 
-def unmount(mountpoint: str, *, lazily: bool = False) -> None:
+def _has_server(entry: MountEntry) -> bool:
+    """Whether its server listens: it is not dead then, and may be stopped, and must not be met."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(1.0)
+        path = control_path(runtime_directory(entry.user_id), entry.mountpoint)
+        try:
+            client.connect(os.fspath(path))
+            said = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            with open(f"/proc/{struct.unpack_from('=i', said)[0]}/stat", "rb") as file:
+                return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+
+
+def unmount(
+    mountpoint: str, *, lazily: bool = False, flags: int = 0, timeout_s: float | None = None
+) -> None:
     """Unmount as root or through fusermount3. Raises OSError: EBUSY where it is in use.
 
-    *lazily* takes it out of the tree at once, and lets its users finish.
+    *lazily* takes it out of the tree at once, and lets its users finish. *flags* are of
+    umount2(2), and for root only.
     """
     if os.geteuid() == 0:
-        if _libc.umount2(os.fsencode(mountpoint), _MNT_DETACH if lazily else 0):
+        if _libc.umount2(os.fsencode(mountpoint), flags | (_MNT_DETACH if lazily else 0)):
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code), mountpoint)
         return
     command = ["fusermount3", "-u", *(["-z"] if lazily else []), "--", mountpoint]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
     if result.returncode:
         busy = "busy" in result.stderr
         raise OSError(errno.EBUSY if busy else errno.EPERM, result.stderr.strip(), mountpoint)

@@ -228,6 +228,8 @@ class Reactor:
         self._calls: collections.deque[Callable[[], None]] = collections.deque()
         self._chore_due_ns: int | None = None
         self._watch(self._wake_fd)
+        self._table_fd = -1
+        self._mounts_changed: Callable[[], None] = lambda: None
         self._session_loop = session_loop
         self._idle: list[Worker] = []
         self._held: list[tuple[int, int, Worker]] = []
@@ -264,6 +266,16 @@ class Reactor:
             self._fuse_fd = fd
             self._waking += (fd,)
         yield READABLE
+
+    def watch_mounts(self, table_fd: int, changed: Callable[[], None]) -> None:
+        """Call *changed* before the next request is read, whenever *table_fd* tells by POLLPRI.
+
+        Before the session begins: it is to be looked at before the kernel's descriptor. Nobody
+        is woken for it.
+        """
+        self._poller.register(table_fd, select.POLLPRI)
+        self._table_fd, self._mounts_changed = table_fd, changed
+        changed()
 
     def take_on(self, chore: Chore) -> None:
         """Do *chore* from now on, beside the requests."""
@@ -451,6 +463,8 @@ class Reactor:
                 elif fd == wake_fd:
                     asked = self._finish_jobs() or asked
                     woken = True
+                elif fd == self._table_fd:
+                    self._mounts_changed()
                 elif self._chore_due_ns is None or self._chore_due_ns > now_ns:
                     self._chore_due_ns = now_ns
             if (asked or woken) and self.ended:

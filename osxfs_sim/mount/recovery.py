@@ -9,8 +9,8 @@ from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.assembly import Machinery
 from osxfs_sim.mount.backing import StaleError, reached
 from osxfs_sim.mount.carry_out import HostWriter
-from osxfs_sim.mount.held import hold
-from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, InodeTable
+from osxfs_sim.mount.held import drop, hold
+from osxfs_sim.mount.inodes import ROOT_NUMBER, Facts, Inode, InodeTable
 from osxfs_sim.mount.journal import Continuation, Known, LeftChange, Leftover, discard, locked
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.mount.unwritten import describe
@@ -101,6 +101,8 @@ class _Cast:
             # It is called that, too; or was, and has been renamed since in this story.
             inode.other_names = [*(inode.other_names or ()), name]
         self._table.identify(inode, self._device(known.device), known.host_number)
+        inode.facts = Facts(known.generation, 0, 0)
+        inode.shown = known.shown
 
     def _device(self, device: int) -> int:
         """File systems may have another number after the machine was started anew."""
@@ -137,7 +139,7 @@ class _Cast:
         if inode is not None and inode.held is not None:
             if inode.held.fd >= 0:
                 os.close(inode.held.fd)
-            inode.held = None
+            drop(inode)
 
     def has_happened(self, left: LeftChange, change: "Change[Inode]") -> None:
         """The host has it already: only where things are is to be known."""
@@ -147,6 +149,7 @@ class _Cast:
             identity = self._left.arrived.get(left.target)
             if identity is not None:
                 self._table.identify(target, self._device(identity[0]), identity[1])
+                target.facts = Facts(identity[2], 0, 0)
             else:
                 self._adopt(target)
         elif change.kind is Kind.RENAME:

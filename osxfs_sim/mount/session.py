@@ -44,6 +44,13 @@ from osxfs_sim.mount.calibration import (
 )
 from osxfs_sim.mount.collisions import Collision, collisions_below
 from osxfs_sim.mount.crossings import Outside
+from osxfs_sim.mount.cycles import (
+    CycleGuard,
+    check_cycles,
+    check_outside,
+    check_own_places,
+    own_places,
+)
 from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.grafts import GraftedHandlers
 from osxfs_sim.mount.hub import FOR_GOOD, Skeleton
@@ -58,6 +65,7 @@ from osxfs_sim.mount.mountpoints import (
     log_path,
     make_runtime_directory,
     mount_at,
+    mount_number_of,
     mounts,
     real_mountpoint,
     runtime_directory,
@@ -65,11 +73,12 @@ from osxfs_sim.mount.mountpoints import (
     unmount,
 )
 from osxfs_sim.mount.reactor import Wake
+from osxfs_sim.mount.records import Record, start_of, write_record
 from osxfs_sim.mount.recovery import recover
 from osxfs_sim.mount.service_checks import check_host_services
 from osxfs_sim.mount.services import HostServices
 from osxfs_sim.mount.spellings import FoldedNames
-from osxfs_sim.mount.sync_barrier import SyncBarrier
+from osxfs_sim.mount.supervision import Supervision
 from osxfs_sim.mount.tracing import Tracing
 from osxfs_sim.mount.unwritten import check_unwritten, unwritten_error
 from osxfs_sim.mount.volumes import Volumes, check_volumes
@@ -129,6 +138,9 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
                 "of the two"
             )
         volumes = check_volumes(settings.volumes, source, mountpoint)
+        check_cycles(source, mountpoint)
+        kept = kept_in(settings, user)
+        check_own_places(mountpoint, own_places(user.uid, kept, settings.trace, host_services))
         graft = None
         if host_services:
             with user.acting():
@@ -142,12 +154,14 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
         _prepare_process()
         machinery = build(settings, system, user, source, mountpoint, graft)
         early = hear_signals_early()
+        supervision = Supervision(mountpoint, user.uid)
         try:
             with user.mounting(), _agreeing(system.profile.protocol, machinery):
                 pyfuse3.init(
                     machinery.dispatcher, mountpoint, mount_options(settings, system, allow_other)
                 )
         except LookupError as error:
+            supervision.end()
             machinery.close()
             raise MountError(
                 f"the kernel cannot be asked for what profile {system.profile.name} asks for in "
@@ -155,15 +169,19 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
                 "parallel_directories = false, or pyfuse3 built from source"
             ) from error
         except RuntimeError as error:
+            supervision.end()
             machinery.close()
             raise MountError(
                 f"the kernel refused to mount at {mountpoint}: mounting needs root, or fusermount3 "
                 "with its set-user-id bit and write access to the mount point"
             ) from error
-        session = _Session(settings, system, user, source, mountpoint, machinery, early, volumes)
+        session = _Session(
+            *(settings, system, user, source, mountpoint, machinery, early, volumes), supervision
+        )
         session.prepare(host_services)
         user.become()
         try:
+            session.keep_record()
             if leftover:
                 changes = sum(len(left.pending) for left in leftover)
                 say(f"writing {changes} changes of an earlier share of {source} to the host")
@@ -226,10 +244,12 @@ class _Session:
         machinery: Machinery,
         early: list[int],
         volumes: tuple[tuple[str, str], ...],
+        supervision: Supervision,
     ) -> None:
         self.settings = settings
         self.system = system
         self.user = user
+        self.supervision = supervision
         self.source = source
         self.mountpoint = mountpoint
         self.machinery = machinery
@@ -239,17 +259,19 @@ class _Session:
         self._early = early  # signals that came before anybody listened
         self._prober: subprocess.Popen[bytes] | None = None
         self.calibration: Calibration = NOT_CALIBRATED
-        mounted = mount_at(mountpoint)
-        self._device = mounted.device if mounted else ""
+        self._mounted = mount_at(mountpoint)
+        self._device = self._mounted.device if self._mounted else ""
         if machinery.write_back is not None:
             machinery.write_back.journal.mounted(mountpoint, self._device)
+        self._record: Path | None = None
+        self._cycles = CycleGuard(self._device, machinery.inodes.root.path_fd)
+        self.reactor.watch_mounts(self._cycles.fileno(), self._cycles.look)
         self._started_ns = time.monotonic_ns()
         self._counting_since_ns = self._started_ns
         self._processor_before_s = 0.0
         self._stop = trio.Event()
         self.volumes = Volumes(volumes, mountpoint, self._device)
         self.services: HostServices | None = None
-        self._barrier: SyncBarrier | None = None
         self.tracing = Tracing(
             machinery.handlers, machinery.inodes, machinery.crossings, machinery.reactor
         )
@@ -263,16 +285,37 @@ class _Session:
 
         *host_services* are names and paths of the host's sockets.
         """
+        if self._mounted is not None:
+            self.supervision.mounted(
+                self._mounted, wants_barrier=self.machinery.write_back is not None
+            )
         if self.settings.calibrate:
             self._prober = start_prober(self.mountpoint, self.user)
         if host_services:
             self.services = HostServices(host_services, self.mountpoint, self._device)
             self.services.prepare(self.user)
-        if self.machinery.write_back is not None:
-            try:
-                self._barrier = SyncBarrier()
-            except OSError as error:
-                log.info("sync(2) does not wait for the host: %s", error)
+
+    def keep_record(self) -> None:
+        """For whoever finds the share when we do not answer."""
+        if self._mounted is None:
+            return
+        write_back = self.machinery.write_back
+        record = Record(
+            self.mountpoint,
+            self._mounted.mount_id,
+            self._device,
+            self.source,
+            mount_number_of(self.machinery.inodes.root.path_fd),
+            self.user.uid,
+            os.getpid(),
+            start_of(os.getpid()),
+            str(kept_in(self.settings, self.user)),
+            "" if write_back is None else str(write_back.journal.directory),
+        )
+        try:
+            self._record = write_record(self.user.uid, record)
+        except OSError as error:
+            log.warning("no record of the share can be kept: %s", error)
 
     def recover(self, leftover: list[Leftover]) -> None:
         """Write to the host what earlier shares of the source have not. Raises MountError."""
@@ -285,12 +328,11 @@ class _Session:
             await nursery.start(signals_of_the_end, self._stop, self._early)
             nursery.start_soon(self._wait_for_stop)
             nursery.start_soon(self._serve_requests, nursery.cancel_scope)
+            nursery.start_soon(self.supervision.serve, self._answer_sync)
             if self._prober is not None:
                 await self._calibrate(self._prober)
             if self.services is not None and not await self._start_services(self.services):
                 return  # once it is unmounted
-            if self._barrier is not None:
-                nursery.start_soon(self._barrier.serve, self._answer_sync)
             gc.collect()
             gc.freeze()
             gc.disable()
@@ -445,6 +487,7 @@ class _Session:
     async def _start_trace(self, path: str) -> dict[str, Any]:
         # The library for its format takes a while to load: not in the thread of the requests.
         await trio.to_thread.run_sync(importlib.import_module, "osxfs_sim.trace.recorder")
+        await trio.to_thread.run_sync(check_outside, path, "the trace", self._device)
         self.tracing.start(Path(path), **self._answerer())
         return {"path": path}
 
@@ -537,14 +580,14 @@ class _Session:
 
     def close(self) -> None:
         """Let go of everything; after run() has returned or failed."""
+        self.supervision.ending()
         if self.machinery.write_back is not None:
             self.machinery.write_back.journal.drains()
         if not self._end_events():
             # It waits for a lock that waits for an answer of ours, which will not come.
             # To go on would take the connection away under its feet.
             log.critical("host events do not end: the share is given up")
-            with contextlib.suppress(OSError):
-                unmount(self.mountpoint, lazily=True)
+            # The supervisor does that then, and the mount goes along.
             os._exit(1)
         self._write_back_the_rest()
         if self.tracing.report() is not None:
@@ -553,14 +596,16 @@ class _Session:
             except MountError as error:
                 self.failure = self.failure or error
                 log.error("%s", error)
+        self._cycles.close()
         self.machinery.close()
         still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
         pyfuse3.close(unmount=still_mounted)
-        if self._barrier is not None:
-            self._barrier.close()
         if self.services is not None:
             self.services.stop()
+        if self._record is not None:
+            self._record.unlink(missing_ok=True)
+        self.supervision.end()
 
     def _write_back_the_rest(self) -> None:
         """The guest has done its last; what the host does not take stays in the journal."""
@@ -663,7 +708,7 @@ class _Session:
         write_back = self.machinery.write_back
         if write_back is None:
             return None
-        waits = self._barrier is not None and self._barrier.works
+        waits = self.supervision.sync_waits
         return {**write_back.report(), "recovered": self.recovered, "sync_waits": waits}
 
     def _events(self) -> dict[str, Any] | None:
@@ -691,6 +736,7 @@ class _Session:
                     "but the host services; rename it"
                 )
             warnings += self.services.warnings()
+        warnings += self._cycles.warnings()
         warnings += self._warnings_of_events()
         warnings += self._warnings_of_write_back()
         floor_ns = self.calibration.floor_ns

@@ -240,29 +240,47 @@ def fanotify_mark(group_fd: int, flags: int, mask: int, dir_fd: int, name: bytes
 
 
 _STATX_BTIME = 0x800
+_STATX_MNT_ID = 0x1000
+STATX_ATTR_IMMUTABLE = 0x10
+STATX_ATTR_APPEND = 0x20
 
 
 class _Statx(ctypes.Structure):
-    """struct statx (statx(2)) up to the one value that os.stat does not tell."""
+    """struct statx (statx(2)) as far as the values that os.stat does not tell."""
 
     _fields_ = (
         ("mask", ctypes.c_uint32),
-        ("between", ctypes.c_ubyte * 76),
+        ("block_bytes", ctypes.c_uint32),
+        ("attributes", ctypes.c_uint64),
+        ("between", ctypes.c_ubyte * 64),
         ("birth_s", ctypes.c_int64),
         ("birth_ns", ctypes.c_uint32),
-        ("rest", ctypes.c_ubyte * 164),
+        ("more", ctypes.c_ubyte * 52),
+        ("mount_id", ctypes.c_uint64),
+        ("rest", ctypes.c_ubyte * 104),
     )
 
 
 def birth_time_ns(dir_fd: int, name: bytes) -> int:
     """When *name* (empty: the object behind *dir_fd*) was made; 0 where that is not kept."""
+    return more_status(dir_fd, name)[0]
+
+
+def more_status(dir_fd: int, name: bytes) -> tuple[int, int, int]:
+    """Of *name* (empty: the object behind *dir_fd*): birth, mount, and STATX_ATTR bits.
+
+    The birth is in nanoseconds, 0 where that is not kept; the id of the mount 0 before Linux 5.8.
+    """
     answer = _Statx()
     flags = _AT_SYMLINK_NOFOLLOW if name else AT_EMPTY_PATH
-    if _libc.statx(dir_fd, name, flags, _STATX_BTIME, ctypes.byref(answer)):
+    mask = _STATX_BTIME | _STATX_MNT_ID
+    if _libc.statx(dir_fd, name, flags, mask, ctypes.byref(answer)):
         _raise_errno()
-    if not answer.mask & _STATX_BTIME:
-        return 0
-    return int(answer.birth_s) * 1_000_000_000 + int(answer.birth_ns)
+    birth_ns = 0
+    if answer.mask & _STATX_BTIME:
+        birth_ns = int(answer.birth_s) * 1_000_000_000 + int(answer.birth_ns)
+    mount_id = int(answer.mount_id) if answer.mask & _STATX_MNT_ID else 0
+    return birth_ns, mount_id, int(answer.attributes)
 
 
 def keep_capabilities_when_ids_change() -> None:

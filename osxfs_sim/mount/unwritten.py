@@ -22,6 +22,16 @@ from osxfs_sim.mount.mountpoints import MountError
 _SHOWN = 5
 
 
+def is_unwritten(directory: Path) -> bool:
+    """Whether the journal in *directory* holds anything that the host has not got, or may."""
+    try:
+        return bool(read_journal(directory).pending)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+
+
 def unwritten_error(directory: Path, source: str = "") -> MountError:
     """What is not on the host, the first names of it, where it is kept, and the remedy."""
     try:

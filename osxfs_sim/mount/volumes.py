@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from osxfs_sim.mount import syscalls
-from osxfs_sim.mount.mountpoints import MountError, mounts
+from osxfs_sim.mount.mountpoints import MountError, mount_number_of, mounts
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class Volumes:
 
     def _mount(self, volume: _Volume, root_fd: int) -> None:
         way: set[int] = set()
-        share = _mount_id(root_fd)
+        share = mount_number_of(root_fd)
         allowed = {share, *(each.mounted[0] for each in self._volumes if each.mounted)}
         fd = os.dup(root_fd)
         try:
@@ -149,9 +149,9 @@ class Volumes:
                 below = syscalls.open_beneath(fd, name, _WALK, _INSIDE)
                 os.close(fd)
                 fd = below
-                if _mount_id(fd) not in allowed:
+                if mount_number_of(fd) not in allowed:
                     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-                if _mount_id(fd) == share:
+                if mount_number_of(fd) == share:
                     way.add(os.fstat(fd).st_ino)
             place = b"/proc/self/fd/%d" % fd
             syscalls.bind_mount(volume.directory, place)
@@ -255,19 +255,11 @@ def _mountpoints() -> dict[_Mounted, str]:
 
 def _identity(fd: int) -> _Mounted:
     """Of the mount that *fd* is in (proc_pid_fdinfo(5))."""
-    return _mount_id(fd), _device(os.fstat(fd).st_dev)
+    return mount_number_of(fd), _device(os.fstat(fd).st_dev)
 
 
 def _device(number: int) -> str:
     return f"{os.major(number)}:{os.minor(number)}"
-
-
-def _mount_id(fd: int) -> int:
-    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("mnt_id:"):
-                return int(line.split()[1])
-    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 
 def _reason(error: OSError) -> str:

@@ -27,7 +27,7 @@ from osxfs_sim.mount.backing import magic_link
 from osxfs_sim.mount.carry_out import HostWriter, path_of
 from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.handlers import WRITE_IN_THREAD_BYTES
-from osxfs_sim.mount.held import Held, concerned, hold, link_effects, name_effects
+from osxfs_sim.mount.held import Held, concerned, drop, hold, link_effects, name_effects
 from osxfs_sim.mount.inodes import Inode, InodeTable
 from osxfs_sim.mount.journal import Journal
 from osxfs_sim.mount.reactor import Reactor, Signal, breathe, in_thread, pause, told, until
@@ -202,7 +202,7 @@ class WriteBack:
         elif held.nameless and held.content and inode.open_fds:
             self._pour_out(inode, held)
         self._free_content(held)
-        inode.held = None
+        drop(inode)
         if held.nameless and not inode.is_directory:
             inode.parent = None  # who has it open does not give it a name again
         self._let_go(inode)
@@ -230,7 +230,7 @@ class WriteBack:
         held = inode.held
         assert held is not None
         self._free_content(held)
-        inode.held = None
+        drop(inode)
         self._let_go(inode)
         self._tidy()
 
@@ -371,6 +371,9 @@ class WriteBack:
         """Have the host get *change*; False where it refuses."""
         self.journal.started(change.sequence)
         try:
+            copy = self.writer.copy_beforehand(change)
+            if copy is not None:
+                await in_thread(copy)
             if change.kind is Kind.WRITE and change.length >= WRITE_IN_THREAD_BYTES:
                 fd = self.writer.begin_write(change)
                 await in_thread(lambda: self.writer.write(change, fd))

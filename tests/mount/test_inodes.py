@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from osxfs_sim.mount.held import drop, hold
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, InodeTable
 
 FILE, DIRECTORY, SYMLINK = modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK
@@ -398,6 +399,7 @@ class Host(RuleBasedStateMachine):
         for key, inode in self.inodes.items():
             if key in self.objects:
                 assert self.table.known(status_of(key[1], self.objects[key], key[0])) is inode
+        assert not self.table.check()
 
 
 def history_agrees_with_the_model(table, histories=150):
@@ -467,3 +469,214 @@ class LeavesTheIdentityBehind(InodeTable):
 def test_the_check_of_histories_notices(bug):
     with noticed(AssertionError, KeyError):
         history_agrees_with_the_model(bug, histories=2_000)
+
+
+# What is held, and where it is to be found, against what may be forgotten
+
+
+def test_a_directory_is_kept_for_what_is_held_below_it(table):
+    above = told(table, status_of(7, DIRECTORY), name=b"above")
+    file = told(table, status_of(42), above, b"file")
+    hold(file).changes = 1
+    assert table.forget(file.number, 1) is None
+    assert table.forget(above.number, 1) is None
+    file.parent = None  # the host has removed it
+    assert table.take_unneeded() is None
+    assert table.check() == []
+    file.held.changes = 0
+    drop(file)
+    assert table.let_go(file)
+    assert table.take_unneeded() is above
+    assert len(table) == 1
+
+
+def test_what_is_not_in_the_table_is_not_found_by_a_new_identity(table):
+    gone = told(table, status_of(7, DIRECTORY))
+    table.forget(gone.number, 1)
+    table.arrived(gone, table.root, b"gone", status_of(8, DIRECTORY))
+    assert table.known(status_of(8, DIRECTORY)) is None
+    assert table.check() == []
+
+
+def test_a_listing_that_overflows_does_not_forget_what_is_held(table):
+    file = told(table, status_of(42))
+    hold(file).changes = 1
+    table.forget(file.number, 1)
+    assert table.found(table.root, b"name", status_of(42)) is file
+    assert not table.let_go(file)
+    assert table.known(status_of(42)) is file
+
+
+def test_a_kernel_that_forgets_too_much_leaves_no_count_below_zero(table):
+    inode = told(table, status_of(42))
+    with pytest.raises(AssertionError):
+        table.forget(inode.number, 2)
+    assert inode.lookups == 1
+    assert table.check() == []
+
+
+class HeldHost(RuleBasedStateMachine):
+    """A kernel that looks up and forgets, a guest that changes things, a host that moves them."""
+
+    table_class = InodeTable
+
+    @initialize()
+    def mount(self):
+        self.table = self.table_class(status_of(ROOT_ON_HOST, DIRECTORY))
+        self.next_number = 1_000
+        self.inodes = []
+
+    def some(self, data, condition=lambda _: True):
+        found = [inode for inode in self.inodes if condition(inode)]
+        return data.draw(st.sampled_from(found)) if found else None
+
+    def directory(self, data):
+        directories = [each for each in self.inodes if each.is_directory and self.is_in(each)]
+        return data.draw(st.sampled_from([self.table.root, *directories]))
+
+    def is_in(self, inode):
+        return self.table._by_number.get(inode.number) is inode
+
+    def drain(self):
+        while self.table.take_unneeded() is not None:
+            pass
+        self.inodes = [each for each in self.inodes if self.is_in(each)]
+
+    @rule(data=st.data(), kind=st.sampled_from((FILE, DIRECTORY)), fits=st.booleans())
+    def look_up_something_new(self, data, kind, fits):
+        self.next_number += 1
+        name = b"%d" % self.next_number
+        parent = self.directory(data)
+        inode = self.table.found(parent, name, status_of(self.next_number, kind))
+        self.inodes.append(inode)
+        if fits:
+            inode.lookups += 1
+        elif self.table.let_go(inode):
+            self.drain()
+
+    @rule(data=st.data(), fits=st.booleans())
+    def look_up_again(self, data, fits):
+        inode = self.some(data, lambda each: each.device == HERE and each.parent is not None)
+        if inode is None:
+            return
+        status = status_of(inode.host_number, inode.kind, links=data.draw(st.integers(1, 3)))
+        parent = inode.parent if inode.is_directory else self.directory(data)
+        assert self.table.found(parent, inode.name, status) is inode
+        if fits:
+            inode.lookups += 1
+        elif self.table.let_go(inode):
+            self.drain()
+
+    @rule(data=st.data())
+    def forget(self, data):
+        inode = self.some(data, lambda each: each.lookups)
+        if inode is not None:
+            self.table.forget(inode.number, data.draw(st.integers(1, inode.lookups)))
+            self.drain()
+
+    @rule(data=st.data())
+    def hold_a_change(self, data):
+        inode = self.some(data, lambda each: each.lookups)
+        if inode is not None:
+            hold(inode).changes += 1
+
+    @rule(data=st.data())
+    def hold_a_rename(self, data):
+        inode = self.some(data, lambda each: each.lookups and not each.is_directory)
+        if inode is not None:
+            held = hold(inode)
+            held.changes += 1
+            held.guest_place = self.directory(data), b"moved"
+
+    @rule(data=st.data())
+    def make(self, data):
+        inode = self.table.unmade(data.draw(st.sampled_from((FILE, DIRECTORY))))
+        held = hold(inode)
+        held.changes, held.unmade = 1, True
+        held.guest_place = self.directory(data), b"made"
+        inode.lookups += 1
+        self.inodes.append(inode)
+
+    @rule(data=st.data(), is_removed=st.booleans())
+    def carry_out(self, data, is_removed):
+        inode = self.some(data, lambda each: each.held is not None)
+        if inode is None:
+            return
+        held = inode.held
+        place = held.guest_place or held.place
+        if place is not None and (held.unmade or is_removed):
+            # The host gets it, or has removed it and gets it again, and what it lies in.
+            self.next_number += 1
+            self.table.arrived(inode, *place, status_of(self.next_number, inode.kind))
+            held.place, held.unmade = place, False
+        held.changes -= 1
+        if not held.changes:
+            drop(inode)
+            self.table.let_go(inode)
+        self.drain()
+
+    @rule(data=st.data())
+    def the_host_moves_it(self, data):
+        inode = self.some(data, lambda each: each.parent is not None and not each.is_directory)
+        if inode is not None:
+            inode.moved_by_host(self.directory(data), b"by-host")
+            self.drain()
+
+    @rule(data=st.data())
+    def the_host_removes_it(self, data):
+        inode = self.some(data, lambda each: each.parent is not None)
+        if inode is not None:
+            if not inode.drop_name(inode.parent, inode.name):
+                inode.parent = None
+            self.drain()
+
+    @invariant()
+    def nothing_is_missing_and_nothing_is_left(self):
+        assert not self.table.check()
+        for inode in self.inodes:
+            assert self.is_in(inode)
+        wanted = [each for each in self.inodes if each.lookups or each.held is not None]
+        assert all(self.is_in(each) for each in wanted)
+        if not wanted:
+            assert len(self.table) == 1
+
+
+def held_history_is_consistent(table, histories=150):
+    class HostOfThis(HeldHost):
+        table_class = table
+
+    run_state_machine_as_test(
+        HostOfThis, settings=settings(max_examples=histories, stateful_step_count=30)
+    )
+
+
+def test_any_history_of_held_changes_leaves_a_consistent_table():
+    held_history_is_consistent(InodeTable)
+
+
+class ForgetsWhatIsHeld(InodeTable):
+    def is_needed(self, inode):
+        return inode.lookups > 0 or inode.pins > 0 or inode is self.root
+
+
+class ForgetsTheWay(InodeTable):
+    def is_needed(self, inode):
+        held = inode.held is not None and inode.held.changes > 0
+        return inode.lookups > 0 or inode is self.root or held
+
+
+class NeverLetsGo(InodeTable):
+    def take_unneeded(self):
+        return None
+
+
+class IdentifiesAnything(InodeTable):
+    def identify(self, inode, device, host_number):
+        inode.device, inode.host_number = device, host_number
+        self._by_identity[device, host_number] = inode
+
+
+@pytest.mark.parametrize("bug", [ForgetsWhatIsHeld, ForgetsTheWay, NeverLetsGo, IdentifiesAnything])
+def test_the_check_of_held_histories_notices(bug):
+    with noticed(AssertionError, KeyError):
+        held_history_is_consistent(bug, histories=2_000)

@@ -122,7 +122,7 @@ def test_a_recovery_goes_on_where_another_was_killed(tmp_path: Path, table: Inod
     noted.close()
     (left,) = leftovers(tmp_path, SOURCE)
     assert (left.started, left.done) == (1, 0)
-    assert left.arrived == {made.target.number: (7, 42)}
+    assert left.arrived == {made.target.number: (7, 42, None)}
 
 
 def test_a_file_is_told_by_all_names_that_are_known(tmp_path: Path, table: InodeTable) -> None:

@@ -124,11 +124,11 @@ def escaping_is_undone(unescape):
 
 
 def test_unescaping_undoes_what_the_kernel_does():
-    escaping_is_undone(mountpoints._unescape)
+    escaping_is_undone(mountpoints.unescape)
 
 
 def backslash_first(text):
-    return mountpoints._unescape(text.replace("\\134", "\\"))
+    return mountpoints.unescape(text.replace("\\134", "\\"))
 
 
 def spaces_only(text):

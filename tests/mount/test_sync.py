@@ -1,13 +1,16 @@
 """sync(2) waits until the host has what the guest has changed; syncfs(2) cannot be made to."""
 
+import contextlib
 import ctypes
 import os
+import signal
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from guests import eventually, run
+from guests import PATIENCE_S, eventually, run
 from live import LiveShare
 
 HOUR_NS = 3_600 * 10**9
@@ -42,6 +45,61 @@ def test_sync_brings_everything_that_is_held(held: LiveShare) -> None:
     os.sync()
     assert len(os.listdir(held.source / "renamed")) == 200
     assert held.status()["write_back"]["pending_changes"] == 0
+
+
+@contextlib.contextmanager
+def barrier_of(live: LiveShare) -> Iterator[int]:
+    """The file system that hears of sync(2): syncfs(2) of it asks this share, and no other."""
+    for child in Path(f"/proc/{live.pid}/task/{live.pid}/children").read_text().split():
+        for link in Path(f"/proc/{child}/fd").iterdir():
+            if os.readlink(link) == "/":
+                fd = os.open(link, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    yield fd
+                finally:
+                    os.close(fd)
+                return
+    raise AssertionError("it has none")
+
+
+_SYNC = "import ctypes, sys; print(ctypes.CDLL(None).syncfs(int(sys.argv[1])))"
+
+
+def sync(barrier: int) -> None:
+    """As sync(2), in a process that can be given up."""
+    command = [sys.executable, "-ISc", _SYNC, str(barrier)]
+    said = subprocess.run(
+        command, pass_fds=[barrier], capture_output=True, text=True, timeout=PATIENCE_S, check=True
+    )
+    assert said.stdout == "0\n"
+
+
+def test_sync_does_not_wait_for_a_server_that_is_stopped(held: LiveShare) -> None:
+    with barrier_of(held) as barrier:
+        (held.guest / "before").write_text("content")
+        sync(barrier)
+        assert os.listdir(held.source) == ["before"], "this is what sync(2) asks"
+        (held.guest / "file").write_text("content")
+        os.kill(held.pid, signal.SIGSTOP)
+        try:
+            sync(barrier)
+            assert os.listdir(held.source) == ["before"]
+        finally:
+            os.kill(held.pid, signal.SIGCONT)
+        sync(barrier)
+        assert sorted(os.listdir(held.source)) == ["before", "file"]
+
+
+def test_sync_does_not_wait_for_a_server_that_is_killed(held: LiveShare) -> None:
+    held.expected_end = None
+    with barrier_of(held) as barrier:
+        (held.guest / "file").write_text("content")
+        os.kill(held.pid, signal.SIGSTOP)
+        waiting = subprocess.Popen(
+            [sys.executable, "-ISc", _SYNC, str(barrier)], pass_fds=[barrier]
+        )
+        held.kill()
+        assert waiting.wait(PATIENCE_S) == 0
 
 
 def test_syncfs_is_told_to_nobody(held: LiveShare) -> None:
@@ -91,7 +149,6 @@ def test_a_killed_server_holds_no_sync_and_leaves_no_device(
     (live.guest / "file").touch()
     live.kill()
     os.sync()
-    subprocess.run(["umount", "-l", live.guest], check=True)
     eventually(lambda: loop_devices_of_ours() <= before)
 
 

@@ -1,0 +1,203 @@
+"""A share is never entered from within its own source, and nothing of its server's lies in it."""
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from complaints import complaint
+from guests import eventually, refused, run
+from mounted import bound
+
+from osxfs_sim import ShareSettings
+from osxfs_sim.mount.cycles import Mount, Shares, below
+from osxfs_sim.mount.launch import launch
+from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.mount.records import Record
+
+PROFILES = ("osxfs", "osxfs-cached", "osxfs-delegated")
+
+
+def settings(source: Path, guest: Path, **others: object) -> ShareSettings:
+    return ShareSettings(
+        str(source), str(guest), **{"profile": "none", "calibrate": False} | others
+    )
+
+
+# What lies below what
+
+
+def mount(number: int, parent: int, device: str, path: str) -> Mount:
+    return Mount(number, parent, device, path, "any")
+
+
+def record(number: int, device: str, mountpoint: str, source: str) -> Record:
+    return Record(mountpoint, number, device, source, 1, 0, 0, "", "")
+
+
+ROOT = mount(1, 0, "8:1", "/")
+
+
+def test_what_is_mounted_below_a_directory_is_reached_from_it_and_nothing_else() -> None:
+    table = [
+        ROOT,
+        mount(2, 1, "0:2", "/a/x"),
+        mount(3, 2, "0:3", "/a/x/deep"),
+        mount(4, 1, "0:4", "/ab"),
+        mount(5, 9, "0:5", "/a/elsewhere"),
+    ]
+    assert {each.number for each in below(table, 1, "/a")} == {2, 3}
+    assert {each.number for each in below(table, 1, "/")} == {2, 3, 4}
+
+
+def ring(length: int) -> Shares:
+    """Each of so many shares has the next one mounted in its source, and the last the first."""
+    places = {(number + 1) % length: f"/s{number}/m" for number in range(length)}
+    table = [mount(10 + number, 1, f"0:{10 + number}", place) for number, place in places.items()]
+    records = [
+        record(10 + number, f"0:{10 + number}", place, f"/s{number}")
+        for number, place in places.items()
+    ]
+    return Shares([ROOT, *table], records)
+
+
+@pytest.mark.parametrize("length", range(1, 6))
+def test_a_ring_of_any_length_is_found_and_no_chain_is_taken_for_one(length: int) -> None:
+    shares = ring(length)
+    assert all(
+        shares.leads_to(f"0:{10 + one}", f"0:{10 + other}")
+        for one in range(length)
+        for other in range(length)
+    )
+    chain = Shares([each for each in shares.table if each.path != f"/s{length - 1}/m"], [])
+    chain.records = shares.records
+    last = f"0:{10 + length - 1}"
+    assert not any(chain.leads_to(last, f"0:{10 + n}") for n in range(length - 1))
+
+
+# Shares that could ask themselves
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_share_bound_into_its_own_source_is_not_entered(share, profile: str) -> None:
+    live = share(profile=profile, latency_ns=0)
+    (live.source / "loop").mkdir()
+    (live.source / "file").write_text("content")
+    (live.source / "link").symlink_to("loop/file")
+    with bound(live.guest, live.source / "loop"):
+        for path in ("loop/file", "loop", "link"):
+            with refused(errno.ELOOP):
+                (live.guest / path).stat()
+        with refused(errno.ELOOP):
+            (live.guest / "loop" / "new").touch()
+        assert (live.guest / "file").read_text() == "content"
+        assert sorted(os.listdir(live.guest)) in (["file", "link"], ["file", "link", "loop"])
+        assert any("own source" in line for line in live.status()["warnings"])
+    eventually(lambda: (live.guest / "loop").is_dir())
+    (live.guest / "loop" / "new").touch()
+    live.share.flush()
+    assert os.listdir(live.source / "loop") == ["new"]
+    assert not any("own source" in line for line in live.status()["warnings"])
+
+
+def test_a_share_bound_over_a_directory_that_the_guest_knows_is_not_entered(share) -> None:
+    live = share()
+    (live.source / "known" / "below").mkdir(parents=True)
+    held = os.open(live.guest / "known", os.O_RDONLY)
+    try:
+        with bound(live.guest, live.source / "known"):
+            for path in ("known", "known/below", "known/below/missing"):
+                with contextlib.suppress(OSError):
+                    (live.guest / path).stat()
+            with contextlib.suppress(OSError):
+                os.listdir(held)
+            assert live.status()["mountpoint"] == str(live.guest)
+            (live.guest / "new").touch()
+    finally:
+        os.close(held)
+    assert os.path.exists(live.source / "new")
+
+
+def test_two_shares_that_would_ask_each_other_are_refused(field: Path, share) -> None:
+    (field / "p" / "b").mkdir(parents=True)
+    (field / "q" / "a").mkdir(parents=True)
+    share(field / "p", field / "q" / "a")
+    message = complaint(MountError, launch, settings(field / "q", field / "p" / "b"))
+    assert "each would ask the other" in message
+    with pytest.raises(OSError, match="o"):
+        run("import os; os.stat('missing')", cwd=field / "q" / "a" / "b" / "a")
+
+
+def test_three_shares_in_a_ring_are_refused(field: Path, share) -> None:
+    for name in "pqr":
+        (field / name / "m").mkdir(parents=True)
+    share(field / "p", field / "q" / "m")
+    share(field / "q", field / "r" / "m")
+    message = complaint(MountError, launch, settings(field / "r", field / "p" / "m"))
+    assert "each would ask the other" in message
+
+
+def test_a_share_of_a_share_is_none_that_asks_itself(field: Path, share) -> None:
+    (field / "p").mkdir()
+    inner = share()
+    (inner.source / "m").mkdir()
+    outer = share(inner.guest, field / "p")
+    (outer.guest / "file").touch()
+    assert (inner.source / "file").exists()
+    outer.unmount()
+
+
+def test_shares_that_are_bound_into_each_other_later_are_not_entered(share) -> None:
+    one, other = share(), share()
+    for live in (one, other):
+        (live.source / "loop").mkdir()
+    with bound(other.guest, one.source / "loop"), bound(one.guest, other.source / "loop"):
+        for live in (one, other):
+            with refused(errno.ELOOP):
+                (live.guest / "loop" / "loop" / "loop").stat()
+            (live.guest / "new").touch()
+    assert os.path.exists(one.source / "new")
+
+
+# What the server itself works with
+
+
+def said(field: Path, **others: object) -> str:
+    for name in ("source", "guest"):
+        (field / name).mkdir(exist_ok=True)
+    return complaint(MountError, launch, settings(field / "source", field / "guest", **others))
+
+
+@pytest.mark.usefixtures("need_fuse")
+def test_nothing_of_the_server_s_own_may_lie_in_its_share(field: Path) -> None:
+    (field / "guest").mkdir()
+    (field / "link").symlink_to("guest")
+    for way in (field / "guest", field / "link", field / "guest" / "deep" / "er"):
+        assert "the trace" in said(field, trace=str(way / "t.parquet"))
+        assert "choose another with --state" in said(field, state_directory=str(way / "state"))
+
+
+def test_a_trace_that_is_begun_later_may_not_lie_in_the_share_either(field: Path, share) -> None:
+    live = share()
+    (field / "link").symlink_to(live.guest)
+    (live.source / "made").mkdir()
+    for path in ("t.parquet", "made/t.parquet", "none/t.parquet"):
+        for way in (live.guest, field / "link"):
+            message = complaint(MountError, live.share.start_trace, str(way / path))
+            assert "lies inside the share itself" in message
+    (field / "bound").mkdir()
+    with bound(live.source, field / "bound"):
+        live.share.start_trace(str(field / "bound" / "t.parquet"))
+        (live.guest / "file").touch()
+        assert live.share.stop_trace()["rows"]
+
+
+def test_a_trace_may_not_lie_in_a_share_that_asks_this_one(share) -> None:
+    outer = share()
+    (outer.source / "m").mkdir()
+    inner = share(guest=outer.source / "m")
+    message = complaint(MountError, inner.share.start_trace, str(outer.guest / "m" / "t.parquet"))
+    assert "another share" in message
+    inner.share.unmount(force=True)
+    inner.expected_end = None

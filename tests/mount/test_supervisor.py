@@ -1,0 +1,430 @@
+"""A server that ends, in whatever way, takes its mount with it: nobody waits for the dead."""
+
+import contextlib
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import storm
+from complaints import complaint
+from guests import PATIENCE_S, ended, eventually, hear, start
+from live import LiveShare, is_mounted
+from nobody import need_fusermount, run_as_nobody
+
+from osxfs_sim.mount import connections, launch
+from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.launch import unmount_and_wait
+from osxfs_sim.mount.mountpoints import GoneError, MountError, SilentError, mount_at
+from osxfs_sim.mount.records import record_path
+
+HOUR_NS = 3_600 * 10**9
+EVENTS = {"profile": "osxfs-cached"}
+DELEGATED = {"profile": "osxfs-delegated", "latency_ns": 0, "write_back_age_ns": HOUR_NS}
+
+ASKS = """
+import os
+print("there", flush=True)
+input()
+try: os.stat("missing")
+except OSError as error: print(error.errno)
+"""
+
+
+@pytest.fixture
+def slow_share(share, monkeypatch) -> Callable[[], LiveShare]:
+    """Mounts shares whose guests wait, with a directory's lock, longer than any test lasts."""
+
+    def slow_share() -> LiveShare:
+        with monkeypatch.context() as patch:
+            patch.setattr(launch, "_SERVER", "slow_server")
+            patch.setenv("PYTHONPATH", str(Path(storm.__file__).parent))
+            return share(**EVENTS, latency_ns=0, event_latency_ns=0)
+
+    return slow_share
+
+
+def supervisor_of(live: LiveShare) -> int:
+    """The process that looks after the server; 0 where there is none."""
+    for child in Path(f"/proc/{live.pid}/task/{live.pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if b"supervisor.py" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+    return 0
+
+
+def threads_in_the_kernel(pid: int) -> int:
+    """How many threads of a process wait in a way that no signal ends."""
+    found = 0
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            stat = Path(f"/proc/{pid}/task/{thread}/stat").read_bytes()
+            found += stat.rpartition(b")")[2].split()[0] == b"D"
+    return found
+
+
+def inside(live: LiveShare) -> "subprocess.Popen[str]":
+    """A guest that will ask for something once it is told to."""
+    guest = start(ASKS, cwd=live.guest)
+    hear(guest, "there")
+    return guest
+
+
+def go(guest: "subprocess.Popen[str]") -> None:
+    assert guest.stdin is not None
+    guest.stdin.write("\n")
+    guest.stdin.flush()
+
+
+def held_up(live: LiveShare) -> "subprocess.Popen[str]":
+    """A guest waits for an answer, and a thread of the server for the lock that the guest holds."""
+    guest = inside(live)
+    live.reset()  # from now on it is slow
+    go(guest)
+    eventually(lambda: live.status()["in_flight"])
+    (live.source / "new").touch()
+    eventually(lambda: threads_in_the_kernel(live.pid))
+    return guest
+
+
+def assert_gone(live: LiveShare, device: str) -> None:
+    """Nothing is left: no mount, no process, no connection."""
+    eventually(lambda: not is_mounted(live.guest))
+    assert live.server.wait(PATIENCE_S) is not None
+    eventually(lambda: not supervisors_for(live.guest))
+    eventually(lambda: connections.open_abort(device) < 0 or mount_with(device))
+
+
+def mount_with(device: str) -> bool:
+    """Whether a later mount has got the number."""
+    return f" {device} " in Path("/proc/self/mountinfo").read_text()
+
+
+def supervisors_for(guest: Path) -> list[int]:
+    found = []
+    for process in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if process.isdecimal():
+                words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+                if os.fsencode(guest) in words and any(b"supervisor" in word for word in words):
+                    found.append(int(process))
+    return found
+
+
+def device_of(live: LiveShare) -> str:
+    entry = mount_at(str(live.guest))
+    assert entry is not None
+    return entry.device
+
+
+# A server that is killed
+
+
+def test_a_killed_server_whose_thread_waits_in_its_own_mount_lets_everybody_go(slow_share) -> None:
+    live = slow_share()
+    device = device_of(live)
+    guest = held_up(live)
+    with ended(guest):
+        live.kill()
+        said, _ = guest.communicate(timeout=PATIENCE_S)
+        assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
+    assert_gone(live, device)
+
+
+def test_without_a_supervisor_that_leaves_everybody_waiting(slow_share, monkeypatch) -> None:
+    # What shows that the test above can fail: the connection must be ended by hand.
+    monkeypatch.setenv("UNSUPERVISED", "1")
+    live = slow_share()
+    device = device_of(live)
+    guest = held_up(live)
+    with ended(guest):
+        try:
+            live.expected_end = None
+            live.server.kill()
+            with pytest.raises(subprocess.TimeoutExpired):
+                guest.wait(1)
+            assert threads_in_the_kernel(live.pid)
+            assert is_mounted(live.guest)
+        finally:
+            assert connections.abort(device)
+        live.wait_for_end()
+    unmount_and_wait(str(live.guest))
+
+
+def test_a_supervisor_that_is_killed_is_followed_by_another(slow_share) -> None:
+    live = slow_share()
+    device = device_of(live)
+    live.expected_trouble = True
+    for _ in range(2):
+        before = supervisor_of(live)
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: supervisor_of(live) not in (0, before))  # noqa: B023
+    guest = held_up(live)
+    with ended(guest):
+        live.kill()
+        guest.communicate(timeout=PATIENCE_S)
+    assert_gone(live, device)
+
+
+def test_signals_that_are_meant_for_servers_do_not_end_a_supervisor(share) -> None:
+    live = share()
+    supervisor = supervisor_of(live)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        os.kill(supervisor, number)
+    live.kill()
+    eventually(lambda: not is_mounted(live.guest))
+
+
+def test_a_supervisor_leaves_alone_what_was_mounted_there_since(field: Path, share) -> None:
+    for name in ("source", "guest"):
+        (field / name).mkdir()
+    first = share(field / "source", field / "guest")
+    supervisor = supervisor_of(first)
+    os.kill(supervisor, signal.SIGSTOP)
+    first.expected_end = None
+    first.server.kill()
+    first.wait_for_end()
+    unmount_and_wait(str(field / "guest"))
+    second = share(field / "source", field / "guest")
+    os.kill(supervisor, signal.SIGCONT)
+    eventually(lambda: supervisor not in supervisors_for(field / "guest"))
+    (second.guest / "file").touch()
+    assert os.listdir(second.source) == ["file"]
+
+
+_AS_NOBODY = """
+import os, signal, sys, threading, time
+import osxfs_sim
+from osxfs_sim.mount.launch import launch
+from osxfs_sim.mount.mountpoints import mount_at
+source, guest = sys.argv[1:]
+share = launch(osxfs_sim.ShareSettings(source, guest, profile="osxfs-cached", calibrate=False,
+    latency_ns=4 * 10**9, event_latency_ns=0, state_directory=source + "/../state"))
+pid = share._server.pid
+os.chdir(guest)
+told = []
+def ask():
+    try: os.stat("missing")
+    except OSError as error: told.append(error.errno)
+thread = threading.Thread(target=ask)
+thread.start()
+while not share.status()["in_flight"]: time.sleep(0.01)
+open(source + "/new", "w").close()
+def waits():
+    stats = (f"/proc/{pid}/task/{thread}/stat" for thread in os.listdir(f"/proc/{pid}/task"))
+    return "D" in [open(stat).read().rpartition(")")[2].split()[0] for stat in stats]
+while not waits(): time.sleep(0.01)
+os.kill(pid, signal.SIGKILL)
+thread.join(60)
+share._server.wait(60)
+os.chdir("/")
+while mount_at(guest) is not None: time.sleep(0.01)
+print(told)
+"""
+
+
+@pytest.mark.usefixtures("need_fuse")
+def test_an_ordinary_user_s_supervisor_answers_in_the_server_s_place(nobody) -> None:
+    need_fusermount()
+    source, guest = nobody
+    said = run_as_nobody(_AS_NOBODY, source, guest)
+    assert said.strip() in (f"[{errno.ENOTCONN}]", f"[{errno.ECONNABORTED}]")
+
+
+# A server that is stopped, and umount --force
+
+
+@pytest.fixture
+def stopped(share: Callable[..., LiveShare]) -> Iterator[LiveShare]:
+    live = share()
+    live.expected_end = None
+    os.kill(live.pid, signal.SIGSTOP)
+    try:
+        yield live
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(live.pid, signal.SIGCONT)
+
+
+def test_whoever_asks_a_stopped_server_is_told_the_way_out(stopped: LiveShare) -> None:
+    guest = str(stopped.guest)
+    remedy = f"kill -CONT {stopped.pid}, or osxfs-sim umount --force {guest}"
+    for question in ("status", "flush", "pulse"):
+        timeout_s = None if question == "flush" else 60.0
+        assert remedy in complaint(SilentError, ask, guest, question, timeout_s=timeout_s)
+    assert remedy in complaint(SilentError, unmount_and_wait, guest)
+    settings = live_settings(stopped)
+    assert "is already mounted" in complaint(MountError, launch.launch, settings)
+    os.kill(stopped.pid, signal.SIGCONT)
+    assert stopped.status()["pid"] == stopped.pid, "nothing was done to it"
+    stopped.expected_end = 0
+
+
+def live_settings(live: LiveShare):
+    from osxfs_sim import ShareSettings
+
+    return ShareSettings(str(live.source), str(live.guest), profile="none", calibrate=False)
+
+
+def test_force_ends_a_stopped_server_whose_guests_wait(share) -> None:
+    live = share()
+    device = device_of(live)
+    guest = inside(live)
+    with ended(guest):
+        live.expected_end = None
+        os.kill(live.pid, signal.SIGSTOP)
+        go(guest)
+        live.share.unmount(force=True)
+        said, _ = guest.communicate(timeout=PATIENCE_S)
+        assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
+    assert_gone(live, device)
+
+
+def test_force_ends_a_share_whose_supervisor_is_stopped_too(stopped: LiveShare) -> None:
+    device = device_of(stopped)
+    os.kill(supervisor_of(stopped), signal.SIGSTOP)
+    stopped.share.unmount(force=True)
+    assert_gone(stopped, device)
+
+
+def test_force_ends_a_server_whose_thread_waits_in_its_own_mount(slow_share) -> None:
+    live = slow_share()
+    live.expected_end = None
+    device = device_of(live)
+    with ended(held_up(live)):
+        live.share.unmount(force=True)
+    assert_gone(live, device)
+
+
+def test_force_ends_a_share_that_is_in_use(share) -> None:
+    live = share()
+    live.expected_end = None
+    held = os.open(live.guest / "file", os.O_RDWR | os.O_CREAT)
+    assert "umount --force" in complaint(MountError, live.unmount)
+    live.share.unmount(force=True)
+    assert not is_mounted(live.guest)
+    with pytest.raises(OSError, match="o"):
+        os.pread(held, 1, 0)
+    with contextlib.suppress(OSError):
+        os.close(held)
+
+
+def test_force_says_what_is_not_on_the_host(share) -> None:
+    live = share(**DELEGATED)
+    (live.guest / "precious").write_text("content")
+    os.kill(live.pid, signal.SIGSTOP)
+    live.expected_end = None
+    message = complaint(MountError, live.share.unmount, force=True)
+    assert "precious" in message
+    assert "--unwritten recover" in message
+    again = share(live.source, live.guest, **DELEGATED, unwritten="recover")
+    again.unmount()
+    assert (live.source / "precious").read_text() == "content"
+
+
+def test_unmounting_after_a_kill_says_what_is_not_on_the_host(share) -> None:
+    live = share(**DELEGATED)
+    (live.guest / "precious").write_text("content")
+    live.kill()
+    assert "was killed" in complaint(GoneError, live.status)
+    assert "precious" in unmount_and_wait(str(live.guest))
+    assert not record_path(os.geteuid(), str(live.guest)).exists()
+    share(live.source, live.guest, **DELEGATED, unwritten="recover").unmount()
+
+
+def test_a_share_that_ends_in_order_leaves_no_record(share) -> None:
+    live = share()
+    assert record_path(os.geteuid(), str(live.guest)).exists()
+    live.unmount()
+    assert not record_path(os.geteuid(), str(live.guest)).exists()
+
+
+# At random moments, under all kinds of load
+
+
+class Load(NamedTuple):
+    settings: dict[str, object]
+    guests: tuple[str, ...]
+    host: bool = True
+
+
+LOADS = {
+    "churn under cached events": Load(EVENTS | {"latency_ns": 0}, ("names", "names", "writes")),
+    "slow answers": Load(EVENTS | {"latency_ns": 300_000_000}, ("names", "names", "writes")),
+    "pages": Load({"profile": "osxfs"}, ("writes", "maps", "writes"), host=False),
+    "write-back": Load(DELEGATED | {"write_back_age_ns": 20_000_000}, ("names", "writes", "maps")),
+}
+
+
+def _working(what: str, seed: int, place: Path) -> "subprocess.Popen[str]":
+    worker = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(Path(storm.__file__)), what, str(seed)],
+        cwd=place,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "at work\n"
+    return worker
+
+
+def struck_down(live: LiveShare, load: Load, seed: int) -> None:
+    """Guests and host are at work, and the server ends at some moment, in some way."""
+    chance = random.Random(seed)
+    device = device_of(live)
+    live.expected_end, live.expected_trouble = None, True
+    guests = [_working(what, seed + n, live.guest) for n, what in enumerate(load.guests)]
+    hosts = [_working("host", seed, live.source)] if load.host else []
+    with ended(*guests, *hosts):
+        time.sleep(chance.uniform(0, 0.4))
+        way = chance.choice(("kill", "stop", "force", "stop and kill"))
+        if way in ("stop", "stop and kill"):
+            os.kill(live.pid, signal.SIGSTOP)
+        if way in ("stop", "force"):
+            # It says what is not on the host, if anything.
+            with contextlib.suppress(MountError):
+                unmount_and_wait(str(live.guest), force=True)
+        else:
+            os.kill(live.pid, signal.SIGKILL)
+        for guest in guests:
+            guest.wait(PATIENCE_S)
+            assert guest.stdout is not None
+            # A page that cannot be read any more is told of by SIGBUS.
+            assert guest.stdout.read() == "told\n" or guest.returncode == -signal.SIGBUS, way
+        for host in hosts:
+            assert host.communicate("stop\n", timeout=PATIENCE_S)[0] == "asked to stop\n"
+    assert_gone(live, device)
+    if load.settings.get("profile") == "osxfs-delegated":
+        with contextlib.suppress(MountError):
+            unmount_and_wait(str(live.guest))
+
+
+def times(load: str, number: int, share: Callable[..., LiveShare]) -> None:
+    source = guest = None
+    for seed in range(number):
+        settings = LOADS[load].settings
+        if settings["profile"] == "osxfs-delegated":
+            settings = settings | {"unwritten": "discard"}
+        live = share(source, guest, **settings)
+        source, guest = live.source, live.guest
+        struck_down(live, LOADS[load], seed)
+
+
+@pytest.mark.parametrize("load", LOADS)
+def test_a_server_that_is_struck_down_at_any_moment_takes_its_mount_along(share, load: str) -> None:
+    times(load, 5, share)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("load", LOADS)
+def test_a_hundred_servers_that_are_struck_down_take_their_mounts_along(share, load: str) -> None:
+    times(load, 25, share)

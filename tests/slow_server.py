@@ -1,0 +1,48 @@
+"""The server of a share that answers in an hour, once it was reset; with UNSUPERVISED in the
+environment one that nobody looks after.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import trio
+
+from osxfs_sim.model.latency import LatencyModel
+from osxfs_sim.model.operations import OperationClass
+from osxfs_sim.mount import session
+from osxfs_sim.mount.server import main
+
+_HOUR_NS = 3_600 * 10**9
+
+
+class Nobody:
+    """Stands where the supervisor would be."""
+
+    sync_waits = False
+
+    def __init__(self, *_: object) -> None: ...
+
+    def mounted(self, *_: object, **__: object) -> None: ...
+
+    async def serve(self, _: Callable[[], Awaitable[None]]) -> None:
+        await trio.sleep_forever()
+
+    def ending(self) -> None: ...
+
+    def end(self) -> None: ...
+
+
+def _become_slow(self: session._Session) -> dict[str, Any]:
+    slow = replace(self.system.latency, base_ns=(_HOUR_NS,) * len(OperationClass))
+    self.crossings.latency = LatencyModel(slow, seed=0)
+    return {}
+
+
+if __name__ == "__main__":
+    session._Session.reset = _become_slow  # type: ignore[method-assign]
+    if "UNSUPERVISED" in os.environ:
+        nobody: Any = Nobody
+        session.Supervision = nobody
+    main()
