@@ -20,7 +20,7 @@ Path = tuple[str, ...]
 HARMLESS = frozenset(
     {
         *(errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR),
-        *(errno.EINVAL, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EXDEV, errno.ENODATA),
+        *(errno.EINVAL, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP),
     }
 )
 """What a move may be told that was refused, and has done nothing."""
@@ -92,6 +92,8 @@ class Expected:
         """Names that a sync of their directory has told, with their kinds."""
         self._been: dict[Path, list[Node]] = {}
         """What has been where, since both sides agreed."""
+        self._held_by_host: dict[tuple[str, str], list[Node]] = {}
+        """What each handle of the host's may be of."""
         self.checked: dict[str, int] = {}
         """How often what was demanded, so that a judge who judges nothing is found out."""
 
@@ -161,11 +163,21 @@ class Expected:
                 paths += self.paths_of(node)
         return paths
 
-    def by_host(self, move: Move) -> None:
-        """The host has done, or tried, *move*."""
+    def by_host(self, actor: str, move: Move) -> None:
+        """The host's *actor* has done, or tried, *move*."""
+        if move["do"] == "hold":
+            path = split(move["path"])
+            there = [self.at(path), *self._been.get(path, ())]
+            self._held_by_host[actor, move["number"]] = [each for each in there if each is not None]
         if move["do"] in LOOKS:
             return
-        paths = self.involved("", move)
+        if is_of_held(move):
+            for node in self._held_by_host[actor, move["number"]]:
+                for path in self.paths_of(node):
+                    self.contest(path)
+                self._contest_object(node)
+            return
+        paths = self.involved(actor, move)
         for path in list(paths):
             for length in range(1, len(path) + 1):
                 for node in self._been.get(path[:length], ()):
@@ -191,6 +203,8 @@ class Expected:
             self.lose_track(actor, move, code)
             return ""
         if code in (errno.EACCES, errno.EPERM) and not self.strict:
+            return ""
+        if code == errno.EOPNOTSUPP and move["do"] == "attribute":
             return ""
         self.count("answers")
         if code == 0 and predicted:
@@ -511,6 +525,7 @@ class Expected:
         self.synced.clear()
         self.synced_names.clear()
         self._been.clear()
+        self._held_by_host.clear()
         by_inode: dict[int, Node] = {}
         for path in sorted(host, key=len):
             seen = host[path]

@@ -67,13 +67,21 @@ class Mover:
     names: str = NAMES
     without: tuple[str, ...] = ()
     """Moves that it does not make."""
+    stays: str = ""
+    """A directory that is not moved or taken away."""
+    below: str = ""
+    """The directory below which all its moves are."""
     held: list[str] = field(default_factory=list)
     _count: int = 0
     _there: dict[str, list[str]] = field(default_factory=dict)
 
     def draw(self, there: dict[str, list[str]]) -> Move:
         """The next move, where *there* are paths by their kind, as far as anybody knows."""
-        self._there = there
+        tops = {*self.names, *([self.stays] if self.stays else [])}
+        self._there = {
+            kind: [path for path in paths if path.partition("/")[0] in tops]
+            for kind, paths in there.items()
+        }
         kinds = {kind: weight for kind, weight in _WEIGHTS.items() if kind not in self.without}
         if not self.links:
             kinds.pop("link", None)
@@ -129,7 +137,15 @@ class Mover:
         if move["do"] == "hold" and not ok:
             self.held.remove(move["number"])
 
-    def _path(self, kind: str = "") -> str:
+    def _path(self, kind: str) -> str:
+        while True:
+            path = self._any_path(kind)
+            if path == self.stays and kind not in ("list", "fsync", "chmod", "utime"):
+                continue
+            if not self.below or path.startswith(f"{self.below}/"):
+                return path
+
+    def _any_path(self, kind: str) -> str:
         """Mostly of what is there and can be moved so; else of anything."""
         random = self.random
         if kind in _MAKING and random.random() < 0.8:
@@ -140,7 +156,8 @@ class Mover:
         if choices and random.random() < 0.85:
             return random.choice(choices)
         depth = random.choices(range(1, _DEEPEST + 1), (3, 4, 2))[0]
-        return "/".join(random.choice(self.names) for _ in range(depth))
+        path = "/".join(random.choice(self.names) for _ in range(depth))
+        return f"{self.below}/{path}" if self.below else path
 
 
 _ALL = ("file", "directory", "symlink")

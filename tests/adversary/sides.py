@@ -26,6 +26,19 @@ def tree(top: FilePath) -> tuple[dict[Path, Seen], dict[Path, int]]:
     return found, inodes
 
 
+def differences(host: dict[Path, Seen], guest: dict[Path, Seen]) -> list[Path]:
+    """Where two sides differ, as far as both can be looked into."""
+    closed = [path for path, seen in guest.items() if not seen.is_readable]
+    found = []
+    for path in sorted({*host, *guest}):
+        here, there = host.get(path), guest.get(path)
+        if here != there and not any(each == path[: len(each)] for each in closed):
+            found.append(path)
+        elif here and there and (here.kind, here.mode) != (there.kind, there.mode):
+            found.append(path)
+    return found
+
+
 def _seen(where: str, status: os.stat_result) -> Seen:
     mode, mtime_s = stat.S_IMODE(status.st_mode), int(status.st_mtime)
     if stat.S_ISLNK(status.st_mode):
@@ -35,6 +48,8 @@ def _seen(where: str, status: os.stat_result) -> Seen:
         return Seen("other", mode=mode, links=status.st_nlink)
     try:
         content = b""
+        if kind == "directory":
+            os.listdir(where)
         if kind == "file":
             with open(where, "rb") as file:
                 content = file.read()
@@ -53,7 +68,7 @@ def _attribute(where: str) -> bytes:
     try:
         return os.getxattr(where, ATTRIBUTE, follow_symlinks=False)
     except OSError as error:
-        if error.errno == errno.ENODATA:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
             return b""
         raise
 

@@ -155,22 +155,31 @@ def test_what_the_host_lacks_is_said(host: dict[tuple[str, ...], Seen], why: str
 
 def test_what_is_contested_is_excused_and_nothing_else() -> None:
     expected = after(WRITTEN, {"do": "mkdir", "path": "d", "mode": 0o755})
-    expected.by_host({"do": "unlink", "path": "d/x"})
+    expected.by_host("h0", {"do": "unlink", "path": "d/x"})
     assert [path for path, _ in expected.missing({})] == [("a",), ("d",)]
-    expected.by_host({"do": "turn", "path": "a", "into": "file"})
+    expected.by_host("h0", {"do": "turn", "path": "a", "into": "file"})
     assert [path for path, _ in expected.missing({})] == [("d",)]
 
 
 def test_what_the_guest_has_moved_the_host_knows_by_its_earlier_name() -> None:
     made = {"do": "mkdir", "path": "d", "mode": 0o755}, {"do": "write", "path": "d/f", **FILE}
     expected = after(*made, {"do": "rename", "path": "d", "to": "e"})
-    expected.by_host({"do": "truncate", "path": "d/f", "size": 0})
+    expected.by_host("h0", {"do": "truncate", "path": "d/f", "size": 0})
     assert expected.is_contested(("e", "f"))
     assert not expected.is_contested(("e",))
-    expected.by_host({"do": "mkdir", "path": "d/new", "mode": 0o755})
+    expected.by_host("h0", {"do": "mkdir", "path": "d/new", "mode": 0o755})
     assert expected.is_contested(("e", "new"))
-    expected.by_host({"do": "rename", "path": "d", "to": "b"})
+    expected.by_host("h0", {"do": "rename", "path": "d", "to": "b"})
     assert expected.is_contested(("e",))
+
+
+def test_what_the_host_holds_open_it_touches_under_any_name() -> None:
+    expected = after(WRITTEN)
+    expected.by_host("h0", {"do": "hold", "path": "a", "number": "h0-1"})
+    expected.by_guest("g0", {"do": "rename", "path": "a", "to": "b"}, 0)
+    assert not expected.is_contested(("b",))
+    expected.by_host("h0", {"do": "put", "number": "h0-1", "offset": 0, **FILE})
+    assert expected.is_contested(("b",))
 
 
 def test_what_is_synced_is_so_until_it_is_touched() -> None:
