@@ -480,6 +480,16 @@ class HostWriter:
 
     def write(self, change: "Change[Inode]", fd: int) -> None:
         """Write the data of *change*; in a thread, perhaps. Raises OSError."""
+        try:
+            self._write(change, fd)
+        except OSError:
+            held = change.target.held
+            if held is not None and held.seen is not None:
+                # What is there of it is the guest's, and no change of the host's.
+                held.seen = what_is_seen(os.fstat(fd))
+            raise
+
+    def _write(self, change: "Change[Inode]", fd: int) -> None:
         written = 0
         while written < change.length:
             length = min(change.length - written, _COPIED_BYTES)
