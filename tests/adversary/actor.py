@@ -35,12 +35,29 @@ def _write_all(fd: int, data: bytes, offset: int | None = None) -> None:
 
 
 def _write_mapped(fd: int, data: bytes, offset: int) -> None:
-    """Through a shared mapping, which makes the file as long as it must be."""
-    if os.fstat(fd).st_size < offset + len(data):
-        os.truncate(fd, offset + len(data))
-    with mmap.mmap(fd, offset + len(data)) as memory:
-        memory[offset:] = data
-        memory.flush()
+    """Through a shared mapping, which makes the file as long as it must be.
+
+    In a process of its own: where somebody cuts the file meanwhile, or its disk is full, SIGBUS
+    ends it.
+    """
+    pid = os.fork()
+    if not pid:
+        code = errno.EFAULT
+        try:
+            if os.fstat(fd).st_size < offset + len(data):
+                os.truncate(fd, offset + len(data))
+            with mmap.mmap(fd, offset + len(data)) as memory:
+                memory[offset:] = data
+                memory.flush()
+            code = 0
+        except OSError as error:
+            code = error.errno or errno.EIO
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    code = errno.EFAULT if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    if code:
+        raise OSError(code, os.strerror(code))
 
 
 def _summary(fd: int) -> list[object]:

@@ -143,7 +143,9 @@ class Arena:
         self.actors = [
             self._actor(f"g{number}", self.guest, number) for number in range(self.plan.guests)
         ]
-        self.actors += [self._actor(f"h{number}", self.source, 0) for number in range(self.plan.hosts)]
+        self.actors += [
+            self._actor(f"h{number}", self.source, 0) for number in range(self.plan.hosts)
+        ]
         self._full = False
         self._flusher: threading.Thread | None = None
         self.kills = self.remounts = self.comparisons = 0
@@ -254,9 +256,14 @@ class Arena:
 
     def _contest_what_meets(self, moves: list[tuple[Actor, Move]]) -> None:
         """Of two guests at once nobody knows who was first."""
-        involved = [self.expected.involved(actor.mover.name, move) for actor, move in moves]
-        for number, mine in enumerate(involved):
-            for others in involved[number + 1 :]:
+        involved = [
+            (move["do"] in LOOKS, self.expected.involved(actor.mover.name, move))
+            for actor, move in moves
+        ]
+        for number, (looks, mine) in enumerate(involved):
+            for others_look, others in involved[number + 1 :]:
+                if looks and others_look:
+                    continue
                 if any(_related(one, other) for one in mine for other in others):
                     for path in (*mine, *others):
                         self.expected.contest(path)
@@ -348,12 +355,22 @@ class Arena:
         if of_guests:
             self.expected.held.clear()
 
+    def _drop_unknown_handles(self) -> None:
+        """Nobody could say what is written to through them once their names are no more contested."""
+        for actor in self.actors:
+            for number in list(actor.mover.held):
+                if (actor.mover.name, number) in self.expected.unknown_handles():
+                    actor.do({"do": "drop", "number": number})
+                    actor.mover.held.remove(number)
+                    del self.expected.held[actor.mover.name, number]
+
     # Judging
 
     def compare(self) -> None:
         """Have both sides settle, and demand that they are the same, and what was acknowledged."""
         drops = self.random.random() < 0.5
         self._drop_handles(of_guests=drops)
+        self._drop_unknown_handles()
         self._wait_for_flusher()
         if self._full:
             self._free()

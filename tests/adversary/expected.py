@@ -145,6 +145,9 @@ class Expected:
                     self.contested.add(path)
                     self._forget_synced(path)
 
+    def unknown_handles(self) -> set[tuple[str, str]]:
+        return {key for key, held in self.held.items() if held.node is None}
+
     # Moves
 
     def involved(self, actor: str, move: Move) -> list[Path]:
@@ -518,7 +521,10 @@ class Expected:
         return wrong
 
     def adopt(self, host: "dict[Path, Seen]", inodes: "dict[Path, int]") -> None:
-        """Both sides are *host* now: nothing is contested. *inodes* tells which names are one."""
+        """Both sides are *host* now: nothing is contested. *inodes* tells which names are one.
+
+        Nobody has a handle of what is not known.
+        """
         named = [(each, self.paths_of(each.node)) for each in self.held.values() if each.node]
         self.root = Node("directory")
         self.contested.clear()
@@ -565,7 +571,12 @@ def _differs(node: Node, there: Seen) -> str:
 
 def summary(content: bytes) -> list[object]:
     """As an actor tells what it has read."""
-    return [len(content), content[:16].decode("latin-1"), content[-16:].decode("latin-1"), zlib.crc32(content)]
+    return [
+        len(content),
+        content[:16].decode("latin-1"),
+        content[-16:].decode("latin-1"),
+        zlib.crc32(content),
+    ]
 
 
 def _brief(content: bytes) -> str:
