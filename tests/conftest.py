@@ -69,6 +69,18 @@ def _end_the_tests(number: int, frame: object) -> None:
     pytest.exit(f"ended by {signal.Signals(number).name}", returncode=128 + number)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    adversary = parser.getgroup("adversary", "tests/adversary, with -m slow")
+    adversary.addoption(
+        "--adversary-minutes",
+        type=float,
+        default=2.0,
+        help="how long it goes on, on each file system",
+    )
+    adversary.addoption("--adversary-seed", type=int, help="the first seed, not the time")
+    adversary.addoption("--adversary-plan", help="this plan alone, by its name")
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     _as_by_default()
     session.config.stash[_nobody_had_a_directory] = runtime_directory(NOBODY).exists()

@@ -93,11 +93,12 @@ def _replace(path: str, move: dict[str, Any]) -> None:
     """As an editor saves."""
     beside = f"{path}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    _with(beside, flags, lambda fd: _write_all(fd, _content(move)))
     try:
+        _with(beside, flags, lambda fd: _write_all(fd, _content(move)))
         os.rename(beside, path)
     except OSError:
-        os.unlink(beside)
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
         raise
 
 

@@ -110,7 +110,7 @@ class Plan:
     server_uid: int | None = None
     """Also of all guests; None: root."""
     stays: str = ""
-    """A directory that nobody moves or takes away. Of the guests every other moves only below it."""
+    """A directory that nobody takes away. Of the guests every other moves only below it."""
     writes_back: bool = True
     rounds_between: int = 16
     """Rounds from one comparison to the next, on average."""
@@ -356,7 +356,7 @@ class Arena:
             self.expected.held.clear()
 
     def _drop_unknown_handles(self) -> None:
-        """Nobody could say what is written to through them once their names are no more contested."""
+        """Nobody could say what is written through them once names are no more contested."""
         for actor in self.actors:
             for number in list(actor.mover.held):
                 if (actor.mover.name, number) in self.expected.unknown_handles():
@@ -423,7 +423,7 @@ class Arena:
             self.live.share.flush()
 
     def _conflicts(self) -> dict[str, Any]:
-        return self.live.status()["write_back"] or {}
+        return self.live.status().get("write_back") or {}
 
     def _wait_for_agreement(self) -> None:
         """Both sides show the same: the host's changes are told within a while."""

@@ -160,6 +160,8 @@ class Expected:
         paths = [split(move["path"])]
         if "to" in move:
             paths.append(split(move["to"]))
+        if move["do"] == "replace":
+            paths.append(split(move["path"] + ".new"))
         for path in list(paths):
             node = self.at(path)
             if node is not None and node.kind != "directory":
@@ -509,7 +511,7 @@ class Expected:
         for path, content in self.synced.items():
             self.count("synced")
             there = host.get(path)
-            if there is None or there.is_readable and there.content != content:
+            if there is None or (there.is_readable and there.content != content):
                 found = _brief(there.content) if there else "nothing"
                 wrong.append((path, f"was synced as {_brief(content)}, and is {found}"))
         for path, kind in self.synced_names.items():

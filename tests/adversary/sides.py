@@ -32,9 +32,11 @@ def differences(host: dict[Path, Seen], guest: dict[Path, Seen]) -> list[Path]:
     found = []
     for path in sorted({*host, *guest}):
         here, there = host.get(path), guest.get(path)
-        if here != there and not any(each == path[: len(each)] for each in closed):
-            found.append(path)
-        elif here and there and (here.kind, here.mode) != (there.kind, there.mode):
+        if any(each == path[: len(each)] for each in closed):
+            differs = bool(here and there and (here.kind, here.mode) != (there.kind, there.mode))
+        else:
+            differs = here != there
+        if differs:
             found.append(path)
     return found
 
