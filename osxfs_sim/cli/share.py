@@ -18,10 +18,11 @@ from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.identity import server_user
 from osxfs_sim.mount.identity import state_directory as default_state
+from osxfs_sim.mount.journal import Leftover
 from osxfs_sim.mount.launch import drop_events as lose_events
 from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
 from osxfs_sim.mount.mountpoints import MountError, mounts
-from osxfs_sim.mount.unwritten import left_unwritten
+from osxfs_sim.mount.unwritten import all_unwritten, save
 from osxfs_sim.report.status import services_report, status_report, unwritten_report
 from osxfs_sim.settings import Exports, ShareSettings
 
@@ -262,11 +263,18 @@ def flush(mountpoint: str) -> None:
     """Have the host get everything that the guest has changed, and wait until it has.
 
     For the share at MOUNTPOINT; of the mount point of a share file, for all its exports.
-    Only a share with write-back holds anything.
+    Only a share with write-back holds anything. Fails where the host has no room, and tells once
+    what it has refused since the last time.
     """
     answer = ask(mountpoint, "flush", timeout_s=None)
+    failures = []
     for name in answer["exports"]:
-        ask(os.path.join(mountpoint, name), "flush", timeout_s=None)
+        try:
+            ask(os.path.join(mountpoint, name), "flush", timeout_s=None)
+        except MountError as error:
+            failures.append(str(error))  # the others are flushed all the same
+    if failures:
+        raise MountError("; ".join(failures))
 
 
 @click.command()
@@ -279,26 +287,65 @@ def flush(mountpoint: str) -> None:
     help="Where the share kept its state. [as for mount]",
 )
 @click.option("--user", metavar="NAME", help="The user that the share's server was. [you]")
-def unwritten(source: str, as_json: bool, state_directory: str | None, user: str | None) -> None:
-    """What earlier shares of SOURCE have changed and the host does not have.
+@click.option(
+    "--save",
+    "save_directory",
+    metavar="DIR",
+    type=PlainPath(),
+    help="Write the guest's files to the new directory DIR, as the guest had them.",
+)
+def unwritten(
+    source: str,
+    as_json: bool,
+    state_directory: str | None,
+    user: str | None,
+    save_directory: str | None,
+) -> None:
+    """What shares of SOURCE have changed and the host does not have.
 
-    Left by a server that was killed, or that the host refused. Mount SOURCE again with
-    --unwritten recover to write it to the host, or --unwritten discard to give it up.
+    Left by a server that was killed, or set aside because the host refused it, of a share that is
+    mounted too. Mount SOURCE again with --unwritten recover to write it to the host, or
+    --unwritten discard to give it up.
     """
     state = Path(state_directory) if state_directory else default_state(server_user(user))
+    found = all_unwritten(state, os.path.realpath(source))
     journals = [
         {
             "source": left.source,
             "journal": str(left.directory),
-            "bytes": left.pending_bytes,
-            "changes": [{"change": kind, "path": path} for kind, path in left.paths()],
+            "bytes": sum(each.length for each in left.changes),
+            "changes": [
+                {
+                    "change": each.kind.value,
+                    "path": path,
+                    "refused": left.refused[each.sequence].reason
+                    if left.is_set_aside(each.sequence)
+                    else None,
+                }
+                for each, path in left.paths()
+            ],
         }
-        for left in left_unwritten(state, os.path.realpath(source))
+        for left in found
     ]
+    if save_directory is not None:
+        _save(found, save_directory)
     if as_json:
         click.echo(json.dumps(journals, indent=2))
     else:
         unwritten_report(journals)
+
+
+def _save(found: list[Leftover], directory: str) -> None:
+    """The files of each journal below *directory*, which must be new: nothing is written over."""
+    try:
+        os.mkdir(directory, 0o700)
+        for number, left in enumerate(found, 1):
+            within = directory if len(found) == 1 else os.path.join(directory, str(number))
+            os.makedirs(within, 0o700, exist_ok=True)
+            for path in save(left, within):
+                click.echo(os.path.join(within, path), err=True)
+    except OSError as error:
+        raise MountError(f"cannot save to {directory}: {error.strerror}") from error
 
 
 @click.command("drop-events")

@@ -16,10 +16,13 @@ made them. Two things are left out on the way, and nothing else is:
 So at every moment the host's tree is the guest's as it was after one of its changes, as far as
 the objects are concerned that the guest has not taken away since. docs/write-back.md tells what
 follows from that, and how it is tested.
+
+A change that the host will never take (refusals.py) leaves the list by itself, along with those
+that depend on it: see depending(). All others go on in their order.
 """
 
 import enum
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -100,10 +103,179 @@ class Cancelled(Generic[T]):
     turned: list[tuple[Change[T], Change[T]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Closure(Generic[T]):
+    """A change that the host will never take, and what falls with it.
+
+    *changes* are that one and those that depend on it, oldest first. *turned* go on, but as
+    something else, since the object that they replaced never gets to the host: as they were, as
+    they are to be. *lost* are the objects that never get to the host.
+    """
+
+    changes: list[Change[T]]
+    turned: list[tuple[Change[T], Change[T]]]
+    lost: set[T]
+
+    def is_moot(self, is_gone: Callable[[T], bool]) -> bool:
+        """Whether the guest has taken it all away itself: then there is nothing to be kept.
+
+        *is_gone* tells whether the guest has taken away an object's last name.
+        """
+        if len(self.changes) == 1 and self.changes[0].kind in (Kind.WRITE, Kind.SET):
+            return is_gone(self.changes[0].target)
+        return all(
+            change.target in self.lost
+            and is_gone(change.target)
+            and (change.replaced is None or change.replaced in self.lost)
+            for change in self.changes
+        )
+
+
+def _unknown(_: Any) -> Any:
+    """Of any object: not gone; in no directory."""
+
+
+def depending(
+    refused: Change[T],
+    later: Iterable[Change[T]],
+    is_gone: Callable[[T], bool] = _unknown,
+    parent_of: Callable[[T], T | None] = _unknown,
+) -> Closure[T]:
+    """What cannot be carried out, or not as the guest meant it, without *refused*.
+
+    *later* are the changes after it, in their order. A change falls
+
+    1. with an object that never gets to the host: whatever is done to it, or in it;
+    2. with a name: what takes a name that was to be given, and what gives one that was to be
+       freed, so that nothing takes the place of what the host still has there;
+    3. with an object's content or attributes: what is written or set later, and what gives it a
+       name, so that no name ever stands for half of a file;
+    4. with an object's other name: what takes its last ones away, or removes the directory
+       that it was to leave, or would move that into the object (*parent_of* tells in which
+       directory the host has something).
+
+    What only shares a directory with it, or a file, does not. What the guest has taken away
+    (*is_gone*) may go: without what was to be written to it before.
+    """
+    found: _Fallen[T] = _Fallen(parent_of)
+    changes, turned = [refused], list[tuple[Change[T], Change[T]]]()
+    if not (refused.kind in (Kind.WRITE, Kind.SET) and is_gone(refused.target)):
+        found.leave_out(refused)
+    for change in later:
+        if found.includes(change):
+            changes.append(change)
+            found.leave_out(change)
+            continue
+        if change.replaced is not None and change.replaced in found.lost:
+            turned.append((change, replace(change, replaced=None, replaced_is_directory=False)))
+        found.go_on(change)
+    return Closure(changes, turned, found.lost)
+
+
+class _Fallen(Generic[T]):
+    """By what later changes are told to depend on those that were left out."""
+
+    def __init__(self, parent_of: Callable[[T], T | None]) -> None:
+        self._parent_of = parent_of
+        self._moved: dict[T, T | None] = {}  # where it goes on
+        self.lost: set[T] = set()  # never on the host
+        self._unwritten: set[T] = set()  # content or attributes are not what they were to be
+        self._misnamed: set[T] = set()  # a name of it is missing
+        # Names that stand for nothing, or for something older, though the guest gave them;
+        # and those that still stand for something that the guest took away.
+        self._missing: set[tuple[T, bytes]] = set()
+        self._occupied: set[tuple[T, bytes]] = set()
+
+    def includes(self, change: Change[T]) -> bool:
+        """Whether *change* depends on what was left out."""
+        if change.target in self.lost or not self.lost.isdisjoint(change.directories):
+            return True
+        if change.kind in (Kind.WRITE, Kind.SET):
+            return change.target in self._unwritten
+        place = _place(change)
+        if change.kind in (Kind.UNLINK, Kind.RMDIR):
+            return (
+                place in self._missing
+                or change.target in self._misnamed
+                or self._is_full(change.target)
+            )
+        if place in self._occupied or change.target in self._unwritten:
+            return True
+        if change.kind is not Kind.RENAME:
+            return False
+        if _old_place(change) in self._missing or self._is_below(change.parent, change.target):
+            return True
+        replaced = change.replaced
+        if replaced is None or replaced in self.lost:
+            return False
+        return place in self._missing or replaced in self._misnamed or self._is_full(replaced)
+
+    def _is_full(self, directory: T) -> bool:
+        """Whether something that was to leave it is still in *directory*."""
+        return any(inside == directory for inside, _ in self._occupied)
+
+    def _is_below(self, directory: T | None, target: T) -> bool:
+        """Whether *directory* would be in *target*, or be it, since something has not moved."""
+        seen: set[T] = set()
+        while self._misnamed and directory is not None and directory not in seen:
+            if directory == target:
+                return True
+            seen.add(directory)
+            moved = directory in self._moved
+            directory = self._moved[directory] if moved else self._parent_of(directory)
+        return False
+
+    def leave_out(self, change: Change[T]) -> None:
+        """*change* is not carried out."""
+        place = _place(change)
+        match change.kind:
+            case Kind.WRITE | Kind.SET:
+                self._unwritten.add(change.target)
+            case Kind.UNLINK | Kind.RMDIR:
+                self._not_freed(place)
+            case Kind.MAKE:
+                self.lost.add(change.target)
+                self._missing.add(place)
+            case Kind.LINK:
+                self._misname(change.target)
+                self._missing.add(place)
+            case Kind.RENAME:
+                self._misname(change.target)
+                self._not_freed(_old_place(change))
+                replaced = change.replaced
+                if replaced is not None and replaced not in self.lost:
+                    self._not_freed(place)
+                self._missing.add(place)
+
+    def _misname(self, target: T) -> None:
+        if target not in self.lost:
+            self._misnamed.add(target)
+
+    def _not_freed(self, place: tuple[T, bytes]) -> None:
+        if place in self._missing:
+            self._missing.discard(place)  # it never was taken
+        else:
+            self._occupied.add(place)
+
+    def go_on(self, change: Change[T]) -> None:
+        """*change* is carried out: where it puts a name, that is what the guest has there."""
+        if change.kind in (Kind.MAKE, Kind.LINK, Kind.RENAME):
+            self._missing.discard(_place(change))
+            self._moved[change.target] = change.parent
+
+
+def _place(change: Change[T]) -> tuple[T, bytes]:
+    return change.parent, change.name  # type: ignore[return-value]
+
+
+def _old_place(change: Change[T]) -> tuple[T, bytes]:
+    return change.old_parent, change.old_name  # type: ignore[return-value]
+
+
 class PendingChanges(Generic[T]):
     """The guest's changes that the host does not have, oldest first.
 
-    made == crossed + cancelled + merged + len(self), always.
+    made == crossed + cancelled + merged + set_aside + len(self), always.
     """
 
     def __init__(self, spec: WriteBackSpec) -> None:
@@ -128,6 +300,7 @@ class PendingChanges(Generic[T]):
         """Counts from now on. What is pending counts as made."""
         self.made = len(self)
         self.crossed = self.cancelled = self.merged = self.written_back_bytes = 0
+        self.set_aside = 0
         self.longest_lag_ns = 0
         self.most_changes = len(self)
         self.most_bytes = self.bytes
@@ -290,6 +463,50 @@ class PendingChanges(Generic[T]):
             self.under_way = change
         return self.under_way
 
+    def closure(
+        self,
+        is_gone: Callable[[T], bool] = _unknown,
+        parent_of: Callable[[T], T | None] = _unknown,
+    ) -> Closure[T]:
+        """What falls with the change that is under way, if that is never carried out.
+
+        As depending() has it.
+        """
+        assert self.under_way is not None
+        return depending(self.under_way, self._changes.values(), is_gone, parent_of)
+
+    @property
+    def makes_room(self) -> bool:
+        """Whether anything behind the change that is under way, and independent of it, frees room.
+
+        What would be done to the same object does not count: see depending().
+        """
+        assert self.under_way is not None
+        freeing = [change for change in self._changes.values() if _frees_room(change)]
+        return bool(freeing) and not {change.sequence for change in freeing} <= {
+            change.sequence for change in self.closure().changes
+        }
+
+    def leave(self, closure: Closure[T], *, is_moot: bool = False) -> None:
+        """None of *closure*, of the change that is under way, is carried out any more.
+
+        Where it *is_moot* it counts as cancelled, else as set aside.
+        """
+        first, *others = closure.changes
+        assert first is self.under_way
+        self.under_way = None
+        self.done_sequence = first.sequence
+        self.bytes -= first.length
+        for change in others:
+            self._drop(change)
+        for _, after in closure.turned:
+            self._changes[after.sequence] = after
+            self._by_target[after.target][after.sequence] = after
+        if is_moot:
+            self.cancelled += len(closure.changes)
+        else:
+            self.set_aside += len(closure.changes)
+
     def done(self, now_ns: int) -> None:
         """The host has the change that was under way."""
         change = self.under_way
@@ -300,3 +517,7 @@ class PendingChanges(Generic[T]):
         self.crossed += 1
         self.written_back_bytes += change.length
         self.longest_lag_ns = max(self.longest_lag_ns, now_ns - change.at_ns)
+
+
+def _frees_room(change: Change[T]) -> bool:
+    return change.kind in (Kind.UNLINK, Kind.RMDIR) or change.replaced is not None

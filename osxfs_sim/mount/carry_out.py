@@ -57,6 +57,13 @@ ReadData = Callable[[int, int], bytes]
 """The bytes that are kept at a position, and how many."""
 
 
+class OvertakenError(OSError):
+    """What was refused before would now take the place of what has come since."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
 class HostWriter:
     """The host's side of write-back. The reactor's thread only, but for write().
 
@@ -92,6 +99,8 @@ class HostWriter:
         """
         self.repeats = False
         """Whether the next change may be half done: what it finds there is its own."""
+        self.yields = False
+        """Whether the next change was refused before: what came since is not to be lost to it."""
 
     def carry_out(self, change: "Change[Inode]") -> None:
         """Do *change* on the host. Raises OSError where the host refuses."""
@@ -117,6 +126,9 @@ class HostWriter:
     # Reports
 
     def _lose(self, inode: Inode | None, name: bytes = b"") -> None:
+        """A change of the host is about to be lost. Raises OSError where it must not be."""
+        if self.yields and not self.repeats:
+            raise OvertakenError
         if not self.repeats:
             self.lost += 1
             self.lost_paths.append(path_of(inode, name))
@@ -160,6 +172,8 @@ class HostWriter:
             raise StaleError
         parent, name = place
         with self._directory(parent) as parent_fd:
+            if self.yields:
+                raise StaleError
             for _ in range(_ATTEMPTS):
                 is_new = True
                 try:
@@ -248,7 +262,7 @@ class HostWriter:
             fd = self._make_object(inode, parent, dir_fd, name, detail)
             try:
                 self._has_arrived(inode, parent, dir_fd, name, fd)
-                syscalls.set_times(fd, detail.at_ns, detail.at_ns)
+                _set_times_if_allowed(fd, detail.at_ns, detail.at_ns)
                 if inode.kind == modes.S_IFREG:
                     self._give_descriptor(inode, fd)
                     fd = -1
@@ -357,6 +371,8 @@ class HostWriter:
             self._touch(parent, dir_fd, change.detail.at_ns)
         except FileNotFoundError:
             return
+        except OvertakenError:
+            raise
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
@@ -406,7 +422,8 @@ class HostWriter:
                 and self._was_changed(change.replaced, there)
             ):
                 self._lose(new_parent, new_name)
-            self._rename_now(old_parent, old_name, new_parent, new_name)
+            if not self._rename_now(inode, old_parent, old_name, new_parent, new_name):
+                return
             if inode.held is not None:
                 inode.held.place = new_parent, new_name
             at_ns = change.detail.at_ns
@@ -415,17 +432,43 @@ class HostWriter:
                 self._touch(old_parent, self._backing.directory_fd(old_parent), at_ns)
 
     def _rename_now(
-        self, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes
-    ) -> None:
+        self, inode: Inode, old_parent: Inode, old_name: bytes, new_parent: Inode, new_name: bytes
+    ) -> bool:
+        """Whether it has moved: not into what the host has moved into it."""
         try:
             self._handlers.rename_on_host(old_parent, old_name, new_parent, new_name, 0)
         except OSError as error:
+            if error.errno == errno.EINVAL and self._lies_in(new_parent, inode):
+                self._keep(new_parent, new_name)
+                self.on_conflict(old_parent, old_name)
+                return False
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             # The guest took it for empty; the host has put something in.
             with self._directory(new_parent) as new_fd:
                 self._make_way(new_parent, new_fd, new_name)
             self._handlers.rename_on_host(old_parent, old_name, new_parent, new_name, 0)
+        return True
+
+    def _lies_in(self, directory: Inode, above: Inode) -> bool:
+        """Whether *directory* is *above*, or below it, on the host."""
+        if not above.is_directory:
+            return False
+        root = os.fstat(self._inodes.root.path_fd)
+        here = os.dup(self._backing.directory_fd(directory))
+        try:
+            for _ in range(_DEEPEST):
+                status = os.fstat(here)
+                if above.is_same(status):
+                    return True
+                if os.path.samestat(status, root):
+                    return False
+                upper = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
+                os.close(here)
+                here = upper
+            return False
+        finally:
+            os.close(here)
 
     def _take_old_name(self, parent: Inode, name: bytes, at_ns: int) -> None:
         """The host has linked a file where the guest has renamed it to."""
@@ -471,6 +514,12 @@ class HostWriter:
         if held is None or held.seen is None or not modes.S_ISREG(status.st_mode):
             return False
         return held.seen != what_is_seen(status)
+
+    def seen_now(self, inode: Inode) -> tuple[int, int, int]:
+        """What the host's file is like now. Raises OSError."""
+        if inode.held is not None and inode.held.fd >= 0:
+            return what_is_seen(os.fstat(inode.held.fd))
+        return what_is_seen(self._backing.status(inode))
 
     # Content and attributes
 
@@ -751,6 +800,7 @@ class HostWriter:
 
 _RENAME_NOREPLACE = 1
 _REVIVING = (Kind.WRITE, Kind.SET, Kind.LINK, Kind.RENAME)
+_DEEPEST = 4_096
 
 
 def _nothing(_directory: Inode, _name: bytes) -> None:
@@ -773,8 +823,11 @@ def path_of(inode: Inode | None, name: bytes = b"") -> str:
 
 
 def _set_times_if_allowed(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:
-    """Only the owner may say when: what others may write has the time at which it crossed."""
-    with contextlib.suppress(PermissionError):
+    """Only the owner may say when: what others may write has the time at which it crossed.
+
+    A time is no reason to refuse what has been done.
+    """
+    with contextlib.suppress(OSError):
         syscalls.set_times(fd, atime_ns, mtime_ns)
 
 

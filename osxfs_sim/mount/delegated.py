@@ -41,13 +41,22 @@ from osxfs_sim.mount.handlers import (
     Listing,
     read_fully,
 )
-from osxfs_sim.mount.held import GuestStatus, drop, hold, laid_over, status_of_unmade
+from osxfs_sim.mount.held import (
+    GuestStatus,
+    drop,
+    hold,
+    laid_over,
+    name_effects,
+    status_of_unmade,
+)
 from osxfs_sim.mount.host_limits import HostLimits, limits_of
 from osxfs_sim.mount.inodes import Facts, Inode, Shown
+from osxfs_sim.mount.invalidate import Attributes, Ending, Entry, Invalidator, Pages
 from osxfs_sim.mount.journal import MakeDetail, OtherDetail, SetDetail
 from osxfs_sim.mount.owners import KnownCaller
 from osxfs_sim.mount.reactor import in_thread
 from osxfs_sim.mount.set_id import without_set_id
+from osxfs_sim.mount.sync_errors import SyncErrors
 from osxfs_sim.mount.write_back import WriteBack
 
 _HELD_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
@@ -73,6 +82,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._sync_errors = SyncErrors()
+        self.end_answers: Callable[[dict[Ending, None]], None] = self._end_answers
+        """Has the kernel believe these no more; of the host events, where there are any."""
+        self._invalidator: Invalidator | None = None
         self._room_looked_ns = _NEVER_NS
         self._room_bytes = self._room_objects = self._block_bytes = 0
         root_fd = self._inodes.root.path_fd
@@ -90,6 +103,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         super().close()
         os.close(self._null_fd)
         os.close(self._mounts_fd)
+        if self._invalidator is not None:
+            self._invalidator.stop()
 
     # What may be held
 
@@ -450,6 +465,49 @@ class WriteBackHandlers(AcknowledgingHandlers):
         finally:
             os.close(fd)
 
+    # What the host has not taken
+
+    def was_set_aside(
+        self, changes: "list[Change[Inode]]", shown_anew: set[Inode], code: int
+    ) -> None:
+        """The host has refused *changes*: what the guest was told by them is true no more."""
+        endings: dict[Ending, None] = {}
+        for change in changes:
+            concerned = {change.target, *change.directories}
+            for inode in concerned:
+                self._sync_errors.happened(inode, code, self._handles_of(inode))
+            for directory, name, _ in name_effects(change):
+                self._has_name(directory, name)  # it may be there still
+                if directory.children is not None and directory.told(name) is not None:
+                    del directory.children[name]
+                endings[Entry(directory.number, name)] = None
+                endings[Attributes(directory.number, None)] = None
+        for inode in shown_anew:
+            endings[Pages(inode.number, None)] = None
+        self.end_answers(endings)
+
+    def _handles_of(self, inode: Inode) -> list[int]:
+        if inode.is_directory:
+            return [fh for fh, each in self._listings.items() if each.directory is inode]
+        return list(inode.open_fds or ())
+
+    def _end_answers(self, endings: dict[Ending, None]) -> None:
+        if not self._reactor.serves or self._reactor.ended:
+            return
+        if self._invalidator is None:
+            self._invalidator = Invalidator(forgets=self.enable_writeback_cache)
+        self._invalidator.end(endings, lambda: None)
+
+    def _check_synced(self, handle: int, inode: Inode) -> None:
+        """For fsync(2). Raises FUSEError where something was set aside, once."""
+        _, failure = self._attempt(self._sync_errors.check, handle, inode)
+        if failure:
+            raise FUSEError(failure)
+
+    async def release(self, fh: int) -> None:
+        self._sync_errors.closed(fh)
+        await super().release(fh)
+
     # Names
 
     def lookup(
@@ -493,6 +551,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         return super()._inode(parent, dir_fd, name, status)
 
     def let_go(self, inode: Inode) -> None:
+        self._sync_errors.forget(inode)
         if inode.held is not None:
             self.write_back.forget(inode)  # comes back without
             return
@@ -522,6 +581,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _check_new(self, parent: Inode, name: bytes, *, is_object: bool = True) -> None:
         """Whether *name* can be made in *parent*, and an object for it. Raises OSError."""
+        self.write_back.check_not_aside(parent)
         if len(name) > self._limits.name_bytes:
             _too_long()
         if self._exists_in_guest(parent, name):
@@ -1103,6 +1163,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _hold_set(self, inode: Inode, detail: SetDetail) -> None:
         """The guest sets attributes. Raises OSError."""
+        self.write_back.check_not_aside(inode)
         self._note_seen(inode)
         held = hold(inode)
         if not held.nameless:
@@ -1203,6 +1264,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         return await self._open_in_guest(inode.number, flags, ctx)
 
     def _open_unmade(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
+        if inode.held is not None and inode.held.aside:
+            raise StaleError  # the guest's kernel shall look again
         # A descriptor that stands for the host's file: once there is one, it is one.
         fd = os.dup(self._null_fd)
         try:
@@ -1368,6 +1431,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _hold_write(self, inode: Inode, fd: int, offset: int, length: int, place: int) -> None:
         """The guest has written *length* bytes, which are kept at *place*. Raises OSError."""
+        self.write_back.check_not_aside(inode)
         self._check_room(length)
         self._note_seen(inode)
         held = hold(inode)
@@ -1417,6 +1481,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     async def _sync(self, inode: Inode, fh: int, *, datasync: bool) -> None:
         await self._settle(inode)
+        self._check_synced(fh, inode)
         if inode.is_unmade:
             return  # it has no name any more, and never will: there is nothing to find again
         parent_fd, _ = self._attempt(self._open_directory_of, inode)
@@ -1522,12 +1587,14 @@ class WriteBackHandlers(AcknowledgingHandlers):
         return DIRENTPLUS_BYTES + len(name)
 
     async def releasedir(self, fh: int) -> None:
+        self._sync_errors.closed(fh)
         self._unopened.discard(fh)
         await super().releasedir(fh)
 
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         directory = self._listings[fh].directory
         await self._settle(directory)
+        self._check_synced(fh, directory)
         if directory.is_unmade:
             return
         if fh in self._unopened:

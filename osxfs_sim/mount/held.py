@@ -46,12 +46,15 @@ class Held:
     the guest has it, if it has moved or made it. *last_sequence* is the latest change in which it
     takes part, *own_sequence* the latest of itself. *nameless*
     once the guest has taken away its last name: nothing of it crosses any more but that. *seen*
-    is what the host's object was like when the guest first changed it.
+    is what the host's object was like when the guest first changed it. *aside* is the errno with
+    which the host has refused to have it made: it is unmade for good, and nothing is held of it
+    any more but what those read who have it open.
     """
 
     __slots__ = (
         "_guest_place",
         "_place",
+        "aside",
         "atime_ns",
         "changes",
         "content",
@@ -75,6 +78,7 @@ class Held:
         self.changes = 0
         self.unmade = False
         self.nameless = False
+        self.aside = 0
         self.mode: int | None = None
         self.owner: Owner = UNSET
         self.size: int | None = None

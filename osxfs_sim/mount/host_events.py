@@ -168,6 +168,11 @@ class HostEvents:
             way = Attributes(directory.number, _way_to(directory))
             self._invalidator.end({Entry(directory.number, name): None, way: None}, _nothing)
 
+    def end_answers(self, endings: dict[Ending, None]) -> None:
+        """The guest's kernel shall believe these no more, though the host has changed nothing."""
+        if self._invalidator is not None:
+            self._invalidator.end(endings, _nothing)
+
     def rest(self) -> bool:
         """Hold nothing in the share for long enough to unmount it. Whether anything is held."""
         return self._injector is not None and self._injector.rest()

@@ -45,7 +45,8 @@ _SEGMENT_BYTES = 1 << 20
 _REWRITE_AT_BYTES = 32 << 20
 _SMALL_BYTES = 4 << 20
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE (linux/falloc.h)
-_MOST_JOURNALS = 64
+_MOST_JOURNALS = 4_096
+_ASIDE = "-aside"
 _OWNER_BYTES = 65_536
 """More than two paths of the longest (PATH_MAX), with each byte escaped as JSON does."""
 
@@ -102,7 +103,7 @@ class Journal:
     def __init__(self, directory: Path, source: str, root: Inode, lock_fd: int) -> None:
         """Begin with nothing held, in *directory*, which is locked by *lock_fd*."""
         self.directory = directory
-        self._source = source
+        self.source = source
         self._root = root
         self._lock_fd = lock_fd
         self._owner = Owner(os.getpid(), source, (root.device, root.host_number))
@@ -229,12 +230,16 @@ class Journal:
         try:
             self._append(frames)
         except BaseException:
-            for number, way in introduced:
-                if way is None:
-                    self._told.pop(number, None)
-                else:
-                    self._told_ways.get(number, set()).discard(way)
+            self._take_back(introduced)
             raise
+
+    def _take_back(self, introduced: list[tuple[int, tuple[int, bytes] | None]]) -> None:
+        """No frame says this."""
+        for number, way in introduced:
+            if way is None:
+                self._told.pop(number, None)
+            else:
+                self._told_ways.get(number, set()).discard(way)
 
     def _append(self, frames: bytes | bytearray) -> None:
         written = os.pwrite(self._changes_fd, frames, self._frames_bytes)
@@ -245,7 +250,7 @@ class Journal:
         self._frames_bytes += written
 
     def _base(self) -> bytes:
-        return _frame(("base", VERSION, os.fsencode(self._source), self._root.device))
+        return _frame(("base", VERSION, os.fsencode(self.source), self._root.device))
 
     def _frames_of(self, change: "Change[Inode]") -> bytearray:
         frames = bytearray()
@@ -259,13 +264,13 @@ class Journal:
                 "change",
                 change.sequence,
                 change.kind.value,
-                change.target.number,
+                self._number(change.target),
                 change.target.kind,
-                _number(change.parent),
+                self._number(change.parent),
                 change.name,
-                _number(change.old_parent),
+                self._number(change.old_parent),
                 change.old_name,
-                _number(change.replaced),
+                self._number(change.replaced),
                 change.replaced_is_directory,
                 change.offset,
                 change.length,
@@ -275,9 +280,22 @@ class Journal:
         )
         return frames
 
+    def _number(self, inode: Inode | None) -> int:
+        """What the frames call it."""
+        return inode.number if inode is not None else 0
+
+    def _ways(self, inode: Inode) -> list[tuple[Inode, bytes]]:
+        """By which names the host has it, the latest first."""
+        if inode.parent is None:
+            return []  # it has no name on the host, not yet or no more
+        return [(inode.parent, inode.name), *(inode.other_names or ())]
+
+    def _known(self, inode: Inode, parent: Inode, name: bytes) -> bytes:
+        return _known(inode, self._number(inode), self._number(parent), name)
+
     def _tell(self, inode: Inode) -> None:
-        self._told[inode.number] = inode
-        self._introduced.append((inode.number, None))
+        self._told[self._number(inode)] = inode
+        self._introduced.append((self._number(inode), None))
 
     def _introduce(self, inode: Inode) -> bytes:
         """Frames that tell where the host has *inode*, as far as no frame has yet.
@@ -286,29 +304,29 @@ class Journal:
         """
         if inode.is_directory:
             return self._introduce_directory(inode)
-        if self._told.get(inode.number) is not inode:
+        number = self._number(inode)
+        if self._told.get(number) is not inode:
             self._tell(inode)
-            self._told_ways.pop(inode.number, None)
-        if inode.parent is None:
-            return b""  # it has no name on the host, not yet or no more
+            self._told_ways.pop(number, None)
         frames = b""
-        told = self._told_ways.setdefault(inode.number, set())
-        for parent, name in ((inode.parent, inode.name), *(inode.other_names or ())):
-            if (parent.number, name) not in told:
-                told.add((parent.number, name))
-                self._introduced.append((inode.number, (parent.number, name)))
-                frames += self._introduce_directory(parent) + _known(inode, parent, name)
+        for parent, name in self._ways(inode):
+            told = self._told_ways.setdefault(number, set())
+            way = self._number(parent), name
+            if way not in told:
+                told.add(way)
+                self._introduced.append((number, way))
+                frames += self._introduce_directory(parent) + self._known(inode, parent, name)
         return frames
 
     def _introduce_directory(self, inode: Inode) -> bytes:
         frames = b""
-        while self._told.get(inode.number) is not inode:
+        while self._told.get(self._number(inode)) is not inode:
             self._tell(inode)
-            parent = inode.parent
-            if parent is None:
+            ways = self._ways(inode)
+            if not ways:
                 break  # it has no name on the host: nothing can be done to it there
-            frames = _known(inode, parent, inode.name) + frames
-            inode = parent
+            frames = self._known(inode, *ways[0]) + frames
+            inode = ways[0][0]
         return frames
 
     def started(self, sequence: int) -> None:
@@ -385,10 +403,10 @@ def _frame(values: tuple[Any, ...]) -> bytes:
     return _HEADER.pack(len(body), zlib.crc32(body)) + body
 
 
-def _known(inode: Inode, parent: Inode, name: bytes) -> bytes:
-    """The frame that says that the host has *inode* as *name* in *parent*."""
+def _known(inode: Inode, number: int, parent_number: int, name: bytes) -> bytes:
+    """The frame that says that the host has *inode* as *name* in a directory."""
     identity = (inode.device, inode.host_number, inode.kind, _generation(inode))
-    return _frame(("known", inode.number, parent.number, name, *identity, inode.shown))
+    return _frame(("known", number, parent_number, name, *identity, inode.shown))
 
 
 def _arrived(number: int, inode: Inode) -> bytes:
@@ -398,10 +416,6 @@ def _arrived(number: int, inode: Inode) -> bytes:
 
 def _generation(inode: Inode) -> bytes | None:
     return inode.facts.generation if inode.facts is not None else None
-
-
-def _number(inode: Inode | None) -> int:
-    return inode.number if inode is not None else 0
 
 
 # Where journals lie
@@ -438,6 +452,16 @@ def journals_of(state: Path, source: str) -> list[Path]:
     return sorted((state / "write-back").glob(f"{digest}-*"))
 
 
+def aside_of(directory: Path) -> Path:
+    """Where what the host has refused of the journal in *directory* is set aside."""
+    return directory.with_name(directory.name + _ASIDE)
+
+
+def is_aside(directory: Path) -> bool:
+    """Whether that journal holds only what was set aside."""
+    return directory.name.endswith(_ASIDE)
+
+
 def open_journal(state: Path, source: str, root: Inode) -> Journal:
     """A new journal for *source*. Raises OSError."""
     parent = state / "write-back"
@@ -445,6 +469,8 @@ def open_journal(state: Path, source: str, root: Inode) -> Journal:
     digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:16]
     for number in range(_MOST_JOURNALS):
         directory = parent / f"{digest}-{number}"
+        if aside_of(directory).exists():
+            continue  # an earlier share's
         try:
             directory.mkdir(mode=0o700)
         except FileExistsError:
@@ -524,12 +550,25 @@ class LeftChange:
     detail: Any
 
 
+class Refusal(NamedTuple):
+    """That the host has not taken a change: with which errno, and of what; the path is text."""
+
+    code: int
+    path: str
+
+    @property
+    def reason(self) -> str:
+        return os.strerror(self.code)
+
+
 @dataclass(slots=True)
 class Leftover:
     """What a journal holds whose server has ended.
 
     *story* is what is to be known and done, in the order of the guest, the changes that the
-    host has already included: they tell where things are. *started* may be half done.
+    host has already included: they tell where things are. *started* may be half done. *refused*
+    are those that were set aside, by their numbers, *settled* those that the host has taken after
+    all. *seen* is what objects were like on the host then.
     """
 
     directory: Path
@@ -544,42 +583,64 @@ class Leftover:
     """Where its frames end."""
     torn: bool = False
     """Whether another was cut off there: nobody was told that it was there."""
+    refused: dict[int, Refusal] = field(default_factory=dict)
+    settled: set[int] = field(default_factory=set)
+    seen: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+
+    def has(self, sequence: int) -> bool:
+        """Whether the host has this change."""
+        return sequence in self.settled or (sequence <= self.done and sequence not in self.refused)
+
+    def is_set_aside(self, sequence: int) -> bool:
+        return sequence in self.refused and sequence not in self.settled
 
     @property
-    def pending(self) -> list[LeftChange]:
+    def changes(self) -> list[LeftChange]:
         """What the host does not have, oldest first."""
         return [
             each
             for each in self.story
-            if isinstance(each, LeftChange) and each.sequence > self.done
+            if isinstance(each, LeftChange) and not self.has(each.sequence)
         ]
+
+    @property
+    def pending(self) -> list[LeftChange]:
+        """What the host does not have, and has not refused."""
+        return [each for each in self.changes if not self.is_set_aside(each.sequence)]
+
+    @property
+    def aside(self) -> list[LeftChange]:
+        """What was set aside, because the host has refused it, or because it depends on that."""
+        return [each for each in self.changes if self.is_set_aside(each.sequence)]
 
     @property
     def pending_bytes(self) -> int:
         return sum(change.length for change in self.pending)
 
-    def paths(self) -> list[tuple[str, str]]:
-        """What each pending change does, and to which path below the source, for people."""
+    def paths(self) -> list[tuple[LeftChange, str]]:
+        """Each change that the host does not have, and its path below the source, for people."""
         places: dict[int, tuple[int, bytes]] = {}
-        lines: list[tuple[str, str]] = []
+        lines: list[tuple[LeftChange, str]] = []
         for number, each in zip(self.numbers, self.story, strict=True):
             if isinstance(each, Known):
                 places.setdefault(number, (each.parent, each.name))
                 continue
             if each.kind in (Kind.MAKE, Kind.LINK, Kind.RENAME):
                 places[each.target] = each.parent, each.name
-            if each.sequence > self.done:
+            if not self.has(each.sequence):
                 place = places.get(each.target, (0, b"?"))
                 if each.kind in (Kind.UNLINK, Kind.RMDIR):
                     place = each.parent, each.name
-                lines.append((each.kind.value, _path(place, places)))
+                lines.append((each, _path(place, places)))
         return lines
 
 
 def _path(place: tuple[int, bytes], places: dict[int, tuple[int, bytes]]) -> str:
     names = [place[1]]
     parent = place[0]
-    while parent != ROOT_NUMBER and parent in places and len(names) < 4_096:
+    seen: set[int] = set()
+    while parent != ROOT_NUMBER and parent in places and parent not in seen:
+        seen.add(parent)  # both sides may have moved one into the other
         parent, name = places[parent]
         names.append(name)
     path = os.fsdecode(b"/".join(reversed(names)))
@@ -614,6 +675,12 @@ def read_journal(directory: Path) -> Leftover:
             case ["gone", sequences]:
                 for sequence in sequences:
                     changes.pop(sequence, None)
+            case ["refused", sequences, code, path]:
+                left.refused.update(dict.fromkeys(sequences, Refusal(code, path)))
+            case ["seen", number, *like]:
+                left.seen[number] = (like[0], like[1], like[2])
+            case ["settled", sequence]:
+                left.settled.add(sequence)
             case ["change", sequence, kind, *rest]:
                 kind = Kind(kind)
                 make_detail = _DETAILS.get(kind, OtherDetail)
@@ -621,6 +688,11 @@ def read_journal(directory: Path) -> Leftover:
                     order.append((0, sequence))
                 values = (sequence, kind, *rest[:-1], make_detail(*rest[-1]))
                 changes[sequence] = LeftChange(*values)
+    if is_aside(directory):
+        # What is not said to be refused was cut off: it is with the others still. Each set of
+        # changes came when it was refused; they are told in the guest's order.
+        changes = {number: each for number, each in changes.items() if number in left.refused}
+        order.sort(key=lambda each: 0 if isinstance(each[1], Known) else each[1])
     for number, each in order:
         if isinstance(each, Known):
             left.story.append(each)
@@ -659,12 +731,22 @@ def leftovers(state: Path, source: str) -> list[Leftover]:
             # Without changes its server was about to make it, or to take it away.
             if (directory / "changes").exists():
                 left = read_journal(directory)
-                if left.pending:
+                _leave_to_aside(left)
+                if left.changes:
                     found.append(left)
                     continue
             with contextlib.suppress(OSError):
                 take_away(directory)
     return found
+
+
+def _leave_to_aside(left: Leftover) -> None:
+    """What was set aside is kept there. Who was killed then may not have noted that here."""
+    aside = aside_of(left.directory)
+    if is_aside(left.directory) or not (aside / "changes").exists():
+        return
+    kept = read_journal(aside)
+    left.settled |= kept.refused.keys()
 
 
 @contextlib.contextmanager
@@ -704,6 +786,19 @@ class Continuation:
     def done(self, sequence: int) -> None:
         """As Journal.done()."""
         os.pwrite(self._progress_fd, _NUMBER.pack(sequence), _NUMBER.size)
+
+    def settled(self, sequence: int) -> None:
+        """The host has taken what was set aside."""
+        self._append(_frame(("settled", sequence)))
+
+    def refused(self, sequences: list[int], refusal: Refusal) -> None:
+        """These are set aside, where they are."""
+        self._append(_frame(("refused", sequences, *refusal)))
+
+    def _append(self, frame: bytes) -> None:
+        if os.pwrite(self._changes_fd, frame, self._end) != len(frame):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._end += len(frame)
 
     def arrived(self, number: int, inode: Inode) -> None:
         """The host has got what the frames call *number*."""

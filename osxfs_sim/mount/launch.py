@@ -23,6 +23,7 @@ from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.copying import UNSYNCHRONIZED
 from osxfs_sim.mount.force import end_by_force, what_is_left
 from osxfs_sim.mount.identity import server_user
+from osxfs_sim.mount.journal import aside_of
 from osxfs_sim.mount.mountpoints import (
     GoneError,
     MountEntry,
@@ -80,8 +81,9 @@ class Share:
     def flush(self) -> dict[str, Any]:
         """Wait until the host has everything that the guest has changed; the status then.
 
-        On a share without write-back the host always has. Raises MountError where the host
-        refuses a change.
+        On a share without write-back the host always has. Raises MountError where the host has
+        no room, and, once, where it has refused a change for good: that is set aside, and
+        everything else is on the host.
         """
         return ask(self.mountpoint, "flush", timeout_s=None)
 
@@ -374,7 +376,7 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
         if time.monotonic() > deadline_s and (not waits or is_stopped(pid)):
             raise MountError(f"{mountpoint} is unmounted, but its server (process {pid}) goes on")
         time.sleep(0.005)
-    if os.path.exists(journal):
+    if journal and (os.path.exists(journal) or aside_of(Path(journal)).exists()):
         raise unwritten_error(Path(journal))
     if os.path.exists(left):
         raise MountError(Path(left).read_text(encoding="utf-8"))

@@ -1,19 +1,33 @@
 """Writes to the host what a share that ended badly has left in its journal."""
 
 import errno
+import itertools
+import logging
 import os
 import stat as modes
 from collections.abc import Iterator
 
-from osxfs_sim.model.write_back import Change, Kind
+from osxfs_sim.model.refusals import Verdict, judge
+from osxfs_sim.model.write_back import Change, Kind, depending
 from osxfs_sim.mount.assembly import Machinery
 from osxfs_sim.mount.backing import StaleError, reached
 from osxfs_sim.mount.carry_out import HostWriter
 from osxfs_sim.mount.held import drop, hold
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Facts, Inode, InodeTable
-from osxfs_sim.mount.journal import Continuation, Known, LeftChange, Leftover, discard, locked
+from osxfs_sim.mount.journal import (
+    Continuation,
+    Known,
+    LeftChange,
+    Leftover,
+    Refusal,
+    discard,
+    locked,
+)
 from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.mount.room import has_room
 from osxfs_sim.mount.unwritten import describe
+
+log = logging.getLogger(__name__)
 
 _MANY = 2  # links: a file may have further names
 
@@ -21,63 +35,154 @@ _MANY = 2  # links: a file may have further names
 def recover(left: Leftover, machinery: Machinery) -> int:
     """Write to the host what *left* holds. Returns how many changes that were.
 
-    Raises MountError where the host refuses; what it did not take is still kept.
+    What the host refuses is set aside, where it is, with what depends on it; all else goes on.
+    What was set aside before is tried again, but for what has come to the host in its place since.
+    Raises MountError where the host has no room; what it did not take is still kept.
     """
     with locked(left.directory) as is_ours:
         if not is_ours:
             raise MountError(f"{left.directory} is in use by another share: unmount that first")
-        return _recover(left, machinery)
+        carried_out = _Recovery(left, machinery).carry_out()
+        if not left.changes:
+            discard(left)
+        return carried_out
 
 
-def _recover(left: Leftover, machinery: Machinery) -> int:
-    events = machinery.host_events
-    data_fd = os.open(left.directory / "data", os.O_RDONLY | os.O_CLOEXEC)
-    noted = Continuation(left)
-    writer = HostWriter(
-        machinery.handlers,
-        machinery.inodes,
-        machinery.backing,
-        machinery.owners,
-        events.watcher if events is not None else None,
-        lambda position, length: os.pread(data_fd, length, position),
-    )
-    cast = _Cast(left, machinery.inodes)
-    carried_out = 0
-    try:
-        for number, each in zip(left.numbers, left.story, strict=True):
-            if isinstance(each, Known):
-                cast.introduce(number, each)
-                continue
-            change = cast.change(each)
-            if each.sequence <= left.done:
-                cast.has_happened(each, change)
-                continue
-            writer.repeats = each.sequence == left.started
+class _Recovery:
+    """One journal on its way to the host."""
+
+    def __init__(self, left: Leftover, machinery: Machinery) -> None:
+        events = machinery.host_events
+        self._left = left
+        self._machinery = machinery
+        self._data_fd = os.open(left.directory / "data", os.O_RDONLY | os.O_CLOEXEC)
+        self._noted = Continuation(left)
+        self._writer = HostWriter(
+            machinery.handlers,
+            machinery.inodes,
+            machinery.backing,
+            machinery.owners,
+            events.watcher if events is not None else None,
+            lambda position, length: os.pread(self._data_fd, length, position),
+        )
+        self._cast = _Cast(left, machinery.inodes)
+        self._fallen: set[int] = set()
+        """What depends on something that was refused just now."""
+
+    def carry_out(self) -> int:
+        """All that the host takes. Returns how many changes. Raises MountError."""
+        left, carried_out = self._left, 0
+        try:
+            for number, each in list(zip(left.numbers, left.story, strict=True)):
+                if isinstance(each, Known):
+                    try:
+                        self._cast.introduce(number, each)
+                    except (KeyError, OSError) as error:  # what needs it will be refused
+                        log.warning("%s does not say where all is: %r", left.directory, error)
+                elif left.has(each.sequence):
+                    self._cast.has_happened(each, self._cast.change(each))
+                elif each.sequence not in self._fallen:
+                    carried_out += self._try(each)
+        finally:
+            os.close(self._data_fd)
+            self._noted.close()
+            for inode in self._cast.dismissed():
+                self._machinery.handlers.let_go(inode)
+        return carried_out
+
+    def _try(self, each: LeftChange) -> bool:
+        """Have the host get *each*, or set it aside. Returns whether the host has it."""
+        left, noted = self._left, self._noted
+        was_refused = left.is_set_aside(each.sequence)
+        for attempt in itertools.count(1):
+            self._writer.yields = was_refused
+            # What yields must never take what it finds for its own.
+            is_half_done = each.sequence == left.started or attempt > 1
+            self._writer.repeats = is_half_done and not was_refused
             noted.started(each.sequence)
-            writer.carry_out(change)
-            if each.kind is Kind.MAKE:
-                noted.arrived(each.target, change.target)
-            carried_out += 1
-            left.done = each.sequence
-            noted.done(each.sequence)
-    except (KeyError, AssertionError) as error:
-        raise MountError(
-            f"the journal in {left.directory} does not say where everything is ({error!r}): what "
-            "it holds can be listed with osxfs-sim unwritten, and given up with --unwritten discard"
-        ) from error
-    except OSError as error:
-        reason = os.strerror(error.errno or errno.EIO)
-        raise MountError(
-            f"the host does not take what was left unwritten: {reason}; {describe(left)}; "
-            f"still kept in {left.directory}"
-        ) from error
-    finally:
-        os.close(data_fd)
-        noted.close()
-        for inode in cast.dismissed():
-            machinery.handlers.let_go(inode)
-    discard(left)
-    return carried_out
+            try:
+                self._writer.carry_out(self._cast.change(each))
+            except Exception as error:
+                refusal = self._refusal(each, error)
+                verdict = Verdict.ASIDE
+                if not was_refused:
+                    root_fd = self._machinery.inodes.root.path_fd
+                    roomy = has_room(root_fd, refusal.code, each.length)
+                    frees = not roomy and self._makes_room(each)
+                    verdict = judge(
+                        refusal.code, attempt, 0, has_room=roomy, makes_room=frees, ends=True
+                    )
+                if verdict is Verdict.AGAIN:
+                    continue
+                if verdict is Verdict.WAIT:
+                    raise MountError(
+                        f"the host does not take what was left unwritten: {refusal.reason}; "
+                        f"{describe(left)}; still kept in {left.directory}"
+                    ) from error
+                self._set_aside(each, refusal)
+                return False
+            break
+        if each.kind is Kind.MAKE:
+            noted.arrived(each.target, self._cast.change(each).target)
+        if was_refused:
+            noted.settled(each.sequence)
+            left.settled.add(each.sequence)
+        else:
+            self._passed(each.sequence)
+        return True
+
+    def _refusal(self, each: LeftChange, error: Exception) -> Refusal:
+        code = error.errno if isinstance(error, OSError) else None
+        paths = {change.sequence: path for change, path in self._left.paths()}
+        path = paths.get(each.sequence, "?")
+        if not isinstance(error, OSError | KeyError | AssertionError):
+            log.error("bug: %s of %s", each.kind, path, exc_info=error)
+        return Refusal(code or errno.EIO, path)
+
+    def _set_aside(self, each: LeftChange, refusal: Refusal) -> None:
+        """The host does not take *each*: it stays where it is, with what depends on it."""
+        left = self._left
+        fallen = [change.sequence for change in self._closure(each)]
+        self._fallen |= set(fallen)
+        new = [sequence for sequence in fallen if not left.is_set_aside(sequence)]
+        if new:
+            try:
+                self._noted.refused(new, refusal)
+            except OSError as error:
+                raise MountError(
+                    f"the host does not take {refusal.path} ({refusal.reason}), and that cannot "
+                    f"be noted in {left.directory}: {error.strerror}"
+                ) from error
+            left.refused.update(dict.fromkeys(new, refusal))
+            self._passed(each.sequence)
+        log.warning("still set aside: %s: %s", refusal.path, refusal.reason)
+
+    def _passed(self, sequence: int) -> None:
+        if sequence > self._left.done:
+            self._left.done = sequence
+            self._noted.done(sequence)
+
+    def _closure(self, each: LeftChange) -> "list[Change[int]]":
+        later = [change for change in self._left.changes if change.sequence > each.sequence]
+        return depending(_by_numbers(each), map(_by_numbers, later)).changes
+
+    def _makes_room(self, each: LeftChange) -> bool:
+        """Whether anything that is still to come, and does not depend on *each*, frees room."""
+        fallen = {change.sequence for change in self._closure(each)}
+        return any(
+            change.sequence not in fallen
+            and (change.kind in (Kind.UNLINK, Kind.RMDIR) or change.replaced != 0)
+            for change in self._left.changes
+        )
+
+
+def _by_numbers(left: LeftChange) -> "Change[int]":
+    return Change(
+        *(left.kind, left.target, 0, left.parent or None, left.name),
+        *(left.old_parent or None, left.old_name, left.replaced or None),
+        left.replaced_is_directory,
+        sequence=left.sequence,
+    )
 
 
 class _Cast:
@@ -88,6 +193,7 @@ class _Cast:
         self._table = inodes
         self._by_number: dict[int, Inode] = {ROOT_NUMBER: inodes.root}
         self._open: Inode | None = None
+        self._seen: dict[Inode, tuple[int, int, int]] = {}
 
     def introduce(self, number: int, known: Known) -> None:
         """The host had it there, too."""
@@ -100,7 +206,10 @@ class _Cast:
         elif name != (inode.parent, inode.name):
             # It is called that, too; or was, and has been renamed since in this story.
             inode.other_names = [*(inode.other_names or ()), name]
-        self._table.identify(inode, self._device(known.device), known.host_number)
+        if known.host_number:
+            self._table.identify(inode, self._device(known.device), known.host_number)
+        else:
+            self._adopt(inode)  # it was on its way there
         inode.facts = Facts(known.generation, 0, 0)
         inode.shown = known.shown
 
@@ -117,6 +226,12 @@ class _Cast:
             self._close()
             hold(target)  # so that the writer has a place for its descriptor
             self._open = target
+        replaced = self._by_number.get(left.replaced)
+        for number, inode in ((left.target, target), (left.replaced, replaced)):
+            if inode is not None and number in self._left.seen:
+                held = hold(inode)
+                if held.seen is None:
+                    held.seen = self._seen.setdefault(inode, self._left.seen[number])
         return Change(
             left.kind,
             target,
@@ -125,7 +240,7 @@ class _Cast:
             left.name,
             self._by_number.get(left.old_parent),
             left.old_name,
-            self._by_number.get(left.replaced),
+            replaced,
             left.replaced_is_directory,
             left.offset,
             left.length,
@@ -139,6 +254,8 @@ class _Cast:
         if inode is not None and inode.held is not None:
             if inode.held.fd >= 0:
                 os.close(inode.held.fd)
+            if inode.held.seen is not None:
+                self._seen[inode] = inode.held.seen  # by our own changes, too
             drop(inode)
 
     def has_happened(self, left: LeftChange, change: "Change[Inode]") -> None:
@@ -179,6 +296,8 @@ class _Cast:
     def dismissed(self) -> Iterator[Inode]:
         """All of them, out of the table: the share begins with nothing known."""
         self._close()
+        for inode in self._seen:
+            drop(inode)
         for inode in self._by_number.values():
             if inode is not self._table.root and self._table.knows(inode):
                 self._table.remove(inode)

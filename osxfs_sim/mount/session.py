@@ -80,7 +80,13 @@ from osxfs_sim.mount.services import HostServices
 from osxfs_sim.mount.spellings import FoldedNames
 from osxfs_sim.mount.supervision import Supervision
 from osxfs_sim.mount.tracing import Tracing
-from osxfs_sim.mount.unwritten import check_unwritten, unwritten_error
+from osxfs_sim.mount.unwritten import (
+    check_unwritten,
+    describe_kept,
+    kept_aside,
+    told_of_set_aside,
+    unwritten_error,
+)
 from osxfs_sim.mount.volumes import Volumes, check_volumes
 from osxfs_sim.mount.wakefulness import sleep_precisely
 from osxfs_sim.mount.write_back import WriteBack
@@ -277,6 +283,8 @@ class _Session:
         )
         self.recovered = 0
         """Changes that an earlier share had left unwritten."""
+        self.kept_aside: list[Leftover] = []
+        """What the host had refused of earlier shares, and is kept."""
         self.failure: MountError | None = None
         """Why it ended before it was ready, or what it could not write back."""
 
@@ -321,6 +329,7 @@ class _Session:
         """Write to the host what earlier shares of the source have not. Raises MountError."""
         for left in leftover:
             self.recovered += recover(left, self.machinery)
+        self.kept_aside = kept_aside(kept_in(self.settings, self.user), self.source)
 
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
         """Serve until the mount is gone."""
@@ -523,6 +532,9 @@ class _Session:
                 f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
                 f"{os.strerror(code)}"
             )
+        untold = write_back.take_untold()
+        if untold:
+            raise MountError(told_of_set_aside(untold, write_back.quarantine_directory))
         write_back.tidy()
         return self.status()
 
@@ -613,8 +625,8 @@ class _Session:
         if write_back is None:
             return
         left = write_back.finish()
-        write_back.journal.close(keep=left > 0)
-        if left:
+        write_back.close(keep=left > 0)
+        if left or write_back.set_aside:
             self.failure = unwritten_error(write_back.journal.directory, self.source)
             log.error("%s", self.failure)
 
@@ -737,6 +749,8 @@ class _Session:
                 )
             warnings += self.services.warnings()
         warnings += self._cycles.warnings()
+        if self.kept_aside:
+            warnings.append(describe_kept(self.kept_aside))
         warnings += self._warnings_of_events()
         warnings += self._warnings_of_write_back()
         floor_ns = self.calibration.floor_ns
@@ -814,6 +828,13 @@ class _Session:
             warnings.append(
                 f"{len(write_back.changes)} changes wait, because the host refuses the first, of "
                 f"{path}: {os.strerror(code)}; it is tried again each second"
+            )
+        if write_back.set_aside:
+            latest = write_back.latest_set_aside[-1]
+            warnings.append(
+                f"{write_back.set_aside} changes were set aside, because the host does not take "
+                f"them; the latest is of {latest['path']}: {latest['reason']}; kept in "
+                f"{write_back.quarantine_directory} (osxfs-sim unwritten {self.source})"
             )
         if write_back.writer.lost:
             warnings.append(

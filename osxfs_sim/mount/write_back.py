@@ -7,7 +7,9 @@
     age         wakes the worker when a change has waited for as long as it may
 
 Who needs the host to have something (fsync, a full list, unmount) says up to which change, and
-waits. Where the host refuses a change the worker tries again each second; nothing overtakes it.
+waits. What becomes of a change that the host refuses is decided in model/refusals.py: it is tried
+again, or set aside (quarantine.py) with what depends on it, and the guest is shown what is on the
+host instead. Nothing overtakes a change that is still to be tried.
 """
 
 import collections
@@ -16,27 +18,40 @@ import errno
 import logging
 import os
 import resource
+import stat as modes
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from osxfs_sim.model.extents import Extents, Piece
 from osxfs_sim.model.operations import CLASS_OF, Operation
-from osxfs_sim.model.write_back import Change, Kind, PendingChanges, WriteBackSpec
-from osxfs_sim.mount.backing import magic_link
-from osxfs_sim.mount.carry_out import HostWriter, path_of
+from osxfs_sim.model.ownership import UNSET
+from osxfs_sim.model.refusals import OF_ROOM, Verdict, judge
+from osxfs_sim.model.write_back import Change, Closure, Kind, PendingChanges, WriteBackSpec
+from osxfs_sim.mount.backing import StaleError, magic_link
+from osxfs_sim.mount.carry_out import HostWriter
 from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.handlers import WRITE_IN_THREAD_BYTES
 from osxfs_sim.mount.held import Held, concerned, drop, hold, link_effects, name_effects
 from osxfs_sim.mount.inodes import Inode, InodeTable
-from osxfs_sim.mount.journal import Journal
+from osxfs_sim.mount.journal import Journal, Refusal, aside_of
+from osxfs_sim.mount.quarantine import Quarantine, open_quarantine
 from osxfs_sim.mount.reactor import Reactor, Signal, breathe, in_thread, pause, told, until
 from osxfs_sim.mount.receipt import Receipt
+from osxfs_sim.mount.room import has_room
 
 log = logging.getLogger(__name__)
 
 _TRY_AGAIN_NS = 1_000_000_000
 _NEVER = -1
+_KEPT_PATHS = 10
+_MOST_UNTOLD = 10_000
+# Who has used up the patience for one change is not waited for again with the next.
+_PATIENCE_COMES_BACK_NS = 60_000_000_000
+_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+_SPARE_DESCRIPTORS = 32
+"""More than one change takes: a few directories, a file or two."""
 
 _OPERATION_OF = {
     Kind.WRITE: Operation.WRITE,
@@ -83,6 +98,24 @@ class WriteBack:
         self._working = self._ageing = self._trying_again = False
         self._with_descriptor: set[Inode] = set()
         self._most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
+        # Of files that were made: their descriptors may be given up, and are opened again.
+        self._made: collections.OrderedDict[Inode, None] = collections.OrderedDict()
+        self._spare: list[int] = []
+        self._keep_spare_descriptors()
+        self.quarantine: Quarantine | None = None
+        """What was set aside; None where nothing was."""
+        self.set_aside = 0
+        """How many changes that are, and of how many bytes; with the latest of them."""
+        self.set_aside_bytes = 0
+        self.latest_set_aside: collections.deque[dict[str, Any]] = collections.deque(
+            maxlen=_KEPT_PATHS
+        )
+        self._untold: dict[str, str] = {}  # paths and reasons, since the last flush
+        self._refused_times = 0  # of the change under way
+        self._refused_since_ns = 0
+        self._out_of_patience: dict[int, int] = {}  # with an errno, and since when
+        self.on_aside: Callable[[list[Change[Inode]], set[Inode], int], None] = _nothing
+        """Is told of changes that were set aside, of what is shown anew, and of the errno."""
         self.start_counting_anew()
 
     def start_counting_anew(self) -> None:
@@ -102,6 +135,9 @@ class WriteBack:
         """
         changes = self.changes
         loses = list(loses)
+        for inode in concerned(change):
+            if inode.held is not None and inode.held.aside:
+                raise StaleError  # the guest's kernel shall look again
         change.sequence = changes.last_sequence + 1
         # Who is killed before the rest of this has all that was made on the host first.
         self.journal.note(change)
@@ -199,6 +235,7 @@ class WriteBack:
                 self._pour_out(inode, held)
             os.close(held.fd)
             self._with_descriptor.discard(inode)
+            self._made.pop(inode, None)
         elif held.nameless and held.content and inode.open_fds:
             self._pour_out(inode, held)
         self._free_content(held)
@@ -332,7 +369,12 @@ class WriteBack:
         try:
             while (change := self._next()) is not None:
                 await self._pay_all_but(self.changes.spec.in_flight - 1)
-                if not await self._carry_out(change):
+                try:
+                    goes_on = await self._carry_out(change)
+                except Exception:
+                    log.exception("bug: while a change was carried out")
+                    goes_on = self._waits(errno.EIO, self._path_of_change(change))
+                if not goes_on:
                     return
                 self._reactor.tell(self._progress)
                 await breathe()
@@ -368,7 +410,7 @@ class WriteBack:
             self._reactor.tell(self._progress)
 
     async def _carry_out(self, change: "Change[Inode]") -> bool:
-        """Have the host get *change*; False where it refuses."""
+        """Have the host get *change*; False where it is to be tried again in a while."""
         self.journal.started(change.sequence)
         try:
             copy = self.writer.copy_beforehand(change)
@@ -381,8 +423,7 @@ class WriteBack:
             else:
                 self.writer.carry_out(change)
         except Exception as error:
-            self._refused(change, error)
-            return False
+            return self._refused(change, error)
         self._carried_out(change)
         began_ns = time.monotonic_ns()
         operation = _operation_of(change)
@@ -394,14 +435,26 @@ class WriteBack:
     def _carried_out(self, change: "Change[Inode]") -> None:
         """The host has *change*."""
         self.refusal = None
+        self._refused_times = 0
         self.changes.done(time.monotonic_ns())
         self.journal.done(change.sequence)
+        try:
+            self._let_go_of(change)
+        except Exception:
+            log.exception("bug: after %s", self._path_of_change(change))
+        if not self._spare:
+            self._keep_spare_descriptors()
+        self._tidy()
+
+    def _let_go_of(self, change: "Change[Inode]") -> None:
+        """*change* is held no more: the host has it."""
         inode = change.target
         held = inode.held
         if change.kind is Kind.MAKE:
             with contextlib.suppress(OSError):
                 self.journal.note_arrived(inode)
             self._has_arrived(inode)
+            self._keeps_descriptor_of_made(inode)
         elif held is not None and held.content is not None and not held.nameless:
             if change.kind is Kind.WRITE:
                 held.content.settle(change.offset, change.length, change.position)
@@ -412,7 +465,6 @@ class WriteBack:
             nameless = held is not None and held.nameless
             self._free_written(change, held.content if held is not None and nameless else None)
         self._count(change, -1)
-        self._tidy()
 
     def _free_written(self, change: "Change[Inode]", content: Extents | None) -> None:
         """What *change* kept is needed no more, but for what *content*, if given, shows of it."""
@@ -443,24 +495,297 @@ class WriteBack:
         except OSError as error:
             log.warning("the journal %s: %s", self.journal.directory, error)
 
-    def _refused(self, change: "Change[Inode]", error: Exception) -> None:
-        """The host does not take *change*, or a bug of ours keeps it from getting it: EIO then."""
-        code = error.errno if isinstance(error, OSError) else None
-        if not isinstance(error, OSError):
-            of = f" of {path_of(change.target)}"
-            self._reactor.internal_errors.note(f"write-back: {change.kind}", error, of)
-        path = path_of(change.parent, change.name) if change.name else path_of(change.target)
+    def _refused(self, change: "Change[Inode]", error: Exception, *, ends: bool = False) -> bool:
+        """The host does not take *change*, or a bug of ours keeps it from getting it: EIO then.
+
+        Returns whether the worker goes on at once; else the change is to be tried again in a while.
+        """
+        code = (error.errno if isinstance(error, OSError) else None) or errno.EIO
+        is_bug = not isinstance(error, OSError)
+        path = self._path_of_change(change)
+        if is_bug:
+            self._reactor.internal_errors.note(f"write-back: {change.kind}", error, f" of {path}")
+        if change.kind is Kind.MAKE and not change.target.is_unmade:
+            # It is there; what has failed was to dress it up.
+            log.warning("the host has made %s, but: %s", path, error)
+            self._carried_out(change)
+            return True
+        now_ns = time.monotonic_ns()
+        if not self._refused_times:
+            self._refused_since_ns = now_ns
+        self._refused_times += 1
+        waited_ns = now_ns - self._refused_since_ns
+        spent_ns = self._out_of_patience.get(code)
+        if spent_ns is not None and now_ns - spent_ns < _PATIENCE_COMES_BACK_NS:
+            waited_ns = now_ns
+        roomy = code not in OF_ROOM or has_room(self._inodes.root.path_fd, code, change.length)
+        verdict = judge(
+            code,
+            self._refused_times,
+            waited_ns,
+            has_room=roomy,
+            makes_room=not roomy and self.changes.makes_room,
+            ends=ends or is_bug,
+        )
+        if verdict is Verdict.AGAIN:
+            if code in _OF_DESCRIPTORS:
+                self._free_descriptors()
+            return True
+        if verdict is Verdict.ASIDE:
+            if waited_ns:
+                self._out_of_patience[code] = now_ns
+            try:
+                self._set_aside(change, Refusal(code, path))
+                return True
+            except OSError as failure:
+                log.warning("%s cannot be set aside: %s", path, failure)
+                code = failure.errno or errno.EIO
         if self.refusal is None:
             log.warning("the host refuses to %s %s: %s", change.kind, path, error)
-        self.refusal = code or errno.EIO, path
-        self._has_refused()
+        return self._waits(code, path, ends=ends)
 
-    def _has_refused(self) -> None:
+    def _waits(self, code: int, path: str, *, ends: bool = False) -> bool:
+        """The oldest change is tried again in a while: the worker does not go on (False)."""
+        self.refusal = code, path
+        return self._has_refused(ends=ends)
+
+    def _has_refused(self, *, ends: bool = False) -> bool:
         self.refusals += 1
         self._reactor.tell(self._progress)
-        if not self._trying_again:
+        if not self._trying_again and not ends:
             self._trying_again = True
             self._reactor.start_own(self._try_again())
+        return False
+
+    # What the host will not take
+
+    @staticmethod
+    def _is_gone(inode: Inode) -> bool:
+        return inode.held is not None and inode.held.nameless
+
+    @staticmethod
+    def _parent_on_host(inode: Inode) -> Inode | None:
+        return inode.parent
+
+    def _set_aside(self, change: "Change[Inode]", refusal: Refusal) -> None:
+        """The host will not take *change*: that, and what depends on it, is kept elsewhere.
+
+        The guest is shown what is on the host instead. Raises OSError, and nothing has happened,
+        where it cannot be kept.
+        """
+        closure = self.changes.closure(self._is_gone, self._parent_on_host)
+        is_moot = closure.is_moot(self._is_gone)
+        fallen = closure.changes
+        paths = [self._path_of_change(each) for each in fallen]
+        if not is_moot:
+            if self.quarantine is None:
+                source, root = self.journal.source, self._inodes.root
+                self.quarantine = open_quarantine(self.journal, source, root)
+            self.quarantine.keep(fallen, refusal, self.journal.read, self._as_they_are(fallen))
+        self._leave(closure, is_moot=is_moot)
+        try:
+            self._show_the_hosts(closure, 0 if is_moot else refusal.code)
+        except Exception:
+            log.exception("bug: after %s was set aside", refusal.path)
+        self.refusal = None
+        self._refused_times = 0
+        if not self._spare:
+            self._keep_spare_descriptors()
+        if not is_moot:
+            self.set_aside += len(fallen)
+            self.set_aside_bytes += sum(each.length for each in fallen)
+            if len(self._untold) < _MOST_UNTOLD:
+                self._untold |= dict.fromkeys(paths, refusal.reason)
+            self.latest_set_aside += [
+                {
+                    "change": each.kind.value,
+                    "path": path,
+                    "from": guest_path(each.old_parent, each.old_name)
+                    if each.old_parent is not None
+                    else None,
+                    "reason": refusal.reason,
+                }
+                for each, path in zip(fallen, paths, strict=True)
+            ]
+            log.warning(
+                "the host does not take it to %s %s (%s): set aside, with %d changes that depend "
+                "on it, in %s",
+                *(change.kind.value, refusal.path, refusal.reason, len(fallen) - 1),
+                self.quarantine.directory if self.quarantine is not None else "",
+            )
+        self._reactor.tell(self._progress)
+        self._tidy()
+
+    def _as_they_are(self, changes: "list[Change[Inode]]") -> dict[Inode, tuple[int, int, int]]:
+        """What the host's files are like that are the objects of *changes*."""
+        found = {}
+        for change in changes:
+            for inode in (change.target, change.replaced):
+                if inode is not None and inode.kind == modes.S_IFREG and not inode.is_unmade:
+                    with contextlib.suppress(OSError):
+                        found[inode] = self.writer.seen_now(inode)
+        return found
+
+    def _leave(self, closure: "Closure[Inode]", *, is_moot: bool) -> None:
+        """None of *closure* is in the list any more."""
+        last = closure.changes[0].sequence
+        self.changes.leave(closure, is_moot=is_moot)
+        with contextlib.suppress(OSError):  # else it is found to be in both, after a crash
+            self.journal.note_cancelled(
+                [each.sequence for each in closure.changes], [after for _, after in closure.turned]
+            )
+        self.journal.done(last)
+
+    def _show_the_hosts(self, closure: "Closure[Inode]", code: int) -> None:
+        """What the guest is shown no longer has the changes of *closure*.
+
+        *code* is why the host has refused them, or 0 where the guest has taken it all away.
+        """
+        lost = {inode for inode in closure.lost if inode.is_unmade}
+        back: set[Inode] = set()
+        for change in closure.changes:
+            for inode in (change.target, change.replaced):
+                if inode is None or inode.held is None or inode in lost:
+                    continue
+                if inode is change.replaced or change.kind in (Kind.UNLINK, Kind.RMDIR):
+                    back.add(inode)  # it keeps its name
+        unwritten = {
+            change.target
+            for change in closure.changes
+            if change.kind in (Kind.WRITE, Kind.SET) and change.target not in lost
+        }
+        for inode in lost:
+            held = hold(inode)
+            held.nameless, held.aside = True, code
+        for inode in back:
+            self._comes_back(inode)
+        for inode in unwritten:
+            self._forget_what_was_written(inode)
+        written = [change for change in closure.changes if change.kind is Kind.WRITE]
+        for inode in lost:
+            self._disown(inode, hold(inode), [each for each in written if each.target is inode])
+        for change in written:
+            if change.target not in lost:
+                shown = change.target.held
+                nameless = shown is not None and shown.nameless
+                self._free_written(
+                    change, shown.content if shown is not None and nameless else None
+                )
+        for before, after in closure.turned:
+            self._count(after, 1, is_latest=False)
+            self._count(before, -1)
+        for change in closure.changes:
+            self._count(change, -1)
+        self._name_again(closure)
+        if code:
+            self.on_aside(closure.changes, lost | back | unwritten, code)
+
+    def _comes_back(self, inode: Inode) -> None:
+        """The host keeps the name that the guest had taken away."""
+        held = inode.held
+        assert held is not None
+        if held.nameless and not held.unmade:
+            if held.content is not None:
+                if held.fd >= 0 or inode.open_fds:
+                    self._pour_out(inode, held)
+                for piece in held.content.pieces():
+                    self.journal.free(piece.position, piece.length)
+                held.content = None
+                held.size = None
+            held.nameless = False
+
+    @staticmethod
+    def _forget_what_was_written(inode: Inode) -> None:
+        """Its content and attributes are the host's again."""
+        held = inode.held
+        if held is None or held.nameless:
+            return
+        held.content = held.size = held.mode = None
+        held.owner = UNSET
+        held.atime_ns = held.mtime_ns = held.ctime_ns = None
+        held.seen = None
+
+    def _name_again(self, closure: "Closure[Inode]") -> None:
+        """Where later changes of the same names and objects are still held, these show."""
+        touched = {
+            (directory, name)
+            for change in closure.changes
+            for directory, name, _ in name_effects(change)
+        }
+        moved = {change.target for change in closure.changes if change.kind is Kind.RENAME}
+        for inode in moved:
+            if inode.held is not None and not inode.held.unmade:
+                inode.held.guest_place = None
+        for change in self.changes.all():
+            for directory, name, inode_or_none in name_effects(change):
+                known = directory.held.name(name) if directory.held is not None else None
+                if known is not None and (directory, name) in touched:
+                    known.inode = inode_or_none
+            if change.kind in (Kind.MAKE, Kind.RENAME) and change.target in moved:
+                assert change.parent is not None
+                hold(change.target).guest_place = change.parent, change.name
+
+    def check_not_aside(self, inode: Inode) -> None:
+        """That *inode* is one that the host will get, or has. Raises OSError: EIO, ESTALE."""
+        if inode.held is not None and inode.held.aside:
+            if inode.is_directory:
+                raise StaleError
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def take_untold(self) -> dict[str, str]:
+        """Paths of what was set aside since this was last asked for, and why."""
+        untold, self._untold = self._untold, {}
+        return untold
+
+    @staticmethod
+    def _path_of_change(change: "Change[Inode]") -> str:
+        if change.parent is not None:
+            return guest_path(change.parent, change.name)
+        return guest_path(change.target)
+
+    # Descriptors
+
+    def _keeps_descriptor_of_made(self, inode: Inode) -> None:
+        """A file that was made has a descriptor, until nothing of it is held. Not too many have."""
+        if inode.held is None or inode.held.fd < 0:
+            return
+        self._made[inode] = None
+        while len(self._made) > self._most_descriptors:
+            self._give_up_descriptor()
+
+    def _give_up_descriptor(self) -> None:
+        inode, _ = self._made.popitem(last=False)
+        held = inode.held
+        # Where the host's file has lost its name, nothing else leads to it.
+        if held is not None and held.fd >= 0 and os.fstat(held.fd).st_nlink:
+            os.close(held.fd)
+            held.fd = -1
+
+    def _free_descriptors(self) -> None:
+        """There is none left, for the guest has many open, or others have."""
+        while self._made:
+            self._give_up_descriptor()
+        for fd in self._spare:
+            os.close(fd)
+        self._spare.clear()
+
+    def _keep_spare_descriptors(self) -> None:
+        with contextlib.suppress(OSError):
+            while len(self._spare) < _SPARE_DESCRIPTORS:
+                self._spare.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+    def close(self, *, keep: bool) -> None:
+        """After finish(): nothing more will be held. *keep* the journal for the next mount."""
+        for fd in self._spare:
+            os.close(fd)
+        self._spare.clear()
+        if self.quarantine is not None:
+            self.quarantine.close(keep=True)
+        self.journal.close(keep=keep)
+
+    @property
+    def quarantine_directory(self) -> Path:
+        return aside_of(self.journal.directory)
 
     async def _try_again(self) -> None:
         """Perhaps the host takes it now."""
@@ -499,16 +824,18 @@ class WriteBack:
     def finish(self) -> int:
         """Write back everything, waiting for nothing: after the last request.
 
-        Returns how many changes the host refuses to take. They stay in the journal.
+        Returns how many changes the host has no room for. They stay in the journal; what it has
+        refused is set aside.
         """
         while (change := self.changes.take()) is not None:
             self.journal.started(change.sequence)
             try:
                 self.writer.carry_out(change)
-                self._carried_out(change)
             except Exception as error:
-                self._refused(change, error)
-                break
+                if not self._refused(change, error, ends=True):
+                    break
+                continue
+            self._carried_out(change)
         return len(self.changes)
 
     def report(self) -> dict[str, Any]:
@@ -525,6 +852,7 @@ class WriteBack:
             "crossed": changes.crossed,
             "cancelled": changes.cancelled,
             "merged": changes.merged,
+            "refused": changes.set_aside,
             "pending_changes": len(changes),
             "pending_bytes": changes.bytes,
             "oldest_ns": 0 if oldest_ns is None else time.monotonic_ns() - oldest_ns,
@@ -542,10 +870,38 @@ class WriteBack:
             if self.refusal is None
             else {"reason": os.strerror(self.refusal[0]), "path": self.refusal[1]},
             "journal": str(self.journal.directory),
+            "set_aside": {
+                "count": self.set_aside,
+                "bytes": self.set_aside_bytes,
+                "latest": list(self.latest_set_aside),
+                "kept_in": str(self.quarantine_directory),
+            },
             "crossings": {op.name: n for op in Operation if (n := self.crossings_made[op])},
             "receipt": self.receipt.report(),
             "acknowledged": self.acknowledged.report(),
         }
+
+
+def _nothing(*_: Any) -> None:
+    """Nobody is to be told."""
+
+
+def guest_path(inode: Inode | None, name: bytes = b"") -> str:
+    """As path_of(), where the guest has it."""
+    names = [name] if name else []
+    seen: set[Inode] = set()
+    while inode is not None and inode not in seen:
+        seen.add(inode)  # both sides may have moved one into the other
+        held = inode.held
+        if held is not None and held.guest_place is not None:
+            inode, own = held.guest_place
+        elif inode.name:
+            own, inode = inode.name, inode.parent
+        else:
+            break
+        names.append(own)
+    path = os.fsdecode(b"/".join(reversed(names))) or "."
+    return path if path.isprintable() else repr(path)
 
 
 def _operation_of(change: "Change[Inode]") -> Operation:

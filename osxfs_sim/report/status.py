@@ -52,6 +52,14 @@ def _write_back_report(held: dict[str, Any] | None) -> None:
         f"({format_size(held['most_bytes_at_risk'])}) were the guest's alone; "
         f"the host lagged up to {format_duration(held['longest_lag_ns'])}"
     )
+    aside = held["set_aside"]
+    if aside["count"]:
+        latest = aside["latest"][-1]
+        out.print(
+            f"            {aside['count']} changes ({format_size(aside['bytes'])}) set aside, "
+            f"which the host does not take; the latest: {latest['change']} "
+            f"{escape(latest['path'])}: {latest['reason']}"
+        )
     if not held["sync_waits"]:
         out.print("            sync(2) does not wait for the host here; fsync(2) and flush do")
     if held["throttled"]:
@@ -65,9 +73,9 @@ def unwritten_report(journals: Sequence[dict[str, Any]]) -> None:
     """Print what ended shares have left, a journal each: source, journal, bytes and changes."""
     out = console()
     for journal in journals:
-        rows = table("change", "path")
+        rows = table("change", "path", "refused")
         for change in journal["changes"]:
-            rows.add_row(change["change"], escape(change["path"]))
+            rows.add_row(change["change"], escape(change["path"]), change["refused"] or "")
         out.print(
             f"[bold]{escape(journal['source'])}[/bold]: {len(journal['changes'])} changes "
             f"({format_size(journal['bytes'])}) are not on the host; "

@@ -313,8 +313,8 @@ def test_changes_are_held_flushed_and_found_again_after_a_crash(
     assert "2 changes (7B) are not on the host" in left.stdout
     (journal,) = json.loads(osxfs_sim("unwritten", source, *state, "--json").stdout)
     assert journal["changes"] == [
-        {"change": "make", "path": "left"},
-        {"change": "write", "path": "left"},
+        {"change": "make", "path": "left", "refused": None},
+        {"change": "write", "path": "left", "refused": None},
     ]
     assert "--unwritten recover" in complaint(*mount)
     again = osxfs_sim(*mount, "--unwritten", "recover")

@@ -222,7 +222,7 @@ class Guest:
         self.tree.apply(change)
         for each in gone:
             lives = each in self.tree.names.values()
-            if change.replaced == each and self.changes.is_unmade(each) and not lives:
+            if change.replaced == each and self.changes.cancels(each) and not lives:
                 change.replaced = None  # it never gets to the host
             if change.target != each:
                 self._gone(each)
