@@ -130,6 +130,9 @@ class Expected:
         """Nobody can say what is at *path*, below it, or at other names of what is there."""
         self.contested.add(path)
         self._forget_synced(path)
+        parent = self.at(path[:-1])
+        if parent is not None:
+            parent.mtime_s = None
         node = self.at(path)
         if node is not None:
             self._contest_object(node)

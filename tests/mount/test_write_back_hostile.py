@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from guests import refused
 from live import LiveShare
+from nobody import NOBODY
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.inodes import InodeTable
@@ -200,6 +201,22 @@ def test_who_is_not_the_owner_on_the_host_is_told_so_at_once(
     live.share.flush()
     assert (live.source / "file").read_text() == "guest"
     assert (live.source / "later").exists()
+
+
+def test_what_the_host_closes_and_takes_away_is_there_again(
+    share: Callable[..., LiveShare], nobodys_state: str
+) -> None:
+    live = share(**HELD, user="nobody", state_directory=nobodys_state)
+    os.chmod(live.source, 0o777)
+    (live.source / "file").write_text("what the host has")
+    os.chown(live.source / "file", NOBODY, NOBODY)
+    with open(live.guest / "file", "wb") as file:
+        file.write(b"guest")
+    os.chmod(live.source / "file", 0)
+    os.unlink(live.source / "file")
+    live.share.flush()
+    assert (live.source / "file").read_bytes() == b"guest"
+    assert live.status()["write_back"]["set_aside"]["count"] == 0
 
 
 def test_who_may_not_write_by_name_may_cut_by_descriptor(
