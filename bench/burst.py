@@ -116,8 +116,9 @@ def _fill(source: Path, changes: int, directories: int) -> None:
 def _look_everywhere(mountpoint: str, directories: int) -> None:
     """Have the guest believe all there is."""
     for number in range(directories):
-        for entry in os.scandir(os.path.join(mountpoint, str(number))):
-            entry.stat()
+        with os.scandir(os.path.join(mountpoint, str(number))) as entries:
+            for entry in entries:
+                entry.stat()
 
 
 def _wait_settled(share: osxfs_sim.Share) -> float:

@@ -89,3 +89,25 @@ def hear(process: "subprocess.Popen[str]", words: str) -> None:
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line == words + "\n", line + (process.stdout.read() if line else "it ended")
+
+
+# A mount namespace begins as a copy of ours, and a share that is unmounted here lives on as long
+# as a copy of it is mounted anywhere: the servers of tests beside would not end.
+_LEAVE_SHARES = """
+keep=$1
+shift
+while read -r _ place kind _; do
+    case $kind in
+    fuse.osxfs-sim) test "$place" = "$keep" || umount -cil "$place" 2>/dev/null || true ;;
+    esac
+done </proc/self/mounts
+exec "$@"
+"""
+
+
+def without_shares(*, but: Path | None = None) -> tuple[str, ...]:
+    """What to begin a command with that shall see no share *but* this one, and keep none alive.
+
+    It runs in a mount namespace of its own.
+    """
+    return ("unshare", "--mount", "sh", "-c", _LEAVE_SHARES, "-", str(but or ""))

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from guests import eventually
+
 import osxfs_sim
 from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mountpoints import log_path, mounts, runtime_directory, unmount
@@ -115,10 +117,7 @@ class LiveShare:
 
     def _wait_until_taken_away(self) -> None:
         """Its supervisor takes the mount away."""
-        deadline_s = time.monotonic() + 60
-        while is_mounted(self.guest):
-            assert time.monotonic() < deadline_s, "the mount of a killed server is still there"
-            time.sleep(0.005)
+        eventually(lambda: not is_mounted(self.guest))
 
     @property
     def log_file(self) -> Path:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from guests import PATIENCE_S
+from guests import PATIENCE_S, without_shares
 
 import osxfs_sim
 
@@ -30,14 +30,8 @@ def interpreter_for_everybody() -> str:
 # On many machines /dev/fuse is open to everybody (mode 0666), on some it is not.
 # A mount namespace of its own has a /dev/fuse of the mode that a test is about,
 # and leaves the machine's alone.
-#
-# It begins as a copy of ours, and a share that is unmounted here lives as long as a copy of
-# it is mounted anywhere: so that the servers of tests beside would not end.
 _WITH_A_FUSE_DEVICE = """
 set -e
-while read -r _ place kind _; do
-    case $kind in fuse.osxfs-sim) umount -cil "$place" 2>/dev/null || true ;; esac
-done </proc/self/mounts
 mount -t tmpfs none "$1"
 mknod "$1/fuse" c 10 229
 chmod "$2" "$1/fuse"
@@ -52,7 +46,7 @@ def run_as_nobody(code: str, *arguments: object, fuse_mode: str = "0666") -> str
     path = [str(Path(osxfs_sim.__file__).parent.parent), *filter(None, sys.path)]
     program = (interpreter_for_everybody(), "-c", code, *map(str, arguments))
     with tempfile.TemporaryDirectory() as device:
-        within = ("unshare", "--mount", "sh", "-c", _WITH_A_FUSE_DEVICE, "-", device, fuse_mode)
+        within = (*without_shares(), "sh", "-c", _WITH_A_FUSE_DEVICE, "-", device, fuse_mode)
         done = subprocess.run(
             [*within, *program],
             cwd="/",

@@ -383,3 +383,41 @@ def test_every_exception_to_the_table_is_still_needed():
             for module, names in imports.items()
             for name in names
         ), (importer, imported)
+
+
+def unclosed_listings(text: str) -> list[int]:
+    """The lines that list a directory in a way that stays open where something fails meanwhile.
+
+    That is told of when it is collected: in another test, which has nothing to do with it.
+    """
+    tree = ast.parse(text)
+    closed = {
+        each.context_expr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With | ast.AsyncWith)
+        for each in node.items
+    }
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "scandir"
+        and node not in closed
+    ]
+
+
+def test_every_listing_is_closed():
+    places = (PACKAGE, Path(__file__).parent, Path(__file__).parents[1] / "bench")
+    found = {
+        str(path): lines
+        for place in places
+        for path in place.rglob("*.py")
+        if "node_modules" not in path.parts and (lines := unclosed_listings(path.read_text()))
+    }
+    assert not found
+
+
+def test_a_listing_that_is_left_open_is_noticed():
+    assert unclosed_listings("for entry in os.scandir('.'):\n    entry.stat()") == [1]
+    assert not unclosed_listings("with os.scandir('.') as entries:\n    list(entries)")

@@ -52,6 +52,14 @@ SLEEPERS = {
     ("mount/test_owners.py", "test_an_owner_that_the_host_sets_is_told_at_once"): (
         "so that it may remember; that it does is not asserted"
     ),
+    ("mount/test_reactor_failures.py", "_wait_until"): "a loop in trio, which fail_after ends",
+    ("mount/test_supervisor.py", "struck_down"): "until a random moment",
+    ("mount/test_supervisor.py", "_AS_NOBODY"): "loops of looks, which run_as_nobody ends",
+    ("mount/test_tracing_counts.py", "quiet"): "between looks, whose number is limited",
+    ("trace/test_recording.py", "until"): "between looks, whose number is limited",
+    ("waiting_server.py", "_wait"): "until the test lets it go on, with a limit",
+    ("adversary/arena.py", "_round"): "until a random moment, and for random pauses",
+    ("adversary/arena.py", "_wait_for_agreement"): "between looks, with a limit",
     ("synchronize/test_scan.py", "test_content_is_read_again_only_where_it_may_have_changed"): (
         "longer than a tick of the clock of times; longer still does no harm"
     ),
@@ -64,6 +72,9 @@ COMPARERS = {
     ("mount/test_inject.py", "told"): "a limit",
 }
 IMPATIENT = {
+    ("mount/test_supervisor.py", "test_without_a_supervisor_that_leaves_everybody_waiting"): (
+        "nothing comes"
+    ),
     ("synchronize/test_synchronizer.py", "churn"): "how often it is at work, until told to stop",
 }
 MEDDLERS = {

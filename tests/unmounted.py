@@ -256,7 +256,7 @@ def recovered(source: Path, state: Path) -> int:
     """Have another share of *source* recover what is left; how many changes that was."""
     share = Unmounted(source, state)
     try:
-        return sum(recover(each, share.machinery) for each in left(source, state))
+        return recover(left(source, state), share.machinery)
     finally:
         share.close()
 

@@ -68,6 +68,7 @@ and beside it:
     supervisor  a process that takes the mount away when the server is gone; supervision, the
                 server's side of it
     cycles      keeps the server out of its own mount
+    namespaces  who keeps a share alive that is unmounted: copies of its mount, and who is inside
     records     what a server says of itself in a file; force ends a share by it
     connections end by fusectl, whatever their server does
     control     a running mount's socket: status, reset, drop-events; answering, its server

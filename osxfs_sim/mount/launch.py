@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ from osxfs_sim.mount.mountpoints import (
     log_path,
     make_runtime_directory,
     mount_at,
+    mounts,
     open_runtime_directory,
     real_mountpoint,
     shares_in,
@@ -56,6 +58,9 @@ _SERVER = "osxfs_sim.mount.server"
 _READY_WITHIN_S = 60.0
 _UNMOUNTED_WITHIN_S = 30.0
 _ENDING_WITHIN_S = 10.0
+# The kernel ends a session with its last mount, at once: but the server may have to wait for a
+# processor.
+_ENDS_WITH_ITS_MOUNT_S = 0.5
 _LETTING_GO_WITHIN_S = 2.0
 _ANSWERING_WITHIN_S = 10.0
 
@@ -370,7 +375,11 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
             ) from error
         raise MountError(f"cannot unmount {mountpoint}: {error.strerror}") from error
     deadline_s = time.monotonic() + _UNMOUNTED_WITHIN_S
+    told_s = None if entry.is_local else time.monotonic() + _ENDS_WITH_ITS_MOUNT_S
     while pid and not has_ended(pid):
+        if told_s is not None and time.monotonic() > told_s:
+            told_s = None
+            _tell_to_end(mountpoint, entry, pid)
         # What is held is written back first, and takes as long as it takes.
         waits = bool(left) or os.path.exists(journal)
         if time.monotonic() > deadline_s and (not waits or is_stopped(pid)):
@@ -387,6 +396,21 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
         if said := complaint(Path(trace["path"])):
             raise MountError(f"{mountpoint} is unmounted, but {said}")
     return ""
+
+
+def _tell_to_end(mountpoint: str, entry: MountEntry, pid: int) -> None:
+    """The share is unmounted, and the kernel does not end it: a copy of it may be somewhere.
+
+    Raises MountError where it is mounted twice.
+    """
+    for other in mounts():
+        if other.device == entry.device:
+            raise MountError(
+                f"{mountpoint} is unmounted, but the share is mounted at {other.mountpoint} too, "
+                f"and goes on there: umount {other.mountpoint}"
+            )
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGTERM)
 
 
 def _status_of(mountpoint: str, target: str) -> dict[str, Any]:

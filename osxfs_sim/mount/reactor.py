@@ -359,6 +359,11 @@ class Reactor:
         # Work of the server's own is always in one of the three.
         return len(self._held) + self._jobs + len(self._parked) - len(self._own)
 
+    @property
+    def quiet_ns(self) -> int:
+        """For how long nothing was asked, nor answered; 0 while something is being answered."""
+        return 0 if self.in_flight else time.monotonic_ns() - self._last_active_ns
+
     async def run(self) -> None:
         """Serve until the kernel ends the session (unmount or abort)."""
         self.awake.hold()

@@ -1,11 +1,13 @@
 """Writes to the host what a share that ended badly has left in its journal."""
 
+import contextlib
 import errno
+import heapq
 import itertools
 import logging
 import os
 import stat as modes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from osxfs_sim.model.refusals import Verdict, judge
 from osxfs_sim.model.write_back import Change, Kind, depending
@@ -21,6 +23,7 @@ from osxfs_sim.mount.journal import (
     Leftover,
     Refusal,
     discard,
+    is_aside,
     locked,
 )
 from osxfs_sim.mount.mountpoints import MountError
@@ -32,26 +35,52 @@ log = logging.getLogger(__name__)
 _MANY = 2  # links: a file may have further names
 
 
-def recover(left: Leftover, machinery: Machinery) -> int:
-    """Write to the host what *left* holds. Returns how many changes that were.
+def recover(leftovers: Sequence[Leftover], machinery: Machinery) -> int:
+    """Write to the host what *leftovers* hold. Returns how many changes that were.
+
+    Those of several journals in the order of their times, whichever journal they lie in: shares of
+    one source that were mounted at once have each seen what the other had written back. What was
+    set aside comes last.
 
     What the host refuses is set aside, where it is, with what depends on it; all else goes on.
     What was set aside before is tried again, but for what has come to the host in its place since.
     Raises MountError where the host has no room; what it did not take is still kept.
     """
-    with locked(left.directory) as is_ours:
-        if not is_ours:
-            raise MountError(f"{left.directory} is in use by another share: unmount that first")
-        carried_out = _Recovery(left, machinery).carry_out()
-        if not left.changes:
-            discard(left)
-        return carried_out
+    carried_out = 0
+    for aside in (False, True):
+        together = [left for left in leftovers if is_aside(left.directory) is aside]
+        carried_out += _recover_together(together, machinery)
+    return carried_out
+
+
+def _recover_together(leftovers: Sequence[Leftover], machinery: Machinery) -> int:
+    with contextlib.ExitStack() as locks:
+        for left in leftovers:
+            if not locks.enter_context(locked(left.directory)):
+                raise MountError(f"{left.directory} is in use by another share: unmount that first")
+        recoveries = []
+        shared: dict[_Identity, Inode] = {}
+        try:
+            for left in leftovers:
+                recoveries.append(_Recovery(left, machinery, shared))
+            # Each yields the time of what it does next: the earliest of all goes on.
+            for _ in heapq.merge(*(each.carry_out() for each in recoveries)):
+                pass
+        finally:
+            for each in recoveries:
+                each.close()
+        for left in leftovers:
+            if not left.changes:
+                discard(left)
+        return sum(each.carried_out for each in recoveries)
 
 
 class _Recovery:
     """One journal on its way to the host."""
 
-    def __init__(self, left: Leftover, machinery: Machinery) -> None:
+    def __init__(
+        self, left: Leftover, machinery: Machinery, shared: "dict[_Identity, Inode]"
+    ) -> None:
         events = machinery.host_events
         self._left = left
         self._machinery = machinery
@@ -65,30 +94,36 @@ class _Recovery:
             events.watcher if events is not None else None,
             lambda position, length: os.pread(self._data_fd, length, position),
         )
-        self._cast = _Cast(left, machinery.inodes)
+        self._cast = _Cast(left, machinery.inodes, shared)
+        self.carried_out = 0
+        """How many changes the host has got so far."""
         self._fallen: set[int] = set()
         """What depends on something that was refused just now."""
 
-    def carry_out(self) -> int:
-        """All that the host takes. Returns how many changes. Raises MountError."""
-        left, carried_out = self._left, 0
-        try:
-            for number, each in list(zip(left.numbers, left.story, strict=True)):
-                if isinstance(each, Known):
-                    try:
-                        self._cast.introduce(number, each)
-                    except (KeyError, OSError) as error:  # what needs it will be refused
-                        log.warning("%s does not say where all is: %r", left.directory, error)
-                elif left.has(each.sequence):
-                    self._cast.has_happened(each, self._cast.change(each))
-                elif each.sequence not in self._fallen:
-                    carried_out += self._try(each)
-        finally:
-            os.close(self._data_fd)
-            self._noted.close()
-            for inode in self._cast.dismissed():
-                self._machinery.handlers.let_go(inode)
-        return carried_out
+    def carry_out(self) -> Iterator[int]:
+        """All that the host takes; yields before each change its time. Raises MountError."""
+        left = self._left
+        latest_ns = 0
+        for number, each in list(zip(left.numbers, left.story, strict=True)):
+            if isinstance(each, Known):
+                try:
+                    self._cast.introduce(number, each)
+                except (KeyError, OSError) as error:  # what needs it will be refused
+                    log.warning("%s does not say where all is: %r", left.directory, error)
+            elif left.has(each.sequence):
+                self._cast.has_happened(each, self._cast.change(each))
+            elif each.sequence not in self._fallen:
+                # A clock that was set back changes nothing about the order in a journal.
+                latest_ns = max(latest_ns, each.detail.at_ns)
+                yield latest_ns
+                self.carried_out += self._try(each)
+
+    def close(self) -> None:
+        """Let go of everything, also of what is not done."""
+        os.close(self._data_fd)
+        self._noted.close()
+        for inode in self._cast.dismissed():
+            self._machinery.handlers.let_go(inode)
 
     def _try(self, each: LeftChange) -> bool:
         """Have the host get *each*, or set it aside. Returns whether the host has it."""
@@ -185,11 +220,19 @@ def _by_numbers(left: LeftChange) -> "Change[int]":
     )
 
 
-class _Cast:
-    """The objects of a journal's story, as inodes of the new share that stand for them."""
+_Identity = tuple[int, int, bytes | None]
+"""Device, inode number and generation."""
 
-    def __init__(self, left: Leftover, inodes: InodeTable) -> None:
+
+class _Cast:
+    """The objects of a journal's story, as inodes of the new share that stand for them.
+
+    *shared* are those that the stories of other journals may speak of, too.
+    """
+
+    def __init__(self, left: Leftover, inodes: InodeTable, shared: dict[_Identity, Inode]) -> None:
         self._left = left
+        self._shared = shared
         self._table = inodes
         self._by_number: dict[int, Inode] = {ROOT_NUMBER: inodes.root}
         self._open: Inode | None = None
@@ -197,9 +240,13 @@ class _Cast:
 
     def introduce(self, number: int, known: Known) -> None:
         """The host had it there, too."""
+        identity = self._device(known.device), known.host_number, known.generation
         inode = self._by_number.get(number)
         if inode is None or inode.kind != known.kind:
-            inode = self._by_number[number] = self._table.unmade(known.kind)
+            inode = self._shared.get(identity) if known.host_number else None
+            if inode is None or inode.kind != known.kind:
+                inode = self._table.unmade(known.kind)
+            self._by_number[number] = inode
         name = self._by_number[known.parent], known.name
         if inode.parent is None or inode.is_directory:
             inode.parent, inode.name = name
@@ -207,11 +254,16 @@ class _Cast:
             # It is called that, too; or was, and has been renamed since in this story.
             inode.other_names = [*(inode.other_names or ()), name]
         if known.host_number:
-            self._table.identify(inode, self._device(known.device), known.host_number)
+            self._identify(inode, identity)
         else:
             self._adopt(inode)  # it was on its way there
         inode.facts = Facts(known.generation, 0, 0)
         inode.shown = known.shown
+
+    def _identify(self, inode: Inode, identity: _Identity) -> None:
+        if self._shared.get(identity) is not inode:
+            self._shared[identity] = inode
+            self._table.identify(inode, *identity[:2])
 
     def _device(self, device: int) -> int:
         """File systems may have another number after the machine was started anew."""
@@ -222,7 +274,7 @@ class _Cast:
         if left.target not in self._by_number:
             self._by_number[left.target] = self._table.unmade(left.target_kind)
         target = self._by_number[left.target]
-        if target is not self._open:
+        if target is not self._open or target.held is None:
             self._close()
             hold(target)  # so that the writer has a place for its descriptor
             self._open = target
@@ -265,8 +317,14 @@ class _Cast:
             target.parent, target.name = parent, name
             identity = self._left.arrived.get(left.target)
             if identity is not None:
-                self._table.identify(target, self._device(identity[0]), identity[1])
-                target.facts = Facts(identity[2], 0, 0)
+                device, host_number, generation = identity
+                whose = self._device(device), host_number, generation
+                known = self._shared.get(whose)
+                if known is not None and known.kind == target.kind:
+                    self._by_number[left.target] = known  # another share has come to know it
+                else:
+                    self._identify(target, whose)
+                    target.facts = Facts(generation, 0, 0)
             else:
                 self._adopt(target)
         elif change.kind is Kind.RENAME:

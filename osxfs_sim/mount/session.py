@@ -72,6 +72,7 @@ from osxfs_sim.mount.mountpoints import (
     shares_in,
     unmount,
 )
+from osxfs_sim.mount.namespaces import are_left_over, copies_of, ways_in, write_out_by
 from osxfs_sim.mount.reactor import Wake
 from osxfs_sim.mount.records import Record, start_of, write_record
 from osxfs_sim.mount.recovery import recover
@@ -97,6 +98,12 @@ log = logging.getLogger(__name__)
 _OPEN_FILES_WANTED = 200_000
 # After a signal: how long processes that still use the share are served.
 _GRACE_S = 1.0
+# Once it is unmounted, and everything is written out: how long who goes on asking is served.
+_LONGEST_GRACE_S = 10.0
+# How long a share of which there is but a copy somewhere must not have been asked anything, to
+# be ended; and how often that is looked at, at first and later.
+_UNUSED_S = 5.0
+_LOOKED_AFTER_S = 60.0
 # Settings by which a share is not what its profile says.
 _OF_THE_SYSTEM = frozenset(
     {
@@ -276,6 +283,7 @@ class _Session:
         self._counting_since_ns = self._started_ns
         self._processor_before_s = 0.0
         self._stop = trio.Event()
+        self._unmounted = trio.Event()
         self.volumes = Volumes(volumes, mountpoint, self._device)
         self.services: HostServices | None = None
         self.tracing = Tracing(
@@ -327,8 +335,7 @@ class _Session:
 
     def recover(self, leftover: list[Leftover]) -> None:
         """Write to the host what earlier shares of the source have not. Raises MountError."""
-        for left in leftover:
-            self.recovered += recover(left, self.machinery)
+        self.recovered = recover(leftover, self.machinery)
         self.kept_aside = kept_aside(kept_in(self.settings, self.user), self.source)
 
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
@@ -337,7 +344,8 @@ class _Session:
             await nursery.start(signals_of_the_end, self._stop, self._early)
             nursery.start_soon(self._wait_for_stop)
             nursery.start_soon(self._serve_requests, nursery.cancel_scope)
-            nursery.start_soon(self.supervision.serve, self._answer_sync)
+            nursery.start_soon(self.supervision.serve, self._answer_sync, self._unmounted.set)
+            nursery.start_soon(self._look_after_unmounted)
             if self._prober is not None:
                 await self._calibrate(self._prober)
             if self.services is not None and not await self._start_services(self.services):
@@ -578,12 +586,56 @@ class _Session:
             _unmount_and_write_out, self.mountpoint, self._device
         )
         if unmounted:
-            return
-        # Somebody is still inside. The name is gone, what was written is written
-        # out; let them finish what they are at, and no longer.
-        await trio.sleep(_GRACE_S)
+            # That is the end of the session, unless there are other mounts of it, or who was
+            # inside when somebody unmounted it lazily.
+            await self._write_out_elsewhere()
+        else:
+            # Somebody is still inside. The name is gone, what was written is written
+            # out; let them finish what they are at, and no longer.
+            await trio.sleep(_GRACE_S)
         self.reactor.ended = True
         self.reactor.wake_up()
+
+    async def _write_out_elsewhere(self) -> None:
+        """Return when a session that the kernel does not end has all written out, and is quiet.
+
+        Where the kernel cannot be told to, it is served until it ends: who unmounts the last
+        of it may still be writing out.
+        """
+        pause_s = _GRACE_S
+        while True:
+            await trio.sleep(pause_s)
+            if await trio.to_thread.run_sync(self._write_out_somewhere, abandon_on_cancel=True):
+                break
+            pause_s = min(2 * pause_s, _LOOKED_AFTER_S)
+        # syncfs(2) waits for no answer of ours: what the kernel has sent comes yet.
+        with trio.move_on_after(_LONGEST_GRACE_S):
+            while self.reactor.quiet_ns < _GRACE_S * 1e9:
+                await trio.sleep(_GRACE_S / 10)
+
+    def _write_out_somewhere(self) -> bool:
+        """By a mount of the share elsewhere, or by whoever is inside. Whether there was a way."""
+        paths = [copy.path for copy in copies_of(self._device)]
+        if self._mounted is not None:
+            paths += ways_in(self._mounted.mount_id)
+        return write_out_by(paths, self._device)
+
+    async def _look_after_unmounted(self) -> None:
+        """End a share that somebody has unmounted, where nothing but left-over copies keep it."""
+        await self._unmounted.wait()
+        pause_s = _UNUSED_S
+        while not self._stop.is_set():
+            await trio.sleep(pause_s)
+            if self._is_unused() and await trio.to_thread.run_sync(self._is_left_over):
+                log.info("%s is unmounted, and copies of it are in nobody's use", self.mountpoint)
+                self._stop.set()
+            pause_s = min(1.5 * pause_s, _LOOKED_AFTER_S)
+
+    def _is_unused(self) -> bool:
+        return not self.handlers.open_handles and self.reactor.quiet_ns > _UNUSED_S * 1e9
+
+    def _is_left_over(self) -> bool:
+        return are_left_over(copies_of(self._device), self.mountpoint)
 
     def _end_events(self) -> bool:
         """Whether no thread of theirs speaks to the kernel any more."""

@@ -98,8 +98,13 @@ class Supervision:
             with contextlib.suppress(OSError):  # it has ended: serve() sees to that
                 socket.send_fds(self._link, [" ".join(words).encode()], list(fds.values()))
 
-    async def serve(self, have_all_written: Callable[[], Awaitable[None]]) -> None:
-        """Do for sync(2) what is to be done; start the supervisor anew should it end."""
+    async def serve(
+        self, have_all_written: Callable[[], Awaitable[None]], unmounted: Callable[[], None]
+    ) -> None:
+        """Do for sync(2) what is to be done; start the supervisor anew should it end.
+
+        *unmounted* is called when the share is not mounted here any more, once or more often.
+        """
         async with trio.open_nursery() as nursery:
             while True:
                 await trio.lowlevel.wait_readable(self._link)
@@ -116,6 +121,8 @@ class Supervision:
                 if word == b"sync":
                     self._send(b"heard " + unique)
                     nursery.start_soon(self._sync, unique, have_all_written)
+                elif word == b"unmounted":
+                    unmounted()
 
     async def _sync(self, unique: bytes, have_all_written: Callable[[], Awaitable[None]]) -> None:
         await have_all_written()

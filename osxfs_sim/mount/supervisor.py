@@ -14,6 +14,9 @@ prctl(2)), also when others of its threads cannot, and by the end of their socke
                 neither (an ordinary user without fusectl), by answering in the server's place
     detaches    the mount a second later, if it is still the share's
 
+It watches the table of mounts, too, and tells the server when the share is not in it any more:
+with that the kernel ends the session, but for copies of the mount in other mount namespaces.
+
 It answers sync(2) too (sync_barrier.py), for which a server that is stopped must not be
 waited for: the server is asked what is not on the host yet, but has to be heard of.
 
@@ -176,6 +179,12 @@ class _Share:
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
             ours = f"mnt_id:\t{self.mount_id}\n" in file.read()
         return ours and self._is_mounted()
+
+    @property
+    def is_anywhere(self) -> bool:
+        """Whether there is any mount of it among those that we see."""
+        with open("/proc/self/mountinfo", "rb") as file:
+            return any(line.split(b" ", 3)[2] == self.device.encode() for line in file)
 
     def _is_mounted(self) -> bool:
         start = f"{self.mount_id} ".encode()
@@ -365,6 +374,7 @@ class _Supervisor:
         self._share: _Share | None = None
         self._abort_fd = self._fuse_fd = -1
         self._barrier: _Barrier | None = None
+        self._table_fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
 
     def run(self) -> None:
         """Until the server has ended, in whatever way."""
@@ -376,6 +386,7 @@ class _Supervisor:
         poller = select.poll()
         for fd in (self._link.fileno(), woken.fileno()):
             poller.register(fd, select.POLLIN)
+        poller.register(self._table_fd, select.POLLPRI)
         gone = os.getppid() != self._server.pid or self._server.is_gone
         while not gone:
             waits = self._barrier is not None and self._barrier.is_waiting
@@ -391,6 +402,8 @@ class _Supervisor:
                 elif fd == woken.fileno():
                     woken.recv(64)
                     gone = self._dies()
+                elif fd == self._table_fd:
+                    self._look_at_mounts()
                 elif self._barrier is not None and not self._barrier.serve():
                     poller.unregister(fd)
             if self._barrier is not None and self._barrier.is_waiting:
@@ -410,12 +423,18 @@ class _Supervisor:
                         self._barrier = _Barrier(fd, self._server, self._link)
                         poller.register(fd, select.POLLIN)
                     # The barrier's mount is only to be kept open.
+                self._look_at_mounts()
             case [b"heard", unique] if self._barrier is not None:
                 self._barrier.heard(int(unique))
             case [b"done", unique] if self._barrier is not None:
                 self._barrier.done(int(unique))
             case [b"ending"] if self._barrier is not None:
                 self._barrier.ignore_server()
+
+    def _look_at_mounts(self) -> None:
+        if self._share is not None and not self._share.is_anywhere:
+            with contextlib.suppress(OSError):  # it does not listen, being stopped or at its end
+                self._link.send(b"unmounted -", socket.MSG_DONTWAIT)
 
     def _dies(self) -> bool:
         """Whether the server is about to be gone; somebody else may have sent that signal."""

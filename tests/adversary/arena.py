@@ -212,6 +212,8 @@ class Arena:
             there.setdefault(node.kind, []).append("/".join(path))
         moves = [(actor, actor.mover.draw(there)) for actor in moving]
         dies = self.random.random() < self.plan.kill_rate
+        if dies:
+            self._sync_something(there.get("file", []))
         if self.random.random() < self.plan.full_rate:
             self._fill_or_free()
         if self.random.random() < self.plan.flush_rate:
@@ -241,6 +243,14 @@ class Arena:
             self._mount_again()
         if self.random.random() < 0.3:
             time.sleep(self.random.random() * self.plan.pause_s)
+
+    def _sync_something(self, paths: list[str]) -> None:
+        """So that a kill has something to lose that must not be."""
+        for path in self.random.sample(paths, min(3, len(paths))):
+            guest = self.actors[0]
+            move = {"do": "fsync", "path": path}
+            if path.startswith(guest.mover.below):
+                self._note(guest, move, guest.do(move), dies=False)
 
     def _note(self, actor: Actor, move: Move, answer: dict[str, Any], dies: bool) -> None:
         code = answer.get("errno", 0)

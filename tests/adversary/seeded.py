@@ -82,7 +82,7 @@ def lie() -> None:
     WriteBackHandlers.read = lying  # type: ignore[method-assign]
 
 
-def forget_modes() -> None:
+def forget_attributes() -> None:
     """What the guest sets never reaches the host."""
     carry_out = HostWriter.carry_out
 
@@ -111,7 +111,7 @@ BUGS = {
     "leak": leak,
     "wedge": wedge,
     "lie": lie,
-    "forget modes": forget_modes,
+    "forget attributes": forget_attributes,
     "count": count,
 }
 

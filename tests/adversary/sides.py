@@ -77,7 +77,8 @@ def _attribute(where: str) -> bytes:
 
 def _walk(top: str, path: Path) -> Iterator[tuple[Path, os.stat_result]]:
     try:
-        entries = sorted(os.scandir(os.path.join(top, *path)), key=lambda each: each.name)
+        with os.scandir(os.path.join(top, *path)) as listed:
+            entries = sorted(listed, key=lambda each: each.name)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return
     for entry in entries:

@@ -473,7 +473,8 @@ def test_a_burst_overflows_into_a_scan_and_not_into_a_wrong_answer(share, watche
     for number in range(3_000):
         (live.source / "d" / f"f{number}").write_text("before")
     live.settle()
-    assert len([os.stat(entry) for entry in os.scandir(live.guest / "d")]) == 3_000
+    with os.scandir(live.guest / "d") as entries:
+        assert len([os.stat(entry) for entry in entries]) == 3_000
     code = """
 import os, sys
 for turn in range(3):

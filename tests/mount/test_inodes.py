@@ -538,7 +538,7 @@ class HeldHost(RuleBasedStateMachine):
         return self.table._by_number.get(inode.number) is inode
 
     def drain(self):
-        while self.table.take_unneeded() is not None:
+        for _ in iter(self.table.take_unneeded, None):
             pass
         self.inodes = [each for each in self.inodes if self.is_in(each)]
 

@@ -194,7 +194,8 @@ def test_nothing_is_believed_of_what_is_no_file_directory_or_link(
     os.mknod(live.source / "socket", modes.S_IFSOCK | 0o600)
     os.mknod(live.source / "device", modes.S_IFCHR | 0o600, os.makedev(1, 3))
     if looked_up == "in a listing":
-        assert sorted(entry.name for entry in os.scandir(live.guest)) == sorted(names)
+        with os.scandir(live.guest) as entries:
+            assert sorted(entry.name for entry in entries) == sorted(names)
     held = os.open(live.guest / "fifo", os.O_RDWR) if looked_up == "open in the guest" else -1
     for name in names:
         os.lstat(live.guest / name)

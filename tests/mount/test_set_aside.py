@@ -340,7 +340,7 @@ def test_recovery_sets_aside_what_the_host_refuses_and_goes_on(source: Path, sta
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(recovery, "HostWriter", Refusing)
         (found,) = left(source, state)
-        assert recovery.recover(found, again.machinery) == 1
+        assert recovery.recover([found], again.machinery) == 1
     again.close()
     assert (source / "after").exists()
     (kept,) = left(source, state)

@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from guests import refused
+from guests import refused, without_shares
 from live import LiveShare
 
 # The kernel here stands in for the guest's. Since 6.5 it splices by way of the page cache
@@ -109,14 +109,21 @@ def fill(source: Path) -> None:
 
 
 def requests_of(share: LiveShare, applets: Path, script: str) -> dict[str, int]:
-    """What a shell asks the share for that runs *script* in its root, from a local file."""
+    """What a shell asks the share for that runs *script* in its root, from a local file.
+
+    It is shown no other share: busybox's df looks at every mount that there is, and the server
+    of somebody else's may be stopped.
+    """
     file = applets.parent / "script"
     file.write_text(script)
     share.reset()
     subprocess.run(
-        [applets / "sh", file],
-        cwd=share.guest,
-        env={"PATH": str(applets), "PWD": str(share.guest)},
+        [
+            *without_shares(but=share.guest),
+            *("env", "-i", "-C", share.guest, f"PATH={applets}", f"PWD={share.guest}"),
+            *(applets / "sh", file),
+        ],
+        cwd="/",
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

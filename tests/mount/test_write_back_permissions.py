@@ -143,7 +143,9 @@ def outcome(top: str, step: Step) -> object:
 def open_everything(top: str) -> None:
     """So that what lies below can be looked at, and removed."""
     os.chmod(top, 0o700)
-    for entry in list(os.scandir(top)):
+    with os.scandir(top) as listed:
+        entries = list(listed)
+    for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             open_everything(entry.path)
         elif entry.is_file(follow_symlinks=False):
