@@ -404,6 +404,7 @@ class Arena:
         self.comparisons += 1
         self.live.reset_watchdog()
         self.expected.adopt(host, inodes)
+        self.log.append(f"compared: {len(host)} names")
         self._counters = self._conflicts()
         self._check_server(drops)
 
