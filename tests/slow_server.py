@@ -3,7 +3,6 @@ environment one that nobody looks after.
 """
 
 import os
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +25,7 @@ class Nobody:
 
     def mounted(self, *_: object, **__: object) -> None: ...
 
-    async def serve(self, _: Callable[[], Awaitable[None]]) -> None:
+    async def serve(self, *_: object) -> None:
         await trio.sleep_forever()
 
     def ending(self) -> None: ...

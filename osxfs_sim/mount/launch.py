@@ -356,6 +356,7 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
         return str(end_by_force(entry) or "")
     if has_volumes:
         ask(target, "unmount-volumes")
+    others = _other_mounts(entry)
     try:
         # What is mounted in it goes along.
         _unmount(target, lazily=False)
@@ -379,7 +380,7 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
     while pid and not has_ended(pid):
         if told_s is not None and time.monotonic() > told_s:
             told_s = None
-            _tell_to_end(mountpoint, entry, pid)
+            _tell_to_end(mountpoint, others, pid)
         # What is held is written back first, and takes as long as it takes.
         waits = bool(left) or os.path.exists(journal)
         if time.monotonic() > deadline_s and (not waits or is_stopped(pid)):
@@ -398,17 +399,21 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
     return ""
 
 
-def _tell_to_end(mountpoint: str, entry: MountEntry, pid: int) -> None:
+def _other_mounts(entry: MountEntry) -> set[MountEntry]:
+    """Where else the share is mounted; while it is, as its number is given anew afterwards."""
+    return {each for each in mounts() if each.device == entry.device and each != entry}
+
+
+def _tell_to_end(mountpoint: str, others: set[MountEntry], pid: int) -> None:
     """The share is unmounted, and the kernel does not end it: a copy of it may be somewhere.
 
-    Raises MountError where it is mounted twice.
+    Raises MountError where that is one of *others*.
     """
-    for other in mounts():
-        if other.device == entry.device:
-            raise MountError(
-                f"{mountpoint} is unmounted, but the share is mounted at {other.mountpoint} too, "
-                f"and goes on there: umount {other.mountpoint}"
-            )
+    for other in others.intersection(mounts()):
+        raise MountError(
+            f"{mountpoint} is unmounted, but the share is mounted at {other.mountpoint} too, "
+            f"and goes on there: umount {other.mountpoint}"
+        )
     with contextlib.suppress(OSError):
         os.kill(pid, signal.SIGTERM)
 
