@@ -717,6 +717,7 @@ class HostWriter:
         held = inode.held
         source = self._source_of(inode)
         if source < 0 or inode.kind != modes.S_IFREG:
+            self.on_conflict(parent, name)  # which the guest has been told is there
             return
         copy, original = self._copies.pop(inode, (-1, -1))
         status = os.fstat(source)
