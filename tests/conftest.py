@@ -13,6 +13,7 @@ from pathlib import Path
 import complaints  # noqa: F401 (how properties are run, also in a module that does not say so)
 import live
 import pytest
+from guests import eventually
 from live import LiveShare
 from nobody import NOBODY
 
@@ -117,6 +118,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield path
     grounds = (path, tmp_path_factory.getbasetemp().resolve())
     mounted = [mountpoint for ground in grounds for mountpoint in live.shares_below(ground)]
+    with contextlib.suppress(AssertionError):  # a server that was killed has a supervisor left
+        eventually(lambda: not any(map(live.servers_below, grounds)))
     servers = [pid for ground in grounds for pid in live.servers_below(ground)]
     for pid in servers:
         with contextlib.suppress(ProcessLookupError):

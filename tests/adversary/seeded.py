@@ -70,16 +70,8 @@ def wedge() -> None:
 
 
 def lie() -> None:
-    """A read of what is held is of nothing but zeros, now and then."""
-    read, count = WriteBackHandlers.read, 0
-
-    async def lying(self: Any, fh: int, off: int, size: int) -> bytes:
-        nonlocal count
-        count += 1
-        data = await read(self, fh, off, size)
-        return data if count % 3 else bytes(len(data))
-
-    WriteBackHandlers.read = lying  # type: ignore[method-assign]
+    """A listing forgets what is held."""
+    WriteBackHandlers._merged = staticmethod(lambda names, _: names)  # type: ignore[method-assign]
 
 
 def forget_attributes() -> None:
