@@ -13,6 +13,7 @@ from pathlib import Path
 import complaints  # noqa: F401 (how properties are run, also in a module that does not say so)
 import live
 import pytest
+from guests import eventually
 from live import LiveShare
 from nobody import NOBODY
 
@@ -69,6 +70,18 @@ def _end_the_tests(number: int, frame: object) -> None:
     pytest.exit(f"ended by {signal.Signals(number).name}", returncode=128 + number)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    adversary = parser.getgroup("adversary", "tests/adversary, with -m slow")
+    adversary.addoption(
+        "--adversary-minutes",
+        type=float,
+        default=2.0,
+        help="how long it goes on, on each file system",
+    )
+    adversary.addoption("--adversary-seed", type=int, help="the first seed, not the time")
+    adversary.addoption("--adversary-plan", help="this plan alone, by its name")
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     _as_by_default()
     session.config.stash[_nobody_had_a_directory] = runtime_directory(NOBODY).exists()
@@ -105,6 +118,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield path
     grounds = (path, tmp_path_factory.getbasetemp().resolve())
     mounted = [mountpoint for ground in grounds for mountpoint in live.shares_below(ground)]
+    with contextlib.suppress(AssertionError):  # a server that was killed has a supervisor left
+        eventually(lambda: not any(map(live.servers_below, grounds)))
     servers = [pid for ground in grounds for pid in live.servers_below(ground)]
     for pid in servers:
         with contextlib.suppress(ProcessLookupError):

@@ -529,6 +529,16 @@ class HostWriter:
 
     def write(self, change: "Change[Inode]", fd: int) -> None:
         """Write the data of *change*; in a thread, perhaps. Raises OSError."""
+        try:
+            self._write(change, fd)
+        except OSError:
+            held = change.target.held
+            if held is not None and held.seen is not None:
+                # What is there of it is the guest's, and no change of the host's.
+                held.seen = what_is_seen(os.fstat(fd))
+            raise
+
+    def _write(self, change: "Change[Inode]", fd: int) -> None:
         written = 0
         while written < change.length:
             length = min(change.length - written, _COPIED_BYTES)
@@ -599,15 +609,7 @@ class HostWriter:
     def _open_by_force(self, inode: Inode) -> int:
         """Of a file that is ours, and whose mode keeps even us out: the guest had it open."""
         with self._reached(inode) as fd:
-            status = os.fstat(fd)
-            if status.st_uid != os.geteuid():
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            mode = modes.S_IMODE(status.st_mode)
-            os.chmod(magic_link(fd), mode | modes.S_IRUSR | modes.S_IWUSR)
-            try:
-                return os.open(magic_link(fd), os.O_RDWR | os.O_CLOEXEC)
-            finally:
-                os.chmod(magic_link(fd), mode)
+            return _opened_by_force(fd, os.O_RDWR)
 
     def _make_file_again(self, inode: Inode) -> None:
         """The host has removed a file, and no descriptor can tell what it held (after a crash).
@@ -715,6 +717,7 @@ class HostWriter:
         held = inode.held
         source = self._source_of(inode)
         if source < 0 or inode.kind != modes.S_IFREG:
+            self.on_conflict(parent, name)  # which the guest has been told is there
             return
         copy, original = self._copies.pop(inode, (-1, -1))
         status = os.fstat(source)
@@ -842,10 +845,23 @@ def _readable(source: int) -> int:
         return os.open(magic_link(source), os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:
         fd = os.dup(source)  # which may do, whatever its mode has become
-        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
-            os.close(fd)
-            raise
-        return fd
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY:
+            return fd
+        os.close(fd)
+    return _opened_by_force(source, os.O_RDONLY)
+
+
+def _opened_by_force(fd: int, flags: int) -> int:
+    """Open the file behind *fd*, which is ours, and whose mode keeps even us out."""
+    status = os.fstat(fd)
+    if status.st_uid != os.geteuid():
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    mode = modes.S_IMODE(status.st_mode)
+    os.chmod(magic_link(fd), mode | modes.S_IRUSR | modes.S_IWUSR)
+    try:
+        return os.open(magic_link(fd), flags | os.O_CLOEXEC)
+    finally:
+        os.chmod(magic_link(fd), mode)
 
 
 def _shown(inode: Inode) -> Shown | None:

@@ -3,27 +3,46 @@
 A name is contested when the host has touched it, or two guests have at once, or a move of it
 failed half way: then only that both sides agree can be demanded. Of all others the guest's
 acknowledged moves decide alone.
+
+What the host touches it knows by the name that the host has for it, which may be one that the
+guest has changed since: where each object has been since both sides last agreed is remembered.
 """
 
 import errno
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from adversary.moves import Move
+from adversary.moves import LOOKS, Move, is_of_held
 
 Path = tuple[str, ...]
 
 HARMLESS = frozenset(
     {
         *(errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR),
-        *(errno.EINVAL, errno.ELOOP, errno.EACCES, errno.EPERM),
+        *(errno.EINVAL, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP),
     }
 )
 """What a move may be told that was refused, and has done nothing."""
 
 
-_FOLLOWING = ("write", "append", "patch", "truncate", "hold")
-_FOLLOWING += ("chmod", "utime", "fsync", "read", "list")
+_FOLLOWING = ("write", "append", "patch", "truncate", "hold", "map")
+_FOLLOWING += ("chmod", "utime", "fsync", "read", "list", "attribute")
+_OF_FILES = ("append", "patch", "truncate", "hold", "map")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is seen of an object on one side."""
+
+    kind: str
+    content: bytes = b""
+    """Of a link, where it leads."""
+    mode: int = 0
+    mtime_s: int = 0
+    links: int = 1
+    attribute: bytes = b""
+    is_readable: bool = True
 
 
 @dataclass(eq=False)
@@ -33,7 +52,20 @@ class Node:
     kind: str
     content: bytes = b""
     target: str = ""
+    mode: int | None = None
+    """Where it is known."""
+    mtime_s: int | None = None
+    """Where somebody has set it, and nothing has changed it since."""
+    attribute: bytes = b""
     names: "dict[str, Node]" = field(default_factory=dict)
+
+
+@dataclass
+class Held:
+    """What an actor holds open; None where it is not known what."""
+
+    node: Node | None
+    appends: bool = False
 
 
 def split(path: str) -> Path:
@@ -52,11 +84,21 @@ class Expected:
         """Where it is not *strict* permissions decide, too, which are not looked at here."""
         self.root = Node("directory")
         self.contested: set[Path] = set()
-        self.held: dict[tuple[str, int], Node | None] = {}
-        """What actors hold open, None where it is not known what."""
+        self.held: dict[tuple[str, str], Held] = {}
         self.strict = strict
         self.synced: dict[Path, bytes] = {}
         """Files whose content was synced, and has not been touched since."""
+        self.synced_names: dict[Path, str] = {}
+        """Names that a sync of their directory has told, with their kinds."""
+        self._been: dict[Path, list[Node]] = {}
+        """What has been where, since both sides agreed."""
+        self._held_by_host: dict[tuple[str, str], list[Node]] = {}
+        """What each handle of the host's may be of."""
+        self.checked: dict[str, int] = {}
+        """How often what was demanded, so that a judge who judges nothing is found out."""
+
+    def count(self, what: str, number: int = 1) -> None:
+        self.checked[what] = self.checked.get(what, 0) + number
 
     # What is there
 
@@ -81,144 +123,224 @@ class Expected:
         """Whether *path* is, or something that it lies in."""
         return any(path[:length] in self.contested for length in range(1, len(path) + 1))
 
+    def holds_contested(self, path: Path) -> bool:
+        return any(each[: len(path)] == path for each in self.contested)
+
     def contest(self, path: Path) -> None:
         """Nobody can say what is at *path*, below it, or at other names of what is there."""
         self.contested.add(path)
+        self._forget_synced(path)
+        parent = self.at(path[:-1])
+        if parent is not None:
+            parent.mtime_s = None
         node = self.at(path)
-        if node is None:
-            return
+        if node is not None:
+            self._contest_object(node)
+
+    def _contest_object(self, node: Node) -> None:
         for each in [node, *(below for _, below in self.walk(node))]:
             self._touched(each)
-            for key, held in self.held.items():
-                if held is each:
-                    self.held[key] = None
-            if each.kind == "file":
-                self.contested.update(self.paths_of(each))
+            for held in self.held.values():
+                if held.node is each:
+                    held.node = None
+            if each.kind != "directory":
+                for path in self.paths_of(each):
+                    self.contested.add(path)
+                    self._forget_synced(path)
 
-    def _holds_contested(self, path: Path) -> bool:
-        return any(each[: len(path)] == path for each in self.contested)
+    def unknown_handles(self) -> set[tuple[str, str]]:
+        return {key for key, held in self.held.items() if held.node is None}
 
     # Moves
 
     def involved(self, actor: str, move: Move) -> list[Path]:
         """The paths that *move* touches."""
-        if "number" in move and move["do"] != "hold":
-            node = self.held.get((actor, move["number"]))
-            return self.paths_of(node) if node is not None else []
+        if is_of_held(move):
+            held = self.held.get((actor, move["number"]))
+            return self.paths_of(held.node) if held and held.node is not None else []
+        if "path" not in move:
+            return []
         paths = [split(move["path"])]
         if "to" in move:
             paths.append(split(move["to"]))
+        if move["do"] == "replace":
+            paths.append(split(move["path"] + ".new"))
         for path in list(paths):
             node = self.at(path)
-            if node is not None and node.kind == "file":
+            if node is not None and node.kind != "directory":
                 paths += self.paths_of(node)
         return paths
 
-    def by_host(self, move: Move) -> None:
-        """The host has done, or tried, *move*."""
-        if move["do"] in ("list", "read", "fsync", "sync", "drop", "hold", "fill", "free"):
+    def by_host(self, actor: str, move: Move) -> None:
+        """The host's *actor* has done, or tried, *move*."""
+        if move["do"] == "hold":
+            path = split(move["path"])
+            there = [self.at(path), *self._been.get(path, ())]
+            self._held_by_host[actor, move["number"]] = [each for each in there if each is not None]
+        if move["do"] in LOOKS:
             return
-        for path in self.involved("", move):
+        if is_of_held(move):
+            for node in self._held_by_host[actor, move["number"]]:
+                for path in self.paths_of(node):
+                    self.contest(path)
+                self._contest_object(node)
+            return
+        paths = self.involved(actor, move)
+        for path in list(paths):
+            for length in range(1, len(path) + 1):
+                for node in self._been.get(path[:length], ()):
+                    # The host's name for what the guest has moved elsewhere since.
+                    if length == len(path):
+                        self._contest_object(node)
+                    paths += [(*moved, *path[length:]) for moved in self.paths_of(node)]
+            for been, nodes in self._been.items():
+                if been[: len(path)] == path:
+                    for node in nodes:
+                        self._contest_object(node)
+                        paths += self.paths_of(node)
+        for path in paths:
             self.contest(path)
 
-    def by_guest(self, actor: str, move: Move, code: int) -> str:
+    def by_guest(self, actor: str, move: Move, code: int, value: object = None) -> str:
         """A guest's *actor* was answered *code*, 0 for yes. What is wrong with that, or nothing."""
         if not self._is_known(actor, move):
-            self._lose_track(actor, move, code)
+            self.lose_track(actor, move, code)
             return ""
         predicted = self._predict(actor, move)
         if code and code not in HARMLESS:
-            self._lose_track(actor, move, code)
+            self.lose_track(actor, move, code)
             return ""
         if code in (errno.EACCES, errno.EPERM) and not self.strict:
             return ""
+        if code == errno.EOPNOTSUPP and move["do"] == "attribute":
+            return ""
+        self.count("answers")
         if code == 0 and predicted:
             return f"it was done, and should be refused with {errno.errorcode[predicted]}"
         if code and not predicted:
             return f"it was refused with {errno.errorcode.get(code, code)}, and should be done"
-        if code == 0:
-            self._apply(actor, move)
-        return ""
+        if code != predicted and self.strict:
+            told, right = (errno.errorcode.get(each, str(each)) for each in (code, predicted))
+            return f"it was refused with {told}, and should be with {right}"
+        if code:
+            return ""
+        wrong = self._judge_value(actor, move, value)
+        self._apply(actor, move)
+        return wrong
+
+    def _judge_value(self, actor: str, move: Move, value: object) -> str:
+        """What a guest has read of what nobody else has touched is what guests have made."""
+        if move["do"] == "look":
+            node = self.held[actor, move["number"]].node
+        elif move["do"] in ("read", "list"):
+            node = self.at(split(move["path"]))
+        else:
+            return ""
+        assert node is not None
+        if move["do"] == "list":
+            path = split(move["path"])
+            if self.holds_contested(path):
+                return ""
+            right: object = sorted(node.names)
+        else:
+            right = summary(node.content)
+        self.count("reads")
+        return "" if value == right else f"it was told {value}, and should be {right}"
 
     def _is_known(self, actor: str, move: Move) -> bool:
         """Whether the guest's own moves alone decide what comes of *move*."""
+        if is_of_held(move):
+            held = self.held.get((actor, move["number"]))
+            if held is None or held.node is None:
+                return False
         paths = self.involved(actor, move)
         if any(map(self.is_contested, paths)):
             return False
-        if "number" in move and move["do"] != "hold":
-            return self.held.get((actor, move["number"])) is not None
-        if move["do"] in ("rmdir", "rename"):
-            return not any(map(self._holds_contested, paths))
+        if move["do"] in ("rmdir", "rename", "exchange"):
+            return not any(map(self.holds_contested, paths))
         return True
 
-    def _lose_track(self, actor: str, move: Move, code: int) -> None:
-        if move["do"] not in ("list", "read", "chmod", "utime", "fsync", "sync", "hold"):
+    def lose_track(self, actor: str, move: Move, code: int) -> None:
+        """It is not known what of *move* was done."""
+        if move["do"] not in LOOKS:
             for path in self.involved(actor, move):
                 self.contest(path)
         if move["do"] == "hold" and code == 0:
-            self.held[actor, move["number"]] = None
+            self.held[actor, move["number"]] = Held(None)
         elif move["do"] == "drop":
             self.held.pop((actor, move["number"]), None)
 
     def _predict(self, actor: str, move: Move) -> int:
         """The errno that *move* must be answered with; 0 where it must be done."""
         kind = move["do"]
-        if kind in ("put", "sync", "drop"):
+        if is_of_held(move):
             return 0
         path = split(move["path"])
-        node, parent = self.at(path), self.at(path[:-1])
-        if parent is None:
-            return errno.ENOENT
-        if parent.kind != "directory":
-            return errno.ENOTDIR
+        if kind in ("link", "rename", "exchange"):
+            return self._predict_two(kind, path, split(move["to"]))
+        wrong = self._predict_parent(path)
+        if wrong:
+            return wrong
+        node = self.at(path)
         if kind in _FOLLOWING and node is not None and node.kind == "symlink":
             return errno.ENOENT  # all lead nowhere
         match kind:
-            case "write":
-                return errno.EISDIR if node is not None and node.kind == "directory" else 0
-            case "append" | "patch" | "truncate" | "hold":
-                if node is None:
-                    return errno.ENOENT
-                return errno.EISDIR if node.kind == "directory" else 0
             case "mkdir" | "symlink":
                 return errno.EEXIST if node is not None else 0
+            case "write":
+                return errno.EISDIR if node is not None and node.kind == "directory" else 0
+        if node is None:
+            return errno.ENOENT
+        is_directory = node.kind == "directory"
+        match kind:
             case "rmdir":
-                if node is None:
-                    return errno.ENOENT
-                if node.kind != "directory":
+                if not is_directory:
                     return errno.ENOTDIR
                 return errno.ENOTEMPTY if node.names else 0
-            case "unlink":
-                if node is None:
-                    return errno.ENOENT
-                return errno.EISDIR if node.kind == "directory" else 0
-            case "chmod" | "utime" | "fsync" | "read" | "list":
-                if node is None:
-                    return errno.ENOENT
-                if kind == "read" and node.kind == "directory":
-                    return errno.EISDIR
-                return errno.ENOTDIR if kind == "list" and node.kind != "directory" else 0
-            case "link" | "rename":
-                return self._predict_two(kind, path, split(move["to"]), node)
+            case "list":
+                return 0 if is_directory else errno.ENOTDIR
+            case "append" | "patch" | "truncate" | "hold" | "map" | "unlink" | "read":
+                return errno.EISDIR if is_directory else 0
+            case "chmod" | "utime" | "fsync" | "attribute":
+                return 0
         raise AssertionError(kind)
 
-    def _predict_two(self, kind: str, path: Path, to: Path, node: Node | None) -> int:
-        there, to_parent = self.at(to), self.at(to[:-1])
-        if node is None or to_parent is None:
+    def _predict_parent(self, path: Path) -> int:
+        """The errno of the way to *path*, where there is none."""
+        here = self.root
+        for name in path[:-1]:
+            below = here.names.get(name)
+            if below is None or below.kind == "symlink":  # all lead nowhere
+                return errno.ENOENT
+            if below.kind != "directory":
+                return errno.ENOTDIR
+            here = below
+        return 0
+
+    def _predict_two(self, kind: str, path: Path, to: Path) -> int:
+        if kind == "link":
+            # Linux looks what is linked up before the way to its new name.
+            wrong = self._predict_parent(path) or (0 if self.at(path) else errno.ENOENT)
+            wrong = wrong or self._predict_parent(to)
+        else:
+            wrong = self._predict_parent(path) or self._predict_parent(to)
+        if wrong:
+            return wrong
+        node, there = self.at(path), self.at(to)
+        if node is None:
             return errno.ENOENT
-        if to_parent.kind != "directory":
-            return errno.ENOTDIR
         if kind == "link":
             if there is not None:
                 return errno.EEXIST
             return errno.EPERM if node.kind == "directory" else 0
-        if node is there:
-            return 0
-        if to[: len(path)] == path:
+        if kind == "exchange" and there is None:
+            return errno.ENOENT
+        if path != to and to[: len(path)] == path:
+            # Into itself: into its own depth, and not only onto something in it.
             return errno.EINVAL
-        if path[: len(to)] == to:
-            return errno.ENOTEMPTY
-        if there is None:
+        if path != to and path[: len(to)] == to:
+            return errno.EINVAL if kind == "exchange" else errno.ENOTEMPTY
+        if there is None or node is there or kind == "exchange":
             return 0
         if node.kind == "directory":
             if there.kind != "directory":
@@ -228,9 +350,9 @@ class Expected:
 
     def _apply(self, actor: str, move: Move) -> None:
         kind = move["do"]
-        if kind in ("list", "read", "chmod", "utime"):
+        if kind in ("list", "read"):
             return
-        if kind in ("put", "sync", "drop"):
+        if is_of_held(move):
             self._apply_to_held(actor, move)
             return
         path = split(move["path"])
@@ -239,68 +361,109 @@ class Expected:
         match kind:
             case "write":
                 if node is None:
-                    node = parent.names[path[-1]] = Node("file")
+                    node = self._make(path, Node("file", mode=0o644))
                 self._set(node, content_of(move))
-            case "append":
-                assert node is not None
-                self._set(node, node.content + content_of(move))
-            case "patch":
-                assert node is not None
-                self._patch(node, move)
-            case "truncate":
-                assert node is not None
-                self._set(node, node.content[: move["size"]].ljust(move["size"], b"\0"))
+                if move.get("synced"):
+                    self._synced(node)
             case "mkdir":
-                parent.names[path[-1]] = Node("directory")
+                self._make(path, Node("directory", mode=move["mode"]))
             case "symlink":
-                parent.names[path[-1]] = Node("symlink", target=move["target"])
+                self._make(path, Node("symlink", target=move["target"]))
             case "rmdir" | "unlink":
-                assert node is not None
                 self._removed(path)
                 del parent.names[path[-1]]
-            case "hold":
-                self.held[actor, move["number"]] = node
-            case "fsync":
+            case "link" | "rename" | "exchange":
                 assert node is not None
-                self._synced(node)
-            case "link":
-                to = split(move["to"])
-                directory = self.at(to[:-1])
-                assert directory is not None
+                self._apply_two(kind, path, split(move["to"]), node)
+            case _:
                 assert node is not None
-                directory.names[to[-1]] = node
-            case "rename":
-                assert node is not None
-                self._rename(path, split(move["to"]), parent, node)
+                self._apply_to_node(actor, node, move)
 
-    def _rename(self, path: Path, to: Path, parent: Node, node: Node) -> None:
-        directory = self.at(to[:-1])
-        assert directory is not None
-        if directory.names.get(to[-1]) is node:
+    def _apply_to_node(self, actor: str, node: Node, move: Move) -> None:
+        match move["do"]:
+            case "append":
+                self._set(node, node.content + content_of(move))
+                if move.get("synced"):
+                    self._synced(node)
+            case "patch" | "map":
+                self._patch(node, move)
+            case "truncate":
+                self._set(node, node.content[: move["size"]].ljust(move["size"], b"\0"))
+            case "hold":
+                self.held[actor, move["number"]] = Held(node, move.get("appends", False))
+            case "fsync":
+                self._synced(node)
+            case "chmod":
+                node.mode = move["mode"]
+            case "utime":
+                node.mtime_s = move["at_s"]
+            case "attribute":
+                node.attribute = move["token"].encode()
+
+    def _make(self, path: Path, node: Node) -> Node:
+        parent = self.at(path[:-1])
+        assert parent is not None
+        parent.names[path[-1]] = node
+        parent.mtime_s = None
+        return node
+
+    def _apply_two(self, kind: str, path: Path, to: Path, node: Node) -> None:
+        there = self.at(to)
+        if there is node:
             return  # two names of one object
-        self._removed(path)
-        self._removed(to)
-        del parent.names[path[-1]]
-        directory.names[to[-1]] = node
+        if kind != "link":
+            self._moved(path, node)
+            self._removed(path)
+            self._removed(to)
+            if kind == "exchange":
+                assert there is not None
+                self._moved(to, there)
+                self._make(path, there)
+            else:
+                parent = self.at(path[:-1])
+                assert parent is not None
+                parent.mtime_s = None
+                del parent.names[path[-1]]
+        self._make(to, node)
+
+    def _moved(self, path: Path, node: Node) -> None:
+        self._been.setdefault(path, []).append(node)
+        for below, each in self.walk(node, path):
+            self._been.setdefault(below, []).append(each)
 
     def _removed(self, path: Path) -> None:
         """Something loses *path*; what was contested below it makes all of it so."""
-        for synced in [each for each in self.synced if each[: len(path)] == path]:
-            del self.synced[synced]
-        if self._holds_contested(path):
+        self._forget_synced(path)
+        parent = self.at(path[:-1])
+        if parent is not None:
+            parent.mtime_s = None
+        node = self.at(path)
+        if node is not None:
+            self._moved(path, node)  # somebody may hold it, or it has other names
+        if self.holds_contested(path):
             self.contest(path)
+
+    def _forget_synced(self, path: Path) -> None:
+        for known in (self.synced, self.synced_names):
+            for each in [each for each in known if each[: len(path)] == path]:
+                del known[each]
 
     def _apply_to_held(self, actor: str, move: Move) -> None:
         key = actor, move["number"]
-        node = self.held.get(key)
-        if move["do"] == "drop":
-            self.held.pop(key, None)
-        elif node is None:
-            return
-        elif move["do"] == "put":
-            self._patch(node, move)
-        else:
-            self._synced(node)
+        held = self.held[key]
+        assert held.node is not None
+        match move["do"]:
+            case "drop":
+                del self.held[key]
+            case "put" if held.appends:
+                self._set(held.node, held.node.content + content_of(move))
+            case "put":
+                self._patch(held.node, move)
+            case "cut":
+                size = move["size"]
+                self._set(held.node, held.node.content[:size].ljust(size, b"\0"))
+            case "sync":
+                self._synced(held.node)
 
     def _patch(self, node: Node, move: Move) -> None:
         data, offset = content_of(move), move["offset"]
@@ -309,6 +472,7 @@ class Expected:
 
     def _set(self, node: Node, content: bytes) -> None:
         node.content = content
+        node.mtime_s = None
         self._touched(node)
 
     def _touched(self, node: Node) -> None:
@@ -316,60 +480,108 @@ class Expected:
             self.synced.pop(path, None)
 
     def _synced(self, node: Node) -> None:
-        if node.kind == "file":
-            for path in self.paths_of(node):
+        for path in self.paths_of(node):
+            if node.kind == "file":
                 self.synced[path] = node.content
+                self.synced_names[path] = node.kind
+            elif node.kind == "directory":
+                for name, each in node.names.items():
+                    if not self.is_contested((*path, name)):
+                        self.synced_names[*path, name] = each.kind
 
     # Comparing
 
-    def missing(self, host: "dict[Path, tuple[str, bytes]]") -> list[tuple[Path, str]]:
-        """Where *host*, by path its kind and content, is not what the guest was told it is."""
+    def missing(self, host: "dict[Path, Seen]") -> list[tuple[Path, str]]:
+        """Where *host* is not what the guest was told it is."""
         wrong = []
         for path, node in self.walk():
             if self.is_contested(path):
                 continue
+            self.count("kept")
+            self.count("kept bytes", len(node.content))
             there = host.get(path)
-            if there is None:
-                wrong.append((path, "is not on the host"))
-            elif there[0] != node.kind:
-                wrong.append((path, f"is a {there[0]} on the host, not a {node.kind}"))
-            elif node.kind == "file" and there[1] != node.content:
-                wrong.append((path, f"holds {_brief(there[1])}, not {_brief(node.content)}"))
-            elif node.kind == "symlink" and there[1] != node.target.encode():
-                wrong.append((path, "leads elsewhere"))
+            why = "is not on the host" if there is None else _differs(node, there)
+            if why:
+                wrong.append((path, why))
         for path in host:
             if not self.is_contested(path) and self.at(path) is None:
                 wrong.append((path, "is on the host, and the guest took it away"))
         return wrong
 
-    def unsynced(self, host: "dict[Path, tuple[str, bytes]]") -> list[tuple[Path, str]]:
+    def unsynced(self, host: "dict[Path, Seen]") -> list[tuple[Path, str]]:
         """Which synced files are not on *host* as they were synced."""
         wrong = []
         for path, content in self.synced.items():
-            if not self.is_contested(path):
-                there = host.get(path)
-                if there is None or there[1] != content:
-                    found = _brief(there[1]) if there else "nothing"
-                    wrong.append((path, f"was synced as {_brief(content)}, and is {found}"))
+            self.count("synced")
+            there = host.get(path)
+            if there is None or (there.is_readable and there.content != content):
+                found = _brief(there.content) if there else "nothing"
+                wrong.append((path, f"was synced as {_brief(content)}, and is {found}"))
+        for path, kind in self.synced_names.items():
+            self.count("synced names")
+            there = host.get(path)
+            if there is None or there.kind != kind:
+                found = there.kind if there else "nothing"
+                wrong.append((path, f"was synced as a {kind}, and is {found}"))
         return wrong
 
-    def adopt(self, host: "dict[Path, tuple[str, bytes]]", inodes: "dict[Path, int]") -> None:
-        """Both sides are *host* now: nothing is contested. *inodes* tells which names are one."""
+    def adopt(self, host: "dict[Path, Seen]", inodes: "dict[Path, int]") -> None:
+        """Both sides are *host* now: nothing is contested. *inodes* tells which names are one.
+
+        Nobody has a handle of what is not known.
+        """
+        named = [(each, self.paths_of(each.node)) for each in self.held.values() if each.node]
         self.root = Node("directory")
         self.contested.clear()
-        self.held.clear()
         self.synced.clear()
+        self.synced_names.clear()
+        self._been.clear()
+        self._held_by_host.clear()
         by_inode: dict[int, Node] = {}
         for path in sorted(host, key=len):
-            kind, content = host[path]
-            node = Node(kind, content if kind == "file" else b"")
-            if kind == "symlink":
-                node.target = content.decode()
-            if kind != "directory":
+            seen = host[path]
+            node = Node(seen.kind, mode=seen.mode, attribute=seen.attribute)
+            if seen.kind == "symlink":
+                node.target = seen.content.decode()
+            elif seen.kind == "file":
+                node.content = seen.content
+            if seen.kind != "directory":
                 node = by_inode.setdefault(inodes[path], node)
             parent = self.at(path[:-1])
             assert parent is not None
             parent.names[path[-1]] = node
+        for each, paths in named:
+            if paths:  # else it has lost its names, and is still what it was
+                each.node = self.at(paths[0])
+
+
+def _differs(node: Node, there: Seen) -> str:
+    """What is wrong with what is *there*, where *node* should be."""
+    if there.kind != node.kind:
+        return f"is a {there.kind} on the host, not a {node.kind}"
+    if node.kind == "symlink":
+        return "" if there.content == node.target.encode() else "leads elsewhere"
+    if not there.is_readable:
+        return ""
+    if node.kind == "file" and there.content != node.content:
+        return f"holds {_brief(there.content)}, not {_brief(node.content)}"
+    if node.mode is not None and there.mode != node.mode:
+        return f"has the mode {there.mode:o}, not {node.mode:o}"
+    if node.mtime_s is not None and there.mtime_s != node.mtime_s:
+        return f"is of {there.mtime_s}, not {node.mtime_s}"
+    if there.attribute != node.attribute:
+        return f"has the attribute {there.attribute!r}, not {node.attribute!r}"
+    return ""
+
+
+def summary(content: bytes) -> list[object]:
+    """As an actor tells what it has read."""
+    return [
+        len(content),
+        content[:16].decode("latin-1"),
+        content[-16:].decode("latin-1"),
+        zlib.crc32(content),
+    ]
 
 
 def _brief(content: bytes) -> str:

@@ -69,7 +69,43 @@ def wedge() -> None:
     HostWriter.carry_out = refusing  # type: ignore[method-assign]
 
 
-BUGS = {"forget": forget, "end": end, "unsync": unsync, "leak": leak, "wedge": wedge}
+def lie() -> None:
+    """A listing forgets what is held."""
+    WriteBackHandlers._merged = staticmethod(lambda names, _: names)  # type: ignore[method-assign]
+
+
+def forget_attributes() -> None:
+    """What the guest sets never reaches the host."""
+    carry_out = HostWriter.carry_out
+
+    def forgetful(self: Any, change: Any) -> None:
+        if change.kind is not Kind.SET or change.detail.size is not None:
+            carry_out(self, change)
+
+    HostWriter.carry_out = forgetful  # type: ignore[method-assign]
+
+
+def count() -> None:
+    """The guest's own removals count as conflicts with the host."""
+    remove = HostWriter._remove
+
+    def counting(self: Any, change: Any, how: Any) -> None:
+        self._lose(change.parent, change.name)
+        remove(self, change, how)
+
+    HostWriter._remove = counting  # type: ignore[method-assign]
+
+
+BUGS = {
+    "forget": forget,
+    "end": end,
+    "unsync": unsync,
+    "leak": leak,
+    "wedge": wedge,
+    "lie": lie,
+    "forget attributes": forget_attributes,
+    "count": count,
+}
 
 if __name__ == "__main__":
     BUGS[os.environ["ADVERSARY_BUG"]]()

@@ -614,6 +614,28 @@ def test_what_a_full_host_does_not_take_is_kept_told_and_recovered(
     assert (again.guest / "file").read_bytes() == b"guest" * 200_000
 
 
+def test_what_a_full_host_has_taken_half_of_is_no_change_of_the_hosts(
+    small_source: Path, share: Callable[..., LiveShare]
+) -> None:
+    for name in ("taken away", "written"):
+        (small_source / name).write_bytes(b"before")
+    live = share(small_source, **HELD)
+    for name in ("written", "taken away"):
+        (live.guest / name).write_bytes(b"guest" * 200_000)
+    (small_source / "host").write_bytes(bytes((24 << 20) - 300_000))
+    with pytest.raises(MountError, match="No space"):
+        live.share.flush()
+    assert 0 < (small_source / "written").stat().st_size < 1_000_000
+    (live.guest / "taken away").unlink()
+    (small_source / "host").unlink()
+    live.share.flush()
+    assert (small_source / "written").read_bytes() == b"guest" * 200_000
+    assert not (small_source / "taken away").exists()
+    assert counts(live)["lost_host_changes"] == 0
+    assert counts(live)["kept_host_changes"] == 0
+    live.expected_trouble = True
+
+
 def test_a_host_that_has_room_again_gets_what_waited(
     small_source: Path, share: Callable[..., LiveShare]
 ) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from guests import refused
+from guests import eventually, refused
 from live import LiveShare
+from nobody import NOBODY
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.inodes import InodeTable
@@ -200,6 +201,50 @@ def test_who_is_not_the_owner_on_the_host_is_told_so_at_once(
     live.share.flush()
     assert (live.source / "file").read_text() == "guest"
     assert (live.source / "later").exists()
+
+
+def test_what_the_host_closes_and_takes_away_is_there_again(
+    share: Callable[..., LiveShare], nobodys_state: str
+) -> None:
+    live = share(**HELD, user="nobody", state_directory=nobodys_state)
+    os.chmod(live.source, 0o777)
+    (live.source / "file").write_text("what the host has")
+    os.chown(live.source / "file", NOBODY, NOBODY)
+    with open(live.guest / "file", "wb") as file:
+        file.write(b"guest")
+    os.chmod(live.source / "file", 0)
+    os.unlink(live.source / "file")
+    live.share.flush()
+    assert (live.source / "file").read_bytes() == b"guest"
+    assert live.status()["write_back"]["set_aside"]["count"] == 0
+
+
+@pytest.mark.parametrize("move", [os.link, os.rename])
+def test_what_the_guest_could_not_move_after_all_it_believes_no_more(
+    share: Callable[..., LiveShare], move: Callable[[Path, Path], None]
+) -> None:
+    """A name that the guest has made of what the host took away meanwhile is there for nobody."""
+    live = share(**HELD, lifetime_ns=24 * 3_600 * 10**9)
+    (live.guest / "old").write_bytes(b"guest")
+    live.share.flush()
+    with open(live.guest / "old", "rb"):
+        move(live.guest / "old", live.guest / "new")
+        os.unlink(live.source / "old")
+        live.settle()
+        assert (live.guest / "new").exists()  # as far as the guest knows
+    live.share.flush()
+    assert os.listdir(live.source) == []
+
+    def is_unknown() -> bool:
+        """Also to the guest's kernel, which need not ask to know that it is no directory."""
+        try:
+            os.rmdir(live.guest / "new")
+        except OSError as error:
+            return error.errno == errno.ENOENT
+        return False
+
+    eventually(is_unknown)
+    assert os.listdir(live.guest) == []
 
 
 def test_who_may_not_write_by_name_may_cut_by_descriptor(
