@@ -97,7 +97,8 @@ def open_quarantine(journal: Journal, source: str, root: Inode) -> Quarantine:
     directory = aside_of(journal.directory)
     for _ in range(_ATTEMPTS):  # another mount may take it for left behind before it is locked
         with contextlib.suppress(FileExistsError):
-            directory.mkdir(mode=0o700)
+            # Above it too, where somebody has removed the state directory.
+            directory.mkdir(mode=0o700, parents=True)
         lock_fd = _new_lock(directory)
         if lock_fd >= 0:
             break

@@ -15,6 +15,7 @@ host instead. Nothing overtakes a change that is still to be tried.
 import collections
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import resource
@@ -289,7 +290,9 @@ class WriteBack:
 
     def keep_descriptor(self, inode: Inode, held: Held, fd: int) -> None:
         """Write the bytes of *inode* through a copy of *fd*, if nothing better is at hand."""
-        if held.fd < 0 and not held.unmade:
+        if held.fd >= 0 or held.unmade:
+            return
+        if not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND:  # which was append-only, then
             held.fd = os.dup(fd)
             self._with_descriptor.add(inode)
 

@@ -295,3 +295,36 @@ def test_crossed_renames_end_with_the_hosts(share: Callable[..., LiveShare]) -> 
     live.settle()
     assert sorted(os.listdir(live.guest)) == ["important", "x"]
     assert sorted(os.listdir(live.guest / "x")) == ["in-x", "y"]
+
+
+@pytest.mark.parametrize("end", ["removed", "renamed"])
+def test_who_takes_the_state_directory_away_loses_nothing_by_it(
+    held: LiveShare, fixed: Callable[..., None], share: Callable[..., LiveShare], field: Path, end
+) -> None:
+    (held.guest / "directory").mkdir()
+    (held.guest / "other").mkdir()
+    held.share.flush()
+    (held.guest / "directory" / "first").write_text("precious")
+    fixed(held.source / "directory")
+    with pytest.raises(MountError, match="set aside"):
+        held.share.flush()
+    (held.guest / "other" / "second").write_text("precious too")
+    fixed(held.source / "other")
+    if end == "removed":
+        shutil.rmtree(field / "state")
+    else:
+        os.rename(field / "state", field / "elsewhere")
+    with pytest.raises(MountError, match="set aside"):
+        held.share.flush()
+    with pytest.raises(MountError, match=r"set aside.*first"):
+        held.unmount()
+    for each in ("directory", "other"):
+        fixed(held.source / each, undo=True)
+    again = share(
+        *(held.source, held.guest),
+        **HELD,
+        state_directory=str(field / "state"),
+        unwritten="recover",
+    )
+    assert (again.source / "directory" / "first").read_text() == "precious"
+    assert (again.source / "other" / "second").read_text() == "precious too"
