@@ -21,6 +21,7 @@ from osxfs_sim.mount.journal import (
     _frame,
     _new_lock,
     aside_of,
+    take_away,
 )
 
 _ATTEMPTS = 20
@@ -34,6 +35,10 @@ class Quarantine(Journal):
         # The kernel's numbers come to mean something else in time: what is in here stays.
         self._numbers_given: dict[Inode, int] = {root: ROOT_NUMBER}
         super().__init__(directory, source, root, lock_fd)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._frames_bytes
 
     def _number(self, inode: Inode | None) -> int:
         if inode is None:
@@ -107,6 +112,8 @@ def open_quarantine(journal: Journal, source: str, root: Inode) -> Quarantine:
     try:
         quarantine = Quarantine(directory, source, root, lock_fd)
     except BaseException:
+        with contextlib.suppress(OSError):
+            take_away(directory)
         os.close(lock_fd)
         raise
     for above in (directory, directory.parent):

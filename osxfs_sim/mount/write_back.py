@@ -584,7 +584,13 @@ class WriteBack:
             if self.quarantine is None:
                 source, root = self.journal.source, self._inodes.root
                 self.quarantine = open_quarantine(self.journal, source, root)
-            self.quarantine.keep(fallen, refusal, self.journal.read, self._as_they_are(fallen))
+            try:
+                self.quarantine.keep(fallen, refusal, self.journal.read, self._as_they_are(fallen))
+            except BaseException:
+                if self.quarantine.is_empty:  # or it is told of as if it held something
+                    self.quarantine.close(keep=False)
+                    self.quarantine = None
+                raise
         self._leave(closure, is_moot=is_moot)
         try:
             self._show_the_hosts(closure, 0 if is_moot else refusal.code)

@@ -328,3 +328,25 @@ def test_who_takes_the_state_directory_away_loses_nothing_by_it(
     )
     assert (again.source / "directory" / "first").read_text() == "precious"
     assert (again.source / "other" / "second").read_text() == "precious too"
+
+
+def test_what_cannot_be_set_aside_either_waits_and_is_told_of_as_that(
+    fixed: Callable[..., None], share: Callable[..., LiveShare], small_source: Path, field: Path
+) -> None:
+    state = small_source
+    (field / "source").mkdir()
+    (field / "guest").mkdir()
+    live = share(field / "source", field / "guest", **HELD, state_directory=str(state))
+    live.expected_trouble, live.expected_end = True, 1
+    (live.source / "directory").mkdir()
+    (live.guest / "directory" / "new").touch()
+    fixed(live.source / "directory")
+    with (state / "ballast").open("wb", buffering=0) as ballast, refused(errno.ENOSPC):
+        while True:
+            ballast.write(bytes(4096))
+    with pytest.raises(MountError, match="directory/new: No space"):
+        live.share.flush()
+    with pytest.raises(MountError, match="are not on the host: directory/new") as told:
+        live.unmount()
+    assert "set aside" not in str(told.value)
+    assert [each for each in journals_of(state, str(live.source)) if "aside" in each.name] == []
