@@ -686,6 +686,9 @@ class WriteBack:
         for change in closure.changes:
             self._count(change, -1)
         self._name_again(closure)
+        for inode in back:
+            if inode.held is None:
+                self.writer.comes_back_as_another(inode)
         if code:
             self.on_aside(closure.changes, lost | back | unwritten, code)
 

@@ -350,3 +350,30 @@ def test_what_cannot_be_set_aside_either_waits_and_is_told_of_as_that(
         live.unmount()
     assert "set aside" not in str(told.value)
     assert [each for each in journals_of(state, str(live.source)) if "aside" in each.name] == []
+
+
+@pytest.mark.parametrize("takes_away", ["removed", "replaced"])
+def test_a_directory_that_stays_is_shown_again_to_who_is_in_it(
+    held: LiveShare, fixed: Callable[..., None], takes_away: str
+) -> None:
+    """The guest's kernel takes a directory that was removed for empty as long as it knows it."""
+    (held.source / "parent" / "directory").mkdir(parents=True)
+    (held.guest / "parent" / "other").mkdir()
+    held.share.flush()
+    inside = os.open(held.guest / "parent" / "directory", os.O_RDONLY)
+    try:
+        if takes_away == "removed":
+            os.rmdir(held.guest / "parent" / "directory")
+        else:
+            os.rename(held.guest / "parent" / "other", held.guest / "parent" / "directory")
+        (held.source / "parent" / "directory" / "host").write_text("host")
+        fixed(held.source / "parent")
+        with pytest.raises(MountError, match="directory: Operation not permitted"):
+            held.share.flush()
+        host = held.guest / "parent" / "directory" / "host"
+        eventually(lambda: host.exists() and host.read_text() == "host")
+        (held.guest / "parent" / "directory" / "guest").write_text("guest")
+        held.share.flush()
+    finally:
+        os.close(inside)
+    assert (held.source / "parent" / "directory" / "guest").read_text() == "guest"
