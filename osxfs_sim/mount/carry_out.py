@@ -376,9 +376,28 @@ class HostWriter:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+            self.comes_back_as_another(inode)
             self._keep(parent, name)
         finally:
             os.close(dir_fd)
+
+    def comes_back_as_another(self, inode: Inode) -> None:
+        """The host keeps a directory that the guest has removed: it is given another number.
+
+        Who is in it still has the guest's kernel remember that number as a directory that is
+        gone (S_DEAD): it would show it as empty, and make nothing in it, whatever we say.
+        """
+        if not inode.is_directory or inode.device == -1 or inode.is_unmade:
+            return
+        try:
+            with self._backing.pinned(inode) as fd:
+                kept = os.dup(fd)
+        except OSError:
+            return  # it is gone after all
+        for parent, name in [*inode.ways()]:
+            inode.drop_name(parent, name)
+        self._inodes.renounce_identity(inode)
+        self._backing.keep_nameless(inode, kept)
 
     def _rename(self, change: "Change[Inode]") -> None:
         inode = change.target

@@ -874,7 +874,15 @@ class Handlers(pyfuse3.Operations):
 
     def _open(self, number: int, flags: int, ctx: RequestContext) -> FileInfo:
         inode = self._inodes[number]
-        fd = self._backing.open(inode, flags & _HOST_FLAGS)
+        is_fixed = False
+        try:
+            fd = self._backing.open(inode, flags & _HOST_FLAGS)
+        except PermissionError:
+            if not flags & os.O_APPEND:
+                raise
+            # An append-only file is opened by who says that it appends, and by nobody else.
+            fd = self._backing.open(inode, flags & (_HOST_FLAGS | os.O_APPEND))
+            is_fixed = True
         try:
             if flags & os.O_TRUNC:
                 # Only now that we know that it is the right file.
@@ -886,7 +894,10 @@ class Handlers(pyfuse3.Operations):
                     os.truncate(fd, 0)
                 self.has_changed(inode, fd)
             keep_pages = self._keep_pages(inode, os.fstat(fd))
-            return self._opened(inode, fd, flags, ctx, keep_pages)
+            handle = self._opened(inode, fd, flags, ctx, keep_pages)
+            if is_fixed:
+                handle.direct_io = True  # a page written as a whole would be appended as a whole
+            return handle
         except BaseException:
             os.close(fd)
             raise

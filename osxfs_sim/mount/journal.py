@@ -21,6 +21,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import struct
 import zlib
@@ -33,7 +34,10 @@ import msgpack
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.copies import copy_content
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, Shown
+
+log = logging.getLogger(__name__)
 
 VERSION = 2
 _READABLE = (1, 2)
@@ -384,8 +388,39 @@ class Journal:
         if not keep:
             with contextlib.suppress(OSError):
                 take_away(self.directory)
+        elif not self._is_in_place():
+            try:
+                self._put_back()
+            except OSError as error:
+                log.error("what is not on the host cannot be kept: %s", error)
         for fd in (self._changes_fd, self.data_fd, self._progress_fd, self._lock_fd):
             os.close(fd)
+
+    def _is_in_place(self) -> bool:
+        """Whether the next mount finds it by its path: nobody has removed or renamed that."""
+        try:
+            there = os.stat(self.directory / "changes")
+        except OSError:
+            return False
+        return os.path.samestat(there, os.fstat(self._changes_fd))
+
+    def _put_back(self) -> None:
+        """Make it again from what is open, which is all there is of it. Raises OSError."""
+        self.directory.mkdir(mode=0o700, parents=True)
+        # Without "changes" it is none: that comes last.
+        for name, source in (
+            ("lock", self._lock_fd),
+            ("progress", self._progress_fd),
+            ("data", self.data_fd),
+            ("changes", self._changes_fd),
+        ):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            target = os.open(self.directory / name, flags, 0o600)
+            try:
+                copy_content(source, target)
+                os.fsync(target)
+            finally:
+                os.close(target)
 
 
 def _segments(position: int, length: int) -> Iterator[tuple[int, int]]:

@@ -21,6 +21,7 @@ from osxfs_sim.mount.journal import (
     _frame,
     _new_lock,
     aside_of,
+    take_away,
 )
 
 _ATTEMPTS = 20
@@ -34,6 +35,10 @@ class Quarantine(Journal):
         # The kernel's numbers come to mean something else in time: what is in here stays.
         self._numbers_given: dict[Inode, int] = {root: ROOT_NUMBER}
         super().__init__(directory, source, root, lock_fd)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._frames_bytes
 
     def _number(self, inode: Inode | None) -> int:
         if inode is None:
@@ -97,7 +102,8 @@ def open_quarantine(journal: Journal, source: str, root: Inode) -> Quarantine:
     directory = aside_of(journal.directory)
     for _ in range(_ATTEMPTS):  # another mount may take it for left behind before it is locked
         with contextlib.suppress(FileExistsError):
-            directory.mkdir(mode=0o700)
+            # Above it too, where somebody has removed the state directory.
+            directory.mkdir(mode=0o700, parents=True)
         lock_fd = _new_lock(directory)
         if lock_fd >= 0:
             break
@@ -106,6 +112,8 @@ def open_quarantine(journal: Journal, source: str, root: Inode) -> Quarantine:
     try:
         quarantine = Quarantine(directory, source, root, lock_fd)
     except BaseException:
+        with contextlib.suppress(OSError):
+            take_away(directory)
         os.close(lock_fd)
         raise
     for above in (directory, directory.parent):

@@ -15,6 +15,7 @@ host instead. Nothing overtakes a change that is still to be tried.
 import collections
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import resource
@@ -289,7 +290,9 @@ class WriteBack:
 
     def keep_descriptor(self, inode: Inode, held: Held, fd: int) -> None:
         """Write the bytes of *inode* through a copy of *fd*, if nothing better is at hand."""
-        if held.fd < 0 and not held.unmade:
+        if held.fd >= 0 or held.unmade:
+            return
+        if not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND:  # which was append-only, then
             held.fd = os.dup(fd)
             self._with_descriptor.add(inode)
 
@@ -581,7 +584,13 @@ class WriteBack:
             if self.quarantine is None:
                 source, root = self.journal.source, self._inodes.root
                 self.quarantine = open_quarantine(self.journal, source, root)
-            self.quarantine.keep(fallen, refusal, self.journal.read, self._as_they_are(fallen))
+            try:
+                self.quarantine.keep(fallen, refusal, self.journal.read, self._as_they_are(fallen))
+            except BaseException:
+                if self.quarantine.is_empty:  # or it is told of as if it held something
+                    self.quarantine.close(keep=False)
+                    self.quarantine = None
+                raise
         self._leave(closure, is_moot=is_moot)
         try:
             self._show_the_hosts(closure, 0 if is_moot else refusal.code)
@@ -677,6 +686,9 @@ class WriteBack:
         for change in closure.changes:
             self._count(change, -1)
         self._name_again(closure)
+        for inode in back:
+            if inode.held is None:
+                self.writer.comes_back_as_another(inode)
         if code:
             self.on_aside(closure.changes, lost | back | unwritten, code)
 

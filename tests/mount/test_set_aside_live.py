@@ -295,3 +295,85 @@ def test_crossed_renames_end_with_the_hosts(share: Callable[..., LiveShare]) -> 
     live.settle()
     assert sorted(os.listdir(live.guest)) == ["important", "x"]
     assert sorted(os.listdir(live.guest / "x")) == ["in-x", "y"]
+
+
+@pytest.mark.parametrize("end", ["removed", "renamed"])
+def test_who_takes_the_state_directory_away_loses_nothing_by_it(
+    held: LiveShare, fixed: Callable[..., None], share: Callable[..., LiveShare], field: Path, end
+) -> None:
+    (held.guest / "directory").mkdir()
+    (held.guest / "other").mkdir()
+    held.share.flush()
+    (held.guest / "directory" / "first").write_text("precious")
+    fixed(held.source / "directory")
+    with pytest.raises(MountError, match="set aside"):
+        held.share.flush()
+    (held.guest / "other" / "second").write_text("precious too")
+    fixed(held.source / "other")
+    if end == "removed":
+        shutil.rmtree(field / "state")
+    else:
+        os.rename(field / "state", field / "elsewhere")
+    with pytest.raises(MountError, match="set aside"):
+        held.share.flush()
+    with pytest.raises(MountError, match=r"set aside.*first"):
+        held.unmount()
+    for each in ("directory", "other"):
+        fixed(held.source / each, undo=True)
+    again = share(
+        *(held.source, held.guest),
+        **HELD,
+        state_directory=str(field / "state"),
+        unwritten="recover",
+    )
+    assert (again.source / "directory" / "first").read_text() == "precious"
+    assert (again.source / "other" / "second").read_text() == "precious too"
+
+
+def test_what_cannot_be_set_aside_either_waits_and_is_told_of_as_that(
+    fixed: Callable[..., None], share: Callable[..., LiveShare], small_source: Path, field: Path
+) -> None:
+    state = small_source
+    (field / "source").mkdir()
+    (field / "guest").mkdir()
+    live = share(field / "source", field / "guest", **HELD, state_directory=str(state))
+    live.expected_trouble, live.expected_end = True, 1
+    (live.source / "directory").mkdir()
+    (live.guest / "directory" / "new").touch()
+    fixed(live.source / "directory")
+    with (state / "ballast").open("wb", buffering=0) as ballast, refused(errno.ENOSPC):
+        while True:
+            ballast.write(bytes(4096))
+    with pytest.raises(MountError, match="directory/new: No space"):
+        live.share.flush()
+    with pytest.raises(MountError, match="are not on the host: directory/new") as told:
+        live.unmount()
+    assert "set aside" not in str(told.value)
+    assert [each for each in journals_of(state, str(live.source)) if "aside" in each.name] == []
+
+
+@pytest.mark.parametrize("takes_away", ["removed", "replaced"])
+def test_a_directory_that_stays_is_shown_again_to_who_is_in_it(
+    held: LiveShare, fixed: Callable[..., None], takes_away: str
+) -> None:
+    """The guest's kernel takes a directory that was removed for empty as long as it knows it."""
+    (held.source / "parent" / "directory").mkdir(parents=True)
+    (held.guest / "parent" / "other").mkdir()
+    held.share.flush()
+    inside = os.open(held.guest / "parent" / "directory", os.O_RDONLY)
+    try:
+        if takes_away == "removed":
+            os.rmdir(held.guest / "parent" / "directory")
+        else:
+            os.rename(held.guest / "parent" / "other", held.guest / "parent" / "directory")
+        (held.source / "parent" / "directory" / "host").write_text("host")
+        fixed(held.source / "parent")
+        with pytest.raises(MountError, match="directory: Operation not permitted"):
+            held.share.flush()
+        host = held.guest / "parent" / "directory" / "host"
+        eventually(lambda: host.exists() and host.read_text() == "host")
+        (held.guest / "parent" / "directory" / "guest").write_text("guest")
+        held.share.flush()
+    finally:
+        os.close(inside)
+    assert (held.source / "parent" / "directory" / "guest").read_text() == "guest"

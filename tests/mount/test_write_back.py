@@ -539,6 +539,22 @@ def test_a_directory_that_the_host_put_something_into_is_not_removed(held: LiveS
     assert tree(held.guest) == tree(held.source)
 
 
+def test_a_directory_that_is_not_removed_is_shown_to_who_is_in_it(held: LiveShare) -> None:
+    """The guest's kernel takes a directory that was removed for empty as long as it knows it."""
+    (held.source / "build").mkdir()
+    inside = os.open(held.guest / "build", os.O_RDONLY)
+    try:
+        os.rmdir(held.guest / "build")
+        (held.source / "build" / "host").write_text("host")
+        held.share.flush()
+        host = held.guest / "build" / "host"
+        eventually(lambda: host.exists() and host.read_text() == "host")
+        (held.source / "build" / "later").touch()
+        eventually(lambda: sorted(os.listdir(host.parent)) == ["host", "later"])
+    finally:
+        os.close(inside)
+
+
 def test_a_file_that_the_host_moved_is_written_where_it_is(held: LiveShare) -> None:
     (held.source / "file").write_text("aaaaaa")
     with open(held.guest / "file", "r+") as file:

@@ -147,6 +147,12 @@ def test_what_is_immutable_or_append_only_is_refused(share) -> None:
             (guest / "closed" / "new").write_text("x")
         (guest / "growing" / "new").write_text("x")
         assert (source / "growing" / "new").exists()
+        with open(guest / "log", "a") as log:
+            log.write("y")
+            log.flush()
+            assert (source / "log").read_text() == "xy", "appended, and at once"
+            log.write("z")
+        assert (guest / "log").read_text() == (source / "log").read_text() == "xyz"
         goes_on(live)
     finally:
         chattr("-i", files[0], directories[0])
@@ -154,6 +160,28 @@ def test_what_is_immutable_or_append_only_is_refused(share) -> None:
     os.unlink(guest / "fixed")
     assert (source / "fixed").exists(), "held again"
     goes_on(live)
+
+
+@pytest.mark.parametrize("profile", ["osxfs-delegated", "osxfs-delegated-kernel"])
+def test_who_appended_while_it_was_append_only_writes_anywhere_afterwards(share, profile) -> None:
+    live = share(**{**HELD, "profile": profile})
+    source = live.source / "log"
+    source.write_text("0123456789")
+    chattr("+a", source)
+    try:
+        appending = os.open(live.guest / "log", os.O_WRONLY | os.O_APPEND)
+        os.write(appending, b"abc")
+        assert source.read_text() == "0123456789abc"
+    finally:
+        chattr("-a", source)
+    os.write(appending, b"def")
+    fd = os.open(live.guest / "log", os.O_RDWR)
+    os.pwrite(fd, b"X", 1)
+    os.fsync(fd)
+    os.close(fd)
+    os.close(appending)
+    live.share.flush()
+    assert source.read_text() == (live.guest / "log").read_text() == "0X23456789abcdef"
 
 
 def test_a_file_is_made_only_while_the_host_has_inodes(field: Path, share) -> None:
