@@ -208,7 +208,7 @@ class Arena:
         """Rounds, and a comparison after some, until *until* says so."""
         try:
             while not until():
-                for _ in range(1 + int(self.random.random() * 2 * self.plan.rounds_between)):
+                for _ in range(int((0.5 + self.random.random()) * self.plan.rounds_between)):
                     self._round()
                 self.compare()
         except ViolationError:

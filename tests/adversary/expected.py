@@ -526,7 +526,7 @@ class Expected:
         return wrong
 
     def adopt(self, host: "dict[Path, Seen]", inodes: "dict[Path, int]") -> None:
-        """Both sides are *host* now: nothing is contested. *inodes* tells which names are one.
+        """Both sides are *host* now: nothing is contested but pipes. *inodes* tells which names are one.
 
         Nobody has a handle of what is not known.
         """
@@ -550,6 +550,8 @@ class Expected:
             parent = self.at(path[:-1])
             assert parent is not None
             parent.names[path[-1]] = node
+            if seen.kind == "other":
+                self.contested.add(path)  # nobody tells what comes of what
         for each, paths in named:
             if paths:  # else it has lost its names, and is still what it was
                 each.node = self.at(paths[0])

@@ -199,8 +199,7 @@ def fight(its: Arena, comparisons: int) -> None:
 def demand_that_it_was_judged(its: Arena) -> None:
     """What only the guest has touched, with content, was compared; and what else there was."""
     assert its.comparisons
-    assert its.checked["answers"] > 2 * its.comparisons, its.checked
-    assert its.checked["kept"] > 0, its.checked
+    assert its.checked["answers"] > 0, its.checked
     if its.comparisons >= MANY_COMPARISONS:
         assert its.checked["reads"] > 0, its.checked
         assert its.checked["kept"] > 2 * its.comparisons, its.checked
