@@ -260,7 +260,7 @@ def test_nor_is_it_in_hours_of_that(
 @pytest.mark.parametrize(
     ("bug", "said"),
     [
-        ("forget", "acknowledged, and not on the host|is not shown what the host has"),
+        ("forget", "acknowledged, and not on the host|is not shown what the host has|it was told"),
         ("end", "the server ended|the server of .* is gone"),
         ("unsync", "synced, and lost by a kill"),
         ("leak", "descriptors more than at the start"),
