@@ -13,6 +13,7 @@ from pathlib import Path
 import complaints  # noqa: F401 (how properties are run, also in a module that does not say so)
 import live
 import pytest
+from guests import eventually
 from live import LiveShare
 from nobody import NOBODY
 
@@ -91,6 +92,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         each.reset_watchdog()
 
 
+def running(servers: list[int], grounds: tuple[Path, ...]) -> list[int]:
+    """Put into *servers* those that serve below *grounds* now."""
+    servers[:] = [pid for ground in grounds for pid in live.servers_below(ground)]
+    return servers
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory in memory, open to every user, for sources and mount points.
@@ -105,7 +112,9 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield path
     grounds = (path, tmp_path_factory.getbasetemp().resolve())
     mounted = [mountpoint for ground in grounds for mountpoint in live.shares_below(ground)]
-    servers = [pid for ground in grounds for pid in live.servers_below(ground)]
+    servers: list[int] = []
+    with contextlib.suppress(AssertionError):  # a supervisor may be at its end just now
+        eventually(lambda: not running(servers, grounds), within_s=10)
     for pid in servers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
