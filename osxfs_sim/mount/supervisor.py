@@ -222,7 +222,7 @@ class _Share:
     def _has_numbers(self, fd: int) -> bool:
         with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
             ours = f"mnt_id:\t{self.mount_id}\n" in file.read()
-        return ours and self._is_mounted()
+        return ours and self.is_mounted
 
     @property
     def is_anywhere(self) -> bool:
@@ -230,7 +230,9 @@ class _Share:
         with open("/proc/self/mountinfo", "rb") as file:
             return any(line.split(b" ", 3)[2] == self.device.encode() for line in file)
 
-    def _is_mounted(self) -> bool:
+    @property
+    def is_mounted(self) -> bool:
+        """Whether the very mount is there."""
         start = f"{self.mount_id} ".encode()
         with open("/proc/self/mountinfo", "rb") as file:
             return any(
@@ -530,6 +532,14 @@ class _Supervisor:
             time.sleep(_LOOK_AGAIN_S)
         return False
 
+    def _wait_while_told(self, share: _Share) -> None:
+        """For _TOLD_FOR_S, unless somebody else has taken the mount away before."""
+        changes = select.poll()
+        changes.register(self._table_fd, select.POLLPRI)
+        deadline_s = time.monotonic() + _TOLD_FOR_S
+        while share.is_mounted and (left_s := deadline_s - time.monotonic()) > 0:
+            changes.poll(left_s * 1000)
+
     def _take_away(self, why: str) -> None:
         if self._share is None:
             self._share = _dead_share(self._mountpoint)
@@ -540,7 +550,7 @@ class _Supervisor:
             self._barrier.ignore_server()
         aborted = self._share.abort(self._abort_fd)
         if aborted:
-            time.sleep(_TOLD_FOR_S)
+            self._wait_while_told(self._share)
         self._share.detach()
         if not aborted and self._fuse_fd >= 0:
             _answer_in_its_place(self._fuse_fd, self._server)
