@@ -526,7 +526,7 @@ class Expected:
         return wrong
 
     def adopt(self, host: "dict[Path, Seen]", inodes: "dict[Path, int]") -> None:
-        """Both sides are *host* now: nothing is contested but pipes. *inodes* tells which names are one.
+        """Both sides are *host* now: only pipes are contested. *inodes* tells which names are one.
 
         Nobody has a handle of what is not known.
         """
