@@ -15,6 +15,7 @@ from pathlib import Path as FilePath
 from random import Random
 from typing import Any
 
+from guests import eventually
 from live import LiveShare, is_mounted
 
 from adversary.expected import Expected, Path, Seen
@@ -371,14 +372,14 @@ class Arena:
 
     def _plain_umount(self) -> None:
         """It is in use while the host's events are told to the guest's programs."""
-        deadline_s = time.monotonic() + ANSWERED_WITHIN_S
-        while True:
+
+        def is_unmounted() -> bool:
             done = subprocess.run(["umount", str(self.guest)], capture_output=True, check=False)
-            if not done.returncode:
-                return
-            if b"busy" not in done.stderr or time.monotonic() > deadline_s:
+            if done.returncode and b"busy" not in done.stderr:
                 self.fail(f"umount(8) says {done.stderr.decode()}")
-            time.sleep(0.05)
+            return not done.returncode
+
+        eventually(is_unmounted)
 
     def _drop_handles(self, *, of_guests: bool = True) -> None:
         for actor in self.actors:
