@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.mount.mountpoints import MountError, lies_in
 from osxfs_sim.synchronize import created
 
 UNSYNCHRONIZED = "unsynchronized"
@@ -32,7 +32,7 @@ def check_copy(copy: Path, source: str, mountpoint: str) -> Path:
     """The real path of *copy*, which is apart from the other two (real paths). MountError."""
     real = Path(os.path.realpath(copy))
     for other, name in ((source, "source"), (mountpoint, "mount point")):
-        if os.path.commonpath((real, other)) in (str(real), other):
+        if lies_in(str(real), other) or lies_in(other, str(real)):
             raise MountError(
                 f"the copy {copy} and the {name} are not apart: let --copy name another directory"
             )

@@ -22,6 +22,7 @@ from osxfs_sim.mount.mountpoints import (
     FILE_SYSTEM_TYPE,
     MountError,
     is_below,
+    lies_in,
     mount_number_of,
     runtime_directory,
     unescape,
@@ -157,7 +158,7 @@ def check_own_places(mountpoint: str, places: Mapping[str, str]) -> None:
     for what, path in places.items():
         real = os.path.realpath(path)
         for _ in range(_MOST_SHARES_ON_THE_WAY):
-            if is_below(real, mountpoint):
+            if lies_in(real, mountpoint):
                 raise MountError(
                     what.format(path=path, why=f"lies inside the mount point {mountpoint}")
                 )

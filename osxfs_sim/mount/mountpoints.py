@@ -304,6 +304,26 @@ def is_below(path: str, directory: str) -> bool:
     return os.path.commonpath((path, directory)) == directory
 
 
+def lies_in(path: str, directory: str) -> bool:
+    """Whether *path* is *directory* or lies in it, also by way of a bind mount; both are real.
+
+    What is mounted at the one appears at the other too, where mounts propagate. *path* need
+    not be there yet.
+    """
+    if is_below(path, directory):
+        return True
+    try:
+        wanted = os.stat(directory)
+    except OSError:
+        return False
+    while path != os.path.dirname(path):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(path), wanted):
+                return True
+        path = os.path.dirname(path)
+    return False
+
+
 def check_fuse() -> None:
     """Whether we can mount at all. Raises MountError."""
     if not os.path.exists("/dev/fuse"):

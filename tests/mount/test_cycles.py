@@ -178,6 +178,28 @@ def test_nothing_of_the_server_s_own_may_lie_in_its_share(field: Path) -> None:
         assert "choose another with --state" in said(field, state_directory=str(way / "state"))
 
 
+@pytest.mark.usefixtures("need_fuse")
+def test_nor_where_the_share_would_appear_by_a_bind_mount(field: Path) -> None:
+    # Mounts propagate: the share would be at both places, and its server wait for itself.
+    (field / "tree" / "guest").mkdir(parents=True)
+    (field / "source").mkdir()
+    (field / "bound").mkdir()
+
+    def told(**others: object) -> str:
+        made = settings(field / "source", field / "tree" / "guest", **others)
+        return complaint(MountError, launch, made)
+
+    with bound(field / "tree", field / "bound"):
+        way = field / "bound" / "guest" / "deep"
+        assert "the trace" in told(trace=str(way / "t.parquet"))
+        assert "choose another with --state" in told(state_directory=str(way))
+        state = str(field / "state")
+        assert "not apart" in told(profile="docker-vz-sync", state_directory=state, copy=str(way))
+    with bound(field / "source", field / "bound"):  # it would be copied into itself
+        copy = str(field / "bound" / "copy")
+        assert "not apart" in told(profile="docker-vz-sync", state_directory=state, copy=copy)
+
+
 def test_a_trace_that_is_begun_later_may_not_lie_in_the_share_either(field: Path, share) -> None:
     live = share()
     (field / "link").symlink_to(live.guest)
