@@ -60,7 +60,6 @@ SLEEPERS = {
     ("waiting_server.py", "_wait"): "until the test lets it go on, with a limit",
     ("adversary/arena.py", "_round"): "until a random moment, and for random pauses",
     ("adversary/arena.py", "_wait_for_agreement"): "between looks, with a limit",
-    ("adversary/arena.py", "_plain_umount"): "between attempts, with a limit",
     ("synchronize/test_scan.py", "test_content_is_read_again_only_where_it_may_have_changed"): (
         "longer than a tick of the clock of times; longer still does no harm"
     ),
