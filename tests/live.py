@@ -113,7 +113,8 @@ class LiveShare:
         self.expected_end = None
         self.server.kill()
         self.wait_for_end()
-        self._wait_until_taken_away()
+        if self.share.first_status["transport"] == "requests":  # any other mount outlives it
+            self._wait_until_taken_away()
 
     def _wait_until_taken_away(self) -> None:
         """Its supervisor takes the mount away."""

@@ -35,6 +35,7 @@ from osxfs_sim.mount.copying import (
 )
 from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.identity import server_user, state_directory
+from osxfs_sim.mount.internal_errors import InternalErrors
 from osxfs_sim.mount.mountpoints import (
     MountEntry,
     MountError,
@@ -435,6 +436,7 @@ class _LocalShare:
             "inodes": 0,
             "open_handles": 0,
             "descriptors": 0,
+            "internal_errors": InternalErrors().report(),  # it answers nothing, so there are none
             "pm_qos_held": False,
             "events": None,
             "write_back": None,
