@@ -154,6 +154,8 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
         check_cycles(source, mountpoint)
         kept = kept_in(settings, user)
         check_own_places(mountpoint, own_places(user.uid, kept, settings.trace, host_services))
+        if settings.trace is not None and user.drops:
+            _load_recorder()  # whose files that user may not be able to read
         graft = None
         if host_services:
             with user.acting():
@@ -504,7 +506,7 @@ class _Session:
 
     async def _start_trace(self, path: str) -> dict[str, Any]:
         # The library for its format takes a while to load: not in the thread of the requests.
-        await trio.to_thread.run_sync(importlib.import_module, "osxfs_sim.trace.recorder")
+        await trio.to_thread.run_sync(_load_recorder)
         await trio.to_thread.run_sync(check_outside, path, "the trace", self._device)
         self.tracing.start(Path(path), **self._answerer())
         return {"path": path}
@@ -947,6 +949,17 @@ async def _write_back_all(write_back: WriteBack) -> bool:
             return False
         await trio.sleep(_LOOK_AGAIN_S)
     return True
+
+
+def _load_recorder() -> None:
+    """Load what records a trace. Raises MountError where the server's user cannot."""
+    try:
+        importlib.import_module("osxfs_sim.trace.recorder")
+    except (ImportError, OSError) as error:
+        raise MountError(
+            f"the server, of user {os.geteuid()}, cannot load what records a trace ({error}): "
+            "mount with --trace, or have a Python that this user can read"
+        ) from error
 
 
 def _processor_s() -> float:

@@ -1,8 +1,10 @@
 """A trace holds what the guest asked, what it got and what it took, as the share counted it."""
 
 import os
+import pwd
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from complaints import complaint
 from guests import eventually
 
+from osxfs_sim.mount import session
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.trace.format import SCHEMA, Header, read_trace
 
@@ -232,6 +235,22 @@ def test_a_trace_can_be_asked_for_when_a_share_is_mounted_by_a_command(field: Pa
     assert several.stderr == (
         "osxfs-sim: a trace is of one share: mount the export by itself, or trace a run\n"
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_server_of_another_user_traces_what_its_mount_asked_for(share) -> None:
+    """Also where that user cannot read the Python that serves the share, as below /root."""
+    with tempfile.TemporaryDirectory() as kept:
+        os.chown(kept, pwd.getpwnam("nobody").pw_uid, -1)
+        live = share(user="nobody", trace=f"{kept}/trace", state_directory=f"{kept}/state")
+        os.listdir(live.guest)
+        live.unmount()
+        assert about(rows_of(Path(kept, "trace"))[1], "READDIRPLUS")
+
+
+def test_a_later_trace_that_the_servers_user_cannot_record_is_one_line(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "osxfs_sim.trace.recorder", None)
+    assert "cannot load what records a trace" in complaint(MountError, session._load_recorder)
 
 
 def test_a_server_that_is_killed_leaves_what_it_has_recorded(share, tmp_path: Path) -> None:
