@@ -167,5 +167,5 @@ def requests(base: Path, **settings: Any) -> Iterator[Requests]:
             yield Requests(machinery, reactor)
         finally:
             if machinery.write_back is not None:
-                machinery.write_back.journal.close(keep=False)
+                machinery.write_back.close(keep=False)
             machinery.close()
