@@ -513,14 +513,17 @@ def test_a_profile_may_wait_until_a_name_is_quiet(share, field: Path) -> None:
 
 
 _AS_NOBODY = """
-import os, subprocess, sys, time
+import os, subprocess, sys, tempfile, time
 import osxfs_sim
 from inotify_simple import INotify, flags
 source, guest, host_events = sys.argv[1:]
 os.mkdir(f"{source}/d")
-with osxfs_sim.share(source, guest, profile="osxfs-complete", calibrate=False,
-                     state_directory=f"{source}/state", host_events=host_events,
-                     latency_ns=0) as share:
+with (
+    tempfile.TemporaryDirectory() as state,
+    osxfs_sim.share(source, guest, profile="osxfs-complete", calibrate=False,
+                    state_directory=state, host_events=host_events,
+                    latency_ns=0) as share,
+):
     assert share.status()["warnings"] == [], share.status()["warnings"]
     notify = INotify()
     notify.add_watch(f"{guest}/d", flags.CREATE | flags.DELETE | flags.MODIFY)

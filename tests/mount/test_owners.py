@@ -19,7 +19,6 @@ from live import LiveShare
 from objects import wait_for_the_clock
 
 from osxfs_sim.mount import syscalls
-from osxfs_sim.mount.mountpoints import unmount
 
 pytestmark = pytest.mark.usefixtures("need_root")
 
@@ -247,8 +246,6 @@ def test_an_owner_outlives_the_mount_and_a_server_that_is_killed(shared, end: st
         make(live.guest / kind)
         chown(live.guest / kind, number, 6)
     getattr(live, end)()
-    if end == "kill":
-        unmount(str(live.guest), lazily=True)
     live = shared()
     for number, kind in enumerate(KINDS):
         assert owner(live.guest / kind) == (number, 6)
