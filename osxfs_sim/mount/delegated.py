@@ -847,7 +847,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _hold_removal(self, kind: Kind, parent: Inode, name: bytes) -> None:
         inode, status = self._in_guest(parent, name)
-        assert inode is not None
+        if inode is None:
+            # The host has put another object there since it was looked at: the guest's kernel
+            # shall look again.
+            raise StaleError
         self._check_may_change(parent)
         if kind is Kind.RMDIR:
             if not inode.is_directory:

@@ -17,6 +17,7 @@ from unmounted import GUEST, Unmounted, left, recovered, tree_of, unmounted
 from osxfs_sim.model import write_back as model
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount import quarantine, recovery, write_back
+from osxfs_sim.mount.backing import StaleError
 from osxfs_sim.mount.inodes import Inode
 from osxfs_sim.mount.journal import Refusal, discard
 from osxfs_sim.mount.unwritten import all_unwritten, check_unwritten, save
@@ -533,3 +534,18 @@ def test_a_server_that_breaks_the_rule_is_found_out(
         except (AssertionError, OSError):
             return
     pytest.fail("nothing was found wrong")
+
+
+def test_what_the_host_has_put_in_a_removed_ones_place_just_now_is_looked_up_again(
+    field: Path,
+) -> None:
+    """Between the look at a name and its removal the host may put another object there."""
+    (field / "host").mkdir()
+    (field / "host" / "new").write_text("the guest does not know it")
+    guest = Unmounted(field / "host", field / "state")
+    try:
+        with pytest.raises(StaleError):
+            guest.handlers._hold_removal(Kind.UNLINK, guest.machinery.inodes.root, b"new")
+    finally:
+        guest.close()
+    assert (field / "host" / "new").exists()
