@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from osxfs_sim.mount.journal import Owner, all_journals, numbers_of, owner_of, read_journal
-from osxfs_sim.mount.mountpoints import MountError, mounts
+from osxfs_sim.mount.mountpoints import MountError, is_below, mounts
 
 _LOOK_AGAIN_S = 0.02
 _STANDS_STILL_S = 10.0
@@ -72,10 +72,14 @@ def _is_pending(directory: Path) -> bool:
         return True
 
 
+def paths_overlap(one: str, other: str) -> bool:
+    """Whether one real path is the other, or lies below it."""
+    return is_below(one, other) or is_below(other, one)
+
+
 def overlap(owner: Owner, source: str) -> bool:
     """Whether the two trees have anything in common, as far as paths and roots tell."""
-    common = os.path.commonpath((owner.source, source))
-    if common in (owner.source, source):
+    if paths_overlap(owner.source, source):
         return True
     try:
         status = os.stat(source)

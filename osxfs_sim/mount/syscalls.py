@@ -144,6 +144,7 @@ class AttributeReader:
 
 
 _AT_SYMLINK_NOFOLLOW = 0x100
+_HANDLE_HEADER_BYTES = 8  # its length and type: struct file_handle
 _LONGEST_HANDLE_BYTES = 128
 
 
@@ -162,14 +163,8 @@ def file_handle(dir_fd: int, name: bytes) -> bytes | None:
     number and its generation, so that a later object with the same number has
     another (name_to_handle_at(2)). None where the file system offers none.
     """
-    handle = _FileHandle(_LONGEST_HANDLE_BYTES, 0)
-    mount_id = ctypes.c_int()
-    flags = 0 if name else AT_EMPTY_PATH
-    if _libc.name_to_handle_at(dir_fd, name, ctypes.byref(handle), ctypes.byref(mount_id), flags):
-        if ctypes.get_errno() in (errno.EOPNOTSUPP, errno.EOVERFLOW):
-            return None
-        _raise_errno()
-    return bytes(handle.handle[: handle.size])
+    handle = openable_handle(dir_fd, name)
+    return None if handle is None else handle[_HANDLE_HEADER_BYTES:]
 
 
 def openable_handle(dir_fd: int, name: bytes) -> bytes | None:
@@ -181,7 +176,7 @@ def openable_handle(dir_fd: int, name: bytes) -> bytes | None:
         if ctypes.get_errno() in (errno.EOPNOTSUPP, errno.EOVERFLOW):
             return None
         _raise_errno()
-    return bytes(memoryview(handle).cast("B")[: 8 + handle.size])
+    return bytes(memoryview(handle).cast("B")[: _HANDLE_HEADER_BYTES + handle.size])
 
 
 def open_by_handle(mount_fd: int, handle: bytes, flags: int) -> int:
@@ -220,7 +215,7 @@ def event_handle(dir_fd: int, name: bytes) -> bytes | None:
             if ctypes.get_errno() in (errno.EOPNOTSUPP, errno.EOVERFLOW):
                 return None
             _raise_errno()
-    return bytes(memoryview(handle).cast("B")[: 8 + handle.size])
+    return bytes(memoryview(handle).cast("B")[: _HANDLE_HEADER_BYTES + handle.size])
 
 
 def fanotify_init(flags: int, event_flags: int) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from osxfs_sim.model.units import format_size
 from osxfs_sim.model.write_back import Kind
-from osxfs_sim.mount.draining import wait_until_drained
+from osxfs_sim.mount.draining import paths_overlap, wait_until_drained
 from osxfs_sim.mount.inodes import ROOT_NUMBER
 from osxfs_sim.mount.journal import (
     Known,
@@ -176,7 +176,7 @@ def check_apart(state: Path, source: str) -> None:
                 continue  # told when its own source is mounted
         if left.source in ("", source) or not left.pending:
             continue
-        if os.path.commonpath((left.source, source)) in (left.source, source):
+        if paths_overlap(left.source, source):
             raise MountError(
                 f"{describe(left)}, which overlaps {source}; first {remedy(left.source)}"
             )
