@@ -141,7 +141,7 @@ class Model:
             if flags & EXCHANGE:
                 raise FileNotFoundError(errno.ENOENT, "nothing to exchange with")
             # Its own subdirectory is refused before its name is looked at.
-            if not f"{new_directory!r}/".startswith(f"{old_path!r}"[:-1] + "/"):
+            if not (new_directory + b"/").startswith(old_path + b"/"):
                 new_name = self.rules.stored(new[-1])
             rename(old_path, os.path.join(new_directory, new_name or new[-1]), flags)
             return
