@@ -1063,6 +1063,14 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return self._answer(self._attributes_of_unmade, node, ctx)
         return self._asked((node,), super().getattr, inode, ctx)
 
+    def _getattr(
+        self, number: int, ctx: RequestContext, *, believes: bool = True
+    ) -> EntryAttributes:
+        inode = self._inodes[number]
+        if inode.is_unmade:  # what it is open by is nothing of the host's yet
+            return self._held_attributes(inode, b"", ctx, believes=believes)
+        return super()._getattr(number, ctx, believes=believes)
+
     def _asked(
         self,
         inodes: Sequence[Inode | None],

@@ -167,6 +167,11 @@ class Arena:
             self._actor(f"h{number}", self.source, 0) for number in range(self.plan.hosts)
         ]
         self._full = False
+        self._mapped_in_vain = False
+        """Whether a page may be in the guest's cache whose write was refused.
+
+        Linux keeps what was written to it, on any file system, until memory is short.
+        """
         self._flusher: threading.Thread | None = None
         self.kills = self.remounts = self.comparisons = 0
         self.checked = self.expected.checked
@@ -299,6 +304,8 @@ class Arena:
         self.log.append(f"{name} {what}: {os.strerror(code) if code else 'ok'}")
         if not actor.is_guest or dies:
             return
+        if code and move["do"] == "map":
+            self._mapped_in_vain = True
         if code in (errno.EIO, errno.ESTALE):
             told = errno.errorcode[code]
             self.checked[told] = self.checked.get(told, 0) + 1
@@ -481,7 +488,8 @@ class Arena:
     def compare(self) -> None:
         """Have both sides settle, and demand that they are the same, and what was acknowledged."""
         # Of what is open the guest's kernel may go on believing what it does.
-        holds = self.plan.forgets or self.plan.kernel_holds
+        forgets = self.plan.forgets or self._mapped_in_vain
+        holds = forgets or self.plan.kernel_holds
         drops = self.random.random() < 0.5 or holds
         self._drop_handles(of_guests=drops)
         self._drop_unknown_handles()
@@ -492,7 +500,8 @@ class Arena:
         host, inodes = tree(self.source)
         self._demand_what_was_acknowledged(host)
         self._demand_that_conflicts_are_contested()
-        self._wait_for_agreement()
+        self._wait_for_agreement(forgets=forgets)
+        self._mapped_in_vain = False
         host, inodes = tree(self.source)
         self.comparisons += 1
         self.live.reset_watchdog()
@@ -540,13 +549,13 @@ class Arena:
     def _conflicts(self) -> dict[str, Any]:
         return self.live.status().get("write_back") or {}
 
-    def _wait_for_agreement(self) -> None:
+    def _wait_for_agreement(self, *, forgets: bool) -> None:
         """Both sides show the same: the host's changes are told within a while."""
         if self.live.status()["events"]:
             self.live.settle()
         deadline_s = time.monotonic() + ANSWERED_WITHIN_S
         while True:
-            if self.plan.forgets:
+            if forgets:
                 self.live.drop_dentries()
             views = ((self.guest, self.source), *self.views)
             different = [
