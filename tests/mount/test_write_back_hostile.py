@@ -300,3 +300,25 @@ def test_what_the_guest_has_moved_and_the_host_taken_away_is_settled_when_it_is_
     assert sorted(os.listdir(its.guest)) == (["new", "other"] if look == "make" else ["other"])
     nothing_believed.share.flush()
     assert nothing_believed.status()["write_back"]["set_aside"]["count"] == 0
+
+
+@pytest.mark.parametrize("told_first", [True, False])
+def test_a_removed_directory_that_is_made_again_is_no_dead_one_to_who_was_in_it(
+    share: Callable[..., LiveShare], told_first: bool
+) -> None:
+    """The guest has something in it: that it went for a while is told by its name alone."""
+    live = share(**HELD)
+    (live.source / "d").mkdir()
+    (live.source / "d" / "open").touch()
+    with open(live.guest / "d" / "open"):  # so that the guest's kernel keeps its directory
+        (live.guest / "d" / "new").write_text("guest")
+        shutil.rmtree(live.source / "d")
+        (live.source / "d").symlink_to("elsewhere")
+        if told_first:
+            live.settle()
+        live.share.flush()
+        live.settle()
+        assert os.listdir(live.source / "d") == ["new"]
+        eventually(lambda: (live.guest / "d").is_dir())
+        assert os.listdir(live.guest / "d") == ["new"]
+        (live.guest / "d" / "newer").touch()
