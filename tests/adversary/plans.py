@@ -16,9 +16,6 @@ DELEGATED = {"profile": "osxfs-delegated", "latency_ns": 0}
 PART = "part"
 FOLDING = ("a", "A", "b", "B", "c", "C", "\u00e9", "\u00c9", "e\u0301")
 """Nine names, which are four where names fold."""
-FOLDING_HOSTS = ("c", "C", "\u00e9", "e\u0301", "d")
-_ITS_OWN = ("osxfs-delegated", "osxfs-delegated-kernel")
-"""Profiles with write-back, for which there are many plans."""
 
 
 def held(age_ns: int, **settings: object) -> dict[str, object]:
@@ -81,11 +78,12 @@ def caching(profile: Profile) -> Plan:
     )
 
 
-CACHING = {
-    f"caches as {profile.name}": caching(profile)
+_PROFILES = [
+    profile
     for profile in map(load_profile, profile_names())
     if profile.transport is Transport.REQUESTS and profile.write_back is None
-}
+]
+CACHING = {f"caches as {profile.name}": caching(profile) for profile in _PROFILES}
 NAMES_BELIEVED = {
     f"names fold as on {names}, and are believed": Plan(
         {"profile": profile, "latency_ns": 0, "names": names},
@@ -98,3 +96,16 @@ NAMES_BELIEVED = {
     for profile, names in (("osxfs-cached", "apfs"), ("osxfs-negative", "hfs+"))
 }
 PLANS = WRITING_BACK | CACHING | NAMES_BELIEVED
+
+
+def _another_kind() -> set[str]:
+    """Of profiles that believe, name and hear alike one is enough."""
+    kinds = {
+        (each.caching, each.files, each.events.stream): f"caches as {each.name}"
+        for each in reversed(_PROFILES)
+    }
+    return set(kinds.values())
+
+
+IN_EVERY_RUN = [name for name in PLANS if name not in CACHING or name in _another_kind()]
+"""The plans of every run of the tests; where it goes on for hours all are made."""

@@ -20,7 +20,7 @@ from live import LiveShare, is_mounted
 
 from adversary.arena import Arena, Plan, ViolationError
 from adversary.expected import Seen
-from adversary.plans import HOUR_NS, PLANS, held
+from adversary.plans import HOUR_NS, IN_EVERY_RUN, PLANS, held
 from adversary.sides import tree
 from osxfs_sim.catalogue import load_profile, profile_names
 from osxfs_sim.exports import load_exports
@@ -204,17 +204,16 @@ def test_every_profile_that_caches_anything_has_a_plan() -> None:
         name
         for name in profile_names()
         if load_profile(name).transport is Transport.REQUESTS
-        # A copy is judged by the machine of tests/synchronize; where guest and host are one
-        # machine, nothing is cached.
+        # Copies are judged by the machine of tests/synchronize; of one machine nothing is cached.
     }
     assert caching <= tried
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", IN_EVERY_RUN)
 def test_nothing_that_is_acknowledged_is_lost_or_wedges(
     name: str, field: Path, sharing: Callable[..., object]
 ) -> None:
-    kind = FILE_SYSTEMS[list(PLANS).index(name) % 2]
+    kind = FILE_SYSTEMS[IN_EVERY_RUN.index(name) % 2]
     with arena(name, 1, PLANS[name], field, kind, sharing) as its:
         its.again = again(name, 1, kind)
         fight(its, COMPARISONS)
