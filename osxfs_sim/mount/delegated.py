@@ -545,11 +545,15 @@ class WriteBackHandlers(AcknowledgingHandlers):
         Else it would be ESTALE until that change crosses, and all that lies in it.
         """
         try:
-            return await self._cross(Operation.LOOKUP, self._held_entry, parent, name, inode, ctx)
+            entry: EntryAttributes = await self._cross(
+                Operation.LOOKUP, self._held_entry, parent, name, inode, ctx
+            )
         except FUSEError as error:
             if error.errno != errno.ESTALE:
                 raise
             await self._settle_stale(inode)
+        else:
+            return entry
         known = parent.held.name(name) if parent.held is not None else None
         if known is not None and known.inode is inode:
             raise FUSEError(errno.ESTALE)  # it was changed again meanwhile

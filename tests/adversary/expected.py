@@ -120,6 +120,8 @@ class Expected:
         """Names that a sync of their directory has told, with their kinds."""
         self._been: dict[Path, list[Node]] = {}
         """What has been where, since both sides agreed."""
+        self.touched: set[Path] = set()
+        """Where that has been which the host has touched: a conflict may be counted there."""
         self._held_by_host: dict[tuple[str, str], list[Node]] = {}
         """What each handle of the host's may be of."""
         self.checked: dict[str, int] = {}
@@ -172,6 +174,7 @@ class Expected:
             self._contest_object(node)
 
     def _contest_object(self, node: Node) -> None:
+        self.touched |= {path for path, nodes in self._been.items() if node in nodes}
         for each in [node, *(below for _, below in self.walk(node))]:
             self._touched(each)
             for held in self.held.values():
@@ -593,6 +596,7 @@ class Expected:
         self.synced.clear()
         self.synced_names.clear()
         self._been.clear()
+        self.touched.clear()
         self._held_by_host.clear()
         by_inode: dict[int, Node] = {}
         by_fold: dict[Path, list[Path]] = {}

@@ -183,6 +183,15 @@ def test_what_the_guest_has_moved_the_host_knows_by_its_earlier_name() -> None:
     assert expected.is_contested(("e",))
 
 
+def test_a_conflict_about_what_the_guest_removed_may_count_where_it_was_last() -> None:
+    renamed = {"do": "rename", "path": "a", "to": "b"}, {"do": "unlink", "path": "b"}
+    expected = after(WRITTEN, *renamed, WRITTEN)
+    assert ("b",) not in expected.touched
+    expected.by_host("h0", {"do": "append", "path": "a", **FILE})
+    assert ("b",) in expected.touched
+    assert not expected.is_contested(("b",))
+
+
 def test_what_the_host_holds_open_it_touches_under_any_name() -> None:
     expected = after(WRITTEN)
     expected.by_host("h0", {"do": "hold", "path": "a", "number": "h0-1"})
