@@ -1,7 +1,6 @@
 """``compare``: a case under several arms, interleaved, with how sure one can be."""
 
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
 from osxfs_sim.cli.options import edits_option
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.run import CaseName
+from osxfs_sim.cli.saying import say_json
 from osxfs_sim.lab.arms import Arm, check_arms, twins_of
 from osxfs_sim.lab.caches import COLD, WARM
 from osxfs_sim.lab.cases import CaseError, load_case
@@ -247,4 +247,4 @@ def _show(comparison: Comparison, as_json: bool) -> None:
             for kind, found in alarms
         ],
     }
-    click.echo(json.dumps(document, indent=1))
+    say_json(document, indent=1)

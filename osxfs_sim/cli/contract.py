@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ import click
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
+from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.actors import ActorError, Performed
 from osxfs_sim.coherence.contract.breaches import breach_script, script_name
 from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
@@ -119,7 +119,7 @@ def contract(
             "machine": describe_machine(),
             "rules": [_document(verdict, written) for verdict in verdicts],
         }
-        click.echo(json.dumps(document, indent=1))
+        say_json(document, indent=1)
     else:
         title = f"{profile}: the consistency contract, judged as {nature.mode.label}"
         contract_report(verdicts, title, describe_machine_shortly(), written)
@@ -242,7 +242,7 @@ def _write_scripts(
             written[name] = directory / name
             written[name].write_text(source, encoding="utf-8")
     if not written:
-        click.echo(f"osxfs-sim: nothing to write into {directory}: no rule is broken", err=True)
+        tell(f"osxfs-sim: nothing to write into {directory}: no rule is broken")
     return written
 
 
@@ -266,7 +266,7 @@ def _list(chosen: Sequence[RuleId], nature: Nature, as_json: bool) -> None:
             }
             for rule, (why, own) in named.items()
         ]
-        click.echo(json.dumps({"schema": SCHEMA, "rules": document}, indent=1))
+        say_json({"schema": SCHEMA, "rules": document}, indent=1)
     else:
         rules_report(named)
 
@@ -277,7 +277,7 @@ def _progress() -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if time.monotonic() - began_s > _WORTH_TELLING_S:
-            click.echo(f"  {text}", err=True)
+            tell(f"  {text}")
 
     return say
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from osxfs_sim.cli.saying import say
 from osxfs_sim.coherence.edits.recording import RecordingError, pattern_of, record
 from osxfs_sim.coherence.edits.stream import parse_rate, parse_stream, stream_names
 from osxfs_sim.report.console import console, table
@@ -81,4 +82,4 @@ def record_(
     )
     target.write_text(replace(pattern, rate_per_s=rate_per_s).to_toml(), encoding="utf-8")
     steps = ", ".join(f"{step.act} {step.path}" for step in pattern.steps)
-    click.echo(f"{out}: {pattern.burst} at a time, each: {steps}")
+    say(f"{out}: {pattern.burst} at a time, each: {steps}")

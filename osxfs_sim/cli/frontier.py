@@ -1,7 +1,6 @@
 """``frontier``: what each policy gains in time and costs in stale answers, under host edits."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
 from osxfs_sim.cli.options import Edits
 from osxfs_sim.cli.progress import StepProgress
+from osxfs_sim.cli.saying import say_json, say_lines
 from osxfs_sim.lab.arms import Arm, check_arms
 from osxfs_sim.lab.caches import WARM
 from osxfs_sim.lab.cases import CaseError
@@ -252,9 +252,9 @@ def _tell(comparisons: Sequence[Comparison], asked: Mapping[str, Any]) -> None:
         _draw(frontiers, Path(asked["picture"]), is_dark=asked["dark"])
     if asked["as_json"]:
         documents = [_document(one) for one in frontiers]
-        click.echo(json.dumps({"frontiers": documents}, indent=1))
+        say_json({"frontiers": documents}, indent=1)
     elif asked["markdown"]:
-        click.echo(frontier_markdown(frontiers))
+        say_lines(frontier_markdown(frontiers))
     else:
         machines = {describe_machine_shortly(one.machine): None for one in comparisons}
         frontier_report(frontiers, "; ".join(machines))

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import click
 
+from osxfs_sim.cli.saying import say
 from osxfs_sim.lab.cases import CaseError, load_case
 from osxfs_sim.lab.new_case import NewCase, files_of, name_from, path_into
 
@@ -51,7 +52,7 @@ def new_case(folder: str, command: tuple[str, ...], tree: str | None, title: str
             file.chmod(0o755)
     load_case(str(place.resolve()))
     said = folder if "/" in folder else f"./{folder}"
-    click.echo(f"made {folder}; now: osxfs-sim run {said} --arm native --arm osxfs")
+    say(f"made {folder}; now: osxfs-sim run {said} --arm native --arm osxfs")
 
 
 def _source(tree: str | None) -> Path | None:

@@ -7,6 +7,7 @@ import click
 
 from osxfs_sim.catalogue import load_profile, profile_names
 from osxfs_sim.cli.options import ProfileName
+from osxfs_sim.cli.saying import say
 from osxfs_sim.report.profiles import profile_report, profile_values, profiles_report
 
 
@@ -20,7 +21,7 @@ def profiles(name: str | None, as_json: bool) -> None:
         if as_json:
             values = profile_values(profile)
             sources = {key: dataclasses.asdict(value) for key, value in profile.sources.items()}
-            click.echo(
+            say(
                 json.dumps(
                     {"name": profile.name, "title": profile.title, "about": profile.about}
                     | {"values": values, "sources": sources},
@@ -32,7 +33,7 @@ def profiles(name: str | None, as_json: bool) -> None:
         return
     loaded = [load_profile(known) for known in profile_names()]
     if as_json:
-        click.echo(
+        say(
             json.dumps(
                 [
                     {"name": profile.name, "title": profile.title}

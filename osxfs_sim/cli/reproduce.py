@@ -1,7 +1,6 @@
 """``reproduce``: a published table, measured again and set beside what was published."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from osxfs_sim.cli.arms import parse_arm
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import bench_for, new_comparison, take_all
 from osxfs_sim.cli.progress import StepProgress
+from osxfs_sim.cli.saying import say_json, say_lines, tell
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import WARM
 from osxfs_sim.lab.compare import Stop
@@ -137,10 +137,9 @@ def reproduce(
     try:
         _measure_all(found, asked)
     except BaseException:
-        click.echo(
+        tell(
             f"  to go on: osxfs-sim reproduce {study} --resume {directory}"
-            + (" --quick" if asked.quick else ""),
-            err=True,
+            + (" --quick" if asked.quick else "")
         )
         raise
     comparisons = _load_all(found, directory)
@@ -268,9 +267,9 @@ def _tell(
     if picture is not None:
         _draw(derived, Path(picture))
     if as_json:
-        click.echo(json.dumps(_document(study, derived), indent=1))
+        say_json(_document(study, derived), indent=1)
     elif markdown:
-        click.echo(reproduction_markdown(study, derived))
+        say_lines(reproduction_markdown(study, derived))
     else:
         reproduction_report(
             study, derived, comparisons, describe_machine_shortly(comparisons[TABLE].machine)

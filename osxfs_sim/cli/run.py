@@ -16,6 +16,7 @@ from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, edits_option, share_options
+from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.edits.stream import parse_stream
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
@@ -51,7 +52,7 @@ class CaseName(click.ParamType[str]):
 def cases(as_json: bool) -> None:
     """The case studies that can be run, and their variants and options."""
     if as_json:
-        click.echo(json.dumps([_described(load_case(name)) for name in case_names()], indent=2))
+        say_json([_described(load_case(name)) for name in case_names()], indent=2)
         return
     rows = table("case", "variants", "options", "what it is")
     for name in case_names():
@@ -191,4 +192,4 @@ def run(
 
 
 def _say(text: str) -> None:
-    click.echo(f"  {text}", err=True)
+    tell(f"  {text}")

@@ -1,7 +1,6 @@
 """``mount``, ``umount``, ``status`` and so on: one share from its beginning to its end."""
 
 import contextlib
-import json
 import os
 import signal
 import threading
@@ -13,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_options
+from osxfs_sim.cli.saying import say, say_json, tell
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.control import ask
@@ -134,7 +134,7 @@ def _telling_of_a_copy(settings: ShareSettings) -> Iterator[None]:
         yield
         return
     words = f"osxfs-sim: copying {settings.source} for the guest ..."
-    timer = threading.Timer(_WORTH_TELLING_S, lambda: click.echo(words, err=True))
+    timer = threading.Timer(_WORTH_TELLING_S, lambda: tell(words))
     timer.daemon = True
     timer.start()
     try:
@@ -158,7 +158,7 @@ def _mount_exports(exports: Exports, foreground: bool) -> None:
 
 
 def _say_waiting(what: str) -> None:
-    click.echo(f"osxfs-sim: {what} ...", err=True)
+    tell(f"osxfs-sim: {what} ...")
 
 
 def _interrupt(_number: int, _frame: object) -> None:
@@ -167,15 +167,14 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def _say_ready(status: dict[str, Any]) -> None:
     for warning in status["warnings"]:
-        click.echo(f"osxfs-sim: warning: {warning}", err=True)
+        tell(f"osxfs-sim: warning: {warning}")
 
 
 def _say_alone(settings: ShareSettings) -> None:
     if os.geteuid() != 0 and not settings.allow_other:
-        click.echo(
+        tell(
             "osxfs-sim: note: only you can use this share; to let others in, mount as root, or "
-            "with --allow-other",
-            err=True,
+            "with --allow-other"
         )
 
 
@@ -194,7 +193,7 @@ def umount(mountpoint: str, force: bool) -> None:
     """
     left = unmount_and_wait(mountpoint, force=force)
     if left:
-        click.echo(f"osxfs-sim: its server was killed: {left}", err=True)
+        tell(f"osxfs-sim: its server was killed: {left}")
 
 
 @click.command()
@@ -219,11 +218,11 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
         name: _status_of_export(os.path.join(mountpoint, name), question) for name in names
     }
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
+        say_json(answer, indent=2)
         return
     for export in answer["exports"].values():
         if "error" in export:
-            click.echo(f"osxfs-sim: {export['error']}", err=True)
+            tell(f"osxfs-sim: {export['error']}")
         else:
             status_report(export)
     if names:
@@ -235,18 +234,18 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
 def _list(mountpoints: list[str], *, as_json: bool) -> None:
     """The shares of this machine. Their servers are asked, which costs the shares nothing."""
     if as_json:
-        click.echo(json.dumps(mountpoints))
+        say_json(mountpoints)
         return
     for mountpoint in mountpoints:
         try:
             status = ask(mountpoint, "status", timeout_s=2.0)
         except MountError as error:
-            click.echo(f"{mountpoint}  ({error})")
+            say(f"{mountpoint}  ({error})")
         else:
             what = ", ".join(status["exports"]) or f"{status['source']}  {status['profile']}"
-            click.echo(f"{mountpoint}  {what}")
+            say(f"{mountpoint}  {what}")
     if not mountpoints:
-        click.echo("no share is mounted")
+        say("no share is mounted")
 
 
 def _status_of_export(mountpoint: str, question: str) -> dict[str, Any]:
@@ -330,7 +329,7 @@ def unwritten(
     if save_directory is not None:
         _save(found, save_directory)
     if as_json:
-        click.echo(json.dumps(journals, indent=2))
+        say_json(journals, indent=2)
     else:
         unwritten_report(journals)
 
@@ -343,7 +342,7 @@ def _save(found: list[Leftover], directory: str) -> None:
             within = directory if len(found) == 1 else os.path.join(directory, str(number))
             os.makedirs(within, 0o700, exist_ok=True)
             for path in save(left, within):
-                click.echo(os.path.join(within, path), err=True)
+                tell(os.path.join(within, path))
     except OSError as error:
         raise MountError(f"cannot save to {directory}: {error.strerror}") from error
 

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.cli.probing import SCHEMA, head, sayer, shared, start
+from osxfs_sim.cli.saying import say, say_json
 from osxfs_sim.coherence.loading import LoadError, LoadSpec, loaded
 from osxfs_sim.coherence.predictions import (
     Believed,
@@ -147,7 +148,7 @@ def staleness(ctx: click.Context, /, profile: str | None, **asked: Any) -> None:
     if asked["svg"] is not None:
         _draw(document, results, Path(asked["svg"]), asked["scale"])
     if asked["as_json"]:
-        click.echo(json.dumps(document, indent=1))
+        say_json(document, indent=1)
     else:
         _show(document, results)
 
@@ -358,7 +359,7 @@ def _show(document: Mapping[str, Any], results: Sequence[ViewResult]) -> None:
             staleness_report(some, title, machine)
     curves_report(results, machine)
     for line in _disturbances(document):
-        click.echo(f"  {line}")
+        say(f"  {line}")
 
 
 def _disturbances(document: Mapping[str, Any]) -> list[str]:

@@ -1,11 +1,11 @@
 """``sync``: how the two sides of a synchronized share stand, and going on after a halt."""
 
-import json
 from typing import Any
 
 import click
 
 from osxfs_sim.cli.options import PlainPath
+from osxfs_sim.cli.saying import say_json
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.report.synchronization import synchronization_report
@@ -28,7 +28,7 @@ def status(mountpoint: str, as_json: bool) -> None:
     """What both sides of the share at MOUNTPOINT hold, conflicts, and what cannot travel."""
     found = _synchronization(mountpoint)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        say_json(found, indent=2)
     else:
         synchronization_report(mountpoint, found)
 

@@ -1,7 +1,6 @@
 """``top``: what is asked of a share just now."""
 
 import itertools
-import json
 import time
 from typing import Any
 
@@ -9,6 +8,7 @@ import click
 from rich.live import Live
 
 from osxfs_sim.cli.options import Duration, PlainPath
+from osxfs_sim.cli.saying import say_json
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.report.console import console
@@ -49,7 +49,7 @@ def top(mountpoint: str, interval_ns: int, count: int | None, top: int, as_json:
         for _ in looks:
             pulse = _next(mountpoint, interval_ns, top)
             if as_json:
-                click.echo(json.dumps(pulse))
+                say_json(pulse)
             else:
                 out.print(pulse_view(pulse, mountpoint))
         return

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from osxfs_sim.coherence.contract.breaches import script_name
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Schedule, Use
 from osxfs_sim.coherence.contract.verdicts import Breach, Finding, Verdict
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console, escape, table
 
 _MOST_UNPLAYED = 4
 
