@@ -27,6 +27,7 @@ from typing import Any
 from osxfs_sim.model.consistency import Tree, stronger_parts
 from osxfs_sim.model.profile import ProfileError, nearest
 from osxfs_sim.model.units import UnitError, parse_duration_ns
+from osxfs_sim.reading import parse_toml, read_text
 from osxfs_sim.settings import Exports, ShareSettings, parse_data_path
 
 _NAME = re.compile(r"[A-Za-z0-9._+-]{1,100}")
@@ -92,7 +93,7 @@ def load_exports(path: str, mountpoint: str, given: Mapping[str, Any]) -> Export
     ProfileError, in one line that names the file and the export.
     """
     try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        document = parse_toml(read_text(path))
         tables = _tables(document)
         directory = Path(path).absolute().parent
         shares = tuple(

@@ -17,6 +17,7 @@ MOST_RESULT_BYTES = 1 << 26
 """Of a result, a history, or another file that this program has written as JSON."""
 MOST_TEXT_BYTES = 1 << 20
 """Of a file that people write: a profile, a case, a share file, a sweep."""
+_AT_ONCE_BYTES = 1 << 20
 # Of who names them: what a shell puts there for <(...) and for standard input.
 _OWN_PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -41,11 +42,14 @@ def open_regular(path: str | Path) -> int:
 
 def read_bytes(path: str | Path, most_bytes: int) -> bytes:
     """All of *path*. Raises OSError where that is no regular file, or larger than *most_bytes*."""
-    with open(open_regular(path), "rb") as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise OSError(errno.EFBIG, f"it is larger than {_in_words(most_bytes)}", os.fspath(path))
-    return content
+    content = bytearray()
+    with open(open_regular(path), "rb", buffering=0) as file:
+        while piece := file.read(_AT_ONCE_BYTES):
+            content += piece
+            if len(content) > most_bytes:
+                why = f"it is larger than {_in_words(most_bytes)}"
+                raise OSError(errno.EFBIG, why, os.fspath(path))
+    return bytes(content)
 
 
 def read_text(path: str | Path, most_bytes: int = MOST_TEXT_BYTES) -> str:

@@ -27,6 +27,7 @@ from osxfs_sim.lab.results import Comparison, ResultError, load_result
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL
 from osxfs_sim.lab.summary import kinds_of, summarize
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.report.comparison import comparison_report
 
 
@@ -191,8 +192,8 @@ def _check_files(output: Path, asked: Mapping[str, Any], *, resumes: bool) -> No
         raise CaseError(f"{output} cannot be written: its directory does not exist")
     if output.exists() and not resumes and not asked["force"]:
         raise CaseError(
-            f"{output} exists: --resume {output} goes on with it, --force overwrites it, "
-            "--output names another"
+            f"{output} exists: --resume {quoted(str(output))} goes on with it, "
+            "--force overwrites it, --output names another"
         )
     if asked["trace"] is not None:
         os.makedirs(asked["trace"], exist_ok=True)
@@ -221,7 +222,7 @@ def _carry_out(
                 _show(comparison, as_json)
                 progress.say(f"saved to {output}")
                 if sys.exc_info()[0] is not None:
-                    progress.say(f"to go on: osxfs-sim compare --resume {output}")
+                    progress.say(f"to go on: osxfs-sim compare --resume {quoted(str(output))}")
 
 
 def _show(comparison: Comparison, as_json: bool) -> None:

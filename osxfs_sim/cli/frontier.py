@@ -24,6 +24,7 @@ from osxfs_sim.lab.machine import describe_machine_shortly
 from osxfs_sim.lab.results import Comparison, ResultError, load_result
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.sweep import DEFAULT, SweepError, load_sweep
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.report.frontier import (
     Frontier,
     frontier_markdown,
@@ -220,8 +221,8 @@ def _check_output(output: Path, asked: Mapping[str, Any]) -> None:
         raise CaseError(f"{output} cannot be written: its directory does not exist")
     if output.exists() and asked["resume"] is None and not asked["force"]:
         raise CaseError(
-            f"{output} exists: --resume {output} goes on with it, --force overwrites it, "
-            "--output names another"
+            f"{output} exists: --resume {quoted(str(output))} goes on with it, "
+            "--force overwrites it, --output names another"
         )
 
 
@@ -243,7 +244,7 @@ def _carry_out(
                 _tell([comparison], asked)
                 progress.say(f"saved to {output}")
                 if sys.exc_info()[0] is not None:
-                    progress.say(f"to go on: osxfs-sim frontier --resume {output}")
+                    progress.say(f"to go on: osxfs-sim frontier --resume {quoted(str(output))}")
 
 
 def _tell(comparisons: Sequence[Comparison], asked: Mapping[str, Any]) -> None:

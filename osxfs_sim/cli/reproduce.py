@@ -24,6 +24,7 @@ from osxfs_sim.lab.results import Comparison, ResultError, load_result
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.statistics import median_estimate
 from osxfs_sim.lab.study import TABLE, Study, StudyError, load_study, study_names
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.report.reproduction import reproduction_markdown, reproduction_report
 
 _MACHINE = "machine"
@@ -138,7 +139,7 @@ def reproduce(
         _measure_all(found, asked)
     except BaseException:
         tell(
-            f"  to go on: osxfs-sim reproduce {study} --resume {directory}"
+            f"  to go on: osxfs-sim reproduce {quoted(study)} --resume {quoted(str(directory))}"
             + (" --quick" if asked.quick else "")
         )
         raise

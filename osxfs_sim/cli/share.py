@@ -1,9 +1,11 @@
 """``mount``, ``umount``, ``status`` and so on: one share from its beginning to its end."""
 
 import contextlib
+import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,22 @@ from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_opt
 from osxfs_sim.cli.saying import say, say_json, tell
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.model.profile import Transport
-from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.control import ask, understanding
 from osxfs_sim.mount.identity import server_user
 from osxfs_sim.mount.identity import state_directory as default_state
 from osxfs_sim.mount.journal import Leftover
 from osxfs_sim.mount.launch import drop_events as lose_events
 from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
-from osxfs_sim.mount.mountpoints import MountError, mounts
+from osxfs_sim.mount.log import log_to
+from osxfs_sim.mount.mountpoints import MountEntry, MountError, mounts
 from osxfs_sim.mount.unwritten import all_unwritten, save
 from osxfs_sim.report.status import services_report, status_report, unwritten_report
 from osxfs_sim.settings import Exports, ShareSettings
 
 _WORTH_TELLING_S = 2.0
+_LIST_OTHERS_WITHIN_S = 2.0
+_LONGEST_SHOWN = 8_192
+_MOST_EXPORTS_SHOWN = 64  # as a share file may have
 
 
 @click.command()
@@ -124,6 +130,7 @@ def mount(
     else:
         from osxfs_sim.mount.session import serve
     _say_alone(settings)
+    log_to(level=logging.WARNING)
     serve(settings, _say_ready, _say_waiting)
 
 
@@ -209,42 +216,56 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
     if mountpoint is None:
         if reset:
             raise click.UsageError("--reset needs a MOUNTPOINT")
-        _list([entry.mountpoint for entry in mounts() if entry.is_ours], as_json=as_json)
+        _list([entry for entry in mounts() if entry.is_ours], as_json=as_json)
         return
     question = "reset" if reset else "status"
     answer = ask(mountpoint, question)
-    names = answer["exports"]
-    answer["exports"] = {
-        name: _status_of_export(os.path.join(mountpoint, name), question) for name in names
-    }
-    if as_json:
-        say_json(answer, indent=2)
-        return
-    for export in answer["exports"].values():
-        if "error" in export:
-            tell(f"osxfs-sim: {export['error']}")
+    with understanding(mountpoint):
+        names = answer["exports"][:_MOST_EXPORTS_SHOWN]
+        answer["exports"] = {
+            name: _status_of_export(os.path.join(mountpoint, name), question) for name in names
+        }
+        if as_json:
+            say_json(answer, indent=2)
+            return
+        for export in answer["exports"].values():
+            if "error" in export:
+                tell(f"osxfs-sim: {export['error']}")
+            else:
+                status_report(export)
+        if names:
+            services_report(answer)
         else:
-            status_report(export)
-    if names:
-        services_report(answer)
-    else:
-        status_report(answer)
+            status_report(answer)
 
 
-def _list(mountpoints: list[str], *, as_json: bool) -> None:
-    """The shares of this machine. Their servers are asked, which costs the shares nothing."""
+def _list(entries: list[MountEntry], *, as_json: bool) -> None:
+    """The shares of this machine. Their servers are asked, which costs the shares nothing.
+
+    Those of other users have some time all together: what they say of their shares is theirs.
+    """
     if as_json:
-        say_json(mountpoints)
+        say_json([entry.mountpoint for entry in entries])
         return
-    for mountpoint in mountpoints:
+    left_s = _LIST_OTHERS_WITHIN_S
+    for entry in entries:
+        is_own = entry.user_id == os.geteuid()
+        whose = "" if is_own else f"  (of user {entry.user_id})"
+        if not is_own and left_s <= 0:
+            say(f"{entry.mountpoint}{whose}  (not asked: others have taken their time)")
+            continue
+        since_s = time.monotonic()
         try:
-            status = ask(mountpoint, "status", timeout_s=2.0)
+            status = ask(entry.mountpoint, "status", timeout_s=2.0 if is_own else left_s)
+            with understanding(entry.mountpoint):
+                what = ", ".join(status["exports"]) or f"{status['source']}  {status['profile']}"
         except MountError as error:
-            say(f"{mountpoint}  ({error})")
+            say(f"{entry.mountpoint}{whose}  ({error})")
         else:
-            what = ", ".join(status["exports"]) or f"{status['source']}  {status['profile']}"
-            say(f"{mountpoint}  {what}")
-    if not mountpoints:
+            say(f"{entry.mountpoint}  {what[:_LONGEST_SHOWN]}{whose}")
+        if not is_own:
+            left_s -= time.monotonic() - since_s
+    if not entries:
         say("no share is mounted")
 
 
@@ -267,7 +288,9 @@ def flush(mountpoint: str) -> None:
     """
     answer = ask(mountpoint, "flush", timeout_s=None)
     failures = []
-    for name in answer["exports"]:
+    with understanding(mountpoint):
+        names = list(answer["exports"])[:_MOST_EXPORTS_SHOWN]
+    for name in names:
         try:
             ask(os.path.join(mountpoint, name), "flush", timeout_s=None)
         except MountError as error:

@@ -33,6 +33,7 @@ from osxfs_sim.model.events import NO_EVENTS
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount.launch import Share
+from osxfs_sim.reading import MOST_RESULT_BYTES, parse_json, read_bytes
 from osxfs_sim.report.coherence import curves_report, staleness_report
 from osxfs_sim.settings import ShareSettings
 
@@ -300,7 +301,7 @@ def _read(path: str) -> tuple[dict[str, Any], list[ViewResult]]:
     """A saved result. Raises ResultError where *path* is none."""
     remedy = "save one with `osxfs-sim staleness PROFILE --output FILE`"
     try:
-        document = json.loads(Path(path).read_bytes())
+        document = parse_json(read_bytes(path, MOST_RESULT_BYTES))
     except OSError as error:
         raise ResultError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.lab.cases import case_names, load_case
+from osxfs_sim.reading import MOST_RESULT_BYTES, parse_json, read_text
 
 SCHEMA = 2
 """Grows when a field changes its meaning or goes; fields may be added."""
@@ -177,11 +178,11 @@ def _of_the_case(name: str) -> tuple[str, list[dict[str, str]]]:
 def load_result(path: str | Path) -> Comparison:
     """The comparison in a file. Raises ResultError for anything else."""
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        document = parse_json(read_text(path, MOST_RESULT_BYTES))
     except OSError as error:
         raise ResultError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise ResultError(f"{path} is no result: it is not JSON") from error
+        raise ResultError(f"{path} is no result: it is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ResultError(f"{path} is no result: it is not a JSON object")
     return comparison_from(document, str(path))

@@ -56,6 +56,8 @@ def printable_lines(text: str) -> str:
 
 def quoted(path: str) -> str:
     """*path* as a word of a command that can be pasted into a shell, on one line."""
+    if path.startswith("-"):
+        path = f"./{path}"  # it is no option
     if path.isprintable():
         return shlex.quote(path)
     # ANSI-C quoting, of bash, zsh, ksh and POSIX since 2024.

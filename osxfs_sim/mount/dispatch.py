@@ -7,6 +7,7 @@ Every request passes here, and two things are seen to that no handler has to thi
   with its object until it is done; and whatever comes for that object meanwhile waits for its
   turn. It is done when it holds its answer until that is due: then there is nothing left but the
   answer. While nothing waits, all of this is a look at an empty dict.
+- Who opens more than is free for that user is told so (open_handles.py), before anything is done.
 - Every request is answered, once. An exception that pyfuse3 does not expect would end the
   server: it is noted down here, and the request is answered EIO. What ends a worker, or the
   process, keeps its meaning (BaseException).
@@ -28,6 +29,7 @@ from osxfs_sim.model.operations import Operation
 from osxfs_sim.model.ordering import ACCESS_OF, Access, Order, Turn
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.inodes import Inode
+from osxfs_sim.mount.open_handles import OpenHandles
 from osxfs_sim.mount.reactor import Reactor, Signal
 
 _LARGEST_ERRNO = 999
@@ -89,6 +91,10 @@ _UNORDERED = {
 # Where among the arguments are the flags of open(2).
 _FLAGS_AT = {Operation.OPEN: 1, Operation.CREATE: 3}
 
+
+# What has the guest hold one descriptor more, or one less.
+_OPENING = frozenset({Operation.OPEN, Operation.CREATE, Operation.OPENDIR})
+_CLOSING = frozenset({Operation.RELEASE, Operation.RELEASEDIR})
 
 _DONE_AT_ONCE = frozenset(
     {
@@ -153,8 +159,11 @@ class Dispatcher(pyfuse3.Operations):
     read_names: Callable[[int, int, int], Coroutine[Any, Any, bytes]]
     """READDIR, which pyfuse3 does not know; see negotiation.py."""
 
-    def __init__(self, handlers: AcknowledgingHandlers, reactor: Reactor) -> None:
+    def __init__(
+        self, handlers: AcknowledgingHandlers, reactor: Reactor, opened: OpenHandles
+    ) -> None:
         super().__init__()
+        self.opened = opened
         self.order: Order[Inode] = Order()
         self._turns = self.order.turns
         self._handlers = handlers
@@ -230,12 +239,14 @@ def _passing(
     may_wait = find is not None and operation not in _DONE_AT_ONCE
     is_create = operation is Operation.CREATE
     is_lookup, is_read = operation is Operation.LOOKUP, operation is Operation.READ
+    opens, closes = operation in _OPENING, operation in _CLOSING
     check = _CHECKS.get(operation)
 
     def request(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
         turn: Turn[Inode] | None = None
+        answer: Any = None
         access = usual_access
-        cuts = False
+        cuts = takes = False
         try:
             if check is not None:
                 check(arguments)
@@ -244,6 +255,11 @@ def _passing(
             if flags_at and arguments[flags_at] & os.O_TRUNC:
                 # It cuts when its crossing is paid, perhaps: it is done at its end.
                 access, cuts = Access.CHANGES, True
+            if opens:
+                self.opened.take(arguments[-1].uid)
+                takes = True
+            elif closes:
+                self.opened.closed(arguments[0])
             if self._turns and access is not None and find is not None:
                 turn = self._take_turn(find, access, arguments)
                 if turn is not None and not turn.has_begun:
@@ -283,14 +299,25 @@ def _passing(
         finally:
             if turn is not None:
                 self._leave(turn)
+            if takes and answer is None:
+                self.opened.give_back(arguments[-1].uid)
         if expected is not None and not isinstance(answer, expected):
             raise self._failed(operation, TypeError(f"it answered {answer!r}"))
         if is_create and not _is_created(answer):
             raise self._failed(operation, TypeError(f"it answered {answer!r}"))
+        if opens:
+            self.opened.taken(_handle_in(answer), arguments[-1].uid)
         return answer
 
     request.__name__ = request.__qualname__ = name
     return types.coroutine(request)
+
+
+def _handle_in(answer: Any) -> int:
+    """Of a file or a directory that was opened."""
+    if isinstance(answer, tuple):
+        answer = answer[0]
+    return answer.fh if isinstance(answer, FileInfo) else int(answer)
 
 
 def _is_created(answer: tuple[Any, ...]) -> bool:

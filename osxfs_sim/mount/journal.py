@@ -24,6 +24,7 @@ import json
 import logging
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.copies import copy_content
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, Shown
+from osxfs_sim.reading import read_bytes
 
 log = logging.getLogger(__name__)
 
@@ -682,14 +684,19 @@ def _path(place: tuple[int, bytes], places: dict[int, tuple[int, bytes]]) -> str
     return path if path.isprintable() else repr(path)
 
 
+def _content(path: Path) -> bytes:
+    """Of a file, and of nothing else that a user may have put into the own state's directory."""
+    return read_bytes(path, sys.maxsize)
+
+
 def read_journal(directory: Path) -> Leftover:
     """What the journal in *directory* holds. Raises OSError, and ValueError for another version."""
     left = Leftover(directory)
     with contextlib.suppress(struct.error, FileNotFoundError):  # its server had just begun
-        left.started, left.done = _PROGRESS.unpack_from((directory / "progress").read_bytes())
+        left.started, left.done = _PROGRESS.unpack_from(_content(directory / "progress"))
     changes: dict[int, LeftChange] = {}
     order: list[tuple[int, Known | int]] = []
-    for frame in _frames((directory / "changes").read_bytes(), left):
+    for frame in _frames(_content(directory / "changes"), left):
         match frame:
             case ["base", version, source, device]:
                 if version not in _READABLE:

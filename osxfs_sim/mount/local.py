@@ -21,6 +21,7 @@ from typing import Any
 
 import trio
 
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount import answering, syscalls
@@ -457,7 +458,7 @@ class _LocalShare:
             if state["conflicts_total"]:
                 yield (
                     f"{state['conflicts_total']} conflicts: osxfs-sim sync status "
-                    f"{self.mountpoint} lists them"
+                    f"{quoted(self.mountpoint)} lists them"
                 )
         below = str(self.copy or self.source).rstrip("/") + "/"
         hidden = [entry.mountpoint for entry in mounts() if entry.mountpoint.startswith(below)]

@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.mount.log import log_to
 from osxfs_sim.mount.mountpoints import MountError, log_path, runtime_directory
 from osxfs_sim.settings import ShareSettings
 
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 def main() -> None:
     settings = ShareSettings.from_json(sys.argv[1])
     words_fd = int(sys.argv[2])
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    log_to()
 
     mountpoint = ""
 
