@@ -17,6 +17,7 @@ from osxfs_sim.cli.options import edits_option
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.run import CaseName
 from osxfs_sim.cli.saying import say_json
+from osxfs_sim.cli.trust import check_result, is_own_case, modules_of, trust_option
 from osxfs_sim.lab.arms import Arm, check_arms, twins_of
 from osxfs_sim.lab.caches import COLD, WARM
 from osxfs_sim.lab.cases import CaseError, load_case
@@ -116,6 +117,7 @@ _ANEW = ("output", "force")
     metavar="FILE",
     help="Go on with an interrupted comparison; --runs and --until may ask for more.",
 )
+@trust_option
 @click.option(
     "--trace",
     type=click.Path(file_okay=False),
@@ -124,7 +126,9 @@ _ANEW = ("output", "force")
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what is derived as JSON, no table.")
 @click.pass_context
-def compare(ctx: click.Context, /, resume: str | None, as_json: bool, **asked: Any) -> None:
+def compare(
+    ctx: click.Context, /, resume: str | None, trust: bool, as_json: bool, **asked: Any
+) -> None:
     """Run a case under several arms in random order, and say what differs.
 
     \b
@@ -141,6 +145,7 @@ def compare(ctx: click.Context, /, resume: str | None, as_json: bool, **asked: A
         before = load_result(resume)
         if "recipe" not in before.plan:
             raise ResultError(f"{resume} cannot be resumed: it was not made by compare")
+        check_result(before, resume, given, trusted=trust)
         for name in _ANEW:
             if name in given:
                 raise click.UsageError(f"--{name} has no effect with --resume: it goes on in FILE")
@@ -222,7 +227,15 @@ def _carry_out(
                 _show(comparison, as_json)
                 progress.say(f"saved to {output}")
                 if sys.exc_info()[0] is not None:
-                    progress.say(f"to go on: osxfs-sim compare --resume {quoted(str(output))}")
+                    progress.say(f"to go on: {_to_go_on(asked, output)}")
+
+
+def _to_go_on(asked: Mapping[str, Any], output: Path) -> str:
+    """The command, with what the file alone would not be believed."""
+    case = f"{quoted(asked['case'])} " if is_own_case(asked["case"]) else ""
+    words = [*(asked["arms"] or ()), *([asked["aa"]] if asked["aa"] else [])]
+    trust = " --trust" if any(modules_of(words)) else ""
+    return f"osxfs-sim compare {case}--resume {quoted(str(output))}{trust}"
 
 
 def _show(comparison: Comparison, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import bench_for, new_comparison, take_all
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.saying import say_json, say_lines, tell
+from osxfs_sim.cli.trust import check_file, modules_of, scripts_of, trust_option
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import WARM
 from osxfs_sim.lab.compare import Stop
@@ -90,6 +91,7 @@ class _Asked:
     metavar="FILE",
     help="Draw the ratios of bind mounts, published and ours, as .svg or .png.",
 )
+@trust_option
 @click.option("--markdown", is_flag=True, help="Print tables in Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Print what is derived as JSON.")
 @click.pass_context
@@ -101,6 +103,7 @@ def reproduce(
     resume: str | None,
     show: str | None,
     picture: str | None,
+    trust: bool,
     markdown: bool,
     as_json: bool,
     **measured: Any,
@@ -127,6 +130,8 @@ def reproduce(
         _refuse_beside(ctx, "--show", ("runs", "quick", "seed", "directory", "output", "resume"))
         _tell(found, _load_all(found, Path(show)), picture, markdown, as_json)
         return
+    if study.endswith(".toml"):
+        check_file(study, _run_by(found), trusted=trust)
     if resume is not None:
         _refuse_beside(ctx, "--resume", ("output",))
     directory = Path(resume or output or f"reproduction-{found.name}")
@@ -147,6 +152,17 @@ def reproduce(
     _tell(found, comparisons, picture, markdown, as_json)
     if any(sample.failure for one in comparisons.values() for sample in one.samples):
         sys.exit(1)
+
+
+def _run_by(study: Study) -> list[str]:
+    """In words, what of its own this study has run."""
+    cases = dict.fromkeys((study.case, *(other.case for other in study.others)))
+    arms = [
+        *(study.local, *(platform.profile for platform in study.platforms)),
+        *(study.extra_arms or {}).values(),
+        *(arm for other in study.others for arm in other.arms),
+    ]
+    return [*(each for case in cases for each in scripts_of(case)), *modules_of(arms)]
 
 
 def _refuse_beside(ctx: click.Context, option: str, names: tuple[str, ...]) -> None:

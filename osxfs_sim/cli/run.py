@@ -17,6 +17,7 @@ from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, edits_option, share_options
 from osxfs_sim.cli.saying import say_json, tell
+from osxfs_sim.cli.trust import tell_whose_case
 from osxfs_sim.coherence.edits.stream import parse_stream
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
@@ -124,6 +125,7 @@ def run(
     """
     loaded = load_case(case)
     loaded.check_needs()
+    tell_whose_case(loaded)
     chosen = arms or loaded.arms
     if quick and loaded.quick is None:
         raise CaseError(f"the case {loaded.name} has no quick form: run it without --quick")

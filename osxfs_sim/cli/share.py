@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_options
 from osxfs_sim.cli.saying import say, say_json, tell
+from osxfs_sim.cli.trust import check_file, modules_named, trust_option
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.control import ask, understanding
@@ -82,10 +83,17 @@ _MOST_EXPORTS_SHOWN = 64  # as a share file may have
     type=click.Path(dir_okay=False, resolve_path=True),
     help="Record every request in this file (Parquet), until the share ends; see analyze.",
 )
+@trust_option
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
 @click.pass_context
 def mount(
-    ctx: click.Context, /, source: str, mountpoint: str, foreground: bool, **options: Any
+    ctx: click.Context,
+    /,
+    source: str,
+    mountpoint: str,
+    foreground: bool,
+    trust: bool,
+    **options: Any,
 ) -> None:
     """Share the directory SOURCE at MOUNTPOINT.
 
@@ -115,7 +123,11 @@ def mount(
             for key, value in options.items()
             if ctx.get_parameter_source(key) is not ParameterSource.DEFAULT
         }
-        _mount_exports(load_exports(source, mountpoint, given), foreground)
+
+        def say_first(policies: Sequence[str]) -> None:
+            check_file(source, modules_named(policies), trusted=trust)
+
+        _mount_exports(load_exports(source, mountpoint, given, say_first), foreground)
         return
     settings = ShareSettings(source, mountpoint, **options)
     if not foreground:

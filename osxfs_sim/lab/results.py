@@ -19,6 +19,7 @@ SCHEMA = 2
 _SCHEMA_OF_RUNS = 1
 """Of ``run --json``; it is read, and converted."""
 _NATIVE = "native"
+_LONGEST_S = 1e9
 
 
 class ResultError(Exception):
@@ -129,6 +130,8 @@ def _check(comparison: Comparison) -> None:
         for value in (sample.wall_s, sample.workload_processor_s):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(f"{value!r} is no time")
+            if not 0 <= value < _LONGEST_S:
+                raise TypeError(f"{value:.3g} is no time")
 
 
 def _from_runs(document: Mapping[str, Any]) -> Comparison:

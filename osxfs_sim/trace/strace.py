@@ -709,7 +709,9 @@ def import_strace(log: Path, output: Path, root: str, directory: str | None = No
     if not output.absolute().parent.is_dir():
         raise TraceError(f"{output} cannot be written: its directory does not exist")
     try:
-        lines = open(open_regular(log), encoding="utf-8", errors="backslashreplace", newline="\n")
+        lines = open(  # noqa: SIM115 (closed below)
+            open_regular(log), encoding="utf-8", errors="backslashreplace", newline="\n"
+        )
     except OSError as error:
         raise TraceError(f"{log} cannot be read: {error.strerror}") from error
     with lines:
