@@ -301,7 +301,7 @@ def flush(mountpoint: str) -> None:
     answer = ask(mountpoint, "flush", timeout_s=None)
     failures = []
     with understanding(mountpoint):
-        names = list(answer["exports"])[:_MOST_EXPORTS_SHOWN]
+        names = [str(name) for name in answer["exports"]][:_MOST_EXPORTS_SHOWN]
     for name in names:
         try:
             ask(os.path.join(mountpoint, name), "flush", timeout_s=None)

@@ -131,7 +131,7 @@ def _check(comparison: Comparison) -> None:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(f"{value!r} is no time")
             if not 0 <= value < _LONGEST_S:
-                raise TypeError(f"{value:.3g} is no time")
+                raise TypeError(f"{str(value)[:20]} is no time")
 
 
 def _from_runs(document: Mapping[str, Any]) -> Comparison:

@@ -350,21 +350,23 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
     trace: dict[str, Any] | None = None
     try:
         status = _status_of(mountpoint, target)
+        with understanding(mountpoint):
+            told = int(status["pid"])
+            kept = str((status["write_back"] or {}).get("journal", ""))
+            mounted_in_it = any(volume["mounted"] for volume in status["volumes"])
+            if status["synchronization"] is not None:
+                left = os.path.join(status["synchronization"]["state"], UNSYNCHRONIZED)
+            trace = {"path": str(status["trace"]["path"])} if status["trace"] else None
     except SilentError:
         raise
     except GoneError:
         gone = True
     except MountError:
-        pass  # it is not ours to ask, or has something to say: unmounting it is another matter
+        left = ""  # it is not ours to ask, or makes no sense: unmounting it is another matter
     else:
-        with understanding(mountpoint):
-            pid, journal = int(status["pid"]), (status["write_back"] or {}).get("journal", "")
-            trace = status["trace"]
-            has_volumes = any(volume["mounted"] for volume in status["volumes"])
-            if status["synchronization"] is not None:
-                left = os.path.join(status["synchronization"]["state"], UNSYNCHRONIZED)
+        pid, journal, has_volumes = told, kept, mounted_in_it
         if is_foreign:
-            pid, has_volumes = pid if is_server_of(entry, pid) else 0, False
+            pid, has_volumes = told if is_server_of(entry, told) else 0, False
     if not pid and entry.is_local:
         unmount_abandoned(entry)
         return ""
@@ -403,7 +405,7 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
         if time.monotonic() > deadline_s and (not waits or is_stopped(pid)):
             raise MountError(f"{mountpoint} is unmounted, but its server (process {pid}) goes on")
         time.sleep(0.005)
-    with looking(), understanding(mountpoint):
+    with looking():
         _tell_what_is_left(mountpoint, journal, left, trace)
     return ""
 
