@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (scripts / "run.sh").write_text(f'#!/bin/sh\nmkdir -p "$1"; touch {tmp_path}/ran\n')
     (scripts / "run.sh").chmod(0o755)
     (tmp_path / "their_policy.py").write_text(_POLICY)
+    monkeypatch.delitem(sys.modules, "their_policy", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -56,7 +58,7 @@ def has_run(theirs: Path) -> bool:
     return (theirs / "ran").exists() or (theirs / "imported").exists()
 
 
-def result(theirs: Path, case: str, *arms: str, **plan: object) -> Path:
+def result(theirs: Path, case: str, *arms: str, damage: dict[str, object] | None = None) -> Path:
     """As compare, or frontier, has saved it."""
     made = comparison(1)
     made.plan = {
@@ -79,7 +81,7 @@ def result(theirs: Path, case: str, *arms: str, **plan: object) -> Path:
         "edits": None,
         "recipe": "x",
         "groups": {},
-        **plan,
+        **(damage or {}),
     }
     save_result(made, theirs / "result.json")
     return theirs / "result.json"
@@ -130,10 +132,10 @@ def test_what_is_trusted_is_said_all_the_same(theirs, capfd):
     assert has_run(theirs)
 
 
-@pytest.mark.parametrize("plan", [{"case": 5}, {"arms": "x"}, {"arms": [5]}, {"aa": {}}])
+@pytest.mark.parametrize("plan", [{"case": 5}, {"arms": "x"}, {"arms": [5]}, {"aa": [5]}])
 @pytest.mark.parametrize("name", ["compare", "frontier"])
 def test_a_plan_that_is_damaged_is_refused(theirs, capfd, name, plan):
-    assert command(name, "--resume", result(theirs, "rake", "native", "none", **plan)) == 1
+    assert command(name, "--resume", result(theirs, "rake", *ARMS, damage=plan)) == 1
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
