@@ -27,7 +27,7 @@ from osxfs_sim.mount.grafts import (
 )
 from osxfs_sim.mount.handlers import Rights
 from osxfs_sim.mount.host_events import HostEvents
-from osxfs_sim.mount.identity import ServerUser, state_directory
+from osxfs_sim.mount.identity import ServerUser, make_state_directory, state_directory
 from osxfs_sim.mount.inodes import InodeTable
 from osxfs_sim.mount.journal import Journal, open_journal
 from osxfs_sim.mount.mountpoints import HUB_NAME, MountError
@@ -183,6 +183,7 @@ def _journal(settings: ShareSettings, user: ServerUser, source: str, inodes: Ino
     """A new journal for what is held. Raises MountError."""
     state = kept_in(settings, user)
     try:
+        make_state_directory(state)
         return open_journal(state, source, inodes.root)
     except OSError as error:
         raise MountError(

@@ -361,9 +361,9 @@ def _passing(
     # they need not wait for it. The others of these are done at once by every handler.
     request = at_once if find is None or operation in _DONE_AT_ONCE else perhaps_later
     if operation in _OPENING:
-        request = _opening(request)
+        request = _opening(types.coroutine(request))
     elif operation in _CLOSING:
-        request = _closing(request)
+        request = _closing(types.coroutine(request))
     request.__name__ = request.__qualname__ = name
     return types.coroutine(request)
 

@@ -135,6 +135,20 @@ def state_directory(user: ServerUser) -> Path:
     return Path(chosen or os.path.join(user.home, ".local", "state")) / "osxfs-sim"
 
 
+def make_state_directory(directory: Path) -> None:
+    """Make *directory*, and what is missing above it, for its owner alone. Raises OSError.
+
+    Not by way of Path.mkdir, which makes those above it as the umask says: a server's is 0.
+    """
+    missing = []
+    while not directory.exists():
+        missing.append(directory)
+        directory = directory.parent
+    for each in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            each.mkdir(mode=0o700)
+
+
 def check_state_apart(state: Path, source: str) -> None:
     """That the guest cannot reach what is kept for it in *state*. Raises MountError.
 

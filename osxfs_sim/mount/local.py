@@ -35,7 +35,7 @@ from osxfs_sim.mount.copying import (
     note_source,
 )
 from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
-from osxfs_sim.mount.identity import server_user, state_directory
+from osxfs_sim.mount.identity import make_state_directory, server_user, state_directory
 from osxfs_sim.mount.internal_errors import InternalErrors
 from osxfs_sim.mount.mountpoints import (
     MountEntry,
@@ -51,7 +51,7 @@ from osxfs_sim.mount.mountpoints import (
     runtime_directory,
     unmount,
 )
-from osxfs_sim.mount.records import start_of
+from osxfs_sim.mount.records import start_of, write_private
 from osxfs_sim.mount.unwritten import check_unwritten
 from osxfs_sim.mount.volumes import Volumes, check_volumes
 from osxfs_sim.settings import OF_REQUESTS, EmulatedSystem, ShareSettings
@@ -93,6 +93,7 @@ def serve_local(settings: ShareSettings, on_ready: Ready, say: Callable[[str], N
     share = _LocalShare(settings, system, source, mountpoint, copy, state)
     with contextlib.ExitStack() as cleaning_up:
         if copy is not None:
+            make_state_directory(Path(settings.state_directory or _own_state()))
             note_source(Path(settings.state_directory or _own_state()), copy, source)
             share.synchronizer = _prepare_copy(
                 system, source, copy, state, lambda: bool(early), cleaning_up
@@ -149,7 +150,7 @@ def _prepare_copy(
         return None
     try:
         make_empty(copy, source)
-        state.mkdir(parents=True, exist_ok=True)
+        make_state_directory(state)
         state.chmod(0o700)
         (state / UNSYNCHRONIZED).unlink(missing_ok=True)
         # What travels in the background gives way to the work, as on a Mac with cores to spare.
@@ -238,7 +239,7 @@ class _LocalShare:
             }
         )
         written = self.record.with_suffix(f".{os.getpid()}")
-        written.write_text(text, encoding="utf-8")
+        write_private(written, text)
         written.replace(self.record)
 
     async def run(self, socket_path: Path, on_ready: Ready, early: list[int]) -> None:
@@ -319,7 +320,7 @@ class _LocalShare:
             self.failure = MountError(f"{self.mountpoint} is unmounted, but {error}")
             log.error("%s", error)
             with contextlib.suppress(OSError):  # for whoever waits for our end
-                (self.state / UNSYNCHRONIZED).write_text(str(self.failure), encoding="utf-8")
+                write_private(self.state / UNSYNCHRONIZED, str(self.failure))
 
     def _answer_stop(self) -> dict[str, Any]:
         self._stop.set()

@@ -104,9 +104,18 @@ def write_record(uid: int, record: Record) -> Path:
     path = record_path(uid, record.mountpoint)
     _forget_old_ones(path.parent)
     written = path.with_suffix(f".{os.getpid()}")
-    written.write_text(json.dumps(asdict(record)), encoding="utf-8")
+    write_private(written, json.dumps(asdict(record)))
     written.replace(path)
     return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write *text* to a new file of ours alone, whatever the umask. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
 
 
 def _forget_old_ones(directory: Path) -> None:

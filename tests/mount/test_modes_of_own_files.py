@@ -19,54 +19,63 @@ def umask_of_nothing() -> Iterator[None]:
 
 
 def open_to_others(*places: Path) -> list[str]:
-    """What of *places*, and below them, others may look at or change; a link is nobody's."""
+    """What of *places*, and below them, others can get at: to look at it, or to change it."""
     found = []
     for place in places:
-        for path in (place, *place.rglob("*")):
-            try:
-                mode = path.lstat().st_mode
-            except FileNotFoundError:
-                continue  # it came and went
-            if not stat.S_ISLNK(mode) and mode & 0o077:
-                found.append(f"{path} {stat.filemode(mode)}")
+        try:
+            mode = place.lstat().st_mode
+        except FileNotFoundError:
+            continue  # it came and went
+        if stat.S_ISLNK(mode):
+            continue  # nobody's
+        if mode & 0o077:
+            found.append(f"{place} {stat.filemode(mode)}")
+        if stat.S_ISDIR(mode) and mode & 0o011:
+            found += open_to_others(*sorted(place.iterdir()))
     return found
 
 
+@pytest.mark.parametrize("is_there", [False, True], ids=["made", "there"])
 @pytest.mark.parametrize(
     "profile", ["none", "osxfs-cached", "osxfs-delegated", "docker-vz-sync", "volume"]
 )
-def test_what_a_share_keeps_is_its_owners_alone(share, field, umask_of_nothing, profile):
-    state, trace = field / "state", field / "trace.parquet"
+def test_what_a_share_keeps_is_its_owners_alone(share, field, umask_of_nothing, profile, is_there):
+    state, trace = field / "above" / "state", field / "trace.parquet"
+    if is_there:
+        state.mkdir(parents=True)
+        (field / "above").chmod(0o755)
+        state.chmod(0o755)
     settings = {"profile": profile, "state_directory": str(state)}
     makes_requests = profile not in ("docker-vz-sync", "volume")
     if makes_requests:
         settings["trace"] = str(trace)
-    source = field / "source"
-    (source / "private").mkdir(parents=True, mode=0o700)
-    (source / "private" / "key").write_text("secret")
-    live = share(source, field / "guest" if (field / "guest").mkdir() is None else None, **settings)
-    (live.guest / "made").write_text("also secret")
+    live = share(**settings)
+    (live.guest / "made").write_text("secret")
     os.symlink("made", live.guest / "link")
     os.chown(live.guest / "link", 7, 7, follow_symlinks=False)
     if makes_requests:
         live.share.flush()
-    own = [state]
     runtime = runtime_directory(os.geteuid())
     record = record_path(os.geteuid(), str(live.guest))
-    for path in (record, record.with_suffix(".sock"), log_path(runtime, str(live.guest))):
-        if path.exists():
-            own.append(path)
-    if makes_requests:
-        own += [trace, Path(f"{trace}.partial")]
-    assert len(own) > 1
-    # A guest's copy of a tree has the modes of the tree.
-    copies = [str(state / "copies")]
-    assert not [each for each in open_to_others(*own) if not each.startswith(tuple(copies))]
+    own = [record, record.with_suffix(".sock"), log_path(runtime, str(live.guest))]
+    own += [trace, Path(f"{trace}.partial")]
+    assert any(path.exists() for path in own)
+
+    def wrong() -> list[str]:
+        # A guest's copy of a tree has the modes of the tree.
+        below = (
+            [each for each in state.iterdir() if each.name != "copies"] if state.exists() else []
+        )
+        return open_to_others(*own, *below, *([] if is_there else [field / "above"]))
+
+    assert not wrong()
     live.unmount()
-    assert not [each for each in open_to_others(*own) if not each.startswith(tuple(copies))]
+    assert not wrong()
 
 
 def test_a_file_that_is_open_to_others_is_noticed(tmp_path):
-    tmp_path.chmod(0o700)
     (tmp_path / "a").touch(0o640)
-    assert open_to_others(tmp_path) == [f"{tmp_path}/a -rw-r-----"]
+    tmp_path.chmod(0o711)
+    assert open_to_others(tmp_path) == [f"{tmp_path} drwx--x--x", f"{tmp_path}/a -rw-r-----"]
+    tmp_path.chmod(0o700)
+    assert not open_to_others(tmp_path)
