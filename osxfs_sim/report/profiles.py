@@ -135,16 +135,16 @@ def _at_a_glance(profile: Profile) -> tuple[str, str, str, str]:
 def profile_report(profile: Profile) -> None:
     """Print one profile with the source of each value."""
     out = console()
-    out.print(f"[bold]{profile.name}[/bold]: {escape(profile.title)}")
+    out.print(f"[bold]{escape(profile.name)}[/bold]: {escape(profile.title)}")
     if profile.about:
         out.print(escape(profile.about))
     rows = table("value", "", "basis", "source")
     for key, value in profile_values(profile).items():
         source = profile.sources.get(key)
         rows.add_row(
-            key,
-            value,
-            source.basis if source else "",
+            escape(key),
+            escape(value),
+            escape(source.basis) if source else "",
             escape(source.text) if source else "",
         )
     out.print(rows)

@@ -35,9 +35,12 @@ def open_to_others(*places: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("is_there", [False, True], ids=["made", "there"])
 @pytest.mark.parametrize(
-    "profile", ["none", "osxfs-cached", "osxfs-delegated", "docker-vz-sync", "volume"]
+    ("profile", "is_there"),
+    [
+        *(("none", True), ("osxfs-delegated", True), ("docker-vz-sync", True), ("volume", True)),
+        *(("osxfs-delegated", False), ("docker-vz-sync", False)),
+    ],
 )
 def test_what_a_share_keeps_is_its_owners_alone(share, field, umask_of_nothing, profile, is_there):
     state, trace = field / "above" / "state", field / "trace.parquet"
