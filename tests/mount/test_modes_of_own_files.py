@@ -35,6 +35,7 @@ def open_to_others(*places: Path) -> list[str]:
     return found
 
 
+@pytest.mark.usefixtures("umask_of_nothing")
 @pytest.mark.parametrize(
     ("profile", "is_there"),
     [
@@ -42,7 +43,7 @@ def open_to_others(*places: Path) -> list[str]:
         *(("osxfs-delegated", False), ("docker-vz-sync", False)),
     ],
 )
-def test_what_a_share_keeps_is_its_owners_alone(share, field, umask_of_nothing, profile, is_there):
+def test_what_a_share_keeps_is_its_owners_alone(share, field, profile, is_there):
     state, trace = field / "above" / "state", field / "trace.parquet"
     if is_there:
         state.mkdir(parents=True)
