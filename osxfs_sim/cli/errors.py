@@ -1,6 +1,7 @@
 """A user's mistake becomes one line with its remedy and a non-zero exit."""
 
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from osxfs_sim.lab.study import StudyError
 from osxfs_sim.lab.sweep import SweepError
 from osxfs_sim.model.escaping import printable
 from osxfs_sim.model.profile import ProfileError, nearest
+from osxfs_sim.mount.log import OF_A_COMMAND, log_to
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.trace.errors import TraceError
 
@@ -77,6 +79,7 @@ class _Commands(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         _fill_standard_descriptors()
         write_what_can_be_written()
+        log_to(logging.WARNING, form=OF_A_COMMAND)
         try:
             code = super().main(*args, **extra | {"standalone_mode": False})
             if sys.stdout is not None:

@@ -1,7 +1,6 @@
 """``mount``, ``umount``, ``status`` and so on: one share from its beginning to its end."""
 
 import contextlib
-import logging
 import os
 import signal
 import threading
@@ -24,7 +23,6 @@ from osxfs_sim.mount.identity import state_directory as default_state
 from osxfs_sim.mount.journal import Leftover
 from osxfs_sim.mount.launch import drop_events as lose_events
 from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
-from osxfs_sim.mount.log import log_to
 from osxfs_sim.mount.mountpoints import MountEntry, MountError, mounts
 from osxfs_sim.mount.unwritten import all_unwritten, save
 from osxfs_sim.report.status import services_report, status_report, unwritten_report
@@ -142,7 +140,6 @@ def mount(
     else:
         from osxfs_sim.mount.session import serve
     _say_alone(settings)
-    log_to(level=logging.WARNING)
     serve(settings, _say_ready, _say_waiting)
 
 

@@ -25,15 +25,22 @@ LINES_AT_ONCE = 100
 REST_S = 360.0
 KEPT_BYTES = 1 << 20
 """Of the beginning; what came last takes no more."""
-_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+OF_A_SERVER = "%(asctime)s %(levelname)s %(message)s"
+OF_A_COMMAND = "osxfs-sim: %(message)s"
 
 
 class BoundedHandler(logging.StreamHandler[TextIO]):
     """Writes to *stream* what goes by these rules."""
 
-    def __init__(self, stream: TextIO, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        clock_s: Callable[[], float] = time.monotonic,
+        *,
+        form: str = OF_A_SERVER,
+    ) -> None:
         super().__init__(stream)
-        self.setFormatter(_Escaping(_FORMAT))
+        self.setFormatter(_Escaping(form))
         self._clock_s = clock_s
         self._places: dict[tuple[str, int], _Place] = {}
         self._is_file = _is_file(stream)
@@ -112,10 +119,10 @@ def _is_file(stream: TextIO) -> bool:
         return False
 
 
-def log_to(stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Log to *stream*, by default the standard error of this process, from now on."""
-    stream = stream or sys.stderr
+def log_to(level: int = logging.INFO, *, form: str = OF_A_SERVER) -> None:
+    """Log to the standard error of this process from now on, unless it logs already."""
+    stream = sys.stderr
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors=ERRORS)
-    logging.basicConfig(level=level, handlers=[BoundedHandler(stream)])
+    logging.basicConfig(level=level, handlers=[BoundedHandler(stream, form=form)])

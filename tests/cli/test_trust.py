@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from reporting import comparison
 from users import OWNER
 
+import osxfs_sim
 from osxfs_sim.cli.errors import main
 from osxfs_sim.cli.trust import modules_of, scripts_of, whose_else
 from osxfs_sim.lab.results import save_result
@@ -211,3 +213,31 @@ def test_the_hint_to_go_on_names_what_the_file_alone_would_not_be_believed(their
     asked = {"case": "rake", "arms": ("native", "none"), "aa": None}
     assert _to_go_on(asked, Path("r.json")) == "osxfs-sim compare --resume r.json"
     assert json.loads((result(theirs, "rake")).read_text())["plan"]["case"] == "rake"
+
+
+_DRAWS = """
+import hashlib
+from osxfs_sim.report.plots import Style, WallTimes, render, wall_times
+arm = WallTimes("osxfs", (1.0, 2.0), 1.5, (1.0, 2.0))
+style = Style()
+drawn = render(wall_times({"fresh": [arm]}, "osxfs", style), style, "svg")
+print(hashlib.sha256(drawn).hexdigest())
+"""
+
+
+def test_a_style_that_lies_where_one_works_draws_nothing(tmp_path):
+    """And runs nothing: with usetex, labels would be given to a program with a preamble."""
+    said = []
+    for style in ("", "text.usetex: True\nlines.linewidth: 40\naxes.titlesize: 99\n"):
+        (tmp_path / "matplotlibrc").write_text(style)
+        done = subprocess.run(
+            [sys.executable, "-c", _DRAWS],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(osxfs_sim.__file__).parents[1])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert said[0] == said[1]
