@@ -79,7 +79,7 @@ def test_a_case_of_ones_own_is_measured_under_edits_and_gone_on_with(tmp_path: P
     assert stale["native"] == stale["none"] == 0
     assert stale["old"] > 0
 
-    result = frontier(tmp_path, "--resume", "frontier-read.json", "--runs", "2", "--json")
+    result = frontier(tmp_path, "./read", "--resume", "frontier-read.json", "--runs", "2", "--json")
     assert result.returncode == 0, result.stderr
     (document,) = json.loads(result.stdout)["frontiers"]
     assert [point["runs"] for point in document["points"]] == [2, 2]
