@@ -11,6 +11,7 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 
+from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.caching import CachePolicy
 from osxfs_sim.model.latency import Distribution, Empirical, LatencyError
 from osxfs_sim.model.profile import (
@@ -21,7 +22,6 @@ from osxfs_sim.model.profile import (
     profile_from_document,
 )
 from osxfs_sim.model.units import UnitError, parse_duration_ns
-from osxfs_sim.reading import parse_toml, read_text
 
 _SHIPPED = resources.files("osxfs_sim.model") / "profiles"
 _MAX_ANCESTORS = 8

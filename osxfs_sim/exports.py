@@ -24,10 +24,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.consistency import Tree, stronger_parts
 from osxfs_sim.model.profile import ProfileError, nearest
 from osxfs_sim.model.units import UnitError, parse_duration_ns
-from osxfs_sim.reading import parse_toml, read_text
 from osxfs_sim.settings import Exports, ShareSettings, parse_data_path
 
 _NAME = re.compile(r"[A-Za-z0-9._+-]{1,100}")

@@ -7,6 +7,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from osxfs_sim.cli.saying import say, say_lines
+from osxfs_sim.fs.output import write_output
 
 _NAME = "osxfs-sim"
 _VARIABLE = "_OSXFS_SIM_COMPLETE"
@@ -41,7 +42,7 @@ def completion(shell: str, install: bool) -> None:
         return
     place = _place(shell)
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(source + "\n", encoding="utf-8")
+    write_output(place, source + "\n")
     say(f"written to {place}; new shells complete {_NAME}")
     if shell == "zsh":
         say(f"zsh looks there if ~/.zshrc has, before compinit: fpath+=({place.parent})")

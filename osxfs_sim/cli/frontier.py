@@ -22,6 +22,7 @@ from osxfs_sim.cli.trust import (
     modules_of,
     trust_option,
 )
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.arms import Arm, check_arms
 from osxfs_sim.lab.caches import WARM
 from osxfs_sim.lab.cases import CaseError
@@ -287,7 +288,8 @@ def _draw(frontiers: Sequence[Frontier], path: Path, *, is_dark: bool) -> None:
 
     style = Style(DARK if is_dark else LIGHT)
     try:
-        path.write_bytes(render(frontier_picture(frontiers, style), style, _PICTURES[path.suffix]))
+        picture = render(frontier_picture(frontiers, style), style, _PICTURES[path.suffix])
+        write_output(path, picture)
     except OSError as error:
         raise SweepError(f"cannot write {path}: {error.strerror}") from error
 

@@ -24,8 +24,8 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.profile import nearest
-from osxfs_sim.reading import parse_toml, read_text
 
 
 class CaseError(Exception):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.profile import nearest
-from osxfs_sim.reading import parse_toml, read_text
 
 TABLE = "table"
 """What a check calls the comparison of the published table itself."""

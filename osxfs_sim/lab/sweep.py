@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.profile import nearest
-from osxfs_sim.reading import parse_toml, read_text
 
 DEFAULT = "default"
 _SHIPPED = resources.files("osxfs_sim.lab") / "sweeps"

@@ -33,11 +33,11 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from osxfs_sim.fs.reading import read_bytes
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.copies import copy_content
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, Shown
-from osxfs_sim.reading import read_bytes
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from osxfs_sim.fs.reading import read_text
 from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.mount.control import ask, understanding
@@ -56,7 +57,6 @@ from osxfs_sim.mount.records import (
 from osxfs_sim.mount.service_checks import check_host_services
 from osxfs_sim.mount.unwritten import unwritten_error
 from osxfs_sim.mount.volumes import Volumes
-from osxfs_sim.reading import read_text
 from osxfs_sim.settings import Exports, ShareSettings
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from osxfs_sim.reading import open_regular
+from osxfs_sim.fs.reading import open_regular
 from osxfs_sim.trace import files
 from osxfs_sim.trace.errors import TraceError as TraceError  # it is raised here
 from osxfs_sim.trace.schema import FORMAT as FORMAT

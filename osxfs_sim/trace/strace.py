@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from osxfs_sim.fs.reading import open_regular
 from osxfs_sim.model.operations import Operation
-from osxfs_sim.reading import open_regular
 from osxfs_sim.trace.format import Header, TraceError, TraceWriter, columns_of
 from osxfs_sim.trace.strace_lines import (
     Begun,

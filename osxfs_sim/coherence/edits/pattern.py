@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from osxfs_sim.reading import parse_toml
+from osxfs_sim.fs.reading import parse_toml
 
 TARGET = "{name}"
 ACTS = ("create", "truncate", "write", "rename", "unlink", "mkdir", "rmdir")

@@ -18,8 +18,8 @@ from importlib import resources
 from random import Random
 
 from osxfs_sim.coherence.edits.pattern import Pattern, PatternError, pattern_from
+from osxfs_sim.fs.reading import read_text
 from osxfs_sim.model.profile import nearest
-from osxfs_sim.reading import read_text
 
 _SHIPPED = resources.files("osxfs_sim.coherence.edits") / "patterns"
 _PER_S = {"s": 1.0, "min": 60.0}

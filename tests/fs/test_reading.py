@@ -13,12 +13,12 @@ from osxfs_sim.catalogue import load_distribution, load_profile
 from osxfs_sim.coherence.edits.stream import StreamError, parse_stream
 from osxfs_sim.coherence.histories.history import History, HistoryError
 from osxfs_sim.exports import load_exports
+from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, parse_toml, read_bytes
 from osxfs_sim.lab.cases import CaseError, load_case
 from osxfs_sim.lab.results import ResultError, load_result
 from osxfs_sim.lab.study import StudyError, load_study
 from osxfs_sim.lab.sweep import SweepError, load_sweep
 from osxfs_sim.model.profile import ProfileError
-from osxfs_sim.reading import MOST_RESULT_BYTES, parse_json, parse_toml, read_bytes
 from osxfs_sim.trace.errors import TraceError
 from osxfs_sim.trace.format import read_trace
 from osxfs_sim.trace.strace import import_strace
@@ -126,13 +126,15 @@ def test_a_time_that_is_none_is_refused(tmp_path, value):
 
 
 def test_a_pipe_of_ones_own_can_be_read():
-    code = "import sys; from osxfs_sim.reading import read_bytes; print(read_bytes(sys.argv[1], 9))"
+    code = (
+        "import sys; from osxfs_sim.fs.reading import read_bytes; print(read_bytes(sys.argv[1], 9))"
+    )
     done = subprocess.run(
         ["bash", "-c", f'{sys.executable} -c "$1" <(printf abc)', "-", code],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert done.stdout == "b'abc'\n", done.stderr
 
