@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
+from osxfs_sim.cli.probing import circumstances
 from osxfs_sim.coherence.actors import ActorError, Performed
 from osxfs_sim.coherence.contract.breaches import breach_script, script_name
 from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
@@ -121,7 +123,8 @@ def contract(
         }
         click.echo(json.dumps(document, indent=1))
     else:
-        title = f"{profile}: the consistency contract, judged as {nature.mode.label}"
+        what = circumstances(profile, settings.given())
+        title = escape(f"{what}: the consistency contract, judged as {nature.mode.label}")
         contract_report(verdicts, title, describe_machine_shortly(), written)
     if any(verdict.is_bad for verdict in verdicts):
         sys.exit(1)

@@ -20,6 +20,7 @@ from rich.markup import escape
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import Duration, ProfileName, share_options
+from osxfs_sim.cli.probing import circumstances
 from osxfs_sim.coherence.actors import ActorError
 from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, Plan, generate
 from osxfs_sim.coherence.histories.history import History, HistoryError
@@ -180,7 +181,7 @@ def histories(
     if as_json:
         click.echo(json.dumps(_document(done, rules, settings, plan, started), indent=1))
     else:
-        _tell(done, rules, profile, save)
+        _tell(done, rules, profile, save, circumstances(profile, settings.given()))
     if any(run.verdict.answer is Answer.VIOLATION for run in done):
         sys.exit(1)
 
@@ -440,9 +441,11 @@ def _plain(settings: ShareSettings) -> dict[str, Any]:
 # What is told
 
 
-def _tell(done: Sequence[_Run], rules: Rules, profile: str, save: Path | None) -> None:
+def _tell(
+    done: Sequence[_Run], rules: Rules, profile: str, save: Path | None, of_what: str
+) -> None:
     out = console()
-    title = f"{profile}: histories judged as {rules.mode.label}"
+    title = f"{of_what}: histories judged as {rules.mode.label}"
     if rules.mode is not Mode.CONSISTENT:
         title += f" (guests up to {format_duration(rules.bounds.stale_ns)} behind"
         if rules.mode is Mode.DELEGATED:

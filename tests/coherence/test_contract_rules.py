@@ -279,10 +279,12 @@ def test_a_breach_counts_once_it_was_seen_again(
 ) -> None:
     verdict = playing._Judging(Scripted(*sizes)).verdict(RuleId.CON_2, [SCHEDULE])
     if finding is None:
-        assert verdict.finding is Finding.KEPT
+        # Neither kept nor broken: what differs from all others is seen once.
+        assert verdict.finding is Finding.UNDECIDED
         assert verdict.breach is None
         (line,) = verdict.unplayed
         assert "once, and not again" in line
+        assert verdict.why == f"is in doubt: {line}"
     else:
         assert verdict.finding is finding
         assert (verdict.breach.times, verdict.breach.plays) == (times, 4)
