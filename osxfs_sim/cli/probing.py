@@ -50,6 +50,32 @@ def shared(settings: ShareSettings) -> Iterator[tuple[Path, Path, Share]]:
             yield host, guest, share
 
 
+_HEARS_WITHIN_S = 60.0
+
+
+def hearing_of(share: Share, remedy: str) -> Callable[[], bool]:
+    """Says whether all events of the host's have reached the guest. Raises ClickException.
+
+    Where they have not for a minute: *remedy* is for the user.
+    """
+    asked_s: list[float] = []
+
+    def has_heard() -> bool:
+        events = share.status()["events"]
+        if events is None or not events["waiting"]:
+            asked_s.clear()
+            return True
+        asked_s.append(time.monotonic())
+        if asked_s[-1] - asked_s[0] > _HEARS_WITHIN_S:
+            raise click.ClickException(
+                f"the guest does not come to hear of what was made ({events['waiting']} events "
+                f"wait): {remedy}"
+            )
+        return False
+
+    return has_heard
+
+
 def sayer() -> Callable[[str], None]:
     """Says what is being done, once it has taken long enough for somebody to wonder."""
     began_s = time.monotonic()

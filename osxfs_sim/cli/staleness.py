@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from osxfs_sim.cli.options import ProfileName, share_options
-from osxfs_sim.cli.probing import SCHEMA, circumstances, head, sayer, shared, start
+from osxfs_sim.cli.probing import SCHEMA, circumstances, head, hearing_of, sayer, shared, start
 from osxfs_sim.coherence.loading import LoadError, LoadSpec, loaded
 from osxfs_sim.coherence.predictions import (
     Believed,
@@ -36,7 +36,6 @@ from osxfs_sim.report.coherence import curves_report, staleness_report
 from osxfs_sim.settings import ShareSettings
 
 _BOTH = "both"
-_HEARS_WITHIN_S = 60.0
 _DIRECTIONS = (*(each.value for each in Direction), _BOTH)
 _LOAD_SHARE = 0.25
 # The others are those of a share.
@@ -204,21 +203,7 @@ def _measure(
     results: list[ViewResult] = []
 
     def measure(host: Path, guest: Path, share: Share) -> None:
-        asked_s: list[float] = []
-
-        def has_heard() -> bool:
-            events = share.status()["events"]
-            if events is None or not events["waiting"]:
-                asked_s.clear()
-                return True
-            asked_s.append(time.monotonic())
-            if asked_s[-1] - asked_s[0] > _HEARS_WITHIN_S:
-                raise click.ClickException(
-                    f"the guest does not come to hear of what was made ({events['waiting']} events "
-                    "wait): give a smaller --number, or less --load"
-                )
-            return False
-
+        has_heard = hearing_of(share, "give a smaller --number, or less --load")
         for direction, outlooks in plans.items():
             results.extend(
                 measure_views(
