@@ -74,7 +74,10 @@ SEEDS = {
     ],
     RuleId.CAC_1: [(CACHED, {"seeded": Seeded.EACH_PROCESS_HAS_A_CACHE}, BROKEN)],
     RuleId.CAC_2: [(CONSISTENT, {"seeded": Seeded.OWN_CHANGES_MASK_EVENTS}, BROKEN)],
-    RuleId.CAC_3: [(CACHED, {"holds": True}, BROKEN)],
+    RuleId.CAC_3: [
+        (CACHED, {"holds": True}, BROKEN),
+        (CACHED, {"seeded": Seeded.ONLY_THE_FIRST_PAGES}, BROKEN),
+    ],
     RuleId.CAC_4: [
         (nature, {"seeded": Seeded.OVERLAPS_DO_NOT_MATTER}, BROKEN)
         for nature in (CACHED, CONSISTENT)

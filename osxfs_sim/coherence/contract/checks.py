@@ -271,6 +271,7 @@ def _at_the_end(nature: Nature) -> Iterable[Schedule]:
     )
     for step, state in ((5, ("value", "new\n")), (6, ("lacks", "gone"))):
         yield Schedule("several changes: guest, unmounted", steps, (Expected(step, state),))
+    yield from _all_kinds_at_the_end()
     if nature.is_shared:
         yield Schedule(
             "create: guest, unmounted while the host refuses",
@@ -282,6 +283,26 @@ def _at_the_end(nature: Nature) -> Iterable[Schedule]:
                 ("host", Operation("read", "a")),
             ),
             (Expected(4, ("value", "new\n")), Expected(2, ("error", ""))),
+        )
+
+
+def _all_kinds_at_the_end() -> Iterable[Schedule]:
+    """Every kind of change in a directory of its own, one unmount, and a look at each."""
+    kinds = [kind for kind in KINDS if not kind.viewing]
+    steps: list[Step] = []
+    for number, kind in enumerate(kinds):
+        steps.append(("guest", Operation("mkdir", f"k{number}", mode=0o755)))
+        made = [("guest", each) for each in (*kind.prepare, kind.change)]
+        steps += steps_within(f"k{number}", made)
+    steps.append((SHARE, Operation("unmount")))
+    first = len(steps)
+    for number, kind in enumerate(kinds):
+        steps += steps_within(f"k{number}", [("host", kind.look)])
+    others = tuple(Expected(first + number, ("told", None)) for number in range(len(kinds)))
+    for number, kind in enumerate(kinds):
+        name = f"{kind.name}: guest, among all kinds, unmounted"
+        yield Schedule(
+            *(name, tuple(steps), (Expected(first + number, kind.after),)), given=others
         )
 
 
