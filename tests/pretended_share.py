@@ -37,7 +37,9 @@ class Seeded(enum.Enum):
     NOTHING_EXPIRES = "what the guest knows it believes for ever"
     NOTHING_IS_LOST = "a host change wins against what is held of the guest's"
     SPECIAL_FILES_TOO = "FIFOs, sockets and devices lag and are held as files are"
-    ONLY_THE_FIRST_PAGES = "of what is written, and of what is cut, far behind nothing is carried over"
+    ONLY_THE_FIRST_PAGES = (
+        "of what is written, and of what is cut, far behind nothing is carried over"
+    )
     DEFAULT_STRENGTHENS = "a default export makes what overlaps it consistent"
 
 

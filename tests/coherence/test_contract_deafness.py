@@ -31,10 +31,7 @@ TOLD_OF_CHANGES = (RuleId.DEL_1, RuleId.CAC_2, RuleId.DEL_6, RuleId.CAC_5)
 FAULTS = {
     **{f"deaf to what is {kind.value}": Fault(frozenset({kind})) for kind in Change},
     "deaf to all": Fault(EVERY_KIND),
-    **{
-        f"deaf to all but what is {kind.value}": Fault(EVERY_KIND - {kind})
-        for kind in Change
-    },
+    **{f"deaf to all but what is {kind.value}": Fault(EVERY_KIND - {kind}) for kind in Change},
     "deaf to one directory": Fault(EVERY_KIND, "d/"),
     "deaf to the content in one directory": Fault(frozenset({Change.CONTENT}), "d/"),
 }
@@ -84,9 +81,7 @@ def test_whoever_believes_until_it_is_told_is_not_consistent(
 
 
 @pytest.mark.parametrize("delay", DELAYS[1:])
-def test_other_rules_of_beliefs_do_not_depend_on_when_events_come(
-    field: Path, delay: int
-) -> None:
+def test_other_rules_of_beliefs_do_not_depend_on_when_events_come(field: Path, delay: int) -> None:
     special = DeafShare(field, HEARING, delay, believes_special=True)
     assert found(special, CACHED, RuleId.DEL_8) == {RuleId.DEL_8: Finding.BROKEN}
     apart = DeafShare(field, HEARING, delay, each_process=True)

@@ -257,7 +257,10 @@ class Judge:
                 # Who asks by name looks it up first: nobody sees of it what was before.
                 if place < possibly.start or (by_name and held_until_ns < name.began_ns):
                     ended_ns.append(held_until_ns)
-                was_shown = max(name.began_ns, held.began_ns) <= min(named_until_ns, held_until_ns)
+                # Through a descriptor what was opened is seen, whatever its names are meanwhile.
+                was_shown = (not by_name and at >= window.start) or (
+                    max(name.began_ns, held.began_ns) <= min(named_until_ns, held_until_ns)
+                )
                 yield _View(held, min(ended_ns, default=None), was_shown)
 
     def _may_be_torn(self, answer: Answer, states: Sequence[Held]) -> bool:
@@ -299,11 +302,11 @@ class Judge:
             parts.append(lambda held: answer.more == held.mtime_ns)
         return parts
 
-    def _part_ended_ns(
-        self, views: Sequence[_View], is_true: Callable[[Held], bool]
-    ) -> int | None:
+    def _part_ended_ns(self, views: Sequence[_View], is_true: Callable[[Held], bool]) -> int | None:
         """When the last state ended of which a part was true; None where there was none."""
-        return max((view.until_ns for view in views if is_true(view.held)), default=None)
+        true = [view for view in views if is_true(view.held)]
+        shown = [view for view in true if view.was_shown] or true
+        return max((view.until_ns for view in shown), default=None)
 
     def _is_true(self, answer: Answer, held: Held) -> bool:
         if answer.told is not Told.READ:

@@ -216,9 +216,7 @@ _GROWS_WHILE_OPEN = Kind(
 )
 
 
-_CHANGED_BY_ONE_CALL_WHEN_LARGE = tuple(
-    kind for kind in LARGE_KINDS if kind.change.act != "create"
-)
+_CHANGED_BY_ONE_CALL_WHEN_LARGE = tuple(kind for kind in LARGE_KINDS if kind.change.act != "create")
 _CHANGED_BELOW = tuple(
     kind for kind in KINDS_BELOW if kind.change.act in ("overwrite", "chmod", "unlink")
 )
@@ -301,9 +299,7 @@ def _all_kinds_at_the_end() -> Iterable[Schedule]:
     others = tuple(Expected(first + number, ("told", None)) for number in range(len(kinds)))
     for number, kind in enumerate(kinds):
         name = f"{kind.name}: guest, among all kinds, unmounted"
-        yield Schedule(
-            *(name, tuple(steps), (Expected(first + number, kind.after),)), given=others
-        )
+        yield Schedule(*(name, tuple(steps), (Expected(first + number, kind.after),)), given=others)
 
 
 def _guest_at_once(nature: Nature) -> Iterable[Schedule]:

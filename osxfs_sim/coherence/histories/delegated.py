@@ -49,9 +49,7 @@ def delegated(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> 
         return Delegated(tuple(cached(operations, grain, bounds)), old)
     flushes = [each for each in operations if is_flush(each)]
     removals = [
-        each
-        for each in operations
-        if may_have_changed(each) and each.operation.act in _REMOVALS
+        each for each in operations if may_have_changed(each) and each.operation.act in _REMOVALS
     ]
     tasks, unjudged = [], 0
     for number, performed in enumerate(operations):
