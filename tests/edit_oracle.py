@@ -9,7 +9,6 @@ import zlib
 from dataclasses import dataclass, field
 from random import Random
 
-
 FRESH, STALE, OPEN = "fresh", "stale", "open"
 """*open*: true of no host that there was; what a judge makes of that is no question of ages."""
 

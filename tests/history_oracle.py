@@ -1,8 +1,8 @@
 """Whether a history can be explained, by trying every order of every step: slow, and plain.
 
 It shares nothing with osxfs_sim/coherence/histories but the form in which a history is written:
-no model, no memory of what was tried, no division into objects. It carries operations out, forwards,
-on a dictionary of names and one of files, and compares what each would then have been told.
+no model, no memory of what was tried, no division into objects. It carries operations out,
+forwards, on a dictionary of names and one of files, and compares what each would have been told.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,8 +23,9 @@ Disk = tuple[dict[str, int], dict[int, tuple[str | None, int]]]
 class Call:
     """An operation, its window, and how it is carried out.
 
-    Looks are answered from *looks_from*, all else from *acts_from*. *requests*: a guest's, through a
-    share. *after*: calls of its process that must be over; *behind*: looks that it may not be behind.
+    Looks are answered from *looks_from*, all else from *acts_from*. *requests*: a guest's, through
+    a share. *after*: calls of its process that must be over; *behind*: looks that it may not be
+    behind. *is_open*: nobody knows what it has done.
     """
 
     op: Any
@@ -216,9 +217,9 @@ def move(call: Call, disk: Disk, place: Any, there: int | str) -> Iterator[Next]
         if new == place[1]:
             yield "look", disk, end()
         return
-    if place is not None and not isinstance(new, str):  # it was a directory, or was not
-        if is_directory(disk, new) != place[2]:
-            yield "look", disk, end(error="EISDIR" if is_directory(disk, new) else "ENOTDIR")
+    # It was a directory, or was not, when the kernel looked.
+    if place is not None and not isinstance(new, str) and is_directory(disk, new) != place[2]:
+        yield "look", disk, end(error="EISDIR" if is_directory(disk, new) else "ENOTDIR")
     if place is not None and not any(each == place[1] for each in disk[0].values()):
         for error in ("ENOENT", "ESTALE"):
             yield "act", disk, end(error=error)
@@ -309,7 +310,7 @@ def can_be_explained(
             yield "act", disk, end()
 
     def in_session(call: Call, *, is_first: bool, is_look: bool) -> bool:
-        """Who looks a name up is behind nobody who has looked it up; the rest is behind the rest."""
+        """Who looks a name up may be as early as who has; the rest comes after them."""
         return all(
             over[each] or (is_first and is_look and places[each] is not None)
             for each in call.behind

@@ -98,7 +98,8 @@ class Read:
 
 def is_bounded(first: str, writes: Sequence[Write], reads: Sequence[Read], stale: int) -> bool:
     """Whether there are moments for all writes, and for all reads that are no older than *stale*,
-    such that each reads what is there, and nobody goes back."""
+    such that each reads what is there, and nobody goes back.
+    """
     windows = [range(each.call, each.back + 1) for each in writes]
     for moments in itertools.product(*windows):
         if all(

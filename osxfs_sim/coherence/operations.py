@@ -33,8 +33,9 @@ class Operation:
 
     *act* is one of ACTS; *path* is relative to the root, and *to* the second name, where
     there is one. *data* is what is written (one character a byte: latin-1), over and over until it
-    is *size* bytes, where both are given; *offset* and *size* are in bytes, *mode* is a file's permissions. *handle* names an open file (or a mapping) of
-    the actor's, from ``open`` to ``close``. *pause_ns* is waited before it begins.
+    is *size* bytes, where both are given; *offset* and *size* are in bytes, *mode* is a file's
+    permissions. *handle* names an open file (or a mapping) of the actor's, from ``open`` to
+    ``close``. *pause_ns* is waited before it begins.
     """
 
     act: str
@@ -80,8 +81,7 @@ class Outcome:
 
     The value of ``stat`` is a dictionary (type, mode, size, links, inode, mtime_ns), of
     ``read``, ``pread`` and ``mread`` the content as text (latin-1), of ``outline`` its runs, of
-    ``readlink`` the target, of
-    ``list`` the sorted names, and of all others None.
+    ``readlink`` the target, of ``list`` the sorted names, and of all others None.
     """
 
     value: Any = None

@@ -9,6 +9,7 @@ goes through many thousands, and prints how many verdicts agreed. Each oracle is
 are wrong on purpose, which it must find.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,7 +34,8 @@ from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.verdicts import Rules
 from osxfs_sim.coherence.operations import Operation, Outcome
 from osxfs_sim.coherence.predicted import departure_ns
-from osxfs_sim.coherence.predictions import AtOnce, Held as HeldBack, NotSeen, Sample, Uniform
+from osxfs_sim.coherence.predictions import AtOnce, NotSeen, Sample, Uniform
+from osxfs_sim.coherence.predictions import Held as HeldBack
 from osxfs_sim.lab.statistics import _tied_p, difference
 from osxfs_sim.model.consistency import Mode
 
@@ -242,11 +244,11 @@ WRONG_HISTORIES = {
         "_touching",
         lambda tasks: [0] * len(tasks),
     ),
-    "what was interrupted was never done": (model, "is_pending", lambda performed: False),
+    "what was interrupted was never done": (model, "is_pending", lambda _: False),
     "nothing is ever wrong": (
         verdicts,
         "search",
-        lambda tasks, *_: linearize.Search(linearize.Answer.OK, ()),
+        lambda *_: linearize.Search(linearize.Answer.OK, ()),
     ),
 }
 
@@ -316,14 +318,14 @@ def test_bounded_staleness_is_judged_as_by_all_that_the_host_had() -> None:
         (
             verdicts,
             "cached",
-            lambda operations, grain, bounds: [
+            lambda operations, grain, _: [
                 linearize.Task.exactly(each, grain) for each in operations
             ],
         ),
         (
             verdicts,
             "cached",
-            lambda operations, grain, bounds: [
+            lambda operations, _, bounds: [
                 linearize.Task(each, each.call_ns - bounds.stale_ns, each.call_ns, each.return_ns)
                 for each in operations
             ],
@@ -508,14 +510,14 @@ RIGHT_JUDGE = Judge.judge
         (
             Judge,
             "_stale",
-            lambda self, asked, kind, ended_ns: judging.Judged(
+            lambda _, asked, kind, ended_ns: judging.Judged(
                 kind, judging.Verdict.STALE, max(0, asked.call_ns - ended_ns)
             ),
         ),
         (
             Judge,
             "_is_true",
-            lambda self, asked, held: asked.told is not Told.READ and asked.size == held.size,
+            lambda _, asked, held: asked.told is not Told.READ and asked.size == held.size,
         ),
     ],
     ids=["a name that has gone hides old attributes", "aged at the call", "judged by size alone"],
@@ -532,8 +534,6 @@ def test_a_wrong_judge_of_answers_is_found(
 
 def by_dealing(first: list[int], second: list[int]) -> float:
     """p by all ways to deal the values out, each by itself."""
-    import itertools
-
     pooled = [*first, *second]
     ranks = [
         sum(other < each for other in pooled) + (sum(other == each for other in pooled) + 1) / 2

@@ -2,12 +2,12 @@
 
 An answer is *stale* if it is true of no state that the host had between call and return,
 and of an earlier one it is; its age is the time since the edit that ended the last state of
-which it was true. Where a change was going on meanwhile and the answer may be made of both sides, it
-may be torn, as it may be natively: that is *unknown*, and so is what nothing can be said
+which it was true. Where a change was going on meanwhile and the answer may be made of both sides,
+it may be torn, as it may be natively: that is *unknown*, and so is what nothing can be said
 about, such as a name that the workload has changed itself. An answer of parts of two states (a new
 size with an old time, new content cut at an old size) is as old as the oldest of its parts. What
-is true of no state that there ever was, nor of such parts, is
-*unexplained*: something was not seen, and nothing is concluded from it. An answer about which no
+is true of no state that there ever was, nor of such parts, is *unexplained*: something was not
+seen, and nothing is concluded from it. An answer about which no
 edit ever made a difference is never stale: a share may tell other attributes than the host's for
 other reasons. ESTALE is a stale answer about a name's existence: no host says it of its own.
 """

@@ -17,8 +17,8 @@ from osxfs_sim.coherence.staging import SILENCE, Step
 
 State = tuple[str, Any]
 """What an outcome tells: ``("value", V)``, ``("error", E)`` (any, if empty), ``("done", True)``,
-``("lists", NAME)``, ``("lacks", NAME)``, ``("told", None)`` (anything), or one of the fields of a value that has some, such as
-``("size", 3)``."""
+``("lists", NAME)``, ``("lacks", NAME)``, ``("told", None)`` (anything), or one of the fields of a
+value that has some, such as ``("size", 3)``."""
 
 
 def shows(outcome: Outcome, state: State) -> bool:

@@ -19,7 +19,6 @@ from osxfs_sim.coherence.histories.sessions import may_have_changed
 from osxfs_sim.coherence.histories.wording import require_judgeable
 from osxfs_sim.model.consistency import Mode
 
-
 _NEVER_NS = 1 << 80
 """The end of a call that was given up: what it asked for may still be done at any time."""
 
