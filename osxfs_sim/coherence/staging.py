@@ -42,8 +42,9 @@ SILENCE = "SILENCE"
 _SETTLES_WITHIN_S = 60.0
 _QUIET_LOOKS = 4
 _QUIET_LOOKS_AFTER_MARK = 2
-_QUIET_LOOKS_WITHOUT_MARK = 40
+_QUIET_LOOKS_WITHOUT_MARK = 200
 _BETWEEN_LOOKS_S = 0.025
+_FOR_A_MARK_S = 0.005
 _MARKS = ".settled"
 
 
@@ -172,7 +173,7 @@ class Stage:
         seen = self._marked(events)
         quiet, needed = 0, _QUIET_LOOKS if seen is None else _QUIET_LOOKS_WITHOUT_MARK
         while quiet < needed:
-            time.sleep(_BETWEEN_LOOKS_S)
+            time.sleep(_BETWEEN_LOOKS_S if seen is None else _FOR_A_MARK_S)
             events = [share.status()["events"] or {} for share in shares]
             if seen is not None and events[0]["seen"] > seen:
                 seen, needed = None, quiet + _QUIET_LOOKS_AFTER_MARK
