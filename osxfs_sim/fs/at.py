@@ -75,12 +75,12 @@ def set_size(fd: int, size: int) -> None:
     os.truncate(magic_link(fd), size)
 
 
-def set_attribute(fd: int, name: str, value: bytes) -> None:
+def set_attribute(fd: int, name: str | bytes, value: bytes) -> None:
     """fsetxattr(2), of a descriptor of O_PATH too."""
     os.setxattr(magic_link(fd), name, value)
 
 
-def remove_attribute(fd: int, name: str) -> None:
+def remove_attribute(fd: int, name: str | bytes) -> None:
     """fremovexattr(2), of a descriptor of O_PATH too."""
     os.removexattr(magic_link(fd), name)
 
@@ -88,6 +88,11 @@ def remove_attribute(fd: int, name: str) -> None:
 def reopened(fd: int, flags: int) -> int:
     """Another descriptor of the very object behind *fd*, which may be of O_PATH."""
     return os.open(magic_link(fd), flags & ~os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def unnamed_file(dir_fd: int, mode: int) -> int:
+    """A new file without a name in a directory, which may be given one (O_TMPFILE)."""
+    return os.open(b".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode, dir_fd=dir_fd)
 
 
 def give_name(fd: int, dir_fd: int, name: bytes) -> None:
@@ -289,6 +294,21 @@ def make_private(path: str | bytes | os.PathLike[str]) -> int:
         os.close(fd)
         raise
     return fd
+
+
+@contextlib.contextmanager
+def new_place(path: str | bytes | os.PathLike[str], mode: int = 0o777) -> Iterator[int]:
+    """The new directory *path*, whose parent is there. Raises UntrustedError and OSError."""
+    with chased(path, follow=False) as found:
+        os.mkdir(found.name, mode, dir_fd=found.dir_fd)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(found.name, flags, dir_fd=found.dir_fd)
+    try:
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise UntrustedError("somebody has put something else in its place")
+        yield fd
+    finally:
+        os.close(fd)
 
 
 _TRIES = 100

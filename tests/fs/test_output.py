@@ -38,7 +38,7 @@ def fresh(request, monkeypatch: pytest.MonkeyPatch) -> None:
                 raise OSError(errno.EOPNOTSUPP, "not here")
             return real(path, flags, *args, **more)
 
-        monkeypatch.setattr(output.os, "open", lacking)
+        monkeypatch.setattr(output.at.os, "open", lacking)
 
 
 @pytest.fixture
