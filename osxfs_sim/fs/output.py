@@ -228,6 +228,15 @@ def write_output(path: str | os.PathLike[str], content: str | bytes, *, mode: in
         file.write(data)
 
 
+def make_output_directory(path: str | os.PathLike[str]) -> None:
+    """Make the directory *path*, and those above it, where they are missing. Raises OSError."""
+    try:
+        os.close(at.make_directories(path, flags=os.O_PATH))
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+
+
 def _elsewhere() -> int:
     import tempfile
 

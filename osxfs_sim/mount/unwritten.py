@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.units import format_size
 from osxfs_sim.model.write_back import Kind
 from osxfs_sim.mount.draining import paths_overlap, wait_until_drained
@@ -321,7 +322,7 @@ def _under_some_name(name: bytes, make: Callable[[bytes], int]) -> int:
 
 
 def _copy_from_host(source: str, names: list[bytes], fd: int) -> None:
-    here = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    here = at.open_place(source, os.O_PATH)
     try:
         for name in names:
             last = name is names[-1]
