@@ -340,7 +340,7 @@ class Backing:
     def _open(self, inode: Inode, flags: int) -> int:
         for parent, name in _names(inode):
             try:
-                fd = os.open(name, flags, dir_fd=self.directory_fd(parent))
+                fd = os.open(name, flags | os.O_NOFOLLOW, dir_fd=self.directory_fd(parent))
             except (FileNotFoundError, StaleError):
                 continue
             except OSError as error:
