@@ -173,10 +173,14 @@ def _claim(source: str, copy: Path) -> Claim:
 
 
 def _forget_what_is_gone() -> None:
-    """Take away the records of killed servers whose mounts somebody else has unmounted."""
+    """Take away the records of killed servers whose mounts somebody else has unmounted.
+
+    The mount of one that lives may be in another mount namespace than ours.
+    """
     there = {entry.identity for entry in mounts()}
     for record in local_records():
-        if tuple(record["identity"]) not in there:
+        has_ended = start_of(int(record["pid"])) != str(record.get("started", ""))
+        if has_ended and tuple(record["identity"]) not in there:
             at.remove(local_record_path(record["mountpoint"]))
 
 
