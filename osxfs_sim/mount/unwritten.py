@@ -29,6 +29,7 @@ from osxfs_sim.mount.journal import (
     leftovers,
     locked,
     open_file,
+    opened,
     read_journal,
 )
 from osxfs_sim.mount.mountpoints import MountError
@@ -153,6 +154,8 @@ def check_unwritten(
     check_apart(state, source)
     found = left_unwritten(state, source)
     if wanted == "recover":
+        for left in found:
+            _check_ours(left)
         # What is still to come is older than what was done after it had been refused.
         return sorted(found, key=lambda left: is_aside(left.directory))
     if wanted == "discard":
@@ -163,6 +166,17 @@ def check_unwritten(
         if left.pending:
             raise MountError(f"{describe(left)}; {remedy(source)}")
     return []
+
+
+def _check_ours(left: Leftover) -> None:
+    """That nobody else can have written it: it would be done with our rights. Raises MountError."""
+    with opened(left.directory) as fd:
+        uid = os.fstat(fd).st_uid
+    if uid != os.geteuid():
+        raise MountError(
+            f"{left.directory} is user {uid}'s, whose changes are not for user {os.geteuid()} to "
+            "make: recover it with --user"
+        )
 
 
 def check_apart(state: Path, source: str) -> None:

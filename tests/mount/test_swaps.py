@@ -213,3 +213,15 @@ def test_a_journal_that_is_reached_by_its_path_would_be_caught(
         test_what_a_user_puts_in_the_place_of_a_journal_is_not_followed(
             kept, tmp_path, "journal", "list"
         )
+
+
+@pytest.mark.usefixtures("need_root")
+def test_what_another_user_may_have_written_is_not_recovered_with_roots_rights(
+    kept: tuple[Path, Path],
+) -> None:
+    source, state = kept
+    with pytest.raises(MountError, match="is user 65534's"):
+        check_unwritten(state, str(source), "recover", lambda _: None)
+    for path in [state, *state.rglob("*")]:
+        os.chown(path, 0, 0)
+    assert check_unwritten(state, str(source), "recover", lambda _: None)
