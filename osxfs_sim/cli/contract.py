@@ -31,7 +31,7 @@ from osxfs_sim.coherence.scorecard import Pace
 from osxfs_sim.coherence.scripts import Exports, Place, set_up
 from osxfs_sim.coherence.staging import Stage
 from osxfs_sim.exports import export_keys, load_exports
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.model.consistency import Mode
@@ -242,7 +242,7 @@ def _write_scripts(
                 verdict.by or verdict.rule,
                 *(breach.schedule, {} if exports else given, exports),
             )
-            directory.mkdir(parents=True, exist_ok=True)
+            make_output_directory(directory)
             written[name] = directory / name
             write_output(written[name], source)
     if not written:

@@ -34,7 +34,7 @@ from osxfs_sim.coherence.histories.timeline import in_words
 from osxfs_sim.coherence.histories.verdicts import PartVerdict, Rules, Verdict, check
 from osxfs_sim.coherence.predictions import Believed
 from osxfs_sim.coherence.staleness import kernel_tick_ns
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.model.consistency import Mode
@@ -402,7 +402,7 @@ def _save(where: Path, run: _Run, rules: Rules, settings: ShareSettings) -> None
     from osxfs_sim.report.timeline import timeline
 
     assert run.minimal is not None
-    where.mkdir(parents=True, exist_ok=True)
+    make_output_directory(where)
     kept = {
         "rules": {
             "mode": rules.mode.label,
