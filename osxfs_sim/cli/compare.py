@@ -18,6 +18,7 @@ from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.run import CaseName
 from osxfs_sim.cli.saying import say_json
 from osxfs_sim.cli.trust import check_result, is_own_case, modules_of, trust_option
+from osxfs_sim.fs.output import make_output_directory
 from osxfs_sim.lab.arms import Arm, check_arms, twins_of
 from osxfs_sim.lab.caches import COLD, WARM
 from osxfs_sim.lab.cases import CaseError, load_case
@@ -201,7 +202,7 @@ def _check_files(output: Path, asked: Mapping[str, Any], *, resumes: bool) -> No
             "--force overwrites it, --output names another"
         )
     if asked["trace"] is not None:
-        os.makedirs(asked["trace"], exist_ok=True)
+        make_output_directory(asked["trace"])
         if os.listdir(asked["trace"]) and not resumes and not asked["force"]:
             raise CaseError(
                 f"{asked['trace']} is not empty: name another directory, or overwrite with --force"

@@ -7,7 +7,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from osxfs_sim.cli.saying import say, say_lines
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.output import make_output_directory, write_output
 
 _NAME = "osxfs-sim"
 _VARIABLE = "_OSXFS_SIM_COMPLETE"
@@ -41,7 +41,7 @@ def completion(shell: str, install: bool) -> None:
         say_lines(source)
         return
     place = _place(shell)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_output_directory(place.parent)
     write_output(place, source + "\n")
     say(f"written to {place}; new shells complete {_NAME}")
     if shell == "zsh":

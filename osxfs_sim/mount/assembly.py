@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyfuse3
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.ownership import Ownership
@@ -27,7 +28,7 @@ from osxfs_sim.mount.grafts import (
 )
 from osxfs_sim.mount.handlers import Rights
 from osxfs_sim.mount.host_events import HostEvents
-from osxfs_sim.mount.identity import ServerUser, make_state_directory, state_directory
+from osxfs_sim.mount.identity import ServerUser, state_directory
 from osxfs_sim.mount.inodes import InodeTable
 from osxfs_sim.mount.journal import Journal, open_journal
 from osxfs_sim.mount.mountpoints import HUB_NAME, MountError
@@ -79,7 +80,7 @@ def build(
 ) -> Machinery:
     """All that serves requests for the directory *source*. Raises OSError and MountError."""
     with user.acting():
-        root_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        root_fd = at.open_place(source)
     has_events = system.events.stream is not None and not settings.exports
     inodes = InodeTable(os.fstat(root_fd), remembers_names=has_events)
     watcher: Watcher | None = None
@@ -183,7 +184,6 @@ def _journal(settings: ShareSettings, user: ServerUser, source: str, inodes: Ino
     """A new journal for what is held. Raises MountError."""
     state = kept_in(settings, user)
     try:
-        make_state_directory(state)
         return open_journal(state, source, inodes.root)
     except OSError as error:
         raise MountError(

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from osxfs_sim.fs import at
 from osxfs_sim.mount.mountpoints import MountError
 
 _NO_GROUP = 65_534
@@ -128,25 +129,10 @@ def state_directory(user: ServerUser) -> Path:
     chosen = os.environ.get("XDG_STATE_HOME") if not user.drops else None
     if not chosen and user.drops and not _lives_in(user):
         directory = _ROOTS.with_name(f"{_ROOTS.name}-{user.uid}")
-        with contextlib.suppress(OSError):
-            directory.mkdir(mode=0o700)
-            os.chown(directory, user.uid, user.gid)
+        with contextlib.suppress(OSError), at.new_place(directory, 0o700) as fd:
+            at.set_owner(fd, user.uid, user.gid)
         return directory
     return Path(chosen or os.path.join(user.home, ".local", "state")) / "osxfs-sim"
-
-
-def make_state_directory(directory: Path) -> None:
-    """Make *directory*, and what is missing above it, for its owner alone. Raises OSError.
-
-    Not by way of Path.mkdir, which makes those above it as the umask says: a server's is 0.
-    """
-    missing = []
-    while not directory.exists():
-        missing.append(directory)
-        directory = directory.parent
-    for each in reversed(missing):
-        with contextlib.suppress(FileExistsError):
-            each.mkdir(mode=0o700)
 
 
 def check_state_apart(state: Path, source: str) -> None:
