@@ -390,6 +390,8 @@ class _LocalShare:
             "in_flight": 0,
             "inodes": 0,
             "open_handles": 0,
+            "most_handles": 0,
+            "handles_refused": 0,
             "server_processor_s": _processor_s(),
             "write_back": None,
         }

@@ -130,7 +130,7 @@ MISTAKES = {
     "--show": "--show takes files that frontier has saved",
     "--show none.json": "none.json cannot be read: No such file",
     "--show rake.json --runs 3": "--runs has no effect with --show",
-    "--resume rake.json git": "CASE has no effect with --resume",
+    "--resume rake.json git": "rake.json is of the case None: name that with --resume, or none",
     "--resume rake.json --edits vim": "--edits has no effect with --resume",
     "--resume plain.json": "plain.json cannot be resumed: it was not made by frontier",
     "rake --dark": "--dark has no effect without --picture",
