@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
@@ -38,6 +37,7 @@ from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.report.console import escape
 from osxfs_sim.report.contract import contract_report, rules_report
 from osxfs_sim.settings import ShareSettings
 

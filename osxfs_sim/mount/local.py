@@ -390,8 +390,6 @@ class _LocalShare:
             "in_flight": 0,
             "inodes": 0,
             "open_handles": 0,
-            "most_handles": 0,
-            "handles_refused": 0,
             "server_processor_s": _processor_s(),
             "write_back": None,
         }
@@ -445,6 +443,8 @@ class _LocalShare:
             "in_flight": 0,
             "inodes": 0,
             "open_handles": 0,
+            "most_handles": 0,
+            "handles_refused": 0,
             "descriptors": 0,
             "internal_errors": InternalErrors().report(),  # it answers nothing, so there are none
             "pm_qos_held": False,
