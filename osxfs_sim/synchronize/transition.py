@@ -103,6 +103,7 @@ class Transition:
         root_fd: int,
         staging: Staging,
         intend: Callable[[Intent], None],
+        withdraw: Callable[[], None],
         put: Callable[[Path, Entry | None], None],
         step: Step,
         *,
@@ -119,6 +120,7 @@ class Transition:
         self._root = root_fd
         self._staging = staging
         self._intend = intend
+        self._withdraw = withdraw
         self._put = put
         self._step = step
         self._is_root = os.geteuid() == 0
@@ -288,9 +290,14 @@ class Transition:
             directory_at(self._root, path[:-1]) as parent,
             self._own(waiting, parent, path, new) as fd,
         ):
-            self._intend(Intent(os.fsdecode(waiting), self._side, path, b"", new.fingerprint))
+            name = os.fsdecode(waiting)
+            self._intend(Intent(name, self._side, path, b"", new.fingerprint, is_made=True))
             self._step("place")
-            self._rename(self._staging.new, waiting, parent, path[-1])
+            try:
+                self._rename(self._staging.new, waiting, parent, path[-1])
+            except OSError:
+                self._withdraw()
+                raise
             made = _known(fd, is_image=True)
         self._done(path, new, made)
 
@@ -505,11 +512,17 @@ def _holds_others(directory: Directory) -> bool:
 
 
 def recover(
-    intents: list[Intent], root_fd: int, side: Side, staging: Staging
+    intents: list[Intent],
+    root_fd: int,
+    side: Side,
+    staging: Staging,
+    recorded: Container[Intent] = (),
 ) -> list[tuple[Path, str]]:
     """Look at what a crash left moved away: what nobody has seen goes back, or is kept.
 
-    Returns what could not go back, and where it is. Every name of the staging's *old*
+    Returns what could not go back, and where it is. What has taken the place of one that is
+    *recorded* is agreed upon: back there, the old one would be taken for an edit of that,
+    and travel over it. Every name of the staging's *old*
     is looked at; of one that no intent speaks of, nothing is known, and it is kept.
     """
     by_name = {intent.name: intent for intent in intents if intent.side == side}
@@ -528,6 +541,8 @@ def recover(
             staging.drop(staging.old, name)
             continue
         try:
+            if intent in recorded:
+                raise FileExistsError
             with directory_at(root_fd, intent.path[:-1]) as parent:
                 _put_back(parent, intent, staging)
         except OSError:
@@ -536,15 +551,23 @@ def recover(
 
 
 def exchanged(unfinished: list[Intent], side: Side, staging: Staging) -> set[str]:
-    """Of which of these, by its name, what was to be replaced has come to the staging."""
+    """Which of these are done, by their names: what was to be replaced has come to the staging,
+    and what was to be made waits there no more.
+    """
     there = {os.fsdecode(name) for name in os.listdir(staging.old)}
-    return {
+    waiting = {os.fsdecode(name) for name in os.listdir(staging.new)}
+    replaced = {
         intent.name
         for intent in unfinished
         if intent.side == side
         and intent.name in there
         and intent.old
         and staging.fingerprint(intent.name) == intent.old
+    }
+    return replaced | {
+        intent.name
+        for intent in unfinished
+        if intent.side == side and intent.is_made and intent.name not in waiting
     }
 
 
