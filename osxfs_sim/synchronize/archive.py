@@ -383,10 +383,14 @@ def _plain(entry: Entry | None) -> list[Any] | None:
 
 
 def _plain_known(entry: Entry) -> list[Any]:
-    return [
-        None if known is None else [known.identity, known.grants, known.is_image, known.change_ns]
-        for known in entry.known
-    ]
+    host, guest = entry.known
+    return [_plain_object(host), _plain_object(guest)]
+
+
+def _plain_object(known: Known | None) -> list[Any] | None:
+    if known is None:
+        return None
+    return [known.identity, known.grants, known.is_image, known.change_ns]
 
 
 def _plain_tree(entry: Child) -> list[Any] | None:

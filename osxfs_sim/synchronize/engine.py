@@ -18,7 +18,13 @@ from osxfs_sim.synchronize.archive import Archive, Step, no_step
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.ignore import Ignore
 from osxfs_sim.synchronize.reconcile import Change, Conflict, Plan, Side, reconcile
-from osxfs_sim.synchronize.roots import Root, RootLostError, refuse_unfit, sync_file_system
+from osxfs_sim.synchronize.roots import (
+    LastDirectory,
+    Root,
+    RootLostError,
+    refuse_unfit,
+    sync_file_system,
+)
 from osxfs_sim.synchronize.scan import Scanner, ScanRules
 from osxfs_sim.synchronize.snapshot import (
     EMPTY,
@@ -341,14 +347,15 @@ class Engine:
         wanted = [pair for change in changes for pair in _new_content(change)]
         each = len(wanted) <= _SYNCED_EACH
         staged: dict[Path, str] = {}
-        for path, file in wanted:
-            self._step("stage")
-            try:
-                staged[path] = staging.stage_file(source_fd, path, file, sync=each)
-            except NotAsSeenError:
-                outcome.raced += 1
-            except OSError as error:
-                outcome.problems.append((path, _why(error)))  # a smaller one may have room
+        with contextlib.closing(LastDirectory(source_fd)) as source:
+            for path, file in wanted:
+                self._step("stage")
+                try:
+                    staged[path] = staging.stage_file(source, path, file, sync=each)
+                except NotAsSeenError:
+                    outcome.raced += 1
+                except OSError as error:
+                    outcome.problems.append((path, _why(error)))  # a smaller one may have room
         if staged and not each:
             with contextlib.suppress(OSError):
                 sync_file_system(staging.new)

@@ -54,9 +54,9 @@ from osxfs_sim.synchronize.snapshot import (
     Link,
     Path,
     Put,
+    agreed,
     at,
     identity_apart_from_its_name,
-    identity_of,
     is_alike,
     is_tracked,
     known_of,
@@ -250,7 +250,7 @@ class Transition:
                 with self._own(waiting, parent, path, new) as fd:
                     self._step("place directory")
                     self._rename(self._staging.new, waiting, parent, path[-1])
-                    made = _known(fd, is_image=True)
+                    made = _known(fd, is_image=True, is_new=True)
             except FileExistsError:
                 os.rmdir(waiting, dir_fd=self._staging.new)
                 status = os.stat(path[-1], dir_fd=parent, follow_symlinks=False)
@@ -298,7 +298,7 @@ class Transition:
             except OSError:
                 self._withdraw()
                 raise
-            made = _known(fd, is_image=True)
+            made = _known(fd, is_image=True, is_new=True)
         self._done(path, new, made)
 
     def _replace(
@@ -387,7 +387,8 @@ class Transition:
         fd = os.open(waiting, _WAITING[type(new)], dir_fd=self._staging.new)
         try:
             uid, gid, grants = self._owner(path, before or os.fstat(parent), new)
-            if self._is_root:
+            status = os.fstat(fd)
+            if self._is_root and (status.st_uid, status.st_gid) != (uid, gid):
                 # As fchown(2), which takes no descriptor of a symlink.
                 os.chown(waiting, uid, gid, dir_fd=self._staging.new, follow_symlinks=False)
             if isinstance(new, Directory):
@@ -482,19 +483,23 @@ class Transition:
         self.outcome.made += 1
         self._step("done")
         if entry is not None:
-            entry = replace(entry, known=self._knowns(path, entry, here))
+            entry = agreed(entry, self._knowns(path, entry, here))
         self._put(path, entry)
 
     def _knowns(self, path: Path, entry: Entry, here: Known | None) -> Knowns:
         source = at(self._source, path)
         there = None
         if isinstance(source, (File, Link, Directory)) and is_alike(source, entry):
-            there = known_of(source, is_image=False) if identity_of(source) else None
+            known = known_of(source, is_image=False)
+            there = known if known.identity else None
         return (here, there) if self._side == "host" else (there, here)
 
 
-def _known(fd: int, *, is_image: bool) -> Known | None:
-    """Of the object that *fd* is of, which has just come into place; None where one cannot tell."""
+def _known(fd: int, *, is_image: bool, is_new: bool = False) -> Known | None:
+    """Of the object that *fd* is of, which has just come into place; None where one cannot tell.
+
+    *is_new*: it has come from the staging, and has no access list.
+    """
     with contextlib.suppress(OSError):
         status, birth = os.fstat(fd), birth_of(fd)
         if modes.S_ISDIR(status.st_mode):
@@ -502,8 +507,11 @@ def _known(fd: int, *, is_image: bool) -> Known | None:
             seen: Entry = replace(EMPTY, inode=identity, birth=birth, change_ns=status.st_ctime_ns)
         else:
             seen = Link(b"", stamp_of(status), birth=birth)
-        grants = 0 if modes.S_ISLNK(status.st_mode) else grants_of(fd, status)
-        return replace(known_of(seen, is_image=is_image), grants=grants)
+        if modes.S_ISLNK(status.st_mode):
+            grants = 0
+        else:
+            grants = status.st_mode & 0o077 if is_new else grants_of(fd, status)
+        return known_of(seen, is_image=is_image)._replace(grants=grants)
     return None
 
 
