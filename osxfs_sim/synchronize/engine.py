@@ -43,6 +43,7 @@ from osxfs_sim.synchronize.transition import (
     Transition,
     exchanged,
     finished,
+    not_begun,
     recover,
 )
 
@@ -143,6 +144,7 @@ class Engine:
             loaded = self.archive.load()
             self.ancestor = loaded.agreed
             puts: list[Put] = []
+            sure: set[Path] = set()
             for side in _SIDES:
                 root = roots[side]
                 with _opened(root) as fd:
@@ -151,13 +153,17 @@ class Engine:
                     scanner = Scanner(rules, hears)
                     self._sides[side] = _SideState(root, scanner, staging)
                     done = exchanged(loaded.unfinished, side, staging)
+                    sure |= not_begun(loaded.unfinished, side, staging)
                     for path, where in recover(loaded.intents, fd, side, staging, loaded.recorded):
                         self._keep(side, path, where)
                     puts += finished(loaded.unfinished, fd, side, done)
             self.ancestor = _directory(with_changes(self.ancestor, puts))
-            self._doubts = loaded.doubts | {
-                intent.path for intent in loaded.unfinished if intent.new
-            } - {path for path, _ in puts}
+            self._doubts = (
+                loaded.doubts
+                | {intent.path for intent in loaded.unfinished if intent.new}
+                - {path for path, _ in puts}
+                - sure
+            )
             self.checkpoint()
             for each in self._sides.values():
                 each.staging.clear_new()  # the journal that needs to know what waits is another

@@ -579,6 +579,23 @@ def exchanged(unfinished: list[Intent], side: Side, staging: Staging) -> set[str
     }
 
 
+def not_begun(unfinished: list[Intent], side: Side, staging: Staging) -> set[Path]:
+    """Where nothing has changed yet: what was to come into place still lies in the staging."""
+    places = {
+        os.fsdecode(name): folder
+        for folder in (staging.new, staging.old)
+        for name in os.listdir(folder)
+    }
+    return {
+        intent.path
+        for intent in unfinished
+        if intent.side == side
+        and intent.new
+        and intent.name in places
+        and fingerprint(places[intent.name], os.fsencode(intent.name)) == intent.new
+    }
+
+
 def finished(
     unfinished: list[Intent], root_fd: int, side: Side, done: Container[str] = ()
 ) -> Iterator[Put]:

@@ -151,7 +151,12 @@ def _both_ways(story: Story, end: End) -> Iterator[str]:
         if is_safe and path not in end.conflicts:
             yield f"{path}: no conflict"
     if not is_safe:  # and the host's version wins, if that is it
-        contested |= {path for path in doubtful if stored(at(story.left, path)) in end.kept}
+        contested |= {
+            path
+            for path in doubtful
+            if stored(at(story.left, path)) in end.kept
+            or has_its_content(end.sides["host"], path, at(story.left, path))
+        }
     open_ = {*contested, *end.conflicts}
     comes_back = {path for path in story.acted if at(story.left, path) == GONE}
     for side, found in end.sides.items():
@@ -162,7 +167,7 @@ def _both_ways(story: Story, end: End) -> Iterator[str]:
             may_be = {at(tree, path)} if path not in comes_back else set_of(tree, story, path)
             if at(found, path) not in may_be:
                 yield f"{path} of the {side} is {at(found, path)!r}: {at(tree, path)!r} is gone"
-    if not contested and not end.conflicts and end.kept:
+    if not contested and not doubtful and not end.conflicts and end.kept:
         yield f"set aside: {end.kept}"
 
 
@@ -172,26 +177,20 @@ def set_of(tree: Tree, story: Story, path: str) -> set[object]:
 
 
 def may_be_a_conflict(story: Story, path: str) -> bool:
-    """Whether it cannot be told in every moment if the maker came before the mover, or after."""
-    return story.mover != story.maker and (
-        may_be_an_edit_or_not(story, path) or is_of_a_bit(story, path)
-    )
-
-
-def may_be_an_edit_or_not(story: Story, path: str) -> bool:
-    """Whether what was agreed upon was written again while the mover's edit was on its way."""
-    return not has_seen(story, path) and at(story.left, path) == at(story.base, path) != GONE
-
-
-def is_of_a_bit(story: Story, path: str) -> bool:
-    """Whether the mover has changed just executability: nothing tells that this had arrived."""
+    """Whether the mover has changed just executability: nothing tells if that had arrived."""
     was, wanted = at(story.base, path), at(story.wanted, path)
     return (
-        isinstance(was, tuple)
+        story.mover != story.maker
+        and isinstance(was, tuple)
         and isinstance(wanted, tuple)
         and was != wanted
         and was[0] == wanted[0]
     )
+
+
+def has_its_content(tree: Tree, path: str, entry: object) -> bool:
+    """Whether what lies there is *entry*, or differs in executability: nothing to set aside."""
+    return stored(at(tree, path)) == stored(entry)
 
 
 def _in_doubt(story: Story, end: End) -> Iterator[str]:
@@ -221,7 +220,9 @@ def _in_doubt(story: Story, end: End) -> Iterator[str]:
         if entry in (at(host, path), at(guest, path)):
             continue
         if may_be_kept and (
-            stored(entry) in end.kept or (entry is None and at(host, path) != GONE)
+            stored(entry) in end.kept
+            or has_its_content(host, path, entry)
+            or (entry is None and at(host, path) != GONE)
         ):
             continue  # an empty directory that gives way is no loss
         yield f"{path}: {entry!r} is gone"
@@ -242,14 +243,20 @@ def _one_way(story: Story, end: End) -> Iterator[str]:
     guest = end.sides["guest"]
     yield from _differences("the host", end.sides["host"], host)
     own = guests_own(story)
+    # In doubt, a directory that holds less than it did may have been emptied, or made anew.
+    doubtful = {
+        path
+        for path in end.conflicts
+        if not story.is_sure and at(story.base, path) is None and at(host, path) is not None
+    }
     for path, entry in own.items():
-        is_hosts = may_be_replaced(story, path) and at(guest, path) == at(host, path)
+        is_hosts = is_no_edit(story, path) and at(guest, path) == at(host, path)
         if at(guest, path) != entry and not is_hosts:
             yield f"{path}, the guest's own: {entry!r} is gone, for {at(guest, path)!r}"
         elif at(guest, path) != at(host, path) and path in host and not end.is_in_conflict(path):
             yield f"{path}: no conflict"
     for path, entry in host.items():
-        is_in_the_way = path in own or any(
+        is_in_the_way = path in {*own, *doubtful} or any(
             each in own and own[each] is not None for each in ancestors(path)
         )
         if entry is not None:
@@ -263,7 +270,7 @@ def _one_way(story: Story, end: End) -> Iterator[str]:
             continue  # which moves nothing
         if story.is_sure or at(story.sides["guest"], path) != guest[path]:
             yield f"{path} is still there, which the host has deleted"
-    for path in end.conflicts:
+    for path in end.conflicts - doubtful:
         if not any(is_within(each, path) or is_within(path, each) for each in own):
             yield f"{path}: a conflict"
 
@@ -279,9 +286,14 @@ def guests_own(story: Story) -> Tree:
     return {path: tree[path] for path in touched if path in tree}
 
 
-def may_be_replaced(story: Story, path: str) -> bool:
+def is_no_edit(story: Story, path: str) -> bool:
     """Whether the guest has written what was agreed upon, before the host's edit came."""
-    return story.mover == "host" and may_be_an_edit_or_not(story, path)
+    return (
+        story.mover == "host"
+        and story.maker == "guest"
+        and not has_seen(story, path)
+        and at(story.left, path) == at(story.base, path) != GONE
+    )
 
 
 def _differences(what: str, found: Tree, right: Tree) -> Iterator[str]:
