@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,8 @@ import click
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
+from osxfs_sim.cli.probing import circumstances
+from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.actors import ActorError, Performed
 from osxfs_sim.coherence.contract.breaches import breach_script, script_name
 from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
@@ -29,12 +30,14 @@ from osxfs_sim.coherence.scorecard import Pace
 from osxfs_sim.coherence.scripts import Exports, Place, set_up
 from osxfs_sim.coherence.staging import Stage
 from osxfs_sim.exports import export_keys, load_exports
+from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.report.console import escape
 from osxfs_sim.report.contract import contract_report, rules_report
 from osxfs_sim.settings import ShareSettings
 
@@ -119,9 +122,10 @@ def contract(
             "machine": describe_machine(),
             "rules": [_document(verdict, written) for verdict in verdicts],
         }
-        click.echo(json.dumps(document, indent=1))
+        say_json(document, indent=1)
     else:
-        title = f"{profile}: the consistency contract, judged as {nature.mode.label}"
+        what = circumstances(profile, settings.given())
+        title = escape(f"{what}: the consistency contract, judged as {nature.mode.label}")
         contract_report(verdicts, title, describe_machine_shortly(), written)
     if any(verdict.is_bad for verdict in verdicts):
         sys.exit(1)
@@ -238,11 +242,11 @@ def _write_scripts(
                 verdict.by or verdict.rule,
                 *(breach.schedule, {} if exports else given, exports),
             )
-            directory.mkdir(parents=True, exist_ok=True)
+            make_output_directory(directory)
             written[name] = directory / name
-            written[name].write_text(source, encoding="utf-8")
+            write_output(written[name], source)
     if not written:
-        click.echo(f"osxfs-sim: nothing to write into {directory}: no rule is broken", err=True)
+        tell(f"osxfs-sim: nothing to write into {directory}: no rule is broken")
     return written
 
 
@@ -266,7 +270,7 @@ def _list(chosen: Sequence[RuleId], nature: Nature, as_json: bool) -> None:
             }
             for rule, (why, own) in named.items()
         ]
-        click.echo(json.dumps({"schema": SCHEMA, "rules": document}, indent=1))
+        say_json({"schema": SCHEMA, "rules": document}, indent=1)
     else:
         rules_report(named)
 
@@ -277,7 +281,7 @@ def _progress() -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if time.monotonic() - began_s > _WORTH_TELLING_S:
-            click.echo(f"  {text}", err=True)
+            tell(f"  {text}")
 
     return say
 

@@ -1,7 +1,6 @@
 """``events``: what a listener in the guest hears of changes on the host."""
 
 import dataclasses
-import json
 import sys
 from random import Random
 from typing import Any
@@ -9,7 +8,8 @@ from typing import Any
 import click
 
 from osxfs_sim.cli.options import ProfileName, share_options
-from osxfs_sim.cli.probing import head, sayer, shared, start
+from osxfs_sim.cli.probing import circumstances, head, hearing_of, sayer, shared, start
+from osxfs_sim.cli.saying import say_json
 from osxfs_sim.coherence.expectations import expected_of
 from osxfs_sim.coherence.hearing import ListenerError
 from osxfs_sim.coherence.scorecard import KindResult, Pace, run_scorecard
@@ -54,7 +54,7 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
     started = start()
     results: list[KindResult] = []
     try:
-        with shared(settings) as (host, guest, _):
+        with shared(settings) as (host, guest, share):
             results += run_scorecard(
                 host,
                 guest,
@@ -63,6 +63,7 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
                 Pace.of(spec),
                 Random(settings.seed),
                 sayer(),
+                has_heard=hearing_of(share, "give a smaller --number"),
             )
     except ListenerError as error:
         raise click.ClickException(str(error)) from error
@@ -72,9 +73,10 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
             "events": dataclasses.asdict(spec),
             "changes": [_kind_document(result) for result in results],
         }
-        click.echo(json.dumps(document, indent=1))
+        say_json(document, indent=1)
     else:
-        title = f"{profile}: host changes as the guest hears of them ({number} of each)"
+        what = circumstances(profile, settings.given())
+        title = f"{what}: host changes as the guest hears of them ({number} of each)"
         scorecard_report(results, title, describe_machine_shortly())
     if not all(result.score.is_right for result in results):
         sys.exit(1)

@@ -6,13 +6,15 @@ and judged again years later. Nothing here judges.
 
 import enum
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.operations import Operation, Outcome
+from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
 
 SCHEMA = 1
 
@@ -52,11 +54,11 @@ class History:
     @classmethod
     def of(cls, operations: Sequence[Performed], **rest: Any) -> "History":
         """The same with the operations put in order."""
-        return cls(tuple(sorted(operations, key=lambda each: each.call_ns)), **rest)
+        return cls(in_order(operations), **rest)
 
     def only(self, operations: Sequence[Performed]) -> "History":
         """The same with other operations."""
-        return replace(self, operations=tuple(sorted(operations, key=lambda each: each.call_ns)))
+        return replace(self, operations=in_order(operations))
 
     def to_json(self) -> dict[str, Any]:
         """All of it; times are nanoseconds since its first call."""
@@ -95,18 +97,23 @@ class History:
         words = self.to_json()
         operations = ",\n  ".join(json.dumps(each) for each in words.pop("operations"))
         head = json.dumps(words, indent=1).removesuffix("\n}")
-        path.write_text(f'{head},\n "operations": [\n  {operations}\n ]\n}}\n')
+        write_output(path, f'{head},\n "operations": [\n  {operations}\n ]\n}}\n')
 
     @classmethod
     def load(cls, path: Path) -> "History":
         """What ``save`` wrote. Raises HistoryError, and OSError where it cannot be read."""
         try:
-            words = json.loads(path.read_text())
+            words = parse_json(read_text(path, MOST_RESULT_BYTES))
             if not isinstance(words, dict):
                 raise HistoryError("it is no history: it holds no object")
             return cls.from_json(words)
         except (ValueError, HistoryError) as error:
             raise HistoryError(f"{path}: {error}") from error
+
+
+def in_order(operations: Iterable[Performed]) -> tuple[Performed, ...]:
+    """*operations* by their calls; of one process, that took no time, as they are given."""
+    return tuple(sorted(operations, key=lambda each: (each.call_ns, each.return_ns)))
 
 
 def is_guest(actor: str) -> bool:
