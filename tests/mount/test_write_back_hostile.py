@@ -273,7 +273,7 @@ def opened(path: Path) -> int:
 LOOKS: dict[str, tuple[Callable[[Path], object], object]] = {
     "stat": (lambda where: os.path.lexists(where / "new"), False),
     "list": (lambda where: sorted(os.listdir(where)), ["other"]),
-    "scan": (lambda where: [e.stat().st_size for e in os.scandir(where)], [5]),
+    "scan": (lambda where: [each.stat().st_size for each in where.iterdir()], [5]),
     "open": (lambda where: opened(where / "new"), errno.ENOENT),
     "make": (lambda where: (where / "new").mkdir(), None),
 }
