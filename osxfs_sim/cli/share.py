@@ -16,6 +16,7 @@ from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_opt
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.force import started_s
 from osxfs_sim.mount.identity import server_user
 from osxfs_sim.mount.identity import state_directory as default_state
 from osxfs_sim.mount.journal import Leftover
@@ -192,7 +193,7 @@ def umount(mountpoint: str, force: bool) -> None:
 
     A share whose server was killed is unmounted too.
     """
-    left = unmount_and_wait(mountpoint, force=force)
+    left = unmount_and_wait(mountpoint, force=force, started_s=started_s() if force else None)
     if left:
         click.echo(f"osxfs-sim: its server was killed: {left}", err=True)
 

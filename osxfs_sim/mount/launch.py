@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.copying import UNSYNCHRONIZED
-from osxfs_sim.mount.force import end_by_force, what_is_left
+from osxfs_sim.mount.force import Budget, end_by_force, what_is_left
 from osxfs_sim.mount.identity import server_user
 from osxfs_sim.mount.journal import aside_of
 from osxfs_sim.mount.mountpoints import (
@@ -307,15 +307,23 @@ def drop_events(mountpoint: str, *, count: int, rate: float) -> dict[str, Any]:
     return ask(mountpoint, "drop-events", count=count, rate=rate)
 
 
-def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
+def unmount_and_wait(
+    mountpoint: str, *, force: bool = False, started_s: float | None = None
+) -> str:
     """Unmount a share and wait until its server has ended.
 
     A share whose server is gone is unmounted too; returns then what it has left
     unwritten, in a line, or nothing. Raises MountError where
     there is none, it is in use, or its server does not answer; with *force*
-    it is ended then, within two seconds.
+    it is ended then, within two seconds of *started_s* (of the monotonic clock; of now, where
+    nothing is said).
     """
-    target = real_mountpoint(mountpoint)
+    budget = Budget(started_s)
+    # With force as it is written, if that is a mount point: the way there may lead through a
+    # share that answers nothing.
+    target = os.path.abspath(mountpoint)
+    if not force or mount_at(target) is None:
+        target = real_mountpoint(mountpoint)
     entry = mount_at(target)
     if entry is None:
         for uid, record in killed_at(target):
@@ -326,7 +334,7 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
             f"{mountpoint} is a {entry.file_system_type} mount, not a share: use umount"
         )
     if force:
-        left_by_force = end_by_force(entry)
+        left_by_force = end_by_force(entry, budget)
         if left_by_force is not None:
             raise left_by_force
         return ""

@@ -34,6 +34,7 @@ from osxfs_sim.model.profile import FILE_RULES
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount import answering, services, syscalls
+from osxfs_sim.mount.apart import run_apart
 from osxfs_sim.mount.assembly import Machinery, build, kept_in, make_graft, mount_options
 from osxfs_sim.mount.calibration import (
     NOT_CALIBRATED,
@@ -381,7 +382,7 @@ class _Session:
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
                 self.machinery.host_events.start()
-                await trio.to_thread.run_sync(self.machinery.host_events.reach_mount)
+                await trio.to_thread.run_sync(run_apart, self.machinery.host_events.reach_mount)
             if self.settings.volumes and not await self._mount_volumes():
                 return  # once it is unmounted
             if self.settings.trace is not None:
@@ -447,7 +448,7 @@ class _Session:
         while not self.reactor.serves:
             await trio.lowlevel.checkpoint()
         try:
-            await trio.to_thread.run_sync(self.volumes.mount)
+            await trio.to_thread.run_sync(run_apart, self.volumes.mount)
         except MountError as error:
             if not self._stop.is_set():
                 self.failure = error
@@ -460,12 +461,12 @@ class _Session:
 
     async def _answer_mount_volumes(self) -> dict[str, Any]:
         """Where the share could not be unmounted after all."""
-        await trio.to_thread.run_sync(self.volumes.mount)
+        await trio.to_thread.run_sync(run_apart, self.volumes.mount)
         return {"volumes": self.volumes.status()}
 
     async def _answer_unmount_volumes(self) -> dict[str, Any]:
         """Before the share is unmounted. Raises MountError where one is in use."""
-        await trio.to_thread.run_sync(self.volumes.unmount)
+        await trio.to_thread.run_sync(run_apart, self.volumes.unmount)
         return {"volumes": self.volumes.status()}
 
     # Its end
@@ -582,11 +583,11 @@ class _Session:
             await trio.to_thread.run_sync(self.services.stop)
         await trio.to_thread.run_sync(self._end_events)
         try:
-            await trio.to_thread.run_sync(self.volumes.unmount)
+            await trio.to_thread.run_sync(run_apart, self.volumes.unmount)
         except MountError as error:
             log.info("%s", error)  # the share takes it along
         unmounted = await trio.to_thread.run_sync(
-            _unmount_and_write_out, self.mountpoint, self._device
+            run_apart, _unmount_and_write_out, self.mountpoint, self._device
         )
         if unmounted:
             # That is the end of the session, unless there are other mounts of it, or who was
@@ -608,7 +609,10 @@ class _Session:
         pause_s = _GRACE_S
         while True:
             await trio.sleep(pause_s)
-            if await trio.to_thread.run_sync(self._write_out_somewhere, abandon_on_cancel=True):
+            written_out = await trio.to_thread.run_sync(
+                run_apart, self._write_out_somewhere, abandon_on_cancel=True
+            )
+            if written_out:
                 break
             pause_s = min(2 * pause_s, _LOOKED_AFTER_S)
         # syncfs(2) waits for no answer of ours: what the kernel has sent comes yet.
