@@ -62,6 +62,7 @@ _ENDING_WITHIN_S = 10.0
 # processor.
 _ENDS_WITH_ITS_MOUNT_S = 0.5
 _LETTING_GO_WITHIN_S = 2.0
+_DYING_WITHIN_S = 0.5
 _ANSWERING_WITHIN_S = 10.0
 
 
@@ -438,13 +439,19 @@ def _status_of(mountpoint: str, target: str) -> dict[str, Any]:
 
 
 def _is_starting_or_ending(entry: MountEntry) -> bool:
-    """Whether there is a server that cannot be asked yet, or no longer."""
+    """Whether there is a server that cannot be asked yet, or no longer.
+
+    One that was killed in this moment is given the time to be dead.
+    """
     record = read_record(entry.user_id, entry.mountpoint)
-    return (
-        record is not None
-        and (record.mount_id, record.device) == (entry.mount_id, entry.device)
-        and not record.is_of_the_dead
-    )
+    if record is None or (record.mount_id, record.device) != (entry.mount_id, entry.device):
+        return False
+    deadline_s = time.monotonic() + _DYING_WITHIN_S
+    while not record.is_of_the_dead:
+        if time.monotonic() > deadline_s:
+            return True
+        time.sleep(0.005)
+    return False
 
 
 def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:

@@ -19,7 +19,7 @@ import pytest
 import storm
 from guests import PATIENCE_S, ended, eventually
 from live import LiveShare, is_mounted, servers_below, shares_below
-from remains import assert_gone, device_of
+from remains import assert_gone, device_of, supervisor_of
 
 import osxfs_sim
 from osxfs_sim.exports import load_exports
@@ -103,13 +103,18 @@ def struck_down(live: LiveShare, load: Load, seed: int) -> None:
     live.expected_end, live.expected_trouble = None, True
     with at_work(load, seed, live.guest, live.source) as (guests, _):
         time.sleep(chance.uniform(0, 0.4))
-        way = chance.choice(("kill", "stop", "force", "stop and kill"))
+        way = chance.choice(("kill", "stop", "force", "stop and kill", "kill with supervisor"))
         if way in ("stop", "stop and kill"):
             os.kill(live.pid, signal.SIGSTOP)
+        if way == "kill with supervisor":
+            os.kill(supervisor_of(live), signal.SIGKILL)
         if way in ("stop", "force"):
             _by_force(live.guest)
         else:
             os.kill(live.pid, signal.SIGKILL)
+        if way == "kill with supervisor":
+            with contextlib.suppress(MountError):
+                unmount_and_wait(str(live.guest))
         for guest in guests:
             assert _is_told(guest), way
     assert_gone(live, device)
@@ -131,7 +136,7 @@ def times(load: str, number: int, share: Callable[..., LiveShare]) -> None:
 
 @pytest.mark.parametrize("load", LOADS)
 def test_a_server_that_is_struck_down_at_any_moment_takes_its_mount_along(share, load: str) -> None:
-    times(load, 5, share)
+    times(load, 3, share)
 
 
 @pytest.mark.slow
@@ -165,7 +170,9 @@ def local_times(load: str, number: int, share: Callable[..., LiveShare], field: 
         pytest.skip("only root can bind-mount")
     source = guest = None
     for seed in range(number):
-        live = share(source, guest, **LOCAL_LOADS[load].settings, state_directory=field / "state")
+        live = share(
+            source, guest, **LOCAL_LOADS[load].settings, state_directory=str(field / "state")
+        )
         source, guest = live.source, live.guest
         local_struck_down(live, LOCAL_LOADS[load], seed)
 
@@ -174,7 +181,7 @@ def local_times(load: str, number: int, share: Callable[..., LiveShare], field: 
 def test_a_share_without_requests_that_is_struck_down_leaves_nothing(
     share, field: Path, load: str
 ) -> None:
-    local_times(load, 4, share, field)
+    local_times(load, 3, share, field)
 
 
 @pytest.mark.slow
@@ -271,7 +278,7 @@ def test_the_servers_of_a_share_file_that_are_struck_down_leave_nothing(
     field: Path, need_fuse: None
 ) -> None:
     del need_fuse
-    site_times(4, field)
+    site_times(3, field)
 
 
 @pytest.mark.slow
