@@ -24,9 +24,9 @@ from osxfs_sim.mount.launch import drop_events as lose_events
 from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
 from osxfs_sim.mount.mountpoints import MountError, mounts
 from osxfs_sim.mount.unwritten import all_unwritten, save
-from osxfs_sim.report.status import services_report, status_report, unwritten_report
 from osxfs_sim.settings import Exports, ShareSettings
 
+# What prints tables is imported where it is used: to load it takes longer than `umount --force`.
 _WORTH_TELLING_S = 2.0
 
 
@@ -222,6 +222,8 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
+    from osxfs_sim.report.status import services_report, status_report
+
     for export in answer["exports"].values():
         if "error" in export:
             click.echo(f"osxfs-sim: {export['error']}", err=True)
@@ -333,6 +335,8 @@ def unwritten(
     if as_json:
         click.echo(json.dumps(journals, indent=2))
     else:
+        from osxfs_sim.report.status import unwritten_report
+
         unwritten_report(journals)
 
 

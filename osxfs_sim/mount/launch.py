@@ -21,7 +21,6 @@ from typing import Any, BinaryIO
 
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.mount.control import ask
-from osxfs_sim.mount.copying import UNSYNCHRONIZED
 from osxfs_sim.mount.force import Budget, end_by_force, what_is_left
 from osxfs_sim.mount.identity import server_user
 from osxfs_sim.mount.journal import aside_of
@@ -44,7 +43,14 @@ from osxfs_sim.mount.mountpoints import (
     shares_in,
     unmount,
 )
-from osxfs_sim.mount.records import Record, all_records, has_ended, is_stopped, read_record
+from osxfs_sim.mount.records import (
+    UNSYNCHRONIZED,
+    Record,
+    all_records,
+    has_ended,
+    is_stopped,
+    read_record,
+)
 from osxfs_sim.mount.service_checks import check_host_services
 from osxfs_sim.mount.unwritten import unwritten_error
 from osxfs_sim.mount.volumes import Volumes

@@ -25,7 +25,6 @@ from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount import answering, syscalls
 from osxfs_sim.mount.copying import (
-    UNSYNCHRONIZED,
     check_copy,
     copy_place,
     is_made,
@@ -50,7 +49,7 @@ from osxfs_sim.mount.mountpoints import (
     runtime_directory,
     unmount,
 )
-from osxfs_sim.mount.records import start_of
+from osxfs_sim.mount.records import UNSYNCHRONIZED, start_of
 from osxfs_sim.mount.unwritten import check_unwritten
 from osxfs_sim.mount.volumes import Volumes, check_volumes
 from osxfs_sim.settings import OF_REQUESTS, EmulatedSystem, ShareSettings

@@ -17,9 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _BLOCK_DEVICES = Path("/sys/dev/block")
+# Only there: what else is below /dev may be a share, and must not be looked at.
+_DIRECTORIES_OF_DEVICES = ("/dev", "/dev/mapper")
 _LAYERS = frozenset({"lowerdir", "upperdir", "workdir"})
 _DEEPEST = 16
-NAMED_BY_PATH = ("fuse", "ecryptfs")
+_NAMED_BY_PATH = ("fuse", "ecryptfs")
 
 
 def lower_paths(kind: str, source: str, device: str, options: str) -> list[str]:
@@ -28,17 +30,18 @@ def lower_paths(kind: str, source: str, device: str, options: str) -> list[str]:
     *kind* is the file system's type, *device* ``major:minor``.
     """
     found = [*_behind_block_device(device)]
-    if source.startswith("/dev/"):
+    is_named_by_path = kind.partition(".")[0] in _NAMED_BY_PATH
+    if not (found or is_named_by_path) and os.path.dirname(source) in _DIRECTORIES_OF_DEVICES:
         # btrfs and others give their mounts numbers that are no device's.
         with contextlib.suppress(OSError):
             number = os.stat(source).st_rdev
             found += _behind_block_device(f"{os.major(number)}:{os.minor(number)}")
-    elif kind == "overlay":
+    if kind == "overlay":
         for option in options.split(","):
             name, _, places = option.partition("=")
             if name.rstrip("+") in _LAYERS:
                 found += filter(None, places.split(":"))
-    elif kind.partition(".")[0] in NAMED_BY_PATH and source.startswith("/"):
+    elif is_named_by_path and source.startswith("/"):
         found.append(source)
     elif kind in ("nfs", "nfs4"):
         path = source.partition(":/")[2]

@@ -25,8 +25,8 @@ It answers sync(2) too (sync_barrier.py), for which a server that is stopped mus
 waited for: the server is asked what is not on the host yet, but has to be heard of.
 
 Run as a script: the mount point, the process of the server, and a descriptor of a socket, whose
-first message has the rest; and, where the share is mounted already, which mount it is. It imports nothing of the package, so that it starts fast, and
-sleeps until something happens.
+first message has the rest; and, where the share is mounted already, which mount it is. It imports
+nothing of the package, so that it starts fast, and sleeps until something happens.
 """
 
 import array
