@@ -42,11 +42,12 @@ _TOLD = "told"
 # Says that it is there, and once it is told to, looks for names until the share ends.
 _GUEST = """
 import errno, os, sys
-number = sys.argv[1]
+root, number = sys.argv[1:]
+root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY)  # which asks the share nothing
 print("there", flush=True)
 sys.stdin.readline()
 while True:
-    try: os.stat(f"missing-{number}")
+    try: os.stat(f"missing-{number}", dir_fd=root_fd)
     except OSError as error:
         if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
             print("told")
@@ -163,8 +164,7 @@ def _guests(place: Scratch, number: int) -> Iterator[Guests]:
         for each in range(number):
             guests.append(
                 subprocess.Popen(
-                    [sys.executable, "-I", "-S", "-c", _GUEST, str(each)],
-                    cwd=place.mountpoint,
+                    [sys.executable, "-I", "-S", "-c", _GUEST, place.mountpoint, str(each)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,

@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -382,7 +382,9 @@ class _Session:
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
                 self.machinery.host_events.start()
-                await trio.to_thread.run_sync(run_apart, self.machinery.host_events.reach_mount)
+                with self._at_no_price():
+                    reach_mount = self.machinery.host_events.reach_mount
+                    await trio.to_thread.run_sync(run_apart, reach_mount)
             if self.settings.volumes and not await self._mount_volumes():
                 return  # once it is unmounted
             if self.settings.trace is not None:
@@ -425,24 +427,36 @@ class _Session:
         """Bind the sockets in the share, by requests that are neither priced nor believed."""
         handlers = self.handlers
         assert isinstance(handlers, GraftedHandlers)
-        kept = handlers.policy, self.crossings.latency
+        kept = handlers.policy
         handlers.policy = Consistent()
-        # Nothing is drawn from the share's own randomness either.
-        self.crossings.latency = LatencyModel(NO_LATENCY, seed=0)
 
         def allow(pid: int) -> None:
             handlers.builder_pid = pid
 
         try:
-            await trio.to_thread.run_sync(host_services.start, allow)
+            with self._at_no_price():
+                await trio.to_thread.run_sync(host_services.start, allow)
         except MountError as error:
             if self._stop.is_set():
                 return False  # it was unmounted meanwhile, as a signal asked
             self.failure = error
             self._stop.set()
         finally:
-            handlers.policy, self.crossings.latency = kept
+            handlers.policy = kept
         return self.failure is None
+
+    @contextlib.contextmanager
+    def _at_no_price(self) -> Iterator[None]:
+        """For what the server asks of itself before anybody uses the share: it may be slow.
+
+        Nothing is drawn from the share's own randomness either.
+        """
+        kept = self.crossings.latency
+        self.crossings.latency = LatencyModel(NO_LATENCY, seed=0)
+        try:
+            yield
+        finally:
+            self.crossings.latency = kept
 
     async def _mount_volumes(self) -> bool:
         while not self.reactor.serves:
