@@ -462,6 +462,7 @@ def test_a_comparison_does_not_go_on_where_something_has_changed(
 # Caches
 
 
+@pytest.mark.usefixtures("alone_with_sync")
 def test_cold_caches_are_refused_where_they_cannot_be_dropped(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match=r"run it as root, or with --caches warm"):
         check_cold(str(tmp_path / "none"))
