@@ -49,7 +49,7 @@ from osxfs_sim.mount.mountpoints import (
     runtime_directory,
     unmount,
 )
-from osxfs_sim.mount.records import UNSYNCHRONIZED, start_of
+from osxfs_sim.mount.records import UNSYNCHRONIZED, has_ended, start_of
 from osxfs_sim.mount.unwritten import check_unwritten
 from osxfs_sim.mount.volumes import Volumes, check_volumes
 from osxfs_sim.settings import OF_REQUESTS, EmulatedSystem, ShareSettings
@@ -171,11 +171,24 @@ def _claim(source: str, copy: Path) -> Claim:
 
 
 def _forget_what_is_gone() -> None:
-    """Take away the records of killed servers whose mounts somebody else has unmounted."""
+    """Take away the records of killed servers whose mounts somebody else has unmounted.
+
+    Not of one that has just begun, and whose mount we might have looked too early for; nor of
+    one whose mount only another mount namespace has.
+    """
+    records = local_records()
     there = {entry.identity for entry in mounts()}
-    for record in local_records():
-        if tuple(record["identity"]) not in there:
+    ours = _mount_namespace()
+    for record in records:
+        is_there = tuple(record["identity"]) in there
+        pid = int(record["pid"])
+        is_alive = start_of(pid) == record.get("started") and not has_ended(pid)
+        if not is_there and not is_alive and record.get("namespace", ours) == ours:
             local_record_path(record["mountpoint"]).unlink(missing_ok=True)
+
+
+def _mount_namespace() -> str:
+    return os.readlink("/proc/self/ns/mnt")
 
 
 def _bind(directory: str, mountpoint: str) -> MountEntry:
@@ -232,6 +245,7 @@ class _LocalShare:
                 "volumes": self.volumes.record(),
                 "pid": os.getpid(),
                 "started": start_of(os.getpid()),
+                "namespace": _mount_namespace(),
                 "copy": "" if self.synchronizer is None else str(self.copy),
             }
         )
