@@ -53,7 +53,9 @@ SLEEPERS = {
         "so that it may remember; that it does is not asserted"
     ),
     ("mount/test_reactor_failures.py", "_wait_until"): "a loop in trio, which fail_after ends",
-    ("mount/test_supervisor.py", "struck_down"): "until a random moment",
+    ("mount/test_strikes.py", "struck_down"): "until a random moment",
+    ("mount/test_strikes.py", "local_struck_down"): "until a random moment",
+    ("mount/test_strikes.py", "site_struck_down"): "until a random moment",
     ("mount/test_supervisor.py", "_AS_NOBODY"): "loops of looks, which run_as_nobody ends",
     ("mount/test_tracing_counts.py", "quiet"): "between looks, whose number is limited",
     ("trace/test_recording.py", "until"): "between looks, whose number is limited",

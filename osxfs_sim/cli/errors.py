@@ -10,20 +10,9 @@ from typing import Any, NoReturn
 import click
 
 from osxfs_sim.cli.saying import write_what_can_be_written
-from osxfs_sim.coherence.answers.library import LibraryError
-from osxfs_sim.coherence.edits.applying import EditorError
-from osxfs_sim.coherence.edits.recording import RecordingError
-from osxfs_sim.coherence.edits.stream import StreamError
-from osxfs_sim.lab.arms import ArmError
-from osxfs_sim.lab.cases import CaseError
-from osxfs_sim.lab.results import ResultError
-from osxfs_sim.lab.study import StudyError
-from osxfs_sim.lab.sweep import SweepError
 from osxfs_sim.model.escaping import printable
-from osxfs_sim.model.profile import ProfileError, nearest
+from osxfs_sim.model.profile import nearest
 from osxfs_sim.mount.log import OF_A_COMMAND, log_to
-from osxfs_sim.mount.mountpoints import MountError
-from osxfs_sim.trace.errors import TraceError
 
 _COMMANDS = {
     **dict.fromkeys(("mount", "umount", "status"), "share"),
@@ -49,10 +38,29 @@ _COMMANDS = {
 """The commands, in the order of the help, and the module of this package that each is in."""
 
 
-_MISTAKES = (
-    *(ProfileError, MountError, CaseError, ArmError, ResultError, StudyError, SweepError),
-    *(TraceError, StreamError, EditorError, RecordingError, LibraryError),
-)
+_MISTAKES = {
+    "model.profile": "ProfileError",
+    "mount.mountpoints": "MountError",
+    "lab.cases": "CaseError",
+    "lab.arms": "ArmError",
+    "lab.results": "ResultError",
+    "lab.study": "StudyError",
+    "lab.sweep": "SweepError",
+    "trace.errors": "TraceError",
+    "coherence.edits.stream": "StreamError",
+    "coherence.edits.applying": "EditorError",
+    "coherence.edits.recording": "RecordingError",
+    "coherence.answers.library": "LibraryError",
+}
+
+
+def _mistakes() -> tuple[type[Exception], ...]:
+    """Those that can have been raised: of modules that were loaded.
+
+    To load the others takes longer than many a command.
+    """
+    loaded = ((sys.modules.get(f"osxfs_sim.{module}"), name) for module, name in _MISTAKES.items())
+    return tuple(getattr(module, name) for module, name in loaded if module is not None)
 
 
 class _Commands(click.Group):
@@ -84,7 +92,7 @@ class _Commands(click.Group):
             code = super().main(*args, **extra | {"standalone_mode": False})
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is noticed here, or never
-        except _MISTAKES as error:
+        except _mistakes() as error:
             _end(1, str(error))
         except click.NoSuchOption as error:
             message = error.format_message()

@@ -24,8 +24,7 @@ from osxfs_sim.fs.reading import read_text
 from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.mount.control import ask, understanding
-from osxfs_sim.mount.copying import UNSYNCHRONIZED
-from osxfs_sim.mount.force import end_by_force, what_is_left
+from osxfs_sim.mount.force import Budget, end_by_force, what_is_left
 from osxfs_sim.mount.identity import server_user, user_of_id
 from osxfs_sim.mount.journal import aside_of
 from osxfs_sim.mount.mountpoints import (
@@ -48,6 +47,7 @@ from osxfs_sim.mount.mountpoints import (
     unmount,
 )
 from osxfs_sim.mount.records import (
+    UNSYNCHRONIZED,
     Record,
     all_records,
     has_ended,
@@ -72,6 +72,7 @@ _ENDING_WITHIN_S = 10.0
 # processor.
 _ENDS_WITH_ITS_MOUNT_S = 0.5
 _LETTING_GO_WITHIN_S = 2.0
+_DYING_WITHIN_S = 0.5
 _ANSWERING_WITHIN_S = 10.0
 
 
@@ -317,15 +318,23 @@ def drop_events(mountpoint: str, *, count: int, rate: float) -> dict[str, Any]:
     return ask(mountpoint, "drop-events", count=count, rate=rate)
 
 
-def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
+def unmount_and_wait(
+    mountpoint: str, *, force: bool = False, started_s: float | None = None
+) -> str:
     """Unmount a share and wait until its server has ended.
 
     A share whose server is gone is unmounted too; returns then what it has left
     unwritten, in a line, or nothing. Raises MountError where
     there is none, it is in use, or its server does not answer; with *force*
-    it is ended then, within two seconds.
+    it is ended then, within two seconds of *started_s* (of the monotonic clock; of now, where
+    nothing is said).
     """
-    target = real_mountpoint(mountpoint)
+    budget = Budget(started_s)
+    # With force as it is written, if that is a mount point: the way there may lead through a
+    # share that answers nothing.
+    target = os.path.abspath(mountpoint)
+    if not force or mount_at(target) is None:
+        target = real_mountpoint(mountpoint)
     entry = mount_at(target)
     if entry is None:
         for uid, record in killed_at(target):
@@ -336,7 +345,7 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
             f"{mountpoint} is a {entry.file_system_type} mount, not a share: use umount"
         )
     if force:
-        left_by_force = end_by_force(entry)
+        left_by_force = end_by_force(entry, budget)
         if left_by_force is not None:
             raise left_by_force
         return ""
@@ -462,13 +471,19 @@ def _status_of(mountpoint: str, target: str) -> dict[str, Any]:
 
 
 def _is_starting_or_ending(entry: MountEntry) -> bool:
-    """Whether there is a server that cannot be asked yet, or no longer."""
+    """Whether there is a server that cannot be asked yet, or no longer.
+
+    One that was killed in this moment is given the time to be dead.
+    """
     record = read_record(entry.user_id, entry.mountpoint)
-    return (
-        record is not None
-        and (record.mount_id, record.device) == (entry.mount_id, entry.device)
-        and not record.is_of_the_dead
-    )
+    if record is None or (record.mount_id, record.device) != (entry.mount_id, entry.device):
+        return False
+    deadline_s = time.monotonic() + _DYING_WITHIN_S
+    while not record.is_of_the_dead:
+        if time.monotonic() > deadline_s:
+            return True
+        time.sleep(0.005)
+    return False
 
 
 def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:

@@ -128,6 +128,14 @@ def unescape(text: str) -> str:
     return text
 
 
+def escape(path: str) -> str:
+    """As the table of mounts has it where it is a mount point, which keeps ``#``."""
+    for code, character in reversed(_ESCAPES):
+        if character != "#":
+            path = path.replace(character, code)
+    return path
+
+
 # Of which the last must be the last.
 _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\"))
 

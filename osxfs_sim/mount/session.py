@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from osxfs_sim.model.profile import FILE_RULES
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount import answering, services, syscalls
+from osxfs_sim.mount.apart import run_apart
 from osxfs_sim.mount.assembly import Machinery, build, kept_in, make_graft, mount_options
 from osxfs_sim.mount.calibration import (
     NOT_CALIBRATED,
@@ -383,7 +384,9 @@ class _Session:
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
                 self.machinery.host_events.start()
-                await trio.to_thread.run_sync(self.machinery.host_events.reach_mount)
+                with self._at_no_price():
+                    reach_mount = self.machinery.host_events.reach_mount
+                    await trio.to_thread.run_sync(run_apart, reach_mount)
             if self.settings.volumes and not await self._mount_volumes():
                 return  # once it is unmounted
             if self.settings.trace is not None:
@@ -426,30 +429,42 @@ class _Session:
         """Bind the sockets in the share, by requests that are neither priced nor believed."""
         handlers = self.handlers
         assert isinstance(handlers, GraftedHandlers)
-        kept = handlers.policy, self.crossings.latency
+        kept = handlers.policy
         handlers.policy = Consistent()
-        # Nothing is drawn from the share's own randomness either.
-        self.crossings.latency = LatencyModel(NO_LATENCY, seed=0)
 
         def allow(pid: int) -> None:
             handlers.builder_pid = pid
 
         try:
-            await trio.to_thread.run_sync(host_services.start, allow)
+            with self._at_no_price():
+                await trio.to_thread.run_sync(host_services.start, allow)
         except MountError as error:
             if self._stop.is_set():
                 return False  # it was unmounted meanwhile, as a signal asked
             self.failure = error
             self._stop.set()
         finally:
-            handlers.policy, self.crossings.latency = kept
+            handlers.policy = kept
         return self.failure is None
+
+    @contextlib.contextmanager
+    def _at_no_price(self) -> Iterator[None]:
+        """For what the server asks of itself before anybody uses the share: it may be slow.
+
+        Nothing is drawn from the share's own randomness either.
+        """
+        kept = self.crossings.latency
+        self.crossings.latency = LatencyModel(NO_LATENCY, seed=0)
+        try:
+            yield
+        finally:
+            self.crossings.latency = kept
 
     async def _mount_volumes(self) -> bool:
         while not self.reactor.serves:
             await trio.lowlevel.checkpoint()
         try:
-            await trio.to_thread.run_sync(self.volumes.mount)
+            await trio.to_thread.run_sync(run_apart, self.volumes.mount)
         except MountError as error:
             if not self._stop.is_set():
                 self.failure = error
@@ -462,12 +477,12 @@ class _Session:
 
     async def _answer_mount_volumes(self) -> dict[str, Any]:
         """Where the share could not be unmounted after all."""
-        await trio.to_thread.run_sync(self.volumes.mount)
+        await trio.to_thread.run_sync(run_apart, self.volumes.mount)
         return {"volumes": self.volumes.status()}
 
     async def _answer_unmount_volumes(self) -> dict[str, Any]:
         """Before the share is unmounted. Raises MountError where one is in use."""
-        await trio.to_thread.run_sync(self.volumes.unmount)
+        await trio.to_thread.run_sync(run_apart, self.volumes.unmount)
         return {"volumes": self.volumes.status()}
 
     # Its end
@@ -584,11 +599,11 @@ class _Session:
             await trio.to_thread.run_sync(self.services.stop)
         await trio.to_thread.run_sync(self._end_events)
         try:
-            await trio.to_thread.run_sync(self.volumes.unmount)
+            await trio.to_thread.run_sync(run_apart, self.volumes.unmount)
         except MountError as error:
             log.info("%s", error)  # the share takes it along
         unmounted = await trio.to_thread.run_sync(
-            _unmount_and_write_out, self.mountpoint, self._device
+            run_apart, _unmount_and_write_out, self.mountpoint, self._device
         )
         if unmounted:
             # That is the end of the session, unless there are other mounts of it, or who was
@@ -610,7 +625,10 @@ class _Session:
         pause_s = _GRACE_S
         while True:
             await trio.sleep(pause_s)
-            if await trio.to_thread.run_sync(self._write_out_somewhere, abandon_on_cancel=True):
+            written_out = await trio.to_thread.run_sync(
+                run_apart, self._write_out_somewhere, abandon_on_cancel=True
+            )
+            if written_out:
                 break
             pause_s = min(2 * pause_s, _LOOKED_AFTER_S)
         # syncfs(2) waits for no answer of ours: what the kernel has sent comes yet.
