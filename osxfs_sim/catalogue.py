@@ -11,6 +11,7 @@ import tomllib
 from importlib import resources
 from pathlib import Path
 
+from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.caching import CachePolicy
 from osxfs_sim.model.latency import Distribution, Empirical, LatencyError
 from osxfs_sim.model.profile import (
@@ -24,6 +25,8 @@ from osxfs_sim.model.units import UnitError, parse_duration_ns
 
 _SHIPPED = resources.files("osxfs_sim.model") / "profiles"
 _MAX_ANCESTORS = 8
+_MOST_SAMPLES_BYTES = 1 << 25
+_MOST_SAMPLES = 1_000_000
 
 
 def profile_names() -> list[str]:
@@ -52,7 +55,7 @@ def _load(name: str, descendants: tuple[str, ...]) -> Profile:
         raise ProfileError(f"profile {descendants[0]!r} has more than {_MAX_ANCESTORS} ancestors")
     if name.endswith(".toml"):
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = read_text(name)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise ProfileError(f"cannot read the profile {name}: {reason}") from error
@@ -64,8 +67,8 @@ def _load(name: str, descendants: tuple[str, ...]) -> Profile:
             )
         text = (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        document = parse_toml(text)
+    except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"profile {name}: not valid TOML: {error}") from error
     parent = None
     if "extends" in document:
@@ -96,7 +99,7 @@ def _read_empirical(path: str) -> Empirical:
     if not path:
         raise ProfileError("empirical needs a file: write empirical:FILE")
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, _MOST_SAMPLES_BYTES).splitlines()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise ProfileError(f"cannot read the samples {path}: {reason}") from error
@@ -112,6 +115,8 @@ def _read_empirical(path: str) -> Empirical:
                 f"{path}, line {number}: {text[:40]!r} is not a duration: "
                 "write one a line, such as 131us, or whole nanoseconds"
             ) from None
+        if len(samples_ns) > _MOST_SAMPLES:
+            raise ProfileError(f"{path} holds more than {_MOST_SAMPLES:,} samples: take a part")
     if not samples_ns:
         raise ProfileError(f"{path} holds no samples: write one duration a line, such as 131us")
     return Empirical(tuple(samples_ns))

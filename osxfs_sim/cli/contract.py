@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances
+from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.actors import ActorError, Performed
 from osxfs_sim.coherence.contract.breaches import breach_script, script_name
 from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
@@ -31,13 +30,14 @@ from osxfs_sim.coherence.scorecard import Pace
 from osxfs_sim.coherence.scripts import Exports, Place, set_up
 from osxfs_sim.coherence.staging import Stage
 from osxfs_sim.exports import export_keys, load_exports
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.report.console import escape
 from osxfs_sim.report.contract import contract_report, rules_report
 from osxfs_sim.settings import ShareSettings
 
@@ -122,7 +122,7 @@ def contract(
             "machine": describe_machine(),
             "rules": [_document(verdict, written) for verdict in verdicts],
         }
-        click.echo(json.dumps(document, indent=1))
+        say_json(document, indent=1)
     else:
         what = circumstances(profile, settings.given())
         title = escape(f"{what}: the consistency contract, judged as {nature.mode.label}")
@@ -242,11 +242,11 @@ def _write_scripts(
                 verdict.by or verdict.rule,
                 *(breach.schedule, {} if exports else given, exports),
             )
-            directory.mkdir(parents=True, exist_ok=True)
+            make_output_directory(directory)
             written[name] = directory / name
             write_output(written[name], source)
     if not written:
-        click.echo(f"osxfs-sim: nothing to write into {directory}: no rule is broken", err=True)
+        tell(f"osxfs-sim: nothing to write into {directory}: no rule is broken")
     return written
 
 
@@ -270,7 +270,7 @@ def _list(chosen: Sequence[RuleId], nature: Nature, as_json: bool) -> None:
             }
             for rule, (why, own) in named.items()
         ]
-        click.echo(json.dumps({"schema": SCHEMA, "rules": document}, indent=1))
+        say_json({"schema": SCHEMA, "rules": document}, indent=1)
     else:
         rules_report(named)
 
@@ -281,7 +281,7 @@ def _progress() -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if time.monotonic() - began_s > _WORTH_TELLING_S:
-            click.echo(f"  {text}", err=True)
+            tell(f"  {text}")
 
     return say
 

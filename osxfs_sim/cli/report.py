@@ -1,14 +1,14 @@
 """``report``: results for reading, as one page, as Markdown or as CSV."""
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.cli.saying import hand_out, tell
+from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.results import Comparison, ResultError, load_result
 from osxfs_sim.report.contents import Contents, TraceContents, contents_of, trace_contents
 from osxfs_sim.trace.analysis import Analysis
@@ -165,7 +165,7 @@ def _save_plots(
     from osxfs_sim.report.pictures import Plot, plots_of, plots_of_traces
     from osxfs_sim.report.plots import Style, render
 
-    directory.mkdir(parents=True, exist_ok=True)
+    make_output_directory(directory)
     style = Style()
     groups: list[tuple[str, list[Plot]]] = [
         (contents.comparison.case, [*plots_of(contents), *plots_of_traces(contents.traces)])
@@ -195,7 +195,7 @@ def _write(output: str, text: str) -> None:
     # A result may hold half a character, as JSON allows; no file can.
     data = text.encode("utf-8", "backslashreplace")
     if output == _STANDARD_OUTPUT:
-        sys.stdout.buffer.write(data)
+        hand_out(data)
         return
     _replace(Path(output), data)
     _say(f"saved to {output}")
@@ -210,4 +210,4 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(f"  {text}", err=True)
+    tell(f"  {text}")

@@ -16,8 +16,10 @@ from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, edits_option, share_options
+from osxfs_sim.cli.saying import say_json, tell
+from osxfs_sim.cli.trust import tell_whose_case
 from osxfs_sim.coherence.edits.stream import parse_stream
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.risk import prepare_edits
@@ -52,7 +54,7 @@ class CaseName(click.ParamType[str]):
 def cases(as_json: bool) -> None:
     """The case studies that can be run, and their variants and options."""
     if as_json:
-        click.echo(json.dumps([_described(load_case(name)) for name in case_names()], indent=2))
+        say_json([_described(load_case(name)) for name in case_names()], indent=2)
         return
     rows = table("case", "variants", "options", "what it is")
     for name in case_names():
@@ -124,6 +126,7 @@ def run(
     """
     loaded = load_case(case)
     loaded.check_needs()
+    tell_whose_case(loaded)
     chosen = arms or loaded.arms
     if quick and loaded.quick is None:
         raise CaseError(f"the case {loaded.name} has no quick form: run it without --quick")
@@ -162,7 +165,7 @@ def run(
     if json_file is not None and not Path(json_file).absolute().parent.is_dir():
         raise CaseError(f"{json_file} cannot be written: its directory does not exist")
     if traces is not None:
-        os.makedirs(traces, exist_ok=True)
+        make_output_directory(traces)
         if os.listdir(traces):
             raise CaseError(f"{traces} is not empty: name another directory for the traces")
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -192,4 +195,4 @@ def run(
 
 
 def _say(text: str) -> None:
-    click.echo(f"  {text}", err=True)
+    tell(f"  {text}")

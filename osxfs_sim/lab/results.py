@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
 from osxfs_sim.lab.cases import case_names, load_case
 
 SCHEMA = 2
@@ -19,6 +20,7 @@ SCHEMA = 2
 _SCHEMA_OF_RUNS = 1
 """Of ``run --json``; it is read, and converted."""
 _NATIVE = "native"
+_LONGEST_S = 1e9
 
 
 class ResultError(Exception):
@@ -129,6 +131,8 @@ def _check(comparison: Comparison) -> None:
         for value in (sample.wall_s, sample.workload_processor_s):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(f"{value!r} is no time")
+            if not 0 <= value < _LONGEST_S:
+                raise TypeError(f"{str(value)[:20]} is no time")
 
 
 def _from_runs(document: Mapping[str, Any]) -> Comparison:
@@ -178,11 +182,11 @@ def _of_the_case(name: str) -> tuple[str, list[dict[str, str]]]:
 def load_result(path: str | Path) -> Comparison:
     """The comparison in a file. Raises ResultError for anything else."""
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        document = parse_json(read_text(path, MOST_RESULT_BYTES))
     except OSError as error:
         raise ResultError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise ResultError(f"{path} is no result: it is not JSON") from error
+        raise ResultError(f"{path} is no result: it is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ResultError(f"{path} is no result: it is not a JSON object")
     return comparison_from(document, str(path))

@@ -14,6 +14,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from osxfs_sim.fs import at
 from osxfs_sim.mount import connections
 from osxfs_sim.mount.control import ask, server_behind
 from osxfs_sim.mount.mountpoints import (
@@ -31,6 +32,7 @@ from osxfs_sim.mount.mountpoints import (
 from osxfs_sim.mount.records import (
     Record,
     has_ended,
+    is_server_of,
     is_stopped,
     read_record,
     record_path,
@@ -87,7 +89,7 @@ def what_is_left(uid: int, mountpoint: str, record: Record | None) -> MountError
     """After a server's end without order: what is not on the host, if anything."""
     for path in (record_path(uid, mountpoint), control_path(runtime_directory(uid), mountpoint)):
         with contextlib.suppress(OSError):
-            path.unlink()
+            at.remove(path)
     if record is not None and record.journal and is_unwritten(Path(record.journal)):
         return unwritten_error(Path(record.journal), record.source)
     return None
@@ -96,7 +98,8 @@ def what_is_left(uid: int, mountpoint: str, record: Record | None) -> MountError
 def _server_of(entry: MountEntry, record: Record | None) -> tuple[int, str]:
     """The server's process and when it was started; 0 where it is gone, or cannot be told."""
     if record is not None:
-        return (record.pid, record.started) if start_of(record.pid) == record.started else (0, "")
+        is_there = start_of(record.pid) == record.started and is_server_of(entry, record.pid)
+        return (record.pid, record.started) if is_there else (0, "")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(_ANSWERS_WITHIN_S)
         try:
@@ -106,7 +109,7 @@ def _server_of(entry: MountEntry, record: Record | None) -> tuple[int, str]:
         except OSError:
             return 0, ""
         pid = server_behind(client)
-    return pid, start_of(pid)
+    return (pid, start_of(pid)) if is_server_of(entry, pid) else (0, "")
 
 
 def _ends_by_itself(entry: MountEntry, pid: int, started: str) -> bool:
@@ -196,9 +199,9 @@ def _end_local(entry: MountEntry) -> MountError | None:
         Volumes.of_record(record).unmount()
         copy = record.get("copy", "")
     _detach(entry)
-    local_record_path(entry.mountpoint).unlink(missing_ok=True)
+    at.remove(local_record_path(entry.mountpoint))
     with contextlib.suppress(OSError):
-        control_path(runtime_directory(0), entry.mountpoint).unlink()
+        at.remove(control_path(runtime_directory(0), entry.mountpoint))
     if not copy:
         return None
     return MountError(

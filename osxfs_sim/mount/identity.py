@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from osxfs_sim.fs import at
 from osxfs_sim.mount.mountpoints import MountError
 
+_NO_GROUP = 65_534
 _NUMBER = re.compile("[0-9]+")
 
 
@@ -106,6 +108,16 @@ def server_user(name: str | None) -> ServerUser:
     return ServerUser(entry.pw_uid, entry.pw_gid, groups, entry.pw_dir, drops=True)
 
 
+def user_of_id(uid: int) -> ServerUser:
+    """The user *uid*, known to this machine or not, as whom root looks at what is that user's."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return ServerUser(uid, _NO_GROUP, (), "/", drops=os.geteuid() == 0)
+    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    return ServerUser(uid, entry.pw_gid, groups, entry.pw_dir, drops=os.geteuid() == 0)
+
+
 def state_directory(user: ServerUser) -> Path:
     """Where a server of *user* keeps what outlives a mount.
 
@@ -117,9 +129,8 @@ def state_directory(user: ServerUser) -> Path:
     chosen = os.environ.get("XDG_STATE_HOME") if not user.drops else None
     if not chosen and user.drops and not _lives_in(user):
         directory = _ROOTS.with_name(f"{_ROOTS.name}-{user.uid}")
-        with contextlib.suppress(OSError):
-            directory.mkdir(mode=0o700)
-            os.chown(directory, user.uid, user.gid)
+        with contextlib.suppress(OSError), at.new_place(directory, 0o700) as fd:
+            at.set_owner(fd, user.uid, user.gid)
         return directory
     return Path(chosen or os.path.join(user.home, ".local", "state")) / "osxfs-sim"
 

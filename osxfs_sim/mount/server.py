@@ -12,7 +12,9 @@ import os
 import sys
 from typing import Any
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.mount.log import log_to
 from osxfs_sim.mount.mountpoints import MountError, log_path, runtime_directory
 from osxfs_sim.settings import ShareSettings
 
@@ -22,7 +24,7 @@ log = logging.getLogger(__name__)
 def main() -> None:
     settings = ShareSettings.from_json(sys.argv[1])
     words_fd = int(sys.argv[2])
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    log_to()
 
     mountpoint = ""
 
@@ -50,7 +52,7 @@ def main() -> None:
         sys.exit(1)
     log_file = log_path(runtime_directory(os.geteuid()), mountpoint)
     if log_file.exists() and not log_file.stat().st_size:
-        log_file.unlink()
+        at.remove(log_file)
 
 
 if __name__ == "__main__":

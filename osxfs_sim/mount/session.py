@@ -25,7 +25,9 @@ from typing import Any
 import pyfuse3
 import trio
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.caching import Consistent
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import Operation, OperationClass
@@ -676,7 +678,7 @@ class _Session:
         if self.services is not None:
             self.services.stop()
         if self._record is not None:
-            self._record.unlink(missing_ok=True)
+            at.remove(self._record)
         # libfuse leaves the mount of a connection that was aborted.
         self.supervision.end(mounted=still_mounted and _is_mounted(self.mountpoint, self._device))
 
@@ -768,6 +770,8 @@ class _Session:
             "internal_errors": self.reactor.internal_errors.report(),
             "inodes": len(self.machinery.inodes),
             "open_handles": self.handlers.open_handles,
+            "most_handles": self.machinery.dispatcher.opened.most,
+            "handles_refused": self.machinery.dispatcher.opened.refused,
             "descriptors": self.machinery.backing.descriptors,
             "pm_qos_held": self.reactor.awake.held,
             "events": self._events(),
@@ -847,6 +851,7 @@ class _Session:
                 f"{trace['lost']} requests found no room in the trace: the disk is slow"
             )
         warnings += self._warnings_of_files()
+        warnings += filter(None, (self.machinery.dispatcher.opened.warning(),))
         errors = self.reactor.internal_errors
         if errors.count:
             warnings.append(
@@ -895,7 +900,7 @@ class _Session:
             warnings.append(
                 f"{write_back.set_aside} changes were set aside, because the host does not take "
                 f"them; the latest is of {latest['path']}: {latest['reason']}; kept in "
-                f"{write_back.quarantine_directory} (osxfs-sim unwritten {self.source})"
+                f"{write_back.quarantine_directory} (osxfs-sim unwritten {quoted(self.source)})"
             )
         if write_back.writer.lost:
             warnings.append(
