@@ -55,6 +55,7 @@ SLEEPERS = {
     ("mount/test_reactor_failures.py", "_wait_until"): "a loop in trio, which fail_after ends",
     ("mount/test_supervisor.py", "struck_down"): "until a random moment",
     ("mount/test_supervisor.py", "_AS_NOBODY"): "loops of looks, which run_as_nobody ends",
+    ("mount/test_shares_of_others.py", "_ANSWERS"): "it answers by the drop, and is given up",
     ("mount/test_tracing_counts.py", "quiet"): "between looks, whose number is limited",
     ("trace/test_recording.py", "until"): "between looks, whose number is limited",
     ("waiting_server.py", "_wait"): "until the test lets it go on, with a limit",
