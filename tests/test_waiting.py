@@ -59,6 +59,7 @@ SLEEPERS = {
     ("mount/test_shares_of_others.py", "_ANSWERS"): "it is to be slow: slower still does no harm",
     ("mount/test_shares_of_others.py", "silent"): "for as long as it is waited for",
     ("mount/test_supervisor.py", "_AS_NOBODY"): "loops of looks, which run_as_nobody ends",
+    ("mount/test_shares_of_others.py", "_ANSWERS"): "it answers by the drop, and is given up",
     ("mount/test_tracing_counts.py", "quiet"): "between looks, whose number is limited",
     ("trace/test_recording.py", "until"): "between looks, whose number is limited",
     ("waiting_server.py", "_wait"): "until the test lets it go on, with a limit",
