@@ -75,18 +75,15 @@ COMPARERS = {
     ("guests.py", "eventually"): "the limit of the helper",
     ("live.py", "settle"): "a limit",
     ("mount/test_inject.py", "told"): "a limit",
-    ("mount/test_force.py", "test_what_a_budget_gives_is_never_more_than_is_left"): (
-        "what is left can only be less"
-    ),
     ("mount/test_force.py", "test_the_two_seconds_of_a_command_begin_with_its_process"): (
-        "one moment lies between two others"
+        "moments in their order"
     ),
 }
 IMPATIENT = {
     (
         "mount/test_supervisor.py",
         "test_with_the_share_s_descriptors_in_hand_they_would_be_left_waiting",
-    ): ("nothing comes"),
+    ): "nothing comes",
     ("synchronize/test_synchronizer.py", "churn"): "how often it is at work, until told to stop",
 }
 MEDDLERS = {

@@ -172,10 +172,7 @@ class _Share:
 
     def wait_for_end(self) -> None:
         if not _wait_for_end(self.pid, self._started, self._budget) and not self.complaint:
-            self.complaint = (
-                f"{self.entry.mountpoint} is unmounted, but its server (process {self.pid}) is "
-                "held by the kernel, and ends when that lets it go"
-            )
+            self.complaint = _not_ended(self.entry, self.pid)
 
     def what_is_left(self) -> MountError | None:
         entry = self.entry
@@ -309,6 +306,13 @@ def _wait_for_end(pid: int, started: str, budget: Budget) -> bool:
     return True
 
 
+def _not_ended(entry: MountEntry, pid: int) -> str:
+    return (
+        f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended yet: it "
+        "does as soon as the kernel lets it go"
+    )
+
+
 def _detach(entry: MountEntry, budget: Budget) -> None:
     """Take the name away, unless its supervisor was faster. Raises MountError."""
     if _is_unmounted(entry):
@@ -353,10 +357,7 @@ class _LocalShare:
     def wait_for_end(self) -> None:
         for pid, started, _ in self._servers:
             if not _wait_for_end(pid, started, self._budget) and not self.complaint:
-                self.complaint = (
-                    f"{self.entry.mountpoint} is unmounted, but its server (process {pid}) is "
-                    "held by the kernel, and ends when that lets it go"
-                )
+                self.complaint = _not_ended(self.entry, pid)
 
     def what_is_left(self) -> MountError | None:
         if self._has_ended_by_itself:

@@ -1,5 +1,6 @@
 """``umount --force`` has two seconds, from the start of the command on, and says what is left."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ def test_what_a_budget_gives_is_never_more_than_is_left() -> None:
     assert Budget().at_most(100.0) < WITHIN_S
     assert Budget().at_most(100.0, 0.25) < WITHIN_S / 4
     assert Budget().at_most(0.001) < 0.1
-    spent = Budget(time.monotonic() - 60)
+    spent = Budget(0.0)  # when the machine was booted
     assert spent.left_s == 0
     assert 0 < spent.at_most(100.0) < 0.1, "a look, all the same"
 
@@ -46,7 +47,8 @@ def test_the_two_seconds_of_a_command_begin_with_its_process() -> None:
 def test_a_share_is_ended_also_where_all_of_the_time_is_gone(share) -> None:
     live = share()
     live.expected_end = None
-    unmount_and_wait(str(live.guest), force=True, started_s=time.monotonic() - 60)
+    with contextlib.suppress(MountError):  # that its server has not ended yet
+        unmount_and_wait(str(live.guest), force=True, started_s=time.monotonic() - 60)
     assert not is_mounted(live.guest)
     assert live.server.wait(60) is not None
 
