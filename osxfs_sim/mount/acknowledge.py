@@ -130,6 +130,9 @@ class AcknowledgingHandlers(Handlers):
     def _as_it_was(self, injection: Injection, ctx: RequestContext) -> EntryAttributes:
         """What is gone, so that it can be seen to go."""
         inode = injection.gone
+        if inode is not None and _is_there_again(inode):
+            # Once the kernel has seen that one go it would show it as empty for ever.
+            inode = injection.gone = None
         if inode is None or not self._inodes.knows(inode):
             inode = self._inodes.vanished(injection.directory, injection.name, injection.kind)
             answer = shadow(inode)
@@ -228,10 +231,18 @@ class AcknowledgingHandlers(Handlers):
 
     def _removed_by_host(self, parent_number: int, name: bytes) -> None:
         injection = self._injection(parent_number, name, Notice.DELETE)
-        if not injection.asked:
+        is_back = injection.gone is not None and _is_there_again(injection.gone)
+        if not injection.asked or is_back:
             # The kernel goes by an answer to somebody else, about what is there now:
             # to acknowledge would take that for gone.
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def _is_there_again(inode: Inode) -> bool:
+    """Whether the guest has something in a removed directory, which is made again for that."""
+    if not inode.is_directory:
+        return False
+    return inode.device != -1 or (inode.held is not None and bool(inode.held.names))
 
 
 def shadow(inode: Inode) -> EntryAttributes:

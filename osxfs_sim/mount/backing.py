@@ -297,7 +297,8 @@ class Backing:
             if self._may_be_served(inode, inode.path_fd):
                 return inode.path_fd
             self.forget(inode)  # the host has moved it out of the export
-        if inode.open_fds:
+        # What is unmade is open by a descriptor of nothing.
+        if inode.open_fds and not inode.is_unmade:
             return inode.open_fds[-1]
         return self._found_again(inode) if self.holds_objects else -1
 

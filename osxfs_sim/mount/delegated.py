@@ -533,12 +533,41 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 inode = known.inode
                 if inode.is_unmade:
                     return self._answer(self._held_entry, parent, name, inode, ctx)
-                return self._cross(Operation.LOOKUP, self._held_entry, parent, name, inode, ctx)
+                return self._look_up_held(parent, name, inode, ctx)
             if held.unmade and len(name) > self._limits.name_bytes:
                 return self._answer(_too_long)
             if known is not None or held.unmade:
                 return self._answer_missing(parent, name)
         return super().lookup(parent_inode, name, ctx)
+
+    async def _look_up_held(
+        self, parent: Inode, name: bytes, inode: Inode, ctx: RequestContext
+    ) -> EntryAttributes:
+        """What the guest has given a name. Where the host has taken it away, who wins is settled.
+
+        Else it would be ESTALE until that change crosses, and all that lies in it.
+        """
+        try:
+            entry: EntryAttributes = await self._cross(
+                Operation.LOOKUP, self._held_entry, parent, name, inode, ctx
+            )
+        except FUSEError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            await self._settle_stale(inode)
+        else:
+            return entry
+        known = parent.held.name(name) if parent.held is not None else None
+        if known is not None and known.inode is inode:
+            raise FUSEError(errno.ESTALE)  # it was changed again meanwhile
+        return await self._look_up(parent.number, name, ctx)
+
+    async def _settle_stale(self, inode: Inode) -> None:
+        """Have the host get what is held of *inode* now. Raises FUSEError (ESTALE) if it cannot."""
+        try:
+            await self._settle(inode)
+        except FUSEError:
+            raise FUSEError(errno.ESTALE) from None
 
     def _inode(
         self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
@@ -1040,6 +1069,14 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if node.is_unmade:
             return self._answer(self._attributes_of_unmade, node, ctx)
         return self._asked((node,), super().getattr, inode, ctx)
+
+    def _getattr(
+        self, number: int, ctx: RequestContext, *, believes: bool = True
+    ) -> EntryAttributes:
+        inode = self._inodes[number]
+        if inode.is_unmade:  # what it is open by is nothing of the host's yet
+            return self._held_attributes(inode, b"", ctx, believes=believes)
+        return super()._getattr(number, ctx, believes=believes)
 
     def _asked(
         self,
@@ -1544,7 +1581,15 @@ class WriteBackHandlers(AcknowledgingHandlers):
                     (directory,), self._answer, self._open_directory, fh, directory
                 )
         if not listing.directory.is_unmade:
-            await super().readdir(fh, start_id, token)
+            try:
+                await super().readdir(fh, start_id, token)
+            except FUSEError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+                # The host has taken away what the guest has put in it: see _look_up_held().
+                await self._settle_stale(listing.directory)
+                listing.held = {}
+                await super().readdir(fh, start_id, token)
             return
         if start_id == 0:
             listing.names = [b".", b"..", *self._merged([], listing.held)]

@@ -1,6 +1,7 @@
 """A share between actors: rounds of moves, kills, full disks, and what is judged after them."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -9,19 +10,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from random import Random
 from typing import Any
+from unittest import mock
 
 from guests import eventually
 from live import LiveShare, is_mounted
 
-from adversary.expected import Expected, Path, Seen
+from adversary.expected import Expected, Path, Seen, exactly, without_case
 from adversary.moves import LOOKS, NAMES, Move, Mover
 from adversary.sides import differences, tree
 from osxfs_sim import MountError
+from osxfs_sim.mount import launch
 from osxfs_sim.mount.mountpoints import unmount
 
 ANSWERED_WITHIN_S = 120.0
@@ -94,6 +97,8 @@ class Plan:
     """How often each host moves in a round; guests do in half of them."""
     kill_rate: float = 0.0
     """Per round, as all that follow."""
+    ending_kill_rate: float = 0.0
+    """Of kills and of unmounts: how many recoveries, and ends, are killed, too."""
     remount_rate: float = 0.0
     """How often the share is unmounted, and mounted again."""
     full_rate: float = 0.0
@@ -103,11 +108,22 @@ class Plan:
     """Whether what is full is the disk of the state directory, not the host's."""
     closes: bool = False
     host_links: bool = True
-    names: str = NAMES
+    names: Sequence[str] = NAMES
+    folds: bool = False
+    """Whether names that differ in case, or in how they are composed, are one."""
     apart: int = 2
     """How many of the names at the top are only the guests', and how many only the hosts'."""
-    without: tuple[str, ...] = ("attribute",)
-    """Moves that are not made; most profiles show no extended attributes of the host's."""
+    without: tuple[str, ...] = ()
+    """Moves that are not made."""
+    has_attributes: bool = False
+    """Whether the guest has the extended attributes that its objects have on the host."""
+    forgets: bool = False
+    """Nobody tells the guest what the host does: it drops what it believes to see it."""
+    kernel_holds: bool = False
+    """Whether the guest's kernel keeps what was written to files, and their sizes and times.
+
+    Its times are its own then: docs/write-back.md says so, and they are not compared.
+    """
     server_uid: int | None = None
     """Also of all guests; None: root."""
     stays: str = ""
@@ -130,7 +146,7 @@ class Arena:
     full: FilePath
     """A file on the disk that is filled."""
     mount: Callable[[str | None], LiveShare]
-    """Mounts the share; told what becomes of what is unwritten."""
+    """Mounts the share; told what becomes of what is unwritten. Raises MountError."""
     views: tuple[tuple[FilePath, FilePath], ...] = ()
     """Further directories of the guest's, and the host's that they show."""
     again: str = ""
@@ -139,7 +155,13 @@ class Arena:
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
-        self.expected = Expected(strict=not self.plan.closes)
+        self.fold = without_case if self.plan.folds else exactly
+        self.expected = Expected(
+            strict=not self.plan.closes,
+            fold=self.fold,
+            excused=self._excused(),
+            has_attributes=self.plan.has_attributes,
+        )
         self.live = self.mount(None)
         self.actors = [
             self._actor(f"g{number}", self.guest, number) for number in range(self.plan.guests)
@@ -148,6 +170,11 @@ class Arena:
             self._actor(f"h{number}", self.source, 0) for number in range(self.plan.hosts)
         ]
         self._full = False
+        self._mapped_in_vain = False
+        """Whether a page may be in the guest's cache whose write was refused.
+
+        Linux keeps what was written to it, on any file system, until memory is short.
+        """
         self._flusher: threading.Thread | None = None
         self.kills = self.remounts = self.comparisons = 0
         self.checked = self.expected.checked
@@ -159,6 +186,12 @@ class Arena:
         self._descriptors = self._open_descriptors()
         self._memory_bytes = self._memory()
 
+    def _excused(self) -> set[int]:
+        """What a guest may be answered without anybody's having touched what it asks for."""
+        if self.plan.full_rate:
+            return {errno.ENOSPC, errno.EIO, errno.EFAULT}
+        return {errno.EIO, errno.ESTALE} if self.plan.closes else set()
+
     def _actor(self, name: str, root: FilePath, number: int) -> Actor:
         mover = Mover(
             Random(f"{self.seed} {name}"),
@@ -168,6 +201,7 @@ class Arena:
             names=self.plan.names[: -self.plan.apart or None]
             if name.startswith("g")
             else self.plan.names[self.plan.apart :],
+            fold=self.fold,
             without=self.plan.without,
             stays=self.plan.stays,
             below=self.plan.stays if number % 2 else "",
@@ -273,9 +307,16 @@ class Arena:
         self.log.append(f"{name} {what}: {os.strerror(code) if code else 'ok'}")
         if not actor.is_guest or dies:
             return
+        if code and move["do"] == "map":
+            self._mapped_in_vain = True
+        if code == errno.EIO and code not in self.expected.excused and not self._set_aside():
+            self.fail(f"{name} {what}: {os.strerror(code)}, and nothing is set aside")
         wrong = self.expected.by_guest(name, move, code, answer.get("ok"))
         if wrong:
             self.fail(f"{name} {what}: {wrong}")
+
+    def _set_aside(self) -> int:
+        return _number(self._conflicts(), "set_aside")
 
     def _contest_what_meets(self, moves: list[tuple[Actor, Move]]) -> None:
         """Of two guests at once nobody knows who was first."""
@@ -335,11 +376,37 @@ class Arena:
         self._wait_for_flusher()
         self._drop_handles()
         self._take_mount_away()
+        self._demand_what_was_synced()
+        if self._full:
+            self._free()
+        self._recover()
+
+    def _demand_what_was_synced(self) -> None:
         wrong = self.expected.unsynced(tree(self.source)[0])
         if wrong:
             self.fail(f"synced, and lost by a kill: {_named(wrong)}")
-        if self._full:
-            self._free()
+        if self.plan.kernel_holds:
+            for path, node in list(self.expected.walk()):
+                if node.kind == "file" and path not in self.expected.synced:
+                    self.expected.contest(path)  # what was written may have been its kernel's alone
+
+    def _recover(self) -> None:
+        """Mount it again; now and then the server is killed while it recovers."""
+        while self.random.random() < self.plan.ending_kill_rate:
+            step = int(2 ** (self.random.random() * 9))
+            try:
+                with _dying_in_recovery(step):
+                    self.live = self.mount("recover")
+            except MountError as error:
+                if "before the share was ready" not in str(error):
+                    raise
+                self.log.append(f"killed in step {step} of its recovery")
+                self.checked["killed recoveries"] = self.checked.get("killed recoveries", 0) + 1
+                self._take_mount_away()
+                self._demand_what_was_synced()
+                continue
+            self._begin()
+            return
         self.live = self.mount("recover" if self.plan.writes_back else None)
         self._begin()
 
@@ -356,7 +423,10 @@ class Arena:
             self._free()
         self._drop_handles()
         self.remounts += 1
-        if self.random.random() < 0.5:
+        if self.random.random() < self.plan.ending_kill_rate:
+            if self._unmount_and_kill():
+                return
+        elif self.random.random() < 0.5:
             self.log.append("unmounted, and mounted again")
             self.unmount()
             self._demand_what_was_acknowledged(tree(self.source)[0])
@@ -369,6 +439,26 @@ class Arena:
         if code != (left.expected_end or 0):
             self.fail(f"unmounted, the server ended with {code}")
         self._begin()
+
+    def _unmount_and_kill(self) -> bool:
+        """Unmounted, and killed meanwhile; if it was, it is mounted again."""
+        killer = threading.Timer(self.random.random() * 0.03, self.live.server.kill)
+        self.live.expected_end = None
+        killer.start()
+        with contextlib.suppress(MountError):
+            self.live.share.unmount()
+        killer.join()
+        code = self.live.wait_for_end()
+        self.log.append(f"unmounted and killed meanwhile: ended with {code}")
+        if not code:
+            self.live.expected_end = 0
+            self._demand_what_was_acknowledged(tree(self.source)[0])
+            return False
+        self.checked["killed ends"] = self.checked.get("killed ends", 0) + 1
+        self._take_mount_away()
+        self._demand_what_was_synced()
+        self._recover()
+        return True
 
     def _plain_umount(self) -> None:
         """It is in use while the host's events are told to the guest's programs."""
@@ -402,7 +492,10 @@ class Arena:
 
     def compare(self) -> None:
         """Have both sides settle, and demand that they are the same, and what was acknowledged."""
-        drops = self.random.random() < 0.5
+        # Of what is open the guest's kernel may go on believing what it does.
+        forgets = self.plan.forgets or self._mapped_in_vain
+        holds = forgets or self.plan.kernel_holds
+        drops = self.random.random() < 0.5 or holds
         self._drop_handles(of_guests=drops)
         self._drop_unknown_handles()
         self._wait_for_flusher()
@@ -412,7 +505,8 @@ class Arena:
         host, inodes = tree(self.source)
         self._demand_what_was_acknowledged(host)
         self._demand_that_conflicts_are_contested()
-        self._wait_for_agreement()
+        self._wait_for_agreement(forgets=forgets)
+        self._mapped_in_vain = False
         host, inodes = tree(self.source)
         self.comparisons += 1
         self.live.reset_watchdog()
@@ -431,7 +525,7 @@ class Arena:
     def _moved_aside(self, host: dict[Path, Seen]) -> set[Path]:
         """What the host has under names that a conflict has given it."""
         found = set()
-        for path in host:
+        for path in map(self.expected.folded, host):
             before = _before_aside(path)
             if before != path and self.expected.is_contested(before):
                 found.add(path)
@@ -444,8 +538,9 @@ class Arena:
             new = _number(now, count) - _number(before, count)
             for each in _listed(now, listed)[-new:] if new > 0 else ():
                 self.expected.count("conflicts")
-                path = _before_aside(tuple(each.split("/")))
-                if not any(_related(path, other) for other in self.expected.contested):
+                path = self.expected.folded(_before_aside(tuple(each.split("/"))))
+                blamed = self.expected.contested | self.expected.touched
+                if not any(_related(path, other) for other in blamed):
                     self.fail(f"{each} counts under {count}, and the host has not touched it")
 
     def _flush(self) -> None:
@@ -460,14 +555,26 @@ class Arena:
     def _conflicts(self) -> dict[str, Any]:
         return self.live.status().get("write_back") or {}
 
-    def _wait_for_agreement(self) -> None:
+    def _wait_for_agreement(self, *, forgets: bool) -> None:
         """Both sides show the same: the host's changes are told within a while."""
         if self.live.status()["events"]:
             self.live.settle()
         deadline_s = time.monotonic() + ANSWERED_WITHIN_S
         while True:
+            if forgets:
+                self.live.drop_dentries()
             views = ((self.guest, self.source), *self.views)
-            different = [each for guest, source in views for each in _different(guest, source)]
+            different = [
+                each
+                for guest, source in views
+                for each in _different(
+                    guest,
+                    source,
+                    self.fold,
+                    attributes=self.plan.has_attributes,
+                    times=not self.plan.kernel_holds,
+                )
+            ]
             if not different:
                 return
             if time.monotonic() > deadline_s:
@@ -538,12 +645,42 @@ def _fill(path: FilePath, spare: int) -> None:
             os.posix_fallocate(file.fileno(), 0, size)
 
 
-def _different(guest: FilePath, source: FilePath) -> list[tuple[Path, str]]:
+def _different(
+    guest: FilePath,
+    source: FilePath,
+    fold: Callable[[str], str],
+    *,
+    attributes: bool,
+    times: bool,
+) -> list[tuple[Path, str]]:
     host, shown = tree(source)[0], tree(guest)[0]
+    if not times:
+        host, shown = _without_times(host), _without_times(shown)
+    if not attributes:
+        host = {path: replace(seen, attribute=b"") for path, seen in host.items()}
     return [
         (path, f"is {_told(shown.get(path))} in the guest, and {_told(host.get(path))} on the host")
-        for path in differences(host, shown)
+        for path in differences(host, shown, fold)
     ]
+
+
+def _without_times(side: dict[Path, Seen]) -> dict[Path, Seen]:
+    return {
+        path: replace(seen, mtime_s=0) if seen.kind == "file" else seen
+        for path, seen in side.items()
+    }
+
+
+@contextlib.contextmanager
+def _dying_in_recovery(step: int) -> Iterator[None]:
+    """The servers that are started in this block are killed before that step of a recovery."""
+    given = {
+        "PYTHONPATH": str(FilePath(__file__).parents[1]),
+        "DIES_IN": "recovery",
+        "DIES_BEFORE_STEP": str(step),
+    }
+    with mock.patch.object(launch, "_SERVER", "dying_server"), mock.patch.dict(os.environ, given):
+        yield
 
 
 def _told(seen: Seen | None) -> str:

@@ -9,8 +9,9 @@ guest has changed since: where each object has been since both sides last agreed
 """
 
 import errno
+import unicodedata
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from adversary.moves import LOOKS, Move, is_of_held
@@ -58,6 +59,9 @@ class Node:
     """Where somebody has set it, and nothing has changed it since."""
     attribute: bytes = b""
     names: "dict[str, Node]" = field(default_factory=dict)
+    """By their names as Expected.fold makes them."""
+    spelled: dict[str, str] = field(default_factory=dict)
+    """How names are spelled that fold, where it is known."""
 
 
 @dataclass
@@ -77,11 +81,35 @@ def content_of(move: Move) -> bytes:
     return (token * (move["size"] // len(token) + 1))[: move["size"]]
 
 
+def exactly(name: str) -> str:
+    """Each name is another."""
+    return name
+
+
+def without_case(name: str) -> str:
+    """Names that differ in case, or in how they are composed, are one: the judge's own rule."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
 class Expected:
     """The guest's tree, as its moves have made it."""
 
-    def __init__(self, *, strict: bool = True) -> None:
-        """Where it is not *strict* permissions decide, too, which are not looked at here."""
+    def __init__(
+        self,
+        *,
+        strict: bool = True,
+        fold: Callable[[str], str] = exactly,
+        excused: Iterable[int] = (),
+        has_attributes: bool = True,
+    ) -> None:
+        """Where it is not *strict* permissions decide, too, which are not looked at here.
+
+        Names are one that *fold* makes one. *excused* is what a guest may be answered although
+        nobody has touched what it asks for, as by a full disk.
+        """
+        self.fold = fold
+        self.excused = frozenset(excused)
+        self.has_attributes = has_attributes
         self.root = Node("directory")
         self.contested: set[Path] = set()
         self.held: dict[tuple[str, str], Held] = {}
@@ -92,6 +120,8 @@ class Expected:
         """Names that a sync of their directory has told, with their kinds."""
         self._been: dict[Path, list[Node]] = {}
         """What has been where, since both sides agreed."""
+        self.touched: set[Path] = set()
+        """Where that has been which the host has touched: a conflict may be counted there."""
         self._held_by_host: dict[tuple[str, str], list[Node]] = {}
         """What each handle of the host's may be of."""
         self.checked: dict[str, int] = {}
@@ -101,6 +131,12 @@ class Expected:
         self.checked[what] = self.checked.get(what, 0) + number
 
     # What is there
+
+    def split(self, path: str) -> Path:
+        return tuple(map(self.fold, split(path)))
+
+    def folded(self, path: Path) -> Path:
+        return tuple(map(self.fold, path))
 
     def at(self, path: Path) -> Node | None:
         here: Node | None = self.root
@@ -138,6 +174,7 @@ class Expected:
             self._contest_object(node)
 
     def _contest_object(self, node: Node) -> None:
+        self.touched |= {path for path, nodes in self._been.items() if node in nodes}
         for each in [node, *(below for _, below in self.walk(node))]:
             self._touched(each)
             for held in self.held.values():
@@ -160,11 +197,11 @@ class Expected:
             return self.paths_of(held.node) if held and held.node is not None else []
         if "path" not in move:
             return []
-        paths = [split(move["path"])]
+        paths = [self.split(move["path"])]
         if "to" in move:
-            paths.append(split(move["to"]))
+            paths.append(self.split(move["to"]))
         if move["do"] == "replace":
-            paths.append(split(move["path"] + ".new"))
+            paths.append(self.split(move["path"] + ".new"))
         for path in list(paths):
             node = self.at(path)
             if node is not None and node.kind != "directory":
@@ -174,7 +211,7 @@ class Expected:
     def by_host(self, actor: str, move: Move) -> None:
         """The host's *actor* has done, or tried, *move*."""
         if move["do"] == "hold":
-            path = split(move["path"])
+            path = self.split(move["path"])
             there = [self.at(path), *self._been.get(path, ())]
             self._held_by_host[actor, move["number"]] = [each for each in there if each is not None]
         if move["do"] in LOOKS:
@@ -207,12 +244,10 @@ class Expected:
             self.lose_track(actor, move, code)
             return ""
         predicted = self._predict(actor, move)
-        if code and code not in HARMLESS:
+        if code and code in self.excused:
             self.lose_track(actor, move, code)
             return ""
         if code in (errno.EACCES, errno.EPERM) and not self.strict:
-            return ""
-        if code == errno.EOPNOTSUPP and move["do"] == "attribute":
             return ""
         self.count("answers")
         if code == 0 and predicted:
@@ -233,15 +268,20 @@ class Expected:
         if move["do"] == "look":
             node = self.held[actor, move["number"]].node
         elif move["do"] in ("read", "list"):
-            node = self.at(split(move["path"]))
+            node = self.at(self.split(move["path"]))
         else:
             return ""
         assert node is not None
         if move["do"] == "list":
-            path = split(move["path"])
+            path = self.split(move["path"])
             if self.holds_contested(path):
                 return ""
             right: object = sorted(node.names)
+            if self.fold is not exactly:
+                assert isinstance(value, list)
+                if wrong := _misspelled(node, value, self.fold):
+                    return wrong
+                value = sorted(map(self.fold, value))
         else:
             right = summary(node.content)
         self.count("reads")
@@ -275,9 +315,9 @@ class Expected:
         kind = move["do"]
         if is_of_held(move):
             return 0
-        path = split(move["path"])
+        path = self.split(move["path"])
         if kind in ("link", "rename", "exchange"):
-            return self._predict_two(kind, path, split(move["to"]))
+            return self._predict_two(kind, path, self.split(move["to"]))
         wrong = self._predict_parent(path)
         if wrong:
             return wrong
@@ -301,6 +341,8 @@ class Expected:
                 return 0 if is_directory else errno.ENOTDIR
             case "append" | "patch" | "truncate" | "hold" | "map" | "unlink" | "read":
                 return errno.EISDIR if is_directory else 0
+            case "attribute" if not self.has_attributes:
+                return errno.EOPNOTSUPP
             case "chmod" | "utime" | "fsync" | "attribute":
                 return 0
         raise AssertionError(kind)
@@ -355,26 +397,27 @@ class Expected:
         if is_of_held(move):
             self._apply_to_held(actor, move)
             return
-        path = split(move["path"])
+        path = self.split(move["path"])
         node, parent = self.at(path), self.at(path[:-1])
         assert parent is not None
         match kind:
             case "write":
                 if node is None:
-                    node = self._make(path, Node("file", mode=0o644))
+                    node = self._make(path, Node("file", mode=0o644), move["path"])
                 self._set(node, content_of(move))
                 if move.get("synced"):
                     self._synced(node)
             case "mkdir":
-                self._make(path, Node("directory", mode=move["mode"]))
+                self._make(path, Node("directory", mode=move["mode"]), move["path"])
             case "symlink":
-                self._make(path, Node("symlink", target=move["target"]))
+                self._make(path, Node("symlink", target=move["target"]), move["path"])
             case "rmdir" | "unlink":
                 self._removed(path)
                 del parent.names[path[-1]]
+                parent.spelled.pop(path[-1], None)
             case "link" | "rename" | "exchange":
                 assert node is not None
-                self._apply_two(kind, path, split(move["to"]), node)
+                self._apply_two(kind, path, move["to"], node)
             case _:
                 assert node is not None
                 self._apply_to_node(actor, node, move)
@@ -400,16 +443,22 @@ class Expected:
             case "attribute":
                 node.attribute = move["token"].encode()
 
-    def _make(self, path: Path, node: Node) -> Node:
+    def _make(self, path: Path, node: Node, spelled: str = "") -> Node:
         parent = self.at(path[:-1])
         assert parent is not None
         parent.names[path[-1]] = node
+        parent.spelled.pop(path[-1], None)
+        if spelled:
+            parent.spelled[path[-1]] = split(spelled)[-1]
         parent.mtime_s = None
         return node
 
-    def _apply_two(self, kind: str, path: Path, to: Path, node: Node) -> None:
-        there = self.at(to)
+    def _apply_two(self, kind: str, path: Path, spelled: str, node: Node) -> None:
+        to = self.split(spelled)
+        there, above = self.at(to), self.at(to[:-1])
         if there is node:
+            if path == to and above is not None and kind == "rename":
+                above.spelled[to[-1]] = split(spelled)[-1]
             return  # two names of one object
         if kind != "link":
             self._moved(path, node)
@@ -424,7 +473,8 @@ class Expected:
                 assert parent is not None
                 parent.mtime_s = None
                 del parent.names[path[-1]]
-        self._make(to, node)
+                parent.spelled.pop(path[-1], None)
+        self._make(to, node, spelled if kind != "exchange" else "")
 
     def _moved(self, path: Path, node: Node) -> None:
         self._been.setdefault(path, []).append(node)
@@ -494,6 +544,10 @@ class Expected:
     def missing(self, host: "dict[Path, Seen]") -> list[tuple[Path, str]]:
         """Where *host* is not what the guest was told it is."""
         wrong = []
+        spelled: dict[Path, list[str]] = {}
+        for path in host:
+            spelled.setdefault(self.folded(path[:-1]), []).append(path[-1])
+        host = {self.folded(path): seen for path, seen in host.items()}
         for path, node in self.walk():
             if self.is_contested(path):
                 continue
@@ -501,8 +555,13 @@ class Expected:
             self.count("kept bytes", len(node.content))
             there = host.get(path)
             why = "is not on the host" if there is None else _differs(node, there)
+            if not why and node.kind == "directory" and not self.holds_contested(path):
+                why = _misspelled(node, spelled.get(path, []), self.fold)
             if why:
                 wrong.append((path, why))
+        if not self.holds_contested(()):
+            why = _misspelled(self.root, spelled.get((), []), self.fold)
+            wrong += [((), why)] if why else []
         for path in host:
             if not self.is_contested(path) and self.at(path) is None:
                 wrong.append((path, "is on the host, and the guest took it away"))
@@ -511,6 +570,7 @@ class Expected:
     def unsynced(self, host: "dict[Path, Seen]") -> list[tuple[Path, str]]:
         """Which synced files are not on *host* as they were synced."""
         wrong = []
+        host = {self.folded(path): seen for path, seen in host.items()}
         for path, content in self.synced.items():
             self.count("synced")
             there = host.get(path)
@@ -536,20 +596,28 @@ class Expected:
         self.synced.clear()
         self.synced_names.clear()
         self._been.clear()
+        self.touched.clear()
         self._held_by_host.clear()
         by_inode: dict[int, Node] = {}
-        for path in sorted(host, key=len):
-            seen = host[path]
+        by_fold: dict[Path, list[Path]] = {}
+        for path in host:
+            by_fold.setdefault(self.folded(path), []).append(path)
+        for path in sorted(by_fold, key=len):
+            seen, spelled = host[by_fold[path][0]], by_fold[path][0]
+            if len(by_fold[path]) > 1 or self.is_contested(path):
+                self.contested.add(path)  # which of them the guest has nobody can say
+                continue
             node = Node(seen.kind, mode=seen.mode, attribute=seen.attribute)
             if seen.kind == "symlink":
                 node.target = seen.content.decode()
             elif seen.kind == "file":
                 node.content = seen.content
             if seen.kind != "directory":
-                node = by_inode.setdefault(inodes[path], node)
+                node = by_inode.setdefault(inodes[spelled], node)
             parent = self.at(path[:-1])
             assert parent is not None
             parent.names[path[-1]] = node
+            parent.spelled[path[-1]] = spelled[-1]
             if seen.kind == "other":
                 self.contested.add(path)  # nobody tells what comes of what
         for each, paths in named:
@@ -574,6 +642,25 @@ def _differs(node: Node, there: Seen) -> str:
     if there.attribute != node.attribute:
         return f"has the attribute {there.attribute!r}, not {node.attribute!r}"
     return ""
+
+
+def _misspelled(node: Node, names: Iterable[str], fold: Callable[[str], str]) -> str:
+    """What is wrong with how *names* are spelled, which are all of *node*'s."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if fold(name) in seen:
+            return f"holds {name!r} and {seen[fold(name)]!r}, which are one name"
+        seen[fold(name)] = name
+    for key, name in seen.items():
+        right = node.spelled.get(key, name)
+        # How it is composed is the rules' own matter.
+        if _composed(name) != _composed(right):
+            return f"spells {name!r}, and the guest spelled it {right!r}"
+    return ""
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def summary(content: bytes) -> list[object]:

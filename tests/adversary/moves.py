@@ -1,5 +1,6 @@
 """What the actors are told: moves on the same few names, drawn from a seed."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -64,7 +65,9 @@ class Mover:
     name: str
     closes: bool = False
     links: bool = True
-    names: str = NAMES
+    names: Sequence[str] = NAMES
+    fold: Callable[[str], str] = str
+    """Names are one that it makes one."""
     without: tuple[str, ...] = ()
     """Moves that it does not make."""
     stays: str = ""
@@ -77,7 +80,7 @@ class Mover:
 
     def draw(self, there: dict[str, list[str]]) -> Move:
         """The next move, where *there* are paths by their kind, as far as anybody knows."""
-        tops = {*self.names, *([self.stays] if self.stays else [])}
+        tops = {*map(self.fold, self.names), *([self.stays] if self.stays else [])}
         self._there = {
             kind: [path for path in paths if path.partition("/")[0] in tops]
             for kind, paths in there.items()
@@ -143,7 +146,12 @@ class Mover:
             if path == self.stays and kind not in ("list", "fsync", "chmod", "utime"):
                 continue
             if not self.below or path.startswith(f"{self.below}/"):
-                return path
+                return "/".join(map(self._respelled, path.split("/")))
+
+    def _respelled(self, name: str) -> str:
+        """As any of the names that are the same one."""
+        same = [each for each in self.names if self.fold(each) == self.fold(name)]
+        return self.random.choice(same) if len(same) > 1 else name
 
     def _any_path(self, kind: str) -> str:
         """Mostly of what is there and can be moved so; else of anything."""

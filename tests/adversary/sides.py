@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
 from adversary.actor import ATTRIBUTE
@@ -26,18 +26,38 @@ def tree(top: FilePath) -> tuple[dict[Path, Seen], dict[Path, int]]:
     return found, inodes
 
 
-def differences(host: dict[Path, Seen], guest: dict[Path, Seen]) -> list[Path]:
-    """Where two sides differ, as far as both can be looked into."""
+def differences(
+    host: dict[Path, Seen], guest: dict[Path, Seen], fold: Callable[[str], str] = str
+) -> list[Path]:
+    """Where two sides differ, as far as both can be looked into.
+
+    Of several names of the host's that *fold* makes one the guest has any.
+    """
+    host, guest = _without_collisions(host, fold), _without_collisions(guest, fold)
+    one_of_many = [path for path, seen in host.items() if seen is _SEVERAL]
     closed = [path for path, seen in guest.items() if not seen.is_readable]
     found = []
     for path in sorted({*host, *guest}):
         here, there = host.get(path), guest.get(path)
+        if any(each == path[: len(each)] for each in one_of_many):
+            continue
         if any(each == path[: len(each)] for each in closed):
             differs = bool(here and there and (here.kind, here.mode) != (there.kind, there.mode))
         else:
             differs = here != there
         if differs:
             found.append(path)
+    return found
+
+
+_SEVERAL = Seen("several")
+
+
+def _without_collisions(side: dict[Path, Seen], fold: Callable[[str], str]) -> dict[Path, Seen]:
+    found: dict[Path, Seen] = {}
+    for path, seen in side.items():
+        folded = tuple(map(fold, path))
+        found[folded] = _SEVERAL if folded in found else seen
     return found
 
 

@@ -5,26 +5,29 @@ For hours, of another seed each time, on tmpfs and on ext4:
     scripts/test -m slow tests/adversary --adversary-minutes 60
 """
 
+import collections
 import contextlib
 import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from live import LiveShare
-from nobody import NOBODY
+from guests import eventually
+from live import LiveShare, is_mounted
 
 from adversary.arena import Arena, Plan, ViolationError
 from adversary.expected import Seen
+from adversary.plans import HOUR_NS, IN_EVERY_RUN, PLANS, held
 from adversary.sides import tree
+from osxfs_sim.catalogue import load_profile, profile_names
 from osxfs_sim.exports import load_exports
+from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount import launch
+from osxfs_sim.settings import ShareSettings
 
-MS = 1_000_000
-HOUR_NS = 3_600 * 10**9
-DELEGATED = {"profile": "osxfs-delegated", "latency_ns": 0}
 COMPARISONS = 2
 """Of each plan in every run of the tests."""
 MANY_COMPARISONS = 12
@@ -32,67 +35,6 @@ MANY_COMPARISONS = 12
 MOST_COMPARISONS_WITH_A_BUG = 60
 """More than any of the seeded bugs needs, by far."""
 FILE_SYSTEMS = ("tmpfs", "ext4")
-PART = "part"
-# Of a page whose write was refused Linux keeps what was written to it, on any file system.
-NOT_MAPPED = ("attribute", "map")
-
-
-def held(age_ns: int, **settings: object) -> dict[str, object]:
-    return {**DELEGATED, "write_back_age_ns": age_ns, **settings}
-
-
-WRITING_BACK = {
-    "held for an instant": Plan(held(MS)),
-    "held for a while": Plan(held(50 * MS), flush_rate=0.05),
-    "held for seconds": Plan(held(5_000 * MS), flush_rate=0.02, remount_rate=0.01),
-    "held for long": Plan(held(HOUR_NS)),
-    "held for long, nothing cached": Plan(held(HOUR_NS, lifetime_ns=0), remount_rate=0.01),
-    "held for a while, cached for a day": Plan(held(50 * MS, lifetime_ns=24 * HOUR_NS)),
-    "few may be held": Plan(held(HOUR_NS, write_back_changes=5), flush_rate=0.05),
-    "slow to cross": Plan(held(MS, latency_ns=2 * MS), remount_rate=0.01),
-    "killed": Plan(held(20 * MS), kill_rate=0.03, flush_rate=0.05),
-    "killed, held for long": Plan(held(HOUR_NS), kill_rate=0.03, remount_rate=0.01),
-    "guests alone, killed": Plan(held(5 * MS), hosts=0, guests=3, kill_rate=0.03),
-    "a full disk": Plan(held(20 * MS), full_rate=0.1, without=NOT_MAPPED),
-    "a full disk, killed": Plan(held(20 * MS), full_rate=0.1, without=NOT_MAPPED, kill_rate=0.03),
-    "a full disk of the state": Plan(
-        held(20 * MS), full_rate=0.1, without=NOT_MAPPED, full_state=True
-    ),
-    "a full disk of the state, killed": Plan(
-        held(HOUR_NS), full_rate=0.1, without=NOT_MAPPED, full_state=True, kill_rate=0.03
-    ),
-    "a server that is not root": Plan(
-        held(50 * MS, user="nobody"), closes=True, server_uid=NOBODY, remount_rate=0.01
-    ),
-    "a server that is not root, killed": Plan(
-        held(HOUR_NS, user="nobody"), closes=True, server_uid=NOBODY, kill_rate=0.03
-    ),
-    "exports that overlap": Plan(held(20 * MS), stays=PART),
-}
-_CACHING = (
-    *("osxfs", "osxfs-cached", "osxfs-default", "osxfs-negative", "osxfs-complete"),
-    *("osxfs-delegated-17.06", "grpc-fuse", "host", "none"),
-)
-CACHING = {
-    f"caches as {profile}": Plan(
-        {"profile": profile, "latency_ns": 0},
-        writes_back=False,
-        kill_rate=0.02,
-        without=() if profile == "host" else ("attribute",),
-    )
-    for profile in _CACHING
-}
-FOLDING = {
-    f"names fold as on {names}": Plan(
-        {"profile": "osxfs", "latency_ns": 0, "names": names},
-        writes_back=False,
-        names="abcABCé",
-        apart=0,
-        hosts=0,
-    )
-    for names in ("apfs", "hfs+")
-}
-PLANS = WRITING_BACK | CACHING
 
 
 @contextlib.contextmanager
@@ -145,14 +87,11 @@ def arena(
         with contextlib.ExitStack() as stack:
             if plan.stays:
                 (source / plan.stays).mkdir()
-                hub = stack.enter_context(_exports(source, guest, state, plan))
+                both = stack.enter_context(_exports(source, guest, state, plan))
                 guest, views = guest / "all", ((guest / "part", source / plan.stays),)
-                export = hub.exports[0]
-                live = LiveShare(source, guest, export, export._server)
-                stack.callback(live._watchdog.cancel)
 
-                def mount(_: str | None) -> LiveShare:
-                    return live
+                def mount(unwritten: str | None) -> LiveShare:
+                    return both.all_of_it(unwritten)
 
             its = Arena(f"{name} {seed}", plan, source, guest, disk / "ballast", mount, views)
             if plan.stays:
@@ -168,9 +107,37 @@ def _directory(path: Path) -> Seen:
     return tree(path.parent)[0][(path.name,)]
 
 
+@dataclass
+class _Exports:
+    """All of a source with write-back, and a consistent part of it."""
+
+    hub: launch.Share
+    settings: tuple[ShareSettings, ...]
+    _lives: list[LiveShare] = field(default_factory=list)
+
+    def all_of_it(self, unwritten: str | None) -> LiveShare:
+        """The first time as it is; later after a kill of it. Then the part is killed, too."""
+        if self._lives:
+            self._lives[-1].wait_for_end()
+            part = self.hub.exports[1]
+            part._server.kill()
+            part._server.wait()
+            eventually(lambda: not is_mounted(Path(part.mountpoint)))
+            again = (replace(self.settings[0], unwritten=unwritten), self.settings[1])
+            self.hub.exports = tuple(map(launch.launch, again))
+        share = self.hub.exports[0]
+        source, guest = Path(self.settings[0].source or ""), Path(share.mountpoint)
+        self._lives.append(LiveShare(source, guest, share, share._server))
+        return self._lives[-1]
+
+    def end(self) -> None:
+        self.hub.unmount()
+        for live in self._lives:
+            live._watchdog.cancel()
+
+
 @contextlib.contextmanager
-def _exports(source: Path, guest: Path, state: Path, plan: Plan) -> Iterator[launch.Share]:
-    """All of *source* with write-back, and a consistent part of it."""
+def _exports(source: Path, guest: Path, state: Path, plan: Plan) -> Iterator[_Exports]:
     text = f"""
         [exports.all]
         source = "{source}"
@@ -185,27 +152,43 @@ def _exports(source: Path, guest: Path, state: Path, plan: Plan) -> Iterator[lau
     file = guest.parent / "share.toml"
     file.write_text(text)
     given = {"state_directory": str(state), "calibrate": False}
-    hub = launch.launch_exports(load_exports(str(file), str(guest), given))
+    exports = load_exports(str(file), str(guest), given)
+    both = _Exports(launch.launch_exports(exports), exports.shares)
     try:
-        yield hub
+        yield both
     finally:
-        hub.unmount()
+        both.end()
 
 
 def fight(its: Arena, comparisons: int) -> None:
     its.run(lambda: its.comparisons >= comparisons)
 
 
-def demand_that_it_was_judged(its: Arena) -> None:
-    """What only the guest has touched, with content, was compared; and what else there was."""
-    assert its.comparisons
-    assert its.checked["answers"] > 0, its.checked
-    if its.comparisons >= MANY_COMPARISONS:
-        assert its.checked["reads"] > 0, its.checked
-        assert its.checked["kept"] > 2 * its.comparisons, its.checked
-        assert its.checked["kept bytes"] > 100 * its.comparisons, its.checked
-    if its.kills >= 5 and its.plan.writes_back and not its.plan.closes:
-        assert its.checked["synced"], its.checked
+@dataclass
+class Tally:
+    """What was judged, in one fight or many: so that a judge who judges nothing is found out."""
+
+    comparisons: int = 0
+    synced_kills: int = 0
+    """Of servers that had something to lose."""
+    checked: collections.Counter[str] = field(default_factory=collections.Counter)
+
+    def add(self, its: Arena) -> None:
+        self.comparisons += its.comparisons
+        self.checked.update(its.checked)
+        if its.plan.writes_back and not its.plan.closes:
+            self.synced_kills += its.kills
+
+    def demand(self) -> None:
+        """What only the guest has touched, with content, was compared; and what else there was."""
+        assert self.comparisons
+        assert self.checked["answers"] > 0, self.checked
+        if self.comparisons >= MANY_COMPARISONS:
+            assert self.checked["reads"] > 0, self.checked
+            assert self.checked["kept"] > self.comparisons, self.checked
+            assert self.checked["kept bytes"] > 100 * self.comparisons, self.checked
+        if self.synced_kills >= 5:
+            assert self.checked["synced"], self.checked
 
 
 def again(name: str, seed: int, kind: str) -> str:
@@ -215,15 +198,28 @@ def again(name: str, seed: int, kind: str) -> str:
     )
 
 
-@pytest.mark.parametrize("name", PLANS)
+def test_every_profile_that_caches_anything_has_a_plan() -> None:
+    tried = {plan.settings["profile"] for plan in PLANS.values()}
+    caching = {
+        name
+        for name in profile_names()
+        if load_profile(name).transport is Transport.REQUESTS
+        # Copies are judged by the machine of tests/synchronize; of one machine nothing is cached.
+    }
+    assert caching <= tried
+
+
+@pytest.mark.parametrize("name", IN_EVERY_RUN)
 def test_nothing_that_is_acknowledged_is_lost_or_wedges(
     name: str, field: Path, sharing: Callable[..., object]
 ) -> None:
-    kind = FILE_SYSTEMS[list(PLANS).index(name) % 2]
+    kind = FILE_SYSTEMS[IN_EVERY_RUN.index(name) % 2]
     with arena(name, 1, PLANS[name], field, kind, sharing) as its:
         its.again = again(name, 1, kind)
         fight(its, COMPARISONS)
-        demand_that_it_was_judged(its)
+        tally = Tally()
+        tally.add(its)
+        tally.demand()
 
 
 @pytest.mark.slow
@@ -236,6 +232,7 @@ def test_nor_is_it_in_hours_of_that(
     only = request.config.getoption("--adversary-plan")
     seed = int(time.time()) if first is None else first
     names, violations, fights = [only] if only else list(PLANS), [], 0
+    tally = Tally()
     deadline_s = time.monotonic() + minutes * 60
     while not fights or time.monotonic() < deadline_s:
         name = names[fights % len(names)]
@@ -247,11 +244,12 @@ def test_nor_is_it_in_hours_of_that(
             its.again = again(name, seed, kind)
             try:
                 fight(its, MANY_COMPARISONS)
-                demand_that_it_was_judged(its)
             except ViolationError as error:
                 violations.append(f"{name}: {error}")
                 its.live.expected_trouble, its.live.expected_end = True, None
+            tally.add(its)
     assert not violations, f"{len(violations)} in {fights}:\n" + "\n\n".join(violations)
+    tally.demand()
 
 
 # Each invariant is shown something that it must reject
@@ -260,7 +258,11 @@ def test_nor_is_it_in_hours_of_that(
 @pytest.mark.parametrize(
     ("bug", "said"),
     [
-        ("forget", "acknowledged, and not on the host|is not shown what the host has|it was told"),
+        (
+            "forget",
+            "acknowledged, and not on the host|is not shown what the host has|it was told|"
+            "and the host has not touched it",
+        ),
         ("end", "the server ended|the server of .* is gone"),
         ("unsync", "synced, and lost by a kill"),
         ("leak", "descriptors more than at the start"),
@@ -280,8 +282,9 @@ def test_a_server_with_a_bug_is_found_out(
     monkeypatch.setattr(launch, "_SERVER", "adversary.seeded")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     monkeypatch.setenv("ADVERSARY_BUG", bug)
-    kills = 0.05 if bug == "unsync" else 0.0
-    plan = Plan(held(HOUR_NS), hosts=0, rounds_between=30, kill_rate=kills)
+    kills = 0.03 if bug == "unsync" else 0.0
+    # Of one guest alone everything is known, always.
+    plan = Plan(held(HOUR_NS), hosts=0, guests=1, rounds_between=60, kill_rate=kills)
     with arena(bug, 1, plan, field, "tmpfs", sharing) as its:
         its.live.expected_trouble, its.live.expected_end = True, None
         try:

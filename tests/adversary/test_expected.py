@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from adversary import actor
-from adversary.expected import Expected, Seen, split
+from adversary.expected import Expected, Seen, split, without_case
 from adversary.moves import Move, Mover
 from adversary.sides import tree
 
@@ -23,7 +23,7 @@ class Plain:
 
     def __init__(self, seed: int, top: Path, **settings: object) -> None:
         self.top = top
-        self.expected = Expected(strict=True)
+        self.expected = Expected(has_attributes=has_attributes(top))
         self.movers = [
             Mover(Random(f"{seed} {name}"), name, **settings)  # type: ignore[arg-type]
             for name in ("g0", "g1")
@@ -61,6 +61,16 @@ class Plain:
 
     def adopt(self) -> None:
         self.expected.adopt(*tree(self.top))
+
+
+def has_attributes(top: Path) -> bool:
+    """Whether its file system keeps the extended attributes of users."""
+    try:
+        os.setxattr(top, actor.ATTRIBUTE, b"")
+        os.removexattr(top, actor.ATTRIBUTE)
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -173,6 +183,15 @@ def test_what_the_guest_has_moved_the_host_knows_by_its_earlier_name() -> None:
     assert expected.is_contested(("e",))
 
 
+def test_a_conflict_about_what_the_guest_removed_may_count_where_it_was_last() -> None:
+    renamed = {"do": "rename", "path": "a", "to": "b"}, {"do": "unlink", "path": "b"}
+    expected = after(WRITTEN, *renamed, WRITTEN)
+    assert ("b",) not in expected.touched
+    expected.by_host("h0", {"do": "append", "path": "a", **FILE})
+    assert ("b",) in expected.touched
+    assert not expected.is_contested(("b",))
+
+
 def test_what_the_host_holds_open_it_touches_under_any_name() -> None:
     expected = after(WRITTEN)
     expected.by_host("h0", {"do": "hold", "path": "a", "number": "h0-1"})
@@ -208,9 +227,59 @@ def test_what_is_synced_is_so_until_it_is_touched() -> None:
         ({"do": "unlink", "path": "a"}, 2, None, "refused with ENOENT, and should be done"),
         ({"do": "unlink", "path": "b"}, 0, None, "done, and should be refused with ENOENT"),
         ({"do": "rmdir", "path": "a"}, 2, None, "with ENOENT, and should be with ENOTDIR"),
+        ({"do": "read", "path": "a"}, 5, None, "refused with EIO, and should be done"),
+        ({"do": "read", "path": "a"}, 116, None, "refused with ESTALE, and should be done"),
         ({"do": "read", "path": "a"}, 0, [9, "", "", 0], "it was told"),
         ({"do": "list", "path": ""}, 0, [], "it was told"),
     ],
 )
 def test_a_wrong_answer_is_said(move: Move, code: int, value: object, why: str) -> None:
     assert why in after(WRITTEN).by_guest("g0", move, code, value)
+
+
+# Where names fold
+
+
+def folding(*moves: Move) -> Expected:
+    expected = Expected(fold=without_case)
+    for move in moves:
+        assert not expected.by_guest("g0", move, 0)
+    return expected
+
+
+MADE = {"do": "write", "path": "D/\u00e9", **FILE}
+FOLDED = {"do": "mkdir", "path": "D", "mode": 0o755}, MADE
+
+
+def test_names_that_fold_are_one() -> None:
+    expected = folding(*FOLDED, {"do": "chmod", "path": "d/\u00c9", "mode": 0o644})
+    assert "ENOENT" not in expected.by_guest("g0", {"do": "unlink", "path": "d/e\u0301"}, 0)
+    assert expected.at(("d",)) is not None
+    assert "EEXIST" in expected.by_guest("g0", {"do": "mkdir", "path": "d", "mode": 0o755}, 0)
+
+
+@pytest.mark.parametrize(
+    ("listed", "why"),
+    [
+        (["\u00e9"], ""),
+        (["e\u0301"], ""),
+        (["\u00c9"], "spells"),
+        (["\u00e9", "\u00c9"], "are one name"),
+        ([], "it was told"),
+    ],
+)
+def test_a_listing_tells_each_name_once_as_it_was_spelled(listed: list[str], why: str) -> None:
+    told = folding(*FOLDED).by_guest("g0", {"do": "list", "path": "d"}, 0, listed)
+    assert (why in told) if why else not told
+
+
+def test_the_host_has_it_as_it_was_spelled_last() -> None:
+    expected = folding(*FOLDED, {"do": "rename", "path": "d/\u00e9", "to": "D/\u00c9"})
+    host = {("D",): Seen("directory", mode=0o755), ("D", "\u00e9"): Seen("file", CONTENT, 0o644)}
+    assert any("spells" in why for _, why in expected.missing(host))
+    host["D", "\u00c9"] = host.pop(("D", "\u00e9"))
+    assert not expected.missing(host)
+    host["d",] = host["D",]
+    assert any("are one name" in why for _, why in expected.missing(host))
+    expected.adopt(host, {("D",): 1, ("d",): 2, ("D", "\u00c9"): 3})
+    assert expected.is_contested(("d", "x"))

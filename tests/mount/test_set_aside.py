@@ -551,3 +551,20 @@ def test_what_the_host_has_put_in_a_removed_ones_place_just_now_is_looked_up_aga
     finally:
         guest.close()
     assert (field / "host" / "new").exists()
+
+
+def test_the_injector_too_is_told_of_a_file_that_only_the_guest_has(field: Path) -> None:
+    """Not of what it is open by: told of another kind of object the kernel would give it up."""
+    (field / "host").mkdir()
+    with unmounted(field / "host", field / "state") as guest:
+        inode = guest.make("new")
+        guest.open("new")
+        guest.write("new", b"12345")
+        for attributes in (
+            guest.handlers._attributes_now(inode.number, GUEST),
+            guest.handlers._where_it_got_to(inode.number, GUEST),
+        ):
+            assert modes.S_ISREG(attributes.st_mode)
+            assert attributes.st_size == 5
+        with pytest.raises(StaleError):
+            guest.machinery.backing.find(inode)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from guests import eventually, refused
-from live import LiveShare
+from live import LiveShare, Place
 from nobody import NOBODY
 
 from osxfs_sim.model.write_back import Change, Kind
@@ -259,3 +259,66 @@ def test_who_may_not_write_by_name_may_cut_by_descriptor(
     os.close(fd)
     live.share.flush()
     assert (live.source / "file").read_text() == "gu"
+
+
+def opened(path: Path) -> int:
+    """The errno of opening it."""
+    try:
+        path.read_bytes()
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
+LOOKS: dict[str, tuple[Callable[[Path], object], object]] = {
+    "stat": (lambda where: os.path.lexists(where / "new"), False),
+    "list": (lambda where: sorted(os.listdir(where)), ["other"]),
+    "scan": (lambda where: [e.stat().st_size for e in os.scandir(where)], [5]),
+    "open": (lambda where: opened(where / "new"), errno.ENOENT),
+    "make": (lambda where: (where / "new").mkdir(), None),
+}
+
+
+@pytest.fixture(scope="module")
+def nothing_believed(module_share: Callable[..., LiveShare]) -> LiveShare:
+    return module_share(**HELD, lifetime_ns=0)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("move", [os.link, os.rename])
+def test_what_the_guest_has_moved_and_the_host_taken_away_is_settled_when_it_is_looked_at(
+    nothing_believed: LiveShare, look: str, move: Callable[[Path, Path], None]
+) -> None:
+    """Else it would be ESTALE until that change crosses: here for an hour."""
+    its = Place.on(nothing_believed)
+    (its.source / "old").write_bytes(b"host")
+    (its.source / "other").write_bytes(b"12345")
+    move(its.guest / "old", its.guest / "new")
+    os.unlink(its.source / "old")
+    looked, told = LOOKS[look]
+    assert looked(its.guest) == told
+    assert sorted(os.listdir(its.guest)) == (["new", "other"] if look == "make" else ["other"])
+    nothing_believed.share.flush()
+    assert nothing_believed.status()["write_back"]["set_aside"]["count"] == 0
+
+
+@pytest.mark.parametrize("told_first", [True, False])
+def test_a_removed_directory_that_is_made_again_is_no_dead_one_to_who_was_in_it(
+    share: Callable[..., LiveShare], told_first: bool
+) -> None:
+    """The guest has something in it: that it went for a while is told by its name alone."""
+    live = share(**HELD)
+    (live.source / "d").mkdir()
+    (live.source / "d" / "open").touch()
+    with open(live.guest / "d" / "open"):  # so that the guest's kernel keeps its directory
+        (live.guest / "d" / "new").write_text("guest")
+        shutil.rmtree(live.source / "d")
+        (live.source / "d").symlink_to("elsewhere")
+        if told_first:
+            live.settle()
+        live.share.flush()
+        live.settle()
+        assert os.listdir(live.source / "d") == ["new"]
+        eventually(lambda: (live.guest / "d").is_dir())
+        assert os.listdir(live.guest / "d") == ["new"]
+        (live.guest / "d" / "newer").touch()
