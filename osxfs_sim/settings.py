@@ -19,6 +19,7 @@ from osxfs_sim.model.consistency import Mode, Promise, promised
 from osxfs_sim.model.events import NO_EVENTS, EventSpec
 from osxfs_sim.model.latency import Empirical, LatencyError, LatencySpec
 from osxfs_sim.model.names import RULES
+from osxfs_sim.model.own_policy import OwnPolicy
 from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.profile import (
     FILE_RULES,
@@ -27,6 +28,7 @@ from osxfs_sim.model.profile import (
     ProfileError,
     Replaced,
     Transport,
+    check_believes,
     nearest,
     with_event_latency,
     with_lifetime,
@@ -55,6 +57,8 @@ class EmulatedSystem:
     dilate: float
     synchronization: SyncSpec | None = None
     bugs: tuple[Ailment, ...] = ()
+    own_policy: OwnPolicy | None = None
+    """The user's, where *policy* is that one, or rests upon it."""
 
 
 HOST_EVENTS = ("auto", "fanotify", "inotify", "none")
@@ -200,6 +204,7 @@ class ShareSettings:
         except (LatencyError, UnitError) as error:
             raise ProfileError(str(error)) from error
         policy = self._policy(profile)
+        own_policy = policy if isinstance(policy, OwnPolicy) else None
         events = self._events(profile.events)
         files = self._files(profile.files)
         write_back = self._write_back(profile.write_back, files)
@@ -235,6 +240,7 @@ class ShareSettings:
             *(profile, latency, policy, promise, mode, files, events, write_back, self.dilate),
             synchronization=self._synchronization(profile.synchronization),
             bugs=self._bugs(profile.bugs, files, events, write_back),
+            own_policy=own_policy,
         )
 
     def _bugs(
@@ -411,6 +417,7 @@ class ShareSettings:
         for key, value_ns in lifetimes:
             if value_ns is not None:
                 caching = with_lifetime(caching, key, value_ns)
+        check_believes(caching, profile.name)
         return caching.build()
 
     def to_json(self) -> str:

@@ -27,9 +27,10 @@ MAY_IMPORT = {
     "synchronize": {"model"},
     "trace": {"model"},
     "coherence": {"model"},
-    "lab": {"model", "trace", "coherence"},
+    "lab": {"model", "trace", "coherence", "sources"},
     "report": {"lab", "trace", "coherence"},
-    "catalogue": {"model"},
+    "sources": set(),
+    "catalogue": {"model", "sources"},
     "settings": {"model", "catalogue"},
     "exports": {"model", "settings"},
 }

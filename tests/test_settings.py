@@ -96,8 +96,10 @@ def test_lifetimes_replace_the_profiles():
 
 
 def test_a_policy_of_ones_own_replaces_the_profiles():
-    policy = system(profile="osxfs-cached", policy="osxfs_sim.model.caching:Consistent").policy
-    assert type(policy) is Consistent
+    found = system(profile="osxfs-cached", policy="osxfs_sim.model.caching:Consistent")
+    assert found.policy is found.own_policy
+    assert found.own_policy is not None
+    assert type(found.own_policy.policy) is Consistent
 
 
 @pytest.mark.parametrize(

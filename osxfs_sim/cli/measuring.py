@@ -35,6 +35,7 @@ from osxfs_sim.lab.runs import (
     recipe_of,
 )
 from osxfs_sim.model.profile import nearest
+from osxfs_sim.sources import digest_of_program
 
 PLANNED = (
     *("runs", "until", "most_runs"),
@@ -65,9 +66,7 @@ def new_comparison(asked: Mapping[str, Any], arms: tuple[Arm, ...]) -> Compariso
         check_cold()
     plan = {name: asked[name] for name in PLANNED}
     plan["recipe"] = recipe_of(case)
-    plan["systems"] = {
-        arm.label: _digest(arm, asked["dilate"]) for arm in arms if not arm.is_native
-    }
+    plan |= _identities(arms, asked["dilate"])
     return Comparison(
         case=case.name,
         title=case.title,
@@ -87,11 +86,42 @@ def new_comparison(asked: Mapping[str, Any], arms: tuple[Arm, ...]) -> Compariso
     )
 
 
-def _digest(arm: Arm, dilate: float) -> str:
-    """Of all values that the arm's system acts by: a profile's file may have changed."""
-    system = settings_of(arm, dilate=dilate).system()
-    values = (system.profile, system.latency, system.files, system.events, system.write_back)
-    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+def _identities(arms: Sequence[Arm], dilate: float) -> dict[str, dict[str, str]]:
+    """By which *arms* can be told from others of the same name, as digests.
+
+    ``systems`` are of all values that an arm's system acts by: a profile's file may change.
+    ``policies`` are of the source of a policy of the user's own, where an arm has one.
+    """
+    systems, policies = {}, {}
+    for arm in arms:
+        if arm.is_native:
+            continue
+        system = settings_of(arm, dilate=dilate).system()
+        values = (system.profile, system.latency, system.files, system.events, system.write_back)
+        systems[arm.label] = hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+        if system.own_policy is not None:
+            policies[arm.label] = system.own_policy.digest
+    return {"systems": systems, "policies": policies}
+
+
+def check_unchanged(comparison: Comparison, arm: Arm) -> None:
+    """That *arm* is what it was when the comparison began. Raises CaseError.
+
+    Whoever works at a policy, a profile or this program edits it while others are measured.
+    """
+    now = _identities((arm,), comparison.dilate)
+    changed = [
+        what
+        for what, key in (("the profile", "systems"), ("the source of the policy", "policies"))
+        if now[key].get(arm.label) != comparison.plan.get(key, {}).get(arm.label)
+    ]
+    if digest_of_program() != comparison.machine.get("code"):
+        changed.append("the code of osxfs-sim")
+    if changed:
+        raise CaseError(
+            f"{' and '.join(changed)} of the arm {arm.label} changed while it was measured: what "
+            "was measured before is kept; begin another comparison"
+        )
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +160,7 @@ def bench_for(
         arms={arm.label: arm for arm in arms},
         tree=tree,
         directory=directory,
-        mount=_mount(comparison.dilate),
+        mount=_mount(comparison),
         prepare_caches=_caches(comparison.caches, in_memory),
         clock_s=_clock_since(comparison.started),
         progress=progress.begin,
@@ -186,12 +216,13 @@ def _told(samples: list[Sample]) -> str:
 
 
 def _mount(
-    dilate: float,
+    comparison: Comparison,
 ) -> Callable[[Arm, int, Path, Path], AbstractContextManager[MountedShare]]:
     def mount(
         arm: Arm, seed: int, source: Path, mountpoint: Path
     ) -> AbstractContextManager[MountedShare]:
-        settings = settings_of(arm, str(source), str(mountpoint), dilate=dilate)
+        check_unchanged(comparison, arm)
+        settings = settings_of(arm, str(source), str(mountpoint), dilate=comparison.dilate)
         return mounted_for_a_run(
             settings if "seed" in arm.options else replace(settings, seed=seed)
         )

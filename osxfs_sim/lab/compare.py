@@ -278,6 +278,7 @@ def _sample(
         told=run.told,
         digest=run.digest,
         risk=run.risk,
+        others_processor_s=run.others_processor_s,
     )
 
 

@@ -38,6 +38,8 @@ class Sample:
     said, where that is a result, and *digest* is of the parts of the tree that every run
     must leave alike, where the case has some. *risk* is what the command was told while
     the host changed files, judged, where it did (coherence/answers/risk.py describes it).
+    *others_processor_s* is the processor time that other programs of the machine used meanwhile;
+    None where that is not known, as of older results.
     """
 
     arm: str
@@ -54,6 +56,7 @@ class Sample:
     told: str = ""
     digest: str | None = None
     risk: dict[str, Any] | None = None
+    others_processor_s: float | None = None
 
 
 @dataclass(slots=True)

@@ -68,15 +68,25 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class CachingSpec:
-    """Which policy, its lifetimes in nanoseconds, and whether pages outlive an open."""
+    """Which policy, its lifetimes in nanoseconds, and whether pages outlive an open.
+
+    A lifetime that nobody has set is None, which believes nothing as 0 does: but 0 was meant.
+    """
 
     policy: str = "consistent"
-    lifetime_ns: int = 0
-    missing_lifetime_ns: int = 0
+    lifetime_ns: int | None = None
+    missing_lifetime_ns: int | None = None
     keep_pages: bool = True
 
+    @property
+    def believes(self) -> bool:
+        """Whether any answer of the host outlives the question."""
+        heard = POLICIES[self.policy]
+        of_missing = "missing_lifetime" in heard and bool(self.missing_lifetime_ns)
+        return ("lifetime" in heard and bool(self.lifetime_ns)) or of_missing
+
     def build(self) -> CachePolicy:
-        lifetimes = self.lifetime_ns, self.missing_lifetime_ns
+        lifetimes = self.lifetime_ns or 0, self.missing_lifetime_ns or 0
         match self.policy:
             case "consistent":
                 return Consistent()
@@ -85,7 +95,7 @@ class CachingSpec:
             case "default":
                 return Default()
             case "cached":
-                return Cached(self.lifetime_ns, keeps_pages=self.keep_pages)
+                return Cached(lifetimes[0], keeps_pages=self.keep_pages)
             case "negative":
                 return Negative(*lifetimes, keeps_pages=self.keep_pages)
             case "complete":
@@ -663,6 +673,29 @@ def with_lifetime(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
     if key == "lifetime":
         return replace(caching, lifetime_ns=value_ns)
     return replace(caching, missing_lifetime_ns=value_ns)
+
+
+def check_believes(caching: CachingSpec, profile: str) -> None:
+    """That the policy has each lifetime that it goes by: else it caches less than its name says.
+
+    Raises ProfileError.
+    """
+    heard = POLICIES[caching.policy]
+    for key, value_ns in (
+        ("lifetime", caching.lifetime_ns),
+        ("missing_lifetime", caching.missing_lifetime_ns),
+    ):
+        if key in heard and value_ns is None:
+            what = "missing name" if key == "missing_lifetime" else "answer"
+            raise ProfileError(
+                f"profile {profile!r}: the policy {caching.policy!r} believes no {what} without a "
+                f"{key}: set caching.{key}, such as '10s' ('0s': not at all)"
+            )
+    if heard and not caching.believes and not caching.keep_pages and caching.policy != "complete":
+        raise ProfileError(
+            f"profile {profile!r}: the policy {caching.policy!r} keeps nothing with lifetimes of 0 "
+            "and without pages: set a lifetime, or take the policy 'consistent'"
+        )
 
 
 def _check_is_heard(caching: CachingSpec, key: str) -> None:

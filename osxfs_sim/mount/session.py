@@ -139,7 +139,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
             with user.acting():
                 skeleton = Skeleton(directory, mountpoint, settings.exports)
             cleaning_up.callback(_as_user, user, skeleton.remove)
-            source, system = str(skeleton.path), replace(system, policy=FOR_GOOD)
+            source, system = str(skeleton.path), replace(system, policy=FOR_GOOD, own_policy=None)
         with user.acting():
             source, mountpoint = check_before_mounting(source, settings.mountpoint)
         check_fuse()
@@ -711,6 +711,8 @@ class _Session:
         self.crossings.start_counting_anew()
         if self.machinery.write_back is not None:
             self.machinery.write_back.start_counting_anew()
+        if self.system.own_policy is not None:
+            self.system.own_policy.start_counting_anew()
         self.reactor.wakes = [0] * len(Wake)
         self._counting_since_ns = time.monotonic_ns()
         self._processor_before_s = _processor_s()
@@ -719,6 +721,7 @@ class _Session:
         """Everything worth knowing, as plain values; documented in docs/reference.md."""
         latency = self.system.latency
         counts = self.crossings.counts
+        own_policy = self.system.own_policy
         return {
             "mountpoint": self.mountpoint,
             "source": self.source,
@@ -729,6 +732,7 @@ class _Session:
             "copy": None,
             "synchronization": None,
             "policy": self.system.policy.describe(),
+            "own_policy": own_policy and own_policy.report(),
             "user": str(self.user),
             "exports": list(self.settings.exports),
             "overlaps": [{"path": path, "mode": label} for path, label in self.settings.stronger],
@@ -847,6 +851,8 @@ class _Session:
                 f"{trace['lost']} requests found no room in the trace: the disk is slow"
             )
         warnings += self._warnings_of_files()
+        if self.system.own_policy is not None:
+            warnings += self.system.own_policy.warnings()
         errors = self.reactor.internal_errors
         if errors.count:
             warnings.append(
