@@ -471,9 +471,9 @@ def test_what_ran_with_another_policy_or_another_program_does_not_go_on() -> Non
     plan = {"recipe": "one", "policies": {"osxfs": "a"}}
     then = comparison(plan=plan, machine=MACHINE | {"code": "11"})
     check_resumable(then, replace(then), "it")
-    with pytest.raises(ResultError, match="the source of the policy of osxfs .* was a, and is b"):
+    with pytest.raises(ResultError, match=r"the source of the policy of osxfs .* was a, and is b"):
         check_resumable(then, replace(then, plan=plan | {"policies": {"osxfs": "b"}}), "it")
-    with pytest.raises(ResultError, match="the code of osxfs-sim .* was 11, and is 12"):
+    with pytest.raises(ResultError, match=r"the code of osxfs-sim .* was 11, and is 12"):
         check_resumable(then, replace(then, machine=MACHINE | {"code": "12"}), "it")
 
 
