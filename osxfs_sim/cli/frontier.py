@@ -14,6 +14,7 @@ from osxfs_sim.cli.arms import parse_arms
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
 from osxfs_sim.cli.options import Edits
+from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.lab.arms import Arm, check_arms
 from osxfs_sim.lab.caches import WARM
@@ -21,7 +22,7 @@ from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.compare import Stop
 from osxfs_sim.lab.frontier import GROUPS, Best, Point, Standing
 from osxfs_sim.lab.machine import describe_machine_shortly
-from osxfs_sim.lab.results import Comparison, ResultError, load_result
+from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.sweep import DEFAULT, SweepError, load_sweep
 from osxfs_sim.report.frontier import (
@@ -118,7 +119,12 @@ def frontier(ctx: click.Context, /, **asked: Any) -> None:
         _refuse_beside("--show", given - {*_SHOWING})
         if not asked["what"]:
             raise click.UsageError("--show takes files that frontier has saved")
-        _tell([load_result(path) for path in asked["what"]], asked)
+        comparisons = [load_result(path) for path in asked["what"]]
+        for path, comparison in zip(asked["what"], comparisons, strict=True):
+            if not comparison.samples:
+                raise ResultError(f"{path} holds no samples yet: nothing can be shown of it")
+        with read_from(", ".join(asked["what"])):
+            _tell(comparisons, asked)
         return
     if asked["resume"] is not None:
         comparison, arms, wanted = _resumed(asked, given)
@@ -137,6 +143,9 @@ def _check_showing(asked: Mapping[str, Any]) -> None:
         raise click.UsageError("--markdown has no effect beside --json: leave one of them out")
     if asked["picture"] is not None and Path(asked["picture"]).suffix not in _PICTURES:
         raise click.UsageError(f"--picture {asked['picture']}: name a file in .svg or .png")
+    if asked["picture"] is not None:
+        # A sweep takes hours, and is drawn at its end.
+        check_can_be_written(Path(asked["picture"]))
     if asked["dark"] and asked["picture"] is None:
         raise click.UsageError("--dark has no effect without --picture")
 
@@ -216,8 +225,7 @@ def _resumed(
 
 
 def _check_output(output: Path, asked: Mapping[str, Any]) -> None:
-    if not output.absolute().parent.is_dir():
-        raise CaseError(f"{output} cannot be written: its directory does not exist")
+    check_can_be_written(output)
     if output.exists() and asked["resume"] is None and not asked["force"]:
         raise CaseError(
             f"{output} exists: --resume {output} goes on with it, --force overwrites it, "

@@ -235,9 +235,14 @@ def check_history(
             saved = History.load(file)
             rules = _saved_rules(saved, mode, stale_ns, lag_ns)
             verdicts[file] = check(saved, _limited(rules, limit_ns))
-        except (HistoryError, ValueError) as error:
-            text = str(error) if isinstance(error, HistoryError) else f"{file}: {error}"
-            raise click.ClickException(text) from error
+        except HistoryError as error:
+            raise click.ClickException(str(error)) from error
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            # What an operation is said to have been told is anything that JSON can hold.
+            text = " ".join(f"{error}".split())[:300]
+            if not isinstance(error, ValueError):
+                text = f"it cannot be judged; is it damaged? {type(error).__name__}: {text}"
+            raise click.ClickException(f"{file}: {text}") from error
     if as_json:
         answers = {
             str(file): {"mode": verdict.mode.label} | _verdict_document(verdict)

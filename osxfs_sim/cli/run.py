@@ -16,6 +16,7 @@ from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, edits_option, share_options
+from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.coherence.edits.stream import parse_stream
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
@@ -158,8 +159,8 @@ def run(
         )
 
     loaded.environment(toggles)
-    if json_file is not None and not Path(json_file).absolute().parent.is_dir():
-        raise CaseError(f"{json_file} cannot be written: its directory does not exist")
+    if json_file is not None:
+        check_can_be_written(json_file)
     if traces is not None:
         os.makedirs(traces, exist_ok=True)
         if os.listdir(traces):

@@ -33,10 +33,11 @@ def describe_machine() -> dict[str, object]:
 def describe_machine_shortly(machine: Mapping[str, Any] | None = None) -> str:
     """One phrase, for the line under a table: of this machine, or of *machine* as saved."""
     machine = machine or describe_machine()
-    kind = "virtual, " if machine["virtual"] else ""
+    kind = "virtual, " if machine.get("virtual") else ""
+    known = {key: machine.get(key) or "?" for key in ("processor", "cores", "kernel", "python")}
     return (
-        f"{machine['processor']}, {kind}{machine['cores']} cores, Linux {machine['kernel']}, "
-        f"Python {machine['python']}"
+        f"{known['processor']}, {kind}{known['cores']} cores, Linux {known['kernel']}, "
+        f"Python {known['python']}"
     )
 
 
