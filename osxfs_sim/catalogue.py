@@ -80,7 +80,12 @@ def _load(name: str, descendants: tuple[str, ...]) -> Profile:
             # A file names its parent as seen from where it lies.
             ancestor = str(Path(name).parent / ancestor)
         parent = _load(ancestor, (*descendants, name))
-    return profile_from_document(document, parent)
+    try:
+        return profile_from_document(document, parent)
+    except ProfileError as error:
+        # In a chain of files it may be any of them.
+        named = name.endswith(".toml") and name not in str(error)
+        raise ProfileError(f"{name}: {error}" if named else str(error)) from error
 
 
 def load_distribution(text: str) -> Distribution:

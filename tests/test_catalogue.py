@@ -253,6 +253,16 @@ def test_a_missing_file_of_samples_is_named():
     assert message == "cannot read the samples samples.txt: No such file or directory"
 
 
+def test_a_mistake_in_a_chain_of_files_names_the_file(here):
+    (here / "parent.toml").write_text('name = "p"\nextends = "osxfs"\n[latency]\nmetdata = "1us"')
+    (here / "child.toml").write_text('name = "c"\nextends = "parent.toml"')
+    message = complaint(ProfileError, load_profile, "./child.toml")
+    assert message == "parent.toml: unknown key 'latency.metdata'; did you mean 'metadata'?"
+    (here / "parent.toml").write_text('extends = "osxfs"')
+    message = complaint(ProfileError, load_profile, "./child.toml")
+    assert message == "parent.toml: a profile needs a name"
+
+
 def test_a_file_of_samples_that_is_not_text_is_named(here):
     (here / "samples.txt").write_bytes(b"\xff")
     message = complaint(ProfileError, load_distribution, "empirical:samples.txt")

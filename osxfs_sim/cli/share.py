@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,7 +152,7 @@ def _mount_exports(exports: Exports, foreground: bool) -> None:
         _say_alone(exports.hub)
         if foreground:
             share.wait()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         share.end()
         return
     share.detach()
@@ -161,8 +162,8 @@ def _say_waiting(what: str) -> None:
     click.echo(f"osxfs-sim: {what} ...", err=True)
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+def _interrupt(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _say_ready(status: dict[str, Any]) -> None:

@@ -497,6 +497,11 @@ def parse_distribution(text: str) -> Distribution:
             raise LatencyError(
                 f"{text!r}: write lognormal and its sigma, such as lognormal:0.2"
             ) from None
+    if kind == "empirical":
+        raise LatencyError(
+            f"{text!r}: a profile has no file of samples, write constant or lognormal:SIGMA; "
+            f"samples are given with the option --distribution {text}"
+        )
     raise LatencyError(
         f"unknown distribution {text!r}: write constant, lognormal:SIGMA or empirical:FILE"
     )
@@ -508,7 +513,10 @@ def _caching(table: Mapping[str, Any], start: CachingSpec) -> CachingSpec:
     if "policy" in table:
         policy = table["policy"]
         if not isinstance(policy, str) or policy not in POLICIES:
-            raise ProfileError(f"unknown policy {policy!r}{nearest(str(policy), POLICIES)}")
+            hint = nearest(str(policy), POLICIES)
+            if isinstance(policy, str) and ":" in policy:
+                hint = f"; a policy of your own is given with the option --policy {policy}"
+            raise ProfileError(f"unknown policy {policy!r}{hint}")
         caching = replace(caching, policy=policy)
     for key in ("lifetime", "missing_lifetime"):
         if key in table:
