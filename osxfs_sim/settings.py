@@ -29,6 +29,7 @@ from osxfs_sim.model.profile import (
     Replaced,
     Transport,
     check_believes,
+    check_keeps,
     nearest,
     with_event_latency,
     with_lifetime,
@@ -457,6 +458,7 @@ class ShareSettings:
         for key, value_ns in lifetimes:
             if value_ns is not None:
                 caching = with_lifetime(caching, key, value_ns)
+        check_keeps(profile.caching, profile.name)
         check_believes(caching, profile.name)
         return caching.build()
 

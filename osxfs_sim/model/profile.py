@@ -699,7 +699,16 @@ def check_believes(caching: CachingSpec, profile: str) -> None:
                 f"profile {profile!r}: the policy {caching.policy!r} believes no {what} without a "
                 f"{key}: set caching.{key}, such as '10s' ('0s': not at all)"
             )
-    if heard and not caching.believes and not caching.keep_pages and caching.policy != "complete":
+
+
+def check_keeps(caching: CachingSpec, profile: str) -> None:
+    """That a profile whose policy caches keeps something. Raises ProfileError.
+
+    For a profile alone: who asks for a lifetime of 0 by an option knows why.
+    """
+    heard = POLICIES[caching.policy]
+    said_to_be_0 = heard and not caching.believes and caching.lifetime_ns is not None
+    if said_to_be_0 and not caching.keep_pages and caching.policy != "complete":
         raise ProfileError(
             f"profile {profile!r}: the policy {caching.policy!r} keeps nothing with lifetimes of 0 "
             "and without pages: set a lifetime, or take the policy 'consistent'"
