@@ -1,6 +1,7 @@
 """A user's mistake becomes one line with its remedy and a non-zero exit."""
 
 import importlib
+import importlib.metadata
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from osxfs_sim.lab.study import StudyError
 from osxfs_sim.lab.sweep import SweepError
 from osxfs_sim.model.profile import ProfileError, nearest
 from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.sources import commit, digest_of_program
 from osxfs_sim.trace.errors import TraceError
 
 _COMMANDS = {
@@ -139,8 +141,25 @@ def _is_directory_gone() -> bool:
     return False
 
 
+def _say_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    version = importlib.metadata.version("osxfs-sim")
+    made_from = commit()
+    known = [*([f"commit {made_from}"] if made_from else []), f"code {digest_of_program()}"]
+    click.echo(f"osxfs-sim, version {version} ({', '.join(known)})")
+    ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="osxfs-sim", prog_name="osxfs-sim")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_version,
+    help="Show the version, and what tells commits apart, and exit.",
+)
 def main() -> None:
     """A lab for shared file systems: osxfs and its successors, emulated on a real kernel.
 

@@ -102,7 +102,7 @@ def frontier(ctx: click.Context, /, **asked: Any) -> None:
 
     \b
     osxfs-sim frontier rake --quick --picture frontier.svg
-    osxfs-sim frontier git --runs 10 --edits vim@2/s
+    osxfs-sim frontier git --runs 10 --edits rewrite@10/s,same
     osxfs-sim frontier --resume frontier-git.json --runs 20
     osxfs-sim frontier --show frontier-*.json --picture frontier.svg
 
