@@ -16,6 +16,7 @@ import pytest
 from guests import eventually
 from live import LiveShare
 from nobody import NOBODY
+from syncing import LONG_NS, SyncLock
 
 from osxfs_sim.mount.mountpoints import runtime_directory, unmount
 
@@ -132,6 +133,23 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def sync_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLock]:
+    """What keeps sync(2) away from shares that hold changes, in whatever process."""
+    base = tmp_path_factory.getbasetemp()
+    lock = SyncLock((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "sync")
+    yield lock
+    lock.close()
+
+
+@pytest.fixture
+def alone_with_sync(sync_lock: SyncLock) -> Iterator[None]:
+    """For a test that calls sync(2): before any share of it is mounted."""
+    sync_lock.take_alone()
+    yield
+    sync_lock.give_back()
+
+
+@pytest.fixture(scope="session")
 def need_fuse() -> None:
     """Where the kernel has no FUSE nothing can be mounted; there only, tests are skipped."""
     if not os.path.exists("/dev/fuse"):
@@ -178,7 +196,7 @@ Sharing = Callable[[], contextlib.AbstractContextManager[Callable[..., LiveShare
 
 
 @pytest.fixture(scope="session")
-def sharing(request: pytest.FixtureRequest, ground: Path) -> Sharing:
+def sharing(request: pytest.FixtureRequest, ground: Path, sync_lock: SyncLock) -> Sharing:
     """A context whose value mounts shares, and whose end ends them all."""
     request.getfixturevalue("need_fuse")
 
@@ -186,10 +204,14 @@ def sharing(request: pytest.FixtureRequest, ground: Path) -> Sharing:
     def sharing() -> Iterator[Callable[..., LiveShare]]:
         shares: list[LiveShare] = []
         homes: list[Path] = []
+        leaving = contextlib.ExitStack()
 
         def share(
             source: Path | None = None, guest: Path | None = None, **settings: object
         ) -> LiveShare:
+            if settings.get("write_back_age_ns", 0) > LONG_NS:  # type: ignore[operator]
+                sync_lock.hold()
+                leaving.callback(sync_lock.release)
             home = ground / f"share-{next(_number)}"
             homes.append(home)
             source, guest = source or home / "source", guest or home / "guest"
@@ -205,7 +227,8 @@ def sharing(request: pytest.FixtureRequest, ground: Path) -> Sharing:
         try:
             yield share
         finally:
-            wrong = [line for each in reversed(shares) for line in each.finish()]
+            with leaving:
+                wrong = [line for each in reversed(shares) for line in each.finish()]
             for home in homes:
                 if home.exists() and not live.shares_below(home):
                     shutil.rmtree(home)

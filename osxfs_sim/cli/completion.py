@@ -6,6 +6,8 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
+from osxfs_sim.fs.output import write_output
+
 _NAME = "osxfs-sim"
 _VARIABLE = "_OSXFS_SIM_COMPLETE"
 
@@ -39,7 +41,7 @@ def completion(shell: str, install: bool) -> None:
         return
     place = _place(shell)
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(source + "\n", encoding="utf-8")
+    write_output(place, source + "\n")
     click.echo(f"written to {place}; new shells complete {_NAME}")
     if shell == "zsh":
         click.echo(f"zsh looks there if ~/.zshrc has, before compinit: fpath+=({place.parent})")

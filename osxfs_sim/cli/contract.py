@@ -29,6 +29,7 @@ from osxfs_sim.coherence.scorecard import Pace
 from osxfs_sim.coherence.scripts import Exports, Place, set_up
 from osxfs_sim.coherence.staging import Stage
 from osxfs_sim.exports import export_keys, load_exports
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.model.consistency import Mode
@@ -240,7 +241,7 @@ def _write_scripts(
             )
             directory.mkdir(parents=True, exist_ok=True)
             written[name] = directory / name
-            written[name].write_text(source, encoding="utf-8")
+            write_output(written[name], source)
     if not written:
         click.echo(f"osxfs-sim: nothing to write into {directory}: no rule is broken", err=True)
     return written

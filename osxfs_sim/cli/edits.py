@@ -8,6 +8,7 @@ import click
 
 from osxfs_sim.coherence.edits.recording import RecordingError, pattern_of, record
 from osxfs_sim.coherence.edits.stream import parse_rate, parse_stream, stream_names
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.report.console import console, table
 
 
@@ -79,6 +80,6 @@ def record_(
         about=about or f"Recorded from: {words}",
         recorded=f"osxfs-sim edits record DIR, of: {words}",
     )
-    target.write_text(replace(pattern, rate_per_s=rate_per_s).to_toml(), encoding="utf-8")
+    write_output(target, replace(pattern, rate_per_s=rate_per_s).to_toml())
     steps = ", ".join(f"{step.act} {step.path}" for step in pattern.steps)
     click.echo(f"{out}: {pattern.burst} at a time, each: {steps}")

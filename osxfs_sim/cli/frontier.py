@@ -16,6 +16,7 @@ from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
 from osxfs_sim.cli.options import Edits
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.arms import Arm, check_arms
 from osxfs_sim.lab.caches import WARM
 from osxfs_sim.lab.cases import CaseError
@@ -275,7 +276,8 @@ def _draw(frontiers: Sequence[Frontier], path: Path, *, is_dark: bool) -> None:
 
     style = Style(DARK if is_dark else LIGHT)
     try:
-        path.write_bytes(render(frontier_picture(frontiers, style), style, _PICTURES[path.suffix]))
+        picture = render(frontier_picture(frontiers, style), style, _PICTURES[path.suffix])
+        write_output(path, picture)
     except OSError as error:
         raise SweepError(f"cannot write {path}: {error.strerror}") from error
 

@@ -33,6 +33,7 @@ from osxfs_sim.coherence.histories.timeline import in_words
 from osxfs_sim.coherence.histories.verdicts import PartVerdict, Rules, Verdict, check
 from osxfs_sim.coherence.predictions import Believed
 from osxfs_sim.coherence.staleness import kernel_tick_ns
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.model.consistency import Mode
@@ -419,10 +420,10 @@ def _save(where: Path, run: _Run, rules: Rules, settings: ShareSettings) -> None
     )
     style = Style(width_inches=9.0)
     part = _minimal_part(run, rules)
-    (where / "timeline.svg").write_bytes(render(timeline(part, style), style, "svg"))
+    write_output(where / "timeline.svg", render(timeline(part, style), style, "svg"))
     title = f"A history that is not {rules.mode.label} (seed {run.seed})."
     text = script_of(run.minimal, rules, {"profile": settings.profile} | _plain(settings), title)
-    (where / "schedule.py").write_text(text)
+    write_output(where / "schedule.py", text)
 
 
 def _minimal_part(run: _Run, rules: Rules) -> PartVerdict:

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import click
 
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.cases import CaseError, load_case
 from osxfs_sim.lab.new_case import NewCase, files_of, name_from, path_into
 
@@ -46,9 +47,7 @@ def new_case(folder: str, command: tuple[str, ...], tree: str | None, title: str
     for path, text in files.items():
         file = place / path
         file.parent.mkdir(exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-        if path.startswith("scripts/"):
-            file.chmod(0o755)
+        write_output(file, text, mode=0o777 if path.startswith("scripts/") else 0o666)
     load_case(str(place.resolve()))
     said = folder if "/" in folder else f"./{folder}"
     click.echo(f"made {folder}; now: osxfs-sim run {said} --arm native --arm osxfs")

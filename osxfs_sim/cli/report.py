@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
 from osxfs_sim.report.contents import Contents, TraceContents, contents_of, trace_contents
 from osxfs_sim.trace.analysis import Analysis
@@ -209,12 +210,9 @@ def _write(output: str, text: str) -> None:
 
 def _replace(path: Path, data: bytes) -> None:
     """Write it whole or not at all."""
-    beside = path.with_name(f".{path.name}.new")
     try:
-        beside.write_bytes(data)
-        beside.replace(path)
+        write_output(path, data)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise click.ClickException(f"{path} cannot be written: {error.strerror}") from error
 
 

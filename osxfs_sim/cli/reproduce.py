@@ -16,6 +16,7 @@ from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import bench_for, new_comparison, take_all
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import WARM
 from osxfs_sim.lab.compare import Stop
@@ -288,7 +289,7 @@ def _draw(derived: Reproduction, path: Path) -> None:
 
     style = Style()
     try:
-        path.write_bytes(render(ratios(bars_of(derived), style), style, _PICTURES[path.suffix]))
+        write_output(path, render(ratios(bars_of(derived), style), style, _PICTURES[path.suffix]))
     except OSError as error:
         raise StudyError(f"cannot write {path}: {error.strerror}") from error
 

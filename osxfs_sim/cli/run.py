@@ -18,6 +18,7 @@ from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, edits_option, share_options
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.coherence.edits.stream import parse_stream
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.risk import prepare_edits
@@ -185,7 +186,7 @@ def run(
                 document = to_document(
                     plan, results, machine, started, Path(json_file).absolute().parent
                 )
-                Path(json_file).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+                write_output(json_file, json.dumps(document, indent=1) + "\n")
                 _say(f"saved to {json_file}")
     if any(one.failure for result in results for one in result.runs):
         sys.exit(1)

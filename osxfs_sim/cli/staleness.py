@@ -27,6 +27,7 @@ from osxfs_sim.coherence.predictions import (
 from osxfs_sim.coherence.saved import SavedError, view_document, view_result
 from osxfs_sim.coherence.scorecard import Pace
 from osxfs_sim.coherence.staleness import ViewResult, kernel_tick_ns, measure_views
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.machine import describe_machine_shortly
 from osxfs_sim.lab.result_shapes import STALENESS
 from osxfs_sim.lab.results import ResultError, read_from
@@ -327,7 +328,7 @@ def _read(path: str) -> tuple[dict[str, Any], list[ViewResult]]:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        path.write_bytes(content)
+        write_output(path, content)
     except OSError as error:
         raise ResultError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -12,6 +12,8 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from osxfs_sim.fs.output import write_output
+
 State = dict[str, list[int]]
 """Per path in the folder what lstat says of it; of a directory its kind and mode alone."""
 
@@ -63,7 +65,7 @@ def difference(then: Mapping[str, list[int]], now: Mapping[str, list[int]]) -> s
 
 def save_state(state: Mapping[str, list[int]], file: Path) -> None:
     """Raises OSError."""
-    file.write_text(json.dumps(state), encoding="ascii")
+    write_output(file, json.dumps(state))
 
 
 def saved_state(file: Path) -> State | None:

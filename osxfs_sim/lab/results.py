@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.cases import case_names, load_case
 from osxfs_sim.lab.result_shapes import COMPARISON, RUNS
 from osxfs_sim.lab.shapes import mismatch, shown
@@ -225,8 +226,5 @@ def read_from(path: str | Path) -> Iterator[None]:
 
 
 def save_result(comparison: Comparison, path: str | Path) -> None:
-    """Write it whole or not at all: a file that is there can be read."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(json.dumps(comparison.to_document(), indent=1) + "\n", encoding="utf-8")
-    beside.replace(path)
+    """Write it whole or not at all: a file that is there can be read. Raises OSError."""
+    write_output(path, json.dumps(comparison.to_document(), indent=1) + "\n")

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from osxfs_sim.fs.output import output
+
 _BLOCK_BYTES = 1 << 20
 _KINDS = {
     stat.S_IFREG: "file",
@@ -117,13 +119,11 @@ def _is_ignored(path: str, patterns: Sequence[str]) -> bool:
 def write_manifest(entries: Iterable[Entry], file: Path) -> str:
     """Write *entries* into *file*, whole or not at all; returns the digest of all of them."""
     digest = hashlib.sha256()
-    beside = file.with_name(f"{file.name}.new")
-    with open(beside, "wb") as manifest:
+    with output(file) as manifest:
         for entry in entries:
             line = json.dumps(entry).encode() + b"\n"  # in ASCII: also names that are no text
             digest.update(line)
             manifest.write(line)
-    os.replace(beside, file)
     return digest.hexdigest()
 
 

@@ -25,14 +25,15 @@ class Outside:
     def __init__(self, points: dict[int, int]) -> None:
         assert points, "at least one measured point"
         self.points = dict(sorted(points.items()))
-        self._known: dict[int, int] = {}
+        self.known: dict[int, int] = {}
+        """What ns() has worked out, by the latency asked for; it may be forgotten at any time."""
 
     def ns(self, asked_ns: int) -> int:
-        known = self._known.get(asked_ns)
+        known = self.known.get(asked_ns)
         if known is None:
-            if len(self._known) > 4096:
-                self._known.clear()  # drawn latencies hardly repeat
-            known = self._known[asked_ns] = self._interpolate(asked_ns)
+            if len(self.known) > 4096:
+                self.known.clear()  # drawn latencies hardly repeat
+            known = self.known[asked_ns] = self._interpolate(asked_ns)
         return known
 
     def _interpolate(self, asked_ns: int) -> int:
@@ -77,7 +78,9 @@ class Crossings:
         self.counts[operation] += 1
         operation_class = CLASS_OF[operation]
         asked_ns = self.latency.due_ns(operation_class, size_bytes, arrival_ns) - arrival_ns
-        outside_ns = self.outside.ns(asked_ns)
+        outside_ns = self.outside.known.get(asked_ns)
+        if outside_ns is None:
+            outside_ns = self.outside.ns(asked_ns)
         send_ns = arrival_ns + asked_ns - outside_ns
         now_ns = time.monotonic_ns()
         if now_ns < send_ns:

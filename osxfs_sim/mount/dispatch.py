@@ -30,6 +30,7 @@ from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.inodes import Inode
 from osxfs_sim.mount.reactor import Reactor, Signal
 
+_SLASH = ord("/")
 _LARGEST_ERRNO = 999
 """What libfuse takes for one."""
 
@@ -90,6 +91,16 @@ _UNORDERED = {
 _FLAGS_AT = {Operation.OPEN: 1, Operation.CREATE: 3}
 
 
+def _cuts(operation: Operation, arguments: tuple[Any, ...]) -> bool:
+    """Whether it may cut the file when its crossing is paid, and not before."""
+    at = _FLAGS_AT.get(operation)
+    return at is not None and bool(arguments[at] & os.O_TRUNC)
+
+
+def _access(operation: Operation, arguments: tuple[Any, ...]) -> Access:
+    return Access.CHANGES if _cuts(operation, arguments) else ACCESS_OF[operation]
+
+
 _DONE_AT_ONCE = frozenset(
     {
         *(Operation.LOOKUP, Operation.CREATE, Operation.GETATTR, Operation.ACCESS),
@@ -98,9 +109,8 @@ _DONE_AT_ONCE = frozenset(
 )
 
 
-def _refuse_if(is_wrong: bool) -> None:
-    if is_wrong:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+def _refuse() -> None:
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
 def _is_no_name(name: bytes) -> bool:
@@ -111,28 +121,40 @@ _Check = Callable[[tuple[Any, ...]], None]
 
 
 def _offset(arguments: tuple[Any, ...]) -> None:
-    _refuse_if(arguments[1] < 0)
+    if arguments[1] < 0:
+        _refuse()
 
 
 def _size(arguments: tuple[Any, ...]) -> None:
-    _refuse_if(arguments[2].update_size and arguments[1].st_size < 0)
+    if arguments[2].update_size and arguments[1].st_size < 0:
+        _refuse()
+
+
+def _name_looked_up(arguments: tuple[Any, ...]) -> None:
+    if _SLASH in arguments[1]:
+        _refuse()
 
 
 def _one_name(arguments: tuple[Any, ...]) -> None:
-    _refuse_if(_is_no_name(arguments[1]))
+    if _is_no_name(arguments[1]):
+        _refuse()
 
 
 def _two_names(arguments: tuple[Any, ...]) -> None:
-    _refuse_if(_is_no_name(arguments[1]) or _is_no_name(arguments[3]))
+    if _is_no_name(arguments[1]) or _is_no_name(arguments[3]):
+        _refuse()
 
 
 def _new_name(arguments: tuple[Any, ...]) -> None:
-    _refuse_if(_is_no_name(arguments[2]))
+    if _is_no_name(arguments[2]):
+        _refuse()
 
 
 # A kernel sends nothing of this kind, and what the host would make of it is not ours to find out.
 # What only looks pays for as little as can be: the host itself refuses all but a path.
 _CHECKS: dict[Operation, _Check] = {
+    Operation.LOOKUP: _name_looked_up,
+    Operation.READ: _offset,
     Operation.WRITE: _offset,
     Operation.SETATTR: _size,
     Operation.CREATE: _one_name,
@@ -167,31 +189,78 @@ class Dispatcher(pyfuse3.Operations):
     # Order
 
     def _take_turn(
-        self, find: Find, access: Access, arguments: tuple[Any, ...]
+        self, operation: Operation, find: Find | None, arguments: tuple[Any, ...]
     ) -> Turn[Inode] | None:
         """The turn of a request that has just come, if something of its object is under way."""
         handlers = self._handlers
         if getattr(arguments[-1], "pid", 0) == (handlers.injector_thread or -1):
             return None  # it looks at nothing, and changes nothing
-        try:
-            inode = find(handlers, arguments)
-        except OSError:
-            return None  # what is wrong with it, its handler will say
+        inode = self._found(find, arguments)
         if inode is None or inode not in self._turns:
             return None
-        return self.order.enter(inode, access)
+        return self.order.enter(inode, _access(operation, arguments))
 
     def _begin(
-        self, find: Find, access: Access | None, arguments: tuple[Any, ...]
+        self, operation: Operation, find: Find | None, arguments: tuple[Any, ...]
     ) -> Turn[Inode] | None:
         """The turn of a request that had none, and begins to wait for something else."""
+        inode = self._found(find, arguments)
+        if inode is None:
+            return None
+        return self.order.enter(inode, _access(operation, arguments), has_begun=True)
+
+    def _found(self, find: Find | None, arguments: tuple[Any, ...]) -> Inode | None:
+        """Which object a request is about; what is wrong with it, its handler will say."""
         try:
-            inode = find(self._handlers, arguments)
+            return None if find is None else find(self._handlers, arguments)
         except OSError:
             return None
-        if inode is None or access is None:
-            return None
-        return self.order.enter(inode, access, has_begun=True)
+
+    def _in_turn(
+        self, turn: Turn[Inode], cuts: bool, method: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> Generator[Any, Any, Any]:
+        """Wait for *turn*, if it has not come yet; then for what *method* does with it."""
+        try:
+            if not turn.has_begun:
+                arrival_ns = self._reactor.arrival_ns
+                turn.signal = Signal()
+                yield turn.signal
+                # What it has waited is part of what it takes.
+                self._reactor.arrival_ns = arrival_ns
+            work = method(*arguments)
+            wanted = work.send(None)
+        except StopIteration as done:
+            self._leave(turn)
+            return done.value
+        except BaseException:
+            self._leave(turn)
+            raise
+        return (yield from self._to_its_end(turn, cuts, work, wanted))
+
+    def _to_its_end(
+        self, turn: Turn[Inode] | None, cuts: bool, work: Any, wanted: Any
+    ) -> Generator[Any, Any, Any]:
+        """What *work* comes to, which has begun and wants *wanted*.
+
+        Its *turn* is over when only its answer is held until that is due; where it *cuts* that
+        may be done but then: at its end.
+        """
+        try:
+            while True:
+                if turn is not None and isinstance(wanted, int) and not cuts:
+                    self._leave(turn)
+                    turn = None
+                try:
+                    value = yield wanted
+                except BaseException as error:
+                    wanted = work.throw(error)
+                else:
+                    wanted = work.send(value)
+        except StopIteration as done:
+            return done.value
+        finally:
+            if turn is not None:
+                self._leave(turn)
 
     def _leave(self, turn: Turn[Inode]) -> None:
         for each in self.order.leave(turn):
@@ -221,84 +290,81 @@ class Dispatcher(pyfuse3.Operations):
 def _passing(
     name: str, operation: Operation, find: Find | None, expected: Any
 ) -> Callable[..., Any]:
-    """The method *name*. What depends on the operation alone is decided here, once."""
-    usual_access = ACCESS_OF.get(operation)
-    assert (find is None) == (usual_access is None)
-    flags_at = _FLAGS_AT.get(operation, 0)
-    # What a name leads to is not known before it is looked up: it may meet others there, and
-    # they need not wait for it. The others of these are done at once by every handler.
-    may_wait = find is not None and operation not in _DONE_AT_ONCE
-    is_create = operation is Operation.CREATE
-    is_lookup, is_read = operation is Operation.LOOKUP, operation is Operation.READ
-    check = _CHECKS.get(operation)
+    """The method *name*: for each kind of request the least that has to be done for it.
 
-    def request(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
-        turn: Turn[Inode] | None = None
-        access = usual_access
-        cuts = False
+    Every request passes here, so what depends on the operation alone is decided here, once.
+    """
+    access = ACCESS_OF.get(operation)
+    assert (find is None) == (access is None)
+    check = _CHECKS.get(operation)
+    is_create = operation is Operation.CREATE
+
+    def at_once(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
         try:
             if check is not None:
                 check(arguments)
-            elif (is_lookup and b"/" in arguments[1]) or (is_read and arguments[1] < 0):
-                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-            if flags_at and arguments[flags_at] & os.O_TRUNC:
-                # It cuts when its crossing is paid, perhaps: it is done at its end.
-                access, cuts = Access.CHANGES, True
-            if self._turns and access is not None and find is not None:
-                turn = self._take_turn(find, access, arguments)
-                if turn is not None and not turn.has_begun:
-                    arrival_ns = self._reactor.arrival_ns
-                    turn.signal = Signal()
-                    yield turn.signal
-                    # What it has waited is part of what it takes.
-                    self._reactor.arrival_ns = arrival_ns
-            work = getattr(self._handlers, name)(*arguments)
-            if turn is None and not may_wait:
-                answer = yield from work
+            method = getattr(self._handlers, name)
+            if self._turns and (turn := self._take_turn(operation, find, arguments)):
+                cuts = _cuts(operation, arguments)
+                answer = yield from self._in_turn(turn, cuts, method, arguments)
             else:
-                value, failure, is_done = None, None, False
-                while True:
-                    wanted = work.send(value) if failure is None else work.throw(failure)
-                    if not is_done:
-                        if cuts or not isinstance(wanted, int):
-                            if turn is None and may_wait and find is not None:
-                                turn = self._begin(find, access, arguments)
-                        else:
-                            is_done = True
-                            if turn is not None:
-                                self._leave(turn)
-                                turn = None
-                    try:
-                        value, failure = (yield wanted), None
-                    except BaseException as error:
-                        failure = error
-        except StopIteration as done:
-            answer = done.value
-        except FUSEError as error:
-            if not 0 < error.errno <= _LARGEST_ERRNO:
-                raise self._failed(operation, error) from error
-            raise
+                answer = yield from method(*arguments)
+            if expected is not None and not isinstance(answer, expected):
+                _unexpected(answer)
+            if is_create:
+                _check_created(answer)
         except Exception as error:
+            if type(error) is FUSEError and 0 < error.errno <= _LARGEST_ERRNO:
+                raise
             raise self._failed(operation, error) from error
-        finally:
-            if turn is not None:
-                self._leave(turn)
-        if expected is not None and not isinstance(answer, expected):
-            raise self._failed(operation, TypeError(f"it answered {answer!r}"))
-        if is_create and not _is_created(answer):
-            raise self._failed(operation, TypeError(f"it answered {answer!r}"))
         return answer
 
+    def perhaps_later(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
+        try:
+            if check is not None:
+                check(arguments)
+            method = getattr(self._handlers, name)
+            if self._turns and (turn := self._take_turn(operation, find, arguments)):
+                cuts = _cuts(operation, arguments)
+                answer = yield from self._in_turn(turn, cuts, method, arguments)
+            else:
+                work = method(*arguments)
+                try:
+                    wanted = work.send(None)
+                except StopIteration as done:  # without waiting: that is nearly every time
+                    answer = done.value
+                else:
+                    cuts = _cuts(operation, arguments)
+                    begun = None
+                    if cuts or not isinstance(wanted, int):
+                        begun = self._begin(operation, find, arguments)
+                    answer = yield from self._to_its_end(begun, cuts, work, wanted)
+            if expected is not None and not isinstance(answer, expected):
+                _unexpected(answer)
+        except Exception as error:
+            if type(error) is FUSEError and 0 < error.errno <= _LARGEST_ERRNO:
+                raise
+            raise self._failed(operation, error) from error
+        return answer
+
+    # What a name leads to is not known before it is looked up: it may meet others there, and
+    # they need not wait for it. The others of these are done at once by every handler.
+    request = at_once if find is None or operation in _DONE_AT_ONCE else perhaps_later
     request.__name__ = request.__qualname__ = name
     return types.coroutine(request)
 
 
-def _is_created(answer: tuple[Any, ...]) -> bool:
-    return (
+def _unexpected(answer: Any) -> None:
+    raise TypeError(f"it answered {answer!r}")
+
+
+def _check_created(answer: tuple[Any, ...]) -> None:
+    if not (
         len(answer) == 2
         and isinstance(answer[0], FileInfo)
         and isinstance(answer[1], EntryAttributes)
-    )
+    ):
+        _unexpected(answer)
 
 
 for _methods, _find in (

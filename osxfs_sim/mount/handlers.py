@@ -207,7 +207,12 @@ class Handlers(pyfuse3.Operations):
     async def _cross(self, operation: Operation, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do *work* on the host now, and answer when the crossing is paid."""
         arrival_ns = self._reactor.arrival_ns
-        answer, failure = self._attempt(work, *arguments)
+        # As _attempt, without its call: most requests pass here.
+        answer, failure = None, 0
+        try:
+            answer = work(*arguments)
+        except Exception as error:
+            failure = self._errno_of(error, work, arguments)
         await self.crossings.cross(operation, 0, arrival_ns)
         if failure:
             raise FUSEError(failure)
@@ -236,14 +241,20 @@ class Handlers(pyfuse3.Operations):
         """The answer of *work* and 0, or None and the errno that the guest shall see."""
         try:
             return work(*arguments), 0
-        except OSError as error:
-            return None, error.errno or errno.EIO
-        except FUSEError as error:
-            return None, error.errno
         except Exception as error:
-            name = getattr(work, "__name__", repr(work))
-            self._reactor.internal_errors.note(name, error, arguments)
-            return None, errno.EIO
+            return None, self._errno_of(error, work, arguments)
+
+    def _errno_of(
+        self, error: Exception, work: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> int:
+        """What the guest shall see of it that *work* has failed."""
+        if isinstance(error, OSError):
+            return error.errno or errno.EIO
+        if isinstance(error, FUSEError):
+            return error.errno
+        name = getattr(work, "__name__", repr(work))
+        self._reactor.internal_errors.note(name, error, arguments)
+        return errno.EIO
 
     def _attributes(
         self,

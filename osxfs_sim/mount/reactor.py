@@ -549,7 +549,7 @@ class Reactor:
         """Let an idle worker read the request that has come, and begin to handle it."""
         lost_before = self._lost_in_a_row
         self._resume(self._idle.pop(), None)
-        if self._lost_in_a_row == lost_before:
+        if lost_before and self._lost_in_a_row == lost_before:
             self._lost_in_a_row = 0
 
     def _resume(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:

@@ -480,6 +480,7 @@ def test_what_ran_with_another_policy_or_another_program_does_not_go_on() -> Non
 # Caches
 
 
+@pytest.mark.usefixtures("alone_with_sync")
 def test_cold_caches_are_refused_where_they_cannot_be_dropped(tmp_path: Path) -> None:
     with pytest.raises(CaseError, match=r"run it as root, or with --caches warm"):
         check_cold(str(tmp_path / "none"))

@@ -17,8 +17,12 @@ HOUR_NS = 3_600 * 10**9
 HELD = {"profile": "osxfs-delegated", "latency_ns": 0, "write_back_age_ns": HOUR_NS}
 
 
+pytestmark = pytest.mark.usefixtures("alone_with_sync")
+
+
 @pytest.fixture
-def held(share: Callable[..., LiveShare]) -> LiveShare:
+def held(alone_with_sync: None, share: Callable[..., LiveShare]) -> LiveShare:
+    del alone_with_sync
     if os.geteuid() or not os.path.exists("/dev/loop-control"):
         pytest.skip("only root, with loop devices, can be told of sync(2)")
     live = share(**HELD)

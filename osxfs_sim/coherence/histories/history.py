@@ -13,6 +13,7 @@ from typing import Any
 
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.operations import Operation, Outcome
+from osxfs_sim.fs.output import write_output
 
 SCHEMA = 1
 
@@ -95,7 +96,7 @@ class History:
         words = self.to_json()
         operations = ",\n  ".join(json.dumps(each) for each in words.pop("operations"))
         head = json.dumps(words, indent=1).removesuffix("\n}")
-        path.write_text(f'{head},\n "operations": [\n  {operations}\n ]\n}}\n')
+        write_output(path, f'{head},\n "operations": [\n  {operations}\n ]\n}}\n')
 
     @classmethod
     def load(cls, path: Path) -> "History":

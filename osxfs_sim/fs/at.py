@@ -1,0 +1,365 @@
+"""Privileged operations by descriptor, and ways to an object that nobody can turn aside.
+
+openat(2) and its kin. A descriptor may be of O_PATH: it names one object for good, whatever
+becomes of the name that it was opened by.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat as modes
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+AT_EMPTY_PATH = 0x1000
+"""Work on the object behind the descriptor itself, O_PATH and symlinks included (open(2))."""
+_UTIME_OMIT = (1 << 30) - 2
+
+_WALK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_MOST_LINKS = 40  # MAXSYMLINKS (include/linux/namei.h)
+
+
+class UntrustedError(OSError):
+    """Something of another user's is in the way, where that user can put what they like."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(errno.EPERM, what)
+
+
+def magic_link(fd: int) -> str:
+    """A path that names exactly the object behind *fd* (proc(5)), O_PATH included.
+
+    The kernel jumps to the object without a walk, so nothing on the host can
+    redirect it. It serves the calls that take no O_PATH descriptor.
+    """
+    return f"/proc/self/fd/{fd}"
+
+
+# What is changed of an object
+
+
+def set_mode(fd: int, mode: int) -> None:
+    """fchmod(2), of a descriptor of O_PATH too. EOPNOTSUPP for a symlink, which has no mode."""
+    os.chmod(magic_link(fd), mode)
+
+
+def set_owner(fd: int, uid: int, gid: int) -> None:
+    """fchownat(2) on the object behind *fd*, a symlink too; -1 leaves an id as it is."""
+    if _libc.fchownat(fd, b"", ctypes.c_uint(uid), ctypes.c_uint(gid), AT_EMPTY_PATH):
+        _raise_errno()
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+def set_times(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:
+    """utimensat(2) on the object behind *fd*, a symlink too; None leaves a time as it is."""
+    times = (_Timespec * 2)(_timespec(atime_ns), _timespec(mtime_ns))
+    if _libc.utimensat(fd, b"", times, AT_EMPTY_PATH):
+        _raise_errno()
+
+
+def _timespec(time_ns: int | None) -> _Timespec:
+    if time_ns is None:
+        return _Timespec(0, _UTIME_OMIT)
+    return _Timespec(*divmod(time_ns, 1_000_000_000))
+
+
+def set_size(fd: int, size: int) -> None:
+    """ftruncate(2), of a descriptor of O_PATH too."""
+    os.truncate(magic_link(fd), size)
+
+
+def set_attribute(fd: int, name: str, value: bytes) -> None:
+    """fsetxattr(2), of a descriptor of O_PATH too."""
+    os.setxattr(magic_link(fd), name, value)
+
+
+def remove_attribute(fd: int, name: str) -> None:
+    """fremovexattr(2), of a descriptor of O_PATH too."""
+    os.removexattr(magic_link(fd), name)
+
+
+def reopened(fd: int, flags: int) -> int:
+    """Another descriptor of the very object behind *fd*, which may be of O_PATH."""
+    return os.open(magic_link(fd), flags & ~os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def give_name(fd: int, dir_fd: int, name: bytes) -> None:
+    """linkat(2): another name, or its first, for the object behind *fd*."""
+    os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
+
+
+def _raise_errno() -> None:
+    code = ctypes.get_errno()
+    raise OSError(code, os.strerror(code))
+
+
+# Ways below a directory
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+_OPENAT2 = 437  # on every architecture but alpha (arch/*/kernel/syscalls)
+_LONGEST_PATH_BYTES = 4_000  # the kernel's limit is 4096, its end included
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+def open_beneath(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
+    """openat2(2): open *path* where *resolve* allows to go; else EXDEV or ELOOP."""
+    how = _OpenHow(flags, 0, resolve)
+    fd = _libc.syscall(
+        ctypes.c_long(_OPENAT2),
+        dir_fd,
+        path,
+        ctypes.byref(how),
+        ctypes.c_size_t(ctypes.sizeof(how)),
+    )
+    if fd < 0:
+        _raise_errno()
+    return int(fd)
+
+
+def open_directory(dir_fd: int, names: Sequence[bytes]) -> int:
+    """The directory that *names* lead to below another, over directories only. Raises OSError."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    path = b"/".join(names) or b"."
+    if len(path) <= _LONGEST_PATH_BYTES:
+        resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+        try:
+            return open_beneath(dir_fd, path, flags, resolve)
+        except OSError as error:
+            if error.errno not in (errno.ENOSYS, errno.EPERM):
+                raise  # older kernels and some sandboxes lack openat2
+    fd = os.open(b".", flags, dir_fd=dir_fd)
+    for name in names:
+        try:
+            below = os.open(name, flags, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
+
+
+# Ways by a path
+
+
+class Found(NamedTuple):
+    """Where a path has led: *name* in *dir_fd*, and the object itself, both of O_PATH.
+
+    *fd* is -1 where there is nothing of that name. A link of /proc leads to an object, whatever
+    its name is: *is_magic*, and nothing can take its place.
+    """
+
+    dir_fd: int
+    name: bytes
+    fd: int
+    is_magic: bool = False
+
+    def is_trusted(self) -> bool:
+        """Whether what is there is ours, or nobody else could have put it there."""
+        return _is_trusted(os.fstat(self.dir_fd), os.fstat(self.fd))
+
+
+@contextlib.contextmanager
+def chased(path: str | bytes | os.PathLike[str], *, follow: bool = True) -> Iterator[Found]:
+    """Walk *path* step by step, and follow the links that nobody else could have put there.
+
+    Raises UntrustedError for another link, and OSError. Without *follow*, a link at the end is
+    what is found. (systemd calls it chase.)
+    """
+    found = _chase(os.fsencode(path), follow=follow)
+    try:
+        yield found
+    finally:
+        os.close(found.dir_fd)
+        if found.fd >= 0:
+            os.close(found.fd)
+
+
+def _chase(path: bytes, *, follow: bool) -> Found:
+    here = os.open(b"/" if path.startswith(b"/") else b".", _DIRECTORY)
+    names = _names(path)[::-1]
+    links = 0
+    fd = -1
+    try:
+        while names:
+            name = names.pop()
+            try:
+                fd = os.open(name, _WALK, dir_fd=here)
+            except FileNotFoundError:
+                if names:
+                    raise
+                return Found(here, name, -1)
+            status = os.fstat(fd)
+            if not modes.S_ISLNK(status.st_mode) or not (names or follow):
+                if not names:
+                    return Found(here, name, fd)
+                os.close(here)
+                here, fd = fd, -1
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            if not _is_trusted(os.fstat(here), status):
+                raise UntrustedError(
+                    f"{os.fsdecode(name)!r} is a link of user {status.st_uid}: name the place that "
+                    "is meant, without it"
+                )
+            is_magic = _is_in_proc(fd)
+            target = b"" if is_magic else os.readlink(b"", dir_fd=fd)
+            os.close(fd)
+            fd = -1
+            if is_magic:
+                fd = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=here)
+                if not names:
+                    return Found(here, name, fd, is_magic=True)
+                os.close(here)
+                here, fd = fd, -1
+                continue
+            if target.startswith(b"/"):
+                os.close(here)
+                here = -1
+                here = os.open(b"/", _DIRECTORY)
+            names += _names(target)[::-1] or ([] if names else [b"."])
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except BaseException:
+        for each in (here, fd):
+            if each >= 0:
+                os.close(each)
+        raise
+
+
+def open_place(path: str | bytes | os.PathLike[str], flags: int = 0) -> int:
+    """The directory *path*, to be read or with *flags*, where nobody else can have led us.
+
+    Raises UntrustedError and OSError.
+    """
+    with chased(path) as found:
+        if found.fd < 0:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fsdecode(path))
+        return os.open(b".", flags | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found.fd)
+
+
+def make_directories(
+    path: str | bytes | os.PathLike[str], mode: int = 0o777, *, flags: int = 0
+) -> int:
+    """As open_place(); the directory, and those above it, are made where they are missing.
+
+    *mode* is of the last one alone, less the umask.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return open_place(path, flags)
+    above, name = os.path.split(os.fsencode(path).rstrip(b"/"))
+    above_fd = make_directories(above or b".", flags=os.O_PATH)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, mode, dir_fd=above_fd)
+        return os.open(name, flags | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above_fd)
+    finally:
+        os.close(above_fd)
+
+
+def make_private(path: str | bytes | os.PathLike[str]) -> int:
+    """As make_directories(); the directory is ours, and nobody else can enter it.
+
+    Raises UntrustedError where it is another user's.
+    """
+    fd = make_directories(path, 0o700)
+    try:
+        status = os.fstat(fd)
+        if status.st_uid != os.geteuid():
+            raise UntrustedError(f"it is user {status.st_uid}'s")
+        if status.st_mode & 0o077:
+            os.fchmod(fd, 0o700)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+_TRIES = 100
+
+
+@contextlib.contextmanager
+def new_directory(dir_fd: int, prefix: bytes) -> Iterator[tuple[int, bytes]]:
+    """A directory of our own below another, and its name.
+
+    After the block it is gone with all that is in it, unless it has got another name.
+    """
+    for _ in range(_TRIES):
+        name = prefix + os.urandom(8).hex().encode()
+        try:
+            os.mkdir(name, 0o700, dir_fd=dir_fd)
+        except FileExistsError:
+            continue
+        break
+    else:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(name, flags, dir_fd=dir_fd)
+    try:
+        if os.fstat(fd).st_uid != os.geteuid() or os.listdir(fd):
+            raise UntrustedError("somebody has put something else in its place")
+        yield fd, name
+    finally:
+        os.close(fd)
+        remove_tree(dir_fd, name)
+
+
+def remove_tree(dir_fd: int, name: bytes) -> None:
+    """Remove *name* with all that is in it, as far as that can be; no link is followed."""
+    import shutil  # it takes long to load
+
+    shutil.rmtree(os.fsdecode(name), ignore_errors=True, dir_fd=dir_fd)
+
+
+def remove_directory(path: str | bytes | os.PathLike[str]) -> None:
+    """As remove(): rmdir(2)."""
+    with contextlib.suppress(FileNotFoundError), chased(path, follow=False) as found:
+        if found.fd >= 0:
+            os.rmdir(found.name, dir_fd=found.dir_fd)
+
+
+def remove(path: str | bytes | os.PathLike[str]) -> None:
+    """unlink(2), in the directory that *path* leads to without anybody's leading us astray.
+
+    It may be gone already. Raises UntrustedError and OSError.
+    """
+    with contextlib.suppress(FileNotFoundError), chased(path, follow=False) as found:
+        if found.fd >= 0:
+            os.unlink(found.name, dir_fd=found.dir_fd)
+
+
+def _names(path: bytes) -> list[bytes]:
+    if not path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    names = [each for each in path.split(b"/") if each not in (b"", b".")]
+    # What ends with a slash can only be a directory.
+    return [*names, b"."] if path.endswith((b"/", b"/.")) and names else names
+
+
+def _is_trusted(directory: os.stat_result, status: os.stat_result) -> bool:
+    """Whether what is in *directory* was put there by us or root, or by nobody else."""
+    own = (0, os.geteuid())
+    return status.st_uid in own or (
+        directory.st_uid in own and not directory.st_mode & (modes.S_IWGRP | modes.S_IWOTH)
+    )
+
+
+def _is_in_proc(fd: int) -> bool:
+    """Whether it is of proc(5), whose links lead to objects. Its device is that of /proc/self."""
+    return os.fstat(fd).st_dev == os.lstat("/proc/self").st_dev
