@@ -42,6 +42,7 @@ _COMMANDS = {
     "museum": "museum",
     "edits": "edits",
     **dict.fromkeys(("histories", "check-history"), "histories"),
+    "clean": "clean",
     "completion": "completion",
 }
 """The commands, in the order of the help, and the module of this package that each is in."""

@@ -5,7 +5,6 @@ import datetime
 import json
 import multiprocessing
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +35,7 @@ from osxfs_sim.coherence.staleness import kernel_tick_ns
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.model.units import format_duration
@@ -356,8 +356,8 @@ def _ground(
             f"with the profile {profile.name} host and guest share no tree: nothing to judge "
             "(osxfs-sim sync shows how copies are kept alike)"
         )
-    with tempfile.TemporaryDirectory(prefix="osxfs-sim-histories-", dir=default_directory()) as at:
-        host, guest = Path(at).resolve() / "host", Path(at).resolve() / "share"
+    with work_directory("histories", default_directory()) as at:
+        host, guest = at.resolve() / "host", at.resolve() / "share"
         host.mkdir()
         if profile.is_local:
             yield host, host, None

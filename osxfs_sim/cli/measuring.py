@@ -18,6 +18,7 @@ import click
 
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run, settings_of
+from osxfs_sim.cli.clean import sweep
 from osxfs_sim.cli.progress import StepProgress, remaining_words
 from osxfs_sim.coherence.edits.stream import parse_stream
 from osxfs_sim.lab.arms import Arm
@@ -151,6 +152,7 @@ def bench_for(
         edits_seed=comparison.seed,
     )
     directory = Path(asked["directory"]) if asked["directory"] else default_directory()
+    sweep(directory, progress.say)
     tree = prepare_tree(case, plan.variant, default_cache(), progress.say)
     in_memory = is_in_memory(directory)
     if comparison.caches == COLD and in_memory:

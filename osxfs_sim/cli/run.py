@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run
+from osxfs_sim.cli.clean import sweep
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, edits_option, share_options
 from osxfs_sim.cli.outputs import check_can_be_written
@@ -171,6 +172,7 @@ def run(
     end_on_signals()
     tree = prepare_tree(loaded, plan.variant, default_cache(), _say)
     where = Path(directory) if directory else default_directory()
+    sweep(where, _say)
     results = []
     try:
         for result in run_case(plan, tree, where, mount, _say, prepare_edits):

@@ -36,6 +36,7 @@ from osxfs_sim.lab.cases import Case, CaseError
 from osxfs_sim.lab.machine import busy_s
 from osxfs_sim.lab.originals import difference, save_state, saved_state, state_of
 from osxfs_sim.lab.tree_digest import entries_of, first_difference, read_manifest, write_manifest
+from osxfs_sim.lab.work_directories import work_directory
 
 NATIVE = "native"
 SCHEMA = 1
@@ -271,11 +272,11 @@ def run_case(
     assert plan.edits is None or prepare_risks is not None
     # By its real path, by which the kernel knows it: answers are told apart by it.
     real = os.path.realpath(directory)
-    with tempfile.TemporaryDirectory(prefix="osxfs-sim-run-", dir=real) as work:
-        risks = prepare_risks(plan, tree, Path(work), progress) if prepare_risks else None
-        reference = None if risks else reference_of(plan, tree, Path(work), progress)
+    with work_directory("run", real) as work:
+        risks = prepare_risks(plan, tree, work, progress) if prepare_risks else None
+        reference = None if risks else reference_of(plan, tree, work, progress)
         for arm in plan.arms:
-            yield _run_arm(plan, arm, tree, Path(work), mount, progress, reference, risks)
+            yield _run_arm(plan, arm, tree, work, mount, progress, reference, risks)
 
 
 def reference_of(plan: Plan, tree: Path, work: Path, progress: Progress) -> Reference | None:
