@@ -93,7 +93,7 @@ def test_a_profile_of_ones_own_with_an_unknown_key_names_the_nearest(
     profile = directories[0] / "mine.toml"
     profile.write_text('name = "mine"\nextends = "osxfs"\n[latency]\nmetadta = "1us"\n')
     said = complaint("mount", *directories, "--profile", profile)
-    assert said == "unknown key 'latency.metadta'; did you mean 'metadata'?"
+    assert said == f"{profile}: unknown key 'latency.metadta'; did you mean 'metadata'?"
 
 
 def test_places_that_cannot_be_mounted_are_named(directories: tuple[Path, Path]) -> None:
