@@ -270,6 +270,11 @@ class ShareSettings:
             own_policy=own_policy,
         )
 
+    def policy_digest(self) -> str | None:
+        """Of the source of a policy of the user's own; None without one."""
+        own = self.system().own_policy
+        return None if own is None else own.digest
+
     def _check_kinds(self) -> None:
         """That each value is of the kind that the command line makes of it. Raises ProfileError."""
         for name, (kinds, hint) in _KINDS.items():

@@ -503,6 +503,7 @@ def _document(
         "schema": SCHEMA,
         "profile": settings.profile,
         "changed": settings.given(),
+        "policy_digest": settings.policy_digest(),
         "started": started,
         "machine": describe_machine(),
         "mode": rules.mode.label,

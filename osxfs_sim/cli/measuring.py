@@ -68,6 +68,8 @@ def new_comparison(asked: Mapping[str, Any], arms: tuple[Arm, ...]) -> Compariso
     plan = {name: asked[name] for name in PLANNED}
     plan["recipe"] = recipe_of(case)
     plan |= _identities(arms, asked["dilate"])
+    if asked["edits"]:
+        plan["edits_digest"] = _digest(parse_stream(asked["edits"]))
     return Comparison(
         case=case.name,
         title=case.title,
@@ -99,10 +101,14 @@ def _identities(arms: Sequence[Arm], dilate: float) -> dict[str, dict[str, str]]
             continue
         system = settings_of(arm, dilate=dilate).system()
         values = (system.profile, system.latency, system.files, system.events, system.write_back)
-        systems[arm.label] = hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+        systems[arm.label] = _digest(values)
         if system.own_policy is not None:
             policies[arm.label] = system.own_policy.digest
     return {"systems": systems, "policies": policies}
+
+
+def _digest(values: object) -> str:
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
 
 
 def check_unchanged(comparison: Comparison, arm: Arm) -> None:

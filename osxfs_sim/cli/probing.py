@@ -66,6 +66,7 @@ def head(settings: ShareSettings, started: str) -> dict[str, Any]:
         "schema": SCHEMA,
         "profile": settings.profile,
         "changed": settings.given(),
+        "policy_digest": settings.policy_digest(),
         "seed": settings.seed,
         "dilate": settings.dilate,
         "started": started,

@@ -162,6 +162,7 @@ PLAN = Record(
         "recipe": TEXT,
         "systems": table_of(TEXT),
         "policies": table_of(TEXT),
+        "edits_digest": TEXT,
         "sweep": maybe(TEXT),
         "groups": table_of(TEXT),
     },

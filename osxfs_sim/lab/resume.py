@@ -53,6 +53,9 @@ def _changes(then: Comparison, now: Comparison) -> Iterator[tuple[str, Any, Any]
         for label, digest in now.plan.get("policies", {}).items()
     ]
     pairs.append(("the version of osxfs-sim", _version(then), _version(now)))
+    if "edits_digest" in now.plan:
+        pattern = then.plan.get("edits_digest", _UNKNOWN)
+        pairs.append(("what the edits do (its digest)", pattern, now.plan["edits_digest"]))
     if "code" in now.machine:
         code = then.machine.get("code", _UNKNOWN)
         pairs.append(("the code of osxfs-sim (its digest)", code, now.machine["code"]))

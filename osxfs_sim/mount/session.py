@@ -187,8 +187,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
             supervision.end()
             machinery.close()
             raise MountError(
-                f"the kernel refused to mount at {mountpoint}: mounting needs root, or fusermount3 "
-                "with its set-user-id bit and write access to the mount point"
+                f"the kernel refused to mount at {mountpoint}: {_what_mounting_needs()}"
             ) from error
         session = _Session(
             *(settings, system, user, source, mountpoint, machinery, early, volumes), supervision
@@ -944,6 +943,18 @@ class _Session:
                 f"{names['rules']} no name is believed: expect more LOOKUPs"
             )
         return warnings
+
+
+def _what_mounting_needs() -> str:
+    if os.geteuid() == 0:
+        return (
+            "root has no CAP_SYS_ADMIN here: in a container, add it (--device /dev/fuse "
+            "--cap-add SYS_ADMIN)"
+        )
+    return (
+        "mounting needs root, or fusermount3 with its set-user-id bit and write access to the "
+        "mount point"
+    )
 
 
 async def _write_back_all(write_back: WriteBack) -> bool:

@@ -475,6 +475,8 @@ def test_what_ran_with_another_policy_or_another_program_does_not_go_on() -> Non
         check_resumable(then, replace(then, plan=plan | {"policies": {"osxfs": "b"}}), "it")
     with pytest.raises(ResultError, match=r"the code of osxfs-sim .* was 11, and is 12"):
         check_resumable(then, replace(then, machine=MACHINE | {"code": "12"}), "it")
+    with pytest.raises(ResultError, match=r"what the edits do .* was not saved, and is e"):
+        check_resumable(then, replace(then, plan=plan | {"edits_digest": "e"}), "it")
 
 
 # Caches
