@@ -37,8 +37,13 @@ class Seeded(enum.Enum):
     NOTHING_EXPIRES = "what the guest knows it believes for ever"
     NOTHING_IS_LOST = "a host change wins against what is held of the guest's"
     SPECIAL_FILES_TOO = "FIFOs, sockets and devices lag and are held as files are"
+    ONLY_THE_FIRST_PAGES = (
+        "of what is written, and of what is cut, far behind nothing is carried over"
+    )
     DEFAULT_STRENGTHENS = "a default export makes what overlaps it consistent"
 
+
+_FIRST_PAGES = 128 * 1024
 
 _WEAKNESS = {
     "osxfs": (False, False),
@@ -51,6 +56,7 @@ class PretendedShare:
     """Plays schedules below *root*. *lags*: what the guest knows it believes until it is told.
 
     *holds*: what the guest changes waits for a sync. *is_default*: it strengthens no other export.
+    *only*: by this act alone anything is held back, or goes wrong.
     """
 
     def __init__(
@@ -61,8 +67,10 @@ class PretendedShare:
         holds: bool = False,
         is_default: bool = False,
         seeded: Seeded | None = None,
+        only: str = "",
     ) -> None:
         self._root = root
+        self._only = only
         self._weakness = lags, holds
         self._is_default = is_default
         self._seeded = seeded
@@ -72,7 +80,7 @@ class PretendedShare:
         if schedule.exports:
             lags, holds = self._in_the_overlap(*schedule.exports)
         with tempfile.TemporaryDirectory(dir=self._root) as ground:
-            playing = _Playing(Path(ground), lags, holds, self._seeded)
+            playing = _Playing(Path(ground), lags, holds, self._seeded, self._only)
             try:
                 return [
                     Performed(actor, step, 0, 0, playing.perform(actor, step))
@@ -96,7 +104,10 @@ class PretendedShare:
 class _Playing:
     """One schedule."""
 
-    def __init__(self, ground: Path, lags: bool, holds: bool, seeded: Seeded | None) -> None:
+    def __init__(
+        self, ground: Path, lags: bool, holds: bool, seeded: Seeded | None, only: str
+    ) -> None:
+        self._only = only
         self._lags, self._holds, self._seeded = lags, holds, seeded
         self._host, self._guest = ground / "host", ground / "guest"
         views = [self._host, self._guest, ground / "guest-2"]
@@ -148,8 +159,7 @@ class _Playing:
 
     def _in_the_guest(self, actor: str, operation: Operation) -> Outcome:
         if operation.act == "fsync":
-            if self._seeded is not Seeded.SYNC_DOES_NOTHING:
-                self._write_back()
+            self._write_back(but=Seeded.SYNC_DOES_NOTHING)
             return Outcome()
         if operation.path and operation.path not in self._known:
             self._expire()  # whoever asks of something new is told of all
@@ -164,12 +174,24 @@ class _Playing:
         self._note(operation)
         names = {operation.path, operation.to}
         self._mine |= names
-        if self._holds and not self._is_special(names):
+        # A seed says what goes wrong with what is held: else this act alone is held back.
+        is_other = self._seeded is None and self._only not in ("", operation.act)
+        if self._holds and not is_other and not self._is_special(names):
             self._to_host.append(operation)
             self._of_the_host.clear()
         else:
-            self._host_performer.perform(operation)
+            self._carried(self._host_performer, operation)
         return outcome
+
+    def _carried(self, performer: Performer, operation: Operation) -> None:
+        if self._seeded is Seeded.ONLY_THE_FIRST_PAGES:
+            if operation.offset > _FIRST_PAGES or (
+                operation.act == "truncate" and operation.size > _FIRST_PAGES
+            ):
+                return
+            if operation.act != "truncate":
+                operation = replace(operation, size=min(operation.size, _FIRST_PAGES))
+        performer.perform(operation)
 
     def _note(self, operation: Operation) -> None:
         if operation.act in ("mkfifo", "mksock", "mkdev"):
@@ -180,19 +202,23 @@ class _Playing:
 
     def _tell_guest(self, operations: list[Operation]) -> None:
         for operation in operations:
-            self._guest_performer.perform(operation)
-            self._second.perform(operation)
+            self._carried(self._guest_performer, operation)
+            self._carried(self._second, operation)
 
     def _expire(self) -> None:
         told, self._to_guest = self._to_guest, []
         self._tell_guest(told)
 
-    def _write_back(self) -> None:
+    def _write_back(self, but: Seeded) -> None:
+        """All that is held, but for what *but* keeps from it."""
         held, self._to_host = self._to_host, []
         for operation in held:
+            if self._seeded is but and self._only in ("", operation.act):
+                self._to_host.append(operation)
+                continue
             if self._seeded is Seeded.NOTHING_IS_LOST and operation.path in self._of_the_host:
                 continue
-            self._host_performer.perform(operation)
+            self._carried(self._host_performer, operation)
 
     def _listen(self, operation: Operation) -> Outcome:
         if operation.act == "watch":
@@ -206,8 +232,8 @@ class _Playing:
         match act:
             case "settle" if self._seeded is not Seeded.NOTHING_EXPIRES:
                 self._expire()
-            case "flush" if self._seeded is not Seeded.SYNC_DOES_NOTHING:
-                self._write_back()
+            case "flush":
+                self._write_back(but=Seeded.SYNC_DOES_NOTHING)
             case "refuse" | "accept":
                 self._refusing = act == "refuse"
             case "unmount":
@@ -220,9 +246,7 @@ class _Playing:
                 self._to_host.clear()
                 return Outcome()
             return Outcome(error=f"{len(self._to_host)} changes are not on the host")
-        if self._seeded is Seeded.UNMOUNT_DROPS:
-            self._to_host.clear()
-        self._write_back()
+        self._write_back(but=Seeded.UNMOUNT_DROPS)
         return Outcome()
 
 

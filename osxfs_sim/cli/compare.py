@@ -18,6 +18,7 @@ from osxfs_sim.cli.options import edits_option
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.run import CaseName
+from osxfs_sim.fs.output import make_output_directory
 from osxfs_sim.lab.arms import Arm, check_arms, twins_of
 from osxfs_sim.lab.caches import COLD, WARM
 from osxfs_sim.lab.cases import CaseError, load_case
@@ -210,7 +211,7 @@ def _check_files(output: Path, asked: Mapping[str, Any], *, resumes: bool) -> No
             "--output names another"
         )
     if asked["trace"] is not None:
-        os.makedirs(asked["trace"], exist_ok=True)
+        make_output_directory(asked["trace"])
         if os.listdir(asked["trace"]) and not resumes and not asked["force"]:
             raise CaseError(
                 f"{asked['trace']} is not empty: name another directory, or overwrite with --force"

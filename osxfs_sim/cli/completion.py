@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.output import make_output_directory, write_output
 
 _NAME = "osxfs-sim"
 _VARIABLE = "_OSXFS_SIM_COMPLETE"
@@ -40,7 +40,7 @@ def completion(shell: str, install: bool) -> None:
         click.echo(source)
         return
     place = _place(shell)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_output_directory(place.parent)
     write_output(place, source + "\n")
     click.echo(f"written to {place}; new shells complete {_NAME}")
     if shell == "zsh":

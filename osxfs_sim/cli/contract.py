@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
+from osxfs_sim.cli.probing import circumstances
 from osxfs_sim.coherence.actors import ActorError, Performed
 from osxfs_sim.coherence.contract.breaches import breach_script, script_name
 from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
@@ -29,7 +31,7 @@ from osxfs_sim.coherence.scorecard import Pace
 from osxfs_sim.coherence.scripts import Exports, Place, set_up
 from osxfs_sim.coherence.staging import Stage
 from osxfs_sim.exports import export_keys, load_exports
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.model.consistency import Mode
@@ -123,7 +125,8 @@ def contract(
         }
         click.echo(json.dumps(document, indent=1))
     else:
-        title = f"{profile}: the consistency contract, judged as {nature.mode.label}"
+        what = circumstances(profile, settings.given())
+        title = escape(f"{what}: the consistency contract, judged as {nature.mode.label}")
         contract_report(verdicts, title, describe_machine_shortly(), written)
     if any(verdict.is_bad for verdict in verdicts):
         sys.exit(1)
@@ -240,7 +243,7 @@ def _write_scripts(
                 verdict.by or verdict.rule,
                 *(breach.schedule, {} if exports else given, exports),
             )
-            directory.mkdir(parents=True, exist_ok=True)
+            make_output_directory(directory)
             written[name] = directory / name
             write_output(written[name], source)
     if not written:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from osxfs_sim.cli.options import ProfileName, share_options
-from osxfs_sim.cli.probing import head, sayer, shared, start
+from osxfs_sim.cli.probing import circumstances, head, hearing_of, sayer, shared, start
 from osxfs_sim.coherence.expectations import expected_of
 from osxfs_sim.coherence.hearing import ListenerError
 from osxfs_sim.coherence.scorecard import KindResult, Pace, run_scorecard
@@ -54,7 +54,7 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
     started = start()
     results: list[KindResult] = []
     try:
-        with shared(settings) as (host, guest, _):
+        with shared(settings) as (host, guest, share):
             results += run_scorecard(
                 host,
                 guest,
@@ -63,6 +63,7 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
                 Pace.of(spec),
                 Random(settings.seed),
                 sayer(),
+                has_heard=hearing_of(share, "give a smaller --number"),
             )
     except ListenerError as error:
         raise click.ClickException(str(error)) from error
@@ -74,7 +75,8 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
         }
         click.echo(json.dumps(document, indent=1))
     else:
-        title = f"{profile}: host changes as the guest hears of them ({number} of each)"
+        what = circumstances(profile, settings.given())
+        title = f"{what}: host changes as the guest hears of them ({number} of each)"
         scorecard_report(results, title, describe_machine_shortly())
     if not all(result.score.is_right for result in results):
         sys.exit(1)

@@ -19,6 +19,7 @@ from rich.markup import escape
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import Duration, ProfileName, share_options
+from osxfs_sim.cli.probing import circumstances
 from osxfs_sim.coherence.actors import ActorError
 from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, Plan, generate
 from osxfs_sim.coherence.histories.history import History, HistoryError
@@ -32,7 +33,7 @@ from osxfs_sim.coherence.histories.timeline import in_words
 from osxfs_sim.coherence.histories.verdicts import PartVerdict, Rules, Verdict, check
 from osxfs_sim.coherence.predictions import Believed
 from osxfs_sim.coherence.staleness import kernel_tick_ns
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.lab.work_directories import work_directory
@@ -181,7 +182,7 @@ def histories(
     if as_json:
         click.echo(json.dumps(_document(done, rules, settings, plan, started), indent=1))
     else:
-        _tell(done, rules, profile, save)
+        _tell(done, rules, profile, save, circumstances(profile, settings.given()))
     if any(run.verdict.answer is Answer.VIOLATION for run in done):
         sys.exit(1)
 
@@ -406,7 +407,7 @@ def _save(where: Path, run: _Run, rules: Rules, settings: ShareSettings) -> None
     from osxfs_sim.report.timeline import timeline
 
     assert run.minimal is not None
-    where.mkdir(parents=True, exist_ok=True)
+    make_output_directory(where)
     kept = {
         "rules": {
             "mode": rules.mode.label,
@@ -446,9 +447,11 @@ def _plain(settings: ShareSettings) -> dict[str, Any]:
 # What is told
 
 
-def _tell(done: Sequence[_Run], rules: Rules, profile: str, save: Path | None) -> None:
+def _tell(
+    done: Sequence[_Run], rules: Rules, profile: str, save: Path | None, of_what: str
+) -> None:
     out = console()
-    title = f"{profile}: histories judged as {rules.mode.label}"
+    title = f"{of_what}: histories judged as {rules.mode.label}"
     if rules.mode is not Mode.CONSISTENT:
         title += f" (guests up to {format_duration(rules.bounds.stale_ns)} behind"
         if rules.mode is Mode.DELEGATED:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import click
 
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.cases import CaseError, load_case
 from osxfs_sim.lab.new_case import NewCase, files_of, name_from, path_into
 
@@ -46,7 +46,7 @@ def new_case(folder: str, command: tuple[str, ...], tree: str | None, title: str
     _make_room(place)
     for path, text in files.items():
         file = place / path
-        file.parent.mkdir(exist_ok=True)
+        make_output_directory(file.parent)
         write_output(file, text, mode=0o777 if path.startswith("scripts/") else 0o666)
     load_case(str(place.resolve()))
     said = folder if "/" in folder else f"./{folder}"
@@ -94,4 +94,4 @@ def _make_room(place: Path) -> None:
         return
     if os.path.lexists(place):
         raise CaseError(f"{place} exists and is no folder: choose another")
-    place.mkdir(parents=True)
+    make_output_directory(place)

@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from osxfs_sim.lab.machine import describe_machine
 from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.settings import ShareSettings
 
@@ -49,6 +50,32 @@ def shared(settings: ShareSettings) -> Iterator[tuple[Path, Path, Share]]:
             yield host, guest, share
 
 
+_HEARS_WITHIN_S = 60.0
+
+
+def hearing_of(share: Share, remedy: str) -> Callable[[], bool]:
+    """Says whether all events of the host's have reached the guest. Raises ClickException.
+
+    Where they have not for a minute: *remedy* is for the user.
+    """
+    asked_s: list[float] = []
+
+    def has_heard() -> bool:
+        events = share.status()["events"]
+        if events is None or not events["waiting"]:
+            asked_s.clear()
+            return True
+        asked_s.append(time.monotonic())
+        if asked_s[-1] - asked_s[0] > _HEARS_WITHIN_S:
+            raise click.ClickException(
+                f"the guest does not come to hear of what was made ({events['waiting']} events "
+                f"wait): {remedy}"
+            )
+        return False
+
+    return has_heard
+
+
 def sayer() -> Callable[[str], None]:
     """Says what is being done, once it has taken long enough for somebody to wonder."""
     began_s = time.monotonic()
@@ -58,6 +85,28 @@ def sayer() -> Callable[[str], None]:
             click.echo(f"  {text}", err=True)
 
     return say
+
+
+# Of what is changed, that says nothing of the system.
+_NO_CIRCUMSTANCE = frozenset({"profile", "seed", "state_directory", "calibrate", "allow_other"})
+
+
+def circumstances(profile: str, changed: Mapping[str, Any]) -> str:
+    """The profile and what was changed of it: what is measured or judged is both together."""
+    said = [profile]
+    for key, value in changed.items():
+        if key in _NO_CIRCUMSTANCE:
+            continue
+        if key.endswith("_ns"):
+            said.append(f"{key.removesuffix('_ns').replace('_', ' ')} {format_duration(value)}")
+        else:
+            each = value if isinstance(value, list | tuple) else [value]
+            said.append(f"{key.replace('_', ' ')} {', '.join(map(_word, each))}")
+    return "; ".join(said)
+
+
+def _word(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else f"{value}"
 
 
 def head(settings: ShareSettings, started: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
 from osxfs_sim.report.contents import Contents, TraceContents, contents_of, trace_contents
 from osxfs_sim.trace.analysis import Analysis
@@ -172,7 +172,7 @@ def _save_plots(
     from osxfs_sim.report.pictures import Plot, plots_of, plots_of_traces
     from osxfs_sim.report.plots import Style, render
 
-    directory.mkdir(parents=True, exist_ok=True)
+    make_output_directory(directory)
     style = Style()
     groups: list[tuple[str, list[Plot]]] = [
         (contents.comparison.case, [*plots_of(contents), *plots_of_traces(contents.traces)])

@@ -16,7 +16,7 @@ from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import bench_for, new_comparison, take_all
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import WARM
 from osxfs_sim.lab.compare import Stop
@@ -164,7 +164,7 @@ def _refuse_beside(ctx: click.Context, option: str, names: tuple[str, ...]) -> N
 
 def _make_directory(directory: Path, *, resumes: bool) -> None:
     try:
-        directory.mkdir(exist_ok=True)
+        make_output_directory(directory)
     except OSError as error:
         raise StudyError(f"cannot make {directory}: {error.strerror}") from error
     if any(directory.iterdir()) and not resumes:

@@ -19,7 +19,7 @@ from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, edits_option, share_options
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.coherence.edits.stream import parse_stream
-from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.risk import prepare_edits
@@ -164,7 +164,7 @@ def run(
     if json_file is not None:
         check_can_be_written(json_file)
     if traces is not None:
-        os.makedirs(traces, exist_ok=True)
+        make_output_directory(traces)
         if os.listdir(traces):
             raise CaseError(f"{traces} is not empty: name another directory for the traces")
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

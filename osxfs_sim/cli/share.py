@@ -15,9 +15,10 @@ from click.core import ParameterSource
 
 from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_options
 from osxfs_sim.exports import is_share_file, load_exports
+from osxfs_sim.fs import at
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.control import ask
-from osxfs_sim.mount.identity import server_user
+from osxfs_sim.mount.identity import ServerUser, server_user
 from osxfs_sim.mount.identity import state_directory as default_state
 from osxfs_sim.mount.journal import Leftover
 from osxfs_sim.mount.launch import drop_events as lose_events
@@ -308,8 +309,10 @@ def unwritten(
     mounted too. Mount SOURCE again with --unwritten recover to write it to the host, or
     --unwritten discard to give it up.
     """
-    state = Path(state_directory) if state_directory else default_state(server_user(user))
-    found = all_unwritten(state, os.path.realpath(source))
+    server = server_user(user)
+    state = Path(state_directory) if state_directory else default_state(server)
+    with server.acting():  # what that user has put there leads no further than that user may go
+        found = all_unwritten(state, os.path.realpath(source))
     journals = [
         {
             "source": left.source,
@@ -329,22 +332,28 @@ def unwritten(
         for left in found
     ]
     if save_directory is not None:
-        _save(found, save_directory)
+        _save(found, save_directory, server)
     if as_json:
         click.echo(json.dumps(journals, indent=2))
     else:
         unwritten_report(journals)
 
 
-def _save(found: list[Leftover], directory: str) -> None:
-    """The files of each journal below *directory*, which must be new: nothing is written over."""
+def _save(found: list[Leftover], directory: str, server: ServerUser) -> None:
+    """The files of each journal below *directory*, which must be new: nothing is written over.
+
+    Read and written as *server*, whose journals they are: they say which files of the host to add.
+    """
     try:
-        os.mkdir(directory, 0o700)
-        for number, left in enumerate(found, 1):
-            within = directory if len(found) == 1 else os.path.join(directory, str(number))
-            os.makedirs(within, 0o700, exist_ok=True)
-            for path in save(left, within):
-                click.echo(os.path.join(within, path), err=True)
+        with at.new_place(directory, 0o700) as top_fd:
+            if server.drops:
+                os.fchown(top_fd, server.uid, server.gid)
+            with server.acting():
+                for number, left in enumerate(found, 1):
+                    within = () if len(found) == 1 else (str(number).encode(),)
+                    for path in save(left, top_fd, within):
+                        shown = os.path.join(directory, *map(os.fsdecode, within), path)
+                        click.echo(shown, err=True)
     except OSError as error:
         raise MountError(f"cannot save to {directory}: {error.strerror}") from error
 

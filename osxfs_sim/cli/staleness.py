@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from osxfs_sim.cli.options import ProfileName, share_options
-from osxfs_sim.cli.probing import SCHEMA, head, sayer, shared, start
+from osxfs_sim.cli.probing import SCHEMA, circumstances, head, hearing_of, sayer, shared, start
 from osxfs_sim.coherence.loading import LoadError, LoadSpec, loaded
 from osxfs_sim.coherence.predictions import (
     Believed,
@@ -34,16 +35,13 @@ from osxfs_sim.lab.results import ResultError, read_from
 from osxfs_sim.lab.shapes import mismatch, shown
 from osxfs_sim.model.events import NO_EVENTS
 from osxfs_sim.model.profile import ProfileError
-from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount.launch import Share
 from osxfs_sim.report.coherence import curves_report, staleness_report
 from osxfs_sim.settings import ShareSettings
 
 _BOTH = "both"
-_HEARS_WITHIN_S = 60.0
 _DIRECTIONS = (*(each.value for each in Direction), _BOTH)
 _LOAD_SHARE = 0.25
-_NO_CIRCUMSTANCE = ("profile", "seed", "state_directory", "calibrate")
 # The others are those of a share.
 _OWN = (
     *("number", "views", "direction", "processes", "load_share", "lose"),
@@ -127,7 +125,7 @@ def staleness(ctx: click.Context, /, profile: str | None, **asked: Any) -> None:
 
     Of each view (a name's existence, a file's content through an open handle, and so
     on) N samples are taken and compared with what the system's caches, or its
-    write-back, predict.
+    write-back, predict. A view that differs from that makes the exit code 1.
 
     \b
     osxfs-sim staleness osxfs
@@ -156,6 +154,8 @@ def staleness(ctx: click.Context, /, profile: str | None, **asked: Any) -> None:
             click.echo(json.dumps(document, indent=1))
         else:
             _show(document, results)
+    if any(result.agrees is False for result in results):
+        sys.exit(1)
 
 
 def _check_together(
@@ -209,21 +209,7 @@ def _measure(
     results: list[ViewResult] = []
 
     def measure(host: Path, guest: Path, share: Share) -> None:
-        asked_s: list[float] = []
-
-        def has_heard() -> bool:
-            events = share.status()["events"]
-            if events is None or not events["waiting"]:
-                asked_s.clear()
-                return True
-            asked_s.append(time.monotonic())
-            if asked_s[-1] - asked_s[0] > _HEARS_WITHIN_S:
-                raise click.ClickException(
-                    f"the guest does not come to hear of what was made ({events['waiting']} events "
-                    "wait): give a smaller --number, or less --load"
-                )
-            return False
-
+        has_heard = hearing_of(share, "give a smaller --number, or less --load")
         for direction, outlooks in plans.items():
             results.extend(
                 measure_views(
@@ -347,12 +333,11 @@ def _draw(
 
 def _circumstances(document: Mapping[str, Any]) -> str:
     """The profile, and what was beside it: what a title needs."""
-    said = [document["profile"]]
-    for key, value in document["changed"].items():
-        if key not in _NO_CIRCUMSTANCE:
-            words = format_duration(value) if key.endswith("_ns") else f"{value}"
-            said.append(f"{key.removesuffix('_ns').replace('_', ' ')} {words}")
-    return "; ".join([*said, *_disturbances(document)])
+    return "; ".join([_of_what(document), *_disturbances(document)])
+
+
+def _of_what(document: Mapping[str, Any]) -> str:
+    return circumstances(document["profile"], document["changed"])
 
 
 def _show(document: Mapping[str, Any], results: Sequence[ViewResult]) -> None:
@@ -362,7 +347,7 @@ def _show(document: Mapping[str, Any], results: Sequence[ViewResult]) -> None:
         some = [result for result in results if result.direction is direction]
         if some:
             title = (
-                f"{document['profile']}: how long the {who} sees what was "
+                f"{_of_what(document)}: how long the {who} sees what was "
                 f"(up to {number} changes of each view)"
             )
             staleness_report(some, title, machine)

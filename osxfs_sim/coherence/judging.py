@@ -1,6 +1,7 @@
 """Judges what was heard of a change against what had to be. Pure: no clock, no files.
 
-Missing and unexpected events are wrong, and so is an early one: the contract
+Missing and unexpected events are wrong, and so is what comes before its change has begun: nothing
+had happened to that name. So is an early one: the contract
 (DEL-1) promises that when an event reaches the guest, the guest's state already
 shows what it tells of. A duplicate is counted and is not wrong.
 """
@@ -31,7 +32,7 @@ def judge(log: Log, expectation: Expectation) -> Verdict:
     duplicates, unexpected, early = [], [], []
     known = expectation.known
     for heard in log.heard:
-        if heard.signal not in known:
+        if heard.signal not in known or heard.at_ns < log.began_ns:
             unexpected.append(heard.signal)
             continue
         if heard.signal in first:
@@ -70,9 +71,9 @@ def is_early(heard: Heard, steps: tuple[Step, ...]) -> bool:
     )
 
 
-def is_satisfied(heard: Iterable[Heard], expectation: Expectation) -> bool:
+def is_satisfied(log: Log, expectation: Expectation) -> bool:
     """Whether nothing required is missing any more."""
-    signals = {each.signal for each in heard}
+    signals = {each.signal for each in log.heard if each.at_ns >= log.began_ns}
     return signals.issuperset(expectation.required)
 
 

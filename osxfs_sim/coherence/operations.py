@@ -12,9 +12,11 @@ import fcntl
 import json
 import mmap
 import os
+import re
 import stat
 import sys
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -22,14 +24,18 @@ from typing import Any
 MOST_READ_BYTES = 1 << 20
 
 
+_WRITES = frozenset({"create", "write", "overwrite", "append", "pwrite"})
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One thing to do below an actor's root.
 
     *act* is one of ACTS; *path* is relative to the root, and *to* the second name, where
-    there is one. *data* is what is written (one character a byte: latin-1), *offset* and *size*
-    are in bytes, *mode* is a file's permissions. *handle* names an open file (or a mapping) of
-    the actor's, from ``open`` to ``close``. *pause_ns* is waited before it begins.
+    there is one. *data* is what is written (one character a byte: latin-1), over and over until it
+    is *size* bytes, where both are given; *offset* and *size* are in bytes, *mode* is a file's
+    permissions. *handle* names an open file (or a mapping) of the actor's, from ``open`` to
+    ``close``. *pause_ns* is waited before it begins.
     """
 
     act: str
@@ -41,6 +47,13 @@ class Operation:
     mode: int = 0o644
     handle: str = ""
     pause_ns: int = 0
+
+    @property
+    def content(self) -> str:
+        """What is written."""
+        if not self.size or not self.data or self.act not in _WRITES:
+            return self.data
+        return (self.data * (self.size // len(self.data) + 1))[: self.size]
 
     def to_json(self) -> dict[str, Any]:
         """The fields that are not as they are by default, and the act."""
@@ -72,8 +85,8 @@ class Outcome:
     """What an operation was told: an errno's name, or a value that JSON can hold.
 
     The value of ``stat`` is a dictionary (type, mode, size, links, inode, mtime_ns), of
-    ``read``, ``pread`` and ``mread`` the content as text (latin-1), of ``readlink`` the target, of
-    ``list`` the sorted names, and of all others None.
+    ``read``, ``pread`` and ``mread`` the content as text (latin-1), of ``outline`` its runs, of
+    ``readlink`` the target, of ``list`` the sorted names, and of all others None.
     """
 
     value: Any = None
@@ -131,10 +144,11 @@ class Performer:
     def _written(self, operation: Operation, flags: int, offset: int | None = None) -> None:
         fd = os.open(self._path(operation), flags | os.O_CLOEXEC, operation.mode)
         try:
+            content = operation.content.encode("latin-1")
             if offset is not None:
-                os.pwrite(fd, operation.data.encode("latin-1"), offset)
-            elif operation.data:
-                os.write(fd, operation.data.encode("latin-1"))
+                os.pwrite(fd, content, offset)
+            elif content:
+                os.write(fd, content)
         finally:
             os.close(fd)
 
@@ -220,6 +234,19 @@ class Performer:
         finally:
             os.close(fd)
 
+    def outline(self, operation: Operation) -> str:
+        """The content, however long, as its runs of equal bytes: ``o*4096 N*3``.
+
+        Of the file at *path*, or of the open *handle*.
+        """
+        if operation.handle:
+            return _runs(_all_of(self._handles[operation.handle]))
+        fd = os.open(self._path(operation), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return _runs(_all_of(fd))
+        finally:
+            os.close(fd)
+
     def readlink(self, operation: Operation) -> str:
         """The target of the symlink."""
         return os.readlink(self._path(operation))
@@ -244,7 +271,7 @@ class Performer:
 
     def pwrite(self, operation: Operation) -> None:
         """*data* at *offset* of the open *handle*."""
-        data = operation.data.encode("latin-1")
+        data = operation.content.encode("latin-1")
         os.pwrite(self._handles[operation.handle], data, operation.offset)
 
     def fsync(self, operation: Operation) -> None:
@@ -295,6 +322,24 @@ class Performer:
         """Nothing; what it is for is its *pause_ns*."""
 
 
+def _all_of(fd: int) -> bytes:
+    pieces = list[bytes]()
+    while piece := os.pread(fd, MOST_READ_BYTES, sum(map(len, pieces))):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _runs(content: bytes) -> str:
+    runs = [f"{run[1].decode('latin-1')}*{len(run[0])}" for run in _RUN.finditer(content)]
+    if len(runs) <= _MOST_RUNS:
+        return " ".join(runs)
+    return f"{' '.join(runs[:_MOST_RUNS])} and more, CRC {zlib.crc32(content):08x}"
+
+
+_RUN = re.compile(rb"(?s)(.)\1*")
+_MOST_RUNS = 8
+
+
 def _attributes(status: os.stat_result) -> dict[str, Any]:
     return {
         "type": _TYPES[stat.S_IFMT(status.st_mode)],
@@ -320,7 +365,7 @@ ACTS: Mapping[str, Callable[[Performer, Operation], Any]] = {
             Performer.stat,
             Performer.fstat,
         ),
-        *(Performer.read, Performer.readlink, Performer.list, Performer.open),
+        *(Performer.read, Performer.outline, Performer.readlink, Performer.list, Performer.open),
         *(Performer.close_handle, Performer.pread, Performer.pwrite, Performer.fsync),
         *(Performer.sync, Performer.map, Performer.mread, Performer.unmap, Performer.lock),
         *(Performer.unlock, Performer.wait),

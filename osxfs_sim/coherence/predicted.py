@@ -57,7 +57,10 @@ def predicted_band(prediction: Prediction, phase_ns: int, times_ns: Numbers) -> 
             late_ns = window_ns + way_ns - times_ns
             return Band(
                 np.clip((window_ns - way_ns - times_ns) / max(1, phase_ns), 0, 1),
-                np.where(late_ns > 0, np.clip(late_ns / max(1, window_ns), 0, 1), 0.0),
+                # Changes that all come early in a window wait for most of it.
+                np.where(
+                    late_ns > 0, np.clip(late_ns / max(1, min(window_ns, phase_ns)), 0, 1), 0.0
+                ),
             )
         case Held(age_ns):
             return Band(

@@ -269,7 +269,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Whether samples agree with a prediction; *distance* and *critical* where a test was made."""
+    """Whether samples keep to a prediction, and by which number.
+
+    *distance* and *critical* where a test was made. It is half of a verdict: the whole curve is
+    the other (ViewResult.agrees).
+    """
 
     agrees: bool
     text: str
@@ -306,12 +310,12 @@ def compare(prediction: Prediction, samples: Sequence[Sample]) -> Comparison:
             early = _early(prediction, samples)
             if early:
                 text += f", {early} early"
-            return _worded(kept >= _KEEP_TO_IT * number and not early, text)
+            return Comparison(kept >= _KEEP_TO_IT * number and not early, text)
         case NotSeen():
             seen = sum(sample.seen_ns is not None for sample in samples)
-            return _worded(seen == 0, f"{seen}/{number} seen")
+            return Comparison(seen == 0, f"{seen}/{number} seen")
     late = sum(sample.stale_looks > 0 for sample in samples)
-    return _worded(late == 0, f"{late}/{number} stale")
+    return Comparison(late == 0, f"{late}/{number} stale")
 
 
 def _early(prediction: Within | Held, samples: Sequence[Sample]) -> int:
@@ -321,10 +325,6 @@ def _early(prediction: Within | Held, samples: Sequence[Sample]) -> int:
     return sum(
         sample.upper_ns is not None and sample.upper_ns < prediction.age_ns for sample in samples
     )
-
-
-def _worded(agrees: bool, text: str) -> Comparison:
-    return Comparison(agrees, f"{'agrees' if agrees else 'differs'}: {text}")
 
 
 def _compare_uniform(prediction: Uniform, samples: Sequence[Sample]) -> Comparison:
@@ -337,9 +337,8 @@ def _compare_uniform(prediction: Uniform, samples: Sequence[Sample]) -> Comparis
     upper_ns -= prediction.longer_ns
     distance = distance_from_uniform(lower_ns, upper_ns, prediction.low_ns, prediction.high_ns)
     critical = critical_distance(len(samples))
-    agrees = distance <= critical
-    words = _worded(agrees, f"D {distance:.2f} of {critical:.2f}")
-    return Comparison(agrees, words.text, distance, critical)
+    text = f"D {distance:.2f} of {critical:.2f}"
+    return Comparison(distance <= critical, text, distance, critical)
 
 
 def distance_from_uniform(

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from osxfs_sim.coherence.predicted import departure_ns
 from osxfs_sim.coherence.predictions import (
     AtOnce,
     Direction,
@@ -51,9 +50,8 @@ def view_document(result: ViewResult) -> dict[str, Any]:
         "phase_ns": outlook.phase_ns,
         "patience_ns": outlook.patience_ns,
         "comparison": None if comparison is None else asdict(comparison),
-        "departs_ns": None
-        if outlook.prediction is None
-        else departure_ns(outlook.prediction, outlook.phase_ns, result.samples),
+        "departs_ns": result.departs_ns,
+        "agrees": result.agrees,
         "samples": [asdict(sample) for sample in result.samples],
     }
 

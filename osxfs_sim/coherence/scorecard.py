@@ -3,7 +3,8 @@
 What a change needs is made first, in lots; then nothing is done until the guest
 has heard of that, so that no event of the preparation is taken for one of the
 change, nor coalesced with it. Before each lot the guest looks at every name, so
-that its caches believe the old state, a missing name included.
+that its caches believe the old state, a missing name included. What is heard of a name from then
+on, and before its own change, is heard of nothing: it is judged, too.
 """
 
 import os
@@ -73,18 +74,23 @@ def run_scorecard(
     random: Random,
     progress: Progress,
     kinds: tuple[Kind, ...] = tuple(Kind),
+    has_heard: Callable[[], bool] = lambda: True,
 ) -> Iterator[KindResult]:
     """Perform each of *kinds* *number* times in *host*; yields each when it is scored.
 
-    *guest* shows the same directory to the guest. Raises ListenerError if
-    nothing can be heard there.
+    *guest* shows the same directory to the guest. What is made beforehand is waited for until
+    nothing more is heard, and *has_heard* says that no event of it is on its way. Raises
+    ListenerError if nothing can be heard there.
     """
     with Hearing() as hearing:
         for position, kind in enumerate(kinds, start=1):
             progress(f"{kind} ({position} of {len(kinds)})")
             name = kind.name.lower()
             os.mkdir(host / name)
-            field = _Field(host / name, guest / name, kind, expected(kind), hearing, pace, random)
+            field = _Field(
+                *(host / name, guest / name, kind, expected(kind), hearing, pace, random),
+                has_heard,
+            )
             yield KindResult(kind, field.expectation, field.score(number))
 
 
@@ -100,8 +106,10 @@ class _Field:
         hearing: Hearing,
         pace: Pace,
         random: Random,
+        has_heard: Callable[[], bool],
     ) -> None:
         self.expectation = expectation
+        self._has_heard = has_heard
         self._host = host
         self._guest = guest
         self._change: HostChange = CHANGES[kind]
@@ -110,6 +118,7 @@ class _Field:
         self._random = random
         self._heard: dict[int, list[Heard]] = {}
         self._performed: dict[int, Performed] = {}
+        self._prepared_ns: dict[int, int] = {}
         self._until_ns: dict[int, int] = {}
         self._strange: Counter[str] = Counter()
 
@@ -137,6 +146,9 @@ class _Field:
         for change in lot:
             self._change.prepare(Names(self._host, change))
         self._settle()
+        while not self._has_heard():
+            self._settle()
+        self._prepared_ns |= dict.fromkeys(lot, time.monotonic_ns())
         for change in lot:
             names = Names(self._guest, change)
             if self._change.watched:
@@ -172,16 +184,15 @@ class _Field:
             self._settle()
 
     def _is_satisfied(self, change: int) -> bool:
-        log = self._log(change)
-        return is_satisfied(log.heard, self.expectation)
+        return is_satisfied(self._log(change), self.expectation)
 
     def _log(self, change: int) -> Log:
         performed = self._performed[change]
-        until_ns = self._until_ns.get(change)
+        prepared_ns, until_ns = self._prepared_ns[change], self._until_ns.get(change)
         heard = tuple(
             each
             for each in self._heard.get(change, ())
-            if each.at_ns >= performed.began_ns and (until_ns is None or each.at_ns < until_ns)
+            if each.at_ns >= prepared_ns and (until_ns is None or each.at_ns < until_ns)
         )
         return Log(performed.began_ns, performed.steps, heard)
 

@@ -101,7 +101,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """One change: when its first system call began, its steps, and all that was heard."""
+    """One change: when its first system call began, its steps, and all that was heard.
+
+    Also what was heard of its names before it began, once the events of their making had come.
+    """
 
     began_ns: int
     steps: tuple[Step, ...]

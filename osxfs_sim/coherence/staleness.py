@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from osxfs_sim.coherence.predicted import departure_ns
 from osxfs_sim.coherence.predictions import (
     Comparison,
     Direction,
@@ -53,6 +54,20 @@ class ViewResult:
     samples: tuple[Sample, ...]
     comparison: Comparison | None
     direction: Direction = Direction.TO_GUEST
+
+    @property
+    def departs_ns(self) -> int | None:
+        """When the measured curve first is where the predicted one cannot be; else None."""
+        if self.outlook.prediction is None:
+            return None
+        return departure_ns(self.outlook.prediction, self.outlook.phase_ns, self.samples)
+
+    @property
+    def agrees(self) -> bool | None:
+        """The verdict: by both, the number and the whole curve; None without a prediction."""
+        if self.comparison is None:
+            return None
+        return self.comparison.agrees and self.departs_ns is None
 
 
 def kernel_tick_ns() -> int:

@@ -75,12 +75,12 @@ def set_size(fd: int, size: int) -> None:
     os.truncate(magic_link(fd), size)
 
 
-def set_attribute(fd: int, name: str, value: bytes) -> None:
+def set_attribute(fd: int, name: str | bytes, value: bytes) -> None:
     """fsetxattr(2), of a descriptor of O_PATH too."""
     os.setxattr(magic_link(fd), name, value)
 
 
-def remove_attribute(fd: int, name: str) -> None:
+def remove_attribute(fd: int, name: str | bytes) -> None:
     """fremovexattr(2), of a descriptor of O_PATH too."""
     os.removexattr(magic_link(fd), name)
 
@@ -88,6 +88,11 @@ def remove_attribute(fd: int, name: str) -> None:
 def reopened(fd: int, flags: int) -> int:
     """Another descriptor of the very object behind *fd*, which may be of O_PATH."""
     return os.open(magic_link(fd), flags & ~os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def unnamed_file(dir_fd: int, mode: int) -> int:
+    """A new file without a name in a directory, which may be given one (O_TMPFILE)."""
+    return os.open(b".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode, dir_fd=dir_fd)
 
 
 def give_name(fd: int, dir_fd: int, name: bytes) -> None:
@@ -157,6 +162,11 @@ def open_directory(dir_fd: int, names: Sequence[bytes]) -> int:
 # Ways by a path
 
 
+def path_of(fd: int) -> bytes:
+    """Where the directory behind *fd* is now, for who has to name it. Raises OSError."""
+    return os.readlink(os.fsencode(magic_link(fd)))
+
+
 class Found(NamedTuple):
     """Where a path has led: *name* in *dir_fd*, and the object itself, both of O_PATH.
 
@@ -171,12 +181,16 @@ class Found(NamedTuple):
 
     def is_trusted(self) -> bool:
         """Whether what is there is ours, or nobody else could have put it there."""
-        return _is_trusted(os.fstat(self.dir_fd), os.fstat(self.fd))
+        own = (0, os.geteuid())
+        directory = os.fstat(self.dir_fd)
+        return os.fstat(self.fd).st_uid in own or (
+            directory.st_uid in own and not directory.st_mode & (modes.S_IWGRP | modes.S_IWOTH)
+        )
 
 
 @contextlib.contextmanager
 def chased(path: str | bytes | os.PathLike[str], *, follow: bool = True) -> Iterator[Found]:
-    """Walk *path* step by step, and follow the links that nobody else could have put there.
+    """Walk *path* step by step, and follow the links that are ours, or root's.
 
     Raises UntrustedError for another link, and OSError. Without *follow*, a link at the end is
     what is found. (systemd calls it chase.)
@@ -214,7 +228,7 @@ def _chase(path: bytes, *, follow: bool) -> Found:
             links += 1
             if links > _MOST_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            if not _is_trusted(os.fstat(here), status):
+            if status.st_uid not in (0, os.geteuid()):
                 raise UntrustedError(
                     f"{os.fsdecode(name)!r} is a link of user {status.st_uid}: name the place that "
                     "is meant, without it"
@@ -235,7 +249,7 @@ def _chase(path: bytes, *, follow: bool) -> Found:
                 here = -1
                 here = os.open(b"/", _DIRECTORY)
             names += _names(target)[::-1] or ([] if names else [b"."])
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        return Found(here, b".", os.open(b".", _DIRECTORY, dir_fd=here))
     except BaseException:
         for each in (here, fd):
             if each >= 0:
@@ -259,12 +273,13 @@ def make_directories(
 ) -> int:
     """As open_place(); the directory, and those above it, are made where they are missing.
 
-    *mode* is of the last one alone, less the umask.
+    *mode* is of the last one, less the umask; those above it are written by nobody else.
     """
     with contextlib.suppress(FileNotFoundError):
         return open_place(path, flags)
     above, name = os.path.split(os.fsencode(path).rstrip(b"/"))
-    above_fd = make_directories(above or b".", flags=os.O_PATH)
+    # Nobody but us may write in what has to be made on the way, whatever our umask.
+    above_fd = make_directories(above or b".", mode & 0o755, flags=os.O_PATH)
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, mode, dir_fd=above_fd)
@@ -289,6 +304,21 @@ def make_private(path: str | bytes | os.PathLike[str]) -> int:
         os.close(fd)
         raise
     return fd
+
+
+@contextlib.contextmanager
+def new_place(path: str | bytes | os.PathLike[str], mode: int = 0o777) -> Iterator[int]:
+    """The new directory *path*, whose parent is there. Raises UntrustedError and OSError."""
+    with chased(path, follow=False) as found:
+        os.mkdir(found.name, mode, dir_fd=found.dir_fd)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(found.name, flags, dir_fd=found.dir_fd)
+    try:
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise UntrustedError("somebody has put something else in its place")
+        yield fd
+    finally:
+        os.close(fd)
 
 
 _TRIES = 100
@@ -350,14 +380,6 @@ def _names(path: bytes) -> list[bytes]:
     names = [each for each in path.split(b"/") if each not in (b"", b".")]
     # What ends with a slash can only be a directory.
     return [*names, b"."] if path.endswith((b"/", b"/.")) and names else names
-
-
-def _is_trusted(directory: os.stat_result, status: os.stat_result) -> bool:
-    """Whether what is in *directory* was put there by us or root, or by nobody else."""
-    own = (0, os.geteuid())
-    return status.st_uid in own or (
-        directory.st_uid in own and not directory.st_mode & (modes.S_IWGRP | modes.S_IWOTH)
-    )
 
 
 def _is_in_proc(fd: int) -> bool:

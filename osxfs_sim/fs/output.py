@@ -13,10 +13,10 @@ import stat as modes
 from collections.abc import Iterator
 from typing import IO
 
+from osxfs_sim.fs import at
 from osxfs_sim.fs.at import Found, UntrustedError, chased, magic_link
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_UNNAMED = os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC
 _LACKS_UNNAMED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.ENOSYS)
 _KEEPS_ITS_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV)
 """What is said where nothing can take the place of a file, which may be written to yet."""
@@ -81,13 +81,12 @@ class Output:
             raise UntrustedError(f"it is {what} of user {status.st_uid}, in a directory of others")
         self._is_through = True
         # Of a file that is open elsewhere (/dev/stdout), what has been written stays.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC
-        return os.open(magic_link(found.fd), flags)
+        return at.reopened(found.fd, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY)
 
     def _make(self) -> int:
         """A new file in the directory, without a name if that can be."""
         try:
-            return os.open(b".", _UNNAMED, self._mode, dir_fd=self._dir_fd)
+            return at.unnamed_file(self._dir_fd, self._mode)
         except OSError as error:
             if error.errno not in _LACKS_UNNAMED:
                 raise
@@ -119,7 +118,7 @@ class Output:
         try:
             if self._there is None and not self._beside:
                 with contextlib.suppress(FileExistsError):
-                    _give_name(fd, self._name, self._dir_fd)
+                    at.give_name(fd, self._dir_fd, self._name)
                     return
             self._replace(fd)
         except OSError as error:
@@ -135,7 +134,7 @@ class Output:
     def _replace(self, fd: int) -> None:
         if not self._beside:
             name = self._another_name()
-            _give_name(fd, name, self._dir_fd)
+            at.give_name(fd, self._dir_fd, name)
             self._beside = name
         with contextlib.suppress(FileNotFoundError):
             there = os.stat(self._name, dir_fd=self._dir_fd, follow_symlinks=False)
@@ -229,8 +228,13 @@ def write_output(path: str | os.PathLike[str], content: str | bytes, *, mode: in
         file.write(data)
 
 
-def _give_name(fd: int, name: bytes, dir_fd: int) -> None:
-    os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
+def make_output_directory(path: str | os.PathLike[str]) -> None:
+    """Make the directory *path*, and those above it, where they are missing. Raises OSError."""
+    try:
+        os.close(at.make_directories(path, flags=os.O_PATH))
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
 
 
 def _elsewhere() -> int:
@@ -241,10 +245,10 @@ def _elsewhere() -> int:
 
 
 def _copy(source: int, there_fd: int) -> None:
-    target = os.open(magic_link(there_fd), os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+    target = at.reopened(there_fd, os.O_WRONLY | os.O_TRUNC)
     try:
-        at = 0
-        while data := os.pread(source, _BLOCK_BYTES, at):
-            at += os.pwrite(target, data, at)
+        position = 0
+        while data := os.pread(source, _BLOCK_BYTES, position):
+            position += os.pwrite(target, data, position)
     finally:
         os.close(target)

@@ -185,11 +185,12 @@ def _walls_s(samples: Sequence[Sample]) -> list[float]:
 
 
 def _verdict(found: Difference, corrected_p: float, comparisons: int) -> str:
+    # Not to have found what could not have been found says nothing; nor does it the other way.
+    if found.smallest_p * comparisons >= SIGNIFICANCE:
+        return UNKNOWN
     if corrected_p < SIGNIFICANCE:
         return SLOWER if found.superiority > 0.5 else FASTER
-    # Not to have found what could not have been found says nothing.
-    could_be_found = found.smallest_p * comparisons < SIGNIFICANCE
-    return NO_DIFFERENCE if could_be_found else UNKNOWN
+    return NO_DIFFERENCE
 
 
 def _warnings(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyfuse3
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.ownership import Ownership
@@ -78,7 +79,7 @@ def build(
 ) -> Machinery:
     """All that serves requests for the directory *source*. Raises OSError and MountError."""
     with user.acting():
-        root_fd = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        root_fd = at.open_place(source)
     has_events = system.events.stream is not None and not settings.exports
     inodes = InodeTable(os.fstat(root_fd), remembers_names=has_events)
     watcher: Watcher | None = None

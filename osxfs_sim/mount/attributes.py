@@ -9,6 +9,7 @@ import errno
 import os
 from collections.abc import Sequence
 
+from osxfs_sim.fs import at
 from osxfs_sim.mount.backing import magic_link
 from osxfs_sim.mount.owners import Caller, Owners
 
@@ -28,7 +29,7 @@ class GuestAttributes:
         self.check(name)
         if self._owners.hides(name):
             raise OSError(errno.EPERM, "kept by the share itself")
-        os.setxattr(magic_link(fd), name, value)
+        at.set_attribute(fd, name, value)
 
     def get(self, fd: int, name: bytes) -> bytes:
         self.check(name)
@@ -46,7 +47,7 @@ class GuestAttributes:
     def remove(self, fd: int, name: bytes) -> None:
         self.check(name)
         self._check_shown(name)
-        os.removexattr(magic_link(fd), name)
+        at.remove_attribute(fd, name)
 
     def check(self, name: bytes) -> None:
         """Whether the guest may have attributes, and this one: else raises OSError."""

@@ -27,6 +27,8 @@ import os
 import stat as modes
 from collections.abc import Iterator
 
+from osxfs_sim.fs import at
+from osxfs_sim.fs.at import magic_link as magic_link
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.inodes import Inode
 
@@ -41,15 +43,6 @@ class StaleError(OSError):
 
     def __init__(self) -> None:
         super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
-
-
-def magic_link(fd: int) -> str:
-    """A path that names exactly the object behind *fd* (proc(5)), O_PATH included.
-
-    The kernel jumps to the object without a walk, so nothing on the host can
-    redirect it. It serves the calls that take no O_PATH descriptor.
-    """
-    return f"/proc/self/fd/{fd}"
 
 
 class Backing:
@@ -262,11 +255,11 @@ class Backing:
         fd = self._own_fd(inode)
         if fd >= 0 and fd == inode.path_fd:
             # It has no name any more, or none of its names matters.
-            return os.open(magic_link(fd), flags & ~os.O_NOFOLLOW)
+            return at.reopened(fd, flags)
         if inode.open_fds:
             with contextlib.suppress(StaleError):
                 return self._open(inode, flags)
-            return os.open(magic_link(inode.open_fds[-1]), flags & ~os.O_NOFOLLOW)
+            return at.reopened(inode.open_fds[-1], flags)
         return self._open(inode, flags)
 
     def hold(self, inode: Inode, dir_fd: int, name: bytes) -> None:
@@ -347,7 +340,7 @@ class Backing:
     def _open(self, inode: Inode, flags: int) -> int:
         for parent, name in _names(inode):
             try:
-                fd = os.open(name, flags, dir_fd=self.directory_fd(parent))
+                fd = os.open(name, flags | os.O_NOFOLLOW, dir_fd=self.directory_fd(parent))
             except (FileNotFoundError, StaleError):
                 continue
             except OSError as error:

@@ -28,15 +28,17 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from osxfs_sim.fs import at
+from osxfs_sim.fs.copies import copy_content
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount import generations, syscalls
-from osxfs_sim.mount.backing import OPEN_SAFELY, Backing, StaleError, magic_link
-from osxfs_sim.mount.copies import copy_content
+from osxfs_sim.mount.backing import OPEN_SAFELY, Backing, StaleError
 from osxfs_sim.mount.generations import is_same
 from osxfs_sim.mount.handlers import Handlers
 from osxfs_sim.mount.inodes import Facts, Inode, InodeTable, Shown
 from osxfs_sim.mount.journal import MakeDetail, SetDetail
 from osxfs_sim.mount.owners import KnownCaller, Owners
+from osxfs_sim.mount.set_id import set_mode
 from osxfs_sim.mount.watch import Watcher
 
 _KEPT_PATHS = 10
@@ -290,7 +292,7 @@ class HostWriter:
                 continue
             try:
                 # Both have made it. By the descriptor: the name may be another's by now.
-                os.chmod(magic_link(fd), modes.S_IMODE(detail.mode))
+                at.set_mode(fd, modes.S_IMODE(detail.mode))
             except BaseException:
                 os.close(fd)
                 raise
@@ -343,12 +345,12 @@ class HostWriter:
     def _link_now(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes) -> None:
         with self._reached(inode) as fd:
             try:
-                os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
+                at.give_name(fd, dir_fd, name)
             except FileExistsError:
                 status = _status(dir_fd, name)
                 if status is None or not is_same(inode, dir_fd, name, status):
                     self._make_way(parent, dir_fd, name)
-                    os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
+                    at.give_name(fd, dir_fd, name)
             self._handlers.has_changed(inode, fd)
 
     def _remove(self, change: "Change[Inode]", remove: Callable[..., None]) -> None:
@@ -695,9 +697,7 @@ class HostWriter:
             if place is None:
                 return None
             with self._directory(place[0]) as dir_fd:
-                target = os.open(
-                    magic_link(dir_fd), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, _NEW_FILE_MODE
-                )
+                target = at.unnamed_file(dir_fd, _NEW_FILE_MODE)
         except OSError:
             return None  # not every file system has files without a name: it is copied in its turn
         readable = _readable(source)
@@ -744,7 +744,7 @@ class HostWriter:
         try:
             if copy >= 0:
                 fd = copy
-                os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
+                at.give_name(fd, dir_fd, name)
             else:
                 flags = OPEN_SAFELY | os.O_CREAT | os.O_EXCL | os.O_RDWR
                 fd = copy = os.open(name, flags, _NEW_FILE_MODE, dir_fd=dir_fd)
@@ -803,7 +803,8 @@ class HostWriter:
         if detail.uid is not None or detail.gid is not None:
             self._owners.change(fd, os.fstat(fd), detail.uid, detail.gid)
         if detail.mode is not None and not modes.S_ISLNK(status.st_mode):
-            os.chmod(magic_link(fd), detail.mode)
+            # What another owns loses its set-id bits with the write to come at the latest.
+            set_mode(fd, status.st_mode, detail.mode, lambda: True)
         if detail.atime_ns is not None or detail.mtime_ns is not None:
             syscalls.set_times(fd, detail.atime_ns, detail.mtime_ns)
         if detail.mtime_ns is None and detail.size is not None:
@@ -861,7 +862,7 @@ def _close_elsewhere(fd: int) -> None:
 def _readable(source: int) -> int:
     """A descriptor to read the file behind *source* by. Raises OSError."""
     try:
-        return os.open(magic_link(source), os.O_RDONLY | os.O_CLOEXEC)
+        return at.reopened(source, os.O_RDONLY)
     except PermissionError:
         fd = os.dup(source)  # which may do, whatever its mode has become
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY:
@@ -876,11 +877,11 @@ def _opened_by_force(fd: int, flags: int) -> int:
     if status.st_uid != os.geteuid():
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     mode = modes.S_IMODE(status.st_mode)
-    os.chmod(magic_link(fd), mode | modes.S_IRUSR | modes.S_IWUSR)
+    at.set_mode(fd, mode | modes.S_IRUSR | modes.S_IWUSR)
     try:
-        return os.open(magic_link(fd), flags | os.O_CLOEXEC)
+        return at.reopened(fd, flags)
     finally:
-        os.chmod(magic_link(fd), mode)
+        at.set_mode(fd, mode)
 
 
 def _shown(inode: Inode) -> Shown | None:
@@ -913,4 +914,4 @@ def _dress(fd: int, owners: Owners, shown: Shown | None) -> None:
         mode &= ~(modes.S_IRWXG | modes.S_ISGID)
     if status.st_uid != shown.uid:
         mode &= ~modes.S_ISUID
-    os.chmod(magic_link(fd), mode)
+    at.set_mode(fd, mode)

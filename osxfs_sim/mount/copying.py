@@ -8,18 +8,17 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from osxfs_sim.fs import at
+from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.tree_copy import CopyError, copy_tree
 from osxfs_sim.mount.mountpoints import MountError, lies_in
 from osxfs_sim.synchronize import created
 
 UNSYNCHRONIZED = "unsynchronized"
 """A file in the state of a share that ended before both sides were the same: why."""
-_LOOK_AGAIN_S = 0.05
 
 
 def copy_place(state: Path, source: str) -> Path:
@@ -58,10 +57,8 @@ def note_source(state: Path, copy: Path, source: str) -> None:
                     f"the copy {copy} has what was copied from {other}: let --copy name another "
                     f"directory, or remove {record} if it is to become one with {source}"
                 )
-        record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside = record.with_suffix(f".{os.getpid()}")
-        beside.write_bytes(os.fsencode(source))
-        beside.replace(record)
+        os.close(at.make_directories(record.parent, 0o700))
+        write_output(record, os.fsencode(source), mode=0o600)
     except OSError as error:
         raise MountError(f"{record}: {error.strerror}: put that right") from error
 
@@ -70,11 +67,11 @@ def make_empty(copy: Path, source: str) -> None:
     """Make the directory for a copy of *source*, which others may enter as they may the source."""
     if copy.exists():
         return
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    copy.mkdir(mode=0o700)
     status = os.stat(source)
-    os.chown(copy, status.st_uid, status.st_gid)
-    copy.chmod(created(status.st_mode & 0o077, runs=True))
+    with _beside(copy) as (above_fd, fd, made):
+        at.set_owner(fd, status.st_uid, status.st_gid)
+        at.set_mode(fd, created(status.st_mode & 0o077, runs=True))
+        os.rename(made, os.fsencode(copy.name), src_dir_fd=above_fd, dst_dir_fd=above_fd)
 
 
 def is_made(copy: Path) -> bool:
@@ -85,41 +82,46 @@ def is_made(copy: Path) -> bool:
 def make_copy(source: str, copy: Path, is_unwanted: Callable[[], bool]) -> None:
     """Copy *source* with all that it is: owners, times, links, attributes. Raises MountError.
 
-    Nothing is followed out of it. Ends early when *is_unwanted* says so.
+    Nothing is followed out of it, whoever changes it meanwhile. Ends early when *is_unwanted*
+    says so.
     """
+
+    def look() -> None:
+        if is_unwanted():
+            raise MountError("interrupted while the copy was made: nothing is mounted")
+
     try:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        made = tempfile.mkdtemp(prefix=f".{copy.name}-", dir=copy.parent)
+        with _beside(copy) as (above_fd, fd, made):
+            look()
+            _fill(source, fd, look)
+            try:
+                os.rename(made, os.fsencode(copy.name), src_dir_fd=above_fd, dst_dir_fd=above_fd)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and is_made(copy):
+                    return  # another share has been faster
+                raise
     except OSError as error:
-        raise MountError(f"no copy can be made in {copy.parent}: {error.strerror}") from error
-    try:
-        _copy(source, made, is_unwanted)
-        os.rename(made, copy)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and is_made(copy):
-            return  # another share has been faster
         raise MountError(f"no copy can be made at {copy}: {error.strerror}") from error
+
+
+def _fill(source: str, fd: int, look: Callable[[], None]) -> None:
+    try:
+        source_fd = at.open_place(source)
+        try:
+            copy_tree(source_fd, fd, look)
+        finally:
+            os.close(source_fd)
+    except OSError as error:
+        what = f": {error.filename!r}" if isinstance(error, CopyError) else ""
+        raise MountError(f"{source} cannot be copied{what}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _beside(copy: Path) -> Iterator[tuple[int, int, bytes]]:
+    """What is to become *copy*: the directory that it will be in, its own, and its name yet."""
+    above_fd = at.make_directories(copy.parent, flags=os.O_PATH)
+    try:
+        with at.new_directory(above_fd, b".%s-" % os.fsencode(copy.name)[:200]) as (fd, made):
+            yield above_fd, fd, made
     finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def _copy(source: str, made: str, is_unwanted: Callable[[], bool]) -> None:
-    command = ["cp", "--archive", "--reflink=auto", "--no-target-directory", "--", source, made]
-    with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=said) as process,
-    ):
-        while True:
-            if is_unwanted():
-                process.kill()
-                process.wait()
-                raise MountError("interrupted while the copy was made: nothing is mounted")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = process.wait(_LOOK_AGAIN_S)
-                break
-        said.seek(0)
-        lines = said.read().decode("utf-8", "replace").strip().splitlines()
-    if code:
-        raise MountError(
-            f"{source} cannot be copied: {' '.join(lines[-1:]) or f'cp ended with {code}'}"
-        )
+        os.close(above_fd)

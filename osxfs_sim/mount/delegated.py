@@ -27,6 +27,7 @@ from typing import Any
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.caching import NOT_BELIEVED, Lifetimes
 from osxfs_sim.model.extents import ON_HOST, ZEROS, Extents
 from osxfs_sim.model.operations import Operation, OperationClass
@@ -55,7 +56,7 @@ from osxfs_sim.mount.invalidate import Attributes, Ending, Entry, Invalidator, P
 from osxfs_sim.mount.journal import MakeDetail, OtherDetail, SetDetail
 from osxfs_sim.mount.owners import KnownCaller
 from osxfs_sim.mount.reactor import in_thread
-from osxfs_sim.mount.set_id import without_set_id
+from osxfs_sim.mount.set_id import ends_set_id_alone, without_set_id
 from osxfs_sim.mount.sync_errors import SyncErrors
 from osxfs_sim.mount.write_back import WriteBack
 
@@ -1103,7 +1104,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     ) -> EntryAttributes:
         if fh is not None:
             self.inode_of(fh, is_directory=False)
-        self._check_may_set(inode, fields, fh)
+        self._check_may_set(inode, wanted, fields, fh)
         status = self._status(inode)
         size = wanted.st_size if fields.update_size else None
         uid = wanted.st_uid if fields.update_uid else None
@@ -1145,12 +1146,23 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 self.write_back.keep_descriptor(inode, held, fd)
                 return
 
-    def _check_may_set(self, inode: Inode, fields: pyfuse3.SetattrFields, fh: int | None) -> None:
+    def _check_may_set(
+        self,
+        inode: Inode,
+        wanted: EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: int | None,
+    ) -> None:
         """Whether the host will let us set these attributes. Raises OSError."""
         if self._privileged:
             return
         is_ours = self._is_ours(inode)
-        if not is_ours and (fields.update_mode or fields.update_atime or fields.update_mtime):
+        sets_mode = fields.update_mode and not (
+            # As before a write, which is the host's to do then.
+            ends_set_id_alone(self._status(inode).st_mode, modes.S_IMODE(wanted.st_mode))
+            and self._permits(inode, _WRITE)
+        )
+        if not is_ours and (sets_mode or fields.update_atime or fields.update_mtime):
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         changes_owner = fields.update_uid or fields.update_gid
         if not is_ours and changes_owner and not self._permits(inode, _WRITE):
@@ -1324,7 +1336,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if self._holds(inode):
             _, failure = self._attempt(self._cut, inode, ctx)
         else:
-            _, failure = self._attempt(os.truncate, magic_link(handle.fh), 0)
+            _, failure = self._attempt(at.set_size, handle.fh, 0)
         if failure:
             await self.release(handle.fh)
             raise FUSEError(failure)

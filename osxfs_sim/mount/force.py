@@ -14,6 +14,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from osxfs_sim.fs import at
 from osxfs_sim.mount import connections
 from osxfs_sim.mount.control import ask, server_behind
 from osxfs_sim.mount.mountpoints import (
@@ -87,7 +88,7 @@ def what_is_left(uid: int, mountpoint: str, record: Record | None) -> MountError
     """After a server's end without order: what is not on the host, if anything."""
     for path in (record_path(uid, mountpoint), control_path(runtime_directory(uid), mountpoint)):
         with contextlib.suppress(OSError):
-            path.unlink()
+            at.remove(path)
     if record is not None and record.journal and is_unwritten(Path(record.journal)):
         return unwritten_error(Path(record.journal), record.source)
     return None
@@ -196,9 +197,9 @@ def _end_local(entry: MountEntry) -> MountError | None:
         Volumes.of_record(record).unmount()
         copy = record.get("copy", "")
     _detach(entry)
-    local_record_path(entry.mountpoint).unlink(missing_ok=True)
+    at.remove(local_record_path(entry.mountpoint))
     with contextlib.suppress(OSError):
-        control_path(runtime_directory(0), entry.mountpoint).unlink()
+        at.remove(control_path(runtime_directory(0), entry.mountpoint))
     if not copy:
         return None
     return MountError(

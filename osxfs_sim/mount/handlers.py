@@ -12,6 +12,7 @@ host said, or EIO for a bug of ours, which is logged.
 
 import contextlib
 import errno
+import fcntl
 import itertools
 import logging
 import os
@@ -25,6 +26,7 @@ from typing import Any, TypeVar, cast
 import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.caching import NOT_BELIEVED, CachePolicy, Lifetimes
 from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.operations import Operation
@@ -38,7 +40,7 @@ from osxfs_sim.mount.name_sets import NameSets
 from osxfs_sim.mount.overlaps import Overlaps
 from osxfs_sim.mount.owners import Caller, KnownCaller, Owners
 from osxfs_sim.mount.reactor import Reactor, breathe, in_thread
-from osxfs_sim.mount.set_id import end_group_id, end_set_id, has_group_id_alone
+from osxfs_sim.mount.set_id import end_group_id, end_set_id, has_group_id_alone, set_mode
 from osxfs_sim.mount.spellings import GivesWayError, Spellings
 from osxfs_sim.mount.watch import Watcher
 
@@ -612,7 +614,7 @@ class Handlers(pyfuse3.Operations):
         with self._backing.pinned(self._inodes[number]) as fd:
             dir_fd = self._backing.directory_fd(parent)
             name = self._spellings.new(parent, dir_fd, asked)
-            os.link(magic_link(fd), name, dst_dir_fd=dir_fd, follow_symlinks=True)
+            at.give_name(fd, dir_fd, name)
             self.has_changed(self._inodes[number], fd)
         return self._made(parent, dir_fd, name, ctx, asked, is_new=False)
 
@@ -792,10 +794,14 @@ class Handlers(pyfuse3.Operations):
         with self._backing.pinned(inode) as fd:
             changes_times = fields.update_atime or fields.update_mtime
             changes_owner = fields.update_uid or fields.update_gid
+            before = os.fstat(fd).st_mode if fields.update_mode else 0
             if fields.update_size:
                 self._end_set_id(fd, ctx)
                 # With a handle the right to write was settled when it was opened.
-                os.truncate(magic_link(fd) if fh is None else fh, wanted.st_size)
+                if fh is None:
+                    at.set_size(fd, wanted.st_size)
+                else:
+                    os.ftruncate(fh, wanted.st_size)
             if changes_owner:
                 self._end_set_id(fd, ctx, is_chown=True)
                 self._owners.change(
@@ -808,7 +814,7 @@ class Handlers(pyfuse3.Operations):
                 mode = modes.S_IMODE(wanted.st_mode)
                 if not inode.is_directory:
                     mode = self._owners.may_carry(mode, ctx)
-                os.chmod(magic_link(fd), mode)
+                set_mode(fd, before, mode, lambda: self._is_written(inode))
             if changes_times:
                 syscalls.set_times(
                     fd,
@@ -824,6 +830,14 @@ class Handlers(pyfuse3.Operations):
             status = os.fstat(fd)
             ids = self._owners.ids(fd, b"", status, ctx)
         return self._attributes(inode, status, ids, self._believed(inode, status))
+
+    @staticmethod
+    def _is_written(inode: Inode) -> bool:
+        """Whether the guest has it open to write."""
+        return any(
+            fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+            for fd in inode.open_fds or ()
+        )
 
     def _end_set_id(self, fd: int, caller: RequestContext, *, is_chown: bool = False) -> None:
         """Before *caller* changes the content, or the owner, of the file behind *fd*."""
@@ -900,7 +914,7 @@ class Handlers(pyfuse3.Operations):
                 self._end_set_id(fd, ctx)
                 if flags & os.O_ACCMODE == os.O_RDONLY:
                     # Not truncate(2): that may leave the times of an empty file alone.
-                    os.close(os.open(magic_link(fd), os.O_RDONLY | os.O_TRUNC | os.O_CLOEXEC))
+                    os.close(at.reopened(fd, os.O_RDONLY | os.O_TRUNC))
                 else:
                     os.truncate(fd, 0)
                 self.has_changed(inode, fd)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from osxfs_sim.fs import at
 from osxfs_sim.mount.mountpoints import MountError
 
 _NUMBER = re.compile("[0-9]+")
@@ -117,9 +118,8 @@ def state_directory(user: ServerUser) -> Path:
     chosen = os.environ.get("XDG_STATE_HOME") if not user.drops else None
     if not chosen and user.drops and not _lives_in(user):
         directory = _ROOTS.with_name(f"{_ROOTS.name}-{user.uid}")
-        with contextlib.suppress(OSError):
-            directory.mkdir(mode=0o700)
-            os.chown(directory, user.uid, user.gid)
+        with contextlib.suppress(OSError), at.new_place(directory, 0o700) as fd:
+            at.set_owner(fd, user.uid, user.gid)
         return directory
     return Path(chosen or os.path.join(user.home, ".local", "state")) / "osxfs-sim"
 

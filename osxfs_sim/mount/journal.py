@@ -23,6 +23,7 @@ import hashlib
 import json
 import logging
 import os
+import stat as modes
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -32,9 +33,10 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from osxfs_sim.fs import at
+from osxfs_sim.fs.copies import copy_content
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount import syscalls
-from osxfs_sim.mount.copies import copy_content
 from osxfs_sim.mount.inodes import ROOT_NUMBER, Inode, Shown
 
 log = logging.getLogger(__name__)
@@ -112,10 +114,11 @@ class Journal:
         self._lock_fd = lock_fd
         self._owner = Owner(os.getpid(), source, (root.device, root.host_number))
         self._say_whose()
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self._changes_fd = os.open(directory / "changes", flags, 0o600)
-        self.data_fd = os.open(directory / "data", flags, 0o600)
-        self._progress_fd = os.open(directory / "progress", flags, 0o600)
+        with opened(directory) as dir_fd:
+            self._changes_fd, self.data_fd, self._progress_fd = (
+                os.open(name, _OPEN | os.O_RDWR | os.O_CREAT, 0o600, dir_fd=dir_fd)
+                for name in ("changes", "data", "progress")
+            )
         # Written, so that it has its room from the start: what is acknowledged may fill the disk
         # that it lies on. Not mapped: a page without room would end the server (SIGBUS).
         os.pwrite(self._progress_fd, _PROGRESS.pack(0, 0), 0)
@@ -353,10 +356,9 @@ class Journal:
             frames = bytearray(self._base())
             for change in held:
                 frames += self._frames_of(change)
-            new = self.directory / "changes.new"
-            new.write_bytes(frames)
-            os.replace(new, self.directory / "changes")
-            fd = os.open(self.directory / "changes", os.O_RDWR | os.O_CLOEXEC)
+            with opened(self.directory) as dir_fd:
+                fd = _written(dir_fd, "changes.new", frames)
+                os.rename("changes.new", "changes", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         except OSError:
             self._told, self._told_ways = told
             raise
@@ -406,21 +408,22 @@ class Journal:
 
     def _put_back(self) -> None:
         """Make it again from what is open, which is all there is of it. Raises OSError."""
-        self.directory.mkdir(mode=0o700, parents=True)
-        # Without "changes" it is none: that comes last.
-        for name, source in (
-            ("lock", self._lock_fd),
-            ("progress", self._progress_fd),
-            ("data", self.data_fd),
-            ("changes", self._changes_fd),
-        ):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            target = os.open(self.directory / name, flags, 0o600)
-            try:
-                copy_content(source, target)
-                os.fsync(target)
-            finally:
-                os.close(target)
+        make_directory(self.directory)
+        with opened(self.directory) as dir_fd:
+            # Without "changes" it is none: that comes last.
+            for name, source in (
+                ("lock", self._lock_fd),
+                ("progress", self._progress_fd),
+                ("data", self.data_fd),
+                ("changes", self._changes_fd),
+            ):
+                flags = _OPEN | os.O_WRONLY | os.O_CREAT | os.O_EXCL
+                target = os.open(name, flags, 0o600, dir_fd=dir_fd)
+                try:
+                    copy_content(source, target)
+                    os.fsync(target)
+                finally:
+                    os.close(target)
 
 
 def _segments(position: int, length: int) -> Iterator[tuple[int, int]]:
@@ -467,17 +470,81 @@ def owner_of(directory: Path) -> Owner | None:
         if is_free:
             return None
     try:
-        text = (directory / "lock").read_bytes()
+        text = _read(directory, "lock")
         pid, source, root, *rest = json.loads(text)
     except (OSError, ValueError):
         return None
     return Owner(pid, source, (root[0], root[1]), *rest)
 
 
+# Its directory
+#
+# Whose state it is may put something else into the place of a journal, and root reads it
+# and takes it away: by descriptors, and nothing that another user could have put there.
+
+_OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def opened(directory: Path) -> Iterator[int]:
+    """A descriptor of the *directory* of a journal. Raises OSError."""
+    fd = at.open_place(directory)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def make_directory(directory: Path) -> None:
+    """Make the *directory* of a journal, and those above it, for us alone. Raises OSError."""
+    parent_fd = at.make_directories(directory.parent, 0o700, flags=os.O_PATH)
+    try:
+        os.mkdir(directory.name, 0o700, dir_fd=parent_fd)
+    finally:
+        os.close(parent_fd)
+
+
+def open_file(directory: Path, name: str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a file of a journal. Raises OSError."""
+    with opened(directory) as dir_fd:
+        fd = os.open(name, _OPEN | flags, dir_fd=dir_fd)
+    if not modes.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, f"{name} is no file")
+    return fd
+
+
+def has_changes(directory: Path) -> bool:
+    """Whether a journal has any frames, or had: else its server was about to make it."""
+    with contextlib.suppress(OSError), opened(directory) as dir_fd:
+        return modes.S_ISREG(os.stat("changes", dir_fd=dir_fd, follow_symlinks=False).st_mode)
+    return False
+
+
+def _read(directory: Path, name: str) -> bytes:
+    with open(open_file(directory, name), "rb") as file:
+        return file.read()
+
+
+def _written(dir_fd: int, name: str, data: bytes | bytearray) -> int:
+    """The new file *name* with *data*, open."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=dir_fd)
+    fd = os.open(name, _OPEN | os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=dir_fd)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(fd, left) :]
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
 def numbers_of(directory: Path) -> bytes:
     """How far its server has got, to be compared with what it was before."""
     with contextlib.suppress(OSError):
-        return (directory / "progress").read_bytes()
+        return _read(directory, "progress")
     return b""
 
 
@@ -500,14 +567,13 @@ def is_aside(directory: Path) -> bool:
 def open_journal(state: Path, source: str, root: Inode) -> Journal:
     """A new journal for *source*. Raises OSError."""
     parent = state / "write-back"
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:16]
     for number in range(_MOST_JOURNALS):
         directory = parent / f"{digest}-{number}"
         if aside_of(directory).exists():
             continue  # an earlier share's
         try:
-            directory.mkdir(mode=0o700)
+            make_directory(directory)
         except FileExistsError:
             continue
         lock_fd = _new_lock(directory)
@@ -526,7 +592,8 @@ def open_journal(state: Path, source: str, root: Inode) -> Journal:
 def _new_lock(directory: Path) -> int:
     """The lock of a new journal, or -1 if another mount has taken that for left behind."""
     try:
-        fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with opened(directory) as dir_fd:
+            fd = os.open("lock", _OPEN | os.O_RDWR | os.O_CREAT, 0o600, dir_fd=dir_fd)
     except FileNotFoundError:
         return -1
     try:
@@ -542,11 +609,12 @@ def _new_lock(directory: Path) -> int:
 
 def take_away(directory: Path) -> None:
     """Remove a journal, which is locked, so that who is killed in that leaves none or all of it."""
-    for name in ("changes", "changes.new", "data", "progress", "lock"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(directory / name)
     with contextlib.suppress(FileNotFoundError):
-        os.rmdir(directory)
+        with opened(directory) as dir_fd:
+            for name in ("changes", "changes.new", "data", "progress", "lock"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=dir_fd)
+        at.remove_directory(directory)
 
 
 # What a server has left behind
@@ -686,10 +754,10 @@ def read_journal(directory: Path) -> Leftover:
     """What the journal in *directory* holds. Raises OSError, and ValueError for another version."""
     left = Leftover(directory)
     with contextlib.suppress(struct.error, FileNotFoundError):  # its server had just begun
-        left.started, left.done = _PROGRESS.unpack_from((directory / "progress").read_bytes())
+        left.started, left.done = _PROGRESS.unpack_from(_read(directory, "progress"))
     changes: dict[int, LeftChange] = {}
     order: list[tuple[int, Known | int]] = []
-    for frame in _frames((directory / "changes").read_bytes(), left):
+    for frame in _frames(_read(directory, "changes"), left):
         match frame:
             case ["base", version, source, device]:
                 if version not in _READABLE:
@@ -764,7 +832,7 @@ def leftovers(state: Path, source: str) -> list[Leftover]:
             if not is_ours:
                 continue
             # Without changes its server was about to make it, or to take it away.
-            if (directory / "changes").exists():
+            if has_changes(directory):
                 left = read_journal(directory)
                 _leave_to_aside(left)
                 if left.changes:
@@ -778,7 +846,7 @@ def leftovers(state: Path, source: str) -> list[Leftover]:
 def _leave_to_aside(left: Leftover) -> None:
     """What was set aside is kept there. Who was killed then may not have noted that here."""
     aside = aside_of(left.directory)
-    if is_aside(left.directory) or not (aside / "changes").exists():
+    if is_aside(left.directory) or not has_changes(aside):
         return
     kept = read_journal(aside)
     left.settled |= kept.refused.keys()
@@ -788,11 +856,11 @@ def _leave_to_aside(left: Leftover) -> None:
 def locked(directory: Path) -> Iterator[bool]:
     """Whether no server uses the journal in *directory*; none will for the time of the block."""
     try:
-        fd = os.open(directory / "lock", os.O_RDWR | os.O_CLOEXEC)
+        fd = open_file(directory, "lock", os.O_RDWR)
     except FileNotFoundError:
         # Its server is about to make it, or has ended when it had hardly begun, or was removing it.
         with contextlib.suppress(OSError):
-            os.rmdir(directory)
+            at.remove_directory(directory)
         yield False
         return
     try:
@@ -811,8 +879,8 @@ class Continuation:
 
     def __init__(self, left: Leftover) -> None:
         self._end = left.end
-        self._changes_fd = os.open(left.directory / "changes", os.O_WRONLY | os.O_CLOEXEC)
-        self._progress_fd = os.open(left.directory / "progress", os.O_WRONLY | os.O_CLOEXEC)
+        self._changes_fd = open_file(left.directory, "changes", os.O_WRONLY)
+        self._progress_fd = open_file(left.directory, "progress", os.O_WRONLY)
 
     def started(self, sequence: int) -> None:
         """As Journal.started()."""

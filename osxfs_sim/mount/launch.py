@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.copying import UNSYNCHRONIZED
@@ -493,7 +494,7 @@ def unmount_abandoned(entry: MountEntry) -> None:
             f"{entry.mountpoint} is in use: leave it (fuser -vm {entry.mountpoint} shows who is "
             "in it)"
         ) from error
-    local_record_path(entry.mountpoint).unlink(missing_ok=True)
+    at.remove(local_record_path(entry.mountpoint))
 
 
 def _unmount(target: str, *, lazily: bool) -> None:

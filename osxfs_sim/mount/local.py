@@ -21,6 +21,8 @@ from typing import Any
 
 import trio
 
+from osxfs_sim.fs import at
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount import answering, syscalls
@@ -100,9 +102,9 @@ def serve_local(settings: ShareSettings, on_ready: Ready, say: Callable[[str], N
             cleaning_up.callback(share.end_synchronizer)
         entry = _bind(str(copy or source), mountpoint)
         record = local_record_path(mountpoint)
-        record.parent.mkdir(mode=0o700, exist_ok=True)
+        os.close(at.make_private(record.parent))
         _forget_what_is_gone()
-        cleaning_up.callback(record.unlink, missing_ok=True)
+        cleaning_up.callback(at.remove, record)
         share.entry, share.record = entry, record
         cleaning_up.callback(share.unmount)
         share.write_record()
@@ -148,9 +150,8 @@ def _prepare_copy(
         return None
     try:
         make_empty(copy, source)
-        state.mkdir(parents=True, exist_ok=True)
-        state.chmod(0o700)
-        (state / UNSYNCHRONIZED).unlink(missing_ok=True)
+        os.close(at.make_private(state))
+        at.remove(state / UNSYNCHRONIZED)
         # What travels in the background gives way to the work, as on a Mac with cores to spare.
         os.setpriority(os.PRIO_PROCESS, 0, _BACKGROUND_NICENESS)
         synchronizer = Synchronizer(Path(source), copy, state, spec)
@@ -172,16 +173,24 @@ def _claim(source: str, copy: Path) -> Claim:
 
 
 def _forget_what_is_gone() -> None:
-    """Take away the records of killed servers whose mounts somebody else has unmounted."""
+    """Take away the records of killed servers whose mounts somebody else has unmounted.
+
+    The mount of one that lives may be in another mount namespace than ours.
+    """
     there = {entry.identity for entry in mounts()}
     for record in local_records():
-        if tuple(record["identity"]) not in there:
-            local_record_path(record["mountpoint"]).unlink(missing_ok=True)
+        has_ended = start_of(int(record["pid"])) != str(record.get("started", ""))
+        if has_ended and tuple(record["identity"]) not in there:
+            at.remove(local_record_path(record["mountpoint"]))
 
 
 def _bind(directory: str, mountpoint: str) -> MountEntry:
     try:
-        syscalls.bind_mount(directory, os.fsencode(mountpoint))
+        # Neither can be swapped for another since it was looked at.
+        with at.chased(directory) as shown, at.chased(mountpoint) as place:
+            if shown.fd < 0 or place.fd < 0:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            syscalls.bind_mount(at.magic_link(shown.fd), at.magic_link(place.fd).encode())
     except OSError as error:
         raise MountError(
             f"{directory} cannot be mounted at {mountpoint}: {error.strerror}"
@@ -236,9 +245,7 @@ class _LocalShare:
                 "copy": "" if self.synchronizer is None else str(self.copy),
             }
         )
-        written = self.record.with_suffix(f".{os.getpid()}")
-        written.write_text(text, encoding="utf-8")
-        written.replace(self.record)
+        write_output(self.record, text, mode=0o600)
 
     async def run(self, socket_path: Path, on_ready: Ready, early: list[int]) -> None:
         """Answer until the mount is gone."""
@@ -318,7 +325,7 @@ class _LocalShare:
             self.failure = MountError(f"{self.mountpoint} is unmounted, but {error}")
             log.error("%s", error)
             with contextlib.suppress(OSError):  # for whoever waits for our end
-                (self.state / UNSYNCHRONIZED).write_text(str(self.failure), encoding="utf-8")
+                write_output(self.state / UNSYNCHRONIZED, str(self.failure), mode=0o600)
 
     def _answer_stop(self) -> dict[str, Any]:
         self._stop.set()

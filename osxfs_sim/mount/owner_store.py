@@ -22,6 +22,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from osxfs_sim.fs import at
 from osxfs_sim.mount import syscalls
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ class OwnerStore:
         try:
             self._make_directory()
             # SQLite would not say why it cannot.
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             os.close(os.open(self._path, flags, 0o600))
         except OSError as error:
             if to_write or error.errno not in (errno.EROFS, errno.EACCES):
@@ -207,15 +208,7 @@ class OwnerStore:
         return self._database
 
     def _make_directory(self) -> None:
-        # Nobody else shall write there, nor in what has to be made on the way to it
-        # (Path.mkdir makes that by our umask, which is 0).
-        missing = []
-        directory = self._directory
-        while not directory.exists():
-            missing.append(directory)
-            directory = directory.parent
-        for directory in reversed(missing):
-            directory.mkdir(mode=0o700, exist_ok=True)
+        os.close(at.make_directories(self._directory, 0o700, flags=os.O_PATH))
 
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.ownership import (
     LONGEST_OWNER_BYTES,
     OWNER_ATTRIBUTE,
@@ -274,11 +275,11 @@ class OsxfsOwners:
         """
         with self._store.alone():
             mode = modes.S_IMODE(os.fstat(fd).st_mode)
-            os.chmod(magic_link(fd), mode | bits)
+            at.set_mode(fd, mode | bits)
             try:
                 return call()
             finally:
-                os.chmod(magic_link(fd), mode)
+                at.set_mode(fd, mode)
 
     def change(self, fd: int, status: os.stat_result, uid: int | None, gid: int | None) -> None:
         # As chown(2) on Linux: the ctime moves, also where the ids stay the same, and
@@ -302,7 +303,7 @@ class OsxfsOwners:
         value = format_owner(owner)
 
         def write() -> None:
-            os.setxattr(magic_link(fd), os.fsdecode(OWNER_ATTRIBUTE), value)
+            at.set_attribute(fd, os.fsdecode(OWNER_ATTRIBUTE), value)
 
         try:
             write()

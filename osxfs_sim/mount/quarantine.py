@@ -21,6 +21,8 @@ from osxfs_sim.mount.journal import (
     _frame,
     _new_lock,
     aside_of,
+    make_directory,
+    opened,
     take_away,
 )
 
@@ -103,7 +105,7 @@ def open_quarantine(journal: Journal, source: str, root: Inode) -> Quarantine:
     for _ in range(_ATTEMPTS):  # another mount may take it for left behind before it is locked
         with contextlib.suppress(FileExistsError):
             # Above it too, where somebody has removed the state directory.
-            directory.mkdir(mode=0o700, parents=True)
+            make_directory(directory)
         lock_fd = _new_lock(directory)
         if lock_fd >= 0:
             break
@@ -117,9 +119,6 @@ def open_quarantine(journal: Journal, source: str, root: Inode) -> Quarantine:
         os.close(lock_fd)
         raise
     for above in (directory, directory.parent):
-        fd = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with opened(above) as fd:
             os.fsync(fd)
-        finally:
-            os.close(fd)
     return quarantine

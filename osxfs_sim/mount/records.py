@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from osxfs_sim.fs import at
+from osxfs_sim.fs.output import write_output
 from osxfs_sim.mount.mountpoints import control_path, mount_number_of, runtime_directory
 
 _SUFFIX = ".share"
@@ -85,9 +87,7 @@ def write_record(uid: int, record: Record) -> Path:
     """Keep *record*, in place of an earlier one. As the user who owns the directory."""
     path = record_path(uid, record.mountpoint)
     _forget_old_ones(path.parent)
-    written = path.with_suffix(f".{os.getpid()}")
-    written.write_text(json.dumps(asdict(record)), encoding="utf-8")
-    written.replace(path)
+    write_output(path, json.dumps(asdict(record)), mode=0o600)
     return path
 
 
@@ -99,7 +99,7 @@ def _forget_old_ones(directory: Path) -> None:
             kept_s = _KEPT_WITH_CHANGES_S if record is not None and record.journal else _KEPT_S
             is_old = time.time() - path.stat().st_mtime > kept_s
             if is_old and (record is None or record.is_of_the_dead):
-                path.unlink()
+                at.remove(path)
 
 
 def read_record(uid: int, mountpoint: str) -> Record | None:

@@ -25,6 +25,7 @@ from osxfs_sim.mount.journal import (
     discard,
     is_aside,
     locked,
+    open_file,
 )
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.mount.room import has_room
@@ -84,7 +85,7 @@ class _Recovery:
         events = machinery.host_events
         self._left = left
         self._machinery = machinery
-        self._data_fd = os.open(left.directory / "data", os.O_RDONLY | os.O_CLOEXEC)
+        self._data_fd = open_file(left.directory, "data")
         self._noted = Continuation(left)
         self._writer = HostWriter(
             machinery.handlers,

@@ -15,6 +15,7 @@ import sys
 import threading
 from typing import Any
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.mount.mountpoints import MountError, log_path, runtime_directory
 from osxfs_sim.settings import ShareSettings
@@ -70,7 +71,7 @@ def main() -> None:
         sys.exit(1)
     log_file = log_path(runtime_directory(os.geteuid()), mountpoint)
     if log_file.exists() and not log_file.stat().st_size:
-        log_file.unlink()
+        at.remove(log_file)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import Any
 import pyfuse3
 import trio
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.caching import Consistent
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
@@ -675,7 +676,7 @@ class _Session:
         if self.services is not None:
             self.services.stop()
         if self._record is not None:
-            self._record.unlink(missing_ok=True)
+            at.remove(self._record)
         # libfuse leaves the mount of a connection that was aborted.
         self.supervision.end(mounted=still_mounted and _is_mounted(self.mountpoint, self._device))
 

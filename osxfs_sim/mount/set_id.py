@@ -2,13 +2,19 @@
 
 When somebody who is not root changes a file, what runs with another's rights
 must not run any more. The guest's kernel leaves that to the server
-(FUSE_HANDLE_KILLPRIV), and the host's kernel does it for every server but root.
+(FUSE_HANDLE_KILLPRIV), or asks it to set the mode that is left; and the host's
+kernel does it for every server but root.
 """
 
+import contextlib
 import os
 import stat as modes
+from collections.abc import Callable
 
-from osxfs_sim.mount.backing import magic_link
+from osxfs_sim.fs import at
+from osxfs_sim.mount import syscalls
+
+_KEEP_SIZE = 0x01  # FALLOC_FL_KEEP_SIZE (linux/falloc.h)
 
 
 def without_set_id(mode: int) -> int:
@@ -38,9 +44,47 @@ def end_set_id(fd: int, *, stranger: bool) -> None:
         if stranger:
             kept &= ~modes.S_ISGID
         if kept != mode:
-            os.chmod(magic_link(fd), modes.S_IMODE(kept))
+            at.set_mode(fd, modes.S_IMODE(kept))
 
 
 def end_group_id(fd: int) -> None:
     """Before a stranger to its group changes what is behind *fd* otherwise."""
-    os.chmod(magic_link(fd), modes.S_IMODE(os.fstat(fd).st_mode) & ~modes.S_ISGID)
+    at.set_mode(fd, modes.S_IMODE(os.fstat(fd).st_mode) & ~modes.S_ISGID)
+
+
+def set_mode(fd: int, before: int, mode: int, is_written: Callable[[], bool]) -> None:
+    """Give what is behind *fd*, which had the mode *before*, the permissions *mode*.
+
+    The guest's kernel asks for that before somebody writes to a set-id file. Who may write may
+    end its bits, by writing; but only its owner may set its mode, which we need not be. Then the
+    host's kernel ends them for us, here or, where *is_written* says that the guest has it open
+    to write, with the write to come. Raises OSError.
+    """
+    try:
+        at.set_mode(fd, mode)
+    except PermissionError:
+        if not ends_set_id_alone(before, mode):
+            raise
+        if modes.S_IMODE(os.fstat(fd).st_mode) == mode:
+            return  # it was cut as well
+        if not _end_by_writing(fd, mode) and not is_written():
+            raise
+
+
+def ends_set_id_alone(before: int, mode: int) -> bool:
+    """Whether to set *mode* does to a file what a write does to it, and nothing else."""
+    if not modes.S_ISREG(before) or not before & (modes.S_ISUID | modes.S_ISGID):
+        return False
+    kept = modes.S_IMODE(without_set_id(before))
+    return mode != modes.S_IMODE(before) and mode in (kept, kept & ~modes.S_ISGID)
+
+
+def _end_by_writing(fd: int, mode: int) -> bool:
+    """Have the host's kernel end what a write ends, without one. Whether *mode* is left."""
+    with contextlib.suppress(OSError):
+        writing = at.reopened(fd, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            syscalls.fallocate(writing, _KEEP_SIZE, 0, 1)
+        finally:
+            os.close(writing)
+    return modes.S_IMODE(os.fstat(fd).st_mode) == mode

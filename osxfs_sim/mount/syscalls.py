@@ -4,15 +4,16 @@ import ctypes
 import errno
 import os
 
+from osxfs_sim.fs.at import AT_EMPTY_PATH as AT_EMPTY_PATH
+from osxfs_sim.fs.at import RESOLVE_BENEATH as RESOLVE_BENEATH
+from osxfs_sim.fs.at import RESOLVE_NO_MAGICLINKS as RESOLVE_NO_MAGICLINKS
+from osxfs_sim.fs.at import RESOLVE_NO_SYMLINKS as RESOLVE_NO_SYMLINKS
+from osxfs_sim.fs.at import RESOLVE_NO_XDEV as RESOLVE_NO_XDEV
+from osxfs_sim.fs.at import open_beneath as open_beneath
+from osxfs_sim.fs.at import set_owner as set_owner
+from osxfs_sim.fs.at import set_times as set_times
+
 _libc = ctypes.CDLL(None, use_errno=True)
-
-AT_EMPTY_PATH = 0x1000
-"""Work on the object behind the descriptor itself, O_PATH and symlinks included (open(2))."""
-_UTIME_OMIT = (1 << 30) - 2
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
 
 
 def _raise_errno() -> None:
@@ -25,55 +26,6 @@ def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None
     if not flags:
         os.rename(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd)
     elif _libc.renameat2(old_fd, old, new_fd, new, ctypes.c_uint(flags)):
-        _raise_errno()
-
-
-RESOLVE_NO_XDEV = 0x01
-RESOLVE_NO_MAGICLINKS = 0x02
-RESOLVE_NO_SYMLINKS = 0x04
-RESOLVE_BENEATH = 0x08
-_OPENAT2 = 437  # on every architecture but alpha (arch/*/kernel/syscalls)
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (
-        ("flags", ctypes.c_uint64),
-        ("mode", ctypes.c_uint64),
-        ("resolve", ctypes.c_uint64),
-    )
-
-
-def open_beneath(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
-    """openat2(2): open *path* where *resolve* allows to go; else EXDEV or ELOOP."""
-    how = _OpenHow(flags, 0, resolve)
-    fd = _libc.syscall(
-        ctypes.c_long(_OPENAT2),
-        dir_fd,
-        path,
-        ctypes.byref(how),
-        ctypes.c_size_t(ctypes.sizeof(how)),
-    )
-    if fd < 0:
-        _raise_errno()
-    return int(fd)
-
-
-def set_times(fd: int, atime_ns: int | None, mtime_ns: int | None) -> None:
-    """utimensat(2) on the object behind *fd*; None leaves a time as it is."""
-    times = (_Timespec * 2)(_timespec(atime_ns), _timespec(mtime_ns))
-    if _libc.utimensat(fd, b"", times, AT_EMPTY_PATH):
-        _raise_errno()
-
-
-def _timespec(time_ns: int | None) -> _Timespec:
-    if time_ns is None:
-        return _Timespec(0, _UTIME_OMIT)
-    return _Timespec(*divmod(time_ns, 1_000_000_000))
-
-
-def set_owner(fd: int, uid: int, gid: int) -> None:
-    """fchownat(2) on the object behind *fd*; -1 leaves an id as it is."""
-    if _libc.fchownat(fd, b"", ctypes.c_uint(uid), ctypes.c_uint(gid), AT_EMPTY_PATH):
         _raise_errno()
 
 

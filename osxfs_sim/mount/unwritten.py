@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.units import format_size
 from osxfs_sim.model.write_back import Kind
 from osxfs_sim.mount.draining import paths_overlap, wait_until_drained
@@ -22,10 +23,13 @@ from osxfs_sim.mount.journal import (
     all_journals,
     aside_of,
     discard,
+    has_changes,
     is_aside,
     journals_of,
     leftovers,
     locked,
+    open_file,
+    opened,
     read_journal,
 )
 from osxfs_sim.mount.mountpoints import MountError
@@ -53,13 +57,13 @@ def unwritten_error(directory: Path, source: str = "") -> MountError:
     """
     parts = []
     try:
-        if (directory / "changes").exists():
+        if has_changes(directory):
             left = read_journal(directory)
             source = left.source or source
             if left.pending:
                 parts.append(f"{describe(left)}; kept in {directory}; {remedy(source)}")
         aside = aside_of(directory)
-        if (aside / "changes").exists():
+        if has_changes(aside):
             left = read_journal(aside)
             source = left.source or source
             parts.append(f"{describe_aside(left)}; {_remedy_of_aside(source)}")
@@ -133,7 +137,8 @@ def left_unwritten(state: Path, source: str) -> list[Leftover]:
     try:
         return leftovers(state, source)
     except (OSError, ValueError) as error:
-        raise MountError(f"cannot read what was left unwritten of {source}: {error}") from error
+        why = getattr(error, "strerror", None) or error
+        raise MountError(f"cannot read what was left unwritten of {source}: {why}") from error
 
 
 def check_unwritten(
@@ -149,6 +154,8 @@ def check_unwritten(
     check_apart(state, source)
     found = left_unwritten(state, source)
     if wanted == "recover":
+        for left in found:
+            _check_ours(left)
         # What is still to come is older than what was done after it had been refused.
         return sorted(found, key=lambda left: is_aside(left.directory))
     if wanted == "discard":
@@ -159,6 +166,17 @@ def check_unwritten(
         if left.pending:
             raise MountError(f"{describe(left)}; {remedy(source)}")
     return []
+
+
+def _check_ours(left: Leftover) -> None:
+    """That nobody else can have written it: it would be done with our rights. Raises MountError."""
+    with opened(left.directory) as fd:
+        uid = os.fstat(fd).st_uid
+    if uid != os.geteuid():
+        raise MountError(
+            f"{left.directory} is user {uid}'s, whose changes are not for user {os.geteuid()} to "
+            "make: recover it with --user"
+        )
 
 
 def check_apart(state: Path, source: str) -> None:
@@ -202,8 +220,8 @@ def all_unwritten(state: Path, source: str) -> list[Leftover]:
     return list(found.values())
 
 
-def save(left: Leftover, directory: str) -> list[str]:
-    """Write the files of *left* that the guest had written to below *directory*.
+def save(left: Leftover, top_fd: int, within: tuple[bytes, ...] = ()) -> list[str]:
+    """Write the files of *left* that the guest had written to below the directory *top_fd*.
 
     Each lies where the guest had it, with the guest's bytes laid over what the host has of it.
     Returns their paths. Raises OSError.
@@ -221,16 +239,14 @@ def save(left: Leftover, directory: str) -> list[str]:
         if each.kind not in (Kind.UNLINK, Kind.RMDIR):
             paths[each.target] = path
     saved = []
-    data_fd = os.open(left.directory / "data", os.O_RDONLY | os.O_CLOEXEC)
-    top_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    data_fd = open_file(left.directory, "data")
     try:
         for number, changes in files.items():
             base = None if number in made else _place_on_host(left, number)
-            _save_one(left, changes, paths[number], base, data_fd, top_fd)
+            _save_one(left, changes, paths[number], within, base, data_fd, top_fd)
             saved.append(paths[number])
     finally:
         os.close(data_fd)
-        os.close(top_fd)
     return saved
 
 
@@ -255,11 +271,13 @@ def _save_one(
     left: Leftover,
     changes: list[LeftChange],
     path: str,
+    within: tuple[bytes, ...],
     base: list[bytes] | None,
     data_fd: int,
     top_fd: int,
 ) -> None:
-    names = [each for each in os.fsencode(path).split(b"/") if each not in (b"", b".", b"..")]
+    parts = os.fsencode(path).split(b"/")
+    names = [*within, *(each for each in parts if each not in (b"", b".", b".."))]
     kind = changes[0].target_kind
     dir_fd = os.dup(top_fd)
     try:
@@ -318,7 +336,7 @@ def _under_some_name(name: bytes, make: Callable[[bytes], int]) -> int:
 
 
 def _copy_from_host(source: str, names: list[bytes], fd: int) -> None:
-    here = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    here = at.open_place(source, os.O_PATH)
     try:
         for name in names:
             last = name is names[-1]

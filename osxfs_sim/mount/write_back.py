@@ -25,12 +25,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.extents import Extents, Piece
 from osxfs_sim.model.operations import CLASS_OF, Operation
 from osxfs_sim.model.ownership import UNSET
 from osxfs_sim.model.refusals import OF_ROOM, Verdict, judge
 from osxfs_sim.model.write_back import Change, Closure, Kind, PendingChanges, WriteBackSpec
-from osxfs_sim.mount.backing import StaleError, magic_link
+from osxfs_sim.mount.backing import StaleError
 from osxfs_sim.mount.carry_out import HostWriter
 from osxfs_sim.mount.crossings import Crossings
 from osxfs_sim.mount.handlers import WRITE_IN_THREAD_BYTES
@@ -255,11 +256,11 @@ class WriteBack:
         assert content is not None
         try:
             if content.cuts:
-                os.truncate(magic_link(fd), min(content.cuts))
+                at.set_size(fd, min(content.cuts))
             for piece in content.pieces():
                 os.pwrite(fd, self.journal.read(piece.position, piece.length), piece.offset)
             if held.size is not None:
-                os.truncate(magic_link(fd), held.size)
+                at.set_size(fd, held.size)
         except OSError:
             log.exception("a file without a name has lost what was written to it")
 

@@ -103,6 +103,7 @@ def staleness_report(results: Sequence[ViewResult], title: str, machine: str) ->
         ">within",
         ">0 to max",
         ">samples",
+        "verdict",
         title=escape(title),
     )
     for result in results:
@@ -117,13 +118,15 @@ def staleness_report(results: Sequence[ViewResult], title: str, machine: str) ->
             _quantile(_widths_ns(seen), 0.5),
             histogram(seen_ns),
             escape(_agreement(result)),
+            _verdict(result),
         )
     out.print(rows)
     out.print(
         "  Staleness: from the system call that changed it until the first look that sees the "
         "change begins; within: median width of the interval in which the answer changed. "
         "Changes that were not seen are in no quantile. D: Kolmogorov-Smirnov distance, and what "
-        "one honest measurement in a hundred exceeds."
+        "one honest measurement in a hundred exceeds. Verdict: differs where that number, or the "
+        "whole curve below, is not as predicted; the exit code is 1 then."
     )
     out.print(f"  {escape(machine)}", style="dim")
 
@@ -158,7 +161,7 @@ def curves_report(results: Sequence[ViewResult], machine: str) -> None:
         f"  A look begins so long after the change. Between: with {CONFIDENCE:.0%} confidence; "
         "where it ends with ..., so few samples cannot tell. Whole curve: whether the "
         f"{CONFIDENCE:.0%} band of all moments at once meets the predicted curve everywhere, or "
-        "from when it does not; no loss was silent: it does not meet the one of silent losses."
+        "where it has left it; no loss was silent: it does not meet the one of silent losses."
     )
     out.print(f"  {escape(machine)}", style="dim")
 
@@ -179,13 +182,13 @@ def _departure(result: ViewResult) -> str:
     outlook = result.outlook
     if outlook.prediction is None:
         return ""
-    departs_ns = departure_ns(outlook.prediction, outlook.phase_ns, result.samples)
+    departs_ns = result.departs_ns
     if departs_ns is not None:
-        return f"differs at {_short(departs_ns)}"
+        return f"[red]left at {_short(departs_ns)}[/red]"
     silent = outlook.if_silent
     if silent is None or departure_ns(silent, outlook.phase_ns, result.samples) is None:
-        return "agrees"
-    return "agrees, no loss was silent"
+        return "met"
+    return "met, no loss was silent"
 
 
 def _predicted(result: ViewResult) -> str:
@@ -197,6 +200,12 @@ def _agreement(result: ViewResult) -> str:
     if result.comparison is None:
         return f"{len(result.samples)}"
     return result.comparison.text
+
+
+def _verdict(result: ViewResult) -> str:
+    if result.agrees is None:
+        return ""
+    return "agrees" if result.agrees else "[red]differs[/red]"
 
 
 def _short(duration_ns: float) -> str:

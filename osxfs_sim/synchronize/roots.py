@@ -60,7 +60,7 @@ def _open(dir_fd: int, path: bytes, flags: int) -> int:
     if code not in (errno.ENOSYS, errno.EPERM) or b"/" in path:
         raise OSError(code, os.strerror(code))
     # Older kernels and some sandboxes lack openat2: a mount shows by its device then.
-    opened = os.open(path, flags, dir_fd=dir_fd)
+    opened = os.open(path, flags | os.O_NOFOLLOW, dir_fd=dir_fd)
     if os.fstat(opened).st_dev != os.fstat(dir_fd).st_dev:
         os.close(opened)
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))

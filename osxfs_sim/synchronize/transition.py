@@ -29,6 +29,7 @@ import stat as modes
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
 
+from osxfs_sim.fs.at import set_owner
 from osxfs_sim.synchronize.archive import Intent, Step
 from osxfs_sim.synchronize.permissions import created, replacing
 from osxfs_sim.synchronize.reconcile import Change, Side
@@ -377,12 +378,12 @@ class Transition:
         before = None
         if old is not None:
             before = os.stat(path[-1], dir_fd=parent, follow_symlinks=False)
-        fd = os.open(waiting, _WAITING[type(new)], dir_fd=self._staging.new)
+        flags = _WAITING[type(new)] | os.O_NOFOLLOW
+        fd = os.open(waiting, flags, dir_fd=self._staging.new)
         try:
             uid, gid, grants = self._owner(path, before or os.fstat(parent), new)
             if self._is_root:
-                # As fchown(2), which takes no descriptor of a symlink.
-                os.chown(waiting, uid, gid, dir_fd=self._staging.new, follow_symlinks=False)
+                set_owner(fd, uid, gid)
             if isinstance(new, Directory):
                 os.fchmod(fd, created(grants, runs=True))
             elif isinstance(new, File):

@@ -11,6 +11,9 @@ import os
 import stat
 from pathlib import Path
 
+from osxfs_sim.fs import at
+from osxfs_sim.fs.at import Found
+from osxfs_sim.fs.output import Output
 from osxfs_sim.trace.errors import TraceError
 
 _MODE = 0o600
@@ -43,53 +46,42 @@ def is_there(path: Path) -> bool:
 def discard(path: Path) -> None:
     """Remove the trace *path*, in whatever state it is."""
     for each in (path, recording_of(path)):
-        each.unlink(missing_ok=True)
+        at.remove(each)
 
 
-def place_of(path: Path) -> tuple[Path, bool]:
-    """Where a trace *path* is to be, and whether that is a device or pipe, to be written through.
+def place_of(path: Path) -> tuple[Path, int]:
+    """Where a trace *path* is to be; and a descriptor of the device or pipe there, else -1.
 
     Raises TraceError for what cannot be written.
     """
     try:
-        link = path.lstat()
-        if stat.S_ISLNK(link.st_mode):
-            if link.st_uid not in (0, os.geteuid()):
-                raise TraceError(f"{path} cannot be written: it is a link of user {link.st_uid}")
-            path = Path(os.path.realpath(path))
-        there = path.stat()
-    except FileNotFoundError:
-        return path, False
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    if stat.S_ISCHR(there.st_mode) or stat.S_ISFIFO(there.st_mode):
-        return path, True
-    if not stat.S_ISREG(there.st_mode):
-        raise TraceError(f"{path} cannot be written: it is no file")
-    if not os.access(path, os.W_OK):
-        raise TraceError(f"{path} cannot be written: Permission denied")
-    return path, False
-
-
-def open_through(path: Path) -> int:
-    """A descriptor to write to a device or a pipe. Raises TraceError."""
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        with at.chased(path) as found:
+            place = Path(os.fsdecode(os.path.join(at.path_of(found.dir_fd), found.name)))
+            if found.fd < 0:
+                return place, -1
+            mode = os.fstat(found.fd).st_mode
+            if stat.S_ISREG(mode):
+                if not os.access(at.magic_link(found.fd), os.W_OK):
+                    raise TraceError(f"{path} cannot be written: Permission denied")
+                return place, -1
+            if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
+                raise TraceError(f"{path} cannot be written: it is no file")
+            if not found.is_trusted():
+                raise TraceError(f"{path} cannot be written: it is another user's")
+            fd = at.reopened(found.fd, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise _unwritable(path, error) from error
     os.set_blocking(fd, True)
-    return fd
+    return place, fd
 
 
-def make_new(path: Path) -> tuple[int, Path]:
-    """A new file that is to take the place of *path*: a descriptor, and where it is.
+def new_trace(path: Path) -> Output:
+    """The file that is to take the place of *path*, or the device or pipe that is there.
 
-    What an earlier process has left there goes. Raises TraceError.
+    Raises TraceError for what cannot be written.
     """
-    new = path.with_name(f"{path.name}.new")
     try:
-        new.unlink(missing_ok=True)
-        return os.open(new, _NEW, _MODE), new
+        return Output(path, mode=_MODE)
     except OSError as error:
         raise _unwritable(path, error) from error
 
@@ -102,11 +94,10 @@ def make_recording(path: Path) -> tuple[int, Path]:
     """
     recording = recording_of(path)
     try:
-        try:
-            fd = os.open(recording, _NEW, _MODE)
-        except FileExistsError:
-            _set_aside(recording)
-            fd = os.open(recording, _NEW, _MODE)
+        with at.chased(recording, follow=False) as found:
+            if found.fd >= 0:
+                _set_aside(found, recording)
+            fd = os.open(found.name, _NEW, _MODE, dir_fd=found.dir_fd)
     except OSError as error:
         raise _unwritable(path, error) from error
     with contextlib.suppress(OSError):  # of a file system without locks
@@ -114,14 +105,17 @@ def make_recording(path: Path) -> tuple[int, Path]:
     return fd, recording
 
 
-def _set_aside(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _set_aside(found: Found, path: Path) -> None:
+    if not stat.S_ISREG(os.fstat(found.fd).st_mode):
+        raise TraceError(f"{path} cannot be written: it is no file")
+    fd = at.reopened(found.fd, os.O_RDONLY)
     try:
         if is_locked(fd):
             raise TraceError(f"{path} cannot be written: a trace is being recorded in it")
-        path.replace(path.with_name(f"{path.name}.old"))
     finally:
         os.close(fd)
+    old = found.name + b".old"
+    os.rename(found.name, old, src_dir_fd=found.dir_fd, dst_dir_fd=found.dir_fd)
 
 
 def is_locked(fd: int) -> bool:

@@ -9,6 +9,7 @@ another file beside it (stream.py), which becomes Parquet when it is complete;
 where that never was, the other is read in its place.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -49,14 +50,8 @@ class TraceWriter:
 
     def __init__(self, path: Path) -> None:
         """Raises TraceError where *path* cannot be written."""
-        self._path, through = files.place_of(path)
-        self._new: Path | None = None
-        if through:
-            fd = files.open_through(self._path)
-        else:
-            fd, self._new = files.make_new(self._path)
-        self._file = open(fd, "wb")  # noqa: SIM115 (closed with the trace)
-        self._writer = pq.ParquetWriter(self._file, SCHEMA, compression="zstd")
+        self._output = files.new_trace(path)
+        self._writer = pq.ParquetWriter(self._output.file, SCHEMA, compression="zstd")
 
     def write(self, columns: dict[str, Any]) -> None:
         """A batch: a list or an array per column of SCHEMA, all of one length."""
@@ -75,20 +70,14 @@ class TraceWriter:
         """End the file. Without it, there is none. Raises OSError or ArrowException."""
         self._writer.add_key_value_metadata(metadata_of(header))
         self._writer.close()
-        self._file.close()
-        if self._new is not None:
-            self._new.replace(self._path)
+        self._output.commit()
 
     def discard(self) -> None:
         """Leave nothing behind of what was not closed."""
-        if not self._file.closed:
-            try:
+        if not self._output.file.closed:
+            with contextlib.suppress(OSError, pa.ArrowException):
                 self._writer.close()
-                self._file.close()
-            except (OSError, pa.ArrowException):
-                pass  # it is thrown away
-        if self._new is not None:
-            self._new.unlink(missing_ok=True)
+        self._output.discard()
 
 
 def complete(recording: IO[bytes], path: Path, header: Header) -> None:

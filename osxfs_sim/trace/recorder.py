@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from osxfs_sim.fs import at
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.trace import files
 from osxfs_sim.trace.answers import AnsweredBy
@@ -96,14 +97,13 @@ class Recorder:
         self._names: list[bytes | None] = []
         self._handed_over = self._found_no_room = self._unwritten = 0
         self._closing = threading.Lock()
-        self._place, through = files.place_of(path)
+        self._place, self._fd = files.place_of(path)
         self._recording: Path | None = None
-        if through:
-            self._fd = files.open_through(self._place)
-        else:
+        is_file = self._fd < 0
+        if is_file:
             self._fd, self._recording = files.make_recording(self._place)
         try:
-            self._writer = StreamWriter(self._fd, header, is_file=not through)
+            self._writer = StreamWriter(self._fd, header, is_file=is_file)
         except OSError as error:
             self._let_go()
             os.close(self._fd)
@@ -228,7 +228,7 @@ class Recorder:
             if self._recording is not None and os.path.samestat(
                 os.fstat(self._fd), self._recording.lstat()
             ):
-                self._recording.unlink()
+                at.remove(self._recording)
 
     def _has_failed(self, error: Exception) -> None:
         self.failure = self.failure or getattr(error, "strerror", None) or str(error)

@@ -132,6 +132,8 @@ def test_a_breach_is_a_script_that_finds_it_again_and_not_where_it_is_cured(
         *(*rules("CON-2"), "--script", tmp_path / "breaches"),
     )
     assert result.returncode == 1
+    heading = " ".join(result.stdout.split())
+    assert "osxfs-cached; latency 0us; host events none: the consistency contract" in heading
     assert "CON-2   broken" in result.stdout
     script = tmp_path / "breaches" / "CON-2.py"
     assert str(script) in result.stdout.replace("\n", "")
@@ -187,6 +189,15 @@ def test_a_bug_of_the_museum_is_found_out() -> None:
     assert code == 1
     assert verdicts(found) == {"DEL-6": "broken", "CAC-5": "broken"}
     assert found["DEL-6"]["breach"]["times"] >= 2  # what shows once is not called broken
+
+
+@needs_fuse
+@pytest.mark.parametrize("bug", ["phantom", "stale-size", "stale-content"])
+def test_a_share_that_does_not_hear_of_one_kind_keeps_no_promise_to_tell(bug: str) -> None:
+    """Each time: what was made has been told before anybody looks at it."""
+    code, found = judged("osxfs-cached", "--bug", bug, *rules("DEL-6"))
+    assert (code, verdicts(found)) == (1, {"DEL-6": "broken"})
+    assert found["DEL-6"]["breach"]["times"] == found["DEL-6"]["breach"]["plays"]
 
 
 @needs_fuse

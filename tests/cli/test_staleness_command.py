@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from osxfs_sim.cli import main
+from osxfs_sim.coherence.predictions import AtOnce, Outlook, Sample, View, compare
+from osxfs_sim.coherence.saved import view_document
+from osxfs_sim.coherence.staleness import ViewResult
+from osxfs_sim.lab.machine import describe_machine
 
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
@@ -105,8 +109,10 @@ def test_both_directions_under_load_and_loss_saved_and_shown_again(
         *("--latency", "0us", "--write-back-age", "50ms", "--load", "2", "--lose", "1"),
         *("-o", saved, "--svg", picture),
     )
-    assert measured.returncode == 0, measured.stderr
     document = json.loads(saved.read_text())
+    # What was lost waits for a look, whose time is not predicted: the three may differ, or not.
+    differs = any(view["agrees"] is False for view in document["views"])
+    assert measured.returncode == int(differs), measured.stderr
     to_guest, to_host = document["views"]
     assert (to_guest["direction"], to_host["direction"]) == ("to-guest", "to-host")
     assert to_guest["prediction"] == {"kind": "within", "limit_ns": 10_000_000, "deferred": False}
@@ -121,7 +127,8 @@ def test_both_directions_under_load_and_loss_saved_and_shown_again(
     assert lost["rate"] == 1
     assert 3 <= lost["dropped"] <= lost["seen"]
     assert lost["rescans"] >= 1
-    assert "osxfs-delegated: how long the host sees what was" in measured.stdout
+    said = " ".join(measured.stdout.split())
+    assert "osxfs-delegated; latency 0us; write back age 50ms: how long the host sees what" in said
     assert "under load: 2 processes" in measured.stdout
     assert "events lost: " in measured.stdout
 
@@ -130,7 +137,7 @@ def test_both_directions_under_load_and_loss_saved_and_shown_again(
             assert f'id="{part}-{name}"' in picture.read_text()
 
     code, again, errors = shown(capsys, "--from", saved, "--svg", tmp_path / "again.svg")
-    assert (code, errors) == (0, "")
+    assert (code, errors) == (int(differs), "")
     assert again == measured.stdout
     assert (tmp_path / "again.svg").read_bytes() == picture.read_bytes()
     linear = ("--scale", "linear", "--json")
@@ -150,3 +157,42 @@ def test_a_share_without_write_back_hides_nothing_from_the_host() -> None:
     assert listing["predicted"] == "at once"
     assert listing["comparison"]["agrees"]
     assert document["load"] is document["lost"] is None
+
+
+def saved_view(tmp_path: Path, *samples: Sample) -> Path:
+    """What --output would have saved of a share that shows every change at once."""
+    planned = Outlook(AtOnce(), 0, 2_000_000_000)
+    result = ViewResult(View.CONTENT, planned, samples, compare(planned.prediction, samples))
+    document = {
+        "schema": 1,
+        "profile": "osxfs-cached",
+        "changed": {"policy": "adaptive:Adaptive", "host_events": "none"},
+        "machine": describe_machine(),
+        "number": len(samples),
+        "load": None,
+        "lost": None,
+        "views": [view_document(result)],
+    }
+    path = tmp_path / "saved.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_a_view_that_differs_makes_the_exit_code_1_and_is_told_once(capsys, tmp_path: Path) -> None:
+    fresh, stale = Sample(0, 0, 0, 5, 100), Sample(0, 3, 50_000_000, 60_000_000, 61_000_000)
+    code, said, _ = shown(capsys, "--from", saved_view(tmp_path, *[fresh] * 5))
+    assert code == 0
+    assert "agrees" in said
+    assert "differs" not in said.replace("differs where", "")
+    code, said, _ = shown(capsys, "--from", saved_view(tmp_path, fresh, *[stale] * 9))
+    assert code == 1
+    assert "agrees" not in said
+    code, told, _ = shown(capsys, "--from", tmp_path / "saved.json", "--json")
+    assert code == 1
+    assert json.loads(told)["views"][0]["agrees"] is False
+
+
+def test_the_heading_names_what_was_changed_of_the_profile(capsys, tmp_path: Path) -> None:
+    _, said, _ = shown(capsys, "--from", saved_view(tmp_path, Sample(0, 0, 0, 5, 100)))
+    heading = " ".join(said.split())
+    assert "osxfs-cached; policy adaptive:Adaptive; host events none: how long" in heading

@@ -74,7 +74,10 @@ SEEDS = {
     ],
     RuleId.CAC_1: [(CACHED, {"seeded": Seeded.EACH_PROCESS_HAS_A_CACHE}, BROKEN)],
     RuleId.CAC_2: [(CONSISTENT, {"seeded": Seeded.OWN_CHANGES_MASK_EVENTS}, BROKEN)],
-    RuleId.CAC_3: [(CACHED, {"holds": True}, BROKEN)],
+    RuleId.CAC_3: [
+        (CACHED, {"holds": True}, BROKEN),
+        (CACHED, {"seeded": Seeded.ONLY_THE_FIRST_PAGES}, BROKEN),
+    ],
     RuleId.CAC_4: [
         (nature, {"seeded": Seeded.OVERLAPS_DO_NOT_MATTER}, BROKEN)
         for nature in (CACHED, CONSISTENT)
@@ -279,10 +282,12 @@ def test_a_breach_counts_once_it_was_seen_again(
 ) -> None:
     verdict = playing._Judging(Scripted(*sizes)).verdict(RuleId.CON_2, [SCHEDULE])
     if finding is None:
-        assert verdict.finding is Finding.KEPT
+        # Neither kept nor broken: what differs from all others is seen once.
+        assert verdict.finding is Finding.UNDECIDED
         assert verdict.breach is None
         (line,) = verdict.unplayed
         assert "once, and not again" in line
+        assert verdict.why == f"is in doubt: {line}"
     else:
         assert verdict.finding is finding
         assert (verdict.breach.times, verdict.breach.plays) == (times, 4)

@@ -108,6 +108,18 @@ def test_a_guest_must_see_what_the_host_had_finished_before_it_looked(at_ns, con
     assert bool(verdict.early) == is_early
 
 
+def test_an_event_before_its_change_is_of_nothing():
+    """The listener knows the name, and nothing had happened to it: it is invented."""
+    right = heard(CREATED, 1_500), heard(MODIFIED, 1_600)
+    verdict = judge(log(heard(MODIFIED, 900, None), *right), WRITTEN)
+    assert (verdict.unexpected, verdict.delays_ns) == ((MODIFIED,), (500, 600))
+    assert not add_up([verdict]).is_right
+    # Nor does it stand for the one that must come afterwards.
+    only_before = log(heard(CREATED, 999), heard(MODIFIED, 1_600))
+    assert judge(only_before, WRITTEN).missing == (CREATED,)
+    assert not is_satisfied(only_before, WRITTEN)
+
+
 def test_a_delete_is_early_while_the_name_can_be_seen():
     gone = (Step(1_010, {Role.A: Shown(exists=False)}),)
     expectation = Expectation((DELETED,))
@@ -169,7 +181,7 @@ def test_what_meets_every_requirement_in_any_order_is_right(expectation, data):
     told = tuple(heard(signal, 2_000 + each) for each, signal in enumerate(signals))
     verdict = judge(Log(1_000, (), told), expectation)
     assert add_up([verdict]).is_right
-    assert is_satisfied(told, expectation)
+    assert is_satisfied(Log(1_000, (), told), expectation)
     assert verdict.delivered == len(expectation.required)
     assert len(verdict.duplicates) == len(signals) - len(set(signals))
 

@@ -45,14 +45,18 @@ def test_what_was_saved_comes_back(prediction, if_silent) -> None:
 
 def test_a_comparison_is_made_anew_and_not_believed() -> None:
     document = view_document(result(AtOnce()))
-    document["comparison"] = {"agrees": True, "text": "agrees: trust me"}
-    document["departs_ns"] = None
-    assert view_result(document).comparison.text == "differs: 2/2 stale"
+    document["comparison"] = {"agrees": True, "text": "trust me"}
+    document |= {"departs_ns": None, "agrees": True}
+    assert view_result(document).comparison.text == "2/2 stale"
+    assert view_result(document).agrees is False
 
 
 def test_where_a_curve_departs_is_told_to_scripts() -> None:
     stale = tuple(Sample(0, 1, 90 * MS, 91 * MS, 92 * MS) for _ in range(20))
     assert view_document(result(AtOnce(), samples=stale))["departs_ns"] == 90 * MS
+    assert view_document(result(AtOnce(), samples=stale))["agrees"] is False
+    assert view_document(result(Held(91 * MS), samples=stale))["agrees"] is True
+    assert view_document(result(None, samples=stale))["agrees"] is None
     assert view_document(result(Held(91 * MS), samples=stale))["departs_ns"] is None
     assert view_document(result(None, samples=stale))["departs_ns"] is None
 

@@ -86,6 +86,37 @@ def test_names_that_nobody_here_makes_are_unexpected(field: Path) -> None:
     assert all(".temporary-" in words for words in result.score.unexpected)
 
 
+def test_what_is_heard_of_a_name_before_its_own_change_is_unexpected(field: Path) -> None:
+    """Somebody touches the names that are still to be removed, while the first one is."""
+
+    class Meddling(Random):
+        def random(self) -> float:
+            for path in sorted((field / "delete").iterdir()):
+                path.chmod(0o600)
+            return 0.0
+
+    (result,) = run_scorecard(
+        field, field, native, TIMES, PACE, Meddling(1), say_nothing, (Kind.DELETE,)
+    )
+    # Two names are left after the first removal, and one after the second.
+    assert dict(result.score.unexpected) == {"IN_ATTRIB a": 3}
+    assert not result.score.is_right
+
+
+def test_nothing_is_changed_before_the_events_of_what_was_made_have_come(field: Path) -> None:
+    asked = []
+
+    def has_heard() -> bool:
+        asked.append(len(list((field / "delete").iterdir())))
+        return len(asked) == 3
+
+    (result,) = run_scorecard(
+        *(field, field, native, TIMES, PACE, Random(1), say_nothing, (Kind.DELETE,)), has_heard
+    )
+    assert asked == [TIMES] * 3
+    assert result.score.is_right
+
+
 def test_a_share_without_host_events_is_told_of_none(share) -> None:
     live = share(profile="none")
     results = scores(live.source, live.guest, osxfs, Kind.WRITE, Kind.DELETE, Kind.READ)

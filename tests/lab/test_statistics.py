@@ -272,3 +272,34 @@ def test_one_value_has_no_drift() -> None:
     assert drift([]) is None
     assert drift([1.0]) is None
     assert drift([1.0] * 9) is None
+
+
+# Ties
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([2.0] * 3, [1.0] * 3),
+        ([0.0] * 2, [1.0] * 5),
+        ([4.0, 3.0, 4.0], [1.0, 2.0, 3.0, 1.0, 2.0]),
+        ([1.0], [1.0]),
+    ],
+)
+def test_ties_make_no_p_smaller_than_so_many_runs_can_give(
+    first: list[float], second: list[float]
+) -> None:
+    for found in (difference(first, second), difference(second, first)):
+        assert found is not None
+        assert found.p >= found.smallest_p
+
+
+def test_ties_among_many_runs_are_as_far_apart_as_they_are() -> None:
+    """Of more than are dealt out exactly the normal approximation is as good."""
+    few, many = (difference([1.0, 2.0, 3.0] * n, [1.0, 3.0, 3.0] * n) for n in (6, 7))
+    assert few is not None
+    assert many is not None
+    assert many.p == pytest.approx(few.p, rel=0.25)
+    apart = difference([1.0] * 25, [2.0] * 25)
+    assert apart is not None
+    assert apart.p < 1e-10

@@ -18,6 +18,7 @@ from acting import ALICE, BOB, need_root, owner, owner_told  # noqa: F401
 from complaints import complaint
 from guests import PATIENCE_S, eventually, refused
 from live import LiveShare, is_mounted
+from users import User, outcome_as
 
 import osxfs_sim
 from osxfs_sim.mount import identity
@@ -400,3 +401,59 @@ def test_acting_as_a_user_ends_with_the_block() -> None:
         raise KeyError
     assert (os.getresuid(), os.getresgid()) == ((0, 0, 0), (0, 0, 0))
     assert os.getgroups() == groups
+
+
+@pytest.mark.parametrize("profile", ["none", "osxfs", "osxfs-delegated"])
+@pytest.mark.parametrize("mode", [0o6777, 0o4666, 0o2766, 0o2777])
+def test_whoever_writes_a_set_id_file_of_somebody_else_ends_its_bits_as_natively(
+    as_nobody, field: Path, profile: str, mode: int
+) -> None:
+    """It was EPERM: only its owner may set a mode, and the server is not its owner."""
+    live = as_nobody(profile=profile, latency_ns=0)
+    natively = field / "natively"
+    natively.mkdir()
+    files = [directory / how for directory in (live.source, natively) for how in _WRITERS]
+    for path in files:
+        path.write_bytes(b"text")
+        path.chmod(mode)
+    stranger = User(NOBODY.pw_uid, NOBODY.pw_gid)
+    for directory in (live.guest, natively):
+        assert [
+            outcome_as(stranger, write, str(directory / how)) for how, write in _WRITERS.items()
+        ] == ["ok"] * len(_WRITERS)
+
+    def ends(directory: Path) -> list[str]:
+        return [oct((directory / how).stat().st_mode) for how in _WRITERS]
+
+    eventually(lambda: ends(live.source) == ends(natively))
+    assert outcome_as(stranger, os.chmod, str(live.guest / "write"), 0o700) == "EPERM"
+
+
+def _write(path: str) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.pwrite(fd, b"T", 0)
+    finally:
+        os.close(fd)
+
+
+def _cut_open(path: str) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.ftruncate(fd, 1)
+    finally:
+        os.close(fd)
+
+
+def _append(path: str) -> None:
+    with open(path, "ab") as file:
+        file.write(b"more")
+
+
+_WRITERS: dict[str, Callable[[str], object]] = {
+    "write": _write,
+    "append": _append,
+    "truncate": lambda path: os.truncate(path, 1),
+    "ftruncate": _cut_open,
+    "O_TRUNC": lambda path: open(path, "wb").close(),
+}

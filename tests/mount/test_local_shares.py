@@ -19,6 +19,7 @@ from guests import eventually
 from live import LiveShare, is_mounted
 
 import osxfs_sim
+import osxfs_sim.mount.local
 from osxfs_sim.mount.copying import make_copy
 from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mountpoints import local_record_path, local_records, mount_at, mounts, unmount
@@ -274,6 +275,14 @@ def test_what_a_killed_server_has_left_is_found_and_unmounted(local: Shared, fie
     assert not is_mounted(live.guest)
     assert not [e for e in mounts() if e.mountpoint.startswith(f"{live.guest}/")]
     assert not local_record_path(str(live.guest)).exists()
+
+
+def test_a_share_is_not_forgotten_by_who_cannot_see_its_mount(local: Shared, monkeypatch) -> None:
+    """From another mount namespace; then nothing could unmount it in order any more."""
+    live = local()
+    monkeypatch.setattr(osxfs_sim.mount.local, "mounts", list)
+    osxfs_sim.mount.local._forget_what_is_gone()
+    assert any(record["mountpoint"] == str(live.guest) for record in local_records())
 
 
 def test_a_mount_of_somebody_elses_is_not_ours(local: Shared, field: Path) -> None:

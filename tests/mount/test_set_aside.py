@@ -14,6 +14,7 @@ from random import Random
 import pytest
 from unmounted import GUEST, Unmounted, left, recovered, tree_of, unmounted
 
+from osxfs_sim.fs.at import new_place
 from osxfs_sim.model import write_back as model
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount import quarantine, recovery, write_back
@@ -269,8 +270,8 @@ def test_its_bytes_can_be_had_without_the_host(source: Path, state: Path, tmp_pa
         guest.refuse(never(Kind.MAKE, Kind.WRITE))
         guest.finish()
         (kept,) = all_unwritten(state, str(source))
-        (tmp_path / "saved").mkdir()
-        save(kept, str(tmp_path / "saved"))
+        with new_place(tmp_path / "saved") as saved:
+            save(kept, saved)
     assert tree_of(tmp_path / "saved") == {
         "h": "GUst",
         "link": "to",
@@ -445,8 +446,9 @@ class RandomGuest:
 def saved_words(source: Path, state: Path, directory: Path) -> set[str]:
     words: set[str] = set()
     for number, kept in enumerate(all_unwritten(state, str(source))):
-        (directory / f"{number}").mkdir(parents=True)
-        save(kept, str(directory / f"{number}"))
+        directory.mkdir(parents=True, exist_ok=True)
+        with new_place(directory / f"{number}") as saved:
+            save(kept, saved)
         words |= {text for text in tree_of(directory / f"{number}").values() if text}
     return words
 

@@ -2,11 +2,12 @@
 
 An answer is *stale* if it is true of no state that the host had between call and return,
 and of an earlier one it is; its age is the time since the edit that ended the last state of
-which it was true. Where a change was going on meanwhile and the answer fits neither side, it
-may be torn, as it may be natively: that is *unknown*, and so is what nothing can be said
-about, such as a name that the workload has changed itself. What is true of no state that there
-ever was, nor of parts of two (a new size with an old time, new content cut at an old size), is
-*unexplained*: something was not seen, and nothing is concluded from it. An answer about which no
+which it was true. Where a change was going on meanwhile and the answer may be made of both sides,
+it may be torn, as it may be natively: that is *unknown*, and so is what nothing can be said
+about, such as a name that the workload has changed itself. An answer of parts of two states (a new
+size with an old time, new content cut at an old size) is as old as the oldest of its parts. What
+is true of no state that there ever was, nor of such parts, is *unexplained*: something was not
+seen, and nothing is concluded from it. An answer about which no
 edit ever made a difference is never stale: a share may tell other attributes than the host's for
 other reasons. ESTALE is a stale answer about a name's existence: no host says it of its own.
 """
@@ -14,12 +15,12 @@ other reasons. ESTALE is a stale answer about a name's existence: no host says i
 import errno
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from osxfs_sim.coherence.answers.log import Answer, Told
-from osxfs_sim.coherence.answers.timeline import Held, Named, Timeline, possible
+from osxfs_sim.coherence.answers.timeline import Held, Named, Span, Timeline, possible
 
 
 class Verdict(StrEnum):
@@ -36,6 +37,27 @@ class Judged:
     kind: str
     verdict: Verdict
     age_ns: int | None = None
+
+
+_STILL_NS = 1 << 80
+"""The end of what has not ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A state that a name led to, or that what it led to had.
+
+    *ended_ns* is when an edit had ended it before the question, and None if it may be so still.
+    *was_shown*: at some moment the name led to it.
+    """
+
+    held: Held
+    ended_ns: int | None
+    was_shown: bool
+
+    @property
+    def until_ns(self) -> int:
+        return _STILL_NS if self.ended_ns is None else self.ended_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +138,12 @@ class Judge:
         if answer.error:
             return ()
         exists = self._existence(answer, "existence", window, present=True)
-        if answer.told is Told.LOOK or exists.verdict is not Verdict.FRESH:
+        if answer.told is Told.LOOK or exists.verdict is Verdict.UNKNOWN:
             return _known(exists)
-        return _known(exists, self._of_object(answer, "attributes", window))
+        attributes = self._of_object(answer, "attributes", window)
+        if exists.verdict is Verdict.STALE and attributes.age_ns == exists.age_ns:
+            return _known(exists)  # they were true for as long as the name was there
+        return _known(exists, attributes)
 
     def judge_listing(self, listing: Listing) -> tuple[Judged, ...]:
         """What the listing said of the edited names in its directory."""
@@ -183,70 +208,105 @@ class Judge:
         names = self._timeline.names[answer.path]
         if any(self._is_directory(names[at]) for at in range(window.stop)):
             return Judged(kind, Verdict.UNKNOWN)
-        candidates = 0
-        for at in window:
-            for held in self._possible_states(names[at], answer):
-                candidates += 1
-                if self._is_true(answer, held):
-                    return Judged(kind, Verdict.FRESH)
-        ended_ns, changed_ns = self._last_truth(answer, names, window)
-        if ended_ns is not None:
-            return Judged(kind, Verdict.STALE, max(0, answer.return_ns - ended_ns))
+        now = [view for view in self._views(answer, window, now=True) if view.ended_ns is None]
+        if any(self._is_true(answer, view.held) for view in now):
+            return Judged(kind, Verdict.FRESH)
+        if len(now) > 1 and self._may_be_torn(answer, [view.held for view in now]):
+            return Judged(kind, Verdict.UNKNOWN)
+        views = list(self._views(answer, window, now=False))
+        true = [view for view in views if self._is_true(answer, view.held)]
+        # What a name never showed may still be told of it: of a file that it stands for no more.
+        shown = [view for view in true if view.was_shown] or true
+        if shown:
+            return self._stale(answer, kind, max(view.until_ns for view in shown))
         # True of no state at all, but of parts of two: attributes and pages may be cached apart.
-        if candidates <= 1 and len(window) == 1 and changed_ns is not None:
-            if self._is_of_parts(answer, names, window):
-                return Judged(kind, Verdict.STALE, max(0, answer.return_ns - changed_ns))
+        if len(now) > 1 or len(window) > 1 or len(views) == len(now):
+            return Judged(kind, Verdict.UNKNOWN)
+        ends_ns = [self._part_ended_ns(views, part) for part in self._parts(answer)]
+        known_ns = [end_ns for end_ns in ends_ns if end_ns is not None]
+        if len(known_ns) < len(ends_ns):
             return Judged(kind, Verdict.UNEXPLAINED)
-        return Judged(kind, Verdict.UNKNOWN)
+        return self._stale(answer, kind, min(known_ns))
+
+    def _stale(self, answer: Answer, kind: str, ended_ns: int) -> Judged:
+        return Judged(kind, Verdict.STALE, max(0, answer.return_ns - ended_ns))
 
     def _is_directory(self, name: Named) -> bool:
         """Whether it stood for a directory, of which nothing else is known."""
         return name.object is not None and not self._timeline.objects[name.object]
 
-    def _possible_states(self, name: Named, answer: Answer) -> Iterator[Held]:
-        if name.object is not None:
-            history = self._timeline.objects[name.object]
-            for at in possible(history, answer.call_ns, answer.return_ns):
-                yield history[at]
+    def _views(self, answer: Answer, window: range, *, now: bool) -> Iterator[_View]:
+        """All that the name has shown until then, or that what it stood for was like.
 
-    def _last_truth(
-        self, answer: Answer, names: Sequence[Named], window: range
-    ) -> tuple[int | None, int | None]:
-        """When the last state ended of which *answer* was true, and when the last one came."""
-        changed_ns = None
-        for at in reversed(range(window.stop)):
+        *now*: only what it may show still.
+        """
+        names = self._timeline.names[answer.path]
+        by_name = answer.told not in (Told.FSTAT, Told.READ)
+        for at in window if now else range(window.stop):
             name = names[at]
-            # While it is among what the name may still stand for, no other name has ended it.
-            replaced_ns = names[at + 1].done_ns if at < window.start else None
-            if name.object is not None:
-                history = self._timeline.objects[name.object]
-                first = possible(history, answer.call_ns, answer.return_ns).start
-                last = first if replaced_ns is not None else first - 1
-                for place in reversed(range(last + 1)):
-                    ends = [replaced_ns] if replaced_ns is not None else []
-                    if place < first:
-                        ends.append(history[place + 1].done_ns)
-                    if changed_ns is None:
-                        changed_ns = min(ends)
-                    if self._is_true(answer, history[place]):
-                        return min(ends), changed_ns
-            elif replaced_ns is not None and changed_ns is None:
-                changed_ns = replaced_ns
-        return None, changed_ns
+            if name.object is None:
+                continue
+            history = self._timeline.objects[name.object]
+            possibly = possible(history, answer.call_ns, answer.return_ns)
+            named_until_ns = _until_ns(names, at)
+            for place in possibly if now else range(possibly.stop):
+                held, held_until_ns = history[place], _until_ns(history, place)
+                ended_ns = []
+                if at < window.start:
+                    ended_ns.append(named_until_ns)
+                # Who asks by name looks it up first: nobody sees of it what was before.
+                if place < possibly.start or (by_name and held_until_ns < name.began_ns):
+                    ended_ns.append(held_until_ns)
+                # Through a descriptor what was opened is seen, whatever its names are meanwhile.
+                was_shown = (not by_name and at >= window.start) or (
+                    max(name.began_ns, held.began_ns) <= min(named_until_ns, held_until_ns)
+                )
+                yield _View(held, min(ended_ns, default=None), was_shown)
 
-    def _is_of_parts(self, answer: Answer, names: Sequence[Named], window: range) -> bool:
-        """Whether each part of *answer* is of a state that the name stood for until then."""
-        held = [
-            state
-            for name in names[: window.stop]
-            if name.object is not None
-            for state in self._timeline.objects[name.object]
-            if state.began_ns <= answer.return_ns
-        ]
+    def _may_be_torn(self, answer: Answer, states: Sequence[Held]) -> bool:
+        """Whether *answer* may mix *states*, of which one was becoming the other meanwhile."""
+        sizes = [state.size for state in states]
+        if answer.told is not Told.READ:
+            return min(sizes) <= answer.size <= max(sizes) and (
+                not self._times or any(answer.more == state.mtime_ns for state in states)
+            )
+        known = next(
+            (
+                piece
+                for content in self._timeline.contents.values()
+                if _is_piece(answer, piece := _piece(answer, content))
+            ),
+            None,
+        )
+        if known is None:
+            return True
+        ends = answer.size + answer.more
+        if answer.number and not min(sizes) <= ends <= max(sizes):
+            return False
+        pieces = [_piece(answer, self._timeline.contents[state.content]) for state in states]
+        return all(
+            any(at < len(piece) and piece[at] == byte for piece in pieces)
+            for at, byte in enumerate(known)
+        )
+
+    def _parts(self, answer: Answer) -> Sequence[Callable[[Held], bool]]:
+        """What *answer* says, each by itself."""
+        ends = answer.size + answer.more
         if answer.told is Told.READ:
-            return any(self._has_piece(answer, state) for state in held)
-        same_time = any(answer.more == state.mtime_ns for state in held) or not self._times
-        return any(answer.size == state.size for state in held) and same_time
+            parts: list[Callable[[Held], bool]] = [lambda held: self._has_piece(answer, held)]
+            if answer.number:
+                parts.append(lambda held: len(self._timeline.contents[held.content]) == ends)
+            return parts
+        parts = [lambda held: answer.size == held.size]
+        if self._times:
+            parts.append(lambda held: answer.more == held.mtime_ns)
+        return parts
+
+    def _part_ended_ns(self, views: Sequence[_View], is_true: Callable[[Held], bool]) -> int | None:
+        """When the last state ended of which a part was true; None where there was none."""
+        true = [view for view in views if is_true(view.held)]
+        shown = [view for view in true if view.was_shown] or true
+        return max((view.until_ns for view in shown), default=None)
 
     def _is_true(self, answer: Answer, held: Held) -> bool:
         if answer.told is not Told.READ:
@@ -258,8 +318,21 @@ class Judge:
 
     def _has_piece(self, answer: Answer, held: Held) -> bool:
         """Whether the bytes that came are these of *held*, wherever it was said to end."""
-        piece = self._timeline.contents[held.content][answer.size : answer.size + answer.more]
-        return len(piece) == answer.more and zlib.crc32(piece) == answer.crc
+        return _is_piece(answer, _piece(answer, self._timeline.contents[held.content]))
+
+
+def _until_ns(history: Sequence[Span], place: int) -> int:
+    """When an edit had ended the state at *place*."""
+    return history[place + 1].done_ns if place + 1 < len(history) else _STILL_NS
+
+
+def _piece(answer: Answer, content: bytes) -> bytes:
+    """What *answer* would have been of *content*, as long as it was."""
+    return content[answer.size : answer.size + answer.more]
+
+
+def _is_piece(answer: Answer, piece: bytes) -> bool:
+    return len(piece) == answer.more and zlib.crc32(piece) == answer.crc
 
 
 def _known(*judged: Judged) -> tuple[Judged, ...]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from osxfs_sim.coherence.answers.names import directories_of, table_of
+from osxfs_sim.fs import at
 
 _SOURCE = Path(__file__).with_name("record.c")
 _COMPILER = ("cc", "-O2", "-shared", "-fPIC")
@@ -21,6 +22,16 @@ _LIBRARIES = ("-ldl", "-pthread")
 
 class LibraryError(Exception):
     """It cannot be compiled; the message is one line with the remedy."""
+
+
+def _refuse_anothers(path: Path) -> None:
+    """What is measured loads what is there: with sudo -E, from another user's cache."""
+    uid = path.stat().st_uid
+    if uid not in (0, os.geteuid()):
+        raise LibraryError(
+            f"{path} belongs to user {uid}, and what is in it would be loaded: let XDG_CACHE_HOME "
+            "name a directory of your own"
+        )
 
 
 def compiled(cache: Path, compiler: Sequence[str] = _COMPILER) -> Path:
@@ -33,9 +44,12 @@ def compiled(cache: Path, compiler: Sequence[str] = _COMPILER) -> Path:
             "or colon; let XDG_CACHE_HOME name a directory without"
         )
     if library.is_file():
+        _refuse_anothers(library)
+        _refuse_anothers(library.parent)
         return library
     try:
-        library.parent.mkdir(parents=True, exist_ok=True)
+        os.close(at.make_directories(library.parent, 0o755))
+        _refuse_anothers(library.parent)
         with tempfile.TemporaryDirectory(dir=library.parent) as made:
             target = Path(made) / library.name
             done = subprocess.run(

@@ -6,11 +6,13 @@ kind; a freedom needs to be seen by one.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from osxfs_sim.coherence.contract.kinds import (
     DEVICES,
     KINDS,
+    KINDS_BELOW,
+    LARGE_KINDS,
     MADE_SPECIAL,
     MAPPING,
     SPECIAL,
@@ -44,6 +46,11 @@ class Nature:
     is_shared: bool = True
     apart: str = ""
     patience_ns: int = _PATIENCE_NS
+
+
+def _is_told(nature: Nature) -> bool:
+    """Whether events are on their way that may end what a guest believes: echoes of its own too."""
+    return nature.tells_caches and not nature.apart
 
 
 _OF_THE_GUEST_ALONE = frozenset({RuleId.DEL_3})
@@ -97,11 +104,20 @@ def _changed_and_seen(
     looks_before: bool = True,
     use: Use = Use.MUST,
     known: str = "",
+    told: bool = False,
 ) -> Schedule:
-    """*changer* changes, and *viewer* must see it; or, as a freedom, may still see what was."""
+    """*changer* changes, and *viewer* must see it; or, as a freedom, may still see what was.
+
+    *told*: there are events. Then what was made is waited for, before anybody looks at it: else the
+    event of the making, on its way still, may end what was believed, and hide that nothing tells
+    of the change.
+    """
     steps = [(maker or changer, each) for each in kind.prepare]
+    if told and (looks_before or kind.viewing):
+        steps.append((SHARE, Operation("settle")))
     steps += [(viewer, each) for each in kind.viewing]
     given: tuple[Expected, ...] = ()
+    acts = f", after {between[0][1].act}" if between else ""
     if looks_before:
         given = (Expected(len(steps), kind.before),)
         steps.append((viewer, kind.look))
@@ -112,7 +128,6 @@ def _changed_and_seen(
     steps += [(viewer, each) for each in kind.leaving]
     by = f" (made by the {maker})" if maker and maker != changer else ""
     had = ", who had looked" if looks_before else ""
-    acts = f", after {between[0][1].act}" if between else ""
     name = f"{kind.name}: {changer}, then {viewer}{had}{acts}{by}"
     return Schedule(name, tuple(steps), (expected,), use, given, known)
 
@@ -144,6 +159,24 @@ def _heard(
     return Schedule(name, tuple(steps), (expected,), given=tuple(looks))
 
 
+def _heard_and_seen(kind: Kind, nature: Nature) -> Schedule:
+    """As ``_heard``, where what is to be seen is more than the listener looks at.
+
+    A process of the guest looks as soon as the listener has heard.
+    """
+    path = kind.change.path
+    heard = _heard(kind, nature, kind.after, path=path)
+    steps = list(heard.steps)
+    position = heard.expected[0].step
+    watched = next(at for at, (actor, _) in enumerate(steps) if actor == LISTENER)
+    steps[watched] = LISTENER, Operation("watch", path.rpartition("/")[0])
+    steps.insert(position + 1, ("guest", kind.look))
+    name = f"{kind.name}: host, then a look at an event in the guest"
+    return replace(
+        heard, name=name, steps=tuple(steps), expected=(Expected(position + 1, kind.after),)
+    )
+
+
 # By rule. Of several system calls (a new file, and its content) each has an event of its own,
 # and in the first the content is rightly not there yet: so only what a single call changes.
 _SEEN_BY_THE_LISTENER = {
@@ -167,6 +200,8 @@ def _events(nature: Nature) -> Iterable[Schedule]:
         if kind.name in _SEEN_BY_THE_LISTENER:
             yield _heard(kind, nature, _SEEN_BY_THE_LISTENER[kind.name])
     yield _heard(_GROWS_WHILE_OPEN, nature, ("size_bytes", 9))
+    for kind in (*_CHANGED_BY_ONE_CALL_WHEN_LARGE, *_CHANGED_BELOW):
+        yield _heard_and_seen(kind, nature)
 
 
 _GROWS_WHILE_OPEN = Kind(
@@ -178,6 +213,12 @@ _GROWS_WHILE_OPEN = Kind(
     prepare=(Operation("create", "a", data="old\n"),),
     viewing=(Operation("open", "a", handle="h"),),
     leaving=(Operation("close", handle="h"),),
+)
+
+
+_CHANGED_BY_ONE_CALL_WHEN_LARGE = tuple(kind for kind in LARGE_KINDS if kind.change.act != "create")
+_CHANGED_BELOW = tuple(
+    kind for kind in KINDS_BELOW if kind.change.act in ("overwrite", "chmod", "unlink")
 )
 
 
@@ -198,7 +239,8 @@ def _synchronized(nature: Nature) -> Iterable[Schedule]:
             kind, "guest", "host", maker=maker, between=(synced,), looks_before=False
         )
     flushed = (SHARE, Operation("flush"))
-    yield _changed_and_seen(KINDS[0], "guest", "host", between=(flushed,), looks_before=False)
+    for kind in (KINDS[0], LARGE_KINDS[0]):
+        yield _changed_and_seen(kind, "guest", "host", between=(flushed,), looks_before=False)
     if nature.mode is Mode.DELEGATED:
         for kind in KINDS:
             if not (kind.prepare or kind.viewing):
@@ -206,16 +248,16 @@ def _synchronized(nature: Nature) -> Iterable[Schedule]:
 
 
 def _among_guests(nature: Nature) -> Iterable[Schedule]:
-    del nature
+    told = _is_told(nature)
     for kind in (*KINDS, MAPPING):
-        yield _changed_and_seen(kind, "guest", "guest-2", looks_before=False)
-        yield _changed_and_seen(kind, "guest", "guest-2")
+        yield _changed_and_seen(kind, "guest", "guest-2", looks_before=False, told=told)
+        yield _changed_and_seen(kind, "guest", "guest-2", told=told)
 
 
 def _at_the_end(nature: Nature) -> Iterable[Schedule]:
     unmount = (SHARE, Operation("unmount"))
-    create = KINDS[0]
-    yield _changed_and_seen(create, "guest", "host", between=(unmount,), looks_before=False)
+    for create in (KINDS[0], LARGE_KINDS[0]):
+        yield _changed_and_seen(create, "guest", "host", between=(unmount,), looks_before=False)
     steps: tuple[Step, ...] = (
         ("host", Operation("create", "gone", data="old\n")),
         ("guest", Operation("mkdir", "d", mode=0o755)),
@@ -227,6 +269,7 @@ def _at_the_end(nature: Nature) -> Iterable[Schedule]:
     )
     for step, state in ((5, ("value", "new\n")), (6, ("lacks", "gone"))):
         yield Schedule("several changes: guest, unmounted", steps, (Expected(step, state),))
+    yield from _all_kinds_at_the_end()
     if nature.is_shared:
         yield Schedule(
             "create: guest, unmounted while the host refuses",
@@ -241,6 +284,24 @@ def _at_the_end(nature: Nature) -> Iterable[Schedule]:
         )
 
 
+def _all_kinds_at_the_end() -> Iterable[Schedule]:
+    """Every kind of change in a directory of its own, one unmount, and a look at each."""
+    kinds = [kind for kind in KINDS if not kind.viewing]
+    steps: list[Step] = []
+    for number, kind in enumerate(kinds):
+        steps.append(("guest", Operation("mkdir", f"k{number}", mode=0o755)))
+        made = [("guest", each) for each in (*kind.prepare, kind.change)]
+        steps += steps_within(f"k{number}", made)
+    steps.append((SHARE, Operation("unmount")))
+    first = len(steps)
+    for number, kind in enumerate(kinds):
+        steps += steps_within(f"k{number}", [("host", kind.look)])
+    others = tuple(Expected(first + number, ("told", None)) for number in range(len(kinds)))
+    for number, kind in enumerate(kinds):
+        name = f"{kind.name}: guest, among all kinds, unmounted"
+        yield Schedule(*(name, tuple(steps), (Expected(first + number, kind.after),)), given=others)
+
+
 def _guest_at_once(nature: Nature) -> Iterable[Schedule]:
     del nature
     for kind in (*KINDS, *MADE_SPECIAL):
@@ -250,12 +311,12 @@ def _guest_at_once(nature: Nature) -> Iterable[Schedule]:
 
 
 def _host_at_once(nature: Nature) -> Iterable[Schedule]:
-    del nature
+    told = _is_told(nature)
     for kind in (*KINDS, *SPECIAL):
-        yield _changed_and_seen(kind, "host", "guest", looks_before=False)
-        yield _changed_and_seen(kind, "host", "guest")
+        yield _changed_and_seen(kind, "host", "guest", looks_before=False, told=told)
+        yield _changed_and_seen(kind, "host", "guest", told=told)
         if kind.prepare:
-            yield _changed_and_seen(kind, "host", "guest", maker="guest")
+            yield _changed_and_seen(kind, "host", "guest", maker="guest", told=told)
 
 
 def _both_at_once(nature: Nature) -> Iterable[Schedule]:
@@ -264,46 +325,51 @@ def _both_at_once(nature: Nature) -> Iterable[Schedule]:
     yield _changed_and_seen(
         *(MAPPING, "host", "guest"),
         known="a mapping asks nobody: it can follow when the guest is told, and not before",
+        told=_is_told(nature),
     )
     if nature.tells_caches:
-        yield _changed_and_seen(MAPPING, "host", "guest", between=((SHARE, Operation("settle")),))
+        settled = (SHARE, Operation("settle"))
+        yield _changed_and_seen(MAPPING, "host", "guest", between=(settled,), told=True)
 
 
 def _older_until_told(nature: Nature) -> Iterable[Schedule]:
     for kind in (*KINDS, MAPPING):
         if nature.tells_caches:
             settled = (SHARE, Operation("settle"))
-            yield _changed_and_seen(kind, "host", "guest", between=(settled,))
+            yield _changed_and_seen(kind, "host", "guest", between=(settled,), told=True)
     for kind in KINDS:
         if kind.prepare:  # that a name is missing not every system believes
-            yield _changed_and_seen(kind, "host", "guest", use=Use.MAY)
+            told = _is_told(nature)
+            yield _changed_and_seen(kind, "host", "guest", use=Use.MAY, told=told)
 
 
 def _may_be_lost(nature: Nature) -> Iterable[Schedule]:
-    del nature
+    made: list[Step] = [("host", Operation("create", "a", data="old\n"))]
+    if _is_told(nature):
+        made.append((SHARE, Operation("settle")))
     yield Schedule(
         "write by both: the host's is gone when the guest's is synchronized",
         (
-            ("host", Operation("create", "a", data="old\n")),
+            *made,
             ("guest", Operation("write", "a", data="guest's\n")),
             ("host", Operation("write", "a", data="host's\n")),
             ("guest", Operation("fsync", "a")),
             ("host", Operation("read", "a")),
         ),
-        (Expected(4, ("value", "guest's\n")),),
+        (Expected(len(made) + 3, ("value", "guest's\n")),),
         Use.MAY,
     )
 
 
 def _special(nature: Nature) -> Iterable[Schedule]:
-    del nature
+    told = _is_told(nature)
     for kind in SPECIAL:
-        yield _changed_and_seen(kind, "host", "guest")
+        yield _changed_and_seen(kind, "host", "guest", told=told)
         yield _changed_and_seen(kind, "guest", "host", looks_before=False)
     for kind in MADE_SPECIAL:
         yield _changed_and_seen(kind, "guest", "host", looks_before=False)
     for kind in DEVICES:
-        yield _changed_and_seen(kind, "host", "guest")
+        yield _changed_and_seen(kind, "host", "guest", told=told)
         yield _changed_and_seen(kind, "guest", "host", maker="host", looks_before=False)
 
 
@@ -346,11 +412,13 @@ def _delegated_overlap(nature: Nature) -> Iterable[Schedule]:
     """As the judged one is: either the delegated export, or the stronger one in it."""
     held_back = _changed_and_seen(KINDS[0], "guest", "host", looks_before=False)
     if nature.mode is Mode.DELEGATED:
-        yield _overlap(held_back, _exports(None, _CACHED), "delegated above cached")
+        for kind in (KINDS[0], LARGE_KINDS[0]):
+            held_back = _changed_and_seen(kind, "guest", "host", looks_before=False)
+            yield _overlap(held_back, _exports(None, _CACHED), "delegated above cached")
         exports = _exports(None, _CONSISTENT)
         yield _overlap(held_back, exports, "delegated above consistent")
         yield _overlap(
-            _changed_and_seen(_kind("chmod"), "host", "guest"),
+            _changed_and_seen(_kind("chmod"), "host", "guest", told=_is_told(nature)),
             *(exports, "delegated above consistent"),
         )
         return
@@ -363,8 +431,11 @@ def _cached_overlap(nature: Nature) -> Iterable[Schedule]:
         exports, name = _exports(None, _CONSISTENT), "cached above consistent"
     else:
         exports, name = _exports(_CACHED, None), "cached above this consistent one"
-    for kind in ("chmod", "overwrite", "unlink"):
-        yield _overlap(_changed_and_seen(_kind(kind), "host", "guest"), exports, name)
+    kinds = *map(_kind, ("chmod", "overwrite", "unlink")), *_CHANGED_BY_ONE_CALL_WHEN_LARGE[:2]
+    for kind in kinds:
+        # One of the two exports is cached, and has events, whatever the judged one has.
+        schedule = _changed_and_seen(kind, "host", "guest", told=True)
+        yield _overlap(schedule, exports, name)
 
 
 def _default_overlap(nature: Nature) -> Iterable[Schedule]:

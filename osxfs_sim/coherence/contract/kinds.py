@@ -44,6 +44,107 @@ def _file(data: str = _OLD) -> tuple[Operation, ...]:
 _STAT, _READ, _LIST = Operation("stat", "a"), Operation("read", "a"), Operation("list", "")
 _OPEN, _CLOSE = (Operation("open", "a", handle="h", size=-1),), (Operation("close", handle="h"),)
 
+LARGE_BYTES = 320 * 1024
+"""More than a page, than a kernel reads ahead, and than is written without a thread."""
+
+_ALL_LARGE = f"o*{LARGE_BYTES}"
+_OUTLINE = Operation("outline", "a")
+
+
+def _large(name: str, change: Operation, after: str, look: Operation = _OUTLINE) -> Kind:
+    """A change of a file that is large, whose whole content is looked at."""
+    return Kind(
+        *(f"{name}, of {LARGE_BYTES // 1024} KiB", change, look),
+        *(("value", _ALL_LARGE), ("value", after)),
+        prepare=(Operation("create", "a", data="o", size=LARGE_BYTES),),
+        viewing=_OPEN if look.handle else (),
+        leaving=_CLOSE if look.handle else (),
+    )
+
+
+_CUT_BYTES = 200_001  # in the middle of a page, beyond what was read ahead at first
+_LEFT_BYTES = LARGE_BYTES - _CUT_BYTES - 3
+
+LARGE_KINDS: tuple[Kind, ...] = (
+    Kind(
+        f"create, of {LARGE_BYTES // 1024} KiB",
+        change=Operation("create", "a", data="N", size=LARGE_BYTES),
+        look=_OUTLINE,
+        before=_ABSENT,
+        after=("value", f"N*{LARGE_BYTES}"),
+    ),
+    _large(
+        "overwrite",
+        Operation("overwrite", "a", data="N", size=LARGE_BYTES),
+        f"N*{LARGE_BYTES}",
+    ),
+    _large(
+        "overwrite in the middle",
+        Operation("overwrite", "a", data="NEW", offset=_CUT_BYTES),
+        f"o*{_CUT_BYTES} N*1 E*1 W*1 o*{_LEFT_BYTES}",
+    ),
+    _large(
+        "append",
+        Operation("append", "a", data="N", size=LARGE_BYTES),
+        f"{_ALL_LARGE} N*{LARGE_BYTES}",
+    ),
+    _large("truncate", Operation("truncate", "a", size=_CUT_BYTES), f"o*{_CUT_BYTES}"),
+    _large(
+        "overwrite, by an open handle",
+        Operation("overwrite", "a", data="NEW", offset=_CUT_BYTES),
+        f"o*{_CUT_BYTES} N*1 E*1 W*1 o*{_LEFT_BYTES}",
+        Operation("outline", handle="h"),
+    ),
+)
+"""What is true of a page need not be of all of them."""
+
+_BELOW = Operation("mkdir", "d", mode=0o755)
+_FILE_BELOW = Operation("create", "d/a", data=_OLD, mode=0o644)
+
+KINDS_BELOW: tuple[Kind, ...] = (
+    Kind(
+        *("overwrite, in a directory", Operation("overwrite", "d/a", data=_NEW)),
+        look=Operation("read", "d/a"),
+        before=("value", _OLD),
+        after=("value", _NEW),
+        prepare=(_BELOW, _FILE_BELOW),
+        synced="d/a",
+    ),
+    Kind(
+        *("chmod, in a directory", Operation("chmod", "d/a", mode=0o600)),
+        look=Operation("stat", "d/a"),
+        before=("mode", 0o644),
+        after=("mode", 0o600),
+        prepare=(_BELOW, _FILE_BELOW, Operation("chmod", "d/a", mode=0o644)),
+        synced="d/a",
+    ),
+    Kind(
+        *("unlink, in a directory", Operation("unlink", "d/a")),
+        look=Operation("stat", "d/a"),
+        before=("type", "file"),
+        after=_ABSENT,
+        prepare=(_BELOW, _FILE_BELOW),
+        synced="d",
+    ),
+    Kind(
+        *("rename out of a directory", Operation("rename", "d/a", "b")),
+        look=Operation("stat", "d/a"),
+        before=("type", "file"),
+        after=_ABSENT,
+        prepare=(_BELOW, _FILE_BELOW),
+        synced="d",
+    ),
+    Kind(
+        *("create, in a directory", Operation("create", "d/a", data=_NEW)),
+        look=Operation("read", "d/a"),
+        before=_ABSENT,
+        after=("value", _NEW),
+        prepare=(_BELOW,),
+        synced="d/a",
+    ),
+)
+"""Who hears of one directory need not hear of those in it."""
+
 KINDS: tuple[Kind, ...] = (
     Kind("create", Operation("create", "a", data=_NEW), _STAT, _ABSENT, ("type", "file")),
     Kind(
@@ -140,6 +241,8 @@ KINDS: tuple[Kind, ...] = (
         viewing=_OPEN,
         leaving=_CLOSE,
     ),
+    *LARGE_KINDS,
+    *KINDS_BELOW,
     Kind(
         "chmod, by an open handle",
         change=Operation("chmod", "a", mode=0o600),

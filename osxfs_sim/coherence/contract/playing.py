@@ -1,7 +1,8 @@
 """Has the schedules of each rule played, from the shortest on, and comes to a verdict.
 
 The first breach found is therefore the shortest there is among the schedules. It counts once it
-has been seen again: a machine that was busy elsewhere can make one look late, hardly twice.
+has been seen again. What was seen once, and not again, leaves the rule undecided: of a directory
+that is like no other it is the only sign.
 A freedom is different: to see it used once is enough, and it is looked for several times.
 
 What was to be shown and could not, time after time, leaves its rule undecided. That is as bad as a
@@ -72,7 +73,7 @@ class _Judging:
         self._told: dict[tuple[object, ...], Sequence[Performed]] = {}
 
     def verdict(self, rule: RuleId, own: Sequence[Schedule]) -> Verdict:
-        known, unplayed, hindered = list[Breach](), list[str](), list[str]()
+        known, unplayed, hindered, once = list[Breach](), list[str](), list[str](), list[str]()
         shown = 0
         for schedule in _from_the_shortest(own, Use.MUST):
             # One that stays hindered decides; to wait for every other as often tells no more.
@@ -96,6 +97,7 @@ class _Judging:
                 )
             else:
                 unplayed.append(f"{schedule.name}: once, and not again: {result.seen}")
+                once.append(unplayed[-1])
         freedoms = _from_the_shortest(own, Use.MAY)
         is_used, unused = self._use(freedoms, unplayed, hindered)
         played = shown + len(freedoms)
@@ -105,9 +107,12 @@ class _Judging:
                 schedules=played,
                 unplayed=tuple(unplayed),
             )
-        if hindered or not (shown or is_used):
+        if hindered or once or not (shown or is_used):
+            why = f"could not be shown: {(hindered or unplayed)[0]}"
+            if once and not hindered:
+                why = f"is in doubt: {once[0]}"
             return Verdict(
-                *(rule, Finding.UNDECIDED, f"could not be shown: {(hindered or unplayed)[0]}"),
+                *(rule, Finding.UNDECIDED, why),
                 known=tuple(known),
                 schedules=shown,
                 unplayed=tuple(unplayed),

@@ -17,8 +17,8 @@ from osxfs_sim.coherence.staging import SILENCE, Step
 
 State = tuple[str, Any]
 """What an outcome tells: ``("value", V)``, ``("error", E)`` (any, if empty), ``("done", True)``,
-``("lists", NAME)``, ``("lacks", NAME)``, or one of the fields of a value that has some, such as
-``("size", 3)``."""
+``("lists", NAME)``, ``("lacks", NAME)``, ``("told", None)`` (anything), or one of the fields of a
+value that has some, such as ``("size", 3)``."""
 
 
 def shows(outcome: Outcome, state: State) -> bool:
@@ -27,6 +27,8 @@ def shows(outcome: Outcome, state: State) -> bool:
     match what:
         case "error":
             return outcome.error == wanted if wanted else outcome.error is not None
+        case "told":
+            return True
         case "done":
             return (outcome.error is None) is bool(wanted)
         case "value":
@@ -58,6 +60,8 @@ class Expected:
         match what:
             case "error":
                 return f"{wanted}" if wanted else "a failure"
+            case "told":
+                return "anything"
             case "done":
                 return "success" if wanted else "a failure"
             case "value":

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.histories.history import SHARE, Grain, is_guest
 from osxfs_sim.coherence.histories.linearize import Task
+from osxfs_sim.coherence.histories.model import may_happen_later
 from osxfs_sim.coherence.histories.modes import Bounds, cached, seen_late, too_old
-from osxfs_sim.coherence.histories.sessions import changes
+from osxfs_sim.coherence.histories.sessions import changes, may_have_changed
 
 _REMOVALS = ("unlink", "rmdir", "rename")
 _WHOLE = ("create", "write")
@@ -39,15 +40,17 @@ class Delegated:
 
 def delegated(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> Delegated:
     """What there is to judge of the *operations* on one object."""
-    by_guests = any(changes(each) and is_guest(each.actor) for each in operations)
-    by_host = any(changes(each) and not is_guest(each.actor) for each in operations)
+    by_guests = any(may_have_changed(each) and is_guest(each.actor) for each in operations)
+    by_host = any(may_have_changed(each) and not is_guest(each.actor) for each in operations)
     if by_guests and by_host:
         return Delegated((), tuple(_lost(operations, bounds)), len(operations))
     if not by_guests:
         old = tuple(words for _, words in too_old(operations, bounds))
         return Delegated(tuple(cached(operations, grain, bounds)), old)
     flushes = [each for each in operations if is_flush(each)]
-    removals = [each for each in operations if changes(each) and each.operation.act in _REMOVALS]
+    removals = [
+        each for each in operations if may_have_changed(each) and each.operation.act in _REMOVALS
+    ]
     tasks, unjudged = [], 0
     for number, performed in enumerate(operations):
         if is_guest(performed.actor):
@@ -56,7 +59,7 @@ def delegated(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> 
             tasks.append(Task.exactly(performed, Grain.DIRECTORY))
         else:
             flushed_ns = max(
-                (each.call_ns for each in flushes if each.return_ns <= performed.call_ns),
+                (each.call_ns for each in flushes if each.return_ns < performed.call_ns),
                 default=None,
             )
             if _may_be_undone(performed, removals, flushed_ns):
@@ -78,7 +81,8 @@ def is_flush(performed: Performed) -> bool:
 
 def _may_be_undone(look: Performed, removals: Sequence[Performed], flushed_ns: int | None) -> bool:
     return any(
-        each.call_ns <= look.return_ns and (flushed_ns is None or each.return_ns > flushed_ns)
+        each.call_ns <= look.return_ns
+        and (flushed_ns is None or each.return_ns > flushed_ns or may_happen_later(each))
         for each in removals
     )
 
@@ -103,13 +107,14 @@ def _renumbered(tasks: Sequence[Task], operations: Sequence[Performed]) -> tuple
 
 def _lost(operations: Sequence[Performed], bounds: Bounds) -> list[str]:
     """Guests' last words that the host does not have after a flush."""
-    changed = [each for each in operations if changes(each)]
+    changed = [each for each in operations if may_have_changed(each)]
     lost = []
     for last in changed:
-        if last.operation.act not in _WHOLE or not is_guest(last.actor):
+        if last.operation.act not in _WHOLE or not is_guest(last.actor) or not changes(last):
             continue
         others = [each for each in changed if each is not last]
-        if any(each.return_ns > last.call_ns for each in others):
+        # What ends as this one is called may come after it, too.
+        if any(each.return_ns >= last.call_ns or may_happen_later(each) for each in others):
             continue
         if any(
             each.return_ns > last.call_ns - bounds.stale_ns
@@ -121,7 +126,7 @@ def _lost(operations: Sequence[Performed], bounds: Bounds) -> list[str]:
             (
                 each.return_ns
                 for each in operations
-                if is_flush(each) and each.call_ns >= last.return_ns
+                if is_flush(each) and each.call_ns > last.return_ns
             ),
             default=None,
         )
@@ -131,9 +136,9 @@ def _lost(operations: Sequence[Performed], bounds: Bounds) -> list[str]:
             f"{last} was flushed, and then {look}"
             for look in operations
             if look.actor == "host"
-            and look.call_ns >= flushed_ns
+            and look.call_ns > flushed_ns
             and look.operation.path == last.operation.path
-            and _lacks(look, last.operation.data)
+            and _lacks(look, last.operation.content)
         ]
     return lost
 

@@ -6,7 +6,7 @@ and judged again years later. Nothing here judges.
 
 import enum
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,11 @@ class History:
     @classmethod
     def of(cls, operations: Sequence[Performed], **rest: Any) -> "History":
         """The same with the operations put in order."""
-        return cls(tuple(sorted(operations, key=lambda each: each.call_ns)), **rest)
+        return cls(in_order(operations), **rest)
 
     def only(self, operations: Sequence[Performed]) -> "History":
         """The same with other operations."""
-        return replace(self, operations=tuple(sorted(operations, key=lambda each: each.call_ns)))
+        return replace(self, operations=in_order(operations))
 
     def to_json(self) -> dict[str, Any]:
         """All of it; times are nanoseconds since its first call."""
@@ -108,6 +108,11 @@ class History:
             return cls.from_json(words)
         except (ValueError, RecursionError, HistoryError) as error:
             raise HistoryError(f"{path}: {' '.join(str(error).split())[:300]}") from error
+
+
+def in_order(operations: Iterable[Performed]) -> tuple[Performed, ...]:
+    """*operations* by their calls; of one process, that took no time, as they are given."""
+    return tuple(sorted(operations, key=lambda each: (each.call_ns, each.return_ns)))
 
 
 def is_guest(actor: str) -> bool:

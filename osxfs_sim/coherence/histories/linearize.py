@@ -28,6 +28,8 @@ from osxfs_sim.coherence.histories.model import (
     Source,
     State,
     Step,
+    is_pending,
+    may_happen_later,
     steps,
 )
 
@@ -66,8 +68,9 @@ class Task:
     @property
     def changes_nothing(self) -> bool:
         """Whether it left everything as it was, whenever it was."""
-        operation, outcome = self.performed.operation, self.performed.outcome
-        return operation.act not in MUTATORS | {"map", "unmap"} or outcome.error is not None
+        if self.performed.operation.act not in MUTATORS | {"map", "unmap"}:
+            return True
+        return self.performed.outcome.error is not None and not is_pending(self.performed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class _Searcher:
         self._umask = umask
         self._by_end = sorted(range(len(tasks)), key=lambda each: tasks[each].end_ns)
         self._after = [sum(1 << other for other in task.after) for task in tasks]
+        self._touching = _touching(tasks)
 
     def search(self, state: State, limits: Limits) -> Search:
         everything = (1 << len(self._tasks)) - 1
@@ -216,7 +220,11 @@ class _Searcher:
             *(place.state, task.performed, number + 1, local, task.grain, self._umask)
         ):
             from_ns = task.act_ns if step.source is Source.HOST else task.look_ns
-            if from_ns <= first_end_ns and self._is_in_session(place, under_way, task, step):
+            if from_ns > first_end_ns:
+                continue
+            if from_ns >= task.performed.call_ns and self._touching[number] & ~place.done:
+                continue
+            if self._is_in_session(place, under_way, task, step):
                 yield step
 
     def _is_in_session(
@@ -246,6 +254,33 @@ class _Searcher:
             others[number] = local
         held = [each.object for each in others.values()]
         return _Place(done, tuple(sorted(others.items())), state.without_lost(held))
+
+
+def _touching(tasks: Sequence[Task]) -> list[int]:
+    """Of each the tasks of the same process, as bits, that ended at the moment it was called.
+
+    By the moments alone they might come after it; a process does one thing after the other. The
+    parts of one listing have one call, and no order.
+    """
+    by_actor: dict[str, list[int]] = {}
+    found = []
+    for number, task in enumerate(tasks):
+        mine, before = task.performed, 0
+        own = by_actor.setdefault(mine.actor, [])
+        for other in reversed(own):
+            earlier = tasks[other].performed
+            if earlier.return_ns < mine.call_ns:
+                break
+            if not (may_happen_later(earlier) or _are_of_one_listing(earlier, mine)):
+                before |= 1 << other
+        own.append(number)
+        found.append(before)
+    return found
+
+
+def _are_of_one_listing(one: Performed, other: Performed) -> bool:
+    moments = {(each.call_ns, each.return_ns) for each in (one, other)}
+    return len(moments) == 1 and {one.operation.act, other.operation.act} <= {"entry", "opendir"}
 
 
 def _listed(order: "tuple[int, object] | None") -> tuple[int, ...]:

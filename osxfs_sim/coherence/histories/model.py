@@ -6,6 +6,9 @@ here is one moment at which the operation touches the tree. What these steps are
 grain (history.py): a system call on a directory looks a name up and acts under one lock where it
 changes names, and through a share these are two requests.
 
+An operation whose outcome is not known (UNKNOWN_OUTCOMES) may have taken any of its steps, or
+none, and ends at any moment: Herlihy and Wing's pending invocation.
+
 What is compared: errors; type, permissions, number of links and size (of a file); content;
 names. Not compared, for no rule makes them the same everywhere: times, inode numbers, the
 size and links of a directory.
@@ -18,6 +21,7 @@ from typing import Any, NamedTuple
 
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.histories.history import Grain
+from osxfs_sim.coherence.operations import MOST_READ_BYTES
 
 ROOT = 0
 
@@ -30,6 +34,26 @@ MUTATORS = frozenset(
     {"create", "write", "overwrite", "append", "truncate", "unlink", "rename", "link"}
     | {"mkdir", "rmdir", "chmod"}
 )
+
+
+UNKNOWN_OUTCOMES = frozenset(
+    {"EINTR", "EIO", "ENOSPC", "EDQUOT", "ETIMEDOUT", "ENOTCONN", "ECONNABORTED"}
+)
+"""Errors that say nothing of the tree: the call was interrupted, or what carries it out failed.
+What a change has done then nobody knows; a look was told nothing."""
+
+_AT_ITS_END = frozenset({"ENOSPC", "EDQUOT"})
+"""Of these, errors of a call that has come to its end: nothing of it happens afterwards."""
+
+
+def is_pending(performed: Performed) -> bool:
+    """Whether nobody knows what *performed* has done."""
+    return performed.outcome.error in UNKNOWN_OUTCOMES
+
+
+def may_happen_later(performed: Performed) -> bool:
+    """Whether some of it may happen after it has returned: it was given up, not carried out."""
+    return is_pending(performed) and performed.outcome.error not in _AT_ITS_END
 
 
 class Object(NamedTuple):
@@ -48,12 +72,12 @@ class State:
     """Names and what they lead to. *names* are paths; the root, "", is no object that changes.
 
     Objects are told apart by the number of the operation that made them, from 1 on; negative for
-    those that were there before. *mappings* are what processes have mapped.
+    those that were there before. *mappings* are what processes have mapped, and how many bytes.
     """
 
     names: tuple[tuple[str, int], ...] = ()
     objects: tuple[tuple[int, Object], ...] = ()
-    mappings: tuple[tuple[str, int], ...] = ()
+    mappings: tuple[tuple[str, tuple[int, int]], ...] = ()
 
     @classmethod
     def of(cls, initial: Mapping[str, str], umask: int) -> "State":
@@ -81,7 +105,7 @@ class State:
         self,
         names: Mapping[str, int | None] | None = None,
         objects: Mapping[int, Object] | None = None,
-        mappings: Mapping[str, int | None] | None = None,
+        mappings: Mapping[str, tuple[int, int] | None] | None = None,
     ) -> "State":
         """The same with these names, objects and mappings; None takes one away."""
         return State(
@@ -93,7 +117,7 @@ class State:
     def without_lost(self, held: Iterable[int]) -> "State":
         """Without objects that no name, no mapping and none of *held* leads to."""
         needed = {number for _, number in self.names}
-        needed |= {number for _, number in self.mappings} | set(held)
+        needed |= {number for _, (number, _) in self.mappings} | set(held)
         if all(number in needed for number, _ in self.objects):
             return self
         return replace(self, objects=tuple(each for each in self.objects if each[0] in needed))
@@ -124,6 +148,8 @@ class Local(NamedTuple):
     object: int
     seen: int = 0
 
+
+_NOT_MAPPED = "EBADF"
 
 SAME = "same"
 """The phase of a rename that finds two names of one object, and so does nothing and says so."""
@@ -162,6 +188,8 @@ def steps(
     """
     machine = _Machine(state, performed, number, local, grain, umask)
     yield from getattr(machine, performed.operation.act)()
+    if is_pending(performed):
+        yield Step(Source.HOST, state, DONE)  # nothing more of it happens
 
 
 class _Machine:
@@ -184,6 +212,7 @@ class _Machine:
         self._local = local
         self._grain = grain
         self._umask = umask
+        self._is_pending = is_pending(performed)
 
     # What the acts are made of
 
@@ -202,7 +231,7 @@ class _Machine:
         self, error: str | None, source: Source, state: State | None = None
     ) -> Iterator[Step]:
         """The end of the operation, if this is what it was told."""
-        if error == self._error:
+        if error == self._error or (self._is_pending and error is None):
             yield Step(source, state or self._state, DONE)
 
     def _bind(self, phase: str = "bound", *, only_files: str | None = None) -> Iterator[Step]:
@@ -254,14 +283,13 @@ class _Machine:
 
     def create(self) -> Iterator[Step]:
         if self._local.phase == "made":
-            yield from self._told(None, Source.HOST, self._with_content(self._operation.data))
-            yield from self._gone()
+            yield from self._written()
             return
         error, state = self._new("", self._operation.mode)
         yield from self._refused(error)
         if error is not None:
             yield from self._told(error, Source.HOST)
-        elif self._operation.data:
+        elif self._operation.content:
             yield Step(Source.HOST, state, Local("made", self._number))
         else:
             yield from self._told(None, Source.HOST, state)
@@ -375,14 +403,28 @@ class _Machine:
             case "start":
                 yield from self._opened()
             case "bound":
-                yield Step(Source.HOST, self._with_content(""), Local("cut", self._local.object))
+                yield from self._then_written(self._with_content(""), self._local.object)
                 yield from self._gone()
             case _:
-                # At offset 0: another may have written meanwhile, and be longer.
-                data = self._operation.data
-                written = data + self._content()[len(data) :]
-                yield from self._told(None, Source.HOST, self._with_content(written))
-                yield from self._gone()
+                yield from self._written()
+
+    def _then_written(self, state: State, number: int) -> Iterator[Step]:
+        """The file is empty in *state*: what is left is the write(2), if there is anything."""
+        if self._operation.content:
+            yield Step(Source.HOST, state, Local("cut", number))
+        else:
+            yield from self._told(None, Source.HOST, state)
+
+    def _written(self, offset: int = 0) -> Iterator[Step]:
+        """One write(2) at *offset*: another may have written meanwhile, and be longer."""
+        data, before = self._operation.content, self._content()
+        state = self._state
+        if data:  # else nothing is written: the file does not even grow up to the offset
+            before = before.ljust(offset, "\0")
+            written = before[:offset] + data + before[offset + len(data) :]
+            state = self._with_content(written)
+        yield from self._told(None, Source.HOST, state)
+        yield from self._gone()
 
     def _opened(self) -> Iterator[Step]:
         found = self._found()
@@ -399,25 +441,19 @@ class _Machine:
         if error is not None:
             yield from self._told(error, Source.HOST)
         else:
-            yield Step(Source.HOST, state, Local("cut", self._number))
+            yield from self._then_written(state, self._number)
 
     def overwrite(self) -> Iterator[Step]:
         if self._local.phase == "start":
             yield from self._bind(only_files="EISDIR")
             return
-        offset, data = self._operation.offset, self._operation.data
-        before = self._content().ljust(offset, "\0")
-        written = before[:offset] + data + before[offset + len(data) :]
-        yield from self._told(None, Source.HOST, self._with_content(written))
-        yield from self._gone()
+        yield from self._written(self._operation.offset)
 
     def append(self) -> Iterator[Step]:
         if self._local.phase == "start":
             yield from self._bind(only_files="EISDIR")
             return
-        written = self._content() + self._operation.data
-        yield from self._told(None, Source.HOST, self._with_content(written))
-        yield from self._gone()
+        yield from self._written(len(self._content()))
 
     def truncate(self) -> Iterator[Step]:
         if self._local.phase == "start":
@@ -471,7 +507,7 @@ class _Machine:
                 content = self._content()
                 if phase == "measured":
                     content = content[: self._local.seen]
-                if content == self._value:
+                if content[:MOST_READ_BYTES] == self._value:
                     yield from self._told(None, Source.CONTENT)
                 yield from self._gone()
 
@@ -507,7 +543,8 @@ class _Machine:
         if len(self._content()) < self._operation.size:
             yield from self._told("EINVAL", Source.CONTENT)
         else:
-            mapped = self._state.changed(mappings={self._mapping: number})
+            size = self._operation.size or len(self._content())
+            mapped = self._state.changed(mappings={self._mapping: (number, size)})
             yield from self._told(None, Source.CONTENT, mapped)
         yield from self._gone()
 
@@ -516,15 +553,20 @@ class _Machine:
         return f"{self._actor}:{self._operation.handle}"
 
     def mread(self) -> Iterator[Step]:
-        number = dict(self._state.mappings).get(self._mapping)
-        if number is None:
+        mapped = dict(self._state.mappings).get(self._mapping)
+        if mapped is None:
+            yield from self._told(_NOT_MAPPED, Source.HOST)  # the map was refused
             return
+        number, size = mapped
         content = self._state.object(number).content
-        assert content is not None
-        if self._value is not None and content[: len(self._value)] == self._value:
+        # What lies beyond the end is zero, up to the end of its page; beyond that nobody survives.
+        if content and content[:size].ljust(size, "\0") == self._value:
             yield from self._told(None, Source.CONTENT)
 
     def unmap(self) -> Iterator[Step]:
+        if self._mapping not in dict(self._state.mappings):
+            yield from self._told(_NOT_MAPPED, Source.HOST)
+            return
         yield from self._told(
             None, Source.HOST, self._state.changed(mappings={self._mapping: None})
         )

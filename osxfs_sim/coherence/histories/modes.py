@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.histories.history import Grain, is_guest
 from osxfs_sim.coherence.histories.linearize import Task
-from osxfs_sim.coherence.histories.model import MUTATORS
+from osxfs_sim.coherence.histories.model import MUTATORS, is_pending, may_happen_later
 from osxfs_sim.coherence.histories.sessions import changes, predecessors
 
 
@@ -57,16 +57,20 @@ def too_old(operations: Sequence[Performed], bounds: Bounds) -> list[tuple[Perfo
     All of these say of the same state what it is, so this needs no search, which is long for a
     guest that believes much. Each comes with words for what the host was told.
     """
+    if any(_may_change(each) and may_happen_later(each) for each in operations):
+        return []  # when the last change was nobody knows
     changed_ns = max((each.return_ns for each in operations if _may_change(each)), default=0)
     host = {
         (each.operation.act, each.operation.path): each
         for each in operations
-        if not is_guest(each.actor) and each.call_ns > changed_ns
+        if not is_guest(each.actor) and each.call_ns > changed_ns and not is_pending(each)
     }
     found = []
     for each in operations:
         if not is_guest(each.actor) or each.call_ns - bounds.stale_ns <= changed_ns:
             continue
+        if is_pending(each):
+            continue  # it was told nothing
         other = host.get((each.operation.act, each.operation.path))
         if other is not None and each.operation.act in _COMPARED and _differ(each, other):
             words = f"{each}, when nothing had been changed for longer than the bound: {other}"
@@ -126,12 +130,14 @@ def cached(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> lis
 def _as_mapped(operations: Sequence[Performed], number: int, grain: Grain, stale_ns: int) -> Task:
     performed = operations[number]
     mapped_ns = max(
-        each.call_ns
-        for each in operations
-        if each.operation.act == "map"
-        and each.actor == performed.actor
-        and each.operation.handle == performed.operation.handle
-        and each.call_ns <= performed.call_ns
+        (
+            each.call_ns
+            for each in operations[:number]
+            if each.operation.act == "map"
+            and each.actor == performed.actor
+            and each.operation.handle == performed.operation.handle
+        ),
+        default=performed.call_ns,  # it was given up, and then there is nothing mapped
     )
     after, looked = predecessors(operations, number)
     return Task(

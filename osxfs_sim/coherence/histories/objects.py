@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from osxfs_sim.coherence.actors import Performed
-from osxfs_sim.coherence.histories.history import History
+from osxfs_sim.coherence.histories.history import History, in_order
 from osxfs_sim.coherence.histories.sessions import TWO_NAMES
 from osxfs_sim.coherence.operations import Operation, Outcome
 
@@ -55,7 +55,7 @@ def parts_of(history: History) -> list[Part]:
     return [
         Part(
             tuple(sorted(name for name in known if _root(joined, name) == root)),
-            tuple(sorted((*found, *everywhere), key=lambda each: each.call_ns)),
+            in_order((*found, *everywhere)),
             {
                 name: content
                 for name, content in history.initial.items()

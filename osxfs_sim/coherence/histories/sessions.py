@@ -13,7 +13,7 @@ it no longer has may still be believed. So listings follow listings, and looks f
 from collections.abc import Iterator, Sequence
 
 from osxfs_sim.coherence.actors import Performed
-from osxfs_sim.coherence.histories.model import MUTATORS
+from osxfs_sim.coherence.histories.model import MUTATORS, is_pending
 
 _OF_OBJECTS = frozenset({"write", "overwrite", "append", "truncate", "chmod"})
 """They change what a name leads to, by the name as it was believed: who looks again may believe the
@@ -28,6 +28,11 @@ def changes(performed: Performed) -> bool:
     return performed.operation.act in MUTATORS and performed.outcome.error is None
 
 
+def may_have_changed(performed: Performed) -> bool:
+    """Whether it changed something, or nobody knows whether it did."""
+    return performed.operation.act in MUTATORS and (changes(performed) or is_pending(performed))
+
+
 def predecessors(operations: Sequence[Performed], number: int) -> tuple[list[int], list[int]]:
     """Of the *number*-th: own changes that it must see, own looks that it must not go behind."""
     mine = operations[number]
@@ -35,9 +40,9 @@ def predecessors(operations: Sequence[Performed], number: int) -> tuple[list[int
     looked: list[int] = []
     names = set(_names(mine))
     above = {parent for name in names for parent in _above(name)}
-    for other in range(len(operations)):
+    for other in range(number):
         earlier = operations[other]
-        if earlier.actor != mine.actor or earlier.return_ns > mine.call_ns or other == number:
+        if earlier.actor != mine.actor or earlier.return_ns > mine.call_ns or is_pending(earlier):
             continue
         touched = set(_names(earlier))
         handle = mine.operation.handle

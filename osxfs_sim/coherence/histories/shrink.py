@@ -16,7 +16,7 @@ from typing import TypeVar
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.histories.history import SHARE, History
 from osxfs_sim.coherence.histories.schedules import Step, schedule_of
-from osxfs_sim.coherence.histories.sessions import changes
+from osxfs_sim.coherence.histories.sessions import may_have_changed
 from osxfs_sim.coherence.operations import Outcome
 
 T = TypeVar("T")
@@ -52,8 +52,8 @@ def purely(history: History, names: Sequence[str], violates: Violates) -> Histor
     """A part of *history* that violates as well: what is about *names*, and of that the least."""
     history = restricted(history, names)
     history = _ended_early(history, violates)
-    fixed = [each for each in history.operations if changes(each)]
-    units = _units([each for each in history.operations if not changes(each)])
+    fixed = [each for each in history.operations if may_have_changed(each)]
+    units = _units([each for each in history.operations if not may_have_changed(each)])
 
     def fails(kept: Sequence[list[Performed]]) -> bool:
         looks = [each for unit in kept for each in unit]
@@ -106,7 +106,7 @@ def _ended_early(history: History, violates: Violates) -> History:
     for end_ns in sorted({each.return_ns for each in history.operations}):
         begun = [each for each in history.operations if each.call_ns <= end_ns]
         ended = [each for each in begun if each.return_ns <= end_ns]
-        if any(changes(each) for each in begun if each.return_ns > end_ns):
+        if any(may_have_changed(each) for each in begun if each.return_ns > end_ns):
             continue  # others may have seen it already
         if violates(history.only(ended)):
             return history.only(ended)

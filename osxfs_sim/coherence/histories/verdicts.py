@@ -4,20 +4,23 @@ Object by object (objects.py), each on its own: in several processes, where an e
 in. A violation of one object is one of the whole; unknown is what is left when there is none.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.histories.delegated import delegated
-from osxfs_sim.coherence.histories.history import Grain, History
+from osxfs_sim.coherence.histories.history import Grain, History, is_guest
 from osxfs_sim.coherence.histories.linearize import NO_LIMITS, Answer, Limits, search
-from osxfs_sim.coherence.histories.model import State
+from osxfs_sim.coherence.histories.model import State, is_pending, may_happen_later
 from osxfs_sim.coherence.histories.modes import EXACT, Bounds, cached, consistent, too_old
 from osxfs_sim.coherence.histories.objects import Part, parts_of
+from osxfs_sim.coherence.histories.sessions import may_have_changed
 from osxfs_sim.coherence.histories.wording import require_judgeable
 from osxfs_sim.model.consistency import Mode
+
+_NEVER_NS = 1 << 80
+"""The end of a call that was given up: what it asked for may still be done at any time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ def check(history: History, rules: Rules, executor: Executor | None = None) -> V
     Raises ValueError where it holds what no history can (see wording.py).
     """
     require_judgeable(history.operations)
+    if wrong := out_of_order(history.operations):
+        raise ValueError(f"a process does one thing after the other: {wrong}")
     parts = parts_of(history)
     words = [(part, history.grain, history.umask, rules) for part in parts]
     verdicts = executor.map(_judged, words) if executor is not None else map(_judged, words)
@@ -89,29 +94,42 @@ def _judged(words: tuple[Part, Grain, int, Rules]) -> PartVerdict:
 
 def judge(part: Part, grain: Grain, umask: int, rules: Rules) -> PartVerdict:
     """The verdict on one object."""
-    operations, unjudged = part.operations, 0
+    # Who was told nothing says nothing; of a change it is open whether and when it was made.
+    operations = tuple(
+        each for each in part.operations if may_have_changed(each) or not is_pending(each)
+    )
+    unjudged = untold = len(part.operations) - len(operations)
     lost: tuple[str, ...] = ()
-    if wrong := out_of_order(operations):
-        raise ValueError(f"a process does one thing after the other: {wrong}")
     match rules.mode:
         case Mode.CONSISTENT:
             tasks = tuple(consistent(operations, grain))
         case Mode.CACHED:
             if old := too_old(operations, rules.bounds):
                 return PartVerdict(
-                    *(part.names, Answer.VIOLATION, operations),
+                    *(part.names, Answer.VIOLATION, part.operations),
                     stuck=tuple(each for each, _ in old),
                     lost=tuple(words for _, words in old),
+                    unjudged=untold,
                 )
             tasks = tuple(cached(operations, grain, rules.bounds))
         case Mode.DELEGATED:
             promised = delegated(operations, grain, rules.bounds)
-            tasks, lost, unjudged = promised.tasks, promised.lost, promised.unjudged
+            tasks, lost = promised.tasks, promised.lost
+            unjudged += promised.unjudged
+    tasks = tuple(
+        replace(task, end_ns=_NEVER_NS) if may_happen_later(task.performed) else task
+        for task in tasks
+    )
     found = search(tasks, State.of(part.initial, umask), umask, rules.limits)
+    answer = found.answer
+    if answer is Answer.OK and untold and not any(is_guest(each.actor) for each in operations):
+        answer = Answer.UNKNOWN  # every call of the guests failed: there is nothing to go by
+    if answer is Answer.VIOLATION and _may_be_torn(operations):
+        answer = Answer.UNKNOWN
     return PartVerdict(
         part.names,
-        Answer.VIOLATION if lost else found.answer,
-        operations,
+        Answer.VIOLATION if lost else answer,
+        part.operations,
         tuple(tasks[each].performed for each in found.order),
         tuple(tasks[each].performed for each in found.stuck),
         lost,
@@ -120,13 +138,28 @@ def judge(part: Part, grain: Grain, umask: int, rules: Rules) -> PartVerdict:
     )
 
 
+def _may_be_torn(operations: Sequence[Performed]) -> bool:
+    """Whether what was long was read while it changed: no system reads several pages at once."""
+    changed = [each for each in operations if each.operation.act in _OF_CONTENT]
+    return any(
+        change.call_ns <= look.return_ns
+        and look.call_ns <= change.return_ns
+        and max(map(len, (change.operation.content, look.outcome.value))) > _PAGE_BYTES
+        for look in operations
+        if look.operation.act in ("read", "mread") and look.outcome.value is not None
+        for change in changed
+    )
+
+
+_PAGE_BYTES = 4096
+_OF_CONTENT = frozenset({"create", "write", "overwrite", "append", "truncate"})
+
+
 def out_of_order(operations: Sequence[Performed]) -> Performed | None:
-    """One that its process called before another of it had returned; parts of one listing may."""
-    returned_ns: Counter[str] = Counter()
-    called_ns: Counter[str] = Counter()
+    """One that its process called before another of it had returned."""
+    returned_ns: dict[str, int] = {}
     for each in operations:
-        if each.call_ns < returned_ns[each.actor] and each.call_ns != called_ns[each.actor]:
+        if each.call_ns < returned_ns.get(each.actor, each.call_ns):
             return each
-        called_ns[each.actor] = each.call_ns
         returned_ns[each.actor] = each.return_ns
     return None

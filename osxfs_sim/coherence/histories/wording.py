@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.histories.history import in_order
 from osxfs_sim.coherence.histories.model import MUTATORS, OBSERVERS
 from osxfs_sim.coherence.operations import Operation
 
@@ -20,7 +21,7 @@ _OF_HANDLES = frozenset({"mread", "unmap"})
 def require_judgeable(operations: Sequence[Performed]) -> None:
     """Raise ValueError, with the reason, where one of *operations* cannot be judged."""
     mapped = set[tuple[str, str]]()
-    for each in sorted(operations, key=lambda one: one.call_ns):
+    for each in in_order(operations):
         operation = each.operation
         _require_fields(operation)
         if operation.act not in _JUDGED:

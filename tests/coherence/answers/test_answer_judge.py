@@ -387,3 +387,78 @@ def test_of_a_directory_that_comes_and_goes_only_its_being_there_is_judged() -> 
     assert judge(APPEARED, stated(220, 230, 4096, 5)) == (Judged("existence", Verdict.STALE, 20),)
     assert judge(APPEARED, looked(220, 230, errno.ENOENT)) == (Judged("absence", Verdict.FRESH),)
     assert judge(APPEARED, was_read(b"", 120, 130, (112, 115))) == ()
+
+
+# What is untrue in two ways
+
+GONE_AFTER_AN_EDIT = Timeline(
+    {"d/a": (Named(0, 0, 1), Named(9_990, 10_000, None))},
+    {1: (FIRST, WRITTEN)},
+    CONTENTS,
+)
+
+
+def test_attributes_are_as_old_as_they_are_also_where_the_name_has_gone() -> None:
+    """The stat was last true before the first edit, not until the removal."""
+    assert judge(GONE_AFTER_AN_EDIT, stated(10_010, 10_110, 3, 1_000)) == (
+        *stale("existence", 110),
+        *stale("attributes", 10_000),
+    )
+    # True until the name went: that is one untruth.
+    assert judge(GONE_AFTER_AN_EDIT, stated(10_010, 10_110, 7, 2_000)) == stale("existence", 110)
+
+
+EDITED_TWICE = Timeline(
+    {"d/a": (Named(0, 0, 1),)},
+    {1: (FIRST, WRITTEN, Held(500, 510, 3, 3_000, "0"), Held(900, 910, 5, 4_000, "3"))},
+    CONTENTS | {"3": b"fifth"},
+)
+
+
+def test_a_mixture_is_as_old_as_its_oldest_part() -> None:
+    assert judge(EDITED_TWICE, stated(1_000, 1_010, 5, 1_000)) == fresh("existence") + stale(
+        "attributes", 900
+    )
+    # The size of the first state has come back, and ended with the third.
+    assert judge(EDITED_TWICE, stated(1_000, 1_010, 3, 4_000)) == fresh("existence") + stale(
+        "attributes", 100
+    )
+
+
+def test_content_that_came_back_is_as_old_as_when_it_ended_last() -> None:
+    assert judge(EDITED_TWICE, was_read(OLD, 1_000, 1_010)) == stale("content", 100)
+
+
+def test_a_read_that_was_cut_where_no_state_ended_is_not_stale() -> None:
+    """A signal, or a device, may end a read anywhere: nothing is concluded from that."""
+    short = was_read(NEW[:2], 200, 210)
+    assert judge(IN_PLACE, short) == (Judged("content", Verdict.UNEXPLAINED),)
+
+
+def test_what_may_be_made_of_both_sides_of_a_change_is_unknown() -> None:
+    """Two of three pages were written when they were read: so it may be natively, too."""
+    timeline = Timeline(
+        {"d/a": (Named(0, 0, 1),)},
+        {1: (Held(0, 0, 2, 1, "x"), Held(10, 20, 2, 2, "y"), Held(100, 110, 2, 3, "z"))},
+        {"x": b"ab", "y": b"aa", "z": b"bb"},
+    )
+    assert judge(timeline, was_read(b"ab", 105, 106)) == ()
+    assert judge(timeline, was_read(b"ab", 120, 130)) == stale("content", 110)
+
+
+def test_a_state_from_before_the_name_was_given_is_not_what_the_name_shows() -> None:
+    """It was written under another name, and renamed: by this one nobody saw it so."""
+    timeline = Timeline(
+        {"d/a": (Named(0, 0, 1), Named(100, 110, 2))},
+        {1: (Held(0, 0, 3, 7, "0"),), 2: (Held(0, 0, 3, 7, "0"), Held(50, 60, 7, 8, "1"))},
+        CONTENTS,
+    )
+    # The old file had that until it was replaced, which is later than the new one had it.
+    assert judge(timeline, stated(200, 210, 3, 7)) == fresh("existence") + stale("attributes", 100)
+    # And while both may be asked for, what was before the rename is nothing to be seen.
+    late = Timeline(
+        {"d/a": (Named(0, 0, None), Named(100, 110, 2))},
+        {2: (Held(0, 0, 3, 7, "0"), Held(50, 60, 7, 8, "1"))},
+        CONTENTS,
+    )
+    assert judge(late, stated(55, 120, 3, 7))[1:] != fresh("attributes")

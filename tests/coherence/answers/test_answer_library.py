@@ -319,3 +319,18 @@ def test_what_is_asked_for_in_vain_is_taken_down_where_that_is_wanted(
     # d/missing has a place in the table: its answers are taken down by themselves. d/own is made.
     assert asked(missing=True) == ["d/no"]
     assert asked(missing=False) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("which", ["library", "directory"])
+def test_a_library_of_another_user_is_not_loaded(library: Path, tmp_path: Path, which: str) -> None:
+    """Every program that is measured would run it: with sudo -E, root's."""
+    theirs = tmp_path / "answers" / library.name
+    theirs.parent.mkdir()
+    if which == "library":
+        theirs.write_bytes(library.read_bytes())
+        os.chown(theirs, 65_534, 65_534)
+    else:
+        os.chown(theirs.parent, 65_534, 65_534)
+    with pytest.raises(LibraryError, match="belongs to user 65534"):
+        compiled(tmp_path)
