@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from types import ModuleType
 
+from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.caching import CachePolicy
 from osxfs_sim.model.latency import Distribution, Empirical, LatencyError
 from osxfs_sim.model.own_policy import OwnPolicy, PolicyError, described, place_of
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _SHIPPED = resources.files("osxfs_sim.model") / "profiles"
 _MAX_ANCESTORS = 8
+_MOST_SAMPLES_BYTES = 1 << 25
+_MOST_SAMPLES = 1_000_000
 
 
 def profile_names() -> list[str]:
@@ -58,7 +61,7 @@ def _load(name: str, descendants: tuple[str, ...]) -> Profile:
         raise ProfileError(f"profile {descendants[0]!r} has more than {_MAX_ANCESTORS} ancestors")
     if name.endswith(".toml"):
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = read_text(name)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise ProfileError(f"cannot read the profile {name}: {reason}") from error
@@ -70,8 +73,8 @@ def _load(name: str, descendants: tuple[str, ...]) -> Profile:
             )
         text = (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        document = parse_toml(text)
+    except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"profile {name}: not valid TOML: {error}") from error
     parent = None
     if "extends" in document:
@@ -107,7 +110,7 @@ def _read_empirical(path: str) -> Empirical:
     if not path:
         raise ProfileError("empirical needs a file: write empirical:FILE")
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, _MOST_SAMPLES_BYTES).splitlines()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise ProfileError(f"cannot read the samples {path}: {reason}") from error
@@ -123,6 +126,8 @@ def _read_empirical(path: str) -> Empirical:
                 f"{path}, line {number}: {text[:40]!r} is not a duration: "
                 "write one a line, such as 131us, or whole nanoseconds"
             ) from None
+        if len(samples_ns) > _MOST_SAMPLES:
+            raise ProfileError(f"{path} holds more than {_MOST_SAMPLES:,} samples: take a part")
     if not samples_ns:
         raise ProfileError(f"{path} holds no samples: write one duration a line, such as 131us")
     return Empirical(tuple(samples_ns))

@@ -19,11 +19,12 @@ obeys the stronger mode of consistency (model/consistency.py).
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.consistency import Tree, stronger_parts
 from osxfs_sim.model.profile import ProfileError, nearest
 from osxfs_sim.model.units import UnitError, parse_duration_ns
@@ -85,15 +86,24 @@ def is_share_file(source: str) -> bool:
     return source.endswith(".toml") and not os.path.isdir(source)
 
 
-def load_exports(path: str, mountpoint: str, given: Mapping[str, Any]) -> Exports:
+def load_exports(
+    path: str,
+    mountpoint: str,
+    given: Mapping[str, Any],
+    before_import: Callable[[Sequence[str]], None] | None = None,
+) -> Exports:
     """The exports of the share file at *path*, to be mounted at *mountpoint*.
 
-    *given* are fields of ShareSettings that hold for all of them. Raises
-    ProfileError, in one line that names the file and the export.
+    *given* are fields of ShareSettings that hold for all of them. *before_import* is told of
+    the policies that the file names, before their modules are imported. Raises ProfileError,
+    in one line that names the file and the export.
     """
     try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        document = parse_toml(read_text(path))
         tables = _tables(document)
+        policies = [str(table["policy"]) for table in tables.values() if "policy" in table]
+        if before_import is not None and policies and "policy" not in given:
+            before_import(policies)
         directory = Path(path).absolute().parent
         shares = tuple(
             _share(name, table, directory, mountpoint, given) for name, table in tables.items()

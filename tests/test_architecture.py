@@ -32,9 +32,9 @@ MAY_IMPORT = {
     "lab": {"model", "trace", "coherence", "fs", "sources"},
     "report": {"lab", "trace", "coherence", "fs"},
     "sources": set(),
-    "catalogue": {"model", "sources"},
+    "catalogue": {"model", "sources", "fs"},
     "settings": {"model", "catalogue"},
-    "exports": {"model", "settings"},
+    "exports": {"model", "settings", "fs"},
 }
 
 # Where the code does otherwise, module by module, so that it does not spread unseen.

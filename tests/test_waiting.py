@@ -124,7 +124,7 @@ class _Reader(ast.NodeVisitor):
             # A program for another process: it is a test's own, too.
             try:
                 program = ast.parse(text)
-            except SyntaxError:
+            except (SyntaxError, ValueError):  # ValueError: half a letter in it
                 pass
             else:
                 reader = _Reader(*names)

@@ -1,11 +1,11 @@
 """``analyze`` and ``import-strace``: where the time of a trace went."""
 
-import json
 from pathlib import Path
 
 import click
 
 from osxfs_sim.cli.options import Duration
+from osxfs_sim.cli.saying import say, say_json, tell
 from osxfs_sim.report.analysis import analysis_report
 from osxfs_sim.trace.analysis import analyze_file
 from osxfs_sim.trace.format import TraceError
@@ -36,7 +36,7 @@ def analyze(trace: str, as_json: bool, top: int | None, wall_ns: int | None) -> 
         )
     if as_json:
         document = analyze_file(trace, wall_ns=wall_ns).to_document()
-        click.echo(json.dumps(document, indent=1))
+        say_json(document, indent=1)
         return
     top = top or _TOP
     analysis_report(analyze_file(trace, wall_ns=wall_ns, directories=top), top)
@@ -67,6 +67,6 @@ def import_strace(log: str, root: str, output: str, cwd: str | None) -> None:
         raise TraceError(f"--cwd {cwd} is not an absolute path: give it as the command had it")
     made = make_trace(Path(log), Path(output), root, cwd)
     calls = sum(made.operations.values())
-    click.echo(f"{calls:,} calls below {made.root} of {made.lines.calls:,} in {output}")
+    say(f"{calls:,} calls below {made.root} of {made.lines.calls:,} in {output}")
     for warning in made.warnings():
-        click.echo(f"  {warning}", err=True)
+        tell(f"  {warning}")

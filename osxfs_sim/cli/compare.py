@@ -1,7 +1,6 @@
 """``compare``: a case under several arms, interleaved, with how sure one can be."""
 
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -18,6 +17,8 @@ from osxfs_sim.cli.options import edits_option
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.run import CaseName
+from osxfs_sim.cli.saying import say_json
+from osxfs_sim.cli.trust import check_result, is_own_case, modules_of, trust_option
 from osxfs_sim.fs.output import make_output_directory
 from osxfs_sim.lab.arms import Arm, check_arms, twins_of
 from osxfs_sim.lab.caches import COLD, WARM
@@ -29,6 +30,7 @@ from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_fro
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL
 from osxfs_sim.lab.summary import kinds_of, summarize
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.report.comparison import comparison_report
 
 
@@ -117,6 +119,7 @@ _ANEW = ("output", "force")
     metavar="FILE",
     help="Go on with an interrupted comparison; --runs and --until may ask for more.",
 )
+@trust_option
 @click.option(
     "--trace",
     type=click.Path(file_okay=False),
@@ -132,7 +135,13 @@ _ANEW = ("output", "force")
 @click.option("--json", "as_json", is_flag=True, help="Print what is derived as JSON, no table.")
 @click.pass_context
 def compare(
-    ctx: click.Context, /, resume: str | None, show: str | None, as_json: bool, **asked: Any
+    ctx: click.Context,
+    /,
+    resume: str | None,
+    show: str | None,
+    trust: bool,
+    as_json: bool,
+    **asked: Any,
 ) -> None:
     """Run a case under several arms in random order, and say what differs.
 
@@ -157,6 +166,7 @@ def compare(
         before = load_result(resume)
         if "recipe" not in before.plan:
             raise ResultError(f"{resume} cannot be resumed: it was not made by compare")
+        check_result(before, resume, given, trusted=trust)
         for name in _ANEW:
             if name in given:
                 raise click.UsageError(f"--{name} has no effect with --resume: it goes on in FILE")
@@ -207,8 +217,8 @@ def _check_files(output: Path, asked: Mapping[str, Any], *, resumes: bool) -> No
     check_can_be_written(output)
     if output.exists() and not resumes and not asked["force"]:
         raise CaseError(
-            f"{output} exists: --resume {output} goes on with it, --force overwrites it, "
-            "--output names another"
+            f"{output} exists: --resume {quoted(str(output))} goes on with it, "
+            "--force overwrites it, --output names another"
         )
     if asked["trace"] is not None:
         make_output_directory(asked["trace"])
@@ -237,7 +247,15 @@ def _carry_out(
                 _show(comparison, as_json)
                 progress.say(f"saved to {output}")
                 if sys.exc_info()[0] is not None:
-                    progress.say(f"to go on: osxfs-sim compare --resume {output}")
+                    progress.say(f"to go on: {_to_go_on(asked, output)}")
+
+
+def _to_go_on(asked: Mapping[str, Any], output: Path) -> str:
+    """The command, with what the file alone would not be believed."""
+    case = f"{quoted(asked['case'])} " if is_own_case(asked["case"]) else ""
+    words = [*(asked["arms"] or ()), *([asked["aa"]] if asked["aa"] else [])]
+    trust = " --trust" if any(modules_of(words)) else ""
+    return f"osxfs-sim compare {case}--resume {quoted(str(output))}{trust}"
 
 
 def _show_saved(path: str, as_json: bool) -> None:
@@ -272,4 +290,4 @@ def _show(comparison: Comparison, as_json: bool, machine: str | None = None) -> 
             for kind, found in alarms
         ],
     }
-    click.echo(json.dumps(document, indent=1))
+    say_json(document, indent=1)

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
+from osxfs_sim.cli.saying import say, say_lines
 from osxfs_sim.fs.output import make_output_directory, write_output
 
 _NAME = "osxfs-sim"
@@ -37,11 +38,11 @@ def completion(shell: str, install: bool) -> None:
     assert completion_class is not None
     source = completion_class(click.Group(_NAME), {}, _NAME, _VARIABLE).source()
     if not install:
-        click.echo(source)
+        say_lines(source)
         return
     place = _place(shell)
     make_output_directory(place.parent)
     write_output(place, source + "\n")
-    click.echo(f"written to {place}; new shells complete {_NAME}")
+    say(f"written to {place}; new shells complete {_NAME}")
     if shell == "zsh":
-        click.echo(f"zsh looks there if ~/.zshrc has, before compinit: fpath+=({place.parent})")
+        say(f"zsh looks there if ~/.zshrc has, before compinit: fpath+=({place.parent})")

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances
+from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.actors import ActorError, Performed
 from osxfs_sim.coherence.contract.breaches import breach_script, script_name
 from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
@@ -38,6 +37,7 @@ from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.report.console import escape
 from osxfs_sim.report.contract import contract_report, rules_report
 from osxfs_sim.settings import ShareSettings
 
@@ -123,7 +123,7 @@ def contract(
             "machine": describe_machine(),
             "rules": [_document(verdict, written) for verdict in verdicts],
         }
-        click.echo(json.dumps(document, indent=1))
+        say_json(document, indent=1)
     else:
         what = circumstances(profile, settings.given())
         title = escape(f"{what}: the consistency contract, judged as {nature.mode.label}")
@@ -247,7 +247,7 @@ def _write_scripts(
             written[name] = directory / name
             write_output(written[name], source)
     if not written:
-        click.echo(f"osxfs-sim: nothing to write into {directory}: no rule is broken", err=True)
+        tell(f"osxfs-sim: nothing to write into {directory}: no rule is broken")
     return written
 
 
@@ -271,7 +271,7 @@ def _list(chosen: Sequence[RuleId], nature: Nature, as_json: bool) -> None:
             }
             for rule, (why, own) in named.items()
         ]
-        click.echo(json.dumps({"schema": SCHEMA, "rules": document}, indent=1))
+        say_json({"schema": SCHEMA, "rules": document}, indent=1)
     else:
         rules_report(named)
 
@@ -282,7 +282,7 @@ def _progress() -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if time.monotonic() - began_s > _WORTH_TELLING_S:
-            click.echo(f"  {text}", err=True)
+            tell(f"  {text}")
 
     return say
 

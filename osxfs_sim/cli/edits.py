@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from osxfs_sim.cli.saying import say
 from osxfs_sim.coherence.edits.recording import RecordingError, pattern_of, record
 from osxfs_sim.coherence.edits.stream import parse_rate, parse_stream, stream_names
 from osxfs_sim.fs.output import write_output
@@ -82,4 +83,4 @@ def record_(
     )
     write_output(target, replace(pattern, rate_per_s=rate_per_s).to_toml())
     steps = ", ".join(f"{step.act} {step.path}" for step in pattern.steps)
-    click.echo(f"{out}: {pattern.burst} at a time, each: {steps}")
+    say(f"{out}: {pattern.burst} at a time, each: {steps}")

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import logging
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from osxfs_sim.cli.saying import write_what_can_be_written
 from osxfs_sim.coherence.answers.library import LibraryError
 from osxfs_sim.coherence.edits.applying import EditorError
 from osxfs_sim.coherence.edits.recording import RecordingError
@@ -18,7 +20,9 @@ from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.results import ResultError
 from osxfs_sim.lab.study import StudyError
 from osxfs_sim.lab.sweep import SweepError
+from osxfs_sim.model.escaping import printable
 from osxfs_sim.model.profile import ProfileError, nearest
+from osxfs_sim.mount.log import OF_A_COMMAND, log_to
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.sources import commit, digest_of_program
 from osxfs_sim.trace.errors import TraceError
@@ -77,6 +81,8 @@ class _Commands(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         _fill_standard_descriptors()
+        write_what_can_be_written()
+        log_to(logging.WARNING, form=OF_A_COMMAND)
         try:
             code = super().main(*args, **extra | {"standalone_mode": False})
             if sys.stdout is not None:
@@ -109,7 +115,7 @@ class _Commands(click.Group):
 
 
 def _end(code: int, message: str) -> NoReturn:
-    print(f"osxfs-sim: {message}", file=sys.stderr)
+    print(f"osxfs-sim: {printable(message.rstrip())}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -1,7 +1,6 @@
 """``events``: what a listener in the guest hears of changes on the host."""
 
 import dataclasses
-import json
 import sys
 from random import Random
 from typing import Any
@@ -10,6 +9,7 @@ import click
 
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances, head, hearing_of, sayer, shared, start
+from osxfs_sim.cli.saying import say_json
 from osxfs_sim.coherence.expectations import expected_of
 from osxfs_sim.coherence.hearing import ListenerError
 from osxfs_sim.coherence.scorecard import KindResult, Pace, run_scorecard
@@ -73,7 +73,7 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
             "events": dataclasses.asdict(spec),
             "changes": [_kind_document(result) for result in results],
         }
-        click.echo(json.dumps(document, indent=1))
+        say_json(document, indent=1)
     else:
         what = circumstances(profile, settings.given())
         title = f"{what}: host changes as the guest hears of them ({number} of each)"

@@ -1,7 +1,6 @@
 """``frontier``: what each policy gains in time and costs in stale answers, under host edits."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,14 @@ from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
 from osxfs_sim.cli.options import Edits
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
+from osxfs_sim.cli.saying import say_json, say_lines
+from osxfs_sim.cli.trust import (
+    check_file,
+    check_result,
+    is_own_case,
+    modules_of,
+    trust_option,
+)
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.arms import Arm, check_arms
 from osxfs_sim.lab.caches import WARM
@@ -26,6 +33,7 @@ from osxfs_sim.lab.machine import describe_machine_shortly
 from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.sweep import DEFAULT, SweepError, load_sweep
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.report.frontier import (
     Frontier,
     frontier_markdown,
@@ -37,7 +45,7 @@ _PICTURES: Mapping[str, Literal["svg", "png"]] = {".svg": "svg", ".png": "png"}
 _EDITS = "vim"
 """Recorded from an editor that puts a new file in the old one's place."""
 _SHOWING = ("what", "show", "picture", "dark", "markdown", "as_json")
-_WITH_RESUME = (*_SHOWING, "resume", "runs")
+_WITH_RESUME = (*_SHOWING, "resume", "runs", "trust")
 
 
 @click.command()
@@ -94,6 +102,7 @@ _WITH_RESUME = (*_SHOWING, "resume", "runs")
     metavar="FILE",
     help="Draw it, as .svg or .png.",
 )
+@trust_option
 @click.option("--dark", is_flag=True, help="The picture for a dark page.")
 @click.option("--markdown", is_flag=True, help="Print tables in Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Print what is derived as JSON.")
@@ -172,6 +181,8 @@ def _begun(
         words = list(asked["arms"])
     else:
         sweep = load_sweep(asked["sweep"])
+        if asked["sweep"].endswith(".toml"):
+            check_file(asked["sweep"], modules_of(sweep.arms), trusted=asked["trust"])
         words = list(sweep.arms)
         for group in sweep.groups:
             groups |= {arm.label: group.name for arm in parse_arms(group.arms)}
@@ -211,11 +222,16 @@ def _resumed(
 ) -> tuple[Comparison, tuple[Arm, ...], dict[str, Any]]:
     """What was interrupted, if nothing that it compares has changed since."""
     _refuse_beside("--resume", given - {*_WITH_RESUME} - {"what"})
-    if asked["what"]:
-        raise click.UsageError("CASE has no effect with --resume: the file says which it is")
     before = load_result(asked["resume"])
     if GROUPS not in before.plan:
         raise ResultError(f"{asked['resume']} cannot be resumed: it was not made by frontier")
+    if asked["what"] and list(asked["what"]) != [before.plan.get("case")]:
+        raise click.UsageError(
+            f"{asked['resume']} is of the case {before.plan.get('case')}: name that with "
+            "--resume, or none"
+        )
+    named = {"case"} if asked["what"] else set()
+    check_result(before, asked["resume"], named, trusted=asked["trust"])
     wanted = {name: before.plan.get(name) for name in PLANNED}
     if "runs" in given:
         wanted |= {"runs": asked["runs"], "most_runs": asked["runs"]}
@@ -229,8 +245,8 @@ def _check_output(output: Path, asked: Mapping[str, Any]) -> None:
     check_can_be_written(output)
     if output.exists() and asked["resume"] is None and not asked["force"]:
         raise CaseError(
-            f"{output} exists: --resume {output} goes on with it, --force overwrites it, "
-            "--output names another"
+            f"{output} exists: --resume {quoted(str(output))} goes on with it, "
+            "--force overwrites it, --output names another"
         )
 
 
@@ -252,7 +268,11 @@ def _carry_out(
                 _tell([comparison], asked)
                 progress.say(f"saved to {output}")
                 if sys.exc_info()[0] is not None:
-                    progress.say(f"to go on: osxfs-sim frontier --resume {output}")
+                    case = f"{quoted(wanted['case'])} " if is_own_case(wanted["case"]) else ""
+                    trust = " --trust" if any(modules_of(wanted["arms"] or ())) else ""
+                    progress.say(
+                        f"to go on: osxfs-sim frontier {case}--resume {quoted(str(output))}{trust}"
+                    )
 
 
 def _tell(comparisons: Sequence[Comparison], asked: Mapping[str, Any]) -> None:
@@ -261,9 +281,9 @@ def _tell(comparisons: Sequence[Comparison], asked: Mapping[str, Any]) -> None:
         _draw(frontiers, Path(asked["picture"]), is_dark=asked["dark"])
     if asked["as_json"]:
         documents = [_document(one) for one in frontiers]
-        click.echo(json.dumps({"frontiers": documents}, indent=1))
+        say_json({"frontiers": documents}, indent=1)
     elif asked["markdown"]:
-        click.echo(frontier_markdown(frontiers))
+        say_lines(frontier_markdown(frontiers))
     else:
         machines = {describe_machine_shortly(one.machine): None for one in comparisons}
         frontier_report(frontiers, "; ".join(machines))

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import json
 import multiprocessing
 import sys
 import time
@@ -15,11 +14,11 @@ from random import Random
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import Duration, ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances
+from osxfs_sim.cli.saying import say, say_json, say_lines, tell
 from osxfs_sim.coherence.actors import ActorError
 from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, Plan, generate
 from osxfs_sim.coherence.histories.history import History, HistoryError
@@ -41,7 +40,7 @@ from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount.launch import mounted
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console, escape, table
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 SCHEMA = 1
@@ -180,7 +179,7 @@ def histories(
     except ActorError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(json.dumps(_document(done, rules, settings, plan, started), indent=1))
+        say_json(_document(done, rules, settings, plan, started), indent=1)
     else:
         _tell(done, rules, profile, save, circumstances(profile, settings.given()))
     if any(run.verdict.answer is Answer.VIOLATION for run in done):
@@ -250,13 +249,13 @@ def check_history(
             str(file): {"mode": verdict.mode.label} | _verdict_document(verdict)
             for file, verdict in verdicts.items()
         }
-        click.echo(json.dumps({"schema": SCHEMA, "files": answers}, indent=1))
+        say_json({"schema": SCHEMA, "files": answers}, indent=1)
     else:
         for file, verdict in verdicts.items():
-            click.echo(f"{file}: {verdict.answer} as {verdict.mode.label}")
+            say(f"{file}: {verdict.answer} as {verdict.mode.label}")
             for part in verdict.violations:
-                click.echo(in_words(part))
-        click.echo(_counted([verdict.answer for verdict in verdicts.values()]))
+                say_lines(in_words(part))
+        say(_counted([verdict.answer for verdict in verdicts.values()]))
     if any(verdict.answer is Answer.VIOLATION for verdict in verdicts.values()):
         sys.exit(1)
 
@@ -366,7 +365,7 @@ def _ground(
         guest.mkdir()
         with mounted(replace(settings, source=str(host), mountpoint=str(guest))) as share:
             for warning in share.first_status["warnings"]:
-                click.echo(f"osxfs-sim: warning: {warning}", err=True)
+                tell(f"osxfs-sim: warning: {warning}")
             yield host, guest, share.flush
 
 
@@ -554,6 +553,6 @@ def _progress() -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if time.monotonic() - began_s > _WORTH_TELLING_S:
-            click.echo(f"  {text}", err=True)
+            tell(f"  {text}")
 
     return say

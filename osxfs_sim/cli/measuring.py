@@ -20,6 +20,7 @@ from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run, settings_of
 from osxfs_sim.cli.clean import sweep
 from osxfs_sim.cli.progress import StepProgress, remaining_words
+from osxfs_sim.cli.trust import tell_whose_case
 from osxfs_sim.coherence.edits.stream import parse_stream
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import COLD, COLD_IN_MEMORY, check_cold, is_in_memory, make_cold
@@ -146,6 +147,7 @@ def bench_for(
 ) -> Bench:
     """What the samples of *comparison* are taken with; sets the case's tree up if need be."""
     case = load_case(asked["case"])
+    tell_whose_case(case)
     toggles = tuple(asked["toggles"])
     plan = Plan(
         case,

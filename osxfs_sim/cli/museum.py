@@ -1,7 +1,6 @@
 """``museum``: the bugs of real systems, each shown on a live share beside its cure."""
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from osxfs_sim.cli.errors import end_on_signals
+from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.actors import ActorError
 from osxfs_sim.coherence.hearing import ListenerError
 from osxfs_sim.coherence.museum import (
@@ -87,7 +87,7 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
     """
     if not which:
         if as_json:
-            click.echo(json.dumps(_head() | {"bugs": list(map(_described, demonstrations()))}))
+            say_json(_head() | {"bugs": list(map(_described, demonstrations()))})
         else:
             museum_report(demonstrations())
         return
@@ -102,7 +102,7 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
     except (ActorError, ListenerError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        click.echo(json.dumps(_head() | {"shown": list(map(_document, shown))}, indent=1))
+        say_json(_head() | {"shown": list(map(_document, shown))}, indent=1)
     if not all(each.as_documented for each in shown):
         sys.exit(1)
 
@@ -156,7 +156,7 @@ def _settle(host: Path, share: Share) -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(f"  {text}", err=True)
+    tell(f"  {text}")
 
 
 def _head() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from osxfs_sim.cli.errors import end_on_signals
+from osxfs_sim.cli.saying import tell
 from osxfs_sim.lab.machine import describe_machine
 from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.lab.work_directories import work_directory
@@ -46,7 +47,7 @@ def shared(settings: ShareSettings) -> Iterator[tuple[Path, Path, Share]]:
         guest.mkdir()
         with mounted(replace(settings, source=str(host), mountpoint=str(guest))) as share:
             for warning in share.first_status["warnings"]:
-                click.echo(f"osxfs-sim: warning: {warning}", err=True)
+                tell(f"osxfs-sim: warning: {warning}")
             yield host, guest, share
 
 
@@ -82,7 +83,7 @@ def sayer() -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if time.monotonic() - began_s > _WORTH_TELLING_S:
-            click.echo(f"  {text}", err=True)
+            tell(f"  {text}")
 
     return say
 

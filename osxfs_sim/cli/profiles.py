@@ -1,12 +1,12 @@
 """``profiles``: the systems it can be, with their values and sources."""
 
 import dataclasses
-import json
 
 import click
 
 from osxfs_sim.catalogue import load_profile, profile_names
 from osxfs_sim.cli.options import ProfileName
+from osxfs_sim.cli.saying import say_json
 from osxfs_sim.model.profile import check_believes, check_keeps
 from osxfs_sim.report.profiles import profile_report, profile_values, profiles_report
 
@@ -23,27 +23,22 @@ def profiles(name: str | None, as_json: bool) -> None:
         if as_json:
             values = profile_values(profile)
             sources = {key: dataclasses.asdict(value) for key, value in profile.sources.items()}
-            click.echo(
-                json.dumps(
-                    {"name": profile.name, "title": profile.title, "about": profile.about}
-                    | {"values": values, "sources": sources},
-                    indent=2,
-                )
+            say_json(
+                {"name": profile.name, "title": profile.title, "about": profile.about}
+                | {"values": values, "sources": sources},
+                indent=2,
             )
         else:
             profile_report(profile)
         return
     loaded = [load_profile(known) for known in profile_names()]
     if as_json:
-        click.echo(
-            json.dumps(
-                [
-                    {"name": profile.name, "title": profile.title}
-                    | {"values": profile_values(profile)}
-                    for profile in loaded
-                ],
-                indent=2,
-            )
+        say_json(
+            [
+                {"name": profile.name, "title": profile.title} | {"values": profile_values(profile)}
+                for profile in loaded
+            ],
+            indent=2,
         )
     else:
         profiles_report(loaded)

@@ -4,9 +4,11 @@ import sys
 from types import TracebackType
 from typing import Self
 
-import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+
+from osxfs_sim.cli.saying import tell
+from osxfs_sim.model.escaping import printable
+from osxfs_sim.report.console import error_console
 
 
 class StepProgress:
@@ -20,7 +22,7 @@ class StepProgress:
                 BarColumn(bar_width=30),
                 TextColumn("{task.completed:.0f} of {task.total:.0f}"),
                 TextColumn("{task.description}", markup=False),
-                console=Console(stderr=True, highlight=False),
+                console=error_console(),
                 transient=True,
                 auto_refresh=False,  # a thread that draws would take time from what is measured
             )
@@ -48,9 +50,9 @@ class StepProgress:
     def say(self, text: str) -> None:
         """A line that stays."""
         if self._bar is not None:
-            self._bar.console.print(f"  {text}", markup=False)
+            self._bar.console.print(f"  {printable(text)}", markup=False)
         else:
-            click.echo(f"  {text}", err=True)
+            tell(f"  {text}")
 
     def expect(self, done: int, left: int) -> None:
         """So many steps are done, and so many are to come."""
@@ -65,19 +67,17 @@ class StepProgress:
     def finished(self, text: str, done: int, left: int, remaining: str) -> None:
         """A step is finished, *done* of them and *left* to do."""
         if self._bar is not None:
-            self._bar.console.print(f"  {text}", markup=False)
+            self._bar.console.print(f"  {printable(text)}", markup=False)
             self.expect(done, left)
             self._remaining = remaining
             self._describe("")
         else:
-            click.echo(
-                f"  {text}; {done} of {done + left}{remaining and f', {remaining}'}", err=True
-            )
+            tell(f"  {text}; {done} of {done + left}{remaining and f', {remaining}'}")
 
     def _describe(self, text: str) -> None:
         if self._bar is not None:
             words = " · ".join(filter(None, (self._remaining, text)))
-            self._bar.update(self._task, description=words, refresh=True)
+            self._bar.update(self._task, description=printable(words), refresh=True)
 
 
 def remaining_words(remaining_s: float | None, *, at_most: bool) -> str:

@@ -1,13 +1,13 @@
 """``report``: results for reading, as one page, as Markdown or as CSV."""
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import click
 
+from osxfs_sim.cli.saying import hand_out, tell
 from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
 from osxfs_sim.report.contents import Contents, TraceContents, contents_of, trace_contents
@@ -202,7 +202,7 @@ def _write(output: str, text: str) -> None:
     # A result may hold half a character, as JSON allows; no file can.
     data = text.encode("utf-8", "backslashreplace")
     if output == _STANDARD_OUTPUT:
-        sys.stdout.buffer.write(data)
+        hand_out(data)
         return
     _replace(Path(output), data)
     _say(f"saved to {output}")
@@ -217,4 +217,4 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(f"  {text}", err=True)
+    tell(f"  {text}")

@@ -1,7 +1,6 @@
 """``reproduce``: a published table, measured again and set beside what was published."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,8 @@ from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import bench_for, new_comparison, take_all
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
+from osxfs_sim.cli.saying import say_json, say_lines, tell
+from osxfs_sim.cli.trust import check_file, modules_of, scripts_of, trust_option
 from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import WARM
@@ -26,6 +27,7 @@ from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_fro
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.statistics import median_estimate
 from osxfs_sim.lab.study import TABLE, Study, StudyError, load_study, study_names
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.report.reproduction import reproduction_markdown, reproduction_report
 
 _MACHINE = "machine"
@@ -91,6 +93,7 @@ class _Asked:
     metavar="FILE",
     help="Draw the ratios of bind mounts, published and ours, as .svg or .png.",
 )
+@trust_option
 @click.option("--markdown", is_flag=True, help="Print tables in Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Print what is derived as JSON.")
 @click.pass_context
@@ -102,6 +105,7 @@ def reproduce(
     resume: str | None,
     show: str | None,
     picture: str | None,
+    trust: bool,
     markdown: bool,
     as_json: bool,
     **measured: Any,
@@ -132,6 +136,8 @@ def reproduce(
         with read_from(show):
             _tell(found, saved, picture, markdown, as_json)
         return
+    if study.endswith(".toml"):
+        check_file(study, _run_by(found), trusted=trust)
     if resume is not None:
         _refuse_beside(ctx, "--resume", ("output",))
     directory = Path(resume or output or f"reproduction-{found.name}")
@@ -143,16 +149,26 @@ def reproduce(
     try:
         _measure_all(found, asked)
     except BaseException:
-        click.echo(
-            f"  to go on: osxfs-sim reproduce {study} --resume {directory}"
-            + (" --quick" if asked.quick else ""),
-            err=True,
+        tell(
+            f"  to go on: osxfs-sim reproduce {quoted(study)} --resume {quoted(str(directory))}"
+            + (" --quick" if asked.quick else "")
         )
         raise
     comparisons = _load_all(found, directory)
     _tell(found, comparisons, picture, markdown, as_json)
     if any(sample.failure for one in comparisons.values() for sample in one.samples):
         sys.exit(1)
+
+
+def _run_by(study: Study) -> list[str]:
+    """In words, what of its own this study has run."""
+    cases = dict.fromkeys((study.case, *(other.case for other in study.others)))
+    arms = [
+        *(study.local, *(platform.profile for platform in study.platforms)),
+        *(study.extra_arms or {}).values(),
+        *(arm for other in study.others for arm in other.arms),
+    ]
+    return [*(each for case in cases for each in scripts_of(case)), *modules_of(arms)]
 
 
 def _refuse_beside(ctx: click.Context, option: str, names: tuple[str, ...]) -> None:
@@ -274,9 +290,9 @@ def _tell(
     if picture is not None:
         _draw(derived, Path(picture))
     if as_json:
-        click.echo(json.dumps(_document(study, derived), indent=1))
+        say_json(_document(study, derived), indent=1)
     elif markdown:
-        click.echo(reproduction_markdown(study, derived))
+        say_lines(reproduction_markdown(study, derived))
     else:
         reproduction_report(
             study, derived, comparisons, describe_machine_shortly(comparisons[TABLE].machine)

@@ -18,6 +18,8 @@ from osxfs_sim.cli.clean import sweep
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, edits_option, share_options
 from osxfs_sim.cli.outputs import check_can_be_written
+from osxfs_sim.cli.saying import say_json, tell
+from osxfs_sim.cli.trust import tell_whose_case
 from osxfs_sim.coherence.edits.stream import parse_stream
 from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
@@ -54,7 +56,7 @@ class CaseName(click.ParamType[str]):
 def cases(as_json: bool) -> None:
     """The case studies that can be run, and their variants and options."""
     if as_json:
-        click.echo(json.dumps([_described(load_case(name)) for name in case_names()], indent=2))
+        say_json([_described(load_case(name)) for name in case_names()], indent=2)
         return
     rows = table("case", "variants", "options", "what it is")
     for name in case_names():
@@ -126,6 +128,7 @@ def run(
     """
     loaded = load_case(case)
     loaded.check_needs()
+    tell_whose_case(loaded)
     chosen = arms or loaded.arms
     if quick and loaded.quick is None:
         raise CaseError(f"the case {loaded.name} has no quick form: run it without --quick")
@@ -195,4 +198,4 @@ def run(
 
 
 def _say(text: str) -> None:
-    click.echo(f"  {text}", err=True)
+    tell(f"  {text}")

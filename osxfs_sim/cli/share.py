@@ -1,12 +1,12 @@
 """``mount``, ``umount``, ``status`` and so on: one share from its beginning to its end."""
 
 import contextlib
-import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,26 @@ import click
 from click.core import ParameterSource
 
 from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_options
+from osxfs_sim.cli.saying import say, say_json, tell
+from osxfs_sim.cli.trust import check_file, modules_named, trust_option
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.fs import at
 from osxfs_sim.model.profile import Transport
-from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.control import ask, understanding
 from osxfs_sim.mount.identity import ServerUser, server_user
 from osxfs_sim.mount.identity import state_directory as default_state
 from osxfs_sim.mount.journal import Leftover
 from osxfs_sim.mount.launch import drop_events as lose_events
 from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
-from osxfs_sim.mount.mountpoints import MountError, mounts
+from osxfs_sim.mount.mountpoints import MountEntry, MountError, mounts
 from osxfs_sim.mount.unwritten import all_unwritten, save
 from osxfs_sim.report.status import services_report, status_report, unwritten_report
 from osxfs_sim.settings import Exports, ShareSettings
 
 _WORTH_TELLING_S = 2.0
+_LIST_OTHERS_WITHIN_S = 2.0
+_LONGEST_SHOWN = 8_192
+_MOST_EXPORTS_SHOWN = 64  # as a share file may have
 
 
 @click.command()
@@ -78,10 +83,17 @@ _WORTH_TELLING_S = 2.0
     type=click.Path(dir_okay=False, resolve_path=True),
     help="Record every request in this file (Parquet), until the share ends; see analyze.",
 )
+@trust_option
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
 @click.pass_context
 def mount(
-    ctx: click.Context, /, source: str, mountpoint: str, foreground: bool, **options: Any
+    ctx: click.Context,
+    /,
+    source: str,
+    mountpoint: str,
+    foreground: bool,
+    trust: bool,
+    **options: Any,
 ) -> None:
     """Share the directory SOURCE at MOUNTPOINT.
 
@@ -111,7 +123,11 @@ def mount(
             for key, value in options.items()
             if ctx.get_parameter_source(key) is not ParameterSource.DEFAULT
         }
-        _mount_exports(load_exports(source, mountpoint, given), foreground)
+
+        def say_first(policies: Sequence[str]) -> None:
+            check_file(source, modules_named(policies), trusted=trust)
+
+        _mount_exports(load_exports(source, mountpoint, given, say_first), foreground)
         return
     settings = ShareSettings(source, mountpoint, **options)
     if not foreground:
@@ -136,7 +152,7 @@ def _telling_of_a_copy(settings: ShareSettings) -> Iterator[None]:
         yield
         return
     words = f"osxfs-sim: copying {settings.source} for the guest ..."
-    timer = threading.Timer(_WORTH_TELLING_S, lambda: click.echo(words, err=True))
+    timer = threading.Timer(_WORTH_TELLING_S, lambda: tell(words))
     timer.daemon = True
     timer.start()
     try:
@@ -160,7 +176,7 @@ def _mount_exports(exports: Exports, foreground: bool) -> None:
 
 
 def _say_waiting(what: str) -> None:
-    click.echo(f"osxfs-sim: {what} ...", err=True)
+    tell(f"osxfs-sim: {what} ...")
 
 
 def _interrupt(number: int, _frame: object) -> None:
@@ -169,15 +185,14 @@ def _interrupt(number: int, _frame: object) -> None:
 
 def _say_ready(status: dict[str, Any]) -> None:
     for warning in status["warnings"]:
-        click.echo(f"osxfs-sim: warning: {warning}", err=True)
+        tell(f"osxfs-sim: warning: {warning}")
 
 
 def _say_alone(settings: ShareSettings) -> None:
     if os.geteuid() != 0 and not settings.allow_other:
-        click.echo(
+        tell(
             "osxfs-sim: note: only you can use this share; to let others in, mount as root, or "
-            "with --allow-other",
-            err=True,
+            "with --allow-other"
         )
 
 
@@ -196,7 +211,7 @@ def umount(mountpoint: str, force: bool) -> None:
     """
     left = unmount_and_wait(mountpoint, force=force)
     if left:
-        click.echo(f"osxfs-sim: its server was killed: {left}", err=True)
+        tell(f"osxfs-sim: its server was killed: {left}")
 
 
 @click.command()
@@ -212,43 +227,57 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
     if mountpoint is None:
         if reset:
             raise click.UsageError("--reset needs a MOUNTPOINT")
-        _list([entry.mountpoint for entry in mounts() if entry.is_ours], as_json=as_json)
+        _list([entry for entry in mounts() if entry.is_ours], as_json=as_json)
         return
     question = "reset" if reset else "status"
     answer = ask(mountpoint, question)
-    names = answer["exports"]
-    answer["exports"] = {
-        name: _status_of_export(os.path.join(mountpoint, name), question) for name in names
-    }
-    if as_json:
-        click.echo(json.dumps(answer, indent=2))
-        return
-    for export in answer["exports"].values():
-        if "error" in export:
-            click.echo(f"osxfs-sim: {export['error']}", err=True)
+    with understanding(mountpoint):
+        names = answer["exports"][:_MOST_EXPORTS_SHOWN]
+        answer["exports"] = {
+            name: _status_of_export(os.path.join(mountpoint, name), question) for name in names
+        }
+        if as_json:
+            say_json(answer, indent=2)
+            return
+        for export in answer["exports"].values():
+            if "error" in export:
+                tell(f"osxfs-sim: {export['error']}")
+            else:
+                status_report(export)
+        if names:
+            services_report(answer)
         else:
-            status_report(export)
-    if names:
-        services_report(answer)
-    else:
-        status_report(answer)
+            status_report(answer)
 
 
-def _list(mountpoints: list[str], *, as_json: bool) -> None:
-    """The shares of this machine. Their servers are asked, which costs the shares nothing."""
+def _list(entries: list[MountEntry], *, as_json: bool) -> None:
+    """The shares of this machine. Their servers are asked, which costs the shares nothing.
+
+    Those of other users have some time all together: what they say of their shares is theirs.
+    """
     if as_json:
-        click.echo(json.dumps(mountpoints))
+        say_json([entry.mountpoint for entry in entries])
         return
-    for mountpoint in mountpoints:
+    left_s = _LIST_OTHERS_WITHIN_S
+    for entry in entries:
+        is_own = entry.user_id == os.geteuid()
+        whose = "" if is_own else f"  (of user {entry.user_id})"
+        if not is_own and left_s <= 0:
+            say(f"{entry.mountpoint}{whose}  (not asked: others have taken their time)")
+            continue
+        since_s = time.monotonic()
         try:
-            status = ask(mountpoint, "status", timeout_s=2.0)
+            status = ask(entry.mountpoint, "status", timeout_s=2.0 if is_own else left_s)
+            with understanding(entry.mountpoint):
+                what = ", ".join(status["exports"]) or f"{status['source']}  {status['profile']}"
         except MountError as error:
-            click.echo(f"{mountpoint}  ({error})")
+            say(f"{entry.mountpoint}{whose}  ({error})")
         else:
-            what = ", ".join(status["exports"]) or f"{status['source']}  {status['profile']}"
-            click.echo(f"{mountpoint}  {what}")
-    if not mountpoints:
-        click.echo("no share is mounted")
+            say(f"{entry.mountpoint}  {what[:_LONGEST_SHOWN]}{whose}")
+        if not is_own:
+            left_s -= time.monotonic() - since_s
+    if not entries:
+        say("no share is mounted")
 
 
 def _status_of_export(mountpoint: str, question: str) -> dict[str, Any]:
@@ -270,7 +299,9 @@ def flush(mountpoint: str) -> None:
     """
     answer = ask(mountpoint, "flush", timeout_s=None)
     failures = []
-    for name in answer["exports"]:
+    with understanding(mountpoint):
+        names = [str(name) for name in answer["exports"]][:_MOST_EXPORTS_SHOWN]
+    for name in names:
         try:
             ask(os.path.join(mountpoint, name), "flush", timeout_s=None)
         except MountError as error:
@@ -334,7 +365,7 @@ def unwritten(
     if save_directory is not None:
         _save(found, save_directory, server)
     if as_json:
-        click.echo(json.dumps(journals, indent=2))
+        say_json(journals, indent=2)
     else:
         unwritten_report(journals)
 
@@ -353,7 +384,7 @@ def _save(found: list[Leftover], directory: str, server: ServerUser) -> None:
                     within = () if len(found) == 1 else (str(number).encode(),)
                     for path in save(left, top_fd, within):
                         shown = os.path.join(directory, *map(os.fsdecode, within), path)
-                        click.echo(shown, err=True)
+                        tell(shown)
     except OSError as error:
         raise MountError(f"cannot save to {directory}: {error.strerror}") from error
 

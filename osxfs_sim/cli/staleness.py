@@ -15,6 +15,7 @@ from click.core import ParameterSource
 
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.cli.probing import SCHEMA, circumstances, head, hearing_of, sayer, shared, start
+from osxfs_sim.cli.saying import say, say_json
 from osxfs_sim.coherence.loading import LoadError, LoadSpec, loaded
 from osxfs_sim.coherence.predictions import (
     Believed,
@@ -29,6 +30,7 @@ from osxfs_sim.coherence.saved import SavedError, view_document, view_result
 from osxfs_sim.coherence.scorecard import Pace
 from osxfs_sim.coherence.staleness import ViewResult, kernel_tick_ns, measure_views
 from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_bytes
 from osxfs_sim.lab.machine import describe_machine_shortly
 from osxfs_sim.lab.result_shapes import STALENESS
 from osxfs_sim.lab.results import ResultError, read_from
@@ -151,7 +153,7 @@ def staleness(ctx: click.Context, /, profile: str | None, **asked: Any) -> None:
         if asked["svg"] is not None:
             _draw(document, results, Path(asked["svg"]), asked["scale"])
         if asked["as_json"]:
-            click.echo(json.dumps(document, indent=1))
+            say_json(document, indent=1)
         else:
             _show(document, results)
     if any(result.agrees is False for result in results):
@@ -291,7 +293,7 @@ def _read(path: str) -> tuple[dict[str, Any], list[ViewResult]]:
     """A saved result. Raises ResultError where *path* is none."""
     remedy = "save one with `osxfs-sim staleness PROFILE --output FILE`"
     try:
-        document = json.loads(Path(path).read_bytes())
+        document = parse_json(read_bytes(path, MOST_RESULT_BYTES))
     except OSError as error:
         raise ResultError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -353,7 +355,7 @@ def _show(document: Mapping[str, Any], results: Sequence[ViewResult]) -> None:
             staleness_report(some, title, machine)
     curves_report(results, machine)
     for line in _disturbances(document):
-        click.echo(f"  {line}")
+        say(f"  {line}")
 
 
 def _disturbances(document: Mapping[str, Any]) -> list[str]:

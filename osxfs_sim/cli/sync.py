@@ -1,12 +1,12 @@
 """``sync``: how the two sides of a synchronized share stand, and going on after a halt."""
 
-import json
 from typing import Any
 
 import click
 
 from osxfs_sim.cli.options import PlainPath
-from osxfs_sim.mount.control import ask
+from osxfs_sim.cli.saying import say_json
+from osxfs_sim.mount.control import ask, understanding
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.report.synchronization import synchronization_report
 
@@ -28,8 +28,9 @@ def status(mountpoint: str, as_json: bool) -> None:
     """What both sides of the share at MOUNTPOINT hold, conflicts, and what cannot travel."""
     found = _synchronization(mountpoint)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
-    else:
+        say_json(found, indent=2)
+        return
+    with understanding(mountpoint):
         synchronization_report(mountpoint, found)
 
 
@@ -41,7 +42,7 @@ def resume(mountpoint: str) -> None:
     After a halt, which `osxfs-sim sync status` explains. If one side was emptied and
     you resume, the other side is emptied too.
     """
-    if _synchronization(mountpoint)["halted"] is None:
+    if _synchronization(mountpoint).get("halted") is None:
         raise MountError(f"the share at {mountpoint} has not halted: there is nothing to resume")
     ask(mountpoint, "sync-resume")
 
@@ -53,4 +54,5 @@ def _synchronization(mountpoint: str) -> dict[str, Any]:
             f"the share at {mountpoint} is not synchronized: "
             "mount it with a profile of synchronized shares (osxfs-sim profiles)"
         )
-    return found
+    with understanding(mountpoint):
+        return dict(found)

@@ -1,15 +1,16 @@
 """``top``: what is asked of a share just now."""
 
 import itertools
-import json
 import time
 from typing import Any
 
 import click
+from rich.console import RenderableType
 from rich.live import Live
 
 from osxfs_sim.cli.options import Duration, PlainPath
-from osxfs_sim.mount.control import ask
+from osxfs_sim.cli.saying import say_json
+from osxfs_sim.mount.control import ask, understanding
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.report.console import console
 from osxfs_sim.report.top import pulse_view
@@ -36,12 +37,13 @@ def top(mountpoint: str, interval_ns: int, count: int | None, top: int, as_json:
     """
     if not _SHORTEST_NS <= interval_ns <= _LONGEST_NS:
         raise click.UsageError("--interval goes from 100ms to 5s")
-    exports = ask(mountpoint, "status")["exports"]
-    if exports:
-        raise MountError(
-            f"{mountpoint} shows several exports: name one of them, such as "
-            f"{mountpoint}/{exports[0]}"
-        )
+    status = ask(mountpoint, "status")
+    with understanding(mountpoint):
+        if exports := status["exports"]:
+            raise MountError(
+                f"{mountpoint} shows several exports: name one of them, such as "
+                f"{mountpoint}/{exports[0]}"
+            )
     ask(mountpoint, "pulse", top=top)  # from now on it counts
     out = console()
     looks = itertools.count() if count is None else range(count)
@@ -49,13 +51,18 @@ def top(mountpoint: str, interval_ns: int, count: int | None, top: int, as_json:
         for _ in looks:
             pulse = _next(mountpoint, interval_ns, top)
             if as_json:
-                click.echo(json.dumps(pulse))
+                say_json(pulse)
             else:
-                out.print(pulse_view(pulse, mountpoint))
+                out.print(_view(pulse, mountpoint))
         return
     with Live(console=out, auto_refresh=False, screen=count is None) as live:
         for _ in looks:
-            live.update(pulse_view(_next(mountpoint, interval_ns, top), mountpoint), refresh=True)
+            live.update(_view(_next(mountpoint, interval_ns, top), mountpoint), refresh=True)
+
+
+def _view(pulse: dict[str, Any], mountpoint: str) -> RenderableType:
+    with understanding(mountpoint):
+        return pulse_view(pulse, mountpoint)
 
 
 def _next(mountpoint: str, interval_ns: int, top: int) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.profile import nearest
 
 
@@ -182,7 +183,7 @@ def load_case(name: str) -> Case:
         folder = Path(str(_SHIPPED / name))
     where = folder / "case.toml"
     try:
-        document = tomllib.loads(where.read_text(encoding="utf-8"))
+        document = parse_toml(read_text(where))
         return _case(document, folder)
     except _MistakeError as error:
         raise CaseError(f"{where}: {error}") from error

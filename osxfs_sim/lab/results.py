@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
 from osxfs_sim.lab.cases import case_names, load_case
 from osxfs_sim.lab.result_shapes import COMPARISON, RUNS
 from osxfs_sim.lab.shapes import mismatch, shown
@@ -23,6 +24,7 @@ SCHEMA = 2
 _SCHEMA_OF_RUNS = 1
 """Of ``run --json``; it is read, and converted."""
 _NATIVE = "native"
+_LONGEST_S = 1e9
 
 
 class ResultError(Exception):
@@ -200,11 +202,11 @@ def _of_the_case(name: str) -> tuple[str, list[dict[str, str]]]:
 def load_result(path: str | Path) -> Comparison:
     """The comparison in a file. Raises ResultError for anything else."""
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        document = parse_json(read_text(path, MOST_RESULT_BYTES))
     except OSError as error:
         raise ResultError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ResultError(f"{path} is no result: it is not JSON") from error
+        raise ResultError(f"{path} is no result: it is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ResultError(f"{path} is no result: it is not a JSON object")
     return comparison_from(document, str(path))

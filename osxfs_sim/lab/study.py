@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
+from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.profile import nearest
 
 TABLE = "table"
@@ -155,7 +155,7 @@ def load_study(name: str) -> Study:
     """
     if name.endswith(".toml"):
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = read_text(name)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise StudyError(f"cannot read the study {name}: {reason}") from error
@@ -164,7 +164,7 @@ def load_study(name: str) -> Study:
     else:
         raise StudyError(f"unknown study {name!r}{nearest(name, study_names())}")
     try:
-        return study_from(tomllib.loads(text))
+        return study_from(parse_toml(text))
     except tomllib.TOMLDecodeError as error:
         raise StudyError(f"the study {name} is not valid TOML: {error}") from error
     except (KeyError, TypeError, ValueError) as error:

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
+from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.profile import nearest
 
 DEFAULT = "default"
@@ -63,7 +63,7 @@ def load_sweep(name: str) -> Sweep:
     """
     if name.endswith(".toml"):
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = read_text(name)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise SweepError(f"cannot read the sweep {name}: {reason}") from error
@@ -72,7 +72,7 @@ def load_sweep(name: str) -> Sweep:
     else:
         raise SweepError(f"unknown sweep {name!r}{nearest(name, sweep_names())}")
     try:
-        return sweep_from(tomllib.loads(text))
+        return sweep_from(parse_toml(text))
     except tomllib.TOMLDecodeError as error:
         raise SweepError(f"the sweep {name} is not valid TOML: {error}") from error
     except (TypeError, ValueError) as error:

@@ -32,6 +32,7 @@ from osxfs_sim.mount.identity import ServerUser, state_directory
 from osxfs_sim.mount.inodes import InodeTable
 from osxfs_sim.mount.journal import Journal, open_journal
 from osxfs_sim.mount.mountpoints import HUB_NAME, MountError
+from osxfs_sim.mount.open_handles import OpenHandles, most_handles
 from osxfs_sim.mount.overlaps import Overlaps
 from osxfs_sim.mount.owners import HostOwners, KnownCaller, OsxfsOwners, Owners
 from osxfs_sim.mount.reactor import Reactor
@@ -89,12 +90,12 @@ def build(
         inodes.root.followed = watcher.follow(inodes.root, root_fd, b".")
     backing_class = Backing if graft is None else GraftedBacking
     holds_objects = system.files.replaced is Replaced.HELD
+    most_descriptors = _descriptors(_MOST_OBJECTS if holds_objects else _MOST_DIRECTORIES)
     backing = backing_class(
-        inodes.root,
-        root_fd,
-        most_descriptors=_descriptors(_MOST_OBJECTS if holds_objects else _MOST_DIRECTORIES),
-        holds_objects=holds_objects,
+        inodes.root, root_fd, most_descriptors=most_descriptors, holds_objects=holds_objects
     )
+    # What has a name, and what has none any more; and with write-back what was made.
+    held = 2 * most_descriptors
     crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
     reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
     reactor.keeps_names = bool(settings.volumes)
@@ -158,6 +159,7 @@ def build(
             handlers.has_arrived,
         )
         handlers.write_back = write_back
+        held += write_back.most_descriptors
         write_back.on_aside = handlers.was_set_aside
         handlers.enable_writeback_cache = system.write_back.kernel
         if host_events is not None:
@@ -167,7 +169,7 @@ def build(
         *(
             reactor,
             handlers,
-            Dispatcher(handlers, reactor),
+            Dispatcher(handlers, reactor, OpenHandles(most_handles(held), user.uid)),
             owners,
             spellings,
             inodes,

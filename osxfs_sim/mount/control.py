@@ -17,15 +17,19 @@ of its answer. The socket lies in a directory that only its owner (and root) can
 Here it is asked; answering.py answers. Whoever asks need not wait for trio to be imported.
 """
 
+import contextlib
 import json
 import os
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from typing import Any
 
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.mount.mountpoints import (
     GoneError,
+    MountEntry,
     MountError,
     SilentError,
     control_path,
@@ -41,6 +45,8 @@ _LOOK_AFTER_S = 0.5
 _ASK_AGAIN_AFTER_S = 10.0
 _ANSWERS_WITHIN_S = 10.0
 _STOPPED_LOOKS = 2
+_LONGEST_ANSWER_BYTES = 1 << 24
+_LONGEST_ERROR = 4_096
 _CREDENTIALS = struct.Struct("=iII")
 
 
@@ -60,10 +66,10 @@ def ask(
         if record is not None and record.is_of_the_dead:
             raise GoneError(
                 f"the server of the share at {mountpoint} was killed, and its mount is taken away: "
-                f"osxfs-sim umount {mountpoint} tells what is not on the host"
+                f"osxfs-sim umount {quoted(mountpoint)} tells what is not on the host"
             )
         raise MountError(
-            f"no share is mounted at {mountpoint}: osxfs-sim mount SOURCE {mountpoint}"
+            f"no share is mounted at {mountpoint}: osxfs-sim mount SOURCE {quoted(mountpoint)}"
         )
     path = control_path(runtime_directory(entry.user_id), target)
     asked_with = (json.dumps(arguments),) if arguments else ()
@@ -71,6 +77,7 @@ def ask(
         client.settimeout(_CONNECTED_WITHIN_S if timeout_s is None else timeout_s)
         try:
             client.connect(os.fspath(path))
+            check_server(client, entry)
             client.sendall(" ".join((question, *asked_with)).encode() + b"\n")
             if timeout_s is None:
                 received = _as_long_as_it_takes(client, mountpoint)
@@ -85,22 +92,62 @@ def ask(
             raise _silent(mountpoint, server_behind(client)) from error
         except OSError as error:
             raise _gone(mountpoint) from error
-    answer = json.loads(received) if received else {"error": "no answer"}
+    try:
+        answer = json.loads(received) if received else {"error": "no answer"}
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise _no_answer(mountpoint)
     if "error" in answer:
-        raise MountError(f"the share at {mountpoint} answered: {answer['error']}")
-    assert isinstance(answer, dict)
+        raise MountError(
+            f"the share at {mountpoint} answered: {str(answer['error'])[:_LONGEST_ERROR]}"
+        )
     return answer
 
 
+@contextlib.contextmanager
+def understanding(mountpoint: str) -> Iterator[None]:
+    """Around the use of an answer of the share at *mountpoint*, whose server is another program.
+
+    It may be of another version; of another user, it may be anything. Raises MountError then.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise _no_answer(mountpoint) from error
+
+
+def _no_answer(mountpoint: str) -> MountError:
+    return MountError(
+        f"the share at {mountpoint} answered what this version does not understand: its server is "
+        "of another version, or no server of ours"
+    )
+
+
+def check_server(client: socket.socket, entry: MountEntry) -> None:
+    """That the server of the share *entry* listens where *client* is connected to.
+
+    The kernel says whose process it is: nobody else's has a word on that user's share.
+    Raises MountError.
+    """
+    said = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    uid = _CREDENTIALS.unpack(said)[1]
+    if uid not in (0, entry.user_id):
+        raise MountError(
+            f"at the socket of the share at {entry.mountpoint}, which user {entry.user_id} has "
+            f"mounted, a process of user {uid} listens: it is not asked"
+        )
+
+
 def _gone(mountpoint: str) -> GoneError:
-    return GoneError(f"the server of {mountpoint} is gone: osxfs-sim umount {mountpoint}")
+    return GoneError(f"the server of {mountpoint} is gone: osxfs-sim umount {quoted(mountpoint)}")
 
 
 def _silent(mountpoint: str, pid: int) -> MountError:
     """Why the process *pid* says nothing, and what can be done."""
     if has_ended(pid):
         return _gone(mountpoint)
-    way_out = f"osxfs-sim umount --force {mountpoint}"
+    way_out = f"osxfs-sim umount --force {quoted(mountpoint)}"
     if is_stopped(pid):
         return SilentError(
             f"the share at {mountpoint} does not answer, its server is stopped: kill -CONT {pid}, "
@@ -139,13 +186,16 @@ def _before_long(client: socket.socket, mountpoint: str, timeout_s: float) -> by
         if not chunk:
             return bytes(received)
         received += chunk
+        _check_length(received, mountpoint)
+        if time.monotonic() >= deadline_s:
+            raise TimeoutError
 
 
 def _as_long_as_it_takes(client: socket.socket, mountpoint: str) -> bytes:
     """What comes until the end, however late. Raises MountError where nobody is at it."""
     received = bytearray()
     client.settimeout(_LOOK_AFTER_S)
-    stopped, asked_s = 0, time.monotonic()
+    stopped, asked_s, rest_by_s = 0, time.monotonic(), 0.0
     while True:
         try:
             chunk = client.recv(65536)
@@ -160,4 +210,14 @@ def _as_long_as_it_takes(client: socket.socket, mountpoint: str) -> bytes:
             continue
         if not chunk:
             return bytes(received)
+        # Its answer is there at once: who sends it by the drop has another reason.
         received += chunk
+        _check_length(received, mountpoint)
+        rest_by_s = rest_by_s or time.monotonic() + _ANSWERS_WITHIN_S
+        if time.monotonic() > rest_by_s:
+            raise TimeoutError
+
+
+def _check_length(received: bytearray, mountpoint: str) -> None:
+    if len(received) > _LONGEST_ANSWER_BYTES:
+        raise _no_answer(mountpoint)

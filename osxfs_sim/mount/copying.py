@@ -119,7 +119,7 @@ def _fill(source: str, fd: int, look: Callable[[], None]) -> None:
 @contextlib.contextmanager
 def _beside(copy: Path) -> Iterator[tuple[int, int, bytes]]:
     """What is to become *copy*: the directory that it will be in, its own, and its name yet."""
-    above_fd = at.make_directories(copy.parent, flags=os.O_PATH)
+    above_fd = at.make_directories(copy.parent, 0o755, flags=os.O_PATH)
     try:
         with at.new_directory(above_fd, b".%s-" % os.fsencode(copy.name)[:200]) as (fd, made):
             yield above_fd, fd, made

@@ -7,6 +7,7 @@ Every request passes here, and two things are seen to that no handler has to thi
   with its object until it is done; and whatever comes for that object meanwhile waits for its
   turn. It is done when it holds its answer until that is due: then there is nothing left but the
   answer. While nothing waits, all of this is a look at an empty dict.
+- Who opens more than is free for that user is told so (open_handles.py), before anything is done.
 - Every request is answered, once. An exception that pyfuse3 does not expect would end the
   server: it is noted down here, and the request is answered EIO. What ends a worker, or the
   process, keeps its meaning (BaseException).
@@ -28,6 +29,7 @@ from osxfs_sim.model.operations import Operation
 from osxfs_sim.model.ordering import ACCESS_OF, Access, Order, Turn
 from osxfs_sim.mount.acknowledge import AcknowledgingHandlers
 from osxfs_sim.mount.inodes import Inode
+from osxfs_sim.mount.open_handles import OpenHandles
 from osxfs_sim.mount.reactor import Reactor, Signal
 
 _SLASH = ord("/")
@@ -89,6 +91,11 @@ _UNORDERED = {
 }
 # Where among the arguments are the flags of open(2).
 _FLAGS_AT = {Operation.OPEN: 1, Operation.CREATE: 3}
+
+
+# What has the guest hold one descriptor more, or one less.
+_OPENING = frozenset({Operation.OPEN, Operation.CREATE, Operation.OPENDIR})
+_CLOSING = frozenset({Operation.RELEASE, Operation.RELEASEDIR})
 
 
 def _cuts(operation: Operation, arguments: tuple[Any, ...]) -> bool:
@@ -175,8 +182,11 @@ class Dispatcher(pyfuse3.Operations):
     read_names: Callable[[int, int, int], Coroutine[Any, Any, bytes]]
     """READDIR, which pyfuse3 does not know; see negotiation.py."""
 
-    def __init__(self, handlers: AcknowledgingHandlers, reactor: Reactor) -> None:
+    def __init__(
+        self, handlers: AcknowledgingHandlers, reactor: Reactor, opened: OpenHandles
+    ) -> None:
         super().__init__()
+        self.opened = opened
         self.order: Order[Inode] = Order()
         self._turns = self.order.turns
         self._handlers = handlers
@@ -350,8 +360,45 @@ def _passing(
     # What a name leads to is not known before it is looked up: it may meet others there, and
     # they need not wait for it. The others of these are done at once by every handler.
     request = at_once if find is None or operation in _DONE_AT_ONCE else perhaps_later
+    if operation in _OPENING:
+        request = _opening(types.coroutine(request))
+    elif operation in _CLOSING:
+        request = _closing(types.coroutine(request))
     request.__name__ = request.__qualname__ = name
     return types.coroutine(request)
+
+
+_Request = Callable[..., Generator[Any, Any, Any]]
+
+
+def _opening(request: _Request) -> _Request:
+    """As *request*, by which the guest gets a handle: if there is one left for who asks."""
+
+    def counted(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
+        uid = arguments[-1].uid
+        try:
+            self.opened.take(uid)
+        except OSError as error:
+            raise FUSEError(error.errno or errno.EMFILE) from error
+        try:
+            answer = yield from request(self, *arguments)
+        except BaseException:
+            self.opened.give_back(uid)
+            raise
+        opened = answer[0] if isinstance(answer, tuple) else answer
+        self.opened.taken(opened.fh if isinstance(opened, FileInfo) else opened, uid)
+        return answer
+
+    return counted
+
+
+def _closing(request: _Request) -> _Request:
+    def counted(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
+        # Before: its number is given anew when it is closed.
+        self.opened.closed(arguments[0])
+        return (yield from request(self, *arguments))
+
+    return counted
 
 
 def _unexpected(answer: Any) -> None:

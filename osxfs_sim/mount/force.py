@@ -32,6 +32,7 @@ from osxfs_sim.mount.mountpoints import (
 from osxfs_sim.mount.records import (
     Record,
     has_ended,
+    is_server_of,
     is_stopped,
     read_record,
     record_path,
@@ -97,7 +98,8 @@ def what_is_left(uid: int, mountpoint: str, record: Record | None) -> MountError
 def _server_of(entry: MountEntry, record: Record | None) -> tuple[int, str]:
     """The server's process and when it was started; 0 where it is gone, or cannot be told."""
     if record is not None:
-        return (record.pid, record.started) if start_of(record.pid) == record.started else (0, "")
+        is_there = start_of(record.pid) == record.started and is_server_of(entry, record.pid)
+        return (record.pid, record.started) if is_there else (0, "")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(_ANSWERS_WITHIN_S)
         try:
@@ -107,7 +109,7 @@ def _server_of(entry: MountEntry, record: Record | None) -> tuple[int, str]:
         except OSError:
             return 0, ""
         pid = server_behind(client)
-    return pid, start_of(pid)
+    return (pid, start_of(pid)) if is_server_of(entry, pid) else (0, "")
 
 
 def _ends_by_itself(entry: MountEntry, pid: int, started: str) -> bool:

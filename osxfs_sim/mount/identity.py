@@ -16,6 +16,7 @@ from pathlib import Path
 from osxfs_sim.fs import at
 from osxfs_sim.mount.mountpoints import MountError
 
+_NO_GROUP = 65_534
 _NUMBER = re.compile("[0-9]+")
 
 
@@ -105,6 +106,16 @@ def server_user(name: str | None) -> ServerUser:
         raise MountError("--user needs fusermount3, to unmount without root: apt-get install fuse3")
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
     return ServerUser(entry.pw_uid, entry.pw_gid, groups, entry.pw_dir, drops=True)
+
+
+def user_of_id(uid: int) -> ServerUser:
+    """The user *uid*, known to this machine or not, as whom root looks at what is that user's."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return ServerUser(uid, _NO_GROUP, (), "/", drops=os.geteuid() == 0)
+    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    return ServerUser(uid, entry.pw_gid, groups, entry.pw_dir, drops=os.geteuid() == 0)
 
 
 def state_directory(user: ServerUser) -> Path:

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from osxfs_sim.fs import at
+from osxfs_sim.fs.reading import read_text
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.profile import ProfileError, Transport
-from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.control import ask, understanding
 from osxfs_sim.mount.copying import UNSYNCHRONIZED
 from osxfs_sim.mount.force import end_by_force, what_is_left
-from osxfs_sim.mount.identity import server_user
+from osxfs_sim.mount.identity import server_user, user_of_id
 from osxfs_sim.mount.journal import aside_of
 from osxfs_sim.mount.mountpoints import (
     GoneError,
@@ -45,7 +47,14 @@ from osxfs_sim.mount.mountpoints import (
     shares_in,
     unmount,
 )
-from osxfs_sim.mount.records import Record, all_records, has_ended, is_stopped, read_record
+from osxfs_sim.mount.records import (
+    Record,
+    all_records,
+    has_ended,
+    is_server_of,
+    is_stopped,
+    read_record,
+)
 from osxfs_sim.mount.service_checks import check_host_services
 from osxfs_sim.mount.unwritten import unwritten_error
 from osxfs_sim.mount.volumes import Volumes
@@ -368,22 +377,31 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
     if entry.is_hub:
         for export in reversed(shares_in(target)):
             unmount_and_wait(export.mountpoint)
+    # Of another user's share root learns what the user wants it to: what it does then, and where
+    # it looks, is bounded by what that user might do as well.
+    is_foreign = entry.user_id not in (0, os.geteuid())
+    looking = user_of_id(entry.user_id).acting if is_foreign else contextlib.nullcontext
     pid, journal, has_volumes, left, gone = 0, "", False, "", False
     trace: dict[str, Any] | None = None
     try:
         status = _status_of(mountpoint, target)
+        with understanding(mountpoint):
+            told = int(status["pid"])
+            kept = str((status["write_back"] or {}).get("journal", ""))
+            mounted_in_it = any(volume["mounted"] for volume in status["volumes"])
+            if status["synchronization"] is not None:
+                left = os.path.join(status["synchronization"]["state"], UNSYNCHRONIZED)
+            trace = {"path": str(status["trace"]["path"])} if status["trace"] else None
     except SilentError:
         raise
     except GoneError:
         gone = True
     except MountError:
-        pass  # it is not ours to ask, or has something to say: unmounting it is another matter
+        left = ""  # it is not ours to ask, or makes no sense: unmounting it is another matter
     else:
-        pid, journal = int(status["pid"]), (status["write_back"] or {}).get("journal", "")
-        trace = status["trace"]
-        has_volumes = any(volume["mounted"] for volume in status["volumes"])
-        if status["synchronization"] is not None:
-            left = os.path.join(status["synchronization"]["state"], UNSYNCHRONIZED)
+        pid, journal, has_volumes = told, kept, mounted_in_it
+        if is_foreign:
+            pid, has_volumes = told if is_server_of(entry, told) else 0, False
     if not pid and entry.is_local:
         unmount_abandoned(entry)
         return ""
@@ -401,8 +419,9 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
                 ask(target, "mount-volumes")
         if error.strerror and "busy" in error.strerror.lower():
             raise MountError(
-                f"{mountpoint} is in use: leave it (fuser -vm {mountpoint} shows who is in it), "
-                f"or osxfs-sim umount --force {mountpoint}"
+                f"{mountpoint} is in use: leave it (fuser -vm {quoted(mountpoint)} shows who is "
+                "in it), "
+                f"or osxfs-sim umount --force {quoted(mountpoint)}"
             ) from error
         if os.geteuid() not in (0, entry.user_id):
             raise MountError(
@@ -417,21 +436,33 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
             told_s = None
             _tell_to_end(mountpoint, others, pid)
         # What is held is written back first, and takes as long as it takes.
-        waits = bool(left) or os.path.exists(journal)
+        waits = not is_foreign and (bool(left) or os.path.exists(journal))
         if time.monotonic() > deadline_s and (not waits or is_stopped(pid)):
             raise MountError(f"{mountpoint} is unmounted, but its server (process {pid}) goes on")
         time.sleep(0.005)
+    with looking():
+        _tell_what_is_left(mountpoint, journal, left, trace)
+    return ""
+
+
+def _tell_what_is_left(
+    mountpoint: str, journal: str, left: str, trace: dict[str, Any] | None
+) -> None:
+    """Raises MountError where something is not on the host, or not in the trace."""
     if journal and (os.path.exists(journal) or aside_of(Path(journal)).exists()):
         raise unwritten_error(Path(journal))
     if os.path.exists(left):
-        raise MountError(Path(left).read_text(encoding="utf-8"))
+        try:
+            said = read_text(left)
+        except (OSError, ValueError):
+            said = f"{mountpoint} is unmounted, but not synchronized: {left} cannot be read"
+        raise MountError(said)
     if trace is not None:
         # Loaded now: the library for its format takes time and memory.
         from osxfs_sim.trace.outcome import complaint
 
         if said := complaint(Path(trace["path"])):
             raise MountError(f"{mountpoint} is unmounted, but {said}")
-    return ""
 
 
 def _other_mounts(entry: MountEntry) -> set[MountEntry]:
@@ -447,7 +478,7 @@ def _tell_to_end(mountpoint: str, others: set[MountEntry], pid: int) -> None:
     for other in others.intersection(mounts()):
         raise MountError(
             f"{mountpoint} is unmounted, but the share is mounted at {other.mountpoint} too, "
-            f"and goes on there: umount {other.mountpoint}"
+            f"and goes on there: umount {quoted(other.mountpoint)}"
         )
     with contextlib.suppress(OSError):
         os.kill(pid, signal.SIGTERM)
@@ -491,8 +522,8 @@ def unmount_abandoned(entry: MountEntry) -> None:
         unmount(entry.mountpoint)
     except OSError as error:
         raise MountError(
-            f"{entry.mountpoint} is in use: leave it (fuser -vm {entry.mountpoint} shows who is "
-            "in it)"
+            f"{entry.mountpoint} is in use: leave it (fuser -vm {quoted(entry.mountpoint)} "
+            "shows who is in it)"
         ) from error
     at.remove(local_record_path(entry.mountpoint))
 
@@ -512,7 +543,7 @@ def _unmount(target: str, *, lazily: bool) -> None:
             raise
     released = False
     with contextlib.suppress(MountError):
-        released = ask(target, "release", timeout_s=2.0)["released"]
+        released = bool(ask(target, "release", timeout_s=2.0).get("released"))
     deadline_s = time.monotonic() + (_LETTING_GO_WITHIN_S if released else 0.0)
     while True:
         # Once more in any case: what the share held it may have let go while it was asked.

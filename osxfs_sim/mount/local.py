@@ -23,6 +23,7 @@ import trio
 
 from osxfs_sim.fs import at
 from osxfs_sim.fs.output import write_output
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount import answering, syscalls
@@ -443,6 +444,8 @@ class _LocalShare:
             "in_flight": 0,
             "inodes": 0,
             "open_handles": 0,
+            "most_handles": 0,
+            "handles_refused": 0,
             "descriptors": 0,
             "internal_errors": InternalErrors().report(),  # it answers nothing, so there are none
             "pm_qos_held": False,
@@ -465,7 +468,7 @@ class _LocalShare:
             if state["conflicts_total"]:
                 yield (
                     f"{state['conflicts_total']} conflicts: osxfs-sim sync status "
-                    f"{self.mountpoint} lists them"
+                    f"{quoted(self.mountpoint)} lists them"
                 )
         below = str(self.copy or self.source).rstrip("/") + "/"
         hidden = [entry.mountpoint for entry in mounts() if entry.mountpoint.startswith(below)]

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from osxfs_sim.model.escaping import quoted
+
 FILE_SYSTEM_TYPE = "fuse.osxfs-sim"
 HUB_NAME = "osxfs-sim:exports"
 """No profile's: their mounts are called osxfs-sim#NAME."""
@@ -242,10 +244,12 @@ def check_before_mounting(source: str, mountpoint: str) -> tuple[str, str]:
     if existing is not None and existing.is_ours:
         # Nor is it looked at: its server may be stopped.
         raise MountError(
-            f"a share is already mounted at {mountpoint}: osxfs-sim umount {mountpoint}"
+            f"a share is already mounted at {mountpoint}: osxfs-sim umount {quoted(mountpoint)}"
         )
     if not os.path.exists(target):
-        raise MountError(f"the mount point {mountpoint} does not exist: mkdir -p {mountpoint}")
+        raise MountError(
+            f"the mount point {mountpoint} does not exist: mkdir -p {quoted(mountpoint)}"
+        )
     if not os.path.isdir(target):
         raise MountError(
             f"the mount point {mountpoint} is not a directory (the order is SOURCE MOUNTPOINT)"

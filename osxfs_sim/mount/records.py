@@ -11,12 +11,12 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from osxfs_sim.fs import at
 from osxfs_sim.fs.output import write_output
-from osxfs_sim.mount.mountpoints import control_path, mount_number_of, runtime_directory
+from osxfs_sim.mount.mountpoints import MountEntry, control_path, mount_number_of, runtime_directory
 
 _SUFFIX = ".share"
 # How long a record of a killed server is kept, where nobody asks for it: while somebody may still
@@ -57,6 +57,24 @@ def start_of(pid: int) -> str:
             return file.read().rpartition(b")")[2].split()[19].decode()
     except OSError:
         return ""
+
+
+def user_of(pid: int) -> int:
+    """The user that the process *pid* is in every respect; -1 if it is none alone, or gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            words = next(line for line in file if line.startswith(b"Uid:")).split()
+    except (OSError, StopIteration):
+        return -1
+    return int(words[1]) if len(set(words[1:4])) == 1 else -1
+
+
+def is_server_of(entry: MountEntry, pid: int) -> bool:
+    """Whether the process *pid* may be signalled as the server of *entry*.
+
+    What a user's share says of itself can name any process: only that user's own are meant.
+    """
+    return user_of(pid) == entry.user_id
 
 
 def has_ended(pid: int) -> bool:
@@ -112,9 +130,14 @@ def _read(path: Path | str, dir_fd: int | None = None) -> Record | None:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         with open(os.open(path, flags, dir_fd=dir_fd), "rb") as file:
-            return Record(**json.loads(file.read(_LONGEST_BYTES)))
+            record = Record(**json.loads(file.read(_LONGEST_BYTES)))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
+    for each in fields(record):
+        # A truth value is no number here, and what is to be a path is text.
+        if type(getattr(record, each.name)) is not each.type:
+            return None
+    return record
 
 
 def all_records() -> Iterator[Record]:
@@ -141,8 +164,10 @@ def _records_in(directory: Path) -> Iterator[Record]:
             return
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place)
         closing.callback(os.close, fd)
+        uid = os.fstat(fd).st_uid
         for name in os.listdir(fd):
             if name.endswith(_SUFFIX):
                 record = _read(name, fd)
-                if record is not None:
+                # Of shares of its own, and of nobody else's, a user may say what it likes.
+                if record is not None and record.uid == uid:
                     yield record

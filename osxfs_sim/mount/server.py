@@ -17,6 +17,7 @@ from typing import Any
 
 from osxfs_sim.fs import at
 from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.mount.log import log_to
 from osxfs_sim.mount.mountpoints import MountError, log_path, runtime_directory
 from osxfs_sim.settings import ShareSettings
 
@@ -43,7 +44,7 @@ def main() -> None:
     words_fd = int(sys.argv[2])
     if len(sys.argv) > 3:
         _end_with(int(sys.argv[3]))
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    log_to()
 
     mountpoint = ""
 

@@ -32,6 +32,7 @@ from typing import Any
 
 import trio
 
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.mount import binder
 from osxfs_sim.mount.identity import ServerUser
 from osxfs_sim.mount.mountpoints import MountError, mounts
@@ -186,7 +187,7 @@ class HostServices:
         if self.hold_the_mount:
             warnings.append(
                 "namespaces are forbidden here, so the host services keep the share busy for "
-                f"umount and fusermount3: use osxfs-sim umount {self._mountpoint}"
+                f"umount and fusermount3: use osxfs-sim umount {quoted(self._mountpoint)}"
             )
         return warnings
 

@@ -27,6 +27,7 @@ import trio
 
 from osxfs_sim.fs import at
 from osxfs_sim.model.caching import Consistent
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import Operation, OperationClass
@@ -772,6 +773,8 @@ class _Session:
             "internal_errors": self.reactor.internal_errors.report(),
             "inodes": len(self.machinery.inodes),
             "open_handles": self.handlers.open_handles,
+            "most_handles": self.machinery.dispatcher.opened.most,
+            "handles_refused": self.machinery.dispatcher.opened.refused,
             "descriptors": self.machinery.backing.descriptors,
             "pm_qos_held": self.reactor.awake.held,
             "events": self._events(),
@@ -853,6 +856,7 @@ class _Session:
         warnings += self._warnings_of_files()
         if self.system.own_policy is not None:
             warnings += self.system.own_policy.warnings()
+        warnings += filter(None, (self.machinery.dispatcher.opened.warning(),))
         errors = self.reactor.internal_errors
         if errors.count:
             warnings.append(
@@ -901,7 +905,7 @@ class _Session:
             warnings.append(
                 f"{write_back.set_aside} changes were set aside, because the host does not take "
                 f"them; the latest is of {latest['path']}: {latest['reason']}; kept in "
-                f"{write_back.quarantine_directory} (osxfs-sim unwritten {self.source})"
+                f"{write_back.quarantine_directory} (osxfs-sim unwritten {quoted(self.source)})"
             )
         if write_back.writer.lost:
             warnings.append(

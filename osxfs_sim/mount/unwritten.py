@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from osxfs_sim.fs import at
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.units import format_size
 from osxfs_sim.model.write_back import Kind
 from osxfs_sim.mount.draining import paths_overlap, wait_until_drained
@@ -120,15 +121,15 @@ def _first(paths: list[str]) -> str:
 
 def _remedy_of_aside(source: str) -> str:
     return (
-        f"osxfs-sim unwritten {source} lists them, and saves them with --save DIR; mount with "
-        "--unwritten recover tries them again, with --unwritten discard gives them up"
+        f"osxfs-sim unwritten {quoted(source)} lists them, and saves them with --save DIR; "
+        "mount with --unwritten recover tries them again, with --unwritten discard gives them up"
     )
 
 
 def remedy(source: str) -> str:
     return (
-        f"mount {source} with --unwritten recover to write them, or --unwritten discard to give "
-        f"them up (osxfs-sim unwritten {source} lists them)"
+        f"mount {quoted(source)} with --unwritten recover to write them, or --unwritten "
+        f"discard to give them up (osxfs-sim unwritten {quoted(source)} lists them)"
     )
 
 

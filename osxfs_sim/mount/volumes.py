@@ -27,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.mountpoints import MountError, mount_number_of, mounts
 
@@ -69,7 +70,7 @@ def check_volumes(
         if not directory:
             raise MountError(f"{what} has no directory: write --volume {path}=DIRECTORY")
         if not os.path.isdir(directory):
-            raise MountError(f"{what}: {directory} is no directory: mkdir -p {directory}")
+            raise MountError(f"{what}: {directory} is no directory: mkdir -p {quoted(directory)}")
         real = os.path.realpath(directory)
         for other, name in ((source, "source"), (mountpoint, "mount point")):
             if os.path.commonpath((real, other)) in (real, other):
@@ -188,7 +189,8 @@ class Volumes:
             self.mount()
             where = os.path.join(self._mountpoint, busy.path)
             raise MountError(
-                f"the volume {where} is in use: leave it (fuser -vm {where} shows who is in it)"
+                f"the volume {where} is in use: leave it (fuser -vm {quoted(where)} shows "
+                "who is in it)"
             )
 
     def _unmount(self, volume: _Volume, root_fd: int) -> bool:

@@ -128,6 +128,11 @@ class WriteBack:
         self.crossings_made = [0] * len(Operation)
         self.throttled = self.throttled_ns = 0
 
+    @property
+    def most_descriptors(self) -> int:
+        """So many are held at most of each: files that are written to, and files that were made."""
+        return self._most_descriptors
+
     # Holding
 
     def hold(self, change: "Change[Inode]", *, loses: Iterable[Inode] = ()) -> None:

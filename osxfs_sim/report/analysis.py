@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from rich.markup import escape
 from rich.padding import Padding
 
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console, escape, table
 from osxfs_sim.trace.analysis import Analysis, Part
 
 _SHOWN_DEPTHS = 8

@@ -3,8 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.markup import escape
-
 from osxfs_sim.coherence.curves import CONFIDENCE, Crossing, Curve
 from osxfs_sim.coherence.predicted import departure_ns
 from osxfs_sim.coherence.predictions import Direction, Sample
@@ -12,7 +10,7 @@ from osxfs_sim.coherence.scorecard import KindResult
 from osxfs_sim.coherence.signals import Signal
 from osxfs_sim.coherence.staleness import ViewResult
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console, escape, table
 from osxfs_sim.report.quantities import three_digits
 
 _BARS = " ▁▂▃▄▅▆▇█"

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
@@ -20,7 +19,7 @@ from osxfs_sim.lab.summary import (
     kinds_of,
 )
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console, escape, table
 from osxfs_sim.report.risk import risk_report
 
 _MOST_DECIMALS = 6

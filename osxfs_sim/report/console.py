@@ -1,13 +1,37 @@
-"""Where reports go: standard output, as wide as the terminal, plain when piped."""
+"""Where reports go: standard output, as wide as the terminal, plain when piped.
+
+What reports are about has names that others have chosen, so nothing that a terminal takes for
+a command gets there, whatever a report has put into its tables. What is put into a line or a
+cell and is not the program's own goes through escape(), which keeps it on that line too.
+"""
 
 import shutil
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich import markup as rich_markup
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
+from osxfs_sim.model.escaping import printable, printable_lines
+
 _WIDTH_WHEN_PIPED = 120
+
+
+class SafeConsole(Console):
+    """Escapes whatever would be more than text on a terminal, but for the styles of its own."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable_lines(segment.text), segment.style)
 
 
 def console() -> Console:
@@ -15,7 +39,28 @@ def console() -> Console:
     width = (
         None if sys.stdout.isatty() else shutil.get_terminal_size((_WIDTH_WHEN_PIPED, 24)).columns
     )
-    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+    return SafeConsole(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+
+
+def error_console(**options: Any) -> Console:
+    """The same on standard error."""
+    return SafeConsole(stderr=True, highlight=False, **options)
+
+
+def escape(text: str) -> str:
+    """Somebody else's *text* for a line or a cell: as it is to be read, on one line."""
+    return rich_markup.escape(printable(text))
+
+
+def escape_all(answer: Any) -> Any:
+    """A share's *answer*, with all its texts escaped: its server is another program."""
+    if isinstance(answer, str):
+        return escape(answer)
+    if isinstance(answer, dict):
+        return {escape_all(key): escape_all(value) for key, value in answer.items()}
+    if isinstance(answer, list | tuple):
+        return [escape_all(value) for value in answer]
+    return answer
 
 
 def table(*columns: str, title: str | None = None) -> Table:

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from osxfs_sim.coherence.contract.breaches import script_name
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Schedule, Use
 from osxfs_sim.coherence.contract.verdicts import Breach, Finding, Verdict
-from osxfs_sim.report.console import console, table
+from osxfs_sim.model.escaping import quoted
+from osxfs_sim.report.console import console, escape, table
 
 _MOST_UNPLAYED = 4
 
@@ -101,4 +101,4 @@ def _schedule(out: Console, breach: Breach, script: Path | None) -> None:
         out.print(f"    {number}  {actor:9} {escape(str(operation))}")
     out.print(f"    {escape(breach.seen)} ({breach.times} of {breach.plays} times)")
     if script is not None:
-        out.print(f"    python {escape(str(script))}", soft_wrap=True)
+        out.print(f"    python {escape(quoted(str(script)))}", soft_wrap=True)

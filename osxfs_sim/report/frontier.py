@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.markup import escape
 from rich.padding import Padding
 
 from osxfs_sim.lab.frontier import (
@@ -22,7 +21,7 @@ from osxfs_sim.lab.frontier import (
 )
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL, RESAMPLES, Estimate
-from osxfs_sim.report.console import console
+from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.rows import Rows, markdown_of, print_rows
 
 NATIVE_STANDING = "native"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from osxfs_sim.model.escaping import printable_lines
 from osxfs_sim.report.contents import NO_TRACE, TILDE, Contents, Table, TraceContents
 
 
@@ -80,4 +81,4 @@ _SPECIAL = str.maketrans(
 
 def escaped(text: str) -> str:
     """As text, on one line: a label or a failure may hold anything."""
-    return text.translate(_SPECIAL)
+    return printable_lines(text).translate(_SPECIAL)

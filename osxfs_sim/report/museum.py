@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable
 
-from rich.markup import escape
-
 from osxfs_sim.coherence.museum import Demonstration, Play, Shown, Told
 from osxfs_sim.model.bugs import BUGS
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console, escape, table
 
 
 def museum_report(demonstrations: Iterable[Demonstration]) -> None:

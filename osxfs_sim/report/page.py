@@ -9,11 +9,13 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from osxfs_sim import __version__
+from osxfs_sim.model.escaping import printable_lines
 from osxfs_sim.report.contents import NO_TRACE, TILDE, Contents, TraceContents
 from osxfs_sim.report.pictures import Plot, plots_of, plots_of_traces
 from osxfs_sim.report.plots import DARK, LIGHT, Style, Theme, drawable, render
@@ -62,6 +64,7 @@ def page(all_contents: Sequence[Contents], extra_traces: Sequence[TraceContents]
     environment = Environment(
         loader=BaseLoader(),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -90,6 +93,15 @@ def page(all_contents: Sequence[Contents], extra_traces: Sequence[TraceContents]
         tilde=TILDE,
         version=__version__,
         linked=linked,
+    )
+
+
+def _shown(value: Any) -> Any:
+    """What stands in the page: of a text what can be seen of it, on its line."""
+    return (
+        printable_lines(value)
+        if isinstance(value, str) and not hasattr(value, "__html__")
+        else value
     )
 
 

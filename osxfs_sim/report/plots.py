@@ -141,7 +141,10 @@ def _settings(style: Style) -> dict[str, Any]:
 @contextlib.contextmanager
 def drawing(style: Style) -> Iterator[None]:
     settings: Any = _settings(style)  # the stubs want each key as a literal
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # A file matplotlibrc that lies where somebody works says nothing about our figures.
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings)
         # A label in a script that the font does not have is shown by the reader's own.
         warnings.filterwarnings("ignore", "Glyph", UserWarning)
         yield

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-from rich.markup import escape
-
 from osxfs_sim.model.events import EventSpec
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import FILE_RULES, POLICIES, Profile
 from osxfs_sim.model.units import format_duration, format_rate, format_size
 from osxfs_sim.model.write_back import WriteBackSpec
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console, escape, table
 
 
 def profile_values(profile: Profile) -> dict[str, str]:
@@ -137,16 +135,16 @@ def _at_a_glance(profile: Profile) -> tuple[str, str, str, str]:
 def profile_report(profile: Profile) -> None:
     """Print one profile with the source of each value."""
     out = console()
-    out.print(f"[bold]{profile.name}[/bold]: {escape(profile.title)}")
+    out.print(f"[bold]{escape(profile.name)}[/bold]: {escape(profile.title)}")
     if profile.about:
         out.print(escape(profile.about))
     rows = table("value", "", "basis", "source")
     for key, value in profile_values(profile).items():
         source = profile.sources.get(key)
         rows.add_row(
-            key,
-            value,
-            source.basis if source else "",
+            escape(key),
+            escape(value),
+            escape(source.basis) if source else "",
             escape(source.text) if source else "",
         )
     out.print(rows)

@@ -5,7 +5,6 @@ The rows are made once, so that the two kinds of tables cannot disagree.
 
 from collections.abc import Mapping
 
-from rich.markup import escape
 from rich.padding import Padding
 
 from osxfs_sim.lab.reproduction import GOAL, Added, Cell, Checked, Reproduction
@@ -14,7 +13,7 @@ from osxfs_sim.lab.study import Study, Topology
 from osxfs_sim.lab.summary import summarize
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.comparison import time_with_interval
-from osxfs_sim.report.console import console
+from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.rows import Rows, markdown_of, print_rows
 
 _NAMES = {

@@ -5,12 +5,11 @@ from statistics import median
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 
 from osxfs_sim.coherence.answers.risk import KINDS, SAME
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.console import table
+from osxfs_sim.report.console import escape, table
 
 RISK_COLUMNS = (
     "edits",

@@ -7,10 +7,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 
-from osxfs_sim.report.console import table
+from osxfs_sim.report.console import escape, table
 from osxfs_sim.report.markdown import escaped
 
 

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.markup import escape
 from rich.padding import Padding
 
 from osxfs_sim.lab.judgement import (
@@ -18,7 +17,7 @@ from osxfs_sim.lab.judgement import (
 )
 from osxfs_sim.lab.runs import NATIVE, ArmResult, Plan, Run
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console, escape, table
 from osxfs_sim.report.risk import risk_report
 from osxfs_sim.report.trade_off import BASELINE, WRITE_BACK_LEGEND, trade_offs, write_back_table
 

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.markup import escape
-
 from osxfs_sim.model.units import format_duration, format_rate, format_size
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console, escape_all, table
 
 
 def _events_report(events: dict[str, Any] | None) -> None:
@@ -58,7 +56,7 @@ def _write_back_report(held: dict[str, Any] | None) -> None:
         out.print(
             f"            {aside['count']} changes ({format_size(aside['bytes'])}) set aside, "
             f"which the host does not take; the latest: {latest['change']} "
-            f"{escape(latest['path'])}: {latest['reason']}"
+            f"{latest['path']}: {latest['reason']}"
         )
     if not held["sync_waits"]:
         out.print("            sync(2) does not wait for the host here; fsync(2) and flush do")
@@ -72,14 +70,15 @@ def _write_back_report(held: dict[str, Any] | None) -> None:
 def unwritten_report(journals: Sequence[dict[str, Any]]) -> None:
     """Print what ended shares have left, a journal each: source, journal, bytes and changes."""
     out = console()
+    journals = escape_all(journals)
     for journal in journals:
         rows = table("change", "path", "refused")
         for change in journal["changes"]:
-            rows.add_row(change["change"], escape(change["path"]), change["refused"] or "")
+            rows.add_row(change["change"], change["path"], change["refused"] or "")
         out.print(
-            f"[bold]{escape(journal['source'])}[/bold]: {len(journal['changes'])} changes "
+            f"[bold]{journal['source']}[/bold]: {len(journal['changes'])} changes "
             f"({format_size(journal['bytes'])}) are not on the host; "
-            f"kept in {escape(journal['journal'])}",
+            f"kept in {journal['journal']}",
             soft_wrap=True,
         )
         out.print(rows)
@@ -89,9 +88,13 @@ def unwritten_report(journals: Sequence[dict[str, Any]]) -> None:
 
 def services_report(status: dict[str, Any]) -> None:
     """Print the host services of a share, a line each."""
+    _services_report(escape_all(status))
+
+
+def _services_report(status: dict[str, Any]) -> None:
     for service in status["host_services"]:
         console().print(
-            f"  service   {escape(service['name'])}: {escape(service['path'])}; "
+            f"  service   {service['name']}: {service['path']}; "
             f"connections so far {service['connections']}, open {service['open']}"
         )
 
@@ -99,9 +102,7 @@ def services_report(status: dict[str, Any]) -> None:
 def _volumes_report(status: dict[str, Any]) -> None:
     for volume in status["volumes"]:
         gone = "" if volume["mounted"] else ", which is gone"
-        console().print(
-            f"  volume    {escape(volume['path'])}: {escape(volume['directory'])}{gone}"
-        )
+        console().print(f"  volume    {volume['path']}: {volume['directory']}{gone}")
 
 
 def _local_report(status: dict[str, Any]) -> None:
@@ -111,30 +112,31 @@ def _local_report(status: dict[str, Any]) -> None:
         out.print("  work      in the host's directory itself: nothing crosses")
     else:
         kept = ", synchronized" if status["synchronization"] is not None else ""
-        out.print(f"  work      in a copy, {escape(status['copy'])}{kept}: nothing crosses")
-    out.print(f"  server    process {status['pid']} of {escape(status['user'])}")
+        out.print(f"  work      in a copy, {status['copy']}{kept}: nothing crosses")
+    out.print(f"  server    process {status['pid']} of {status['user']}")
     _volumes_report(status)
     for warning in status["warnings"]:
-        out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+        out.print(f"[yellow]warning:[/yellow] {warning}")
 
 
 def status_report(status: dict[str, Any]) -> None:
     """Print the *status* that a share's server gave."""
+    status = escape_all(status)
     out = console()
     latency = status["latency"]
-    out.print(f"[bold]{escape(status['mountpoint'])}[/bold] shares {escape(status['source'])}")
+    out.print(f"[bold]{status['mountpoint']}[/bold] shares {status['source']}")
     dilated = f", dilated {status['dilate']:g} times" if status["dilate"] != 1 else ""
     changed = f", changed: {', '.join(status['changed'])}" if status["changed"] else ""
-    out.print(f"  profile   {status['profile']}: {escape(status['title'])}{changed}{dilated}")
+    out.print(f"  profile   {status['profile']}: {status['title']}{changed}{dilated}")
     if status["transport"] != "requests":
         _local_report(status)
         return
-    out.print(f"  caching   {escape(status['policy'])}")
+    out.print(f"  caching   {status['policy']}")
     if status["bugs"]:
         out.print(f"  bugs      {', '.join(status['bugs'])}: on purpose (osxfs-sim museum)")
     if status["overlaps"]:
         parts = ", ".join(f"{part['path']} is {part['mode']}" for part in status["overlaps"])
-        out.print(f"  overlaps  with other exports: {escape(parts)}")
+        out.print(f"  overlaps  with other exports: {parts}")
     out.print(
         f"  files     owners {status['ownership']['policy']}; names {status['names']['rules']}; "
         f"extended attributes {status['extended_attributes']}"
@@ -151,7 +153,7 @@ def status_report(status: dict[str, Any]) -> None:
             f"  floor     {floor} a request: what this machine takes when nothing is asked for"
         )
     out.print(
-        f"  server    process {status['pid']} of {escape(status['user'])}, "
+        f"  server    process {status['pid']} of {status['user']}, "
         f"{status['server_processor_s']:.2f} s of processor time in {status['counting_s']:.1f} s"
     )
     out.print(
@@ -161,7 +163,7 @@ def status_report(status: dict[str, Any]) -> None:
     _events_report(status["events"])
     _write_back_report(status["write_back"])
     _volumes_report(status)
-    services_report(status)
+    _services_report(status)
     if status["receipt"]:
         receipt = table(
             "receipt", ">answers", ">asked p50", ">achieved p50", ">p90", ">p99", ">late", ""
@@ -186,4 +188,4 @@ def status_report(status: dict[str, Any]) -> None:
         out.print(requests)
         out.print(f"  lookups of names that do not exist: {status['missing_lookups']}")
     for warning in status["warnings"]:
-        out.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+        out.print(f"[yellow]warning:[/yellow] {warning}")

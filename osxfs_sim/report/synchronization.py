@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from rich.markup import escape
-
+from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.units import format_duration, format_size
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console, escape, escape_all, table
 
 _BOTH_WAYS = "delete the one that is not to be kept, or make both the same: the other travels"
 _ONE_WAY = "delete the guest's, or make it the same as the host's"
@@ -13,11 +12,13 @@ _ONE_WAY = "delete the guest's, or make it the same as the host's"
 
 def synchronization_report(mountpoint: str, status: dict[str, Any]) -> None:
     """What `osxfs-sim sync status` shows."""
+    resuming = escape(f"osxfs-sim sync resume {quoted(mountpoint)}")
+    mountpoint, status = escape(mountpoint), escape_all(status)
     out = console()
-    out.print(f"{escape(mountpoint)}: synchronized, {status['mode']}, {status['phase']}")
+    out.print(f"{mountpoint}: synchronized, {status['mode']}, {status['phase']}")
     if status["halted"] is not None:
-        out.print(f"  halted    {escape(status['halted'])}", soft_wrap=True)
-        out.print(f"            osxfs-sim sync resume {escape(mountpoint)}", soft_wrap=True)
+        out.print(f"  halted    {status['halted']}", soft_wrap=True)
+        out.print(f"            {resuming}", soft_wrap=True)
     out.print(
         f"  cycles    {status['cycles']}, the last took {format_duration(status['last_cycle_ns'])}"
         f"; {status['changes_to_guest']} changes to the guest, "
@@ -46,7 +47,7 @@ def _sides(status: dict[str, Any]) -> Any:
         held = status[side]
         made.add_row(
             side,
-            escape(held["path"]),
+            held["path"],
             str(held["files"]),
             str(held["directories"]),
             str(held["symlinks"]),
@@ -61,9 +62,7 @@ def _conflicts(status: dict[str, Any]) -> None:
     out = console()
     made = table("conflict", "agreed upon", "host", "guest")
     for conflict in status["conflicts"]:
-        made.add_row(
-            escape(conflict["path"]), conflict["agreed"], conflict["host"], conflict["guest"]
-        )
+        made.add_row(conflict["path"], conflict["agreed"], conflict["host"], conflict["guest"])
     out.print(made)
     _rest(len(status["conflicts"]), status["conflicts_total"])
     remedy = _ONE_WAY if status["mode"].startswith("one-way") else _BOTH_WAYS
@@ -73,7 +72,7 @@ def _conflicts(status: dict[str, Any]) -> None:
 def _problems(status: dict[str, Any]) -> None:
     made = table("not synchronized", "side", "why")
     for problem in status["problems"]:
-        made.add_row(escape(problem["path"] or "."), problem["side"], escape(problem["why"]))
+        made.add_row(problem["path"] or ".", problem["side"], problem["why"])
     console().print(made)
     _rest(len(status["problems"]), status["problems_total"])
 

@@ -4,23 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.text import Text
 
 from osxfs_sim.model.units import format_duration, format_size
-from osxfs_sim.report.console import table
+from osxfs_sim.report.console import escape, escape_all, table
 
 _MOST_OPERATIONS = 12
 
 
 def pulse_view(pulse: Mapping[str, Any], mountpoint: str) -> RenderableType:
     """One interval: rates per operation, who answered, latency, what is held, where."""
+    mountpoint, pulse = escape(mountpoint), escape_all(pulse)
     interval_s = pulse["interval_s"]
     requests = pulse["requests"]
     total = sum(requests.values())
     lines = [
-        f"[bold]{escape(mountpoint)}[/bold]  {escape(pulse['profile'])} of "
-        f"{escape(pulse['source'])}",
+        f"[bold]{mountpoint}[/bold]  {pulse['profile']} of {pulse['source']}",
         f"requests  {rate(total, interval_s)}; {pulse['in_flight']} on their way; "
         f"missing names {rate(pulse['missing_lookups'], interval_s)}",
         f"answered  {_answered(pulse['answered_by'])}",
@@ -39,7 +38,7 @@ def pulse_view(pulse: Mapping[str, Any], mountpoint: str) -> RenderableType:
     directories = table("directory", ">per second", ">share")
     for path, count in pulse["directories"]:
         # Of something that the kernel has forgotten, or that has no name any more.
-        shown = escape(path) if path is not None else "(unknown)"
+        shown = path if path is not None else "(unknown)"
         directories.add_row(shown, rate(count, interval_s), f"{100 * count / total:.0f}%")
     views: list[RenderableType] = [Text.from_markup("\n".join(lines))]
     views += [each for each in (operations, directories) if each.row_count]

@@ -7,12 +7,11 @@ the rest: until it is written back, the host has less than the guest was told.
 from collections.abc import Sequence
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from osxfs_sim.lab.runs import NATIVE, ArmResult, Run
 from osxfs_sim.model.units import format_duration, format_size
-from osxfs_sim.report.console import table
+from osxfs_sim.report.console import escape, table
 
 BASELINE = "osxfs"
 """What gains are counted against: every question crosses, every change too."""

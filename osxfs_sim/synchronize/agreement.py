@@ -13,9 +13,11 @@ from osxfs_sim.synchronize.snapshot import (
     Directory,
     Entry,
     File,
+    Known,
     Knowns,
     Link,
     Path,
+    agreed,
     is_alike,
     known_of,
 )
@@ -44,7 +46,7 @@ class Agreement:
         """*then*, with what is known of each object that *host* and *guest* both have like it."""
         if not isinstance(then, Directory):
             known = self._known(then, host, guest, path)
-            return then if known == then.known else replace(then, known=known)
+            return then if known == then.known else agreed(then, known)
         assert isinstance(host, Directory)
         assert isinstance(guest, Directory)
         if then.looked is not None and then.looked[0] is host and then.looked[1] is guest:
@@ -66,7 +68,9 @@ class Agreement:
         return replace(then, children=children, known=known, looked=looked)
 
     def _known(self, then: Entry, host: Entry, guest: Entry, path: Path) -> Knowns:
-        if not isinstance(host, Link) and not isinstance(guest, Link):
+        if _grant_the_same(host, then.known[0]) and _grant_the_same(guest, then.known[1]):
+            pass  # mostly
+        elif not isinstance(host, Link) and not isinstance(guest, Link):
             runs = isinstance(host, Directory) or host.executable
             wanted = permissions.merged(then.known, host.grants, guest.grants, runs=runs)
             before = len(self.adjustments)
@@ -85,3 +89,7 @@ class Agreement:
         if known != then.known:
             self.is_news = True
         return known
+
+
+def _grant_the_same(entry: Entry, known: Known | None) -> bool:
+    return known is not None and known.grants == entry.grants

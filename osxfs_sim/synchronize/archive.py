@@ -15,6 +15,10 @@ Of every object that both agreed upon, it is also known which it was on either s
 (snapshot.Known): a side whose object has the agreed content, and is another, may have
 deleted it and made it again.
 
+The first format did not know that. What it says is taken over with no object known:
+then nothing is deleted on the strength of it, and what either side has deleted since
+comes back.
+
 A damaged *agreed* is refused, not taken as empty: with nothing agreed upon, two
 sides that differ are conflicts where it is safe, and the host's wins where it is
 resolved so. That is for the user to decide.
@@ -37,6 +41,7 @@ from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.roots import shown
 from osxfs_sim.synchronize.snapshot import (
     EMPTY,
+    UNKNOWN,
     Child,
     Directory,
     Entry,
@@ -57,7 +62,10 @@ def no_step(name: str) -> None:
     """Go on."""
 
 
-_MAGIC = b"osxfs-sim agreed 2\n"
+_NAME = b"osxfs-sim agreed "
+_MAGIC = _NAME + b"2\n"
+_FIRST_MAGIC = _NAME + b"1\n"
+"""Of the format that did not know which objects were agreed upon."""
 _CHECK_BYTES = 16
 _FRAME = struct.Struct("<II")  # length, CRC-32
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -80,6 +88,9 @@ class Intent:
     """Of what takes its place; empty: nothing does."""
     identity: bytes = b""
     """Of a deletion: apart from its name, the very object that is to go."""
+    is_made: bool = False
+    """Whether it comes from *name* of the staging to where nothing is to lie: it waits there
+    for as long as that was not done."""
 
 
 EVERYTHING: frozenset[Path] = frozenset({()})
@@ -98,6 +109,8 @@ class Loaded:
     doubts: frozenset[Path]
     """Where more may have travelled than is known; the root: everywhere, as after another
     boot, since what the journal says is not sure to be on the disks."""
+    recorded: frozenset[Intent] = frozenset()
+    """Those after which a record says that it was done."""
 
 
 class Archive:
@@ -109,7 +122,8 @@ class Archive:
         self._pair = [host, copy]
         self._step = step
         self._journal = -1
-        self._journal_bytes = self._header_bytes = 0
+        self._journal_bytes = self._header_bytes = self._before_intent = 0
+        self._is_of_first_format = False
         self.generation = 0
         self._claim: Claim | None = None
         _refuse_others(state)
@@ -153,23 +167,25 @@ class Archive:
         is_same_boot = header[2] == boot_id()
         records = list(journal)
         is_sure = is_same_boot or records == [["clean"]]
-        doubts = frozenset(map(tuple, header[3])) if is_sure else EVERYTHING
+        in_doubt = header[3] if len(header) > 3 else []  # the first format has none
+        doubts = frozenset(map(tuple, in_doubt)) if is_sure else EVERYTHING
         if header[1] != self.generation:
             return Loaded(agreed, [], [], doubts)
         for record in records:
             if record[0] == "put":
-                puts.append((tuple(record[1]), _entry(record[2])))
+                puts.append((tuple(record[1]), _entry(self._upgraded(record[2]))))
                 unfinished.pop(puts[-1][0], None)
             elif record[0] == "intent":
-                _, name, side, path, old, new, identity = record
-                intents.append(Intent(name, side, tuple(path), old, new, identity))
+                _, name, side, path, *rest = record
+                intents.append(Intent(name, side, tuple(path), *rest))
                 unfinished[intents[-1].path] = intents[-1]
         if is_same_boot:
             entry = with_changes(agreed, puts)
             assert isinstance(entry, Directory)
             agreed = entry
         begun = list(unfinished.values()) if is_same_boot else []
-        return Loaded(agreed, intents, begun, doubts)
+        recorded = set(intents) - set(begun)
+        return Loaded(agreed, intents, begun, doubts, frozenset(recorded if is_same_boot else ()))
 
     def _load_agreed(self) -> Directory:
         try:
@@ -180,22 +196,34 @@ class Archive:
         magic, rest = content[: len(_MAGIC)], content[len(_MAGIC) :]
         check, payload = rest[:_CHECK_BYTES], rest[_CHECK_BYTES:]
         remedy = (
-            f"remove {shown(self._agreed_path)} to start anew: "
-            "both sides are then compared as if nothing had been agreed upon"
+            f"remove {shown(self._agreed_path)} to start anew: both sides are then compared as "
+            "if nothing had been agreed upon, so equal files agree, different ones are conflicts "
+            "(or the host's, by the mode), and what was deleted since comes back"
         )
-        if magic != _MAGIC and magic.startswith(_MAGIC[:-2]) and content:
-            raise SyncError(f"the last agreed state is of another version: {remedy}")
-        if magic != _MAGIC or _check(payload) != check:
+        self._is_of_first_format = magic == _FIRST_MAGIC
+        is_known = magic in (_MAGIC, _FIRST_MAGIC)
+        if not is_known and magic.startswith(_NAME):
+            raise SyncError(
+                f"the last agreed state is of another version: use that version, or {remedy}"
+            )
+        if not is_known or _check(payload) != check:
             raise SyncError(f"the last agreed state is damaged: {remedy}")
-        generation, pair, tree = msgpack.unpackb(payload, raw=False, strict_map_key=False)
+        try:
+            generation, pair, tree = msgpack.unpackb(payload, raw=False, strict_map_key=False)
+            entry = _entry(self._upgraded(tree))
+        except (ValueError, TypeError, IndexError):
+            raise SyncError(f"the last agreed state is damaged: {remedy}") from None
         if pair != self._pair:
             raise SyncError(
                 f"the last agreed state is that of {shown(pair[0])} and {shown(pair[1])}: {remedy}"
             )
         self.generation = generation
-        entry = _tree(tree)
         assert isinstance(entry, Directory)
         return entry
+
+    def _upgraded(self, plain: list[Any] | None) -> list[Any] | None:
+        """*plain* in today's format: which objects they were is not known, so none is deleted."""
+        return _with_unknown(plain) if self._is_of_first_format and plain else plain
 
     def _load_journal(self) -> Iterator[Any]:
         try:
@@ -227,6 +255,7 @@ class Archive:
     def intend(self, intent: Intent) -> None:
         """Say what is about to be moved away, before it is; raises OSError."""
         self._step("intend")
+        self._before_intent = self._journal_bytes
         self._append(
             [
                 "intent",
@@ -236,8 +265,14 @@ class Archive:
                 intent.old,
                 intent.new,
                 intent.identity,
+                intent.is_made,
             ]
         )
+
+    def withdraw(self) -> None:
+        """What was intended last, and just now, was not done; raises OSError."""
+        os.ftruncate(self._journal, self._before_intent)
+        self._journal_bytes = self._before_intent
 
     def _append(self, record: list[Any]) -> None:
         payload = msgpack.packb(record)
@@ -348,10 +383,14 @@ def _plain(entry: Entry | None) -> list[Any] | None:
 
 
 def _plain_known(entry: Entry) -> list[Any]:
-    return [
-        None if known is None else [known.identity, known.grants, known.is_image, known.change_ns]
-        for known in entry.known
-    ]
+    host, guest = entry.known
+    return [_plain_object(host), _plain_object(guest)]
+
+
+def _plain_object(known: Known | None) -> list[Any] | None:
+    if known is None:
+        return None
+    return [known.identity, known.grants, known.is_image, known.change_ns]
 
 
 def _plain_tree(entry: Child) -> list[Any] | None:
@@ -360,6 +399,13 @@ def _plain_tree(entry: Child) -> list[Any] | None:
         return ["d", _plain_known(entry), children]
     assert isinstance(entry, (File, Link))
     return _plain(entry)
+
+
+def _with_unknown(plain: list[Any]) -> list[Any]:
+    kind, *rest = plain
+    if kind == "d":
+        rest = [[[name, _with_unknown(child)] for name, child in rest[0]]]
+    return [kind, list(UNKNOWN), *rest]
 
 
 def _entry(plain: list[Any] | None) -> Entry | None:

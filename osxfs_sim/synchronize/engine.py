@@ -9,7 +9,7 @@ import contextlib
 import errno
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
@@ -18,7 +18,13 @@ from osxfs_sim.synchronize.archive import Archive, Step, no_step
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.ignore import Ignore
 from osxfs_sim.synchronize.reconcile import Change, Conflict, Plan, Side, reconcile
-from osxfs_sim.synchronize.roots import Root, RootLostError, refuse_unfit, sync_file_system
+from osxfs_sim.synchronize.roots import (
+    LastDirectory,
+    Root,
+    RootLostError,
+    refuse_unfit,
+    sync_file_system,
+)
 from osxfs_sim.synchronize.scan import Scanner, ScanRules
 from osxfs_sim.synchronize.snapshot import (
     EMPTY,
@@ -37,6 +43,7 @@ from osxfs_sim.synchronize.transition import (
     Transition,
     exchanged,
     finished,
+    not_begun,
     recover,
 )
 
@@ -137,6 +144,7 @@ class Engine:
             loaded = self.archive.load()
             self.ancestor = loaded.agreed
             puts: list[Put] = []
+            sure: set[Path] = set()
             for side in _SIDES:
                 root = roots[side]
                 with _opened(root) as fd:
@@ -145,15 +153,20 @@ class Engine:
                     scanner = Scanner(rules, hears)
                     self._sides[side] = _SideState(root, scanner, staging)
                     done = exchanged(loaded.unfinished, side, staging)
-                    for path, where in recover(loaded.intents, fd, side, staging):
+                    sure |= not_begun(loaded.unfinished, side, staging)
+                    for path, where in recover(loaded.intents, fd, side, staging, loaded.recorded):
                         self._keep(side, path, where)
                     puts += finished(loaded.unfinished, fd, side, done)
-                    staging.clear_new()
             self.ancestor = _directory(with_changes(self.ancestor, puts))
-            self._doubts = loaded.doubts | {
-                intent.path for intent in loaded.unfinished if intent.new
-            } - {path for path, _ in puts}
+            self._doubts = (
+                loaded.doubts
+                | {intent.path for intent in loaded.unfinished if intent.new}
+                - {path for path, _ in puts}
+                - sure
+            )
             self.checkpoint()
+            for each in self._sides.values():
+                each.staging.clear_new()  # the journal that needs to know what waits is another
         except RootLostError as lost:
             self.close()
             raise SyncError(str(lost)) from None
@@ -230,10 +243,30 @@ class Engine:
         for side in _SIDES:
             for path, where in outcomes[side].kept:
                 self._keep(side, path, where, _MAYBE_NEWER)
-        if self._doubts and not any(outcome.raced for outcome in outcomes.values()):
-            self._doubts = frozenset()
-            self._is_to_save = True
+        if self._doubts:
+            self._settle_doubts(outcomes.values(), (host, guest))
         return self._result(plan, outcomes, host, guest)
+
+    def _settle_doubts(
+        self, outcomes: Iterable[Outcome], seen: tuple[Directory, Directory]
+    ) -> None:
+        """What has been decided, and done, is in doubt no more.
+
+        What could not be looked at was not decided, and what has failed, on a full disk, say,
+        is decided once more.
+        """
+        outcomes = list(outcomes)
+        if any(outcome.raced for outcome in outcomes):
+            return
+        open_ = {path for side in seen for path, _ in blocked_in(side)}
+        open_ |= {path for outcome in outcomes for path, _ in outcome.problems if path}
+        if () in self._doubts:
+            left = open_
+        else:
+            left = {path for path in self._doubts if any(_overlap(path, one) for one in open_)}
+        if left != self._doubts:
+            self._doubts = frozenset(left)
+            self._is_to_save = True
 
     def _take_in(self) -> None:
         puts, self._puts = self._puts, []
@@ -292,6 +325,7 @@ class Engine:
                 fds[side],
                 self._sides[side].staging,
                 self.archive.intend,
+                self.archive.withdraw,
                 functools.partial(self._put_on, side),
                 self._step,
                 then=self.ancestor,
@@ -319,14 +353,15 @@ class Engine:
         wanted = [pair for change in changes for pair in _new_content(change)]
         each = len(wanted) <= _SYNCED_EACH
         staged: dict[Path, str] = {}
-        for path, file in wanted:
-            self._step("stage")
-            try:
-                staged[path] = staging.stage_file(source_fd, path, file, sync=each)
-            except NotAsSeenError:
-                outcome.raced += 1
-            except OSError as error:
-                outcome.problems.append((path, _why(error)))  # a smaller one may have room
+        with contextlib.closing(LastDirectory(source_fd)) as source:
+            for path, file in wanted:
+                self._step("stage")
+                try:
+                    staged[path] = staging.stage_file(source, path, file, sync=each)
+                except NotAsSeenError:
+                    outcome.raced += 1
+                except OSError as error:
+                    outcome.problems.append((path, _why(error)))  # a smaller one may have room
         if staged and not each:
             with contextlib.suppress(OSError):
                 sync_file_system(staging.new)
@@ -390,6 +425,11 @@ def _opened(root: Root) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    """Whether one lies in the other."""
+    return all(a == b for a, b in zip(one, other, strict=False))
 
 
 def _directory(entry: Entry | None) -> Directory:

@@ -88,9 +88,10 @@ def reconcile(
 ) -> Plan:
     """What is to be done so that *host* and *guest* agree, as far as *mode* lets them.
 
-    *doubts*: where more may have travelled than is known, the process or the machine having
-    crashed; with the root, everywhere. A side that has the agreed content there in another
-    object may have gone back to it, and a version that has to give way may be the newer one.
+    *doubts*: where, and below which, more may have travelled than is known, the process or
+    the machine having crashed; with the root, everywhere. A side that has the agreed content
+    there in another object may have gone back to it, and a version that has to give way may
+    be the newer one.
     """
     plan = Plan()
     _Reconciliation(mode, plan, doubts).at((), then, host, guest)
@@ -132,20 +133,17 @@ class _Reconciliation:
         self._mode = mode
         self._is_two_way = mode in (SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED)
         self._doubts = doubts
-        self._are_all_in_doubt = () in doubts
+        self._is_in_doubt = False
+        """Whether what is being decided is: its path, or one above."""
         self._moved: frozenset[Side] = frozenset()
-        """Sides whose directories above may have been moved away and back, where all is in doubt:
+        """Sides whose directories above may have been moved away and back, where that is in doubt:
         what lies in them shows nothing of that."""
 
     def _is_untouched(self, now: Entry, then: Entry | None, side: Side) -> bool:
-        return side not in self._moved and is_untouched(
-            now, then, side, strictly=self._are_all_in_doubt
-        )
+        return side not in self._moved and is_untouched(now, then, side, strictly=self._is_in_doubt)
 
     def _is_the_same(self, now: Entry, then: Entry, side: Side) -> bool:
-        return side not in self._moved and _is_the_same(
-            now, then, side, strictly=self._are_all_in_doubt
-        )
+        return side not in self._moved and _is_the_same(now, then, side, strictly=self._is_in_doubt)
 
     def _only_lacks(self, now: Entry, then: Entry | None, side: Side) -> bool:
         """Whether *now* is *then*, or *then* without some of what it held.
@@ -181,6 +179,16 @@ class _Reconciliation:
             return False
         if host == guest and host == then and host is not None:
             return True  # a whole tree, mostly
+        above = self._is_in_doubt
+        self._is_in_doubt = above or path in self._doubts
+        try:
+            return self._decide(path, then, host, guest)
+        finally:
+            self._is_in_doubt = above
+
+    def _decide(
+        self, path: Path, then: Entry | None, host: Entry | None, guest: Entry | None
+    ) -> bool:
         if isinstance(host, Directory) and isinstance(guest, Directory):
             self._agree(path, then, host)
             self._below(path, then, host, guest)
@@ -240,7 +248,7 @@ class _Reconciliation:
     def _moved_at(
         self, path: Path, then: Entry | None, sides: "dict[Side, Directory | None]"
     ) -> set[Side]:
-        if not path or not self._are_all_in_doubt or not isinstance(then, Directory):
+        if not path or not self._is_in_doubt or not isinstance(then, Directory):
             return set()  # a root that is moved halts everything
         return {
             side
@@ -256,26 +264,29 @@ class _Reconciliation:
         self._plan.host.append(Change(path, host, guest))
         return guest is not None
 
+    def _surely(self, path: Path, then: Entry | None, sides: "dict[Side, Entry]") -> Entry | None:
+        """*then*, unless one of *sides* may have gone back to it after more was agreed upon."""
+        if not self._is_in_doubt or not any(
+            now == then and not self._is_untouched(now, then, side) for side, now in sides.items()
+        ):
+            return then
+        # Nothing is known to have been agreed upon: that has to outlast this cycle.
+        self._plan.agreed.append((path, None))
+        return None
+
     def _both_ways(
         self, path: Path, then: Entry | None, host: Entry | None, guest: Entry | None
     ) -> bool:
         if host is None or guest is None:
             return self._made_or_deleted(path, then, host, guest)
-        is_in_doubt = self._are_all_in_doubt or path in self._doubts
-        if is_in_doubt and (
-            (guest == then and not self._is_untouched(guest, then, "guest"))
-            or (host == then and not self._is_untouched(host, then, "host"))
-        ):
-            # Nothing is known to have been agreed upon: that has to outlast this cycle.
-            self._plan.agreed.append((path, None))
-            then = None
+        then = self._surely(path, then, {"host": host, "guest": guest})
         # One that only lacks something has made nothing that could be lost.
         if self._only_lacks(guest, then, "guest"):
             return self._to_guest(path, host, guest)
         if self._only_lacks(host, then, "host"):
             return self._to_host(path, host, guest)
         if self._mode is SyncMode.TWO_WAY_RESOLVED:
-            self._plan.guest.append(Change(path, guest, host, keeps_old=is_in_doubt))
+            self._plan.guest.append(Change(path, guest, host, keeps_old=self._is_in_doubt))
             return True
         self._plan.conflicts.append(Conflict(path, then, host, guest))
         return True
@@ -293,8 +304,15 @@ class _Reconciliation:
         else:
             is_to_go = self._is_untouched(host, then, "host")
             travel = self._to_host if is_to_go else self._to_guest
+        if not is_to_go:
+            self._counts_as_made(path, then)
         # An edit wins against a deletion, and so does what was made in its place.
         return travel(path, host, guest)
+
+    def _counts_as_made(self, path: Path, then: Entry | None) -> None:
+        """Also in the next cycle, if it cannot come to the other side in this one."""
+        if self._is_in_doubt and then is not None:
+            self._plan.agreed.append((path, None))
 
     def _half_deleted(
         self, path: Path, then: Directory, host: Entry | None, guest: Entry | None
@@ -304,12 +322,15 @@ class _Reconciliation:
         assert isinstance(guest, (Directory, type(None)))
         kept = Plan()
         below = _Reconciliation(self._mode, kept, self._doubts)
-        below._moved = self._moved
+        below._moved, below._is_in_doubt = self._moved, self._is_in_doubt
         is_left = below._below(path, then, host, guest)
         side: Side = "guest" if host is None else "host"
         deleted, has_it = (self._plan.host, guest) if host is None else (self._plan.guest, host)
         assert has_it is not None
-        if is_left or not self._is_the_same(has_it, then, side):
+        is_the_same = self._is_the_same(has_it, then, side)
+        if is_left or not is_the_same:
+            if not is_the_same:
+                self._counts_as_made(path, then)
             # The directory comes back, for what the other side has put in it, or as itself.
             deleted.append(Change(path, None, shallow(has_it)))
             self._plan.host += kept.host
@@ -338,6 +359,8 @@ class _Reconciliation:
                 return True
             self._agree(path, then, None)  # the guest's own: nothing of it was agreed upon
             return True
+        # Of the host's, the guest may have gone back: that is its own.
+        then = self._surely(path, then, {"guest": guest})
         if self._only_lacks(guest, then, "guest"):
             return self._to_guest(path, host, guest)
         self._plan.conflicts.append(Conflict(path, then, host, guest))

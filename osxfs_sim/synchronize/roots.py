@@ -12,6 +12,7 @@ import errno
 import os
 import stat as modes
 import struct
+import threading
 from collections.abc import Iterator
 
 from osxfs_sim.synchronize.errors import SyncError
@@ -40,6 +41,26 @@ class _Handle(ctypes.Structure):
     )
 
 
+class _Room(threading.local):
+    """Where the kernel writes a handle, made once for each thread: of every file, one is asked."""
+
+    def __init__(self) -> None:
+        self.handle = _Handle()
+        self.at = ctypes.addressof(self.handle)
+        self.content_at = self.at + _Handle.content.offset
+        self.mount = ctypes.c_int()
+        self.mount_at = ctypes.addressof(self.mount)
+
+
+_room = _Room()
+_libc.name_to_handle_at.argtypes = (
+    *(ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
+)
+_libc.renameat2.argtypes = (
+    *(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint),
+)
+
+
 class _OpenHow(ctypes.Structure):
     _fields_ = (
         ("flags", ctypes.c_uint64),
@@ -48,12 +69,13 @@ class _OpenHow(ctypes.Structure):
     )
 
 
-_HOW = {flags: _OpenHow(flags, 0, _RESOLVE) for flags in (_DIRECTORY, _FILE)}
+_HOW = {flags: ctypes.byref(_OpenHow(flags, 0, _RESOLVE)) for flags in (_DIRECTORY, _FILE)}
+_NUMBER = ctypes.c_long(_OPENAT2)
 _HOW_BYTES = ctypes.c_size_t(ctypes.sizeof(_OpenHow))
 
 
 def _open(dir_fd: int, path: bytes, flags: int) -> int:
-    fd = _libc.syscall(ctypes.c_long(_OPENAT2), dir_fd, path, ctypes.byref(_HOW[flags]), _HOW_BYTES)
+    fd = _libc.syscall(_NUMBER, dir_fd, path, _HOW[flags], _HOW_BYTES)
     if fd >= 0:
         return int(fd)
     code = ctypes.get_errno()
@@ -96,6 +118,33 @@ def directory_at(root_fd: int, path: Path) -> Iterator[int]:
         os.close(fd)
 
 
+class LastDirectory:
+    """Directories below a root, the last one open for as long as it is asked for again.
+
+    For what is read and compared with what was seen there: it may have been moved meanwhile.
+    """
+
+    def __init__(self, root_fd: int) -> None:
+        """None is open yet."""
+        self._root = root_fd
+        self._path: Path | None = None
+        self._held = contextlib.ExitStack()
+        self._fd = -1
+
+    def at(self, path: Path) -> int:
+        """The descriptor of *path*, good until the next call; raises OSError."""
+        if path != self._path:
+            self.close()
+            self._fd = self._held.enter_context(directory_at(self._root, path))
+            self._path = path
+        return self._fd
+
+    def close(self) -> None:
+        """None is open any more."""
+        self._path = None
+        self._held.close()
+
+
 def _walk(root_fd: int, path: Path) -> int:
     fd = os.open(b".", _DIRECTORY, dir_fd=root_fd)
     for name in path:
@@ -109,7 +158,7 @@ def _walk(root_fd: int, path: Path) -> int:
 
 def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None:
     """renameat2(2)."""
-    if _libc.renameat2(old_fd, old, new_fd, new, ctypes.c_uint(flags)):
+    if _libc.renameat2(old_fd, old, new_fd, new, flags):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
@@ -146,16 +195,12 @@ def birth_of(dir_fd: int, name: bytes = b"") -> bytes:
     Empty: of *dir_fd* itself. Where the file system has no handles, its time of birth;
     where it has none either, nothing, and the inode number has to do. Raises OSError.
     """
+    room, itself = _room, 0 if name else _EMPTY_PATH
     for flags in (_HANDLE_FID, 0):  # the former, from Linux 6.5 on, also where none can be opened
-        handle = _Handle(_MOST_HANDLE_BYTES)
-        if not _libc.name_to_handle_at(
-            dir_fd,
-            name,
-            ctypes.byref(handle),
-            ctypes.byref(ctypes.c_int()),
-            flags | (0 if name else _EMPTY_PATH),
-        ):
-            return b"%d:" % handle.kind + bytes(handle.content)[: handle.bytes]
+        handle = room.handle
+        handle.bytes = _MOST_HANDLE_BYTES
+        if not _libc.name_to_handle_at(dir_fd, name, room.at, room.mount_at, flags | itself):
+            return b"%d:%b" % (handle.kind, ctypes.string_at(room.content_at, handle.bytes))
         code = ctypes.get_errno()
         if code in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
             raise OSError(code, os.strerror(code))

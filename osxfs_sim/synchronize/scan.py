@@ -206,8 +206,9 @@ class Scanner:
                 raise _ChangingError
             digest = new_digest()
             left = before.st_size
-            # One that grows as fast as it is read must not keep everything else waiting.
-            while left >= 0 and (block := os.read(fd, _BLOCK_BYTES)):
+            # No more than it had: one that grows as fast as it is read must not keep everything
+            # else waiting, and has another stamp afterwards.
+            while left > 0 and (block := os.read(fd, min(left, _BLOCK_BYTES))):
                 digest.update(block)
                 self.read_bytes += len(block)
                 left -= len(block)

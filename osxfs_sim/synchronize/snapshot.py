@@ -6,9 +6,10 @@ that of what has changed. Names are bytes: a file system has no others.
 """
 
 import hashlib
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 _FINGERPRINT_BYTES = 16
 
@@ -17,12 +18,13 @@ Stamp = tuple[int, int, int, int, int, int, int, int]
 has not changed."""
 
 _IDENTITY_BYTES = 12
+_NUMBERS = {count: struct.Struct(f"<Q{count - 1}q") for count in (1, 3, 4)}
+"""An inode number, and sizes and times."""
 USUAL_GRANTS = 0o055
 """What group and others may do with what is made where nothing speaks against it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """A side's object at the moment when both sides agreed upon it.
 
     Equal content is not enough to tell that a side has done nothing since: it may have
@@ -226,7 +228,7 @@ def identity_apart_from_its_name(birth: bytes, stamp: Stamp) -> bytes:
 
 
 def _identity(birth: bytes, numbers: tuple[int, ...]) -> bytes:
-    text = b"%d:%s" % (len(birth), birth) + repr(numbers).encode()
+    text = birth + _NUMBERS[len(numbers)].pack(*numbers)
     return hashlib.blake2b(text, digest_size=_IDENTITY_BYTES).digest()
 
 
@@ -234,6 +236,17 @@ def known_of(entry: Entry, *, is_image: bool) -> Known:
     """What there is to know of the object that *entry* was read from."""
     change_ns = entry.change_ns if isinstance(entry, Directory) else 0
     return Known(identity_of(entry), entry.grants, is_image, change_ns)
+
+
+def agreed(entry: Entry, known: Knowns) -> Entry:
+    """*entry* as it is agreed upon: without what only a scan has use for."""
+    match entry:
+        case File(digest=digest, executable=executable, size=size):
+            return File(digest, executable, size, known=known)
+        case Link(target=target):
+            return Link(target, known=known)
+        case Directory():
+            return replace(entry, known=known)
 
 
 def owner_of(entry: Child | None) -> tuple[int, int] | None:

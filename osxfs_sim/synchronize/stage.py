@@ -18,8 +18,8 @@ import stat as modes
 
 from osxfs_sim.synchronize.ignore import STAGING_PREFIX
 from osxfs_sim.synchronize.roots import (
+    LastDirectory,
     birth_of,
-    directory_at,
     is_executable,
     open_file,
     stamp_of,
@@ -139,8 +139,8 @@ class Staging:
         self._counter += 1
         return f"{self._prefix}{self._counter}"
 
-    def stage_file(self, source_fd: int, path: Path, file: File, *, sync: bool) -> str:
-        """Copy *file* from the source's root; NotAsSeenError where it is another by now."""
+    def stage_file(self, source: LastDirectory, path: Path, file: File, *, sync: bool) -> str:
+        """Copy *file* from the source; NotAsSeenError where it is another by now."""
         name = self.next_name()
         target = os.open(
             name,
@@ -149,21 +149,20 @@ class Staging:
             dir_fd=self.new,
         )
         try:
-            with directory_at(source_fd, path[:-1]) as parent:
-                source = open_file(parent, path[-1])
+            fd = open_file(source.at(path[:-1]), path[-1])
             try:
                 digest = new_digest()
                 left = file.size
-                if not modes.S_ISREG(os.fstat(source).st_mode):
+                if not modes.S_ISREG(os.fstat(fd).st_mode):
                     raise NotAsSeenError  # a device has no end
-                while left >= 0 and (block := os.read(source, _BLOCK_BYTES)):
+                while left >= 0 and (block := os.read(fd, min(left + 1, _BLOCK_BYTES))):
                     left -= len(block)
                     digest.update(block)
                     view = memoryview(block)
                     while view:
                         view = view[os.write(target, view) :]
             finally:
-                os.close(source)
+                os.close(fd)
             if digest.digest() != file.digest:
                 raise NotAsSeenError
             if sync:

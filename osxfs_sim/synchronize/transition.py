@@ -55,9 +55,9 @@ from osxfs_sim.synchronize.snapshot import (
     Link,
     Path,
     Put,
+    agreed,
     at,
     identity_apart_from_its_name,
-    identity_of,
     is_alike,
     is_tracked,
     known_of,
@@ -104,6 +104,7 @@ class Transition:
         root_fd: int,
         staging: Staging,
         intend: Callable[[Intent], None],
+        withdraw: Callable[[], None],
         put: Callable[[Path, Entry | None], None],
         step: Step,
         *,
@@ -120,6 +121,7 @@ class Transition:
         self._root = root_fd
         self._staging = staging
         self._intend = intend
+        self._withdraw = withdraw
         self._put = put
         self._step = step
         self._is_root = os.geteuid() == 0
@@ -249,7 +251,7 @@ class Transition:
                 with self._own(waiting, parent, path, new) as fd:
                     self._step("place directory")
                     self._rename(self._staging.new, waiting, parent, path[-1])
-                    made = _known(fd, is_image=True)
+                    made = _known(fd, is_image=True, is_new=True)
             except FileExistsError:
                 os.rmdir(waiting, dir_fd=self._staging.new)
                 status = os.stat(path[-1], dir_fd=parent, follow_symlinks=False)
@@ -289,10 +291,15 @@ class Transition:
             directory_at(self._root, path[:-1]) as parent,
             self._own(waiting, parent, path, new) as fd,
         ):
-            self._intend(Intent(os.fsdecode(waiting), self._side, path, b"", new.fingerprint))
+            name = os.fsdecode(waiting)
+            self._intend(Intent(name, self._side, path, b"", new.fingerprint, is_made=True))
             self._step("place")
-            self._rename(self._staging.new, waiting, parent, path[-1])
-            made = _known(fd, is_image=True)
+            try:
+                self._rename(self._staging.new, waiting, parent, path[-1])
+            except OSError:
+                self._withdraw()
+                raise
+            made = _known(fd, is_image=True, is_new=True)
         self._done(path, new, made)
 
     def _replace(
@@ -382,7 +389,8 @@ class Transition:
         fd = os.open(waiting, flags, dir_fd=self._staging.new)
         try:
             uid, gid, grants = self._owner(path, before or os.fstat(parent), new)
-            if self._is_root:
+            status = os.fstat(fd)
+            if self._is_root and (status.st_uid, status.st_gid) != (uid, gid):
                 set_owner(fd, uid, gid)
             if isinstance(new, Directory):
                 os.fchmod(fd, created(grants, runs=True))
@@ -476,19 +484,23 @@ class Transition:
         self.outcome.made += 1
         self._step("done")
         if entry is not None:
-            entry = replace(entry, known=self._knowns(path, entry, here))
+            entry = agreed(entry, self._knowns(path, entry, here))
         self._put(path, entry)
 
     def _knowns(self, path: Path, entry: Entry, here: Known | None) -> Knowns:
         source = at(self._source, path)
         there = None
         if isinstance(source, (File, Link, Directory)) and is_alike(source, entry):
-            there = known_of(source, is_image=False) if identity_of(source) else None
+            known = known_of(source, is_image=False)
+            there = known if known.identity else None
         return (here, there) if self._side == "host" else (there, here)
 
 
-def _known(fd: int, *, is_image: bool) -> Known | None:
-    """Of the object that *fd* is of, which has just come into place; None where one cannot tell."""
+def _known(fd: int, *, is_image: bool, is_new: bool = False) -> Known | None:
+    """Of the object that *fd* is of, which has just come into place; None where one cannot tell.
+
+    *is_new*: it has come from the staging, and has no access list.
+    """
     with contextlib.suppress(OSError):
         status, birth = os.fstat(fd), birth_of(fd)
         if modes.S_ISDIR(status.st_mode):
@@ -496,8 +508,11 @@ def _known(fd: int, *, is_image: bool) -> Known | None:
             seen: Entry = replace(EMPTY, inode=identity, birth=birth, change_ns=status.st_ctime_ns)
         else:
             seen = Link(b"", stamp_of(status), birth=birth)
-        grants = 0 if modes.S_ISLNK(status.st_mode) else grants_of(fd, status)
-        return replace(known_of(seen, is_image=is_image), grants=grants)
+        if modes.S_ISLNK(status.st_mode):
+            grants = 0
+        else:
+            grants = status.st_mode & 0o077 if is_new else grants_of(fd, status)
+        return known_of(seen, is_image=is_image)._replace(grants=grants)
     return None
 
 
@@ -506,11 +521,17 @@ def _holds_others(directory: Directory) -> bool:
 
 
 def recover(
-    intents: list[Intent], root_fd: int, side: Side, staging: Staging
+    intents: list[Intent],
+    root_fd: int,
+    side: Side,
+    staging: Staging,
+    recorded: Container[Intent] = (),
 ) -> list[tuple[Path, str]]:
     """Look at what a crash left moved away: what nobody has seen goes back, or is kept.
 
-    Returns what could not go back, and where it is. Every name of the staging's *old*
+    Returns what could not go back, and where it is. What has taken the place of one that is
+    *recorded* is agreed upon: back there, the old one would be taken for an edit of that,
+    and travel over it. Every name of the staging's *old*
     is looked at; of one that no intent speaks of, nothing is known, and it is kept.
     """
     by_name = {intent.name: intent for intent in intents if intent.side == side}
@@ -529,6 +550,8 @@ def recover(
             staging.drop(staging.old, name)
             continue
         try:
+            if intent in recorded:
+                raise FileExistsError
             with directory_at(root_fd, intent.path[:-1]) as parent:
                 _put_back(parent, intent, staging)
         except OSError:
@@ -537,15 +560,40 @@ def recover(
 
 
 def exchanged(unfinished: list[Intent], side: Side, staging: Staging) -> set[str]:
-    """Of which of these, by its name, what was to be replaced has come to the staging."""
+    """Which of these are done, by their names: what was to be replaced has come to the staging,
+    and what was to be made waits there no more.
+    """
     there = {os.fsdecode(name) for name in os.listdir(staging.old)}
-    return {
+    waiting = {os.fsdecode(name) for name in os.listdir(staging.new)}
+    replaced = {
         intent.name
         for intent in unfinished
         if intent.side == side
         and intent.name in there
         and intent.old
         and staging.fingerprint(intent.name) == intent.old
+    }
+    return replaced | {
+        intent.name
+        for intent in unfinished
+        if intent.side == side and intent.is_made and intent.name not in waiting
+    }
+
+
+def not_begun(unfinished: list[Intent], side: Side, staging: Staging) -> set[Path]:
+    """Where nothing has changed yet: what was to come into place still lies in the staging."""
+    places = {
+        os.fsdecode(name): folder
+        for folder in (staging.new, staging.old)
+        for name in os.listdir(folder)
+    }
+    return {
+        intent.path
+        for intent in unfinished
+        if intent.side == side
+        and intent.new
+        and intent.name in places
+        and fingerprint(places[intent.name], os.fsencode(intent.name)) == intent.new
     }
 
 

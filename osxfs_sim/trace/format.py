@@ -10,7 +10,6 @@ where that never was, the other is read in its place.
 """
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from osxfs_sim.fs.reading import open_regular
 from osxfs_sim.trace import files
 from osxfs_sim.trace.errors import TraceError as TraceError  # it is raised here
 from osxfs_sim.trace.schema import FORMAT as FORMAT
@@ -144,14 +144,14 @@ def read_header(path: str | Path) -> Header:
 def _read(path: Path, *, with_rows: bool) -> tuple[Header, pa.Table]:
     place = files.last_of(path)
     try:
-        with place.open("rb") as file:
+        with open(open_regular(place), "rb") as file:
             magic = file.read(len(MAGIC))
             file.seek(0)
             if magic == MAGIC:
                 return _read_recording(file, place, with_rows=with_rows)
             return _read_parquet(file, place, with_rows=with_rows)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else "it cannot be read"
+        why = error.strerror or "it cannot be read"
         raise TraceError(f"{path} is not a trace: {why}") from error
 
 

@@ -13,8 +13,9 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from osxfs_sim.fs.reading import open_regular
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.trace.format import Header, TraceError, TraceWriter, columns_of
 from osxfs_sim.trace.strace_lines import (
@@ -29,6 +30,7 @@ from osxfs_sim.trace.strace_state import Objects, OpenFile, Process
 
 HOW_TO_RECORD = "strace -f -ttt -T -y -o LOG COMMAND"
 _ROWS_AT_ONCE = 50_000
+_LONGEST_LINE = 1 << 20
 
 
 class StraceImport:
@@ -707,14 +709,16 @@ def import_strace(log: Path, output: Path, root: str, directory: str | None = No
     if not output.absolute().parent.is_dir():
         raise TraceError(f"{output} cannot be written: its directory does not exist")
     try:
-        lines = log.open(encoding="utf-8", errors="backslashreplace", newline="\n")
+        lines = open(  # noqa: SIM115 (closed below)
+            open_regular(log), encoding="utf-8", errors="backslashreplace", newline="\n"
+        )
     except OSError as error:
         raise TraceError(f"{log} cannot be read: {error.strerror}") from error
     with lines:
         writer = TraceWriter(output)  # what was there stays until this is whole
         try:
             batch: list[dict[str, Any]] = []
-            for row in made.rows(lines):
+            for row in made.rows(_bounded(lines)):
                 batch.append(row)
                 if len(batch) == _ROWS_AT_ONCE:
                     writer.write(columns_of(iter(batch)))
@@ -729,6 +733,15 @@ def import_strace(log: Path, output: Path, root: str, directory: str | None = No
         finally:
             writer.discard()
     return made
+
+
+def _bounded(lines: TextIO) -> Iterator[str]:
+    """Each line, of one that strace cannot have written its first part only."""
+    while line := lines.readline(_LONGEST_LINE):
+        is_whole = line.endswith("\n")
+        yield line
+        while not is_whole and (rest := lines.readline(_LONGEST_LINE)):
+            is_whole = rest.endswith("\n")
 
 
 def _nothing_to_say(made: StraceImport, log: Path) -> str | None:

@@ -105,7 +105,7 @@ def test_a_case_of_ones_own_is_compared_saved_and_gone_on_with(
     again = compare(folder, "./look", *ARMS)
     assert again.returncode == 1
     assert again.stderr.startswith("osxfs-sim: comparison-look.json exists: --resume ")
-    more = compare(folder, "--resume", "comparison-look.json", "--runs", "5", "--json")
+    more = compare(folder, "./look", "--resume", "comparison-look.json", "--runs", "5", "--json")
     assert more.returncode == 0, more.stderr
     whole = load_result(tmp_path / "comparison-look.json")
     assert whole.samples[:12] == made.samples
@@ -121,7 +121,7 @@ def test_a_case_of_ones_own_is_compared_saved_and_gone_on_with(
     whole.samples = [each for each in whole.samples if (each.arm, each.round) != ("still", 1)]
     whole.samples = [each for each in whole.samples if (each.arm, each.round) != ("still", 2)]
     save_result(whole, tmp_path / "comparison-look.json")
-    rest = compare(folder, "--resume", "comparison-look.json")
+    rest = compare(folder, "./look", "--resume", "comparison-look.json")
     assert rest.returncode == 0, rest.stderr
     assert len(load_result(tmp_path / "comparison-look.json").samples) == 20
 
@@ -146,11 +146,11 @@ def test_an_interrupted_comparison_keeps_what_is_finished_and_goes_on(
     assert process.returncode == 128 + how
     assert "Traceback" not in errors
     assert "Look for what is not there" in shown
-    assert "to go on: osxfs-sim compare --resume comparison-look.json" in errors
+    assert "to go on: osxfs-sim compare ./look --resume comparison-look.json" in errors
     assert nothing_is_left_in(tmp_path)
     (kept,) = load_result(tmp_path / "comparison-look.json").samples
     (tmp_path / "hang").unlink()
-    result = compare(folder, "--resume", "comparison-look.json")
+    result = compare(folder, "./look", "--resume", "comparison-look.json")
     assert result.returncode == 0, result.stderr
     whole = load_result(tmp_path / "comparison-look.json")
     assert whole.samples[0] == kept
@@ -160,7 +160,7 @@ def test_an_interrupted_comparison_keeps_what_is_finished_and_goes_on(
 def test_it_does_not_go_on_with_another_recipe_or_other_arms(folder: Path, tmp_path: Path) -> None:
     assert compare(folder, "./look", *ARMS, "--runs", "1").returncode == 0
     before = (tmp_path / "comparison-look.json").read_text()
-    go_on = ("--resume", "comparison-look.json", "--runs", "2")
+    go_on = ("./look", "--resume", "comparison-look.json", "--runs", "2")
     for change in (("--arm", "native", "--arm", "none"), ("--seed", "9"), ("--baseline", "still")):
         result = compare(folder, *go_on, *change)
         assert result.returncode == 1

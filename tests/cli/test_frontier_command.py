@@ -79,7 +79,7 @@ def test_a_case_of_ones_own_is_measured_under_edits_and_gone_on_with(tmp_path: P
     assert stale["native"] == stale["none"] == 0
     assert stale["old"] > 0
 
-    result = frontier(tmp_path, "--resume", "frontier-read.json", "--runs", "2", "--json")
+    result = frontier(tmp_path, "./read", "--resume", "frontier-read.json", "--runs", "2", "--json")
     assert result.returncode == 0, result.stderr
     (document,) = json.loads(result.stdout)["frontiers"]
     assert [point["runs"] for point in document["points"]] == [2, 2]
@@ -130,7 +130,7 @@ MISTAKES = {
     "--show": "--show takes files that frontier has saved",
     "--show none.json": "none.json cannot be read: No such file",
     "--show rake.json --runs 3": "--runs has no effect with --show",
-    "--resume rake.json git": "CASE has no effect with --resume",
+    "--resume rake.json git": "rake.json is of the case None: name that with --resume, or none",
     "--resume rake.json --edits vim": "--edits has no effect with --resume",
     "--resume plain.json": "plain.json cannot be resumed: it was not made by frontier",
     "rake --dark": "--dark has no effect without --picture",

@@ -93,7 +93,9 @@ def test_a_comparison_under_edits_is_made_shown_and_gone_on_with(tmp_path: Path)
     result = osxfs_sim(tmp_path, "compare", "./ask", *arms, *options)
     assert result.returncode in (0, 1), result.stderr  # a replaced file may be a lost handle
     assert "median age" in result.stdout
-    again = osxfs_sim(tmp_path, "compare", "--resume", "comparison-ask.json", "--edits", "nano")
+    again = osxfs_sim(
+        tmp_path, "compare", "./ask", "--resume", "comparison-ask.json", "--edits", "nano"
+    )
     assert again.returncode == 1
     assert "cannot be resumed: the edits was vim@10/s, and is nano" in again.stderr
 

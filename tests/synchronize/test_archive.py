@@ -131,7 +131,7 @@ def test_a_damaged_state_is_refused_with_the_remedy(opened, tmp_path):
         with pytest.raises(SyncError, match=r"remove .*agreed to start anew") as raised:
             opened().load()
         assert "\n" not in str(raised.value)
-    path.write_bytes(whole.replace(b"agreed 2\n", b"agreed 1\n"))
+    path.write_bytes(whole.replace(b"agreed 2\n", b"agreed 3\n"))
     with pytest.raises(SyncError, match="of another version"):
         opened().load()
     path.unlink()

@@ -2,7 +2,9 @@
 
 What random histories meet now and then is met here on purpose: each kind of change, each
 step, the end of the process or of the machine, and one of both users who, before the next
-start, makes again what was there or is coming, with the same content or with another.
+start, makes again what was there or is coming, with the same content or with another, or
+takes it away. What is right then is told by crash_rules.py, of each mode. Nobody grants
+anything to others here: so nothing may ever be open to them.
 """
 
 import itertools
@@ -10,18 +12,29 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from sync_trees import Tree, read_tree
+from crash_rules import End, Story, violations
+from sync_trees import read_tree
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.synchronize import archive, engine, reconcile, transition
-from osxfs_sim.synchronize.archive import Loaded, no_step
+from osxfs_sim.synchronize.archive import no_step
 from osxfs_sim.synchronize.engine import Engine
+from osxfs_sim.synchronize.reconcile import Side
+from osxfs_sim.synchronize.snapshot import Directory, with_changes
 
 MEMORY = Path("/dev/shm")
 SAFE, RESOLVED = SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED
+ONE_WAY, REPLICA = SyncMode.ONE_WAY_SAFE, SyncMode.ONE_WAY_REPLICA
+BOTH: tuple[Side, Side] = ("host", "guest")
+
+Stop = Literal["process", "machine", "machine, journal lost"]
+"""What ends: the process; or the machine, with a journal that was, or was not, on the disk."""
+STOPS: tuple[Stop, ...] = ("process", "machine", "machine, journal lost")
 
 
 class Crash(BaseException):
@@ -52,6 +65,7 @@ def as_a_directory(path: Path) -> None:
 
 
 def as_a_symlink(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
     remove(path)
     path.symlink_to("f")
 
@@ -73,20 +87,24 @@ AGAIN: dict[str, Action] = {
     "a directory": as_a_directory,
     "a symlink": as_a_symlink,
     "by its old name": by_its_old_name,
+    "nothing": remove,
 }
-FILE = ("as it was", "as it was, in place", "as it has become", "otherwise", "otherwise, in place")
+FILE = (
+    *("as it was", "as it was, in place", "as it has become"),
+    *("otherwise", "otherwise, in place", "nothing"),
+)
 
 CHANGES: dict[str, tuple[str, Action, tuple[str, ...]]] = {
     "a file is deleted": ("f", remove, (*FILE, "a directory")),
     "a file is renamed": (
         "f",
         lambda path: path.rename(path.with_name("elsewhere")),
-        ("as it was", "by its old name"),
+        ("as it was", "by its old name", "otherwise"),
     ),
     "a file is edited": ("f", lambda path: save(path, "2"), (*FILE, "a symlink")),
     "a file is edited in place": ("f", lambda path: path.write_text("2"), FILE),
     "a file is made": ("new", lambda path: save(path, "2"), (*FILE, "a directory")),
-    "a file may be run": ("f", lambda path: path.chmod(0o755), FILE),
+    "a file may be run": ("f", lambda path: path.chmod(0o700), FILE),
     "a symlink is deleted": ("l", remove, ("a symlink", "as it was")),
     "an empty directory is deleted": ("e", remove, ("a directory", "as it was")),
     "an empty directory is renamed": (
@@ -97,10 +115,16 @@ CHANGES: dict[str, tuple[str, Action, tuple[str, ...]]] = {
     "a directory is renamed": (
         "d",
         lambda path: path.rename(path.with_name("elsewhere")),
-        ("a directory", "as it was", "by its old name"),
+        ("a directory", "as it was", "by its old name", "nothing"),
     ),
     "a file is deleted in a directory": ("d/x", remove, ("as it was", "otherwise")),
     "a directory is deleted": ("d/x", lambda path: remove(path.parent), ("as it was",)),
+    "a directory is made": ("m/x", lambda path: save(path, "2"), (*FILE, "a symlink")),
+    "a symlink is led elsewhere": (
+        "l",
+        lambda path: (path.unlink(), path.symlink_to("keep")),
+        ("a symlink", "as it was", "nothing"),
+    ),
     "a file takes a directory's place": (
         "d/x",
         lambda path: save(path.parent, "2"),
@@ -132,7 +156,7 @@ class World:
         paths = (os.fsencode(self.base / name) for name in ("host", "guest", "state"))
         return Engine(*paths, SyncSpec(mode=self.mode), step=lambda name: self.at_step(name))
 
-    def stops_at(self, number: int) -> bool:
+    def stops_at(self, number: int, stop: Stop = "process") -> bool:
         """Whether there is a step of that number: then it stops there."""
         left = itertools.count(number, -1)
 
@@ -146,122 +170,168 @@ class World:
             self.engine.cycle()
             self.engine.save()
         except Crash:
+            self.engine.archive.close()  # as if it had ended: there is no last word
+            if stop == "machine, journal lost":
+                (self.base / "state/journal").unlink()
             return True
         finally:
             self.at_step = no_step
             self.engine.close()
         return False
 
-    def settle(self) -> set[str]:
+    def settle(self) -> frozenset[str]:
         """Cycles until nothing is left to do; what is in conflict then."""
         for _ in range(8):
             result = self.engine.cycle()
             if not result.made and not result.raced:
-                return {os.fsdecode(b"/".join(found.path)) for found in result.conflicts}
+                return frozenset(os.fsdecode(b"/".join(each.path)) for each in result.conflicts)
         raise AssertionError("it does not come to rest")
 
-    def kept(self) -> set[bytes]:
+    def kept(self) -> frozenset[object]:
         folders = (self.base / "state" / f"staging-{side}" / "kept" for side in self.sides)
-        return {
-            (folder / name).read_bytes()
+        return frozenset(
+            str((folder / name).readlink())
+            if (folder / name).is_symlink()
+            else (folder / name).read_bytes()
             for folder in folders
             for name in os.listdir(folder)
-            if (folder / name).is_file()
-        }
+            if not (folder / name).is_dir() or (folder / name).is_symlink()
+        )
+
+    def open_to_others(self) -> list[str]:
+        return [
+            str(path)
+            for root in self.sides.values()
+            for path in root.rglob("*")
+            if not path.is_symlink() and path.stat().st_mode & 0o077
+        ]
+
+
+def objects(root: Path) -> dict[str, tuple[int, ...]]:
+    """Which they are: of those that are no directories, also when they were written."""
+    found = {}
+    for path in root.rglob("*"):
+        status = path.lstat()
+        times = () if path.is_dir() else (status.st_mtime_ns, status.st_ctime_ns)
+        found[str(path.relative_to(root))] = (status.st_ino, *times)
+    return found
+
+
+def touched_in(root: Path, action: Callable[[], object]) -> frozenset[str]:
+    """Where *action* has put something else, or the same anew."""
+    before, were = read_tree(root), objects(root)
+    action()
+    after, are = read_tree(root), objects(root)
+    return frozenset(
+        path
+        for path in {*before, *after}
+        if path not in before
+        or path not in after
+        or before[path] != after[path]
+        or were[path] != are[path]
+    )
 
 
 def go_through(
     change: str,
     again: str | None,
-    by: str,
+    by: Side,
     mode: SyncMode = SAFE,
     *,
-    from_: str = "guest",
-    machine: bool = False,
+    from_: Side = "guest",
+    stop: Stop = "process",
+    twice: bool = False,
 ) -> None:
-    """*from_* makes *change*; all stops at each step in turn; *by* makes it *again*."""
-    within, edit, _ = CHANGES[change]
-    goes_on = True
+    """*from_* makes *change*; all stops at each step in turn; *by* makes it *again*.
+
+    *twice*: and what follows stops as well, at each of its steps.
+    """
     for number in itertools.count():
+        for second in itertools.count() if twice else (None,):
+            goes_on, goes_on_again = once(change, again, by, mode, from_, stop, number, second)
+            if not goes_on_again:
+                break
         if not goes_on:
             return
-        place = MEMORY if os.access(MEMORY, os.W_OK) else None
-        base = Path(tempfile.mkdtemp(prefix="osxfs-sim-sync-", dir=place))
-        world = None
-        with pytest.MonkeyPatch.context() as patch:
-            try:
-                world = World(base, mode)
-                edit(world.sides[from_] / within)
-                goes_on = world.stops_at(number)
-                if machine:
-                    patch.setattr(archive, "boot_id", lambda: "another")
-                has = made_again(world.sides[by], within, again)
+
+
+def once(
+    change: str,
+    again: str | None,
+    by: Side,
+    mode: SyncMode,
+    from_: Side,
+    stop: Stop,
+    number: int,
+    second: int | None,
+) -> tuple[bool, bool]:
+    """Whether there were steps of these numbers, to stop at."""
+    within, edit, _ = CHANGES[change]
+    place = MEMORY if os.access(MEMORY, os.W_OK) else None
+    base = Path(tempfile.mkdtemp(prefix="osxfs-sim-sync-", dir=place))
+    world = None
+    umask = os.umask(0o077)
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            world = World(base, mode)
+            was = read_tree(world.sides["host"])
+            changed = touched_in(world.sides[from_], lambda: edit(world.sides[from_] / within))
+            wanted = read_tree(world.sides[from_])
+            goes_on = goes_on_again = world.stops_at(number, stop)
+            where = f"{change}, {stop}, step {number}, {second}, {again!r} by the {by}"
+            assert not world.open_to_others(), f"{where}: open to others"
+            if goes_on and stop != "process":
+                patch.setattr(archive, "boot_id", lambda: "another")
+            root = world.sides[by]
+            found = read_tree(root)
+            acted = touched_in(root, lambda: again and AGAIN[again](root / within))
+            story = Story(
+                *(mode, stop == "process" or not goes_on, from_, by, was, wanted, changed),
+                *(found, read_tree(root), acted),
+                {side: read_tree(world.sides[side]) for side in BOTH},
+            )
+            world.engine = world.start()
+            if second is not None:
+                goes_on_again = world.stops_at(second)
                 world.engine = world.start()
-                where = f"{change}, step {number}, {again!r} by the {by}"
-                # By the rule of the mode, of two that were edited apart the host's wins.
-                wins = mode is RESOLVED and (from_, by) == ("host", "guest")
-                judge(world, has, where, wins or is_edit(change, again, by, from_))
-            finally:
-                if world is not None:
-                    world.engine.close()
-                shutil.rmtree(base)
+            conflicts = world.settle()
+            sides = {side: read_tree(world.sides[side]) for side in BOTH}
+            wrong = list(violations(story, End(sides, conflicts, world.kept())))
+            assert not wrong, f"{where}: {'; '.join(wrong)}"
+            assert not world.open_to_others(), f"{where}: open to others"
+        finally:
+            os.umask(umask)
+            if world is not None:
+                world.engine.close()
+            shutil.rmtree(base)
+    return goes_on, goes_on_again
 
 
-def made_again(root: Path, within: str, again: str | None) -> Tree:
-    """What somebody has there now, as read_tree tells; empty: nothing was made."""
-    path = root / within
-    if again is None:
-        return {}
-    before = path.lstat() if os.path.lexists(path) else None
-    AGAIN[again](path)
-    if not os.path.lexists(path) or (before is not None and path.lstat() == before):
-        return {}
-    return {
-        name: entry
-        for name, entry in read_tree(root).items()
-        if f"{name}/".startswith(f"{within}/")
-    }
-
-
-def is_edit(change: str, again: str | None, by: str, from_: str) -> bool:
-    """Whether one user has edited what the other wrote again as it was: that is no edit."""
-    is_as_it_was = again is not None and again.startswith("as it was")
-    return by != from_ and is_as_it_was and ("edited" in change or "run" in change)
-
-
-def judge(world: World, has: Tree, where: str, may_be_replaced: bool) -> None:
-    """Nothing that somebody has made again is gone, and both sides are the same."""
-    conflicts = world.settle()
-
-    def settled(tree: Tree) -> Tree:
-        return {
-            path: entry
-            for path, entry in tree.items()
-            if not any(f"{path}/".startswith(f"{conflict}/") for conflict in conflicts)
-        }
-
-    trees = [read_tree(root) for root in world.sides.values()]
-    assert settled(trees[0]) == settled(trees[1]), where
-    assert trees[0]["keep"] == (b"1", False), where
-    if world.mode is RESOLVED:
-        assert not conflicts, where
-    for path, entry in has.items():
-        is_there = any(path in tree and tree[path] == entry for tree in trees)
-        # An empty directory that gives way is no loss.
-        is_kept = entry[0] in world.kept() if isinstance(entry, tuple) else world.mode is RESOLVED
-        is_replaced = may_be_replaced and any(path in tree for tree in trees)
-        assert is_there or is_kept or is_replaced, f"{where}: {path} is gone"
-
-
+IN_DOUBT = ("as it was", "otherwise", "a directory", "by its old name")
 ALL = [(change, again) for change, (_, _, ways) in CHANGES.items() for again in (None, *ways)]
 
 
-@pytest.mark.parametrize("machine", [False, True], ids=["process", "machine"])
+@pytest.mark.parametrize("stop", ["process", "machine"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_made_again_after_a_crash_is_never_deleted(change: str, machine: bool) -> None:
-    for again in (None, *CHANGES[change][2]):
-        for by in ("host", "guest"):
-            go_through(change, again, by, machine=machine)
+def test_what_is_made_again_after_a_crash_is_never_deleted(change: str, stop: Stop) -> None:
+    ways = [each for each in CHANGES[change][2] if stop == "process" or each in IN_DOUBT]
+    for again in (None, *ways):
+        for by in BOTH:
+            go_through(change, again, by, stop=stop)
+
+
+@pytest.mark.parametrize("mode", [RESOLVED, ONE_WAY, REPLICA])
+@pytest.mark.parametrize("from_", BOTH)
+def test_nor_by_the_rules_of_another_mode(mode: SyncMode, from_: Side) -> None:
+    for again in ("as it was", "otherwise", "nothing"):
+        go_through("a file is edited", again, "guest", mode, from_=from_, stop="machine")
+    for change in ("a file is deleted", "a file takes a directory's place"):
+        go_through(change, "as it was", "guest", mode, from_=from_)
+
+
+def test_nor_when_what_follows_crashes_as_well() -> None:
+    again: tuple[str, str, Side] = ("a file is edited", "otherwise", "guest")
+    go_through(*again, RESOLVED, from_="host", stop="machine", twice=True)
 
 
 # What must be found, or the tests above prove nothing: as it was before, piece by piece.
@@ -283,15 +353,35 @@ def deletions_are_not_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "finished", puts)
 
 
+def loads_otherwise(monkeypatch: pytest.MonkeyPatch, **otherwise: object) -> None:
+    right = archive.Archive.load
+    monkeypatch.setattr(archive.Archive, "load", lambda self: replace(right(self), **otherwise))
+
+
+def edits_are_not_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has arrived and was not recorded is not known: the next edit contradicts it."""
+    loads_otherwise(monkeypatch, unfinished=[])
+
+
+def nothing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has travelled is known from the last save alone, and nothing is in doubt."""
+    monkeypatch.setattr(archive.Archive, "put", lambda self, *_: self._step("record"))
+    loads_otherwise(monkeypatch, unfinished=[])
+
+
 def nothing_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash of the machine is taken for one of the process."""
-    right = archive.Archive.load
+    loads_otherwise(monkeypatch, doubts=frozenset())
 
-    def load(self):  # type: ignore[no-untyped-def]
-        loaded = right(self)
-        return Loaded(loaded.agreed, loaded.intents, loaded.unfinished, frozenset())
 
-    monkeypatch.setattr(archive.Archive, "load", load)
+def what_is_agreed_upon_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gave way comes back after a crash, though the host's version is agreed upon."""
+    loads_otherwise(monkeypatch, recorded=frozenset())
+
+
+def the_guest_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One way, who has what was agreed upon once has done nothing, in doubt too."""
+    monkeypatch.setattr(reconcile._Reconciliation, "_surely", lambda *given: given[2])
 
 
 def what_gives_way_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,38 +393,115 @@ def what_gives_way_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("fault", "change", "again", "mode", "machine"),
-    [
-        (content_is_identity, "a file is deleted", "as it was", SAFE, True),
-        (content_is_identity, "an empty directory is deleted", "a directory", SAFE, True),
-        (content_is_identity, "a symlink is deleted", "a symlink", SAFE, True),
-        (deletions_are_not_repaired, "a file is deleted", "as it was", SAFE, False),
-        (nothing_is_in_doubt, "a file is edited", "as it was", SAFE, True),
-        (nothing_is_in_doubt, "a directory is renamed", "by its old name", SAFE, True),
-        (what_gives_way_is_dropped, "a file is edited", "otherwise", RESOLVED, True),
-    ],
-)
+def saved_before_it_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agreed state is on the disk before what it speaks of."""
+    right = engine.Engine._carry_out
+
+    def early(self, plan, adjustments, fds):  # type: ignore[no-untyped-def]
+        changes = (*plan.host, *plan.guest)
+        puts = [(each.path, entry) for each in changes for entry in (None, each.new)]
+        agreed = with_changes(self.ancestor, puts)
+        assert isinstance(agreed, Directory)
+        self.archive.checkpoint(agreed)
+        return right(self, plan, adjustments, fds)
+
+    monkeypatch.setattr(engine.Engine, "_carry_out", early)
+
+
+def new_ones_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made has the usual mode, whatever the original has."""
+    monkeypatch.setattr(transition, "created", lambda _, *, runs: 0o755 if runs else 0o644)
+
+
+def replaced_ones_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is replaced too."""
+    monkeypatch.setattr(transition, "replacing", lambda *_, runs: 0o755 if runs else 0o644)
+
+
+def is_open_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made gets its mode when it is in place."""
+    right = transition.created
+    monkeypatch.setattr(transition, "created", lambda _, *, runs: 0o755 if runs else 0o644)
+    done = transition.Transition._done
+
+    def late(self, path, entry, *known):  # type: ignore[no-untyped-def]
+        done(self, path, entry, *known)
+        if entry is not None:
+            with transition.directory_at(self._root, path[:-1]) as parent:
+                os.chmod(path[-1], right(0, runs=isinstance(entry, Directory)), dir_fd=parent)
+
+    monkeypatch.setattr(transition.Transition, "_done", late)
+
+
+Fault = Callable[[pytest.MonkeyPatch], None]
+FAULTS: list[tuple[Fault, str, str, Side, SyncMode, Stop]] = [
+    (content_is_identity, "a file is deleted", "as it was", "guest", SAFE, "machine"),
+    (content_is_identity, "a file is deleted", "as it was", "host", ONE_WAY, "process"),
+    (content_is_identity, "an empty directory is deleted", "a directory", "guest", SAFE, "machine"),
+    (content_is_identity, "a symlink is deleted", "a symlink", "guest", SAFE, "machine"),
+    (deletions_are_not_repaired, "a file is deleted", "as it was", "guest", SAFE, "process"),
+    (edits_are_not_repaired, "a file is edited", "otherwise", "host", RESOLVED, "process"),
+    (edits_are_not_repaired, "a file is edited", "as it was", "host", SAFE, "process"),
+    (nothing_is_recorded, "a file is edited", "as it was", "host", SAFE, "process"),
+    (nothing_is_recorded, "a symlink is led elsewhere", "as it was", "host", SAFE, "process"),
+    (nothing_is_in_doubt, "a file is edited", "as it was", "guest", SAFE, "machine"),
+    (nothing_is_in_doubt, "a file is edited", "as it was", "host", ONE_WAY, "machine"),
+    (nothing_is_in_doubt, "a directory is renamed", "by its old name", "guest", SAFE, "machine"),
+    (the_guest_never_goes_back, "a file is edited", "as it was", "host", ONE_WAY, "machine"),
+    (what_gives_way_is_dropped, "a file is edited", "otherwise", "guest", RESOLVED, "machine"),
+    (saved_before_it_is_true, "a file is edited", "as it has become", "guest", SAFE, "process"),
+    (new_ones_are_open, "a file is made", "nothing", "guest", SAFE, "process"),
+    (replaced_ones_are_open, "a file is edited", "nothing", "guest", SAFE, "process"),
+    (is_open_for_a_moment, "a directory is made", "nothing", "guest", SAFE, "process"),
+]
+"""What is wrong; what is done by whom, what the guest then does, and what shows it."""
+
+
+@pytest.mark.parametrize(("fault", "change", "again", "from_", "mode", "stop"), FAULTS)
 def test_a_rule_less_is_noticed(
-    fault: Callable[[pytest.MonkeyPatch], None],
+    fault: Fault,
     change: str,
     again: str,
+    from_: Side,
     mode: SyncMode,
-    machine: bool,
+    stop: Stop,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fault(monkeypatch)
+    with pytest.raises(AssertionError, match=r"is gone|open to others|a conflict"):
+        go_through(change, again, "guest", mode, from_=from_, stop=stop)
+
+
+def test_what_goes_back_over_what_is_agreed_upon_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    what_is_agreed_upon_goes_back(monkeypatch)
     with pytest.raises(AssertionError, match="is gone"):
-        go_through(change, again, "guest", mode, machine=machine)
+        test_nor_when_what_follows_crashes_as_well()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("machine", [False, True], ids=["process", "machine"])
-@pytest.mark.parametrize("from_", ["host", "guest"])
-@pytest.mark.parametrize("mode", [SAFE, RESOLVED])
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("from_", BOTH)
+@pytest.mark.parametrize("mode", SyncMode)
 @pytest.mark.parametrize(("change", "again"), ALL)
 def test_nor_in_any_mode_from_any_side(
-    change: str, again: str | None, mode: SyncMode, from_: str, machine: bool
+    change: str, again: str | None, mode: SyncMode, from_: Side, stop: Stop
 ) -> None:
-    for by in ("host", "guest"):
-        go_through(change, again, by, mode, from_=from_, machine=machine)
+    for by in BOTH:
+        go_through(change, again, by, mode, from_=from_, stop=stop)
+
+
+TWICE = ("a file is deleted", "a file is edited", "a directory is renamed", "a directory is made")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("from_", BOTH)
+@pytest.mark.parametrize("mode", SyncMode)
+@pytest.mark.parametrize(("change", "again"), [each for each in ALL if each[0] in TWICE])
+def test_nor_when_it_crashes_twice(
+    change: str, again: str | None, mode: SyncMode, from_: Side, stop: Stop
+) -> None:
+    for by in BOTH:
+        go_through(change, again, by, mode, from_=from_, stop=stop, twice=True)

@@ -810,3 +810,79 @@ def test_an_ordinary_deletion_travels_after_every_ordinary_restart(pair, monkeyp
     assert (
         read_tree(pair.host) == read_tree(pair.guest) == {"moved": None, "moved/y": (b"1", False)}
     )
+
+
+@pytest.mark.parametrize("lacks", ["content", "directories"])
+def test_what_was_in_doubt_and_found_no_room_is_not_deleted_by_the_next_cycle(
+    pair, monkeypatch, lacks
+):
+    """Moved away and back around a crash of the machine, on a full disk: they are the very
+    objects that both once agreed upon, and the other side does not have them any more.
+    """
+    agreed(pair, {"d/x": "1", "keep": "k"})
+    pair.engine.cycle()
+    pair.engine.checkpoint()
+    (pair.guest / "d").rename(pair.guest / "elsewhere")
+    pair.engine.cycle()
+    (pair.guest / "elsewhere").rename(pair.guest / "d")
+    pair.engine.archive.close()
+    monkeypatch.setattr(archive_module, "boot_id", lambda: "another")
+    pair.start_anew()
+
+    def no_room(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        if lacks == "content":
+            full.setattr(stage.Staging, "stage_file", no_room)
+        else:
+            full.setattr(transition.Transition, "_make_directory", no_room)
+        assert pair.engine.cycle().problems
+    for _ in range(3):
+        pair.engine.cycle()
+    for root in (pair.host, pair.guest):
+        assert (root / "d/x").read_text() == "1"
+    assert pair.engine.cycle().made == 0
+
+
+def test_what_could_not_be_looked_at_stays_in_doubt(pair, monkeypatch):
+    """Who writes again what was agreed upon once, after a crash of the machine that nobody
+    has recovered from there yet, contradicts what had travelled meanwhile.
+    """
+    agreed(pair, {"f": "1", "g": "1"})
+    pair.engine.cycle()
+    pair.engine.checkpoint()
+    for name in ("f", "g"):
+        (pair.host / name).write_text("two")
+    pair.engine.cycle()
+    for name in ("f", "g"):
+        (pair.guest / name).write_text("1")
+    pair.engine.archive.close()
+    monkeypatch.setattr(archive_module, "boot_id", lambda: "another")
+    pair.start_anew()
+    aside = pair.guest / "f", pair.guest.parent / "f"
+    aside[0].rename(aside[1])
+    os.mkfifo(aside[0])
+    assert [found.path for found in pair.engine.cycle().conflicts] == [(b"g",)]
+    aside[1].rename(aside[0])
+    assert [found.path for found in pair.engine.cycle().conflicts] == [(b"f",), (b"g",)]
+    assert (pair.guest / "f").read_text() == "1"
+
+
+def test_what_gave_way_to_what_is_agreed_upon_does_not_go_back(pair):
+    """Somebody wrote, through a descriptor, into what was replaced, and the process ended
+    just then: as an edit of the new version that would travel over it.
+    """
+    agreed(pair, {"f": "1"})
+    (pair.host / "f").write_text("host's")
+    with (pair.guest / "f").open("a") as old:
+        pair.once_at("drop", die)
+        with pytest.raises(Crash):
+            pair.engine.cycle()
+        old.write("guest's")
+    pair.start_anew()
+    problems = pair.engine.cycle().problems
+    assert [problem.path for problem in problems] == [(b"f",)]
+    assert {(root / "f").read_text() for root in (pair.host, pair.guest)} == {"host's"}
+    kept = pair.state / "staging-guest/kept"
+    assert [path.read_text() for path in kept.iterdir()] == ["1guest's"]

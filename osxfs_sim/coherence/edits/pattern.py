@@ -27,6 +27,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from osxfs_sim.fs.reading import parse_toml
+
 TARGET = "{name}"
 ACTS = ("create", "truncate", "write", "rename", "unlink", "mkdir", "rmdir")
 TARGETS = ("files", "missing")
@@ -98,7 +100,7 @@ _KINDS: Mapping[Any, tuple[Any, str]] = {
 def pattern_from(text: str) -> Pattern:
     """The pattern in the TOML document *text*. Raises PatternError."""
     try:
-        document = tomllib.loads(text)
+        document = parse_toml(text)
         steps = tuple(_step(step) for step in document.pop("steps"))
         pattern = Pattern(**document, steps=steps)
         _check(pattern)

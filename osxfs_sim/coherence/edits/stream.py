@@ -15,10 +15,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
-from pathlib import Path
 from random import Random
 
 from osxfs_sim.coherence.edits.pattern import Pattern, PatternError, pattern_from
+from osxfs_sim.fs.reading import read_text
 from osxfs_sim.model.profile import nearest
 
 _SHIPPED = resources.files("osxfs_sim.coherence.edits") / "patterns"
@@ -113,7 +113,7 @@ def _pattern(name: str) -> Pattern:
         text = (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
     elif "/" in name or name.endswith(".toml"):
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = read_text(name)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not text"
             raise StreamError(f"the edits {name} cannot be read: {why}") from error

@@ -14,6 +14,7 @@ from typing import Any
 from osxfs_sim.coherence.actors import Performed
 from osxfs_sim.coherence.operations import Operation, Outcome
 from osxfs_sim.fs.output import write_output
+from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
 
 SCHEMA = 1
 
@@ -102,7 +103,7 @@ class History:
     def load(cls, path: Path) -> "History":
         """What ``save`` wrote. Raises HistoryError, and OSError where it cannot be read."""
         try:
-            words = json.loads(path.read_text())
+            words = parse_json(read_text(path, MOST_RESULT_BYTES))
             if not isinstance(words, dict):
                 raise HistoryError("it is no history: it holds no object")
             return cls.from_json(words)

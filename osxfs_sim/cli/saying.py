@@ -1,0 +1,49 @@
+"""What a command says: the only place from which it writes to a terminal, besides tables.
+
+Names, paths and messages are often somebody else's. So what is said is one line, of which a
+terminal takes nothing for a command (model/escaping.py); who says several lines, says so.
+Tables go by way of report/console.py, which does the same.
+"""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from osxfs_sim.model.escaping import ERRORS, printable, printable_lines
+
+
+def say(text: str) -> None:
+    """A line of the answer."""
+    click.echo(printable(text))
+
+
+def say_lines(text: str) -> None:
+    """Several lines of the answer, which end where the program has ended them."""
+    click.echo(printable_lines(text))
+
+
+def say_json(document: Any, *, indent: int | None = None) -> None:
+    """The answer for scripts: ASCII, with everything else as JSON's own escapes."""
+    click.echo(json.dumps(document, indent=indent).replace("\x7f", "\\u007f"))
+
+
+def tell(text: str) -> None:
+    """A line beside the answer, on standard error: progress, warnings, what to do next."""
+    click.echo(printable(text), err=True)
+
+
+def hand_out(data: bytes) -> None:
+    """A document as the answer: as it is, and for a terminal so that it can be looked at."""
+    if sys.stdout.isatty():
+        data = printable_lines(data.decode("utf-8", "replace").replace("\r\n", "\n")).encode()
+    sys.stdout.buffer.write(data)
+
+
+def write_what_can_be_written() -> None:
+    """Let no letter that the streams' encoding lacks be an error: it is written plainer."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # not of what stands in for one
+        if reconfigure is not None:
+            reconfigure(errors=ERRORS)
