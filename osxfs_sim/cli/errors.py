@@ -1,6 +1,7 @@
 """A user's mistake becomes one line with its remedy and a non-zero exit."""
 
 import importlib
+import importlib.metadata
 import logging
 import os
 import signal
@@ -13,6 +14,7 @@ from osxfs_sim.cli.saying import write_what_can_be_written
 from osxfs_sim.model.escaping import printable
 from osxfs_sim.model.profile import nearest
 from osxfs_sim.mount.log import OF_A_COMMAND, log_to
+from osxfs_sim.sources import commit, digest_of_program
 
 _COMMANDS = {
     **dict.fromkeys(("mount", "umount", "status"), "share"),
@@ -33,6 +35,7 @@ _COMMANDS = {
     "museum": "museum",
     "edits": "edits",
     **dict.fromkeys(("histories", "check-history"), "histories"),
+    "clean": "clean",
     "completion": "completion",
 }
 """The commands, in the order of the help, and the module of this package that each is in."""
@@ -153,8 +156,25 @@ def _is_directory_gone() -> bool:
     return False
 
 
+def _say_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    version = importlib.metadata.version("osxfs-sim")
+    made_from = commit()
+    known = [*([f"commit {made_from}"] if made_from else []), f"code {digest_of_program()}"]
+    click.echo(f"osxfs-sim, version {version} ({', '.join(known)})")
+    ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="osxfs-sim", prog_name="osxfs-sim")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_version,
+    help="Show the version, and what tells commits apart, and exit.",
+)
 def main() -> None:
     """A lab for shared file systems: osxfs and its successors, emulated on a real kernel.
 

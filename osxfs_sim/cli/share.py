@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -169,7 +170,7 @@ def _mount_exports(exports: Exports, foreground: bool) -> None:
         _say_alone(exports.hub)
         if foreground:
             share.wait()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         share.end()
         return
     share.detach()
@@ -179,8 +180,8 @@ def _say_waiting(what: str) -> None:
     tell(f"osxfs-sim: {what} ...")
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+def _interrupt(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _say_ready(status: dict[str, Any]) -> None:

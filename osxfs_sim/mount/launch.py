@@ -85,6 +85,8 @@ class Share:
         self.exports: tuple[Share, ...] = ()
         """The shares in it, where it is the mount point of a share file."""
         self._server = server
+        self._lifeline = -1
+        """By which the server knows that we are there; -1: it does not look."""
 
     def status(self) -> dict[str, Any]:
         """What it is, how many requests, asked-for against achieved latency."""
@@ -176,6 +178,7 @@ class Share:
                 f"{self.mountpoint} is unmounted, "
                 f"but its server (process {self._server.pid}) goes on"
             ) from error
+        self._let_go()
 
     def wait(self) -> None:
         """Wait until it is unmounted and its server has ended."""
@@ -186,14 +189,42 @@ class Share:
         """Let the share outlive this process: nobody here waits for its server's end."""
         for share in (self, *self.exports):
             share._server.returncode = 0
+            if share._lifeline >= 0:
+                with contextlib.suppress(OSError):  # it has ended
+                    os.write(share._lifeline, b"d")
+            share._let_go()
+
+    def _let_go(self) -> None:
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
 
 
-def launch(settings: ShareSettings, on_wait: OnWait = log.info) -> Share:
+def launch(
+    settings: ShareSettings, on_wait: OnWait = log.info, *, ends_with_us: bool = False
+) -> Share:
     """Mount in the background; returns when the share can be used.
+
+    With *ends_with_us* it ends with this process, however that ends.
 
     *on_wait* is told what takes long, in words for people: changes of an earlier share that have
     to reach the host first. Raises MountError or ProfileError where it cannot be mounted.
     """
+    if not ends_with_us:
+        return _launch(settings, on_wait)
+    theirs, ours = os.pipe()
+    try:
+        share = _launch(settings, on_wait, theirs)
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    share._lifeline = ours
+    return share
+
+
+def _launch(settings: ShareSettings, on_wait: OnWait, *lifeline: int) -> Share:
     # Mistakes need no process to be found, and must not touch another share's log.
     profile = settings.system().profile
     user = server_user(settings.user)
@@ -210,12 +241,13 @@ def launch(settings: ShareSettings, on_wait: OnWait = log.info) -> Share:
             with _new_log(log_file.name, user.uid) as log:
                 server = subprocess.Popen(
                     # -P: a file of the caller's directory must not stand in for a library.
-                    [sys.executable, "-P", "-m", _SERVER, settings.to_json(), str(write_fd)],
+                    [sys.executable, "-P", "-m", _SERVER, settings.to_json()]
+                    + [str(fd) for fd in (write_fd, *lifeline)],
                     env=_environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    pass_fds=(write_fd,),
+                    pass_fds=(write_fd, *lifeline),
                     start_new_session=True,
                 )
         finally:
@@ -255,7 +287,9 @@ def launch(settings: ShareSettings, on_wait: OnWait = log.info) -> Share:
     return Share(message, server)
 
 
-def launch_exports(exports: Exports, on_wait: OnWait = log.info) -> Share:
+def launch_exports(
+    exports: Exports, on_wait: OnWait = log.info, *, ends_with_us: bool = False
+) -> Share:
     """Mount several host trees below one mount point; returns when all can be used.
 
     Raises MountError or ProfileError where one cannot be mounted; none is then.
@@ -272,10 +306,10 @@ def launch_exports(exports: Exports, on_wait: OnWait = log.info) -> Share:
         except MountError as error:
             name = os.path.basename(settings.mountpoint)
             raise MountError(f"export {name}: {error}") from error
-    hub = launch(exports.hub)
+    hub = launch(exports.hub, ends_with_us=ends_with_us)
     try:
         for settings in exports.shares:
-            hub.exports += (launch(settings, on_wait),)
+            hub.exports += (launch(settings, on_wait, ends_with_us=ends_with_us),)
     except BaseException:
         with contextlib.suppress(MountError):
             hub.end()
@@ -543,10 +577,13 @@ def _unmount(target: str, *, lazily: bool) -> None:
 def mounted(settings: ShareSettings | Exports) -> Iterator[Share]:
     """A share for the time of a ``with`` block; unmounted also when the block fails.
 
-    Somebody else may have unmounted it meanwhile. Where somebody is still inside
-    it is ended all the same, and MountError says so.
+    It ends with this process, too, if that is killed. Somebody else may have unmounted it
+    meanwhile. Where somebody is still inside it is ended all the same, and MountError says so.
     """
-    share = launch_exports(settings) if isinstance(settings, Exports) else launch(settings)
+    if isinstance(settings, Exports):
+        share = launch_exports(settings, ends_with_us=True)
+    else:
+        share = launch(settings, ends_with_us=True)
     try:
         yield share
     except BaseException:

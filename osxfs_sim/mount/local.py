@@ -417,6 +417,7 @@ class _LocalShare:
             "copy": None if self.copy is None else str(self.copy),
             "synchronization": None if self.synchronizer is None else self._synchronization(),
             "policy": "the kernel's own",
+            "own_policy": None,
             "user": "root",
             "exports": [],
             "overlaps": [],

@@ -142,7 +142,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
             with user.acting():
                 skeleton = Skeleton(directory, mountpoint, settings.exports)
             cleaning_up.callback(_as_user, user, skeleton.remove)
-            source, system = str(skeleton.path), replace(system, policy=FOR_GOOD)
+            source, system = str(skeleton.path), replace(system, policy=FOR_GOOD, own_policy=None)
         with user.acting():
             source, mountpoint = check_before_mounting(source, settings.mountpoint)
         check_fuse()
@@ -190,8 +190,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
             supervision.end()
             machinery.close()
             raise MountError(
-                f"the kernel refused to mount at {mountpoint}: mounting needs root, or fusermount3 "
-                "with its set-user-id bit and write access to the mount point"
+                f"the kernel refused to mount at {mountpoint}: {_what_mounting_needs()}"
             ) from error
         session = _Session(
             *(settings, system, user, source, mountpoint, machinery, early, volumes), supervision
@@ -731,6 +730,8 @@ class _Session:
         self.crossings.start_counting_anew()
         if self.machinery.write_back is not None:
             self.machinery.write_back.start_counting_anew()
+        if self.system.own_policy is not None:
+            self.system.own_policy.start_counting_anew()
         self.reactor.wakes = [0] * len(Wake)
         self._counting_since_ns = time.monotonic_ns()
         self._processor_before_s = _processor_s()
@@ -739,6 +740,7 @@ class _Session:
         """Everything worth knowing, as plain values; documented in docs/reference.md."""
         latency = self.system.latency
         counts = self.crossings.counts
+        own_policy = self.system.own_policy
         return {
             "mountpoint": self.mountpoint,
             "source": self.source,
@@ -749,6 +751,7 @@ class _Session:
             "copy": None,
             "synchronization": None,
             "policy": self.system.policy.describe(),
+            "own_policy": own_policy and own_policy.report(),
             "user": str(self.user),
             "exports": list(self.settings.exports),
             "overlaps": [{"path": path, "mode": label} for path, label in self.settings.stronger],
@@ -869,6 +872,8 @@ class _Session:
                 f"{trace['lost']} requests found no room in the trace: the disk is slow"
             )
         warnings += self._warnings_of_files()
+        if self.system.own_policy is not None:
+            warnings += self.system.own_policy.warnings()
         warnings += filter(None, (self.machinery.dispatcher.opened.warning(),))
         errors = self.reactor.internal_errors
         if errors.count:
@@ -961,6 +966,18 @@ class _Session:
                 f"{names['rules']} no name is believed: expect more LOOKUPs"
             )
         return warnings
+
+
+def _what_mounting_needs() -> str:
+    if os.geteuid() == 0:
+        return (
+            "root has no CAP_SYS_ADMIN here: in a container, add it (--device /dev/fuse "
+            "--cap-add SYS_ADMIN)"
+        )
+    return (
+        "mounting needs root, or fusermount3 with its set-user-id bit and write access to the "
+        "mount point"
+    )
 
 
 async def _write_back_all(write_back: WriteBack) -> bool:
