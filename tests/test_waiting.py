@@ -56,7 +56,6 @@ SLEEPERS = {
     ("mount/test_strikes.py", "struck_down"): "until a random moment",
     ("mount/test_strikes.py", "local_struck_down"): "until a random moment",
     ("mount/test_strikes.py", "site_struck_down"): "until a random moment",
-    ("mount/test_shares_of_others.py", "_ANSWERS"): "it is to be slow: slower still does no harm",
     ("mount/test_supervisor.py", "_AS_NOBODY"): "loops of looks, which run_as_nobody ends",
     ("mount/test_shares_of_others.py", "_ANSWERS"): "it answers by the drop, and is given up",
     ("mount/test_tracing_counts.py", "quiet"): "between looks, whose number is limited",
