@@ -7,7 +7,8 @@ mount ends by no signal: it may wait for a directory's lock, which a guest holds
 an answer of the dead server. With such a thread in it, the table would never be closed.
 
 So a thread that goes into the mount has a table of its own (unshare(2) with CLONE_FILES), and
-nothing of the share's in it. It sees no descriptor that others open, and must not use one.
+nothing of the share's in it. It sees no descriptor that others open, and must not use one; its
+own are below /proc/thread-self, and not /proc/self.
 
 To tell the kernel that an answer has ended takes such a lock, too, and a descriptor. It is
 another one than that by which requests are read (FUSE_DEV_IOC_CLONE): when the server is

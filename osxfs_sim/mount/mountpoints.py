@@ -142,7 +142,7 @@ _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("
 
 def mount_number_of(fd: int) -> int:
     """Which mount *fd* is in (proc_pid_fdinfo(5)); nobody is asked but the kernel."""
-    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+    with open(f"/proc/thread-self/fdinfo/{fd}", "rb") as file:
         return int(file.read().partition(b"mnt_id:")[2].split()[0])
 
 

@@ -463,7 +463,7 @@ class _Session:
         while not self.reactor.serves:
             await trio.lowlevel.checkpoint()
         try:
-            await trio.to_thread.run_sync(run_apart, self.volumes.mount)
+            await trio.to_thread.run_sync(self.volumes.mount)
         except MountError as error:
             if not self._stop.is_set():
                 self.failure = error
@@ -476,12 +476,12 @@ class _Session:
 
     async def _answer_mount_volumes(self) -> dict[str, Any]:
         """Where the share could not be unmounted after all."""
-        await trio.to_thread.run_sync(run_apart, self.volumes.mount)
+        await trio.to_thread.run_sync(self.volumes.mount)
         return {"volumes": self.volumes.status()}
 
     async def _answer_unmount_volumes(self) -> dict[str, Any]:
         """Before the share is unmounted. Raises MountError where one is in use."""
-        await trio.to_thread.run_sync(run_apart, self.volumes.unmount)
+        await trio.to_thread.run_sync(self.volumes.unmount)
         return {"volumes": self.volumes.status()}
 
     # Its end
@@ -598,7 +598,7 @@ class _Session:
             await trio.to_thread.run_sync(self.services.stop)
         await trio.to_thread.run_sync(self._end_events)
         try:
-            await trio.to_thread.run_sync(run_apart, self.volumes.unmount)
+            await trio.to_thread.run_sync(self.volumes.unmount)
         except MountError as error:
             log.info("%s", error)  # the share takes it along
         unmounted = await trio.to_thread.run_sync(
