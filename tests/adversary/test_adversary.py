@@ -123,8 +123,9 @@ class _Exports:
             part._server.kill()
             part._server.wait()
             eventually(lambda: not is_mounted(Path(part.mountpoint)))
-            again = (replace(self.settings[0], unwritten=unwritten), self.settings[1])
-            self.hub.exports = tuple(map(launch.launch, again))
+            self.hub.exports = ()
+            for settings in (replace(self.settings[0], unwritten=unwritten), self.settings[1]):
+                self.hub.exports += (launch.launch(settings),)
         share = self.hub.exports[0]
         source, guest = Path(self.settings[0].source or ""), Path(share.mountpoint)
         self._lives.append(LiveShare(source, guest, share, share._server))
