@@ -105,7 +105,7 @@ from osxfs_sim import CachePolicy
 class Failing(CachePolicy):
     pass
 
-if sys.modules["__main__"].__spec__.name == "osxfs_sim.mount.server":
+if getattr(sys.modules["__main__"].__spec__, "name", "") == "osxfs_sim.mount.server":
     from osxfs_sim.mount.handlers import Handlers
     found = Handlers._found
 
