@@ -295,6 +295,22 @@ TARGETS: tuple[Target, ...] = (
         at_most=0,
     ),
     Target(
+        "umount --force, slowest, in any state",
+        "forced_end",
+        "within 2 s",
+        "ms",
+        _column("worst_ms"),
+        at_most=2_000,
+    ),
+    Target(
+        "mount, server and guests gone by force, slowest, in any state",
+        "forced_end",
+        "within 2 s",
+        "ms",
+        _column("gone_worst_ms"),
+        at_most=2_000,
+    ),
+    Target(
         "processor time when idle",
         "idle",
         "under 1 % of a core",

@@ -96,6 +96,8 @@ def share(
     Raises MountError or ProfileError on entering, each with one line that
     names the remedy, and MountError on leaving if the share is still in use.
     """
+    if isinstance(bugs, str):
+        raise ProfileError(f"bugs = {bugs!r}: give a sequence of names, such as [{bugs!r}]")
     settings = ShareSettings(
         fspath(source),
         fspath(mountpoint),

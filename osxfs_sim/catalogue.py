@@ -5,15 +5,18 @@ modules. Every error is a ProfileError whose one line names the remedy.
 """
 
 import importlib
+import logging
 import os
 import sys
 import tomllib
 from importlib import resources
 from pathlib import Path
+from types import ModuleType
 
 from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.caching import CachePolicy
 from osxfs_sim.model.latency import Distribution, Empirical, LatencyError
+from osxfs_sim.model.own_policy import OwnPolicy, PolicyError, described, place_of
 from osxfs_sim.model.profile import (
     Profile,
     ProfileError,
@@ -22,6 +25,9 @@ from osxfs_sim.model.profile import (
     profile_from_document,
 )
 from osxfs_sim.model.units import UnitError, parse_duration_ns
+from osxfs_sim.sources import digest_of_module
+
+log = logging.getLogger(__name__)
 
 _SHIPPED = resources.files("osxfs_sim.model") / "profiles"
 _MAX_ANCESTORS = 8
@@ -77,7 +83,12 @@ def _load(name: str, descendants: tuple[str, ...]) -> Profile:
             # A file names its parent as seen from where it lies.
             ancestor = str(Path(name).parent / ancestor)
         parent = _load(ancestor, (*descendants, name))
-    return profile_from_document(document, parent)
+    try:
+        return profile_from_document(document, parent)
+    except ProfileError as error:
+        # In a chain of files it may be any of them.
+        named = name.endswith(".toml") and name not in str(error)
+        raise ProfileError(f"{name}: {error}" if named else str(error)) from error
 
 
 def load_distribution(text: str) -> Distribution:
@@ -122,27 +133,16 @@ def _read_empirical(path: str) -> Empirical:
     return Empirical(tuple(samples_ns))
 
 
-def load_policy(text: str) -> CachePolicy:
-    """An instance of the class that ``package.module:Class`` names.
+def load_policy(text: str) -> OwnPolicy:
+    """An instance of the class that ``package.module:Class`` names, tried out.
 
     The current directory is searched too, so that an experiment needs no
-    package around it.
+    package around it. Raises ProfileError for one that fails, with the line that does.
     """
     module_name, separator, class_name = text.partition(":")
     if not (separator and module_name and class_name):
         raise ProfileError(f"{text!r} names no class: write package.module:Class")
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ProfileError(f"cannot import the policy's module: {error}") from error
-    except Exception as error:
-        raise ProfileError(
-            f"the policy's module {module_name} fails when imported: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+    module = _imported(module_name, class_name)
     policy_class = getattr(module, class_name, None)
     if policy_class is None:
         classes = [key for key, value in vars(module).items() if isinstance(value, type)]
@@ -152,10 +152,62 @@ def load_policy(text: str) -> CachePolicy:
         raise ProfileError(
             f"{text} is not a cache policy: derive it from osxfs_sim.model.caching.CachePolicy"
         )
+    file = module.__file__ or ""
     try:
-        return policy_class()
-    except Exception as error:
+        # What is learnt from made-up objects shall not be what it begins with.
+        OwnPolicy(policy_class(), text, file=file).try_out()
+        policy = policy_class()
+    except PolicyError as error:
+        raise ProfileError(f"the policy {error}") from error
+    except (Exception, SystemExit) as error:
+        place = place_of(error, file)
         raise ProfileError(
-            f"{text}() fails: {type(error).__name__}: {error} "
+            f"{text}() fails{f' ({place})' if place else ''}: {described(error)} "
             "(it is made without arguments: give each a default)"
         ) from error
+    return OwnPolicy(policy, text, file=file, digest=digest_of_module(module), tell=_tell)
+
+
+def _tell(line: str, error: BaseException) -> None:
+    log.warning("the policy %s", line, exc_info=error)
+
+
+def _imported(module_name: str, class_name: str) -> ModuleType:
+    """The policy's module. Raises ProfileError."""
+    path, suffix = os.path.split(module_name)[0], module_name.endswith(".py")
+    if path or suffix or module_name.startswith("."):
+        named = os.path.basename(module_name).removesuffix(".py").lstrip(".")
+        where = os.path.abspath(path or ".")
+        raise ProfileError(
+            f"a policy is named by its module, not by a path: write --policy {named}:{class_name} "
+            f"in the directory {where}, or with PYTHONPATH={where}"
+        )
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(module_name)
+    except ImportError as error:
+        where = ""
+        if isinstance(error, ModuleNotFoundError) and error.name == module_name.split(".")[0]:
+            where = f": it is looked for in {here}, and in the directories of PYTHONPATH"
+        raise ProfileError(f"cannot import the policy's module: {error}{where}") from error
+    except (Exception, SystemExit) as error:
+        raise ProfileError(
+            f"the policy's module {module_name} fails when imported{_place_in_module(error)}: "
+            f"{described(error)}"
+        ) from error
+
+
+def _place_in_module(error: BaseException) -> str:
+    """The last line of a file that it went through; a SyntaxError names its own."""
+    if isinstance(error, SyntaxError):
+        return ""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file != __file__ and not file.startswith("<"):
+            place = f" ({os.path.basename(file)}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return place

@@ -19,6 +19,7 @@ from osxfs_sim.model.consistency import Mode, Promise, promised
 from osxfs_sim.model.events import NO_EVENTS, EventSpec
 from osxfs_sim.model.latency import Empirical, LatencyError, LatencySpec
 from osxfs_sim.model.names import RULES
+from osxfs_sim.model.own_policy import OwnPolicy
 from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.profile import (
     FILE_RULES,
@@ -27,12 +28,19 @@ from osxfs_sim.model.profile import (
     ProfileError,
     Replaced,
     Transport,
+    check_believes,
+    check_keeps,
     nearest,
     with_event_latency,
     with_lifetime,
 )
 from osxfs_sim.model.synchronization import SyncSpec
-from osxfs_sim.model.units import UnitError, parse_rate_bytes_per_s, parse_size_bytes
+from osxfs_sim.model.units import (
+    MAX_DURATION_NS,
+    UnitError,
+    parse_rate_bytes_per_s,
+    parse_size_bytes,
+)
 from osxfs_sim.model.write_back import WriteBackSpec
 
 
@@ -55,6 +63,8 @@ class EmulatedSystem:
     dilate: float
     synchronization: SyncSpec | None = None
     bugs: tuple[Ailment, ...] = ()
+    own_policy: OwnPolicy | None = None
+    """The user's, where *policy* is that one, or rests upon it."""
 
 
 HOST_EVENTS = ("auto", "fanotify", "inotify", "none")
@@ -109,6 +119,26 @@ def check_volume_paths(paths: Sequence[str]) -> None:
             )
         if paths.count(path) > 1:
             raise ProfileError(f"two volumes are at {path}: leave one of them out")
+
+
+_DURATION = ((int,), "give whole nanoseconds, such as 65_000 for 65us")
+_TEXT = ((str,), "give a text")
+_TRUTH = ((bool,), "give True or False")
+_WHOLE = ((int,), "give a whole number")
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("source", "mountpoint", "profile", "distribution", "policy"), _TEXT),
+    **dict.fromkeys(("ownership", "names", "extended_attributes", "replaced"), _TEXT),
+    **dict.fromkeys(("host_events", "unwritten", "user", "state_directory"), _TEXT),
+    **dict.fromkeys(("trace", "copy"), _TEXT),
+    **dict.fromkeys(("latency_ns", "lifetime_ns", "missing_lifetime_ns"), _DURATION),
+    **dict.fromkeys(("event_latency_ns", "write_back_age_ns"), _DURATION),
+    "bandwidth": ((str,), "give a rate such as '250MB/s', or 'none'"),
+    "write_back_bytes": ((str,), "give a size such as '64MB'"),
+    **dict.fromkeys(("served_at_once", "write_back_changes", "seed"), _WHOLE),
+    **dict.fromkeys(("kernel_write_back", "allow_other", "calibrate"), _TRUTH),
+    "dilate": ((int, float), "give a number"),
+}
+"""What a value is, where it is given, and what is said to who gives another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +218,7 @@ class ShareSettings:
 
     def system(self) -> EmulatedSystem:
         """The profile with these changes. Raises ProfileError for what makes no sense."""
+        self._check_kinds()
         profile = load_profile(self.profile)
         if not (math.isfinite(self.dilate) and 0.001 <= self.dilate <= 1_000_000):
             raise ProfileError("dilate multiplies time: give a number from 0.001 to a million")
@@ -200,6 +231,7 @@ class ShareSettings:
         except (LatencyError, UnitError) as error:
             raise ProfileError(str(error)) from error
         policy = self._policy(profile)
+        own_policy = policy if isinstance(policy, OwnPolicy) else None
         events = self._events(profile.events)
         files = self._files(profile.files)
         write_back = self._write_back(profile.write_back, files)
@@ -235,7 +267,27 @@ class ShareSettings:
             *(profile, latency, policy, promise, mode, files, events, write_back, self.dilate),
             synchronization=self._synchronization(profile.synchronization),
             bugs=self._bugs(profile.bugs, files, events, write_back),
+            own_policy=own_policy,
         )
+
+    def policy_digest(self) -> str | None:
+        """Of the source of a policy of the user's own; None without one."""
+        own = self.system().own_policy
+        return None if own is None else own.digest
+
+    def _check_kinds(self) -> None:
+        """That each value is of the kind that the command line makes of it. Raises ProfileError."""
+        for name, (kinds, hint) in _KINDS.items():
+            value = getattr(self, name)
+            is_right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+            if (value is not None or name == "profile") and not is_right:
+                raise ProfileError(f"{name} = {value!r:.60}: {hint}")
+            if name.endswith("_ns") and value is not None and value > MAX_DURATION_NS:
+                raise ProfileError(f"{name} = {value}: that is longer than a thousand hours")
+        for name in ("exports", "bugs"):
+            values = getattr(self, name)
+            if not isinstance(values, tuple) or not all(isinstance(each, str) for each in values):
+                raise ProfileError(f"{name} = {values!r:.60}: give a sequence of texts")
 
     def _bugs(
         self,
@@ -411,6 +463,8 @@ class ShareSettings:
         for key, value_ns in lifetimes:
             if value_ns is not None:
                 caching = with_lifetime(caching, key, value_ns)
+        check_keeps(profile.caching, profile.name)
+        check_believes(caching, profile.name)
         return caching.build()
 
     def to_json(self) -> str:

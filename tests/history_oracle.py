@@ -184,6 +184,8 @@ def go(call: Call, mine: int, disk: Disk, place: Any, umask: int) -> Iterator[Ne
             case "read":
                 most = place[2] if place[0] == "long" else None
                 yield "look", disk, end((content or "")[:most])
+                if most is not None and content and len(content) < most:  # a page is cleared
+                    yield "look", disk, end(content + "\0" * (most - len(content)))
         return
     there = find(disk, op.path)
     match act:

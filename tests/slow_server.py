@@ -1,5 +1,6 @@
 """The server of a share that answers in an hour, once it was reset; with UNSUPERVISED in the
-environment one that nobody looks after.
+environment one that nobody looks after, with HOLDS_DEVICE one whose threads wait in the share
+with all its descriptors in hand.
 """
 
 import os
@@ -10,7 +11,7 @@ import trio
 
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.operations import OperationClass
-from osxfs_sim.mount import session
+from osxfs_sim.mount import apart, session
 from osxfs_sim.mount.server import main
 
 _HOUR_NS = 3_600 * 10**9
@@ -48,4 +49,6 @@ if __name__ == "__main__":
     if "UNSUPERVISED" in os.environ:
         nobody: Any = Nobody
         session.Supervision = nobody
+    if "HOLDS_DEVICE" in os.environ:
+        apart._unshare = lambda: False
     main()

@@ -29,9 +29,10 @@ MAY_IMPORT = {
     "synchronize": {"model", "fs"},
     "trace": {"model", "fs"},
     "coherence": {"model", "fs"},
-    "lab": {"model", "trace", "coherence", "fs"},
+    "lab": {"model", "trace", "coherence", "fs", "sources"},
     "report": {"lab", "trace", "coherence", "fs"},
-    "catalogue": {"model", "fs"},
+    "sources": set(),
+    "catalogue": {"model", "sources", "fs"},
     "settings": {"model", "catalogue"},
     "exports": {"model", "settings", "fs"},
 }

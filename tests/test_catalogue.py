@@ -1,6 +1,7 @@
 """Things found by name: profiles, distributions and policies, and what is said when not."""
 
 import importlib
+import os
 import sys
 import textwrap
 import tomllib
@@ -252,6 +253,16 @@ def test_a_missing_file_of_samples_is_named():
     assert message == "cannot read the samples samples.txt: No such file or directory"
 
 
+def test_a_mistake_in_a_chain_of_files_names_the_file(here):
+    (here / "parent.toml").write_text('name = "p"\nextends = "osxfs"\n[latency]\nmetdata = "1us"')
+    (here / "child.toml").write_text('name = "c"\nextends = "parent.toml"')
+    message = complaint(ProfileError, load_profile, "./child.toml")
+    assert message == "parent.toml: unknown key 'latency.metdata'; did you mean 'metadata'?"
+    (here / "parent.toml").write_text('extends = "osxfs"')
+    message = complaint(ProfileError, load_profile, "./child.toml")
+    assert message == "parent.toml: a profile needs a name"
+
+
 def test_a_file_of_samples_that_is_not_text_is_named(here):
     (here / "samples.txt").write_bytes(b"\xff")
     message = complaint(ProfileError, load_distribution, "empirical:samples.txt")
@@ -317,15 +328,26 @@ def test_a_policy_is_named_by_module_and_class(text):
 
 
 @pytest.mark.usefixtures("module_here")
-def test_a_module_that_is_not_there_is_named():
+def test_a_module_that_is_not_there_is_told_where_it_is_looked_for():
     message = complaint(ProfileError, load_policy, "not_there_at_all:Policy")
-    assert message == "cannot import the policy's module: No module named 'not_there_at_all'"
+    assert message == (
+        "cannot import the policy's module: No module named 'not_there_at_all': it is looked for "
+        f"in {os.getcwd()}, and in the directories of PYTHONPATH"
+    )
+
+
+@pytest.mark.parametrize("named", ["./trial.py", "./trial", "trial.py", "/srv/trial.py", ".trial"])
+def test_a_policy_named_by_a_path_is_told_how_it_is_named(named):
+    message = complaint(ProfileError, load_policy, f"{named}:Trial")
+    assert message.startswith("a policy is named by its module, not by a path: write --policy ")
+    assert "trial:Trial" in message
 
 
 def test_a_module_that_fails_when_imported_is_told_how(module_here):
     module_here("failing", "raise RuntimeError('out of order')")
     assert complaint(ProfileError, load_policy, "failing:Policy") == (
-        "the policy's module failing fails when imported: RuntimeError: out of order"
+        "the policy's module failing fails when imported (failing.py, line 1): "
+        "RuntimeError: out of order"
     )
 
 
@@ -388,3 +410,71 @@ def test_a_policy_that_fails_when_it_is_made_is_a_users_mistake(module_here):
     message = complaint(ProfileError, load_policy, "failing:Failing")
     assert "failing:Failing" in message
     assert "RuntimeError: out of order" in message
+    assert "(failing.py, line 6)" in message
+
+
+def test_a_policy_is_tried_before_it_is_used(module_here):
+    module_here(
+        "wrong",
+        """
+        from osxfs_sim.model.caching import CachePolicy
+
+        class Wrong(CachePolicy):
+            def found(self, name, status, now_ns):
+                return 5
+        """,
+    )
+    assert complaint(ProfileError, load_policy, "wrong:Wrong") == (
+        "the policy wrong:Wrong.found (wrong.py, line 5) gave 5 (int): "
+        "return Lifetimes(entry_ns, attributes_ns)"
+    )
+
+
+def test_a_policy_begins_anew_after_it_was_tried(module_here):
+    module_here(
+        "learning",
+        """
+        from osxfs_sim.model.caching import CachePolicy, Lifetimes
+
+        class Learning(CachePolicy):
+            def __init__(self):
+                self.seen = 0
+
+            def found(self, name, status, now_ns):
+                self.seen += 1
+                return Lifetimes(self.seen, 0)
+        """,
+    )
+    policy = load_policy("learning:Learning")
+    assert policy.found(b"", None, 0) == Lifetimes(1, 0)
+
+
+def test_a_module_that_exits_does_not_end_the_command(module_here):
+    module_here("exits", "import sys\nsys.exit(0)")
+    message = complaint(ProfileError, load_policy, "exits:Policy")
+    assert message.endswith("fails when imported (exits.py, line 2): SystemExit: 0")
+
+
+def test_the_digest_of_a_policy_is_of_all_files_of_its_own(module_here):
+    module_here("helper", "LIFETIME_NS = 7")
+    module_here("unrelated", "")
+    module_here(
+        "uses",
+        """
+        import helper
+        import json
+        from osxfs_sim.model.caching import CachePolicy
+
+        class Uses(CachePolicy):
+            def missing_ns(self, name, now_ns):
+                return helper.LIFETIME_NS
+        """,
+    )
+    first = load_policy("uses:Uses").digest
+    module_here("unrelated", "x = 1")
+    assert load_policy("uses:Uses").digest == first
+    module_here("helper", "LIFETIME_NS = 8")
+    second = load_policy("uses:Uses").digest
+    assert second != first
+    module_here("helper", "LIFETIME_NS = 7")
+    assert load_policy("uses:Uses").digest == first

@@ -127,10 +127,20 @@ def _is_fine_of_os(
         return False
     if name == "open":
         used = flags.of(call.args[1], [each for each in functions if _holds(each, call)])
-        if used is not None and used <= _READING:
+        if (used is not None and used <= _READING) or _is_the_kernels(call.args[0]):
             return True
         return "dir_fd" in given and used is not None and bool(used & _UNFOLLOWED)
     return True
+
+
+def _is_the_kernels(path: ast.expr) -> bool:
+    """Whether it is a literal path that only the kernel, or root, puts anything at."""
+    return (
+        isinstance(path, ast.Constant)
+        and isinstance(path.value, str)
+        and path.value.startswith(("/dev/", "/proc/", "/sys/"))
+        and not path.value.startswith("/dev/shm")
+    )
 
 
 def _holds(function: ast.FunctionDef, call: ast.Call) -> bool:
@@ -286,6 +296,7 @@ def test_no_exception_works_on_a_tree_of_others() -> None:
         "os.open(path, os.O_WRONLY)",
         "os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)",
         "os.open(path, flags)",
+        "os.open('/dev/shm/x', os.O_RDWR)",
         "os.open(name, os.O_WRONLY | os.O_CREAT, dir_fd=dir_fd)",  # it may follow a link
         "_F = os.O_RDWR\nos.open(path, _F)",
         "def f():\n    flags = os.O_WRONLY\n    os.open(path, flags)",
@@ -326,6 +337,7 @@ def test_the_rule_refuses(source: str) -> None:
         "os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=dir_fd)",
         "_F = os.O_RDWR | os.O_NOFOLLOW\nos.open(name, _F, dir_fd=dir_fd)",
         "def f():\n    flags = os.O_WRONLY | os.O_EXCL\n    os.open(name, flags, dir_fd=fd)",
+        "os.open('/dev/fuse', os.O_RDWR | os.O_CLOEXEC)",
         "open(path)",
         "open(path, 'rb')",
         "open(fd, 'wb')",

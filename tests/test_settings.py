@@ -8,6 +8,7 @@ from complaints import complaint, noticed
 from hypothesis import given
 from hypothesis import strategies as st
 
+import osxfs_sim
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.model.caching import Cached, Complete, Consistent, Dilated, Negative
 from osxfs_sim.model.consistency import Mode, Promise
@@ -96,8 +97,10 @@ def test_lifetimes_replace_the_profiles():
 
 
 def test_a_policy_of_ones_own_replaces_the_profiles():
-    policy = system(profile="osxfs-cached", policy="osxfs_sim.model.caching:Consistent").policy
-    assert type(policy) is Consistent
+    found = system(profile="osxfs-cached", policy="osxfs_sim.model.caching:Consistent")
+    assert found.policy is found.own_policy
+    assert found.own_policy is not None
+    assert type(found.own_policy.policy) is Consistent
 
 
 @pytest.mark.parametrize(
@@ -475,3 +478,34 @@ def test_the_kernel_holds_nothing_where_a_part_must_not():
         profile="osxfs-delegated", kernel_write_back=True, stronger=(("part", "consistent"),)
     )
     assert overlapped.write_back == WriteBackSpec(kernel=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"latency_ns": "65us"}, "latency_ns = '65us': give whole nanoseconds, such as 65_000"),
+        ({"latency_ns": 65.0}, "latency_ns = 65.0: give whole nanoseconds"),
+        ({"latency_ns": True}, "latency_ns = True: give whole nanoseconds"),
+        ({"latency_ns": 10**25}, "that is longer than a thousand hours"),
+        ({"bandwidth": 250}, "bandwidth = 250: give a rate such as '250MB/s'"),
+        ({"write_back_bytes": 64}, "write_back_bytes = 64: give a size such as '64MB'"),
+        ({"profile": None}, "profile"),
+        ({"profile": 3}, "profile = 3: give a text"),
+        ({"policy": object}, "give a text"),
+        ({"calibrate": "no"}, "calibrate = 'no': give True or False"),
+        ({"dilate": "2"}, "dilate = '2': give a number"),
+        ({"seed": 1.5}, "seed = 1.5: give a whole number"),
+        ({"bugs": "phantom"}, "bugs = 'phantom': give a sequence of texts"),
+        ({"bugs": (5,)}, "give a sequence of texts"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_as_the_command_line_would(values, said):
+    with pytest.raises(ProfileError) as caught:
+        ShareSettings("", "", **values).system()
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bug_by_itself_is_not_taken_for_its_letters():
+    with pytest.raises(ProfileError, match=r"give a sequence of names, such as \['phantom'\]"):
+        osxfs_sim.share("a", "b", bugs="phantom")

@@ -53,7 +53,10 @@ SLEEPERS = {
         "so that it may remember; that it does is not asserted"
     ),
     ("mount/test_reactor_failures.py", "_wait_until"): "a loop in trio, which fail_after ends",
-    ("mount/test_supervisor.py", "struck_down"): "until a random moment",
+    ("mount/test_strikes.py", "struck_down"): "until a random moment",
+    ("mount/test_strikes.py", "local_struck_down"): "until a random moment",
+    ("mount/test_strikes.py", "site_struck_down"): "until a random moment",
+    ("mount/test_shares_of_others.py", "_ANSWERS"): "it is to be slow: slower still does no harm",
     ("mount/test_supervisor.py", "_AS_NOBODY"): "loops of looks, which run_as_nobody ends",
     ("mount/test_tracing_counts.py", "quiet"): "between looks, whose number is limited",
     ("trace/test_recording.py", "until"): "between looks, whose number is limited",
@@ -70,11 +73,15 @@ COMPARERS = {
     ("guests.py", "eventually"): "the limit of the helper",
     ("live.py", "settle"): "a limit",
     ("mount/test_inject.py", "told"): "a limit",
+    ("mount/test_force.py", "test_the_two_seconds_of_a_command_begin_with_its_process"): (
+        "moments in their order"
+    ),
 }
 IMPATIENT = {
-    ("mount/test_supervisor.py", "test_without_a_supervisor_that_leaves_everybody_waiting"): (
-        "nothing comes"
-    ),
+    (
+        "mount/test_supervisor.py",
+        "test_with_the_share_s_descriptors_in_hand_they_would_be_left_waiting",
+    ): "nothing comes",
     ("synchronize/test_synchronizer.py", "churn"): "how often it is at work, until told to stop",
 }
 MEDDLERS = {

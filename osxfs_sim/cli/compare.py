@@ -14,6 +14,7 @@ from osxfs_sim.cli.arms import parse_arm, parse_arms
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
 from osxfs_sim.cli.options import edits_option
+from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.run import CaseName
 from osxfs_sim.cli.saying import say_json
@@ -25,7 +26,7 @@ from osxfs_sim.lab.cases import CaseError, load_case
 from osxfs_sim.lab.compare import Stop
 from osxfs_sim.lab.false_alarms import false_alarms
 from osxfs_sim.lab.machine import describe_machine_shortly
-from osxfs_sim.lab.results import Comparison, ResultError, load_result
+from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL
 from osxfs_sim.lab.summary import kinds_of, summarize
@@ -125,22 +126,41 @@ _ANEW = ("output", "force")
     metavar="DIRECTORY",
     help="Keep a trace of each run's requests there.",
 )
+@click.option(
+    "--show",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Measure nothing: what a comparison that was saved says.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what is derived as JSON, no table.")
 @click.pass_context
 def compare(
-    ctx: click.Context, /, resume: str | None, trust: bool, as_json: bool, **asked: Any
+    ctx: click.Context,
+    /,
+    resume: str | None,
+    show: str | None,
+    trust: bool,
+    as_json: bool,
+    **asked: Any,
 ) -> None:
     """Run a case under several arms in random order, and say what differs.
 
     \b
     osxfs-sim compare rake --quick --arm native --arm osxfs --arm 'osxfs --latency 65us'
     osxfs-sim compare --resume comparison-rake.json --runs 20
+    osxfs-sim compare --show comparison-rake.json
 
     Every sample is saved when it is taken: Ctrl-C keeps what is finished.
     """
     given = {
         name for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
+    if show is not None:
+        for name in sorted(given - {"show", "as_json"}):
+            spelled = {"arms": "--arm", "toggles": "--with", "case": "CASE"}.get(name, f"--{name}")
+            raise click.UsageError(f"{spelled} has no effect with --show: leave one of them out")
+        _show_saved(show, as_json)
+        return
     before = None
     if resume is not None:
         before = load_result(resume)
@@ -194,8 +214,7 @@ def _arms_of(asked: Mapping[str, Any]) -> tuple[Arm, ...]:
 
 
 def _check_files(output: Path, asked: Mapping[str, Any], *, resumes: bool) -> None:
-    if not output.absolute().parent.is_dir():
-        raise CaseError(f"{output} cannot be written: its directory does not exist")
+    check_can_be_written(output)
     if output.exists() and not resumes and not asked["force"]:
         raise CaseError(
             f"{output} exists: --resume {quoted(str(output))} goes on with it, "
@@ -239,7 +258,15 @@ def _to_go_on(asked: Mapping[str, Any], output: Path) -> str:
     return f"osxfs-sim compare {case}--resume {quoted(str(output))}{trust}"
 
 
-def _show(comparison: Comparison, as_json: bool) -> None:
+def _show_saved(path: str, as_json: bool) -> None:
+    comparison = load_result(path)
+    if not comparison.samples:
+        raise ResultError(f"{path} holds no samples yet: nothing can be shown of it")
+    with read_from(path):
+        _show(comparison, as_json, describe_machine_shortly(comparison.machine))
+
+
+def _show(comparison: Comparison, as_json: bool, machine: str | None = None) -> None:
     summaries = summarize(comparison, seed=comparison.seed)
     alarms = []
     if comparison.plan.get("aa") is not None:
@@ -248,7 +275,8 @@ def _show(comparison: Comparison, as_json: bool) -> None:
             if found is not None:
                 alarms.append((kind, found))
     if not as_json:
-        comparison_report(comparison, summaries, describe_machine_shortly(), alarms)
+        machine = machine or describe_machine_shortly()
+        comparison_report(comparison, summaries, machine, alarms)
         return
     document = {
         "case": comparison.case,

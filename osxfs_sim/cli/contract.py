@@ -117,6 +117,7 @@ def contract(
             "schema": SCHEMA,
             "profile": profile,
             "changed": settings.given(),
+            "policy_digest": settings.policy_digest(),
             "judged_as": nature.mode.label,
             "started": started,
             "machine": describe_machine(),

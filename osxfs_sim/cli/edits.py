@@ -1,4 +1,4 @@
-"""``edits``: what the host changes while a case runs (``--edits`` of run and compare)."""
+"""``edits``: what the host changes while a case runs (``--edits``)."""
 
 import shlex
 from dataclasses import replace
@@ -15,7 +15,7 @@ from osxfs_sim.report.console import console, table
 
 @click.group()
 def edits() -> None:
-    """Edits of the host, for --edits of run and compare: which there are, and new ones.
+    """Edits of the host, for --edits of run, compare and frontier: which there are, and new ones.
 
     \b
     osxfs-sim edits list

@@ -1,6 +1,7 @@
 """A user's mistake becomes one line with its remedy and a non-zero exit."""
 
 import importlib
+import importlib.metadata
 import logging
 import os
 import signal
@@ -10,20 +11,10 @@ from typing import Any, NoReturn
 import click
 
 from osxfs_sim.cli.saying import write_what_can_be_written
-from osxfs_sim.coherence.answers.library import LibraryError
-from osxfs_sim.coherence.edits.applying import EditorError
-from osxfs_sim.coherence.edits.recording import RecordingError
-from osxfs_sim.coherence.edits.stream import StreamError
-from osxfs_sim.lab.arms import ArmError
-from osxfs_sim.lab.cases import CaseError
-from osxfs_sim.lab.results import ResultError
-from osxfs_sim.lab.study import StudyError
-from osxfs_sim.lab.sweep import SweepError
 from osxfs_sim.model.escaping import printable
-from osxfs_sim.model.profile import ProfileError, nearest
+from osxfs_sim.model.profile import nearest
 from osxfs_sim.mount.log import OF_A_COMMAND, log_to
-from osxfs_sim.mount.mountpoints import MountError
-from osxfs_sim.trace.errors import TraceError
+from osxfs_sim.sources import commit, digest_of_program
 
 _COMMANDS = {
     **dict.fromkeys(("mount", "umount", "status"), "share"),
@@ -44,15 +35,35 @@ _COMMANDS = {
     "museum": "museum",
     "edits": "edits",
     **dict.fromkeys(("histories", "check-history"), "histories"),
+    "clean": "clean",
     "completion": "completion",
 }
 """The commands, in the order of the help, and the module of this package that each is in."""
 
 
-_MISTAKES = (
-    *(ProfileError, MountError, CaseError, ArmError, ResultError, StudyError, SweepError),
-    *(TraceError, StreamError, EditorError, RecordingError, LibraryError),
-)
+_MISTAKES = {
+    "model.profile": "ProfileError",
+    "mount.mountpoints": "MountError",
+    "lab.cases": "CaseError",
+    "lab.arms": "ArmError",
+    "lab.results": "ResultError",
+    "lab.study": "StudyError",
+    "lab.sweep": "SweepError",
+    "trace.errors": "TraceError",
+    "coherence.edits.stream": "StreamError",
+    "coherence.edits.applying": "EditorError",
+    "coherence.edits.recording": "RecordingError",
+    "coherence.answers.library": "LibraryError",
+}
+
+
+def _mistakes() -> tuple[type[Exception], ...]:
+    """Those that can have been raised: of modules that were loaded.
+
+    To load the others takes longer than many a command.
+    """
+    loaded = ((sys.modules.get(f"osxfs_sim.{module}"), name) for module, name in _MISTAKES.items())
+    return tuple(getattr(module, name) for module, name in loaded if module is not None)
 
 
 class _Commands(click.Group):
@@ -84,7 +95,7 @@ class _Commands(click.Group):
             code = super().main(*args, **extra | {"standalone_mode": False})
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is noticed here, or never
-        except _MISTAKES as error:
+        except _mistakes() as error:
             _end(1, str(error))
         except click.NoSuchOption as error:
             message = error.format_message()
@@ -145,8 +156,25 @@ def _is_directory_gone() -> bool:
     return False
 
 
+def _say_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    version = importlib.metadata.version("osxfs-sim")
+    made_from = commit()
+    known = [*([f"commit {made_from}"] if made_from else []), f"code {digest_of_program()}"]
+    click.echo(f"osxfs-sim, version {version} ({', '.join(known)})")
+    ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="osxfs-sim", prog_name="osxfs-sim")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_version,
+    help="Show the version, and what tells commits apart, and exit.",
+)
 def main() -> None:
     """A lab for shared file systems: osxfs and its successors, emulated on a real kernel.
 

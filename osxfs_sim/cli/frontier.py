@@ -13,6 +13,7 @@ from osxfs_sim.cli.arms import parse_arms
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
 from osxfs_sim.cli.options import Edits
+from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.saying import say_json, say_lines
 from osxfs_sim.cli.trust import (
@@ -29,7 +30,7 @@ from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.compare import Stop
 from osxfs_sim.lab.frontier import GROUPS, Best, Point, Standing
 from osxfs_sim.lab.machine import describe_machine_shortly
-from osxfs_sim.lab.results import Comparison, ResultError, load_result
+from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.sweep import DEFAULT, SweepError, load_sweep
 from osxfs_sim.model.escaping import quoted
@@ -111,7 +112,7 @@ def frontier(ctx: click.Context, /, **asked: Any) -> None:
 
     \b
     osxfs-sim frontier rake --quick --picture frontier.svg
-    osxfs-sim frontier git --runs 10 --edits vim@2/s
+    osxfs-sim frontier git --runs 10 --edits rewrite@10/s,same
     osxfs-sim frontier --resume frontier-git.json --runs 20
     osxfs-sim frontier --show frontier-*.json --picture frontier.svg
 
@@ -128,7 +129,12 @@ def frontier(ctx: click.Context, /, **asked: Any) -> None:
         _refuse_beside("--show", given - {*_SHOWING})
         if not asked["what"]:
             raise click.UsageError("--show takes files that frontier has saved")
-        _tell([load_result(path) for path in asked["what"]], asked)
+        comparisons = [load_result(path) for path in asked["what"]]
+        for path, comparison in zip(asked["what"], comparisons, strict=True):
+            if not comparison.samples:
+                raise ResultError(f"{path} holds no samples yet: nothing can be shown of it")
+        with read_from(", ".join(asked["what"])):
+            _tell(comparisons, asked)
         return
     if asked["resume"] is not None:
         comparison, arms, wanted = _resumed(asked, given)
@@ -147,6 +153,9 @@ def _check_showing(asked: Mapping[str, Any]) -> None:
         raise click.UsageError("--markdown has no effect beside --json: leave one of them out")
     if asked["picture"] is not None and Path(asked["picture"]).suffix not in _PICTURES:
         raise click.UsageError(f"--picture {asked['picture']}: name a file in .svg or .png")
+    if asked["picture"] is not None:
+        # A sweep takes hours, and is drawn at its end.
+        check_can_be_written(Path(asked["picture"]))
     if asked["dark"] and asked["picture"] is None:
         raise click.UsageError("--dark has no effect without --picture")
 
@@ -233,8 +242,7 @@ def _resumed(
 
 
 def _check_output(output: Path, asked: Mapping[str, Any]) -> None:
-    if not output.absolute().parent.is_dir():
-        raise CaseError(f"{output} cannot be written: its directory does not exist")
+    check_can_be_written(output)
     if output.exists() and asked["resume"] is None and not asked["force"]:
         raise CaseError(
             f"{output} exists: --resume {quoted(str(output))} goes on with it, "

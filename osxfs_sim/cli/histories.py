@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import multiprocessing
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +35,7 @@ from osxfs_sim.coherence.staleness import kernel_tick_ns
 from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.model.units import format_duration
@@ -236,9 +236,14 @@ def check_history(
             saved = History.load(file)
             rules = _saved_rules(saved, mode, stale_ns, lag_ns)
             verdicts[file] = check(saved, _limited(rules, limit_ns))
-        except (HistoryError, ValueError) as error:
-            text = str(error) if isinstance(error, HistoryError) else f"{file}: {error}"
-            raise click.ClickException(text) from error
+        except HistoryError as error:
+            raise click.ClickException(str(error)) from error
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            # What an operation is said to have been told is anything that JSON can hold.
+            text = " ".join(f"{error}".split())[:300]
+            if not isinstance(error, ValueError):
+                text = f"it cannot be judged; is it damaged? {type(error).__name__}: {text}"
+            raise click.ClickException(f"{file}: {text}") from error
     if as_json:
         answers = {
             str(file): {"mode": verdict.mode.label} | _verdict_document(verdict)
@@ -351,8 +356,8 @@ def _ground(
             f"with the profile {profile.name} host and guest share no tree: nothing to judge "
             "(osxfs-sim sync shows how copies are kept alike)"
         )
-    with tempfile.TemporaryDirectory(prefix="osxfs-sim-histories-", dir=default_directory()) as at:
-        host, guest = Path(at).resolve() / "host", Path(at).resolve() / "share"
+    with work_directory("histories", default_directory()) as at:
+        host, guest = at.resolve() / "host", at.resolve() / "share"
         host.mkdir()
         if profile.is_local:
             yield host, host, None
@@ -500,6 +505,7 @@ def _document(
         "schema": SCHEMA,
         "profile": settings.profile,
         "changed": settings.given(),
+        "policy_digest": settings.policy_digest(),
         "started": started,
         "machine": describe_machine(),
         "mode": rules.mode.label,

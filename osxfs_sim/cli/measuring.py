@@ -18,6 +18,7 @@ import click
 
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run, settings_of
+from osxfs_sim.cli.clean import sweep
 from osxfs_sim.cli.progress import StepProgress, remaining_words
 from osxfs_sim.cli.trust import tell_whose_case
 from osxfs_sim.coherence.edits.stream import parse_stream
@@ -36,6 +37,7 @@ from osxfs_sim.lab.runs import (
     recipe_of,
 )
 from osxfs_sim.model.profile import nearest
+from osxfs_sim.sources import digest_of_program
 
 PLANNED = (
     *("runs", "until", "most_runs"),
@@ -66,9 +68,9 @@ def new_comparison(asked: Mapping[str, Any], arms: tuple[Arm, ...]) -> Compariso
         check_cold()
     plan = {name: asked[name] for name in PLANNED}
     plan["recipe"] = recipe_of(case)
-    plan["systems"] = {
-        arm.label: _digest(arm, asked["dilate"]) for arm in arms if not arm.is_native
-    }
+    plan |= _identities(arms, asked["dilate"])
+    if asked["edits"]:
+        plan["edits_digest"] = _digest(parse_stream(asked["edits"]))
     return Comparison(
         case=case.name,
         title=case.title,
@@ -88,11 +90,46 @@ def new_comparison(asked: Mapping[str, Any], arms: tuple[Arm, ...]) -> Compariso
     )
 
 
-def _digest(arm: Arm, dilate: float) -> str:
-    """Of all values that the arm's system acts by: a profile's file may have changed."""
-    system = settings_of(arm, dilate=dilate).system()
-    values = (system.profile, system.latency, system.files, system.events, system.write_back)
+def _identities(arms: Sequence[Arm], dilate: float) -> dict[str, dict[str, str]]:
+    """By which *arms* can be told from others of the same name, as digests.
+
+    ``systems`` are of all values that an arm's system acts by: a profile's file may change.
+    ``policies`` are of the source of a policy of the user's own, where an arm has one.
+    """
+    systems, policies = {}, {}
+    for arm in arms:
+        if arm.is_native:
+            continue
+        system = settings_of(arm, dilate=dilate).system()
+        values = (system.profile, system.latency, system.files, system.events, system.write_back)
+        systems[arm.label] = _digest(values)
+        if system.own_policy is not None:
+            policies[arm.label] = system.own_policy.digest
+    return {"systems": systems, "policies": policies}
+
+
+def _digest(values: object) -> str:
     return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+
+
+def check_unchanged(comparison: Comparison, arm: Arm) -> None:
+    """That *arm* is what it was when the comparison began. Raises CaseError.
+
+    Whoever works at a policy, a profile or this program edits it while others are measured.
+    """
+    now = _identities((arm,), comparison.dilate)
+    changed = [
+        what
+        for what, key in (("the profile", "systems"), ("the source of the policy", "policies"))
+        if now[key].get(arm.label) != comparison.plan.get(key, {}).get(arm.label)
+    ]
+    if digest_of_program() != comparison.machine.get("code"):
+        changed.append("the code of osxfs-sim")
+    if changed:
+        raise CaseError(
+            f"{' and '.join(changed)} of the arm {arm.label} changed while it was measured: what "
+            "was measured before is kept; begin another comparison"
+        )
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +160,7 @@ def bench_for(
         edits_seed=comparison.seed,
     )
     directory = Path(asked["directory"]) if asked["directory"] else default_directory()
+    sweep(directory, progress.say)
     tree = prepare_tree(case, plan.variant, default_cache(), progress.say)
     in_memory = is_in_memory(directory)
     if comparison.caches == COLD and in_memory:
@@ -132,7 +170,7 @@ def bench_for(
         arms={arm.label: arm for arm in arms},
         tree=tree,
         directory=directory,
-        mount=_mount(comparison.dilate),
+        mount=_mount(comparison),
         prepare_caches=_caches(comparison.caches, in_memory),
         clock_s=_clock_since(comparison.started),
         progress=progress.begin,
@@ -188,12 +226,13 @@ def _told(samples: list[Sample]) -> str:
 
 
 def _mount(
-    dilate: float,
+    comparison: Comparison,
 ) -> Callable[[Arm, int, Path, Path], AbstractContextManager[MountedShare]]:
     def mount(
         arm: Arm, seed: int, source: Path, mountpoint: Path
     ) -> AbstractContextManager[MountedShare]:
-        settings = settings_of(arm, str(source), str(mountpoint), dilate=dilate)
+        check_unchanged(comparison, arm)
+        settings = settings_of(arm, str(source), str(mountpoint), dilate=comparison.dilate)
         return mounted_for_a_run(
             settings if "seed" in arm.options else replace(settings, seed=seed)
         )

@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from osxfs_sim.coherence.museum import (
     demonstrations,
 )
 from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.bugs import BUGS, Bug
 from osxfs_sim.model.profile import nearest
 from osxfs_sim.mount.launch import Share, mounted
@@ -108,8 +108,8 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
 
 
 def _shown(demonstration: Demonstration) -> Shown:
-    with tempfile.TemporaryDirectory(prefix="osxfs-sim-museum-", dir=default_directory()) as work:
-        place = Path(work).resolve()  # by its real path the listener names what it hears of
+    with work_directory("museum", default_directory()) as work:
+        place = work.resolve()  # by its real path the listener names what it hears of
         grounds = (place / f"host-{number}" for number in range(100))
 
         def ground() -> Path:

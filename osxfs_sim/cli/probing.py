@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +14,7 @@ from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.saying import tell
 from osxfs_sim.lab.machine import describe_machine
 from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount.launch import Share, mounted
@@ -40,9 +40,9 @@ def shared(settings: ShareSettings) -> Iterator[tuple[Path, Path, Share]]:
             f"the work with the profile {settings.profile} makes no requests: there are no "
             "answers to believe, and events are the kernel's own"
         )
-    with tempfile.TemporaryDirectory(prefix="osxfs-sim-events-", dir=default_directory()) as work:
+    with work_directory("events", default_directory()) as work:
         # Its real path: by that one the listener names what it hears of.
-        host, guest = Path(work).resolve() / "host", Path(work).resolve() / "share"
+        host, guest = work.resolve() / "host", work.resolve() / "share"
         host.mkdir()
         guest.mkdir()
         with mounted(replace(settings, source=str(host), mountpoint=str(guest))) as share:
@@ -116,6 +116,7 @@ def head(settings: ShareSettings, started: str) -> dict[str, Any]:
         "schema": SCHEMA,
         "profile": settings.profile,
         "changed": settings.given(),
+        "policy_digest": settings.policy_digest(),
         "seed": settings.seed,
         "dilate": settings.dilate,
         "started": started,

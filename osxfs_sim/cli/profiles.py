@@ -7,6 +7,7 @@ import click
 from osxfs_sim.catalogue import load_profile, profile_names
 from osxfs_sim.cli.options import ProfileName
 from osxfs_sim.cli.saying import say_json
+from osxfs_sim.model.profile import check_believes, check_keeps
 from osxfs_sim.report.profiles import profile_report, profile_values, profiles_report
 
 
@@ -17,6 +18,8 @@ def profiles(name: str | None, as_json: bool) -> None:
     """The systems a share can be; with NAME, one with the source of each value."""
     if name is not None:
         profile = load_profile(name)
+        check_believes(profile.caching, profile.name)
+        check_keeps(profile.caching, profile.name)
         if as_json:
             values = profile_values(profile)
             sources = {key: dataclasses.asdict(value) for key, value in profile.sources.items()}

@@ -9,7 +9,7 @@ import click
 
 from osxfs_sim.cli.saying import hand_out, tell
 from osxfs_sim.fs.output import make_output_directory, write_output
-from osxfs_sim.lab.results import Comparison, ResultError, load_result
+from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
 from osxfs_sim.report.contents import Contents, TraceContents, contents_of, trace_contents
 from osxfs_sim.trace.analysis import Analysis
 
@@ -83,26 +83,33 @@ def report(
         raise click.UsageError("--plot-format has no effect without --plots DIRECTORY")
     _check_writable(output, (*results, *traces))
     comparisons = [load_result(path) for path in results]
+    with read_from(", ".join(results)):
+        rows = _csv(comparisons) if chosen_format == "csv" else ""
     if chosen_format == "csv" and plots is None:
-        _write(output, _csv(comparisons))
+        _write(output, rows)
         return
     all_contents = [
         _contents(comparison, Path(path))
         for comparison, path in zip(comparisons, results, strict=True)
     ]
     extra = [trace_contents(Path(path).name, _analyze(Path(path))) for path in traces]
-    if plots is not None:
-        _save_plots(Path(plots), plot_format or "svg", all_contents, extra)
-    if chosen_format == "csv":
-        _write(output, _csv(comparisons))
-    elif chosen_format == "markdown":
+    with read_from(", ".join((*results, *traces))):
+        if plots is not None:
+            _save_plots(Path(plots), plot_format or "svg", all_contents, extra)
+        text = rows or _report(chosen_format, all_contents, extra)
+    _write(output, text)
+
+
+def _report(
+    chosen_format: str, all_contents: Sequence[Contents], extra: Sequence[TraceContents]
+) -> str:
+    if chosen_format == "markdown":
         from osxfs_sim.report.markdown import markdown
 
-        _write(output, markdown(all_contents, extra))
-    else:
-        from osxfs_sim.report.page import page
+        return markdown(all_contents, extra)
+    from osxfs_sim.report.page import page
 
-        _write(output, page(all_contents, extra))
+    return page(all_contents, extra)
 
 
 def _format(output: str | None, report_format: str | None) -> str:
@@ -135,12 +142,12 @@ def _contents(comparison: Comparison, path: Path) -> Contents:
     from osxfs_sim.lab.summary import summarize
     from osxfs_sim.report.traces import analyzed, chosen_traces
 
-    summaries = summarize(comparison)
-    traces, troubles = analyzed(chosen_traces(comparison, summaries, path.parent), _analyze)
-    try:
+    if not comparison.samples:
+        raise ResultError(f"{path} holds no samples yet: nothing can be shown of it")
+    with read_from(path):
+        summaries = summarize(comparison)
+        traces, troubles = analyzed(chosen_traces(comparison, summaries, path.parent), _analyze)
         return contents_of(comparison, summaries, traces, troubles)
-    except ResultError as error:
-        raise ResultError(f"{path} is damaged: {error}") from error
 
 
 def _analyze(path: Path) -> Analysis:

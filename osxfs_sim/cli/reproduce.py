@@ -13,6 +13,7 @@ from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import parse_arm
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.measuring import bench_for, new_comparison, take_all
+from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.saying import say_json, say_lines, tell
 from osxfs_sim.cli.trust import check_file, modules_of, scripts_of, trust_option
@@ -22,7 +23,7 @@ from osxfs_sim.lab.caches import WARM
 from osxfs_sim.lab.compare import Stop
 from osxfs_sim.lab.machine import describe_machine_shortly
 from osxfs_sim.lab.reproduction import NATIVE, Reproduction, bars_of, reproduction, table_arms
-from osxfs_sim.lab.results import Comparison, ResultError, load_result
+from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.statistics import median_estimate
 from osxfs_sim.lab.study import TABLE, Study, StudyError, load_study, study_names
@@ -126,10 +127,14 @@ def reproduce(
         raise click.UsageError("--markdown has no effect beside --json: leave one of them out")
     if picture is not None and Path(picture).suffix not in _PICTURES:
         raise click.UsageError(f"--picture {picture}: name a file that ends in .svg or .png")
+    if picture is not None:
+        check_can_be_written(picture)  # it is drawn when all is measured
     found = load_study(study)
     if show is not None:
         _refuse_beside(ctx, "--show", ("runs", "quick", "seed", "directory", "output", "resume"))
-        _tell(found, _load_all(found, Path(show)), picture, markdown, as_json)
+        saved = _load_all(found, Path(show))
+        with read_from(show):
+            _tell(found, saved, picture, markdown, as_json)
         return
     if study.endswith(".toml"):
         check_file(study, _run_by(found), trusted=trust)

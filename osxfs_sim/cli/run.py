@@ -14,8 +14,10 @@ from click.shell_completion import CompletionItem
 
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run
+from osxfs_sim.cli.clean import sweep
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, edits_option, share_options
+from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.cli.trust import tell_whose_case
 from osxfs_sim.coherence.edits.stream import parse_stream
@@ -162,8 +164,8 @@ def run(
         )
 
     loaded.environment(toggles)
-    if json_file is not None and not Path(json_file).absolute().parent.is_dir():
-        raise CaseError(f"{json_file} cannot be written: its directory does not exist")
+    if json_file is not None:
+        check_can_be_written(json_file)
     if traces is not None:
         make_output_directory(traces)
         if os.listdir(traces):
@@ -173,6 +175,7 @@ def run(
     end_on_signals()
     tree = prepare_tree(loaded, plan.variant, default_cache(), _say)
     where = Path(directory) if directory else default_directory()
+    sweep(where, _say)
     results = []
     try:
         for result in run_case(plan, tree, where, mount, _say, prepare_edits):

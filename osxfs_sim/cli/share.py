@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.fs import at
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.control import ask, understanding
+from osxfs_sim.mount.force import started_s
 from osxfs_sim.mount.identity import ServerUser, server_user
 from osxfs_sim.mount.identity import state_directory as default_state
 from osxfs_sim.mount.journal import Leftover
@@ -26,9 +28,9 @@ from osxfs_sim.mount.launch import drop_events as lose_events
 from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
 from osxfs_sim.mount.mountpoints import MountEntry, MountError, mounts
 from osxfs_sim.mount.unwritten import all_unwritten, save
-from osxfs_sim.report.status import services_report, status_report, unwritten_report
 from osxfs_sim.settings import Exports, ShareSettings
 
+# What prints tables is imported where it is used: to load it takes longer than `umount --force`.
 _WORTH_TELLING_S = 2.0
 _LIST_OTHERS_WITHIN_S = 2.0
 _LONGEST_SHOWN = 8_192
@@ -168,7 +170,7 @@ def _mount_exports(exports: Exports, foreground: bool) -> None:
         _say_alone(exports.hub)
         if foreground:
             share.wait()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         share.end()
         return
     share.detach()
@@ -178,8 +180,8 @@ def _say_waiting(what: str) -> None:
     tell(f"osxfs-sim: {what} ...")
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+def _interrupt(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _say_ready(status: dict[str, Any]) -> None:
@@ -208,7 +210,7 @@ def umount(mountpoint: str, force: bool) -> None:
 
     A share whose server was killed is unmounted too.
     """
-    left = unmount_and_wait(mountpoint, force=force)
+    left = unmount_and_wait(mountpoint, force=force, started_s=started_s() if force else None)
     if left:
         tell(f"osxfs-sim: its server was killed: {left}")
 
@@ -230,6 +232,8 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
         return
     question = "reset" if reset else "status"
     answer = ask(mountpoint, question)
+    from osxfs_sim.report.status import services_report, status_report
+
     with understanding(mountpoint):
         names = answer["exports"][:_MOST_EXPORTS_SHOWN]
         answer["exports"] = {
@@ -366,6 +370,8 @@ def unwritten(
     if as_json:
         say_json(journals, indent=2)
     else:
+        from osxfs_sim.report.status import unwritten_report
+
         unwritten_report(journals)
 
 

@@ -1,5 +1,6 @@
 """``staleness``: how long one side sees what the other has changed, as a distribution."""
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -31,7 +32,9 @@ from osxfs_sim.coherence.staleness import ViewResult, kernel_tick_ns, measure_vi
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_bytes
 from osxfs_sim.lab.machine import describe_machine_shortly
-from osxfs_sim.lab.results import ResultError
+from osxfs_sim.lab.result_shapes import STALENESS
+from osxfs_sim.lab.results import ResultError, read_from
+from osxfs_sim.lab.shapes import mismatch, shown
 from osxfs_sim.model.events import NO_EVENTS
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.mount.launch import Share
@@ -145,12 +148,14 @@ def staleness(ctx: click.Context, /, profile: str | None, **asked: Any) -> None:
         document, results = _measure(settings, asked)
         if asked["output"] is not None:
             _write(Path(asked["output"]), (json.dumps(document) + "\n").encode())
-    if asked["svg"] is not None:
-        _draw(document, results, Path(asked["svg"]), asked["scale"])
-    if asked["as_json"]:
-        say_json(document, indent=1)
-    else:
-        _show(document, results)
+    # What was just measured is not damaged: its mistakes are ours.
+    with read_from(asked["saved"]) if asked["saved"] is not None else contextlib.nullcontext():
+        if asked["svg"] is not None:
+            _draw(document, results, Path(asked["svg"]), asked["scale"])
+        if asked["as_json"]:
+            say_json(document, indent=1)
+        else:
+            _show(document, results)
     if any(result.agrees is False for result in results):
         sys.exit(1)
 
@@ -291,16 +296,20 @@ def _read(path: str) -> tuple[dict[str, Any], list[ViewResult]]:
         document = parse_json(read_bytes(path, MOST_RESULT_BYTES))
     except OSError as error:
         raise ResultError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ResultError(f"{path} is no result of staleness: it is no JSON; {remedy}") from error
     if not isinstance(document, dict) or not document.get("views"):
         raise ResultError(f"{path} is no result of staleness; {remedy}")
     if document.get("schema") != SCHEMA:
         raise ResultError(
-            f"{path} has schema {document.get('schema')!r}, this version reads {SCHEMA}"
+            f"{path} has schema {shown(document.get('schema'))}, this version reads {SCHEMA}"
         )
+    wrong = mismatch(document, STALENESS)
+    if wrong:
+        raise ResultError(f"{path} is no result of staleness: {wrong}; {remedy}")
     try:
-        return document, [view_result(each) for each in document["views"]]
+        with read_from(path):
+            return document, [view_result(each) for each in document["views"]]
     except SavedError as error:
         raise ResultError(f"{path} is no result of staleness: {error}; {remedy}") from error
 

@@ -66,8 +66,13 @@ class Operation:
 
     @classmethod
     def from_json(cls, words: Mapping[str, Any]) -> "Operation":
-        """What ``to_json`` wrote."""
-        return cls(**words)
+        """What ``to_json`` wrote. Raises TypeError where a value is of another kind."""
+        operation = cls(**words)
+        for each in fields(cls):
+            value, kind = getattr(operation, each.name), type(each.default)
+            if type(value) is not (str if each.name == "act" else kind):
+                raise TypeError(f"{each.name} is {value!r:.40}")
+        return operation
 
     def __str__(self) -> str:
         given = self.to_json()

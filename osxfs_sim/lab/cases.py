@@ -57,7 +57,8 @@ class Case:
     quick form, where nobody asks for another. *deterministic* are the parts of
     the tree (``.`` is all of it) that a run leaves as a native run does, but for
     what one of the patterns of *ignored* matches. *tells* says that the last line
-    which the command prints is a result of its own.
+    which the command prints is a result of its own. *copied_from* is the folder that set-up
+    copies, where it does.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Case:
     deterministic: tuple[PurePosixPath, ...] = ()
     ignored: tuple[str, ...] = ()
     tells: bool = False
+    copied_from: Path | None = None
 
     def check_needs(self) -> None:
         """Raise CaseError, naming the remedy, if a tool or a program of the case is missing."""
@@ -204,7 +206,7 @@ class _MistakeError(Exception):
 KEYS = {
     "": {"name", "title", "purpose", "needs", "tree", "command", "options", "arms", "claims"},
     "needs": {"commands", "install"},
-    "tree": {"setup", "reset", "variants", "shared"},
+    "tree": {"setup", "reset", "variants", "shared", "copied_from"},
     "command": {
         *("measured", "quick", "quick_variant", "check", "expected_output"),
         *("tells", "deterministic", "ignored"),
@@ -278,6 +280,11 @@ def _case(document: Mapping[str, Any], folder: Path) -> Case:
         deterministic=tuple(_inside("command.deterministic", part) for part in deterministic),
         ignored=_strings("command.ignored", ignored, may_be_empty=True),
         tells=_boolean("command.tells", command.get("tells", False)),
+        copied_from=(
+            folder / _string("tree.copied_from", tree["copied_from"])
+            if "copied_from" in tree
+            else None
+        ),
     )
 
 

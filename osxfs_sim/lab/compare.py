@@ -16,7 +16,6 @@ import itertools
 import os
 import shutil
 import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -46,6 +45,7 @@ from osxfs_sim.lab.runs import (
     trace_name,
 )
 from osxfs_sim.lab.statistics import median_estimate
+from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.trace.files import discard
 
 MountArm = Callable[[Arm, int, Path, Path], AbstractContextManager[MountedShare]]
@@ -153,8 +153,8 @@ class Bench:
 
 def measure(comparison: Comparison, stop: Stop, bench: Bench) -> Iterator[list[Sample]]:
     """Take what is missing, run by run; each is in *comparison* when it is yielded."""
-    with tempfile.TemporaryDirectory(prefix="osxfs-sim-compare-", dir=bench.directory) as made:
-        work = Path(made).resolve()  # by which the kernel knows it: answers are told apart by it
+    with work_directory("compare", bench.directory) as made:
+        work = made.resolve()  # by which the kernel knows it: answers are told apart by it
         if next_step(comparison, stop) is not None:
             _warm_up(bench, work)
         risks, reference = None, None
@@ -278,6 +278,7 @@ def _sample(
         told=run.told,
         digest=run.digest,
         risk=run.risk,
+        others_processor_s=run.others_processor_s,
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from osxfs_sim.sources import commit, digest_of_program
+
 _PACKAGES = ("osxfs-sim", "pyfuse3", "trio", "numpy")
 
 
@@ -20,6 +22,8 @@ def describe_machine() -> dict[str, object]:
         "virtual": "hypervisor" in _first_line("/proc/cpuinfo", "flags").split(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
+        "code": digest_of_program(),
+        "commit": commit(),
         "load_average": os.getloadavg()[0],
         "pm_qos": os.access("/dev/cpu_dma_latency", os.W_OK),
         "root": os.geteuid() == 0,
@@ -29,11 +33,21 @@ def describe_machine() -> dict[str, object]:
 def describe_machine_shortly(machine: Mapping[str, Any] | None = None) -> str:
     """One phrase, for the line under a table: of this machine, or of *machine* as saved."""
     machine = machine or describe_machine()
-    kind = "virtual, " if machine["virtual"] else ""
+    kind = "virtual, " if machine.get("virtual") else ""
+    known = {key: machine.get(key) or "?" for key in ("processor", "cores", "kernel", "python")}
     return (
-        f"{machine['processor']}, {kind}{machine['cores']} cores, Linux {machine['kernel']}, "
-        f"Python {machine['python']}"
+        f"{known['processor']}, {kind}{known['cores']} cores, Linux {known['kernel']}, "
+        f"Python {known['python']}"
     )
+
+
+def busy_s() -> float | None:
+    """The processor time that this machine has used since its start, or lost to its hypervisor."""
+    words = _first_line("/proc/stat", "cpu ", separator=" ").split()
+    if len(words) < 8:
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, words[:8])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def _version(name: str) -> str | None:
@@ -47,11 +61,11 @@ def _processor() -> str:
     return _first_line("/proc/cpuinfo", "model name") or platform.machine()
 
 
-def _first_line(path: str, key: str) -> str:
+def _first_line(path: str, key: str, separator: str = ":") -> str:
     try:
         for line in Path(path).read_text(encoding="utf-8").splitlines():
             if line.startswith(key):
-                return line.partition(":")[2].strip()
+                return line.partition(separator)[2].strip()
     except OSError:
         pass
     return ""

@@ -74,6 +74,11 @@ def _case_toml(case: NewCase) -> str:
 commands = [{_toml(case.program_needed)}]
 # How to install them, with versions: install = "apt-get install ..."
 """
+    copied_from = ""
+    if case.source is not None:
+        copied_from = f"""# Of which setup.sh makes a copy; a run says so when it has changed since.
+copied_from = {_toml(str(case.source))}
+"""
     return f"""name = {_toml(case.name)}
 title = {_toml(_title(case))}
 purpose = "What this workload is for, in a sentence."
@@ -81,7 +86,7 @@ arms = [{", ".join(_toml(arm) for arm in ARMS)}]
 {needs}
 [tree]
 setup = ["scripts/setup.sh", "{{tree}}"]
-# Where each run must begin anew, a script that takes away what the run before left:
+{copied_from}# Where each run must begin anew, a script that takes away what the run before left:
 # reset = ["scripts/reset.sh", "{{tree}}"]
 
 [command]
@@ -97,8 +102,9 @@ check = ["scripts/check.sh", "{{tree}}"]
 
 def _readme(case: NewCase) -> str:
     files = (
-        f"A copy of `{case.source}`, made once. To have it copied anew, change `copy=1` in\n"
-        "`scripts/setup.sh` to another number."
+        f"A copy of `{case.source}`, made once. When that folder changes, a run says so, and\n"
+        "goes on with the copy. To have it copied anew, change `copy=1` in `scripts/setup.sh`\n"
+        "to another number."
         if case.source is not None
         else "None: the tree is empty, until the command makes files."
     )

@@ -5,15 +5,19 @@ from the samples by whoever shows it, so that a later version may compute it
 better. docs/reference.md documents the format field by field.
 """
 
+import contextlib
+import datetime
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
 from osxfs_sim.lab.cases import case_names, load_case
+from osxfs_sim.lab.result_shapes import COMPARISON, RUNS
+from osxfs_sim.lab.shapes import mismatch, shown
 
 SCHEMA = 2
 """Grows when a field changes its meaning or goes; fields may be added."""
@@ -41,6 +45,8 @@ class Sample:
     said, where that is a result, and *digest* is of the parts of the tree that every run
     must leave alike, where the case has some. *risk* is what the command was told while
     the host changed files, judged, where it did (coherence/answers/risk.py describes it).
+    *others_processor_s* is the processor time that other programs of the machine used meanwhile;
+    None where that is not known, as of older results.
     """
 
     arm: str
@@ -57,6 +63,7 @@ class Sample:
     told: str = ""
     digest: str | None = None
     risk: dict[str, Any] | None = None
+    others_processor_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -105,16 +112,22 @@ def comparison_from(document: Mapping[str, Any], where: str) -> Comparison:
     """Read a document of this schema. Raises ResultError, naming *where* it comes from."""
     schema = document.get("schema")
     try:
+        if schema in (_SCHEMA_OF_RUNS, SCHEMA) and not isinstance(schema, bool):
+            wrong = mismatch(document, RUNS if schema == _SCHEMA_OF_RUNS else COMPARISON)
+            if wrong:
+                raise ResultError(f"{where} is no result: {wrong}")
         if schema == _SCHEMA_OF_RUNS:
             comparison = _from_runs(document)
         elif schema == SCHEMA:
             values = {name: value for name, value in document.items() if name != "schema"}
-            samples = [Sample(**sample) for sample in values.pop("samples")]
-            comparison = Comparison(**values, samples=samples)
+            samples = [Sample(**_known(Sample, each)) for each in values.pop("samples")]
+            comparison = Comparison(**_known(Comparison, values), samples=samples)
         elif schema is None:
             raise ResultError(f"{where} is no result: save one with `osxfs-sim run --json FILE`")
         else:
-            raise ResultError(f"{where} has schema {schema!r}, this version reads up to {SCHEMA}")
+            raise ResultError(
+                f"{where} has schema {shown(schema)}, this version reads up to {SCHEMA}"
+            )
         _check(comparison)
     except (TypeError, KeyError, AttributeError) as error:
         raise ResultError(f"{where} is no result: {error}") from error
@@ -123,16 +136,23 @@ def comparison_from(document: Mapping[str, Any], where: str) -> Comparison:
 
 def _check(comparison: Comparison) -> None:
     """Raises TypeError for what whoever shows it would stumble over."""
+    if len(set(comparison.arms)) != len(comparison.arms):
+        raise TypeError("two of its arms have one name")
     if comparison.baseline not in comparison.arms:
-        raise TypeError(f"its baseline {comparison.baseline!r} is not among its arms")
+        raise TypeError(f"its baseline {shown(comparison.baseline)} is not among its arms")
     for sample in comparison.samples:
         if sample.arm not in comparison.arms:
-            raise TypeError(f"its samples are of {sample.arm!r}, which is not among its arms")
-        for value in (sample.wall_s, sample.workload_processor_s):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{value!r} is no time")
-            if not 0 <= value < _LONGEST_S:
-                raise TypeError(f"{str(value)[:20]} is no time")
+            raise TypeError(f"its samples are of {shown(sample.arm)}, which is not among its arms")
+    try:
+        datetime.datetime.fromisoformat(comparison.started)
+    except ValueError:
+        raise TypeError(f"started is {shown(comparison.started)}, and no date") from None
+
+
+def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of *values* that *kind* has a field for: a later version may have added some."""
+    known = {each.name for each in fields(kind)}
+    return {name: value for name, value in values.items() if name in known}
 
 
 def _from_runs(document: Mapping[str, Any]) -> Comparison:
@@ -164,7 +184,7 @@ def _from_runs(document: Mapping[str, Any]) -> Comparison:
         mounted=mounted,
         claims=claims,
         samples=[
-            Sample(arm=arm["arm"], round=number, **run)
+            Sample(arm=arm["arm"], round=number, **_known(Sample, run))
             for arm in document["arms"]
             for number, run in enumerate(arm["runs"])
         ],
@@ -185,11 +205,26 @@ def load_result(path: str | Path) -> Comparison:
         document = parse_json(read_text(path, MOST_RESULT_BYTES))
     except OSError as error:
         raise ResultError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ResultError(f"{path} is no result: it is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ResultError(f"{path} is no result: it is not a JSON object")
     return comparison_from(document, str(path))
+
+
+@contextlib.contextmanager
+def read_from(path: str | Path) -> Iterator[None]:
+    """What is derived within it is of a file: it may be damaged in ways that no shape tells.
+
+    Raises ResultError then, and says what went wrong, for that may be a mistake of ours.
+    """
+    try:
+        yield
+    except ResultError as error:
+        raise ResultError(f"{path} is damaged: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ResultError(f"{path} cannot be shown; is it damaged? {why[:200]}") from error
 
 
 def save_result(comparison: Comparison, path: str | Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from osxfs_sim.lab.results import Comparison, ResultError
 
 _OF_THE_MACHINE = ("processor", "cores", "kernel")
+_UNKNOWN = "not saved"
+"""By a version that kept no digest, which is another one."""
 
 
 def check_resumable(then: Comparison, now: Comparison, where: str | Path) -> None:
@@ -45,7 +47,18 @@ def _changes(then: Comparison, now: Comparison) -> Iterator[tuple[str, Any, Any]
         (f"the {key} of the machine", then.machine.get(key), now.machine.get(key))
         for key in _OF_THE_MACHINE
     ]
+    before = then.plan.get("policies", {})
+    pairs += [
+        (f"the source of the policy of {label} (its digest)", before.get(label, _UNKNOWN), digest)
+        for label, digest in now.plan.get("policies", {}).items()
+    ]
     pairs.append(("the version of osxfs-sim", _version(then), _version(now)))
+    if "edits_digest" in now.plan:
+        pattern = then.plan.get("edits_digest", _UNKNOWN)
+        pairs.append(("what the edits do (its digest)", pattern, now.plan["edits_digest"]))
+    if "code" in now.machine:
+        code = then.machine.get("code", _UNKNOWN)
+        pairs.append(("the code of osxfs-sim (its digest)", code, now.machine["code"]))
     return ((what, before, after) for what, before, after in pairs if before != after)
 
 

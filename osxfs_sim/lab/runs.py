@@ -33,7 +33,10 @@ from typing import Any, Protocol
 
 from osxfs_sim.coherence.edits.stream import Stream
 from osxfs_sim.lab.cases import Case, CaseError
+from osxfs_sim.lab.machine import busy_s
+from osxfs_sim.lab.originals import difference, save_state, saved_state, state_of
 from osxfs_sim.lab.tree_digest import entries_of, first_difference, read_manifest, write_manifest
+from osxfs_sim.lab.work_directories import work_directory
 
 NATIVE = "native"
 SCHEMA = 1
@@ -140,7 +143,8 @@ class Run:
     time.monotonic_ns(), as a trace of the run tells its times; *trace* is its file.
     *risk* is what the command was told while the host changed files, judged, where the
     plan has edits: a document as coherence/answers/risk.py describes it. *output* is then
-    the digest of what the command printed, wherever its tree lay.
+    the digest of what the command printed, wherever its tree lay. *others_processor_s* is the
+    processor time that all other programs of the machine used meanwhile (lab/judgement.py).
     """
 
     kind: str
@@ -156,6 +160,7 @@ class Run:
     trace: Path | None = None
     risk: dict[str, Any] | None = None
     output: str = ""
+    others_processor_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +215,9 @@ def prepare_tree(case: Case, variant: str, cache: Path, progress: Progress) -> P
     """
     name = case.tree_name(variant)
     tree = cache / "cases" / case.name / f"{name}-{recipe_of(case)[:12]}"
+    original = tree.with_name(f"{tree.name}.original")
     if tree.is_dir():
+        _tell_of_changes(case, original, progress)
         return tree
     what = f" ({variant})" if name == variant else ""
     progress(f"setting up the case {case.name}{what}; this is done once")
@@ -221,12 +228,33 @@ def prepare_tree(case: Case, variant: str, cache: Path, progress: Progress) -> P
             f"cannot keep the set-up tree in {cache}: {error.strerror}; "
             "let XDG_CACHE_HOME name another directory"
         ) from error
+    # Before it is copied: what changes meanwhile may be in the copy, or not.
+    state = None if case.copied_from is None else state_of(case.copied_from)
     command = case.command(case.setup, tree=tree, variant=variant)
     if subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
         raise CaseError(f"setting up the case {case.name} failed: its last lines above say why")
     if not tree.is_dir():
         raise CaseError(f"setting up the case {case.name} made no {tree}: its recipe is wrong")
+    if state is not None:
+        save_state(state, original)
     return tree
+
+
+def _tell_of_changes(case: Case, original: Path, progress: Progress) -> None:
+    """Where the tree is the copy of a folder that has changed since."""
+    then = saved_state(original)
+    if case.copied_from is None or then is None:
+        return
+    if not case.copied_from.is_dir():
+        progress(f"note: {case.copied_from} is not there any more: what runs is a copy of it")
+        return
+    found = difference(then, state_of(case.copied_from))
+    if found:
+        progress(
+            f"note: {case.copied_from} has changed since it was copied ({found}): what runs is the "
+            f"copy; to have it copied anew, change copy=1 in {case.folder}/scripts/setup.sh to "
+            "another number"
+        )
 
 
 def run_case(
@@ -244,11 +272,11 @@ def run_case(
     assert plan.edits is None or prepare_risks is not None
     # By its real path, by which the kernel knows it: answers are told apart by it.
     real = os.path.realpath(directory)
-    with tempfile.TemporaryDirectory(prefix="osxfs-sim-run-", dir=real) as work:
-        risks = prepare_risks(plan, tree, Path(work), progress) if prepare_risks else None
-        reference = None if risks else reference_of(plan, tree, Path(work), progress)
+    with work_directory("run", real) as work:
+        risks = prepare_risks(plan, tree, work, progress) if prepare_risks else None
+        reference = None if risks else reference_of(plan, tree, work, progress)
         for arm in plan.arms:
-            yield _run_arm(plan, arm, tree, Path(work), mount, progress, reference, risks)
+            yield _run_arm(plan, arm, tree, work, mount, progress, reference, risks)
 
 
 def reference_of(plan: Plan, tree: Path, work: Path, progress: Progress) -> Reference | None:
@@ -395,6 +423,18 @@ def let_host_catch_up(run: Run, share: MountedShare) -> None:
     else:
         run.caught_up_s = (time.perf_counter_ns() - start_ns) / 1e9
         run.share = share.reset()
+    run.failure = run.failure or _policy_failure(run.share)
+    if run.share is not None and run.others_processor_s is not None:
+        server_s = run.share.get("server_processor_s", 0.0)
+        run.others_processor_s = max(0.0, run.others_processor_s - server_s)
+
+
+def _policy_failure(share: Mapping[str, Any] | None) -> str:
+    """How a policy of the user's own has failed, where it has: the run is of none then."""
+    own = (share or {}).get("own_policy")
+    if not own or not own["errors"]:
+        return ""
+    return f"the policy failed {own['errors']} times in this run; at first: {own['first_error']}"
 
 
 def host_has_all(share: MountedShare | None) -> bool:
@@ -539,7 +579,7 @@ def run_once(plan: Plan, kind: str, guest: Path, host: Path, watched: Watched | 
     command = case.command(words, tree=guest, variant=plan.variant, form=plan.form, host=host)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         environment = plan.environment if watched is None else watched.environment
-        before = _children_processor_s()
+        before, busy_before = _children_processor_s(), busy_s()
         if watched is not None:
             watched.begin()
         start_ns, began_ns = time.perf_counter_ns(), time.monotonic_ns()
@@ -556,6 +596,9 @@ def run_once(plan: Plan, kind: str, guest: Path, host: Path, watched: Watched | 
             return Run(kind, 0.0, 0.0, f"{command[0]} cannot be run: {error.strerror}")
         wall_s = (time.perf_counter_ns() - start_ns) / 1e9
         run = Run(kind, wall_s, _children_processor_s() - before)
+        busy = busy_s()
+        if busy is not None and busy_before is not None:
+            run.others_processor_s = max(0.0, busy - busy_before - run.workload_processor_s)
         run.start_ns, run.end_ns = began_ns, began_ns + round(wall_s * 1e9)
         output.seek(0)
         errors.seek(0)
@@ -624,6 +667,7 @@ def to_document(
                         "kind": run.kind,
                         "wall_s": run.wall_s,
                         "workload_processor_s": run.workload_processor_s,
+                        "others_processor_s": run.others_processor_s,
                         "failure": run.failure,
                         "caught_up_s": run.caught_up_s,
                         "share": run.share,

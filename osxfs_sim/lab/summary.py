@@ -7,10 +7,18 @@ that they cannot disagree.
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from osxfs_sim.lab.judgement import (
+    beyond_s,
+    crowded_by,
+    dominant,
+    observed,
+    out_of_tolerance,
+    warnings_of,
+)
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.statistics import (
     RESAMPLES,
@@ -44,10 +52,10 @@ class ArmSummary:
     slower; None for the baseline itself). *p* is of the Mann-Whitney test, after
     Holm's correction over the arms of this kind; *verdict* is one of the constants
     above. An interval is None where there are too few runs to give one. Of the share:
-    medians over the runs of *server_processor_s*, of the metadata class's
-    *asked_p50_ns* and *achieved_p50_ns*, and of *caught_up_s*; *late_share* is
-    of all answers in all runs, from 0 to 1; *within_tolerance* is False if a run was
-    out of it, None where nothing can be judged (native; no latency asked for).
+    medians over the runs of *server_processor_s*, of *asked_p50_ns* and *achieved_p50_ns* of the
+    class *judged_class*, whose answers were waited for longest, and of *caught_up_s*;
+    *late_share* is of all answers in all runs, from 0 to 1; *within_tolerance* is False if a
+    run was out of it, None where nothing can be judged (native; no latency asked for).
     *warnings* are sentences, without the arm's name.
     """
 
@@ -62,6 +70,7 @@ class ArmSummary:
     p: float | None
     verdict: str
     server_processor_s: float | None
+    judged_class: str | None
     asked_p50_ns: int | None
     achieved_p50_ns: int | None
     late_share: float | None
@@ -130,7 +139,11 @@ def _summary(
         baseline_s = _walls_s(comparison.of(comparison.baseline, kind))
         ratio = ratio_estimate(walls_s, baseline_s, seed=seed, resamples=resamples)
     shares = [sample.share for sample in counted if sample.share is not None]
-    warnings = [*_warnings(samples, walls_s, median), *_warnings_of_shares(shares)]
+    warnings = [
+        *_warnings(samples, walls_s, median),
+        *_warnings_of_shares(shares),
+        *_warnings_of_load(comparison, counted, kind),
+    ]
     verdict = BASELINE_VERDICT if arm == comparison.baseline else UNKNOWN
     if test is not None:
         verdict = _verdict(*test)
@@ -142,7 +155,8 @@ def _summary(
             )
     mounted = comparison.mounted.get(arm, {})
     warnings += [f"the share warns: {said}" for said in mounted.get("warnings", ())]
-    metadata = [line for share in shares if (line := share["receipt"].get("metadata"))]
+    judged_class = _dominant(shares)
+    lines = [line for share in shares if (line := share["receipt"].get(judged_class))]
     caught_up_s = [one.caught_up_s for one in counted if one.caught_up_s is not None]
     return ArmSummary(
         label=arm,
@@ -156,8 +170,9 @@ def _summary(
         p=test[1] if test else None,
         verdict=verdict,
         server_processor_s=_median([share["server_processor_s"] for share in shares]),
-        asked_p50_ns=_whole_median([line["asked_p50_ns"] for line in metadata]),
-        achieved_p50_ns=_whole_median([line["achieved_p50_ns"] for line in metadata]),
+        judged_class=judged_class,
+        asked_p50_ns=_whole_median([line["asked_p50_ns"] for line in lines]),
+        achieved_p50_ns=_whole_median([line["achieved_p50_ns"] for line in lines]),
         late_share=_late_share(shares),
         within_tolerance=_within_tolerance(shares),
         caught_up_s=_median(caught_up_s),
@@ -204,25 +219,50 @@ def _warnings(
     return warnings
 
 
-# Classes that hardly occur cannot have moved a result.
-_WORTH_A_WARNING = 0.01
+def _dominant(shares: Sequence[dict[str, Any]]) -> str | None:
+    """The class that most runs have waited for longest."""
+    found = Counter(label for share in shares if (label := dominant(share["receipt"])))
+    return found.most_common(1)[0][0] if found else None
 
 
-def _out_of_tolerance(share: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The lines of a share's receipt that are out of tolerance, and matter."""
-    answers = sum(line["count"] for line in share["receipt"].values())
-    return {
-        label: line
-        for label, line in share["receipt"].items()
-        if line["within_tolerance"] is False and line["count"] >= _WORTH_A_WARNING * answers
-    }
+def _warnings_of_load(comparison: Comparison, samples: Sequence[Sample], kind: str) -> list[str]:
+    """Of how many runs the time is not the share's alone, and what is said of the worst."""
+    native_s = _native_s(comparison, kind)
+    cores = comparison.machine.get("cores")
+    runs = [
+        observed(
+            *(one.wall_s, one.workload_processor_s, one.others_processor_s, one.share),
+            cores if isinstance(cores, int) else 1,
+            native_s if one.risk is None else None,
+        )
+        for one in samples
+    ]
+    warnings = []
+    for measure in (crowded_by, beyond_s):
+        found = [(value, run) for run in runs if (value := measure(run)) is not None]
+        if found:
+            _, worst = max(found, key=lambda pair: pair[0])
+            said = warnings_of(worst)[0 if measure is crowded_by else -1]
+            warnings.append(f"in {len(found)} of {_runs(len(runs))}, at the worst: {said}")
+    return warnings
+
+
+def _native_s(comparison: Comparison, kind: str) -> float | None:
+    """The median of the runs without a share, if there is such an arm."""
+    walls_s = [
+        sample.wall_s
+        for arm in comparison.arms
+        for sample in comparison.of(arm, kind)
+        if sample.share is None
+    ]
+    return _median(walls_s)
 
 
 def _warnings_of_shares(shares: Sequence[dict[str, Any]]) -> list[str]:
     """The operation classes that were out of tolerance, and in how many runs."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for share in shares:
-        for label, line in _out_of_tolerance(share).items():
+        for label, line in out_of_tolerance(share["receipt"]).items():
             found.setdefault(label, []).append(line)
     return [
         f"out of tolerance in {len(lines)} of {_runs(len(shares))}: {label}, asked for "
@@ -233,7 +273,7 @@ def _warnings_of_shares(shares: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _typical(lines: Sequence[dict[str, Any]], key: str) -> str:
+def _typical(lines: Sequence[Mapping[str, Any]], key: str) -> str:
     return format_duration(statistics.median(line[key] for line in lines))
 
 
@@ -246,7 +286,7 @@ def _within_tolerance(shares: Sequence[dict[str, Any]]) -> bool | None:
     ]
     if not judged:
         return None
-    return not any(_out_of_tolerance(share) for share in shares)
+    return not any(out_of_tolerance(share["receipt"]) for share in shares)
 
 
 def _late_share(shares: Sequence[dict[str, Any]]) -> float | None:

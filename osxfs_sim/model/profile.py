@@ -68,15 +68,25 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class CachingSpec:
-    """Which policy, its lifetimes in nanoseconds, and whether pages outlive an open."""
+    """Which policy, its lifetimes in nanoseconds, and whether pages outlive an open.
+
+    A lifetime that nobody has set is None, which believes nothing as 0 does: but 0 was meant.
+    """
 
     policy: str = "consistent"
-    lifetime_ns: int = 0
-    missing_lifetime_ns: int = 0
+    lifetime_ns: int | None = None
+    missing_lifetime_ns: int | None = None
     keep_pages: bool = True
 
+    @property
+    def believes(self) -> bool:
+        """Whether any answer of the host outlives the question."""
+        heard = POLICIES[self.policy]
+        of_missing = "missing_lifetime" in heard and bool(self.missing_lifetime_ns)
+        return ("lifetime" in heard and bool(self.lifetime_ns)) or of_missing
+
     def build(self) -> CachePolicy:
-        lifetimes = self.lifetime_ns, self.missing_lifetime_ns
+        lifetimes = self.lifetime_ns or 0, self.missing_lifetime_ns or 0
         match self.policy:
             case "consistent":
                 return Consistent()
@@ -85,7 +95,7 @@ class CachingSpec:
             case "default":
                 return Default()
             case "cached":
-                return Cached(self.lifetime_ns, keeps_pages=self.keep_pages)
+                return Cached(lifetimes[0], keeps_pages=self.keep_pages)
             case "negative":
                 return Negative(*lifetimes, keeps_pages=self.keep_pages)
             case "complete":
@@ -487,6 +497,11 @@ def parse_distribution(text: str) -> Distribution:
             raise LatencyError(
                 f"{text!r}: write lognormal and its sigma, such as lognormal:0.2"
             ) from None
+    if kind == "empirical":
+        raise LatencyError(
+            f"{text!r}: a profile has no file of samples, write constant or lognormal:SIGMA; "
+            f"samples are given with the option --distribution {text}"
+        )
     raise LatencyError(
         f"unknown distribution {text!r}: write constant, lognormal:SIGMA or empirical:FILE"
     )
@@ -498,7 +513,10 @@ def _caching(table: Mapping[str, Any], start: CachingSpec) -> CachingSpec:
     if "policy" in table:
         policy = table["policy"]
         if not isinstance(policy, str) or policy not in POLICIES:
-            raise ProfileError(f"unknown policy {policy!r}{nearest(str(policy), POLICIES)}")
+            hint = nearest(str(policy), POLICIES)
+            if isinstance(policy, str) and ":" in policy:
+                hint = f"; a policy of your own is given with the option --policy {policy}"
+            raise ProfileError(f"unknown policy {policy!r}{hint}")
         caching = replace(caching, policy=policy)
     for key in ("lifetime", "missing_lifetime"):
         if key in table:
@@ -663,6 +681,38 @@ def with_lifetime(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
     if key == "lifetime":
         return replace(caching, lifetime_ns=value_ns)
     return replace(caching, missing_lifetime_ns=value_ns)
+
+
+def check_believes(caching: CachingSpec, profile: str) -> None:
+    """That the policy has each lifetime that it goes by: else it caches less than its name says.
+
+    Raises ProfileError.
+    """
+    heard = POLICIES[caching.policy]
+    for key, value_ns in (
+        ("lifetime", caching.lifetime_ns),
+        ("missing_lifetime", caching.missing_lifetime_ns),
+    ):
+        if key in heard and value_ns is None:
+            what = "missing name" if key == "missing_lifetime" else "answer"
+            raise ProfileError(
+                f"profile {profile!r}: the policy {caching.policy!r} believes no {what} without a "
+                f"{key}: set caching.{key}, such as '10s' ('0s': not at all)"
+            )
+
+
+def check_keeps(caching: CachingSpec, profile: str) -> None:
+    """That a profile whose policy caches keeps something. Raises ProfileError.
+
+    For a profile alone: who asks for a lifetime of 0 by an option knows why.
+    """
+    heard = POLICIES[caching.policy]
+    said_to_be_0 = heard and not caching.believes and caching.lifetime_ns is not None
+    if said_to_be_0 and not caching.keep_pages and caching.policy != "complete":
+        raise ProfileError(
+            f"profile {profile!r}: the policy {caching.policy!r} keeps nothing with lifetimes of 0 "
+            "and without pages: set a lifetime, or take the policy 'consistent'"
+        )
 
 
 def _check_is_heard(caching: CachingSpec, key: str) -> None:

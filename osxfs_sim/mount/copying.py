@@ -17,8 +17,7 @@ from osxfs_sim.fs.tree_copy import CopyError, copy_tree
 from osxfs_sim.mount.mountpoints import MountError, lies_in
 from osxfs_sim.synchronize import created
 
-UNSYNCHRONIZED = "unsynchronized"
-"""A file in the state of a share that ended before both sides were the same: why."""
+_LOOK_AGAIN_S = 0.05
 
 
 def copy_place(state: Path, source: str) -> Path:

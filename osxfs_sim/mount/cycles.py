@@ -1,8 +1,9 @@
 """Shares that can be reached from within their own source, by way of others too.
 
 A bind mount of the share below its source, two shares in each other's sources, a chroot with
-/ bound into it: whoever goes there asks a server about the very mount that it serves, from the
-only thread that could answer. The table of mounts tells beforehand. What can be known is
+/ bound into it, a file system below it whose image or layers lie in the share (lower.py): whoever
+goes there asks a server about the very mount that it serves, from the only thread that could
+answer. The table of mounts tells beforehand. What can be known is
 refused when a share is mounted; what is mounted later is not entered: while there is such a
 mount below the source, the names it covers are ELOOP, and no listing has them.
 
@@ -18,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from osxfs_sim.mount.lower import lower_paths
 from osxfs_sim.mount.mountpoints import (
-    FILE_SYSTEM_TYPE,
     MountError,
+    escape,
     is_below,
     lies_in,
     mount_number_of,
@@ -42,6 +44,13 @@ class Mount:
     device: str
     path: str
     file_system_type: str
+    source: str = ""
+    options: str = ""
+
+    @property
+    def lower(self) -> list[str]:
+        """The paths that it rests on."""
+        return lower_paths(self.file_system_type, self.source, self.device, self.options)
 
 
 def mount_table() -> list[Mount]:
@@ -53,10 +62,9 @@ def mount_table() -> list[Mount]:
 def _mount(line: bytes) -> Mount:
     before, _, after = line.partition(b" - ")
     number, parent, device, _, path, *_ = before.split(b" ")
-    kind = after.partition(b" ")[0]
-    return Mount(
-        int(number), int(parent), device.decode(), unescape(os.fsdecode(path)), os.fsdecode(kind)
-    )
+    kind, source, options = (unescape(os.fsdecode(each)) for each in after.split(b" ", 2))
+    place = unescape(os.fsdecode(path))
+    return Mount(int(number), int(parent), device.decode(), place, kind, source, options)
 
 
 def below(table: Sequence[Mount], number: int, path: str) -> Iterator[Mount]:
@@ -82,6 +90,9 @@ class Shares:
             record.device: record for record in records if (record.mount_id, record.device) in there
         }
         self._device_of = {each.number: each.device for each in table}
+        self._of_device: dict[str, list[Mount]] = {}
+        for each in table:
+            self._of_device.setdefault(each.device, []).append(each)
 
     def asked_by(self, number: int, path: str) -> set[str]:
         """The devices that somebody meets who serves the directory *path* of a mount."""
@@ -98,8 +109,26 @@ class Shares:
             record = self.records.get(here)
             if here not in seen and record is not None:
                 waiting += self.asked_by(record.source_mount_id, record.source)
+            elif here not in seen:
+                waiting += self._rests_on(here)
             seen.add(here)
         return False
+
+    def _rests_on(self, device: str) -> set[str]:
+        """The devices that somebody asks who answers for *device*, which is no share."""
+        found = set()
+        for mount in self._of_device.get(device, ())[:1]:  # the others are the same file system
+            for path in mount.lower:
+                holding = self._holding(path)
+                if holding is not None:
+                    found.add(holding.device)
+        return found - {device}
+
+    def _holding(self, path: str) -> Mount | None:
+        """The mount that *path* leads into, as far as its words tell."""
+        holding = [each for each in self.table if is_below(path, each.path)]
+        deepest = max((len(each.path) for each in holding), default=0)
+        return next((each for each in reversed(holding) if len(each.path) == deepest), None)
 
     def holds(self, record: Record, number: int, path: str) -> bool:
         """Whether the directory *path* of the mount *number* lies in the source of *record*."""
@@ -242,22 +271,19 @@ class CycleGuard:
 
     def look(self) -> None:
         """The table of mounts has changed, perhaps."""
+        number = mount_number_of(self._root_fd)
+        source = os.readlink(f"/proc/self/fd/{self._root_fd}")
         with open("/proc/self/mountinfo", "rb") as file:
             lines = file.read()
-        mine = lines.count(b" %s " % self._device)
-        if mine < 2 and lines.count(b" - %s " % FILE_SYSTEM_TYPE.encode()) <= mine:
-            found: list[Mount] = []  # no way back, and no other share that could have one
-        else:
-            found = self._ways_back()
+        found: list[Mount] = []
+        # It is looked at for whatever is mounted anywhere on the machine: as cheaply as can be.
+        if b" %s/" % os.fsencode(escape(source.rstrip("/"))) in lines:
+            found = self._ways_back(number, source)
         self.paths = tuple(each.path for each in found)
         self._cover(found)
 
-    def _ways_back(self) -> list[Mount]:
+    def _ways_back(self, number: int, source: str) -> list[Mount]:
         shares = shares_now()
-        number, source = (
-            mount_number_of(self._root_fd),
-            os.readlink(f"/proc/self/fd/{self._root_fd}"),
-        )
         found, behind = [], set[int]()
         for mount in below(shares.table, number, source):  # from above
             if mount.parent in behind:

@@ -496,7 +496,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if not self._reactor.serves or self._reactor.ended:
             return
         if self._invalidator is None:
-            self._invalidator = Invalidator(forgets=self.enable_writeback_cache)
+            self._invalidator = Invalidator(
+                forgets=self.enable_writeback_cache, device=self._reactor.device
+            )
         self._invalidator.end(endings, lambda: None)
 
     def _check_synced(self, handle: int, inode: Inode) -> None:

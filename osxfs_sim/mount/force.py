@@ -4,15 +4,23 @@ The server may be stopped, stuck in the kernel, a zombie, or gone; guests may be
 nothing here looks into the share. A server that still answers is first asked to end by
 itself, which loses nothing. Then the connection is aborted, which lets go of everybody who
 waits in the share; the server is killed; and the mount is detached.
+
+All of it takes its time out of one budget, which begins with the command, the start of Python
+included: the later it is, the less time a server has to end by itself. The shares of a share
+file are ended side by side.
 """
 
+import concurrent.futures
 import contextlib
 import os
 import signal
 import socket
 import subprocess
+import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from osxfs_sim.fs import at
 from osxfs_sim.mount import connections
@@ -39,69 +47,177 @@ from osxfs_sim.mount.records import (
     start_of,
 )
 from osxfs_sim.mount.unwritten import is_unwritten, unwritten_error
-from osxfs_sim.mount.volumes import Volumes
 
+WITHIN_S = 2.0
+# Kept for saying what there is to say, and for the end of the command.
+_LAST_S = 0.2
 _ANSWERS_WITHIN_S = 0.3
 _ENDS_BY_ITSELF_WITHIN_S = 0.5
 _DIES_WITHIN_S = 0.5
+# What is left of the budget is not all for servers that end by themselves.
+_SHARE_OF_ASKING, _SHARE_OF_ENDING = 0.2, 0.35
+_SHORTEST_S = 0.02
 _LOOK_AGAIN_S = 0.005
+_MOST_SIDE_BY_SIDE = 32
+
+_Kind = TypeVar("_Kind")
+_Answer = TypeVar("_Answer")
 
 
-def end_by_force(entry: MountEntry) -> MountError | None:
+class Budget:
+    """How long there is, of the two seconds."""
+
+    def __init__(self, started_s: float | None = None) -> None:
+        """*started_s* is when they began, on the monotonic clock; now, where nothing is said."""
+        self._deadline_s = (time.monotonic() if started_s is None else started_s) + WITHIN_S
+
+    @property
+    def left_s(self) -> float:
+        return max(self._deadline_s - _LAST_S - time.monotonic(), 0.0)
+
+    def at_most(self, most_s: float, part: float = 1.0) -> float:
+        """*most_s*, but no more than a *part* of what is left, and no less than a moment."""
+        return max(min(most_s, part * self.left_s), _SHORTEST_S)
+
+
+def started_s() -> float:
+    """When this process was started, on the monotonic clock, to a hundredth of a second."""
+    since_boot_s = int(start_of(os.getpid())) / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot_s)
+
+
+def end_by_force(entry: MountEntry, budget: Budget | None = None) -> MountError | None:
     """Unmount the share *entry* and end its server, within two seconds.
 
-    Returns what the guest has changed and is not on the host, if anything. Raises MountError
-    where it is not ours to end.
+    Returns what the guest has changed and is not on the host, if anything; where no *budget* is
+    given, that is read however long it takes. Raises MountError where it is not ours to end.
     """
+    reading, budget = budget, budget or Budget()
     if os.geteuid() not in (0, entry.user_id):
         raise MountError(
             f"the share at {entry.mountpoint} belongs to user {entry.user_id}: "
             "unmount it as that user or root"
         )
-    left = None
-    if entry.is_hub:
-        for export in reversed(shares_in(entry.mountpoint)):
-            left = end_by_force(export) or left
-    if entry.is_local:
-        return _end_local(entry)
-    record = read_record(entry.user_id, entry.mountpoint)
-    if record is not None and (record.mount_id, record.device) != (entry.mount_id, entry.device):
-        record = None  # of an earlier share
-    pid, started = _server_of(entry, record)
-    if not _ends_by_itself(entry, pid, started):
-        helpers = _children(pid)
-        aborted = connections.abort(entry.device) or _abort_as_root(entry)
-        _kill(pid, started)
+    exports = [*reversed(shares_in(entry.mountpoint))] if entry.is_hub else []
+    shares: list[_Share | _LocalShare] = [
+        _LocalShare(each, budget) if each.is_local else _Share(each, budget, reading)
+        for each in (*exports, entry)
+    ]
+    # The hub last: it unmounts what is in it by itself.
+    for together in (shares[:-1], shares[-1:]):
+        _each(together, lambda share: share.ask_to_end())
+    _each(shares, lambda share: share.cut())
+    # From the top: what is mounted in it goes along, and no path leads through a dead share.
+    for share in reversed(shares):
+        try:
+            share.detach()
+        except MountError as error:
+            share.complaint = str(error)
+    _each(shares, lambda share: share.wait_for_end())
+    held = [share.complaint for share in shares if share.complaint]
+    left = [str(each) for each in _each(shares, lambda share: share.what_is_left()) if each]
+    if held:
+        raise MountError("; ".join([*held, *left]))
+    return MountError("; ".join(left)) if left else None
+
+
+def _each(shares: Sequence[_Kind], call: Callable[[_Kind], _Answer]) -> list[_Answer]:
+    """What *call* answers for each, made side by side."""
+    if len(shares) < 2:
+        return [call(share) for share in shares]
+    with concurrent.futures.ThreadPoolExecutor(min(len(shares), _MOST_SIDE_BY_SIDE)) as threads:
+        return list(threads.map(call, shares))
+
+
+class _Share:
+    """One whose guests' requests a server answers, step by step to its end."""
+
+    def __init__(self, entry: MountEntry, budget: Budget, reading: Budget | None) -> None:
+        self.entry = entry
+        self.complaint = ""
+        """Why it has not ended, if it has not."""
+        self._budget = budget
+        self._reading = reading
+        record = read_record(entry.user_id, entry.mountpoint)
+        if record is not None and _mount_of(record) != (entry.mount_id, entry.device):
+            record = None  # of an earlier share
+        self._record = record
+        self.pid, self._started = _server_of(entry, record, budget)
+        self._has_ended_by_itself = False
+        self._detachable = False
+
+    def ask_to_end(self) -> None:
+        self._has_ended_by_itself = _ends_by_itself(
+            self.entry, self.pid, self._started, self._budget
+        )
+
+    def cut(self) -> None:
+        """End the connection and kill the server, unless it has ended."""
+        if self._has_ended_by_itself:
+            return
+        helpers = _children(self.pid) or [*_supervisors_of(self.entry)]
+        aborted = connections.abort(self.entry.device) or _abort_as_root(self.entry)
+        _kill(self.pid, self._started)
         for helper in helpers:  # its supervisor may be stopped, too
             with contextlib.suppress(OSError):
                 os.kill(helper, signal.SIGCONT)
-        if aborted or os.geteuid() == 0 or _wait_for_end(pid, started):
-            _detach(entry)
-        if not _wait_for_end(pid, started):
-            raise MountError(
-                f"{entry.mountpoint} is unmounted, but its server (process {pid}) is held by the "
-                "kernel, and ends when that lets it go"
-            )
-    return what_is_left(entry.user_id, entry.mountpoint, record) or left
+        self._detachable = aborted or os.geteuid() == 0
+
+    def detach(self) -> None:
+        """Raises MountError."""
+        if self._has_ended_by_itself:
+            return
+        if self._detachable or _wait_for_end(self.pid, self._started, self._budget):
+            _detach(self.entry, self._budget)
+
+    def wait_for_end(self) -> None:
+        if not _wait_for_end(self.pid, self._started, self._budget) and not self.complaint:
+            self.complaint = _not_ended(self.entry, self.pid)
+
+    def what_is_left(self) -> MountError | None:
+        entry = self.entry
+        return what_is_left(entry.user_id, entry.mountpoint, self._record, self._reading)
 
 
-def what_is_left(uid: int, mountpoint: str, record: Record | None) -> MountError | None:
+def _mount_of(record: Record) -> tuple[int, str]:
+    return record.mount_id, record.device
+
+
+def what_is_left(
+    uid: int, mountpoint: str, record: Record | None, budget: Budget | None = None
+) -> MountError | None:
     """After a server's end without order: what is not on the host, if anything."""
     for path in (record_path(uid, mountpoint), control_path(runtime_directory(uid), mountpoint)):
         with contextlib.suppress(OSError):
             at.remove(path)
-    if record is not None and record.journal and is_unwritten(Path(record.journal)):
-        return unwritten_error(Path(record.journal), record.source)
-    return None
+    if record is None or not record.journal:
+        return None
+    journal = Path(record.journal)
+
+    def look() -> MountError | None:
+        return unwritten_error(journal, record.source) if is_unwritten(journal) else None
+
+    if budget is None:
+        return look()
+    # It may be long, and its disk slow.
+    answer: concurrent.futures.Future[MountError | None] = concurrent.futures.Future()
+    threading.Thread(target=lambda: answer.set_result(look()), daemon=True).start()
+    try:
+        return answer.result(max(budget.left_s, _SHORTEST_S))
+    except TimeoutError:
+        return MountError(
+            f"changes that the host does not have may be kept in {journal}, which takes longer to "
+            f"read: osxfs-sim unwritten {record.source} tells"
+        )
 
 
-def _server_of(entry: MountEntry, record: Record | None) -> tuple[int, str]:
+def _server_of(entry: MountEntry, record: Record | None, budget: Budget) -> tuple[int, str]:
     """The server's process and when it was started; 0 where it is gone, or cannot be told."""
     if record is not None:
         is_there = start_of(record.pid) == record.started and is_server_of(entry, record.pid)
         return (record.pid, record.started) if is_there else (0, "")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(_ANSWERS_WITHIN_S)
+        client.settimeout(budget.at_most(_ANSWERS_WITHIN_S, _SHARE_OF_ASKING))
         try:
             client.connect(
                 os.fspath(control_path(runtime_directory(entry.user_id), entry.mountpoint))
@@ -112,15 +228,16 @@ def _server_of(entry: MountEntry, record: Record | None) -> tuple[int, str]:
     return (pid, start_of(pid)) if is_server_of(entry, pid) else (0, "")
 
 
-def _ends_by_itself(entry: MountEntry, pid: int, started: str) -> bool:
+def _ends_by_itself(entry: MountEntry, pid: int, started: str, budget: Budget) -> bool:
     """Ask the server to end, and whether it soon has."""
-    if is_stopped(pid) or has_ended(pid):
+    if not pid or is_stopped(pid) or has_ended(pid):
         return False
     try:
-        ask(entry.mountpoint, "stop", timeout_s=_ANSWERS_WITHIN_S)
+        within_s = budget.at_most(_ANSWERS_WITHIN_S, _SHARE_OF_ASKING)
+        ask(entry.mountpoint, "stop", timeout_s=within_s)
     except MountError:
         return False
-    deadline_s = time.monotonic() + _ENDS_BY_ITSELF_WITHIN_S
+    deadline_s = time.monotonic() + budget.at_most(_ENDS_BY_ITSELF_WITHIN_S, _SHARE_OF_ENDING)
     while time.monotonic() < deadline_s:
         if start_of(pid) != started or has_ended(pid):
             return _is_unmounted(entry)
@@ -140,6 +257,20 @@ def _children(pid: int) -> list[int]:
             return [int(child) for child in file.read().split()]
     except OSError:
         return []
+
+
+def _supervisors_of(entry: MountEntry) -> Iterator[int]:
+    """The supervisors at its mount point, also once the server is gone; they may be stopped."""
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+            if (
+                os.fsencode(entry.mountpoint) in words
+                and any(word.endswith(b"/supervisor.py") for word in words)
+                and os.stat(f"/proc/{name}").st_uid in (0, entry.user_id)
+            ):
+                yield int(name)
 
 
 def _abort_as_root(entry: MountEntry) -> bool:
@@ -162,8 +293,8 @@ def _kill(pid: int, started: str) -> None:
             os.close(pidfd)
 
 
-def _wait_for_end(pid: int, started: str) -> bool:
-    deadline_s = time.monotonic() + _DIES_WITHIN_S
+def _wait_for_end(pid: int, started: str, budget: Budget) -> bool:
+    deadline_s = time.monotonic() + budget.at_most(_DIES_WITHIN_S)
     while pid and start_of(pid) == started:
         with contextlib.suppress(OSError):
             # A zombie of one thread holds nothing.
@@ -175,36 +306,69 @@ def _wait_for_end(pid: int, started: str) -> bool:
     return True
 
 
-def _detach(entry: MountEntry) -> None:
+def _not_ended(entry: MountEntry, pid: int) -> str:
+    return (
+        f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended yet: it "
+        "does as soon as the kernel lets it go"
+    )
+
+
+def _detach(entry: MountEntry, budget: Budget) -> None:
     """Take the name away, unless its supervisor was faster. Raises MountError."""
     if _is_unmounted(entry):
         return
     try:
-        unmount(entry.mountpoint, lazily=True, timeout_s=_DIES_WITHIN_S)
+        unmount(entry.mountpoint, lazily=True, timeout_s=budget.at_most(_DIES_WITHIN_S))
     except (OSError, subprocess.TimeoutExpired) as error:
         if not _is_unmounted(entry):
             raise MountError(f"cannot unmount {entry.mountpoint}: {error}") from error
 
 
-def _end_local(entry: MountEntry) -> MountError | None:
-    """A share without requests: nobody waits in it for its server."""
-    records = [each for each in local_records() if tuple(each["identity"]) == entry.identity]
-    copy = ""
-    for record in records:
-        pid, started = int(record["pid"]), str(record.get("started", ""))
-        if start_of(pid) == started and _ends_by_itself(entry, pid, started):
+class _LocalShare:
+    """One without requests: nobody waits in it for its server."""
+
+    def __init__(self, entry: MountEntry, budget: Budget) -> None:
+        self.entry = entry
+        self.complaint = ""
+        self._budget = budget
+        self._servers = [
+            (int(record["pid"]), str(record.get("started", "")), record.get("copy", ""))
+            for record in local_records()
+            if tuple(record["identity"]) == entry.identity
+        ]
+        self._has_ended_by_itself = False
+
+    def ask_to_end(self) -> None:
+        self._has_ended_by_itself = any(
+            start_of(pid) == started and _ends_by_itself(self.entry, pid, started, self._budget)
+            for pid, started, _ in self._servers
+        )
+
+    def cut(self) -> None:
+        if not self._has_ended_by_itself:
+            for pid, started, _ in self._servers:
+                _kill(pid, started)
+
+    def detach(self) -> None:
+        """With the volumes in it, whoever may be inside. Raises MountError."""
+        if not self._has_ended_by_itself:
+            _detach(self.entry, self._budget)
+
+    def wait_for_end(self) -> None:
+        for pid, started, _ in self._servers:
+            if not _wait_for_end(pid, started, self._budget) and not self.complaint:
+                self.complaint = _not_ended(self.entry, pid)
+
+    def what_is_left(self) -> MountError | None:
+        if self._has_ended_by_itself:
             return None
-        _kill(pid, started)
-        _wait_for_end(pid, started)
-        Volumes.of_record(record).unmount()
-        copy = record.get("copy", "")
-    _detach(entry)
-    at.remove(local_record_path(entry.mountpoint))
-    with contextlib.suppress(OSError):
-        at.remove(control_path(runtime_directory(0), entry.mountpoint))
-    if not copy:
-        return None
-    return MountError(
-        f"{entry.mountpoint} is unmounted, but its server was killed: what the guest has "
-        f"changed at last may be in {copy} only, until the share is mounted again"
-    )
+        at.remove(local_record_path(self.entry.mountpoint))
+        with contextlib.suppress(OSError):
+            at.remove(control_path(runtime_directory(0), self.entry.mountpoint))
+        copy = next((copy for _, _, copy in self._servers if copy), "")
+        if not copy:
+            return None
+        return MountError(
+            f"{self.entry.mountpoint} is unmounted, but its server was killed: what the guest has "
+            f"changed at last may be in {copy} only, until the share is mounted again"
+        )

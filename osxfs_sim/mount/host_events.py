@@ -134,13 +134,18 @@ class HostEvents:
 
     def start(self) -> None:
         """Begin, once requests are served."""
-        self._invalidator = Invalidator(forgets=self._handlers.enable_writeback_cache)
+        device = self._reactor.device
+        self._invalidator = Invalidator(
+            forgets=self._handlers.enable_writeback_cache,
+            device=device,
+            keep=self._reactor.wakes_it_up,
+        )
         # Names that are missing in the root can be ended all at once, or not at all;
         # those further down end with the entry of their directory.
         self._handlers.root_can_lack_names = self._reactor.end_all_names()
         if self._notify is not None:
             self._injector = self._handlers.injector = Injector(
-                self._mountpoint, lambda: self._reactor.in_flight > 0
+                self._mountpoint, lambda: self._reactor.in_flight > 0, device
             )
         self._reactor.take_on(self)
 

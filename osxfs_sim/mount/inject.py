@@ -19,7 +19,9 @@ Nothing but the share itself may be reached: what the guest has mounted in it is
 another file system, where these calls would be real. So paths are walked
 without crossing a mount or following a link (openat2(2)), from a root that is
 checked to be the share's. The root is held no longer than one batch, since
-whoever holds it keeps the share from being unmounted.
+whoever holds it keeps the share from being unmounted. The thread holds nothing of
+/dev/fuse while it waits in the share (apart.py), so that it keeps nobody waiting
+when the server is killed.
 """
 
 import collections
@@ -35,8 +37,9 @@ from dataclasses import dataclass
 
 from osxfs_sim.model.events import Notice
 from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.apart import Device
 from osxfs_sim.mount.inodes import Inode
-from osxfs_sim.mount.invalidate import Entry, end_entry
+from osxfs_sim.mount.invalidate import NORMAL, Entry, end_entry
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +84,9 @@ class Injection:
 class Injector:
     """The thread that raises events. *thread_id* is the one whose requests are not applied."""
 
-    def __init__(self, mountpoint: str, guest_waits: Callable[[], bool]) -> None:
+    def __init__(
+        self, mountpoint: str, guest_waits: Callable[[], bool], device: Device | None = None
+    ) -> None:
         """*guest_waits* tells whether requests of the guest are being served."""
         self.current: Injection | None = None
         """What the thread is raising: by it the server knows what to answer."""
@@ -93,6 +98,8 @@ class Injector:
         self.waiting = 0
         self._mountpoint = mountpoint
         self._guest_waits = guest_waits
+        self._device_of_share = device
+        self._end_entry: Callable[[Entry], None] = end_entry
         self._in_a_row = 0
         self._began_ns = 0
         self._device = -1
@@ -142,7 +149,23 @@ class Injector:
         self._thread.join(_STUCK_AFTER_S)
         return not self._thread.is_alive()
 
+    def _leave(self) -> None:
+        """Keep no descriptor by which the share is served."""
+        leave = None if self._device_of_share is None else self._device_of_share.leave()
+        if leave is None:
+            return
+
+        def end_entry_from_outside(entry: Entry) -> None:
+            try:
+                leave(entry.directory, entry.name)
+            except OSError as error:
+                if error.errno not in NORMAL:
+                    raise
+
+        self._end_entry = end_entry_from_outside
+
     def _run(self) -> None:
+        self._leave()
         while True:
             batch = self._batches.get()
             if batch is None:
@@ -235,7 +258,7 @@ class Injector:
         """Whether it was raised; False where there is nothing to tell any more."""
         for _ in range(_ATTEMPTS):
             # The call must not meet what the guest believes of the name, but the server.
-            end_entry(Entry(injection.directory.number, injection.name))
+            self._end_entry(Entry(injection.directory.number, injection.name))
             injection.asked = False
             try:
                 if injection.notice is Notice.CREATE:

@@ -29,11 +29,12 @@ from typing import NamedTuple
 
 import pyfuse3
 
+from osxfs_sim.mount.apart import Device
+
 log = logging.getLogger(__name__)
 
-# The kernel does not know it; or the mount is being taken away.
-_NORMAL = (errno.ENOENT, errno.ENOTCONN, errno.ENODEV, errno.EBADF)
-
+NORMAL = (errno.ENOENT, errno.ENOTCONN, errno.ENODEV, errno.EBADF)
+"""The kernel does not know it; or the mount is being taken away."""
 
 _STUCK_AFTER_S = 5.0
 
@@ -77,8 +78,13 @@ class Invalidator:
     unless somebody has it open.
     """
 
-    def __init__(self, *, forgets: bool = False) -> None:
+    def __init__(
+        self, *, forgets: bool = False, device: Device | None = None, keep: Iterable[int] = ()
+    ) -> None:
+        """*keep* are descriptors that the calls after endings need."""
         self._forgets = forgets
+        self._device = device
+        self._keep = tuple(keep)
         self.entries = 0
         self.attributes = 0
         self.pages = 0
@@ -106,6 +112,8 @@ class Invalidator:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        if self._device is not None:
+            self._device.leave_but_tell(self._keep)
         while True:
             asked = self._asked.get()
             if asked is None:
@@ -144,7 +152,7 @@ class Invalidator:
         try:
             pyfuse3.invalidate_inode(inode, attributes_only)
         except OSError as error:
-            if error.errno not in _NORMAL:
+            if error.errno not in NORMAL:
                 raise
             if error.errno != errno.ENOENT or entry is None:
                 return
@@ -162,5 +170,5 @@ def end_entry(entry: Entry) -> None:
     try:
         pyfuse3.invalidate_entry(pyfuse3.InodeT(entry.directory), entry.name)
     except OSError as error:
-        if error.errno not in _NORMAL:
+        if error.errno not in NORMAL:
             raise

@@ -24,8 +24,7 @@ from osxfs_sim.fs.reading import read_text
 from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.mount.control import ask, understanding
-from osxfs_sim.mount.copying import UNSYNCHRONIZED
-from osxfs_sim.mount.force import end_by_force, what_is_left
+from osxfs_sim.mount.force import Budget, end_by_force, what_is_left
 from osxfs_sim.mount.identity import server_user, user_of_id
 from osxfs_sim.mount.journal import aside_of
 from osxfs_sim.mount.mountpoints import (
@@ -48,6 +47,7 @@ from osxfs_sim.mount.mountpoints import (
     unmount,
 )
 from osxfs_sim.mount.records import (
+    UNSYNCHRONIZED,
     Record,
     all_records,
     has_ended,
@@ -72,6 +72,7 @@ _ENDING_WITHIN_S = 10.0
 # processor.
 _ENDS_WITH_ITS_MOUNT_S = 0.5
 _LETTING_GO_WITHIN_S = 2.0
+_DYING_WITHIN_S = 0.5
 _ANSWERING_WITHIN_S = 10.0
 
 
@@ -84,6 +85,8 @@ class Share:
         self.exports: tuple[Share, ...] = ()
         """The shares in it, where it is the mount point of a share file."""
         self._server = server
+        self._lifeline = -1
+        """By which the server knows that we are there; -1: it does not look."""
 
     def status(self) -> dict[str, Any]:
         """What it is, how many requests, asked-for against achieved latency."""
@@ -175,6 +178,7 @@ class Share:
                 f"{self.mountpoint} is unmounted, "
                 f"but its server (process {self._server.pid}) goes on"
             ) from error
+        self._let_go()
 
     def wait(self) -> None:
         """Wait until it is unmounted and its server has ended."""
@@ -185,14 +189,42 @@ class Share:
         """Let the share outlive this process: nobody here waits for its server's end."""
         for share in (self, *self.exports):
             share._server.returncode = 0
+            if share._lifeline >= 0:
+                with contextlib.suppress(OSError):  # it has ended
+                    os.write(share._lifeline, b"d")
+            share._let_go()
+
+    def _let_go(self) -> None:
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
 
 
-def launch(settings: ShareSettings, on_wait: OnWait = log.info) -> Share:
+def launch(
+    settings: ShareSettings, on_wait: OnWait = log.info, *, ends_with_us: bool = False
+) -> Share:
     """Mount in the background; returns when the share can be used.
+
+    With *ends_with_us* it ends with this process, however that ends.
 
     *on_wait* is told what takes long, in words for people: changes of an earlier share that have
     to reach the host first. Raises MountError or ProfileError where it cannot be mounted.
     """
+    if not ends_with_us:
+        return _launch(settings, on_wait)
+    theirs, ours = os.pipe()
+    try:
+        share = _launch(settings, on_wait, theirs)
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    share._lifeline = ours
+    return share
+
+
+def _launch(settings: ShareSettings, on_wait: OnWait, *lifeline: int) -> Share:
     # Mistakes need no process to be found, and must not touch another share's log.
     profile = settings.system().profile
     user = server_user(settings.user)
@@ -209,12 +241,13 @@ def launch(settings: ShareSettings, on_wait: OnWait = log.info) -> Share:
             with _new_log(log_file.name, user.uid) as log:
                 server = subprocess.Popen(
                     # -P: a file of the caller's directory must not stand in for a library.
-                    [sys.executable, "-P", "-m", _SERVER, settings.to_json(), str(write_fd)],
+                    [sys.executable, "-P", "-m", _SERVER, settings.to_json()]
+                    + [str(fd) for fd in (write_fd, *lifeline)],
                     env=_environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    pass_fds=(write_fd,),
+                    pass_fds=(write_fd, *lifeline),
                     start_new_session=True,
                 )
         finally:
@@ -254,7 +287,9 @@ def launch(settings: ShareSettings, on_wait: OnWait = log.info) -> Share:
     return Share(message, server)
 
 
-def launch_exports(exports: Exports, on_wait: OnWait = log.info) -> Share:
+def launch_exports(
+    exports: Exports, on_wait: OnWait = log.info, *, ends_with_us: bool = False
+) -> Share:
     """Mount several host trees below one mount point; returns when all can be used.
 
     Raises MountError or ProfileError where one cannot be mounted; none is then.
@@ -271,10 +306,10 @@ def launch_exports(exports: Exports, on_wait: OnWait = log.info) -> Share:
         except MountError as error:
             name = os.path.basename(settings.mountpoint)
             raise MountError(f"export {name}: {error}") from error
-    hub = launch(exports.hub)
+    hub = launch(exports.hub, ends_with_us=ends_with_us)
     try:
         for settings in exports.shares:
-            hub.exports += (launch(settings, on_wait),)
+            hub.exports += (launch(settings, on_wait, ends_with_us=ends_with_us),)
     except BaseException:
         with contextlib.suppress(MountError):
             hub.end()
@@ -317,15 +352,23 @@ def drop_events(mountpoint: str, *, count: int, rate: float) -> dict[str, Any]:
     return ask(mountpoint, "drop-events", count=count, rate=rate)
 
 
-def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
+def unmount_and_wait(
+    mountpoint: str, *, force: bool = False, started_s: float | None = None
+) -> str:
     """Unmount a share and wait until its server has ended.
 
     A share whose server is gone is unmounted too; returns then what it has left
     unwritten, in a line, or nothing. Raises MountError where
     there is none, it is in use, or its server does not answer; with *force*
-    it is ended then, within two seconds.
+    it is ended then, within two seconds of *started_s* (of the monotonic clock; of now, where
+    nothing is said).
     """
-    target = real_mountpoint(mountpoint)
+    budget = Budget(started_s)
+    # With force as it is written, if that is a mount point: the way there may lead through a
+    # share that answers nothing.
+    target = os.path.abspath(mountpoint)
+    if not force or mount_at(target) is None:
+        target = real_mountpoint(mountpoint)
     entry = mount_at(target)
     if entry is None:
         for uid, record in killed_at(target):
@@ -336,7 +379,7 @@ def unmount_and_wait(mountpoint: str, *, force: bool = False) -> str:
             f"{mountpoint} is a {entry.file_system_type} mount, not a share: use umount"
         )
     if force:
-        left_by_force = end_by_force(entry)
+        left_by_force = end_by_force(entry, budget)
         if left_by_force is not None:
             raise left_by_force
         return ""
@@ -462,13 +505,19 @@ def _status_of(mountpoint: str, target: str) -> dict[str, Any]:
 
 
 def _is_starting_or_ending(entry: MountEntry) -> bool:
-    """Whether there is a server that cannot be asked yet, or no longer."""
+    """Whether there is a server that cannot be asked yet, or no longer.
+
+    One that was killed in this moment is given the time to be dead.
+    """
     record = read_record(entry.user_id, entry.mountpoint)
-    return (
-        record is not None
-        and (record.mount_id, record.device) == (entry.mount_id, entry.device)
-        and not record.is_of_the_dead
-    )
+    if record is None or (record.mount_id, record.device) != (entry.mount_id, entry.device):
+        return False
+    deadline_s = time.monotonic() + _DYING_WITHIN_S
+    while not record.is_of_the_dead:
+        if time.monotonic() > deadline_s:
+            return True
+        time.sleep(0.005)
+    return False
 
 
 def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:
@@ -528,10 +577,13 @@ def _unmount(target: str, *, lazily: bool) -> None:
 def mounted(settings: ShareSettings | Exports) -> Iterator[Share]:
     """A share for the time of a ``with`` block; unmounted also when the block fails.
 
-    Somebody else may have unmounted it meanwhile. Where somebody is still inside
-    it is ended all the same, and MountError says so.
+    It ends with this process, too, if that is killed. Somebody else may have unmounted it
+    meanwhile. Where somebody is still inside it is ended all the same, and MountError says so.
     """
-    share = launch_exports(settings) if isinstance(settings, Exports) else launch(settings)
+    if isinstance(settings, Exports):
+        share = launch_exports(settings, ends_with_us=True)
+    else:
+        share = launch(settings, ends_with_us=True)
     try:
         yield share
     except BaseException:

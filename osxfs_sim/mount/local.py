@@ -28,7 +28,6 @@ from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount import answering, syscalls
 from osxfs_sim.mount.copying import (
-    UNSYNCHRONIZED,
     check_copy,
     copy_place,
     is_made,
@@ -53,7 +52,7 @@ from osxfs_sim.mount.mountpoints import (
     runtime_directory,
     unmount,
 )
-from osxfs_sim.mount.records import start_of
+from osxfs_sim.mount.records import UNSYNCHRONIZED, has_ended, start_of
 from osxfs_sim.mount.unwritten import check_unwritten
 from osxfs_sim.mount.volumes import Volumes, check_volumes
 from osxfs_sim.settings import OF_REQUESTS, EmulatedSystem, ShareSettings
@@ -176,13 +175,22 @@ def _claim(source: str, copy: Path) -> Claim:
 def _forget_what_is_gone() -> None:
     """Take away the records of killed servers whose mounts somebody else has unmounted.
 
-    The mount of one that lives may be in another mount namespace than ours.
+    Not of one that has just begun, and whose mount we might have looked too early for; nor of
+    one whose mount only another mount namespace has.
     """
+    records = local_records()
     there = {entry.identity for entry in mounts()}
-    for record in local_records():
-        has_ended = start_of(int(record["pid"])) != str(record.get("started", ""))
-        if has_ended and tuple(record["identity"]) not in there:
+    ours = _mount_namespace()
+    for record in records:
+        is_there = tuple(record["identity"]) in there
+        pid = int(record["pid"])
+        is_alive = start_of(pid) == record.get("started") and not has_ended(pid)
+        if not is_there and not is_alive and record.get("namespace", ours) == ours:
             at.remove(local_record_path(record["mountpoint"]))
+
+
+def _mount_namespace() -> str:
+    return os.readlink("/proc/self/ns/mnt")
 
 
 def _bind(directory: str, mountpoint: str) -> MountEntry:
@@ -243,6 +251,7 @@ class _LocalShare:
                 "volumes": self.volumes.record(),
                 "pid": os.getpid(),
                 "started": start_of(os.getpid()),
+                "namespace": _mount_namespace(),
                 "copy": "" if self.synchronizer is None else str(self.copy),
             }
         )
@@ -408,6 +417,7 @@ class _LocalShare:
             "copy": None if self.copy is None else str(self.copy),
             "synchronization": None if self.synchronizer is None else self._synchronization(),
             "policy": "the kernel's own",
+            "own_policy": None,
             "user": "root",
             "exports": [],
             "overlaps": [],

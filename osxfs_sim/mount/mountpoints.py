@@ -128,13 +128,21 @@ def unescape(text: str) -> str:
     return text
 
 
+def escape(path: str) -> str:
+    """As the table of mounts has it where it is a mount point, which keeps ``#``."""
+    for code, character in reversed(_ESCAPES):
+        if character != "#":
+            path = path.replace(character, code)
+    return path
+
+
 # Of which the last must be the last.
 _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\"))
 
 
 def mount_number_of(fd: int) -> int:
     """Which mount *fd* is in (proc_pid_fdinfo(5)); nobody is asked but the kernel."""
-    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+    with open(f"/proc/thread-self/fdinfo/{fd}", "rb") as file:
         return int(file.read().partition(b"mnt_id:")[2].split()[0])
 
 

@@ -58,6 +58,7 @@ from typing import Any, Protocol
 
 import trio
 
+from osxfs_sim.mount.apart import Device
 from osxfs_sim.mount.contention import Contention
 from osxfs_sim.mount.internal_errors import InternalErrors
 from osxfs_sim.mount.wakefulness import ProcessorsAwake
@@ -219,6 +220,7 @@ class Reactor:
         """Whether the processors may sleep."""
         self._last_active_ns = time.monotonic_ns()
         self._fuse_fd = -1  # pyfuse3 tells it to nobody but whoever waits for it
+        self._device: Device | None = None
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # poll(2) for the quick look, select(2) for its microsecond timeout,
         # epoll as one descriptor for trio to wait on.
@@ -386,6 +388,18 @@ class Reactor:
         finally:
             self.awake.release()
 
+    @property
+    def device(self) -> Device:
+        """The share's descriptors, for threads that wait in it; once it serves, in trio's."""
+        if self._device is None:
+            self._device = Device(self._fuse_fd)
+        return self._device
+
+    @property
+    def wakes_it_up(self) -> tuple[int, ...]:
+        """The descriptors that wake_up and call_soon need."""
+        return (self._wake_fd,)
+
     def wake_up(self) -> None:
         """Have the loop look around, from any thread."""
         os.eventfd_write(self._wake_fd, 1)
@@ -423,6 +437,8 @@ class Reactor:
         self._parked.clear()
         self._held.clear()
         self._epoll.close()
+        if self._device is not None:
+            self._device.close()
         os.close(self._wake_fd)
         self.awake.close()
 

@@ -58,6 +58,8 @@ class _Line:
     achieved: HdrHistogram
     late: int = 0
     asked_for_something: bool = False
+    asked_total_ns: int = 0
+    achieved_total_ns: int = 0
 
 
 class Receipt:
@@ -86,6 +88,8 @@ class Receipt:
         pending.clear()
         line = self._lines[operation_class]
         line.asked_for_something |= bool(asked.any())
+        line.asked_total_ns += int(asked.sum())
+        line.achieved_total_ns += int(achieved.sum())
         fold(line.asked, asked)
         fold(line.achieved, achieved)
         line.late += int(
@@ -114,6 +118,8 @@ class Receipt:
                 "achieved_p50_ns": achieved_p50,
                 "achieved_p90_ns": _percentile_ns(line.achieved, 90),
                 "achieved_p99_ns": _percentile_ns(line.achieved, 99),
+                "asked_total_ns": line.asked_total_ns,
+                "achieved_total_ns": line.achieved_total_ns,
                 "late": 0 if asked_nothing else line.late,
                 "within_tolerance": None
                 if asked_nothing or count < FEWEST_JUDGED

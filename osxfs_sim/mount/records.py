@@ -18,6 +18,8 @@ from osxfs_sim.fs import at
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.mount.mountpoints import MountEntry, control_path, mount_number_of, runtime_directory
 
+UNSYNCHRONIZED = "unsynchronized"
+"""A file in the state of a share that ended before both sides were the same: why."""
 _SUFFIX = ".share"
 # How long a record of a killed server is kept, where nobody asks for it: while somebody may still
 # unmount the share in order, and longer where changes were left, which the next mount tells of too.

@@ -1,15 +1,18 @@
 """The process that serves a mount in the background; launch starts it.
 
-Its arguments are the share's settings as JSON, and the descriptor that takes its
-first words, a line of JSON each: what it waits for, if that may take long; then the
-first status when the share can be used, or the error.
+Its arguments are the share's settings as JSON, the descriptor that takes its
+first words, and perhaps one that tells when it shall end. Its words are a line of JSON
+each: what it waits for, if that may take long; then the first status when the share can
+be used, or the error.
 """
 
 import contextlib
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 from typing import Any
 
 from osxfs_sim.fs import at
@@ -21,9 +24,26 @@ from osxfs_sim.settings import ShareSettings
 log = logging.getLogger(__name__)
 
 
+def _end_with(lifeline_fd: int) -> None:
+    """End as by SIGTERM when whoever holds the other end is gone, however it went.
+
+    A byte says that the share shall outlive it.
+    """
+    os.set_inheritable(lifeline_fd, False)
+
+    def wait() -> None:
+        if not os.read(lifeline_fd, 1):
+            log.info("whoever mounted this share has gone")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
 def main() -> None:
     settings = ShareSettings.from_json(sys.argv[1])
     words_fd = int(sys.argv[2])
+    if len(sys.argv) > 3:
+        _end_with(int(sys.argv[3]))
     log_to()
 
     mountpoint = ""

@@ -17,7 +17,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from osxfs_sim.model.profile import FILE_RULES
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount import answering, services, syscalls
+from osxfs_sim.mount.apart import run_apart
 from osxfs_sim.mount.assembly import Machinery, build, kept_in, make_graft, mount_options
 from osxfs_sim.mount.calibration import (
     NOT_CALIBRATED,
@@ -141,7 +142,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
             with user.acting():
                 skeleton = Skeleton(directory, mountpoint, settings.exports)
             cleaning_up.callback(_as_user, user, skeleton.remove)
-            source, system = str(skeleton.path), replace(system, policy=FOR_GOOD)
+            source, system = str(skeleton.path), replace(system, policy=FOR_GOOD, own_policy=None)
         with user.acting():
             source, mountpoint = check_before_mounting(source, settings.mountpoint)
         check_fuse()
@@ -189,8 +190,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
             supervision.end()
             machinery.close()
             raise MountError(
-                f"the kernel refused to mount at {mountpoint}: mounting needs root, or fusermount3 "
-                "with its set-user-id bit and write access to the mount point"
+                f"the kernel refused to mount at {mountpoint}: {_what_mounting_needs()}"
             ) from error
         session = _Session(
             *(settings, system, user, source, mountpoint, machinery, early, volumes), supervision
@@ -383,7 +383,9 @@ class _Session:
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
                 self.machinery.host_events.start()
-                await trio.to_thread.run_sync(self.machinery.host_events.reach_mount)
+                with self._at_no_price():
+                    reach_mount = self.machinery.host_events.reach_mount
+                    await trio.to_thread.run_sync(run_apart, reach_mount)
             if self.settings.volumes and not await self._mount_volumes():
                 return  # once it is unmounted
             if self.settings.trace is not None:
@@ -426,24 +428,36 @@ class _Session:
         """Bind the sockets in the share, by requests that are neither priced nor believed."""
         handlers = self.handlers
         assert isinstance(handlers, GraftedHandlers)
-        kept = handlers.policy, self.crossings.latency
+        kept = handlers.policy
         handlers.policy = Consistent()
-        # Nothing is drawn from the share's own randomness either.
-        self.crossings.latency = LatencyModel(NO_LATENCY, seed=0)
 
         def allow(pid: int) -> None:
             handlers.builder_pid = pid
 
         try:
-            await trio.to_thread.run_sync(host_services.start, allow)
+            with self._at_no_price():
+                await trio.to_thread.run_sync(host_services.start, allow)
         except MountError as error:
             if self._stop.is_set():
                 return False  # it was unmounted meanwhile, as a signal asked
             self.failure = error
             self._stop.set()
         finally:
-            handlers.policy, self.crossings.latency = kept
+            handlers.policy = kept
         return self.failure is None
+
+    @contextlib.contextmanager
+    def _at_no_price(self) -> Iterator[None]:
+        """For what the server asks of itself before anybody uses the share: it may be slow.
+
+        Nothing is drawn from the share's own randomness either.
+        """
+        kept = self.crossings.latency
+        self.crossings.latency = LatencyModel(NO_LATENCY, seed=0)
+        try:
+            yield
+        finally:
+            self.crossings.latency = kept
 
     async def _mount_volumes(self) -> bool:
         while not self.reactor.serves:
@@ -588,7 +602,7 @@ class _Session:
         except MountError as error:
             log.info("%s", error)  # the share takes it along
         unmounted = await trio.to_thread.run_sync(
-            _unmount_and_write_out, self.mountpoint, self._device
+            run_apart, _unmount_and_write_out, self.mountpoint, self._device
         )
         if unmounted:
             # That is the end of the session, unless there are other mounts of it, or who was
@@ -610,7 +624,10 @@ class _Session:
         pause_s = _GRACE_S
         while True:
             await trio.sleep(pause_s)
-            if await trio.to_thread.run_sync(self._write_out_somewhere, abandon_on_cancel=True):
+            written_out = await trio.to_thread.run_sync(
+                run_apart, self._write_out_somewhere, abandon_on_cancel=True
+            )
+            if written_out:
                 break
             pause_s = min(2 * pause_s, _LOOKED_AFTER_S)
         # syncfs(2) waits for no answer of ours: what the kernel has sent comes yet.
@@ -713,6 +730,8 @@ class _Session:
         self.crossings.start_counting_anew()
         if self.machinery.write_back is not None:
             self.machinery.write_back.start_counting_anew()
+        if self.system.own_policy is not None:
+            self.system.own_policy.start_counting_anew()
         self.reactor.wakes = [0] * len(Wake)
         self._counting_since_ns = time.monotonic_ns()
         self._processor_before_s = _processor_s()
@@ -721,6 +740,7 @@ class _Session:
         """Everything worth knowing, as plain values; documented in docs/reference.md."""
         latency = self.system.latency
         counts = self.crossings.counts
+        own_policy = self.system.own_policy
         return {
             "mountpoint": self.mountpoint,
             "source": self.source,
@@ -731,6 +751,7 @@ class _Session:
             "copy": None,
             "synchronization": None,
             "policy": self.system.policy.describe(),
+            "own_policy": own_policy and own_policy.report(),
             "user": str(self.user),
             "exports": list(self.settings.exports),
             "overlaps": [{"path": path, "mode": label} for path, label in self.settings.stronger],
@@ -851,6 +872,8 @@ class _Session:
                 f"{trace['lost']} requests found no room in the trace: the disk is slow"
             )
         warnings += self._warnings_of_files()
+        if self.system.own_policy is not None:
+            warnings += self.system.own_policy.warnings()
         warnings += filter(None, (self.machinery.dispatcher.opened.warning(),))
         errors = self.reactor.internal_errors
         if errors.count:
@@ -943,6 +966,18 @@ class _Session:
                 f"{names['rules']} no name is believed: expect more LOOKUPs"
             )
         return warnings
+
+
+def _what_mounting_needs() -> str:
+    if os.geteuid() == 0:
+        return (
+            "root has no CAP_SYS_ADMIN here: in a container, add it (--device /dev/fuse "
+            "--cap-add SYS_ADMIN)"
+        )
+    return (
+        "mounting needs root, or fusermount3 with its set-user-id bit and write access to the "
+        "mount point"
+    )
 
 
 async def _write_back_all(write_back: WriteBack) -> bool:

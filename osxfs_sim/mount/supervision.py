@@ -44,11 +44,15 @@ class Supervision:
 
     def _start(self) -> "tuple[socket.socket, subprocess.Popen[bytes]]":
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        entry = self._entry
+        # One that follows another knows it from its start: we may be killed before we say it.
+        mounted = () if entry is None else (str(entry.mount_id), entry.device)
         with its:
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-I", "-S", str(Path(supervisor.__file__))),
                     *(self._mountpoint, str(os.getpid()), str(self._user_id), str(its.fileno())),
+                    *mounted,
                 ],
                 pass_fds=(its.fileno(),),
                 stdin=subprocess.DEVNULL,

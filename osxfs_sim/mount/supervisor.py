@@ -25,8 +25,8 @@ It answers sync(2) too (sync_barrier.py), for which a server that is stopped mus
 waited for: the server is asked what is not on the host yet, but has to be heard of.
 
 Run as a script: the mount point, the process of the server, and a descriptor of a socket, whose
-first message has the rest. It imports nothing of the package, so that it starts fast, and
-sleeps until something happens.
+first message has the rest; and, where the share is mounted already, which mount it is. It imports
+nothing of the package, so that it starts fast, and sleeps until something happens.
 """
 
 import array
@@ -413,11 +413,13 @@ def _receive(link: socket.socket) -> tuple[list[bytes], list[int]]:
 
 
 class _Supervisor:
-    def __init__(self, mountpoint: str, pid: int, link: socket.socket) -> None:
+    def __init__(
+        self, mountpoint: str, pid: int, link: socket.socket, share: "_Share | None"
+    ) -> None:
         self._mountpoint = mountpoint
         self._server = _Server(pid)
         self._link = link
-        self._share: _Share | None = None
+        self._share = share
         self._abort_fd = self._fuse_fd = -1
         self._barrier: _Barrier | None = None
         self._look_s: float | None = None
@@ -437,6 +439,11 @@ class _Supervisor:
             poller.register(fd, select.POLLIN)
         poller.register(self._table_fd, select.POLLPRI)
         gone = os.getppid() != self._server.pid or self._server.is_gone
+        last = select.poll()
+        last.register(self._link, select.POLLIN)
+        if gone and last.poll(0):
+            words, fds = _receive(self._link)  # its last: what is to be taken away, and by what
+            self._hear(words, fds, poller)
         while not gone:
             for fd, _ in poller.poll(self._patience_ms()):
                 if fd == self._link.fileno():
@@ -557,7 +564,7 @@ class _Supervisor:
 
 
 def main() -> None:
-    mountpoint, pid, user_id, fd = sys.argv[1:]
+    mountpoint, pid, user_id, fd, *mounted = sys.argv[1:]
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)  # it ends when the server does
     os.chdir("/")
@@ -567,7 +574,8 @@ def main() -> None:
         # The kernel sends the signal of a death in the name of who dies.
         os.setresuid(int(user_id), 0, 0)
     with socket.socket(fileno=int(fd)) as link:
-        _Supervisor(mountpoint, int(pid), link).run()
+        share = _Share(mountpoint, int(mounted[0]), mounted[1]) if mounted else None
+        _Supervisor(mountpoint, int(pid), link, share).run()
 
 
 if __name__ == "__main__":

@@ -33,6 +33,12 @@ def analysis_report(analysis: Analysis, top: int = 10) -> None:
         ("answered by", analysis.answered_by),
     ):
         _parts(title, parts, analysis)
+    if analysis.operations:
+        out.print(
+            "  time: of the wall time, in which an instant with several requests on their way is\n"
+            "  divided among them; each: that, per request, so it is less than the latency where\n"
+            "  requests overlap (which the lines below have)\n"
+        )
     _concurrency(analysis)
     _latencies(analysis)
     for line in (*_reuse(analysis), *_bursts(analysis)):

@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from osxfs_sim.lab.false_alarms import FalseAlarms
+from osxfs_sim.lab.judgement import named
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.statistics import SIGNIFICANCE
 from osxfs_sim.lab.summary import (
@@ -32,7 +33,8 @@ LIMITS = (
 _LEGEND = (
     "[ ]: 95% bootstrap interval; ?: too few runs to tell; p: Mann-Whitney, corrected (Holm); "
     "server: the emulator's own processor time, taken from the same cores; asked, achieved: median "
-    "of metadata requests, ! where a run was out of tolerance."
+    "of metadata requests, or of the class named, where that was waited for longer, ! where a run "
+    "was out of tolerance."
 )
 
 
@@ -123,7 +125,7 @@ def _cells(summary: ArmSummary) -> list[str]:
         _ratio(summary),
         "" if summary.p is None else p_value(summary.p),
         "" if summary.server_processor_s is None else f"{summary.server_processor_s:.2f} s",
-        _latency(summary.asked_p50_ns),
+        named(summary.judged_class, _latency(summary.asked_p50_ns)),
         achieved + ("!" if summary.within_tolerance is False else ""),
         "" if summary.late_share is None else f"{100 * summary.late_share:.1f}%",
     ]

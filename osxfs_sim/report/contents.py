@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from osxfs_sim.lab.judgement import dominant, named
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.runs import NATIVE
 from osxfs_sim.lab.summary import NO_DIFFERENCE, UNKNOWN, ArmSummary
@@ -278,10 +279,11 @@ def _obtained(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterat
 
 
 def _most_of(receipt: Mapping[str, Any]) -> str:
-    """Of the class that most answers belong to: what was asked for, and achieved."""
-    if not receipt:
+    """Of the class whose answers were waited for longest: what was asked for, and achieved."""
+    label = dominant(receipt)
+    if label is None:
         return ""
-    label, line = max(receipt.items(), key=lambda item: item[1]["count"])
+    line = receipt[label]
     return (
         f"; of {line['count']:,} answers of the class {label} the median took "
         f"{_duration(line['achieved_p50_ns'])}, {_duration(line['asked_p50_ns'])} was asked for"
@@ -312,7 +314,7 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
             else "",
             _p(each),
             _seconds(each.server_processor_s),
-            _duration(each.asked_p50_ns),
+            named(each.judged_class, _duration(each.asked_p50_ns)),
             _duration(each.achieved_p50_ns) + (" !" if each.within_tolerance is False else ""),
             "" if each.late_share is None else f"{100 * each.late_share:.1f}%",
             _seconds(each.caught_up_s),
@@ -323,8 +325,9 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
         "Median and interval (95 %, bootstrap): of the wall time. "
         f"{ratio}: the ratio of medians to the baseline's, above 1 is slower. "
         f"{TILDE} p: Mann-Whitney test, corrected for the number of arms. Server: the emulator's "
-        "own processor time. Asked, achieved: median latency of metadata requests; ! is out of "
-        "tolerance. Late: answers that came later than asked by more than 5 % and 20us. Behind: "
+        "own processor time. Asked, achieved: median latency of metadata requests, or of "
+        "the class named, where that was waited for longer; ! is out of tolerance. "
+        "Late: answers that came later than asked by more than 5 % and 20us. Behind: "
         "from the command's end until the host had everything."
     )
     return _without_empty(Table("Wall times per arm", columns, tuple(rows), legend=legend), 2)
@@ -482,6 +485,9 @@ def _samples(comparison: Comparison) -> Table:
     for each in comparison.samples:
         share = each.share or {}
         requests = share.get("requests")
+        receipt = share.get("receipt") or {}
+        judged = dominant(receipt)
+        line = {} if judged is None else receipt[judged]
         rows.append(
             (
                 each.arm,
@@ -492,8 +498,8 @@ def _samples(comparison: Comparison) -> Table:
                 f"{each.workload_processor_s:.3f} s",
                 f"{share['server_processor_s']:.3f} s" if "server_processor_s" in share else "",
                 "" if requests is None else f"{sum(requests.values()):,}",
-                _duration(_at(share, "receipt", "metadata", "asked_p50_ns")),
-                _duration(_at(share, "receipt", "metadata", "achieved_p50_ns")),
+                named(judged, _duration(line.get("asked_p50_ns"))),
+                _duration(line.get("achieved_p50_ns")),
                 "" if each.caught_up_s is None else f"{each.caught_up_s:.3f} s",
                 f"{each.load_average:.2f}" if each.load_average else "",
                 each.told,
@@ -505,7 +511,8 @@ def _samples(comparison: Comparison) -> Table:
         "Every run, in the order it was made",
         columns,
         tuple(rows),
-        legend="Workload, server: processor time. Asked, achieved: median of metadata requests. "
+        legend="Workload, server: processor time. Asked, achieved: median of metadata "
+        "requests, or of the class named, where that was waited for longer. "
         "Said: what the command itself said, where that is a result.",
     )
     return Table(

@@ -18,6 +18,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from osxfs_sim.lab.reproduction import RatioBar
@@ -93,6 +94,9 @@ _LOGARITHMIC_FROM = 15
 _LABEL_WIDTH = 34
 _NARROW_LABEL_WIDTH = 15
 _SHOWN_OPERATIONS = 5
+_NARROW_LEGEND_WIDTH = 38
+_MOST_COLUMNS = 6  # of a legend
+_EDGE_INCHES = 0.05
 
 
 def _settings(style: Style) -> dict[str, Any]:
@@ -286,7 +290,7 @@ def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
         for number, label in enumerate(classes):
             panels[0].plot([], [], color=style.colour(number), linewidth=2.4, label=label)
         panels[0].plot([], [], color=style.theme.ink, label="asked for", **_ASKED)
-        legend_of(figure, panels[0], style)
+        legend_of(figure, panels[0])
         return figure
 
 
@@ -304,21 +308,33 @@ def _latency_limits(arms: Mapping[str, Sequence[Latencies]]) -> tuple[float, flo
     return max(0.6 * lowest, 1.0), 1.7 * highest
 
 
-def legend_of(figure: Figure, panel: Axes, style: Style, *, reverse: bool = False) -> None:
+def legend_of(figure: Figure, panel: Axes, *, reverse: bool = False) -> None:
     handles, labels = panel.get_legend_handles_labels()
     if reverse:
         handles, labels = handles[::-1], labels[::-1]
-    columns = 2 if style.is_narrow else 3 if max(map(len, labels), default=0) > 20 else 6
-    if style.is_narrow and max(map(len, labels), default=0) > 20:
-        columns = 1
-    figure.legend(handles, labels, loc="outside lower left", ncols=min(columns, len(labels) or 1))
+    for columns in range(min(_MOST_COLUMNS, len(labels) or 1), 0, -1):
+        legend = figure.legend(handles, labels, loc="outside lower left", ncols=columns)
+        # A text is as wide as its letters, which only the renderer knows.
+        if _width_of(legend, figure) <= figure.bbox.width:
+            return
+        if columns > 1:
+            legend.remove()
+            continue
+        for text in legend.get_texts():
+            text.set_text("\n".join(textwrap.wrap(text.get_text(), _NARROW_LEGEND_WIDTH)))
+
+
+def _width_of(legend: Legend, figure: Figure) -> float:
+    """In pixels, with the gap to the figure's edge on either side."""
+    return float(legend.get_window_extent().width) + 2 * _EDGE_INCHES * figure.dpi
 
 
 def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
     """Where the wall time went, a bar per trace: parts in ns. *rest* is drawn last, and grey."""
     with drawing(style):
         parts = list(dict.fromkeys(part for bar in bars.values() for part in bar if part != REST))
-        legend_lines = (len(parts) + 1) / (1 if style.is_narrow else 3)
+        # As many as there may be: who has room for columns gets a taller picture.
+        legend_lines = (len(parts) + 1) / (1 if style.is_narrow else 2)
         figure = empty_figure(style, 0.8 + 0.5 * len(bars) + 0.2 * legend_lines)
         panel = figure.subplots()
         longest_ns = max((sum(bar.values()) for bar in bars.values()), default=0) or 1
@@ -353,7 +369,7 @@ def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
         panel.grid(visible=False, axis="y")
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value / 1e9)))
         panel.set_xlabel("wall time")
-        legend_of(figure, panel, style)
+        legend_of(figure, panel)
         return figure
 
 
@@ -392,7 +408,7 @@ def ratios(bars: Sequence[RatioBar], style: Style) -> Figure:
         panel.invert_yaxis()
         panel.set_xlim(0, 1.25 * max(bar.published for bar in bars))
         panel.set_xlabel("bind mount / native")
-        legend_of(figure, panel, style)
+        legend_of(figure, panel)
         return figure
 
 
@@ -424,7 +440,7 @@ def requests_over_time(counts: Mapping[str, Sequence[int]], bin_ns: int, style: 
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value)))
         panel.set_xlabel("since the beginning")
-        legend_of(figure, panel, style)
+        legend_of(figure, panel)
         return figure
 
 

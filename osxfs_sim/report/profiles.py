@@ -33,9 +33,9 @@ def profile_values(profile: Profile) -> dict[str, str]:
     values["caching.policy"] = caching.policy
     heard = POLICIES[caching.policy]
     if "lifetime" in heard:
-        values["caching.lifetime"] = format_duration(caching.lifetime_ns)
+        values["caching.lifetime"] = format_duration(caching.lifetime_ns or 0)
     if "missing_lifetime" in heard:
-        values["caching.missing_lifetime"] = format_duration(caching.missing_lifetime_ns)
+        values["caching.missing_lifetime"] = format_duration(caching.missing_lifetime_ns or 0)
     if "keep_pages" in heard:
         values["caching.keep_pages"] = _yes_or_no(caching.keep_pages)
     for key in FILE_RULES:

@@ -1,11 +1,20 @@
 """A case study's arms, on a terminal."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.padding import Padding
 
+from osxfs_sim.lab.judgement import (
+    Observed,
+    dominant,
+    named,
+    observed,
+    out_of_tolerance,
+    warnings_of,
+)
 from osxfs_sim.lab.runs import NATIVE, ArmResult, Plan, Run
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.console import console, escape, table
@@ -15,7 +24,6 @@ from osxfs_sim.report.trade_off import BASELINE, WRITE_BACK_LEGEND, trade_offs, 
 # So many kinds of requests are shown by name, the most frequent; the others are summed up.
 _SHOWN_REQUESTS = 5
 _BASELINES = (NATIVE, BASELINE)
-_WORTH_A_LINE = 0.01
 
 
 def runs_report(plan: Plan, results: Sequence[ArmResult], machine: str) -> None:
@@ -80,14 +88,15 @@ def _times_row(result: ArmResult, run: Run, results: Sequence[ArmResult]) -> lis
     late = sum(line["late"] for line in receipt.values())
     answers = sum(line["count"] for line in receipt.values())
     row.append(f"{run.share['server_processor_s']:.2f} s")
-    if "metadata" not in receipt:
+    judged = dominant(receipt)
+    if judged is None:
         return [*row, "", "", ""]
-    metadata = receipt["metadata"]
-    mark = "!" if metadata["within_tolerance"] is False else ""
+    line = receipt[judged]
+    mark = "!" if out_of_tolerance(receipt) else ""
     return [
         *row,
-        format_duration(metadata["asked_p50_ns"]),
-        format_duration(metadata["achieved_p50_ns"]) + mark,
+        named(judged, format_duration(line["asked_p50_ns"])),
+        format_duration(line["achieved_p50_ns"]) + mark,
         f"{100 * late / answers:.1f}%",
     ]
 
@@ -129,21 +138,33 @@ def _caveats(results: Sequence[ArmResult]) -> list[str]:
                 lines.append(f"[red]{name}, {run.kind}: {escape(run.failure)}[/red]")
             if run.share is not None:
                 lines += _out_of_tolerance(f"{name}, {run.kind}", run.share["receipt"])
+            lines += [
+                f"[yellow]{name}, {run.kind}: {escape(said)}[/yellow]"
+                for said in warnings_of(_observed(result, run, results))
+            ]
     lines.append(
         "  server: the emulator's own processor time, taken from the same cores. missing: lookups "
         "of names that do not exist; each: requests per missing name. asked, achieved: median of "
-        "metadata requests. Times scatter by some percent on a shared machine; counts repeat."
+        "metadata requests, or of the class named, where that was waited for longer, ! where one "
+        "was out of tolerance. Times scatter by some percent on a shared machine; counts repeat."
     )
     return lines
 
 
+def _observed(result: ArmResult, run: Run, results: Sequence[ArmResult]) -> Observed:
+    native = next((other for other in results if other.arm == NATIVE), None)
+    same = None if native is None or native is result else native.counterpart(run)
+    return observed(
+        *(run.wall_s, run.workload_processor_s, run.others_processor_s, run.share),
+        os.cpu_count() or 1,
+        None if same is None or run.risk is not None else same.wall_s,
+    )
+
+
 def _out_of_tolerance(name: str, receipt: Mapping[str, Any]) -> list[str]:
-    answers = sum(line["count"] for line in receipt.values())
     return [
         f"[red]{name}: {label}: asked for {format_duration(line['asked_p50_ns'])}, achieved "
         f"{format_duration(line['achieved_p50_ns'])} (median), {line['late']} of "
         f"{line['count']} late: out of tolerance[/red]"
-        for label, line in receipt.items()
-        # Classes that hardly occur cannot have moved the result; the saved run has them all.
-        if line["within_tolerance"] is False and line["count"] >= _WORTH_A_LINE * answers
+        for label, line in out_of_tolerance(receipt).items()
     ]

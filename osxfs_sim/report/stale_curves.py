@@ -71,7 +71,7 @@ def stale_curves(
             panel.set_xlabel(
                 "since the change" + (" (logarithmic)" if scale == LOGARITHMIC else "")
             )
-        legend_of(figure, _with_most_in_its_legend(used), style)
+        legend_of(figure, _with_most_in_its_legend(used))
         return figure
 
 

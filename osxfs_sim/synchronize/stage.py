@@ -35,6 +35,8 @@ from osxfs_sim.synchronize.snapshot import (
 )
 
 _BLOCK_BYTES = 1 << 20
+_SECTOR_BYTES = 512
+"""The unit of st_blocks."""
 _TRIES = 20
 _DEFAULT_ACL = "system.posix_acl_default"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -153,14 +155,21 @@ class Staging:
             try:
                 digest = new_digest()
                 left = file.size
-                if not modes.S_ISREG(os.fstat(fd).st_mode):
+                status = os.fstat(fd)
+                if not modes.S_ISREG(status.st_mode):
                     raise NotAsSeenError  # a device has no end
+                has_holes = status.st_blocks * _SECTOR_BYTES < status.st_size
                 while left >= 0 and (block := os.read(fd, min(left + 1, _BLOCK_BYTES))):
                     left -= len(block)
                     digest.update(block)
+                    if has_holes and block.count(0) == len(block):
+                        os.lseek(target, len(block), os.SEEK_CUR)
+                        continue
                     view = memoryview(block)
                     while view:
                         view = view[os.write(target, view) :]
+                if has_holes:
+                    os.ftruncate(target, os.lseek(target, 0, os.SEEK_CUR))
             finally:
                 os.close(fd)
             if digest.digest() != file.digest:

@@ -63,6 +63,12 @@ GOOD: dict[str, Result] = {
             {"what": "SIGTERM to gone", "times": 5, "worst_ms": 600.0, "clean": 5},
         ]
     },
+    "forced_end": {
+        "rows": [
+            {"state": "idle", "worst_ms": 600.0, "gone_worst_ms": 600.0},
+            {"state": "3 s latency", "worst_ms": 1_400.0, "gone_worst_ms": 1_300.0},
+        ]
+    },
     "idle": {
         "rows": [
             {"share_of_core": 0.002, "pm_qos_held_afterwards": False},
@@ -137,6 +143,10 @@ SPOILED: dict[str, list[tuple[int | None, str, Any, float]]] = {
     "status under load, slowest answer": [(0, "worst_ms", 210.0, 10.0)],
     "SIGTERM to gone under load, slowest": [(1, "worst_ms", 2_500.0, 500.0)],
     "ends under load that were not clean": [(1, "clean", 4, 1.0)],
+    "umount --force, slowest, in any state": [(1, "worst_ms", 2_300.0, 300.0)],
+    "mount, server and guests gone by force, slowest, in any state": [
+        (0, "gone_worst_ms", 2_500.0, 500.0)
+    ],
     "processor time when idle": [(1, "share_of_core", 0.03, 0.02)],
     "PM QoS held when idle": [(0, "pm_qos_held_afterwards", True, 1.0)],
     "memory for a million inodes": [(None, "bytes_per_inode", 2_000.0, 930.0)],

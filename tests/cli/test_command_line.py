@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from guests import eventually_beside
 
+from osxfs_sim.cli import share as share_commands
+
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
 
@@ -93,7 +95,7 @@ def test_a_profile_of_ones_own_with_an_unknown_key_names_the_nearest(
     profile = directories[0] / "mine.toml"
     profile.write_text('name = "mine"\nextends = "osxfs"\n[latency]\nmetadta = "1us"\n')
     said = complaint("mount", *directories, "--profile", profile)
-    assert said == "unknown key 'latency.metadta'; did you mean 'metadata'?"
+    assert said == f"{profile}: unknown key 'latency.metadta'; did you mean 'metadata'?"
 
 
 def test_places_that_cannot_be_mounted_are_named(directories: tuple[Path, Path]) -> None:
@@ -326,3 +328,10 @@ def test_changes_are_held_flushed_and_found_again_after_a_crash(
 
 def test_flush_needs_a_share(tmp_path: Path) -> None:
     assert "no share is mounted" in complaint("flush", tmp_path)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_while_it_mounts_is_told_by_the_exit_code(number: int, code: int) -> None:
+    with pytest.raises(SystemExit) as end:
+        share_commands._interrupt(number, None)
+    assert end.value.code == code

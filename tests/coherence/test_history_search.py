@@ -239,3 +239,50 @@ def test_a_history_survives_its_file(tmp_path) -> None:
     ]
     again.save(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_text() == (tmp_path / "history.json").read_text()
+
+
+def test_where_every_call_of_the_guests_failed_there_is_nothing_to_go_by() -> None:
+    def answer(*operations: Performed) -> Answer:
+        history = History.of(operations, initial={"a": "x"})
+        verdict = check(history, rules(Mode.CONSISTENT))
+        assert verdict.unjudged == sum(each.outcome.error == "EIO" for each in operations)
+        return verdict.answer
+
+    failed = does("guest-1", 0, 1, Operation("read", "a"), error="EIO")
+    by_host = does(HOST, 2, 3, Operation("read", "a"), value="x")
+    assert answer(failed, by_host) is Answer.UNKNOWN
+    read = does("guest-1", 4, 5, Operation("read", "a"), value="x")
+    assert answer(failed, by_host, read) is Answer.OK
+    wrong = does(HOST, 6, 7, Operation("read", "a"), value="y")
+    assert answer(failed, by_host, wrong) is Answer.VIOLATION
+
+
+def test_a_long_content_that_changes_while_it_is_read_is_unknown_and_no_violation() -> None:
+    """No system reads several pages at one moment: half of each is what may be seen."""
+
+    def answer(begin: int) -> Answer:
+        torn = "n" * 4_096 + "o" * 4_096
+        history = History.of(
+            [
+                does(HOST, 10, 20, Operation("overwrite", "a", data="n", size=8_192)),
+                does("guest-1", begin, begin + 1, Operation("read", "a"), value=torn),
+            ],
+            initial={"a": "o" * 8_192},
+        )
+        return check(history, rules(Mode.CONSISTENT)).answer
+
+    assert [answer(begin) for begin in (1, 15, 30)] == [
+        *(Answer.VIOLATION, Answer.UNKNOWN, Answer.VIOLATION)
+    ]
+
+
+def test_a_process_that_does_two_things_at_once_is_none() -> None:
+    history = History.of(
+        [
+            does("guest-1", 0, 9, Operation("read", "a"), value="x"),
+            does("guest-1", 5, 6, Operation("read", "a"), value="x"),
+        ],
+        initial={"a": "x"},
+    )
+    with pytest.raises(ValueError, match="one thing after the other"):
+        check(history, rules(Mode.CONSISTENT))

@@ -51,7 +51,8 @@ def test_every_figure_is_drawn_of_its_samples(
     drawn = tmp_path / "drawn.svg"
     with pytest.raises(SystemExit) as end:
         main(["staleness", "--from", str(published.with_suffix(".json")), "--svg", str(drawn)])
-    assert not end.value.code, capsys.readouterr().err
+    # With losses the changes whose event was lost are later than is predicted: that is told.
+    assert (end.value.code or 0) == int(name == "losses"), capsys.readouterr().err
     assert drawn.read_bytes() == published.read_bytes()
 
 

@@ -445,6 +445,14 @@ def test_a_comparison_may_go_on_where_nothing_has_changed() -> None:
             {"machine": MACHINE | {"packages": {"osxfs-sim": "9"}}},
             "the version of osxfs-sim was None, and is 9",
         ),
+        (
+            {"machine": MACHINE | {"code": "22"}},
+            r"the code of osxfs-sim \(its digest\) was not saved, and is 22",
+        ),
+        (
+            {"plan": {"recipe": "one", "systems": {"osxfs": "1"}, "policies": {"osxfs": "b"}}},
+            r"the source of the policy of osxfs \(its digest\) was not saved, and is b",
+        ),
     ],
 )
 def test_a_comparison_does_not_go_on_where_something_has_changed(
@@ -457,6 +465,18 @@ def test_a_comparison_does_not_go_on_where_something_has_changed(
     now = replace(then, **others)
     with pytest.raises(ResultError, match=f"^it cannot be resumed: {said}"):
         check_resumable(then, now, "it")
+
+
+def test_what_ran_with_another_policy_or_another_program_does_not_go_on() -> None:
+    plan = {"recipe": "one", "policies": {"osxfs": "a"}}
+    then = comparison(plan=plan, machine=MACHINE | {"code": "11"})
+    check_resumable(then, replace(then), "it")
+    with pytest.raises(ResultError, match=r"the source of the policy of osxfs .* was a, and is b"):
+        check_resumable(then, replace(then, plan=plan | {"policies": {"osxfs": "b"}}), "it")
+    with pytest.raises(ResultError, match=r"the code of osxfs-sim .* was 11, and is 12"):
+        check_resumable(then, replace(then, machine=MACHINE | {"code": "12"}), "it")
+    with pytest.raises(ResultError, match=r"what the edits do .* was not saved, and is e"):
+        check_resumable(then, replace(then, plan=plan | {"edits_digest": "e"}), "it")
 
 
 # Caches

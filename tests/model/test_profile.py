@@ -401,6 +401,17 @@ def test_a_table_must_be_a_table(key):
             "latency.read = 1.5 has no unit: write a text such as '130us'",
         ),
         (
+            "[latency]\ndistribution = 'empirical:lat.txt'",
+            "profile 'mine': 'empirical:lat.txt': a profile has no file of samples, write constant "
+            "or lognormal:SIGMA; samples are given with the option --distribution "
+            "empirical:lat.txt",
+        ),
+        (
+            "[caching]\npolicy = 'aging:Aging'",
+            "unknown policy 'aging:Aging'; a policy of your own is given with the option --policy "
+            "aging:Aging",
+        ),
+        (
             "[caching]\npolicy = 'cached'\nlifetime = 3600",
             "caching.lifetime = 3600 has no unit: write a text such as '130us'",
         ),

@@ -3,6 +3,9 @@
 import contextlib
 import errno
 import os
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,10 @@ from guests import eventually, refused, run
 from mounted import bound
 
 from osxfs_sim import ShareSettings
+from osxfs_sim.mount import lower
 from osxfs_sim.mount.cycles import Mount, Shares, below
 from osxfs_sim.mount.launch import launch
+from osxfs_sim.mount.lower import lower_paths
 from osxfs_sim.mount.mountpoints import MountError
 from osxfs_sim.mount.records import Record
 
@@ -117,6 +122,114 @@ def test_a_share_bound_over_a_directory_that_the_guest_knows_is_not_entered(shar
     finally:
         os.close(held)
     assert os.path.exists(live.source / "new")
+
+
+# By way of what a mount rests on
+
+
+def test_what_a_mount_rests_on_is_read_off_its_line() -> None:
+    layers = "rw,lowerdir=/a/one:/a/two:relative,upperdir=/b/upper,workdir=/b/work,uuid=on"
+    assert lower_paths("overlay", "overlay", "0:9", layers) == [
+        *("/a/one", "/a/two", "/b/upper", "/b/work")
+    ]
+    assert lower_paths("fuse", "/a/bound", "0:9", "rw") == ["/a/bound"]
+    assert lower_paths("fuse.other", "name@host:/a", "0:9", "rw") == []
+    assert lower_paths("nfs4", "localhost:/a/exported", "0:9", "rw,addr=127.0.0.1") == [
+        "/a/exported"
+    ]
+    assert lower_paths("nfs", "[::1]:/a", "0:9", "rw,addr=192.0.2.1") == [], "another machine"
+    assert lower_paths("nfs4", "server:/a", "0:9", "rw") == []
+    assert lower_paths("tmpfs", "/a", "0:9", "rw") == []
+    assert lower_paths("ext4", "/dev/nowhere", "8:1", "rw") == []
+
+
+def test_the_file_behind_a_block_device_is_found_through_partitions_and_mappings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = tmp_path / "dev" / "block"
+    (tmp_path / "devices" / "loop0" / "loop0p1").mkdir(parents=True)
+    (tmp_path / "devices" / "loop0" / "loop").mkdir()
+    (tmp_path / "devices" / "loop0" / "loop" / "backing_file").write_text("/a/an image\n")
+    (tmp_path / "devices" / "loop0" / "loop0p1" / "dev").write_text("259:3\n")
+    (tmp_path / "devices" / "dm-0" / "slaves").mkdir(parents=True)
+    (tmp_path / "devices" / "dm-0" / "slaves" / "loop0p1").symlink_to(
+        tmp_path / "devices" / "loop0" / "loop0p1"
+    )
+    numbers.mkdir(parents=True)
+    for number, place in (("7:0", "loop0"), ("259:3", "loop0/loop0p1"), ("253:0", "dm-0")):
+        (numbers / number).symlink_to(tmp_path / "devices" / place)
+    monkeypatch.setattr(lower, "_BLOCK_DEVICES", numbers)
+    for number in ("7:0", "259:3", "253:0"):
+        assert lower_paths("ext4", "/dev/nowhere", number, "rw") == ["/a/an image"], number
+    assert lower_paths("ext4", "/dev/nowhere", "8:1", "rw") == []
+
+
+@contextlib.contextmanager
+def mounted(*words: object) -> Iterator[None]:
+    """The last of *words* is where."""
+    if os.geteuid():
+        pytest.skip("only root can mount that")
+    said = subprocess.run(["mount", *map(str, words)], capture_output=True, check=False)
+    if said.returncode:
+        pytest.skip(f"this machine cannot mount that: {said.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(words[-1])], check=True)
+
+
+def assert_not_entered(live, name: str) -> None:
+    for path in (name, f"{name}/below"):
+        with refused(errno.ELOOP):
+            (live.guest / path).stat()
+    assert any("own source" in line for line in live.status()["warnings"])
+    (live.guest / "new").touch()
+
+
+def test_an_overlay_below_the_source_with_a_layer_in_the_share_is_not_entered(share) -> None:
+    live = share(profile="osxfs", latency_ns=0)
+    for name in ("layer", "merged"):
+        (live.source / name).mkdir()
+    layers = f"lowerdir={live.guest}/layer:{live.guest.parent}"
+    with mounted("-t", "overlay", "none", "-o", layers, live.source / "merged"):
+        assert_not_entered(live, "merged")
+    eventually(lambda: (live.guest / "merged").is_dir())
+
+
+def test_an_image_that_lies_in_the_share_is_not_entered_below_its_source(share) -> None:
+    mkfs = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if mkfs is None or not os.path.exists("/dev/loop-control"):
+        pytest.skip("it takes loop devices and mkfs.ext4")
+    live = share(profile="osxfs", latency_ns=0)
+    with open(live.source / "image", "wb") as image:
+        image.truncate(4 << 20)
+    subprocess.run([mkfs, "-q", str(live.source / "image")], check=True)
+    (live.source / "mounted").mkdir()
+    with mounted("-o", "loop,ro", live.guest / "image", live.source / "mounted"):
+        assert_not_entered(live, "mounted")
+
+
+def test_a_pass_through_of_the_share_is_not_entered_below_its_source(share) -> None:
+    if shutil.which("bindfs") is None:
+        pytest.skip("it takes bindfs")
+    live = share(profile="osxfs", latency_ns=0)
+    (live.source / "passed").mkdir()
+    with mounted("-t", "fuse.bindfs", live.guest, live.source / "passed"):
+        assert_not_entered(live, "passed")
+
+
+def test_a_mount_below_the_source_that_rests_on_something_else_is_entered(
+    share, field: Path
+) -> None:
+    for name in ("one", "two"):
+        (field / name).mkdir()
+    (field / "one" / "file").touch()
+    live = share(profile="osxfs", latency_ns=0)
+    (live.source / "merged").mkdir()
+    layers = f"lowerdir={field / 'one'}:{field / 'two'}"
+    with mounted("-t", "overlay", "none", "-o", layers, live.source / "merged"):
+        assert os.listdir(live.guest / "merged") == ["file"]
+        assert not any("own source" in line for line in live.status()["warnings"])
 
 
 def test_two_shares_that_would_ask_each_other_are_refused(field: Path, share) -> None:

@@ -15,6 +15,8 @@ import pytest
 from guests import eventually, finish, hear, refused, run, start
 from live import LiveShare
 
+from osxfs_sim import ProfileError
+
 CONSISTENT = {"profile": "none"}
 # Answers live as long as their lifetimes here; what ends them before is test_host_events' story.
 CACHED = {"profile": "osxfs-cached", "latency_ns": 0, "host_events": "none"}
@@ -573,7 +575,7 @@ class Failing(CachePolicy):
 """
 
 
-def test_a_policy_that_fails_is_an_io_error_and_nothing_worse(share, field, monkeypatch) -> None:
+def test_a_policy_that_fails_late_is_not_believed_and_is_told_of(share, field, monkeypatch) -> None:
     name = f"policy_of_a_test_{next(_modules)}"
     (field / f"{name}.py").write_text(_FAILING_POLICY)
     monkeypatch.chdir(field)
@@ -582,17 +584,41 @@ def test_a_policy_that_fails_is_an_io_error_and_nothing_worse(share, field, monk
     live.expected_trouble = True
     (live.source / "bad").touch()
     (live.source / "good").touch()
-    with refused(errno.EIO):
-        os.stat(live.guest / "bad")
-    os.stat(live.guest / "good")
-    assert "bug: _lookup" in live.log()
-    # An open that failed so leaves no trace: neither a handle nor a wrong file.
+    for path in ("bad", "good"):
+        assert os.stat(live.guest / path).st_size == 0
     (live.source / "thirteen").write_bytes(b"x" * 13)
-    (live.source / "other").write_bytes(b"other")
-    with refused(errno.EIO):
-        os.open(live.guest / "thirteen", os.O_RDONLY)
-    with open(live.guest / "other", "rb") as other:
-        assert other.read() == b"other"
-        assert os.stat(live.guest / "thirteen").st_size == 13
-        assert live.status()["open_handles"] == 1
-    eventually(lambda: live.status()["open_handles"] == 0)
+    assert (live.guest / "thirteen").read_bytes() == b"x" * 13
+    status = live.status()
+    own = status["own_policy"]
+    assert own["errors"] == 2
+    assert own["first_error"] == (
+        f"{name}:Failing.found fails ({name}.py, line 7): KeyError: b'bad'"
+    )
+    (said,) = (each for each in status["warnings"] if "policy" in each)
+    assert said.startswith("the policy failed 2 times, and nothing was believed then; at first: ")
+    assert own["first_error"] in said
+    assert status["internal_errors"]["count"] == 0
+    assert "Traceback" in live.log()
+    live.reset()
+    assert live.status()["own_policy"]["errors"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("found(self, n, s, t): return 5", r"found .*line 4\) gave 5 \(int\): return Lifetimes"),
+        ("found(self, n, s, t): return n.no", r"found fails .*line 4\): AttributeError: "),
+        ("missing_ns(self, n, t): return None", r"missing_ns .* gave None \(NoneType\)"),
+    ],
+)
+def test_a_policy_that_fails_at_once_is_not_mounted(
+    share, field, monkeypatch, method: str, said: str
+) -> None:
+    name = f"policy_of_a_test_{next(_modules)}"
+    (field / f"{name}.py").write_text(
+        f"from osxfs_sim import CachePolicy\n\nclass Wrong(CachePolicy):\n    def {method}\n"
+    )
+    monkeypatch.chdir(field)
+    monkeypatch.syspath_prepend(str(field))
+    with pytest.raises(ProfileError, match=f"^the policy {name}:Wrong.{said}"):
+        share(policy=f"{name}:Wrong")

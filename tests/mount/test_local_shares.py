@@ -19,7 +19,7 @@ from guests import eventually
 from live import LiveShare, is_mounted
 
 import osxfs_sim
-import osxfs_sim.mount.local
+from osxfs_sim.mount import local as local_module
 from osxfs_sim.mount.copying import make_copy
 from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mountpoints import local_record_path, local_records, mount_at, mounts, unmount
@@ -280,8 +280,8 @@ def test_what_a_killed_server_has_left_is_found_and_unmounted(local: Shared, fie
 def test_a_share_is_not_forgotten_by_who_cannot_see_its_mount(local: Shared, monkeypatch) -> None:
     """From another mount namespace; then nothing could unmount it in order any more."""
     live = local()
-    monkeypatch.setattr(osxfs_sim.mount.local, "mounts", list)
-    osxfs_sim.mount.local._forget_what_is_gone()
+    monkeypatch.setattr(local_module, "mounts", list)
+    local_module._forget_what_is_gone()
     assert any(record["mountpoint"] == str(live.guest) for record in local_records())
 
 
@@ -303,6 +303,28 @@ def test_a_mount_of_somebody_elses_is_not_ours(local: Shared, field: Path) -> No
         unmount(str(live.guest))
     local().unmount()
     assert not any(record["mountpoint"] == str(live.guest) for record in local_records())
+
+
+def test_the_record_of_a_share_is_nobody_else_s_to_take_away(
+    local: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another share that begins may have looked at the mounts too early, or sees others."""
+    live = local()
+    path = local_record_path(str(live.guest))
+    own = json.loads(path.read_text())
+    dead = own | {"started": "0"}
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr(local_module, "mounts", list)
+    monkeypatch.setattr(local_module, "local_records", lambda: seen)
+    for record in (own, dead | {"namespace": "mnt:[1]"}):
+        seen[:] = [record]
+        local_module._forget_what_is_gone()
+        assert path.exists(), record
+    seen[:] = [dead]
+    local_module._forget_what_is_gone()
+    assert not path.exists()
+    path.write_text(json.dumps(own))
+    live.unmount()
 
 
 # What can go wrong before

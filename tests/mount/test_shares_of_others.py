@@ -9,9 +9,9 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from guests import ended, eventually
@@ -182,10 +182,12 @@ def test_an_answer_without_an_end_is_given_up(spoof, manner, capfd, monkeypatch)
 def test_many_of_them_have_little_time_all_together(spoof, capfd, monkeypatch):
     monkeypatch.setattr("osxfs_sim.cli.share._LIST_OTHERS_WITHIN_S", 0.3)
     asked = []
+    clock = SimpleNamespace(monotonic_s=0.0, monotonic=lambda: clock.monotonic_s)
+    monkeypatch.setattr("osxfs_sim.cli.share.time", clock)
 
     def silent(*_: object, timeout_s: float) -> dict[str, object]:
         asked.append(timeout_s)
-        time.sleep(timeout_s)
+        clock.monotonic_s += timeout_s
         raise SilentError("it does not answer")
 
     monkeypatch.setattr("osxfs_sim.cli.share.ask", silent)

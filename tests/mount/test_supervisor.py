@@ -3,14 +3,10 @@
 import contextlib
 import errno
 import os
-import random
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import storm
@@ -18,11 +14,19 @@ from complaints import complaint
 from guests import PATIENCE_S, ended, eventually, hear, start
 from live import LiveShare, is_mounted
 from nobody import need_fusermount, run_as_nobody
+from remains import (
+    aborting_at_the_end,
+    assert_gone,
+    device_of,
+    supervisor_of,
+    supervisors_for,
+    threads_in_the_kernel,
+)
 
 from osxfs_sim.mount import connections, launch
 from osxfs_sim.mount.control import ask
 from osxfs_sim.mount.launch import unmount_and_wait
-from osxfs_sim.mount.mountpoints import GoneError, MountError, SilentError, mount_at
+from osxfs_sim.mount.mountpoints import GoneError, MountError, SilentError, unmount
 from osxfs_sim.mount.records import record_path
 
 HOUR_NS = 3_600 * 10**9
@@ -51,25 +55,6 @@ def slow_share(share, monkeypatch) -> Callable[[], LiveShare]:
     return slow_share
 
 
-def supervisor_of(live: LiveShare) -> int:
-    """The process that looks after the server; 0 where there is none."""
-    for child in Path(f"/proc/{live.pid}/task/{live.pid}/children").read_text().split():
-        with contextlib.suppress(OSError):
-            if b"supervisor.py" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
-    return 0
-
-
-def threads_in_the_kernel(pid: int) -> int:
-    """How many threads of a process wait in a way that no signal ends."""
-    found = 0
-    with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            stat = Path(f"/proc/{pid}/task/{thread}/stat").read_bytes()
-            found += stat.rpartition(b")")[2].split()[0] == b"D"
-    return found
-
-
 def inside(live: LiveShare) -> "subprocess.Popen[str]":
     """A guest that will ask for something once it is told to."""
     guest = start(ASKS, cwd=live.guest)
@@ -94,36 +79,6 @@ def held_up(live: LiveShare) -> "subprocess.Popen[str]":
     return guest
 
 
-def assert_gone(live: LiveShare, device: str) -> None:
-    """Nothing is left: no mount, no process, no connection."""
-    eventually(lambda: not is_mounted(live.guest))
-    assert live.server.wait(PATIENCE_S) is not None
-    eventually(lambda: not supervisors_for(live.guest))
-    eventually(lambda: connections.open_abort(device) < 0 or mount_with(device))
-
-
-def mount_with(device: str) -> bool:
-    """Whether a later mount has got the number."""
-    return f" {device} " in Path("/proc/self/mountinfo").read_text()
-
-
-def supervisors_for(guest: Path) -> list[int]:
-    found = []
-    for process in os.listdir("/proc"):
-        with contextlib.suppress(OSError):
-            if process.isdecimal():
-                words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-                if os.fsencode(guest) in words and any(b"supervisor" in word for word in words):
-                    found.append(int(process))
-    return found
-
-
-def device_of(live: LiveShare) -> str:
-    entry = mount_at(str(live.guest))
-    assert entry is not None
-    return entry.device
-
-
 # A server that is killed
 
 
@@ -138,21 +93,80 @@ def test_a_killed_server_whose_thread_waits_in_its_own_mount_lets_everybody_go(s
     assert_gone(live, device)
 
 
-def test_without_a_supervisor_that_leaves_everybody_waiting(slow_share, monkeypatch) -> None:
-    # What shows that the test above can fail: the connection must be ended by hand.
-    monkeypatch.setenv("UNSUPERVISED", "1")
+def killed_with_its_supervisor(live: LiveShare) -> None:
+    """As where all processes of a container, or of a service, are killed at once."""
+    live.expected_end = None
+    supervisor = supervisor_of(live)
+    os.kill(live.pid, signal.SIGSTOP)  # so that it starts no other
+    os.kill(supervisor, signal.SIGKILL)
+    live.server.kill()
+
+
+def test_a_server_that_is_killed_with_its_supervisor_lets_everybody_go(slow_share) -> None:
     live = slow_share()
     device = device_of(live)
-    guest = held_up(live)
-    with ended(guest):
-        try:
+    with aborting_at_the_end(device):
+        guest = held_up(live)
+        with ended(guest):
+            killed_with_its_supervisor(live)
+            said, _ = guest.communicate(timeout=PATIENCE_S)
+            assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
+        live.wait_for_end()
+    unmount_and_wait(str(live.guest))
+    assert_gone(live, device)
+
+
+def test_so_does_one_that_was_about_to_end_a_name(slow_share) -> None:
+    """The thread that tells the kernel waits for the same lock, with a descriptor in hand."""
+    live = slow_share()
+    device = device_of(live)
+    with aborting_at_the_end(device):
+        guest = held_up(live)
+        with ended(guest):
+            (live.source / "known").touch()
+            eventually(lambda: threads_in_the_kernel(live.pid) > 0)
+            killed_with_its_supervisor(live)
+            said, _ = guest.communicate(timeout=PATIENCE_S)
+            assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
+        live.wait_for_end()
+    unmount_and_wait(str(live.guest))
+    assert_gone(live, device)
+
+
+def test_one_that_is_killed_with_its_supervisor_while_it_unmounts_lets_everybody_go(
+    slow_share,
+) -> None:
+    live = slow_share()
+    device = device_of(live)
+    with aborting_at_the_end(device):
+        guest = held_up(live)
+        with ended(guest):
+            live.server.terminate()
+            eventually(lambda: not is_mounted(live.guest))
+            killed_with_its_supervisor(live)
+            said, _ = guest.communicate(timeout=PATIENCE_S)
+            assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT)
+        live.wait_for_end()
+    assert_gone(live, device)
+
+
+def test_with_the_share_s_descriptors_in_hand_they_would_be_left_waiting(
+    slow_share, monkeypatch
+) -> None:
+    # What shows that the tests above can fail: the connection must be ended by hand.
+    monkeypatch.setenv("UNSUPERVISED", "1")
+    monkeypatch.setenv("HOLDS_DEVICE", "1")
+    live = slow_share()
+    device = device_of(live)
+    with aborting_at_the_end(device):
+        guest = held_up(live)
+        with ended(guest):
             live.expected_end = None
             live.server.kill()
             with pytest.raises(subprocess.TimeoutExpired):
                 guest.wait(1)
             assert threads_in_the_kernel(live.pid)
             assert is_mounted(live.guest)
-        finally:
             assert connections.abort(device)
         live.wait_for_end()
     unmount_and_wait(str(live.guest))
@@ -191,7 +205,7 @@ def test_a_supervisor_leaves_alone_what_was_mounted_there_since(field: Path, sha
     first.expected_end = None
     first.server.kill()
     first.wait_for_end()
-    unmount_and_wait(str(field / "guest"))
+    unmount(str(field / "guest"), lazily=True)  # our own command would wake the supervisor up
     second = share(field / "source", field / "guest")
     os.kill(supervisor, signal.SIGCONT)
     eventually(lambda: supervisor not in supervisors_for(field / "guest"))
@@ -294,6 +308,35 @@ def test_force_ends_a_share_whose_supervisor_is_stopped_too(stopped: LiveShare) 
     assert_gone(stopped, device)
 
 
+def test_force_ends_what_is_left_of_a_server_whose_supervisor_was_stopped(
+    share: Callable[..., LiveShare],
+) -> None:
+    live = share()
+    device = device_of(live)
+    supervisor = supervisor_of(live)
+    os.kill(supervisor, signal.SIGSTOP)
+    live.expected_end = None
+    live.server.kill()
+    live.wait_for_end()
+    assert is_mounted(live.guest), "nobody else takes it away"
+    live.share.unmount(force=True)
+    assert_gone(live, device)
+
+
+def test_so_it_does_while_guests_wait(slow_share) -> None:
+    live = slow_share()
+    device = device_of(live)
+    guest = held_up(live)
+    with ended(guest):
+        os.kill(supervisor_of(live), signal.SIGSTOP)
+        live.expected_end = None
+        live.server.kill()
+        live.share.unmount(force=True)
+        said, _ = guest.communicate(timeout=PATIENCE_S)
+        assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
+    assert_gone(live, device)
+
+
 def test_force_ends_a_server_whose_thread_waits_in_its_own_mount(slow_share) -> None:
     live = slow_share()
     live.expected_end = None
@@ -344,90 +387,6 @@ def test_a_share_that_ends_in_order_leaves_no_record(share) -> None:
     assert record_path(os.geteuid(), str(live.guest)).exists()
     live.unmount()
     assert not record_path(os.geteuid(), str(live.guest)).exists()
-
-
-# At random moments, under all kinds of load
-
-
-class Load(NamedTuple):
-    settings: dict[str, object]
-    guests: tuple[str, ...]
-    host: bool = True
-
-
-LOADS = {
-    "churn under cached events": Load(EVENTS | {"latency_ns": 0}, ("names", "names", "writes")),
-    "slow answers": Load(EVENTS | {"latency_ns": 300_000_000}, ("names", "names", "writes")),
-    "pages": Load({"profile": "osxfs"}, ("writes", "maps", "writes"), host=False),
-    "write-back": Load(DELEGATED | {"write_back_age_ns": 20_000_000}, ("names", "writes", "maps")),
-}
-
-
-def _working(what: str, seed: int, place: Path) -> "subprocess.Popen[str]":
-    worker = subprocess.Popen(
-        [sys.executable, "-I", "-S", str(Path(storm.__file__)), what, str(seed)],
-        cwd=place,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert worker.stdout is not None
-    assert worker.stdout.readline() == "at work\n"
-    return worker
-
-
-def struck_down(live: LiveShare, load: Load, seed: int) -> None:
-    """Guests and host are at work, and the server ends at some moment, in some way."""
-    chance = random.Random(seed)
-    device = device_of(live)
-    live.expected_end, live.expected_trouble = None, True
-    guests = [_working(what, seed + n, live.guest) for n, what in enumerate(load.guests)]
-    hosts = [_working("host", seed, live.source)] if load.host else []
-    with ended(*guests, *hosts):
-        time.sleep(chance.uniform(0, 0.4))
-        way = chance.choice(("kill", "stop", "force", "stop and kill"))
-        if way in ("stop", "stop and kill"):
-            os.kill(live.pid, signal.SIGSTOP)
-        if way in ("stop", "force"):
-            # It says what is not on the host, if anything.
-            with contextlib.suppress(MountError):
-                unmount_and_wait(str(live.guest), force=True)
-        else:
-            os.kill(live.pid, signal.SIGKILL)
-        for guest in guests:
-            guest.wait(PATIENCE_S)
-            assert guest.stdout is not None
-            # A page that cannot be read any more is told of by SIGBUS.
-            assert guest.stdout.read() == "told\n" or guest.returncode == -signal.SIGBUS, way
-        for host in hosts:
-            assert host.communicate("stop\n", timeout=PATIENCE_S)[0] == "asked to stop\n"
-    assert_gone(live, device)
-    if load.settings.get("profile") == "osxfs-delegated":
-        with contextlib.suppress(MountError):
-            unmount_and_wait(str(live.guest))
-
-
-def times(load: str, number: int, share: Callable[..., LiveShare]) -> None:
-    source = guest = None
-    for seed in range(number):
-        settings = LOADS[load].settings
-        if settings["profile"] == "osxfs-delegated":
-            settings = settings | {"unwritten": "discard"}
-        live = share(source, guest, **settings)
-        source, guest = live.source, live.guest
-        struck_down(live, LOADS[load], seed)
-
-
-@pytest.mark.parametrize("load", LOADS)
-def test_a_server_that_is_struck_down_at_any_moment_takes_its_mount_along(share, load: str) -> None:
-    times(load, 5, share)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("load", LOADS)
-def test_a_hundred_servers_that_are_struck_down_take_their_mounts_along(share, load: str) -> None:
-    times(load, 25, share)
 
 
 def test_a_server_whose_connection_somebody_has_aborted_leaves_no_dead_mount(share) -> None:

@@ -270,10 +270,15 @@ def opened(path: Path) -> int:
     return 0
 
 
+def sizes_in(directory: Path) -> list[int]:
+    with os.scandir(directory) as entries:
+        return [entry.stat().st_size for entry in entries]
+
+
 LOOKS: dict[str, tuple[Callable[[Path], object], object]] = {
     "stat": (lambda where: os.path.lexists(where / "new"), False),
     "list": (lambda where: sorted(os.listdir(where)), ["other"]),
-    "scan": (lambda where: [each.stat().st_size for each in where.iterdir()], [5]),
+    "scan": (sizes_in, [5]),
     "open": (lambda where: opened(where / "new"), errno.ENOENT),
     "make": (lambda where: (where / "new").mkdir(), None),
 }

@@ -134,3 +134,30 @@ def test_only_where_there_are_requests_an_area_is_drawn():
     areas = [(patch.get_data().edges * 1e3, patch.get_data().values) for patch in panel.patches]
     drawn = [(edges.round().tolist(), values.tolist()) for edges, values in areas]
     assert drawn == [([0, 1, 2], [5000, 5000]), ([3, 4], [5000]), ([2, 3], [1000])]
+
+
+LONG = [
+    "attributes asked for again, which had just been answered",
+    "answered without a crossing, by what was held",
+    "names that do not exist, asked for again",
+    "names that exist, asked for again",
+    "listings read again",
+]
+
+
+@pytest.mark.parametrize("width_inches", [3.4, 5.0, 7.5])
+def test_no_legend_is_wider_than_its_picture(width_inches: float) -> None:
+    style = Style(width_inches=width_inches)
+    bars = {f"arm {number}": dict.fromkeys([*LONG, plots.REST], 10**9) for number in range(3)}
+    figure = plots.attribution(bars, style)
+    render(figure, style, "png")
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    # Short ones stand side by side.
+    figure = plots.attribution({"arm": {"a": 1, "b": 1, plots.REST: 1}}, style)
+    render(figure, style, "png")
+    (legend,) = figure.legends
+    heights = [text.get_window_extent().y0 for text in legend.get_texts()]
+    assert width_inches < 5 or max(heights) - min(heights) < 5

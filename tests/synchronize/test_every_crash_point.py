@@ -7,6 +7,8 @@ takes it away. What is right then is told by crash_rules.py, of each mode. Nobod
 anything to others here: so nothing may ever be open to them.
 """
 
+import contextlib
+import errno
 import itertools
 import os
 import shutil
@@ -334,6 +336,56 @@ def test_nor_when_what_follows_crashes_as_well() -> None:
     go_through(*again, RESOLVED, from_="host", stop="machine", twice=True)
 
 
+ASKS_FOR_ROOM = ("write", "mkdir", "symlink", "fsync", "link")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nor_when_the_disk_is_full_at_any_moment(
+    change: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whichever it is, the host's, the guest's or the state's: with room, it is done."""
+    within, edit, _ = CHANGES[change]
+    for mode, from_ in ((SAFE, "guest"), (RESOLVED, "host")):
+        is_full = True
+        for number in itertools.count():
+            if not is_full:
+                break
+            base = tmp_path / f"{from_}-{number}"
+            base.mkdir()
+            world = World(base, mode)
+            edit(world.sides[from_] / within)
+            wanted = read_tree(world.sides[from_])
+            with monkeypatch.context() as patch:
+                is_full = full_at(number, patch, world)
+            assert not world.settle()
+            for side in BOTH:
+                where = f"{change}, from the {from_}, full at {number}: the {side}"
+                assert read_tree(world.sides[side]) == wanted, where
+            world.engine.close()
+
+
+def full_at(number: int, patch: pytest.MonkeyPatch, world: World) -> bool:
+    """A cycle and a save in which there is no room from that request on; whether it came."""
+    left = itertools.count(number, -1)
+    came = []
+
+    def refusing(right: Callable[..., object]) -> Callable[..., object]:
+        def ask(*given: object, **named: object) -> object:
+            if next(left) <= 0:
+                came.append(right)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return right(*given, **named)
+
+        return ask
+
+    for name in ASKS_FOR_ROOM:
+        patch.setattr(os, name, refusing(getattr(os, name)))
+    with contextlib.suppress(OSError):
+        world.engine.cycle()
+        world.engine.save()
+    return bool(came)
+
+
 # What must be found, or the tests above prove nothing: as it was before, piece by piece.
 
 
@@ -478,6 +530,21 @@ def test_what_goes_back_over_what_is_agreed_upon_is_noticed(
     what_is_agreed_upon_goes_back(monkeypatch)
     with pytest.raises(AssertionError, match="is gone"):
         test_nor_when_what_follows_crashes_as_well()
+
+
+def test_what_found_no_room_and_counts_as_done_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    right = transition.Transition.apply
+
+    def apply(self, change, staged):  # type: ignore[no-untyped-def]
+        right(self, change, staged)
+        if change.path in [path for path, _ in self.outcome.problems]:
+            self._put(change.path, change.new)
+
+    monkeypatch.setattr(transition.Transition, "apply", apply)
+    with pytest.raises(AssertionError, match="full at"):
+        test_nor_when_the_disk_is_full_at_any_moment("a file is edited", monkeypatch, tmp_path)
 
 
 @pytest.mark.slow

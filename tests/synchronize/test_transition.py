@@ -869,6 +869,17 @@ def test_what_could_not_be_looked_at_stays_in_doubt(pair, monkeypatch):
     assert (pair.guest / "f").read_text() == "1"
 
 
+def test_a_file_with_holes_takes_no_more_room_on_the_other_side(pair):
+    with (pair.host / "f").open("wb") as file:
+        file.write(b"1" * 4096)
+        file.seek(1 << 25)
+        file.write(b"2")
+        file.truncate(1 << 26)
+    pair.engine.cycle()
+    assert (pair.guest / "f").read_bytes() == (pair.host / "f").read_bytes()
+    assert (pair.guest / "f").stat().st_blocks * 512 < 1 << 23
+
+
 def test_what_gave_way_to_what_is_agreed_upon_does_not_go_back(pair):
     """Somebody wrote, through a descriptor, into what was replaced, and the process ended
     just then: as an edit of the new version that would travel over it.

@@ -107,8 +107,8 @@ class History:
             if not isinstance(words, dict):
                 raise HistoryError("it is no history: it holds no object")
             return cls.from_json(words)
-        except (ValueError, HistoryError) as error:
-            raise HistoryError(f"{path}: {error}") from error
+        except (ValueError, RecursionError, HistoryError) as error:
+            raise HistoryError(f"{path}: {' '.join(str(error).split())[:300]}") from error
 
 
 def in_order(operations: Iterable[Performed]) -> tuple[Performed, ...]:

@@ -506,7 +506,12 @@ class _Machine:
             case phase:
                 content = self._content()
                 if phase == "measured":
-                    content = content[: self._local.seen]
+                    seen = self._local.seen
+                    # Who cuts a page clears what is behind the cut: that may be seen as well.
+                    cleared = content.ljust(seen, "\0")
+                    if content and len(content) < seen and cleared == self._value:
+                        yield from self._told(None, Source.CONTENT)
+                    content = content[:seen]
                 if content[:MOST_READ_BYTES] == self._value:
                     yield from self._told(None, Source.CONTENT)
                 yield from self._gone()

@@ -1,0 +1,248 @@
+"""The shape of results: every field that anybody reads, checked when a file is loaded.
+
+docs/reference.md says what the fields mean. Optional is what older versions did not save, and
+what a share of another kind has not.
+"""
+
+from osxfs_sim.lab.shapes import (
+    COUNT,
+    NUMBER,
+    TABLE,
+    TEXT,
+    TIME,
+    TRUTH,
+    WHOLE,
+    Record,
+    Shape,
+    list_of,
+    maybe,
+    table_of,
+)
+
+_NOTHING: dict[str, Shape] = {}
+
+LINE = Record(
+    {
+        "count": COUNT,
+        "asked_p50_ns": COUNT,
+        "achieved_p50_ns": COUNT,
+        "late": COUNT,
+        "within_tolerance": maybe(TRUTH),
+    },
+    {
+        "achieved_p90_ns": COUNT,
+        "achieved_p99_ns": COUNT,
+        "asked_total_ns": COUNT,
+        "achieved_total_ns": COUNT,
+        "asked_histogram": TEXT,
+        "achieved_histogram": TEXT,
+    },
+)
+_HELD_COUNTS = (
+    *("made", "merged", "cancelled", "crossed", "bytes_written_back", "longest_lag_ns"),
+    *("most_changes_at_risk", "most_bytes_at_risk", "lost_host_changes", "throttled"),
+    *("throttled_ns", "pending_changes", "pending_bytes", "oldest_ns", "kept_host_changes"),
+)
+HELD = Record(_NOTHING, {**dict.fromkeys(_HELD_COUNTS, COUNT), "kernel": TRUTH})
+_NAME_SETS = Record(_NOTHING, dict.fromkeys(("directories", "names", "answers"), COUNT))
+_EVENTS = Record(
+    _NOTHING,
+    {
+        **dict.fromkeys(("latency_ns", "seen", "delivered", "dropped", "rescans"), COUNT),
+        "watcher": TEXT,
+        "raised": table_of(COUNT),
+        "ended": table_of(COUNT),
+        "name_sets": _NAME_SETS,
+    },
+)
+STATUS = Record(
+    _NOTHING,
+    {
+        "receipt": table_of(LINE),
+        "requests": table_of(COUNT),
+        "missing_lookups": COUNT,
+        "server_processor_s": TIME,
+        "write_back": maybe(HELD),
+        "events": maybe(_EVENTS),
+        "warnings": list_of(TEXT),
+        "changed": list_of(TEXT),
+        "profile": TEXT,
+        "title": TEXT,
+        "policy": TEXT,
+        "seed": WHOLE,
+        "dilate": NUMBER,
+        "latency": Record(
+            _NOTHING,
+            {
+                "base_ns": table_of(COUNT),
+                "bandwidth_bytes_per_s": maybe(NUMBER),
+                "distribution": TEXT,
+                "served_at_once": maybe(COUNT),
+            },
+        ),
+        "ownership": TABLE,
+        "names": TABLE,
+        "calibration": maybe(Record(_NOTHING, {"floor_ns": COUNT, "calibrated": TRUTH})),
+        "own_policy": maybe(
+            Record({"errors": COUNT}, {"name": TEXT, "digest": TEXT, "first_error": maybe(TEXT)})
+        ),
+    },
+)
+_STALE = Record(
+    {"judged": COUNT, "stale": COUNT, "ages_ns": list_of(COUNT)}, {"unexplained": COUNT}
+)
+RISK = Record(
+    {
+        "edits": Record({"made": COUNT}, {"stream": TEXT, "seed": COUNT, "skipped": COUNT}),
+        "answers": Record({"recorded": COUNT, "judged": COUNT, "unknown": COUNT}, _NOTHING),
+        "stale": table_of(_STALE),
+    },
+    {
+        "result": TEXT,
+        "compared": list_of(TEXT),
+        "native": Record(_NOTHING, dict.fromkeys(("judged", "stale", "unexplained"), COUNT)),
+    },
+)
+_OF_A_RUN: dict[str, Shape] = {
+    "failure": TEXT,
+    "caught_up_s": maybe(TIME),
+    "share": maybe(STATUS),
+    "trace": maybe(TEXT),
+    "told": TEXT,
+    "digest": maybe(TEXT),
+    "risk": maybe(RISK),
+    "others_processor_s": maybe(TIME),
+}
+SAMPLE = Record(
+    {
+        "arm": TEXT,
+        "round": COUNT,
+        "kind": TEXT,
+        "wall_s": TIME,
+        "workload_processor_s": TIME,
+    },
+    {**_OF_A_RUN, "began_s": TIME, "load_average": TIME},
+)
+RUN = Record({"kind": TEXT, "wall_s": TIME, "workload_processor_s": TIME}, _OF_A_RUN)
+MACHINE = Record(
+    _NOTHING,
+    {
+        "processor": TEXT,
+        "cores": maybe(COUNT),
+        "memory_bytes": COUNT,
+        "kernel": TEXT,
+        "virtual": TRUTH,
+        "python": TEXT,
+        "packages": table_of(maybe(TEXT)),
+        "load_average": TIME,
+        "code": TEXT,
+        "commit": maybe(TEXT),
+    },
+)
+PLAN = Record(
+    _NOTHING,
+    {
+        "runs": COUNT,
+        "until": maybe(NUMBER),
+        "most_runs": COUNT,
+        "case": maybe(TEXT),
+        "arms": maybe(list_of(TEXT)),
+        "aa": maybe(TEXT),
+        "baseline": maybe(TEXT),
+        "caches": TEXT,
+        "again": maybe(TRUTH),
+        "quick": maybe(TRUTH),
+        "variant": maybe(TEXT),
+        "toggles": maybe(list_of(TEXT)),
+        "directory": maybe(TEXT),
+        "seed": WHOLE,
+        "dilate": NUMBER,
+        "trace": maybe(TEXT),
+        "edits": maybe(TEXT),
+        "recipe": TEXT,
+        "systems": table_of(TEXT),
+        "policies": table_of(TEXT),
+        "edits_digest": TEXT,
+        "sweep": maybe(TEXT),
+        "groups": table_of(TEXT),
+    },
+)
+
+
+def _options(value: object) -> str:
+    """Of an arm: a table, or of older results a list of names."""
+    return "" if isinstance(value, dict) else list_of(TEXT)(value)
+
+
+_OF_BOTH: dict[str, Shape] = {
+    "case": TEXT,
+    "variant": TEXT,
+    "quick": TRUTH,
+    "options": list_of(TEXT),
+    "seed": WHOLE,
+    "dilate": NUMBER,
+    "started": TEXT,
+    "machine": MACHINE,
+}
+COMPARISON = Record(
+    {
+        **_OF_BOTH,
+        "title": TEXT,
+        "arms": list_of(TEXT),
+        "baseline": TEXT,
+        "caches": TEXT,
+        "samples": list_of(SAMPLE),
+    },
+    {
+        "specs": table_of(Record(_NOTHING, {"profile": TEXT, "options": _options})),
+        "mounted": table_of(STATUS),
+        "plan": PLAN,
+        "claims": list_of(Record({"text": TEXT, "source": TEXT}, _NOTHING)),
+    },
+)
+STALENESS = Record(
+    {
+        "profile": TEXT,
+        "changed": TABLE,
+        "machine": MACHINE,
+        "number": COUNT,
+        "views": list_of(
+            Record(
+                {
+                    "view": TEXT,
+                    "direction": TEXT,
+                    "prediction": maybe(TABLE),
+                    "if_silent": maybe(TABLE),
+                    "phase_ns": COUNT,
+                    "patience_ns": COUNT,
+                    "samples": list_of(
+                        Record(
+                            {"phase_ns": COUNT, "stale_looks": COUNT, "lower_ns": COUNT},
+                            {"seen_ns": maybe(COUNT), "upper_ns": maybe(COUNT)},
+                        )
+                    ),
+                },
+                _NOTHING,
+            )
+        ),
+        "load": maybe(
+            Record(
+                {"processes": COUNT, "looks": COUNT, "processor_s": TIME, "elapsed_s": TIME},
+                _NOTHING,
+            )
+        ),
+        "lost": maybe(
+            Record({"rate": NUMBER, "seen": COUNT, "dropped": COUNT, "rescans": COUNT}, _NOTHING)
+        ),
+    },
+    _NOTHING,
+)
+RUNS = Record(
+    {
+        **_OF_BOTH,
+        "arms": list_of(
+            Record({"arm": TEXT, "mounted": maybe(STATUS), "runs": list_of(RUN)}, _NOTHING)
+        ),
+    },
+    _NOTHING,
+)
