@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from osxfs_sim.cli.saying import say, tell
+from osxfs_sim.fs import at
 from osxfs_sim.lab.runs import default_cache, default_directory
 from osxfs_sim.lab.work_directories import left_over, remove
 from osxfs_sim.model.units import format_size
@@ -47,28 +48,27 @@ def clean(yes: bool) -> None:
     for each in found:
         size = _size(each.path)
         if yes and each.take is not None and not each.take():
-            click.echo(f"could not be removed: {each.path} ({each.what})", err=True)
+            tell(f"could not be removed: {each.path} ({each.what})")
             continue
         gone += size
-        click.echo(f"{'removed' if yes else 'would remove'}  {_shown(size)}  {_line(each)}")
+        say(f"{'removed' if yes else 'would remove'}  {_shown(size)}  {_line(each)}")
     for each in kept:
-        click.echo(f"kept  {_shown(_size(each.path))}  {_line(each)}")
+        say(f"kept  {_shown(_size(each.path))}  {_line(each)}")
     if not found:
-        click.echo("nothing can be removed")
+        say("nothing can be removed")
     elif not yes:
-        click.echo(f"{_shown(gone)} in all: osxfs-sim clean --yes removes it")
+        say(f"{_shown(gone)} in all: osxfs-sim clean --yes removes it")
 
 
-def sweep(directory: Path, say: Callable[[str], None]) -> None:
+def sweep(directory: Path, told: Callable[[str], None]) -> None:
     """Take away what labs that were killed have left in *directory*."""
     for each in _left_in(directory):
         if each.take is not None and each.take():
-            say(f"removed {each.path}: {each.what}")
+            told(f"removed {each.path}: {each.what}")
 
 
 def _line(found: _Found) -> str:
-    shown = str(found.path).encode("utf-8", "backslashreplace").decode()
-    return f"{shown}  {found.what}"
+    return f"{found.path}  {found.what}"
 
 
 def _shown(size_bytes: int) -> str:
@@ -139,12 +139,12 @@ def _open_files() -> set[str]:
 def _delete(path: Path) -> bool:
     try:
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            at.remove_all(path)
         else:
-            path.unlink()
+            at.remove(path)
     except OSError:
         return False
-    return True
+    return not os.path.lexists(path)
 
 
 def _size(path: Path) -> int:

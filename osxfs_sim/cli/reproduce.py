@@ -136,10 +136,10 @@ def reproduce(
         with read_from(show):
             _tell(found, saved, picture, markdown, as_json)
         return
-    if study.endswith(".toml"):
-        check_file(study, _run_by(found), trusted=trust)
     if resume is not None:
         _refuse_beside(ctx, "--resume", ("output",))
+    if study.endswith(".toml"):
+        check_file(study, _run_by(found), trusted=trust)
     directory = Path(resume or output or f"reproduction-{found.name}")
     _make_directory(directory, resumes=resume is not None)
     if measured["quick"]:

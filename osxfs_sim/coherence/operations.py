@@ -71,7 +71,7 @@ class Operation:
         for each in fields(cls):
             value, kind = getattr(operation, each.name), type(each.default)
             if type(value) is not (str if each.name == "act" else kind):
-                raise TypeError(f"{each.name} is {value!r:.40}")
+                raise TypeError(f"the {each.name} of an operation is {value!r:.40}")
         return operation
 
     def __str__(self) -> str:

@@ -357,6 +357,13 @@ def remove_tree(dir_fd: int, name: bytes) -> None:
     shutil.rmtree(os.fsdecode(name), ignore_errors=True, dir_fd=dir_fd)
 
 
+def remove_all(path: str | bytes | os.PathLike[str]) -> None:
+    """As remove(), of a directory with all that is in it, as far as that can be."""
+    with contextlib.suppress(FileNotFoundError), chased(path, follow=False) as found:
+        if found.fd >= 0:
+            remove_tree(found.dir_fd, found.name)
+
+
 def remove_directory(path: str | bytes | os.PathLike[str]) -> None:
     """As remove(): rmdir(2)."""
     with contextlib.suppress(FileNotFoundError), chased(path, follow=False) as found:

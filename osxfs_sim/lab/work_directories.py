@@ -8,12 +8,13 @@ nobody has locked is left over, and the next lab takes it away.
 import contextlib
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from osxfs_sim.fs import at
 
 _PREFIX, _SUFFIX = "osxfs-sim-", ".lab"
 _YOUNG_S = 60.0
@@ -74,5 +75,6 @@ def remove(path: Path, end_mount: EndMount, mounted_below: Callable[[str], list[
             end_mount(mountpoint)
     if mounted_below(str(path)):
         return False
-    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        at.remove_all(path)
     return not path.exists()

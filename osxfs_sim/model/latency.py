@@ -260,6 +260,15 @@ class LatencyModel:
             _costs_ns(base_ns, spec.distribution, generator)
             for base_ns, generator in zip(spec.base_ns, generators, strict=True)
         ]
+        is_fixed = isinstance(spec.distribution, Constant) and spec.served_at_once is None
+        self.fixed_ns: list[int | None] = [
+            base_ns if is_fixed else None for base_ns in spec.base_ns
+        ]
+        """Per class what a crossing costs that carries no data; None where due_ns() has to say."""
+        self.fixed_with_data_ns: list[int | None] = [
+            each if spec.bandwidth_bytes_per_s is None else None for each in self.fixed_ns
+        ]
+        """The same, of one that carries data."""
         self._link_free_ns = 0
         # One entry per slot: when it is free. None: no limit.
         self._slots_free_ns = None if spec.served_at_once is None else [0] * spec.served_at_once

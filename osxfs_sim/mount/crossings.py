@@ -77,7 +77,10 @@ class Crossings:
         """
         self.counts[operation] += 1
         operation_class = CLASS_OF[operation]
-        asked_ns = self.latency.due_ns(operation_class, size_bytes, arrival_ns) - arrival_ns
+        latency = self.latency
+        asked_ns = (latency.fixed_with_data_ns if size_bytes else latency.fixed_ns)[operation_class]
+        if asked_ns is None:
+            asked_ns = latency.due_ns(operation_class, size_bytes, arrival_ns) - arrival_ns
         outside_ns = self.outside.known.get(asked_ns)
         if outside_ns is None:
             outside_ns = self.outside.ns(asked_ns)

@@ -1458,30 +1458,35 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         inode = self._open_files[fh]
-        if not self._holds(inode) or off + len(buf) > self._limits.file_bytes:
+        length = len(buf)
+        if not self._holds(inode) or off + length > self._limits.file_bytes:
             await self._settle(inode)
             return await super().write(fh, off, buf)
         arrival_ns = self._reactor.arrival_ns
-        await self._wait_for_room(len(buf))
+        has_waited = False
+        if not self.write_back.has_room_for(length):
+            await self._wait_for_room(length)
+            has_waited = True
         journal = self.write_back.journal
-        place = journal.reserve(len(buf))
-        if len(buf) >= WRITE_IN_THREAD_BYTES:
+        place = journal.reserve(length)
+        if length >= WRITE_IN_THREAD_BYTES:
             _, failure = await in_thread(lambda: self._attempt(journal.put, place, buf))
+            has_waited = True
         else:
             _, failure = self._attempt(journal.put, place, buf)
-        if not failure and not self._holds(inode):
+        if has_waited and not failure and not self._holds(inode):
             # It has lost its name while this waited: nothing of it is held any more.
-            journal.free(place, len(buf))
+            journal.free(place, length)
             return await super().write(fh, off, buf)
         if not failure:
-            _, failure = self._attempt(self._hold_write, inode, fh, off, len(buf), place)
+            _, failure = self._attempt(self._hold_write, inode, fh, off, length, place)
         if failure:
-            journal.free(place, len(buf))
+            journal.free(place, length)
             raise FUSEError(failure)
         if fh in self._synchronous:
             await self._sync(inode, fh, datasync=True)
         self._acknowledged(OperationClass.WRITE, arrival_ns)
-        return len(buf)
+        return length
 
     def _hold_write(self, inode: Inode, fd: int, offset: int, length: int, place: int) -> None:
         """The guest has written *length* bytes, which are kept at *place*. Raises OSError."""

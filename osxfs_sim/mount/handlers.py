@@ -1015,7 +1015,11 @@ class Handlers(pyfuse3.Operations):
         else:
             whole = bytearray(size)
         buffer = memoryview(whole)[:size]
-        length, failure = self._attempt(self._read_from_memory, fh, off, buffer)
+        length, failure = None, 0
+        try:
+            length = self._read_from_memory(fh, off, buffer)
+        except Exception as error:
+            failure = self._errno_of(error, self._read_from_memory, (fh, off, size))
         if length is None and not failure:
             length, failure = await in_thread(lambda: self._attempt(read_fully, fh, off, buffer))
         await self.crossings.cross(Operation.READ, length or 0, arrival_ns)
@@ -1052,10 +1056,14 @@ class Handlers(pyfuse3.Operations):
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         arrival_ns = self._reactor.arrival_ns
         inode = self._open_files[fh]
+        length, failure = 0, 0
         if len(buf) >= WRITE_IN_THREAD_BYTES or fh in self._synchronous:
             length, failure = await in_thread(lambda: self._attempt(self._write, fh, off, buf))
         else:
-            length, failure = self._attempt(self._write, fh, off, buf)
+            try:
+                length = self._write(fh, off, buf)
+            except Exception as error:
+                failure = self._errno_of(error, self._write, (fh, off, buf))
         if length:
             self.has_changed(inode, fh)
         await self.crossings.cross(Operation.WRITE, length or 0, arrival_ns)

@@ -486,8 +486,13 @@ class Reactor:
                         self._cold = False
                     self.wakes[wake] += 1
                     # It was not there at the last look: so it came since.
-                    self.arrival_ns = max(now_ns - self.wake_ns[wake], looked_ns)
-                    self._read_one()
+                    arrival_ns = now_ns - self.wake_ns[wake]
+                    self.arrival_ns = arrival_ns if arrival_ns > looked_ns else looked_ns
+                    lost_before = self._lost_in_a_row
+                    # An idle worker reads it, and begins to handle it.
+                    self._resume(self._idle.pop(), None)
+                    if lost_before and self._lost_in_a_row == lost_before:
+                        self._lost_in_a_row = 0
                     asked = True
                 elif fd == wake_fd:
                     asked = self._finish_jobs() or asked
@@ -560,13 +565,6 @@ class Reactor:
             self._call(self.when_idle)
         self._wake = Wake.COLD
         await trio.lowlevel.wait_readable(self._epoll)
-
-    def _read_one(self) -> None:
-        """Let an idle worker read the request that has come, and begin to handle it."""
-        lost_before = self._lost_in_a_row
-        self._resume(self._idle.pop(), None)
-        if lost_before and self._lost_in_a_row == lost_before:
-            self._lost_in_a_row = 0
 
     def _resume(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:
         """Let *worker* go on until it awaits again, and note what it waits for."""

@@ -125,7 +125,7 @@ READ = {"operation": {"act": "read", "path": "a"}, "value": "old"}
         (by_hand(READ, about={"rules": {"stale_ns": "1s"}}), "stale_ns in rules must be"),
         (by_hand(READ, about={"rules": ["cached"]}), "rules must be an object"),
         (by_hand(READ, initial={"a": None}), "initial must be"),
-        (by_hand(READ | {"call_ns": 1e400}), "call_ns must be"),
+        (by_hand(READ | {"call_ns": 1e400}), "Infinity is no number"),
         (by_hand(READ | {"call_ns": "now"}), "call_ns must be"),
     ],
 )

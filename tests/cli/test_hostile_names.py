@@ -159,14 +159,14 @@ def test_no_text_of_a_result_is_more_than_text(here, capfd, make, words):
     texts = sorted(strings_in(document), key=lambda text: (len(text), text))
     # A receipt's histogram is text as well, of which there are many alike.
     texts = [text for text in texts if 2 < len(text) < 200]
-    texts = texts[:: max(1, len(texts) // 30)]
+    texts = texts[:: max(1, len(texts) // 45)]
     assert len(texts) > 20
     seen = 0
     for text in texts:
         said = shown(replaced(document, text, text + HOSTILE), here / "a.json", *words, capfd=capfd)
         assert not unsafe(said), text
         seen += "PWNED" in said
-    assert seen > 5, "most are shown"
+    assert seen > 5, "many are shown"
 
 
 def test_a_page_shows_them_too_and_its_pictures(here, capfd):

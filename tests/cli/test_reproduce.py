@@ -168,7 +168,7 @@ def test_a_case_that_fails_natively_is_said_and_can_be_gone_on_with(here: Path) 
         (("tiny.toml", "--picture", "x.gif"), "ends in .svg or .png"),
         (("tiny.toml", "--show", "make"), "make holds no machine.json"),
         (("tiny.toml", "--output", "make"), "make is not empty: --resume make"),
-        (("tiny.toml", "--output", "no/such"), "cannot make no/such"),
+        (("tiny.toml", "--output", "tiny.toml/such"), "cannot make tiny.toml/such"),
         (("tinny.toml",), "cannot read the study tinny.toml"),
         (("npm-instal",), "did you mean 'npm-install'"),
     ],
@@ -176,5 +176,7 @@ def test_a_case_that_fails_natively_is_said_and_can_be_gone_on_with(here: Path) 
 def test_a_mistake_is_one_line(here: Path, options: tuple[str, ...], said: str) -> None:
     result = reproduce(here, *options)
     assert result.returncode in (1, 2)
-    (line,) = result.stderr.splitlines()
+    *before, line = result.stderr.splitlines()
     assert said in line
+    # Where it would have begun, what it runs is said first.
+    assert all("tiny.toml has this run: " in each for each in before), before

@@ -40,6 +40,8 @@ EVERY_ACT = (
     (Operation("pwrite", handle="h", data="TW"), Outcome()),
     (Operation("pwrite", handle="i", data="no"), Outcome(error="EBADF")),
     (Operation("pread", handle="h", size=2, offset=1), Outcome("Wo")),
+    (Operation("outline", "b"), Outcome("T*1 W*1 o*1 ÿ*1")),
+    (Operation("outline", handle="h"), Outcome("T*1 W*1 o*1 ÿ*1")),
     (Operation("fsync", handle="h"), Outcome()),
     (Operation("fsync", "d"), Outcome()),
     (Operation("map", "b", handle="m", size=3), Outcome()),

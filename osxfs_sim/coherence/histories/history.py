@@ -89,8 +89,10 @@ class History:
                 umask=_number(words["umask"], "umask"),
                 about=dict(words["about"]),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise HistoryError(f"it is no history: {type(error).__name__} {error}") from error
+        except KeyError as error:
+            raise HistoryError(f"it is no history: it has no {error}") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise HistoryError(f"it is no history: {error}") from error
 
     def save(self, path: Path) -> None:
         """Write it to *path*, a line for each operation."""
