@@ -1469,17 +1469,21 @@ class WriteBackHandlers(AcknowledgingHandlers):
             has_waited = True
         journal = self.write_back.journal
         place = journal.reserve(length)
+        is_put, failure = False, 0
         if length >= WRITE_IN_THREAD_BYTES:
             _, failure = await in_thread(lambda: self._attempt(journal.put, place, buf))
-            has_waited = True
-        else:
-            _, failure = self._attempt(journal.put, place, buf)
+            is_put = has_waited = True
         if has_waited and not failure and not self._holds(inode):
             # It has lost its name while this waited: nothing of it is held any more.
             journal.free(place, length)
             return await super().write(fh, off, buf)
         if not failure:
-            _, failure = self._attempt(self._hold_write, inode, fh, off, length, place)
+            try:
+                if not is_put:
+                    journal.put(place, buf)
+                self._hold_write(inode, fh, off, length, place)
+            except Exception as error:
+                failure = self._errno_of(error, self._hold_write, (inode, fh, off, length, place))
         if failure:
             journal.free(place, length)
             raise FUSEError(failure)
@@ -1492,7 +1496,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         """The guest has written *length* bytes, which are kept at *place*. Raises OSError."""
         self.write_back.check_not_aside(inode)
         self._check_room(length)
-        self._note_seen(inode)
+        if inode.held is None or inode.held.seen is None:
+            self._note_seen(inode)
         held = hold(inode)
         size = held.size
         if size is None:
