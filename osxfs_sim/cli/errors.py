@@ -1,7 +1,6 @@
 """A user's mistake becomes one line with its remedy and a non-zero exit."""
 
 import importlib
-import importlib.metadata
 import logging
 import os
 import signal
@@ -159,6 +158,8 @@ def _is_directory_gone() -> bool:
 def _say_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
+    import importlib.metadata  # no other command needs it, and it takes a while to load
+
     version = importlib.metadata.version("osxfs-sim")
     made_from = commit()
     known = [*([f"commit {made_from}"] if made_from else []), f"code {digest_of_program()}"]

@@ -304,8 +304,7 @@ def _passing(
 
     Every request passes here, so what depends on the operation alone is decided here, once.
     """
-    access = ACCESS_OF.get(operation)
-    assert (find is None) == (access is None)
+    assert (find is None) == (operation not in ACCESS_OF)
     check = _CHECKS.get(operation)
     is_create = operation is Operation.CREATE
 
