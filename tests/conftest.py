@@ -18,7 +18,7 @@ from live import LiveShare
 from nobody import NOBODY
 from syncing import LONG_NS, SyncLock
 
-from osxfs_sim.mount.mountpoints import runtime_directory, unmount
+from osxfs_sim.mount.mounts.mountpoints import runtime_directory, unmount
 
 _MEMORY = "/dev/shm"
 _number = itertools.count()
