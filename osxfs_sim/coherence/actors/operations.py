@@ -1,6 +1,6 @@
 """What an actor does to a file system, and what it was told: one operation, one outcome.
 
-Also the programme of an actor's process (see actors.py), which is started as a script with
+Also the programme of an actor's process (see processes.py), which is started as a script with
 nothing but the standard library, so that an operation costs little beside its system calls.
 Operations come as lines of JSON on standard input, a lot at a time; each lot is performed
 in order, and answered by a line that tells each operation's outcome and its moments.

@@ -2,7 +2,7 @@
 
 The kernel raises an event when somebody makes a system call, and offers no
 other way. So the injector makes one in the mount, and the server acknowledges
-it without applying it (acknowledge.py), as osxfs did:
+it without applying it (injected_requests.py), as osxfs did:
 
     what the guest shall see    the call
     IN_CREATE                   mknod, mkdir or symlink
@@ -275,7 +275,7 @@ class Injector:
         return False
 
 
-# What the calls say where the guest's kernel goes by what it believes, the last by acknowledge.py.
+# What the calls say where the guest's kernel goes by what it believes, the last by injected_requests.py.
 _BELIEVED_OTHERWISE = (errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EAGAIN)
 _OVERTAKEN = (
     *_BELIEVED_OTHERWISE,

@@ -1,6 +1,6 @@
 """The requests of a share whose guest keeps its changes for a while: the contract's ``delegated``.
 
-A change is checked against what the guest is shown, noted down (write_back.py), and answered
+A change is checked against what the guest is shown, noted down (writeback.py), and answered
 without a crossing. What the guest asks is answered from what is held where that says it all,
 and else by the host, with what is held laid over it. So every process of the guest sees the
 guest's changes at once and in every way.

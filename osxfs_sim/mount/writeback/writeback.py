@@ -1,8 +1,8 @@
 """Holds the guest's changes, and sees to it that the host gets them in time and in order.
 
     hold        a change is noted in the journal, in the list of what must cross, and in what the
-                guest is shown (held.py); the guest is answered after that
-    worker      takes the oldest change, has it carried out on the host (carry_out.py), prices
+                guest is shown (overlay.py); the guest is answered after that
+    worker      takes the oldest change, has it carried out on the host (host_writer.py), prices
                 its crossing, and goes on while no more than so many are under way
     age         wakes the worker when a change has waited for as long as it may
 
