@@ -275,7 +275,8 @@ class Injector:
         return False
 
 
-# What the calls say where the guest's kernel goes by what it believes, the last by injected_requests.py.
+# What the calls say where the guest's kernel goes by what it believes, the last by
+# injected_requests.py.
 _BELIEVED_OTHERWISE = (errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EAGAIN)
 _OVERTAKEN = (
     *_BELIEVED_OTHERWISE,

@@ -14,7 +14,8 @@
 What a question needs to know follows it as a JSON object: the keyword arguments
 of its answer. The socket lies in a directory that only its owner (and root) can enter.
 
-Here it is asked; server/control_socket.py answers. Whoever asks need not wait for trio to be imported.
+Here it is asked; server/control_socket.py answers. Whoever asks need not wait for trio to be
+imported.
 """
 
 import contextlib
