@@ -50,9 +50,9 @@ def leak() -> None:
     """A descriptor stays open for each file that is opened."""
     release = WriteBackHandlers.release
 
-    async def leaking(self: Any, fh: int) -> None:
+    async def leaking(self: Any, request: Any, fh: int) -> None:
         os.dup(fh)
-        await release(self, fh)
+        await release(self, request, fh)
 
     WriteBackHandlers.release = leaking  # type: ignore[method-assign]
 

@@ -24,6 +24,7 @@ from pyfuse3 import EntryAttributes, FUSEError, RequestContext
 
 from osxfs_sim.model.events import Notice
 from osxfs_sim.mount.events.inject import Injection, Injector, way_up
+from osxfs_sim.mount.loop.request import Request
 from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.tree.backing import StaleError
 from osxfs_sim.mount.tree.inodes import Inode
@@ -71,11 +72,11 @@ class AcknowledgingHandlers(Handlers):
         return injection
 
     def lookup(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_injected(ctx):
             return self._acknowledge(self._look_up_injected, parent_inode, name, ctx)
-        return super().lookup(parent_inode, name, ctx)
+        return super().lookup(request, parent_inode, name, ctx)
 
     def _look_up_injected(
         self, parent_number: int, name: bytes, ctx: RequestContext
@@ -147,10 +148,12 @@ class AcknowledgingHandlers(Handlers):
         inode.lookups += 1
         return answer
 
-    def getattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, EntryAttributes]:
+    def getattr(
+        self, request: Request, inode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_injected(ctx):
             return self._acknowledge(self._where_it_got_to, inode, ctx)
-        return super().getattr(inode, ctx)
+        return super().getattr(request, inode, ctx)
 
     def _where_it_got_to(self, number: int, ctx: RequestContext) -> EntryAttributes:
         """The injector asks only which directory it has reached, which may be gone: see above.
@@ -167,6 +170,7 @@ class AcknowledgingHandlers(Handlers):
 
     def setattr(
         self,
+        request: Request,
         inode: int,
         attr: EntryAttributes,
         fields: pyfuse3.SetattrFields,
@@ -175,31 +179,37 @@ class AcknowledgingHandlers(Handlers):
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_injected(ctx):
             return self._acknowledge(self._attributes_now, inode, ctx)
-        return super().setattr(inode, attr, fields, fh, ctx)
+        return super().setattr(request, inode, attr, fields, fh, ctx)
 
     def _attributes_now(self, number: int, ctx: RequestContext) -> EntryAttributes:
         return self._getattr(number, ctx, believes=False)
 
     def mknod(
-        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
+        self,
+        request: Request,
+        parent_inode: int,
+        name: bytes,
+        mode: int,
+        rdev: int,
+        ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_injected(ctx):
             return self._acknowledge(self._made_by_host, parent_inode, name, ctx)
-        return super().mknod(parent_inode, name, mode, rdev, ctx)
+        return super().mknod(request, parent_inode, name, mode, rdev, ctx)
 
     def mkdir(
-        self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_injected(ctx):
             return self._acknowledge(self._made_by_host, parent_inode, name, ctx)
-        return super().mkdir(parent_inode, name, mode, ctx)
+        return super().mkdir(request, parent_inode, name, mode, ctx)
 
     def symlink(
-        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_injected(ctx):
             return self._acknowledge(self._made_by_host, parent_inode, name, ctx)
-        return super().symlink(parent_inode, name, target, ctx)
+        return super().symlink(request, parent_inode, name, target, ctx)
 
     def _made_by_host(
         self, parent_number: int, name: bytes, ctx: RequestContext
@@ -216,18 +226,18 @@ class AcknowledgingHandlers(Handlers):
         return self._entry(parent, dir_fd, host_name, status, ctx, name, believes=False)
 
     def unlink(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         if self._is_injected(ctx):
             return self._acknowledge(self._removed_by_host, parent_inode, name)
-        return super().unlink(parent_inode, name, ctx)
+        return super().unlink(request, parent_inode, name, ctx)
 
     def rmdir(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         if self._is_injected(ctx):
             return self._acknowledge(self._removed_by_host, parent_inode, name)
-        return super().rmdir(parent_inode, name, ctx)
+        return super().rmdir(request, parent_inode, name, ctx)
 
     def _removed_by_host(self, parent_number: int, name: bytes) -> None:
         injection = self._injection(parent_number, name, Notice.DELETE)

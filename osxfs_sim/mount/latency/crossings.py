@@ -7,11 +7,12 @@ the share is mounted, and a reply is sent that much earlier than it is due.
 
 import time
 import types
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.operations import CLASS_OF, Operation
-from osxfs_sim.mount.latency.receipt import Receipt
+from osxfs_sim.mount.latency.receipt import FOLD_AT, Receipt
+from osxfs_sim.mount.loop.request import Crossing, Request
 
 
 class Outside:
@@ -55,26 +56,25 @@ class Crossings:
     def __init__(self, latency: LatencyModel, outside: Outside) -> None:
         self.latency = latency
         self.outside = outside
-        self.when_paid: Callable[[int, int, int, int, int], None] | None = None
-        """Called in the turn of whoever has paid: with the operation, the bytes, and the arrival,
-        asked and achieved time. A trace wants to know."""
         self.start_counting_anew()
 
     def start_counting_anew(self) -> None:
         """Forget counts and receipt; the latency model goes on where it is."""
         self.receipt = Receipt()
+        self._pending = self.receipt.pending
         self.counts = [0] * len(Operation)
         self.missing_lookups = 0
 
     @types.coroutine
     def cross(
-        self, operation: Operation, size_bytes: int, arrival_ns: int
+        self, request: Request, operation: Operation, size_bytes: int
     ) -> Generator[int, int, None]:
-        """Await the moment at which the reply to a request must be sent.
+        """Await the moment at which the reply to *request* must be sent.
 
-        *arrival_ns* is when it arrived (monotonic), *size_bytes* the data that
-        crosses with it.
+        It is paid as *operation*, which need not be its own (a WRITE that is to be synchronous
+        pays an FSYNC); *size_bytes* is the data that crosses with it.
         """
+        arrival_ns = request.arrival_ns
         self.counts[operation] += 1
         operation_class = CLASS_OF[operation]
         latency = self.latency
@@ -89,6 +89,10 @@ class Crossings:
         if now_ns < send_ns:
             now_ns = yield send_ns
         achieved_ns = now_ns - arrival_ns + outside_ns
-        self.receipt.add(operation_class, asked_ns, achieved_ns)
-        if self.when_paid is not None:
-            self.when_paid(operation, size_bytes, arrival_ns, asked_ns, achieved_ns)
+        # As Receipt.add, without its call.
+        pending = self._pending[operation_class]
+        pending += (asked_ns, achieved_ns)
+        if len(pending) >= FOLD_AT:
+            self.receipt.fold(operation_class)
+        if request.paid is not None:
+            request.paid.append(Crossing(operation, size_bytes, arrival_ns, asked_ns, achieved_ns))

@@ -18,7 +18,7 @@ from osxfs_sim.model.operations import OperationClass
 _LOWEST_NS = 1
 _HIGHEST_NS = 3_600_000_000_000
 _DIGITS = 3
-_FOLD_AT = 8192
+FOLD_AT = 8192
 
 LATE_BY_NS = 20_000
 LATE_BY_SHARE = 0.05
@@ -70,18 +70,21 @@ class Receipt:
             operation_class: _Line(new_histogram(), new_histogram())
             for operation_class in OperationClass
         }
-        self._pending: list[list[int]] = [[] for _ in OperationClass]
+        self.pending: list[list[int]] = [[] for _ in OperationClass]
+        """Per class what is not folded in yet, asked and achieved by turns. Whoever is in every
+        request's way appends to it, as add() does, and has it folded in at FOLD_AT."""
 
     def add(self, operation_class: OperationClass, asked_ns: int, achieved_ns: int) -> None:
         """One answered request: what it was to take, and what its client saw it take."""
-        pending = self._pending[operation_class]
+        pending = self.pending[operation_class]
         pending.append(asked_ns)
         pending.append(achieved_ns)
-        if len(pending) >= _FOLD_AT:
-            self._fold(operation_class)
+        if len(pending) >= FOLD_AT:
+            self.fold(operation_class)
 
-    def _fold(self, operation_class: OperationClass) -> None:
-        pending = self._pending[operation_class]
+    def fold(self, operation_class: OperationClass) -> None:
+        """Fold what is pending of a class into its histograms."""
+        pending = self.pending[operation_class]
         if not pending:
             return
         asked, achieved = np.asarray(pending, dtype=np.int64).reshape(-1, 2).T
@@ -104,7 +107,7 @@ class Receipt:
         """
         report: dict[str, dict[str, Any]] = {}
         for operation_class, line in self._lines.items():
-            self._fold(operation_class)
+            self.fold(operation_class)
             count = line.asked.get_total_count()
             if not count:
                 continue

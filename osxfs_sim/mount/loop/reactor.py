@@ -194,8 +194,9 @@ class _NoLock:
 class Reactor:
     """Drives pyfuse3's workers. One per mount; everything but jobs runs in trio's thread.
 
-    *arrival_ns* is when the request now being handled reached the share, on
-    the monotonic clock. *wake_ns* holds the calibrated time of a wake-up per
+    *arrival_ns* is when the request that is being read reached the share, on the monotonic
+    clock: it is of use to the dispatcher alone, which makes a value of it before anything
+    waits (request.py). *wake_ns* holds the calibrated time of a wake-up per
     Wake state.
     """
 
@@ -204,8 +205,6 @@ class Reactor:
         self.wake_ns = [0] * len(Wake)
         self.wakes = [0] * len(Wake)
         self.ended = False
-        self.running: Worker | None = None
-        """Whose turn it is, or was last."""
         self.keeps_names = False
         self.internal_errors = InternalErrors()
         self.awake = ProcessorsAwake()
@@ -333,9 +332,7 @@ class Reactor:
         by itself.
         """
         self._own.add(work)
-        before = self.running
         self._resume(work, None)
-        self.running = before  # a request may have begun it, and goes on
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """Call *call* in trio's thread, which may be done from any thread."""
@@ -445,9 +442,7 @@ class Reactor:
     # pyfuse3 takes this object for its nursery when it wants one more worker.
     def start_soon(self, worker: Callable[..., Worker], *args: object, name: str = "") -> None:
         del name
-        before = self.running
         self._resume(worker(*args), None)
-        self.running = before  # the one that has asked for it goes on
 
     def _serve(self) -> bool:
         """Handle requests until trio's turn comes (False) or all has long been quiet (True)."""
@@ -568,7 +563,6 @@ class Reactor:
 
     def _resume(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:
         """Let *worker* go on until it awaits again, and note what it waits for."""
-        self.running = worker
         try:
             wanted = worker.send(value) if error is None else worker.throw(error)
         except StopIteration:

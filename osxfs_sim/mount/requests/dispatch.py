@@ -12,6 +12,8 @@ Every request passes here, and two things are seen to that no handler has to thi
   server: it is noted down here, and the request is answered EIO. What ends a worker, or the
   process, keeps its meaning (BaseException).
 
+It is here that a request becomes a value (loop/request.py), which handlers pass along.
+
 What is noted, and what a handler awaits, are the objects of mount/loop/reactor.py: integers are
 moments, the others things that may take any time.
 """
@@ -29,6 +31,7 @@ from osxfs_sim.model.operations import Operation
 from osxfs_sim.model.ordering import ACCESS_OF, Access, Order, Turn
 from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
 from osxfs_sim.mount.loop.reactor import Reactor, Signal
+from osxfs_sim.mount.loop.request import Request, made
 from osxfs_sim.mount.requests.open_handles import OpenHandles
 from osxfs_sim.mount.tree.inodes import Inode
 
@@ -127,11 +130,6 @@ def _is_no_name(name: bytes) -> bool:
 _Check = Callable[[tuple[Any, ...]], None]
 
 
-def _offset(arguments: tuple[Any, ...]) -> None:
-    if arguments[1] < 0:
-        _refuse()
-
-
 def _size(arguments: tuple[Any, ...]) -> None:
     if arguments[2].update_size and arguments[1].st_size < 0:
         _refuse()
@@ -161,8 +159,6 @@ def _new_name(arguments: tuple[Any, ...]) -> None:
 # What only looks pays for as little as can be: the host itself refuses all but a path.
 _CHECKS: dict[Operation, _Check] = {
     Operation.LOOKUP: _name_looked_up,
-    Operation.READ: _offset,
-    Operation.WRITE: _offset,
     Operation.SETATTR: _size,
     Operation.CREATE: _one_name,
     Operation.MKNOD: _one_name,
@@ -176,25 +172,49 @@ _CHECKS: dict[Operation, _Check] = {
 
 
 class Dispatcher(pyfuse3.Operations):
-    """Passes requests to *handlers*, which may be given methods of their own at any time."""
+    """What pyfuse3 calls, one method for each kind of request; they are bound by serve_by().
 
-    supports_dot_lookup = AcknowledgingHandlers.supports_dot_lookup
+    *is_suppressed* tells of a caller's context whether its requests are the server's own, which
+    look at nothing and change nothing: they wait for nobody.
+    """
+
+    supports_dot_lookup = False
+    """The kernel then never sends "." or ".." as names to look up."""
+    enable_writeback_cache = False
     read_names: Callable[[int, int, int], Coroutine[Any, Any, bytes]]
     """READDIR, which pyfuse3 does not know; see negotiation.py."""
 
     def __init__(
-        self, handlers: AcknowledgingHandlers, reactor: Reactor, opened: OpenHandles
+        self,
+        handlers: AcknowledgingHandlers,
+        reactor: Reactor,
+        opened: OpenHandles,
+        *,
+        kernel_writes_back: bool = False,
     ) -> None:
         super().__init__()
+        self.enable_writeback_cache = kernel_writes_back
         self.opened = opened
         self.order: Order[Inode] = Order()
-        self._turns = self.order.turns
         self._handlers = handlers
         self._reactor = reactor
+        self.serve_by(handlers)
 
-    @property
-    def enable_writeback_cache(self) -> bool:  # type: ignore[override]
-        return self._handlers.enable_writeback_cache
+    def serve_by(self, handlers: Any) -> None:
+        """Have *handlers* answer from the next request on: one method for each, bound here once.
+
+        That is what it costs nothing by to have layers, or to take one away again.
+        """
+        for methods, find in (
+            (_BY_NUMBER, _by_number),
+            (_BY_HANDLE, _by_handle),
+            (_BY_NAME, _by_name),
+            (_UNORDERED, None),
+        ):
+            for name, (operation, expected) in methods.items():
+                method = getattr(handlers, name)
+                setattr(self, name, self._passing(name, method, operation, find, expected))
+        self.forget = self._forgetting(handlers.forget)  # type: ignore[method-assign]
 
     # Order
 
@@ -206,7 +226,7 @@ class Dispatcher(pyfuse3.Operations):
         if getattr(arguments[-1], "pid", 0) == (handlers.injector_thread or -1):
             return None  # it looks at nothing, and changes nothing
         inode = self._found(find, arguments)
-        if inode is None or inode not in self._turns:
+        if inode is None or inode not in self.order.turns:
             return None
         return self.order.enter(inode, _access(operation, arguments))
 
@@ -227,17 +247,20 @@ class Dispatcher(pyfuse3.Operations):
             return None
 
     def _in_turn(
-        self, turn: Turn[Inode], cuts: bool, method: Callable[..., Any], arguments: tuple[Any, ...]
+        self,
+        turn: Turn[Inode],
+        cuts: bool,
+        method: Callable[..., Any],
+        request: Request,
+        arguments: tuple[Any, ...],
     ) -> Generator[Any, Any, Any]:
         """Wait for *turn*, if it has not come yet; then for what *method* does with it."""
         try:
             if not turn.has_begun:
-                arrival_ns = self._reactor.arrival_ns
                 turn.signal = Signal()
                 yield turn.signal
-                # What it has waited is part of what it takes.
-                self._reactor.arrival_ns = arrival_ns
-            work = method(*arguments)
+            # What it has waited is part of what it takes.
+            work = method(request, *arguments)
             wanted = work.send(None)
         except StopIteration as done:
             self._leave(turn)
@@ -287,115 +310,133 @@ class Dispatcher(pyfuse3.Operations):
             code = errno.EIO
         return FUSEError(code)
 
-    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        try:
-            await self._handlers.forget(inode_list)
-        except Exception as error:  # nobody waits for an answer
-            self._failed(Operation.FORGET, error)
+    def _forgetting(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        async def forget(inode_list: Sequence[tuple[int, int]]) -> None:
+            try:
+                await method(made(Operation.FORGET, self._reactor.arrival_ns), inode_list)
+            except Exception as error:  # nobody waits for an answer
+                self._failed(Operation.FORGET, error)
+
+        return forget
 
     def stacktrace(self) -> None:
         """Of threads, for who debugs pyfuse3: there is nothing to tell."""
 
+    def _passing(
+        self,
+        name: str,
+        method: Callable[..., Any],
+        operation: Operation,
+        find: Find | None,
+        expected: Any,
+    ) -> Callable[..., Any]:
+        """The method *name*: for each kind of request the least that has to be done for it.
 
-def _passing(
-    name: str, operation: Operation, find: Find | None, expected: Any
-) -> Callable[..., Any]:
-    """The method *name*: for each kind of request the least that has to be done for it.
+        Every request passes here, so what depends on the operation alone is decided here, once.
+        """
+        assert (find is None) == (operation not in ACCESS_OF)
+        check = _CHECKS.get(operation)
+        has_offset = operation in (Operation.READ, Operation.WRITE)
+        is_create = operation is Operation.CREATE
+        reactor, turns = self._reactor, self.order.turns
 
-    Every request passes here, so what depends on the operation alone is decided here, once.
-    """
-    assert (find is None) == (operation not in ACCESS_OF)
-    check = _CHECKS.get(operation)
-    is_create = operation is Operation.CREATE
-
-    def at_once(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
-        try:
-            if check is not None:
-                check(arguments)
-            method = getattr(self._handlers, name)
-            if self._turns and (turn := self._take_turn(operation, find, arguments)):
-                cuts = _cuts(operation, arguments)
-                answer = yield from self._in_turn(turn, cuts, method, arguments)
-            else:
-                answer = yield from method(*arguments)
-            if expected is not None and not isinstance(answer, expected):
-                _unexpected(answer)
-            if is_create:
-                _check_created(answer)
-        except Exception as error:
-            if type(error) is FUSEError and 0 < error.errno <= _LARGEST_ERRNO:
-                raise
-            raise self._failed(operation, error) from error
-        return answer
-
-    def perhaps_later(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
-        try:
-            if check is not None:
-                check(arguments)
-            method = getattr(self._handlers, name)
-            if self._turns and (turn := self._take_turn(operation, find, arguments)):
-                cuts = _cuts(operation, arguments)
-                answer = yield from self._in_turn(turn, cuts, method, arguments)
-            else:
-                work = method(*arguments)
-                try:
-                    wanted = work.send(None)
-                except StopIteration as done:  # without waiting: that is nearly every time
-                    answer = done.value
-                else:
+        def at_once(*arguments: Any) -> Generator[Any, Any, Any]:
+            try:
+                if check is not None:
+                    check(arguments)
+                request = Request()
+                request.arrival_ns = reactor.arrival_ns
+                request.operation = operation
+                request.paid = None
+                if turns and (turn := self._take_turn(operation, find, arguments)):
                     cuts = _cuts(operation, arguments)
-                    begun = None
-                    if cuts or not isinstance(wanted, int):
-                        begun = self._begin(operation, find, arguments)
-                    answer = yield from self._to_its_end(begun, cuts, work, wanted)
-            if expected is not None and not isinstance(answer, expected):
-                _unexpected(answer)
-        except Exception as error:
-            if type(error) is FUSEError and 0 < error.errno <= _LARGEST_ERRNO:
-                raise
-            raise self._failed(operation, error) from error
-        return answer
+                    answer = yield from self._in_turn(turn, cuts, method, request, arguments)
+                else:
+                    answer = yield from method(request, *arguments)
+                if expected is not None and not isinstance(answer, expected):
+                    _unexpected(answer)
+                if is_create:
+                    _check_created(answer)
+            except Exception as error:
+                if type(error) is FUSEError and 0 < error.errno <= _LARGEST_ERRNO:
+                    raise
+                raise self._failed(operation, error) from error
+            return answer
 
-    # What a name leads to is not known before it is looked up: it may meet others there, and
-    # they need not wait for it. The others of these are done at once by every handler.
-    request = at_once if find is None or operation in _DONE_AT_ONCE else perhaps_later
-    if operation in _OPENING:
-        request = _opening(types.coroutine(request))
-    elif operation in _CLOSING:
-        request = _closing(types.coroutine(request))
-    request.__name__ = request.__qualname__ = name
-    return types.coroutine(request)
+        def perhaps_later(*arguments: Any) -> Generator[Any, Any, Any]:
+            try:
+                if has_offset:
+                    if arguments[1] < 0:
+                        _refuse()
+                elif check is not None:
+                    check(arguments)
+                request = Request()
+                request.arrival_ns = reactor.arrival_ns
+                request.operation = operation
+                request.paid = None
+                if turns and (turn := self._take_turn(operation, find, arguments)):
+                    cuts = _cuts(operation, arguments)
+                    answer = yield from self._in_turn(turn, cuts, method, request, arguments)
+                else:
+                    work = method(request, *arguments)
+                    try:
+                        wanted = work.send(None)
+                    except StopIteration as done:  # without waiting: that is nearly every time
+                        answer = done.value
+                    else:
+                        cuts = _cuts(operation, arguments)
+                        begun = None
+                        if cuts or not isinstance(wanted, int):
+                            begun = self._begin(operation, find, arguments)
+                        answer = yield from self._to_its_end(begun, cuts, work, wanted)
+                if expected is not None and not isinstance(answer, expected):
+                    _unexpected(answer)
+            except Exception as error:
+                if type(error) is FUSEError and 0 < error.errno <= _LARGEST_ERRNO:
+                    raise
+                raise self._failed(operation, error) from error
+            return answer
+
+        # What a name leads to is not known before it is looked up: it may meet others there, and
+        # they need not wait for it. The others of these are done at once by every handler.
+        passes = at_once if find is None or operation in _DONE_AT_ONCE else perhaps_later
+        if operation in _OPENING:
+            passes = _opening(self.opened, types.coroutine(passes))
+        elif operation in _CLOSING:
+            passes = _closing(self.opened, types.coroutine(passes))
+        passes.__name__ = passes.__qualname__ = name
+        return types.coroutine(passes)
 
 
-_Request = Callable[..., Generator[Any, Any, Any]]
+_Passes = Callable[..., Generator[Any, Any, Any]]
 
 
-def _opening(request: _Request) -> _Request:
-    """As *request*, by which the guest gets a handle: if there is one left for who asks."""
+def _opening(handles: OpenHandles, passes: _Passes) -> _Passes:
+    """As *passes*, by which the guest gets a handle: if there is one left for who asks."""
 
-    def counted(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
+    def counted(*arguments: Any) -> Generator[Any, Any, Any]:
         uid = arguments[-1].uid
         try:
-            self.opened.take(uid)
+            handles.take(uid)
         except OSError as error:
             raise FUSEError(error.errno or errno.EMFILE) from error
         try:
-            answer = yield from request(self, *arguments)
+            answer = yield from passes(*arguments)
         except BaseException:
-            self.opened.give_back(uid)
+            handles.give_back(uid)
             raise
         opened = answer[0] if isinstance(answer, tuple) else answer
-        self.opened.taken(opened.fh if isinstance(opened, FileInfo) else opened, uid)
+        handles.taken(opened.fh if isinstance(opened, FileInfo) else opened, uid)
         return answer
 
     return counted
 
 
-def _closing(request: _Request) -> _Request:
-    def counted(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
+def _closing(handles: OpenHandles, passes: _Passes) -> _Passes:
+    def counted(*arguments: Any) -> Generator[Any, Any, Any]:
         # Before: its number is given anew when it is closed.
-        self.opened.closed(arguments[0])
-        return (yield from request(self, *arguments))
+        handles.closed(arguments[0])
+        return (yield from passes(*arguments))
 
     return counted
 
@@ -411,13 +452,3 @@ def _check_created(answer: tuple[Any, ...]) -> None:
         and isinstance(answer[1], EntryAttributes)
     ):
         _unexpected(answer)
-
-
-for _methods, _find in (
-    (_BY_NUMBER, _by_number),
-    (_BY_HANDLE, _by_handle),
-    (_BY_NAME, _by_name),
-    (_UNORDERED, None),
-):
-    for _name, (_operation, _expected) in _methods.items():
-        setattr(Dispatcher, _name, _passing(_name, _operation, _find, _expected))

@@ -33,6 +33,7 @@ from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.reactor import Reactor, breathe, in_thread
+from osxfs_sim.mount.loop.request import Request
 from osxfs_sim.mount.tree.backing import OPEN_SAFELY, Backing, StaleError, magic_link
 from osxfs_sim.mount.tree.directory_names import NameSets
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
@@ -123,11 +124,9 @@ class _ByHandle(dict[int, _Opened]):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
-class Handlers(pyfuse3.Operations):
+class Handlers:
     """The requests of one share; dispatch.py passes them on, in the reactor's thread."""
 
-    # The kernel then never sends "." or ".." as names to look up.
-    supports_dot_lookup = False
     enable_writeback_cache = False
     directories_to_volumes: frozenset[int] = frozenset()
     """Whose missing names could not be ended all at once: see mount/mounts/volumes.py."""
@@ -149,7 +148,6 @@ class Handlers(pyfuse3.Operations):
         rights: Rights,
         watcher: Watcher | None = None,
     ) -> None:
-        super().__init__()
         self.policy = policy
         self.crossings = crossings
         self._reactor = reactor
@@ -206,35 +204,37 @@ class Handlers(pyfuse3.Operations):
 
     # The way of every request
 
-    async def _cross(self, operation: Operation, work: Callable[..., Any], *arguments: Any) -> Any:
+    async def _cross(self, request: Request, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do *work* on the host now, and answer when the crossing is paid."""
-        arrival_ns = self._reactor.arrival_ns
         # As _attempt, without its call: most requests pass here.
         answer, failure = None, 0
         try:
             answer = work(*arguments)
         except Exception as error:
             failure = self._errno_of(error, work, arguments)
-        await self.crossings.cross(operation, 0, arrival_ns)
+        await self.crossings.cross(request, request.operation, 0)
         if failure:
             raise FUSEError(failure)
         return answer
 
     def _change(
-        self, operation: Operation, work: Callable[..., Any], *arguments: Any
+        self, request: Request, work: Callable[..., Any], *arguments: Any
     ) -> Coroutine[Any, Any, Any]:
         """As _cross, for what the guest may do only where it may change anything."""
         if not self._may_change:
-            return self._cross(operation, _read_only)
-        return self._cross(operation, work, *arguments)
+            return self._cross(request, _read_only)
+        return self._cross(request, work, *arguments)
 
     async def _cross_in_thread(
-        self, operation: Operation, work: Callable[..., Any], *arguments: Any
+        self,
+        request: Request,
+        work: Callable[..., Any],
+        *arguments: Any,
+        operation: Operation | None = None,
     ) -> Any:
-        """As _cross, for work that may block."""
-        arrival_ns = self._reactor.arrival_ns
+        """As _cross, for work that may block; as another *operation* than the request's own."""
         answer, failure = await in_thread(lambda: self._attempt(work, *arguments))
-        await self.crossings.cross(operation, 0, arrival_ns)
+        await self.crossings.cross(request, operation or request.operation, 0)
         if failure:
             raise FUSEError(failure)
         return answer
@@ -434,7 +434,7 @@ class Handlers(pyfuse3.Operations):
     # Names
 
     def lookup(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         sets = self.name_sets
         if sets is not None and self._policy_at(parent := self._inodes[parent_inode]).complete:
@@ -442,8 +442,8 @@ class Handlers(pyfuse3.Operations):
                 sets.answers += 1
                 return self._answer_missing(parent, name)
             if parent.followed and sets.wants(parent):
-                return self._look_up_first(parent, name, ctx)
-        return self._cross(Operation.LOOKUP, self._lookup, parent_inode, name, ctx)
+                return self._look_up_first(request, parent, name, ctx)
+        return self._cross(request, self._lookup, parent_inode, name, ctx)
 
     async def _answer_missing(self, parent: Inode, asked: bytes) -> EntryAttributes:
         """Without a crossing: the guest's side knows all names of *parent*."""
@@ -453,15 +453,14 @@ class Handlers(pyfuse3.Operations):
         return missing
 
     async def _look_up_first(
-        self, parent: Inode, asked: bytes, ctx: RequestContext
+        self, request: Request, parent: Inode, asked: bytes, ctx: RequestContext
     ) -> EntryAttributes:
         """A lookup that brings all names of the directory along, if this one is missing."""
-        arrival_ns = self._reactor.arrival_ns
         answer, failure = self._attempt(self._lookup, parent.number, asked, ctx)
         size_bytes = 0
         if failure == errno.ENOENT or (answer is not None and not answer.st_ino):
             size_bytes = await self._read_names(parent)
-        await self.crossings.cross(Operation.LOOKUP, size_bytes, arrival_ns)
+        await self.crossings.cross(request, Operation.LOOKUP, size_bytes)
         if failure:
             raise FUSEError(failure)
         assert isinstance(answer, EntryAttributes)
@@ -526,7 +525,7 @@ class Handlers(pyfuse3.Operations):
         missing.entry_timeout = lifetime_ns * _S_PER_NS
         return missing
 
-    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+    async def forget(self, request: Request, inode_list: Sequence[tuple[int, int]]) -> None:
         self.crossings.counts[Operation.FORGET] += len(inode_list)
         for number, lookups in inode_list:
             try:
@@ -558,9 +557,15 @@ class Handlers(pyfuse3.Operations):
             self.name_sets.forget(inode)
 
     def mknod(
-        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
+        self,
+        request: Request,
+        parent_inode: int,
+        name: bytes,
+        mode: int,
+        rdev: int,
+        ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._change(Operation.MKNOD, self._mknod, parent_inode, name, mode, rdev, ctx)
+        return self._change(request, self._mknod, parent_inode, name, mode, rdev, ctx)
 
     def _mknod(
         self, parent_number: int, asked: bytes, mode: int, device: int, ctx: RequestContext
@@ -575,9 +580,9 @@ class Handlers(pyfuse3.Operations):
         return self._made(parent, dir_fd, name, ctx, asked)
 
     def mkdir(
-        self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._change(Operation.MKDIR, self._mkdir, parent_inode, name, mode, ctx)
+        return self._change(request, self._mkdir, parent_inode, name, mode, ctx)
 
     def _mkdir(
         self, parent_number: int, asked: bytes, mode: int, ctx: RequestContext
@@ -589,9 +594,9 @@ class Handlers(pyfuse3.Operations):
         return self._made(parent, dir_fd, name, ctx, asked)
 
     def symlink(
-        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._change(Operation.SYMLINK, self._symlink, parent_inode, name, target, ctx)
+        return self._change(request, self._symlink, parent_inode, name, target, ctx)
 
     def _symlink(
         self, parent_number: int, asked: bytes, target: bytes, ctx: RequestContext
@@ -603,9 +608,14 @@ class Handlers(pyfuse3.Operations):
         return self._made(parent, dir_fd, name, ctx, asked)
 
     def link(
-        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
+        self,
+        request: Request,
+        inode: int,
+        new_parent_inode: int,
+        new_name: bytes,
+        ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._change(Operation.LINK, self._link, inode, new_parent_inode, new_name, ctx)
+        return self._change(request, self._link, inode, new_parent_inode, new_name, ctx)
 
     def _link(
         self, number: int, parent_number: int, asked: bytes, ctx: RequestContext
@@ -619,14 +629,14 @@ class Handlers(pyfuse3.Operations):
         return self._made(parent, dir_fd, name, ctx, asked, is_new=False)
 
     def unlink(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._change(Operation.UNLINK, self._remove, parent_inode, name, os.unlink)
+        return self._change(request, self._remove, parent_inode, name, os.unlink)
 
     def rmdir(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._change(Operation.RMDIR, self._remove, parent_inode, name, os.rmdir)
+        return self._change(request, self._remove, parent_inode, name, os.rmdir)
 
     def _remove(self, parent_number: int, asked: bytes, remove: Callable[..., None]) -> None:
         parent = self._inodes[parent_number]
@@ -684,6 +694,7 @@ class Handlers(pyfuse3.Operations):
 
     def rename(
         self,
+        request: Request,
         parent_inode_old: int,
         name_old: bytes,
         parent_inode_new: int,
@@ -692,7 +703,7 @@ class Handlers(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, None]:
         return self._change(
-            Operation.RENAME,
+            request,
             self._rename,
             parent_inode_old,
             name_old,
@@ -758,8 +769,10 @@ class Handlers(pyfuse3.Operations):
 
     # Attributes
 
-    def getattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._cross(Operation.GETATTR, self._getattr, inode, ctx)
+    def getattr(
+        self, request: Request, inode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        return self._cross(request, self._getattr, inode, ctx)
 
     def _getattr(
         self, number: int, ctx: RequestContext, *, believes: bool = True
@@ -772,13 +785,14 @@ class Handlers(pyfuse3.Operations):
 
     def setattr(
         self,
+        request: Request,
         inode: int,
         attr: EntryAttributes,
         fields: pyfuse3.SetattrFields,
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        return self._change(Operation.SETATTR, self._setattr, inode, attr, fields, fh, ctx)
+        return self._change(request, self._setattr, inode, attr, fields, fh, ctx)
 
     def _setattr(
         self,
@@ -860,23 +874,29 @@ class Handlers(pyfuse3.Operations):
         _, gid = self._owners.ids(fd, b"", status, caller)
         return gid != caller.gid and gid not in groups_of(caller.pid)
 
-    def readlink(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
-        return self._cross(Operation.READLINK, self._readlink, inode)
+    def readlink(
+        self, request: Request, inode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, bytes]:
+        return self._cross(request, self._readlink, inode)
 
     def _readlink(self, number: int) -> bytes:
         with self._backing.pinned(self._inodes[number]) as fd:
             # An empty path reads the link behind the descriptor itself (readlink(2)).
             return os.readlink(b"", dir_fd=fd)
 
-    def access(self, inode: int, mode: int, ctx: RequestContext) -> Coroutine[Any, Any, bool]:
-        return self._cross(Operation.ACCESS, self._access, inode, mode)
+    def access(
+        self, request: Request, inode: int, mode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, bool]:
+        return self._cross(request, self._access, inode, mode)
 
     def _access(self, number: int, mode: int) -> bool:
         with self._backing.pinned(self._inodes[number]) as fd:
             return os.access(magic_link(fd), mode, effective_ids=True)
 
-    def statfs(self, ctx: RequestContext) -> Coroutine[Any, Any, pyfuse3.StatvfsData]:
-        return self._cross(Operation.STATFS, self._statfs)
+    def statfs(
+        self, request: Request, ctx: RequestContext
+    ) -> Coroutine[Any, Any, pyfuse3.StatvfsData]:
+        return self._cross(request, self._statfs)
 
     def _statfs(self) -> pyfuse3.StatvfsData:
         host = os.fstatvfs(self._inodes.root.path_fd)
@@ -894,8 +914,10 @@ class Handlers(pyfuse3.Operations):
 
     # Files
 
-    def open(self, inode: int, flags: int, ctx: RequestContext) -> Coroutine[Any, Any, FileInfo]:
-        return self._cross(Operation.OPEN, self._open, inode, flags, ctx)
+    def open(
+        self, request: Request, inode: int, flags: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, FileInfo]:
+        return self._cross(request, self._open, inode, flags, ctx)
 
     def _open(self, number: int, flags: int, ctx: RequestContext) -> FileInfo:
         inode = self._inodes[number]
@@ -933,9 +955,15 @@ class Handlers(pyfuse3.Operations):
         )
 
     def create(
-        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+        self,
+        request: Request,
+        parent_inode: int,
+        name: bytes,
+        mode: int,
+        flags: int,
+        ctx: RequestContext,
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
-        return self._change(Operation.CREATE, self._create, parent_inode, name, mode, flags, ctx)
+        return self._change(request, self._create, parent_inode, name, mode, flags, ctx)
 
     def _create(
         self, parent_number: int, asked: bytes, mode: int, flags: int, ctx: RequestContext
@@ -1008,8 +1036,7 @@ class Handlers(pyfuse3.Operations):
                 self._strangers.add(fd)
         return handle
 
-    async def read(self, fh: int, off: int, size: int) -> bytes:
-        arrival_ns = self._reactor.arrival_ns
+    async def read(self, request: Request, fh: int, off: int, size: int) -> bytes:
         if self._spent_buffers and len(self._spent_buffers[-1]) >= size:
             whole = self._spent_buffers.pop()
         else:
@@ -1022,7 +1049,7 @@ class Handlers(pyfuse3.Operations):
             failure = self._errno_of(error, self._read_from_memory, (fh, off, size))
         if length is None and not failure:
             length, failure = await in_thread(lambda: self._attempt(read_fully, fh, off, buffer))
-        await self.crossings.cross(Operation.READ, length or 0, arrival_ns)
+        await self.crossings.cross(request, Operation.READ, length or 0)
         if failure:
             raise FUSEError(failure)
         # pyfuse3 takes any buffer, and copies it into its reply before any other
@@ -1053,8 +1080,7 @@ class Handlers(pyfuse3.Operations):
             return None
         return length
 
-    async def write(self, fh: int, off: int, buf: bytes) -> int:
-        arrival_ns = self._reactor.arrival_ns
+    async def write(self, request: Request, fh: int, off: int, buf: bytes) -> int:
         inode = self._open_files[fh]
         length, failure = 0, 0
         if len(buf) >= WRITE_IN_THREAD_BYTES or fh in self._synchronous:
@@ -1066,7 +1092,7 @@ class Handlers(pyfuse3.Operations):
                 failure = self._errno_of(error, self._write, (fh, off, buf))
         if length:
             self.has_changed(inode, fh)
-        await self.crossings.cross(Operation.WRITE, length or 0, arrival_ns)
+        await self.crossings.cross(request, Operation.WRITE, length or 0)
         if failure:
             raise FUSEError(failure)
         assert isinstance(length, int)
@@ -1081,8 +1107,8 @@ class Handlers(pyfuse3.Operations):
             return os.pwritev(fd, [data], offset, os.RWF_APPEND)
         return os.pwrite(fd, data, offset)
 
-    def flush(self, fh: int) -> Coroutine[Any, Any, None]:
-        return self._cross(Operation.FLUSH, self._flush, fh)
+    def flush(self, request: Request, fh: int) -> Coroutine[Any, Any, None]:
+        return self._cross(request, self._flush, fh)
 
     def _flush(self, fd: int) -> None:
         self.inode_of(fd, is_directory=False)
@@ -1094,7 +1120,7 @@ class Handlers(pyfuse3.Operations):
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
 
-    async def release(self, fh: int) -> None:
+    async def release(self, request: Request, fh: int) -> None:
         self.crossings.counts[Operation.RELEASE] += 1
         inode = self._open_files[fh]
         del self._open_files[fh]
@@ -1109,14 +1135,16 @@ class Handlers(pyfuse3.Operations):
         # Nobody waits for what close(2) may still have to say; flush has asked.
         self._attempt(os.close, fh)
 
-    def fsync(self, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
+    def fsync(self, request: Request, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
         self.inode_of(fh, is_directory=False)
-        return self._cross_in_thread(Operation.FSYNC, os.fdatasync if datasync else os.fsync, fh)
+        return self._cross_in_thread(request, os.fdatasync if datasync else os.fsync, fh)
 
     # Directories
 
-    def opendir(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, int]:
-        return self._cross(Operation.OPENDIR, self._opendir, inode, ctx)
+    def opendir(
+        self, request: Request, inode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, int]:
+        return self._cross(request, self._opendir, inode, ctx)
 
     def _opendir(self, number: int, ctx: RequestContext) -> int:
         inode = self._inodes[number]
@@ -1125,23 +1153,17 @@ class Handlers(pyfuse3.Operations):
         self._listings[fd] = Listing(inode, KnownCaller(ctx.uid, ctx.gid))
         return fd
 
-    async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
-        arrival_ns = self._reactor.arrival_ns
+    async def readdir(self, request: Request, fh: int, start_id: int, token: ReaddirToken) -> None:
         listing = self._listings[fh]
         failure = await self._begin_listing(fh, listing) if start_id == 0 else 0
-        await self._list_on(
-            Operation.READDIRPLUS, self._add_entry, token, fh, start_id, failure, arrival_ns
-        )
+        await self._list_on(request, self._add_entry, token, fh, start_id, failure)
 
-    async def read_names(self, fh: int, start_id: int, size_bytes: int) -> bytes:
+    async def read_names(self, request: Request, fh: int, start_id: int, size_bytes: int) -> bytes:
         """Answer READDIR, which tells names and numbers only (see negotiation.py)."""
-        arrival_ns = self._reactor.arrival_ns
         listing = self._listings[fh]
         failure = await self._begin_listing(fh, listing) if start_id == 0 else 0
         reply = NamesReply(size_bytes)
-        await self._list_on(
-            Operation.READDIR, self._add_name, reply, fh, start_id, failure, arrival_ns
-        )
+        await self._list_on(request, self._add_name, reply, fh, start_id, failure)
         return b"".join(reply.entries)
 
     async def _begin_listing(self, fh: int, listing: Listing) -> int:
@@ -1173,13 +1195,12 @@ class Handlers(pyfuse3.Operations):
 
     async def _list_on(
         self,
-        operation: Operation,
+        request: Request,
         add: Callable[..., int],
         reply: Any,
         fh: int,
         start_id: int,
         failure: int,
-        arrival_ns: int,
     ) -> None:
         """Fill *reply* from *start_id* on, by *add*, and answer when the crossing is paid."""
         listing = self._listings[fh]
@@ -1194,7 +1215,7 @@ class Handlers(pyfuse3.Operations):
             if failure or not added:
                 break
             size_bytes += added
-        await self.crossings.cross(operation, size_bytes, arrival_ns)
+        await self.crossings.cross(request, request.operation, size_bytes)
         if failure:
             raise FUSEError(failure)
 
@@ -1251,23 +1272,23 @@ class Handlers(pyfuse3.Operations):
         number = known.number if known is not None else status.st_ino
         return reply.add(self._spellings.shown(fh, name), number, status.st_mode, position + 1)
 
-    async def releasedir(self, fh: int) -> None:
+    async def releasedir(self, request: Request, fh: int) -> None:
         self.crossings.counts[Operation.RELEASEDIR] += 1
         self.inode_of(fh, is_directory=True)
         del self._listings[fh]
         self._attempt(os.close, fh)
 
-    def fsyncdir(self, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
+    def fsyncdir(self, request: Request, fh: int, datasync: bool) -> Coroutine[Any, Any, None]:
         self.inode_of(fh, is_directory=True)
-        return self._cross_in_thread(Operation.FSYNCDIR, os.fdatasync if datasync else os.fsync, fh)
+        return self._cross_in_thread(request, os.fdatasync if datasync else os.fsync, fh)
 
     # Extended attributes
 
     def setxattr(
-        self, inode: int, name: bytes, value: bytes, ctx: RequestContext
+        self, request: Request, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         return self._change(
-            Operation.SETXATTR,
+            request,
             self._change_on_host,
             inode,
             self._attributes_of_guests.set,
@@ -1275,21 +1296,21 @@ class Handlers(pyfuse3.Operations):
             value,
         )
 
-    def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
-        return self._cross(
-            Operation.GETXATTR, self._on_host, inode, self._attributes_of_guests.get, name
-        )
+    def getxattr(
+        self, request: Request, inode: int, name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, bytes]:
+        return self._cross(request, self._on_host, inode, self._attributes_of_guests.get, name)
 
-    def listxattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, Sequence[bytes]]:
-        return self._cross(
-            Operation.LISTXATTR, self._on_host, inode, self._attributes_of_guests.names, ctx
-        )
+    def listxattr(
+        self, request: Request, inode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, Sequence[bytes]]:
+        return self._cross(request, self._on_host, inode, self._attributes_of_guests.names, ctx)
 
     def removexattr(
-        self, inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         return self._change(
-            Operation.REMOVEXATTR,
+            request,
             self._change_on_host,
             inode,
             self._attributes_of_guests.remove,

@@ -1,16 +1,13 @@
 """Shows every request of the guest to whoever wants to know: a trace, or somebody who looks.
 
-pyfuse3 looks a handler up by its name for each request. So, to
-begin, the handlers' object is given methods of its own, that call those of its
-class and note the answer, and in the end they are taken away: where nobody
-looks, nothing is spent. The requests of the server's own thread that raises events
-are not the guest's, and are not recorded.
+While somebody looks, a layer lies over the handlers that notes what each of them answers; then
+it is taken away again: where nobody looks, nothing is spent. The requests of the server's own
+thread that raises events are not the guest's, and are not recorded.
 
-A crossing belongs to the request in whose turn it was paid: each request is
-driven by a worker of the reactor (pyfuse3's, one request at a time), and the
-reactor tells whose turn it is. Times tell nothing: several requests may have
-one arrival, and a request that waits is dated anew when it goes on. What
-write-back does in the background has workers of its own, and belongs to nobody.
+A crossing belongs to the request that has paid it: each is handed down as a value that is told
+of what it pays (loop/request.py). Times tell nothing: several requests may have one arrival,
+and a request that waits is dated anew when it goes on. What write-back does in the background
+belongs to nobody.
 """
 
 import contextlib
@@ -27,8 +24,9 @@ from pyfuse3 import FUSEError, RequestContext
 from osxfs_sim.model.operations import UNAWAITED, Operation
 from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
 from osxfs_sim.mount.latency.crossings import Crossings
-from osxfs_sim.mount.loop.reactor import Reactor, Worker
+from osxfs_sim.mount.loop.request import Crossing, Request
 from osxfs_sim.mount.mounts.mountpoints import MountError
+from osxfs_sim.mount.requests.dispatch import Dispatcher
 from osxfs_sim.mount.requests.live_counters import Pulse
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
 from osxfs_sim.trace.answers import AnsweredBy
@@ -81,8 +79,9 @@ _OF_DIRECTORY = _LISTINGS | {Operation.RELEASEDIR, Operation.FSYNCDIR}
 _HOST, _NAMES, _HELD, _GUEST = map(int, AnsweredBy)
 _XATTR_NAME = frozenset({Operation.SETXATTR, Operation.GETXATTR, Operation.REMOVEXATTR})
 
-# The operation, the bytes, and the arrival, asked and achieved time.
-_Crossing = tuple[int, int, int, int, int]
+
+class _Traced:
+    """The layer that lies over the handlers while somebody looks: a method for each request."""
 
 
 class Tracing:
@@ -90,23 +89,24 @@ class Tracing:
 
     def __init__(
         self,
+        dispatcher: Dispatcher,
         handlers: AcknowledgingHandlers,
         inodes: InodeTable,
         crossings: Crossings,
-        reactor: Reactor,
+        call_soon: Callable[[Callable[[], None]], None],
     ) -> None:
+        """*dispatcher* is served by *handlers* while nobody looks; *call_soon* is the reactor's."""
+        self._dispatcher = dispatcher
         self._handlers = handlers
         self._inodes = inodes
         self._crossings = crossings
-        self._reactor = reactor
+        self._call_soon = call_soon
         self._recorder: Recorder | None = None
         self._pulse: Pulse | None = None
         self._sinks: tuple[Callable[..., None], ...] = ()
         self._own_thread = 0
         self._processes: dict[int, int] = {}
         """Who opened each handle: a read does not say who asks."""
-        self._under_way: dict[Worker | None, tuple[_Crossing, ...]] = {}
-        """What the request of each worker has paid so far."""
 
     def report(self) -> dict[str, Any] | None:
         recorder = self._recorder
@@ -123,9 +123,8 @@ class Tracing:
         from osxfs_sim.trace.schema import Header
 
         begins = Header(time.monotonic_ns(), 0, **header)
-        soon = self._reactor.call_soon
         try:
-            recorder = Recorder(path, begins, self._path_of, _program_of, soon)
+            recorder = Recorder(path, begins, self._path_of, _program_of, self._call_soon)
         except TraceError as error:
             raise MountError(str(error)) from error
         self._recorder = recorder
@@ -145,22 +144,25 @@ class Tracing:
         if was_noting:
             return
         self._own_thread = self._handlers.injector_thread
-        self._crossings.when_paid = self._has_paid
         self._processes.clear()
-        for methods, wrapped in (
+        self._dispatcher.serve_by(self._traced())
+
+    def _traced(self) -> _Traced:
+        traced = _Traced()
+        for methods, tracing in (
             (_WITH_NAME, self._noting_name),
             (_WITH_INODE, self._noting_inode),
             (_WITH_HANDLE, self._noting_handle),
         ):
             for name, operation in methods.items():
-                own = getattr(self._handlers, name)
-                setattr(self._handlers, name, wrapped(operation, own))
-        for name, wrapper in (
+                setattr(traced, name, tracing(operation, getattr(self._handlers, name)))
+        for name, tracing_one in (
             ("link", self._noting_link),
             ("statfs", self._noting_statfs),
             ("forget", self._noting_forgotten),
         ):
-            setattr(self._handlers, name, wrapper(getattr(self._handlers, name)))
+            setattr(traced, name, tracing_one(getattr(self._handlers, name)))
+        return traced
 
     def stop(
         self,
@@ -191,40 +193,26 @@ class Tracing:
         self._sinks = self._wanted()
         if self._sinks:
             return
-        for name in (*_WITH_NAME, *_WITH_INODE, *_WITH_HANDLE, "link", "statfs", "forget"):
-            delattr(self._handlers, name)
-        self._crossings.when_paid = None
-        self._under_way.clear()
-
-    def _has_paid(
-        self, operation: int, size_bytes: int, arrival_ns: int, asked_ns: int, achieved_ns: int
-    ) -> None:
-        worker = self._reactor.running
-        before = self._under_way.get(worker)
-        if before is not None:  # else it was on its way when this began
-            paid = (operation, size_bytes, arrival_ns, asked_ns, achieved_ns)
-            self._under_way[worker] = (*before, paid)
+        self._dispatcher.serve_by(self._handlers)
 
     # One wrapper per shape of arguments. What they do is in every request's way: so what
     # depends on the operation alone is decided before, and nothing is passed by keyword.
 
     def _noting_name(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
         code, note = int(operation), self._note
-        reactor, under_way = self._reactor, self._under_way
         is_create = operation is Operation.CREATE
         is_rename = operation is Operation.RENAME
         has_sets = self._handlers.name_sets is not None
         by = _NAMES if has_sets and operation is Operation.LOOKUP else _HELD
 
-        async def handler(parent: int, name: bytes, *more: Any) -> Any:
-            under_way[reactor.running] = ()
-            arrival_ns = reactor.arrival_ns
+        async def handler(request: Request, parent: int, name: bytes, *more: Any) -> Any:
+            request = request.traced()
             pid = more[-1].pid
             try:
-                answer = await own(parent, name, *more)
+                answer = await own(request, parent, name, *more)
             except Exception as error:
                 failure = _number_of(error)
-                note(code, arrival_ns, parent, name, pid, parent, 0, failure, 0, 0, by)
+                note(code, request, parent, name, pid, parent, 0, failure, 0, 0, by)
                 raise
             found = error_number = 0
             if is_create:
@@ -237,42 +225,39 @@ class Tracing:
                 if not found:
                     error_number = errno.ENOENT  # it may be believed, and is missing all the same
             by_whom = by if error_number else _HELD
-            note(code, arrival_ns, parent, name, pid, parent, found, error_number, 0, 0, by_whom)
+            note(code, request, parent, name, pid, parent, found, error_number, 0, 0, by_whom)
             return answer
 
         return handler
 
     def _noting_inode(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
         code, note = int(operation), self._note
-        reactor, under_way = self._reactor, self._under_way
         has_name = operation in _XATTR_NAME
         is_open = operation is Operation.OPEN
         is_opendir = operation is Operation.OPENDIR
 
-        async def handler(number: int, *more: Any) -> Any:
-            under_way[reactor.running] = ()
-            arrival_ns = reactor.arrival_ns
+        async def handler(request: Request, number: int, *more: Any) -> Any:
+            request = request.traced()
             pid = more[-1].pid
             name = more[0] if has_name else None
             directory = self._directory_of(number)
             try:
-                answer = await own(number, *more)
+                answer = await own(request, number, *more)
             except Exception as error:
                 failure = _number_of(error)
-                note(code, arrival_ns, number, name, pid, directory, 0, failure, 0, 0, _HELD)
+                note(code, request, number, name, pid, directory, 0, failure, 0, 0, _HELD)
                 raise
             if is_open:
                 self._processes[answer.fh] = pid
             elif is_opendir:
                 self._processes[answer] = pid
-            note(code, arrival_ns, number, name, pid, directory, 0, 0, 0, 0, _HELD)
+            note(code, request, number, name, pid, directory, 0, 0, 0, 0, _HELD)
             return answer
 
         return handler
 
     def _noting_handle(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
         code, note = int(operation), self._note
-        reactor, under_way = self._reactor, self._under_way
         of_directory = operation in _OF_DIRECTORY
         ends = operation in UNAWAITED
         has_offset = operation in (Operation.READ, Operation.WRITE)
@@ -280,10 +265,9 @@ class Tracing:
         is_listing = operation in _LISTINGS
         by = _GUEST if ends else _HELD
 
-        async def handler(handle: int, *more: Any) -> Any:
+        async def handler(request: Request, handle: int, *more: Any) -> Any:
             if not ends:
-                under_way[reactor.running] = ()
-            arrival_ns = reactor.arrival_ns
+                request = request.traced()
             inode = self._handlers.inode_of(handle, is_directory=of_directory)
             directory = self._directory_of_inode(inode)
             processes = self._processes
@@ -291,10 +275,10 @@ class Tracing:
             offset = more[0] if has_offset else 0
             number = inode.number
             try:
-                answer = await own(handle, *more)
+                answer = await own(request, handle, *more)
             except Exception as error:
                 failure = _number_of(error)
-                note(code, arrival_ns, number, None, pid, directory, 0, failure, 0, offset, by)
+                note(code, request, number, None, pid, directory, 0, failure, 0, offset, by)
                 raise
             size = 0
             if is_read:
@@ -303,7 +287,7 @@ class Tracing:
                 size = answer
             elif is_listing:
                 size = _AS_CROSSED
-            note(code, arrival_ns, number, None, pid, directory, 0, 0, size, offset, by)
+            note(code, request, number, None, pid, directory, 0, 0, size, offset, by)
             return answer
 
         return handler
@@ -311,17 +295,18 @@ class Tracing:
     def _noting_link(self, own: Callable[..., Awaitable[Any]]) -> Any:
         code, note = int(Operation.LINK), self._note
 
-        async def link(number: int, parent: int, name: bytes, ctx: RequestContext) -> Any:
-            self._under_way[self._reactor.running] = ()
-            arrival_ns = self._reactor.arrival_ns
+        async def link(
+            request: Request, number: int, parent: int, name: bytes, ctx: RequestContext
+        ) -> Any:
+            request = request.traced()
             try:
-                answer = await own(number, parent, name, ctx)
+                answer = await own(request, number, parent, name, ctx)
             except Exception as error:
                 failure = _number_of(error)
-                note(code, arrival_ns, parent, name, ctx.pid, parent, 0, failure, 0, 0, _HELD)
+                note(code, request, parent, name, ctx.pid, parent, 0, failure, 0, 0, _HELD)
                 raise
             found = answer.st_ino
-            note(code, arrival_ns, parent, name, ctx.pid, parent, found, 0, 0, 0, _HELD)
+            note(code, request, parent, name, ctx.pid, parent, found, 0, 0, 0, _HELD)
             return answer
 
         return link
@@ -329,38 +314,34 @@ class Tracing:
     def _noting_statfs(self, own: Callable[..., Awaitable[Any]]) -> Any:
         code, root = int(Operation.STATFS), ROOT_NUMBER
 
-        async def statfs(ctx: RequestContext) -> Any:
-            self._under_way[self._reactor.running] = ()
-            arrival_ns = self._reactor.arrival_ns
+        async def statfs(request: Request, ctx: RequestContext) -> Any:
+            request = request.traced()
             error_number = 0
             try:
-                return await own(ctx)
+                return await own(request, ctx)
             except Exception as error:
                 error_number = _number_of(error)
                 raise
             finally:
-                self._note(
-                    code, arrival_ns, root, None, ctx.pid, root, 0, error_number, 0, 0, _HELD
-                )
+                self._note(code, request, root, None, ctx.pid, root, 0, error_number, 0, 0, _HELD)
 
         return statfs
 
     def _noting_forgotten(self, own: Callable[..., Awaitable[Any]]) -> Any:
         code, note = int(Operation.FORGET), self._note
 
-        async def forget(inode_list: Any) -> None:
-            arrival_ns = self._reactor.arrival_ns
+        async def forget(request: Request, inode_list: Any) -> None:
             directories = [self._directory_of(number) for number, _ in inode_list]
-            await own(inode_list)
+            await own(request, inode_list)
             for (number, _), directory in zip(inode_list, directories, strict=True):
-                note(code, arrival_ns, number, None, 0, directory, 0, 0, 0, 0, _GUEST)
+                note(code, request, number, None, 0, directory, 0, 0, 0, 0, _GUEST)
 
         return forget
 
     def _note(
         self,
         operation: int,
-        arrival_ns: int,
+        request: Request,
         inode: int,
         name: bytes | None,
         pid: int,
@@ -372,8 +353,7 @@ class Tracing:
         otherwise: int,
     ) -> None:
         """One answered request; *otherwise* is who has answered it, if it did not cross."""
-        # RELEASE and FORGET cross never, and may come from within another request.
-        paid = self._under_way.pop(self._reactor.running, ()) if otherwise != _GUEST else ()
+        paid, arrival_ns = request.paid, request.arrival_ns
         answered_by = otherwise
         asked_ns = 0
         if not paid:
@@ -417,7 +397,7 @@ class Tracing:
 
     def _note_others(
         self,
-        paid: tuple[_Crossing, ...],
+        paid: list[Crossing],
         operation: int,
         inode: int,
         name: bytes | None,

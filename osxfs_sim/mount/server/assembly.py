@@ -169,7 +169,12 @@ def build(
         *(
             reactor,
             handlers,
-            Dispatcher(handlers, reactor, OpenHandles(most_handles(held), user.uid)),
+            Dispatcher(
+                handlers,
+                reactor,
+                OpenHandles(most_handles(held), user.uid),
+                kernel_writes_back=system.write_back is not None and system.write_back.kernel,
+            ),
             owners,
             spellings,
             inodes,

@@ -294,7 +294,11 @@ class _Session:
         self.volumes = Volumes(volumes, mountpoint, self._device)
         self.services: HostServices | None = None
         self.tracing = Tracing(
-            machinery.handlers, machinery.inodes, machinery.crossings, machinery.reactor
+            machinery.dispatcher,
+            machinery.handlers,
+            machinery.inodes,
+            machinery.crossings,
+            machinery.reactor.call_soon,
         )
         self.recovered = 0
         """Changes that an earlier share had left unwritten."""

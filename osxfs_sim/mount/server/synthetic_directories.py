@@ -29,8 +29,8 @@ from pyfuse3 import (
     SetattrFields,
 )
 
-from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
+from osxfs_sim.mount.loop.request import Request
 from osxfs_sim.mount.requests.handlers import Listing, NamesReply
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
@@ -154,8 +154,8 @@ class GraftedHandlers(AcknowledgingHandlers):
         inode = self._inodes[number]
         return inode is self._graft or inode.parent is self._graft
 
-    def _refused(self, operation: Operation, code: int) -> Coroutine[Any, Any, Any]:
-        return self._cross(operation, _refuse, code)
+    def _refused(self, request: Request, code: int) -> Coroutine[Any, Any, Any]:
+        return self._cross(request, _refuse, code)
 
     def _no_new_name(self, parent_number: int, name: bytes) -> int:
         """The errno for whoever would make *name* there, or 0."""
@@ -166,11 +166,11 @@ class GraftedHandlers(AcknowledgingHandlers):
     # What looks
 
     def lookup(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_graft(parent_inode, name):
             parent_inode = self._holder_number
-        return super().lookup(parent_inode, name, ctx)
+        return super().lookup(request, parent_inode, name, ctx)
 
     def _list(self, fh: int, listing: Listing) -> list[bytes]:
         names = super()._list(fh, listing)
@@ -189,8 +189,10 @@ class GraftedHandlers(AcknowledgingHandlers):
             fh = self._holder_fd
         return super()._add_name(reply, fh, listing, position)
 
-    def getattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, EntryAttributes]:
-        answer = super().getattr(inode, ctx)
+    def getattr(
+        self, request: Request, inode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
+        answer = super().getattr(request, inode, ctx)
         return self._with_its_link(answer) if inode == ROOT_NUMBER else answer
 
     async def _with_its_link(self, answer: Coroutine[Any, Any, EntryAttributes]) -> EntryAttributes:
@@ -204,6 +206,7 @@ class GraftedHandlers(AcknowledgingHandlers):
 
     def setattr(
         self,
+        request: Request,
         inode: int,
         attr: EntryAttributes,
         fields: SetattrFields,
@@ -211,12 +214,18 @@ class GraftedHandlers(AcknowledgingHandlers):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_of_graft(inode):
-            return self._refused(Operation.SETATTR, errno.EPERM)
-        answer = super().setattr(inode, attr, fields, fh, ctx)
+            return self._refused(request, errno.EPERM)
+        answer = super().setattr(request, inode, attr, fields, fh, ctx)
         return self._with_its_link(answer) if inode == ROOT_NUMBER else answer
 
     def mknod(
-        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
+        self,
+        request: Request,
+        parent_inode: int,
+        name: bytes,
+        mode: int,
+        rdev: int,
+        ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if (
             parent_inode == self._graft.number
@@ -225,41 +234,52 @@ class GraftedHandlers(AcknowledgingHandlers):
         ):
             # Whoever may use the share may use its sockets.
             mode = modes.S_IFSOCK | 0o666
-            return self._cross(Operation.MKNOD, self._mknod, parent_inode, name, mode, 0, ctx)
+            return self._cross(request, self._mknod, parent_inode, name, mode, 0, ctx)
         if code := self._no_new_name(parent_inode, name):
-            return self._refused(Operation.MKNOD, code)
-        return super().mknod(parent_inode, name, mode, rdev, ctx)
+            return self._refused(request, code)
+        return super().mknod(request, parent_inode, name, mode, rdev, ctx)
 
     def mkdir(
-        self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if code := self._no_new_name(parent_inode, name):
-            return self._refused(Operation.MKDIR, code)
-        return super().mkdir(parent_inode, name, mode, ctx)
+            return self._refused(request, code)
+        return super().mkdir(request, parent_inode, name, mode, ctx)
 
     def symlink(
-        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if code := self._no_new_name(parent_inode, name):
-            return self._refused(Operation.SYMLINK, code)
-        return super().symlink(parent_inode, name, target, ctx)
+            return self._refused(request, code)
+        return super().symlink(request, parent_inode, name, target, ctx)
 
     def link(
-        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
+        self,
+        request: Request,
+        inode: int,
+        new_parent_inode: int,
+        new_name: bytes,
+        ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         code = self._no_new_name(new_parent_inode, new_name)
         if not code and self._is_of_graft(inode):
             code = errno.EPERM  # a name for it in the export would be a name on the host
         if code:
-            return self._refused(Operation.LINK, code)
-        return super().link(inode, new_parent_inode, new_name, ctx)
+            return self._refused(request, code)
+        return super().link(request, inode, new_parent_inode, new_name, ctx)
 
     def create(
-        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+        self,
+        request: Request,
+        parent_inode: int,
+        name: bytes,
+        mode: int,
+        flags: int,
+        ctx: RequestContext,
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
         if code := self._no_new_name(parent_inode, name):
-            return self._refused(Operation.CREATE, code)
-        return super().create(parent_inode, name, mode, flags, ctx)
+            return self._refused(request, code)
+        return super().create(request, parent_inode, name, mode, flags, ctx)
 
     def _no_removal(self, parent_number: int, name: bytes) -> int:
         """The errno for whoever would take *name* away there, or 0."""
@@ -268,21 +288,22 @@ class GraftedHandlers(AcknowledgingHandlers):
         return errno.EPERM if parent_number == self._graft.number else 0
 
     def unlink(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         if code := self._no_removal(parent_inode, name):
-            return self._refused(Operation.UNLINK, code)
-        return super().unlink(parent_inode, name, ctx)
+            return self._refused(request, code)
+        return super().unlink(request, parent_inode, name, ctx)
 
     def rmdir(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         if code := self._no_removal(parent_inode, name):
-            return self._refused(Operation.RMDIR, code)
-        return super().rmdir(parent_inode, name, ctx)
+            return self._refused(request, code)
+        return super().rmdir(request, parent_inode, name, ctx)
 
     def rename(
         self,
+        request: Request,
         parent_inode_old: int,
         name_old: bytes,
         parent_inode_new: int,
@@ -293,29 +314,31 @@ class GraftedHandlers(AcknowledgingHandlers):
         code = self._no_removal(parent_inode_old, name_old)
         code = code or self._no_removal(parent_inode_new, name_new)
         if code:
-            return self._refused(Operation.RENAME, code)
-        return super().rename(parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx)
+            return self._refused(request, code)
+        return super().rename(
+            request, parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx
+        )
 
     def setxattr(
-        self, inode: int, name: bytes, value: bytes, ctx: RequestContext
+        self, request: Request, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         if self._is_of_graft(inode):
-            return self._refused(Operation.SETXATTR, errno.EPERM)
-        return super().setxattr(inode, name, value, ctx)
+            return self._refused(request, errno.EPERM)
+        return super().setxattr(request, inode, name, value, ctx)
 
     def removexattr(
-        self, inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         if self._is_of_graft(inode):
-            return self._refused(Operation.REMOVEXATTR, errno.EPERM)
-        return super().removexattr(inode, name, ctx)
+            return self._refused(request, errno.EPERM)
+        return super().removexattr(request, inode, name, ctx)
 
 
 class GraftedWriteBackHandlers(GraftedHandlers, WriteBackHandlers):
     """As GraftedHandlers, for a share with write-back. What lies in the graft is never held."""
 
-    def _is_stronger(self, directory: Inode) -> bool:
-        return directory is self._graft or super()._is_stronger(directory)
+    def _is_stronger(self, inode: Inode, request: Request | None = None) -> bool:
+        return inode is self._graft or super()._is_stronger(inode, request)
 
 
 def _refuse(code: int) -> None:

@@ -36,6 +36,7 @@ from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
 from osxfs_sim.mount.events.invalidate import Attributes, Ending, Entry, Invalidator, Pages
 from osxfs_sim.mount.loop.reactor import in_thread
+from osxfs_sim.mount.loop.request import Request
 from osxfs_sim.mount.requests.handlers import (
     DIRENTPLUS_BYTES,
     WRITE_IN_THREAD_BYTES,
@@ -96,7 +97,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self._mounts_fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self._mounts = select.poll()
         self._mounts.register(self._mounts_fd, select.POLLPRI)
-        self._looked_ns = 0
+        self._looked_by: Request | None = None
+        """Whose look at the host what is below is of."""
         self._looked_at: set[Inode] = set()
         self._unopened: set[int] = set()
         """Handles of directories that could not be opened when the host got them."""
@@ -110,7 +112,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     # What may be held
 
-    def _is_stronger(self, inode: Inode) -> bool:
+    def _is_stronger(self, inode: Inode, request: Request | None = None) -> bool:
         """Whether changes of *inode*, or in it, must be on the host at once (DEL-5).
 
         So must those on another file system below the export: only the host knows what may
@@ -122,7 +124,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if here is None or here.device != self._inodes.root.device:
             return True
         # A device may be mounted in several places, between which nothing can be moved.
-        facts = self._facts(here)
+        facts = self._facts(here, request)
         if facts is not None and facts.mount_id not in (self._mount_id, 0):
             return True
         return self.overlaps is not None and self.overlaps.is_stronger(here)
@@ -135,19 +137,21 @@ class WriteBackHandlers(AcknowledgingHandlers):
             wanted = write_back.changes.last_sequence
             self._reactor.call_soon(lambda: write_back.hurry(wanted))
 
-    def _facts(self, inode: Inode) -> Facts | None:
+    def _facts(self, inode: Inode, request: Request | None) -> Facts | None:
         """What the host says of *inode* since a change of it is held, or else now.
 
         None where it cannot be reached, or something else is there: the host shall answer.
+        One *request* looks once.
         """
         facts = inode.facts
         if facts is not None and inode.held is not None and facts.mount_id:
             return facts
-        if self._looked_ns != self._reactor.arrival_ns:
-            self._looked_ns = self._reactor.arrival_ns
+        if request is not None and request is self._looked_by:
+            if inode in self._looked_at:
+                return facts
+        else:
+            self._looked_by = request
             self._looked_at.clear()
-        elif inode in self._looked_at:
-            return facts  # by the same request
         looked, failure = self._attempt(self._look, inode)
         if failure:
             return None
@@ -182,13 +186,13 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 if inode.facts is not None:
                     inode.facts = inode.facts._replace(mount_id=0)
 
-    def _holds_in(self, directory: Inode) -> bool:
+    def _holds_in(self, request: Request, directory: Inode) -> bool:
         """Whether a name in *directory* may be held."""
-        if self._is_stronger(directory):
+        if self._is_stronger(directory, request):
             return False
         if directory.is_unmade:
             return True
-        facts = self._facts(directory)
+        facts = self._facts(directory, request)
         if facts is None or facts.attributes & _FIXED:
             return False
         if self._privileged:
@@ -197,43 +201,46 @@ class WriteBackHandlers(AcknowledgingHandlers):
         status, _ = self._attempt(self._status, directory)
         return status is not None and not status.st_mode & modes.S_ISVTX
 
-    def _holds(self, inode: Inode) -> bool:
+    def _holds(self, request: Request | None, inode: Inode) -> bool:
         """Whether a change of the object itself may be held."""
         if inode.kind not in _HELD_KINDS or inode is self._inodes.root:
             return False
         held = inode.held
         if held is not None and (held.unmade or held.nameless):
             return True
-        if inode.parent is None or self._is_stronger(inode):
+        if inode.parent is None or self._is_stronger(inode, request):
             return False
-        facts = self._facts(inode)
+        facts = self._facts(inode, request)
         return facts is not None and not facts.attributes & _FIXED
 
-    async def _hold(self, size_bytes: int, work: Callable[..., Any], *arguments: Any) -> Any:
+    async def _hold(
+        self, request: Request, size_bytes: int, work: Callable[..., Any], *arguments: Any
+    ) -> Any:
         """Do *work*, which holds a change, when there is room for one, and answer at once."""
-        arrival_ns = self._reactor.arrival_ns
-        await self._wait_for_room(size_bytes)
+        await self._wait_for_room(request, size_bytes)
         answer, failure = self._attempt(work, *arguments)
-        self._acknowledged(OperationClass.METADATA, arrival_ns)
+        self._acknowledged(OperationClass.METADATA, request)
         if failure:
             raise FUSEError(failure)
         return answer
 
-    async def _wait_for_room(self, size_bytes: int) -> None:
+    async def _wait_for_room(self, request: Request, size_bytes: int) -> Request:
+        """Wait until so much may be held. Returns the request as which to go on."""
         if self.write_back.has_room_for(size_bytes):
-            return
+            return request
         try:
             await self.write_back.room_for(size_bytes)
         except OSError as error:
             raise FUSEError(error.errno or errno.EIO) from error
-        self._reactor.arrival_ns = time.monotonic_ns()  # as if it had come only now
+        return request.again()
 
-    def _acknowledged(self, operation_class: OperationClass, arrival_ns: int) -> None:
-        achieved_ns = time.monotonic_ns() - arrival_ns
+    def _acknowledged(self, operation_class: OperationClass, request: Request) -> None:
+        achieved_ns = time.monotonic_ns() - request.arrival_ns
         self.write_back.acknowledged.add(operation_class, 0, achieved_ns)
 
-    async def _answer(self, work: Callable[..., Any], *arguments: Any) -> Any:
+    async def _answer(self, request: Request, work: Callable[..., Any], *arguments: Any) -> Any:
         """An answer that needs nothing of the host."""
+        del request
         answer, failure = self._attempt(work, *arguments)
         if failure:
             raise FUSEError(failure)
@@ -241,30 +248,32 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     async def _through(
         self,
+        request: Request,
         inodes: Sequence[Inode | None],
-        request: Callable[..., Coroutine[Any, Any, Any]],
+        handler: Callable[..., Coroutine[Any, Any, Any]],
         *arguments: Any,
     ) -> Any:
-        """Make *request* of the host, once that has everything that is held of *inodes*."""
-        await self._settle(*inodes)
-        return await request(*arguments)
+        """Have *handler* ask the host, once that has everything that is held of *inodes*."""
+        request = await self._settle(request, *inodes)
+        return await handler(request, *arguments)
 
-    async def _settle(self, *inodes: Inode | None) -> None:
-        """Wait until the host has what the guest has changed of *inodes*, and what that needs."""
-        await self._reach(
-            max((self._needed(each) for each in inodes if each is not None), default=0)
-        )
+    async def _settle(self, request: Request, *inodes: Inode | None) -> Request:
+        """Wait until the host has what the guest has changed of *inodes*, and what that needs.
 
-    async def _reach(self, sequence: int) -> None:
+        Returns the request as which to go on.
+        """
+        needed = max((self._needed(each) for each in inodes if each is not None), default=0)
+        return await self._reach(request, needed)
+
+    async def _reach(self, request: Request, sequence: int) -> Request:
         """Wait until the host has all changes up to this one."""
         if sequence < self.write_back.changes.oldest_sequence:
-            return
+            return request
         try:
             await self.write_back.reach(sequence)
         except OSError as error:
             raise FUSEError(error.errno or errno.EIO) from error
-        # What follows is a request of its own.
-        self._reactor.arrival_ns = time.monotonic_ns()
+        return request.again()  # what follows is a request of its own
 
     def _needed(self, inode: Inode) -> int:
         """The last change that *inode* needs to be what and where the guest has it.
@@ -329,39 +338,44 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _as_permitted(
         self,
+        request: Request,
         directories: Sequence[Inode | None],
-        request: Callable[..., Coroutine[Any, Any, Any]],
+        handler: Callable[..., Coroutine[Any, Any, Any]],
         *arguments: Any,
     ) -> Coroutine[Any, Any, Any]:
-        """*request*, which is about names in these *directories*, if the modes let us get there."""
+        """Ask *handler* about names in these *directories*, if the modes let us get there."""
         if self._privileged:
-            return request(*arguments)
-        return self._once_allowed(directories, self._when_found, directories, request, *arguments)
+            return handler(request, *arguments)
+        return self._once_allowed(
+            request, directories, self._when_found, directories, handler, *arguments
+        )
 
     async def _when_found(
         self,
+        request: Request,
         directories: Sequence[Inode | None],
-        request: Callable[..., Coroutine[Any, Any, Any]],
+        handler: Callable[..., Coroutine[Any, Any, Any]],
         *arguments: Any,
     ) -> Any:
         for directory in directories:
-            await self._answer(self._check_search, directory)
-        return await request(*arguments)
+            await self._answer(request, self._check_search, directory)
+        return await handler(request, *arguments)
 
     async def _once_allowed(
         self,
+        request: Request,
         inodes: Sequence[Inode | None],
-        request: Callable[..., Coroutine[Any, Any, Any]],
+        handler: Callable[..., Coroutine[Any, Any, Any]],
         *arguments: Any,
     ) -> Any:
-        """*request*, and again if the host refuses what the modes allow that it has not got."""
+        """*handler*, and again if the host refuses what the modes allow that it has not got."""
         try:
-            return await request(*arguments)
+            return await handler(request, *arguments)
         except FUSEError as error:
             if error.errno != errno.EACCES or not any(map(self._mode_is_held, inodes)):
                 raise
-        await self._settle(*inodes)
-        return await request(*arguments)
+        request = await self._settle(request, *inodes)
+        return await handler(request, *arguments)
 
     @staticmethod
     def _guest_parent(inode: Inode) -> Inode | None:
@@ -508,23 +522,23 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if failure:
             raise FUSEError(failure)
 
-    async def release(self, fh: int) -> None:
+    async def release(self, request: Request, fh: int) -> None:
         self._sync_errors.closed(fh)
-        await super().release(fh)
+        await super().release(request, fh)
 
     # Names
 
     def lookup(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._privileged or self._is_injected(ctx):
-            return self._look_up(parent_inode, name, ctx)
+            return self._look_up(request, parent_inode, name, ctx)
         return self._as_permitted(
-            (self._inodes[parent_inode],), self._look_up, parent_inode, name, ctx
+            request, (self._inodes[parent_inode],), self._look_up, parent_inode, name, ctx
         )
 
     def _look_up(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         parent = self._inodes[parent_inode]
         held = parent.held
@@ -533,16 +547,16 @@ class WriteBackHandlers(AcknowledgingHandlers):
             if known is not None and known.inode is not None:
                 inode = known.inode
                 if inode.is_unmade:
-                    return self._answer(self._held_entry, parent, name, inode, ctx)
-                return self._look_up_held(parent, name, inode, ctx)
+                    return self._answer(request, self._held_entry, parent, name, inode, ctx)
+                return self._look_up_held(request, parent, name, inode, ctx)
             if held.unmade and len(name) > self._limits.name_bytes:
-                return self._answer(_too_long)
+                return self._answer(request, _too_long)
             if known is not None or held.unmade:
                 return self._answer_missing(parent, name)
-        return super().lookup(parent_inode, name, ctx)
+        return super().lookup(request, parent_inode, name, ctx)
 
     async def _look_up_held(
-        self, parent: Inode, name: bytes, inode: Inode, ctx: RequestContext
+        self, request: Request, parent: Inode, name: bytes, inode: Inode, ctx: RequestContext
     ) -> EntryAttributes:
         """What the guest has given a name. Where the host has taken it away, who wins is settled.
 
@@ -550,23 +564,23 @@ class WriteBackHandlers(AcknowledgingHandlers):
         """
         try:
             entry: EntryAttributes = await self._cross(
-                Operation.LOOKUP, self._held_entry, parent, name, inode, ctx
+                request, self._held_entry, parent, name, inode, ctx
             )
         except FUSEError as error:
             if error.errno != errno.ESTALE:
                 raise
-            await self._settle_stale(inode)
+            request = await self._settle_stale(request, inode)
         else:
             return entry
         known = parent.held.name(name) if parent.held is not None else None
         if known is not None and known.inode is inode:
             raise FUSEError(errno.ESTALE)  # it was changed again meanwhile
-        return await self._look_up(parent.number, name, ctx)
+        return await self._look_up(request, parent.number, name, ctx)
 
-    async def _settle_stale(self, inode: Inode) -> None:
+    async def _settle_stale(self, request: Request, inode: Inode) -> Request:
         """Have the host get what is held of *inode* now. Raises FUSEError (ESTALE) if it cannot."""
         try:
-            await self._settle(inode)
+            return await self._settle(request, inode)
         except FUSEError:
             raise FUSEError(errno.ESTALE) from None
 
@@ -712,48 +726,80 @@ class WriteBackHandlers(AcknowledgingHandlers):
         return self._held_entry(parent, name, inode, ctx)
 
     def mknod(
-        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
+        self,
+        request: Request,
+        parent_inode: int,
+        name: bytes,
+        mode: int,
+        rdev: int,
+        ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        request = super().mknod
+        handler = super().mknod
         if self._is_injected(ctx):
-            return request(parent_inode, name, mode, rdev, ctx)
+            return handler(request, parent_inode, name, mode, rdev, ctx)
         parent = self._inodes[parent_inode]
-        if modes.S_ISREG(mode) and self._holds_in(parent):
+        if modes.S_ISREG(mode) and self._holds_in(request, parent):
             return self._as_permitted(
-                (parent,), self._hold, 0, self._made_in_guest, parent_inode, name, mode, ctx
+                request,
+                (parent,),
+                self._hold,
+                0,
+                self._made_in_guest,
+                parent_inode,
+                name,
+                mode,
+                ctx,
             )
         return self._as_permitted(
-            (parent,), self._through, (parent,), request, parent_inode, name, mode, rdev, ctx
+            request,
+            (parent,),
+            self._through,
+            (parent,),
+            handler,
+            parent_inode,
+            name,
+            mode,
+            rdev,
+            ctx,
         )
 
     def mkdir(
-        self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        request = super().mkdir
+        handler = super().mkdir
         if self._is_injected(ctx):
-            return request(parent_inode, name, mode, ctx)
+            return handler(request, parent_inode, name, mode, ctx)
         parent = self._inodes[parent_inode]
-        if not self._holds_in(parent) or not self._may_have_more_links(parent):
+        if not self._holds_in(request, parent) or not self._may_have_more_links(parent):
             return self._as_permitted(
-                (parent,), self._through, (parent,), request, parent_inode, name, mode, ctx
+                request, (parent,), self._through, (parent,), handler, parent_inode, name, mode, ctx
             )
         mode = modes.S_IFDIR | modes.S_IMODE(mode)
         return self._as_permitted(
-            (parent,), self._hold, 0, self._made_in_guest, parent_inode, name, mode, ctx
+            request, (parent,), self._hold, 0, self._made_in_guest, parent_inode, name, mode, ctx
         )
 
     def symlink(
-        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        request = super().symlink
+        handler = super().symlink
         if self._is_injected(ctx):
-            return request(parent_inode, name, target, ctx)
+            return handler(request, parent_inode, name, target, ctx)
         parent = self._inodes[parent_inode]
-        if not self._holds_in(parent) or len(target) > self._limits.link_target_bytes:
+        if not self._holds_in(request, parent) or len(target) > self._limits.link_target_bytes:
             return self._as_permitted(
-                (parent,), self._through, (parent,), request, parent_inode, name, target, ctx
+                request,
+                (parent,),
+                self._through,
+                (parent,),
+                handler,
+                parent_inode,
+                name,
+                target,
+                ctx,
             )
         return self._as_permitted(
+            request,
             (parent,),
             self._hold,
             0,
@@ -766,24 +812,37 @@ class WriteBackHandlers(AcknowledgingHandlers):
         )
 
     def link(
-        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
+        self,
+        request: Request,
+        inode: int,
+        new_parent_inode: int,
+        new_name: bytes,
+        ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         parent, target = self._inodes[new_parent_inode], self._inodes[inode]
         source = self._guest_parent(target)
         if (
             self._limits.has_links
-            and self._holds_in(parent)
-            and self._holds(target)
+            and self._holds_in(request, parent)
+            and self._holds(request, target)
             and self._may_have_more_links(target)
             and self._is_ours(target)
         ):
             return self._as_permitted(
-                (parent, source), self._hold, 0, self._hold_link, target, parent, new_name, ctx
+                request,
+                (parent, source),
+                self._hold,
+                0,
+                self._hold_link,
+                target,
+                parent,
+                new_name,
+                ctx,
             )
-        request = super().link
+        handler = super().link
         arguments = (inode, new_parent_inode, new_name, ctx)
         return self._as_permitted(
-            (parent, source), self._through, (parent, target), request, *arguments
+            request, (parent, source), self._through, (parent, target), handler, *arguments
         )
 
     def _may_have_more_links(self, inode: Inode) -> bool:
@@ -802,7 +861,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self, target: Inode, parent: Inode, name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
         self._check_new(parent, name, is_object=self._limits.links_take_inodes)
-        if not self._holds(target):  # it has lost its name while this waited
+        if not self._holds(None, target):  # it has lost its name while this waited
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         now_ns = time.time_ns()
         change = Change(
@@ -815,15 +874,16 @@ class WriteBackHandlers(AcknowledgingHandlers):
         return self._held_entry(parent, name, target, ctx)
 
     def unlink(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        request = super().unlink
+        handler = super().unlink
         if self._is_injected(ctx):
-            return request(parent_inode, name, ctx)
+            return handler(request, parent_inode, name, ctx)
         return self._as_permitted(
+            request,
             (self._inodes[parent_inode],),
             self._take_away,
-            request,
+            handler,
             Kind.UNLINK,
             parent_inode,
             name,
@@ -831,15 +891,16 @@ class WriteBackHandlers(AcknowledgingHandlers):
         )
 
     def rmdir(
-        self, parent_inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        request = super().rmdir
+        handler = super().rmdir
         if self._is_injected(ctx):
-            return request(parent_inode, name, ctx)
+            return handler(request, parent_inode, name, ctx)
         return self._as_permitted(
+            request,
             (self._inodes[parent_inode],),
             self._take_away,
-            request,
+            handler,
             Kind.RMDIR,
             parent_inode,
             name,
@@ -848,33 +909,34 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     async def _take_away(
         self,
-        request: Callable[..., Coroutine[Any, Any, None]],
+        request: Request,
+        handler: Callable[..., Coroutine[Any, Any, None]],
         kind: Kind,
         parent_number: int,
         name: bytes,
         ctx: RequestContext,
     ) -> None:
-        arrival_ns = self._reactor.arrival_ns
+        arrived = request
         parent = self._inodes[parent_number]
-        await self._wait_for_room(0)
+        request = await self._wait_for_room(request, 0)
         found, failure = self._attempt(self._in_guest, parent, name)
         if failure:
             raise FUSEError(failure)
         inode = found[0]
-        if inode is None or not self._holds_in(parent) or not self._holds(inode):
-            await self._through((parent, inode), request, parent_number, name, ctx)
+        if inode is None or not self._holds_in(request, parent) or not self._holds(request, inode):
+            await self._through(request, (parent, inode), handler, parent_number, name, ctx)
             return
         asks_host = kind is Kind.RMDIR and not inode.is_unmade
         _, failure = self._attempt(self._hold_removal, kind, parent, name)
         if failure == errno.EACCES and not self._privileged:
             # We may not see whether it is empty; or may not at all, which the host will say.
-            await self._through((parent, inode), request, parent_number, name, ctx)
+            await self._through(request, (parent, inode), handler, parent_number, name, ctx)
             return
         if asks_host:
             # Only the host knows whether a directory of its own is empty.
-            await self.crossings.cross(Operation.READDIRPLUS, 0, arrival_ns)
+            await self.crossings.cross(arrived, Operation.READDIRPLUS, 0)
         else:
-            self._acknowledged(OperationClass.METADATA, arrival_ns)
+            self._acknowledged(OperationClass.METADATA, arrived)
         if failure:
             raise FUSEError(failure)
 
@@ -918,6 +980,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def rename(
         self,
+        request: Request,
         parent_inode_old: int,
         name_old: bytes,
         parent_inode_new: int,
@@ -927,15 +990,17 @@ class WriteBackHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, None]:
         arguments = (parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx)
         directories = (self._inodes[parent_inode_old], self._inodes[parent_inode_new])
-        return self._as_permitted(directories, self._rename_in_guest, super().rename, arguments)
+        return self._as_permitted(
+            request, directories, self._rename_in_guest, super().rename, arguments
+        )
 
     async def _rename_in_guest(
-        self, request: Callable[..., Coroutine[Any, Any, None]], arguments: Any
+        self, request: Request, handler: Callable[..., Coroutine[Any, Any, None]], arguments: Any
     ) -> None:
         old_number, old_name, new_number, new_name, flags, _ = arguments
-        arrival_ns = self._reactor.arrival_ns
+        arrived = request
         old_parent, new_parent = self._inodes[old_number], self._inodes[new_number]
-        await self._wait_for_room(0)
+        request = await self._wait_for_room(request, 0)
         found, failure = self._attempt(self._in_guest, old_parent, old_name)
         if failure:
             raise FUSEError(failure)
@@ -948,10 +1013,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
             moving is not None
             and (there is None or replaced is not None)
             and not flags & ~pyfuse3.RENAME_NOREPLACE
-            and self._holds_in(old_parent)
-            and self._holds_in(new_parent)
-            and self._holds(moving)
-            and (replaced is None or self._holds(replaced))
+            and self._holds_in(request, old_parent)
+            and self._holds_in(request, new_parent)
+            and self._holds(request, moving)
+            and (replaced is None or self._holds(request, replaced))
             and (
                 old_parent is new_parent
                 or not moving.is_directory
@@ -961,9 +1026,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if not holds:
             if self.overlaps is not None:
                 # A directory may take what is held below it to where nothing may be held.
-                await self._reach(self.write_back.changes.last_sequence)
+                request = await self._reach(request, self.write_back.changes.last_sequence)
             involved = (old_parent, new_parent, moving, replaced)
-            await self._through(involved, request, *arguments)
+            await self._through(request, involved, handler, *arguments)
             return
         assert moving is not None
         asks_host = replaced is not None and replaced.is_directory and not replaced.is_unmade
@@ -973,12 +1038,12 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if failure == errno.EACCES and not self._privileged:
             # As in _take_away.
             involved = (old_parent, new_parent, moving, replaced)
-            await self._through(involved, request, *arguments)
+            await self._through(request, involved, handler, *arguments)
             return
         if asks_host:
-            await self.crossings.cross(Operation.READDIRPLUS, 0, arrival_ns)
+            await self.crossings.cross(arrived, Operation.READDIRPLUS, 0)
         else:
-            self._acknowledged(OperationClass.METADATA, arrival_ns)
+            self._acknowledged(OperationClass.METADATA, arrived)
         if failure:
             raise FUSEError(failure)
 
@@ -1065,11 +1130,13 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     # Attributes
 
-    def getattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, EntryAttributes]:
+    def getattr(
+        self, request: Request, inode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, EntryAttributes]:
         node = self._inodes[inode]
         if node.is_unmade:
-            return self._answer(self._attributes_of_unmade, node, ctx)
-        return self._asked((node,), super().getattr, inode, ctx)
+            return self._answer(request, self._attributes_of_unmade, node, ctx)
+        return self._asked(request, (node,), super().getattr, inode, ctx)
 
     def _getattr(
         self, number: int, ctx: RequestContext, *, believes: bool = True
@@ -1081,20 +1148,22 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _asked(
         self,
+        request: Request,
         inodes: Sequence[Inode | None],
-        request: Callable[..., Coroutine[Any, Any, Any]],
+        handler: Callable[..., Coroutine[Any, Any, Any]],
         *arguments: Any,
     ) -> Coroutine[Any, Any, Any]:
-        """A *request* to the host that modes may be in the way of."""
+        """What *handler* asks of the host, modes may be in the way of."""
         if self._privileged:
-            return request(*arguments)
-        return self._once_allowed(inodes, request, *arguments)
+            return handler(request, *arguments)
+        return self._once_allowed(request, inodes, handler, *arguments)
 
     def _attributes_of_unmade(self, inode: Inode, ctx: RequestContext) -> EntryAttributes:
         return self._held_attributes(inode, b"", ctx, believes=True)
 
     def setattr(
         self,
+        request: Request,
         inode: int,
         attr: EntryAttributes,
         fields: pyfuse3.SetattrFields,
@@ -1102,34 +1171,37 @@ class WriteBackHandlers(AcknowledgingHandlers):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         node = self._inodes[inode]
-        request = super().setattr
+        handler = super().setattr
         if self._is_injected(ctx):
-            return request(inode, attr, fields, fh, ctx)
+            return handler(request, inode, attr, fields, fh, ctx)
         too_large = fields.update_size and attr.st_size > self._limits.file_bytes
         # What is open may be set by that, which we are not always told.
         directories = () if node.open_fds else (self._guest_parent(node),)
-        if not self._holds(node) or too_large:
+        if not self._holds(request, node) or too_large:
             arguments = (inode, attr, fields, fh, ctx)
-            return self._as_permitted(directories, self._through, (node,), request, *arguments)
+            return self._as_permitted(
+                request, directories, self._through, (node,), handler, *arguments
+            )
         return self._as_permitted(
-            directories, self._set_in_guest, request, node, attr, fields, fh, ctx
+            request, directories, self._set_in_guest, handler, node, attr, fields, fh, ctx
         )
 
     async def _set_in_guest(
         self,
-        request: Callable[..., Coroutine[Any, Any, EntryAttributes]],
+        request: Request,
+        handler: Callable[..., Coroutine[Any, Any, EntryAttributes]],
         inode: Inode,
         attr: EntryAttributes,
         fields: pyfuse3.SetattrFields,
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        arrival_ns = self._reactor.arrival_ns
-        await self._wait_for_room(0)
-        if not self._holds(inode):  # it has lost its name while this waited
-            return await request(inode.number, attr, fields, fh, ctx)
+        arrived = request
+        request = await self._wait_for_room(request, 0)
+        if not self._holds(request, inode):  # it has lost its name while this waited
+            return await handler(request, inode.number, attr, fields, fh, ctx)
         entry, failure = self._attempt(self._hold_attributes, inode, attr, fields, fh, ctx)
-        self._acknowledged(OperationClass.METADATA, arrival_ns)
+        self._acknowledged(OperationClass.METADATA, arrived)
         if failure:
             raise FUSEError(failure)
         return entry  # type: ignore[no-any-return]
@@ -1244,22 +1316,26 @@ class WriteBackHandlers(AcknowledgingHandlers):
             held.mtime_ns = detail.mtime_ns
         inode.changed_ns = detail.at_ns
 
-    def readlink(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
+    def readlink(
+        self, request: Request, inode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, bytes]:
         node = self._inodes[inode]
         if node.is_unmade:
-            return self._answer(self._held_link_target, node)
-        return self._asked((node,), super().readlink, inode, ctx)
+            return self._answer(request, self._held_link_target, node)
+        return self._asked(request, (node,), super().readlink, inode, ctx)
 
     @staticmethod
     def _held_link_target(inode: Inode) -> bytes:
         assert inode.held is not None
         return inode.held.link_target
 
-    def access(self, inode: int, mode: int, ctx: RequestContext) -> Coroutine[Any, Any, bool]:
+    def access(
+        self, request: Request, inode: int, mode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, bool]:
         node = self._inodes[inode]
         if node.held is not None and node.held.mode is not None:
-            return self._answer(self._may_access, node, mode)
-        return self._asked((node,), super().access, inode, mode, ctx)
+            return self._answer(request, self._may_access, node, mode)
+        return self._asked(request, (node,), super().access, inode, mode, ctx)
 
     def _may_access(self, inode: Inode, mode: int) -> bool:
         """As access(2) would say to the server, whose the object will be."""
@@ -1271,15 +1347,19 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     # Files
 
-    def open(self, inode: int, flags: int, ctx: RequestContext) -> Coroutine[Any, Any, FileInfo]:
+    def open(
+        self, request: Request, inode: int, flags: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, FileInfo]:
         if self._privileged:
-            return self._open_in_guest(inode, flags, ctx)
+            return self._open_in_guest(request, inode, flags, ctx)
         node = self._inodes[inode]
-        return self._once_allowed((node,), self._open_permitted, node, flags, ctx)
+        return self._once_allowed(request, (node,), self._open_permitted, node, flags, ctx)
 
-    async def _open_permitted(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
-        await self._answer(self._check_open, inode, flags)
-        return await self._open_in_guest(inode.number, flags, ctx)
+    async def _open_permitted(
+        self, request: Request, inode: Inode, flags: int, ctx: RequestContext
+    ) -> FileInfo:
+        await self._answer(request, self._check_open, inode, flags)
+        return await self._open_in_guest(request, inode.number, flags, ctx)
 
     def _check_open(self, inode: Inode, flags: int) -> None:
         """Whether the modes that are held let us open it so. Raises OSError."""
@@ -1292,16 +1372,16 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self._check_permits(inode, wanted | (_WRITE if flags & os.O_TRUNC else 0))
 
     def _open_in_guest(
-        self, inode: int, flags: int, ctx: RequestContext
+        self, request: Request, inode: int, flags: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, FileInfo]:
         node = self._inodes[inode]
         if node.is_unmade:
-            return self._open_while_unmade(node, flags, ctx)
+            return self._open_while_unmade(request, node, flags, ctx)
         if self.enable_writeback_cache and flags & os.O_ACCMODE == os.O_WRONLY:
-            return self._open_to_fill_pages(super().open, node, flags, ctx)
-        if flags & os.O_TRUNC and self._holds(node):
-            return self._open_and_cut(super().open, node, flags, ctx)
-        return super().open(inode, flags, ctx)
+            return self._open_to_fill_pages(request, super().open, node, flags, ctx)
+        if flags & os.O_TRUNC and self._holds(request, node):
+            return self._open_and_cut(request, super().open, node, flags, ctx)
+        return super().open(request, inode, flags, ctx)
 
     def _opened(
         self, inode: Inode, fd: int, flags: int, caller: RequestContext, keep_pages: bool
@@ -1311,12 +1391,14 @@ class WriteBackHandlers(AcknowledgingHandlers):
             flags &= ~os.O_APPEND
         return super()._opened(inode, fd, flags, caller, keep_pages)
 
-    async def _open_while_unmade(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
-        await self._wait_for_room(0)
+    async def _open_while_unmade(
+        self, request: Request, inode: Inode, flags: int, ctx: RequestContext
+    ) -> FileInfo:
+        request = await self._wait_for_room(request, 0)
         if inode.is_unmade:
-            return await self._hold(0, self._open_unmade, inode, flags, ctx)  # type: ignore[no-any-return]
+            return await self._hold(request, 0, self._open_unmade, inode, flags, ctx)  # type: ignore[no-any-return]
         # The host has got it meanwhile.
-        return await self._open_in_guest(inode.number, flags, ctx)
+        return await self._open_in_guest(request, inode.number, flags, ctx)
 
     def _open_unmade(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
         if inode.held is not None and inode.held.aside:
@@ -1334,7 +1416,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     async def _open_to_fill_pages(
         self,
-        request: Callable[..., Coroutine[Any, Any, FileInfo]],
+        request: Request,
+        handler: Callable[..., Coroutine[Any, Any, FileInfo]],
         inode: Inode,
         flags: int,
         ctx: RequestContext,
@@ -1343,42 +1426,44 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
         Where the host lets nobody read, writes go past the kernel's pages.
         """
-        cuts = flags & os.O_TRUNC and self._holds(inode)
+        cuts = flags & os.O_TRUNC and self._holds(request, inode)
         open_ = self._open_and_cut if cuts else self._open_as_it_is
         try:
-            return await open_(request, inode, flags & ~os.O_ACCMODE | os.O_RDWR, ctx)
+            return await open_(request, handler, inode, flags & ~os.O_ACCMODE | os.O_RDWR, ctx)
         except FUSEError as error:
             if error.errno != errno.EACCES:
                 raise
-        handle = await open_(request, inode, flags, ctx)
+        handle = await open_(request, handler, inode, flags, ctx)
         handle.direct_io = True
         return handle
 
     @staticmethod
     async def _open_as_it_is(
-        request: Callable[..., Coroutine[Any, Any, FileInfo]],
+        request: Request,
+        handler: Callable[..., Coroutine[Any, Any, FileInfo]],
         inode: Inode,
         flags: int,
         ctx: RequestContext,
     ) -> FileInfo:
-        return await request(inode.number, flags, ctx)
+        return await handler(request, inode.number, flags, ctx)
 
     async def _open_and_cut(
         self,
-        request: Callable[..., Coroutine[Any, Any, FileInfo]],
+        request: Request,
+        handler: Callable[..., Coroutine[Any, Any, FileInfo]],
         inode: Inode,
         flags: int,
         ctx: RequestContext,
     ) -> FileInfo:
         """Open a file of the host's, and hold that it is cut."""
-        await self._wait_for_room(0)
-        handle = await request(inode.number, flags & ~os.O_TRUNC, ctx)
-        if self._holds(inode):
+        request = await self._wait_for_room(request, 0)
+        handle = await handler(request, inode.number, flags & ~os.O_TRUNC, ctx)
+        if self._holds(request, inode):
             _, failure = self._attempt(self._cut, inode, ctx)
         else:
             _, failure = self._attempt(at.set_size, handle.fh, 0)
         if failure:
-            await self.release(handle.fh)
+            await self.release(request, handle.fh)
             raise FUSEError(failure)
         return handle
 
@@ -1390,16 +1475,31 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self._hold_set(inode, SetDetail(0, mode, None, None, None, None, time.time_ns()))
 
     def create(
-        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+        self,
+        request: Request,
+        parent_inode: int,
+        name: bytes,
+        mode: int,
+        flags: int,
+        ctx: RequestContext,
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
         parent = self._inodes[parent_inode]
-        if not self._holds_in(parent):
-            request = super().create
+        if not self._holds_in(request, parent):
+            handler = super().create
             return self._as_permitted(
-                (parent,), self._through, (parent,), request, parent_inode, name, mode, flags, ctx
+                request,
+                (parent,),
+                self._through,
+                (parent,),
+                handler,
+                parent_inode,
+                name,
+                mode,
+                flags,
+                ctx,
             )
         return self._as_permitted(
-            (parent,), self._hold, 0, self._create_in_guest, parent, name, mode, flags, ctx
+            request, (parent,), self._hold, 0, self._create_in_guest, parent, name, mode, flags, ctx
         )
 
     def _create_in_guest(
@@ -1421,18 +1521,17 @@ class WriteBackHandlers(AcknowledgingHandlers):
             os.close(fd)
             raise
 
-    async def read(self, fh: int, off: int, size: int) -> bytes:
+    async def read(self, request: Request, fh: int, off: int, size: int) -> bytes:
         inode = self._open_files[fh]
         held = inode.held
         if held is None or not (held.unmade or held.content):
-            return await super().read(fh, off, size)
-        arrival_ns = self._reactor.arrival_ns
+            return await super().read(request, fh, off, size)
         answer, failure = self._attempt(self._read_held, inode, fh, off, size)
         if failure:
             raise FUSEError(failure)
         data, of_host = answer
         if of_host:
-            await self.crossings.cross(Operation.READ, of_host, arrival_ns)
+            await self.crossings.cross(request, Operation.READ, of_host)
         return bytes(data)
 
     def _read_held(self, inode: Inode, fd: int, offset: int, size: int) -> tuple[bytearray, int]:
@@ -1457,16 +1556,16 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 part[:] = self.write_back.journal.read(piece.position, piece.length)
         return data, of_host
 
-    async def write(self, fh: int, off: int, buf: bytes) -> int:
+    async def write(self, request: Request, fh: int, off: int, buf: bytes) -> int:
         inode = self._open_files[fh]
         length = len(buf)
-        if not self._holds(inode) or off + length > self._limits.file_bytes:
-            await self._settle(inode)
-            return await super().write(fh, off, buf)
-        arrival_ns = self._reactor.arrival_ns
+        if not self._holds(request, inode) or off + length > self._limits.file_bytes:
+            request = await self._settle(request, inode)
+            return await super().write(request, fh, off, buf)
+        arrived = request
         has_waited = False
         if not self.write_back.has_room_for(length):
-            await self._wait_for_room(length)
+            request = await self._wait_for_room(request, length)
             has_waited = True
         journal = self.write_back.journal
         place = journal.reserve(length)
@@ -1474,10 +1573,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if length >= WRITE_IN_THREAD_BYTES:
             _, failure = await in_thread(lambda: self._attempt(journal.put, place, buf))
             is_put = has_waited = True
-        if has_waited and not failure and not self._holds(inode):
+        if has_waited and not failure and not self._holds(request, inode):
             # It has lost its name while this waited: nothing of it is held any more.
             journal.free(place, length)
-            return await super().write(fh, off, buf)
+            return await super().write(request, fh, off, buf)
         if not failure:
             try:
                 if not is_put:
@@ -1489,8 +1588,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
             journal.free(place, length)
             raise FUSEError(failure)
         if fh in self._synchronous:
-            await self._sync(inode, fh, datasync=True)
-        self._acknowledged(OperationClass.WRITE, arrival_ns)
+            await self._sync(request, inode, fh, datasync=True)
+        self._acknowledged(OperationClass.WRITE, arrived)
         return length
 
     def _hold_write(self, inode: Inode, fd: int, offset: int, length: int, place: int) -> None:
@@ -1536,22 +1635,25 @@ class WriteBackHandlers(AcknowledgingHandlers):
         held.mtime_ns = held.ctime_ns = now_ns
         inode.changed_ns = now_ns
 
-    async def flush(self, fh: int) -> None:
+    async def flush(self, request: Request, fh: int) -> None:
         """close(2) is no sync: nothing crosses for it, and there is nothing to report."""
-        if not self._holds(self._open_files[fh]):
-            await super().flush(fh)
+        if not self._holds(request, self._open_files[fh]):
+            await super().flush(request, fh)
 
-    async def fsync(self, fh: int, datasync: bool) -> None:
-        await self._sync(self._open_files[fh], fh, datasync=datasync)
+    async def fsync(self, request: Request, fh: int, datasync: bool) -> None:
+        await self._sync(request, self._open_files[fh], fh, datasync=datasync)
 
-    async def _sync(self, inode: Inode, fh: int, *, datasync: bool) -> None:
-        await self._settle(inode)
+    async def _sync(self, request: Request, inode: Inode, fh: int, *, datasync: bool) -> None:
+        await self._settle(request, inode)
         self._check_synced(fh, inode)
         if inode.is_unmade:
             return  # it has no name any more, and never will: there is nothing to find again
         parent_fd, _ = self._attempt(self._open_directory_of, inode)
-        self._reactor.arrival_ns = time.monotonic_ns()
-        await self._cross_in_thread(Operation.FSYNC, _sync_on_host, fh, parent_fd, datasync)
+        await self._cross_in_thread(
+            request.again(),
+            *(_sync_on_host, fh, parent_fd, datasync),
+            operation=Operation.FSYNC,
+        )
 
     def _open_directory_of(self, inode: Inode) -> int:
         if inode.parent is None:
@@ -1560,17 +1662,21 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     # Directories
 
-    def opendir(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, int]:
+    def opendir(
+        self, request: Request, inode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, int]:
         node = self._inodes[inode]
         if node.is_unmade:
-            return self._answer(self._open_unmade_directory, node, ctx)
+            return self._answer(request, self._open_unmade_directory, node, ctx)
         if self._privileged:
-            return super().opendir(inode, ctx)
-        return self._once_allowed((node,), self._open_directory_permitted, node, ctx)
+            return super().opendir(request, inode, ctx)
+        return self._once_allowed(request, (node,), self._open_directory_permitted, node, ctx)
 
-    async def _open_directory_permitted(self, inode: Inode, ctx: RequestContext) -> int:
-        await self._answer(self._check_open, inode, os.O_RDONLY)
-        return await super().opendir(inode.number, ctx)
+    async def _open_directory_permitted(
+        self, request: Request, inode: Inode, ctx: RequestContext
+    ) -> int:
+        await self._answer(request, self._check_open, inode, os.O_RDONLY)
+        return await super().opendir(request, inode.number, ctx)
 
     def _open_unmade_directory(self, inode: Inode, ctx: RequestContext) -> int:
         self._check_open(inode, os.O_RDONLY)
@@ -1578,7 +1684,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self._listings[fd] = Listing(inode, KnownCaller(ctx.uid, ctx.gid))
         return fd
 
-    async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
+    async def readdir(self, request: Request, fh: int, start_id: int, token: ReaddirToken) -> None:
         listing = self._listings[fh]
         if start_id == 0:
             # As it is before the host is asked, which may take a while: what the host gets
@@ -1589,18 +1695,18 @@ class WriteBackHandlers(AcknowledgingHandlers):
             if fh in self._unopened:
                 directory = listing.directory
                 await self._once_allowed(
-                    (directory,), self._answer, self._open_directory, fh, directory
+                    request, (directory,), self._answer, self._open_directory, fh, directory
                 )
         if not listing.directory.is_unmade:
             try:
-                await super().readdir(fh, start_id, token)
+                await super().readdir(request, fh, start_id, token)
             except FUSEError as error:
                 if error.errno != errno.ESTALE:
                     raise
                 # The host has taken away what the guest has put in it: see _look_up_held().
-                await self._settle_stale(listing.directory)
+                request = await self._settle_stale(request, listing.directory)
                 listing.held = {}
-                await super().readdir(fh, start_id, token)
+                await super().readdir(request, fh, start_id, token)
             return
         if start_id == 0:
             listing.names = [b".", b"..", *self._merged([], listing.held)]
@@ -1659,58 +1765,62 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return 0
         return DIRENTPLUS_BYTES + len(name)
 
-    async def releasedir(self, fh: int) -> None:
+    async def releasedir(self, request: Request, fh: int) -> None:
         self._sync_errors.closed(fh)
         self._unopened.discard(fh)
-        await super().releasedir(fh)
+        await super().releasedir(request, fh)
 
-    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+    async def fsyncdir(self, request: Request, fh: int, datasync: bool) -> None:
         directory = self._listings[fh].directory
-        await self._settle(directory)
+        await self._settle(request, directory)
         self._check_synced(fh, directory)
         if directory.is_unmade:
             return
         if fh in self._unopened:
-            await self._answer(self._open_directory, fh, directory)
-        self._reactor.arrival_ns = time.monotonic_ns()
-        await super().fsyncdir(fh, datasync)
+            await self._answer(request, self._open_directory, fh, directory)
+        await super().fsyncdir(request.again(), fh, datasync)
 
     # Extended attributes: the host's at once, and after what is held of the object.
 
     def setxattr(
-        self, inode: int, name: bytes, value: bytes, ctx: RequestContext
+        self, request: Request, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._with_attributes(super().setxattr, name, inode, name, value, ctx)
+        return self._with_attributes(request, super().setxattr, name, inode, name, value, ctx)
 
     def removexattr(
-        self, inode: int, name: bytes, ctx: RequestContext
+        self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._with_attributes(super().removexattr, name, inode, name, ctx)
+        return self._with_attributes(request, super().removexattr, name, inode, name, ctx)
 
     async def _with_attributes(
         self,
-        request: Callable[..., Coroutine[Any, Any, None]],
+        request: Request,
+        handler: Callable[..., Coroutine[Any, Any, None]],
         name: bytes,
         number: int,
         *arguments: Any,
     ) -> None:
-        await self._answer(self._attributes_of_guests.check, name)
-        await self._through((self._inodes[number],), request, number, *arguments)
+        await self._answer(request, self._attributes_of_guests.check, name)
+        await self._through(request, (self._inodes[number],), handler, number, *arguments)
 
-    def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> Coroutine[Any, Any, bytes]:
+    def getxattr(
+        self, request: Request, inode: int, name: bytes, ctx: RequestContext
+    ) -> Coroutine[Any, Any, bytes]:
         node = self._inodes[inode]
         if node.is_unmade:
-            return self._answer(self._no_attribute, name)
-        return self._asked((node,), super().getxattr, inode, name, ctx)
+            return self._answer(request, self._no_attribute, name)
+        return self._asked(request, (node,), super().getxattr, inode, name, ctx)
 
     def _no_attribute(self, name: bytes) -> bytes:
         self._attributes_of_guests.check(name)
         raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
 
-    def listxattr(self, inode: int, ctx: RequestContext) -> Coroutine[Any, Any, Sequence[bytes]]:
+    def listxattr(
+        self, request: Request, inode: int, ctx: RequestContext
+    ) -> Coroutine[Any, Any, Sequence[bytes]]:
         if self._inodes[inode].is_unmade:
-            return self._answer(self._no_attributes)
-        return super().listxattr(inode, ctx)
+            return self._answer(request, self._no_attributes)
+        return super().listxattr(request, inode, ctx)
 
     def _no_attributes(self) -> Sequence[bytes]:
         self._attributes_of_guests.check(b"")

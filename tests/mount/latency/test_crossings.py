@@ -10,6 +10,7 @@ from osxfs_sim.model.latency import LatencyModel, LatencySpec, LogNormal
 from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.mount.latency import crossings as crossings_module
 from osxfs_sim.mount.latency.crossings import Crossings, Outside
+from osxfs_sim.mount.loop.request import made
 
 
 class Clock:
@@ -36,13 +37,13 @@ def crossings_of(base_ns=130_000, outside=None, seed=0, **values) -> Crossings:
 
 def cross(crossings, operation, size_bytes, arrival_ns, resumed_late_by_ns=0):
     """One request as the reactor drives it: when it was to be resumed, or None if at once."""
-    request = crossings.cross(operation, size_bytes, arrival_ns)
+    answer = crossings.cross(made(operation, arrival_ns), operation, size_bytes)
     try:
-        send_ns = request.send(None)
+        send_ns = answer.send(None)
     except StopIteration:
         return None
     with pytest.raises(StopIteration):
-        request.send(send_ns + resumed_late_by_ns)
+        answer.send(send_ns + resumed_late_by_ns)
     return send_ns
 
 
@@ -194,7 +195,7 @@ def test_a_request_is_receipted_in_its_class_and_counted_by_its_kind():
 @pytest.mark.usefixtures("clock")
 def test_a_request_that_is_still_held_is_counted_and_not_yet_receipted():
     crossings = crossings_of()
-    request = crossings.cross(Operation.LOOKUP, 0, 0)
+    request = crossings.cross(made(Operation.LOOKUP, 0), Operation.LOOKUP, 0)
     request.send(None)
     assert crossings.counts[Operation.LOOKUP] == 1
     assert crossings.receipt.report() == {}

@@ -188,7 +188,7 @@ def test_no_answer_is_lost_or_doubled_where_a_block_ends(count):
 
 def test_what_waits_to_be_folded_is_bounded():
     receipt = receipt_of(*[(100, 100)] * 50_000)
-    assert max(len(pending) for pending in receipt._pending) < 10_000
+    assert max(len(pending) for pending in receipt.pending) < 10_000
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pyfuse3 import FUSEError
 
 from osxfs_sim.mount import launch
 from osxfs_sim.mount.loop.reactor import in_thread
-from osxfs_sim.mount.requests.dispatch import Dispatcher
+from osxfs_sim.mount.loop.request import Request
 
 AT_ONCE: dict[str, object] = {"extended_attributes": "host"}
 DELEGATED: dict[str, object] = {**AT_ONCE, "profile": "osxfs-delegated", "latency_ns": 0}
@@ -96,8 +96,8 @@ def at(request: pytest.FixtureRequest, field: Path) -> Iterator[Share]:
         yield share
 
 
-def test_every_request_that_pyfuse3_can_be_sent_is_tried_here() -> None:
-    handled = set(vars(Dispatcher)) & (_OF_PYFUSE3 | {"read_names"})
+def test_every_request_that_pyfuse3_can_be_sent_is_tried_here(at: Share) -> None:
+    handled = set(vars(at.share.dispatcher)) & (_OF_PYFUSE3 | {"read_names"})
     assert set(ASKED) == handled - _NOT_REQUESTS
     unhandled = _OF_PYFUSE3 - handled - _NOT_REQUESTS - {"enable_acl"}
     assert unhandled <= {"poll"}, "pyfuse3 answers these itself"
@@ -122,6 +122,14 @@ def _raising_later(error: BaseException) -> Callable[..., Any]:
         raise error
 
     return later
+
+
+def _answers(at: Share, name: str, answer: Callable[..., Any]) -> None:
+    """From now on requests of this kind are answered so, as by a layer over the handlers."""
+    layer = SimpleNamespace(
+        **{each: getattr(at.share.machinery.handlers, each) for each in ASKED} | {name: answer}
+    )
+    at.share.dispatcher.serve_by(layer)
 
 
 async def _answering_rubbish(*_: Any) -> Any:
@@ -150,8 +158,7 @@ def test_a_bug_in_an_answer_is_the_asker_s_eio_and_nobody_else_s(
 ) -> None:
     wrong, code = _FAULTS[fault]
     with sharing(field, AT_ONCE) as at:
-        handlers = at.share.machinery.handlers
-        vars(handlers)[name] = wrong
+        _answers(at, name, wrong)
         if name == "forget":
             assert at.ask(name) is None
         elif fault == "rubbish" and name in _WITHOUT_ANSWER:
@@ -161,7 +168,7 @@ def test_a_bug_in_an_answer_is_the_asker_s_eio_and_nobody_else_s(
         if not (fault == "rubbish" and name == "forget"):
             assert at.errors == 1
             assert "bug:" in caplog.text
-        del vars(handlers)[name]
+        at.share.dispatcher.serve_by(at.share.machinery.handlers)
         assert not at.share.dispatcher.order.turns
         assert at.ask("getattr").st_size == 7
         if name not in ("release", "releasedir"):
@@ -172,7 +179,7 @@ def test_a_bug_in_an_answer_is_the_asker_s_eio_and_nobody_else_s(
 def test_the_host_s_own_errors_pass_as_they_are_and_are_no_bugs(field: Path) -> None:
     with sharing(field, AT_ONCE) as at:
         for error in (OSError(errno.ENOSPC, "full"), FUSEError(errno.ENOSPC)):
-            vars(at.share.machinery.handlers)["getattr"] = _raising(error)
+            _answers(at, "getattr", _raising(error))
             assert at.ask("getattr") == errno.ENOSPC
         assert at.errors == 0
 
@@ -180,7 +187,7 @@ def test_the_host_s_own_errors_pass_as_they_are_and_are_no_bugs(field: Path) -> 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_what_ends_a_process_or_a_worker_passes(field: Path, error: type[BaseException]) -> None:
     with sharing(field, AT_ONCE) as at:
-        vars(at.share.machinery.handlers)["getattr"] = _raising(error())
+        _answers(at, "getattr", _raising(error()))
         with pytest.raises(error):
             at.ask("getattr")
         assert at.errors == 0
@@ -220,7 +227,7 @@ def test_of_one_kind_of_bug_the_log_tells_once(
     field: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with sharing(field, AT_ONCE) as at:
-        vars(at.share.machinery.handlers)["getattr"] = _raising_later(KeyError(7))
+        _answers(at, "getattr", _raising_later(KeyError(7)))
         for _ in range(20):
             assert at.ask("getattr") == errno.EIO
         assert at.errors == 20
@@ -332,11 +339,11 @@ def test_who_waits_its_turn_has_waited_all_the_same(field: Path) -> None:
         seen = []
         own = share.machinery.handlers.getattr
 
-        def getattr_(*arguments: Any) -> Any:
-            seen.append(share.reactor.arrival_ns)
-            return own(*arguments)
+        def getattr_(request: Request, *arguments: Any) -> Any:
+            seen.append(request.arrival_ns)
+            return own(request, *arguments)
 
-        share.machinery.handlers.getattr = getattr_  # type: ignore[method-assign]
+        _answers(at, "getattr", getattr_)
         share.ask("getattr", at.file, CALLER)
         arrival_ns = share.reactor.arrival_ns
         share.reactor.arrival_ns = 77_000

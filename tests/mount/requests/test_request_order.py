@@ -241,10 +241,10 @@ class _NoOrder(Order[Any]):
 def test_without_an_order_it_is_found_out(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
     own = Dispatcher.__init__
 
-    def without(self: Dispatcher, *arguments: Any) -> None:
-        own(self, *arguments)
+    def without(self: Dispatcher, handlers: Any, *arguments: Any, **more: Any) -> None:
+        own(self, handlers, *arguments, **more)
         self.order = _NoOrder()
-        self._turns = self.order.turns
+        self.serve_by(handlers)
 
     monkeypatch.setattr(Dispatcher, "__init__", without)
     found = [wrong for seed in range(300) if (wrong := run(seed, SIDES[side])[0])]

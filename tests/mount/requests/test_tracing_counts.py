@@ -23,6 +23,7 @@ from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.operations import CLASS_OF, UNAWAITED, Operation
 from osxfs_sim.mount.latency.crossings import Crossings, Outside
 from osxfs_sim.mount.loop.reactor import Reactor, Signal, told
+from osxfs_sim.mount.loop.request import Crossing, Request, made
 from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.trace.format import read_trace
@@ -189,17 +190,22 @@ class Scene:
         self.crossings = Crossings(LatencyModel(NO_LATENCY, 0), Outside({0: 0}))
         self.inode = Inode.__new__(Inode)
         self.inode.number, self.inode.kind = 7, stat.S_IFDIR
-        self.tracing = tracing(self, {}, self.crossings, self.reactor)  # type: ignore[arg-type]
+        self.latest: list[Any] = []
+        self.layer: Any = None
+        self.tracing = tracing(self, self, {}, self.crossings, self.reactor.call_soon)  # type: ignore[arg-type]
         self.rows: list[tuple[str, str]] = []
         self.tracing._recorder = self  # type: ignore[assignment]
         self.tracing._begin_to_note()
+
+    def serve_by(self, layer: Any) -> None:
+        self.layer = layer
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
 
-        async def handler(_: int, deed: Callable[[], Any]) -> Any:
-            await deed()
+        async def handler(request: Request, _: int, deed: Callable[[Request], Any]) -> Any:
+            await deed(request)
             return b""
 
         return handler
@@ -210,21 +216,22 @@ class Scene:
     def add(self, *row: Any) -> None:
         self.rows.append((Operation(row[3]).name, ("host", "names", "held", "guest")[row[12]]))
 
-    def ask(self, operation: str, deed: Callable[[], Any], arrival_ns: int = 0) -> None:
+    def ask(self, operation: str, deed: Callable[[Request], Any], arrival_ns: int = 0) -> None:
         """A request comes, and is served until it waits."""
 
         async def worker() -> None:
-            await getattr(self, operation)(3, deed)
+            request = made(Operation[operation.upper()], arrival_ns or time.monotonic_ns())
+            await getattr(self.layer, operation)(request, 3, deed)
 
-        self.reactor.arrival_ns = arrival_ns or time.monotonic_ns()
         self.reactor.start_own(worker())
 
     def go_on(self) -> None:
         while self.reactor._held:
             self.reactor._resume(heapq.heappop(self.reactor._held)[2], time.monotonic_ns())
 
-    async def cross(self, operation: Operation, arrival_ns: int = 0) -> None:
-        await self.crossings.cross(operation, 0, arrival_ns or self.reactor.arrival_ns)
+    async def cross(self, request: Request, operation: Operation) -> None:
+        self.latest = [Crossing(operation, 0, request.arrival_ns, 0, 0)]
+        await self.crossings.cross(request, operation, 0)
 
     def disagreements(self) -> list[str]:
         rows = [{"operation": name, "answered_by": by} for name, by in self.rows]
@@ -240,13 +247,12 @@ def one_that_waits_and_then_crosses(scene: Scene) -> None:
     """As FSYNC does: what it waits for others pay, and then it is dated anew."""
     room = Signal()
 
-    async def settle_and_sync() -> None:
+    async def settle_and_sync(request: Request) -> None:
         await told(room)
-        scene.reactor.arrival_ns = time.monotonic_ns()
-        await scene.cross(Operation.FSYNC)
+        await scene.cross(request.again(), Operation.FSYNC)
 
     scene.ask("fsync", settle_and_sync)
-    scene.ask("read", lambda: scene.cross(Operation.READ))
+    scene.ask("read", lambda request: scene.cross(request, Operation.READ))
     scene.reactor.tell(room)
     scene.go_on()
     assert scene.rows[1:] == [("FSYNC", "host")]
@@ -254,8 +260,8 @@ def one_that_waits_and_then_crosses(scene: Scene) -> None:
 
 def one_that_waits_and_another_that_crosses_with_the_same_arrival(scene: Scene) -> None:
     room = Signal()
-    scene.ask("flush", lambda: told(room), arrival_ns=5)
-    scene.ask("read", lambda: scene.cross(Operation.READ), arrival_ns=5)
+    scene.ask("flush", lambda _: told(room), arrival_ns=5)
+    scene.ask("read", lambda request: scene.cross(request, Operation.READ), arrival_ns=5)
     scene.reactor.tell(room)
     scene.go_on()
     assert scene.rows == [("READ", "host"), ("FLUSH", "held")]
@@ -265,13 +271,13 @@ def one_in_whose_turn_others_begin(scene: Scene) -> None:
     """A handler has write-back begin, and pyfuse3 another worker, before it goes on itself."""
 
     async def background() -> None:
-        await scene.cross(Operation.WRITE)
+        await scene.cross(made(Operation.WRITE, time.monotonic_ns()), Operation.WRITE)
         scene.crossings.counts[Operation.WRITE] -= 1  # the share's status has it elsewhere
 
-    async def deed() -> None:
+    async def deed(request: Request) -> None:
         scene.reactor.start_own(background())
-        scene.ask("read", lambda: scene.cross(Operation.READ))
-        await scene.cross(Operation.FLUSH)
+        scene.ask("read", lambda request: scene.cross(request, Operation.READ))
+        await scene.cross(request, Operation.FLUSH)
 
     scene.ask("flush", deed)
     assert scene.rows == [("READ", "host"), ("FLUSH", "host")]
@@ -279,11 +285,11 @@ def one_in_whose_turn_others_begin(scene: Scene) -> None:
 
 def one_that_crosses_as_something_else_besides(scene: Scene) -> None:
     """A synchronous WRITE crosses as FSYNC; an OPEN that is refused, and asked for again, twice."""
-    scene.ask("write", lambda: scene.cross(Operation.FSYNC))
+    scene.ask("write", lambda request: scene.cross(request, Operation.FSYNC))
 
-    async def twice() -> None:
-        await scene.cross(Operation.READ)
-        await scene.cross(Operation.READ)
+    async def twice(request: Request) -> None:
+        await scene.cross(request, Operation.READ)
+        await scene.cross(request, Operation.READ)
 
     scene.ask("read", twice)
     assert scene.rows == [
@@ -306,7 +312,7 @@ SCENES = [
 
 
 @pytest.mark.parametrize("play", SCENES)
-def test_a_crossing_belongs_to_the_request_in_whose_turn_it_was_paid(
+def test_a_crossing_belongs_to_the_request_that_has_paid_it(
     play: Callable[[Scene], None],
 ) -> None:
     judge(play, Scene())
@@ -315,15 +321,11 @@ def test_a_crossing_belongs_to_the_request_in_whose_turn_it_was_paid(
 class ByArrival(Tracing):
     """As it was: the last crossing is a request's, if it has the request's arrival."""
 
-    _latest: Any = (0, 0, 0, 0, 0)
-
-    def _has_paid(self, *crossing: int) -> None:
-        self._latest = crossing
-
-    def _note(self, operation: int, arrival_ns: int, *more: Any) -> None:
-        paid = (self._latest,) if self._latest[2] == arrival_ns else ()
-        self._under_way[self._reactor.running] = paid
-        super()._note(operation, arrival_ns, *more)
+    def _note(self, operation: int, request: Request, *more: Any) -> None:
+        request = made(request.operation, request.arrival_ns)
+        latest = self._dispatcher.latest  # type: ignore[attr-defined]
+        request.paid = [each for each in latest if each.arrival_ns == request.arrival_ns]
+        super()._note(operation, request, *more)
 
 
 @pytest.mark.parametrize("play", SCENES)

@@ -1,0 +1,57 @@
+"""A request of the guest's kernel, as a value: made when it comes, passed along until its answer.
+
+Whoever prices it, holds its answer, traces it or makes something else of it has it in hand, and
+looks at nothing that belongs to whatever request came last.
+"""
+
+import time
+from typing import NamedTuple
+
+from osxfs_sim.model.operations import Operation
+
+
+class Crossing(NamedTuple):
+    """What one question to the host came to, as it was paid: times in nanoseconds."""
+
+    operation: Operation
+    size_bytes: int
+    """The data that crossed with it."""
+    arrival_ns: int
+    """From when on it was paid (monotonic)."""
+    asked_ns: int
+    """What it was to take."""
+    achieved_ns: int
+    """What its client saw it take."""
+
+
+class Request:
+    """One request. Its maker sets all fields at once; nobody changes them after that.
+
+    It is made for each of them, so it has no ``__init__``: that would take as long as the rest.
+    """
+
+    __slots__ = ("arrival_ns", "operation", "paid")
+
+    arrival_ns: int
+    """When it reached the share, or began to be answered as a request of its own (monotonic)."""
+    operation: Operation
+    """What the kernel asks for."""
+    paid: list[Crossing] | None
+    """Where what it pays is noted, for whoever traces it; None: nobody does."""
+
+    def again(self) -> "Request":
+        """The same as if it had come only now: what it has waited for was somebody else's work."""
+        return made(self.operation, time.monotonic_ns(), self.paid)
+
+    def traced(self) -> "Request":
+        """The same, that notes what it pays from now on."""
+        return made(self.operation, self.arrival_ns, [])
+
+
+def made(operation: Operation, arrival_ns: int, paid: list[Crossing] | None = None) -> Request:
+    """A request that came at *arrival_ns* of the monotonic clock."""
+    request = Request()
+    request.operation = operation
+    request.arrival_ns = arrival_ns
+    request.paid = paid
+    return request
