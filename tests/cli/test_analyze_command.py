@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from traces import in_turn, missed, row, write_trace
+from support.traces import in_turn, missed, row, write_trace
 
 LOG = """\
 1 1700000000.000000 execve("/usr/bin/ruby", ["ruby"], 0x7ff /* 9 vars */) = 0 <0.000245>

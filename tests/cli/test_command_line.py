@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually_beside
+from support.guests import eventually_beside
 
 from osxfs_sim.cli import share as share_commands
 

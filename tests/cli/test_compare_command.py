@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually_beside
+from support.guests import eventually_beside
 
 from osxfs_sim.lab.results import load_result, save_result
 from osxfs_sim.mount.mounts.mountpoints import mounts

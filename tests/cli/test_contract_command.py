@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually_beside
+from support.guests import eventually_beside
 
 import osxfs_sim
 from osxfs_sim.coherence.contract.rules import RuleId

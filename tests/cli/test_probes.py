@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually_beside
+from support.guests import eventually_beside
 
 from osxfs_sim.mount.mounts.mountpoints import mounts
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from guests import eventually
+from support.guests import eventually
 
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount.mounts.control import ask

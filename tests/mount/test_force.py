@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from complaints import complaint
-from guests import eventually, run
-from live import is_mounted
+from support.complaints import complaint
+from support.guests import eventually, run
+from support.live import is_mounted
 
 from osxfs_sim.mount import force
 from osxfs_sim.mount.force import WITHIN_S, Budget

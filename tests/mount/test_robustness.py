@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from live import LiveShare
+from support.guests import eventually
+from support.live import LiveShare
 
 import osxfs_sim
 from osxfs_sim.mount.launch import launch, unmount_and_wait

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from complaints import complaint
-from traces import in_turn, missed, row, write_trace
+from support.complaints import complaint
+from support.traces import in_turn, missed, row, write_trace
 
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.trace import files, format, recorder

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pyfuse3
 import pytest
-from guests import eventually
+from support.guests import eventually
 
 from osxfs_sim.model.caching import Negative
 from osxfs_sim.mount.events.invalidate import Attributes, Entry, Everything, Invalidator, Pages

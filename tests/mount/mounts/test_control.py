@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import trio
-from complaints import complaint
+from support.complaints import complaint
 
 from osxfs_sim.cli.errors import main
 from osxfs_sim.mount.launch import Share

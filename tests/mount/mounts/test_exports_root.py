@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guests import eventually, refused
-from live import is_mounted, shares_below
+from support.guests import eventually, refused
+from support.live import is_mounted, shares_below
 
 import osxfs_sim
 from osxfs_sim.mount.mounts.mountpoints import (

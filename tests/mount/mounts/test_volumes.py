@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from complaints import complaint
-from guests import eventually
-from live import LiveShare, is_mounted
-from nobody import NOBODY
+from support.complaints import complaint
+from support.guests import eventually
+from support.live import LiveShare, is_mounted
+from support.nobody import NOBODY
 
 import osxfs_sim
 from osxfs_sim.mount.mounts.mountpoints import mounts, unmount

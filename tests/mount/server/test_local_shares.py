@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from complaints import complaint
-from guests import eventually
-from live import LiveShare, is_mounted
+from support.complaints import complaint
+from support.guests import eventually
+from support.live import LiveShare, is_mounted
 
 import osxfs_sim
 from osxfs_sim.mount.launch import launch

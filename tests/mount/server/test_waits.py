@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from guests import eventually, refused
-from live import LiveShare, is_mounted
+from support.guests import eventually, refused
+from support.live import LiveShare, is_mounted
 
 from osxfs_sim.mount.mounts.mountpoints import mount_at
 from osxfs_sim.mount.server.supervisor import _Server

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import LiveShare
-from nobody import BECOME_NOBODY, NOBODY, interpreter_for_everybody
+from support.live import LiveShare
+from support.nobody import BECOME_NOBODY, NOBODY, interpreter_for_everybody
 
 PAGE = Path(__file__).parents[3] / "docs" / "semantics.md"
 HEADING = "| call | of what was believed | of what is asked each time |"

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from acting import ALICE, BOB, STAFF, acting_as, need_root, owner, owner_told  # noqa: F401
-from guests import refused
-from live import LiveShare
-from objects import wait_for_the_clock
+from support.acting import ALICE, BOB, STAFF, acting_as, need_root, owner, owner_told  # noqa: F401
+from support.guests import refused
+from support.live import LiveShare
+from support.objects import wait_for_the_clock
 
 from osxfs_sim.mount import syscalls
 

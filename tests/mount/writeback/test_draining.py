@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from live import LiveShare
+from support.guests import eventually
+from support.live import LiveShare
 
 from osxfs_sim import MountError
 from osxfs_sim.mount.launch import launch

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from guests import PATIENCE_S, without_shares
+from support.guests import PATIENCE_S, without_shares
 
 import osxfs_sim
 

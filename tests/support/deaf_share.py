@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pretended_share import _of_the_tree
+from support.pretended_share import _of_the_tree
 
 from osxfs_sim.coherence.actors.operations import Operation, Outcome, Performer
 from osxfs_sim.coherence.actors.processes import Performed

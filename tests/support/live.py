@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from guests import eventually
+from support.guests import eventually
 
 import osxfs_sim
 from osxfs_sim.mount.launch import launch
