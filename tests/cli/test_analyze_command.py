@@ -19,7 +19,7 @@ nonsense
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", *arguments], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "osxfs_sim", *arguments], capture_output=True, text=True, timeout=180
     )
 
 

@@ -236,7 +236,7 @@ def test_an_interrupted_judgement_leaves_nothing_behind() -> None:
             process, lambda: [path for path in mountpoints_of(process.pid) if path.is_mount()]
         )
         os.killpg(process.pid, signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
     finally:
         process.kill()
         process.communicate()

@@ -133,7 +133,7 @@ def test_an_interrupted_measurement_leaves_nothing_behind(
     try:
         eventually_beside(process, lambda: any(map(os.path.ismount, left_behind(field))))
         os.killpg(process.pid, how)  # as a terminal does
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
     finally:
         process.kill()
         process.communicate()

@@ -67,7 +67,7 @@ def run(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         env=environment(folder),
-        timeout=120,
+        timeout=180,
     )
 
 
@@ -158,7 +158,7 @@ def test_an_interrupted_run_leaves_nothing_behind(
     )
     eventually_beside(process, (tmp_path / "started").exists)
     os.killpg(process.pid, how)  # as a terminal does
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode != 0
     assert "Traceback" not in errors
     assert not [entry for entry in mounts() if entry.mountpoint.startswith(str(tmp_path))]

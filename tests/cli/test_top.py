@@ -23,7 +23,7 @@ def top(*arguments: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "osxfs_sim", "top", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 

@@ -105,7 +105,7 @@ def test_flushes_from_several_threads_all_come_back(start):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(180)
         assert not thread.is_alive()
 
 

@@ -385,7 +385,7 @@ def test_a_small_file_that_would_take_all_memory_is_refused_in_one_line(
         [sys.executable, "-c", READ_IT, str(tmp_path / "t")],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
         check=True,
     )
     assert why in read.stdout

@@ -210,7 +210,7 @@ def osxfs_sim(*arguments: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "osxfs_sim", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 

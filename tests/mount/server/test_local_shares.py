@@ -37,7 +37,7 @@ Shared = Callable[..., LiveShare]
 
 def run_cli(*words: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "osxfs_sim", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
 @pytest.fixture

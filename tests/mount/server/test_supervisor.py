@@ -237,8 +237,8 @@ def waits():
     return "D" in [open(stat).read().rpartition(")")[2].split()[0] for stat in stats]
 while not waits(): time.sleep(0.01)
 os.kill(pid, signal.SIGKILL)
-thread.join(60)
-share._server.wait(60)
+thread.join(180)
+share._server.wait(180)
 os.chdir("/")
 while mount_at(guest) is not None: time.sleep(0.01)
 print(told)

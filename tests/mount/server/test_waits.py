@@ -80,7 +80,7 @@ def asked_in_vain(live: LiveShare) -> Iterator[list[int | None]]:
     finally:
         if live.server.poll() is None and not told:
             eventually(lambda: told or live.server.poll() is not None)
-        asking.join(60)
+        asking.join(180)
 
 
 def assert_let_go(live: LiveShare, way: str) -> None:

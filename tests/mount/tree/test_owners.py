@@ -411,7 +411,7 @@ def test_owners_written_at_the_same_time_from_several_mounts_are_all_kept(shared
         subprocess.Popen(["/usr/bin/python3", "-ISc", _CHOWN_MANY, live.guest, which])
         for live, which in zip(mounts, ("uid", "gid"), strict=True)
     ]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert [writer.wait(180) for writer in writers] == [0, 0]
     for live in mounts:
         assert {owner(live.guest / name) for name in os.listdir(live.source)} == {(119, 219)}
 

@@ -112,7 +112,7 @@ def test_a_share_that_is_unmounted_is_waited_for_until_it_ends(
     eventually(lambda: len(said) == 1)
     assert waiting.is_alive()
     journal.close(keep=False)
-    waiting.join(60)
+    waiting.join(180)
     assert not waiting.is_alive()
     assert f"waiting until the host has what an earlier share of {source}" in said[0]
 
@@ -202,7 +202,7 @@ def test_what_a_guest_syncs_is_not_overwritten_by_an_earlier_share(
         assert not again
     finally:
         os.kill(live.pid, signal.SIGCONT)
-    mounting.join(120)
+    mounting.join(180)
     (newer,) = again
     try:
         assert (live.guest / "file").read_text() == "older"
