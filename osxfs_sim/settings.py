@@ -166,7 +166,7 @@ class ShareSettings:
     reader sets it; a share by itself overlaps nothing. *trace* is a file for a record of
     every request from the first on (trace/format.py). *volumes* are paths in the share and the
     guest-local directories that the guest has there instead of the host's
-    (mount/volumes.py). *copy* is where the guest's copy lies, for a profile that has one
+    (mount/mounts/volumes.py). *copy* is where the guest's copy lies, for a profile that has one
     (None: in the state directory). *bugs* are those that it shall have beside the profile's
     (model/bugs.py), by name, such as phantom or descriptors=100.
     """
@@ -254,7 +254,7 @@ class ShareSettings:
         promise = promised(policy_name, writes_back=write_back is not None)
         mode = max(promise.mode, self.stronger_modes().get(".", promise.mode))
         if self.volumes:
-            # What moves from one part to another cannot be ended at once (mount/volumes.py).
+            # What moves from one part to another cannot be ended at once (mount/mounts/volumes.py).
             mode = max(mode, *self.stronger_modes().values(), promise.mode)
         if mode > promise.mode and mode is Mode.CONSISTENT:
             policy = Consistent()

@@ -8,8 +8,8 @@ import errno
 import os
 from typing import NoReturn
 
-from osxfs_sim.mount import apart
-from osxfs_sim.mount.server import main
+from osxfs_sim.mount.loop import apart
+from osxfs_sim.mount.server.main import main
 
 
 def _refuse(*_: object) -> NoReturn:

@@ -17,11 +17,14 @@ from typing import Any
 import pytest
 from pyfuse3 import EntryAttributes, FUSEError
 
-from osxfs_sim.mount import assembly, delegated, handlers, write_back
-from osxfs_sim.mount.assembly import Machinery
-from osxfs_sim.mount.dispatch import Dispatcher
-from osxfs_sim.mount.identity import server_user
-from osxfs_sim.mount.reactor import Job, Reactor, Worker
+from osxfs_sim.mount.loop.reactor import Job, Reactor, Worker
+from osxfs_sim.mount.mounts.identity import server_user
+from osxfs_sim.mount.requests import handlers
+from osxfs_sim.mount.requests.dispatch import Dispatcher
+from osxfs_sim.mount.server import assembly
+from osxfs_sim.mount.server.assembly import Machinery
+from osxfs_sim.mount.writeback import handlers as held_handlers
+from osxfs_sim.mount.writeback import writeback
 from osxfs_sim.settings import ShareSettings
 
 _FAR_OFF_NS = 600_000_000_000
@@ -156,7 +159,7 @@ def requests(base: Path, **settings: Any) -> Iterator[Requests]:
     user = server_user(None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assembly, "Reactor", ControlledReactor)
-        for module in (handlers, delegated, write_back):
+        for module in (handlers, held_handlers, writeback):
             patch.setattr(module, "WRITE_IN_THREAD_BYTES", SLOW_FROM_BYTES)
         source = str(base / "source")
         machinery = assembly.build(wanted, wanted.system(), user, source, wanted.mountpoint, None)

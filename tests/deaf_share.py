@@ -15,10 +15,10 @@ from typing import Any
 
 from pretended_share import _of_the_tree
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.operations import Operation, Outcome, Performer
+from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.staging import SILENCE
 from osxfs_sim.coherence.contract.schedules import Schedule
-from osxfs_sim.coherence.operations import Operation, Outcome, Performer
-from osxfs_sim.coherence.staging import SILENCE
 
 LOOKS = frozenset({"stat", "read", "outline", "list", "readlink", "fstat", "pread", "mread"})
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from osxfs_sim.model.write_back import Change, Kind, PendingChanges
-from osxfs_sim.mount.server import main
+from osxfs_sim.mount.server.main import main
 
 
 def _take(self: "PendingChanges[Any]") -> "Change[Any] | None":

@@ -11,9 +11,11 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from osxfs_sim.mount import session, syscalls, unwritten
-from osxfs_sim.mount.journal import Journal
-from osxfs_sim.mount.server import main
+from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.server import session
+from osxfs_sim.mount.server.main import main
+from osxfs_sim.mount.writeback import unwritten
+from osxfs_sim.mount.writeback.journal import Journal
 
 _STEPS = (
     *("open", "mkdir", "symlink", "link", "unlink", "rmdir", "rename", "replace"),

@@ -6,10 +6,10 @@ of host events does the first few times.
 
 from typing import Any
 
-from osxfs_sim.mount.handlers import Handlers
-from osxfs_sim.mount.host_events import HostEvents
-from osxfs_sim.mount.reactor import in_thread
-from osxfs_sim.mount.server import main
+from osxfs_sim.mount.events.host_events import HostEvents
+from osxfs_sim.mount.loop.reactor import in_thread
+from osxfs_sim.mount.requests.handlers import Handlers
+from osxfs_sim.mount.server.main import main
 
 _FAILURES = 3
 _failed = 0

@@ -2,8 +2,8 @@
 
 import resource
 
-from osxfs_sim.mount import session
-from osxfs_sim.mount.server import main
+from osxfs_sim.mount.server import session
+from osxfs_sim.mount.server.main import main
 
 LIMIT = 2_048
 

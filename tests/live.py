@@ -15,8 +15,8 @@ from guests import eventually
 
 import osxfs_sim
 from osxfs_sim.mount.launch import launch
-from osxfs_sim.mount.mountpoints import log_path, mounts, runtime_directory, unmount
-from osxfs_sim.mount.records import record_path
+from osxfs_sim.mount.mounts.mountpoints import log_path, mounts, runtime_directory, unmount
+from osxfs_sim.mount.mounts.runtime_records import record_path
 
 # A share that hangs would hang its test. After this long its server is killed:
 # the test then fails with ENOTCONN instead.
@@ -239,7 +239,7 @@ def servers_below(ground: Path) -> list[int]:
                 command = file.read()  # empty for a process that has ended
         except OSError:
             continue
-        serves = b"osxfs_sim.mount.server" in command and os.fsencode(f'"{ground}/') in command
+        serves = b"osxfs_sim.mount.server.main" in command and os.fsencode(f'"{ground}/') in command
         if serves or (b"supervisor.py\0" in command and os.fsencode(f"\0{ground}/") in command):
             found.append(int(entry))
     return found

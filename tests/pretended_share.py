@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.operations import Operation, Outcome, Performer
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.contract.schedules import Export, Schedule
-from osxfs_sim.coherence.listener import look
-from osxfs_sim.coherence.operations import Operation, Outcome, Performer
+from osxfs_sim.coherence.scorecard.listener import look
 
 CHANGES = frozenset(
     (

@@ -10,8 +10,8 @@ from pathlib import Path
 from guests import PATIENCE_S, eventually
 from live import LiveShare, is_mounted
 
-from osxfs_sim.mount import connections
-from osxfs_sim.mount.mountpoints import mount_at
+from osxfs_sim.mount.mounts import connections
+from osxfs_sim.mount.mounts.mountpoints import mount_at
 
 
 def supervisor_of(live: LiveShare) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.model.operations import OperationClass
-from osxfs_sim.mount.receipt import Receipt
+from osxfs_sim.mount.latency.receipt import Receipt
 from osxfs_sim.trace.format import Header, TraceWriter, columns_of
 
 ARMS = {"native": None, "osxfs": 130_000, "osxfs --latency 65us": 65_000}

@@ -11,8 +11,9 @@ import trio
 
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.operations import OperationClass
-from osxfs_sim.mount import apart, session
-from osxfs_sim.mount.server import main
+from osxfs_sim.mount.loop import apart
+from osxfs_sim.mount.server import session
+from osxfs_sim.mount.server.main import main
 
 _HOUR_NS = 3_600 * 10**9
 

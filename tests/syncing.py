@@ -1,7 +1,8 @@
 """sync(2) asks every share of the machine: who calls it must not do so beside who holds changes.
 
-Tests run beside each other in several processes. Those whose shares hold changes for as long as
-the test takes share a lock; one that calls sync(2) has it alone.
+Tests run beside each other in several processes, and so may several runs of them, of whatever
+checkout. Those whose shares hold changes for as long as the test takes share a lock; one that
+calls sync(2) has it alone. It is on a directory that all of them have, so that nothing is left.
 """
 
 import fcntl
@@ -13,10 +14,10 @@ LONG_NS = 60 * 10**9
 
 
 class SyncLock:
-    """The lock of this process, on a file that all processes of a run have in common."""
+    """The lock of this process, on a *directory* that all processes have in common."""
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, directory: Path) -> None:
+        self._fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._holding = 0
         self._alone = 0
 

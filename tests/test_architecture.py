@@ -6,6 +6,7 @@ never refused anything proves nothing, so each is shown a package it must refuse
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -151,12 +152,12 @@ def against_the_table(package: Path) -> list[str]:
 
 # The small helpers, started as scripts: they must start fast, and find what they import.
 HELPERS: dict[str, set[str]] = {
-    "osxfs_sim.mount.prober": set(),
-    "osxfs_sim.mount.binder": set(),
-    "osxfs_sim.mount.supervisor": set(),
-    "osxfs_sim.mount.waits": set(),
-    "osxfs_sim.coherence.listener": {"inotify_simple"},
-    "osxfs_sim.coherence.load": set(),
+    "osxfs_sim.mount.latency.prober": set(),
+    "osxfs_sim.mount.mounts.binder": set(),
+    "osxfs_sim.mount.server.supervisor": set(),
+    "osxfs_sim.mount.server.waits": set(),
+    "osxfs_sim.coherence.scorecard.listener": {"inotify_simple"},
+    "osxfs_sim.coherence.staleness.load": set(),
     "osxfs_sim.coherence.edits.editor": set(),
 }
 
@@ -185,7 +186,7 @@ def test_the_rules_are_about_modules_that_exist():
     assert {"osxfs_sim", "osxfs_sim.model.latency"} <= modules
     assert set(HELPERS) <= modules
     imports = dict(modules_of(PACKAGE))
-    assert "pyfuse3" in imports["osxfs_sim.mount.handlers"]
+    assert "pyfuse3" in imports["osxfs_sim.mount.requests.handlers"]
 
 
 @pytest.mark.parametrize(
@@ -213,8 +214,8 @@ def test_the_rules_are_about_modules_that_exist():
         (
             impure,
             "model/__init__.py",
-            "from ..mount import inodes",
-            "osxfs_sim.model imports osxfs_sim.mount.inodes",
+            "from ..mount.tree import inodes",
+            "osxfs_sim.model imports osxfs_sim.mount.tree.inodes",
         ),
         (
             impure,
@@ -258,8 +259,8 @@ def test_the_rules_are_about_modules_that_exist():
         (
             against_the_table,
             "simulate/x.py",
-            "from osxfs_sim.mount import receipt",
-            "osxfs_sim.simulate.x imports osxfs_sim.mount.receipt",
+            "from osxfs_sim.mount.latency import receipt",
+            "osxfs_sim.simulate.x imports osxfs_sim.mount.latency.receipt",
         ),
         (
             against_the_table,
@@ -287,15 +288,15 @@ def test_the_rules_are_about_modules_that_exist():
         ),
         (
             beyond_the_library,
-            "mount/prober.py",
+            "mount/latency/prober.py",
             "import numpy",
-            "osxfs_sim.mount.prober imports numpy",
+            "osxfs_sim.mount.latency.prober imports numpy",
         ),
         (
             beyond_the_library,
-            "coherence/listener.py",
-            "import inotify_simple\nimport osxfs_sim.coherence.signals",
-            "osxfs_sim.coherence.listener imports osxfs_sim.coherence.signals",
+            "coherence/scorecard/listener.py",
+            "import inotify_simple\nimport osxfs_sim.coherence.scorecard.signals",
+            "osxfs_sim.coherence.scorecard.listener imports osxfs_sim.coherence.scorecard.signals",
         ),
     ],
 )
@@ -356,9 +357,9 @@ def test_a_command_does_not_wait_for_what_only_a_server_needs(module, library):
 @pytest.mark.parametrize(
     ("library", "statement"),
     [
-        ("pyfuse3", "import osxfs_sim.mount.handlers"),
+        ("pyfuse3", "import osxfs_sim.mount.requests.handlers"),
         ("pyfuse3", "import osxfs_sim\nimport pyfuse3"),
-        ("trio", "import osxfs_sim.mount.answering"),
+        ("trio", "import osxfs_sim.mount.server.control_socket"),
         ("numpy", "from osxfs_sim.model.latency import Empirical\nEmpirical((1, 2))"),
     ],
 )
@@ -425,3 +426,47 @@ def test_every_listing_is_closed():
 def test_a_listing_that_is_left_open_is_noticed():
     assert unclosed_listings("for entry in os.scandir('.'):\n    entry.stat()") == [1]
     assert not unclosed_listings("with os.scandir('.') as entries:\n    list(entries)")
+
+
+# Each package's docstring is a map of it.
+
+
+def mapped(docstring: str) -> set[str]:
+    """The names that lines of a map begin with: a name, two spaces or more, what it is."""
+    return set(re.findall(r"^(?: {4})?(\w+) {2,}\S", docstring, re.MULTILINE))
+
+
+def beside_the_map(package: Path) -> list[str]:
+    """What a package's map lacks, and what it names that is not there."""
+    wrong = []
+    for path in sorted(package.rglob("__init__.py")):
+        folder = path.parent
+        if "cases" in folder.relative_to(package).parts:
+            continue
+        there = {each.stem for each in folder.glob("*.py")} | {
+            each.name
+            for each in folder.iterdir()
+            if each.is_dir() and any(each.iterdir()) and each.name != "__pycache__"
+        }
+        there -= {"__init__", "__main__"}
+        said = mapped(ast.get_docstring(ast.parse(path.read_text()), clean=False) or "")
+        name = ".".join(folder.relative_to(package.parent).parts)
+        wrong += [f"{name} does not say what {each} is" for each in sorted(there - said)]
+        wrong += [f"{name} speaks of {each}, which is not there" for each in sorted(said - there)]
+    return wrong
+
+
+def test_maps_and_files_agree() -> None:
+    assert beside_the_map(PACKAGE) == []
+
+
+def test_a_map_that_does_not_agree_is_noticed(tmp_path: Path) -> None:
+    package = tmp_path / "osxfs_sim"
+    (package / "deep").mkdir(parents=True)
+    (package / "deep" / "new.py").touch()
+    (package / "__init__.py").write_text('"""A map.\n\n    deep  further down\n    old   gone\n"""')
+    (package / "deep" / "__init__.py").write_text('"""No map: new is somewhere."""')
+    assert beside_the_map(package) == [
+        "osxfs_sim speaks of old, which is not there",
+        "osxfs_sim.deep does not say what new is",
+    ]

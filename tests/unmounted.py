@@ -14,13 +14,13 @@ from typing import Any
 import pyfuse3
 
 from osxfs_sim.model.write_back import Change, Kind
-from osxfs_sim.mount.assembly import build
-from osxfs_sim.mount.delegated import WriteBackHandlers
-from osxfs_sim.mount.identity import server_user
-from osxfs_sim.mount.inodes import Inode
-from osxfs_sim.mount.journal import Leftover, MakeDetail, SetDetail, leftovers
-from osxfs_sim.mount.owners import KnownCaller
-from osxfs_sim.mount.recovery import recover
+from osxfs_sim.mount.mounts.identity import server_user
+from osxfs_sim.mount.server.assembly import build
+from osxfs_sim.mount.tree.inodes import Inode
+from osxfs_sim.mount.tree.owners import KnownCaller
+from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
+from osxfs_sim.mount.writeback.journal import Leftover, MakeDetail, SetDetail, leftovers
+from osxfs_sim.mount.writeback.recovery import recover
 from osxfs_sim.settings import ShareSettings
 
 GUEST: Any = KnownCaller(0, 0)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.model import ordering
-from osxfs_sim.mount.handlers import WRITE_IN_THREAD_BYTES, Handlers
-from osxfs_sim.mount.journal import Journal
-from osxfs_sim.mount.server import main
+from osxfs_sim.mount.requests.handlers import WRITE_IN_THREAD_BYTES, Handlers
+from osxfs_sim.mount.server.main import main
+from osxfs_sim.mount.writeback.journal import Journal
 
 GATE = "OSXFS_SIM_TEST_GATE"
 _LONGEST_S = 200.0

@@ -19,7 +19,7 @@ from osxfs_sim.lab.caches import is_in_memory
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.model.profile import Profile, Transport
 from osxfs_sim.mount.launch import Share, mounted
-from osxfs_sim.mount.mountpoints import unmount
+from osxfs_sim.mount.mounts.mountpoints import unmount
 from osxfs_sim.settings import ShareSettings
 
 

@@ -12,7 +12,7 @@ import click
 from osxfs_sim.cli.saying import write_what_can_be_written
 from osxfs_sim.model.escaping import printable
 from osxfs_sim.model.profile import nearest
-from osxfs_sim.mount.log import OF_A_COMMAND, log_to
+from osxfs_sim.mount.server.log import OF_A_COMMAND, log_to
 from osxfs_sim.sources import commit, digest_of_program
 
 _COMMANDS = {
@@ -42,7 +42,7 @@ _COMMANDS = {
 
 _MISTAKES = {
     "model.profile": "ProfileError",
-    "mount.mountpoints": "MountError",
+    "mount.mounts.mountpoints": "MountError",
     "lab.cases": "CaseError",
     "lab.arms": "ArmError",
     "lab.results": "ResultError",

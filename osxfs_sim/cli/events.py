@@ -10,9 +10,9 @@ import click
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances, head, hearing_of, sayer, shared, start
 from osxfs_sim.cli.saying import say_json
-from osxfs_sim.coherence.expectations import expected_of
-from osxfs_sim.coherence.hearing import ListenerError
-from osxfs_sim.coherence.scorecard import KindResult, Pace, run_scorecard
+from osxfs_sim.coherence.scorecard.expectations import expected_of
+from osxfs_sim.coherence.scorecard.hearing import ListenerError
+from osxfs_sim.coherence.scorecard.measure import KindResult, Pace, run_scorecard
 from osxfs_sim.lab.machine import describe_machine_shortly
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.report.coherence import scorecard_report

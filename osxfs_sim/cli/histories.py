@@ -19,7 +19,7 @@ from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import Duration, ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances
 from osxfs_sim.cli.saying import say, say_json, say_lines, tell
-from osxfs_sim.coherence.actors import ActorError
+from osxfs_sim.coherence.actors.processes import ActorError
 from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, Plan, generate
 from osxfs_sim.coherence.histories.history import History, HistoryError
 from osxfs_sim.coherence.histories.linearize import Answer, Limits
@@ -30,8 +30,8 @@ from osxfs_sim.coherence.histories.shrink import by_replay, purely
 from osxfs_sim.coherence.histories.stage import Places
 from osxfs_sim.coherence.histories.timeline import in_words
 from osxfs_sim.coherence.histories.verdicts import PartVerdict, Rules, Verdict, check
-from osxfs_sim.coherence.predictions import Believed
-from osxfs_sim.coherence.staleness import kernel_tick_ns
+from osxfs_sim.coherence.staleness.measure import kernel_tick_ns
+from osxfs_sim.coherence.staleness.predictions import Believed
 from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.runs import default_directory

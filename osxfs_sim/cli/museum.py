@@ -12,9 +12,8 @@ from click.shell_completion import CompletionItem
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.saying import say_json, tell
-from osxfs_sim.coherence.actors import ActorError
-from osxfs_sim.coherence.hearing import ListenerError
-from osxfs_sim.coherence.museum import (
+from osxfs_sim.coherence.actors.processes import ActorError
+from osxfs_sim.coherence.museum.exhibits import (
     Arrangement,
     Demonstration,
     Play,
@@ -25,6 +24,7 @@ from osxfs_sim.coherence.museum import (
     demonstration_of,
     demonstrations,
 )
+from osxfs_sim.coherence.scorecard.hearing import ListenerError
 from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.bugs import BUGS, Bug

@@ -16,8 +16,10 @@ from click.core import ParameterSource
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.cli.probing import SCHEMA, circumstances, head, hearing_of, sayer, shared, start
 from osxfs_sim.cli.saying import say, say_json
-from osxfs_sim.coherence.loading import LoadError, LoadSpec, loaded
-from osxfs_sim.coherence.predictions import (
+from osxfs_sim.coherence.scorecard.measure import Pace
+from osxfs_sim.coherence.staleness.loading import LoadError, LoadSpec, loaded
+from osxfs_sim.coherence.staleness.measure import ViewResult, kernel_tick_ns, measure_views
+from osxfs_sim.coherence.staleness.predictions import (
     Believed,
     Direction,
     Outlook,
@@ -26,9 +28,7 @@ from osxfs_sim.coherence.predictions import (
     outlook_to_host,
     with_losses,
 )
-from osxfs_sim.coherence.saved import SavedError, view_document, view_result
-from osxfs_sim.coherence.scorecard import Pace
-from osxfs_sim.coherence.staleness import ViewResult, kernel_tick_ns, measure_views
+from osxfs_sim.coherence.staleness.saved import SavedError, view_document, view_result
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_bytes
 from osxfs_sim.lab.machine import describe_machine_shortly

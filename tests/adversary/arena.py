@@ -25,7 +25,7 @@ from adversary.moves import LOOKS, NAMES, Move, Mover
 from adversary.sides import differences, tree
 from osxfs_sim import MountError
 from osxfs_sim.mount import launch
-from osxfs_sim.mount.mountpoints import unmount
+from osxfs_sim.mount.mounts.mountpoints import unmount
 
 ANSWERED_WITHIN_S = 120.0
 """Nothing here takes a second; what takes this long hangs."""

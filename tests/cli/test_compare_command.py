@@ -12,7 +12,7 @@ import pytest
 from guests import eventually_beside
 
 from osxfs_sim.lab.results import load_result, save_result
-from osxfs_sim.mount.mountpoints import mounts
+from osxfs_sim.mount.mounts.mountpoints import mounts
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 

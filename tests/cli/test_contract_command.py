@@ -216,7 +216,7 @@ def mountpoints_of(pid: int) -> list[Path]:
     for child in children:
         with contextlib.suppress(OSError):
             words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
-            if "osxfs_sim.mount.server" in words:
+            if "osxfs_sim.mount.server.main" in words:
                 found.append(Path(json.loads(words[4])["mountpoint"]))
     return found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from guests import eventually_beside
 
-from osxfs_sim.mount.mountpoints import mounts
+from osxfs_sim.mount.mounts.mountpoints import mounts
 
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 

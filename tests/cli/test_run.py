@@ -11,7 +11,7 @@ import pytest
 from guests import eventually_beside
 
 from osxfs_sim.lab.results import load_result
-from osxfs_sim.mount.mountpoints import mounts
+from osxfs_sim.mount.mounts.mountpoints import mounts
 from osxfs_sim.trace.format import read_trace
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")

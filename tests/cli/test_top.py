@@ -10,8 +10,8 @@ import pytest
 from guests import eventually
 
 from osxfs_sim.model.operations import Operation
-from osxfs_sim.mount.control import ask
-from osxfs_sim.mount.pulse import LOOKED_AT_NS, Pulse
+from osxfs_sim.mount.mounts.control import ask
+from osxfs_sim.mount.requests.live_counters import LOOKED_AT_NS, Pulse
 from osxfs_sim.report.top import rate
 from osxfs_sim.trace.answers import AnsweredBy
 

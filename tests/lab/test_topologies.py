@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from osxfs_sim.mount.mountpoints import mounts
+from osxfs_sim.mount.mounts.mountpoints import mounts
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not os.path.exists("/dev/fuse"), reason="it takes root and FUSE"

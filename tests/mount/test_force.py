@@ -16,7 +16,7 @@ from live import is_mounted
 from osxfs_sim.mount import force
 from osxfs_sim.mount.force import WITHIN_S, Budget
 from osxfs_sim.mount.launch import unmount_and_wait
-from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.mount.mounts.mountpoints import MountError
 
 HOUR_NS = 3_600 * 10**9
 DELEGATED = {"profile": "osxfs-delegated", "latency_ns": 0, "write_back_age_ns": HOUR_NS}

@@ -16,10 +16,10 @@ from guests import eventually
 from live import LiveShare
 
 import osxfs_sim
-from osxfs_sim.mount.backing import Backing
-from osxfs_sim.mount.inodes import InodeTable
 from osxfs_sim.mount.launch import launch, unmount_and_wait
-from osxfs_sim.mount.mountpoints import control_path, mount_at, runtime_directory, unmount
+from osxfs_sim.mount.mounts.mountpoints import control_path, mount_at, runtime_directory, unmount
+from osxfs_sim.mount.tree.backing import Backing
+from osxfs_sim.mount.tree.inodes import InodeTable
 
 
 def test_whoever_asks_and_hangs_up_leaves_the_share_alone(share) -> None:
@@ -105,8 +105,8 @@ from osxfs_sim import CachePolicy
 class Failing(CachePolicy):
     pass
 
-if getattr(sys.modules["__main__"].__spec__, "name", "") == "osxfs_sim.mount.server":
-    from osxfs_sim.mount.handlers import Handlers
+if getattr(sys.modules["__main__"].__spec__, "name", "") == "osxfs_sim.mount.server.main":
+    from osxfs_sim.mount.requests.handlers import Handlers
     found = Handlers._found
 
     def fails(self, place, name, status):

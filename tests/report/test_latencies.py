@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from osxfs_sim.lab.results import ResultError
 from osxfs_sim.model.operations import OperationClass
-from osxfs_sim.mount.receipt import Receipt
+from osxfs_sim.mount.latency.receipt import Receipt
 from osxfs_sim.report.latencies import latencies_of, time_of
 
 

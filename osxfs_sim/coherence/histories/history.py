@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from osxfs_sim.coherence.actors import Performed
-from osxfs_sim.coherence.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
 
