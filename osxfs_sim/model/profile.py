@@ -6,13 +6,12 @@ documents it, a measurement was fitted to it, or it is assumed. Knows how to
 read a parsed document; finding the file is the catalogue's business.
 """
 
-import difflib
 import enum
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from osxfs_sim.model.bugs import BUGS, Ailment, Bug, BugError, parse_ailment, together
+from osxfs_sim.model.bugs import BUGS, Ailment, Bug, parse_ailment, together
 from osxfs_sim.model.caching import (
     Cached,
     CachePolicy,
@@ -34,7 +33,6 @@ from osxfs_sim.model.latency import (
     Constant,
     DataPath,
     Distribution,
-    LatencyError,
     LatencySpec,
     LogNormal,
 )
@@ -43,18 +41,14 @@ from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.protocol import READDIRPLUS, USUAL, ProtocolSpec
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
-from osxfs_sim.model.units import (
-    UnitError,
-    parse_duration_ns,
-    parse_rate_bytes_per_s,
-    parse_size_bytes,
-)
+from osxfs_sim.model.units import parse_duration_ns, parse_rate_bytes_per_s, parse_size_bytes
+from osxfs_sim.model.user_error import UserError, nearest
 from osxfs_sim.model.write_back import WriteBackSpec
 
 BASES = ("documented", "fitted", "assumed")
 
 
-class ProfileError(ValueError):
+class ProfileError(UserError, ValueError):
     """A profile that cannot be used; the message is for its author and names the remedy."""
 
 
@@ -258,14 +252,6 @@ _SYNCHRONIZATION_KEYS = ("mode", "latency", "rescan", "ignored", "ignore_vcs", "
 _EVENT_KEYS = ("stream", *_STREAM_KEYS, "inotify", *_NOTIFY_KEYS)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean X?`` for the known word nearest to *word*, or the list of all."""
-    known = sorted(known)
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
-    return f"; did you mean {by_lower[close[0]]!r}?" if close else f": there are {', '.join(known)}"
-
-
 def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -> Profile:
     """The profile that a parsed TOML *document* describes, on top of *parent*.
 
@@ -292,7 +278,9 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         protocol = _protocol(_table(document, "protocol"), start.protocol)
         write_back = _write_back(_table(document, "write_back"), start.write_back)
         bugs = _bugs(_table(document, "bugs"), start.bugs)
-    except (UnitError, LatencyError, BugError) as error:
+    except ProfileError:
+        raise
+    except UserError as error:
         raise ProfileError(f"profile {name!r}: {error}") from error
     if protocol != USUAL and write_back is not None:
         raise ProfileError(
@@ -506,19 +494,18 @@ def parse_distribution(text: str) -> Distribution:
         return Constant()
     if kind == "lognormal":
         try:
-            return LogNormal(float(argument))
-        except ValueError as error:
-            if isinstance(error, LatencyError):
-                raise
-            raise LatencyError(
+            sigma = float(argument)
+        except ValueError:
+            raise UserError(
                 f"{text!r}: write lognormal and its sigma, such as lognormal:0.2"
             ) from None
+        return LogNormal(sigma)
     if kind == "empirical":
-        raise LatencyError(
+        raise UserError(
             f"{text!r}: a profile has no file of samples, write constant or lognormal:SIGMA; "
             f"samples are given with the option --distribution {text}"
         )
-    raise LatencyError(
+    raise UserError(
         f"unknown distribution {text!r}: write constant, lognormal:SIGMA or empirical:FILE"
     )
 
