@@ -17,6 +17,7 @@ import pytest
 import osxfs_sim
 
 PACKAGE = Path(osxfs_sim.__file__).parent
+TESTS = Path(__file__).parent
 
 # The architecture's table: of our own packages, those that each may import besides
 # itself. What is not named here (the package itself, cli) may import all of them.
@@ -476,7 +477,7 @@ def unclosed_listings(text: str) -> list[int]:
 
 
 def test_every_listing_is_closed():
-    places = (PACKAGE, Path(__file__).parent, Path(__file__).parents[1] / "bench")
+    places = (PACKAGE, TESTS, TESTS.parent / "bench")
     found = {
         str(path): lines
         for place in places
@@ -511,7 +512,7 @@ def beside_the_map(package: Path) -> list[str]:
             for each in folder.iterdir()
             if each.is_dir() and any(each.iterdir()) and each.name != "__pycache__"
         }
-        there -= {"__init__", "__main__"}
+        there = {name for name in there - {"__init__", "__main__"} if not name.startswith("test_")}
         said = mapped(ast.get_docstring(ast.parse(path.read_text()), clean=False) or "")
         name = ".".join(folder.relative_to(package.parent).parts)
         wrong += [f"{name} does not say what {each} is" for each in sorted(there - said)]
@@ -519,8 +520,14 @@ def beside_the_map(package: Path) -> list[str]:
     return wrong
 
 
-def test_maps_and_files_agree() -> None:
-    assert beside_the_map(PACKAGE) == []
+@pytest.mark.parametrize("package", [PACKAGE, TESTS / "support", TESTS / "adversary"])
+def test_maps_and_files_agree(package: Path) -> None:
+    assert beside_the_map(package) == []
+
+
+def test_every_helper_of_the_tests_is_in_a_package_with_a_map() -> None:
+    flat = {path.stem for path in TESTS.glob("*.py") if not path.stem.startswith("test_")}
+    assert flat == {"conftest"}
 
 
 def test_a_map_that_does_not_agree_is_noticed(tmp_path: Path) -> None:

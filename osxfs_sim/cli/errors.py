@@ -42,7 +42,7 @@ _COMMANDS = {
 
 _MISTAKES = {
     "model.profile": "ProfileError",
-    "mount.mountpoints": "MountError",
+    "mount.mounts.mountpoints": "MountError",
     "lab.cases": "CaseError",
     "lab.arms": "ArmError",
     "lab.results": "ResultError",

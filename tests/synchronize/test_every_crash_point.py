@@ -3,7 +3,7 @@
 What random histories meet now and then is met here on purpose: each kind of change, each
 step, the end of the process or of the machine, and one of both users who, before the next
 start, makes again what was there or is coming, with the same content or with another, or
-takes it away. What is right then is told by crash_rules.py, of each mode. Nobody grants
+takes it away. What is right then is told by support/crash_rules.py, of each mode. Nobody grants
 anything to others here: so nothing may ever be open to them.
 """
 
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from crash_rules import End, Story, violations
-from sync_trees import read_tree
+from support.crash_rules import End, Story, violations
+from support.sync_trees import read_tree
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.synchronize import archive, engine, reconcile, transition

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from unmounted import Unmounted, left, tree_of
+from support.unmounted import Unmounted, left, tree_of
 
 from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.mount.mounts.identity import server_user

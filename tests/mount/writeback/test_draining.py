@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from live import LiveShare
+from support.guests import eventually
+from support.live import LiveShare
 
 from osxfs_sim import MountError
 from osxfs_sim.mount.launch import launch
@@ -120,7 +120,7 @@ def test_a_share_that_is_unmounted_is_waited_for_until_it_ends(
     eventually(lambda: len(said) == 1)
     assert waiting.is_alive()
     journal.close(keep=False)
-    waiting.join(60)
+    waiting.join(180)
     assert not waiting.is_alive()
     assert f"waiting until the host has what an earlier share of {source}" in said[0]
 
@@ -229,7 +229,7 @@ def test_what_a_guest_syncs_is_not_overwritten_by_an_earlier_share(
         assert not again
     finally:
         os.kill(live.pid, signal.SIGCONT)
-    mounting.join(120)
+    mounting.join(180)
     (newer,) = again
     try:
         assert (live.guest / "file").read_text() == "older"

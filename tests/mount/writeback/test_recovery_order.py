@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from live import LiveShare
-from unmounted import Unmounted, recovering
+from support.live import LiveShare
+from support.unmounted import Unmounted, recovering
 
 from osxfs_sim.mount.writeback import recovery
 from osxfs_sim.mount.writeback.journal import leftovers

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from unmounted import GUEST, Unmounted, left, recovered, recovering, tree_of, unmounted
+from support.unmounted import GUEST, Unmounted, left, recovered, recovering, tree_of, unmounted
 
 from osxfs_sim.fs.at import new_place
 from osxfs_sim.model import write_back as model

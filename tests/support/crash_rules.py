@@ -13,10 +13,9 @@ and be a conflict, or set aside, that need not. Nothing may be gone.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sync_trees import Tree
-
 from osxfs_sim.model.synchronization import SyncMode
 from osxfs_sim.synchronize.reconcile import Side
+from support.sync_trees import Tree
 
 GONE = "nothing is there"
 
