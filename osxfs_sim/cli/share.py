@@ -13,16 +13,18 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_options
+from osxfs_sim.cli.options import Duration, HostService, PlainPath, ProfileName, share_options
 from osxfs_sim.cli.saying import say, say_json, tell
 from osxfs_sim.cli.trust import check_file, modules_named, trust_option
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.fs import at
 from osxfs_sim.model.profile import Transport
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.force import started_s
+from osxfs_sim.mount.launch import SETTLES_WITHIN_S, launch, launch_exports, unmount_and_wait
 from osxfs_sim.mount.launch import drop_events as lose_events
-from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
-from osxfs_sim.mount.mounts.control import ask, understanding
+from osxfs_sim.mount.launch import settle as wait_settled
+from osxfs_sim.mount.mounts.control import ask, ask_status, understanding
 from osxfs_sim.mount.mounts.identity import ServerUser, server_user
 from osxfs_sim.mount.mounts.identity import state_directory as default_state
 from osxfs_sim.mount.mounts.mountpoints import MountEntry, MountError, mounts
@@ -184,8 +186,8 @@ def _interrupt(number: int, _frame: object) -> None:
     sys.exit(128 + number)
 
 
-def _say_ready(status: dict[str, Any]) -> None:
-    for warning in status["warnings"]:
+def _say_ready(status: ShareStatus) -> None:
+    for warning in status.warnings:
         tell(f"osxfs-sim: warning: {warning}")
 
 
@@ -232,25 +234,27 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
         return
     question = "reset" if reset else "status"
     answer = ask(mountpoint, question)
+    with understanding(mountpoint):
+        told = ShareStatus.from_dict(answer)
+    exports = {
+        name: _status_of_export(os.path.join(mountpoint, name), question)
+        for name in told.exports[:_MOST_EXPORTS_SHOWN]
+    }
+    if as_json:
+        say_json({**answer, "exports": exports}, indent=2)
+        return
     from osxfs_sim.report.status import services_report, status_report
 
     with understanding(mountpoint):
-        names = answer["exports"][:_MOST_EXPORTS_SHOWN]
-        answer["exports"] = {
-            name: _status_of_export(os.path.join(mountpoint, name), question) for name in names
-        }
-        if as_json:
-            say_json(answer, indent=2)
-            return
-        for export in answer["exports"].values():
+        for export in exports.values():
             if "error" in export:
                 tell(f"osxfs-sim: {export['error']}")
             else:
-                status_report(export)
-        if names:
-            services_report(answer)
+                status_report(ShareStatus.from_dict(export))
+        if exports:
+            services_report(told)
         else:
-            status_report(answer)
+            status_report(told)
 
 
 def _list(entries: list[MountEntry], *, as_json: bool) -> None:
@@ -270,9 +274,8 @@ def _list(entries: list[MountEntry], *, as_json: bool) -> None:
             continue
         since_s = time.monotonic()
         try:
-            status = ask(entry.mountpoint, "status", timeout_s=2.0 if is_own else left_s)
-            with understanding(entry.mountpoint):
-                what = ", ".join(status["exports"]) or f"{status['source']}  {status['profile']}"
+            status = ask_status(entry.mountpoint, timeout_s=2.0 if is_own else left_s)
+            what = ", ".join(status.exports) or f"{status.source}  {status.profile}"
         except MountError as error:
             say(f"{entry.mountpoint}{whose}  ({error})")
         else:
@@ -300,17 +303,33 @@ def flush(mountpoint: str) -> None:
     Only a share with write-back holds anything. Fails where the host has no room, and tells once
     what it has refused since the last time.
     """
-    answer = ask(mountpoint, "flush", timeout_s=None)
     failures = []
-    with understanding(mountpoint):
-        names = [str(name) for name in answer["exports"]][:_MOST_EXPORTS_SHOWN]
-    for name in names:
+    for name in ask_status(mountpoint, "flush", timeout_s=None).exports[:_MOST_EXPORTS_SHOWN]:
         try:
             ask(os.path.join(mountpoint, name), "flush", timeout_s=None)
         except MountError as error:
             failures.append(str(error))  # the others are flushed all the same
     if failures:
         raise MountError("; ".join(failures))
+
+
+@click.command()
+@click.argument("mountpoint", type=PlainPath())
+@click.option(
+    "--timeout",
+    "timeout_ns",
+    type=Duration(),
+    default=f"{SETTLES_WITHIN_S:g}s",
+    help=f"How long to wait. [{SETTLES_WITHIN_S:g}s]",
+)
+def settle(mountpoint: str, timeout_ns: int) -> None:
+    """Wait until the guest has been told of all that the host has done up to now.
+
+    For the share at MOUNTPOINT; of the mount point of a share file, for all its exports. A share
+    without host events tells the guest nothing: there it returns at once. Fails where it takes
+    longer than the timeout, as where the host never pauses.
+    """
+    wait_settled(mountpoint, timeout_s=timeout_ns / 1e9)
 
 
 @click.command()

@@ -205,7 +205,7 @@ def _take(
             share,
         ):
             if share is not None:
-                comparison.mounted.setdefault(arm.label, share.first_status)
+                comparison.mounted.setdefault(arm.label, share.first_status.as_dict())
             bench.prepare_caches()
             samples.append(_sample(step, "fresh", guest, host, share, bench, reference, risks))
             if bench.again and not samples[0].failure:

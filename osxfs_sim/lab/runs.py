@@ -37,6 +37,7 @@ from osxfs_sim.lab.machine import busy_s
 from osxfs_sim.lab.originals import difference, save_state, saved_state, state_of
 from osxfs_sim.lab.tree_digest import entries_of, first_difference, read_manifest, write_manifest
 from osxfs_sim.lab.work_directories import work_directory
+from osxfs_sim.model.status import ShareStatus
 
 NATIVE = "native"
 SCHEMA = 1
@@ -47,15 +48,15 @@ Progress = Callable[[str], None]
 class MountedShare(Protocol):
     """What the lab wants of a share: how it began, its end of a run, and counts over it."""
 
-    first_status: dict[str, Any]
+    first_status: ShareStatus
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         """The status, once the host has all that the guest has changed.
 
         Raises an exception of its own kind if the host does not get it.
         """
 
-    def reset(self) -> dict[str, Any]:
+    def reset(self) -> ShareStatus:
         """The status, after which counting starts anew."""
 
     def start_trace(self, path: str) -> None:
@@ -325,7 +326,7 @@ def _run_arm(
         reset_tree(plan, host)
         with guest_view(plan, arm, host, work, None if arm == NATIVE else mount) as (guest, share):
             if share is not None:
-                result.mounted = share.first_status
+                result.mounted = share.first_status.as_dict()
             _run_all(plan, result, guest, host, share, progress, reference, risks)
     except Exception:
         # A share that could not write back may complain of it again at its end: the failed
@@ -414,27 +415,30 @@ def let_host_catch_up(run: Run, share: MountedShare) -> None:
     If the host does not get it, the run has failed, and its caught_up_s stays None.
     """
     start_ns = time.perf_counter_ns()
+    status: ShareStatus | None = None
     try:
         share.flush()
     except Exception as error:  # the lab is handed its shares, and cannot know what they raise
         run.failure = run.failure or f"the host did not get everything: {error}"
         with contextlib.suppress(Exception):  # nor whether anything is left to be asked
-            run.share = share.reset()
+            status = share.reset()
     else:
         run.caught_up_s = (time.perf_counter_ns() - start_ns) / 1e9
-        run.share = share.reset()
-    run.failure = run.failure or _policy_failure(run.share)
-    if run.share is not None and run.others_processor_s is not None:
-        server_s = run.share.get("server_processor_s", 0.0)
-        run.others_processor_s = max(0.0, run.others_processor_s - server_s)
+        status = share.reset()
+    if status is None:
+        return
+    run.share = status.as_dict()
+    run.failure = run.failure or _policy_failure(status)
+    if run.others_processor_s is not None:
+        run.others_processor_s = max(0.0, run.others_processor_s - status.server_processor_s)
 
 
-def _policy_failure(share: Mapping[str, Any] | None) -> str:
+def _policy_failure(status: ShareStatus) -> str:
     """How a policy of the user's own has failed, where it has: the run is of none then."""
-    own = (share or {}).get("own_policy")
-    if not own or not own["errors"]:
+    own = status.own_policy
+    if own is None or not own.errors:
         return ""
-    return f"the policy failed {own['errors']} times in this run; at first: {own['first_error']}"
+    return f"the policy failed {own.errors} times in this run; at first: {own.first_error}"
 
 
 def host_has_all(share: MountedShare | None) -> bool:
@@ -444,13 +448,13 @@ def host_has_all(share: MountedShare | None) -> bool:
     """
     if share is None:
         return True
-    return not share.first_status.get("volumes") and _lonely_copy(share) is None
+    return not share.first_status.volumes and _lonely_copy(share) is None
 
 
 def _lonely_copy(share: MountedShare) -> Path | None:
     """The guest's copy, where the guest works on one that the host does not get."""
-    copy = share.first_status.get("copy")
-    if copy is None or share.first_status["synchronization"] is not None:
+    copy = share.first_status.copy
+    if copy is None or share.first_status.synchronization is not None:
         return None
     return Path(copy)
 
@@ -510,8 +514,8 @@ def real_places(
         elsewhere[part] = copy or host.with_name("shared")
     elif copy is not None:
         tree = copy
-    for volume in share.first_status.get("volumes", ()):
-        elsewhere[(part or PurePosixPath()) / volume["path"]] = Path(volume["directory"])
+    for volume in share.first_status.volumes:
+        elsewhere[(part or PurePosixPath()) / volume.path] = Path(volume.directory)
     return tree, elsewhere
 
 

@@ -115,14 +115,11 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """A mounted share: its directories, and what waits until the guest knows what the host did.
-
-    ``settle`` may make files whose names begin with a dot, and leaves none.
-    """
+    """A mounted share: its directories, and what waits until the guest knows what the host did."""
 
     host: Path
     guest: Path
-    settle: Callable[[], None]
+    settle: Callable[[], object]
 
 
 class Stage(Protocol):

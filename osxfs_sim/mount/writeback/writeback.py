@@ -30,6 +30,7 @@ from osxfs_sim.model.extents import Extents, Piece
 from osxfs_sim.model.operations import CLASS_OF, Operation
 from osxfs_sim.model.ownership import UNSET
 from osxfs_sim.model.refusals import OF_ROOM, Verdict, judge
+from osxfs_sim.model.status import ChangeSetAside, RefusalStatus, SetAsideStatus, WriteBackStatus
 from osxfs_sim.model.write_back import Change, Closure, Kind, PendingChanges, WriteBackSpec
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.latency.receipt import Receipt
@@ -116,7 +117,7 @@ class WriteBack:
         self.set_aside = 0
         """How many changes that are, and of how many bytes; with the latest of them."""
         self.set_aside_bytes = 0
-        self.latest_set_aside: collections.deque[dict[str, Any]] = collections.deque(
+        self.latest_set_aside: collections.deque[ChangeSetAside] = collections.deque(
             maxlen=_KEPT_PATHS
         )
         self._untold: dict[str, str] = {}  # paths and reasons, since the last flush
@@ -619,14 +620,14 @@ class WriteBack:
             if len(self._untold) < _MOST_UNTOLD:
                 self._untold |= dict.fromkeys(paths, refusal.reason)
             self.latest_set_aside += [
-                {
-                    "change": each.kind.value,
-                    "path": path,
-                    "from": guest_path(each.old_parent, each.old_name)
+                ChangeSetAside(
+                    change=each.kind.value,
+                    path=path,
+                    from_path=guest_path(each.old_parent, each.old_name)
                     if each.old_parent is not None
                     else None,
-                    "reason": refusal.reason,
-                }
+                    reason=refusal.reason,
+                )
                 for each, path in zip(fallen, paths, strict=True)
             ]
             log.warning(
@@ -863,48 +864,50 @@ class WriteBack:
             self._carried_out(change)
         return len(self.changes)
 
-    def report(self) -> dict[str, Any]:
-        """For the status; documented in docs/reference.md."""
+    def report(self, *, recovered: int, sync_waits: bool) -> WriteBackStatus:
+        """For the status; the arguments are what only the session knows."""
         changes, spec = self.changes, self.changes.spec
         oldest_ns = changes.oldest_ns
-        return {
-            "age_ns": spec.age_ns,
-            "limit_changes": spec.most_changes,
-            "limit_bytes": spec.most_bytes,
-            "in_flight": spec.in_flight,
-            "kernel": spec.kernel,
-            "made": changes.made,
-            "crossed": changes.crossed,
-            "cancelled": changes.cancelled,
-            "merged": changes.merged,
-            "refused": changes.set_aside,
-            "pending_changes": len(changes),
-            "pending_bytes": changes.bytes,
-            "oldest_ns": 0 if oldest_ns is None else time.monotonic_ns() - oldest_ns,
-            "bytes_written_back": changes.written_back_bytes,
-            "longest_lag_ns": changes.longest_lag_ns,
-            "most_changes_at_risk": changes.most_changes,
-            "most_bytes_at_risk": changes.most_bytes,
-            "throttled": self.throttled,
-            "throttled_ns": self.throttled_ns,
-            "lost_host_changes": self.writer.lost,
-            "lost_paths": list(self.writer.lost_paths),
-            "kept_host_changes": self.writer.kept,
-            "kept_paths": list(self.writer.kept_paths),
-            "refusal": None
+        return WriteBackStatus(
+            age_ns=spec.age_ns,
+            limit_changes=spec.most_changes,
+            limit_bytes=spec.most_bytes,
+            in_flight=spec.in_flight,
+            kernel=spec.kernel,
+            made=changes.made,
+            crossed=changes.crossed,
+            cancelled=changes.cancelled,
+            merged=changes.merged,
+            refused=changes.set_aside,
+            pending_changes=len(changes),
+            pending_bytes=changes.bytes,
+            oldest_ns=0 if oldest_ns is None else time.monotonic_ns() - oldest_ns,
+            bytes_written_back=changes.written_back_bytes,
+            longest_lag_ns=changes.longest_lag_ns,
+            most_changes_at_risk=changes.most_changes,
+            most_bytes_at_risk=changes.most_bytes,
+            throttled=self.throttled,
+            throttled_ns=self.throttled_ns,
+            lost_host_changes=self.writer.lost,
+            lost_paths=list(self.writer.lost_paths),
+            kept_host_changes=self.writer.kept,
+            kept_paths=list(self.writer.kept_paths),
+            refusal=None
             if self.refusal is None
-            else {"reason": os.strerror(self.refusal[0]), "path": self.refusal[1]},
-            "journal": str(self.journal.directory),
-            "set_aside": {
-                "count": self.set_aside,
-                "bytes": self.set_aside_bytes,
-                "latest": list(self.latest_set_aside),
-                "kept_in": str(self.quarantine_directory),
-            },
-            "crossings": {op.name: n for op in Operation if (n := self.crossings_made[op])},
-            "receipt": self.receipt.report(),
-            "acknowledged": self.acknowledged.report(),
-        }
+            else RefusalStatus(reason=os.strerror(self.refusal[0]), path=self.refusal[1]),
+            journal=str(self.journal.directory),
+            set_aside=SetAsideStatus(
+                count=self.set_aside,
+                bytes=self.set_aside_bytes,
+                latest=list(self.latest_set_aside),
+                kept_in=str(self.quarantine_directory),
+            ),
+            crossings={op.name: n for op in Operation if (n := self.crossings_made[op])},
+            receipt=self.receipt.report(),
+            acknowledged=self.acknowledged.report(),
+            recovered=recovered,
+            sync_waits=sync_waits,
+        )
 
 
 def _nothing(*_: Any) -> None:
