@@ -101,7 +101,7 @@ def _row(question: _Question, answer: _Answers) -> dict[str, Any]:
         "receipt_p50_us": round(receipt_us, 2),
         "receipt_less_client_us": round(receipt_us - figures["p50_us"], 2),
         "requests_per_s": round(requests / (answer.wall_ns / 1e9)),
-        "late_share": round(sum(line["late"] for line in lines) / requests, 4),
+        "late_share": round(sum(line.late for line in lines) / requests, 4),
         "server_share_of_core": median(map(server_share, answer.statuses)),
         "calls": len(taken_ns),
         "p50_us_of_rounds": [per_request(one, per_call)["p50_us"] for one in answer.taken],

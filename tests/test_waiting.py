@@ -28,12 +28,10 @@ _OF_THE_MACHINE = ("/proc/sys/", "/sys/module/", "/sys/kernel/")
 # more, so that a busy machine makes such a test weaker for once, and never fail.
 SLEEPERS = {
     ("guests.py", "eventually"): "the helper",
-    ("live.py", "settle"): "a helper, whose limit begins anew with whatever still comes",
     ("test_fresh_start.py", "_MOUNTS_AND_WAITS"): "it is to be ended",
     ("asking.py", "RUN"): "the workload of a case",
     ("listeners/watchdog_listener.py", "*"): "it ends when it is killed",
     ("mount/test_reactor.py", "drive"): "a loop in trio, which fail_after ends",
-    ("mount/test_inject.py", "told"): "a loop of looks, with a limit",
     ("mount/test_inject.py", "write_often"): "its pauses are measured, and too long ones no answer",
     ("mount/test_inject.py", "test_raising_events_changes_nothing_on_the_host"): "nothing comes",
     ("mount/test_inject.py", "_AS_NOBODY"): "nothing comes",
@@ -71,8 +69,6 @@ SLEEPERS = {
 # Asserts that compare moments, and do not mind how far they lie apart.
 COMPARERS = {
     ("guests.py", "eventually"): "the limit of the helper",
-    ("live.py", "settle"): "a limit",
-    ("mount/test_inject.py", "told"): "a limit",
     ("mount/test_force.py", "test_the_two_seconds_of_a_command_begin_with_its_process"): (
         "moments in their order"
     ),

@@ -10,14 +10,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from statuses import a_status
 
 from osxfs_sim import Share, share
 from osxfs_sim.lab import runs
 from osxfs_sim.lab.cases import CaseError, load_case
 from osxfs_sim.lab.runs import ArmResult, Mount, Plan, prepare_tree, run_case, to_document
+from osxfs_sim.model.status import ShareStatus
 
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
@@ -75,10 +76,10 @@ class PretendedShare:
     def __init__(self, log: Path, refusal: Exception | None = None) -> None:
         self.log = log
         self.refusal = refusal
-        self.first_status: dict[str, Any] = {"warnings": []}
+        self.first_status = a_status()
         self.flushed = 0
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         with self.log.open("a") as log:
             log.write("flush\n.\n.\n")
         if self.refusal is not None and "run" in self.log.read_text().splitlines():
@@ -86,10 +87,10 @@ class PretendedShare:
         self.flushed += 1
         return self.first_status
 
-    def reset(self) -> dict[str, Any]:
+    def reset(self) -> ShareStatus:
         with self.log.open("a") as log:
             log.write("count anew\n")
-        return {"write_back": {"crossed": self.flushed}}
+        return a_status(requests={"WRITE": self.flushed})
 
 
 def pretending(log: Path, refusal: Exception | None = None, *, forgetful: bool = False) -> Mount:
@@ -168,7 +169,7 @@ def test_what_the_host_took_to_catch_up_is_kept_beside_the_wall_time(
     plan = Plan(load_case(f"{folder}/"), ("pretended",), "whole", False, (), 1)
     (saved,) = to_document(plan, [result], {}, "2026-01-01T00:00:00+00:00")["arms"]
     assert saved["runs"][0]["caught_up_s"] == 3.0
-    assert saved["runs"][0]["share"]["write_back"] == {"crossed": 2}
+    assert saved["runs"][0]["share"]["requests"] == {"WRITE": 2}
 
 
 def test_a_run_whose_changes_the_host_does_not_get_has_failed_and_ends_its_arm(

@@ -4,12 +4,13 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from statuses import a_status
 
 from osxfs_sim.lab.cases import load_case
 from osxfs_sim.lab.runs import ArmResult, Mount, Plan, prepare_tree, run_case, to_document
+from osxfs_sim.model.status import ShareStatus
 
 CASE = """
 name = "note"
@@ -54,20 +55,20 @@ class CopiedShare:
     """A share whose guest works in a copy, which reaches the host at a flush, spoilt on its way."""
 
     def __init__(self, guest: Path, host: Path, spoil: str) -> None:
-        self.first_status: dict[str, Any] = {}
+        self.first_status = a_status()
         self.guest, self.host, self.spoil = guest, host, spoil
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         shutil.copytree(self.guest, self.host, dirs_exist_ok=True)
         for word in self.host.rglob("word"):
             if self.spoil == "lost":
                 word.unlink()
             elif self.spoil:
                 word.write_text(self.spoil)
-        return {}
+        return self.first_status
 
-    def reset(self) -> dict[str, Any]:
-        return {}
+    def reset(self) -> ShareStatus:
+        return self.first_status
 
 
 def copying(spoil: str = "") -> Mount:

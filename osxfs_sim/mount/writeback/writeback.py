@@ -864,7 +864,7 @@ class WriteBack:
             self._carried_out(change)
         return len(self.changes)
 
-    def report(self, *, recovered: int, sync_waits: bool) -> WriteBackStatus:
+    def report(self, *, recovered: int = 0, sync_waits: bool = False) -> WriteBackStatus:
         """For the status; the arguments are what only the session knows."""
         changes, spec = self.changes, self.changes.spec
         oldest_ns = changes.oldest_ns

@@ -1,0 +1,31 @@
+"""A status as a share's server would tell it, for tests that have no share."""
+
+from typing import Any
+
+from osxfs_sim.model.status import ShareStatus
+
+_OF_NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("mountpoint", "source", "profile", "title", "policy", "log"), ""),
+    **dict.fromkeys(("pid", "seed", "up_s", "counting_s", "server_processor_s"), 0),
+    **dict.fromkeys(("missing_lookups", "in_flight", "inodes", "open_handles", "descriptors"), 0),
+    **{key: [] for key in ("exports", "changed", "warnings", "host_services")},
+    **{key: {} for key in ("requests", "wakes", "receipt")},
+    "ownership": {"policy": "osxfs"},
+    "names": {"rules": "case-sensitive"},
+    "extended_attributes": "refused",
+    "dilate": 1.0,
+    "latency": {
+        "base_ns": {},
+        "bandwidth_bytes_per_s": None,
+        "distribution": "constant",
+        "served_at_once": None,
+    },
+    "calibration": {"calibrated": False, "floor_ns": 0, "outside_ns": {}, "wake_ns": {}},
+    "pm_qos_held": False,
+    "events": None,
+}
+
+
+def a_status(**told: Any) -> ShareStatus:
+    """One that tells *told*, as keys of its document have it, and of the rest nothing."""
+    return ShareStatus.from_dict({**_OF_NOTHING, **told})
