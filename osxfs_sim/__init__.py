@@ -31,6 +31,7 @@ from os import PathLike, fspath
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.model.caching import CachePolicy, Lifetimes
 from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.settings import ShareSettings
@@ -42,6 +43,7 @@ __all__ = [
     "ProfileError",
     "Share",
     "ShareSettings",
+    "UserError",
     "__version__",
     "share",
 ]

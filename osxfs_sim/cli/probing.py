@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
-
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.saying import tell
 from osxfs_sim.lab.machine import describe_machine
@@ -17,6 +15,7 @@ from osxfs_sim.lab.runs import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.settings import ShareSettings
@@ -53,7 +52,7 @@ def shared(settings: ShareSettings) -> Iterator[tuple[Path, Path, Share]]:
 
 
 def settling(share: Share, remedy: str) -> Callable[[], None]:
-    """Waits until the guest has been told of all that the host has done. Raises ClickException.
+    """Waits until the guest has been told of all that the host has done. Raises UserError.
 
     Where that takes too long *remedy* is for the user.
     """
@@ -62,7 +61,7 @@ def settling(share: Share, remedy: str) -> Callable[[], None]:
         try:
             share.settle()
         except MountError as error:
-            raise click.ClickException(f"{error}; or {remedy}") from error
+            raise UserError(f"{error}; or {remedy}") from error
 
     return settle
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 from click.testing import CliRunner
-from statuses import a_status
+from support.statuses import a_status
 
 from osxfs_sim.cli import main
 from osxfs_sim.cli import sync as command

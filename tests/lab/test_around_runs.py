@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from statuses import a_status
+from support.statuses import a_status
 
 from osxfs_sim import Share, share
 from osxfs_sim.lab import runs

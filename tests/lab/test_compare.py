@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from statuses import a_status
+from support.statuses import a_status
 
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import check_cold, is_in_memory, make_cold

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import RUN, SETUP, asking_case, write
-from statuses import a_status
+from support.asking import RUN, SETUP, asking_case, write
+from support.statuses import a_status
 
 from osxfs_sim.coherence.answers.risk import KINDS
 from osxfs_sim.coherence.edits.stream import parse_stream

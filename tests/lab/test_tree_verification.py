@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from statuses import a_status
+from support.statuses import a_status
 
 from osxfs_sim.lab.cases import load_case
 from osxfs_sim.lab.runs import ArmResult, Mount, Plan, prepare_tree, run_case, to_document

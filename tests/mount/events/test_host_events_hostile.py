@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from live import LiveShare
+from support.live import LiveShare
 
 NEGATIVE = {"profile": "osxfs-negative", "latency_ns": 0}
 COMPLETE = {"profile": "osxfs-complete", "latency_ns": 0}

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from guests import eventually, finish, hear, refused, run, start
-from live import LiveShare
+from support.guests import eventually, finish, hear, refused, run, start
+from support.live import LiveShare
 
 from osxfs_sim.model.status import ShareStatus
 
