@@ -88,6 +88,7 @@ IMPATIENT = {
         "mount/server/test_supervisor.py",
         "test_with_the_share_s_descriptors_in_hand_they_would_be_left_waiting",
     ): "nothing comes",
+    ("mount/events/test_inject.py", "told"): "between looks",
     ("synchronize/test_synchronizer.py", "churn"): "how often it is at work, until told to stop",
 }
 MEDDLERS = {

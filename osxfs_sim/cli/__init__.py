@@ -2,7 +2,7 @@
 
 options     what several commands take: durations, rates, the options of a share
 errors      a user's mistake becomes one line and a non-zero exit
-share       mount, umount, status, flush, unwritten, drop-events
+share       mount, umount, status, flush, settle, unwritten, drop-events
 top         a share at this moment
 profiles    the systems it can be
 run         a case study, arm by arm

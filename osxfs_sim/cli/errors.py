@@ -18,7 +18,7 @@ from osxfs_sim.sources import commit, digest_of_program
 _COMMANDS = {
     **dict.fromkeys(("mount", "umount", "status"), "share"),
     "top": "top",
-    **dict.fromkeys(("flush", "unwritten", "drop-events"), "share"),
+    **dict.fromkeys(("flush", "settle", "unwritten", "drop-events"), "share"),
     "sync": "sync",
     "profiles": "profiles",
     **dict.fromkeys(("cases", "run"), "run"),
