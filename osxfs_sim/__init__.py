@@ -31,6 +31,7 @@ from os import PathLike, fspath
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.model.caching import CachePolicy, Lifetimes
 from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.mount.mounts.mountpoints import MountError
@@ -43,6 +44,7 @@ __all__ = [
     "ProfileError",
     "Share",
     "ShareSettings",
+    "ShareStatus",
     "UserError",
     "__version__",
     "share",

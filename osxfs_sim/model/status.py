@@ -5,7 +5,7 @@ The server builds it in one place (mount/server/status.py), it travels as JSON
 documentation: the table of docs/reference.md is made of these lines, and a test holds both equal.
 
 A field with a default is one that older versions did not tell: their documents, in saved results,
-are read all the same.
+are read all the same. The server gives every field by its name, so that mypy misses none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from osxfs_sim.model.documents import ABSENT_IF_NONE, KEY, document_of, parsed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnPolicyStatus:
-    """A cache policy of the user's own (``--policy``)."""
+    """A cache policy of the user's own."""
 
     name: str
     """module and class, as it was given"""
@@ -116,7 +116,7 @@ class ReceiptLine:
     achieved_total_ns: int = 0
     """taken by all answers together, in nanoseconds"""
     late: int
-    """answers that came too late"""
+    """answers later than asked for by more than 20 us or 5 %, whichever is more"""
     within_tolerance: bool | None
     """whether achieved is what was asked for; null where nothing was, or of below 50 answers"""
     asked_histogram: str
@@ -168,7 +168,7 @@ class HostEventsStatus:
     latency_ns: int
     """the window in which changes are collected, in nanoseconds"""
     seen: int
-    """changes that were read of directories that the guest knows"""
+    """changes read, of directories that the guest knows"""
     delivered: int
     """changes delivered as events"""
     coalesced: int
@@ -208,7 +208,7 @@ class ChangeSetAside:
     """A change that the host does not take."""
 
     change: str
-    """its kind"""
+    """its kind, such as `write` or `unlink`"""
     path: str
     """what it is about"""
     from_path: str | None = field(metadata={KEY: "from"})
@@ -233,7 +233,7 @@ class SetAsideStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteBackStatus:
-    """Write-back. `made` = `crossed` + `cancelled` + `merged` + `refused` + `pending_changes`."""
+    """Changes: `made` = `crossed` + `cancelled` + `merged` + `refused` + `pending_changes`."""
 
     age_ns: int
     """limit: how long a change may be held, in nanoseconds"""
@@ -361,7 +361,7 @@ class SideStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConflictStatus:
-    """What both sides have changed; each column is a kind of object."""
+    """What both sides have changed: a kind of object for each."""
 
     path: str
     """relative to both sides"""
@@ -387,7 +387,7 @@ class SyncProblemStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SynchronizationStatus:
-    """How the two sides of a synchronized share stand: ``osxfs-sim sync status``."""
+    """How the two sides of a synchronized share stand, as `osxfs-sim sync status` tells it."""
 
     mode: str
     """who wins, as the profile says"""
@@ -452,28 +452,28 @@ class ShareStatus:
     copy: str | None = None
     """where the guest's copy lies, or null"""
     synchronization: SynchronizationStatus | None = None
-    """of a synchronized share, else null: as `osxfs-sim sync status` tells it"""
+    """of a synchronized share, else null: how its two sides stand"""
     policy: str
     """how long answers may be believed"""
     own_policy: OwnPolicyStatus | None = None
     """of a share with `--policy`, else null"""
     user: str = ""
     """the user that the server works as"""
-    exports: Sequence[str]
+    exports: Sequence[str] = field(default_factory=list)
     """of a share file's mount point: its exports (with `status --json`, the status of each)"""
     overlaps: Sequence[OverlapStatus] = field(default_factory=list)
     """of an export: the parts that obey another export's mode"""
     bugs: Sequence[str] = field(default_factory=list)
     """bugs that it has on purpose, such as `phantom` or `descriptors=100`"""
-    changed: Sequence[str]
+    changed: Sequence[str] = field(default_factory=list)
     """settings by which it is not what its profile says"""
-    log: str
+    log: str = ""
     """where the server logs; the file is taken away with the share if it is empty"""
-    ownership: OwnershipStatus
+    ownership: OwnershipStatus = field(default_factory=lambda: OwnershipStatus(policy=""))
     """whose the guest's files are"""
-    names: NamesStatus
+    names: NamesStatus = field(default_factory=lambda: NamesStatus(rules=""))
     """which spellings are one name"""
-    extended_attributes: str
+    extended_attributes: str = ""
     """`refused`, `host`, or the kernel's own"""
     replaced: str = ""
     """what the guest has of a file that the host has replaced: `held`, `anew`, the kernel's own"""
@@ -512,14 +512,14 @@ class ShareStatus:
     open_handles: int
     """files and directories open in the guest"""
     most_handles: int = 0
-    """how many can be open at once"""
+    """how many files and directories can be open at once"""
     handles_refused: int = 0
     """how often one was not opened (EMFILE), because others need the rest"""
     descriptors: int
     """descriptors of the host's directories that are kept open"""
     pm_qos_held: bool
     """whether the processors are kept awake just now"""
-    events: HostEventsStatus | None
+    events: HostEventsStatus | None = None
     """host events; null where it hears none"""
     write_back: WriteBackStatus | None = None
     """of a share with write-back, else null"""
@@ -527,7 +527,7 @@ class ShareStatus:
     """the trace that is being written, or null"""
     volumes: Sequence[VolumeStatus] = field(default_factory=list)
     """guest-local directories in it"""
-    host_services: Sequence[HostServiceStatus]
+    host_services: Sequence[HostServiceStatus] = field(default_factory=list)
     """sockets of the host that the guest reaches"""
 
     def as_dict(self) -> dict[str, Any]:
