@@ -24,7 +24,7 @@ from osxfs_sim.fs.reading import read_text
 from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.mount.control import ask, understanding
-from osxfs_sim.mount.force import Budget, end_by_force, what_is_left
+from osxfs_sim.mount.force import Budget, end_by_force, end_detached, what_is_left
 from osxfs_sim.mount.identity import server_user, user_of_id
 from osxfs_sim.mount.journal import aside_of
 from osxfs_sim.mount.mountpoints import (
@@ -373,6 +373,11 @@ def unmount_and_wait(
     if entry is None:
         for uid, record in killed_at(target):
             return str(what_is_left(uid, target, record) or "")
+        for record in _detached_from(target) if force else ():
+            left_by_force = end_detached(record, budget)
+            if left_by_force is not None:
+                raise left_by_force
+            return ""
         raise MountError(f"nothing is mounted at {mountpoint}")
     if not entry.is_ours:
         raise MountError(
@@ -522,9 +527,22 @@ def _is_starting_or_ending(entry: MountEntry) -> bool:
 
 def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:
     """What servers that were killed have left to say of *mountpoint*, and whose they were."""
+    for uid, record in _records_of(mountpoint):
+        if record.is_of_the_dead:
+            yield uid, record
+
+
+def _detached_from(mountpoint: str) -> Iterator[Record]:
+    """What living servers say of themselves whose share was at *mountpoint*, where none is now."""
+    for _, record in _records_of(mountpoint):
+        if not record.is_of_the_dead:
+            yield record
+
+
+def _records_of(mountpoint: str) -> Iterator[tuple[int, Record]]:
     for uid in {os.geteuid(), *(each.uid for each in all_records() if os.geteuid() == 0)}:
         record = read_record(uid, mountpoint)
-        if record is not None and record.is_of_the_dead:
+        if record is not None:
             yield uid, record
 
 

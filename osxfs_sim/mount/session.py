@@ -54,7 +54,11 @@ from osxfs_sim.mount.cycles import (
     check_own_places,
     own_places,
 )
-from osxfs_sim.mount.ending import hear_signals_early, signals_of_the_end
+from osxfs_sim.mount.ending import (
+    end_at_once_by_faults,
+    hear_signals_early,
+    signals_of_the_end,
+)
 from osxfs_sim.mount.grafts import GraftedHandlers
 from osxfs_sim.mount.hub import FOR_GOOD, Skeleton
 from osxfs_sim.mount.identity import ServerUser, check_state_apart, server_user
@@ -232,6 +236,7 @@ def _prepare_process() -> None:
     os.chdir("/")  # keep no directory of the caller's busy
     # Modes come from the guest, where its own umask was already applied.
     os.umask(0)
+    end_at_once_by_faults()
     _raise_descriptor_limit()
     sleep_precisely()
     # A thread that finishes a host call shall not wait 5 ms for the interpreter.
