@@ -47,7 +47,7 @@ from osxfs_sim.mount.records import (
     start_of,
     user_of,
 )
-from osxfs_sim.mount.unwritten import is_unwritten, unwritten_error
+from osxfs_sim.mount.unwritten import command_for, is_unwritten, unwritten_error
 
 WITHIN_S = 2.0
 # Kept for saying what there is to say, and for the end of the command.
@@ -239,7 +239,7 @@ def what_is_left(
     except TimeoutError:
         return MountError(
             f"changes that the host does not have may be kept in {journal}, which takes longer to "
-            f"read: osxfs-sim unwritten {record.source} tells"
+            f"read: {command_for(record.source, journal)} tells"
         )
 
 

@@ -385,8 +385,11 @@ def unmount_and_wait(
         )
     if force:
         left_by_force = end_by_force(entry, budget)
-        if left_by_force is not None:
-            raise left_by_force
+        left_before = _left_by_killed_exports(entry, budget)
+        if left_by_force is not None or left_before:
+            raise MountError(
+                "; ".join([*([str(left_by_force)] if left_by_force else []), *left_before])
+            )
         return ""
     if entry.is_hub:
         for export in reversed(shares_in(target)):
@@ -456,7 +459,7 @@ def unmount_and_wait(
         time.sleep(0.005)
     with looking():
         _tell_what_is_left(mountpoint, journal, left, trace)
-    return ""
+    return "; ".join(_left_by_killed_exports(entry))
 
 
 def _tell_what_is_left(
@@ -530,6 +533,19 @@ def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:
     for uid, record in _records_of(mountpoint):
         if record.is_of_the_dead:
             yield uid, record
+
+
+def _left_by_killed_exports(entry: MountEntry, budget: Budget | None = None) -> list[str]:
+    """What exports of the hub *entry* have left whose servers were killed, and are not mounted."""
+    if not entry.is_hub:
+        return []
+    above, users = f"{entry.mountpoint}/", (os.geteuid(), entry.user_id)
+    left = []
+    for record in [*all_records()]:
+        is_export = record.mountpoint.startswith(above) and record.uid in users
+        if is_export and record.is_of_the_dead:
+            left.append(what_is_left(record.uid, record.mountpoint, record, budget))
+    return [str(each) for each in left if each is not None]
 
 
 def _detached_from(mountpoint: str) -> Iterator[Record]:

@@ -27,7 +27,6 @@ import trio
 
 from osxfs_sim.fs import at
 from osxfs_sim.model.caching import Consistent
-from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import Operation, OperationClass
@@ -90,6 +89,7 @@ from osxfs_sim.mount.supervision import Supervision
 from osxfs_sim.mount.tracing import Tracing
 from osxfs_sim.mount.unwritten import (
     check_unwritten,
+    command_for,
     describe_kept,
     kept_aside,
     told_of_set_aside,
@@ -204,7 +204,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
         try:
             session.keep_record()
             if leftover:
-                changes = sum(len(left.pending) for left in leftover)
+                changes = sum(len(left.changes) for left in leftover)
                 say(f"writing {changes} changes of an earlier share of {source} to the host")
             session.recover(leftover)
             trio.run(session.run, control_path(directory, mountpoint), on_ready)
@@ -928,7 +928,8 @@ class _Session:
             warnings.append(
                 f"{write_back.set_aside} changes were set aside, because the host does not take "
                 f"them; the latest is of {latest['path']}: {latest['reason']}; kept in "
-                f"{write_back.quarantine_directory} (osxfs-sim unwritten {quoted(self.source)})"
+                f"{write_back.quarantine_directory} "
+                f"({command_for(self.source, write_back.quarantine_directory)})"
             )
         if write_back.writer.lost:
             warnings.append(

@@ -15,6 +15,7 @@ from guests import eventually, refused
 from live import is_mounted, shares_below
 
 import osxfs_sim
+from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mountpoints import (
     control_path,
     make_runtime_directory,
@@ -289,6 +290,30 @@ def test_an_export_that_has_ended_does_not_hide_the_others(site: Path) -> None:
         assert f"{site}/mnt/host shares" in told.stdout
         told = osxfs_sim_command("status", "--json", site / "mnt")
         assert list(json.loads(told.stdout)["exports"]["cached"]) == ["error"]
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_what_an_export_has_left_that_was_killed_is_told_with_the_others(
+    site: Path, force: list[str]
+) -> None:
+    (site / "share.toml").write_text(
+        '[exports.held]\nsource = "first"\nprofile = "osxfs-delegated"\nwrite_back_age = "1h"\n'
+        '[exports.none]\nsource = "second"\nprofile = "none"\n'
+    )
+    share = launch(
+        osxfs_sim.ShareSettings(
+            str(site / "share.toml"),
+            str(site / "mnt"),
+            calibrate=False,
+            state_directory=str(site / "state"),
+        )
+    )
+    (site / "mnt" / "held" / "new").write_text("held")
+    os.kill(share.exports[0].first_status["pid"], signal.SIGKILL)
+    eventually(lambda: not is_mounted(site / "mnt" / "held"))
+    told = osxfs_sim_command("umount", *force, site / "mnt")
+    assert "2 changes (4B) of" in told.stdout + told.stderr
+    assert not shares_below(site)
 
 
 def test_a_share_whose_profile_is_called_exports_is_no_hub(site: Path) -> None:
