@@ -19,7 +19,7 @@ from bench import clients
 from bench.scratch import CLIENTS_AT_MOST, EXISTING, Scratch, pid_of, scratch
 from osxfs_sim import MountError, Share, ShareSettings
 from osxfs_sim.mount.launch import launch
-from osxfs_sim.mount.mountpoints import log_path, mount_at, runtime_directory
+from osxfs_sim.mount.mounts.mountpoints import log_path, mount_at, runtime_directory
 
 _LATENCY_NS = 130_000
 _ENDED_WITHIN_S = 20.0

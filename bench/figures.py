@@ -13,7 +13,7 @@ import numpy as np
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
-from osxfs_sim.mount.receipt import fold, new_histogram
+from osxfs_sim.mount.latency.receipt import fold, new_histogram
 
 Samples = NDArray[np.int64]
 """Nanoseconds that calls took, shape (calls,)."""

@@ -30,7 +30,7 @@ from bench.figures import histogram
 from bench.scratch import CLIENTS_AT_MOST, Scratch, pid_of, scratch
 from osxfs_sim import MountError, Share, ShareSettings
 from osxfs_sim.mount.launch import launch
-from osxfs_sim.mount.mountpoints import mount_at
+from osxfs_sim.mount.mounts.mountpoints import mount_at
 
 _HOUR_NS, _SLOW_NS = 3_600 * 10**9, 3 * 10**9
 _COMMAND = (sys.executable, "-m", "osxfs_sim", "umount", "--force")

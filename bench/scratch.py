@@ -17,8 +17,8 @@ from typing import Any
 
 from osxfs_sim import Share
 from osxfs_sim.model.operations import UNAWAITED
-from osxfs_sim.mount.mountpoints import mount_at
-from osxfs_sim.mount.wakefulness import ProcessorsAwake
+from osxfs_sim.mount.loop.pm_qos import ProcessorsAwake
+from osxfs_sim.mount.mounts.mountpoints import mount_at
 
 CLIENTS_AT_MOST = 8
 MISSING, EXISTING = "missing", "there"

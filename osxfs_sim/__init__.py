@@ -6,16 +6,20 @@
 
 A map of the code:
 
-    model      what is emulated: pure decisions, no I/O and no clock
-    mount      the emulated share on a real kernel (FUSE)
-    coherence  whether and when the guest hears of the host's changes, and sees them
-    lab        cases, arms, runs and their results
-    cases      the workloads themselves, a folder each
-    report     tables for reading
-    cli        the command osxfs-sim; the only place that wires the parts together
-    catalogue  finds profiles, distributions and policies by name
-    exports    several host trees below one mount point: the share file
-    settings   what a user asks of a share, and the system that results
+    model        what is emulated: pure decisions, no I/O and no clock
+    mount        the emulated share on a real kernel (FUSE)
+    synchronize  two-way synchronization of a host's directory with a copy in the guest
+    coherence    whether and when the guest hears of the host's changes, and sees them
+    trace        what was asked of a share, request by request, and where the time went
+    lab          cases, arms, runs and their results
+    cases        the workloads themselves, a folder each
+    report       tables for reading
+    cli          the command osxfs-sim; the only place that wires the parts together
+    fs           files in trees that others may change meanwhile
+    catalogue    finds profiles, distributions and policies by name
+    exports      several host trees below one mount point: the share file
+    settings     what a user asks of a share, and the system that results
+    sources      which program and which files a result came of
 
 The public names are those below; docs/reference.md describes them.
 """
@@ -27,8 +31,9 @@ from os import PathLike, fspath
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.model.caching import CachePolicy, Lifetimes
 from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import Share, mounted
-from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.settings import ShareSettings
 
 __all__ = [
@@ -38,6 +43,7 @@ __all__ = [
     "ProfileError",
     "Share",
     "ShareSettings",
+    "UserError",
     "__version__",
     "share",
 ]

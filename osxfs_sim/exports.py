@@ -26,8 +26,9 @@ from typing import Any
 
 from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.consistency import Tree, stronger_parts
-from osxfs_sim.model.profile import ProfileError, nearest
-from osxfs_sim.model.units import UnitError, parse_duration_ns
+from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.model.units import parse_duration_ns
+from osxfs_sim.model.user_error import UserError, nearest
 from osxfs_sim.settings import Exports, ShareSettings, parse_data_path
 
 _NAME = re.compile(r"[A-Za-z0-9._+-]{1,100}")
@@ -115,7 +116,7 @@ def load_exports(
         raise ProfileError(f"share file {path}: not valid TOML: {error}") from error
     except RecursionError as error:
         raise ProfileError(f"share file {path}: nested too deeply") from error
-    except (ProfileError, ValueError, OverflowError) as error:
+    except (UserError, ValueError, OverflowError) as error:
         raise ProfileError(f"share file {path}: {error}") from error
     hub = ShareSettings(
         source="",
@@ -222,7 +223,7 @@ def _share(
             raise ProfileError(f"exports.{name}.{key} = {value!r}: write such as {key} = {example}")
         try:
             fields[field] = read(value)
-        except (UnitError, ProfileError) as error:
+        except UserError as error:
             raise ProfileError(f"exports.{name}.{key}: {error}") from error
     if "volumes" in fields:
         fields["volumes"] = tuple(

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from osxfs_sim.catalogue import load_distribution, load_policy, load_profile
-from osxfs_sim.model.bugs import Ailment, Bug, BugError, parse_ailment, together
+from osxfs_sim.model.bugs import Ailment, Bug, parse_ailment, together
 from osxfs_sim.model.caching import CachePolicy, Consistent, Dilated
 from osxfs_sim.model.consistency import Mode, Promise, promised
 from osxfs_sim.model.events import NO_EVENTS, EventSpec
-from osxfs_sim.model.latency import Empirical, LatencyError, LatencySpec
+from osxfs_sim.model.latency import Empirical, LatencySpec
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.own_policy import OwnPolicy
 from osxfs_sim.model.ownership import Ownership
@@ -30,17 +30,12 @@ from osxfs_sim.model.profile import (
     Transport,
     check_believes,
     check_keeps,
-    nearest,
     with_event_latency,
     with_lifetime,
 )
 from osxfs_sim.model.synchronization import SyncSpec
-from osxfs_sim.model.units import (
-    MAX_DURATION_NS,
-    UnitError,
-    parse_rate_bytes_per_s,
-    parse_size_bytes,
-)
+from osxfs_sim.model.units import MAX_DURATION_NS, parse_rate_bytes_per_s, parse_size_bytes
+from osxfs_sim.model.user_error import UserError, nearest
 from osxfs_sim.model.write_back import WriteBackSpec
 
 
@@ -166,7 +161,7 @@ class ShareSettings:
     reader sets it; a share by itself overlaps nothing. *trace* is a file for a record of
     every request from the first on (trace/format.py). *volumes* are paths in the share and the
     guest-local directories that the guest has there instead of the host's
-    (mount/volumes.py). *copy* is where the guest's copy lies, for a profile that has one
+    (mount/mounts/volumes.py). *copy* is where the guest's copy lies, for a profile that has one
     (None: in the state directory). *bugs* are those that it shall have beside the profile's
     (model/bugs.py), by name, such as phantom or descriptors=100.
     """
@@ -228,7 +223,7 @@ class ShareSettings:
             raise ProfileError("a seed is a whole number from 0 on")
         try:
             latency = self._latency(profile.latency)
-        except (LatencyError, UnitError) as error:
+        except UserError as error:
             raise ProfileError(str(error)) from error
         policy = self._policy(profile)
         own_policy = policy if isinstance(policy, OwnPolicy) else None
@@ -254,7 +249,7 @@ class ShareSettings:
         promise = promised(policy_name, writes_back=write_back is not None)
         mode = max(promise.mode, self.stronger_modes().get(".", promise.mode))
         if self.volumes:
-            # What moves from one part to another cannot be ended at once (mount/volumes.py).
+            # What moves from one part to another cannot be ended at once (mount/mounts/volumes.py).
             mode = max(mode, *self.stronger_modes().values(), promise.mode)
         if mode > promise.mode and mode is Mode.CONSISTENT:
             policy = Consistent()
@@ -305,7 +300,7 @@ class ShareSettings:
             own = [parse_ailment(text) for text in self.bugs]
             chosen = {ailment.bug for ailment in own}
             bugs = together([each for each in bugs if each.bug not in chosen] + own)
-        except BugError as error:
+        except UserError as error:
             raise ProfileError(str(error)) from error
         has = {ailment.bug for ailment in bugs}
         if has and write_back is not None:
@@ -390,7 +385,7 @@ class ShareSettings:
         if self.write_back_bytes is not None:
             try:
                 spec = replace(spec, most_bytes=parse_size_bytes(self.write_back_bytes))
-            except UnitError as error:
+            except UserError as error:
                 raise ProfileError(f"write_back_bytes: {error}") from error
         if self.kernel_write_back is not None:
             spec = replace(spec, kernel=self.kernel_write_back)

@@ -10,15 +10,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import complaints  # noqa: F401 (how properties are run, also in a module that does not say so)
-import live
 import pytest
-from guests import eventually
-from live import LiveShare
-from nobody import NOBODY
-from syncing import LONG_NS, SyncLock
+import support.complaints  # noqa: F401 (how properties are run, also where nobody says so)
+from support import live
+from support.guests import eventually
+from support.live import LiveShare
+from support.nobody import NOBODY
+from support.syncing import LONG_NS, SyncLock
 
-from osxfs_sim.mount.mountpoints import runtime_directory, unmount
+from osxfs_sim.mount.mounts.mountpoints import runtime_directory, unmount
 
 _MEMORY = "/dev/shm"
 _number = itertools.count()
@@ -133,10 +133,9 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def sync_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncLock]:
+def sync_lock() -> Iterator[SyncLock]:
     """What keeps sync(2) away from shares that hold changes, in whatever process."""
-    base = tmp_path_factory.getbasetemp()
-    lock = SyncLock((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "sync")
+    lock = SyncLock(Path(_MEMORY if os.path.isdir(_MEMORY) else "/"))
     yield lock
     lock.close()
 

@@ -6,6 +6,7 @@ never refused anything proves nothing, so each is shown a package it must refuse
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 import osxfs_sim
 
 PACKAGE = Path(osxfs_sim.__file__).parent
+TESTS = Path(__file__).parent
 
 # The architecture's table: of our own packages, those that each may import besides
 # itself. What is not named here (the package itself, cli) may import all of them.
@@ -151,12 +153,12 @@ def against_the_table(package: Path) -> list[str]:
 
 # The small helpers, started as scripts: they must start fast, and find what they import.
 HELPERS: dict[str, set[str]] = {
-    "osxfs_sim.mount.prober": set(),
-    "osxfs_sim.mount.binder": set(),
-    "osxfs_sim.mount.supervisor": set(),
-    "osxfs_sim.mount.waits": set(),
-    "osxfs_sim.coherence.listener": {"inotify_simple"},
-    "osxfs_sim.coherence.load": set(),
+    "osxfs_sim.mount.latency.prober": set(),
+    "osxfs_sim.mount.mounts.binder": set(),
+    "osxfs_sim.mount.server.supervisor": set(),
+    "osxfs_sim.mount.server.waits": set(),
+    "osxfs_sim.coherence.scorecard.listener": {"inotify_simple"},
+    "osxfs_sim.coherence.staleness.load": set(),
     "osxfs_sim.coherence.edits.editor": set(),
 }
 
@@ -172,7 +174,42 @@ def beyond_the_library(package: Path) -> list[str]:
     ]
 
 
-RULES = [impure, worldly, with_fuse, against_the_table, beyond_the_library]
+# What writes to the host runs in processes that cannot import these: server/without_fuse.py.
+FUSE = {"pyfuse3", "trio"}
+WITHOUT_FUSE = {
+    "osxfs_sim.mount.server.recovery_process",
+    "osxfs_sim.mount.server.without_fuse",
+    *(
+        f"osxfs_sim.mount.writeback.{name}"
+        for name in (
+            *("host_writer", "recovery", "journal", "overlay", "quarantine", "unwritten"),
+            *("draining", "room"),
+        )
+    ),
+}
+
+
+def tied_to_a_mount(package: Path) -> list[str]:
+    """How what must run without FUSE would import it, however many modules lie between."""
+    imports = dict(modules_of(package))
+    wrong = []
+    for module in sorted(WITHOUT_FUSE & imports.keys()):
+        seen, waiting = {module}, [module]
+        while waiting:
+            here = waiting.pop()
+            for name in sorted(imports[here]):
+                if name.split(".")[0] in FUSE:
+                    wrong.append(f"{module} needs {name}, which {here} imports")
+                # What is imported of a module imports the module, and the packages above it.
+                parts = name.split(".")
+                above = {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+                found = (above & imports.keys()) - seen
+                seen |= found
+                waiting += sorted(found)
+    return wrong
+
+
+RULES = [impure, worldly, with_fuse, against_the_table, beyond_the_library, tied_to_a_mount]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -183,9 +220,9 @@ def test_the_package_keeps(rule):
 def test_the_rules_are_about_modules_that_exist():
     modules = {module for module, _ in modules_of(PACKAGE)}
     assert {"osxfs_sim", "osxfs_sim.model.latency"} <= modules
-    assert set(HELPERS) <= modules
+    assert set(HELPERS) | WITHOUT_FUSE <= modules
     imports = dict(modules_of(PACKAGE))
-    assert "pyfuse3" in imports["osxfs_sim.mount.handlers"]
+    assert "pyfuse3" in imports["osxfs_sim.mount.requests.handlers"]
 
 
 @pytest.mark.parametrize(
@@ -213,8 +250,8 @@ def test_the_rules_are_about_modules_that_exist():
         (
             impure,
             "model/__init__.py",
-            "from ..mount import inodes",
-            "osxfs_sim.model imports osxfs_sim.mount.inodes",
+            "from ..mount.tree import inodes",
+            "osxfs_sim.model imports osxfs_sim.mount.tree.inodes",
         ),
         (
             impure,
@@ -258,8 +295,8 @@ def test_the_rules_are_about_modules_that_exist():
         (
             against_the_table,
             "simulate/x.py",
-            "from osxfs_sim.mount import receipt",
-            "osxfs_sim.simulate.x imports osxfs_sim.mount.receipt",
+            "from osxfs_sim.mount.latency import receipt",
+            "osxfs_sim.simulate.x imports osxfs_sim.mount.latency.receipt",
         ),
         (
             against_the_table,
@@ -286,16 +323,23 @@ def test_the_rules_are_about_modules_that_exist():
             "osxfs_sim.settings imports osxfs_sim.mount",
         ),
         (
-            beyond_the_library,
-            "mount/prober.py",
-            "import numpy",
-            "osxfs_sim.mount.prober imports numpy",
+            tied_to_a_mount,
+            "mount/writeback/journal.py",
+            "def f():\n    import trio.lowlevel",
+            "osxfs_sim.mount.writeback.journal needs trio.lowlevel, which "
+            "osxfs_sim.mount.writeback.journal imports",
         ),
         (
             beyond_the_library,
-            "coherence/listener.py",
-            "import inotify_simple\nimport osxfs_sim.coherence.signals",
-            "osxfs_sim.coherence.listener imports osxfs_sim.coherence.signals",
+            "mount/latency/prober.py",
+            "import numpy",
+            "osxfs_sim.mount.latency.prober imports numpy",
+        ),
+        (
+            beyond_the_library,
+            "coherence/scorecard/listener.py",
+            "import inotify_simple\nimport osxfs_sim.coherence.scorecard.signals",
+            "osxfs_sim.coherence.scorecard.listener imports osxfs_sim.coherence.scorecard.signals",
         ),
     ],
 )
@@ -321,6 +365,21 @@ def test_a_rule_lets_pass(tmp_path, rule, path, source):
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text(source)
     assert rule(tmp_path) == []
+
+
+def test_what_writes_to_the_host_may_not_reach_a_mount_by_a_detour(tmp_path):
+    for path, source in {
+        "mount/writeback/recovery.py": "from osxfs_sim.mount.tree.names import give",
+        "mount/tree/__init__.py": "import osxfs_sim.mount.loop",
+        "mount/tree/names.py": "",
+        "mount/loop/__init__.py": "from pyfuse3 import main",
+        "mount/writeback/handlers.py": "import pyfuse3",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(source)
+    assert tied_to_a_mount(tmp_path) == [
+        "osxfs_sim.mount.writeback.recovery needs pyfuse3.main, which osxfs_sim.mount.loop imports"
+    ]
 
 
 # And when it runs
@@ -356,9 +415,9 @@ def test_a_command_does_not_wait_for_what_only_a_server_needs(module, library):
 @pytest.mark.parametrize(
     ("library", "statement"),
     [
-        ("pyfuse3", "import osxfs_sim.mount.handlers"),
+        ("pyfuse3", "import osxfs_sim.mount.requests.handlers"),
         ("pyfuse3", "import osxfs_sim\nimport pyfuse3"),
-        ("trio", "import osxfs_sim.mount.answering"),
+        ("trio", "import osxfs_sim.mount.server.control_socket"),
         ("numpy", "from osxfs_sim.model.latency import Empirical\nEmpirical((1, 2))"),
     ],
 )
@@ -377,6 +436,12 @@ def test_everything_but_the_mount_is_imported_where_there_is_no_fuse():
         "pyfuse3",
         f"sys.modules['pyfuse3'] = None\n{statements}\ndel sys.modules['pyfuse3']",
     )
+
+
+def test_what_writes_to_the_host_is_imported_where_there_is_no_fuse():
+    blocked = "\n".join(f"sys.modules[{name!r}] = None" for name in sorted(FUSE))
+    statements = "\n".join(f"import {module}" for module in sorted(WITHOUT_FUSE))
+    assert not loads("osxfs_sim.mount.loop.reactor", f"{blocked}\n{statements}")
 
 
 def test_every_exception_to_the_table_is_still_needed():
@@ -412,7 +477,7 @@ def unclosed_listings(text: str) -> list[int]:
 
 
 def test_every_listing_is_closed():
-    places = (PACKAGE, Path(__file__).parent, Path(__file__).parents[1] / "bench")
+    places = (PACKAGE, TESTS, TESTS.parent / "bench")
     found = {
         str(path): lines
         for place in places
@@ -425,3 +490,53 @@ def test_every_listing_is_closed():
 def test_a_listing_that_is_left_open_is_noticed():
     assert unclosed_listings("for entry in os.scandir('.'):\n    entry.stat()") == [1]
     assert not unclosed_listings("with os.scandir('.') as entries:\n    list(entries)")
+
+
+# Each package's docstring is a map of it.
+
+
+def mapped(docstring: str) -> set[str]:
+    """The names that lines of a map begin with: a name, two spaces or more, what it is."""
+    return set(re.findall(r"^(?: {4})?(\w+) {2,}\S", docstring, re.MULTILINE))
+
+
+def beside_the_map(package: Path) -> list[str]:
+    """What a package's map lacks, and what it names that is not there."""
+    wrong = []
+    for path in sorted(package.rglob("__init__.py")):
+        folder = path.parent
+        if "cases" in folder.relative_to(package).parts:
+            continue
+        there = {each.stem for each in folder.glob("*.py")} | {
+            each.name
+            for each in folder.iterdir()
+            if each.is_dir() and any(each.iterdir()) and each.name != "__pycache__"
+        }
+        there = {name for name in there - {"__init__", "__main__"} if not name.startswith("test_")}
+        said = mapped(ast.get_docstring(ast.parse(path.read_text()), clean=False) or "")
+        name = ".".join(folder.relative_to(package.parent).parts)
+        wrong += [f"{name} does not say what {each} is" for each in sorted(there - said)]
+        wrong += [f"{name} speaks of {each}, which is not there" for each in sorted(said - there)]
+    return wrong
+
+
+@pytest.mark.parametrize("package", [PACKAGE, TESTS / "support", TESTS / "adversary"])
+def test_maps_and_files_agree(package: Path) -> None:
+    assert beside_the_map(package) == []
+
+
+def test_every_helper_of_the_tests_is_in_a_package_with_a_map() -> None:
+    flat = {path.stem for path in TESTS.glob("*.py") if not path.stem.startswith("test_")}
+    assert flat == {"conftest"}
+
+
+def test_a_map_that_does_not_agree_is_noticed(tmp_path: Path) -> None:
+    package = tmp_path / "osxfs_sim"
+    (package / "deep").mkdir(parents=True)
+    (package / "deep" / "new.py").touch()
+    (package / "__init__.py").write_text('"""A map.\n\n    deep  further down\n    old   gone\n"""')
+    (package / "deep" / "__init__.py").write_text('"""No map: new is somewhere."""')
+    assert beside_the_map(package) == [
+        "osxfs_sim speaks of old, which is not there",
+        "osxfs_sim.deep does not say what new is",
+    ]

@@ -36,16 +36,16 @@ BY_PATH = {
     # Files of the kernel, and of the machine's administrator.
     "cli/errors.py": "/dev/null",
     "lab/caches.py": "/proc/sys/vm/drop_caches",
-    "mount/connections.py": "/sys/fs/fuse/connections",
-    "mount/supervisor.py": "/proc/self/oom_score_adj; it imports nothing of ours, and only opens",
-    "mount/sync_barrier.py": "/dev/loop-control and what it gives, /dev/fuse, a memfd",
-    "mount/mountpoints.py": "/dev/fuse; the runtime directory, which is then opened and checked",
-    "mount/wakefulness.py": "/dev/cpu_dma_latency and /proc/self/timerslack_ns",
+    "mount/mounts/connections.py": "/sys/fs/fuse/connections",
+    "mount/server/supervisor.py": "/proc/self/oom_score_adj; imports nothing of ours, only opens",
+    "mount/writeback/sync_barrier.py": "/dev/loop-control and what it gives, /dev/fuse, a memfd",
+    "mount/mounts/mountpoints.py": "/dev/fuse; the runtime directory, then opened and checked",
+    "mount/loop/pm_qos.py": "/dev/cpu_dma_latency and /proc/self/timerslack_ns",
     # Places that nobody else may write.
-    "mount/answering.py": _OWN_RUNTIME,
-    "mount/grafts.py": _OWN_RUNTIME,
-    "mount/hub.py": "makes mount points, in a directory that its user names, as that user",
-    "mount/owner_store.py": "in the state's directory of its user; SQLite opens by paths",
+    "mount/server/control_socket.py": _OWN_RUNTIME,
+    "mount/server/synthetic_directories.py": _OWN_RUNTIME,
+    "mount/mounts/exports_root.py": "makes mount points where its user says, as that user",
+    "mount/tree/owner_store.py": "in the state's directory of its user; SQLite opens by paths",
     "synchronize/archive.py": _OWN_STATE,
     "synchronize/claims.py": "in /run or the user's runtime directory, checked and 0700",
     "synchronize/stage.py": "its record, " + _OWN_STATE,
@@ -262,11 +262,27 @@ def test_each_exception_is_still_needed() -> None:
 def test_no_exception_works_on_a_tree_of_others() -> None:
     """What serves requests, writes back, recovers, synchronizes and copies has none."""
     others = (
-        *("mount/handlers.py", "mount/delegated.py", "mount/carry_out.py", "mount/recovery.py"),
-        *("mount/backing.py", "mount/owners.py", "mount/set_id.py", "mount/copying.py"),
-        *("mount/journal.py", "mount/quarantine.py", "mount/unwritten.py", "mount/local.py"),
+        *(
+            "mount/requests/handlers.py",
+            "mount/writeback/handlers.py",
+            "mount/writeback/host_writer.py",
+            "mount/writeback/recovery.py",
+            "mount/tree/namespace.py",
+        ),
+        *(
+            "mount/tree/backing.py",
+            "mount/tree/owners.py",
+            "mount/tree/set_id.py",
+            "mount/mounts/copying.py",
+        ),
+        *(
+            "mount/writeback/journal.py",
+            "mount/writeback/quarantine.py",
+            "mount/writeback/unwritten.py",
+            "mount/server/local.py",
+        ),
         *("synchronize/transition.py", "synchronize/roots.py", "synchronize/engine.py"),
-        *("trace/files.py", "lab/results.py", "cli/report.py", "mount/inject.py"),
+        *("trace/files.py", "lab/results.py", "cli/report.py", "mount/events/inject.py"),
     )
     there = {module for module, _ in modules()}
     assert set(others) <= there

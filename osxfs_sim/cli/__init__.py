@@ -21,6 +21,15 @@ museum      the bugs of real systems, shown and cured
 edits       what the host changes while a case runs: edits list, record
 histories   histories, check-history
 completion  for the user's shell
+clean       ``clean``: what osxfs-sim keeps and leaves on this machine, and what of it can go
+measuring   takes the samples of a comparison and says how far it is: for compare and for
+            reproduce
+outputs     whether a file can be written, asked before anything is measured that it is to hold
+reproduce   ``reproduce``: a published table, measured again and set beside what was published
+saying      what a command says: the only place from which it writes to a terminal, besides
+            tables
+sync        ``sync``: how the two sides of a synchronized share stand, and going on after a halt
+trust       what would be executed because a file says so is said first
 """
 
 from osxfs_sim.cli.errors import main

@@ -19,7 +19,7 @@ from osxfs_sim.lab.caches import is_in_memory
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.model.profile import Profile, Transport
 from osxfs_sim.mount.launch import Share, mounted
-from osxfs_sim.mount.mountpoints import unmount
+from osxfs_sim.mount.mounts.mountpoints import unmount
 from osxfs_sim.settings import ShareSettings
 
 
@@ -31,7 +31,7 @@ def _arm(**_: Any) -> None:
 
 
 def parse_arm(text: str) -> Arm:
-    """The arm that *text* stands for. Raises ArmError, ProfileError or click's UsageError."""
+    """The arm that *text* stands for. Raises UserError, ProfileError or click's UsageError."""
     label, words = words_of(text)
     try:
         context = _arm.make_context("arm", words)

@@ -15,9 +15,9 @@ from osxfs_sim.fs import at
 from osxfs_sim.lab.runs import default_cache, default_directory
 from osxfs_sim.lab.work_directories import left_over, remove
 from osxfs_sim.model.units import format_size
-from osxfs_sim.mount.identity import server_user, state_directory
 from osxfs_sim.mount.launch import unmount_and_wait
-from osxfs_sim.mount.mountpoints import runtime_directory, shares_in
+from osxfs_sim.mount.mounts.identity import server_user, state_directory
+from osxfs_sim.mount.mounts.mountpoints import runtime_directory, shares_in
 
 
 @dataclass(frozen=True, slots=True)

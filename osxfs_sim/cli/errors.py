@@ -11,8 +11,8 @@ import click
 
 from osxfs_sim.cli.saying import write_what_can_be_written
 from osxfs_sim.model.escaping import printable
-from osxfs_sim.model.profile import nearest
-from osxfs_sim.mount.log import OF_A_COMMAND, log_to
+from osxfs_sim.model.user_error import UserError, nearest
+from osxfs_sim.mount.server.log import OF_A_COMMAND, log_to
 from osxfs_sim.sources import commit, digest_of_program
 
 _COMMANDS = {
@@ -38,31 +38,6 @@ _COMMANDS = {
     "completion": "completion",
 }
 """The commands, in the order of the help, and the module of this package that each is in."""
-
-
-_MISTAKES = {
-    "model.profile": "ProfileError",
-    "mount.mountpoints": "MountError",
-    "lab.cases": "CaseError",
-    "lab.arms": "ArmError",
-    "lab.results": "ResultError",
-    "lab.study": "StudyError",
-    "lab.sweep": "SweepError",
-    "trace.errors": "TraceError",
-    "coherence.edits.stream": "StreamError",
-    "coherence.edits.applying": "EditorError",
-    "coherence.edits.recording": "RecordingError",
-    "coherence.answers.library": "LibraryError",
-}
-
-
-def _mistakes() -> tuple[type[Exception], ...]:
-    """Those that can have been raised: of modules that were loaded.
-
-    To load the others takes longer than many a command.
-    """
-    loaded = ((sys.modules.get(f"osxfs_sim.{module}"), name) for module, name in _MISTAKES.items())
-    return tuple(getattr(module, name) for module, name in loaded if module is not None)
 
 
 class _Commands(click.Group):
@@ -94,7 +69,7 @@ class _Commands(click.Group):
             code = super().main(*args, **extra | {"standalone_mode": False})
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is noticed here, or never
-        except _mistakes() as error:
+        except UserError as error:
             _end(1, str(error))
         except click.NoSuchOption as error:
             message = error.format_message()

@@ -36,7 +36,7 @@ from osxfs_sim.lab.runs import (
     prepare_tree,
     recipe_of,
 )
-from osxfs_sim.model.profile import nearest
+from osxfs_sim.model.user_error import nearest
 from osxfs_sim.sources import digest_of_program
 
 PLANNED = (

@@ -10,9 +10,10 @@ from click.shell_completion import CompletionItem
 
 from osxfs_sim.catalogue import profile_names
 from osxfs_sim.coherence.edits.stream import parse_stream, stream_names
-from osxfs_sim.model.bugs import Bug, BugError, parse_ailment
+from osxfs_sim.model.bugs import Bug, parse_ailment
 from osxfs_sim.model.profile import FILE_RULES, ProfileError
-from osxfs_sim.model.units import UnitError, parse_duration_ns, parse_rate_bytes_per_s
+from osxfs_sim.model.units import parse_duration_ns, parse_rate_bytes_per_s
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.settings import (
     HOST_EVENTS,
     UNWRITTEN,
@@ -32,7 +33,7 @@ class Duration(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
             return parse_duration_ns(str(value))
-        except UnitError as error:
+        except UserError as error:
             self.fail(str(error), param, ctx)
 
 
@@ -44,7 +45,7 @@ class Rate(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
             parse_rate_bytes_per_s(str(value))
-        except UnitError as error:
+        except UserError as error:
             self.fail(str(error), param, ctx)
         return str(value)
 
@@ -105,7 +106,7 @@ class BugName(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
             return str(parse_ailment(str(value)))
-        except BugError as error:
+        except UserError as error:
             self.fail(str(error), param, ctx)
 
     def shell_complete(

@@ -19,15 +19,15 @@ from osxfs_sim.cli.trust import check_file, modules_named, trust_option
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.fs import at
 from osxfs_sim.model.profile import Transport
-from osxfs_sim.mount.control import ask, understanding
 from osxfs_sim.mount.force import started_s
-from osxfs_sim.mount.identity import ServerUser, server_user
-from osxfs_sim.mount.identity import state_directory as default_state
-from osxfs_sim.mount.journal import Leftover
 from osxfs_sim.mount.launch import drop_events as lose_events
 from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
-from osxfs_sim.mount.mountpoints import MountEntry, MountError, mounts
-from osxfs_sim.mount.unwritten import all_unwritten, save
+from osxfs_sim.mount.mounts.control import ask, understanding
+from osxfs_sim.mount.mounts.identity import ServerUser, server_user
+from osxfs_sim.mount.mounts.identity import state_directory as default_state
+from osxfs_sim.mount.mounts.mountpoints import MountEntry, MountError, mounts
+from osxfs_sim.mount.writeback.journal import Leftover
+from osxfs_sim.mount.writeback.unwritten import all_unwritten, save
 from osxfs_sim.settings import Exports, ShareSettings
 
 # What prints tables is imported where it is used: to load it takes longer than `umount --force`.
@@ -139,9 +139,9 @@ def mount(
         _say_alone(settings)
         return
     if settings.system().profile.is_local:
-        from osxfs_sim.mount.local import serve_local as serve
+        from osxfs_sim.mount.server.local import serve_local as serve
     else:
-        from osxfs_sim.mount.session import serve
+        from osxfs_sim.mount.server.session import serve
     _say_alone(settings)
     serve(settings, _say_ready, _say_waiting)
 

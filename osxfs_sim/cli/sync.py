@@ -6,8 +6,8 @@ import click
 
 from osxfs_sim.cli.options import PlainPath
 from osxfs_sim.cli.saying import say_json
-from osxfs_sim.mount.control import ask, understanding
-from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.mount.mounts.control import ask, understanding
+from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.report.synchronization import synchronization_report
 
 

@@ -10,8 +10,8 @@ from rich.live import Live
 
 from osxfs_sim.cli.options import Duration, PlainPath
 from osxfs_sim.cli.saying import say_json
-from osxfs_sim.mount.control import ask, understanding
-from osxfs_sim.mount.mountpoints import MountError
+from osxfs_sim.mount.mounts.control import ask, understanding
+from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.report.console import console
 from osxfs_sim.report.top import pulse_view
 

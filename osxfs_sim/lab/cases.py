@@ -25,10 +25,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from osxfs_sim.fs.reading import parse_toml, read_text
-from osxfs_sim.model.profile import nearest
+from osxfs_sim.model.user_error import UserError, nearest
 
 
-class CaseError(Exception):
+class CaseError(UserError):
     """A case that does not exist or cannot be run; the message names the remedy."""
 
 
@@ -199,7 +199,7 @@ def _is_case(folder: str | Path) -> bool:
     return (Path(folder) / "case.toml").is_file()
 
 
-class _MistakeError(Exception):
+class _MistakeError(UserError):
     """Something in a case.toml; where that is, is said by who reads it."""
 
 

@@ -18,6 +18,7 @@ from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
 from osxfs_sim.lab.cases import case_names, load_case
 from osxfs_sim.lab.result_shapes import COMPARISON, RUNS
 from osxfs_sim.lab.shapes import mismatch, shown
+from osxfs_sim.model.user_error import UserError
 
 SCHEMA = 2
 """Grows when a field changes its meaning or goes; fields may be added."""
@@ -27,7 +28,7 @@ _NATIVE = "native"
 _LONGEST_S = 1e9
 
 
-class ResultError(Exception):
+class ResultError(UserError):
     """A file that is no result; the message is one line with the remedy."""
 
 

@@ -119,7 +119,7 @@ def prepare_edits(plan: Plan, tree: Path, work: Path, progress: Progress) -> Edi
     """Two native runs of *tree*, copied below *work*: one that tells what to edit, one edited.
 
     None, if the plan has no edits. Raises CaseError, where there is nothing to edit, and
-    LibraryError.
+    UserError.
     """
     if plan.edits is None:
         return None

@@ -14,15 +14,11 @@ from importlib import resources
 from typing import Any
 
 from osxfs_sim.fs.reading import parse_toml, read_text
-from osxfs_sim.model.profile import nearest
+from osxfs_sim.model.user_error import UserError, nearest
 
 TABLE = "table"
 """What a check calls the comparison of the published table itself."""
 _SHIPPED = resources.files("osxfs_sim.lab") / "studies"
-
-
-class StudyError(Exception):
-    """A study that does not exist or cannot be read; the message names the remedy."""
 
 
 class Topology(enum.StrEnum):
@@ -151,24 +147,24 @@ def study_names() -> list[str]:
 def load_study(name: str) -> Study:
     """The study of that name, or in the file of that path if *name* ends in ``.toml``.
 
-    Raises StudyError, in one line.
+    Raises UserError, in one line.
     """
     if name.endswith(".toml"):
         try:
             text = read_text(name)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise StudyError(f"cannot read the study {name}: {reason}") from error
+            raise UserError(f"cannot read the study {name}: {reason}") from error
     elif name in study_names():
         text = (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
     else:
-        raise StudyError(f"unknown study {name!r}{nearest(name, study_names())}")
+        raise UserError(f"unknown study {name!r}{nearest(name, study_names())}")
     try:
         return study_from(parse_toml(text))
     except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"the study {name} is not valid TOML: {error}") from error
+        raise UserError(f"the study {name} is not valid TOML: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise StudyError(f"the study {name}: {_said(error)}") from error
+        raise UserError(f"the study {name}: {_said(error)}") from error
 
 
 def _said(error: Exception) -> str:

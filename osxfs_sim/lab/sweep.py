@@ -12,16 +12,12 @@ from importlib import resources
 from typing import Any
 
 from osxfs_sim.fs.reading import parse_toml, read_text
-from osxfs_sim.model.profile import nearest
+from osxfs_sim.model.user_error import UserError, nearest
 
 DEFAULT = "default"
 _SHIPPED = resources.files("osxfs_sim.lab") / "sweeps"
 _KEYS = ("title", "reference", "groups")
 _GROUP_KEYS = ("name", "arms")
-
-
-class SweepError(Exception):
-    """A sweep that does not exist or cannot be read; the message is one line with the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +55,24 @@ def sweep_names() -> list[str]:
 def load_sweep(name: str) -> Sweep:
     """The sweep of that name, or in the file of that path if *name* ends in ``.toml``.
 
-    Raises SweepError.
+    Raises UserError.
     """
     if name.endswith(".toml"):
         try:
             text = read_text(name)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise SweepError(f"cannot read the sweep {name}: {reason}") from error
+            raise UserError(f"cannot read the sweep {name}: {reason}") from error
     elif name in sweep_names():
         text = (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
     else:
-        raise SweepError(f"unknown sweep {name!r}{nearest(name, sweep_names())}")
+        raise UserError(f"unknown sweep {name!r}{nearest(name, sweep_names())}")
     try:
         return sweep_from(parse_toml(text))
     except tomllib.TOMLDecodeError as error:
-        raise SweepError(f"the sweep {name} is not valid TOML: {error}") from error
+        raise UserError(f"the sweep {name} is not valid TOML: {error}") from error
     except (TypeError, ValueError) as error:
-        raise SweepError(f"the sweep {name}: {error}") from error
+        raise UserError(f"the sweep {name}: {error}") from error
 
 
 def sweep_from(document: Mapping[str, Any]) -> Sweep:

@@ -5,15 +5,28 @@ come out as values, and somebody else acts on them. That is why the live mount
 and a simulation in virtual time cannot disagree about what a policy does, and
 why a new policy can be tested without FUSE.
 
-    units       durations, sizes and rates as people write them
-    operations  the requests of the FUSE protocol and the classes they are priced by
-    latency     what a crossing costs, and when its answer is due
-    caching     how long an answer may be believed
-    consistency which mode of the contract holds where exports overlap
-    ownership   whose an object is: the owner attribute
-    names       which spellings are one name on a host's file system
-    events      when a host change is told, what is lost, what the guest sees of it
-    bugs        those of real systems that a share can be given on purpose
-    profile     one emulated system: the above put together, with its sources
-    profiles/   the systems themselves, one TOML file each
+    user_error       what a user's mistake is told as: one class for all
+    units            durations, sizes and rates as people write them
+    operations       the requests of the FUSE protocol and the classes they are priced by
+    latency          what a crossing costs, and when its answer is due
+    caching          how long an answer may be believed
+    consistency      which mode of the contract holds where exports overlap
+    ownership        whose an object is: the owner attribute
+    names            which spellings are one name on a host's file system
+    events           when a host change is told, what is lost, what the guest sees of it
+    bugs             those of real systems that a share can be given on purpose
+    profile          one emulated system: the above put together, with its sources
+    profiles         the systems themselves, one TOML file each
+    escaping         names, paths and texts of other people, as they may be shown to somebody
+    extents          which bytes of a file are held in the guest, and where
+    ordering         which requests about one object have to wait for which
+    own_policy       a cache policy of a user's own: tried before it is relied upon, and watched
+                     ever after
+    protocol         what a server asks the guest's kernel for when the two agree on a protocol
+    refusals         decides what becomes of a change that the host has refused when it was
+                     carried out
+    synchronization  how a synchronized share keeps its two sides the same: modes and numbers, as
+                     a profile has them
+    write_back       decides what of the guest's changes still has to cross, in which order, and
+                     when
 """

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from osxfs_sim.fs import at
-from osxfs_sim.mount import connections
-from osxfs_sim.mount.control import ask, server_behind
-from osxfs_sim.mount.mountpoints import (
+from osxfs_sim.mount.mounts import connections
+from osxfs_sim.mount.mounts.control import ask, server_behind
+from osxfs_sim.mount.mounts.mountpoints import (
     FORCE,
     MountEntry,
     MountError,
@@ -37,7 +37,7 @@ from osxfs_sim.mount.mountpoints import (
     shares_in,
     unmount,
 )
-from osxfs_sim.mount.records import (
+from osxfs_sim.mount.mounts.runtime_records import (
     Record,
     has_ended,
     is_server_of,
@@ -47,7 +47,7 @@ from osxfs_sim.mount.records import (
     start_of,
     user_of,
 )
-from osxfs_sim.mount.unwritten import command_for, is_unwritten, unwritten_error
+from osxfs_sim.mount.writeback.unwritten import command_for, is_unwritten, unwritten_error
 
 WITHIN_S = 2.0
 # Kept for saying what there is to say, and for the end of the command.

@@ -23,11 +23,10 @@ from osxfs_sim.fs import at
 from osxfs_sim.fs.reading import read_text
 from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.profile import ProfileError, Transport
-from osxfs_sim.mount.control import ask, understanding
 from osxfs_sim.mount.force import Budget, end_by_force, end_detached, what_is_left
-from osxfs_sim.mount.identity import server_user, user_of_id
-from osxfs_sim.mount.journal import aside_of
-from osxfs_sim.mount.mountpoints import (
+from osxfs_sim.mount.mounts.control import ask, understanding
+from osxfs_sim.mount.mounts.identity import server_user, user_of_id
+from osxfs_sim.mount.mounts.mountpoints import (
     GoneError,
     MountEntry,
     MountError,
@@ -46,7 +45,7 @@ from osxfs_sim.mount.mountpoints import (
     shares_in,
     unmount,
 )
-from osxfs_sim.mount.records import (
+from osxfs_sim.mount.mounts.runtime_records import (
     UNSYNCHRONIZED,
     Record,
     all_records,
@@ -55,16 +54,17 @@ from osxfs_sim.mount.records import (
     is_stopped,
     read_record,
 )
-from osxfs_sim.mount.service_checks import check_host_services
-from osxfs_sim.mount.unwritten import unwritten_error
-from osxfs_sim.mount.volumes import Volumes
+from osxfs_sim.mount.mounts.service_checks import check_host_services
+from osxfs_sim.mount.mounts.volumes import Volumes
+from osxfs_sim.mount.writeback.journal import aside_of
+from osxfs_sim.mount.writeback.unwritten import unwritten_error
 from osxfs_sim.settings import Exports, ShareSettings
 
 log = logging.getLogger(__name__)
 
 OnWait = Callable[[str], None]
 
-_SERVER = "osxfs_sim.mount.server"
+_SERVER = "osxfs_sim.mount.server.main"
 _READY_WITHIN_S = 60.0
 _UNMOUNTED_WITHIN_S = 30.0
 _ENDING_WITHIN_S = 10.0

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from osxfs_sim.coherence.curves import CONFIDENCE, Crossing, Curve
-from osxfs_sim.coherence.predicted import departure_ns
-from osxfs_sim.coherence.predictions import Direction, Sample
-from osxfs_sim.coherence.scorecard import KindResult
-from osxfs_sim.coherence.signals import Signal
-from osxfs_sim.coherence.staleness import ViewResult
+from osxfs_sim.coherence.scorecard.measure import KindResult
+from osxfs_sim.coherence.scorecard.signals import Signal
+from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Crossing, Curve
+from osxfs_sim.coherence.staleness.measure import ViewResult
+from osxfs_sim.coherence.staleness.predicted import departure_ns
+from osxfs_sim.coherence.staleness.predictions import Direction, Sample
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.console import console, escape, table
 from osxfs_sim.report.quantities import three_digits

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from osxfs_sim.coherence.museum import Demonstration, Play, Shown, Told
+from osxfs_sim.coherence.museum.exhibits import Demonstration, Play, Shown, Told
 from osxfs_sim.model.bugs import BUGS
 from osxfs_sim.report.console import console, escape, table
 

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from osxfs_sim.coherence.curves import CONFIDENCE, Band, Curve, Numbers
-from osxfs_sim.coherence.predicted import band_of_looks, predicted_band
-from osxfs_sim.coherence.predictions import Direction
-from osxfs_sim.coherence.staleness import ViewResult
+from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Band, Curve, Numbers
+from osxfs_sim.coherence.staleness.measure import ViewResult
+from osxfs_sim.coherence.staleness.predicted import band_of_looks, predicted_band
+from osxfs_sim.coherence.staleness.predictions import Direction
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.plots import (
     Style,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.histories.timeline import said
 from osxfs_sim.coherence.histories.verdicts import PartVerdict
 from osxfs_sim.report.plots import Style, drawable, drawing

@@ -11,4 +11,11 @@ requests      the rows that count for an analysis, as numpy columns
 attribution   the wall time divided among requests that overlap
 causes        what ideal caches and write-back would have spared
 analysis      a trace's time attributed to operations, places, programs and causes
+files         the files that a trace is written to: whose they are, and what they take the
+              place of
+outcome       what became of a trace whose share has ended, in one line if anything is wrong
+              with it
+schema        what a trace says: its columns, and the header that is true of the whole of it
+stream        what a trace is recorded in: whatever ends the recording, all of it until then
+              can be read
 """

@@ -17,15 +17,15 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-from guests import eventually
-from live import LiveShare, is_mounted
+from support.guests import eventually
+from support.live import LiveShare, is_mounted
 
 from adversary.expected import Expected, Path, Seen, exactly, without_case
 from adversary.moves import LOOKS, NAMES, Move, Mover
 from adversary.sides import differences, tree
 from osxfs_sim import MountError
 from osxfs_sim.mount import launch
-from osxfs_sim.mount.mountpoints import unmount
+from osxfs_sim.mount.mounts.mountpoints import unmount
 
 ANSWERED_WITHIN_S = 120.0
 """Nothing here takes a second; what takes this long hangs."""
@@ -680,7 +680,10 @@ def _dying_in_recovery(step: int) -> Iterator[None]:
         "DIES_IN": "recovery",
         "DIES_BEFORE_STEP": str(step),
     }
-    with mock.patch.object(launch, "_SERVER", "dying_server"), mock.patch.dict(os.environ, given):
+    with (
+        mock.patch.object(launch, "_SERVER", "support.dying_server"),
+        mock.patch.dict(os.environ, given),
+    ):
         yield
 
 

@@ -5,9 +5,9 @@ import os
 from typing import Any
 
 from osxfs_sim.model.write_back import Kind
-from osxfs_sim.mount.carry_out import HostWriter
-from osxfs_sim.mount.delegated import WriteBackHandlers
-from osxfs_sim.mount.server import main
+from osxfs_sim.mount.server.main import main
+from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
+from osxfs_sim.mount.writeback.host_writer import HostWriter
 
 
 def forget() -> None:

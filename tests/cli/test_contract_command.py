@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually_beside
+from support.guests import eventually_beside
 
 import osxfs_sim
 from osxfs_sim.coherence.contract.rules import RuleId
@@ -216,7 +216,7 @@ def mountpoints_of(pid: int) -> list[Path]:
     for child in children:
         with contextlib.suppress(OSError):
             words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
-            if "osxfs_sim.mount.server" in words:
+            if "osxfs_sim.mount.server.main" in words:
                 found.append(Path(json.loads(words[4])["mountpoint"]))
     return found
 
@@ -236,7 +236,7 @@ def test_an_interrupted_judgement_leaves_nothing_behind() -> None:
             process, lambda: [path for path in mountpoints_of(process.pid) if path.is_mount()]
         )
         os.killpg(process.pid, signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
     finally:
         process.kill()
         process.communicate()

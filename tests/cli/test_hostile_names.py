@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-import frontiers
 import pytest
-import reporting
-import traces
 from rich.console import Console
+from support import frontiers, reporting, traces
 
 import osxfs_sim
 from osxfs_sim.cli.errors import _COMMANDS, main
 from osxfs_sim.lab.machine import describe_machine
 from osxfs_sim.lab.results import save_result
-from osxfs_sim.mount.control import ask
+from osxfs_sim.mount.mounts.control import ask
 from osxfs_sim.report import console as console_module
 
 PACKAGE = Path(osxfs_sim.__file__).parent
@@ -351,11 +349,15 @@ def test_an_encoding_that_is_not_seen_to_is_noticed(here, monkeypatch):
 
 # Who speaks to a process of ours, over a pipe that no terminal is at.
 _TO_A_PIPE = (
-    *("coherence/scripts.py", "coherence/contract/breaches.py"),  # texts of programs
-    *("coherence/edits/editor.py", "coherence/listener.py", "coherence/load.py"),
-    *("mount/prober.py", "mount/waits.py", "coherence/operations.py"),
+    *("coherence/actors/scripts.py", "coherence/contract/breaches.py"),  # texts of programs
+    *(
+        "coherence/edits/editor.py",
+        "coherence/scorecard/listener.py",
+        "coherence/staleness/load.py",
+    ),
+    *("mount/latency/prober.py", "mount/server/waits.py", "coherence/actors/operations.py"),
 )
-_WAYS_OUT = ("cli/saying.py", "cli/errors.py", "report/console.py", "mount/log.py")
+_WAYS_OUT = ("cli/saying.py", "cli/errors.py", "report/console.py", "mount/server/log.py")
 _PRINTING = {
     *("print", "click.echo", "click.secho", "Console", "rich.print", "rich_markup.escape"),
     *("sys.stdout.write", "sys.stderr.write", "sys.stdout.buffer.write", "logging.basicConfig"),

@@ -10,7 +10,7 @@ import pytest
 from test_command_line import complaint, needs_fuse, osxfs_sim
 
 from osxfs_sim.cli import main
-from osxfs_sim.coherence.museum import Sides
+from osxfs_sim.coherence.museum.exhibits import Sides
 from osxfs_sim.model.bugs import BUGS, Bug
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from osxfs_sim.lab.results import load_result
-from osxfs_sim.mount.mountpoints import mounts
+from osxfs_sim.mount.mounts.mountpoints import mounts
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
@@ -90,7 +90,7 @@ def reproduce(here: Path, *options: str) -> "subprocess.CompletedProcess[str]":
             "BROKEN": str(here / "broken"),
         },
         cwd=here,
-        timeout=120,
+        timeout=180,
     )
 
 

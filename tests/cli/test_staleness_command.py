@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from osxfs_sim.cli import main
-from osxfs_sim.coherence.predictions import AtOnce, Outlook, Sample, View, compare
-from osxfs_sim.coherence.saved import view_document
-from osxfs_sim.coherence.staleness import ViewResult
+from osxfs_sim.coherence.staleness.measure import ViewResult
+from osxfs_sim.coherence.staleness.predictions import AtOnce, Outlook, Sample, View, compare
+from osxfs_sim.coherence.staleness.saved import view_document
 from osxfs_sim.lab.machine import describe_machine
 
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")

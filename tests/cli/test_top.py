@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from guests import eventually
+from support.guests import eventually
 
 from osxfs_sim.model.operations import Operation
-from osxfs_sim.mount.control import ask
-from osxfs_sim.mount.pulse import LOOKED_AT_NS, Pulse
+from osxfs_sim.mount.mounts.control import ask
+from osxfs_sim.mount.requests.live_counters import LOOKED_AT_NS, Pulse
 from osxfs_sim.report.top import rate
 from osxfs_sim.trace.answers import AnsweredBy
 
@@ -23,7 +23,7 @@ def top(*arguments: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "osxfs_sim", "top", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 

@@ -1,6 +1,6 @@
 """The judges against oracles that share no code with them, on many small random cases.
 
-Each oracle (tests/history_oracle.py, tests/edit_oracle.py, tests/staleness_oracle.py) is slow and
+Each oracle (history_oracle.py, edit_oracle.py, staleness_oracle.py in tests/support) is slow and
 plain. A case follows from its number. Here some hundreds of each; the long form,
 
     scripts/test -m slow -s tests/coherence/test_oracles.py
@@ -15,27 +15,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-import edit_oracle
-import history_oracle
 import numpy as np
 import pytest
-import staleness_oracle
-from staleness_oracle import Read, Seen, Write
+from support import edit_oracle, history_oracle, staleness_oracle
+from support.staleness_oracle import Read, Seen, Write
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.answers import judge as judging
 from osxfs_sim.coherence.answers.judge import Judge
 from osxfs_sim.coherence.answers.log import Answer, Told
 from osxfs_sim.coherence.answers.timeline import Held, Named, Timeline
-from osxfs_sim.coherence.curves import CONFIDENCE, Curve, joint_level
 from osxfs_sim.coherence.histories import linearize, model, verdicts
 from osxfs_sim.coherence.histories.history import Grain, History
 from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.verdicts import Rules
-from osxfs_sim.coherence.operations import Operation, Outcome
-from osxfs_sim.coherence.predicted import departure_ns
-from osxfs_sim.coherence.predictions import AtOnce, NotSeen, Sample, Uniform
-from osxfs_sim.coherence.predictions import Held as HeldBack
+from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Curve, joint_level
+from osxfs_sim.coherence.staleness.predicted import departure_ns
+from osxfs_sim.coherence.staleness.predictions import AtOnce, NotSeen, Sample, Uniform
+from osxfs_sim.coherence.staleness.predictions import Held as HeldBack
 from osxfs_sim.lab.statistics import _tied_p, difference
 from osxfs_sim.model.consistency import Mode
 

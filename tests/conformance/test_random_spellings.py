@@ -21,8 +21,8 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, rule
-from live import LiveShare
-from machines import run_machine
+from support.live import LiveShare
+from support.machines import run_machine
 
 from osxfs_sim.model.names import RULES, NameRules
 
@@ -375,13 +375,13 @@ _MISTAKEN = """
 import sys
 
 from osxfs_sim.model.caching import Cached, Negative
-from osxfs_sim.mount import spellings
-from osxfs_sim.mount.reactor import Reactor
+from osxfs_sim.mount.tree import spellings
+from osxfs_sim.mount.loop.reactor import Reactor
 
 HOUR_NS = 3600 * 10**9
 # Settings are checked in the process of the test too: no mistakes there.
 spec = getattr(sys.modules["__main__"], "__spec__", None)
-if spec is None or spec.name != "osxfs_sim.mount.server":
+if spec is None or spec.name != "osxfs_sim.mount.server.main":
     class spellings:
         class FoldedNames: ...
         class _Index: ...

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from osxfs_sim.coherence.museum import demonstration_of
+from osxfs_sim.coherence.museum.exhibits import demonstration_of
 from osxfs_sim.model.bugs import BUGS, Bug
 
 PAGE = (Path(__file__).parents[2] / "docs" / "museum.md").read_text()

@@ -7,7 +7,8 @@ import pytest
 
 from osxfs_sim.cli.arms import parse_arms
 from osxfs_sim.lab.arms import check_arms
-from osxfs_sim.lab.sweep import DEFAULT, SweepError, load_sweep, sweep_from, sweep_names
+from osxfs_sim.lab.sweep import DEFAULT, load_sweep, sweep_from, sweep_names
+from osxfs_sim.model.user_error import UserError
 
 GROUP = {"name": "all", "arms": ["osxfs", "osxfs-cached"]}
 
@@ -63,12 +64,12 @@ def test_a_sweep_of_ones_own_is_a_file(tmp_path: Path) -> None:
     path.write_text('title = "t"\n[[groups]]\nname = "a"\narms = ["osxfs"]\n')
     assert load_sweep(str(path)).groups[0].arms == ("osxfs",)
     path.write_text('title = "t"')
-    with pytest.raises(SweepError, match=r"the sweep .*mine.toml: it lacks 'groups'"):
+    with pytest.raises(UserError, match=r"the sweep .*mine.toml: it lacks 'groups'"):
         load_sweep(str(path))
     path.write_text("title = ")
-    with pytest.raises(SweepError, match="is not valid TOML"):
+    with pytest.raises(UserError, match="is not valid TOML"):
         load_sweep(str(path))
-    with pytest.raises(SweepError, match=r"cannot read the sweep .*: No such file"):
+    with pytest.raises(UserError, match=r"cannot read the sweep .*: No such file"):
         load_sweep(str(tmp_path / "none.toml"))
-    with pytest.raises(SweepError, match=r"unknown sweep 'defalt'.*default"):
+    with pytest.raises(UserError, match=r"unknown sweep 'defalt'.*default"):
         load_sweep("defalt")

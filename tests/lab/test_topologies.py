@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from osxfs_sim.mount.mountpoints import mounts
+from osxfs_sim.mount.mounts.mountpoints import mounts
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not os.path.exists("/dev/fuse"), reason="it takes root and FUSE"
@@ -67,7 +67,7 @@ def osxfs_sim(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
         text=True,
         env={**os.environ, "XDG_CACHE_HOME": str(folder.parent / "cache")},
         cwd=folder.parent,
-        timeout=120,
+        timeout=180,
         check=False,
     )
 

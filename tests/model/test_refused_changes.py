@@ -178,7 +178,7 @@ class Host(Tree):
     def apply(self, change: Change[str]) -> None:
         never_made = change.target not in self.content
         if never_made and change.kind in (Kind.UNLINK, Kind.RMDIR):
-            return  # as carry_out.py: what was to be taken away never came
+            return  # as host_writer.py: what was to be taken away never came
         if change.kind is Kind.RENAME:
             there = self.names.get((change.parent, change.name.decode()))
             assert there in (None, change.replaced), (change, there)

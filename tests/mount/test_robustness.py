@@ -12,14 +12,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from live import LiveShare
+from support.guests import eventually
+from support.live import LiveShare
 
 import osxfs_sim
-from osxfs_sim.mount.backing import Backing
-from osxfs_sim.mount.inodes import InodeTable
 from osxfs_sim.mount.launch import launch, unmount_and_wait
-from osxfs_sim.mount.mountpoints import control_path, mount_at, runtime_directory, unmount
+from osxfs_sim.mount.mounts.mountpoints import control_path, mount_at, runtime_directory, unmount
+from osxfs_sim.mount.tree.backing import Backing
+from osxfs_sim.mount.tree.inodes import InodeTable
 
 
 def test_whoever_asks_and_hangs_up_leaves_the_share_alone(share) -> None:
@@ -72,7 +72,7 @@ def test_a_server_that_is_still_ending_spares_the_next_share_at_its_place(field:
         os.kill(first.pid, signal.SIGTERM)
         eventually(lambda: mount_at(str(guest)) is None)
         with osxfs_sim.share(source, guest, profile="none", calibrate=False) as second:
-            first.share._server.wait(60)
+            first.share._server.wait(180)
             assert (guest / "file").read_text() == "there"
             assert second.status()["pid"] != first.pid
     finally:
@@ -105,8 +105,8 @@ from osxfs_sim import CachePolicy
 class Failing(CachePolicy):
     pass
 
-if getattr(sys.modules["__main__"].__spec__, "name", "") == "osxfs_sim.mount.server":
-    from osxfs_sim.mount.handlers import Handlers
+if getattr(sys.modules["__main__"].__spec__, "name", "") == "osxfs_sim.mount.server.main":
+    from osxfs_sim.mount.requests.handlers import Handlers
     found = Handlers._found
 
     def fails(self, place, name, status):

@@ -4,9 +4,11 @@ from collections import Counter
 
 import pytest
 
-from osxfs_sim.coherence.expectations import Kind, expected_of
-from osxfs_sim.coherence.judging import Score
-from osxfs_sim.coherence.predictions import (
+from osxfs_sim.coherence.scorecard.expectations import Kind, expected_of
+from osxfs_sim.coherence.scorecard.judging import Score
+from osxfs_sim.coherence.scorecard.measure import KindResult
+from osxfs_sim.coherence.staleness.measure import ViewResult
+from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
     Direction,
     Mixture,
@@ -18,8 +20,6 @@ from osxfs_sim.coherence.predictions import (
     Within,
     compare,
 )
-from osxfs_sim.coherence.scorecard import KindResult
-from osxfs_sim.coherence.staleness import ViewResult
 from osxfs_sim.model.events import NotifySpec
 from osxfs_sim.report.coherence import (
     curves_report,

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from osxfs_sim.coherence.actors.operations import Operation
 from osxfs_sim.coherence.contract.rules import RuleId
 from osxfs_sim.coherence.contract.schedules import Expected, Schedule
 from osxfs_sim.coherence.contract.verdicts import Breach, Finding, Verdict, by_reference
-from osxfs_sim.coherence.operations import Operation
 from osxfs_sim.report.contract import contract_report, rules_report
 
 SCHEDULE = Schedule(

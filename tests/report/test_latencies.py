@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-import reporting
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import reporting
 
 from osxfs_sim.lab.results import ResultError
 from osxfs_sim.model.operations import OperationClass
-from osxfs_sim.mount.receipt import Receipt
+from osxfs_sim.mount.latency.receipt import Receipt
 from osxfs_sim.report.latencies import latencies_of, time_of
 
 

@@ -6,7 +6,8 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from osxfs_sim.coherence.predictions import (
+from osxfs_sim.coherence.staleness.measure import ViewResult
+from osxfs_sim.coherence.staleness.predictions import (
     Direction,
     Mixture,
     NotSeen,
@@ -16,7 +17,6 @@ from osxfs_sim.coherence.predictions import (
     View,
     Within,
 )
-from osxfs_sim.coherence.staleness import ViewResult
 from osxfs_sim.report.plots import Style, render
 from osxfs_sim.report.stale_curves import SCALES, stale_curves
 

@@ -1,10 +1,10 @@
 """The picture of a violation, and the same in words."""
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.histories.history import History
 from osxfs_sim.coherence.histories.timeline import in_words
 from osxfs_sim.coherence.histories.verdicts import PartVerdict, Rules, check
-from osxfs_sim.coherence.operations import Operation, Outcome
 from osxfs_sim.model.consistency import Mode
 from osxfs_sim.report.plots import DARK, LIGHT, Style, render
 from osxfs_sim.report.timeline import ranks, timeline

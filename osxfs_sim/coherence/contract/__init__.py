@@ -1,10 +1,10 @@
 """The consistency contract as checks: each rule is judged on a share with real processes.
 
-rules       the rules in our own words, which modes obey them, and what they refer to
-schedules   a schedule of steps and what its outcomes must be: pure
-kinds       the kinds of change that schedules are made of, and how each is looked at
-checks      the schedules of each rule, and where it does not apply
-verdicts    kept, broken, suspicious, undecided, not applicable: values
-playing     has schedules played from the shortest on, and comes to a verdict
-breaches    a verdict's schedule as a script that can be run again
+rules      the rules in our own words, which modes obey them, and what they refer to
+schedules  a schedule of steps and what its outcomes must be: pure
+kinds      the kinds of change that schedules are made of, and how each is looked at
+checks     the schedules of each rule, and where it does not apply
+verdicts   kept, broken, suspicious, undecided, not applicable: values
+playing    has schedules played from the shortest on, and comes to a verdict
+breaches   a verdict's schedule as a script that can be run again
 """

@@ -1,13 +1,13 @@
-"""A verdict's schedule as a script that can be run again: see coherence/scripts.py."""
+"""A verdict's schedule as a script that can be run again: see coherence/actors/scripts.py."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from osxfs_sim.coherence.actors.scripts import Exports, script
 from osxfs_sim.coherence.contract.playing import ATTEMPTS
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Schedule, Use
 from osxfs_sim.coherence.contract.verdicts import Breach, Verdict
-from osxfs_sim.coherence.scripts import Exports, script
 
 _JUDGE = '''
 # What is shown: one of these steps (counted from 0) is told that. Before it, what must be given.

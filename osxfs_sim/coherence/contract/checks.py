@@ -8,6 +8,8 @@ kind; a freedom needs to be seen by one.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from osxfs_sim.coherence.actors.operations import Operation
+from osxfs_sim.coherence.actors.staging import LISTENER, SHARE, Step
 from osxfs_sim.coherence.contract.kinds import (
     DEVICES,
     KINDS,
@@ -21,8 +23,6 @@ from osxfs_sim.coherence.contract.kinds import (
 )
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Expected, Export, Schedule, State, Use
-from osxfs_sim.coherence.operations import Operation
-from osxfs_sim.coherence.staging import LISTENER, SHARE, Step
 from osxfs_sim.model.consistency import Mode
 
 _PATIENCE_NS = 2_000_000_000

@@ -7,9 +7,9 @@ relative to an empty directory: *a* is changed, *b* is a second name.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from osxfs_sim.coherence.actors.operations import Operation
+from osxfs_sim.coherence.actors.staging import Step
 from osxfs_sim.coherence.contract.schedules import State
-from osxfs_sim.coherence.operations import Operation
-from osxfs_sim.coherence.staging import Step
 
 _ABSENT: State = ("error", "ENOENT")
 _OLD, _NEW, _MORE = "old\n", "NEW\n", "more\n"  # as long, so that only the content tells them apart

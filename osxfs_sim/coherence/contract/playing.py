@@ -13,7 +13,7 @@ at all was shown, though it applies: where processes are told of changes, and no
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
 from osxfs_sim.coherence.contract.rules import RULES, RuleId, with_references
 from osxfs_sim.coherence.contract.schedules import Result, Schedule, Shown, Use, judged

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from osxfs_sim.coherence.actors import Performed
-from osxfs_sim.coherence.operations import Outcome
-from osxfs_sim.coherence.staging import SILENCE, Step
+from osxfs_sim.coherence.actors.operations import Outcome
+from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.staging import SILENCE, Step
 
 State = tuple[str, Any]
 """What an outcome tells: ``("value", V)``, ``("error", E)`` (any, if empty), ``("done", True)``,

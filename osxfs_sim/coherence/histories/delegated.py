@@ -18,7 +18,7 @@ while such a removal may be under way, what the host sees of the object is not j
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.histories.history import SHARE, Grain, is_guest
 from osxfs_sim.coherence.histories.linearize import Task
 from osxfs_sim.coherence.histories.model import may_happen_later

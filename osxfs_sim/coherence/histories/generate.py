@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from osxfs_sim.coherence.actors.operations import Operation
 from osxfs_sim.coherence.histories.history import HOST
-from osxfs_sim.coherence.operations import Operation
 
 LONGEST_PAUSE_NS = 2_000_000
 _MAPPED_BYTES = 16

@@ -19,9 +19,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.operations import MOST_READ_BYTES
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.histories.history import Grain
-from osxfs_sim.coherence.operations import MOST_READ_BYTES
 
 ROOT = 0
 

@@ -12,7 +12,7 @@ delegated    see delegated.py.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.histories.history import Grain, is_guest
 from osxfs_sim.coherence.histories.linearize import Task
 from osxfs_sim.coherence.histories.model import MUTATORS, is_pending, may_happen_later

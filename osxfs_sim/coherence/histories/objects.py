@@ -15,10 +15,10 @@ known to nobody else is a name from nowhere, and nothing explains it.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.histories.history import History, in_order
 from osxfs_sim.coherence.histories.sessions import TWO_NAMES
-from osxfs_sim.coherence.operations import Operation, Outcome
 
 _OF_NAMES = frozenset(
     {"create", "write", "unlink", "rename", "link", "mkdir", "rmdir", "chmod", "truncate"}

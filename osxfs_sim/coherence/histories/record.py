@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from osxfs_sim.coherence.actors import Actor, Performed
+from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.processes import Actor, Performed
 from osxfs_sim.coherence.histories.generate import Programme
 from osxfs_sim.coherence.histories.history import HOST, SHARE, Grain, History
-from osxfs_sim.coherence.operations import Operation, Outcome
 
 Flush = Callable[[], Any]
 """Waits until the host has everything that the guests have changed."""
@@ -33,7 +33,7 @@ def record(
     """Perform *programme* in the two sides of an empty share; the same directory twice is native.
 
     *settle_ns* are waited before the last looks: until host events have come, and nobody may still
-    be told what was before. Raises ActorError where a process does not answer.
+    be told what was before. Raises UserError where a process does not answer.
     """
     for path, content in programme.initial.items():
         (host / path).write_text(content)

@@ -1,25 +1,25 @@
 """A schedule is a history without its times: who does what, one after the other.
 
-It can be played again, and written as a script (coherence/scripts.py).
+It can be played again, and written as a script (coherence/actors/scripts.py).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.operations import Operation
+from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.scripts import script
 from osxfs_sim.coherence.histories.history import HOST, SHARE, History
 from osxfs_sim.coherence.histories.linearize import Answer
 from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.record import process_umask
 from osxfs_sim.coherence.histories.timeline import in_words
 from osxfs_sim.coherence.histories.verdicts import Rules, check
-from osxfs_sim.coherence.operations import Operation
-from osxfs_sim.coherence.scripts import script
 from osxfs_sim.model.consistency import Mode
 
 Step = tuple[str, Operation]
-"""Who, and what (as in coherence/staging.py)."""
+"""Who, and what (as in coherence/actors/staging.py)."""
 
 _JUDGE = '''
 def breach(told: list[Performed]) -> str | None:

@@ -12,7 +12,7 @@ it no longer has may still be believed. So listings follow listings, and looks f
 
 from collections.abc import Iterator, Sequence
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.histories.model import MUTATORS, is_pending
 
 _OF_OBJECTS = frozenset({"write", "overwrite", "append", "truncate", "chmod"})

@@ -13,11 +13,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.operations import Outcome
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.histories.history import SHARE, History
 from osxfs_sim.coherence.histories.schedules import Step, schedule_of
 from osxfs_sim.coherence.histories.sessions import may_have_changed
-from osxfs_sim.coherence.operations import Outcome
 
 T = TypeVar("T")
 

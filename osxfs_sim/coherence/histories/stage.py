@@ -11,11 +11,11 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
-from osxfs_sim.coherence.actors import Actor, Performed
+from osxfs_sim.coherence.actors.operations import Operation
+from osxfs_sim.coherence.actors.processes import Actor, Performed
 from osxfs_sim.coherence.histories.history import SHARE, Grain, History, is_guest
 from osxfs_sim.coherence.histories.record import Flush, flushed, process_umask
 from osxfs_sim.coherence.histories.schedules import Step
-from osxfs_sim.coherence.operations import Operation
 
 
 class Places:
@@ -47,7 +47,7 @@ class Places:
         return name
 
     def play(self, schedule: Sequence[Step]) -> History:
-        """Perform *schedule* in a new directory, one step after the other. Raises ActorError.
+        """Perform *schedule* in a new directory, one step after the other. Raises UserError.
 
         The processes are the same from one schedule to the next: they take long to start.
         """

@@ -1,6 +1,6 @@
 """A judged object in words: what was done to it when, and what of it nothing explains."""
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.histories.verdicts import PartVerdict
 
 _MS = 1_000_000

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.histories.delegated import delegated
 from osxfs_sim.coherence.histories.history import Grain, History, is_guest
 from osxfs_sim.coherence.histories.linearize import NO_LIMITS, Answer, Limits, search

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from osxfs_sim.coherence.actors import Performed
+from osxfs_sim.coherence.actors.operations import Operation
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.histories.history import in_order
 from osxfs_sim.coherence.histories.model import MUTATORS, OBSERVERS
-from osxfs_sim.coherence.operations import Operation
 
 _JUDGED = OBSERVERS | MUTATORS
 _NUMBERS = frozenset({"offset", "size", "mode", "pause_ns"})

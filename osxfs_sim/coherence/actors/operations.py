@@ -1,0 +1,402 @@
+"""What an actor does to a file system, and what it was told: one operation, one outcome.
+
+Also the programme of an actor's process (see processes.py), which is started as a script with
+nothing but the standard library, so that an operation costs little beside its system calls.
+Operations come as lines of JSON on standard input, a lot at a time; each lot is performed
+in order, and answered by a line that tells each operation's outcome and its moments.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import mmap
+import os
+import re
+import stat
+import sys
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+MOST_READ_BYTES = 1 << 20
+
+
+_WRITES = frozenset({"create", "write", "overwrite", "append", "pwrite"})
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing to do below an actor's root.
+
+    *act* is one of ACTS; *path* is relative to the root, and *to* the second name, where
+    there is one. *data* is what is written (one character a byte: latin-1), over and over until it
+    is *size* bytes, where both are given; *offset* and *size* are in bytes, *mode* is a file's
+    permissions. *handle* names an open file (or a mapping) of the actor's, from ``open`` to
+    ``close``. *pause_ns* is waited before it begins.
+    """
+
+    act: str
+    path: str = ""
+    to: str = ""
+    data: str = ""
+    offset: int = 0
+    size: int = 0
+    mode: int = 0o644
+    handle: str = ""
+    pause_ns: int = 0
+
+    @property
+    def content(self) -> str:
+        """What is written."""
+        if not self.size or not self.data or self.act not in _WRITES:
+            return self.data
+        return (self.data * (self.size // len(self.data) + 1))[: self.size]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that are not as they are by default, and the act."""
+        given = {
+            each.name: value
+            for each in fields(self)
+            if each.name != "act" and (value := getattr(self, each.name)) != each.default
+        }
+        return {"act": self.act} | given
+
+    @classmethod
+    def from_json(cls, words: Mapping[str, Any]) -> "Operation":
+        """What ``to_json`` wrote. Raises TypeError where a value is of another kind."""
+        operation = cls(**words)
+        for each in fields(cls):
+            value, kind = getattr(operation, each.name), type(each.default)
+            if type(value) is not (str if each.name == "act" else kind):
+                raise TypeError(f"the {each.name} of an operation is {value!r:.40}")
+        return operation
+
+    def __str__(self) -> str:
+        given = self.to_json()
+        words = [given.pop(key) for key in ("act", "path", "to") if key in given]
+        return " ".join([*words, *(f"{key}={value!r}" for key, value in given.items())])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an operation was told: an errno's name, or a value that JSON can hold.
+
+    The value of ``stat`` is a dictionary (type, mode, size, links, inode, mtime_ns), of
+    ``read``, ``pread`` and ``mread`` the content as text (latin-1), of ``outline`` its runs, of
+    ``readlink`` the target, of ``list`` the sorted names, and of all others None.
+    """
+
+    value: Any = None
+    error: str | None = None
+
+    def __str__(self) -> str:
+        return self.error or ("done" if self.value is None else repr(self.value))
+
+
+_TYPES: Mapping[int, str] = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+}
+
+
+class Performer:
+    """Performs operations below *root*; keeps the handles that they open."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._handles: dict[str, int] = {}
+        self._mappings: dict[str, mmap.mmap] = {}
+
+    def perform(self, operation: Operation) -> Outcome:
+        """Do *operation*. What the system refuses is its outcome; nothing is raised for it."""
+        act = ACTS[operation.act]
+        try:
+            return Outcome(act(self, operation))
+        except KeyError:
+            return Outcome(error="EBADF")  # a handle that was never opened: its open has failed
+        except OSError as error:
+            return Outcome(error=errno.errorcode.get(error.errno or 0, str(error)))
+
+    def close(self) -> None:
+        """Close what is still open."""
+        for mapping in self._mappings.values():
+            mapping.close()
+        for fd in self._handles.values():
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._mappings.clear()
+        self._handles.clear()
+
+    def _path(self, operation: Operation) -> str:
+        return os.path.join(self._root, operation.path)
+
+    def _to(self, operation: Operation) -> str:
+        return os.path.join(self._root, operation.to)
+
+    def _written(self, operation: Operation, flags: int, offset: int | None = None) -> None:
+        fd = os.open(self._path(operation), flags | os.O_CLOEXEC, operation.mode)
+        try:
+            content = operation.content.encode("latin-1")
+            if offset is not None:
+                os.pwrite(fd, content, offset)
+            elif content:
+                os.write(fd, content)
+        finally:
+            os.close(fd)
+
+    # The acts, by name (see ACTS)
+
+    def create(self, operation: Operation) -> None:
+        """A new file with *data*; EEXIST if the name is taken."""
+        self._written(operation, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+
+    def write(self, operation: Operation) -> None:
+        """*data* as the whole content, in place; the file is made if there is none."""
+        self._written(operation, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+    def overwrite(self, operation: Operation) -> None:
+        """*data* at *offset* of a file that exists, by a single write."""
+        self._written(operation, os.O_WRONLY, operation.offset)
+
+    def append(self, operation: Operation) -> None:
+        """*data* at the end of a file that exists."""
+        self._written(operation, os.O_WRONLY | os.O_APPEND)
+
+    def truncate(self, operation: Operation) -> None:
+        """The file cut, or extended by zeros, to *size*."""
+        os.truncate(self._path(operation), operation.size)
+
+    def unlink(self, operation: Operation) -> None:
+        """The name removed."""
+        os.unlink(self._path(operation))
+
+    def rename(self, operation: Operation) -> None:
+        """The name becomes *to*, replacing what is there."""
+        os.rename(self._path(operation), self._to(operation))
+
+    def link(self, operation: Operation) -> None:
+        """Another name, *to*, for the object."""
+        os.link(self._path(operation), self._to(operation))
+
+    def symlink(self, operation: Operation) -> None:
+        """A symlink at *path* with the target *to*."""
+        os.symlink(operation.to, self._path(operation))
+
+    def mkdir(self, operation: Operation) -> None:
+        """A new directory."""
+        os.mkdir(self._path(operation))
+
+    def rmdir(self, operation: Operation) -> None:
+        """The empty directory removed."""
+        os.rmdir(self._path(operation))
+
+    def mkfifo(self, operation: Operation) -> None:
+        """A new FIFO."""
+        os.mkfifo(self._path(operation), operation.mode)
+
+    def mksock(self, operation: Operation) -> None:
+        """A new socket, that nobody listens at."""
+        os.mknod(self._path(operation), stat.S_IFSOCK | operation.mode)
+
+    def mkdev(self, operation: Operation) -> None:
+        """A new character device, that of /dev/null; needs root."""
+        os.mknod(self._path(operation), stat.S_IFCHR | operation.mode, os.makedev(1, 3))
+
+    def chmod(self, operation: Operation) -> None:
+        """The permissions become *mode*."""
+        os.chmod(self._path(operation), operation.mode)
+
+    def utimes(self, operation: Operation) -> None:
+        """Both file times become *offset* nanoseconds since the epoch."""
+        os.utime(self._path(operation), ns=(operation.offset, operation.offset))
+
+    def stat(self, operation: Operation) -> dict[str, Any]:
+        """The attributes of the name itself (lstat)."""
+        return _attributes(os.lstat(self._path(operation)))
+
+    def fstat(self, operation: Operation) -> dict[str, Any]:
+        """The attributes of the open *handle*."""
+        return _attributes(os.fstat(self._handles[operation.handle]))
+
+    def read(self, operation: Operation) -> str:
+        """The content: open, read to its end, close. Asks for no attributes."""
+        fd = os.open(self._path(operation), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, MOST_READ_BYTES).decode("latin-1")
+        finally:
+            os.close(fd)
+
+    def outline(self, operation: Operation) -> str:
+        """The content, however long, as its runs of equal bytes: ``o*4096 N*3``.
+
+        Of the file at *path*, or of the open *handle*.
+        """
+        if operation.handle:
+            return _runs(_all_of(self._handles[operation.handle]))
+        fd = os.open(self._path(operation), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return _runs(_all_of(fd))
+        finally:
+            os.close(fd)
+
+    def readlink(self, operation: Operation) -> str:
+        """The target of the symlink."""
+        return os.readlink(self._path(operation))
+
+    def list(self, operation: Operation) -> list[str]:
+        """The names in the directory."""
+        return sorted(os.listdir(self._path(operation)))
+
+    def open(self, operation: Operation) -> None:
+        """The file open for both under *handle*, or for reading where *size* is -1."""
+        flags = os.O_RDONLY if operation.size < 0 else os.O_RDWR
+        self._handles[operation.handle] = os.open(self._path(operation), flags | os.O_CLOEXEC)
+
+    def close_handle(self, operation: Operation) -> None:
+        """The *handle* closed."""
+        os.close(self._handles.pop(operation.handle))
+
+    def pread(self, operation: Operation) -> str:
+        """*size* bytes (all, if 0) at *offset* of the open *handle*."""
+        size = operation.size or MOST_READ_BYTES
+        return os.pread(self._handles[operation.handle], size, operation.offset).decode("latin-1")
+
+    def pwrite(self, operation: Operation) -> None:
+        """*data* at *offset* of the open *handle*."""
+        data = operation.content.encode("latin-1")
+        os.pwrite(self._handles[operation.handle], data, operation.offset)
+
+    def fsync(self, operation: Operation) -> None:
+        """The open *handle*, or the file or directory at *path*, synchronized."""
+        if operation.handle:
+            os.fsync(self._handles[operation.handle])
+            return
+        fd = os.open(self._path(operation), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def sync(self, operation: Operation) -> None:
+        """All file systems synchronized (sync(2))."""
+        del operation
+        os.sync()
+
+    def map(self, operation: Operation) -> None:
+        """*size* bytes of the file at *path* mapped for reading as *handle*."""
+        fd = os.open(self._path(operation), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._mappings[operation.handle] = mmap.mmap(
+                fd, operation.size, access=mmap.ACCESS_READ
+            )
+        except ValueError as error:  # longer than the file, or empty
+            raise OSError(errno.EINVAL, str(error)) from error
+        finally:
+            os.close(fd)
+
+    def mread(self, operation: Operation) -> str:
+        """What the mapping *handle* shows."""
+        return self._mappings[operation.handle][:].decode("latin-1")
+
+    def unmap(self, operation: Operation) -> None:
+        """The mapping *handle* ended."""
+        self._mappings.pop(operation.handle).close()
+
+    def lock(self, operation: Operation) -> None:
+        """An exclusive flock(2) on the open *handle*, without waiting."""
+        fcntl.flock(self._handles[operation.handle], fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def unlock(self, operation: Operation) -> None:
+        """That lock given up."""
+        fcntl.flock(self._handles[operation.handle], fcntl.LOCK_UN)
+
+    def wait(self, operation: Operation) -> None:
+        """Nothing; what it is for is its *pause_ns*."""
+
+
+def _all_of(fd: int) -> bytes:
+    pieces = list[bytes]()
+    while piece := os.pread(fd, MOST_READ_BYTES, sum(map(len, pieces))):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _runs(content: bytes) -> str:
+    runs = [f"{run[1].decode('latin-1')}*{len(run[0])}" for run in _RUN.finditer(content)]
+    if len(runs) <= _MOST_RUNS:
+        return " ".join(runs)
+    return f"{' '.join(runs[:_MOST_RUNS])} and more, CRC {zlib.crc32(content):08x}"
+
+
+_RUN = re.compile(rb"(?s)(.)\1*")
+_MOST_RUNS = 8
+
+
+def _attributes(status: os.stat_result) -> dict[str, Any]:
+    return {
+        "type": _TYPES[stat.S_IFMT(status.st_mode)],
+        "mode": stat.S_IMODE(status.st_mode),
+        "size": status.st_size,
+        "links": status.st_nlink,
+        "inode": status.st_ino,
+        "mtime_ns": status.st_mtime_ns,
+    }
+
+
+ACTS: Mapping[str, Callable[[Performer, Operation], Any]] = {
+    act.__name__.removesuffix("_handle"): act
+    for act in (
+        *(Performer.create, Performer.write, Performer.overwrite, Performer.append),
+        *(Performer.truncate, Performer.unlink, Performer.rename, Performer.link),
+        *(Performer.symlink, Performer.mkdir, Performer.rmdir, Performer.mkfifo),
+        *(
+            Performer.mksock,
+            Performer.mkdev,
+            Performer.chmod,
+            Performer.utimes,
+            Performer.stat,
+            Performer.fstat,
+        ),
+        *(Performer.read, Performer.outline, Performer.readlink, Performer.list, Performer.open),
+        *(Performer.close_handle, Performer.pread, Performer.pwrite, Performer.fsync),
+        *(Performer.sync, Performer.map, Performer.mread, Performer.unmap, Performer.lock),
+        *(Performer.unlock, Performer.wait),
+    )
+}
+"""What each act of an Operation does."""
+
+
+def main() -> None:
+    """Perform what standard input asks for below the directory that is the first argument."""
+    performer = Performer(sys.argv[1])
+    _tell({"ready": True})
+    for line in sys.stdin:
+        told = []
+        for operation in map(Operation.from_json, json.loads(line)):
+            if operation.pause_ns:
+                time.sleep(operation.pause_ns / 1e9)
+            call_ns = time.monotonic_ns()
+            outcome = performer.perform(operation)
+            told.append([call_ns, time.monotonic_ns(), asdict(outcome)])
+        _tell(told)
+    performer.close()
+
+
+def _tell(words: Any) -> None:
+    line = json.dumps(words).encode() + b"\n"
+    while line:
+        line = line[os.write(sys.stdout.fileno(), line) :]
+
+
+if __name__ == "__main__":
+    # Who has gone away needs no answer.
+    with contextlib.suppress(BrokenPipeError):
+        main()

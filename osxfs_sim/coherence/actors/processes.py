@@ -1,0 +1,103 @@
+"""Processes of the host and of the guest that do what they are told, and tell when.
+
+An actor is a process of its own (operations.py), so that guest and host share neither an
+interpreter nor what it remembers. Its times are those of time.monotonic_ns(), which
+all processes of a machine have in common.
+"""
+
+import json
+import os
+import select
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from osxfs_sim.coherence.actors import operations
+from osxfs_sim.coherence.actors.helper import Helper
+from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.model.user_error import UserError
+
+_STARTS_WITHIN_S = 30.0
+_ANSWERS_WITHIN_S = 60.0
+_ENDS_WITHIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Performed:
+    """One operation of *actor*: when it was called, when it returned, and what it was told."""
+
+    actor: str
+    operation: Operation
+    call_ns: int
+    return_ns: int
+    outcome: Outcome
+
+    def __str__(self) -> str:
+        return f"{self.actor}: {self.operation} -> {self.outcome}"
+
+
+class Actor(Helper):
+    """A process that performs operations below *root*, for the time of a ``with`` block.
+
+    Raises UserError where it cannot be started, or does not answer.
+    """
+
+    def __init__(self, name: str, root: str | Path) -> None:
+        self.name = name
+        # By path, alone: it shall find the standard library, and nothing else.
+        arguments = ["-I", "-S", str(Path(operations.__file__)), str(root)]
+        super().__init__(arguments, _ENDS_WITHIN_S)
+        self._asked: Sequence[Operation] = ()
+
+    def do(self, operation: Operation) -> Performed:
+        """Have one operation performed."""
+        return self.play([operation])[0]
+
+    def play(self, lot: Sequence[Operation]) -> list[Performed]:
+        """Have all of *lot* performed in order."""
+        self.start(lot)
+        return self.finish()
+
+    def start(self, lot: Sequence[Operation]) -> None:
+        """Have *lot* performed meanwhile: other actors may be started, and this one finished."""
+        assert not self._asked, f"{self.name} is at work"
+        assert self._process.stdin is not None
+        line = json.dumps([operation.to_json() for operation in lot]).encode() + b"\n"
+        self._asked = tuple(lot)
+        try:
+            while line:
+                line = line[self._process.stdin.write(line) or 0 :]
+        except BrokenPipeError:
+            raise UserError(f"the process of the {self.name} has ended") from None
+
+    def finish(self, within_s: float = _ANSWERS_WITHIN_S) -> list[Performed]:
+        """What the lot that was started has been told; *within_s* beside its pauses."""
+        asked, self._asked = self._asked, ()
+        pauses_s = sum(operation.pause_ns for operation in asked) / 1e9
+        told = self._line(within_s + pauses_s)
+        return [
+            Performed(self.name, operation, call_ns, return_ns, Outcome(**outcome))
+            for operation, (call_ns, return_ns, outcome) in zip(asked, told, strict=True)
+        ]
+
+    def _wait_ready(self) -> None:
+        self._line(_STARTS_WITHIN_S)
+
+    def _line(self, within_s: float) -> Any:
+        assert self._process.stdout is not None
+        fd = self._process.stdout.fileno()
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        deadline_s = time.monotonic() + within_s
+        while b"\n" not in self._partial:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0 or not poller.poll(left_s * 1000):
+                raise UserError(f"the process of the {self.name} does not answer")
+            piece = os.read(fd, 1 << 20)
+            if not piece:
+                raise UserError(f"the process of the {self.name} has ended")
+            self._partial += piece
+        line, _, self._partial = self._partial.partition(b"\n")
+        return json.loads(line)

@@ -1,0 +1,233 @@
+"""Plays steps on a share: each by a process of the host or of the guest, one after the other.
+
+A step names its actor and what that does. Beside the processes that perform operations there
+are two actors of another sort: ``listener`` hears of events in the guest, and ``share`` stands for
+whoever mounted the share. Nothing here mounts anything: a share is handed in, and asked
+by what it can be told from outside.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.processes import Actor, Performed
+from osxfs_sim.coherence.scorecard.hearing import Hearing
+
+Step = tuple[str, Operation]
+"""Who, and what. ``host`` and ``guest`` are processes of the two sides; so is every name that
+begins like that (``guest-2``). See LISTENER_ACTS and SHARE_ACTS for the others."""
+
+LISTENER, SHARE = "listener", "share"
+
+LISTENER_ACTS = ("watch", "hear")
+"""``watch`` the directory *path* of the guest; ``hear`` the next event of the object at *path*, and
+look at it: the value is the look (signals.Look) with the event's name, and no event for
+*pause_ns* is the error SILENCE."""
+
+SHARE_ACTS = ("settle", "flush", "unmount", "refuse", "accept")
+"""``settle`` waits until the guest has been told of what the host did so far; ``flush`` and
+``unmount`` are the share's own. From ``refuse`` to ``accept`` the host lets nobody make or remove a
+name in its root. What the share says against it is the error, in its words."""
+
+SILENCE = "SILENCE"
+
+_SETTLES_WITHIN_S = 60.0
+_QUIET_LOOKS = 4
+_QUIET_LOOKS_AFTER_MARK = 2
+_QUIET_LOOKS_WITHOUT_MARK = 200
+_BETWEEN_LOOKS_S = 0.025
+_FOR_A_MARK_S = 0.005
+_MARKS = ".settled"
+
+
+class SharedTree(Protocol):
+    """What is asked of a share that was mounted: osxfs_sim.Share is one."""
+
+    @property
+    def exports(self) -> "Sequence[SharedTree]":
+        """The shares in it, where it is the mount point of a share file."""
+
+    def status(self) -> dict[str, Any]:
+        """What it is doing."""
+
+    def flush(self) -> dict[str, Any]:
+        """Have the host take everything."""
+
+    def unmount(self) -> None:
+        """Unmount it."""
+
+
+class Stage:
+    """The actors of one share, started when they are first needed, for a ``with`` block.
+
+    *host* and *guest* are the two sides. *refusals* are the exceptions by which *share* says no.
+    """
+
+    def __init__(
+        self,
+        host: Path,
+        guest: Path,
+        share: SharedTree,
+        refusals: type[Exception] | tuple[type[Exception], ...],
+    ) -> None:
+        self._host, self._guest, self._share = host, guest, share
+        self._refusals = refusals
+        self._processes = contextlib.ExitStack()
+        self._actors: dict[str, Actor] = {}
+        self._hearing: Hearing | None = None
+        self._heard: list[tuple[str, dict[str, Any]]] = []
+        self._refusing = contextlib.ExitStack()
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._refusing.close()
+        self._processes.close()
+
+    def play(self, steps: Sequence[Step]) -> list[Performed]:
+        """Have all *steps* performed in order. Raises UserError."""
+        return [self._perform(actor, operation) for actor, operation in steps]
+
+    def _perform(self, actor: str, operation: Operation) -> Performed:
+        if actor not in (LISTENER, SHARE):
+            return self._actor(actor).do(operation)
+        call_ns = time.monotonic_ns()
+        outcome = self._listen(operation) if actor == LISTENER else self._ask(operation)
+        return Performed(actor, operation, call_ns, time.monotonic_ns(), outcome)
+
+    def _actor(self, name: str) -> Actor:
+        if name not in self._actors:
+            assert name.startswith(("host", "guest")), name
+            root = self._host if name.startswith("host") else self._guest
+            self._actors[name] = self._processes.enter_context(Actor(name, root))
+        return self._actors[name]
+
+    def _listen(self, operation: Operation) -> Outcome:
+        path = os.path.normpath(self._guest / operation.path)
+        if self._hearing is None:
+            self._hearing = self._processes.enter_context(Hearing())
+        if operation.act == "watch":
+            self._hearing.watch(path)
+            return Outcome()
+        assert operation.act == "hear", operation
+        deadline_ns = time.monotonic_ns() + operation.pause_ns
+        while (left_ns := deadline_ns - time.monotonic_ns()) > 0:
+            for position, (where, seen) in enumerate(self._heard):
+                if where == path:
+                    del self._heard[position]
+                    return Outcome(seen)
+            self._heard += [
+                (report.path, {"event": str(report.event)} | asdict(report.look))
+                for report in self._hearing.take(left_ns)
+            ]
+        return Outcome(error=SILENCE)
+
+    def _ask(self, operation: Operation) -> Outcome:
+        try:
+            match operation.act:
+                case "settle":
+                    self._settle()
+                case "flush":
+                    for share in self._share.exports or (self._share,):
+                        share.flush()
+                case "unmount":
+                    self._leave()
+                    self._share.unmount()
+                case "refuse":
+                    self._refusing.enter_context(refusing(self._host))
+                case "accept":
+                    self._refusing.close()
+                case _:
+                    raise AssertionError(operation)
+        except self._refusals as error:
+            return Outcome(error=str(error))
+        except OSError as error:
+            return Outcome(error=errno.errorcode.get(error.errno or 0, str(error)))
+        return Outcome()
+
+    def _leave(self) -> None:
+        """End the processes, which may have files of the share open."""
+        self._processes.close()
+        self._actors.clear()
+        self._hearing = None
+
+    def _settle(self) -> None:
+        """Wait until the guest has been told of all that the host has done.
+
+        Where the share counts what it has seen, a mark is made: it comes after all the rest in the
+        kernel's queue, so that once it was seen the rest was. A mark that is never seen (a share
+        that is deaf to it) is not waited for any longer than what comes by itself.
+        """
+        shares = self._share.exports or (self._share,)
+        deadline_s = time.monotonic() + _SETTLES_WITHIN_S
+        events = [share.status()["events"] or {} for share in shares]
+        seen = self._marked(events)
+        quiet, needed = 0, _QUIET_LOOKS if seen is None else _QUIET_LOOKS_WITHOUT_MARK
+        while quiet < needed:
+            time.sleep(_BETWEEN_LOOKS_S if seen is None else _FOR_A_MARK_S)
+            events = [share.status()["events"] or {} for share in shares]
+            if seen is not None and events[0]["seen"] > seen:
+                seen, needed = None, quiet + _QUIET_LOOKS_AFTER_MARK
+            quiet = 0 if any(each.get("waiting") for each in events) else quiet + 1
+            if not quiet and seen is None:
+                needed = min(needed, _QUIET_LOOKS)
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(errno.ETIMEDOUT, "host events do not come to an end")
+
+    def _marked(self, events: Sequence[dict[str, Any]]) -> int | None:
+        """Make a mark, where it can be seen; how many events were seen before, or else None.
+
+        In a directory of its own, as what is believed of the names beside it may end with it.
+        """
+        seen = events[0].get("seen")
+        if len(events) > 1 or not isinstance(seen, int):
+            return None
+        mark = self._host / _MARKS / "mark"
+        try:
+            mark.parent.mkdir(exist_ok=True)
+            os.listdir(self._guest / _MARKS)  # only of what the guest knows anything is told
+            mark.touch()
+            mark.unlink()
+        except OSError:
+            return None
+        return seen
+
+
+_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS (64 bit)
+_IMMUTABLE = 0x10  # FS_IMMUTABLE_FL
+
+
+@contextlib.contextmanager
+def refusing(directory: Path) -> Iterator[None]:
+    """For a ``with`` block nobody makes or removes names in *directory*.
+
+    Mode bits bind everybody but root; what binds root is chattr(1)'s ``i``. Raises OSError where
+    the file system has no such flag, or we have not the right to set it.
+    """
+    if os.geteuid():
+        mode = directory.stat().st_mode
+        directory.chmod(0o555)
+        try:
+            yield
+        finally:
+            directory.chmod(mode & 0o7777)
+        return
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        (flags,) = struct.unpack("l", fcntl.ioctl(fd, _GET_FLAGS, struct.pack("l", 0)))
+        fcntl.ioctl(fd, _SET_FLAGS, struct.pack("l", flags | _IMMUTABLE))
+        try:
+            yield
+        finally:
+            fcntl.ioctl(fd, _SET_FLAGS, struct.pack("l", flags & ~_IMMUTABLE))
+    finally:
+        os.close(fd)

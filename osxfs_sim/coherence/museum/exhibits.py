@@ -1,0 +1,482 @@
+"""The museum: each bug of model/bugs.py as something that can be seen, and seen cured.
+
+A demonstration is a schedule for processes of host and guest, what they are told step by
+step where the share has the bug, and what they are told where it is cured. The same schedule
+is then played on shares, and what was told is laid beside what is documented here: so a bug
+that no longer shows is as much a failure as a cure that does not work.
+
+What cures a bug is said honestly. Where the mistake is about what is believed, the cure is a
+policy, and the share keeps the bug: believing nothing, it meets it no more. Where the mistake
+lies elsewhere no policy helps, and the cure is to be without it.
+
+Shares are made by whoever plays (see Stage): nothing here mounts.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.processes import Actor
+from osxfs_sim.coherence.scorecard.hearing import Hearing
+from osxfs_sim.model.bugs import BUGS, Bug
+from osxfs_sim.model.user_error import UserError
+
+HOUR_NS = 3_600 * 10**9
+"""How long Docker Desktop's VirtioFS says in its mount options that it believes (V5's report)."""
+
+HOST, LISTENER, SHARE = "host", "listener", "share"
+"""Actors that are no process of the guest's own choice: all other names are guests."""
+
+_HEARS_WITHIN_NS = 20 * 10**9
+_END = ".heard"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """*who* does what, and what is told: *shown* with the bug, *cured* without it (None: the same).
+
+    The listener can ``watch`` and ``hear``, the share ``settle`` (the guest has been told of
+    all that the host has done) and ``remount``.
+    """
+
+    who: str
+    operation: Operation
+    shown: str
+    cured: str | None = None
+
+    def expected(self, *, is_cured: bool) -> str:
+        """What is told here."""
+        return self.shown if self.cured is None or not is_cured else self.cured
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """A share to play on: *settings* are fields of ShareSettings, *words* say why these."""
+
+    words: str
+    settings: Mapping[str, Any]
+
+    @property
+    def has_bug(self) -> bool:
+        """Whether the share still makes the mistake."""
+        return bool(self.settings.get("bugs"))
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """One bug: where it shows, the schedule, and each arrangement that cures it."""
+
+    bug: Bug
+    shows: Arrangement
+    cures: tuple[Arrangement, ...]
+    steps: tuple[Step, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a step was told."""
+
+    step: Step
+    told: str
+    expected: str
+
+    @property
+    def as_expected(self) -> bool:
+        return self.told == self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """A schedule played on one share, with the bug or cured."""
+
+    arrangement: Arrangement
+    is_cured: bool
+    told: tuple[Told, ...]
+
+    @property
+    def as_documented(self) -> bool:
+        """Whether every step was told what this module says."""
+        return all(told.as_expected for told in self.told)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A demonstration, played with the bug and with each cure."""
+
+    demonstration: Demonstration
+    plays: tuple[Play, ...]
+
+    @property
+    def as_documented(self) -> bool:
+        return all(play.as_documented for play in self.plays)
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A mounted share: its directories, and what waits until the guest knows what the host did.
+
+    ``settle`` may make files whose names begin with a dot, and leaves none.
+    """
+
+    host: Path
+    guest: Path
+    settle: Callable[[], None]
+
+
+class Stage(Protocol):
+    """Makes a share of *settings* for the time of a ``with`` block."""
+
+    def __call__(
+        self, host: Path, settings: Mapping[str, Any]
+    ) -> "contextlib.AbstractContextManager[Sides]": ...
+
+
+def seen(outcome: Outcome) -> str:
+    """What an operation was told, in the words of a demonstration."""
+    if outcome.error is not None:
+        return outcome.error
+    match outcome.value:
+        case {"type": "directory"}:
+            return "a directory"
+        case {"type": kind, "size": size}:
+            return f"a {kind} of {size} bytes"
+        case None:
+            return "done"
+        case list() as names:
+            return ", ".join(names) or "nothing"
+    return repr(outcome.value)
+
+
+def demonstrate(
+    demonstration: Demonstration,
+    stage: Stage,
+    ground: Callable[[], Path],
+    say: Callable[[str], None],
+) -> Shown:
+    """Play it with the bug and with each cure. Raises UserError.
+
+    *ground* gives a new empty directory for the host's side of each play; *say* is told what
+    is being played.
+    """
+    plays = []
+    arrangements = [(demonstration.shows, False), *((cure, True) for cure in demonstration.cures)]
+    for arrangement, is_cured in arrangements:
+        what = "cured: " if is_cured else ""
+        say(f"{BUGS[demonstration.bug].id} {demonstration.bug}: {what}{arrangement.words}")
+        told = play(demonstration.steps, arrangement, stage, ground(), is_cured=is_cured)
+        plays.append(Play(arrangement, is_cured, told))
+    return Shown(demonstration, tuple(plays))
+
+
+def play(
+    steps: Sequence[Step], arrangement: Arrangement, stage: Stage, host: Path, *, is_cured: bool
+) -> tuple[Told, ...]:
+    """*steps* on shares of *host* made as *arrangement* says. Raises UserError."""
+    told: list[Told] = []
+    for scene in _scenes(steps):
+        with stage(host, arrangement.settings) as sides, _Cast(sides) as cast:
+            for step in scene:
+                told.append(Told(step, cast.perform(step), step.expected(is_cured=is_cured)))
+    return tuple(told)
+
+
+def _scenes(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
+    """*steps* as parts, each on a mount of its own; ``remount`` begins one."""
+    begins = [0, *(n for n, step in enumerate(steps) if step.operation.act == "remount")]
+    for begin, end in zip(begins, [*begins[1:], len(steps)], strict=True):
+        yield tuple(steps[begin:end])
+
+
+class _Cast:
+    """The processes of one mount, each started when it is first needed."""
+
+    def __init__(self, sides: Sides) -> None:
+        self._sides = sides
+        self._actors: dict[str, Actor] = {}
+        self._hearing: Hearing | None = None
+        self._ends = contextlib.ExitStack()
+
+    def __enter__(self) -> "_Cast":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()
+
+    def perform(self, step: Step) -> str:
+        match step.who, step.operation.act:
+            case ("share", "settle"):
+                self._sides.settle()
+                return "done"
+            case ("share", "remount"):
+                return "done"  # this mount is a new one
+            case ("listener", "watch"):
+                self._hearing = self._ends.enter_context(Hearing())
+                self._hearing.watch(str(self._sides.guest))
+                return "done"
+            case ("listener", "hear"):
+                return ", ".join(self._heard()) or "nothing"
+        return seen(self._actor(step.who).do(step.operation).outcome)
+
+    def _actor(self, name: str) -> Actor:
+        if name not in self._actors:
+            root = self._sides.host if name == HOST else self._sides.guest
+            self._actors[name] = self._ends.enter_context(Actor(name, root))
+        return self._actors[name]
+
+    def _heard(self) -> list[str]:
+        """All events so far: until one that is made now, and comes after them."""
+        assert self._hearing is not None
+        self._actor(HOST).do(Operation("create", _END))
+        heard: list[str] = []
+        while True:
+            reports = self._hearing.take(_HEARS_WITHIN_NS)
+            if not reports:
+                raise UserError("the listener in the guest hears nothing of the host")
+            for report in reports:
+                name = Path(report.path).name
+                if name == _END:
+                    return heard
+                if not name.startswith("."):  # made to wait for (Sides.settle)
+                    heard.append(f"{report.event.value} {name}")
+
+
+def demonstrations() -> tuple[Demonstration, ...]:
+    """All of them, in the museum's order."""
+    return _DEMONSTRATIONS
+
+
+def demonstration_of(bug: Bug) -> Demonstration:
+    """The one of *bug*."""
+    return next(each for each in _DEMONSTRATIONS if each.bug is bug)
+
+
+# The schedules. A share of these has no latency: what is shown is what is told, not when.
+
+_AT_ONCE: Mapping[str, Any] = {"latency_ns": 0, "bandwidth": "none", "calibrate": False}
+
+
+def _share(bug: Bug | str, **settings: Any) -> dict[str, Any]:
+    return {**_AT_ONCE, "bugs": (str(bug),), **settings}
+
+
+def _without(**settings: Any) -> dict[str, Any]:
+    return {**_AT_ONCE, **settings}
+
+
+def _step(who: str, act: str, shown: str = "done", cured: str | None = None, **what: Any) -> Step:
+    return Step(who, Operation(act, **what), shown, cured)
+
+
+_SETTLE = _step(SHARE, "settle")
+_CACHED: Mapping[str, Any] = {"profile": "osxfs-cached", "lifetime_ns": HOUR_NS}
+_BELIEVES_AN_HOUR = "profile osxfs-cached: names and attributes are believed for an hour"
+_BELIEVES_NOTHING = "the policy: profile osxfs (consistent), which believes nothing"
+_CONSISTENT: Mapping[str, Any] = {"profile": "osxfs"}
+
+_DEMONSTRATIONS = (
+    Demonstration(
+        Bug.STALE_SIZE,
+        Arrangement(_BELIEVES_AN_HOUR, _share(Bug.STALE_SIZE, **_CACHED)),
+        (
+            Arrangement(_BELIEVES_NOTHING, _share(Bug.STALE_SIZE, **_CONSISTENT)),
+            Arrangement(
+                "the policy: a lifetime of 0",
+                _share(Bug.STALE_SIZE, profile="osxfs-cached", lifetime_ns=0),
+            ),
+        ),
+        (
+            _step(HOST, "write", path="f", data="abc\n"),
+            _step("guest", "read", "'abc\\n'", path="f"),
+            _step(HOST, "write", path="f", data="123abc\n"),
+            _SETTLE,
+            _step("guest 2", "read", "'123a'", "'123abc\\n'", path="f"),
+            _step("guest 2", "stat", "a file of 4 bytes", "a file of 7 bytes", path="f"),
+            _step(HOST, "read", "'123abc\\n'", path="f"),
+        ),
+    ),
+    Demonstration(
+        Bug.LOST_BY_LINK,
+        Arrangement(_BELIEVES_AN_HOUR, _share(Bug.LOST_BY_LINK, **_CACHED)),
+        (Arrangement(_BELIEVES_NOTHING, _share(Bug.LOST_BY_LINK, **_CONSISTENT)),),
+        (
+            _step("guest", "create", path="a", data="one"),
+            _step("guest", "mkdir", path="b"),
+            _step("guest", "stat", "a file of 3 bytes", path="a"),
+            _step("guest", "link", path="a", to="b/b"),
+            _step("guest", "stat", "ENOENT", "a file of 3 bytes", path="a"),
+            _step("guest", "read", "ENOENT", "'one'", path="a"),
+            _step("guest", "list", "a, b"),
+            _step("guest", "read", "'one'", path="b/b"),
+        ),
+    ),
+    Demonstration(
+        Bug.ONE_SPELLING,
+        Arrangement(
+            "names of an APFS volume, which compares without regard to case",
+            _share(Bug.ONE_SPELLING, profile="osxfs", names="apfs"),
+        ),
+        (
+            Arrangement(
+                "without the bug, on the same volume: no policy cures it",
+                _without(profile="osxfs", names="apfs"),
+            ),
+        ),
+        (
+            _step("guest", "mkdir", path="a"),
+            _step("ls a", "list", "nothing", path="a"),
+            _step("ls A", "list", "nothing", path="A"),
+            # As ls does: it looks at each, and then lists them in order.
+            _step("ls a A", "stat", "a directory", path="a"),
+            _step("ls a A", "stat", "a directory", path="A"),
+            _step("ls a A", "list", "nothing", path="A"),
+            _step("ls a A", "list", "ENOENT", "nothing", path="a"),
+        ),
+    ),
+    Demonstration(
+        Bug.TWO_LOCKS,
+        Arrangement(
+            "profile osxfs: each open looks the name up",
+            _share(Bug.TWO_LOCKS, **_CONSISTENT),
+        ),
+        (
+            Arrangement(
+                "the policy: profile osxfs-cached, as long as the name is believed",
+                _share(Bug.TWO_LOCKS, **_CACHED),
+            ),
+            Arrangement("without the bug: one inode, one set of locks", _without(**_CONSISTENT)),
+        ),
+        (
+            _step("guest", "create", path="lock"),
+            _step("guest", "open", path="lock", handle="held"),
+            _step("guest", "lock", handle="held"),
+            _step("guest 2", "open", path="lock", handle="wanted"),
+            _step("guest 2", "lock", "done", "EAGAIN", handle="wanted"),
+        ),
+    ),
+    Demonstration(
+        Bug.PHANTOM,
+        Arrangement(_BELIEVES_AN_HOUR, _share(Bug.PHANTOM, **_CACHED)),
+        (Arrangement(_BELIEVES_NOTHING, _share(Bug.PHANTOM, **_CONSISTENT)),),
+        (
+            _step(HOST, "symlink", path="lock", to="host:4711"),
+            _step(HOST, "create", path="note", data="note"),
+            _step("guest", "stat", "a symlink of 9 bytes", path="lock"),
+            _step("guest", "stat", "a file of 4 bytes", path="note"),
+            _step(HOST, "unlink", path="lock"),
+            _step(HOST, "unlink", path="note"),
+            _SETTLE,
+            _step("guest", "stat", "a symlink of 9 bytes", "ENOENT", path="lock"),
+            _step("guest", "list", "nothing"),
+            _step("guest", "readlink", "EINVAL", "ENOENT", path="lock"),
+            _step("guest", "stat", "a file of 4 bytes", "ENOENT", path="note"),
+            _step("guest", "read", "EINVAL", "ENOENT", path="note"),
+        ),
+    ),
+    Demonstration(
+        Bug.STALE_CONTENT,
+        Arrangement(
+            f"{_BELIEVES_AN_HOUR}, and pages outlive an open",
+            _share(Bug.STALE_CONTENT, **_CACHED),
+        ),
+        (
+            Arrangement(_BELIEVES_NOTHING, _share(Bug.STALE_CONTENT, **_CONSISTENT)),
+            Arrangement(
+                "the policy: profile virtiofsd-none (direct), which keeps no content",
+                _share(Bug.STALE_CONTENT, profile="virtiofsd-none"),
+            ),
+        ),
+        (
+            _step(HOST, "create", path="f", data="X\n"),
+            _step("guest", "read", "'X\\n'", path="f"),
+            _step(HOST, "write", path="f", data="Y\n"),
+            _SETTLE,
+            _step("guest 2", "read", "'X\\n'", "'Y\\n'", path="f"),
+            _step(HOST, "unlink", path="f"),
+            _step(HOST, "create", path="f", data="Z\n"),
+            _SETTLE,
+            _step("guest 2", "read", "'Z\\n'", path="f"),
+            _step(HOST, "write", path="f", data="W\n"),
+            _SETTLE,
+            _step("guest 2", "read", "'Z\\n'", "'W\\n'", path="f"),
+            _step(SHARE, "remount"),
+            _step("guest", "read", "'W\\n'", path="f"),
+        ),
+    ),
+    Demonstration(
+        Bug.STILL_MISSING,
+        Arrangement(
+            "profile osxfs-negative: a missing name is believed missing for an hour",
+            _share(Bug.STILL_MISSING, profile="osxfs-negative", missing_lifetime_ns=HOUR_NS),
+        ),
+        (
+            Arrangement(
+                "the policy: a missing name is not believed missing (missing lifetime 0)",
+                _share(Bug.STILL_MISSING, profile="osxfs-negative", missing_lifetime_ns=0),
+            ),
+        ),
+        (
+            _step("guest", "stat", "ENOENT", path="d"),
+            _step(HOST, "mkdir", path="d"),
+            _SETTLE,
+            _step("guest", "mkdir", "EEXIST", path="d"),
+            _step("guest", "stat", "ENOENT", "a directory", path="d"),
+            _step("guest", "list", "d"),
+        ),
+    ),
+    Demonstration(
+        Bug.FALSE_CREATE,
+        Arrangement(
+            "profile osxfs: a host's removal is raised in the guest",
+            _share(Bug.FALSE_CREATE, **_CONSISTENT),
+        ),
+        (
+            Arrangement(
+                "without the bug: no policy cures it, since it believes nothing as it is",
+                _without(**_CONSISTENT),
+            ),
+        ),
+        (
+            _step(HOST, "create", path="known"),
+            _step(HOST, "create", path="unknown"),
+            _step("guest", "stat", "a file of 0 bytes", path="known"),
+            _SETTLE,
+            _step(LISTENER, "watch"),
+            _step(HOST, "unlink", path="known"),
+            _SETTLE,
+            _step(HOST, "unlink", path="unknown"),
+            _SETTLE,
+            _step(
+                LISTENER,
+                "hear",
+                "IN_CREATE known, IN_DELETE known, IN_CREATE unknown, IN_DELETE unknown",
+                "IN_DELETE known, IN_DELETE unknown",
+            ),
+        ),
+    ),
+    Demonstration(
+        Bug.DESCRIPTORS,
+        Arrangement(
+            "profile osxfs, and a host that has 4 descriptors to give instead of 50,000",
+            _share(f"{Bug.DESCRIPTORS}=4", **_CONSISTENT),
+        ),
+        (
+            Arrangement(
+                "without the bug: descriptors of what is in use alone. No policy cures it: what "
+                "the guest's kernel knows does not depend on what it believes",
+                _without(**_CONSISTENT),
+            ),
+        ),
+        (
+            *(_step("guest", "create", path=f"file{number}") for number in range(4)),
+            _step("guest", "create", "ENFILE", "done", path="file4"),
+            _step("guest", "read", "ENFILE", "''", path="file0"),
+            _step("guest", "stat", "a file of 0 bytes", path="file0"),
+            _step(HOST, "create", path="other"),
+            _step("guest", "stat", "ENFILE", "a file of 0 bytes", path="other"),
+            _step("guest", "mkdir", "ENFILE", "done", path="directory"),
+        ),
+    ),
+)

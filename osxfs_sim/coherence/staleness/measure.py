@@ -1,0 +1,176 @@
+"""Measures how long one side goes on seeing an old state after a change on the other.
+
+The guest looks, so that it believes the old state; a random time later the host
+changes it; then the guest looks until it sees the new state. In the other direction the host
+looks, and the guest changes. Change and looks
+are made one after the other in one thread: the change is one system call, and
+nothing is gained by a second clock or an interpreter's lock between the two.
+
+Looks are spaced by a small part of the time that has gone by, so that what
+measures does not take the processor from what serves. When a look showed the old
+state, its answer was given some time between the look's beginning and its end;
+so what is known of that moment is an interval (see Sample).
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from osxfs_sim.coherence.staleness.predicted import departure_ns
+from osxfs_sim.coherence.staleness.predictions import (
+    Comparison,
+    Direction,
+    Outlook,
+    Sample,
+    View,
+    compare,
+)
+from osxfs_sim.coherence.staleness.views import VIEWS, Look, ViewOf
+
+Progress = Callable[[str], None]
+
+# Advances with the tick; the standard library has no name for it (linux/time.h).
+_CLOCK_MONOTONIC_COARSE = 6
+_SPACING = 256
+_LONGEST_PAUSE_NS = 2_000_000
+_GIVE_UP_AFTER = 5
+# After it, file times differ however coarse the clock is that the file system takes them from.
+_OLD_ENOUGH_NS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ViewResult:
+    """What was measured of a view, in the order it was measured.
+
+    Fewer samples than asked for: the first ones were none of them seen, and so
+    the rest was not waited for. *comparison* is None without a prediction.
+    """
+
+    view: View
+    outlook: Outlook
+    samples: tuple[Sample, ...]
+    comparison: Comparison | None
+    direction: Direction = Direction.TO_GUEST
+
+    @property
+    def departs_ns(self) -> int | None:
+        """When the measured curve first is where the predicted one cannot be; else None."""
+        if self.outlook.prediction is None:
+            return None
+        return departure_ns(self.outlook.prediction, self.outlook.phase_ns, self.samples)
+
+    @property
+    def agrees(self) -> bool | None:
+        """The verdict: by both, the number and the whole curve; None without a prediction."""
+        if self.comparison is None:
+            return None
+        return self.comparison.agrees and self.departs_ns is None
+
+
+def kernel_tick_ns() -> int:
+    """The tick in which this machine's kernel counts the lifetimes of what it caches."""
+    return round(time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e9)
+
+
+def measure_views(
+    host: Path,
+    guest: Path,
+    outlooks: dict[View, Outlook],
+    number: int,
+    settle_ns: int,
+    random: Random,
+    progress: Progress,
+    direction: Direction = Direction.TO_GUEST,
+    has_heard: Callable[[], bool] = lambda: True,
+) -> Iterator[ViewResult]:
+    """Measure each view *number* times; yields each when it is measured.
+
+    *guest* shows the directory *host* to the guest. What is looked at is made on the host in
+    both directions, so that nothing of it is still held by the guest. *settle_ns* is how long the
+    host's events of what is made beforehand may take to reach the guest; it is waited for again
+    until *has_heard* says that they have, which on a busy share takes longer.
+    """
+    for position, (view, outlook) in enumerate(outlooks.items(), start=1):
+        progress(f"{direction}: {view} ({position} of {len(outlooks)})")
+        name = view.name.lower()
+        if direction is Direction.TO_HOST:
+            name += "-to-host"
+        os.mkdir(host / name)
+        sides = _Sides(host / name, guest / name, host / name)
+        if direction is Direction.TO_HOST:
+            sides = _Sides(host / name, host / name, guest / name)
+        samples = tuple(_measure(VIEWS[view], sides, outlook, number, settle_ns, random, has_heard))
+        comparison = None if outlook.prediction is None else compare(outlook.prediction, samples)
+        yield ViewResult(view, outlook, samples, comparison, direction)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """One directory, as each is seen from: where files are made, looked at, and changed."""
+
+    made: Path
+    looked_at: Path
+    changed: Path
+
+
+def _measure(
+    view: ViewOf,
+    sides: _Sides,
+    outlook: Outlook,
+    number: int,
+    settle_ns: int,
+    random: Random,
+    has_heard: Callable[[], bool],
+) -> Iterator[Sample]:
+    names = [f"{each:06}" for each in range(number)]
+    for name in names:
+        view.prepare(str(sides.made / name))
+    _sleep(max(settle_ns, _OLD_ENOUGH_NS))
+    while not has_heard():
+        _sleep(max(settle_ns, _OLD_ENOUGH_NS))
+    unseen = 0
+    for position, name in enumerate(names):
+        phase_ns = round(random.random() * outlook.phase_ns)
+        with view.looking(str(sides.looked_at / name)) as look:
+            assert not look(), f"{name} is new before it has changed"
+            _sleep(phase_ns)
+            changed = str(sides.changed / name)
+            sample = _look_until_seen(view, changed, look, phase_ns, outlook.patience_ns)
+        yield sample
+        unseen += sample.seen_ns is None
+        if unseen == position + 1 == _GIVE_UP_AFTER:
+            return
+
+
+def _look_until_seen(
+    view: ViewOf, path: str, look: Look, phase_ns: int, patience_ns: int
+) -> Sample:
+    called = view.change(path)
+    stale_looks = lower_ns = 0
+    while True:
+        began_ns = time.monotonic_ns()
+        is_new = look()
+        ended_ns = time.monotonic_ns()
+        if is_new:
+            return Sample(
+                phase_ns,
+                stale_looks,
+                lower_ns,
+                began_ns - called.done_ns,
+                ended_ns - called.began_ns,
+            )
+        stale_looks += 1
+        lower_ns = began_ns - called.done_ns
+        since_ns = ended_ns - called.done_ns
+        if since_ns > patience_ns:
+            return Sample(phase_ns, stale_looks, lower_ns)
+        _sleep(min(since_ns // _SPACING, _LONGEST_PAUSE_NS))
+
+
+def _sleep(duration_ns: int) -> None:
+    # A shorter sleep takes longer than it says.
+    if duration_ns >= 10_000:
+        time.sleep(duration_ns / 1e9)

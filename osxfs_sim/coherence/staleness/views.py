@@ -1,0 +1,157 @@
+"""The ways in which a guest sees a file: how to look, and the change that each shows.
+
+Each view has names of its own. Its first look is what the guest believes from
+then on; each look is a real one, by the system calls that a program would make.
+Contents change without changing size: a view that goes by size alone stays stale.
+"""
+
+import contextlib
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from osxfs_sim.coherence.staleness.predictions import View
+
+_BEFORE = b"before, and as long\n"
+_AFTER = b"AFTER., and as long\n"
+
+Look = Callable[[], bool]
+"""Looks once; whether the new state was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The system call that changed a file: when it began and when it had returned."""
+
+    began_ns: int
+    done_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOf:
+    """One view. Each of the three is given a path of one file: on the host, where it is looked
+    at, and on the other side.
+    """
+
+    prepare: Callable[[str], None]
+    looking: Callable[[str], AbstractContextManager[Look]]
+    change: Callable[[str], Called]
+
+
+def _timed(call: Callable[[], object]) -> Called:
+    began_ns = time.monotonic_ns()
+    call()
+    return Called(began_ns, time.monotonic_ns())
+
+
+def _nothing(path: str) -> None:
+    del path
+
+
+def _make(path: str) -> None:
+    with open(path, "xb") as file:
+        file.write(_BEFORE)
+
+
+def _create(path: str) -> Called:
+    return _timed(lambda: os.mknod(path, 0o644))
+
+
+def _delete(path: str) -> Called:
+    return _timed(lambda: os.unlink(path))
+
+
+def _append(path: str) -> Called:
+    with open(path, "ab", buffering=0) as file:
+        return _timed(lambda: file.write(b"more\n"))
+
+
+def _overwrite(path: str) -> Called:
+    with open(path, "r+b", buffering=0) as file:
+        return _timed(lambda: file.write(_AFTER))
+
+
+@contextlib.contextmanager
+def _exists(path: str) -> Iterator[Look]:
+    yield lambda: _has_name(path)
+
+
+@contextlib.contextmanager
+def _is_absent(path: str) -> Iterator[Look]:
+    yield lambda: not _has_name(path)
+
+
+def _has_name(path: str) -> bool:
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _has_attributes(path: str) -> Iterator[Look]:
+    old = os.stat(path)
+
+    def look() -> bool:
+        status = os.stat(path)
+        return status.st_size != old.st_size and status.st_mtime_ns != old.st_mtime_ns
+
+    yield look
+
+
+# Not by open(), which asks for the attributes too: having read, the kernel believes
+# them no longer (atime has changed), and would so learn of the change at once.
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _has_content(path: str) -> Iterator[Look]:
+    def look() -> bool:
+        with _opened(path) as fd:
+            return os.read(fd, len(_AFTER)) == _AFTER
+
+    yield look
+
+
+@contextlib.contextmanager
+def _is_listed(path: str) -> Iterator[Look]:
+    directory, name = os.path.split(path)
+    yield lambda: name in os.listdir(directory)
+
+
+@contextlib.contextmanager
+def _handle_has_content(path: str) -> Iterator[Look]:
+    with _opened(path) as fd:
+        yield lambda: os.pread(fd, len(_AFTER), 0) == _AFTER
+
+
+@contextlib.contextmanager
+def _mapping_has_content(path: str) -> Iterator[Look]:
+    with (
+        _opened(path) as fd,
+        mmap.mmap(fd, len(_BEFORE), access=mmap.ACCESS_READ) as mapping,
+    ):
+        yield lambda: mapping[:] == _AFTER
+
+
+VIEWS: Mapping[View, ViewOf] = {
+    View.EXISTENCE: ViewOf(_nothing, _exists, _create),
+    View.ABSENCE: ViewOf(_make, _is_absent, _delete),
+    View.ATTRIBUTES: ViewOf(_make, _has_attributes, _append),
+    View.CONTENT: ViewOf(_make, _has_content, _overwrite),
+    View.LISTING: ViewOf(_nothing, _is_listed, _create),
+    View.HANDLE: ViewOf(_make, _handle_has_content, _overwrite),
+    View.MAPPING: ViewOf(_make, _mapping_has_content, _overwrite),
+}

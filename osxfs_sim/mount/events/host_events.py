@@ -1,0 +1,672 @@
+"""What happens on the host reaches the guest: from the watcher's hints to raised events.
+
+In this order, for each change:
+
+    watch       the kernel tells of it; the new place of what was renamed is noted at
+                once, since only the server needs that
+    stream      it waits, is joined with others, or is lost, as on the emulated host
+                (model/events.py)
+    invalidate  every answer that it made untrue is ended, in a thread
+    debounce    some systems wait before they tell
+    inject      the guest's processes are told, in another thread: who looks then, sees
+                the new state (the contract's DEL-1 and CAC-2)
+
+Changes are hints, and so are the flags that the stream has joined: what the
+guest is told follows from what it had been told and what is there now.
+
+After a loss everything below is ended, and then looked for: what has changed
+since, by its times, is told as if it had been heard of (a rescan).
+
+The first three steps run in the reactor's spare time (a Chore). What waits is
+bounded: by the kernel's queue, by the stream's, by _MOST_ENDINGS_WAITING, and by
+the injector's; each says so when it overflows, and a rescan follows.
+"""
+
+import collections
+import errno
+import functools
+import logging
+import os
+import select
+import stat as modes
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from osxfs_sim.model.events import (
+    Debounce,
+    Ends,
+    EventSpec,
+    EventStream,
+    FileEvent,
+    MustScan,
+    Notice,
+    What,
+    ended,
+    notices,
+)
+from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.events.inject import BUSY, Injection, Injector
+from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
+from osxfs_sim.mount.events.invalidate import (
+    Attributes,
+    Ending,
+    Entry,
+    Everything,
+    Invalidator,
+    Pages,
+)
+from osxfs_sim.mount.loop.reactor import Reactor, breathe, in_thread, pause
+from osxfs_sim.mount.mounts.mountpoints import MountError
+from osxfs_sim.mount.mounts.volumes import Volumes
+from osxfs_sim.mount.tree.backing import Backing
+from osxfs_sim.mount.tree.inodes import Inode, InodeTable
+from osxfs_sim.mount.tree.spellings import Spellings
+from osxfs_sim.mount.watch.watcher import HostChange, Lost, Watcher
+
+log = logging.getLogger(__name__)
+
+# Each a step of some 30 us: a request that comes meanwhile waits for its end.
+_READ_AT_ONCE = 8
+_DELIVERED_AT_ONCE = 2
+_TOLD_AT_ONCE = 2
+_MOST_SCANS = 64
+_ENDED_AT_ONCE = 64
+_MOST_FOUND_WAITING = 1024
+_MOST_ENDINGS_WAITING = 256
+# A rescan looks this much further back than the loss: a change is read some time after
+# it was made. What is told twice is allowed to be (the vendor says so).
+_LOOK_BACK_NS = 2_000_000_000
+_AGAIN_SOON_NS = 1_000_000
+_AGAIN_LATER_NS = 1_000_000_000
+
+
+class HostEvents:
+    """The way from the host's changes to the guest, of one share. The reactor's thread only."""
+
+    def __init__(
+        self,
+        spec: EventSpec,
+        watcher: Watcher,
+        reactor: Reactor,
+        inodes: InodeTable,
+        backing: Backing,
+        spellings: Spellings,
+        handlers: AcknowledgingHandlers,
+        mountpoint: str,
+        seed: int,
+    ) -> None:
+        assert spec.stream is not None
+        self.watcher = watcher
+        self.stream = EventStream[Inode](spec.stream, inodes.root, seed)
+        self.trouble = ""
+        """Why events are not raised, for the user; else empty."""
+        self.rescans = 0
+        self.kernel_losses = 0
+        self.volumes: Volumes | None = None
+        """What is mounted in the share, and must not be taken away by an answer's end."""
+        self._notify = spec.notify
+        self._debounce = None
+        if spec.notify is not None and (
+            spec.notify.debounce_files_ns or spec.notify.debounce_directories_ns
+        ):
+            self._debounce = Debounce[Inode](spec.notify, spec.stream.most_pending)
+        self._reactor = reactor
+        self._inodes = inodes
+        self._backing = backing
+        self._spellings = spellings
+        self._handlers = handlers
+        self._names = handlers.name_sets
+        self._mountpoint = mountpoint
+        self._invalidator: Invalidator | None = None
+        self._injector: Injector | None = None
+        self._due: collections.deque[FileEvent[Inode] | MustScan[Inode]] = collections.deque()
+        self._gone: dict[tuple[Inode, bytes], Inode] = {}
+        self._to_tell: collections.deque[tuple[FileEvent[Inode], Inode | None]] = (
+            collections.deque()
+        )
+        self._turn = 0
+        self._drained_ns = time.monotonic_ns()
+        self._readable = select.poll()
+        self._readable.register(watcher.fileno(), select.POLLIN)
+        self._scans: dict[Inode, MustScan[Inode]] = {}
+        self._scanning = False
+
+    def start(self) -> None:
+        """Begin, once requests are served."""
+        device = self._reactor.device
+        self._invalidator = Invalidator(
+            forgets=self._handlers.enable_writeback_cache,
+            device=device,
+            keep=self._reactor.wakes_it_up,
+        )
+        # Names that are missing in the root can be ended all at once, or not at all;
+        # those further down end with the entry of their directory.
+        self._handlers.root_can_lack_names = self._reactor.end_all_names()
+        if self._notify is not None:
+            self._injector = self._handlers.injector = Injector(
+                self._mountpoint, lambda: self._reactor.in_flight > 0, device
+            )
+        self._reactor.take_on(self)
+
+    def reach_mount(self) -> None:
+        """Find out whether events can be raised. In a thread, while requests are served."""
+        if self._injector is None:
+            return
+        try:
+            self._injector.open()
+        except OSError as error:
+            self.trouble = f"no events are raised in the guest: {error.strerror}: {error.filename}"
+
+    def drop(self, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
+        """Lose events on demand: see EventStream.drop. Raises MountError."""
+        if not (isinstance(count, int) and count >= 0 and isinstance(rate, int | float)):
+            raise MountError("to drop events: a number from 0 on, or a rate from 0 to 1")
+        if not 0 <= rate <= 1:
+            raise MountError("the rate of events to drop is from 0 to 1")
+        self.stream.drop(count=count, rate=rate)
+        return {"count": count, "rate": rate}
+
+    def overruled(self, directory: Inode, name: bytes) -> None:
+        """The host has kept *name*, which the guest had taken away: it is there again."""
+        if self._invalidator is not None and self._inodes.knows(directory):
+            way = Attributes(directory.number, _way_to(directory))
+            self._invalidator.end({Entry(directory.number, name): None, way: None}, _nothing)
+
+    def end_answers(self, endings: dict[Ending, None]) -> None:
+        """The guest's kernel shall believe these no more, though the host has changed nothing."""
+        if self._invalidator is not None:
+            self._invalidator.end(endings, _nothing)
+
+    def rest(self) -> bool:
+        """Hold nothing in the share for long enough to unmount it. Whether anything is held."""
+        return self._injector is not None and self._injector.rest()
+
+    def end(self) -> bool:
+        """End the threads; while requests are still served, or when nobody can ask any more.
+
+        Returns False where one of them is stuck in the kernel.
+        """
+        ended = self._invalidator is None or self._invalidator.stop()
+        return (self._injector is None or self._injector.stop()) and ended
+
+    def close(self) -> None:
+        """After end(), and once the reactor has ended."""
+        self.watcher.close()
+
+    # The chore
+
+    def fileno(self) -> int:
+        return self.watcher.fileno()
+
+    @property
+    def has_threads_at_work(self) -> bool:
+        injector, invalidator = self._injector, self._invalidator
+        return bool((injector and injector.waiting) or (invalidator and invalidator.waiting))
+
+    def work(self, until_ns: int) -> int | None:
+        try:
+            return self._work(until_ns)
+        except Exception:
+            # Whatever it was about is unknown now. All of it, or answers would stay untrue.
+            now_ns = time.monotonic_ns()
+            self._due.clear()
+            self.stream.kernel_dropped(now_ns, self._drained_ns)
+            raise  # the reactor notes it, and comes back
+
+    def _work(self, until_ns: int) -> int | None:
+        """A little of each in turn, so that no step starves another."""
+        steps = (self._read_some, self._deliver_some, self._tell_some)
+        idle = 0
+        while idle < len(steps):
+            idle = 0 if steps[self._turn]() else idle + 1
+            self._turn = (self._turn + 1) % len(steps)
+            now_ns = time.monotonic_ns()
+            if now_ns >= until_ns and idle < len(steps):
+                return now_ns
+        self._look_after_the_injector()
+        return self._next_ns()
+
+    def _read_some(self) -> bool:
+        """Take what the watcher has next. Returns whether there may be more."""
+        before_ns = time.monotonic_ns()
+        changes = self.watcher.read(_READ_AT_ONCE)
+        for change in changes:
+            self._happened(change)
+        if len(changes) >= _READ_AT_ONCE:
+            return True
+        # Few were ours to follow; there may be many that are not.
+        more = bool(self._readable.poll(0))
+        if not more:
+            self._drained_ns = before_ns
+        return more
+
+    def _next_ns(self) -> int | None:
+        soon_ns = time.monotonic_ns() + _AGAIN_SOON_NS
+        dues_ns = [self.stream.due_ns]
+        if self._is_held_up:
+            dues_ns = [soon_ns]
+        if self._debounce is not None:
+            dues_ns.append(self._debounce.due_ns)
+        if self._injector is not None and self._injector.overflowed_since_ns is not None:
+            dues_ns.append(soon_ns)
+        return min((due_ns for due_ns in dues_ns if due_ns is not None), default=None)
+
+    def _happened(self, change: HostChange | Lost) -> None:
+        if isinstance(change, Lost):
+            self.kernel_losses += 1
+            self.stream.kernel_dropped(change.at_ns, self._drained_ns)
+            return
+        if change.moved_to is not None:
+            self._note_place(*change.moved_to)
+        self.stream.happened(change.directory, change.name, change.what, change.at_ns)
+
+    def _note_place(self, directory: Inode, name: bytes) -> None:
+        """Something was renamed to *name*: if the guest knows it, it is reached there now."""
+        status = self._status(directory, name)
+        inode = self._inodes.known(status) if status is not None else None
+        if inode is not None and inode.parent is not None:
+            inode.moved_by_host(directory, name)
+
+    def _status(self, directory: Inode, name: bytes) -> os.stat_result | None:
+        """What *name* is on the host now; None if there is none, or nothing can be said."""
+        if not name:
+            return os.fstat(directory.path_fd)  # the root itself
+        try:
+            dir_fd = self._backing.directory_fd(directory)
+            return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        except OSError:
+            return None
+
+    # Ending what is untrue
+
+    @property
+    def _is_held_up(self) -> bool:
+        """Whether the kernel has so much to end that more must wait.
+
+        The stream goes on to fill meanwhile: that is bounded, and overflows honestly.
+        """
+        assert self._invalidator is not None
+        return self._invalidator.waiting >= _MOST_ENDINGS_WAITING
+
+    def _deliver_some(self) -> bool:
+        """Deliver what is due next; all its endings come before the first notice."""
+        assert self._invalidator is not None
+        if self._is_held_up:
+            return False
+        if not self._due:
+            self._due.extend(self.stream.take(time.monotonic_ns()))
+        if not self._due:
+            return False
+        endings: dict[Ending, None] = {}
+        told: list[tuple[FileEvent[Inode], Inode | None]] = []
+        for _ in range(min(len(self._due), _DELIVERED_AT_ONCE)):
+            event = self._due.popleft()
+            if isinstance(event, MustScan):
+                self._want_scan(event)
+                continue
+            gone = self._end(event, endings)
+            if self._notify is not None:
+                told.append((event, gone))
+        if endings or told:
+            self._invalidator.end(
+                endings, lambda: self._reactor.call_soon(lambda: self._ended(told))
+            )
+        return True
+
+    def _end(self, event: FileEvent[Inode], endings: dict[Ending, None]) -> Inode | None:
+        """Note down what *event* ends. Returns what the guest knew by that name, if it is gone."""
+        directory, name, what = event.directory, event.name, event.what
+        if not self._inodes.knows(directory):
+            return None  # forgotten meanwhile, and all that was known of it
+        ends = ended(what)
+        if not name:
+            endings[Attributes(directory.number, None)] = None
+            return None
+        before = directory.told(name)
+        status = self._status(directory, name)
+        now = self._inodes.known(status) if status is not None else None
+        if now is not None and now is before and self._was_replaced(event, now):
+            now = None
+        entry = Entry(directory.number, name)
+        keeps = now is not None and now is before and self._leads_to_a_volume(now)
+        if Ends.ENTRY in ends:
+            if self._names is not None and status is not None:
+                self._names.added(directory, self._spellings.key(name))
+            # Also where the guest knows what is there now: it may have asked in between,
+            # when the name was missing, and believe that; by any spelling.
+            if not keeps:
+                endings[entry] = None
+            spelling = self._spellings.believed_missing(directory, name)
+            if spelling is not None:
+                endings[Entry(directory.number, spelling)] = None
+        if Ends.DIRECTORY_ATTRIBUTES in ends:
+            endings[Attributes(directory.number, _way_to(directory))] = None
+        for inode in {before, now} - {None}:
+            assert inode is not None
+            if Ends.PAGES in ends and modes.S_ISREG(inode.kind):
+                endings[Pages(inode.number, entry)] = None
+            elif Ends.ATTRIBUTES in ends or Ends.PAGES in ends:
+                endings[Attributes(inode.number, entry)] = None
+        if before is None or before is now or Ends.ENTRY not in ends:
+            return None
+        moved = What.RENAMED in what
+        if not before.drop_name(directory, name) and not before.is_directory:
+            # Open in the guest, and where it is now, if anywhere, nobody follows.
+            before.parent = None
+        if before.is_directory and not moved:
+            # Its number may be another's by now, of which nothing is known.
+            self._inodes.renounce_identity(before)
+            if self._names is not None:
+                self._names.forget(before)
+        return None if moved else before
+
+    def _leads_to_a_volume(self, inode: Inode) -> bool:
+        return self.volumes is not None and self.volumes.holds(inode.number)
+
+    def _was_replaced(self, event: FileEvent[Inode], now: Inode) -> bool:
+        """Whether a directory is another than the one known by its number: see Inode.handle."""
+        if not now.is_directory or What.REMOVED not in event.what:
+            return False
+        try:
+            dir_fd = self._backing.directory_fd(event.directory)
+            return syscalls.file_handle(dir_fd, event.name) != now.handle
+        except OSError:
+            return True
+
+    # Telling the guest's processes
+
+    def _ended(self, told: list[tuple[FileEvent[Inode], Inode | None]]) -> None:
+        """The caches that these concern are ended."""
+        if self._debounce is None:
+            self._to_tell.extend(told)
+        else:
+            now_ns = time.monotonic_ns()
+            for event, gone in told:
+                self._debounce.happened(event, now_ns)
+                if gone is not None:
+                    self._gone.setdefault((event.directory, event.name), gone)
+        self._reactor.chore_wanted()
+
+    def _tell_some(self) -> bool:
+        """Raise what the guest's processes shall see of the next ones."""
+        if self._debounce is not None:
+            quiet = self._debounce.take(time.monotonic_ns())
+            self._to_tell.extend((event, None) for event in quiet)
+        if not self._to_tell:
+            return False
+        assert self._injector is not None
+        at_ns = self._to_tell[0][0].at_ns
+        injections: list[Injection] = []
+        for _ in range(min(len(self._to_tell), _TOLD_AT_ONCE)):
+            event, gone = self._to_tell.popleft()
+            gone = gone or self._gone.pop((event.directory, event.name), None)
+            injections += self._injections(event, gone)
+        if injections:
+            self._injector.inject(injections, at_ns)
+        return True
+
+    def _injections(self, event: FileEvent[Inode], gone: Inode | None) -> Iterator[Injection]:
+        assert self._notify is not None
+        directory, name, what = event.directory, event.name, event.what
+        if not self._inodes.knows(directory):
+            return
+        if directory.held is not None and directory.held.name(name) is not None:
+            return  # the guest has changed it itself, and sees what it has made of it (DEL-1)
+        status = self._status(directory, name)
+        kind = modes.S_IFDIR if What.DIRECTORY in what else modes.S_IFREG
+        kind_now = modes.S_IFMT(status.st_mode) if status is not None else kind
+        shown = name
+        if name:
+            try:
+                shown = self._spellings.shown(self._backing.directory_fd(directory), name)
+            except OSError:
+                # The directory is gone, or no longer in the export. What was deleted in
+                # it before is still to be told to who watches it.
+                if status is not None:
+                    return
+        told = directory.told(shown)
+        leads_to_a_volume = told is not None and self._leads_to_a_volume(told)
+        for notice in notices(
+            what,
+            self._notify,
+            exists=status is not None,
+            was_known=gone is not None,
+            replaced=gone is not None,
+        ):
+            if notice is Notice.CREATE and leads_to_a_volume:
+                continue  # it was there all the time, and to raise it ends the name
+            if notice is Notice.DELETE:
+                kind_gone = gone.kind if gone is not None else kind
+                yield Injection(notice, directory, shown, kind_gone, gone)
+            else:
+                yield Injection(notice, directory, shown, kind_now)
+
+    def _look_after_the_injector(self) -> None:
+        """Where it was too much to tell one by one: look what has changed since."""
+        if self._injector is None:
+            return
+        since_ns = self._injector.take_overflow()
+        if since_ns is not None:
+            self._want_scan(MustScan(self._inodes.root, since_ns, "too many to raise"))
+
+    # After a loss
+
+    def _want_scan(self, loss: MustScan[Inode]) -> None:
+        if self._names is not None:
+            self._names.clear()
+        earlier = self._scans.get(loss.directory)
+        if earlier is not None and earlier.since_ns < loss.since_ns:
+            loss = earlier
+        self._scans[loss.directory] = loss
+        if len(self._scans) > _MOST_SCANS:
+            since_ns = min(scan.since_ns for scan in self._scans.values())
+            self._scans = {self._inodes.root: MustScan(self._inodes.root, since_ns, loss.why)}
+        if not self._scanning:
+            self._scanning = True
+            self._reactor.start_own(self._scan_all())
+
+    async def _scan_all(self) -> None:
+        """One scan after the other; each ends what is believed, and looks for what has changed."""
+        try:
+            while self._scans:
+                loss = self._scans.pop(next(iter(self._scans)))
+                self.rescans += 1
+                try:
+                    await self._scan(loss)
+                except Exception as error:
+                    self._reactor.internal_errors.note("a rescan", error)
+                    self._scans.setdefault(loss.directory, loss)
+                    await pause(_AGAIN_LATER_NS)
+        finally:
+            self._scanning = False
+
+    async def _scan(self, loss: MustScan[Inode]) -> None:
+        await self._end_below(loss.directory)
+        if self._notify is not None:
+            await self._look_below(loss)
+
+    async def _end_below(self, top: Inode) -> None:
+        """End all that is believed of *top* and below, whatever it costs."""
+        assert self._invalidator is not None
+        endings: list[Ending] = [Everything(self._reactor.end_all_names)]
+        for inode in self._known_below(top):
+            way = _way_to(inode)
+            if not self._handlers.root_can_lack_names:
+                # Name by name; a directory's entry takes the missing names below it along.
+                endings += [
+                    Entry(inode.number, name)
+                    for name, child in (inode.children or {}).items()
+                    if not self._leads_to_a_volume(child)
+                ]
+            if modes.S_ISREG(inode.kind):
+                endings.append(Pages(inode.number, way))
+            else:
+                endings.append(Attributes(inode.number, way))
+            if len(endings) >= _ENDED_AT_ONCE:
+                self._invalidator.end(endings, _nothing)
+                endings = []
+                await breathe()
+                while self._is_held_up:
+                    await pause(_AGAIN_SOON_NS)
+        done = False
+
+        def all_ended() -> None:
+            nonlocal done
+            done = True
+
+        self._invalidator.end(endings, all_ended)
+        while not done:
+            await pause(_AGAIN_SOON_NS)
+
+    def _known_below(self, top: Inode) -> Iterator[Inode]:
+        """*top* and all below it that the guest knows, wherever the host has moved it."""
+        everything = top is self._inodes.root
+        for inode in self._inodes.all():
+            if everything or top in _ways_up(inode):
+                yield inode
+
+    async def _look_below(self, loss: MustScan[Inode]) -> None:
+        """Tell of what has changed since the loss, as far as the host's times say."""
+        since_ns = time.time_ns() - (time.monotonic_ns() - loss.since_ns) - _LOOK_BACK_NS
+        for directory in self._known_below(loss.directory):
+            if not directory.is_directory or not self._inodes.knows(directory):
+                continue
+            await breathe()
+            try:
+                fd = self._backing.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            except OSError:
+                continue  # gone: its own directory tells of it
+            try:
+                changed, names = await in_thread(functools.partial(_changed_since, fd, since_ns))
+            except OSError as error:
+                log.warning("cannot look for changes: %s", error)
+                continue
+            finally:
+                os.close(fd)
+            found = {
+                name: what
+                for name, (what, status) in changed.items()
+                if not self._is_of_guest(status)
+            }
+            for name, inode in list((directory.children or {}).items()):
+                if name and name not in names:
+                    found[name] = _how_it_went(inode)
+            for name, what in found.items():
+                while self._is_behind:
+                    self._reactor.chore_wanted()
+                    await pause(_AGAIN_SOON_NS)
+                self._due.append(FileEvent(directory, name, what, loss.since_ns))
+            self._reactor.chore_wanted()
+
+    def _is_of_guest(self, status: os.stat_result) -> bool:
+        """Whether the last change of an object was the guest's, which is no host event."""
+        inode = self._inodes.known(status)
+        return inode is not None and status.st_ctime_ns <= inode.changed_ns
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether a scan should wait, so that what it finds does not overflow anything."""
+        assert self._injector is not None
+        waiting = len(self._due) + len(self._to_tell)
+        return waiting >= _MOST_FOUND_WAITING or self._injector.waiting >= BUSY
+
+    @property
+    def waiting(self) -> int:
+        """Changes and notices on their way; 0 once the guest has been told everything."""
+        waiting = self.stream.waiting + len(self._due) + len(self._to_tell) + len(self._scans)
+        waiting += self._scanning
+        if self._invalidator is not None:
+            waiting += self._invalidator.waiting
+        if self._injector is not None:
+            waiting += self._injector.waiting
+        if self._debounce is not None:
+            waiting += self._debounce.due_ns is not None
+        return waiting
+
+    def report(self) -> dict[str, Any]:
+        """For the status; documented in docs/reference.md."""
+        stream, invalidator, injector = self.stream, self._invalidator, self._injector
+        return {
+            "watcher": self.watcher.kind,
+            "latency_ns": stream.spec.latency_ns,
+            "seen": stream.seen,
+            "delivered": stream.delivered,
+            "coalesced": stream.coalesced,
+            "dropped": stream.dropped,
+            "must_scans": stream.must_scans,
+            "rescans": self.rescans,
+            "kernel_losses": self.kernel_losses,
+            "waiting": self.waiting,
+            "ended": {
+                "entries": invalidator.entries if invalidator else 0,
+                "attributes": invalidator.attributes if invalidator else 0,
+                "pages": invalidator.pages if invalidator else 0,
+            },
+            "raised": {
+                notice.value: injector.raised[notice] if injector else 0 for notice in Notice
+            },
+            "not_raised": injector.failed if injector else 0,
+        }
+
+
+def _nothing() -> None:
+    """After endings that nobody waits for."""
+
+
+def _way_to(directory: Inode) -> Entry | None:
+    if directory.parent is None:
+        return None
+    return Entry(directory.parent.number, directory.name)
+
+
+def _ways_up(inode: Inode) -> set[Inode]:
+    """*inode* and all directories above it, by each of its names."""
+    found = {inode}
+    waiting = [parent for parent, _ in inode.other_names or ()]
+    if inode.parent is not None:
+        waiting.append(inode.parent)
+    while waiting:
+        above = waiting.pop()
+        if above not in found:
+            found.add(above)
+            if above.parent is not None:
+                waiting.append(above.parent)
+    return found
+
+
+def _how_it_went(inode: Inode) -> What:
+    """What happened to an object whose name is no longer there."""
+    what = What.DIRECTORY if inode.is_directory else What(0)
+    if inode.path_fd >= 0 and os.fstat(inode.path_fd).st_nlink:
+        return what | What.RENAMED  # it lives on, under a name that nobody told us
+    return what | What.REMOVED
+
+
+def _changed_since(
+    fd: int, since_ns: int
+) -> tuple[dict[bytes, tuple[What, os.stat_result]], set[bytes]]:
+    """Of the directory behind *fd*: what has changed since (wall-clock time), and all names."""
+    changed: dict[bytes, tuple[What, os.stat_result]] = {}
+    names = {os.fsencode(name) for name in os.listdir(fd)}
+    for name in names:
+        try:
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if status.st_ctime_ns < since_ns:
+                continue
+            birth_ns = syscalls.birth_time_ns(fd, name)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTCONN, errno.ELOOP):
+                raise
+            continue
+        what = What.ATTRIBUTES
+        if modes.S_ISDIR(status.st_mode):
+            what |= What.DIRECTORY
+        if status.st_mtime_ns >= since_ns:
+            what |= What.MODIFIED
+        if birth_ns >= since_ns:
+            what |= What.CREATED
+        elif status.st_mtime_ns < since_ns:
+            what |= What.RENAMED
+        changed[name] = what, status
+    return changed, names

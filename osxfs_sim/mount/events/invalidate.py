@@ -1,0 +1,174 @@
+"""Ends answers that the guest's kernel has cached, in a thread of its own.
+
+The kernel may have to wait for a directory's lock or for pages that wait for
+this very server (pyfuse3's documentation of invalidate_inode and
+invalidate_entry), so that the requests must go on meanwhile.
+
+Answers that are on their way when a change is told are decided for the change,
+by the kernel's own order:
+
+- To end an entry takes the directory's lock, which a LOOKUP, a READDIRPLUS or a
+  CREATE of a name in it holds from its request to the end of its reply: what
+  they bring is there before it is ended (fs/fuse/dir.c, fuse_reverse_inval_entry).
+- To end attributes raises the inode's attr_version; attributes that were asked
+  for before are then not taken over (fs/fuse/inode.c, fuse_change_attributes_i).
+- To end pages waits for those that are being read (invalidate_inode_pages2).
+
+One gap is left: an inode that a reply on its way is about to bring. The kernel
+does not know it yet (ENOENT), and would believe what it is then told. So the
+entry that brings it is ended, which waits for the reply, and then the inode.
+"""
+
+import contextlib
+import errno
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import pyfuse3
+
+from osxfs_sim.mount.loop.apart import Device
+
+log = logging.getLogger(__name__)
+
+NORMAL = (errno.ENOENT, errno.ENOTCONN, errno.ENODEV, errno.EBADF)
+"""The kernel does not know it; or the mount is being taken away."""
+
+_STUCK_AFTER_S = 5.0
+
+
+class Entry(NamedTuple):
+    """The answer that *name* is, or is not, in the directory of this number."""
+
+    directory: int
+    name: bytes
+
+
+class Attributes(NamedTuple):
+    """What the inode of this number is like; *entry* is a way by which the guest knows it."""
+
+    number: int
+    entry: Entry | None
+
+
+class Pages(NamedTuple):
+    """As Attributes, and its content."""
+
+    number: int
+    entry: Entry | None
+
+
+class Everything(NamedTuple):
+    """All names that the kernel holds, missing ones included."""
+
+    call: Callable[[], bool]
+
+
+Ending = Entry | Attributes | Pages | Everything
+
+
+class Invalidator:
+    """A thread that ends cached answers in the order in which it is asked to.
+
+    A kernel that holds writes trusts its own size and times of a file for as long as it knows
+    it (fs/fuse/inode.c, fuse_change_attributes): what has ended comes back with the next answer.
+    With *forgets* the name by which it knows the file is ended too, so that it forgets the file,
+    unless somebody has it open.
+    """
+
+    def __init__(
+        self, *, forgets: bool = False, device: Device | None = None, keep: Iterable[int] = ()
+    ) -> None:
+        """*keep* are descriptors that the calls after endings need."""
+        self._forgets = forgets
+        self._device = device
+        self._keep = tuple(keep)
+        self.entries = 0
+        self.attributes = 0
+        self.pages = 0
+        self.waiting = 0
+        """Calls of end() that have not been carried out; written by the caller's thread too."""
+        self._asked: queue.SimpleQueue[tuple[list[Ending], Callable[[], None]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="osxfs-sim invalidator", daemon=True)
+        self._thread.start()
+
+    def end(self, endings: Iterable[Ending], then: Callable[[], None]) -> None:
+        """End these answers, and call *then* (in the thread) once the kernel believes none."""
+        with self._lock:
+            self.waiting += 1
+        self._asked.put((list(endings), then))
+
+    def stop(self) -> bool:
+        """End the thread. Returns False where it is stuck: the requests must be served still."""
+        self._stopping = True
+        self._asked.put(None)
+        self._thread.join(_STUCK_AFTER_S)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        if self._device is not None:
+            self._device.leave_but_tell(self._keep)
+        while True:
+            asked = self._asked.get()
+            if asked is None:
+                return
+            endings, then = asked
+            for ending in endings:
+                if self._stopping:
+                    break
+                try:
+                    self._end(ending)
+                except Exception:
+                    log.exception("bug: %r was not ended", ending)
+            with self._lock:
+                self.waiting -= 1
+            try:
+                then()
+            except Exception:
+                log.exception("bug: after %d endings", len(endings))
+
+    def _end(self, ending: Ending) -> None:
+        match ending:
+            case Entry():
+                self.entries += 1
+                end_entry(ending)
+            case Attributes():
+                self.attributes += 1
+                self._end_inode(ending.number, ending.entry, attributes_only=True)
+            case Pages():
+                self.pages += 1
+                self._end_inode(ending.number, ending.entry, attributes_only=False)
+            case Everything():
+                ending.call()
+
+    def _end_inode(self, number: int, entry: Entry | None, *, attributes_only: bool) -> None:
+        inode = pyfuse3.InodeT(number)
+        try:
+            pyfuse3.invalidate_inode(inode, attributes_only)
+        except OSError as error:
+            if error.errno not in NORMAL:
+                raise
+            if error.errno != errno.ENOENT or entry is None:
+                return
+            # Perhaps a reply on its way brings it: see above.
+            end_entry(entry)
+            with contextlib.suppress(OSError):
+                pyfuse3.invalidate_inode(inode, attributes_only)
+            return
+        if self._forgets and entry is not None:
+            end_entry(entry)
+
+
+def end_entry(entry: Entry) -> None:
+    """Have the kernel ask anew for a name. From a thread that holds nothing of the share's."""
+    try:
+        pyfuse3.invalidate_entry(pyfuse3.InodeT(entry.directory), entry.name)
+    except OSError as error:
+        if error.errno not in NORMAL:
+            raise

@@ -1,0 +1,94 @@
+"""Prices a request, holds its reply until it is due, and writes the receipt.
+
+Part of what a client waits for lies outside the server's clock: the way into
+the kernel, the wake-up of the client, the reply itself. It is calibrated when
+the share is mounted, and a reply is sent that much earlier than it is due.
+"""
+
+import time
+import types
+from collections.abc import Callable, Generator
+
+from osxfs_sim.model.latency import LatencyModel
+from osxfs_sim.model.operations import CLASS_OF, Operation
+from osxfs_sim.mount.latency.receipt import Receipt
+
+
+class Outside:
+    """What a client waits for outside the server, as a function of the latency asked for.
+
+    It grows with the latency, as processors go colder in longer waits.
+    Measured at a few latencies (*points*: asked-for and outside, both in
+    nanoseconds) and interpolated linearly between them; flat beyond.
+    """
+
+    def __init__(self, points: dict[int, int]) -> None:
+        assert points, "at least one measured point"
+        self.points = dict(sorted(points.items()))
+        self.known: dict[int, int] = {}
+        """What ns() has worked out, by the latency asked for; it may be forgotten at any time."""
+
+    def ns(self, asked_ns: int) -> int:
+        known = self.known.get(asked_ns)
+        if known is None:
+            if len(self.known) > 4096:
+                self.known.clear()  # drawn latencies hardly repeat
+            known = self.known[asked_ns] = self._interpolate(asked_ns)
+        return known
+
+    def _interpolate(self, asked_ns: int) -> int:
+        below: tuple[int, int] | None = None
+        for point in self.points.items():
+            if point[0] >= asked_ns:
+                if below is None or point[0] == asked_ns:
+                    return point[1]
+                share = (asked_ns - below[0]) / (point[0] - below[0])
+                return round(below[1] + share * (point[1] - below[1]))
+            below = point
+        assert below is not None
+        return below[1]
+
+
+class Crossings:
+    """The state that every request passes: model, receipt, counts."""
+
+    def __init__(self, latency: LatencyModel, outside: Outside) -> None:
+        self.latency = latency
+        self.outside = outside
+        self.when_paid: Callable[[int, int, int, int, int], None] | None = None
+        """Called in the turn of whoever has paid: with the operation, the bytes, and the arrival,
+        asked and achieved time. A trace wants to know."""
+        self.start_counting_anew()
+
+    def start_counting_anew(self) -> None:
+        """Forget counts and receipt; the latency model goes on where it is."""
+        self.receipt = Receipt()
+        self.counts = [0] * len(Operation)
+        self.missing_lookups = 0
+
+    @types.coroutine
+    def cross(
+        self, operation: Operation, size_bytes: int, arrival_ns: int
+    ) -> Generator[int, int, None]:
+        """Await the moment at which the reply to a request must be sent.
+
+        *arrival_ns* is when it arrived (monotonic), *size_bytes* the data that
+        crosses with it.
+        """
+        self.counts[operation] += 1
+        operation_class = CLASS_OF[operation]
+        latency = self.latency
+        asked_ns = (latency.fixed_with_data_ns if size_bytes else latency.fixed_ns)[operation_class]
+        if asked_ns is None:
+            asked_ns = latency.due_ns(operation_class, size_bytes, arrival_ns) - arrival_ns
+        outside_ns = self.outside.known.get(asked_ns)
+        if outside_ns is None:
+            outside_ns = self.outside.ns(asked_ns)
+        send_ns = arrival_ns + asked_ns - outside_ns
+        now_ns = time.monotonic_ns()
+        if now_ns < send_ns:
+            now_ns = yield send_ns
+        achieved_ns = now_ns - arrival_ns + outside_ns
+        self.receipt.add(operation_class, asked_ns, achieved_ns)
+        if self.when_paid is not None:
+            self.when_paid(operation, size_bytes, arrival_ns, asked_ns, achieved_ns)

@@ -1,0 +1,9 @@
+"""The event loop over /dev/fuse. It knows nothing of file systems.
+
+reactor          reads requests from the kernel, and resumes each when its reply is due
+contention       whether others want the processor that it polls on
+pm_qos           polling, PM QoS and sleep: what it costs to be quick
+negotiation      asks the kernel for what pyfuse3 does not ask for (FUSE_INIT)
+apart            threads without /dev/fuse, which may wait in the server's own mount
+internal_errors  errors of our own: counted, told of once per kind, survived
+"""

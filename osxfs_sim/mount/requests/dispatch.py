@@ -1,0 +1,423 @@
+"""What pyfuse3 calls: between its workers and the handlers of a share.
+
+Every request passes here, and two things are seen to that no handler has to think of:
+
+- Requests about one object keep their order (model/ordering.py). A handler that is done without
+  waiting has kept it. One that begins to wait, for a thread or for another worker, is noted down
+  with its object until it is done; and whatever comes for that object meanwhile waits for its
+  turn. It is done when it holds its answer until that is due: then there is nothing left but the
+  answer. While nothing waits, all of this is a look at an empty dict.
+- Who opens more than is free for that user is told so (open_handles.py), before anything is done.
+- Every request is answered, once. An exception that pyfuse3 does not expect would end the
+  server: it is noted down here, and the request is answered EIO. What ends a worker, or the
+  process, keeps its meaning (BaseException).
+
+What is noted, and what a handler awaits, are the objects of mount/loop/reactor.py: integers are
+moments, the others things that may take any time.
+"""
+
+import errno
+import os
+import types
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import Any
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, FileInfo, FUSEError
+
+from osxfs_sim.model.operations import Operation
+from osxfs_sim.model.ordering import ACCESS_OF, Access, Order, Turn
+from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
+from osxfs_sim.mount.loop.reactor import Reactor, Signal
+from osxfs_sim.mount.requests.open_handles import OpenHandles
+from osxfs_sim.mount.tree.inodes import Inode
+
+_SLASH = ord("/")
+_LARGEST_ERRNO = 999
+"""What libfuse takes for one."""
+
+Find = Callable[[AcknowledgingHandlers, tuple[Any, ...]], Inode | None]
+
+
+def _by_number(handlers: AcknowledgingHandlers, arguments: tuple[Any, ...]) -> Inode | None:
+    return handlers.inode(arguments[0])
+
+
+def _by_handle(handlers: AcknowledgingHandlers, arguments: tuple[Any, ...]) -> Inode | None:
+    return handlers.inode_of(arguments[0], is_directory=False)
+
+
+def _by_name(handlers: AcknowledgingHandlers, arguments: tuple[Any, ...]) -> Inode | None:
+    return handlers.inode_called(arguments[0], arguments[1])
+
+
+# How pyfuse3 calls each, what its arguments begin with, and what it must answer.
+_BY_NUMBER = {
+    "getattr": (Operation.GETATTR, EntryAttributes),
+    "setattr": (Operation.SETATTR, EntryAttributes),
+    "readlink": (Operation.READLINK, bytes),
+    "access": (Operation.ACCESS, int),
+    "open": (Operation.OPEN, FileInfo),
+    "link": (Operation.LINK, EntryAttributes),
+    "setxattr": (Operation.SETXATTR, None),
+    "getxattr": (Operation.GETXATTR, bytes),
+    "listxattr": (Operation.LISTXATTR, Sequence),
+    "removexattr": (Operation.REMOVEXATTR, None),
+}
+_BY_HANDLE = {
+    "read": (Operation.READ, (bytes, memoryview)),
+    "write": (Operation.WRITE, int),
+    "flush": (Operation.FLUSH, None),
+    "fsync": (Operation.FSYNC, None),
+}
+_BY_NAME = {
+    "lookup": (Operation.LOOKUP, EntryAttributes),
+    "create": (Operation.CREATE, tuple),
+}
+_UNORDERED = {
+    "mknod": (Operation.MKNOD, EntryAttributes),
+    "mkdir": (Operation.MKDIR, EntryAttributes),
+    "symlink": (Operation.SYMLINK, EntryAttributes),
+    "unlink": (Operation.UNLINK, None),
+    "rmdir": (Operation.RMDIR, None),
+    "rename": (Operation.RENAME, None),
+    "opendir": (Operation.OPENDIR, int),
+    "readdir": (Operation.READDIRPLUS, None),
+    "read_names": (Operation.READDIR, bytes),
+    "releasedir": (Operation.RELEASEDIR, None),
+    "fsyncdir": (Operation.FSYNCDIR, None),
+    "release": (Operation.RELEASE, None),
+    "statfs": (Operation.STATFS, pyfuse3.StatvfsData),
+}
+# Where among the arguments are the flags of open(2).
+_FLAGS_AT = {Operation.OPEN: 1, Operation.CREATE: 3}
+
+
+# What has the guest hold one descriptor more, or one less.
+_OPENING = frozenset({Operation.OPEN, Operation.CREATE, Operation.OPENDIR})
+_CLOSING = frozenset({Operation.RELEASE, Operation.RELEASEDIR})
+
+
+def _cuts(operation: Operation, arguments: tuple[Any, ...]) -> bool:
+    """Whether it may cut the file when its crossing is paid, and not before."""
+    at = _FLAGS_AT.get(operation)
+    return at is not None and bool(arguments[at] & os.O_TRUNC)
+
+
+def _access(operation: Operation, arguments: tuple[Any, ...]) -> Access:
+    return Access.CHANGES if _cuts(operation, arguments) else ACCESS_OF[operation]
+
+
+_DONE_AT_ONCE = frozenset(
+    {
+        *(Operation.LOOKUP, Operation.CREATE, Operation.GETATTR, Operation.ACCESS),
+        *(Operation.READLINK, Operation.GETXATTR, Operation.LISTXATTR),
+    }
+)
+
+
+def _refuse() -> None:
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+def _is_no_name(name: bytes) -> bool:
+    return not name or b"/" in name or b"\0" in name
+
+
+_Check = Callable[[tuple[Any, ...]], None]
+
+
+def _offset(arguments: tuple[Any, ...]) -> None:
+    if arguments[1] < 0:
+        _refuse()
+
+
+def _size(arguments: tuple[Any, ...]) -> None:
+    if arguments[2].update_size and arguments[1].st_size < 0:
+        _refuse()
+
+
+def _name_looked_up(arguments: tuple[Any, ...]) -> None:
+    if _SLASH in arguments[1]:
+        _refuse()
+
+
+def _one_name(arguments: tuple[Any, ...]) -> None:
+    if _is_no_name(arguments[1]):
+        _refuse()
+
+
+def _two_names(arguments: tuple[Any, ...]) -> None:
+    if _is_no_name(arguments[1]) or _is_no_name(arguments[3]):
+        _refuse()
+
+
+def _new_name(arguments: tuple[Any, ...]) -> None:
+    if _is_no_name(arguments[2]):
+        _refuse()
+
+
+# A kernel sends nothing of this kind, and what the host would make of it is not ours to find out.
+# What only looks pays for as little as can be: the host itself refuses all but a path.
+_CHECKS: dict[Operation, _Check] = {
+    Operation.LOOKUP: _name_looked_up,
+    Operation.READ: _offset,
+    Operation.WRITE: _offset,
+    Operation.SETATTR: _size,
+    Operation.CREATE: _one_name,
+    Operation.MKNOD: _one_name,
+    Operation.MKDIR: _one_name,
+    Operation.SYMLINK: _one_name,
+    Operation.UNLINK: _one_name,
+    Operation.RMDIR: _one_name,
+    Operation.LINK: _new_name,
+    Operation.RENAME: _two_names,
+}
+
+
+class Dispatcher(pyfuse3.Operations):
+    """Passes requests to *handlers*, which may be given methods of their own at any time."""
+
+    supports_dot_lookup = AcknowledgingHandlers.supports_dot_lookup
+    read_names: Callable[[int, int, int], Coroutine[Any, Any, bytes]]
+    """READDIR, which pyfuse3 does not know; see negotiation.py."""
+
+    def __init__(
+        self, handlers: AcknowledgingHandlers, reactor: Reactor, opened: OpenHandles
+    ) -> None:
+        super().__init__()
+        self.opened = opened
+        self.order: Order[Inode] = Order()
+        self._turns = self.order.turns
+        self._handlers = handlers
+        self._reactor = reactor
+
+    @property
+    def enable_writeback_cache(self) -> bool:  # type: ignore[override]
+        return self._handlers.enable_writeback_cache
+
+    # Order
+
+    def _take_turn(
+        self, operation: Operation, find: Find | None, arguments: tuple[Any, ...]
+    ) -> Turn[Inode] | None:
+        """The turn of a request that has just come, if something of its object is under way."""
+        handlers = self._handlers
+        if getattr(arguments[-1], "pid", 0) == (handlers.injector_thread or -1):
+            return None  # it looks at nothing, and changes nothing
+        inode = self._found(find, arguments)
+        if inode is None or inode not in self._turns:
+            return None
+        return self.order.enter(inode, _access(operation, arguments))
+
+    def _begin(
+        self, operation: Operation, find: Find | None, arguments: tuple[Any, ...]
+    ) -> Turn[Inode] | None:
+        """The turn of a request that had none, and begins to wait for something else."""
+        inode = self._found(find, arguments)
+        if inode is None:
+            return None
+        return self.order.enter(inode, _access(operation, arguments), has_begun=True)
+
+    def _found(self, find: Find | None, arguments: tuple[Any, ...]) -> Inode | None:
+        """Which object a request is about; what is wrong with it, its handler will say."""
+        try:
+            return None if find is None else find(self._handlers, arguments)
+        except OSError:
+            return None
+
+    def _in_turn(
+        self, turn: Turn[Inode], cuts: bool, method: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> Generator[Any, Any, Any]:
+        """Wait for *turn*, if it has not come yet; then for what *method* does with it."""
+        try:
+            if not turn.has_begun:
+                arrival_ns = self._reactor.arrival_ns
+                turn.signal = Signal()
+                yield turn.signal
+                # What it has waited is part of what it takes.
+                self._reactor.arrival_ns = arrival_ns
+            work = method(*arguments)
+            wanted = work.send(None)
+        except StopIteration as done:
+            self._leave(turn)
+            return done.value
+        except BaseException:
+            self._leave(turn)
+            raise
+        return (yield from self._to_its_end(turn, cuts, work, wanted))
+
+    def _to_its_end(
+        self, turn: Turn[Inode] | None, cuts: bool, work: Any, wanted: Any
+    ) -> Generator[Any, Any, Any]:
+        """What *work* comes to, which has begun and wants *wanted*.
+
+        Its *turn* is over when only its answer is held until that is due; where it *cuts* that
+        may be done but then: at its end.
+        """
+        try:
+            while True:
+                if turn is not None and isinstance(wanted, int) and not cuts:
+                    self._leave(turn)
+                    turn = None
+                try:
+                    value = yield wanted
+                except BaseException as error:
+                    wanted = work.throw(error)
+                else:
+                    wanted = work.send(value)
+        except StopIteration as done:
+            return done.value
+        finally:
+            if turn is not None:
+                self._leave(turn)
+
+    def _leave(self, turn: Turn[Inode]) -> None:
+        for each in self.order.leave(turn):
+            if isinstance(each.signal, Signal):
+                self._reactor.tell(each.signal)
+
+    # Answers
+
+    def _failed(self, operation: Operation, error: Exception) -> FUSEError:
+        """What pyfuse3 shall answer instead."""
+        code = error.errno if isinstance(error, FUSEError | OSError) else None
+        if code is None or not 0 < code <= _LARGEST_ERRNO:
+            self._reactor.internal_errors.note(operation.name, error)
+            code = errno.EIO
+        return FUSEError(code)
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        try:
+            await self._handlers.forget(inode_list)
+        except Exception as error:  # nobody waits for an answer
+            self._failed(Operation.FORGET, error)
+
+    def stacktrace(self) -> None:
+        """Of threads, for who debugs pyfuse3: there is nothing to tell."""
+
+
+def _passing(
+    name: str, operation: Operation, find: Find | None, expected: Any
+) -> Callable[..., Any]:
+    """The method *name*: for each kind of request the least that has to be done for it.
+
+    Every request passes here, so what depends on the operation alone is decided here, once.
+    """
+    assert (find is None) == (operation not in ACCESS_OF)
+    check = _CHECKS.get(operation)
+    is_create = operation is Operation.CREATE
+
+    def at_once(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
+        try:
+            if check is not None:
+                check(arguments)
+            method = getattr(self._handlers, name)
+            if self._turns and (turn := self._take_turn(operation, find, arguments)):
+                cuts = _cuts(operation, arguments)
+                answer = yield from self._in_turn(turn, cuts, method, arguments)
+            else:
+                answer = yield from method(*arguments)
+            if expected is not None and not isinstance(answer, expected):
+                _unexpected(answer)
+            if is_create:
+                _check_created(answer)
+        except Exception as error:
+            if type(error) is FUSEError and 0 < error.errno <= _LARGEST_ERRNO:
+                raise
+            raise self._failed(operation, error) from error
+        return answer
+
+    def perhaps_later(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
+        try:
+            if check is not None:
+                check(arguments)
+            method = getattr(self._handlers, name)
+            if self._turns and (turn := self._take_turn(operation, find, arguments)):
+                cuts = _cuts(operation, arguments)
+                answer = yield from self._in_turn(turn, cuts, method, arguments)
+            else:
+                work = method(*arguments)
+                try:
+                    wanted = work.send(None)
+                except StopIteration as done:  # without waiting: that is nearly every time
+                    answer = done.value
+                else:
+                    cuts = _cuts(operation, arguments)
+                    begun = None
+                    if cuts or not isinstance(wanted, int):
+                        begun = self._begin(operation, find, arguments)
+                    answer = yield from self._to_its_end(begun, cuts, work, wanted)
+            if expected is not None and not isinstance(answer, expected):
+                _unexpected(answer)
+        except Exception as error:
+            if type(error) is FUSEError and 0 < error.errno <= _LARGEST_ERRNO:
+                raise
+            raise self._failed(operation, error) from error
+        return answer
+
+    # What a name leads to is not known before it is looked up: it may meet others there, and
+    # they need not wait for it. The others of these are done at once by every handler.
+    request = at_once if find is None or operation in _DONE_AT_ONCE else perhaps_later
+    if operation in _OPENING:
+        request = _opening(types.coroutine(request))
+    elif operation in _CLOSING:
+        request = _closing(types.coroutine(request))
+    request.__name__ = request.__qualname__ = name
+    return types.coroutine(request)
+
+
+_Request = Callable[..., Generator[Any, Any, Any]]
+
+
+def _opening(request: _Request) -> _Request:
+    """As *request*, by which the guest gets a handle: if there is one left for who asks."""
+
+    def counted(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
+        uid = arguments[-1].uid
+        try:
+            self.opened.take(uid)
+        except OSError as error:
+            raise FUSEError(error.errno or errno.EMFILE) from error
+        try:
+            answer = yield from request(self, *arguments)
+        except BaseException:
+            self.opened.give_back(uid)
+            raise
+        opened = answer[0] if isinstance(answer, tuple) else answer
+        self.opened.taken(opened.fh if isinstance(opened, FileInfo) else opened, uid)
+        return answer
+
+    return counted
+
+
+def _closing(request: _Request) -> _Request:
+    def counted(self: Dispatcher, *arguments: Any) -> Generator[Any, Any, Any]:
+        # Before: its number is given anew when it is closed.
+        self.opened.closed(arguments[0])
+        return (yield from request(self, *arguments))
+
+    return counted
+
+
+def _unexpected(answer: Any) -> None:
+    raise TypeError(f"it answered {answer!r}")
+
+
+def _check_created(answer: tuple[Any, ...]) -> None:
+    if not (
+        len(answer) == 2
+        and isinstance(answer[0], FileInfo)
+        and isinstance(answer[1], EntryAttributes)
+    ):
+        _unexpected(answer)
+
+
+for _methods, _find in (
+    (_BY_NUMBER, _by_number),
+    (_BY_HANDLE, _by_handle),
+    (_BY_NAME, _by_name),
+    (_UNORDERED, None),
+):
+    for _name, (_operation, _expected) in _methods.items():
+        setattr(Dispatcher, _name, _passing(_name, _operation, _find, _expected))

@@ -1,0 +1,505 @@
+"""Shows every request of the guest to whoever wants to know: a trace, or somebody who looks.
+
+pyfuse3 looks a handler up by its name for each request. So, to
+begin, the handlers' object is given methods of its own, that call those of its
+class and note the answer, and in the end they are taken away: where nobody
+looks, nothing is spent. The requests of the server's own thread that raises events
+are not the guest's, and are not recorded.
+
+A crossing belongs to the request in whose turn it was paid: each request is
+driven by a worker of the reactor (pyfuse3's, one request at a time), and the
+reactor tells whose turn it is. Times tell nothing: several requests may have
+one arrival, and a request that waits is dated anew when it goes on. What
+write-back does in the background has workers of its own, and belongs to nobody.
+"""
+
+import contextlib
+import errno
+import os
+import stat as modes
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyfuse3 import FUSEError, RequestContext
+
+from osxfs_sim.model.operations import UNAWAITED, Operation
+from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
+from osxfs_sim.mount.latency.crossings import Crossings
+from osxfs_sim.mount.loop.reactor import Reactor, Worker
+from osxfs_sim.mount.mounts.mountpoints import MountError
+from osxfs_sim.mount.requests.live_counters import Pulse
+from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
+from osxfs_sim.trace.answers import AnsweredBy
+from osxfs_sim.trace.errors import TraceError
+
+if TYPE_CHECKING:
+    from osxfs_sim.trace.recorder import Recorder
+
+_AS_CROSSED = -1
+"""For a size: that of the crossing."""
+_LONGEST_WAY = 256
+_LONGEST_PATH_BYTES = 4_096  # each row of a trace has it written out
+
+# What pyfuse3 calls, by what its arguments begin with. The context comes last, where there is one.
+_WITH_NAME = {
+    "lookup": Operation.LOOKUP,
+    "mknod": Operation.MKNOD,
+    "mkdir": Operation.MKDIR,
+    "symlink": Operation.SYMLINK,
+    "unlink": Operation.UNLINK,
+    "rmdir": Operation.RMDIR,
+    "rename": Operation.RENAME,
+    "create": Operation.CREATE,
+}
+_WITH_INODE = {
+    "getattr": Operation.GETATTR,
+    "setattr": Operation.SETATTR,
+    "readlink": Operation.READLINK,
+    "access": Operation.ACCESS,
+    "open": Operation.OPEN,
+    "opendir": Operation.OPENDIR,
+    "setxattr": Operation.SETXATTR,
+    "getxattr": Operation.GETXATTR,
+    "listxattr": Operation.LISTXATTR,
+    "removexattr": Operation.REMOVEXATTR,
+}
+_WITH_HANDLE = {
+    "read": Operation.READ,
+    "write": Operation.WRITE,
+    "flush": Operation.FLUSH,
+    "release": Operation.RELEASE,
+    "fsync": Operation.FSYNC,
+    "readdir": Operation.READDIRPLUS,
+    "read_names": Operation.READDIR,
+    "releasedir": Operation.RELEASEDIR,
+    "fsyncdir": Operation.FSYNCDIR,
+}
+_LISTINGS = frozenset({Operation.READDIRPLUS, Operation.READDIR})
+_OF_DIRECTORY = _LISTINGS | {Operation.RELEASEDIR, Operation.FSYNCDIR}
+_HOST, _NAMES, _HELD, _GUEST = map(int, AnsweredBy)
+_XATTR_NAME = frozenset({Operation.SETXATTR, Operation.GETXATTR, Operation.REMOVEXATTR})
+
+# The operation, the bytes, and the arrival, asked and achieved time.
+_Crossing = tuple[int, int, int, int, int]
+
+
+class Tracing:
+    """At most one trace of a share at a time, and one pulse."""
+
+    def __init__(
+        self,
+        handlers: AcknowledgingHandlers,
+        inodes: InodeTable,
+        crossings: Crossings,
+        reactor: Reactor,
+    ) -> None:
+        self._handlers = handlers
+        self._inodes = inodes
+        self._crossings = crossings
+        self._reactor = reactor
+        self._recorder: Recorder | None = None
+        self._pulse: Pulse | None = None
+        self._sinks: tuple[Callable[..., None], ...] = ()
+        self._own_thread = 0
+        self._processes: dict[int, int] = {}
+        """Who opened each handle: a read does not say who asks."""
+        self._under_way: dict[Worker | None, tuple[_Crossing, ...]] = {}
+        """What the request of each worker has paid so far."""
+
+    def report(self) -> dict[str, Any] | None:
+        recorder = self._recorder
+        if recorder is None:
+            return None
+        return {**_numbers(recorder), "failure": recorder.failure or None}
+
+    def start(self, path: Path, **header: Any) -> None:
+        """Record from now on; *header*: what answers. Raises MountError where that cannot be."""
+        if self._recorder is not None:
+            raise MountError(f"a trace is being written already, to {self._recorder.path}")
+        # Loaded now: the library for its format takes time and memory.
+        from osxfs_sim.trace.recorder import Recorder
+        from osxfs_sim.trace.schema import Header
+
+        begins = Header(time.monotonic_ns(), 0, **header)
+        soon = self._reactor.call_soon
+        try:
+            recorder = Recorder(path, begins, self._path_of, _program_of, soon)
+        except TraceError as error:
+            raise MountError(str(error)) from error
+        self._recorder = recorder
+        self._begin_to_note()
+
+    def pulse(self, top: int) -> dict[str, Any]:
+        """What was asked since the last time that this was; see Pulse.take."""
+        now_ns = time.monotonic_ns()
+        if self._pulse is None:
+            self._pulse = Pulse(self._path_of, now_ns)
+            self._begin_to_note()
+        return self._pulse.take(now_ns, top)
+
+    def _begin_to_note(self) -> None:
+        was_noting = bool(self._sinks)
+        self._sinks = self._wanted()
+        if was_noting:
+            return
+        self._own_thread = self._handlers.injector_thread
+        self._crossings.when_paid = self._has_paid
+        self._processes.clear()
+        for methods, wrapped in (
+            (_WITH_NAME, self._noting_name),
+            (_WITH_INODE, self._noting_inode),
+            (_WITH_HANDLE, self._noting_handle),
+        ):
+            for name, operation in methods.items():
+                own = getattr(self._handlers, name)
+                setattr(self._handlers, name, wrapped(operation, own))
+        for name, wrapper in (
+            ("link", self._noting_link),
+            ("statfs", self._noting_statfs),
+            ("forget", self._noting_forgotten),
+        ):
+            setattr(self._handlers, name, wrapper(getattr(self._handlers, name)))
+
+    def stop(
+        self,
+        command: tuple[int, int] | None = None,
+        notes: dict[str, Any] | None = None,
+    ) -> Callable[[], dict[str, Any]]:
+        """Record no more. Returns what completes the file, which may block; see Recorder.close."""
+        recorder = self._recorder
+        if recorder is None:
+            raise MountError("no trace is being written")
+        self._recorder = None
+        self._end_noting()
+        ended_ns = time.monotonic_ns()
+
+        def complete() -> dict[str, Any]:
+            try:
+                recorder.close(ended_ns, command=command, notes=notes)
+            except TraceError as error:
+                raise MountError(str(error)) from error
+            return _numbers(recorder)
+
+        return complete
+
+    def _wanted(self) -> tuple[Callable[..., None], ...]:
+        return tuple(each.add for each in (self._recorder, self._pulse) if each is not None)
+
+    def _end_noting(self) -> None:
+        self._sinks = self._wanted()
+        if self._sinks:
+            return
+        for name in (*_WITH_NAME, *_WITH_INODE, *_WITH_HANDLE, "link", "statfs", "forget"):
+            delattr(self._handlers, name)
+        self._crossings.when_paid = None
+        self._under_way.clear()
+
+    def _has_paid(
+        self, operation: int, size_bytes: int, arrival_ns: int, asked_ns: int, achieved_ns: int
+    ) -> None:
+        worker = self._reactor.running
+        before = self._under_way.get(worker)
+        if before is not None:  # else it was on its way when this began
+            paid = (operation, size_bytes, arrival_ns, asked_ns, achieved_ns)
+            self._under_way[worker] = (*before, paid)
+
+    # One wrapper per shape of arguments. What they do is in every request's way: so what
+    # depends on the operation alone is decided before, and nothing is passed by keyword.
+
+    def _noting_name(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, note = int(operation), self._note
+        reactor, under_way = self._reactor, self._under_way
+        is_create = operation is Operation.CREATE
+        is_rename = operation is Operation.RENAME
+        has_sets = self._handlers.name_sets is not None
+        by = _NAMES if has_sets and operation is Operation.LOOKUP else _HELD
+
+        async def handler(parent: int, name: bytes, *more: Any) -> Any:
+            under_way[reactor.running] = ()
+            arrival_ns = reactor.arrival_ns
+            pid = more[-1].pid
+            try:
+                answer = await own(parent, name, *more)
+            except Exception as error:
+                failure = _number_of(error)
+                note(code, arrival_ns, parent, name, pid, parent, 0, failure, 0, 0, by)
+                raise
+            found = error_number = 0
+            if is_create:
+                found = answer[1].st_ino
+                self._processes[answer[0].fh] = pid
+            elif is_rename:
+                found = more[0]  # where it went
+            elif answer is not None:
+                found = answer.st_ino
+                if not found:
+                    error_number = errno.ENOENT  # it may be believed, and is missing all the same
+            by_whom = by if error_number else _HELD
+            note(code, arrival_ns, parent, name, pid, parent, found, error_number, 0, 0, by_whom)
+            return answer
+
+        return handler
+
+    def _noting_inode(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, note = int(operation), self._note
+        reactor, under_way = self._reactor, self._under_way
+        has_name = operation in _XATTR_NAME
+        is_open = operation is Operation.OPEN
+        is_opendir = operation is Operation.OPENDIR
+
+        async def handler(number: int, *more: Any) -> Any:
+            under_way[reactor.running] = ()
+            arrival_ns = reactor.arrival_ns
+            pid = more[-1].pid
+            name = more[0] if has_name else None
+            directory = self._directory_of(number)
+            try:
+                answer = await own(number, *more)
+            except Exception as error:
+                failure = _number_of(error)
+                note(code, arrival_ns, number, name, pid, directory, 0, failure, 0, 0, _HELD)
+                raise
+            if is_open:
+                self._processes[answer.fh] = pid
+            elif is_opendir:
+                self._processes[answer] = pid
+            note(code, arrival_ns, number, name, pid, directory, 0, 0, 0, 0, _HELD)
+            return answer
+
+        return handler
+
+    def _noting_handle(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, note = int(operation), self._note
+        reactor, under_way = self._reactor, self._under_way
+        of_directory = operation in _OF_DIRECTORY
+        ends = operation in UNAWAITED
+        has_offset = operation in (Operation.READ, Operation.WRITE)
+        is_read, is_write = operation is Operation.READ, operation is Operation.WRITE
+        is_listing = operation in _LISTINGS
+        by = _GUEST if ends else _HELD
+
+        async def handler(handle: int, *more: Any) -> Any:
+            if not ends:
+                under_way[reactor.running] = ()
+            arrival_ns = reactor.arrival_ns
+            inode = self._handlers.inode_of(handle, is_directory=of_directory)
+            directory = self._directory_of_inode(inode)
+            processes = self._processes
+            pid = processes.pop(handle, 0) if ends else processes.get(handle, 0)
+            offset = more[0] if has_offset else 0
+            number = inode.number
+            try:
+                answer = await own(handle, *more)
+            except Exception as error:
+                failure = _number_of(error)
+                note(code, arrival_ns, number, None, pid, directory, 0, failure, 0, offset, by)
+                raise
+            size = 0
+            if is_read:
+                size = len(answer)
+            elif is_write:
+                size = answer
+            elif is_listing:
+                size = _AS_CROSSED
+            note(code, arrival_ns, number, None, pid, directory, 0, 0, size, offset, by)
+            return answer
+
+        return handler
+
+    def _noting_link(self, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, note = int(Operation.LINK), self._note
+
+        async def link(number: int, parent: int, name: bytes, ctx: RequestContext) -> Any:
+            self._under_way[self._reactor.running] = ()
+            arrival_ns = self._reactor.arrival_ns
+            try:
+                answer = await own(number, parent, name, ctx)
+            except Exception as error:
+                failure = _number_of(error)
+                note(code, arrival_ns, parent, name, ctx.pid, parent, 0, failure, 0, 0, _HELD)
+                raise
+            found = answer.st_ino
+            note(code, arrival_ns, parent, name, ctx.pid, parent, found, 0, 0, 0, _HELD)
+            return answer
+
+        return link
+
+    def _noting_statfs(self, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, root = int(Operation.STATFS), ROOT_NUMBER
+
+        async def statfs(ctx: RequestContext) -> Any:
+            self._under_way[self._reactor.running] = ()
+            arrival_ns = self._reactor.arrival_ns
+            error_number = 0
+            try:
+                return await own(ctx)
+            except Exception as error:
+                error_number = _number_of(error)
+                raise
+            finally:
+                self._note(
+                    code, arrival_ns, root, None, ctx.pid, root, 0, error_number, 0, 0, _HELD
+                )
+
+        return statfs
+
+    def _noting_forgotten(self, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, note = int(Operation.FORGET), self._note
+
+        async def forget(inode_list: Any) -> None:
+            arrival_ns = self._reactor.arrival_ns
+            directories = [self._directory_of(number) for number, _ in inode_list]
+            await own(inode_list)
+            for (number, _), directory in zip(inode_list, directories, strict=True):
+                note(code, arrival_ns, number, None, 0, directory, 0, 0, 0, 0, _GUEST)
+
+        return forget
+
+    def _note(
+        self,
+        operation: int,
+        arrival_ns: int,
+        inode: int,
+        name: bytes | None,
+        pid: int,
+        directory: int,
+        found: int,
+        error: int,
+        size_bytes: int,
+        offset_bytes: int,
+        otherwise: int,
+    ) -> None:
+        """One answered request; *otherwise* is who has answered it, if it did not cross."""
+        # RELEASE and FORGET cross never, and may come from within another request.
+        paid = self._under_way.pop(self._reactor.running, ()) if otherwise != _GUEST else ()
+        answered_by = otherwise
+        asked_ns = 0
+        if not paid:
+            if pid == self._own_thread and pid:
+                return
+            took_ns = time.monotonic_ns() - arrival_ns
+            if otherwise != _GUEST:
+                took_ns += self._crossings.outside.ns(0)
+        else:
+            crossed, crossed_bytes, paid_from_ns, crossed_asked_ns, took_ns = paid[-1]
+            # Its own time begins when it came, and the crossing's when it was done waiting.
+            took_ns += paid_from_ns - arrival_ns
+            if crossed == operation:
+                answered_by, asked_ns = _HOST, crossed_asked_ns
+                if size_bytes == _AS_CROSSED:
+                    size_bytes = crossed_bytes
+            if len(paid) > 1 or crossed != operation:
+                took_ns -= self._note_others(paid, operation, inode, name, pid, directory)
+        if size_bytes == _AS_CROSSED:
+            size_bytes = 0
+        # None, if what looked ended while this request was on its way.
+        for add in self._sinks:
+            add(
+                arrival_ns,
+                asked_ns,
+                took_ns,
+                operation,
+                inode,
+                name,
+                found,
+                size_bytes,
+                offset_bytes,
+                error,
+                pid,
+                directory,
+                answered_by,
+            )
+        if self._pulse is not None and self._pulse.is_over(arrival_ns):
+            self._pulse = None
+            self._end_noting()
+
+    def _note_others(
+        self,
+        paid: tuple[_Crossing, ...],
+        operation: int,
+        inode: int,
+        name: bytes | None,
+        pid: int,
+        directory: int,
+    ) -> int:
+        """A row for each crossing of a request that its own row is not of; returns their time.
+
+        Such as the FSYNC of a WRITE that is to be synchronous. What is about a name need not
+        be about its directory: of what else it asked the host, the object is not known.
+        """
+        others = paid if paid[-1][0] != operation else paid[:-1]
+        about = inode if name is None else 0
+        whole_ns = 0
+        for crossed, size_bytes, arrival_ns, asked_ns, took_ns in others:
+            whole_ns += took_ns
+            for add in self._sinks:
+                add(
+                    *(arrival_ns, asked_ns, took_ns, crossed, about, None, 0, size_bytes),
+                    *(0, 0, pid, directory, _HOST),
+                )
+        return whole_ns
+
+    # Where it is
+
+    def _directory_of(self, number: int) -> int:
+        try:
+            return self._directory_of_inode(self._inodes[number])
+        except KeyError:
+            return 0
+
+    @staticmethod
+    def _directory_of_inode(inode: Inode) -> int:
+        if inode.kind == modes.S_IFDIR:
+            return inode.number
+        parent, _ = _place_of(inode)
+        return parent.number if parent is not None else 0
+
+    def _path_of(self, number: int) -> str | None:
+        """The path of a directory from the share's root, by the names that are known now."""
+        names: list[str] = []
+        try:
+            here: Inode | None = self._inodes[number]
+        except KeyError:
+            return None
+        for _ in range(_LONGEST_WAY):
+            assert here is not None
+            parent, name = _place_of(here)
+            if parent is None:
+                break
+            names.append(name.decode("utf-8", "backslashreplace"))
+            here = parent
+        if here is not self._inodes.root:
+            return None  # it has lost its name
+        path = "/" + "/".join(reversed(names))
+        return path if len(path.encode()) <= _LONGEST_PATH_BYTES else None
+
+
+def _numbers(recorder: "Recorder") -> dict[str, Any]:
+    return {"path": str(recorder.path), "rows": recorder.rows, "lost": recorder.lost}
+
+
+def _place_of(inode: Inode) -> tuple[Inode | None, bytes]:
+    """The directory that the guest has it in, and its name there."""
+    if inode.held is not None and inode.held.guest_place is not None:
+        return inode.held.guest_place  # made or moved, and the host does not know yet
+    return inode.parent, inode.name
+
+
+def _number_of(error: Exception) -> int:
+    """What the guest is told."""
+    return error.errno if isinstance(error, FUSEError) else errno.EIO
+
+
+def _program_of(pid: int) -> str | None:
+    """What a process or a thread runs."""
+    if not pid:
+        return None
+    with contextlib.suppress(OSError):
+        fd = os.open(f"/proc/{pid}/comm", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(fd, 64).strip().decode("utf-8", "backslashreplace")
+        finally:
+            os.close(fd)
+    return None

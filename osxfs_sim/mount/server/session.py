@@ -1,0 +1,1054 @@
+"""The life of a mount: start, signals, end, clean-up. Runs in a process of its own.
+
+A share ends in one of three ways, and cleanly in each: somebody unmounts it,
+the process gets a signal, or ``stop`` comes over the control socket. In the
+latter two we unmount ourselves while still serving, because the kernel writes
+out what it holds (pages of shared mappings) only through us.
+"""
+
+import contextlib
+import errno
+import gc
+import importlib
+import logging
+import math
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyfuse3
+import trio
+
+from osxfs_sim.fs import at
+from osxfs_sim.model.caching import Consistent
+from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
+from osxfs_sim.model.names import RULES
+from osxfs_sim.model.operations import Operation, OperationClass
+from osxfs_sim.model.ownership import Ownership
+from osxfs_sim.model.profile import FILE_RULES
+from osxfs_sim.model.protocol import USUAL, ProtocolSpec
+from osxfs_sim.model.units import format_duration
+from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.latency.calibration import (
+    NOT_CALIBRATED,
+    Calibration,
+    CalibrationError,
+    calibrate,
+    start_prober,
+)
+from osxfs_sim.mount.latency.crossings import Outside
+from osxfs_sim.mount.loop.apart import run_apart
+from osxfs_sim.mount.loop.pm_qos import sleep_precisely
+from osxfs_sim.mount.loop.reactor import Wake
+from osxfs_sim.mount.mounts import services
+from osxfs_sim.mount.mounts.cycles import (
+    CycleGuard,
+    check_cycles,
+    check_outside,
+    check_own_places,
+    own_places,
+)
+from osxfs_sim.mount.mounts.exports_root import FOR_GOOD, Skeleton
+from osxfs_sim.mount.mounts.identity import ServerUser, check_state_apart, server_user
+from osxfs_sim.mount.mounts.mountpoints import (
+    MountError,
+    check_allow_other,
+    check_before_mounting,
+    check_fuse,
+    control_path,
+    log_path,
+    make_runtime_directory,
+    mount_at,
+    mount_number_of,
+    mounts,
+    real_mountpoint,
+    runtime_directory,
+    shares_in,
+    unmount,
+)
+from osxfs_sim.mount.mounts.namespaces import are_left_over, copies_of, ways_in, write_out_by
+from osxfs_sim.mount.mounts.runtime_records import Record, start_of, write_record
+from osxfs_sim.mount.mounts.service_checks import check_host_services
+from osxfs_sim.mount.mounts.services import HostServices
+from osxfs_sim.mount.mounts.volumes import Volumes, check_volumes
+from osxfs_sim.mount.requests.tracing import Tracing
+from osxfs_sim.mount.server import control_socket
+from osxfs_sim.mount.server.assembly import Machinery, build, kept_in, make_graft, mount_options
+from osxfs_sim.mount.server.recovery_process import recover_apart
+from osxfs_sim.mount.server.signals import (
+    end_at_once_by_faults,
+    hear_signals_early,
+    signals_of_the_end,
+)
+from osxfs_sim.mount.server.supervision import Supervision
+from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
+from osxfs_sim.mount.tree.collisions import Collision, collisions_below
+from osxfs_sim.mount.tree.spellings import FoldedNames
+from osxfs_sim.mount.writeback.journal import Leftover
+from osxfs_sim.mount.writeback.unwritten import (
+    check_unwritten,
+    command_for,
+    describe_kept,
+    kept_aside,
+    told_of_set_aside,
+    unwritten_error,
+)
+from osxfs_sim.mount.writeback.writeback import WriteBack
+from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
+
+log = logging.getLogger(__name__)
+
+_OPEN_FILES_WANTED = 200_000
+# After a signal: how long processes that still use the share are served.
+_GRACE_S = 1.0
+# Once it is unmounted, and everything is written out: how long who goes on asking is served.
+_LONGEST_GRACE_S = 10.0
+# How long a share of which there is but a copy somewhere must not have been asked anything, to
+# be ended; and how often that is looked at, at first and later.
+_UNUSED_S = 5.0
+_LOOKED_AFTER_S = 60.0
+# Settings by which a share is not what its profile says.
+_OF_THE_SYSTEM = frozenset(
+    {
+        *FILE_RULES,
+        *("latency_ns", "bandwidth", "distribution", "served_at_once", "data_path"),
+        *("lifetime_ns", "missing_lifetime_ns", "policy"),
+        *("host_events", "event_latency_ns"),
+        *WRITE_BACK_KEYS,
+        "bugs",
+    }
+)
+_UNMOUNT_ATTEMPTS = 6
+_LOOK_AGAIN_S = 0.002
+_LONGEST_SYNC_S = 30.0
+
+Ready = Callable[[dict[str, Any]], None]
+
+
+def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) -> None:
+    """Mount the share, serve it until it is unmounted or a signal comes, clean up.
+
+    *on_ready* is called once with the first status when the share can be used; until then *say* is
+    told what takes its time.
+    Raises MountError or ProfileError, with one line for the user, before that.
+    """
+    system = settings.system()
+    user = server_user(settings.user)
+    directory = make_runtime_directory(user.uid)
+    with contextlib.ExitStack() as cleaning_up:
+        source = settings.source
+        if settings.exports:
+            mountpoint = real_mountpoint(settings.mountpoint)
+            with user.acting():
+                skeleton = Skeleton(directory, mountpoint, settings.exports)
+            cleaning_up.callback(_as_user, user, skeleton.remove)
+            source, system = str(skeleton.path), replace(system, policy=FOR_GOOD, own_policy=None)
+        with user.acting():
+            source, mountpoint = check_before_mounting(source, settings.mountpoint)
+        check_fuse()
+        allow_other = check_allow_other(settings.allow_other)
+        host_services = check_host_services(settings.host_services)
+        if settings.volumes and user.drops:
+            raise MountError(
+                "volumes are mounted by root, which the server of a --user is not: leave out one "
+                "of the two"
+            )
+        volumes = check_volumes(settings.volumes, source, mountpoint)
+        check_cycles(source, mountpoint)
+        kept = kept_in(settings, user)
+        check_own_places(mountpoint, own_places(user.uid, kept, settings.trace, host_services))
+        if settings.trace is not None and user.drops:
+            _load_recorder()  # whose files that user may not be able to read
+        graft = None
+        if host_services:
+            with user.acting():
+                graft = make_graft(directory, source)
+            cleaning_up.callback(_as_user, user, graft.remove)
+        with user.acting():
+            state = kept_in(settings, user)
+            if settings.state_directory is not None or system.write_back is not None:
+                check_state_apart(state, source)
+            leftover = check_unwritten(state, source, settings.unwritten, say)
+        _prepare_process()
+        recovered = 0
+        if leftover:
+            # While there is no mount, and nobody whom it could concern.
+            changes = sum(len(left.changes) for left in leftover)
+            say(f"writing {changes} changes of an earlier share of {source} to the host")
+            recovered = recover_apart(state, source, system.files.ownership, user)
+        with user.acting():
+            still_aside = kept_aside(state, source)
+        machinery = build(settings, system, user, source, mountpoint, graft)
+        early = hear_signals_early()
+        supervision = Supervision(mountpoint, user.uid)
+        try:
+            with user.mounting(), _agreeing(system.profile.protocol, machinery):
+                pyfuse3.init(
+                    machinery.dispatcher, mountpoint, mount_options(settings, system, allow_other)
+                )
+        except LookupError as error:
+            supervision.end()
+            machinery.close()
+            raise MountError(
+                f"the kernel cannot be asked for what profile {system.profile.name} asks for in "
+                f"[protocol]: {error}; use a profile with readdirplus = 'always' and "
+                "parallel_directories = false, or pyfuse3 built from source"
+            ) from error
+        except RuntimeError as error:
+            supervision.end()
+            machinery.close()
+            raise MountError(
+                f"the kernel refused to mount at {mountpoint}: {_what_mounting_needs()}"
+            ) from error
+        session = _Session(
+            *(settings, system, user, source, mountpoint, machinery, early, volumes),
+            *(supervision, recovered, still_aside),
+        )
+        session.prepare(host_services)
+        user.become()
+        try:
+            session.keep_record()
+            trio.run(session.run, control_path(directory, mountpoint), on_ready)
+        finally:
+            session.close()
+    if session.failure is not None:
+        raise session.failure
+
+
+def _agreeing(spec: ProtocolSpec, machinery: Machinery) -> contextlib.AbstractContextManager[None]:
+    """Around the beginning of the session: what the kernel is asked for."""
+    if spec == USUAL:
+        return contextlib.nullcontext()
+    # Loaded now: a usual share has no need of it.
+    from osxfs_sim.mount.loop.negotiation import negotiating
+
+    def read_names(fh: int, start_id: int, size_bytes: int) -> Coroutine[Any, Any, bytes]:
+        return machinery.dispatcher.read_names(fh, start_id, size_bytes)
+
+    return negotiating(spec, read_names, machinery.reactor.start_own)
+
+
+def _as_user(user: ServerUser, call: Callable[[], None]) -> None:
+    with user.acting():
+        call()
+
+
+def _prepare_process() -> None:
+    os.chdir("/")  # keep no directory of the caller's busy
+    # Modes come from the guest, where its own umask was already applied.
+    os.umask(0)
+    end_at_once_by_faults()
+    _raise_descriptor_limit()
+    sleep_precisely()
+    # A thread that finishes a host call shall not wait 5 ms for the interpreter.
+    sys.setswitchinterval(0.000_5)
+    logging.getLogger("pyfuse3").setLevel(logging.CRITICAL)  # it reports replies to killed callers
+
+
+def _raise_descriptor_limit() -> None:
+    """Each file that the guest has open is one here: as many as we may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (max(hard, _OPEN_FILES_WANTED), hard):
+        with contextlib.suppress(ValueError, OSError):  # beyond *hard* needs CAP_SYS_RESOURCE
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+            return
+
+
+class _Session:
+    """What lives as long as the mount."""
+
+    def __init__(
+        self,
+        settings: ShareSettings,
+        system: EmulatedSystem,
+        user: ServerUser,
+        source: str,
+        mountpoint: str,
+        machinery: Machinery,
+        early: list[int],
+        volumes: tuple[tuple[str, str], ...],
+        supervision: Supervision,
+        recovered: int,
+        still_aside: list[Leftover],
+    ) -> None:
+        self.settings = settings
+        self.system = system
+        self.user = user
+        self.supervision = supervision
+        self.source = source
+        self.mountpoint = mountpoint
+        self.machinery = machinery
+        self.reactor = machinery.reactor
+        self.handlers = machinery.handlers
+        self.crossings = machinery.crossings
+        self._early = early  # signals that came before anybody listened
+        self._prober: subprocess.Popen[bytes] | None = None
+        self.calibration: Calibration = NOT_CALIBRATED
+        self._mounted = mount_at(mountpoint)
+        self._device = self._mounted.device if self._mounted else ""
+        if machinery.write_back is not None:
+            machinery.write_back.journal.mounted(mountpoint, self._device)
+        self._record: Path | None = None
+        self._cycles = CycleGuard(self._device, machinery.inodes.root.path_fd)
+        self.reactor.watch_mounts(self._cycles.fileno(), self._cycles.look)
+        self.reactor.when_at_work = supervision.at_work
+        self._started_ns = time.monotonic_ns()
+        self._counting_since_ns = self._started_ns
+        self._processor_before_s = 0.0
+        self._stop = trio.Event()
+        self._unmounted = trio.Event()
+        self.volumes = Volumes(volumes, mountpoint, self._device)
+        self.services: HostServices | None = None
+        self.tracing = Tracing(
+            machinery.handlers, machinery.inodes, machinery.crossings, machinery.reactor
+        )
+        self.recovered = recovered
+        """Changes that an earlier share had left unwritten."""
+        self.kept_aside = still_aside
+        """What the host had refused of earlier shares, and is kept."""
+        self.failure: MountError | None = None
+        """Why it ended before it was ready, or what it could not write back."""
+
+    def prepare(self, host_services: tuple[tuple[str, str], ...]) -> None:
+        """Start the processes that will help, before the server becomes somebody else.
+
+        *host_services* are names and paths of the host's sockets.
+        """
+        if self._mounted is not None:
+            self.supervision.mounted(
+                self._mounted, wants_barrier=self.machinery.write_back is not None
+            )
+        if self.settings.calibrate:
+            self._prober = start_prober(self.mountpoint, self.user)
+        if host_services:
+            self.services = HostServices(host_services, self.mountpoint, self._device)
+            self.services.prepare(self.user)
+
+    def keep_record(self) -> None:
+        """For whoever finds the share when we do not answer."""
+        if self._mounted is None:
+            return
+        write_back = self.machinery.write_back
+        record = Record(
+            self.mountpoint,
+            self._mounted.mount_id,
+            self._device,
+            self.source,
+            mount_number_of(self.machinery.inodes.root.path_fd),
+            self.user.uid,
+            os.getpid(),
+            start_of(os.getpid()),
+            str(kept_in(self.settings, self.user)),
+            "" if write_back is None else str(write_back.journal.directory),
+        )
+        try:
+            self._record = write_record(self.user.uid, record)
+        except OSError as error:
+            log.warning("no record of the share can be kept: %s", error)
+
+    async def run(self, socket_path: Path, on_ready: Ready) -> None:
+        """Serve until the mount is gone."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(signals_of_the_end, self._stop, self._early)
+            nursery.start_soon(self._wait_for_stop)
+            nursery.start_soon(self._serve_requests, nursery.cancel_scope)
+            nursery.start_soon(self.supervision.serve, self._answer_sync, self._unmounted.set)
+            nursery.start_soon(self._look_after_unmounted)
+            if self._prober is not None:
+                await self._calibrate(self._prober)
+            if self.services is not None and not await self._start_services(self.services):
+                return  # once it is unmounted
+            gc.collect()
+            gc.freeze()
+            gc.disable()
+            self.reactor.when_idle = self._tidy
+            if isinstance(self.machinery.spellings, FoldedNames):
+                while not self.reactor.serves:
+                    await trio.lowlevel.checkpoint()
+                self.machinery.spellings.check_kernel()
+                for collision in await self._collisions():
+                    self.machinery.spellings.collided(collision)
+            answers = {
+                "status": self.status,
+                "reset": self.reset,
+                "stop": self._answer_stop,
+                "release": self._answer_release,
+                "drop-events": self._drop_events,
+                "flush": self._flush,
+                "start-trace": self._start_trace,
+                "stop-trace": self._stop_trace,
+                "pulse": self._pulse,
+                "mount-volumes": self._answer_mount_volumes,
+                "unmount-volumes": self._answer_unmount_volumes,
+            }
+            self.machinery.owners.check()
+            if self.machinery.host_events is not None:
+                while not self.reactor.serves:
+                    await trio.lowlevel.checkpoint()
+                self.machinery.host_events.start()
+                with self._at_no_price():
+                    reach_mount = self.machinery.host_events.reach_mount
+                    await trio.to_thread.run_sync(run_apart, reach_mount)
+            if self.settings.volumes and not await self._mount_volumes():
+                return  # once it is unmounted
+            if self.settings.trace is not None:
+                try:
+                    await self._start_trace(self.settings.trace)
+                except MountError as error:
+                    self.failure = error
+                    self._stop.set()
+                    return  # once it is unmounted
+            await nursery.start(control_socket.serve, socket_path, answers)
+            self._count_anew()
+            on_ready(self.status())
+
+    async def _serve_requests(self, everything: trio.CancelScope) -> None:
+        await self.reactor.run()
+        everything.cancel()
+
+    async def _collisions(self) -> list[Collision]:
+        """What the user shall know before anything in the tree is touched."""
+        behind = {os.fsencode(entry.mountpoint) for entry in mounts()}
+        root_fd, rules = self.machinery.inodes.root.path_fd, RULES[self.system.files.names]
+        return await trio.to_thread.run_sync(collisions_below, root_fd, rules, behind)
+
+    async def _calibrate(self, prober: "subprocess.Popen[bytes]") -> None:
+        policy = self.handlers.policy
+        self.handlers.policy = Consistent()
+        try:
+            self.calibration = await calibrate(
+                self.reactor, self.crossings, prober, self.system.latency
+            )
+        except (CalibrationError, trio.BrokenResourceError, OSError) as error:
+            log.warning("not calibrated: %r", error)
+        finally:
+            self.handlers.policy = policy
+        self.crossings.outside = Outside(self.calibration.outside_ns)
+        for wake, wake_ns in self.calibration.wake_ns.items():
+            self.reactor.wake_ns[wake] = wake_ns
+
+    async def _start_services(self, host_services: HostServices) -> bool:
+        """Bind the sockets in the share, by requests that are neither priced nor believed."""
+        handlers = self.handlers
+        assert isinstance(handlers, GraftedHandlers)
+        kept = handlers.policy
+        handlers.policy = Consistent()
+
+        def allow(pid: int) -> None:
+            handlers.builder_pid = pid
+
+        try:
+            with self._at_no_price():
+                await trio.to_thread.run_sync(host_services.start, allow)
+        except MountError as error:
+            if self._stop.is_set():
+                return False  # it was unmounted meanwhile, as a signal asked
+            self.failure = error
+            self._stop.set()
+        finally:
+            handlers.policy = kept
+        return self.failure is None
+
+    @contextlib.contextmanager
+    def _at_no_price(self) -> Iterator[None]:
+        """For what the server asks of itself before anybody uses the share: it may be slow.
+
+        Nothing is drawn from the share's own randomness either.
+        """
+        kept = self.crossings.latency
+        self.crossings.latency = LatencyModel(NO_LATENCY, seed=0)
+        try:
+            yield
+        finally:
+            self.crossings.latency = kept
+
+    async def _mount_volumes(self) -> bool:
+        while not self.reactor.serves:
+            await trio.lowlevel.checkpoint()
+        try:
+            await trio.to_thread.run_sync(self.volumes.mount)
+        except MountError as error:
+            if not self._stop.is_set():
+                self.failure = error
+                self._stop.set()
+            return False
+        self.handlers.directories_to_volumes = self.volumes.directories
+        if self.machinery.host_events is not None:
+            self.machinery.host_events.volumes = self.volumes
+        return True
+
+    async def _answer_mount_volumes(self) -> dict[str, Any]:
+        """Where the share could not be unmounted after all."""
+        await trio.to_thread.run_sync(self.volumes.mount)
+        return {"volumes": self.volumes.status()}
+
+    async def _answer_unmount_volumes(self) -> dict[str, Any]:
+        """Before the share is unmounted. Raises MountError where one is in use."""
+        await trio.to_thread.run_sync(self.volumes.unmount)
+        return {"volumes": self.volumes.status()}
+
+    # Its end
+
+    def _answer_stop(self) -> dict[str, Any]:
+        self._stop.set()
+        return {"stopping": True}
+
+    def _answer_release(self) -> dict[str, Any]:
+        """Let go of what keeps the mount busy and is our own: host services, events."""
+        events = self.machinery.host_events
+        released = events is not None and events.rest()
+        if self.services is not None and self.services.hold_the_mount:
+            self.services.begin_to_stop()
+            released = True
+        return {"released": released}
+
+    def _drop_events(self, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
+        events = self.machinery.host_events
+        if events is None:
+            raise MountError("it hears no host events: nothing can be dropped")
+        return events.drop(count, rate)
+
+    def _pulse(self, top: int = 10) -> dict[str, Any]:
+        """What is asked just now; with what changes from moment to moment of the status."""
+        write_back = self._write_back()
+        kept = ("pending_changes", "pending_bytes", "oldest_ns")
+        return {
+            **self.tracing.pulse(top),
+            "profile": self.system.profile.name,
+            "source": self.source,
+            "in_flight": self.reactor.in_flight,
+            "inodes": len(self.machinery.inodes),
+            "open_handles": self.handlers.open_handles,
+            "server_processor_s": _processor_s(),
+            "write_back": write_back and {key: write_back[key] for key in kept},
+        }
+
+    async def _start_trace(self, path: str) -> dict[str, Any]:
+        # The library for its format takes a while to load: not in the thread of the requests.
+        await trio.to_thread.run_sync(_load_recorder)
+        await trio.to_thread.run_sync(check_outside, path, "the trace", self._device)
+        self.tracing.start(Path(path), **self._answerer())
+        return {"path": path}
+
+    async def _stop_trace(
+        self,
+        command_start_ns: int | None = None,
+        command_end_ns: int | None = None,
+        notes: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        command = None
+        if command_start_ns is not None and command_end_ns is not None:
+            command = command_start_ns, command_end_ns
+        complete = self.tracing.stop(command, notes)
+        return await trio.to_thread.run_sync(complete)
+
+    def _answerer(self) -> dict[str, Any]:
+        """What answers, for a trace's header."""
+        return {
+            "profile": self.system.profile.name,
+            "policy": self.system.policy.describe(),
+            "floor_ns": self.calibration.floor_ns,
+        }
+
+    async def _flush(self) -> dict[str, Any]:
+        """Have the host get everything that is held now. Raises MountError where it refuses."""
+        write_back = self.machinery.write_back
+        if write_back is None:
+            return self.status()
+        if not await _write_back_all(write_back):
+            assert write_back.refusal is not None
+            code, path = write_back.refusal
+            raise MountError(
+                f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
+                f"{os.strerror(code)}"
+            )
+        untold = write_back.take_untold()
+        if untold:
+            raise MountError(told_of_set_aside(untold, write_back.quarantine_directory))
+        write_back.tidy()
+        return self.status()
+
+    async def _answer_sync(self) -> None:
+        """For sync(2) of anybody on this machine: so it never waits for long, and never fails."""
+        with trio.move_on_after(_LONGEST_SYNC_S) as waiting:
+            try:
+                await self._have_all_written()
+            except OSError as error:
+                log.warning("a sync(2) was answered though the host has not synced: %s", error)
+            except Exception as error:
+                self.reactor.internal_errors.note("sync(2)", error)
+        if waiting.cancelled_caught:
+            log.warning("a sync(2) was answered though not everything is on the host yet")
+
+    async def _have_all_written(self) -> None:
+        """The host has what was held when this began, and has synced it.
+
+        sync(2) can be told of no failure: where the host refuses, it does not wait.
+        """
+        write_back = self.machinery.write_back
+        assert write_back is not None
+        if not await _write_back_all(write_back):
+            return
+        await trio.to_thread.run_sync(syscalls.syncfs, self.machinery.inodes.root.path_fd)
+
+    async def _wait_for_stop(self) -> None:
+        """Unmount while requests are still served; the reactor then ends by itself."""
+        await self._stop.wait()
+        # Nobody measures a share that ends; what is written out shall not wait.
+        self.crossings.latency = LatencyModel(NO_LATENCY, self.settings.seed)
+        self.reactor.reply_at_once()
+        if self.services is not None:
+            await trio.to_thread.run_sync(self.services.stop)
+        await trio.to_thread.run_sync(self._end_events)
+        try:
+            await trio.to_thread.run_sync(self.volumes.unmount)
+        except MountError as error:
+            log.info("%s", error)  # the share takes it along
+        unmounted = await trio.to_thread.run_sync(
+            run_apart, _unmount_and_write_out, self.mountpoint, self._device
+        )
+        if unmounted:
+            # That is the end of the session, unless there are other mounts of it, or who was
+            # inside when somebody unmounted it lazily.
+            await self._write_out_elsewhere()
+        else:
+            # Somebody is still inside. The name is gone, what was written is written
+            # out; let them finish what they are at, and no longer.
+            await trio.sleep(_GRACE_S)
+        self.reactor.ended = True
+        self.reactor.wake_up()
+
+    async def _write_out_elsewhere(self) -> None:
+        """Return when a session that the kernel does not end has all written out, and is quiet.
+
+        Where the kernel cannot be told to, it is served until it ends: who unmounts the last
+        of it may still be writing out.
+        """
+        pause_s = _GRACE_S
+        while True:
+            await trio.sleep(pause_s)
+            written_out = await trio.to_thread.run_sync(
+                run_apart, self._write_out_somewhere, abandon_on_cancel=True
+            )
+            if written_out:
+                break
+            pause_s = min(2 * pause_s, _LOOKED_AFTER_S)
+        # syncfs(2) waits for no answer of ours: what the kernel has sent comes yet.
+        with trio.move_on_after(_LONGEST_GRACE_S):
+            while self.reactor.quiet_ns < _GRACE_S * 1e9:
+                await trio.sleep(_GRACE_S / 10)
+
+    def _write_out_somewhere(self) -> bool:
+        """By a mount of the share elsewhere, or by whoever is inside. Whether there was a way."""
+        paths = [copy.path for copy in copies_of(self._device)]
+        if self._mounted is not None:
+            paths += ways_in(self._mounted.mount_id)
+        return write_out_by(paths, self._device)
+
+    async def _look_after_unmounted(self) -> None:
+        """End a share that somebody has unmounted, where nothing but left-over copies keep it."""
+        await self._unmounted.wait()
+        pause_s = _UNUSED_S
+        while not self._stop.is_set():
+            await trio.sleep(pause_s)
+            if self._is_unused() and await trio.to_thread.run_sync(self._is_left_over):
+                log.info("%s is unmounted, and copies of it are in nobody's use", self.mountpoint)
+                self._stop.set()
+            pause_s = min(1.5 * pause_s, _LOOKED_AFTER_S)
+
+    def _is_unused(self) -> bool:
+        return not self.handlers.open_handles and self.reactor.quiet_ns > _UNUSED_S * 1e9
+
+    def _is_left_over(self) -> bool:
+        return are_left_over(copies_of(self._device), self.mountpoint)
+
+    def _end_events(self) -> bool:
+        """Whether no thread of theirs speaks to the kernel any more."""
+        events = self.machinery.host_events
+        return events is None or events.end()
+
+    def close(self) -> None:
+        """Let go of everything; after run() has returned or failed."""
+        self.supervision.ending()
+        if self.supervision.has_cut:
+            self.failure = MountError(
+                f"the server of {self.mountpoint} waited for its own share, which was ended"
+            )
+            log.error("%s: what looks into it from within?", self.failure)
+        if self.machinery.write_back is not None:
+            self.machinery.write_back.journal.drains()
+        if not self._end_events():
+            # It waits for a lock that waits for an answer of ours, which will not come.
+            # To go on would take the connection away under its feet.
+            log.critical("host events do not end: the share is given up")
+            # The supervisor does that then, and the mount goes along.
+            os._exit(1)
+        self._write_back_the_rest()
+        if self.tracing.report() is not None:
+            try:
+                self.tracing.stop()()
+            except MountError as error:
+                self.failure = self.failure or error
+                log.error("%s", error)
+        self._cycles.close()
+        self.machinery.close()
+        still_mounted = _is_mounted(self.mountpoint, self._device)
+        # Closing the device ends the session of whoever still uses it (ENOTCONN).
+        pyfuse3.close(unmount=still_mounted)
+        if self.services is not None:
+            self.services.stop()
+        if self._record is not None:
+            at.remove(self._record)
+        # libfuse leaves the mount of a connection that was aborted.
+        self.supervision.end(mounted=still_mounted and _is_mounted(self.mountpoint, self._device))
+
+    def _write_back_the_rest(self) -> None:
+        """The guest has done its last; what the host does not take stays in the journal."""
+        write_back = self.machinery.write_back
+        if write_back is None:
+            return
+        left = write_back.finish()
+        write_back.close(keep=left > 0)
+        if left or write_back.set_aside:
+            self.failure = unwritten_error(write_back.journal.directory, self.source)
+            log.error("%s", self.failure)
+
+    # What it tells
+
+    def _tidy(self) -> None:
+        """When nobody has asked anything for a while: collect garbage, give memory back."""
+        gc.collect()
+        if self.machinery.write_back is not None:
+            self.machinery.write_back.tidy()
+        self.machinery.inodes.compact()
+        syscalls.give_memory_back()
+
+    def reset(self) -> dict[str, Any]:
+        """The status so far; counts, receipt and processor time then start from nothing."""
+        status = self.status()
+        self._count_anew()
+        return status
+
+    def _count_anew(self) -> None:
+        self.crossings.start_counting_anew()
+        if self.machinery.write_back is not None:
+            self.machinery.write_back.start_counting_anew()
+        if self.system.own_policy is not None:
+            self.system.own_policy.start_counting_anew()
+        self.reactor.wakes = [0] * len(Wake)
+        self._counting_since_ns = time.monotonic_ns()
+        self._processor_before_s = _processor_s()
+
+    def status(self) -> dict[str, Any]:
+        """Everything worth knowing, as plain values; documented in docs/reference.md."""
+        latency = self.system.latency
+        counts = self.crossings.counts
+        own_policy = self.system.own_policy
+        return {
+            "mountpoint": self.mountpoint,
+            "source": self.source,
+            "pid": os.getpid(),
+            "profile": self.system.profile.name,
+            "title": self.system.profile.title,
+            "transport": self.system.profile.transport.value,
+            "copy": None,
+            "synchronization": None,
+            "policy": self.system.policy.describe(),
+            "own_policy": own_policy and own_policy.report(),
+            "user": str(self.user),
+            "exports": list(self.settings.exports),
+            "overlaps": [{"path": path, "mode": label} for path, label in self.settings.stronger],
+            "bugs": list(map(str, self.system.bugs)),
+            "changed": sorted(_OF_THE_SYSTEM & self.settings.given().keys()),
+            "log": str(log_path(runtime_directory(self.user.uid), self.mountpoint)),
+            "ownership": self.machinery.owners.report(),
+            "names": self.machinery.spellings.report(),
+            "extended_attributes": self.system.files.extended_attributes.value,
+            "replaced": self.system.files.replaced.value,
+            "seed": self.settings.seed,
+            "dilate": self.system.dilate,
+            "latency": {
+                "base_ns": {
+                    operation_class.label: latency.base_ns[operation_class]
+                    for operation_class in OperationClass
+                },
+                "bandwidth_bytes_per_s": latency.bandwidth_bytes_per_s,
+                "distribution": latency.distribution.describe(),
+                "served_at_once": latency.served_at_once,
+            },
+            "calibration": {
+                "calibrated": self.calibration is not NOT_CALIBRATED,
+                "floor_ns": self.calibration.floor_ns,
+                "outside_ns": {str(k): v for k, v in self.calibration.outside_ns.items()},
+                "wake_ns": {w.name.lower(): ns for w, ns in self.calibration.wake_ns.items()},
+            },
+            "warnings": self.warnings(),
+            "up_s": (time.monotonic_ns() - self._started_ns) / 1e9,
+            "counting_s": (time.monotonic_ns() - self._counting_since_ns) / 1e9,
+            "server_processor_s": _processor_s() - self._processor_before_s,
+            "requests": {op.name: counts[op] for op in Operation if counts[op]},
+            "missing_lookups": self.crossings.missing_lookups,
+            "wakes": {wake.name.lower(): self.reactor.wakes[wake] for wake in Wake},
+            "receipt": self.crossings.receipt.report(),
+            "in_flight": self.reactor.in_flight,
+            "internal_errors": self.reactor.internal_errors.report(),
+            "inodes": len(self.machinery.inodes),
+            "open_handles": self.handlers.open_handles,
+            "most_handles": self.machinery.dispatcher.opened.most,
+            "handles_refused": self.machinery.dispatcher.opened.refused,
+            "descriptors": self.machinery.backing.descriptors,
+            "pm_qos_held": self.reactor.awake.held,
+            "events": self._events(),
+            "write_back": self._write_back(),
+            "trace": self.tracing.report(),
+            "volumes": self.volumes.status(),
+            "host_services": self.services.status() if self.services is not None else [],
+        }
+
+    def _write_back(self) -> dict[str, Any] | None:
+        write_back = self.machinery.write_back
+        if write_back is None:
+            return None
+        waits = self.supervision.sync_waits
+        return {**write_back.report(), "recovered": self.recovered, "sync_waits": waits}
+
+    def _events(self) -> dict[str, Any] | None:
+        events, sets = self.machinery.host_events, self.handlers.name_sets
+        if events is None:
+            return None
+        names = {"directories": 0, "names": 0, "answers": 0}
+        if sets is not None:
+            names = {"directories": len(sets), "names": sets.names, "answers": sets.answers}
+        return {**events.report(), "name_sets": names}
+
+    def warnings(self) -> list[str]:
+        """What the user should know before trusting a number; one line each."""
+        warnings = self.volumes.warnings()
+        if self.settings.calibrate and self.calibration is NOT_CALIBRATED:
+            warnings.append(
+                "calibration failed: what lies outside the server (some 10 to 20 us a request) "
+                "is not subtracted; mount again"
+            )
+        if self.services is not None:
+            assert isinstance(self.handlers, GraftedHandlers)
+            if self.handlers.hides_an_entry:
+                warnings.append(
+                    f"the source has an entry {services.DIRECTORY}: the guest does not see it, "
+                    "but the host services; rename it"
+                )
+            warnings += self.services.warnings()
+        warnings += self._cycles.warnings()
+        if self.kept_aside:
+            warnings.append(describe_kept(self.kept_aside))
+        warnings += self._warnings_of_events()
+        warnings += self._warnings_of_write_back()
+        floor_ns = self.calibration.floor_ns
+        latency = self.system.latency
+        asked = {base_ns for base_ns in latency.base_ns if base_ns}
+        out_of_reach = [base_ns for base_ns in asked if base_ns < floor_ns]
+        if out_of_reach:
+            factor = math.ceil(floor_ns / min(out_of_reach) * 1.25 * self.system.dilate)
+            warnings.append(
+                f"{format_duration(min(out_of_reach))} is out of reach: this machine's floor is "
+                f"{format_duration(floor_ns)} a request; --dilate {factor} brings it into reach"
+            )
+        if asked and not self.reactor.awake.available:
+            warnings.append(
+                "without root the processors cannot be kept awake (PM QoS): "
+                "expect latencies to scatter more, above all after idle times"
+            )
+        for label, line in self.crossings.receipt.report().items():
+            if line["within_tolerance"] is False:
+                warnings.append(
+                    f"{label}: asked for {format_duration(line['asked_p50_ns'])}, achieved "
+                    f"{format_duration(line['achieved_p50_ns'])} (median), "
+                    f"{line['late']} of {line['count']} late: out of tolerance"
+                )
+        trace = self.tracing.report()
+        if trace is not None and trace["failure"]:
+            warnings.append(
+                f"the trace {trace['path']} loses requests, {trace['lost']} so far: "
+                f"{trace['failure']}"
+            )
+        elif trace is not None and trace["lost"]:
+            warnings.append(
+                f"{trace['lost']} requests found no room in the trace: the disk is slow"
+            )
+        warnings += self._warnings_of_files()
+        if self.system.own_policy is not None:
+            warnings += self.system.own_policy.warnings()
+        warnings += filter(None, (self.machinery.dispatcher.opened.warning(),))
+        errors = self.reactor.internal_errors
+        if errors.count:
+            warnings.append(
+                f"{errors.count} internal errors, for the first of each kind see the log, which "
+                f"is worth a report; the latest is {errors.latest}"
+            )
+        return warnings
+
+    def _warnings_of_events(self) -> list[str]:
+        events = self.machinery.host_events
+        if events is None:
+            return []
+        warnings = [events.trouble] if events.trouble else []
+        not_raised = events.report()["not_raised"]
+        if not_raised:
+            warnings.append(
+                f"{not_raised} events could not be raised in the guest, for the first of each kind "
+                "see the log: where the guest's kernel checks rights (ownership host), the "
+                "server's user needs those to change what the host has changed"
+            )
+        if events.watcher.refused:
+            warnings.append(
+                f"{events.watcher.refused} directories cannot be watched: nothing in them is "
+                "believed; raise fs.inotify.max_user_watches and fs.fanotify.max_user_marks"
+            )
+        return warnings
+
+    def _warnings_of_write_back(self) -> list[str]:
+        write_back = self.machinery.write_back
+        if write_back is None:
+            return []
+        warnings = []
+        if self.recovered:
+            warnings.append(
+                f"an earlier share of this source had left {self.recovered} changes unwritten: "
+                "the host has them now"
+            )
+        if write_back.refusal is not None:
+            code, path = write_back.refusal
+            warnings.append(
+                f"{len(write_back.changes)} changes wait, because the host refuses the first, of "
+                f"{path}: {os.strerror(code)}; it is tried again each second"
+            )
+        if write_back.set_aside:
+            latest = write_back.latest_set_aside[-1]
+            warnings.append(
+                f"{write_back.set_aside} changes were set aside, because the host does not take "
+                f"them; the latest is of {latest['path']}: {latest['reason']}; kept in "
+                f"{write_back.quarantine_directory} "
+                f"({command_for(self.source, write_back.quarantine_directory)})"
+            )
+        if write_back.writer.lost:
+            warnings.append(
+                f"{write_back.writer.lost} changes of the host were lost to changes that the guest "
+                f"had made meanwhile (DEL-7); the latest is {write_back.writer.lost_paths[-1]}"
+            )
+        if write_back.writer.kept:
+            warnings.append(
+                f"{write_back.writer.kept} removals of the guest's were not carried out, because "
+                "the host had put something else there meanwhile; the latest is "
+                f"{write_back.writer.kept_paths[-1]}"
+            )
+        return warnings
+
+    def _warnings_of_files(self) -> list[str]:
+        warnings = []
+        if self.user.uid != 0 and self.system.files.ownership is Ownership.HOST:
+            warnings.append(
+                f"ownership host without root: everything is made as {self.user}, "
+                "and owners cannot be changed"
+            )
+        owners, names = self.machinery.owners.report(), self.machinery.spellings.report()
+        if owners.get("malformed"):
+            warnings.append(
+                f"{owners['malformed']} objects have a malformed owner attribute, taken as unset; "
+                f"the first is {owners['first_malformed']}"
+            )
+        if owners.get("store_trouble"):
+            warnings.append(f"the owners that no attribute can hold: {owners['store_trouble']}")
+        if names.get("directories_with_collisions"):
+            warnings.append(
+                f"{names['directories_with_collisions']} directories hold names that "
+                f"{names['rules']} takes for one; each is reached by its own spelling only, other "
+                f"spellings reach the first; {names['first_collision']}"
+            )
+        if not names.get("names_can_be_ended", True) and self.settings.calibrate:
+            who = "a share with volumes" if self.settings.volumes else "this kernel (before 6.16)"
+            warnings.append(
+                f"{who} cannot end all cached names at once, so that under "
+                f"{names['rules']} no name is believed: expect more LOOKUPs"
+            )
+        return warnings
+
+
+def _what_mounting_needs() -> str:
+    if os.geteuid() == 0:
+        return (
+            "root has no CAP_SYS_ADMIN here: in a container, add it (--device /dev/fuse "
+            "--cap-add SYS_ADMIN)"
+        )
+    return (
+        "mounting needs root, or fusermount3 with its set-user-id bit and write access to the "
+        "mount point"
+    )
+
+
+async def _write_back_all(write_back: WriteBack) -> bool:
+    """Have the host get everything that is held now; False where it refuses."""
+    wanted, refusals = write_back.changes.last_sequence, write_back.refusals
+    while not write_back.has_reached(wanted):
+        write_back.hurry(wanted)
+        if write_back.refusals > refusals and write_back.refusal is not None:
+            return False
+        await trio.sleep(_LOOK_AGAIN_S)
+    return True
+
+
+def _load_recorder() -> None:
+    """Load what records a trace. Raises MountError where the server's user cannot."""
+    try:
+        importlib.import_module("osxfs_sim.trace.recorder")
+    except (ImportError, OSError) as error:
+        raise MountError(
+            f"the server, of user {os.geteuid()}, cannot load what records a trace ({error}): "
+            "mount with --trace, or have a Python that this user can read"
+        ) from error
+
+
+def _processor_s() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
+def _is_mounted(mountpoint: str, device: str) -> bool:
+    """Whether this very share is mounted there, and not one that came after it."""
+    entry = mount_at(mountpoint)
+    return entry is not None and entry.device == device
+
+
+def _unmount_and_write_out(mountpoint: str, device: str) -> bool:
+    """Unmount; where somebody is inside, write out, then take away the name only.
+
+    Returns whether the mount is really gone. The kernel writes out dirty pages
+    while unmounting and in syncfs(2), and the reactor serves those writes.
+    """
+    entry = mount_at(mountpoint)
+    if entry is not None and entry.device == device and entry.is_hub:
+        for export in reversed(shares_in(mountpoint)):
+            _unmount_and_write_out(export.mountpoint, export.device)
+    for attempt in range(_UNMOUNT_ATTEMPTS):
+        if not _is_mounted(mountpoint, device):
+            return True  # somebody else was faster
+        try:
+            unmount(mountpoint)
+            return True
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                log.warning("cannot unmount %s: %s", mountpoint, error)
+                break
+            # A path walk in progress is reason enough for EBUSY.
+            time.sleep(0.01 * attempt)
+    for step in (syscalls.write_out, lambda path: unmount(path, lazily=True)):
+        try:
+            if _is_mounted(mountpoint, device):
+                step(mountpoint)
+        except OSError as error:
+            log.warning("while unmounting %s: %s", mountpoint, error)
+    return False

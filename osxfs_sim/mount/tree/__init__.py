@@ -1,0 +1,17 @@
+"""The objects of a share: inode table, names, identities, and the host below them.
+
+inodes              what the kernel knows by number, and its lookup counts
+namespace           gives and takes names on the host, and keeps what is known of them
+directory_names     all names of a directory, so that every other is missing
+backing             the host directory, through directory descriptors only
+generations         tells an object of the host from a later one with its inode number
+overlaps            the parts of a share that obey another export's stronger mode
+spellings           what the host calls a name that the guest may spell in another way
+collisions          names that fold together, looked for before anybody works in a tree
+syscall_inspection  what a process is in the middle of, where its request does not tell
+owners              whom the guest is told that an object belongs to
+owner_store         owners of what cannot carry the attribute: symlinks, sockets, FIFOs
+xattrs              extended attributes of the guest
+set_id              what ends set-user-ID and set-group-ID bits
+host_limits         what the host's file system takes for sure
+"""

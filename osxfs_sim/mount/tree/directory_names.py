@@ -1,0 +1,95 @@
+"""The sets of names that directories are known to have: what is not in one, does not exist.
+
+The guest's half of complete negative caching (model/caching.py, Complete): once
+the names of a directory are known, any other name is answered without a
+crossing. A set is kept true by the guest's own changes and by the host's events,
+and all are dropped when events were lost. A name that is gone may stay in a set:
+it is asked for, and found missing.
+
+Names are given by their keys (spellings), so that spellings which fold together
+are one. The reactor's thread only, but for the reading of a directory itself.
+"""
+
+from collections import OrderedDict
+
+from osxfs_sim.mount.tree.inodes import Inode
+
+_MOST_NAMES = 1_000_000
+_LARGEST_DIRECTORY = 200_000
+_COST_OF_A_SET = 8  # what an empty set takes, in names
+
+
+class NameSets:
+    """Sets of names by directory, the least recently used dropped first."""
+
+    def __init__(
+        self, most_names: int = _MOST_NAMES, largest_directory: int = _LARGEST_DIRECTORY
+    ) -> None:
+        self._most_names = most_names
+        self._largest_directory = largest_directory
+        # None: too many names to be kept; they are not read again and again.
+        self._sets: OrderedDict[Inode, set[bytes] | None] = OrderedDict()
+        self._readings: dict[Inode, set[bytes]] = {}
+        self.names = 0
+        self.answers = 0
+        """Names that were answered as missing without a crossing."""
+
+    def __len__(self) -> int:
+        return len(self._sets)
+
+    def lacks(self, directory: Inode, key: bytes) -> bool:
+        """Whether *directory* is known to have no such name."""
+        names = self._sets.get(directory)
+        if names is None or key in names:
+            return False
+        self._sets.move_to_end(directory)
+        return True
+
+    def wants(self, directory: Inode) -> bool:
+        """Whether the names of *directory* should be read."""
+        return directory not in self._sets and directory not in self._readings
+
+    def begin_reading(self, directory: Inode) -> None:
+        """The names of *directory* are about to be read: what comes meanwhile is added to them."""
+        self._readings[directory] = set()
+
+    def end_reading(self, directory: Inode, keys: set[bytes] | None) -> None:
+        """They were read as *keys*, which are kept; None: the reading failed."""
+        meanwhile = self._readings.pop(directory, None)
+        # Without it the sets were dropped during the reading, as events were lost:
+        # what the reading missed will never be told.
+        if meanwhile is None or keys is None:
+            return
+        self.forget(directory)
+        names = keys | meanwhile if meanwhile else keys
+        if len(names) > self._largest_directory:
+            self._sets[directory] = None
+            self.names += _COST_OF_A_SET
+            return
+        self._sets[directory] = names
+        self.names += len(names) + _COST_OF_A_SET
+        while self.names > self._most_names and len(self._sets) > 1:
+            self.forget(next(iter(self._sets)))
+
+    def added(self, directory: Inode, key: bytes) -> None:
+        """The guest or the host has given something in *directory* this name."""
+        reading = self._readings.get(directory)
+        if reading is not None:
+            reading.add(key)
+        names = self._sets.get(directory)
+        if names is not None and key not in names:
+            names.add(key)
+            self.names += 1
+
+    def forget(self, directory: Inode) -> None:
+        """Drop what is known of *directory*."""
+        self._readings.pop(directory, None)
+        if directory in self._sets:
+            names = self._sets.pop(directory)
+            self.names -= _COST_OF_A_SET + (len(names) if names is not None else 0)
+
+    def clear(self) -> None:
+        """Drop all: the host has lost events."""
+        self._sets.clear()
+        self._readings.clear()
+        self.names = 0

@@ -1,0 +1,504 @@
+"""What the kernel knows by number: inodes, and how many times it was told of each.
+
+The kernel refers to objects by a number that we choose. An inode lives here
+from the first answer that named it until the kernel has forgotten every one of
+them (forget), also when the object was unlinked meanwhile.
+
+The number is the host's own inode number wherever that is free, so that tools
+which remember inode numbers (git, tar, rsync) find them unchanged after a
+remount. The exceptions get numbers from _FIRST_INVENTED on: the root (always
+1), objects of a file system mounted below the export, and an object whose
+number is still held by a deleted one.
+
+What is in the table, and what for (check() says where it is not so):
+
+* an inode is in it if and only if the kernel knows it, or a change of it is held, or another
+  inode that is in it is reached through it (its *pins*, what is held of places included);
+* so the directories by which an inode in the table is reached are in the table, too;
+* nobody finds an inode here that is not in it: neither by number nor by identity;
+* lookups are never negative.
+"""
+
+import collections
+import errno
+import os
+import stat as modes
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from osxfs_sim.mount.writeback.overlay import Held
+
+ROOT_NUMBER = 1
+_FIRST_INVENTED = 1 << 62
+
+
+class UnknownInodeError(OSError, KeyError):
+    """Nobody was told of an inode of that number, or it was forgotten; errno is ESTALE."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
+
+
+class Facts(NamedTuple):
+    """What the host says of an object when a change of it begins to be held.
+
+    *generation* tells it from a later object with its inode number (None: nothing does),
+    *mount_id* where it is mounted, *attributes* are the STATX_ATTR bits.
+    """
+
+    generation: bytes | None
+    mount_id: int
+    attributes: int
+
+
+class Shown(NamedTuple):
+    """What the guest was last shown of an object, to make it again like that.
+
+    *mode* with its kind, the host's *uid* and *gid*, and the guest's owners (-1: unset).
+    """
+
+    mode: int
+    uid: int
+    gid: int
+    owner_uid: int = -1
+    owner_gid: int = -1
+
+
+class Inode:
+    """One object of the host that the kernel knows.
+
+    *device*, *host_number* and *kind* (the S_IFMT bits) are its identity;
+    *parent* and *name* the way it was last reached, *other_names* further ways
+    to a file with several links. *lookups* is the count that forget pays back.
+    *path_fd* is an O_PATH descriptor while the object is a directory in use, has
+    lost its last name, or is held (backing.py), else -1; *openable_handle* is what
+    one that was held can be found by again. *open_fds* are the guest's open files.
+    *handle* is what the host's file system calls a FIFO or a socket. Of a
+    directory, *children* is what the guest was last told its names are, where
+    that is kept, and *followed* whether the host's changes in it will be seen
+    (None: nobody has tried). *changed_ns* is when the guest last changed it (wall-clock).
+    *held* is what the guest has changed and the host does not have yet, or None; *facts* is
+    what the host said of it when that began. *shown* is what the guest was last shown of it.
+    *table* is the one it is in, and *pins* counts what is reached through it there.
+    """
+
+    __slots__ = (
+        "_other_names",
+        "_parent",
+        "changed_ns",
+        "children",
+        "device",
+        "facts",
+        "followed",
+        "handle",
+        "held",
+        "host_number",
+        "kind",
+        "lookups",
+        "name",
+        "number",
+        "open_fds",
+        "openable_handle",
+        "path_fd",
+        "pins",
+        "recently_used",
+        "shown",
+        "table",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        device: int,
+        host_number: int,
+        kind: int,
+        parent: "Inode | None",
+        name: bytes,
+    ) -> None:
+        self.number = number
+        self.device = device
+        self.host_number = host_number
+        self.kind = kind
+        self.table: InodeTable | None = None
+        self.pins = 0
+        self._parent = parent
+        self.name = name
+        self._other_names: list[tuple[Inode, bytes]] | None = None
+        self.lookups = 0
+        self.path_fd = -1
+        self.recently_used = False
+        self.handle: bytes | None = None
+        self.openable_handle: bytes | None = None
+        self.open_fds: list[int] | None = None
+        self.children: dict[bytes, Inode] | None = None
+        self.followed: bool | None = None
+        self.changed_ns = 0
+        self.held: Held | None = None
+        self.facts: Facts | None = None
+        self.shown: Shown | None = None
+
+    @property
+    def parent(self) -> "Inode | None":
+        """The directory by which it was last reached."""
+        return self._parent
+
+    @parent.setter
+    def parent(self, parent: "Inode | None") -> None:
+        before = self._parent
+        self._parent = parent
+        if self.table is not None and parent is not before:
+            if parent is not None:
+                parent.pins += 1
+            if before is not None:
+                before.unpin()
+
+    @property
+    def other_names(self) -> "list[tuple[Inode, bytes]] | None":
+        """Further ways to a file with several links."""
+        return self._other_names
+
+    @other_names.setter
+    def other_names(self, ways: "list[tuple[Inode, bytes]] | None") -> None:
+        before = self._other_names
+        self._other_names = ways
+        if self.table is not None:
+            for parent, _ in ways or ():
+                parent.pins += 1
+            for parent, _ in before or ():
+                parent.unpin()
+
+    def ways(self) -> "Iterator[tuple[Inode, bytes]]":
+        """By which directories, and names in them, it is reached."""
+        if self._parent is not None:
+            yield self._parent, self.name
+        yield from self._other_names or ()
+
+    def unpin(self) -> None:
+        """Something less is reached through it."""
+        self.pins -= 1
+        if not self.pins and not self.lookups and self.table is not None:
+            self.table.unneeded.append(self)
+
+    @property
+    def is_unmade(self) -> bool:
+        """Whether the guest has made it and the host has not got it."""
+        return self.held is not None and self.held.unmade
+
+    def is_same(self, status: os.stat_result) -> bool:
+        """Whether *status* is of this very object."""
+        return (
+            status.st_ino == self.host_number
+            and status.st_dev == self.device
+            and modes.S_IFMT(status.st_mode) == self.kind
+        )
+
+    @property
+    def is_directory(self) -> bool:
+        return self.kind == modes.S_IFDIR
+
+    def add_name(self, parent: "Inode", name: bytes, links: int) -> None:
+        """It was just reached as *name* in *parent*; *links* is its link count."""
+        if self.parent is parent and self.name == name:
+            return
+        if links > 1 and not self.is_directory:
+            others = self.other_names or []
+            others = [other for other in others if other != (parent, name)]
+            if self.parent is not None:
+                others.append((self.parent, self.name))
+            for unkept in others[:-_NAMES_KEPT]:
+                self._untold(*unkept)
+            self.other_names = others[-_NAMES_KEPT:]
+        elif self.parent is not None:
+            self._untold(self.parent, self.name)
+        self.parent = parent
+        self.name = name
+
+    def told(self, name: bytes) -> "Inode | None":
+        """What the guest was last told that *name* in this directory is."""
+        return self.children.get(name) if self.children is not None else None
+
+    def _untold(self, parent: "Inode", name: bytes) -> None:
+        if parent.told(name) is self:
+            assert parent.children is not None
+            del parent.children[name]
+
+    def untell(self) -> None:
+        """The guest has forgotten it, under every name."""
+        for parent, name in self.other_names or ():
+            self._untold(parent, name)
+        if self.parent is not None:
+            self._untold(self.parent, self.name)
+
+    def moved(self, parent: "Inode", name: bytes, from_parent: "Inode", from_name: bytes) -> None:
+        """The guest has renamed it: what it was called before is no longer a way to it."""
+        self._untold(from_parent, from_name)
+        if parent.children is not None:
+            parent.children[name] = self
+        ways = [*(self.other_names or ())]
+        if self.parent is not None:
+            ways.append((self.parent, self.name))
+        gone = ((from_parent, from_name), (parent, name))
+        self.other_names = [way for way in ways if way not in gone] or None
+        self.parent = parent
+        self.name = name
+
+    def moved_by_host(self, parent: "Inode", name: bytes) -> None:
+        """The host has renamed it, which the guest has not been told yet."""
+        before = self.parent
+        if before is not None and (before is not parent or self.name != name):
+            ways = [way for way in self.other_names or () if way != (parent, name)]
+            self.other_names = [*ways, (before, self.name)][-_NAMES_KEPT:]
+        self.parent = parent
+        self.name = name
+
+    def drop_name(self, parent: "Inode", name: bytes) -> bool:
+        """It is no longer *name* in *parent*. Returns whether another name is known."""
+        self._untold(parent, name)
+        others = [other for other in self.other_names or () if other != (parent, name)]
+        if self.parent is parent and self.name == name:
+            if not others:
+                return False
+            self.parent, self.name = others.pop()
+        self.other_names = others or None
+        return True
+
+
+_NAMES_KEPT = 8
+
+
+class InodeTable:
+    """All inodes the kernel knows. Its size is the kernel's to decide; forget shrinks it.
+
+    With *remembers_names* each directory keeps what the guest was last told of its names.
+    """
+
+    def __init__(self, root: os.stat_result, *, remembers_names: bool = False) -> None:
+        self._remembers_names = remembers_names
+        self.root = Inode(
+            ROOT_NUMBER, root.st_dev, root.st_ino, modes.S_IFMT(root.st_mode), None, b""
+        )
+        self.root.lookups = 1  # the kernel never forgets the root
+        self.root.children = {} if remembers_names else None
+        self._by_number: dict[int, Inode] = {ROOT_NUMBER: self.root}
+        # Only the objects whose number is not the host's.
+        self._by_identity: dict[tuple[int, int], Inode] = {(root.st_dev, root.st_ino): self.root}
+        self._next_invented = _FIRST_INVENTED
+        self._peak = 1
+        self.root.table = self
+        self.unneeded: list[Inode] = []
+        """What is perhaps needed no more: see take_unneeded()."""
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __getitem__(self, number: int) -> Inode:
+        """The inode of that number. Raises UnknownInodeError, an OSError."""
+        try:
+            return self._by_number[number]
+        except KeyError:
+            raise UnknownInodeError from None
+
+    def known(self, status: os.stat_result) -> Inode | None:
+        """The inode of the object that *status* is of, if the kernel knows it."""
+        inode = self._by_number.get(status.st_ino)
+        if inode is not None and inode.is_same(status):
+            return inode
+        inode = self._by_identity.get((status.st_dev, status.st_ino))
+        if inode is not None and inode.is_same(status):
+            return inode
+        return None
+
+    def found(self, parent: Inode, name: bytes, status: os.stat_result) -> Inode:
+        """The inode for an object found as *name* in *parent*; made when it is new.
+
+        Does not count a lookup: that is owed only if the answer names it.
+        """
+        inode = self.known(status)
+        if inode is None:
+            inode = Inode(
+                self._free_number(status),
+                status.st_dev,
+                status.st_ino,
+                modes.S_IFMT(status.st_mode),
+                parent,
+                name,
+            )
+            self._put(inode)
+            if inode.number != inode.host_number:
+                self._by_identity[inode.device, inode.host_number] = inode
+            if self._remembers_names and inode.is_directory:
+                inode.children = {}
+        elif (inode.parent is not parent or inode.name != name) and inode is not self.root:
+            inode.add_name(parent, name, status.st_nlink)
+        if parent.children is not None:
+            parent.children[name] = inode
+        return inode
+
+    def all(self) -> list[Inode]:
+        """All that the guest knows now."""
+        return list(self._by_number.values())
+
+    def knows(self, inode: Inode) -> bool:
+        """Whether the guest has not forgotten *inode*."""
+        return self._by_number.get(inode.number) is inode
+
+    def vanished(self, parent: Inode, name: bytes, kind: int) -> Inode:
+        """An inode for something that was *name* in *parent* and is no more.
+
+        The guest never asked for it while it was there; now it is told that it goes.
+        """
+        self._next_invented += 1
+        inode = Inode(self._next_invented, -1, 0, kind, parent, name)
+        self._put(inode)
+        return inode
+
+    def _put(self, inode: Inode) -> None:
+        self._by_number[inode.number] = inode
+        self._peak = max(self._peak, len(self._by_number))
+        inode.table = self
+        for parent, _ in inode.ways():
+            parent.pins += 1
+
+    def unmade(self, kind: int) -> Inode:
+        """An inode for what the guest has just made, and the host has not got yet."""
+        self._next_invented += 1
+        inode = Inode(self._next_invented, -1, 0, kind, None, b"")
+        self._put(inode)
+        if self._remembers_names and inode.is_directory:
+            inode.children = {}
+        return inode
+
+    def arrived(self, inode: Inode, parent: Inode, name: bytes, status: os.stat_result) -> None:
+        """The host has got what *inode* stands for, as *name* in *parent*.
+
+        Its number stays what it is for as long as the kernel knows it.
+        """
+        before = self.known(status)
+        if before is not None and before is not inode:
+            # The host has removed that, and given its number to this one.
+            self.renounce_identity(before)
+        self.identify(inode, status.st_dev, status.st_ino)
+        inode.parent, inode.name, inode.other_names = parent, name, None
+        if parent.children is not None:
+            parent.children[name] = inode
+
+    def identify(self, inode: Inode, device: int, host_number: int) -> None:
+        """The host's object with these numbers is *inode*, and was another before, perhaps."""
+        before = self._by_identity.get((device, host_number))
+        if before is not None:
+            self.renounce_identity(before)
+        self.renounce_identity(inode)
+        inode.device, inode.host_number = device, host_number
+        if inode.table is self:  # or it would be found here, and its number would not
+            self._by_identity[device, host_number] = inode
+
+    def _free_number(self, status: os.stat_result) -> int:
+        number = status.st_ino
+        if (
+            status.st_dev == self.root.device
+            and ROOT_NUMBER < number < _FIRST_INVENTED
+            and number not in self._by_number
+        ):
+            return number
+        self._next_invented += 1
+        return self._next_invented
+
+    def forget(self, number: int, lookups: int) -> Inode | None:
+        """The kernel forgets *lookups* answers. Returns the inode if that took it out.
+
+        What is needed for another reason stays until let_go() or take_unneeded().
+        """
+        inode = self._by_number[number]
+        assert inode.lookups >= lookups, (number, inode.lookups, lookups)
+        inode.lookups -= lookups
+        if self.is_needed(inode):
+            return None
+        self.remove(inode)
+        return inode
+
+    def is_needed(self, inode: Inode) -> bool:
+        """Whether *inode* has to be in the table: see the invariant above."""
+        return (
+            inode.lookups > 0
+            or inode.pins > 0
+            or inode is self.root
+            or (inode.held is not None and inode.held.changes > 0)
+        )
+
+    def let_go(self, inode: Inode) -> bool:
+        """A reason to keep *inode* has gone. Returns whether it was the last."""
+        if inode.table is not self or self.is_needed(inode):
+            return False
+        self.remove(inode)
+        return True
+
+    def take_unneeded(self) -> Inode | None:
+        """Take out one that was kept for the sake of others only, which are gone; None: no more."""
+        while self.unneeded:
+            inode = self.unneeded.pop()
+            if self.let_go(inode):
+                return inode
+        return None
+
+    def remove(self, inode: Inode) -> None:
+        """Take out an inode that nobody needs."""
+        del self._by_number[inode.number]
+        if self._remembers_names:
+            inode.untell()
+        if self._by_identity.get((inode.device, inode.host_number)) is inode:
+            del self._by_identity[inode.device, inode.host_number]
+        inode.table = None
+        for parent, _ in inode.ways():
+            parent.unpin()
+
+    def check(self) -> list[str]:
+        """Where the invariant at the head of this module does not hold, in words. For tests."""
+        wrong: list[str] = []
+        pins: collections.Counter[Inode] = collections.Counter()
+        for number, inode in self._by_number.items():
+            what = f"inode {number} ({inode.name!r})"
+            if inode.table is not self:
+                wrong.append(f"{what} is found by its number and does not know of the table")
+            if inode.lookups < 0:
+                wrong.append(f"{what} has {inode.lookups} lookups")
+            is_waiting = inode in self.unneeded or inode.held is not None
+            if not self.is_needed(inode) and not is_waiting:
+                wrong.append(f"{what} is needed by nobody")
+            ways = [parent for parent, _ in inode.ways()]
+            if inode.held is not None:
+                ways += [place[0] for place in inode.held.places()]
+            pins.update(ways)
+            wrong += [
+                f"{what} is reached through {parent.number} ({parent.name!r}), which is not here"
+                for parent in ways
+                if parent.table is not self
+            ]
+        wrong += [
+            f"inode {inode.number} has {inode.pins} pins, not {pins[inode]}"
+            for inode in self._by_number.values()
+            if inode.pins != pins[inode]
+        ]
+        for identity, inode in self._by_identity.items():
+            if inode.table is not self:
+                wrong.append(f"{identity} leads to {inode.number}, which is not here")
+            if identity != (inode.device, inode.host_number):
+                wrong.append(f"{identity} leads to {inode.number}, which is another object")
+        return wrong
+
+    def renounce_identity(self, inode: Inode) -> None:
+        """*inode* lost its last name: the host may give its number to another object.
+
+        From now on a new object with the same host number is another inode.
+        """
+        if self._by_identity.get((inode.device, inode.host_number)) is inode:
+            del self._by_identity[inode.device, inode.host_number]
+        inode.device = -1
+
+    def compact(self) -> None:
+        """Give memory back after many inodes were forgotten: a dict never shrinks by itself."""
+        if len(self._by_number) * 4 > self._peak:
+            return
+        self._peak = len(self._by_number)
+        self._by_number = dict(self._by_number)
+        self._by_identity = dict(self._by_identity)

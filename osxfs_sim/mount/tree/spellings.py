@@ -1,0 +1,556 @@
+"""Finds what the host calls a name that the guest may spell in another way.
+
+The rules are the model's (model/names.py). On a case-sensitive share a name is
+what it is (ExactNames), and costs nothing here. Where names fold together
+(FoldedNames), the guest's "README" may be the host's "ReadMe":
+
+- A name is first looked for as it was asked for, then by the rules, in an index
+  of the directory. If the host already holds two names that fold together, each
+  is reached by its own spelling, and any other spelling reaches the first of
+  them in the order of their bytes.
+- A new name never stands beside one that folds together with it.
+
+The guest's kernel knows nothing of all this: it caches each spelling on its
+own. So only the host's own spelling is ever believed, and when a change is made
+under another spelling, or a name is made that was believed missing under
+another, every name the kernel holds is ended at once (see end_all_names), before
+the change is answered.
+"""
+
+import errno
+import logging
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from osxfs_sim.model.caching import Lifetimes
+from osxfs_sim.model.names import NameRules
+from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.tree.collisions import Collision
+from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode
+from osxfs_sim.mount.tree.syscall_inspection import renaming
+
+log = logging.getLogger(__name__)
+
+_MOST_NAMES_INDEXED = 500_000
+_MOST_BELIEVED_MISSING = 100_000
+_MOST_REPORTED = 10_000
+# Timestamps are as coarse as 4 ms on older kernels: two changes within one tick
+# look like one. An index read so soon after a change, or adapted to a change of
+# our own, may lack a change that the host made in the same moment: it is read
+# again after this time. In a large directory it is after more, so that reading
+# never takes more than a small part of the time.
+_QUIET_NS = 50_000_000
+_QUIET_NS_PER_NAME = 50_000
+_DEEPEST_PATH = 2048
+_RENAME_NOREPLACE = 1
+
+
+class GivesWayError(FileNotFoundError):
+    """The name exists in another spelling, and a rename is about to give it this one.
+
+    The guest's kernel has to take it for missing, and not to believe it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+class Spellings(Protocol):
+    """What the handlers ask about names. Raises what the host's calls raise."""
+
+    def look_up(
+        self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
+    ) -> tuple[bytes, os.stat_result]:
+        """As find, for LOOKUP: GivesWayError where a rename shall respell the name."""
+
+    def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
+        """What the host calls *asked*, and what it is. Raises FileNotFoundError."""
+
+    def existing(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes:
+        """What the host calls *asked*, before it is taken away; *asked* where it does not exist."""
+
+    def new(self, directory: Inode, dir_fd: int, asked: bytes, *, may_exist: bool = False) -> bytes:
+        """How *asked* is to be stored; if it *may_exist*, what the host calls it already.
+
+        Raises FileExistsError where it exists under another spelling, and
+        OSError (EILSEQ) for what the emulated file system refuses.
+        """
+
+    def is_same(self, one: bytes, other: bytes) -> bool:
+        """Whether both would be the same entry of a directory."""
+
+    def target(
+        self, directory: Inode, dir_fd: int, asked: bytes
+    ) -> tuple[bytes, os.stat_result | None]:
+        """Where a rename to *asked* leads: what the host calls it, and what is there already."""
+
+    def key(self, name: bytes) -> bytes:
+        """What all spellings of *name* have in common."""
+
+    def believed_missing(self, directory: Inode, name: bytes) -> bytes | None:
+        """The host has made *name*: another spelling that the guest may believe missing.
+
+        It may be *name* itself, where the guest found it by another since.
+        """
+
+    def stored(self, asked: bytes) -> bytes:
+        """How *asked* is stored when it is new."""
+
+    def shown(self, dir_fd: int, name: bytes) -> bytes:
+        """How the host's *name* is listed."""
+
+    def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
+        """*name* was replaced by a rename to *asked*: give it that spelling, and return it."""
+
+    def believed(self, name: bytes, asked: bytes, lifetimes: Lifetimes) -> Lifetimes:
+        """How long the guest may believe that *asked* is the host's *name*."""
+
+    def believed_missing_ns(self, directory: Inode, asked: bytes, lifetime_ns: int) -> int:
+        """How long the guest may believe that there is no *asked*."""
+
+    def added(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        """*name* was made, where the guest asked for *asked*."""
+
+    def renamed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        """Something became *name*, where the guest asked for *asked*."""
+
+    def removed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        """*name* was taken away, where the guest asked for *asked*."""
+
+    def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
+        """*names* were read from a directory: look for those that fold together."""
+
+    def forget(self, directory: Inode) -> None: ...
+
+    def report(self) -> dict[str, Any]: ...
+
+
+class ExactNames:
+    """Names are bytes, as on most Linux file systems."""
+
+    def look_up(
+        self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
+    ) -> tuple[bytes, os.stat_result]:
+        return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+
+    def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
+        return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+
+    def existing(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes:
+        return asked
+
+    def new(self, directory: Inode, dir_fd: int, asked: bytes, *, may_exist: bool = False) -> bytes:
+        return asked
+
+    def is_same(self, one: bytes, other: bytes) -> bool:
+        return one == other
+
+    def target(
+        self, directory: Inode, dir_fd: int, asked: bytes
+    ) -> tuple[bytes, os.stat_result | None]:
+        try:
+            return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return asked, None
+
+    def key(self, name: bytes) -> bytes:
+        return name
+
+    def believed_missing(self, directory: Inode, name: bytes) -> bytes | None:
+        return None
+
+    def stored(self, asked: bytes) -> bytes:
+        return asked
+
+    def shown(self, dir_fd: int, name: bytes) -> bytes:
+        return name
+
+    def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
+        return name
+
+    def believed(self, name: bytes, asked: bytes, lifetimes: Lifetimes) -> Lifetimes:
+        return lifetimes
+
+    def believed_missing_ns(self, directory: Inode, asked: bytes, lifetime_ns: int) -> int:
+        return lifetime_ns
+
+    def added(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        return
+
+    def renamed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        return
+
+    def removed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        return
+
+    def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
+        return
+
+    def forget(self, directory: Inode) -> None:
+        return
+
+    def report(self) -> dict[str, Any]:
+        return {"rules": "case-sensitive"}
+
+
+class _Index:
+    """The names in one directory by their keys, as of one state of the directory.
+
+    *read_at* and *status* are the time and the directory's status before it was read.
+    """
+
+    __slots__ = ("by_key", "count", "doubtful_since_ns", "stamp")
+
+    def __init__(
+        self, rules: NameRules, names: list[bytes], status: os.stat_result, read_at_ns: int
+    ) -> None:
+        self.by_key: dict[bytes, list[bytes]] = {}
+        self.count = len(names)
+        for name in names:
+            self.by_key.setdefault(rules.key(name), []).append(name)
+        self.stamp = _stamp(status)
+        # By ctime alone: nobody sets that.
+        quiet = read_at_ns - status.st_ctime_ns > _QUIET_NS
+        self.doubtful_since_ns = None if quiet else time.monotonic_ns()
+
+    def restamp(self, status: os.stat_result) -> None:
+        """After a change of our own."""
+        self.stamp = _stamp(status)
+        if self.doubtful_since_ns is None:
+            self.doubtful_since_ns = time.monotonic_ns()
+
+    def is_of(self, status: os.stat_result) -> bool:
+        """Whether the directory is as it was."""
+        if self.stamp != _stamp(status):
+            return False
+        if self.doubtful_since_ns is None:
+            return True
+        doubtful_ns = time.monotonic_ns() - self.doubtful_since_ns
+        return doubtful_ns <= max(_QUIET_NS, _QUIET_NS_PER_NAME * self.count)
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    # Size and links tell of changes within a tick on some file systems.
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_nlink
+
+
+class FoldedNames:
+    """Several spellings name one object. The reactor's thread only.
+
+    *end_all_names* ends every name that the guest's kernel believes, without
+    waiting for any lock of its own, and returns whether it could. Where it
+    cannot (Linux before 6.16), no name and no missing name is ever believed.
+    It is called only if a name was ever believed: it costs the kernel all it
+    knows, and takes away what is mounted on directories of the share.
+
+    *mountpoint* is where the share is mounted: by it, paths of processes are
+    told from each other.
+    """
+
+    def __init__(
+        self, rules: NameRules, end_all_names: Callable[[], bool], mountpoint: str = "/"
+    ) -> None:
+        self._rules = rules
+        self._end_all_names = end_all_names
+        self._mountpoint = [part for part in os.fsencode(mountpoint).split(b"/") if part]
+        self._may_believe = True
+        self._ever_believed = False
+        self._indices: OrderedDict[Inode, _Index] = OrderedDict()
+        self._names_indexed = 0
+        # Per directory and key, the spelling that the kernel believes missing.
+        self._missing: dict[tuple[int, bytes], bytes] = {}
+        self._collisions = 0
+        self._first_collision = ""
+        self._reported: set[tuple[int, int]] = set()
+
+    def check_kernel(self) -> None:
+        """Find out whether names can be ended; once requests are served."""
+        self._may_believe = self._end_all_names()
+
+    def look_up(
+        self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
+    ) -> tuple[bytes, os.stat_result]:
+        name, status = self.find(directory, dir_fd, asked)
+        respelling = name not in (asked, self._stored(asked)) and self._is_respelled(
+            directory, asked, thread_id
+        )
+        if respelling:
+            # rename("a", "A"): to the kernel both would be the same object, for
+            # which rename(2) does nothing. It has to believe that there is no "A".
+            raise GivesWayError
+        return name, status
+
+    def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
+        try:
+            return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+        except OSError as error:
+            # Another spelling of what is too long may be shorter.
+            if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
+                raise
+            name = self._otherwise_spelled(directory, dir_fd, asked)
+            if name is None:
+                raise
+        try:
+            return name, os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            # The host was faster: what it is called now, if it is there.
+            self.forget(directory)
+            name = self._otherwise_spelled(directory, dir_fd, asked)
+            if name is None:
+                raise
+        return name, os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+
+    def existing(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes:
+        self._prepare_change(directory, dir_fd)
+        try:
+            return self.find(directory, dir_fd, asked)[0]
+        except FileNotFoundError:
+            return asked
+
+    def new(self, directory: Inode, dir_fd: int, asked: bytes, *, may_exist: bool = False) -> bytes:
+        stored = self._rules.stored(asked)
+        self._prepare_change(directory, dir_fd)
+        try:
+            name, _ = self.find(directory, dir_fd, asked)
+        except FileNotFoundError:
+            return stored
+        if may_exist:
+            return name
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def is_same(self, one: bytes, other: bytes) -> bool:
+        return self._rules.key(one) == self._rules.key(other)
+
+    def target(
+        self, directory: Inode, dir_fd: int, asked: bytes
+    ) -> tuple[bytes, os.stat_result | None]:
+        self._prepare_change(directory, dir_fd)
+        try:
+            return self.find(directory, dir_fd, asked)
+        except FileNotFoundError:
+            return self._rules.stored(asked), None
+
+    def key(self, name: bytes) -> bytes:
+        return self._rules.key(name)
+
+    def believed_missing(self, directory: Inode, name: bytes) -> bytes | None:
+        return self._missing.pop((directory.number, self._rules.key(name)), None)
+
+    def stored(self, asked: bytes) -> bytes:
+        return self._rules.stored(asked)
+
+    def shown(self, dir_fd: int, name: bytes) -> bytes:
+        shown = self._rules.shown(name)
+        if shown != name and _exists(dir_fd, shown):
+            return name  # the host holds both: no two entries of a listing are the same
+        return shown
+
+    def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
+        stored = self._stored(asked)
+        if stored == name:
+            return name
+        # The replacing itself was atomic; now it gets the spelling it was given,
+        # unless the host has put something there in this moment.
+        try:
+            syscalls.rename(dir_fd, name, dir_fd, stored, _RENAME_NOREPLACE)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                return name
+            if _exists(dir_fd, stored):  # a file system that cannot be told so
+                return name
+            os.rename(name, stored, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        self._index_without(directory, dir_fd, name)
+        self._end_names()
+        return stored
+
+    def believed(self, name: bytes, asked: bytes, lifetimes: Lifetimes) -> Lifetimes:
+        if name == asked and self._may_believe:
+            self._ever_believed |= lifetimes.entry_ns > 0
+            return lifetimes
+        return Lifetimes(0, lifetimes.attributes_ns)
+
+    def believed_missing_ns(self, directory: Inode, asked: bytes, lifetime_ns: int) -> int:
+        if lifetime_ns <= 0 or not self._may_believe:
+            return 0
+        self._ever_believed = True
+        place = directory.number, self._rules.key(asked)
+        if self._missing.setdefault(place, asked) != asked:
+            return 0  # one spelling of each is enough to keep track of
+        if len(self._missing) > _MOST_BELIEVED_MISSING:
+            self._end_names()
+            self._missing[place] = asked
+        return lifetime_ns
+
+    def added(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        key = self._rules.key(name)
+        index = self._indices.get(directory)
+        if index is not None:
+            names = index.by_key.setdefault(key, [])
+            if name not in names:
+                names.append(name)
+                index.count += 1
+                self._names_indexed += 1
+            index.restamp(os.fstat(dir_fd))
+        if self._missing.pop((directory.number, key), asked) != asked:
+            self._end_names()
+
+    def renamed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        self.added(directory, dir_fd, name, asked)
+        if name != asked:
+            # The kernel goes on to believe the object by its new name, as asked.
+            self._end_names()
+
+    def removed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        self._index_without(directory, dir_fd, name)
+        if name != asked:
+            self._end_names()
+
+    def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
+        identity = directory.device, directory.host_number
+        if identity in self._reported or len(self._reported) >= _MOST_REPORTED:
+            return
+        groups = self._rules.collisions(names)
+        if groups:
+            try:
+                path = os.readlink(b"/proc/self/fd/%d" % dir_fd)
+            except OSError:  # too deep to be told
+                path = b"..."
+            self.collided(Collision(identity, path, groups[0]))
+
+    def collided(self, collision: Collision) -> None:
+        """Count a directory that holds names that fold together, and log it once."""
+        if collision.directory in self._reported or len(self._reported) >= _MOST_REPORTED:
+            return
+        self._reported.add(collision.directory)
+        self._collisions += 1
+        path = collision.path.decode("utf-8", "replace")
+        spellings = " and ".join(ascii(os.fsdecode(name)) for name in collision.names)
+        self._first_collision = self._first_collision or f"{path}: {spellings}"
+        log.warning("names fold together in %s: %s", path, spellings)
+
+    def forget(self, directory: Inode) -> None:
+        index = self._indices.pop(directory, None)
+        if index is not None:
+            self._names_indexed -= index.count
+
+    def report(self) -> dict[str, Any]:
+        return {
+            "rules": self._rules.label,
+            "directories_with_collisions": self._collisions,
+            "first_collision": self._first_collision,
+            "names_indexed": self._names_indexed,
+            "names_can_be_ended": self._may_believe,
+        }
+
+    def _otherwise_spelled(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes | None:
+        try:
+            index = self._index(directory, dir_fd)
+        except PermissionError:
+            return None  # it may be searched and not listed: names are what they are
+        names = index.by_key.get(self._rules.key(asked))
+        return min(names) if names else None
+
+    def _index(self, directory: Inode, dir_fd: int) -> _Index:
+        index = self._indices.get(directory)
+        if index is not None:
+            if index.is_of(os.fstat(dir_fd)):
+                self._indices.move_to_end(directory)
+                return index
+            self.forget(directory)
+        # The descriptor may be one that only leads there (O_PATH).
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)
+        read_at_ns = time.time_ns()
+        status = os.fstat(dir_fd)
+        try:
+            names = [os.fsencode(name) for name in os.listdir(fd)]
+        finally:
+            os.close(fd)
+        self.listed(directory, dir_fd, names)
+        index = self._indices[directory] = _Index(self._rules, names, status, read_at_ns)
+        self._names_indexed += index.count
+        while self._names_indexed > _MOST_NAMES_INDEXED and len(self._indices) > 1:
+            self.forget(next(iter(self._indices)))
+        return index
+
+    def _prepare_change(self, directory: Inode, dir_fd: int) -> None:
+        """Before a change of our own: drop an index that a change of the host's made old.
+
+        What happens on the host between this and the change is seen when the
+        directory has been quiet for a moment: the index is then read anew.
+        """
+        index = self._indices.get(directory)
+        if index is not None and not index.is_of(os.fstat(dir_fd)):
+            self.forget(directory)
+
+    def _index_without(self, directory: Inode, dir_fd: int, name: bytes) -> None:
+        index = self._indices.get(directory)
+        if index is None:
+            return
+        key = self._rules.key(name)
+        names = index.by_key.get(key, [])
+        if name in names:
+            names.remove(name)
+            index.count -= 1
+            self._names_indexed -= 1
+        if not names:
+            index.by_key.pop(key, None)
+        index.restamp(os.fstat(dir_fd))
+
+    def _end_names(self) -> None:
+        self._missing.clear()
+        if self._may_believe and self._ever_believed:
+            self._may_believe = self._end_all_names()
+
+    def _stored(self, asked: bytes) -> bytes:
+        """As stored, for a name that exists and may be one that cannot be made."""
+        try:
+            return self._rules.stored(asked)
+        except OSError:
+            return asked
+
+    def _is_respelled(self, directory: Inode, asked: bytes, thread_id: int) -> bool:
+        """Whether a thread looks *asked* up to rename another spelling of it to this one.
+
+        The same rename may look up the same spelling on its way there ("A/a" to
+        "A/A"), so it matters which directory it is looked up in.
+        """
+        found = renaming(thread_id)
+        if found is None or not found.old or not found.new:
+            return False
+        key = self._rules.key
+        *old_way, old = found.old
+        *way, new = found.new
+        if new != asked or old == new or key(old) != key(new):
+            return False
+        keys = [key(part) for part in way]
+        here = self._way_to(directory)
+        if here is None or keys != [key(part) for part in old_way]:
+            return False  # from one directory into another, where it replaces
+        above = len(self._mountpoint)
+        if way[:above] == self._mountpoint:
+            return keys[above:] == here
+        # Reached by another way: a link, a mount of a part, another view of mounts.
+        return keys[len(keys) - len(here) :] == here and asked not in way
+
+    def _way_to(self, directory: Inode) -> list[bytes] | None:
+        """The keys of the names from the share's root to *directory*; None if it has no way."""
+        keys: list[bytes] = []
+        inode = directory
+        while inode.parent is not None:
+            keys.append(self._rules.key(inode.name))
+            inode = inode.parent
+            if len(keys) > _DEEPEST_PATH:
+                return None
+        keys.reverse()
+        return keys if inode.number == ROOT_NUMBER else None
+
+
+def _exists(dir_fd: int, name: bytes) -> bool:
+    try:
+        os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except OSError:
+        return False
+    return True

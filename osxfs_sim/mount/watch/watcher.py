@@ -1,0 +1,129 @@
+"""Sees what the host changes in the tree, and tells our own server's changes apart.
+
+Changes are hints: the kernel merges what one process does to one name, also
+into a record that others have followed since (fsnotify_insert_event calls the
+merge of fanotify for the last 128 in a queue's bucket), so neither the order of
+two names nor that of one name's flags is certain. Whoever needs to know what is
+there must look.
+
+Not seen, by any watcher: writes through a shared memory mapping (the kernel has no
+event for them), changes that other machines make to a network file system, and
+changes through a name in a directory that is not followed, hard links included.
+A link made or removed changes the link count of an object whose other names
+get no event of their own.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from osxfs_sim.model.events import What
+from osxfs_sim.mount.mounts.mountpoints import MountError
+from osxfs_sim.mount.tree.inodes import Inode
+
+CHOICES = ("auto", "fanotify", "inotify")
+
+
+@dataclass(frozen=True, slots=True)
+class HostChange:
+    """Something happened to *name* in *directory*.
+
+    A rename is two of these, the old side first and the new side next to it,
+    each only if its directory is followed. *moved_to* is the new place, on the
+    old side of a rename whose new directory is followed too. A directory's own
+    attributes are a change of its name in its parent; the root's of b"" in the root.
+    """
+
+    directory: Inode
+    """Where it happened."""
+    name: bytes
+    """The name in it; b"" in the root: the root itself."""
+    what: What
+    """What happened."""
+    at_ns: int
+    """time.monotonic_ns() when it was read."""
+    moved_to: tuple[Inode, bytes] | None = None
+    """On the old side of a rename: the new place, if that is watched too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The kernel's queue overflowed: anything may have changed until *at_ns*."""
+
+    at_ns: int
+    """Until when anything may have changed."""
+
+
+class Watcher(Protocol):
+    """Changes of followed directories, those by our own process left out."""
+
+    kind: str
+    """"fanotify" or "inotify"."""
+    notes_own: bool
+    """Whether own() and own_fd() must be called at all."""
+    refused: int
+    """Directories that could not be followed because the kernel had no watch left."""
+
+    def fileno(self) -> int:
+        """Readable when there is something to read."""
+
+    def follow(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
+        """See changes in *directory* and of itself from now on.
+
+        Must be called before anything below or about it is answered, and again
+        after it was seen to be removed or replaced: the host may give its inode
+        number to another. *name* in *dir_fd* reaches it; b"." is *dir_fd* itself.
+        False if they will not be seen: another file system, no watch left, not
+        to be read by us, or no longer there.
+        """
+
+    def unfollow(self, directory: Inode) -> None:
+        """The guest has forgotten it: its changes are passed over from now on."""
+
+    def read(self, most: int) -> Sequence[HostChange | Lost]:
+        """About *most* changes, without ever waiting.
+
+        When it returns fewer than *most*, nothing that was taken from the
+        kernel is left over: what comes next makes fileno() readable.
+        """
+
+    def own(self, directory: Inode, name: bytes, dir_fd: int) -> None:
+        """Our server has just changed *name* in *dir_fd* for the guest.
+
+        For each name that a request put there, took away or changed the object of,
+        once, after its success and before anything else is done; b"" is
+        the directory itself.
+        """
+
+    def own_fd(self, fd: int) -> None:
+        """Our server has just changed the object behind *fd*: its content or attributes."""
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+
+
+def open_watcher(choice: str, root: Inode, root_fd: int) -> Watcher:
+    """A watcher for the tree at *root_fd*, of which it follows nothing yet.
+
+    *choice* is one of CHOICES; "auto" is fanotify where it can be had, since it
+    names the process that made a change, else inotify. Raises MountError.
+    """
+    # Here, because these modules speak of the values above.
+    from osxfs_sim.mount.watch.fanotify import FanotifyWatcher
+
+    if choice == "fanotify":
+        return FanotifyWatcher(root, root_fd)
+    if choice == "auto":
+        try:
+            return FanotifyWatcher(root, root_fd)
+        except MountError:
+            pass
+    from osxfs_sim.mount.watch.inotify import InotifyWatcher
+
+    return InotifyWatcher(root, root_fd)
+
+
+def now_ns() -> int:
+    """The clock of HostChange.at_ns."""
+    return time.monotonic_ns()

@@ -1,0 +1,43 @@
+"""What fsync(2) has to say of changes that the host has not taken: errno, once to each.
+
+As Linux tells of pages that could not be written (lib/errseq.c): whoever has the object open when
+it happens is told by the next fsync of that very handle, once. Where nobody has been told yet,
+who opens it later is. After that fsync speaks of what comes then.
+"""
+
+import os
+
+from osxfs_sim.mount.tree.inodes import Inode
+
+_MOST_UNSEEN = 4_096
+
+
+class SyncErrors:
+    """The reactor's thread only."""
+
+    def __init__(self) -> None:
+        self._of_handles: dict[int, int] = {}
+        self._unseen: dict[Inode, int] = {}
+
+    def happened(self, inode: Inode, code: int, handles: "list[int]") -> None:
+        """A change of *inode*, which is open by *handles*, was refused with errno *code*."""
+        for handle in handles:
+            self._of_handles[handle] = code
+        self._unseen[inode] = code
+        if len(self._unseen) > _MOST_UNSEEN:
+            del self._unseen[next(iter(self._unseen))]
+
+    def check(self, handle: int, inode: Inode) -> None:
+        """For an fsync of *inode* by *handle*. Raises OSError where there is something to tell."""
+        code = self._of_handles.pop(handle, 0)
+        code = self._unseen.pop(inode, 0) or code
+        if code:
+            raise OSError(code, os.strerror(code))
+
+    def closed(self, handle: int) -> None:
+        """Its number will be another's."""
+        self._of_handles.pop(handle, None)
+
+    def forget(self, inode: Inode) -> None:
+        """The guest's kernel knows *inode* no more."""
+        self._unseen.pop(inode, None)

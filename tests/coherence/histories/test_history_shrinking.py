@@ -1,0 +1,162 @@
+"""Violations made smaller: purely, and by playing shorter schedules on something that is wrong."""
+
+import os
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from random import Random
+
+from osxfs_sim.coherence.actors.operations import Operation, Outcome, Performer
+from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.histories.generate import Plan, generate
+from osxfs_sim.coherence.histories.history import HOST, Grain, History, is_guest
+from osxfs_sim.coherence.histories.linearize import Answer, Limits
+from osxfs_sim.coherence.histories.schedules import Step, schedule_of
+from osxfs_sim.coherence.histories.shrink import by_replay, minimize, purely
+from osxfs_sim.coherence.histories.verdicts import Rules, check
+from osxfs_sim.model.consistency import Mode
+
+RULES = Rules(Mode.CONSISTENT, limits=Limits(100_000))
+
+
+def violates(history: History) -> bool:
+    return check(history, RULES).answer is Answer.VIOLATION
+
+
+def test_what_is_needed_stays_and_nothing_else() -> None:
+    tried = []
+
+    def fails(items: Sequence[int]) -> bool:
+        tried.append(tuple(items))
+        return {3, 7, 11} <= set(items)
+
+    assert minimize(range(20), fails) == [3, 7, 11]
+    assert len(tried) < 100
+    assert minimize([5], bool) == [5]
+
+
+class Forgetful:
+    """A share whose guests never learn that a name they found missing was made since (V7)."""
+
+    def __init__(self, ground: Path) -> None:
+        self._places = (ground / str(number) for number in count())
+        self.played = 0
+
+    def play(self, schedule: Sequence[Step]) -> History:
+        self.played += 1
+        place = next(self._places)
+        place.mkdir()
+        performer = Performer(str(place))
+        missing: set[str] = set()
+        performed = []
+        for number, (actor, operation) in enumerate(schedule):
+            if is_guest(actor) and operation.act == "stat" and operation.path in missing:
+                outcome = Outcome(error="ENOENT")
+            else:
+                outcome = performer.perform(operation)
+                if is_guest(actor) and operation.act == "stat" and outcome.error == "ENOENT":
+                    missing.add(operation.path)
+            performed.append(Performed(actor, operation, 10 * number, 10 * number + 5, outcome))
+        performer.close()
+        return History.of(performed, grain=Grain.SHARE, umask=umask())
+
+
+def umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def interleaved(seed: int) -> list[Step]:
+    """A random programme, one step after the other."""
+    programme = generate(Plan(operations=25, objects=1), Random(seed))
+    random, left = Random(seed), {actor: list(lot) for actor, lot in programme.lots.items()}
+    made = [
+        (HOST, Operation("create", path, data=text)) for path, text in programme.initial.items()
+    ]
+    while any(left.values()):
+        actor = random.choice([each for each, lot in left.items() if lot])
+        made.append((actor, left[actor].pop(0)))
+    return made
+
+
+def test_a_seeded_bug_is_played_again_in_three_steps(tmp_path: Path) -> None:
+    bug = [
+        ("guest-1", Operation("stat", "a")),
+        (HOST, Operation("create", "a", data="1")),
+        ("guest-2", Operation("stat", "a")),
+    ]
+    noise = [
+        (HOST, Operation("mkdir", "d")),
+        ("guest-2", Operation("create", "d/x", data="2")),
+        ("guest-1", Operation("list")),
+        ("guest-1", Operation("read", "a")),
+    ]
+    share = Forgetful(tmp_path)
+    seen = share.play([*noise, bug[0], *noise, bug[1], *noise, bug[2], *noise])
+    shortest = by_replay(seen, ["a"], share.play, violates)
+    assert shortest is not None
+    assert schedule_of(shortest) == bug
+    assert share.played < 40
+
+
+def test_in_random_programmes_it_comes_down_to_a_handful(tmp_path: Path) -> None:
+    share = Forgetful(tmp_path)
+    lengths = []
+    for seed in range(8):
+        seen = share.play(interleaved(seed))
+        verdict = check(seen, RULES)
+        if verdict.answer is not Answer.VIOLATION:
+            continue
+        shortest = by_replay(seen, verdict.violations[0].names, share.play, violates)
+        assert shortest is not None
+        assert violates(shortest)
+        looks = [each.operation for each in shortest.operations if each.operation.act == "stat"]
+        assert len(looks) == 2
+        assert looks[0].path == looks[1].path
+        lengths.append(len(shortest.operations))
+    assert len(lengths) >= 2, "no programme met the bug: the others prove nothing"
+    # Beside the two looks: what made the name, and made it go before.
+    assert max(lengths) <= 6
+
+
+def test_what_does_not_show_when_played_again_is_left_as_it_was_seen(tmp_path: Path) -> None:
+    history = History.of(
+        [
+            Performed(HOST, Operation("create", "a", data="1"), 0, 1, Outcome()),
+            Performed("guest-1", Operation("read", "a"), 2, 3, Outcome("2")),
+        ]
+    )
+    assert violates(history)
+    assert by_replay(history, ["a"], Places(tmp_path).play, violates) is None
+
+
+class Places(Forgetful):
+    """And one that forgets nothing."""
+
+    def play(self, schedule: Sequence[Step]) -> History:
+        honest = [(HOST, operation) for _, operation in schedule]
+        return super().play(honest)
+
+
+def test_looks_other_objects_and_what_came_after_are_left_out_purely() -> None:
+    def does(begin: int, actor: str, operation: Operation, told: object = None) -> Performed:
+        return Performed(actor, operation, begin, begin + 1, Outcome(told))
+
+    wanted = [
+        does(20, HOST, Operation("write", "a", data="new")),
+        does(50, "guest-1", Operation("read", "a"), "old"),
+    ]
+    noise = [
+        does(0, "guest-1", Operation("read", "a"), "old"),
+        does(10, "guest-2", Operation("write", "b", data="b")),
+        does(30, "guest-2", Operation("read", "a"), "new"),
+        does(40, HOST, Operation("list"), ["a", "b"]),
+        does(60, HOST, Operation("write", "a", data="newer")),
+        does(70, "guest-2", Operation("read", "b"), "b"),
+    ]
+    history = History.of([*wanted, *noise], initial={"a": "old"})
+    smallest = purely(history, ["a"], violates)
+    assert list(smallest.operations) == wanted
+    assert smallest.initial == {"a": "old"}
+    assert violates(smallest)

@@ -1,0 +1,149 @@
+"""Ending cached answers: in order, in a thread of its own, and past what the kernel forgot."""
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+
+import pyfuse3
+import pytest
+from support.guests import eventually
+
+from osxfs_sim.model.caching import Negative
+from osxfs_sim.mount.events.invalidate import Attributes, Entry, Everything, Invalidator, Pages
+from osxfs_sim.mount.requests.handlers import Handlers
+from osxfs_sim.mount.tree.inodes import InodeTable
+from osxfs_sim.mount.tree.spellings import ExactNames
+
+
+class FakeKernel:
+    """What pyfuse3 was asked to do; *unknown* are the inodes that it says it does not know."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[object, ...]] = []
+        self.unknown: set[int] = set()
+        self.arrives_with: dict[int, bytes] = {}
+        self.broken: set[bytes] = set()
+
+    def invalidate_inode(self, number: int, attributes_only: bool) -> None:
+        self.asked.append(("inode", number, attributes_only))
+        if number in self.unknown:
+            raise OSError(errno.ENOENT, "no such inode")
+
+    def invalidate_entry(self, directory: int, name: bytes) -> None:
+        self.asked.append(("entry", directory, name))
+        if name in self.broken:
+            raise OSError(errno.EIO, "broken")
+        for number, way in list(self.arrives_with.items()):
+            if way == name:
+                self.unknown.discard(number)
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
+    kernel = FakeKernel()
+    monkeypatch.setattr(pyfuse3, "invalidate_inode", kernel.invalidate_inode)
+    monkeypatch.setattr(pyfuse3, "invalidate_entry", kernel.invalidate_entry)
+    return kernel
+
+
+@pytest.fixture
+def invalidator(kernel: FakeKernel) -> Iterator[Invalidator]:
+    assert kernel.asked == []
+    invalidator = Invalidator()
+    yield invalidator
+    assert invalidator.stop()
+
+
+def end(invalidator: Invalidator, *endings: object) -> None:
+    """End these, and wait until it is done."""
+    done = threading.Event()
+    invalidator.end(endings, done.set)
+    assert done.wait(180)
+
+
+def test_answers_are_ended_in_order_and_then_it_is_told(
+    kernel: FakeKernel, invalidator: Invalidator
+) -> None:
+    told: list[int] = []
+    done = threading.Event()
+    entry = Entry(1, b"name")
+    invalidator.end([entry, Attributes(1, None)], lambda: told.append(len(kernel.asked)))
+    invalidator.end([Pages(7, entry)], done.set)
+    assert done.wait(180)
+    assert kernel.asked == [("entry", 1, b"name"), ("inode", 1, True), ("inode", 7, False)]
+    assert told == [2]
+    assert (invalidator.entries, invalidator.attributes, invalidator.pages) == (1, 1, 1)
+    assert invalidator.waiting == 0
+
+
+def test_an_inode_that_a_reply_on_its_way_brings_is_ended_after_it(
+    kernel: FakeKernel, invalidator: Invalidator
+) -> None:
+    kernel.unknown = {7}
+    kernel.arrives_with = {7: b"name"}
+    end(invalidator, Attributes(7, Entry(1, b"name")))
+    assert kernel.asked == [("inode", 7, True), ("entry", 1, b"name"), ("inode", 7, True)]
+
+
+def test_what_the_kernel_has_forgotten_is_no_trouble(
+    kernel: FakeKernel, invalidator: Invalidator, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel.unknown = {7, 8}
+    end(invalidator, Pages(7, Entry(1, b"name")), Attributes(8, None))
+    assert kernel.asked[-1] == ("inode", 8, True)
+    assert caplog.text == ""
+
+
+def test_trouble_with_one_answer_does_not_keep_the_others(
+    kernel: FakeKernel, invalidator: Invalidator, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel.broken = {b"broken"}
+    end(invalidator, Entry(1, b"broken"), Entry(1, b"sound"))
+    assert kernel.asked == [("entry", 1, b"broken"), ("entry", 1, b"sound")]
+    assert "bug:" in caplog.text
+
+
+def test_everything_is_one_call(invalidator: Invalidator) -> None:
+    calls: list[str] = []
+
+    def end_all() -> bool:
+        calls.append("all")
+        return True
+
+    end(invalidator, Everything(end_all))
+    assert calls == ["all"]
+
+
+def test_what_waits_when_it_stops_is_left(kernel: FakeKernel) -> None:
+    invalidator = Invalidator()
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> bool:
+        held.set()
+        return go_on.wait(180)
+
+    invalidator.end([Everything(hold), Entry(1, b"left")], lambda: None)
+    assert held.wait(180)
+    stopping = threading.Thread(target=invalidator.stop)
+    stopping.start()
+    eventually(lambda: invalidator._stopping)
+    go_on.set()
+    stopping.join()
+    assert kernel.asked == []
+
+
+@pytest.mark.parametrize("can_end_all_names", [True, False])
+def test_a_name_missing_in_the_root_is_believed_only_if_that_can_be_ended(
+    can_end_all_names: bool,
+) -> None:
+    """Before Linux 6.16 there is no message that ends all names, the root's missing ones too."""
+    status = os.stat("/")
+    inodes = InodeTable(status, remembers_names=True)
+    below = inodes.found(inodes.root, b"below", os.stat("/proc"))
+    handlers = Handlers.__new__(Handlers)
+    handlers.policy = Negative(1_000_000_000, 1_000_000_000)
+    handlers._inodes, handlers._spellings = inodes, ExactNames()
+    handlers.root_can_lack_names = can_end_all_names
+    assert (handlers._missing(inodes.root, b"missing") is not None) is can_end_all_names
+    assert handlers._missing(below, b"missing") is not None

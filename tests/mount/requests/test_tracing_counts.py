@@ -1,0 +1,332 @@
+"""Of every operation, a trace has as many rows by the host as the share counted crossings.
+
+Under random work of several threads and of the host, in every profile, and with so little
+room for write-back that requests wait for it.
+"""
+
+import contextlib
+import heapq
+import os
+import random
+import stat
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from osxfs_sim.catalogue import load_profile, profile_names
+from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
+from osxfs_sim.model.operations import CLASS_OF, UNAWAITED, Operation
+from osxfs_sim.mount.latency.crossings import Crossings, Outside
+from osxfs_sim.mount.loop.reactor import Reactor, Signal, told
+from osxfs_sim.mount.requests.tracing import Tracing
+from osxfs_sim.mount.tree.inodes import Inode
+from osxfs_sim.trace.format import read_trace
+
+LITTLE_ROOM = {
+    "write_back_changes": 4,
+    "write_back_bytes": "256KB",
+    "write_back_age_ns": 30_000_000,
+}
+SETTINGS = {
+    name: LITTLE_ROOM if load_profile(name).write_back else {}
+    for name in profile_names()
+    if name not in ("native", "volume", "docker-vz-sync")  # no requests are made of these
+}
+NAMES = [f"{kind}{number}" for kind in "adl" for number in range(3)]
+WORKERS, STEPS = 3, 70
+
+
+def step(root: Path, chance: random.Random) -> None:
+    """One thing that a program might do, anywhere below *root*."""
+    place = root.joinpath(*chance.choices(["", *NAMES], k=chance.randint(0, 2)))
+    path, other = place / chance.choice(NAMES), root / chance.choice(NAMES)
+    doings: list[Callable[[], object]] = [
+        lambda: os.stat(path),
+        lambda: path.mkdir(),
+        lambda: path.rmdir(),
+        lambda: path.unlink(),
+        lambda: os.listdir(place),
+        lambda: os.rename(path, other),
+        lambda: os.replace(other, path),
+        lambda: os.link(path, other),
+        lambda: path.symlink_to("a0"),
+        lambda: os.readlink(path),
+        lambda: os.truncate(path, chance.randrange(9_000)),
+        lambda: os.chmod(path, chance.choice((0o600, 0o644, 0o755))),
+        lambda: os.statvfs(root),
+        lambda: os.access(path, os.W_OK),
+        lambda: os.setxattr(path, "user.a", b"1"),
+        lambda: os.getxattr(path, "user.a"),
+        lambda: os.listxattr(path),
+        lambda: path.read_bytes(),
+        lambda: sync(place, os.O_RDONLY | os.O_DIRECTORY),
+        lambda: write(path, chance),
+        lambda: write(path, chance),
+        lambda: write(path, chance),
+    ]
+    # The host takes names away, and guests of names that are gone are told so.
+    with contextlib.suppress(OSError):
+        chance.choice(doings)()
+
+
+def sync(path: Path, flags: int) -> None:
+    fd = os.open(path, flags)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write(path: Path, chance: random.Random) -> None:
+    flags = os.O_RDWR | os.O_CREAT
+    for flag in (os.O_TRUNC, os.O_SYNC, os.O_APPEND, os.O_DSYNC):
+        flags |= flag if chance.random() < 0.25 else 0
+    fd = os.open(path, flags, 0o644)
+    try:
+        for _ in range(chance.randint(1, 3)):
+            os.pwrite(fd, bytes(chance.choice((1, 5_000, 70_000, 300_000))), 0)
+            if chance.random() < 0.4:
+                (os.fsync if chance.random() < 0.5 else os.fdatasync)(fd)
+            os.pread(fd, 8_192, chance.randrange(8_192))
+    finally:
+        os.close(fd)
+
+
+def work(live: Any, seed: int) -> None:
+    """So many steps in the guest by several threads, while the host does some, too."""
+    threads = [
+        threading.Thread(target=steps, args=(root, random.Random(seed * 10 + number), count))
+        for number, (root, count) in enumerate([(live.guest, STEPS)] * WORKERS + [(live.source, 9)])
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def steps(root: Path, chance: random.Random, count: int) -> None:
+    for _ in range(count):
+        step(root, chance)
+
+
+def crossings(status: dict[str, Any]) -> Counter[str]:
+    """What crossed: all that was asked but what nobody waits for."""
+    unawaited = {operation.name for operation in UNAWAITED}
+    return Counter({op: n for op, n in status["requests"].items() if op not in unawaited})
+
+
+def quiet(live: Any) -> dict[str, Any]:
+    """The status, once nothing is asked any more: the kernel writes some things out later."""
+    before = live.status()
+    for _ in range(600):
+        time.sleep(0.05)
+        status = live.status()
+        held = (status["write_back"] or {}).get("pending_changes", 0)
+        if status["requests"] == before["requests"] and not (status["in_flight"] or held):
+            return status
+        before = status
+    raise AssertionError(f"requests go on: {before['requests']}")
+
+
+def disagreements(rows: list[dict], before: dict, after: dict) -> list[str]:
+    """Where the rows of a trace and what the share counted meanwhile differ."""
+    counted = crossings(after)
+    counted.subtract(crossings(before))
+    by_host = Counter(row["operation"] for row in rows if row["answered_by"] == "host")
+    wrong = [
+        f"{name}: {by_host[name]} rows by the host, {counted[name]} crossings"
+        for name in sorted({*by_host, *counted})
+        if by_host[name] != counted[name]
+    ]
+    of_class = Counter(CLASS_OF[Operation[name]].label for name in by_host.elements())
+    for label, line in after["receipt"].items():
+        count = line["count"] - before["receipt"].get(label, {"count": 0})["count"]
+        if of_class[label] != count:
+            wrong.append(f"{label}: {of_class[label]} rows by the host, {count} in the receipt")
+    return wrong
+
+
+def traced(live: Any, path: Path, seed: int) -> tuple[list[dict], dict, dict]:
+    before = quiet(live)
+    live.share.start_trace(str(path))
+    work(live, seed)
+    after = quiet(live)
+    live.share.stop_trace()
+    assert crossings(live.status()) == crossings(after)
+    return read_trace(path)[1].to_pylist(), before, after
+
+
+@pytest.mark.parametrize("profile", SETTINGS)
+def test_rows_by_the_host_are_the_crossings_that_were_counted(
+    profile: str, share, tmp_path: Path
+) -> None:
+    live = share(profile=profile, latency_ns=50_000, **SETTINGS[profile])
+    rows, before, after = traced(live, tmp_path / "trace.parquet", seed=len(profile))
+    assert not disagreements(rows, before, after)
+    assert {row["asked_ns"] for row in rows if row["answered_by"] != "host"} <= {0}
+    assert all(row["took_ns"] >= 0 for row in rows)
+    assert len({row["operation"] for row in rows if row["answered_by"] == "host"}) > 5
+
+
+# The same, of single requests whose turns are played by hand.
+
+
+class Scene:
+    """Handlers, of which each request does what it is told to, and a reactor that turns by hand."""
+
+    name_sets = None
+    injector_thread = 0
+
+    def __init__(self, tracing: type[Tracing] = Tracing) -> None:
+        async def nothing() -> None: ...
+
+        self.reactor = Reactor(nothing)
+        self.crossings = Crossings(LatencyModel(NO_LATENCY, 0), Outside({0: 0}))
+        self.inode = Inode.__new__(Inode)
+        self.inode.number, self.inode.kind = 7, stat.S_IFDIR
+        self.tracing = tracing(self, {}, self.crossings, self.reactor)  # type: ignore[arg-type]
+        self.rows: list[tuple[str, str]] = []
+        self.tracing._recorder = self  # type: ignore[assignment]
+        self.tracing._begin_to_note()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        async def handler(_: int, deed: Callable[[], Any]) -> Any:
+            await deed()
+            return b""
+
+        return handler
+
+    def inode_of(self, handle: int, *, is_directory: bool) -> Inode:
+        return self.inode
+
+    def add(self, *row: Any) -> None:
+        self.rows.append((Operation(row[3]).name, ("host", "names", "held", "guest")[row[12]]))
+
+    def ask(self, operation: str, deed: Callable[[], Any], arrival_ns: int = 0) -> None:
+        """A request comes, and is served until it waits."""
+
+        async def worker() -> None:
+            await getattr(self, operation)(3, deed)
+
+        self.reactor.arrival_ns = arrival_ns or time.monotonic_ns()
+        self.reactor.start_own(worker())
+
+    def go_on(self) -> None:
+        while self.reactor._held:
+            self.reactor._resume(heapq.heappop(self.reactor._held)[2], time.monotonic_ns())
+
+    async def cross(self, operation: Operation, arrival_ns: int = 0) -> None:
+        await self.crossings.cross(operation, 0, arrival_ns or self.reactor.arrival_ns)
+
+    def disagreements(self) -> list[str]:
+        rows = [{"operation": name, "answered_by": by} for name, by in self.rows]
+        counts = {op.name: self.crossings.counts[op] for op in Operation}
+        self.reactor.close()
+        return disagreements(rows, {"requests": {}, "receipt": {}}, {"requests": counts} | RECEIPT)
+
+
+RECEIPT: dict[str, Any] = {"receipt": {}}
+
+
+def one_that_waits_and_then_crosses(scene: Scene) -> None:
+    """As FSYNC does: what it waits for others pay, and then it is dated anew."""
+    room = Signal()
+
+    async def settle_and_sync() -> None:
+        await told(room)
+        scene.reactor.arrival_ns = time.monotonic_ns()
+        await scene.cross(Operation.FSYNC)
+
+    scene.ask("fsync", settle_and_sync)
+    scene.ask("read", lambda: scene.cross(Operation.READ))
+    scene.reactor.tell(room)
+    scene.go_on()
+    assert scene.rows[1:] == [("FSYNC", "host")]
+
+
+def one_that_waits_and_another_that_crosses_with_the_same_arrival(scene: Scene) -> None:
+    room = Signal()
+    scene.ask("flush", lambda: told(room), arrival_ns=5)
+    scene.ask("read", lambda: scene.cross(Operation.READ), arrival_ns=5)
+    scene.reactor.tell(room)
+    scene.go_on()
+    assert scene.rows == [("READ", "host"), ("FLUSH", "held")]
+
+
+def one_in_whose_turn_others_begin(scene: Scene) -> None:
+    """A handler has write-back begin, and pyfuse3 another worker, before it goes on itself."""
+
+    async def background() -> None:
+        await scene.cross(Operation.WRITE)
+        scene.crossings.counts[Operation.WRITE] -= 1  # the share's status has it elsewhere
+
+    async def deed() -> None:
+        scene.reactor.start_own(background())
+        scene.ask("read", lambda: scene.cross(Operation.READ))
+        await scene.cross(Operation.FLUSH)
+
+    scene.ask("flush", deed)
+    assert scene.rows == [("READ", "host"), ("FLUSH", "host")]
+
+
+def one_that_crosses_as_something_else_besides(scene: Scene) -> None:
+    """A synchronous WRITE crosses as FSYNC; an OPEN that is refused, and asked for again, twice."""
+    scene.ask("write", lambda: scene.cross(Operation.FSYNC))
+
+    async def twice() -> None:
+        await scene.cross(Operation.READ)
+        await scene.cross(Operation.READ)
+
+    scene.ask("read", twice)
+    assert scene.rows == [
+        *(("FSYNC", "host"), ("WRITE", "held")),
+        *(("READ", "host"), ("READ", "host")),
+    ]
+
+
+def judge(play: Callable[[Scene], None], scene: Scene) -> None:
+    play(scene)
+    assert not scene.disagreements()
+
+
+SCENES = [
+    one_that_waits_and_then_crosses,
+    one_that_waits_and_another_that_crosses_with_the_same_arrival,
+    one_in_whose_turn_others_begin,
+    one_that_crosses_as_something_else_besides,
+]
+
+
+@pytest.mark.parametrize("play", SCENES)
+def test_a_crossing_belongs_to_the_request_in_whose_turn_it_was_paid(
+    play: Callable[[Scene], None],
+) -> None:
+    judge(play, Scene())
+
+
+class ByArrival(Tracing):
+    """As it was: the last crossing is a request's, if it has the request's arrival."""
+
+    _latest: Any = (0, 0, 0, 0, 0)
+
+    def _has_paid(self, *crossing: int) -> None:
+        self._latest = crossing
+
+    def _note(self, operation: int, arrival_ns: int, *more: Any) -> None:
+        paid = (self._latest,) if self._latest[2] == arrival_ns else ()
+        self._under_way[self._reactor.running] = paid
+        super()._note(operation, arrival_ns, *more)
+
+
+@pytest.mark.parametrize("play", SCENES)
+def test_a_trace_that_goes_by_arrivals_is_rejected(play: Callable[[Scene], None]) -> None:
+    with pytest.raises(AssertionError):
+        judge(play, Scene(ByArrival))

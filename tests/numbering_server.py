@@ -1,8 +1,0 @@
-"""The server of a share that tells the host's objects by their inode numbers alone."""
-
-from osxfs_sim.mount import generations
-from osxfs_sim.mount.server import main
-
-if __name__ == "__main__":
-    generations._generation = lambda *_: None  # type: ignore[assignment]
-    main()
