@@ -15,7 +15,6 @@ from support.guests import eventually, refused
 from support.live import is_mounted, shares_below
 
 import osxfs_sim
-from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mounts.mountpoints import (
     control_path,
     make_runtime_directory,
@@ -300,19 +299,18 @@ def test_what_an_export_has_left_that_was_killed_is_told_with_the_others(
         '[exports.held]\nsource = "first"\nprofile = "osxfs-delegated"\nwrite_back_age = "1h"\n'
         '[exports.none]\nsource = "second"\nprofile = "none"\n'
     )
-    share = launch(
-        osxfs_sim.ShareSettings(
-            str(site / "share.toml"),
-            str(site / "mnt"),
-            calibrate=False,
-            state_directory=str(site / "state"),
-        )
+    mounted = osxfs_sim_command(
+        *("mount", site / "share.toml", site / "mnt", "--state", site / "state", "--latency", "0us")
     )
+    assert not mounted.returncode, mounted.stderr
+    status = json.loads(osxfs_sim_command("status", "--json", site / "mnt" / "held").stdout)
     (site / "mnt" / "held" / "new").write_text("held")
-    os.kill(share.exports[0].first_status["pid"], signal.SIGKILL)
+    os.kill(status["pid"], signal.SIGKILL)
     eventually(lambda: not is_mounted(site / "mnt" / "held"))
     told = osxfs_sim_command("umount", *force, site / "mnt")
-    assert "2 changes (4B) of" in told.stdout + told.stderr
+    said = told.stdout + told.stderr
+    assert "2 changes (4B) of" in said
+    assert f"osxfs-sim unwritten {site}/first --state {site}/state lists them" in said
     assert not shares_below(site)
 
 
