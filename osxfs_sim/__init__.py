@@ -24,17 +24,19 @@ A map of the code:
 The public names are those below; docs/reference.md describes them.
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
 
-from osxfs_sim.exports import is_share_file, load_exports
-from osxfs_sim.model.caching import CachePolicy, Lifetimes
-from osxfs_sim.model.profile import ProfileError
-from osxfs_sim.model.user_error import UserError
-from osxfs_sim.mount.launch import Share, mounted
-from osxfs_sim.mount.mounts.mountpoints import MountError
-from osxfs_sim.settings import ShareSettings
+if TYPE_CHECKING:
+    from osxfs_sim.model.caching import CachePolicy, Lifetimes
+    from osxfs_sim.model.profile import ProfileError
+    from osxfs_sim.model.user_error import UserError
+    from osxfs_sim.mount.launch import Share
+    from osxfs_sim.mount.mounts.mountpoints import MountError
+    from osxfs_sim.settings import ShareSettings
 
 __all__ = [
     "CachePolicy",
@@ -49,6 +51,28 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+# Where they are. They are imported when somebody asks for them: the command line takes no longer
+# to start for what it does not use, and what interrupts it meanwhile meets code of ours.
+_HOMES = {
+    "CachePolicy": "model.caching",
+    "Lifetimes": "model.caching",
+    "MountError": "mount.mounts.mountpoints",
+    "ProfileError": "model.profile",
+    "Share": "mount.launch",
+    "ShareSettings": "settings",
+    "UserError": "model.user_error",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"osxfs_sim.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def share(
@@ -85,7 +109,7 @@ def share(
     volumes: Mapping[str, str | PathLike[str]] | None = None,
     copy: str | PathLike[str] | None = None,
     bugs: Sequence[str] = (),
-) -> AbstractContextManager[Share]:
+) -> "AbstractContextManager[Share]":
     """Share *source* at *mountpoint* for the time of a ``with`` block.
 
     The server is a process of its own; the share is unmounted when the block
@@ -102,6 +126,11 @@ def share(
     Raises MountError or ProfileError on entering, each with one line that
     names the remedy, and MountError on leaving if the share is still in use.
     """
+    from osxfs_sim.exports import is_share_file, load_exports
+    from osxfs_sim.model.profile import ProfileError
+    from osxfs_sim.mount.launch import mounted
+    from osxfs_sim.settings import ShareSettings
+
     if isinstance(bugs, str):
         raise ProfileError(f"bugs = {bugs!r}: give a sequence of names, such as [{bugs!r}]")
     settings = ShareSettings(
