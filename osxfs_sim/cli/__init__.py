@@ -157,12 +157,13 @@ def _say_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> N
         return
     import importlib.metadata  # no other command needs it, and it takes a while to load
 
+    from osxfs_sim.cli.saying import say
     from osxfs_sim.sources import commit, digest_of_program
 
     version = importlib.metadata.version("osxfs-sim")
     made_from = commit()
     known = [*([f"commit {made_from}"] if made_from else []), f"code {digest_of_program()}"]
-    click.echo(f"osxfs-sim, version {version} ({', '.join(known)})")
+    say(f"osxfs-sim, version {version} ({', '.join(known)})")
     ctx.exit()
 
 
