@@ -10,13 +10,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import complaints  # noqa: F401 (how properties are run, also in a module that does not say so)
-import live
 import pytest
-from guests import eventually
-from live import LiveShare
-from nobody import NOBODY
-from syncing import LONG_NS, SyncLock
+import support.complaints  # noqa: F401 (how properties are run, also where nobody says so)
+from support import live
+from support.guests import eventually
+from support.live import LiveShare
+from support.nobody import NOBODY
+from support.syncing import LONG_NS, SyncLock
 
 from osxfs_sim.mount.mounts.mountpoints import runtime_directory, unmount
 

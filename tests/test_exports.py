@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from complaints import complaint
+from support.complaints import complaint
 
 from osxfs_sim.exports import export_keys, is_share_file, load_exports
 from osxfs_sim.model.profile import ProfileError

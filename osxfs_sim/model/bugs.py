@@ -43,14 +43,23 @@ class BugSpec:
     """
 
     id: str
+    """Its number in the museum, such as V1."""
     title: str
+    """A few words."""
     shows: str
+    """What a user sees."""
     system: str
+    """What had it."""
     mistake: str
+    """What is done wrong."""
     sources: tuple[str, ...]
+    """The threads that report it."""
     unheard: What = NOTHING
+    """Changes of files on the host that the server is not told of."""
     of_directories: bool = False
+    """Whether it does not hear of directories' either."""
     limit: int = 0
+    """The number that it can be given, as the original had it; 0: it takes none."""
 
 
 _FOR_MAC = "https://github.com/docker/for-mac/issues"
@@ -148,7 +157,9 @@ class Ailment:
     """A bug that a share has, and its number, where it takes one (else 0)."""
 
     bug: Bug
+    """Which one."""
     limit: int = 0
+    """Its number, where it takes one; else 0."""
 
     def __str__(self) -> str:
         return f"{self.bug}={self.limit}" if self.limit else str(self.bug)

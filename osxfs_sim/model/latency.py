@@ -70,6 +70,7 @@ class LogNormal:
     """
 
     sigma: float
+    """The standard deviation of the logarithm."""
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma <= 3:
@@ -95,7 +96,9 @@ class Empirical:
     """
 
     samples_ns: tuple[int, ...]
+    """Shape (n,): measured durations."""
     median_ns: int = field(init=False)
+    """Their median: factors are relative to it."""
     _factors: "np.ndarray" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -128,10 +131,15 @@ class DataPath:
     """
 
     copies: int
+    """Copies of the data on the way there and back."""
     context_switches: int
+    """Context switches on the way there and back."""
     copy_ns: int
+    """What one copy costs."""
     context_switch_ns: int
+    """What one context switch costs."""
     hypervisor_hop_ns: int
+    """What the way through the hypervisor costs."""
 
     @property
     def total_ns(self) -> int:
@@ -159,10 +167,15 @@ class LatencySpec:
     """
 
     base_ns: tuple[int, ...]
+    """Shape (5,): the median cost of each OperationClass, in its order."""
     bandwidth_bytes_per_s: int | None = None
+    """Of the one link; None: unlimited."""
     distribution: Distribution = Constant()
+    """What a cost is multiplied by."""
     served_at_once: int | None = None
+    """How many requests the server works on at a time; None: any number."""
     data_path: DataPath | None = None
+    """How a round trip divides into steps; None: it is not taken apart."""
 
     def __post_init__(self) -> None:
         assert len(self.base_ns) == len(OperationClass), self.base_ns

@@ -31,7 +31,9 @@ class Attempt:
     """What is asked of a policy: *method* is its name, *arguments* are what it is told."""
 
     method: str
+    """The name of the policy's method."""
     arguments: tuple[Any, ...]
+    """What it is told."""
 
 
 def checked_lifetimes(answer: object) -> Lifetimes:

@@ -57,7 +57,9 @@ class Source:
     """Where a value comes from: *basis* is documented, fitted or assumed."""
 
     basis: str
+    """documented, fitted or assumed."""
     text: str
+    """Where it is documented, what it was fitted to, or why it is assumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +140,13 @@ class FileRules:
     """
 
     ownership: Ownership = Ownership.OSXFS
+    """Whose an object is shown to be."""
     names: str = "case-sensitive"
+    """Which spellings are one name: a label of model.names.RULES."""
     extended_attributes: GuestAttributes = GuestAttributes.REFUSED
+    """What becomes of those that the guest sets."""
     replaced: Replaced = Replaced.ANEW
+    """What the guest has of an object that the host has replaced."""
 
     def with_value(self, key: str, value: object) -> "FileRules":
         """With one of them set. Raises ProfileError for a value it cannot have."""
@@ -183,19 +189,29 @@ class Profile:
     """One emulated system."""
 
     name: str
+    """As it is asked for."""
     title: str
+    """One line for lists."""
     about: str = ""
+    """What it stands for, in sentences."""
     latency: LatencySpec = NO_LATENCY
+    """What a round trip costs."""
     caching: CachingSpec = CachingSpec()
+    """What the guest may keep, and for how long."""
     files: FileRules = FileRules()
+    """Owners, names, extended attributes."""
     events: EventSpec = NO_EVENTS
+    """What becomes of a change on the host."""
     write_back: WriteBackSpec | None = None
     """How the guest's changes are held; None: they are on the host when they are acknowledged."""
     sources: Mapping[str, Source] = field(default_factory=dict)
+    """For each value by its key, such as ``latency.metadata``: where it comes from."""
     transport: Transport = Transport.REQUESTS
+    """How the host's directory reaches the guest."""
     synchronization: SyncSpec | None = None
     """How a copy and the host's directory are kept the same; None: they are not."""
     protocol: ProtocolSpec = USUAL
+    """What the server asks the guest's kernel for."""
     bugs: tuple[Ailment, ...] = ()
     """What it does wrong on purpose (model/bugs.py)."""
 

@@ -71,8 +71,11 @@ class Problem:
     """Something that could not be synchronized, and why."""
 
     path: Path
+    """Where, relative to the root."""
     side: Side
+    """On which side."""
     why: str
+    """In words, with the remedy where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,19 @@ class CycleResult:
     """What a cycle has found and done."""
 
     to_host: int = 0
+    """Changes made on the host."""
     to_guest: int = 0
+    """Changes made in the guest."""
     raced: int = 0
+    """Changes not made, because their side had changed meanwhile."""
     conflicts: tuple[Conflict, ...] = ()
+    """What both sides have changed, each its own way."""
     problems: tuple[Problem, ...] = ()
+    """What could not be synchronized."""
     host: Directory = EMPTY
+    """What the host's side held when it was scanned."""
     guest: Directory = EMPTY
+    """What the guest's side held when it was scanned."""
     look_again: bool = False
     """Whether something passing was in the way."""
 

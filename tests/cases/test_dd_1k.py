@@ -21,7 +21,7 @@ def test_each_block_crosses_by_itself_where_nothing_is_held_back(tmp_path: Path)
         capture_output=True,
         text=True,
         env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
-        timeout=120,
+        timeout=180,
     )
     assert result.returncode == 0, result.stderr
     native, none = json.loads(saved.read_text())["arms"]
@@ -38,7 +38,7 @@ def test_only_a_whole_file_passes_the_check(tmp_path: Path, form: str, size: int
         case = load_case("dd-1k")
         assert case.check is not None
         command = case.command(case.check, tree=tmp_path, variant="default", form=form)
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
     assert check().returncode != 0
     os.truncate(os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT), size)

@@ -20,13 +20,13 @@ INDEX = '<script src="/assets/chunk.app.{chunk}.js"></script>\n'
 
 def script(name: str, *arguments: object) -> "subprocess.CompletedProcess[str]":
     command = [str(EMBER.folder / "scripts" / name), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
 
 def check(tree: Path, place: Path | None = None) -> "subprocess.CompletedProcess[str]":
     assert EMBER.check is not None
     command = EMBER.command(EMBER.check, tree=tree, variant="project", guest=place)
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
 
 def build(

@@ -30,7 +30,7 @@ CREATE_REACT_APP = {
 def check(case: Case, tree: Path, form: str) -> "subprocess.CompletedProcess[str]":
     assert case.check is not None
     command = case.command(case.check, tree=tree, variant="default", form=form)
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
 
 @pytest.mark.parametrize("lock", LOCKS)

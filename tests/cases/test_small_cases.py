@@ -24,7 +24,7 @@ def results_of(directory: Path, case: str, *options: str) -> list[dict[str, Any]
     command = [sys.executable, "-m", "osxfs_sim", "run", case, "--quick", "--runs", "1"]
     command += [*options, "--json", str(saved)]
     environment = {**os.environ, "XDG_CACHE_HOME": str(directory / "cache")}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180)
     assert result.returncode == 0, result.stdout + result.stderr
     return [arm["runs"][0] for arm in json.loads(saved.read_text())["arms"]]
 
@@ -39,7 +39,7 @@ def run(
 ) -> "subprocess.CompletedProcess[str]":
     assert words is not None
     command = case.command(words, tree=tree, variant=variant, form="quick")
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
 
 @needs_fuse
@@ -191,7 +191,7 @@ def test_sqlite_refuses_a_database_that_lacks_a_row_or_is_broken(
     assert run(case, case.check, tree).returncode == 0
     assert os.listdir(tree) == ["data.db"]
     whole = case.command(case.check or (), tree=tree, variant=variant)
-    result = subprocess.run(whole, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(whole, capture_output=True, text=True, timeout=180)
     assert result.stderr == "database.py: 50 rows, of 500, or with other contents\n"
     with open(tree / "data.db", "r+b") as file:
         file.seek(4096)

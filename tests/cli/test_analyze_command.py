@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from traces import in_turn, missed, row, write_trace
+from support.traces import in_turn, missed, row, write_trace
 
 LOG = """\
 1 1700000000.000000 execve("/usr/bin/ruby", ["ruby"], 0x7ff /* 9 vars */) = 0 <0.000245>
@@ -19,7 +19,7 @@ nonsense
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", *arguments], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "osxfs_sim", *arguments], capture_output=True, text=True, timeout=180
     )
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually_beside
+from support.guests import eventually_beside
 
 from osxfs_sim.cli import mount as mount_command
 
@@ -19,7 +19,7 @@ def osxfs_sim(
     *arguments: str | Path, cwd: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "osxfs_sim", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=180)
 
 
 def complaint(*arguments: str | Path) -> str:
@@ -129,7 +129,7 @@ def test_cases_that_cannot_be_run_say_why() -> None:
 def test_a_case_without_its_tools_names_the_command_that_installs_them(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "osxfs_sim", "run", "rake"]
     result = subprocess.run(
-        command, capture_output=True, text=True, env={"PATH": str(tmp_path)}, timeout=60
+        command, capture_output=True, text=True, env={"PATH": str(tmp_path)}, timeout=180
     )
     assert result.returncode == 1
     assert result.stderr.startswith("osxfs-sim: the case rake needs ruby, rake, bundle")
@@ -193,7 +193,7 @@ def in_shell(script: str, *arguments: str | Path) -> "subprocess.CompletedProces
     """What a shell makes of *script*, in which "$@" is the command and its arguments."""
     command = [sys.executable, "-m", "osxfs_sim", *map(str, arguments)]
     shell = ["sh", "-c", script, "sh", *command]
-    return subprocess.run(shell, capture_output=True, text=True, timeout=60)
+    return subprocess.run(shell, capture_output=True, text=True, timeout=180)
 
 
 def test_a_full_disk_is_told() -> None:
@@ -285,7 +285,7 @@ def test_in_the_foreground_a_signal_unmounts(directories: tuple[Path, Path]) -> 
         eventually_beside(server, (mountpoint / "file").exists)
         eventually_beside(server, lambda: osxfs_sim("status", mountpoint).returncode == 0)
         server.terminate()
-        assert server.wait(timeout=60) == 0
+        assert server.wait(timeout=180) == 0
         assert not os.path.ismount(mountpoint)
     finally:
         server.kill()

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually_beside
+from support.guests import eventually_beside
 
 from osxfs_sim.lab.results import load_result, save_result
 from osxfs_sim.mount.mounts.mountpoints import mounts
@@ -69,7 +69,7 @@ def compare(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
         text=True,
         env=environment(folder),
         cwd=folder.parent,
-        timeout=120,
+        timeout=180,
     )
 
 
@@ -142,7 +142,7 @@ def test_an_interrupted_comparison_keeps_what_is_finished_and_goes_on(
     )
     eventually_beside(process, (tmp_path / "started").exists)
     os.killpg(process.pid, how)  # as a terminal does
-    shown, errors = process.communicate(timeout=60)
+    shown, errors = process.communicate(timeout=180)
     assert process.returncode == 128 + how
     assert "Traceback" not in errors
     assert "Look for what is not there" in shown

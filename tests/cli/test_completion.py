@@ -16,7 +16,7 @@ def completion(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         env={**environment, "HOME": str(home)},
-        timeout=60,
+        timeout=180,
     )
 
 
@@ -31,7 +31,7 @@ def completed_by_bash(script: Path, words: list[str], tools: Path) -> list[str]:
         capture_output=True,
         text=True,
         env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually_beside
+from support.guests import eventually_beside
 
 import osxfs_sim
 from osxfs_sim.coherence.contract.rules import RuleId
@@ -236,7 +236,7 @@ def test_an_interrupted_judgement_leaves_nothing_behind() -> None:
             process, lambda: [path for path in mountpoints_of(process.pid) if path.is_mount()]
         )
         os.killpg(process.pid, signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
     finally:
         process.kill()
         process.communicate()

@@ -39,7 +39,7 @@ def run(
         capture_output=True,
         text=True,
         env={**os.environ, "XDG_CACHE_HOME": str(folder.parent / "cache"), "COLUMNS": "200"},
-        timeout=60,
+        timeout=180,
     )
 
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.frontiers import comparison
 
 from osxfs_sim.cli import main
 from osxfs_sim.lab.results import load_result, save_result
-from tests.frontiers import comparison
 
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 CASE = """

@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import frontiers
 import pytest
-import reporting
-import traces
 from rich.console import Console
+from support import frontiers, reporting, traces
 
 import osxfs_sim
 from osxfs_sim.cli import COMMANDS, main

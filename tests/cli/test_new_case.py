@@ -16,7 +16,7 @@ def osxfs_sim(directory: Path, *words: str) -> "subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         env={**os.environ, "XDG_CACHE_HOME": str(directory / "cache")},
-        timeout=120,
+        timeout=180,
     )
 
 

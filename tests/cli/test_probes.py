@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually_beside
+from support.guests import eventually_beside
 
 from osxfs_sim.mount.mounts.mountpoints import mounts
 
@@ -133,7 +133,7 @@ def test_an_interrupted_measurement_leaves_nothing_behind(
     try:
         eventually_beside(process, lambda: any(map(os.path.ismount, left_behind(field))))
         os.killpg(process.pid, how)  # as a terminal does
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=180)
     finally:
         process.kill()
         process.communicate()

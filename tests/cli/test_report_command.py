@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import reporting
+from support import reporting
 
 import osxfs_sim
 from osxfs_sim.cli import main

@@ -90,7 +90,7 @@ def reproduce(here: Path, *options: str) -> "subprocess.CompletedProcess[str]":
             "BROKEN": str(here / "broken"),
         },
         cwd=here,
-        timeout=120,
+        timeout=180,
     )
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually_beside
+from support.guests import eventually_beside
 
 from osxfs_sim.lab.results import load_result
 from osxfs_sim.mount.mounts.mountpoints import mounts
@@ -67,7 +67,7 @@ def run(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         env=environment(folder),
-        timeout=120,
+        timeout=180,
     )
 
 
@@ -158,7 +158,7 @@ def test_an_interrupted_run_leaves_nothing_behind(
     )
     eventually_beside(process, (tmp_path / "started").exists)
     os.killpg(process.pid, how)  # as a terminal does
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode != 0
     assert "Traceback" not in errors
     assert not [entry for entry in mounts() if entry.mountpoint.startswith(str(tmp_path))]

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from asking import asking_case
+from support.asking import asking_case
 
 from osxfs_sim.coherence.edits.stream import parse_stream
 

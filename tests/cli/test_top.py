@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from guests import eventually
+from support.guests import eventually
 
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount.mounts.control import ask
@@ -23,7 +23,7 @@ def top(*arguments: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "osxfs_sim", "top", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 

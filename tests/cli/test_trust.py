@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from reporting import comparison
-from users import OWNER
+from support.reporting import comparison
+from support.users import OWNER
 
 import osxfs_sim
 from osxfs_sim.cli import main

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from live import LiveShare
+from support.live import LiveShare
 
 PLAIN = "plain"
 SOON = "osxfs-delegated, soon"

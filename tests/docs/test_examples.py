@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from listening import NODE_MODULES
+from support.listening import NODE_MODULES
 
 from osxfs_sim.lab.false_alarms import false_alarms
 from osxfs_sim.lab.results import load_result

@@ -14,7 +14,7 @@ PAGE = (DOCS / "case-studies" / "npm-install.md").read_text()
 
 def shown(*options: str) -> str:
     command = [sys.executable, "-m", "osxfs_sim", "reproduce", "npm-install", "--show", SAMPLES]
-    result = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([*command, *options], capture_output=True, text=True, timeout=180)
     assert result.returncode == 0, result.stderr
     return result.stdout
 

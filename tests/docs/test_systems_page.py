@@ -142,7 +142,7 @@ def test_its_example_of_a_profile_of_your_own_works(tmp_path: Path) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=180,
         )
     finally:
         if os.path.ismount(tmp_path / "share"):

@@ -113,7 +113,7 @@ def test_what_is_too_deep_too_long_or_no_text_is_refused(reader, content):
 
 @pytest.mark.parametrize("value", ["1e999", "-1", "1" + 400 * "0", "1e300"])
 def test_a_time_that_is_none_is_refused(tmp_path, value):
-    from reporting import comparison
+    from support.reporting import comparison
 
     from osxfs_sim.lab.results import save_result
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import RUN, SETUP, asking_case, write
+from support.asking import RUN, SETUP, asking_case, write
 
 from osxfs_sim.coherence.answers.risk import KINDS
 from osxfs_sim.coherence.edits.stream import parse_stream

@@ -67,7 +67,7 @@ def osxfs_sim(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
         text=True,
         env={**os.environ, "XDG_CACHE_HOME": str(folder.parent / "cache")},
         cwd=folder.parent,
-        timeout=120,
+        timeout=180,
         check=False,
     )
 

@@ -1,7 +1,7 @@
 """Bugs by name: what is understood, what is refused, and what each does not hear."""
 
 import pytest
-from complaints import complaint
+from support.complaints import complaint
 
 from osxfs_sim.model.bugs import BUGS, NOTHING, Ailment, Bug, heard, parse_ailment, together
 from osxfs_sim.model.events import What

@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 import pytest
-from complaints import complaint, noticed
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.complaints import complaint, noticed
 
 from osxfs_sim.model import latency as latency_module
 from osxfs_sim.model.latency import (

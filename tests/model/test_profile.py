@@ -3,9 +3,9 @@
 import tomllib
 
 import pytest
-from complaints import complaint
 from hypothesis import given
 from hypothesis import strategies as st
+from support.complaints import complaint
 
 from osxfs_sim.model.caching import Cached, Complete, Consistent, Negative
 from osxfs_sim.model.events import NO_EVENTS, EventSpec, NotifySpec, StreamSpec

@@ -1,9 +1,9 @@
 """Durations and rates as people write them: exact values, exact complaints, round trips."""
 
 import pytest
-from complaints import complaint, noticed
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.complaints import complaint, noticed
 
 from osxfs_sim.model import units
 from osxfs_sim.model.units import (

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from guests import eventually
+from support.guests import eventually
 
 from osxfs_sim.trace.analysis import Analysis, analyze_file
 

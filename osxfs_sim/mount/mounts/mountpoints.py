@@ -44,11 +44,15 @@ class MountEntry:
     """One line of /proc/self/mountinfo (proc(5)), as far as we need it."""
 
     mountpoint: str
+    """The path it is mounted at."""
     file_system_type: str
+    """Such as ``fuse.osxfs-sim``."""
     user_id: int
+    """Who mounted it, as FUSE says."""
     device: str
     """``major:minor``: one per mounted share, so that two at one place are told apart."""
     source: str = ""
+    """What was mounted, as the file system says it."""
     mount_id: int = 0
     """One per mount, and given anew once that is gone."""
     root: str = "/"

@@ -81,13 +81,13 @@ from osxfs_sim.mount.mounts.volumes import Volumes, check_volumes
 from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.server import control_socket
 from osxfs_sim.mount.server.assembly import Machinery, build, kept_in, make_graft, mount_options
+from osxfs_sim.mount.server.recovery_process import recover_apart
 from osxfs_sim.mount.server.signals import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.server.supervision import Supervision
 from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
 from osxfs_sim.mount.tree.collisions import Collision, collisions_below
 from osxfs_sim.mount.tree.spellings import FoldedNames
 from osxfs_sim.mount.writeback.journal import Leftover
-from osxfs_sim.mount.writeback.recovery import recover
 from osxfs_sim.mount.writeback.unwritten import (
     check_unwritten,
     describe_kept,
@@ -172,6 +172,14 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
                 check_state_apart(state, source)
             leftover = check_unwritten(state, source, settings.unwritten, say)
         _prepare_process()
+        recovered = 0
+        if leftover:
+            # While there is no mount, and nobody whom it could concern.
+            changes = sum(len(left.pending) for left in leftover)
+            say(f"writing {changes} changes of an earlier share of {source} to the host")
+            recovered = recover_apart(state, source, system.files.ownership, user)
+        with user.acting():
+            still_aside = kept_aside(state, source)
         machinery = build(settings, system, user, source, mountpoint, graft)
         early = hear_signals_early()
         supervision = Supervision(mountpoint, user.uid)
@@ -195,16 +203,13 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
                 f"the kernel refused to mount at {mountpoint}: {_what_mounting_needs()}"
             ) from error
         session = _Session(
-            *(settings, system, user, source, mountpoint, machinery, early, volumes), supervision
+            *(settings, system, user, source, mountpoint, machinery, early, volumes),
+            *(supervision, recovered, still_aside),
         )
         session.prepare(host_services)
         user.become()
         try:
             session.keep_record()
-            if leftover:
-                changes = sum(len(left.pending) for left in leftover)
-                say(f"writing {changes} changes of an earlier share of {source} to the host")
-            session.recover(leftover)
             trio.run(session.run, control_path(directory, mountpoint), on_ready)
         finally:
             session.close()
@@ -264,6 +269,8 @@ class _Session:
         early: list[int],
         volumes: tuple[tuple[str, str], ...],
         supervision: Supervision,
+        recovered: int,
+        still_aside: list[Leftover],
     ) -> None:
         self.settings = settings
         self.system = system
@@ -296,9 +303,9 @@ class _Session:
         self.tracing = Tracing(
             machinery.handlers, machinery.inodes, machinery.crossings, machinery.reactor
         )
-        self.recovered = 0
+        self.recovered = recovered
         """Changes that an earlier share had left unwritten."""
-        self.kept_aside: list[Leftover] = []
+        self.kept_aside = still_aside
         """What the host had refused of earlier shares, and is kept."""
         self.failure: MountError | None = None
         """Why it ended before it was ready, or what it could not write back."""
@@ -339,11 +346,6 @@ class _Session:
             self._record = write_record(self.user.uid, record)
         except OSError as error:
             log.warning("no record of the share can be kept: %s", error)
-
-    def recover(self, leftover: list[Leftover]) -> None:
-        """Write to the host what earlier shares of the source have not. Raises MountError."""
-        self.recovered = recover(leftover, self.machinery)
-        self.kept_aside = kept_aside(kept_in(self.settings, self.user), self.source)
 
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
         """Serve until the mount is gone."""

@@ -153,12 +153,9 @@ def check_unwritten(
     """
     wait_until_drained(state, source, say)
     check_apart(state, source)
-    found = left_unwritten(state, source)
     if wanted == "recover":
-        for left in found:
-            _check_ours(left)
-        # What is still to come is older than what was done after it had been refused.
-        return sorted(found, key=lambda left: is_aside(left.directory))
+        return recoverable(state, source)
+    found = left_unwritten(state, source)
     if wanted == "discard":
         for left in found:
             discard(left)
@@ -167,6 +164,18 @@ def check_unwritten(
         if left.pending:
             raise MountError(f"{describe(left)}; {remedy(source)}")
     return []
+
+
+def recoverable(state: Path, source: str) -> list[Leftover]:
+    """What ended shares of *source* have left in *state*, to be written to the host by us.
+
+    In the order in which that is to be done. Raises MountError.
+    """
+    found = left_unwritten(state, source)
+    for left in found:
+        _check_ours(left)
+    # What is still to come is older than what was done after it had been refused.
+    return sorted(found, key=lambda left: is_aside(left.directory))
 
 
 def _check_ours(left: Leftover) -> None:

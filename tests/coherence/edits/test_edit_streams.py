@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from guests import eventually
+from support.guests import eventually
 
 from osxfs_sim.coherence.answers.timeline import timeline_from
 from osxfs_sim.coherence.edits.applying import edited, names_of

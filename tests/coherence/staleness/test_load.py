@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from guests import eventually
+from support.guests import eventually
 
 from osxfs_sim.coherence.staleness.load import look_at, rest_s
 from osxfs_sim.coherence.staleness.loading import FILES, LoadSpec, loaded

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guests import eventually, refused
-from live import is_mounted, shares_below
+from support.guests import eventually, refused
+from support.live import is_mounted, shares_below
 
 import osxfs_sim
 from osxfs_sim.mount.mounts.mountpoints import (
@@ -220,7 +220,7 @@ def test_in_the_foreground_a_signal_unmounts_all(site: Path) -> None:
         eventually(lambda: (site / "mnt" / "none").is_dir())
         process.send_signal(signal.SIGTERM)
         # Ended by the signal, if it came before the last server's word that it is ready was heard.
-        assert process.wait(60) in (0, 128 + signal.SIGTERM)
+        assert process.wait(180) in (0, 128 + signal.SIGTERM)
     assert not shares_below(site)
 
 
@@ -231,10 +231,10 @@ def test_the_end_of_the_hub_is_the_end_of_all(site: Path, number: signal.Signals
         (site / "mnt" / "host" / "file").write_text("written before")
         os.kill(share.first_status["pid"], number)
         if number == signal.SIGKILL:
-            share._server.wait(60)
+            share._server.wait(180)
             share.unmount()
         for server in servers:
-            assert server.wait(60) == 0
+            assert server.wait(180) == 0
     assert not shares_below(site)
     assert (site / "second" / "file").read_text() == "written before"
     # What a killed hub leaves in the runtime directory goes with the next mount there.
@@ -305,5 +305,5 @@ def test_umount_recursively_ends_them_too(site: Path) -> None:
     with exported(site) as share:
         subprocess.run(["umount", "-R", site / "mnt"], check=True)
         for each in (share, *share.exports):
-            assert each._server.wait(60) == 0
+            assert each._server.wait(180) == 0
     assert not shares_below(site)

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from guests import PATIENCE_S, eventually, finish, refused, run, start
-from live import LiveShare, is_mounted
-from nobody import need_fusermount, run_as_nobody
+from support.guests import PATIENCE_S, eventually, finish, refused, run, start
+from support.live import LiveShare, is_mounted
+from support.nobody import need_fusermount, run_as_nobody
 
 import osxfs_sim
 from osxfs_sim.mount.launch import launch, unmount_and_wait

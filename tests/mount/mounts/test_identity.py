@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from acting import ALICE, BOB, need_root, owner, owner_told  # noqa: F401
-from complaints import complaint
-from guests import PATIENCE_S, eventually, refused
-from live import LiveShare, is_mounted
-from users import User, outcome_as
+from support.acting import ALICE, BOB, need_root, owner, owner_told  # noqa: F401
+from support.complaints import complaint
+from support.guests import PATIENCE_S, eventually, refused
+from support.live import LiveShare, is_mounted
+from support.users import User, outcome_as
 
 import osxfs_sim
 from osxfs_sim.mount.launch import launch

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from guests import ended, eventually
-from nobody import interpreter_for_everybody
-from users import OWNER
+from support.guests import ended, eventually
+from support.nobody import interpreter_for_everybody
+from support.users import OWNER
 
 from osxfs_sim.cli import main
 from osxfs_sim.mount import launch

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from complaints import complaint
-from guests import eventually
-from live import LiveShare, is_mounted
-from nobody import NOBODY
+from support.complaints import complaint
+from support.guests import eventually
+from support.live import LiveShare, is_mounted
+from support.nobody import NOBODY
 
 import osxfs_sim
 from osxfs_sim.mount.mounts.mountpoints import mounts, unmount
@@ -55,7 +55,7 @@ def with_volume(share: Shared, volume: Path) -> Shared:
 
 def run_cli(*words: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "osxfs_sim", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
 # The two sides of it

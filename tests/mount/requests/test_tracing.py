@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from complaints import complaint
-from guests import eventually
+from support.complaints import complaint
+from support.guests import eventually
 
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.mount.server import session
@@ -210,7 +210,7 @@ def osxfs_sim(*arguments: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "osxfs_sim", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from live import is_mounted
+from support.guests import eventually
+from support.live import is_mounted
 
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 _LAB = """

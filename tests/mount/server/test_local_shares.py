@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from complaints import complaint
-from guests import eventually
-from live import LiveShare, is_mounted
+from support.complaints import complaint
+from support.guests import eventually
+from support.live import LiveShare, is_mounted
 
 import osxfs_sim
 from osxfs_sim.mount.launch import launch
@@ -37,7 +37,7 @@ Shared = Callable[..., LiveShare]
 
 def run_cli(*words: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "osxfs_sim", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
 @pytest.fixture

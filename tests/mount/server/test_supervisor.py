@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import storm
-from complaints import complaint
-from guests import PATIENCE_S, ended, eventually, hear, start
-from live import LiveShare, is_mounted
-from nobody import need_fusermount, run_as_nobody
-from remains import (
+from support import storm
+from support.complaints import complaint
+from support.guests import PATIENCE_S, ended, eventually, hear, start
+from support.live import LiveShare, is_mounted
+from support.nobody import need_fusermount, run_as_nobody
+from support.remains import (
     aborting_at_the_end,
     assert_gone,
     device_of,
@@ -49,8 +49,8 @@ def slow_share(share, monkeypatch) -> Callable[[], LiveShare]:
 
     def slow_share() -> LiveShare:
         with monkeypatch.context() as patch:
-            patch.setattr(launch, "_SERVER", "slow_server")
-            patch.setenv("PYTHONPATH", str(Path(storm.__file__).parent))
+            patch.setattr(launch, "_SERVER", "support.slow_server")
+            patch.setenv("PYTHONPATH", str(Path(storm.__file__).parents[1]))
             return share(**EVENTS, latency_ns=0, event_latency_ns=0)
 
     return slow_share
@@ -237,8 +237,8 @@ def waits():
     return "D" in [open(stat).read().rpartition(")")[2].split()[0] for stat in stats]
 while not waits(): time.sleep(0.01)
 os.kill(pid, signal.SIGKILL)
-thread.join(60)
-share._server.wait(60)
+thread.join(180)
+share._server.wait(180)
 os.chdir("/")
 while mount_at(guest) is not None: time.sleep(0.01)
 print(told)

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from live import shares_below
+from support.guests import eventually
+from support.live import shares_below
 
 import osxfs_sim
 from osxfs_sim.model.caching import Cached, Consistent
