@@ -5,7 +5,7 @@
         name: str
         arms: tuple[str, ...] = field(metadata=example('["osxfs", "osxfs-cached"]'))
 
-    SWEEP = FileKind("the sweep", Sweep)
+    SWEEP = FileKind("sweep", Sweep)
     SWEEP.read("mine.toml")           # a Sweep, or a UserError in one line
 
 A file holds what the fields of its class are, by their names; those without a default it must
@@ -58,12 +58,16 @@ class _MistakeError(UserError):
     """A mistake in what a file says; which file it is, is said by who reads it."""
 
 
+class _NoUnitError(_MistakeError):
+    """A quantity that is no text."""
+
+
 @dataclasses.dataclass(frozen=True)
 class FileKind(Generic[T]):
     """A kind of file: what it holds, and how its mistakes are told."""
 
     word: str
-    """What it is called where it cannot be found or understood, such as ``the sweep``."""
+    """What it is called where it cannot be found or understood, such as ``sweep``."""
     schema: type[T]
     """The dataclass of what it holds."""
     error: type[UserError] = UserError
@@ -71,8 +75,10 @@ class FileKind(Generic[T]):
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Keys of earlier versions and what they are called now, with the tables that they are in,
     such as ``write_back.held``; ``NAME`` stands for one that the author has chosen."""
-    says_word: bool = True
-    """Whether a mistake begins with the word, and not with the file's name alone."""
+    begins: str = "the {word} {name}"
+    """How a mistake begins, where the name is the file's."""
+    elsewhere: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Keys, as in *renamed*, that belong to another place, and what is said of them."""
     shipped: Traversable | None = None
     """Where those lie that come with the program, if there are such."""
     hint: str = ""
@@ -97,8 +103,7 @@ class FileKind(Generic[T]):
             return self.text_of(name)
         known = self.names()
         if name not in known:
-            word = self.word.removeprefix("the ")
-            raise self.error(f"unknown {word} {name!r}{nearest(name, known)}{self.hint}")
+            raise self.error(f"unknown {self.word} {name!r}{nearest(name, known)}{self.hint}")
         assert self.shipped is not None
         return (self.shipped / f"{name}.toml").read_text(encoding="utf-8")
 
@@ -112,7 +117,7 @@ class FileKind(Generic[T]):
             return read_text(path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise self.error(f"cannot read {self.word} {path}: {reason}") from error
+            raise self.error(f"cannot read the {self.word} {path}: {reason}") from error
 
     def parse(self, text: str, name: str) -> T:
         """What *text* says, of a file called *name*. Raises ``error``."""
@@ -135,11 +140,11 @@ class FileKind(Generic[T]):
 
     def build(self, document: Mapping[str, Any]) -> T:
         """As of(), of a file that has no name. Raises UserError."""
-        built: T = _table(self.schema, document, "", "", self.renamed)
+        built: T = _table(self.schema, document, "", "", self)
         return built
 
     def _of(self, name: str) -> str:
-        return f"{self.word} {name}" if self.says_word else name
+        return self.begins.format(word=self.word, name=name)
 
 
 def keys_of(schema: Any) -> tuple[str, ...]:
@@ -192,13 +197,15 @@ def _bare(hint: Any) -> Any:
 
 
 def _table(
-    schema: Any, table: Mapping[str, Any], where: str, general: str, renamed: Mapping[str, str]
+    schema: Any, table: Mapping[str, Any], where: str, general: str, kind: FileKind[Any]
 ) -> Any:
     """The *schema* that *table* is; it is at *where*, which is *general* for any name in it."""
     known = {key_of(each): each for each in dataclasses.fields(schema)}
     for key in table:
-        if new := renamed.get(f"{general}{key}"):
+        if new := kind.renamed.get(f"{general}{key}"):
             raise _MistakeError(f"{where}{key} is called {new} now")
+        if why := kind.elsewhere.get(f"{general}{key}"):
+            raise _MistakeError(f"{where}{key} {why}")
         if key not in known:
             raise _MistakeError(f"unknown key {where + key!r}{nearest(key, known)}")
     hints = _hints(schema)
@@ -206,7 +213,7 @@ def _table(
     for key, each in known.items():
         if key in table:
             values[each.name] = _value(
-                hints[each.name], table[key], where + key, general + key, renamed, each
+                hints[each.name], table[key], where + key, general + key, kind, each
             )
         elif each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING:
             raise _MistakeError(f"{_place(where)} lacks {key!r}{_remedy(each, hints, '; ')}")
@@ -232,12 +239,20 @@ def _remedy(each: "dataclasses.Field[Any]", hints: Mapping[str, Any], before: st
     return ""
 
 
+@dataclasses.dataclass
+class _Plain:
+    value: Any
+
+
+(_PLAIN,) = dataclasses.fields(_Plain)
+
+
 def _value(
     hint: Any,
     value: Any,
     where: str,
     general: str,
-    renamed: Mapping[str, str],
+    file_kind: FileKind[Any],
     each: "dataclasses.Field[Any]",
 ) -> Any:
     hint = _bare(hint)
@@ -245,12 +260,13 @@ def _value(
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise _MistakeError(f"{where} must be a table: write [{where}]")
-        return _table(hint, value, f"{where}.", f"{general}.", renamed)
+        return _table(hint, value, f"{where}.", f"{general}.", file_kind)
     if origin is Mapping:
         if not isinstance(value, Mapping):
             raise _MistakeError(f"{where} = {_shown(value)}: {_expected(hint, where, each)}")
         return {
-            key: _value(arguments[1], one, f"{where}.{key}", f"{general}.NAME", renamed, each)
+            # The example is one of the whole table.
+            key: _value(arguments[1], one, f"{where}.{key}", f"{general}.NAME", file_kind, _PLAIN)
             for key, one in value.items()
         }
     if origin is tuple and dataclasses.is_dataclass(arguments[0]):
@@ -258,7 +274,7 @@ def _value(
             raise _MistakeError(f"{where} are tables: write [[{where}]] for each")
         # Counted as people count.
         return tuple(
-            _table(arguments[0], one, f"{where}[{number}].", f"{general}.", renamed)
+            _table(arguments[0], one, f"{where}[{number}].", f"{general}.", file_kind)
             for number, one in enumerate(value, 1)
         )
     return _scalar(hint, value, where, each)
@@ -281,6 +297,9 @@ def _scalar(hint: Any, value: Any, where: str, each: "dataclasses.Field[Any]") -
     try:
         return msgspec.convert(value, hint, strict=True, dec_hook=_quantity)
     except _MistakeError as error:
+        if isinstance(error, _NoUnitError) and _EXAMPLE in each.metadata:
+            remedy = _expected(hint, where, each)
+            raise _MistakeError(f"{where} = {_shown(value)}: {remedy}") from error
         raise _MistakeError(f"{where}: {error}") from error
     except msgspec.ValidationError as error:
         remedy = _expected(hint, where, each)
@@ -294,7 +313,8 @@ def _quantity(kind: Any, value: Any) -> Any:
     if not issubclass(kind, Quantity):
         raise NotImplementedError(kind)
     if not isinstance(value, str):
-        raise _MistakeError(f"{_shown(value)} has no unit: write a text such as {kind.EXAMPLE!r}")
+        # Where the field has an example, _scalar says so.
+        raise _NoUnitError(f"{_shown(value)} has no unit: write a text such as {kind.EXAMPLE!r}")
     try:
         return kind.parsed(value)
     except UserError as error:
@@ -321,7 +341,8 @@ def _expected(hint: Any, where: str, each: "dataclasses.Field[Any]") -> str:
         if hint == kind:
             return words
     if typing.get_origin(hint) is Mapping:
-        return f"write a table [{where}]"
+        inner, name = _tables_in(hint)
+        return f"write a table [{where}{name}]" + (" for each" if inner is not None else "")
     return "that is of the wrong kind"
 
 

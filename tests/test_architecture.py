@@ -36,8 +36,9 @@ MAY_IMPORT = {
     "sources": set(),
     "toml_files": {"model", "fs"},
     "catalogue": {"model", "sources", "fs", "toml_files"},
-    "settings": {"model", "catalogue"},
-    "exports": {"model", "settings", "fs", "toml_files"},
+    "share_options": {"model", "catalogue"},
+    "settings": {"model", "catalogue", "share_options"},
+    "exports": {"model", "settings", "fs", "toml_files", "share_options"},
 }
 
 # Where the code does otherwise, module by module, so that it does not spread unseen.

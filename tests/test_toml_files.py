@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from complaints import complaint
 from hypothesis import given
 from hypothesis import strategies as st
+from support.complaints import complaint
 
 from osxfs_sim.model.units import Duration, Rate, Size
 from osxfs_sim.model.user_error import UserError
@@ -56,8 +56,9 @@ class Bicycle:
 
 
 BICYCLE = FileKind(
-    "the bicycle",
+    "bicycle",
     Bicycle,
+    elsewhere={"keepers.NAME.key": "belongs on the ring: hang it there"},
     renamed={"brakes_within": "stops_within", "wheels.rays": "spokes", "keepers.NAME.who": "name"},
 )
 
@@ -118,7 +119,7 @@ def test_a_file_becomes_what_its_class_says(tmp_path: Path) -> None:
         ("owner = 'me'", "owner must be a table: write [owner]"),
         ("owner = {}", "owner lacks 'name'"),
         ("owner = { nme = 'x' }", "unknown key 'owner.nme'; did you mean 'name'?"),
-        ("keepers = 3", "keepers = 3: write a table [keepers]"),
+        ("keepers = 3", "keepers = 3: write a table [keepers.NAME] for each"),
         ("keepers.home = 3", "keepers.home must be a table: write [keepers.home]"),
         ("keepers.home.name = 3", "keepers.home.name = 3: write a text between quotes"),
         ("labels.front = 3", "labels.front = 3: write a text between quotes"),
@@ -131,6 +132,8 @@ def test_a_file_becomes_what_its_class_says(tmp_path: Path) -> None:
         ),
         ("brakes_within = '2s'", "brakes_within is called stops_within now"),
         ("wheels = [{ rays = 3 }]", "wheels[1].rays is called spokes now"),
+        ("keepers.home.key = 1", "keepers.home.key belongs on the ring: hang it there"),
+        ("stops_within = 2", 'stops_within = 2: write such as stops_within = "2s"'),
         ("keepers.home.who = 'x'", "keepers.home.who is called name now"),
     ],
 )
@@ -155,14 +158,14 @@ def test_a_kind_of_file_has_an_error_of_its_own_where_somebody_tells_it_apart() 
     class BicycleError(UserError):
         pass
 
-    kind = FileKind("the bicycle", Bicycle, BicycleError, says_word=False)
+    kind = FileKind("bicycle", Bicycle, BicycleError, begins="{name}")
     assert complaint(BicycleError, kind.parse, "", "a.toml") == "a.toml: it lacks 'name'"
 
 
 def test_those_that_come_with_the_program_have_names(tmp_path: Path) -> None:
     (tmp_path / "blue.toml").write_text("name = 'b'")
     (tmp_path / "notes.txt").touch()
-    kind = FileKind("the bicycle", Bicycle, shipped=tmp_path, hint=" (a file ends in .toml)")
+    kind = FileKind("bicycle", Bicycle, shipped=tmp_path, hint=" (a file ends in .toml)")
     assert kind.names() == ["blue"]
     assert kind.load("blue") == kind.load(str(tmp_path / "blue.toml")) == Bicycle("b")
     assert complaint(UserError, kind.load, "blu") == (

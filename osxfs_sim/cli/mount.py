@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_options
+from osxfs_sim.cli.options import PlainPath, mount_options
 from osxfs_sim.cli.saying import tell
 from osxfs_sim.cli.trust import check_file, modules_named, trust_option
 from osxfs_sim.exports import is_share_file, load_exports
@@ -26,50 +26,7 @@ _WORTH_TELLING_S = 2.0
 @click.command()
 @click.argument("source", type=PlainPath())
 @click.argument("mountpoint", type=PlainPath())
-@click.option(
-    "--profile",
-    "-p",
-    type=ProfileName(),
-    default="osxfs",
-    help="The system to be; 'osxfs-sim profiles' lists them. [osxfs]",
-)
-@share_options
-@click.option(
-    "--allow-other/--no-allow-other",
-    default=None,
-    help="Let other users in, with the server's rights. [yes for root, no for others]",
-)
-@click.option(
-    "--user",
-    metavar="NAME",
-    help="Once mounted, let the server be this user: all access is then that user's. [root only]",
-)
-@click.option(
-    "--state",
-    "state_directory",
-    type=click.Path(file_okay=False, resolve_path=True),
-    help="Where owners are kept that no attribute can hold. [/var/lib/osxfs-sim for root, "
-    "~/.local/state/osxfs-sim for others; /var/lib/osxfs-sim-UID for a --user without a home]",
-)
-@click.option(
-    "--copy",
-    type=click.Path(file_okay=False, resolve_path=True),
-    help="Where the guest's copy of SOURCE lies, for a profile that has one. [below --state]",
-)
-@click.option(
-    "--host-service",
-    "host_services",
-    type=HostService(),
-    multiple=True,
-    metavar="NAME=SOCKET",
-    help="A socket of the host that the guest reaches as MOUNTPOINT/host-services/NAME.sock, such "
-    "as ssh-auth=$SSH_AUTH_SOCK. Whoever may use the share may use it.",
-)
-@click.option(
-    "--trace",
-    type=click.Path(dir_okay=False, resolve_path=True),
-    help="Record every request in this file (Parquet), until the share ends; see analyze.",
-)
+@mount_options
 @trust_option
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
 @click.pass_context

@@ -319,7 +319,7 @@ class _CaseFile:
         )
 
 
-CASE = FileKind("the case", _CaseFile, CaseError, says_word=False)
+CASE = FileKind("case", _CaseFile, CaseError, begins="{name}")
 KEYS = shape_of(_CaseFile)
 """What a case.toml may hold, table by table; docs/cases.md explains each key."""
 

@@ -261,7 +261,7 @@ class _StudyFile:
         )
 
 
-STUDY = FileKind("the study", _StudyFile, shipped=_SHIPPED)
+STUDY = FileKind("study", _StudyFile, shipped=_SHIPPED)
 
 
 def study_names() -> list[str]:

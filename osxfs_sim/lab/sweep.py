@@ -54,7 +54,7 @@ class Sweep:
         return (*reference, *(arm for group in self.groups for arm in group.arms))
 
 
-SWEEP = FileKind("the sweep", Sweep, shipped=_SHIPPED)
+SWEEP = FileKind("sweep", Sweep, shipped=_SHIPPED)
 
 
 def sweep_names() -> list[str]:

@@ -128,7 +128,7 @@ def _check(pattern: Pattern) -> None:
         raise UserError("at_ns of its steps do not grow")
 
 
-PATTERN = FileKind("the pattern of edits", Pattern)
+PATTERN = FileKind("pattern of edits", Pattern)
 
 
 def _toml(value: Any) -> str:
