@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.guests import eventually_beside
 
-from osxfs_sim.cli import share as share_commands
+from osxfs_sim.cli import mount as mount_command
 
 needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
@@ -333,5 +333,5 @@ def test_flush_needs_a_share(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_while_it_mounts_is_told_by_the_exit_code(number: int, code: int) -> None:
     with pytest.raises(SystemExit) as end:
-        share_commands._interrupt(number, None)
+        mount_command._interrupt(number, None)
     assert end.value.code == code

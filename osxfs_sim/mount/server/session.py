@@ -31,7 +31,6 @@ from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.profile import FILE_RULES
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount import syscalls
@@ -100,7 +99,7 @@ from osxfs_sim.mount.writeback.unwritten import (
     unwritten_error,
 )
 from osxfs_sim.mount.writeback.writeback import WriteBack
-from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
+from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 log = logging.getLogger(__name__)
 
@@ -114,16 +113,6 @@ _LONGEST_GRACE_S = 10.0
 _UNUSED_S = 5.0
 _LOOKED_AFTER_S = 60.0
 # Settings by which a share is not what its profile says.
-_OF_THE_SYSTEM = frozenset(
-    {
-        *FILE_RULES,
-        *("latency_ns", "bandwidth", "distribution", "served_at_once", "data_path"),
-        *("lifetime_ns", "missing_lifetime_ns", "policy"),
-        *("host_events", "event_latency_ns"),
-        *WRITE_BACK_KEYS,
-        "bugs",
-    }
-)
 _UNMOUNT_ATTEMPTS = 6
 _LOOK_AGAIN_S = 0.002
 _LONGEST_SYNC_S = 30.0
@@ -765,7 +754,7 @@ class _Session:
             "exports": list(self.settings.exports),
             "overlaps": [{"path": path, "mode": label} for path, label in self.settings.stronger],
             "bugs": list(map(str, self.system.bugs)),
-            "changed": sorted(_OF_THE_SYSTEM & self.settings.given().keys()),
+            "changed": list(self.settings.changed()),
             "log": str(log_path(runtime_directory(self.user.uid), self.mountpoint)),
             "ownership": self.machinery.owners.report(),
             "names": self.machinery.spellings.report(),
