@@ -20,6 +20,8 @@ from support.syncing import LONG_NS, SyncLock
 
 from osxfs_sim.mount.mounts.mountpoints import runtime_directory, unmount
 
+pytest_plugins = ["support.tiers"]
+
 _MEMORY = "/dev/shm"
 _number = itertools.count()
 _of_modules: list[LiveShare] = []
@@ -195,9 +197,8 @@ Sharing = Callable[[], contextlib.AbstractContextManager[Callable[..., LiveShare
 
 
 @pytest.fixture(scope="session")
-def sharing(request: pytest.FixtureRequest, ground: Path, sync_lock: SyncLock) -> Sharing:
+def sharing(need_fuse: None, ground: Path, sync_lock: SyncLock) -> Sharing:
     """A context whose value mounts shares, and whose end ends them all."""
-    request.getfixturevalue("need_fuse")
 
     @contextlib.contextmanager
     def sharing() -> Iterator[Callable[..., LiveShare]]:

@@ -11,7 +11,7 @@ import pytest
 from osxfs_sim.lab.cases import load_case
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+@pytest.mark.usefixtures("need_fuse")
 def test_each_block_crosses_by_itself_where_nothing_is_held_back(tmp_path: Path) -> None:
     saved = tmp_path / "result.json"
     command = [sys.executable, "-m", "osxfs_sim", "run", "dd-1k", "--quick", "--runs", "2"]

@@ -145,7 +145,7 @@ def test_the_lock_file_fixes_every_package_and_names_no_registry() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+@pytest.mark.usefixtures("need_fuse")
 def test_the_quick_form_builds_natively_and_with_its_temporary_files_on_a_share(
     tmp_path: Path,
 ) -> None:

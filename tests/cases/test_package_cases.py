@@ -116,7 +116,7 @@ def run_quick(directory: Path, case: str, *arms: str) -> "subprocess.CompletedPr
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.parametrize("case", ["npm-install", "vite-install", "pip-install"])
 def test_the_quick_form_leaves_the_same_natively_and_on_a_share(tmp_path: Path, case: str) -> None:
     result = run_quick(tmp_path, case, "native", "osxfs")
@@ -128,7 +128,7 @@ def test_the_quick_form_leaves_the_same_natively_and_on_a_share(tmp_path: Path, 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+@pytest.mark.usefixtures("need_fuse")
 def test_an_edit_on_the_host_is_reported_in_the_guest_where_the_share_raises_events(
     tmp_path: Path,
 ) -> None:
@@ -139,7 +139,7 @@ def test_an_edit_on_the_host_is_reported_in_the_guest_where_the_share_raises_eve
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+@pytest.mark.usefixtures("need_fuse")
 def test_where_no_event_is_raised_the_run_fails_in_bounded_time_and_says_so(tmp_path: Path) -> None:
     result = run_quick(tmp_path, "watch", "none")
     assert result.returncode == 1

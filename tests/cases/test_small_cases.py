@@ -15,7 +15,6 @@ from osxfs_sim.lab.cases import Case, load_case
 from osxfs_sim.lab.tree_digest import entries_of, first_difference
 
 ALL = (PurePosixPath("."),)
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
 
 def results_of(directory: Path, case: str, *options: str) -> list[dict[str, Any]]:
@@ -42,7 +41,7 @@ def run(
     return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.parametrize(
     ("case", "options", "requests"),
     [
@@ -69,7 +68,7 @@ def test_it_does_the_same_natively_and_on_a_share_and_its_questions_cross(
     assert {name: counted[name] for name in requests if counted[name] < requests[name]} == {}
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_share_that_holds_changes_back_still_lets_each_fdatasync_cross(tmp_path: Path) -> None:
     (held,) = results_of(tmp_path, "sqlite", "--arm", "osxfs-delegated")
     assert held["failure"] == ""

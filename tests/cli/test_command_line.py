@@ -12,8 +12,6 @@ from support.guests import eventually_beside
 
 from osxfs_sim.cli import share as share_commands
 
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
-
 
 def osxfs_sim(
     *arguments: str | Path, cwd: Path | None = None
@@ -136,7 +134,7 @@ def test_a_case_without_its_tools_names_the_command_that_installs_them(tmp_path:
     assert "apt-get install" in result.stderr
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.parametrize(
     ("option", "value", "key"),
     [
@@ -211,7 +209,7 @@ def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     ]
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_who_has_closed_what_is_always_open_can_mount(directories: tuple[Path, Path]) -> None:
     source, mountpoint = directories
     assert in_shell('"$@" 0<&- 1>&- 2>&-', "profiles").returncode == 0
@@ -234,7 +232,7 @@ def test_profiles_are_listed_with_their_sources() -> None:
     assert "osxfs-negative" in osxfs_sim("profiles").stdout
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_share_from_mount_to_umount(directories: tuple[Path, Path]) -> None:
     source, mountpoint = directories
     (source / "file").write_text("hello")
@@ -262,7 +260,7 @@ def test_a_share_from_mount_to_umount(directories: tuple[Path, Path]) -> None:
     assert not os.path.ismount(mountpoint)
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_target_out_of_reach_is_said_at_mount_with_its_remedy(
     directories: tuple[Path, Path],
 ) -> None:
@@ -275,7 +273,7 @@ def test_a_target_out_of_reach_is_said_at_mount_with_its_remedy(
         osxfs_sim("umount", directories[1])
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_in_the_foreground_a_signal_unmounts(directories: tuple[Path, Path]) -> None:
     source, mountpoint = directories
     (source / "file").write_text("hello")
@@ -292,7 +290,7 @@ def test_in_the_foreground_a_signal_unmounts(directories: tuple[Path, Path]) -> 
         server.communicate()
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_changes_are_held_flushed_and_found_again_after_a_crash(
     directories: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from support.guests import eventually_beside
 from osxfs_sim.lab.results import load_result, save_result
 from osxfs_sim.mount.mounts.mountpoints import mounts
 
-pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+pytestmark = pytest.mark.usefixtures("need_fuse")
 
 RESULT_OF_A_RUN = Path(__file__).parents[2] / "docs" / "results" / "rake-mid.json"
 CASE = """

@@ -15,7 +15,6 @@ import osxfs_sim
 from osxfs_sim.coherence.contract.rules import RuleId
 
 PACKAGE = str(Path(osxfs_sim.__file__).parents[1])
-needs_fuse = pytest.mark.usefixtures("need_fuse")
 
 
 def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -80,7 +79,7 @@ def test_a_list_names_every_rule_and_plays_nothing() -> None:
     assert "DEL-7 a host change" in contract("osxfs", "--list").stdout
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_consistent_keeps_its_rules_and_says_what_a_mapping_shows() -> None:
     code, found = judged("osxfs", *rules("DEL-3", "CAC-3", "CON-2"))
     assert (code, verdicts(found)) == (0, {"DEL-3": "kept", "CAC-3": "kept", "CON-2": "kept"})
@@ -91,7 +90,7 @@ def test_consistent_keeps_its_rules_and_says_what_a_mapping_shows() -> None:
     )
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_what_a_mapping_shows_is_told_and_has_a_script(tmp_path: Path) -> None:
     """Where there are no host events it never follows, however slow the machine is."""
     arguments = ("--latency", "0us", *rules("CON-2"), "--script", tmp_path)
@@ -102,27 +101,27 @@ def test_what_a_mapping_shows_is_told_and_has_a_script(tmp_path: Path) -> None:
     assert run(tmp_path / "CON-2-known.py").returncode == 1
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_cached_keeps_its_rules_and_is_seen_to_lag() -> None:
     code, found = judged("osxfs-cached", *rules("CAC-3", "CAC-5", "DEL-8"))
     assert (code, verdicts(found)) == (0, {"DEL-8": "kept", "CAC-3": "kept", "CAC-5": "kept"})
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_delegated_keeps_its_rules_and_is_seen_to_hold_back_and_to_lose() -> None:
     code, found = judged("osxfs-delegated", *rules("DEL-2", "DEL-4", "DEL-7"))
     assert (code, verdicts(found)) == (0, {"DEL-2": "kept", "DEL-4": "kept", "DEL-7": "kept"})
     assert found["DEL-4"]["unplayed"] == []
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_what_shipped_as_delegated_is_suspicious() -> None:
     arguments = ("osxfs-delegated-17.06", "--as", "delegated", *rules("DEL-2", "DEL-7"))
     code, found = judged(*arguments)
     assert (code, verdicts(found)) == (1, {"DEL-2": "suspicious", "DEL-7": "suspicious"})
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_breach_is_a_script_that_finds_it_again_and_not_where_it_is_cured(
     tmp_path: Path,
 ) -> None:
@@ -145,7 +144,7 @@ def test_a_breach_is_a_script_that_finds_it_again_and_not_where_it_is_cured(
     assert cured.stdout.endswith("no breach\n")
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_holding_back_breaks_write_through() -> None:
     code, found = judged("osxfs-delegated", "--as", "cached", *rules("CAC-3"))
     assert (code, verdicts(found)) == (1, {"CAC-3": "broken"})
@@ -156,7 +155,7 @@ def test_holding_back_breaks_write_through() -> None:
     ]
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_policy_of_ones_own_that_believes_is_found_out(tmp_path: Path) -> None:
     """It believes names and attributes for a day, and is held to consistency."""
     (tmp_path / "believer.py").write_text(
@@ -182,7 +181,7 @@ def test_a_policy_of_ones_own_that_believes_is_found_out(tmp_path: Path) -> None
     assert found["breach"]["times"] == found["breach"]["plays"]
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_bug_of_the_museum_is_found_out() -> None:
     """An edit in place is not heard of: what is believed of the content never expires."""
     code, found = judged("osxfs-cached", "--bug", "stale-content", *rules("DEL-6", "CAC-5"))
@@ -191,7 +190,7 @@ def test_a_bug_of_the_museum_is_found_out() -> None:
     assert found["DEL-6"]["breach"]["times"] >= 2  # what shows once is not called broken
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.parametrize("bug", ["phantom", "stale-size", "stale-content"])
 def test_a_share_that_does_not_hear_of_one_kind_keeps_no_promise_to_tell(bug: str) -> None:
     """Each time: what was made has been told before anybody looks at it."""
@@ -200,7 +199,7 @@ def test_a_share_that_does_not_hear_of_one_kind_keeps_no_promise_to_tell(bug: st
     assert found["DEL-6"]["breach"]["times"] == found["DEL-6"]["breach"]["plays"]
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_of_a_copy_only_its_own_processes_are_judged() -> None:
     result = contract("volume", *rules("DEL-3", "CON-2"), "--json")
     assert result.returncode == 0, result.stderr
@@ -221,7 +220,7 @@ def mountpoints_of(pid: int) -> list[Path]:
     return found
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_an_interrupted_judgement_leaves_nothing_behind() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "osxfs_sim", "contract", "osxfs", "--latency", "0us"],
@@ -245,7 +244,7 @@ def test_an_interrupted_judgement_leaves_nothing_behind() -> None:
     assert not any(path.parent.exists() for path in ours)
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("profile", "kept"),
@@ -267,7 +266,7 @@ def test_the_contracts_own_modes_keep_all_that_applies(profile: str, kept: str) 
     assert others == {"not applicable"}
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.slow
 def test_the_kernels_own_write_back_breaks_what_an_event_promises() -> None:
     code, found = judged("osxfs-delegated-kernel", *rules("DEL-1"))

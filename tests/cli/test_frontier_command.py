@@ -12,7 +12,6 @@ from support.frontiers import comparison
 from osxfs_sim.cli import main
 from osxfs_sim.lab.results import load_result, save_result
 
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 CASE = """
 name = "read"
 title = "Read one file again and again"
@@ -55,7 +54,7 @@ def frontier(where: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.usefixtures("folder")
 def test_a_case_of_ones_own_is_measured_under_edits_and_gone_on_with(tmp_path: Path) -> None:
     forever = "old=osxfs-cached --lifetime 1h --host-events none"

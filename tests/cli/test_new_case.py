@@ -20,7 +20,7 @@ def osxfs_sim(directory: Path, *words: str) -> "subprocess.CompletedProcess[str]
     )
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+@pytest.mark.usefixtures("need_fuse")
 def test_a_new_case_is_run_natively_and_on_a_share_at_once(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     (tmp_path / "project/in").write_text("hello")

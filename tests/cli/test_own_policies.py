@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 GOOD = """
 from osxfs_sim import CachePolicy, Lifetimes
 
@@ -47,7 +46,7 @@ def osxfs_sim(directory: Path, *words: str) -> "subprocess.CompletedProcess[str]
     )
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_policy_that_was_edited_does_not_go_on_as_the_same_arm(here: Path) -> None:
     (here / "mine.py").write_text(GOOD)
     words = ("--runs", "1", "--arm", "native", "--arm", "a=osxfs --policy mine:Mine")
@@ -70,7 +69,7 @@ def test_a_policy_that_was_edited_does_not_go_on_as_the_same_arm(here: Path) -> 
     assert done.returncode == 0, done.stderr
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_policy_that_fails_in_a_run_fails_the_arm(here: Path) -> None:
     (here / "mine.py").write_text(FAILS_LATE)
     (here / "project/v").write_text("another")
@@ -84,7 +83,7 @@ def test_a_policy_that_fails_in_a_run_fails_the_arm(here: Path) -> None:
     assert "note:" not in done.stderr
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_run_says_that_what_it_was_copied_from_has_changed(here: Path) -> None:
     words = ("run", "./case", "--arm", "native", "--runs", "1")
     assert "note:" not in osxfs_sim(here, *words).stderr

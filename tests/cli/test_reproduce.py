@@ -12,7 +12,7 @@ import pytest
 from osxfs_sim.lab.results import load_result
 from osxfs_sim.mount.mounts.mountpoints import mounts
 
-pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+pytestmark = pytest.mark.usefixtures("need_fuse")
 
 CASE = """
 name = "make"

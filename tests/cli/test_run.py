@@ -14,7 +14,7 @@ from osxfs_sim.lab.results import load_result
 from osxfs_sim.mount.mounts.mountpoints import mounts
 from osxfs_sim.trace.format import read_trace
 
-pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+pytestmark = pytest.mark.usefixtures("need_fuse")
 
 CASE = """
 name = "look"

@@ -1,7 +1,6 @@
 """``osxfs-sim staleness``: mistakes, both directions, load and loss, saved results, the picture."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,6 @@ from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predictions import AtOnce, Outlook, Sample, View, compare
 from osxfs_sim.coherence.staleness.saved import view_document
 from osxfs_sim.lab.machine import describe_machine
-
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
 
 def staleness(*arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -98,7 +95,7 @@ def test_a_saved_result_is_not_overwritten_unasked(capsys, tmp_path: Path) -> No
     assert (tmp_path / "x.json").read_text() == "precious"
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_both_directions_under_load_and_loss_saved_and_shown_again(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +143,7 @@ def test_both_directions_under_load_and_loss_saved_and_shown_again(
     assert (tmp_path / "again.svg").read_bytes() != picture.read_bytes()
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_share_without_write_back_hides_nothing_from_the_host() -> None:
     result = staleness(
         *("none", "--direction", "to-host", "--view", "listing", "--number", "2", "--json")

@@ -5,7 +5,6 @@ each line of it is a second.
 """
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -18,8 +17,6 @@ from osxfs_sim import Share, share
 from osxfs_sim.lab import runs
 from osxfs_sim.lab.cases import CaseError, load_case
 from osxfs_sim.lab.runs import ArmResult, Mount, Plan, prepare_tree, run_case, to_document
-
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
 CASE = """
 name = "note"
@@ -229,7 +226,7 @@ def test_a_part_of_the_tree_is_shared_in_its_place(folder: Path, tmp_path: Path)
     assert not list(tmp_path.glob("osxfs-sim-run-*"))
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_only_what_is_shared_crosses_and_no_reset_is_counted(folder: Path) -> None:
     script(folder, "reset.sh", 'for n in 1 2 3 4 5; do test -e "$1/inner/old$n"; done; exit 0')
     script(folder, "run.sh", '! test -e "$1/gone" && ! test -e "$1/inner/gone"')
@@ -243,7 +240,7 @@ def test_only_what_is_shared_crosses_and_no_reset_is_counted(folder: Path) -> No
     assert missing == {"whole": [2, 2], "inner": [1, 1]}
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_share_that_holds_changes_back_has_written_them_when_the_host_is_checked(
     folder: Path,
 ) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from osxfs_sim.mount.mounts.mountpoints import mounts
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not os.path.exists("/dev/fuse"), reason="it takes root and FUSE"
-)
+pytestmark = [
+    pytest.mark.usefixtures("need_fuse"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="it takes root"),
+]
 
 CASE = """
 name = "install"

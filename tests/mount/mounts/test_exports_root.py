@@ -40,9 +40,8 @@ profile = "none"
 
 
 @pytest.fixture
-def site(field: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+def site(field: Path, need_fuse: None) -> Iterator[Path]:
     """A directory with two trees, a share file and a mount point; nothing stays mounted."""
-    request.getfixturevalue("need_fuse")
     for name in ("first/inner", "second", "mnt", "outside"):
         (field / name).mkdir(parents=True)
     (field / "outside" / "secret").write_text("secret")

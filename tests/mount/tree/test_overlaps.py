@@ -57,8 +57,7 @@ class Site:
 
 
 @pytest.fixture
-def site(field: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
-    request.getfixturevalue("need_fuse")
+def site(field: Path, need_fuse: None) -> Iterator[Site]:
     site = Site(field)
     yield site
     for mountpoint in reversed(shares_below(field)):
