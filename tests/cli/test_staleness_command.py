@@ -2,10 +2,10 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 
 from osxfs_sim.cli import main
 from osxfs_sim.coherence.staleness.measure import ViewResult
@@ -14,9 +14,12 @@ from osxfs_sim.coherence.staleness.saved import view_document
 from osxfs_sim.lab.machine import describe_machine
 
 
-def staleness(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "osxfs_sim", "staleness", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+@pytest.fixture(scope="session")
+def staleness(cli: Command):
+    def staleness(*arguments: object) -> "subprocess.CompletedProcess[str]":
+        return cli("staleness", *arguments)
+
+    return staleness
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -97,7 +100,7 @@ def test_a_saved_result_is_not_overwritten_unasked(capsys, tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("need_fuse")
 def test_both_directions_under_load_and_loss_saved_and_shown_again(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    staleness, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")  # of both that are shown
     saved, picture = tmp_path / "stale.json", tmp_path / "stale.svg"
@@ -144,7 +147,7 @@ def test_both_directions_under_load_and_loss_saved_and_shown_again(
 
 
 @pytest.mark.usefixtures("need_fuse")
-def test_a_share_without_write_back_hides_nothing_from_the_host() -> None:
+def test_a_share_without_write_back_hides_nothing_from_the_host(staleness) -> None:
     result = staleness(
         *("none", "--direction", "to-host", "--view", "listing", "--number", "2", "--json")
     )

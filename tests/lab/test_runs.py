@@ -39,14 +39,8 @@ test -e "$1/there" && ! test -e "$1/missing" && ! test -e "$1/gone" && echo foun
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "look"
-    folder.mkdir()
-    (folder / "case.toml").write_text(CASE)
-    for name, text in (("setup.sh", SETUP), ("run.sh", RUN)):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-    return folder
+def folder(small_case) -> Path:
+    return small_case("look", CASE, {"setup.sh": SETUP, "run.sh": RUN})
 
 
 def plan_for(folder: Path, *arms: str, runs: int = 2) -> Plan:

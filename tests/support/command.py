@@ -26,7 +26,8 @@ class Command:
     ) -> dict[str, str]:
         """Ours, with *env*; what the command sets up and keeps is kept in *cache*."""
         kept = {} if cache is None else {"XDG_CACHE_HOME": str(cache)}
-        return {**os.environ, "PYTHONPATH": _PACKAGE, **kept, **(env or {})}
+        path = os.pathsep.join(filter(None, (_PACKAGE, os.environ.get("PYTHONPATH"))))
+        return {**os.environ, "PYTHONPATH": path, **kept, **(env or {})}
 
     def __call__(
         self,

@@ -31,7 +31,7 @@ TIERS = {
 }
 SLOW = "slow"
 MOUNT_FIXTURES = {"need_fuse", "small_source"}
-PROCESS_FIXTURES = {"osxfs_sim"}
+PROCESS_FIXTURES = {"cli"}
 MARKS = {
     "mounts": "mounts something by hand",
     "starts_processes": "starts a process by hand, or waits for the clock",
@@ -91,11 +91,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 _REMEDIES = {
     "start a process": (
-        "take the fixture osxfs_sim to run the command, call what it calls, or say "
+        "take the fixture cli to run the command, call what it calls, or say "
         "@pytest.mark.starts_processes"
     ),
     "mount": "take the fixture share or need_fuse, or say @pytest.mark.mounts",
-    "sleep": "wait for nothing, give it a clock of the test's, or say @pytest.mark.starts_processes",
+    "sleep": (
+        "wait for a sign, give it a clock of the test's, or say @pytest.mark.starts_processes"
+    ),
 }
 _STARTING = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "os.exec"}
 _MOUNTING = {

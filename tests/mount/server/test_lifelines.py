@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 from support.guests import eventually
 from support.live import is_mounted
 
@@ -44,7 +45,7 @@ def test_a_share_ends_with_a_lab_that_is_killed(field: Path) -> None:
 
 
 @pytest.mark.usefixtures("need_fuse")
-def test_a_share_that_was_detached_does_not(field: Path) -> None:
+def test_a_share_that_was_detached_does_not(cli: Command, field: Path) -> None:
     source, guest = field / "source", field / "guest"
     source.mkdir()
     guest.mkdir()
@@ -57,4 +58,4 @@ def test_a_share_that_was_detached_does_not(field: Path) -> None:
         assert (source / "made").exists()
         assert os.path.exists(f"/proc/{server}")
     finally:
-        subprocess.run([sys.executable, "-m", "osxfs_sim", "umount", str(guest)], check=True)
+        assert cli("umount", guest).returncode == 0
