@@ -47,7 +47,8 @@ _READABLE = (1, 2)
 _HEADER = struct.Struct("<II")  # length and CRC-32 of the frame that follows
 _PROGRESS = struct.Struct("=QQ")
 _NUMBER = struct.Struct("=Q")
-_SEGMENT_BYTES = 1 << 20
+SEGMENT_BYTES = 1 << 20
+"""Data is given back to the file system in pieces of this size."""
 _REWRITE_AT_BYTES = 32 << 20
 _SMALL_BYTES = 4 << 20
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE (linux/falloc.h)
@@ -167,8 +168,8 @@ class Journal:
         """A place for *length* bytes: to be put there, noted in a frame, and freed."""
         position = self._end
         self._end += length
-        segment = position // _SEGMENT_BYTES
-        if self._end <= (segment + 1) * _SEGMENT_BYTES:
+        segment = position // SEGMENT_BYTES
+        if self._end <= (segment + 1) * SEGMENT_BYTES:
             self._live[segment] = self._live.get(segment, 0) + length
             return position
         for segment, part in _segments(position, length):
@@ -189,13 +190,13 @@ class Journal:
                 self._live[segment] = left
                 continue
             del self._live[segment]
-            if (segment + 1) * _SEGMENT_BYTES <= self._end:
-                self._punch(segment * _SEGMENT_BYTES)
+            if (segment + 1) * SEGMENT_BYTES <= self._end:
+                self._punch(segment * SEGMENT_BYTES)
 
     def _punch(self, position: int) -> None:
         # Some file systems cannot; their journal gets small when nothing is held.
         with contextlib.suppress(OSError):
-            syscalls.fallocate(self.data_fd, _PUNCH_HOLE, position, _SEGMENT_BYTES)
+            syscalls.fallocate(self.data_fd, _PUNCH_HOLE, position, SEGMENT_BYTES)
 
     def read(self, position: int, length: int) -> bytes:
         """The bytes kept at *position*."""
@@ -204,6 +205,11 @@ class Journal:
     @property
     def holds_data(self) -> bool:
         return bool(self._live)
+
+    @property
+    def live_bytes(self) -> dict[int, int]:
+        """How many bytes of each segment of the data are still needed, where any are."""
+        return dict(self._live)
 
     # Frames
 
@@ -428,8 +434,8 @@ class Journal:
 def _segments(position: int, length: int) -> Iterator[tuple[int, int]]:
     """The segments that these bytes lie in, and how many in each."""
     while length > 0:
-        segment = position // _SEGMENT_BYTES
-        part = min(length, (segment + 1) * _SEGMENT_BYTES - position)
+        segment = position // SEGMENT_BYTES
+        part = min(length, (segment + 1) * SEGMENT_BYTES - position)
         yield segment, part
         position += part
         length -= part

@@ -140,6 +140,11 @@ class WriteBack:
         """So many are held at most of each: files that are written to, and files that were made."""
         return self._most_descriptors
 
+    @property
+    def with_descriptor(self) -> set[Inode]:
+        """Of which one is kept open for what is pending of them, and counted."""
+        return self._with_descriptor | self._made.keys()
+
     # Holding
 
     def hold(self, change: "Change[Inode]", *, loses: Iterable[Inode] = ()) -> None:
