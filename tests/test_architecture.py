@@ -183,6 +183,7 @@ WITHOUT_FUSE = {
         f"osxfs_sim.mount.writeback.{name}"
         for name in (
             *("host_writer", "recovery", "journal", "overlay", "quarantine", "unwritten"),
+            *("journal_format", "journal_directory", "journal_reader", "recovery_progress"),
             *("draining", "room"),
         )
     ),

@@ -26,7 +26,7 @@ from osxfs_sim.mount.mounts.control import ask, understanding
 from osxfs_sim.mount.mounts.identity import ServerUser, server_user
 from osxfs_sim.mount.mounts.identity import state_directory as default_state
 from osxfs_sim.mount.mounts.mountpoints import MountEntry, MountError, mounts
-from osxfs_sim.mount.writeback.journal import Leftover
+from osxfs_sim.mount.writeback.journal_reader import Leftover
 from osxfs_sim.mount.writeback.unwritten import all_unwritten, save
 from osxfs_sim.settings import Exports, ShareSettings
 

@@ -22,7 +22,8 @@ from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.tree.owners import KnownCaller
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.invariant import breaches
-from osxfs_sim.mount.writeback.journal import Leftover, MakeDetail, SetDetail, leftovers
+from osxfs_sim.mount.writeback.journal_format import MakeDetail, SetDetail
+from osxfs_sim.mount.writeback.journal_reader import Leftover, leftovers
 from osxfs_sim.mount.writeback.recovery import HostTree, open_host_tree, recover
 from osxfs_sim.settings import ShareSettings
 

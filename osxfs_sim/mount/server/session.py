@@ -87,7 +87,7 @@ from osxfs_sim.mount.server.supervision import Supervision
 from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
 from osxfs_sim.mount.tree.collisions import Collision, collisions_below
 from osxfs_sim.mount.tree.spellings import FoldedNames
-from osxfs_sim.mount.writeback.journal import Leftover
+from osxfs_sim.mount.writeback.journal_reader import Leftover
 from osxfs_sim.mount.writeback.unwritten import (
     check_unwritten,
     describe_kept,

@@ -23,6 +23,9 @@ invariant.py says where this does not hold; the tests ask it after each step.
 handlers      the requests of a share that holds changes
 overlay       what is held of an object, laid over the host's answers
 journal       keeps it beyond the server's end: a write-ahead log
+journal_format     what its files say, as bytes and as values
+journal_directory  where journals lie, whose they are, who may touch them
+journal_reader     what a server has left behind in one, after a crash
 writeback     holds, waits, and has changes made on the host in time and in order
 host_writer   makes one change on the host, whatever that did meanwhile
 room          whether the host says itself that it has no room
@@ -31,6 +34,7 @@ sync_errors   what fsync(2) has to say of changes that the host has not taken
 sync_barrier  tells of sync(2), for which the kernel does not wait
 unwritten     what a share that ended badly has left: told, or given up
 recovery      writes it to the host
+recovery_progress  how far that has got, for the next one
 invariant     checks that the five places say the same, for tests
 draining      waits for the journal of a share that is unmounted and still writes back
 """

@@ -39,7 +39,7 @@ from osxfs_sim.mount.tree.inodes import Facts, Inode, InodeTable, Shown
 from osxfs_sim.mount.tree.namespace import Follower, Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
 from osxfs_sim.mount.tree.set_id import set_mode
-from osxfs_sim.mount.writeback.journal import MakeDetail, SetDetail
+from osxfs_sim.mount.writeback.journal_format import MakeDetail, SetDetail
 
 _KEPT_PATHS = 10
 _COPIED_BYTES = 1 << 20

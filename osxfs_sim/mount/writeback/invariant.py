@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
-from osxfs_sim.mount.writeback.journal import SEGMENT_BYTES, read_journal
+from osxfs_sim.mount.writeback.journal import SEGMENT_BYTES
+from osxfs_sim.mount.writeback.journal_reader import read_journal
 from osxfs_sim.mount.writeback.overlay import Held, concerned, link_effects, name_effects
 from osxfs_sim.mount.writeback.writeback import WriteBack, guest_path
 

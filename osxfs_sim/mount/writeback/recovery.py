@@ -22,20 +22,11 @@ from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
 from osxfs_sim.mount.tree.spellings import ExactNames
 from osxfs_sim.mount.writeback.host_writer import HostWriter
-from osxfs_sim.mount.writeback.journal import (
-    Continuation,
-    Known,
-    LeftChange,
-    Leftover,
-    Owner,
-    Refusal,
-    claim,
-    discard,
-    is_aside,
-    locked,
-    open_file,
-)
+from osxfs_sim.mount.writeback.journal_directory import Owner, claim, is_aside, locked, open_file
+from osxfs_sim.mount.writeback.journal_format import Known, LeftChange, Refusal
+from osxfs_sim.mount.writeback.journal_reader import Leftover, discard
 from osxfs_sim.mount.writeback.overlay import drop, hold
+from osxfs_sim.mount.writeback.recovery_progress import Continuation
 from osxfs_sim.mount.writeback.room import has_room
 from osxfs_sim.mount.writeback.unwritten import describe
 

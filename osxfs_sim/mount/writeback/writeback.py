@@ -38,7 +38,9 @@ from osxfs_sim.mount.requests.handlers import WRITE_IN_THREAD_BYTES
 from osxfs_sim.mount.tree.backing import StaleError
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.writeback.host_writer import HostWriter
-from osxfs_sim.mount.writeback.journal import Journal, Refusal, aside_of
+from osxfs_sim.mount.writeback.journal import Journal
+from osxfs_sim.mount.writeback.journal_directory import aside_of
+from osxfs_sim.mount.writeback.journal_format import Refusal
 from osxfs_sim.mount.writeback.overlay import (
     Held,
     concerned,

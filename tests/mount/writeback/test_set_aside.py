@@ -20,7 +20,8 @@ from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.backing import StaleError
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.writeback import quarantine, recovery, writeback
-from osxfs_sim.mount.writeback.journal import Refusal, discard
+from osxfs_sim.mount.writeback.journal_format import Refusal
+from osxfs_sim.mount.writeback.journal_reader import discard
 from osxfs_sim.mount.writeback.unwritten import all_unwritten, check_unwritten, save
 
 HOST = {"h": "host", "i": "other", "d": None, "d/in": "inside", "e": None}
