@@ -184,7 +184,7 @@ WITHOUT_FUSE = {
         for name in (
             *("host_writer", "recovery", "journal", "overlay", "quarantine", "unwritten"),
             *("journal_format", "journal_directory", "journal_reader", "recovery_progress"),
-            *("draining", "room"),
+            *("host_places", "host_contents", "restoring", "conflicts", "draining", "room"),
         )
     ),
 }

@@ -93,7 +93,7 @@ def count() -> None:
     remove = HostWriter._remove
 
     def counting(self: Any, change: Any, how: Any) -> None:
-        self._lose(change.parent, change.name)
+        self.conflicts.lose(change.parent, change.name)
         remove(self, change, how)
 
     HostWriter._remove = counting  # type: ignore[method-assign]

@@ -929,16 +929,17 @@ class _Session:
                 f"them; the latest is of {latest['path']}: {latest['reason']}; kept in "
                 f"{write_back.quarantine_directory} (osxfs-sim unwritten {quoted(self.source)})"
             )
-        if write_back.writer.lost:
+        conflicts = write_back.writer.conflicts
+        if conflicts.lost:
             warnings.append(
-                f"{write_back.writer.lost} changes of the host were lost to changes that the guest "
-                f"had made meanwhile (DEL-7); the latest is {write_back.writer.lost_paths[-1]}"
+                f"{conflicts.lost} changes of the host were lost to changes that the guest "
+                f"had made meanwhile (DEL-7); the latest is {conflicts.lost_paths[-1]}"
             )
-        if write_back.writer.kept:
+        if conflicts.kept:
             warnings.append(
-                f"{write_back.writer.kept} removals of the guest's were not carried out, because "
+                f"{conflicts.kept} removals of the guest's were not carried out, because "
                 "the host had put something else there meanwhile; the latest is "
-                f"{write_back.writer.kept_paths[-1]}"
+                f"{conflicts.kept_paths[-1]}"
             )
         return warnings
 

@@ -28,6 +28,10 @@ journal_directory  where journals lie, whose they are, who may touch them
 journal_reader     what a server has left behind in one, after a crash
 writeback     holds, waits, and has changes made on the host in time and in order
 host_writer   makes one change on the host, whatever that did meanwhile
+host_places   where things are there, and what is in the way
+host_contents content and attributes of them, by descriptors
+restoring     what is made again is as the guest was shown it
+conflicts     what of the host's changes was lost, or kept
 room          whether the host says itself that it has no room
 quarantine    what the host has refused, apart from what is still on its way
 sync_errors   what fsync(2) has to say of changes that the host has not taken

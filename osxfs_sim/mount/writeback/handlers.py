@@ -48,7 +48,6 @@ from osxfs_sim.mount.tree.host_limits import HostLimits, limits_of
 from osxfs_sim.mount.tree.inodes import Facts, Inode, Shown
 from osxfs_sim.mount.tree.owners import KnownCaller
 from osxfs_sim.mount.tree.set_id import ends_set_id_alone, without_set_id
-from osxfs_sim.mount.writeback.host_writer import what_is_seen
 from osxfs_sim.mount.writeback.journal_format import MakeDetail, OtherDetail, SetDetail
 from osxfs_sim.mount.writeback.overlay import (
     GuestStatus,
@@ -58,6 +57,7 @@ from osxfs_sim.mount.writeback.overlay import (
     name_effects,
     status_of_unmade,
 )
+from osxfs_sim.mount.writeback.restoring import what_is_seen
 from osxfs_sim.mount.writeback.sync_errors import SyncErrors
 from osxfs_sim.mount.writeback.writeback import WriteBack
 

@@ -161,10 +161,10 @@ class _Recovery:
         left, noted = self._left, self._noted
         was_refused = left.is_set_aside(each.sequence)
         for attempt in itertools.count(1):
-            self._writer.yields = was_refused
+            self._writer.conflicts.yields = was_refused
             # What yields must never take what it finds for its own.
             is_half_done = each.sequence == left.started or attempt > 1
-            self._writer.repeats = is_half_done and not was_refused
+            self._writer.conflicts.repeats = is_half_done and not was_refused
             noted.started(each.sequence)
             try:
                 self._writer.carry_out(self._cast.change(each))

@@ -436,13 +436,13 @@ class WriteBack:
         """Have the host get *change*; False where it is to be tried again in a while."""
         self.journal.started(change.sequence)
         try:
-            copy = self.writer.copy_beforehand(change)
+            copy = self.writer.contents.copy_beforehand(change)
             if copy is not None:
                 await in_thread(copy)
             if change.kind is Kind.WRITE and change.length >= WRITE_IN_THREAD_BYTES:
-                fd = self.writer.begin_write(change)
-                await in_thread(lambda: self.writer.write(change, fd))
-                self.writer.end_write(change)
+                fd = self.writer.contents.begin_write(change)
+                await in_thread(lambda: self.writer.contents.write(change, fd))
+                self.writer.contents.end_write(change)
             else:
                 self.writer.carry_out(change)
         except Exception as error:
@@ -652,7 +652,7 @@ class WriteBack:
             for inode in (change.target, change.replaced):
                 if inode is not None and inode.kind == modes.S_IFREG and not inode.is_unmade:
                     with contextlib.suppress(OSError):
-                        found[inode] = self.writer.seen_now(inode)
+                        found[inode] = self.writer.contents.seen_now(inode)
         return found
 
     def _leave(self, closure: "Closure[Inode]", *, is_moot: bool) -> None:
@@ -894,10 +894,10 @@ class WriteBack:
             "most_bytes_at_risk": changes.most_bytes,
             "throttled": self.throttled,
             "throttled_ns": self.throttled_ns,
-            "lost_host_changes": self.writer.lost,
-            "lost_paths": list(self.writer.lost_paths),
-            "kept_host_changes": self.writer.kept,
-            "kept_paths": list(self.writer.kept_paths),
+            "lost_host_changes": self.writer.conflicts.lost,
+            "lost_paths": list(self.writer.conflicts.lost_paths),
+            "kept_host_changes": self.writer.conflicts.kept,
+            "kept_paths": list(self.writer.conflicts.kept_paths),
             "refusal": None
             if self.refusal is None
             else {"reason": os.strerror(self.refusal[0]), "path": self.refusal[1]},
