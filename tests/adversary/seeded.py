@@ -8,7 +8,7 @@ from support import checked_server
 
 from osxfs_sim.model.write_back import Kind
 from osxfs_sim.mount.server.main import main
-from osxfs_sim.mount.writeback import writeback
+from osxfs_sim.mount.writeback import pending_state
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 
@@ -102,7 +102,7 @@ def count() -> None:
 def miscount() -> None:
     """Links of pending changes are not counted, and whoever checks that state is told of it."""
     checked_server.install()
-    writeback.link_effects = lambda _: []  # type: ignore[assignment]
+    pending_state.link_effects = lambda _: []  # type: ignore[assignment]
 
 
 BUGS = {

@@ -246,8 +246,8 @@ class Unmounted:
     def work_until_something_is_set_aside(self) -> None:
         """As its worker does, with the guest to look on in between."""
         write_back = self.write_back
-        before = write_back.set_aside
-        while write_back.set_aside == before:
+        before = write_back.aside.count
+        while write_back.aside.count == before:
             change = write_back.changes.take()
             if change is None:
                 return

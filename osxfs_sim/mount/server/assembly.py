@@ -160,7 +160,7 @@ def build(
         )
         handlers.write_back = write_back
         held += write_back.most_descriptors
-        write_back.on_aside = handlers.was_set_aside
+        write_back.aside.on_aside = handlers.was_set_aside
         handlers.enable_writeback_cache = system.write_back.kernel
         if host_events is not None:
             writer.conflicts.on_conflict = host_events.overruled

@@ -563,9 +563,9 @@ class _Session:
                 f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
                 f"{os.strerror(code)}"
             )
-        untold = write_back.take_untold()
+        untold = write_back.aside.take_untold()
         if untold:
-            raise MountError(told_of_set_aside(untold, write_back.quarantine_directory))
+            raise MountError(told_of_set_aside(untold, write_back.aside.directory))
         write_back.tidy()
         return self.status()
 
@@ -710,7 +710,7 @@ class _Session:
             return
         left = write_back.finish()
         write_back.close(keep=left > 0)
-        if left or write_back.set_aside:
+        if left or write_back.aside.count:
             self.failure = unwritten_error(write_back.journal.directory, self.source)
             log.error("%s", self.failure)
 
@@ -922,12 +922,12 @@ class _Session:
                 f"{len(write_back.changes)} changes wait, because the host refuses the first, of "
                 f"{path}: {os.strerror(code)}; it is tried again each second"
             )
-        if write_back.set_aside:
-            latest = write_back.latest_set_aside[-1]
+        if write_back.aside.count:
+            latest = write_back.aside.latest[-1]
             warnings.append(
-                f"{write_back.set_aside} changes were set aside, because the host does not take "
+                f"{write_back.aside.count} changes were set aside, because the host does not take "
                 f"them; the latest is of {latest['path']}: {latest['reason']}; kept in "
-                f"{write_back.quarantine_directory} (osxfs-sim unwritten {quoted(self.source)})"
+                f"{write_back.aside.directory} (osxfs-sim unwritten {quoted(self.source)})"
             )
         conflicts = write_back.writer.conflicts
         if conflicts.lost:

@@ -26,13 +26,16 @@ journal       keeps it beyond the server's end: a write-ahead log
 journal_format     what its files say, as bytes and as values
 journal_directory  where journals lie, whose they are, who may touch them
 journal_reader     what a server has left behind in one, after a crash
-writeback     holds, waits, and has changes made on the host in time and in order
+writeback     waits, and has changes made on the host in time and in order
+pending_state        begins and ends what is pending: list, journal, overlay and data in step
+pending_descriptors  by which files are written to, so that not too many are open
 host_writer   makes one change on the host, whatever that did meanwhile
 host_places   where things are there, and what is in the way
 host_contents content and attributes of them, by descriptors
 restoring     what is made again is as the guest was shown it
 conflicts     what of the host's changes was lost, or kept
 room          whether the host says itself that it has no room
+set_aside     what the host will never take: told once, shown no more
 quarantine    what the host has refused, apart from what is still on its way
 sync_errors   what fsync(2) has to say of changes that the host has not taken
 sync_barrier  tells of sync(2), for which the kernel does not wait

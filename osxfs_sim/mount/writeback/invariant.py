@@ -13,8 +13,14 @@ from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.writeback.journal import SEGMENT_BYTES
 from osxfs_sim.mount.writeback.journal_reader import read_journal
-from osxfs_sim.mount.writeback.overlay import Held, concerned, link_effects, name_effects
-from osxfs_sim.mount.writeback.writeback import WriteBack, guest_path
+from osxfs_sim.mount.writeback.overlay import (
+    Held,
+    concerned,
+    guest_path,
+    link_effects,
+    name_effects,
+)
+from osxfs_sim.mount.writeback.writeback import WriteBack
 
 Range = tuple[int, int]
 """Where bytes begin, and where they end."""
@@ -132,7 +138,7 @@ def pending_and_table(write_back: WriteBack, inodes: InodeTable) -> Iterator[str
 def overlay_and_descriptors(write_back: WriteBack, inodes: InodeTable) -> Iterator[str]:
     """Bullet 5: a descriptor to write through is of that object, and is closed with the overlay."""
     seen: dict[int, Inode] = {}
-    for inode, held in _overlays(inodes, write_back.with_descriptor):
+    for inode, held in _overlays(inodes, write_back.pending.descriptors.counted):
         if held.fd < 0:
             continue
         what = f"descriptor {held.fd} of {_called(inode)}"
@@ -148,7 +154,7 @@ def overlay_and_descriptors(write_back: WriteBack, inodes: InodeTable) -> Iterat
             yield f"{what} is of nothing: the host has no such object"
         elif inode.device != -1 and not inode.is_same(status):
             yield f"{what} is of {status.st_dev}:{status.st_ino}"
-    for inode in write_back.with_descriptor:
+    for inode in write_back.pending.descriptors.counted:
         if inode.held is None:
             yield f"a descriptor is counted of {_called(inode)}, of which nothing is pending"
 

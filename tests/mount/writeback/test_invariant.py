@@ -14,9 +14,11 @@ import pytest
 from support.unmounted import Unmounted, unmounted
 
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
-from osxfs_sim.mount.writeback import invariant, writeback
+from osxfs_sim.mount.writeback import invariant, pending_state
 from osxfs_sim.mount.writeback.journal import Journal
-from osxfs_sim.mount.writeback.writeback import WriteBack
+from osxfs_sim.mount.writeback.overlay import Held
+from osxfs_sim.mount.writeback.pending_descriptors import PendingDescriptors
+from osxfs_sim.mount.writeback.pending_state import PendingState
 
 NAMES = ("a", "b", "d", "d/a", "d/b", "d/d")
 
@@ -121,7 +123,7 @@ def test_list_and_overlay_a_link_that_is_not_counted_is_found_out(
     guest: Unmounted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(writeback, "link_effects", lambda _: [])
+        patch.setattr(pending_state, "link_effects", lambda _: [])
         with pytest.raises(AssertionError, match=r"\(a\) has 0 links more, and 1 by the list"):
             guest.link("a", "b")
         assert list(
@@ -136,7 +138,7 @@ def test_overlay_and_data_bytes_that_nobody_needs_are_found_out(
 ) -> None:
     guest.write("a", b"guest")
     with monkeypatch.context() as patch:
-        patch.setattr(WriteBack, "_free_written", lambda *_: None)
+        patch.setattr(PendingState, "free_written", lambda *_: None)
         with pytest.raises(
             AssertionError, match=r"the journal keeps \{0: 5\} bytes, needed are \{\}"
         ):
@@ -179,11 +181,11 @@ def test_pending_and_table_an_object_that_was_forgotten_is_found_out(
 def test_overlay_and_descriptors_one_of_another_object_is_found_out(
     guest: Unmounted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def another(_: WriteBack, __: Inode, held: writeback.Held, ___: int) -> None:
+    def another(_: PendingDescriptors, __: Inode, held: Held, ___: int) -> None:
         held.fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
     with monkeypatch.context() as patch:
-        patch.setattr(WriteBack, "keep_descriptor", another)
+        patch.setattr(PendingDescriptors, "keep", another)
         with pytest.raises(AssertionError, match=r"descriptor \d+ of \d+ \(a\) is of "):
             guest.write("a", b"guest")
     told = invariant.breaches(guest.write_back, guest.machinery.inodes)
