@@ -54,7 +54,7 @@ from osxfs_sim.mount.server import control_socket
 from osxfs_sim.mount.server.signals import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.server.status import Counting, processor_s, status_without_requests
 from osxfs_sim.mount.writeback.unwritten import check_unwritten
-from osxfs_sim.settings import OF_REQUESTS, EmulatedSystem, ShareSettings
+from osxfs_sim.settings import EmulatedSystem, ShareSettings
 from osxfs_sim.synchronize import Claim, SyncError, Synchronizer
 
 log = logging.getLogger(__name__)
@@ -414,14 +414,12 @@ class _LocalShare:
 
     def status(self) -> ShareStatus:
         """As of any share (model/status.py), with nothing where there are no requests."""
-        changed = set(self.settings.given()) & ({*OF_REQUESTS} - {"dilate"})
         return status_without_requests(
             self.settings,
             self.system,
             self.source,
             self.mountpoint,
             self.counting,
-            changed=sorted(changed),
             volumes=self.volumes.status(),
             warnings=[*self.volumes.warnings(), *self._warnings()],
             copy=None if self.copy is None else str(self.copy),

@@ -1,6 +1,5 @@
 """Builds the status of a share that serves requests: what its parts have counted, put together."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from osxfs_sim.mount.server.session import Session
 
 
-def status_of_requests(share: "Session", changed: Sequence[str]) -> ShareStatus:
+def status_of_requests(share: "Session") -> ShareStatus:
     """The status of a share that serves requests."""
     system, machinery, reactor = share.system, share.machinery, share.reactor
     counts, opened = share.crossings.counts, machinery.dispatcher.opened
@@ -34,7 +33,6 @@ def status_of_requests(share: "Session", changed: Sequence[str]) -> ShareStatus:
         share.source,
         share.mountpoint,
         share.counting,
-        changed=changed,
         volumes=share.volumes.status(),
         warnings=warnings_of(share),
         uid=share.user.uid,

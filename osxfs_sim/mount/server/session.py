@@ -28,7 +28,6 @@ from osxfs_sim.fs import at
 from osxfs_sim.model.caching import Consistent
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
-from osxfs_sim.model.profile import FILE_RULES
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
 from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount import syscalls
@@ -76,13 +75,17 @@ from osxfs_sim.mount.server import control_socket
 from osxfs_sim.mount.server.assembly import Machinery, build, kept_in, make_graft, mount_options
 from osxfs_sim.mount.server.recovery_process import recover_apart
 from osxfs_sim.mount.server.request_status import status_of_requests, write_back_of
-from osxfs_sim.mount.server.signals import hear_signals_early, signals_of_the_end
+from osxfs_sim.mount.server.signals import (
+    end_at_once_by_faults,
+    hear_signals_early,
+    signals_of_the_end,
+)
 from osxfs_sim.mount.server.status import Counting, processor_s
 from osxfs_sim.mount.server.supervision import Supervision
 from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
 from osxfs_sim.mount.tree.collisions import Collision, collisions_below
 from osxfs_sim.mount.tree.spellings import FoldedNames
-from osxfs_sim.mount.writeback.journal import Leftover
+from osxfs_sim.mount.writeback.journal_reader import Leftover
 from osxfs_sim.mount.writeback.unwritten import (
     check_unwritten,
     kept_aside,
@@ -90,7 +93,7 @@ from osxfs_sim.mount.writeback.unwritten import (
     unwritten_error,
 )
 from osxfs_sim.mount.writeback.writeback import WriteBack
-from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
+from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 log = logging.getLogger(__name__)
 
@@ -104,16 +107,6 @@ _LONGEST_GRACE_S = 10.0
 _UNUSED_S = 5.0
 _LOOKED_AFTER_S = 60.0
 # Settings by which a share is not what its profile says.
-_OF_THE_SYSTEM = frozenset(
-    {
-        *FILE_RULES,
-        *("latency_ns", "bandwidth", "distribution", "served_at_once", "data_path"),
-        *("lifetime_ns", "missing_lifetime_ns", "policy"),
-        *("host_events", "event_latency_ns"),
-        *WRITE_BACK_KEYS,
-        "bugs",
-    }
-)
 _UNMOUNT_ATTEMPTS = 6
 _LOOK_AGAIN_S = 0.002
 _LONGEST_SYNC_S = 30.0
@@ -169,7 +162,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
         recovered = 0
         if leftover:
             # While there is no mount, and nobody whom it could concern.
-            changes = sum(len(left.pending) for left in leftover)
+            changes = sum(len(left.changes) for left in leftover)
             say(f"writing {changes} changes of an earlier share of {source} to the host")
             recovered = recover_apart(state, source, system.files.ownership, user)
         with user.acting():
@@ -233,6 +226,7 @@ def _prepare_process() -> None:
     os.chdir("/")  # keep no directory of the caller's busy
     # Modes come from the guest, where its own umask was already applied.
     os.umask(0)
+    end_at_once_by_faults()
     _raise_descriptor_limit()
     sleep_precisely()
     # A thread that finishes a host call shall not wait 5 ms for the interpreter.
@@ -561,9 +555,9 @@ class Session:
                 f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
                 f"{os.strerror(code)}"
             )
-        untold = write_back.take_untold()
+        untold = write_back.aside.take_untold()
         if untold:
-            raise MountError(told_of_set_aside(untold, write_back.quarantine_directory))
+            raise MountError(told_of_set_aside(untold, write_back.aside.directory))
         write_back.tidy()
         return self.status()
 
@@ -721,7 +715,7 @@ class Session:
             return
         left = write_back.finish()
         write_back.close(keep=left > 0)
-        if left or write_back.set_aside:
+        if left or write_back.aside.count:
             self.failure = unwritten_error(write_back.journal.directory, self.source)
             log.error("%s", self.failure)
 
@@ -752,7 +746,7 @@ class Session:
 
     def status(self) -> ShareStatus:
         """Everything worth knowing (model/status.py)."""
-        return status_of_requests(self, sorted(_OF_THE_SYSTEM & self.settings.given().keys()))
+        return status_of_requests(self)
 
 
 def _what_mounting_needs() -> str:

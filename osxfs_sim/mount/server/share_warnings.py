@@ -4,13 +4,12 @@ import math
 import os
 from typing import TYPE_CHECKING
 
-from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount.latency.calibration import NOT_CALIBRATED
 from osxfs_sim.mount.mounts import services
 from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
-from osxfs_sim.mount.writeback.unwritten import describe_kept
+from osxfs_sim.mount.writeback.unwritten import command_for, describe_kept
 
 if TYPE_CHECKING:
     from osxfs_sim.mount.server.session import Session
@@ -115,23 +114,25 @@ def _of_write_back(share: "Session") -> list[str]:
             f"{len(write_back.changes)} changes wait, because the host refuses the first, of "
             f"{path}: {os.strerror(code)}; it is tried again each second"
         )
-    if write_back.set_aside:
-        latest = write_back.latest_set_aside[-1]
+    if write_back.aside.count:
+        latest = write_back.aside.latest[-1]
         warnings.append(
-            f"{write_back.set_aside} changes were set aside, because the host does not take "
+            f"{write_back.aside.count} changes were set aside, because the host does not take "
             f"them; the latest is of {latest.path}: {latest.reason}; kept in "
-            f"{write_back.quarantine_directory} (osxfs-sim unwritten {quoted(share.source)})"
+            f"{write_back.aside.directory} "
+            f"({command_for(share.source, write_back.aside.directory)})"
         )
-    if write_back.writer.lost:
+    conflicts = write_back.writer.conflicts
+    if conflicts.lost:
         warnings.append(
-            f"{write_back.writer.lost} changes of the host were lost to changes that the guest "
-            f"had made meanwhile (DEL-7); the latest is {write_back.writer.lost_paths[-1]}"
+            f"{conflicts.lost} changes of the host were lost to changes that the guest "
+            f"had made meanwhile (DEL-7); the latest is {conflicts.lost_paths[-1]}"
         )
-    if write_back.writer.kept:
+    if conflicts.kept:
         warnings.append(
-            f"{write_back.writer.kept} removals of the guest's were not carried out, because "
+            f"{conflicts.kept} removals of the guest's were not carried out, because "
             "the host had put something else there meanwhile; the latest is "
-            f"{write_back.writer.kept_paths[-1]}"
+            f"{conflicts.kept_paths[-1]}"
         )
     return warnings
 
