@@ -7,13 +7,12 @@ the host makes another one before those that count.
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from inotify_simple import INotify, flags
+from support.command import Command
 from support.complaints import complaint, noticed
 from support.guests import eventually
 from support.live import LiveShare, is_mounted
@@ -168,6 +167,7 @@ def test_a_copy_is_settled_by_a_cycle_that_has_seen_all(share: Shared, tmp_path:
     assert (live.guest / "file").read_text() == "new"
 
 
+@pytest.mark.usefixtures("need_fuse")
 def test_all_exports_of_a_share_file_are_settled(field: Path) -> None:
     for name in ("one", "two", "guest"):
         (field / name).mkdir()
@@ -193,23 +193,18 @@ def test_all_exports_of_a_share_file_are_settled(field: Path) -> None:
 # On the command line
 
 
-def run_settle(*words: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "osxfs_sim", "settle", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-
-
-def test_the_command_waits_too(share: Shared) -> None:
+def test_the_command_waits_too(share: Shared, cli: Command) -> None:
     live = with_cached(share(**NEGATIVE, event_latency_ns=_WINDOW_NS))
     change(live)
-    settled = run_settle(live.guest)
+    settled = cli("settle", live.guest)
     assert (settled.returncode, settled.stdout, settled.stderr) == (0, "", "")
     assert sees(live) == NEW
 
 
-def test_the_command_says_what_it_has_not_waited_for(share: Shared) -> None:
+def test_the_command_says_what_it_has_not_waited_for(share: Shared, cli: Command) -> None:
     live = with_cached(share(**NEGATIVE, event_latency_ns=_AN_HOUR_NS))
     change(live)
-    settled = run_settle(live.guest, "--timeout", "100ms")
+    settled = cli("settle", live.guest, "--timeout", "100ms")
     assert settled.returncode == 1
     (line,) = settled.stderr.splitlines()
     assert "still on its way to the guest after 0.1 s" in line
