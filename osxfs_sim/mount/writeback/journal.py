@@ -45,6 +45,10 @@ VERSION = 2
 _READABLE = (1, 2)
 """The first had neither generations nor what the guest was shown in its frames."""
 _HEADER = struct.Struct("<II")  # length and CRC-32 of the frame that follows
+_BASE = b"\x94\xa4base"
+"""How the first frame begins."""
+_ARRAY, _ARRAY_MASK = 0x90, 0xF0
+"""How every frame begins (msgpack's fixarray)."""
 _PROGRESS = struct.Struct("=QQ")
 _NUMBER = struct.Struct("=Q")
 _SEGMENT_BYTES = 1 << 20
@@ -699,6 +703,8 @@ class Leftover:
     """Where its frames end."""
     torn: bool = False
     """Whether another was cut off there: nobody was told that it was there."""
+    damaged: bool = False
+    """Whether it is more than that which cannot be read."""
     refused: dict[int, Refusal] = field(default_factory=dict)
     settled: set[int] = field(default_factory=set)
     seen: dict[int, tuple[int, int, int]] = field(default_factory=dict)
@@ -828,10 +834,29 @@ def _frames(data: bytes, left: Leftover) -> Iterator[list[Any]]:
             body = data[at + _HEADER.size : at + _HEADER.size + length]
         if not body or len(body) != length or zlib.crc32(body) != checksum:
             left.torn = True
+            left.damaged = _is_damaged(data, at)
             return
         yield msgpack.unpackb(body, raw=False)
         at += _HEADER.size + length
         left.end = at
+
+
+def _is_damaged(data: bytes, at: int) -> bool:
+    """Whether more than one frame that was being written is unreadable from *at* on."""
+    if not any(memoryview(data)[at:]):
+        return False  # never reached the disk, before the machine lost its power
+    if at == 0 and not _BASE.startswith(data[_HEADER.size :][: len(_BASE)]):
+        return True  # the first one of all, or something else altogether
+    for start in range(at + 1, len(data) - _HEADER.size):
+        length, checksum = _HEADER.unpack_from(data, start)
+        body = start + _HEADER.size
+        if (
+            0 < length <= len(data) - body
+            and data[body] & _ARRAY_MASK == _ARRAY
+            and zlib.crc32(memoryview(data)[body : body + length]) == checksum
+        ):
+            return True
+    return False
 
 
 def leftovers(state: Path, source: str) -> list[Leftover]:
@@ -851,6 +876,11 @@ def leftovers(state: Path, source: str) -> list[Leftover]:
                 if left.changes:
                     found.append(left)
                     continue
+                if left.damaged:
+                    raise ValueError(
+                        f"{directory} is damaged; what it held is not on the host: move it away "
+                        "to go on without"
+                    )
             with contextlib.suppress(OSError):
                 take_away(directory)
     return found
