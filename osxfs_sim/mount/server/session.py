@@ -31,7 +31,6 @@ from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.profile import FILE_RULES
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount import syscalls
@@ -90,7 +89,7 @@ from osxfs_sim.mount.server.supervision import Supervision
 from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
 from osxfs_sim.mount.tree.collisions import Collision, collisions_below
 from osxfs_sim.mount.tree.spellings import FoldedNames
-from osxfs_sim.mount.writeback.journal import Leftover
+from osxfs_sim.mount.writeback.journal_reader import Leftover
 from osxfs_sim.mount.writeback.unwritten import (
     check_unwritten,
     command_for,
@@ -100,7 +99,7 @@ from osxfs_sim.mount.writeback.unwritten import (
     unwritten_error,
 )
 from osxfs_sim.mount.writeback.writeback import WriteBack
-from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
+from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 log = logging.getLogger(__name__)
 
@@ -114,16 +113,6 @@ _LONGEST_GRACE_S = 10.0
 _UNUSED_S = 5.0
 _LOOKED_AFTER_S = 60.0
 # Settings by which a share is not what its profile says.
-_OF_THE_SYSTEM = frozenset(
-    {
-        *FILE_RULES,
-        *("latency_ns", "bandwidth", "distribution", "served_at_once", "data_path"),
-        *("lifetime_ns", "missing_lifetime_ns", "policy"),
-        *("host_events", "event_latency_ns"),
-        *WRITE_BACK_KEYS,
-        "bugs",
-    }
-)
 _UNMOUNT_ATTEMPTS = 6
 _LOOK_AGAIN_S = 0.002
 _LONGEST_SYNC_S = 30.0
@@ -568,9 +557,9 @@ class _Session:
                 f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
                 f"{os.strerror(code)}"
             )
-        untold = write_back.take_untold()
+        untold = write_back.aside.take_untold()
         if untold:
-            raise MountError(told_of_set_aside(untold, write_back.quarantine_directory))
+            raise MountError(told_of_set_aside(untold, write_back.aside.directory))
         write_back.tidy()
         return self.status()
 
@@ -715,7 +704,7 @@ class _Session:
             return
         left = write_back.finish()
         write_back.close(keep=left > 0)
-        if left or write_back.set_aside:
+        if left or write_back.aside.count:
             self.failure = unwritten_error(write_back.journal.directory, self.source)
             log.error("%s", self.failure)
 
@@ -765,7 +754,7 @@ class _Session:
             "exports": list(self.settings.exports),
             "overlaps": [{"path": path, "mode": label} for path, label in self.settings.stronger],
             "bugs": list(map(str, self.system.bugs)),
-            "changed": sorted(_OF_THE_SYSTEM & self.settings.given().keys()),
+            "changed": list(self.settings.changed()),
             "log": str(log_path(runtime_directory(self.user.uid), self.mountpoint)),
             "ownership": self.machinery.owners.report(),
             "names": self.machinery.spellings.report(),
@@ -927,24 +916,25 @@ class _Session:
                 f"{len(write_back.changes)} changes wait, because the host refuses the first, of "
                 f"{path}: {os.strerror(code)}; it is tried again each second"
             )
-        if write_back.set_aside:
-            latest = write_back.latest_set_aside[-1]
+        if write_back.aside.count:
+            latest = write_back.aside.latest[-1]
             warnings.append(
-                f"{write_back.set_aside} changes were set aside, because the host does not take "
+                f"{write_back.aside.count} changes were set aside, because the host does not take "
                 f"them; the latest is of {latest['path']}: {latest['reason']}; kept in "
-                f"{write_back.quarantine_directory} "
-                f"({command_for(self.source, write_back.quarantine_directory)})"
+                f"{write_back.aside.directory} "
+                f"({command_for(self.source, write_back.aside.directory)})"
             )
-        if write_back.writer.lost:
+        conflicts = write_back.writer.conflicts
+        if conflicts.lost:
             warnings.append(
-                f"{write_back.writer.lost} changes of the host were lost to changes that the guest "
-                f"had made meanwhile (DEL-7); the latest is {write_back.writer.lost_paths[-1]}"
+                f"{conflicts.lost} changes of the host were lost to changes that the guest "
+                f"had made meanwhile (DEL-7); the latest is {conflicts.lost_paths[-1]}"
             )
-        if write_back.writer.kept:
+        if conflicts.kept:
             warnings.append(
-                f"{write_back.writer.kept} removals of the guest's were not carried out, because "
+                f"{conflicts.kept} removals of the guest's were not carried out, because "
                 "the host had put something else there meanwhile; the latest is "
-                f"{write_back.writer.kept_paths[-1]}"
+                f"{conflicts.kept_paths[-1]}"
             )
         return warnings
 

@@ -8,17 +8,11 @@ import pytest
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.inodes import InodeTable
-from osxfs_sim.mount.writeback.journal import (
-    Continuation,
-    Journal,
-    MakeDetail,
-    OtherDetail,
-    discard,
-    journals_of,
-    leftovers,
-    open_journal,
-    read_journal,
-)
+from osxfs_sim.mount.writeback.journal import Journal, open_journal
+from osxfs_sim.mount.writeback.journal_directory import journals_of
+from osxfs_sim.mount.writeback.journal_format import MakeDetail, OtherDetail
+from osxfs_sim.mount.writeback.journal_reader import discard, leftovers, read_journal
+from osxfs_sim.mount.writeback.recovery_progress import Continuation
 from osxfs_sim.mount.writeback.unwritten import describe, is_unwritten, unwritten_error
 
 SOURCE = "/the/source"
@@ -144,8 +138,8 @@ def test_a_file_is_told_by_all_names_that_are_known(tmp_path: Path, table: Inode
     assert names == [b"two", b"one", b"three"], "the best known first"
 
 
-def frames_of(path: Path) -> list[tuple[int, int]]:
-    """Where each frame of a journal's file begins and ends."""
+def records_of(path: Path) -> list[tuple[int, int]]:
+    """Where each record of a journal's file begins and ends."""
     data, found, at = path.read_bytes(), [], 0
     while at < len(data):
         end = at + 8 + int.from_bytes(data[at : at + 4], "little")
@@ -179,7 +173,7 @@ def test_one_whose_beginning_cannot_be_read_is_kept_and_told(
 ) -> None:
     changes = left_by_a_killed_server(tmp_path, table)
     data = changes.read_bytes()
-    (_, first), *_ = frames_of(changes)
+    (_, first), *_ = records_of(changes)
     for place in range(first):
         changes.write_bytes(data[:place] + bytes([data[place] ^ 0x40]) + data[place + 1 :])
         with pytest.raises(ValueError, match="is damaged"):
@@ -193,7 +187,7 @@ def test_of_one_that_is_damaged_further_on_the_rest_is_told(
     tmp_path: Path, table: InodeTable
 ) -> None:
     changes = left_by_a_killed_server(tmp_path, table)
-    data, (at, end) = changes.read_bytes(), frames_of(changes)[-2]
+    data, (at, end) = changes.read_bytes(), records_of(changes)[-2]
     changes.write_bytes(data[:at] + bytes(end - at) + data[end:])
     (left,) = leftovers(tmp_path, SOURCE)
     assert left.changes
