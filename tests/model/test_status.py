@@ -6,14 +6,12 @@ import itertools
 import json
 import subprocess
 import sys
-import types
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.statuses import a_status
+from support.statuses import a_status, filled
 
 import osxfs_sim
 from osxfs_sim.model import status as module
@@ -23,28 +21,6 @@ from osxfs_sim.model.status import ChangeSetAside, OwnershipStatus, ShareStatus
 PACKAGE = Path(osxfs_sim.__file__).parent
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 CLASSES = [each for each in vars(module).values() if dataclasses.is_dataclass(each)]
-
-
-def filled(hint: Any, numbers: Iterator[int], *, sparse: bool) -> Any:
-    """A value of the type *hint*, no two alike; *sparse*: without anything that can be left out."""
-    if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
-        return hint(**{name: filled(each, numbers, sparse=sparse) for name, each in hints.items()})
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        return None if sparse else filled(arguments[0], numbers, sparse=sparse)
-    if origin is Sequence:
-        return [] if sparse else [filled(arguments[0], numbers, sparse=sparse) for _ in range(2)]
-    if origin is Mapping:
-        return {} if sparse else {"key": filled(arguments[1], numbers, sparse=sparse)}
-    number = next(numbers)
-    made: dict[Any, Callable[[], Any]] = {
-        str: lambda: f"text {number}",
-        int: lambda: number,
-        float: lambda: number + 0.5,
-        bool: lambda: True,
-    }
-    return made[hint]()
 
 
 def full() -> ShareStatus:
@@ -182,6 +158,7 @@ def test_a_field_that_nobody_tells_is_noticed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.starts_processes
 def test_without_a_field_mypy_fails(tmp_path: Path) -> None:
     """All fields are taken away at once: there is a complaint of each."""
     lines = Path(str(module.__file__)).read_text().splitlines(keepends=True)
