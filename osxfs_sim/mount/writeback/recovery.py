@@ -6,7 +6,6 @@ import heapq
 import itertools
 import logging
 import os
-import stat as modes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,16 @@ from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.refusals import Verdict, judge
 from osxfs_sim.model.write_back import Change, Kind, depending
 from osxfs_sim.mount.mounts.mountpoints import MountError
-from osxfs_sim.mount.tree.backing import Backing, StaleError, affordable, reached
-from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Facts, Inode, InodeTable
+from osxfs_sim.mount.tree.backing import Backing, affordable
+from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
 from osxfs_sim.mount.tree.spellings import ExactNames
 from osxfs_sim.mount.writeback.host_writer import HostWriter
+from osxfs_sim.mount.writeback.inode_resolver import Identity, InodeResolver
 from osxfs_sim.mount.writeback.journal_directory import Owner, claim, is_aside, locked, open_file
 from osxfs_sim.mount.writeback.journal_format import Known, LeftChange, Refusal
 from osxfs_sim.mount.writeback.journal_reader import Leftover, discard
-from osxfs_sim.mount.writeback.overlay import drop, hold
 from osxfs_sim.mount.writeback.recovery_progress import Continuation
 from osxfs_sim.mount.writeback.room import has_room
 from osxfs_sim.mount.writeback.unwritten import describe
@@ -33,7 +32,6 @@ from osxfs_sim.mount.writeback.unwritten import describe
 log = logging.getLogger(__name__)
 
 _MOST_DIRECTORIES = 1_024  # that have a descriptor at a time
-_MANY = 2  # links: a file may have further names
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def _recover_together(leftovers: Sequence[Leftover], tree: HostTree) -> int:
                 raise MountError(f"{left.directory} is in use by another share: unmount that first")
             _claim(left, tree.inodes.root)
         recoveries = []
-        shared: dict[_Identity, Inode] = {}
+        shared: dict[Identity, Inode] = {}
         try:
             for left in leftovers:
                 recoveries.append(_Recovery(left, tree, shared))
@@ -116,7 +114,7 @@ def _claim(left: Leftover, root: Inode) -> None:
 class _Recovery:
     """One journal on its way to the host."""
 
-    def __init__(self, left: Leftover, tree: HostTree, shared: "dict[_Identity, Inode]") -> None:
+    def __init__(self, left: Leftover, tree: HostTree, shared: "dict[Identity, Inode]") -> None:
         self._left = left
         self._tree = tree
         self._data_fd = open_file(left.directory, "data")
@@ -125,7 +123,7 @@ class _Recovery:
             *(tree.namespace, tree.inodes, tree.backing, tree.owners, None),
             lambda position, length: os.pread(self._data_fd, length, position),
         )
-        self._cast = _Cast(left, tree.inodes, shared)
+        self._resolver = InodeResolver(left, tree.inodes, shared)
         self.carried_out = 0
         """How many changes the host has got so far."""
         self._fallen: set[int] = set()
@@ -138,11 +136,11 @@ class _Recovery:
         for number, each in list(zip(left.numbers, left.story, strict=True)):
             if isinstance(each, Known):
                 try:
-                    self._cast.introduce(number, each)
+                    self._resolver.introduce(number, each)
                 except (KeyError, OSError) as error:  # what needs it will be refused
                     log.warning("%s does not say where all is: %r", left.directory, error)
             elif left.has(each.sequence):
-                self._cast.has_happened(each, self._cast.change(each))
+                self._resolver.has_happened(each, self._resolver.change(each))
             elif each.sequence not in self._fallen:
                 # A clock that was set back changes nothing about the order in a journal.
                 latest_ns = max(latest_ns, each.detail.at_ns)
@@ -153,7 +151,7 @@ class _Recovery:
         """Let go of everything, also of what is not done."""
         os.close(self._data_fd)
         self._noted.close()
-        for inode in self._cast.dismissed():
+        for inode in self._resolver.dismissed():
             self._tree.namespace.forget(inode)
 
     def _try(self, each: LeftChange) -> bool:
@@ -167,7 +165,7 @@ class _Recovery:
             self._writer.conflicts.repeats = is_half_done and not was_refused
             noted.started(each.sequence)
             try:
-                self._writer.carry_out(self._cast.change(each))
+                self._writer.carry_out(self._resolver.change(each))
             except Exception as error:
                 refusal = self._refusal(each, error)
                 verdict = Verdict.ASIDE
@@ -189,7 +187,7 @@ class _Recovery:
                 return False
             break
         if each.kind is Kind.MAKE:
-            noted.arrived(each.target, self._cast.change(each).target)
+            noted.arrived(each.target, self._resolver.change(each).target)
         if was_refused:
             noted.settled(each.sequence)
             left.settled.add(each.sequence)
@@ -249,145 +247,3 @@ def _by_numbers(left: LeftChange) -> "Change[int]":
         left.replaced_is_directory,
         sequence=left.sequence,
     )
-
-
-_Identity = tuple[int, int, bytes | None]
-"""Device, inode number and generation."""
-
-
-class _Cast:
-    """The objects of a journal's story, as inodes of the new share that stand for them.
-
-    *shared* are those that the stories of other journals may speak of, too.
-    """
-
-    def __init__(self, left: Leftover, inodes: InodeTable, shared: dict[_Identity, Inode]) -> None:
-        self._left = left
-        self._shared = shared
-        self._table = inodes
-        self._by_number: dict[int, Inode] = {ROOT_NUMBER: inodes.root}
-        self._open: Inode | None = None
-        self._seen: dict[Inode, tuple[int, int, int]] = {}
-
-    def introduce(self, number: int, known: Known) -> None:
-        """The host had it there, too."""
-        identity = self._device(known.device), known.host_number, known.generation
-        inode = self._by_number.get(number)
-        if inode is None or inode.kind != known.kind:
-            inode = self._shared.get(identity) if known.host_number else None
-            if inode is None or inode.kind != known.kind:
-                inode = self._table.unmade(known.kind)
-            self._by_number[number] = inode
-        name = self._by_number[known.parent], known.name
-        if inode.parent is None or inode.is_directory:
-            inode.parent, inode.name = name
-        elif name != (inode.parent, inode.name):
-            # It is called that, too; or was, and has been renamed since in this story.
-            inode.other_names = [*(inode.other_names or ()), name]
-        if known.host_number:
-            self._identify(inode, identity)
-        else:
-            self._adopt(inode)  # it was on its way there
-        inode.facts = Facts(known.generation, 0, 0)
-        inode.shown = known.shown
-
-    def _identify(self, inode: Inode, identity: _Identity) -> None:
-        if self._shared.get(identity) is not inode:
-            self._shared[identity] = inode
-            self._table.identify(inode, *identity[:2])
-
-    def _device(self, device: int) -> int:
-        """File systems may have another number after the machine was started anew."""
-        return self._table.root.device if device == self._left.root_device else device
-
-    def change(self, left: LeftChange) -> "Change[Inode]":
-        """*left* with the objects that it speaks of."""
-        if left.target not in self._by_number:
-            self._by_number[left.target] = self._table.unmade(left.target_kind)
-        target = self._by_number[left.target]
-        if target is not self._open or target.held is None:
-            self._close()
-            hold(target)  # so that the writer has a place for its descriptor
-            self._open = target
-        replaced = self._by_number.get(left.replaced)
-        for number, inode in ((left.target, target), (left.replaced, replaced)):
-            if inode is not None and number in self._left.seen:
-                held = hold(inode)
-                if held.seen is None:
-                    held.seen = self._seen.setdefault(inode, self._left.seen[number])
-        return Change(
-            left.kind,
-            target,
-            0,
-            self._by_number.get(left.parent),
-            left.name,
-            self._by_number.get(left.old_parent),
-            left.old_name,
-            replaced,
-            left.replaced_is_directory,
-            left.offset,
-            left.length,
-            left.position,
-            left.detail,
-            left.sequence,
-        )
-
-    def _close(self) -> None:
-        inode = self._open
-        if inode is not None and inode.held is not None:
-            if inode.held.fd >= 0:
-                os.close(inode.held.fd)
-            if inode.held.seen is not None:
-                self._seen[inode] = inode.held.seen  # by our own changes, too
-            drop(inode)
-
-    def has_happened(self, left: LeftChange, change: "Change[Inode]") -> None:
-        """The host has it already: only where things are is to be known."""
-        target, parent, name = change.target, change.parent, change.name
-        if change.kind is Kind.MAKE:
-            target.parent, target.name = parent, name
-            identity = self._left.arrived.get(left.target)
-            if identity is not None:
-                device, host_number, generation = identity
-                whose = self._device(device), host_number, generation
-                known = self._shared.get(whose)
-                if known is not None and known.kind == target.kind:
-                    self._by_number[left.target] = known  # another share has come to know it
-                else:
-                    self._identify(target, whose)
-                    target.facts = Facts(generation, 0, 0)
-            else:
-                self._adopt(target)
-        elif change.kind is Kind.RENAME:
-            assert parent is not None
-            assert change.old_parent is not None
-            if change.replaced is not None:
-                change.replaced.drop_name(parent, name)
-            target.moved(parent, name, change.old_parent, change.old_name)
-        elif change.kind is Kind.LINK:
-            assert parent is not None
-            target.add_name(parent, name, _MANY)
-        elif change.kind in (Kind.UNLINK, Kind.RMDIR):
-            assert parent is not None
-            target.drop_name(parent, name)
-
-    def _adopt(self, inode: Inode) -> None:
-        """What is there is it, if it is of its kind: the server ended before it could say."""
-        assert inode.parent is not None
-        try:
-            with reached(inode.parent) as fd:
-                status = os.stat(inode.name, dir_fd=fd, follow_symlinks=False)
-        except (StaleError, FileNotFoundError):
-            return
-        if modes.S_IFMT(status.st_mode) == inode.kind:
-            self._table.identify(inode, status.st_dev, status.st_ino)
-
-    def dismissed(self) -> Iterator[Inode]:
-        """All of them, out of the table: the share begins with nothing known."""
-        self._close()
-        for inode in self._seen:
-            drop(inode)
-        for inode in self._by_number.values():
-            if inode is not self._table.root and self._table.knows(inode):
-                self._table.remove(inode)
-                yield inode
