@@ -30,13 +30,15 @@ MAY_IMPORT = {
     # A share runs the synchronizer, which knows nothing of shares.
     "synchronize": {"model", "fs"},
     "trace": {"model", "fs"},
-    "coherence": {"model", "fs"},
-    "lab": {"model", "trace", "coherence", "fs", "sources"},
+    "coherence": {"model", "fs", "toml_files"},
+    "lab": {"model", "trace", "coherence", "fs", "sources", "toml_files"},
     "report": {"lab", "trace", "coherence", "fs"},
     "sources": set(),
-    "catalogue": {"model", "sources", "fs"},
-    "settings": {"model", "catalogue"},
-    "exports": {"model", "settings", "fs"},
+    "toml_files": {"model", "fs"},
+    "catalogue": {"model", "sources", "fs", "toml_files"},
+    "share_options": {"model", "catalogue"},
+    "settings": {"model", "catalogue", "share_options"},
+    "exports": {"model", "settings", "fs", "toml_files", "share_options"},
 }
 
 # Where the code does otherwise, module by module, so that it does not spread unseen.
@@ -151,6 +153,22 @@ def against_the_table(package: Path) -> list[str]:
     return wrong
 
 
+def beside_the_reader(package: Path) -> list[str]:
+    """Who reads TOML, or checks what was read, by another way than toml_files."""
+    libraries = {
+        "tomllib": {"osxfs_sim.fs.reading", "osxfs_sim.toml_files"},
+        "osxfs_sim.fs.reading.parse_toml": {"osxfs_sim.toml_files"},
+        "msgspec": {"osxfs_sim.toml_files"},
+    }
+    return [
+        f"{module} imports {name}"
+        for module, names in modules_of(package)
+        for name in sorted(names)
+        for library, readers in libraries.items()
+        if is_within(name, library) and module not in readers
+    ]
+
+
 # The small helpers, started as scripts: they must start fast, and find what they import.
 HELPERS: dict[str, set[str]] = {
     "osxfs_sim.mount.latency.prober": set(),
@@ -218,7 +236,10 @@ def tied_to_a_mount(package: Path) -> list[str]:
     return wrong
 
 
-RULES = [impure, worldly, with_fuse, against_the_table, beyond_the_library, tied_to_a_mount]
+RULES = [
+    *(impure, worldly, with_fuse, against_the_table),
+    *(beside_the_reader, beyond_the_library, tied_to_a_mount),
+]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -330,6 +351,18 @@ def test_the_rules_are_about_modules_that_exist():
             "settings.py",
             "from osxfs_sim import mount",
             "osxfs_sim.settings imports osxfs_sim.mount",
+        ),
+        (
+            beside_the_reader,
+            "lab/x.py",
+            "def f():\n    import tomllib",
+            "osxfs_sim.lab.x imports tomllib",
+        ),
+        (
+            beside_the_reader,
+            "exports.py",
+            "from osxfs_sim.fs.reading import parse_toml, read_text",
+            "osxfs_sim.exports imports osxfs_sim.fs.reading.parse_toml",
         ),
         (
             tied_to_a_mount,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from osxfs_sim.cli import Group
 from osxfs_sim.cli.saying import say
 from osxfs_sim.coherence.edits.recording import pattern_of, record
 from osxfs_sim.coherence.edits.stream import parse_rate, parse_stream, stream_names
@@ -14,9 +15,9 @@ from osxfs_sim.model.user_error import UserError
 from osxfs_sim.report.console import console, table
 
 
-@click.group()
+@click.group(cls=Group)
 def edits() -> None:
-    """Edits of the host, for --edits of run, compare and frontier: which there are, and new ones.
+    """List, or record, the edits of the host that run, compare and frontier take as --edits.
 
     \b
     osxfs-sim edits list
@@ -27,7 +28,7 @@ def edits() -> None:
 
 @edits.command("list")
 def list_() -> None:
-    """The edits that ship with osxfs-sim.
+    """List the edits that ship with osxfs-sim.
 
     Written NAME, NAME@RATE (5/s, 2/min), and after it ,same (contents stay, times
     change), ,even (no random moments) or ,files=N.

@@ -78,7 +78,7 @@ what = "new"
         ('path = "{name}"\nwhat', 'path = "../{name}"\nwhat', "step 2: '../{name}' is no name"),
         ('act = "truncate"', 'act = "rename"', "step 1: to is for a rename, and a rename has it"),
         ('name = "good"', 'name = "good"\nburst = 0', "rate_per_s, files and burst are positive"),
-        ('about = "what"', "", "missing 1 required positional argument: 'about'"),
+        ('about = "what"', "", "it lacks 'about'"),
         ('about = "what"', "about = ", "Invalid value"),
     ],
 )
@@ -117,7 +117,7 @@ def test_a_pattern_of_ones_own_is_named_by_its_path(tmp_path: Path) -> None:
         ("vim@0/s", r"write the rate like 5/s or 2/min"),
         ("vim@", r"write the rate like 5/s or 2/min"),
         ("vim,files=0", r"'files=0' is none of same, even and files=N"),
-        ("./none.toml", r"the edits ./none.toml cannot be read: No such file"),
+        ("./none.toml", r"cannot read the pattern of edits ./none.toml: No such file"),
     ],
 )
 def test_a_mistake_in_a_stream_is_one_line_with_the_remedy(text: str, complaint: str) -> None:
@@ -324,12 +324,12 @@ def test_one_candidate_more_leaves_the_others_chosen() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("rate_per_s = 15.0", 'rate_per_s = "15/s"', "rate_per_s is '15/s', and not a number"),
+        ("rate_per_s = 15.0", 'rate_per_s = "15/s"', "rate_per_s = '15/s': write a number"),
         ("rate_per_s = 15.0", "rate_per_s = inf", "rate_per_s, files and burst are positive"),
-        ("files = 2000", "files = 2.5", "files is 2.5, and not a whole number"),
+        ("files = 2000", "files = 2.5", "files = 2.5: write a whole number"),
         ('act = "mkdir"', 'act = "unlink"', 'step 1: unlink is for targets = "files"'),
         ('"missing"', '"files"', 'step 1: mkdir is for targets = "missing"'),
-        ('path = "{name}"', "path = 3", "path is 3, and not text"),
+        ('path = "{name}"', "path = 3", "steps[1].path = 3: write a text between quotes"),
     ],
 )
 def test_a_pattern_by_hand_is_read_with_care(old: str, new: str, why: str) -> None:
