@@ -1,7 +1,7 @@
 """Changes of the guest that the host gets later (docs/write-back.md).
 
 A pending change lives in five places: in the list of what must cross (model/write_back.py), in
-the journal's records, in its data, in the overlay of each object that it is about (Inode.held),
+the journal's records, in its data, in the overlay of each object that it is about (Inode.overlay),
 and in what keeps those objects at hand: the table of inodes, and descriptors. Between two
 steps, always:
 

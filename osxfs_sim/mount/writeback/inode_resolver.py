@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.backing import StaleError, reached
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Facts, Inode, InodeTable
-from osxfs_sim.mount.writeback.journal_format import Known, LeftChange
-from osxfs_sim.mount.writeback.journal_reader import Leftover
-from osxfs_sim.mount.writeback.overlay import drop, hold
+from osxfs_sim.mount.writeback.journal_format import KnownObject, RecordedChange
+from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal
+from osxfs_sim.mount.writeback.overlay import drop_overlay, overlay_of
 
 _MANY = 2  # links: a file may have further names
 
@@ -23,7 +23,9 @@ class InodeResolver:
     *shared* are those that the stories of other journals may speak of, too.
     """
 
-    def __init__(self, left: Leftover, inodes: InodeTable, shared: dict[Identity, Inode]) -> None:
+    def __init__(
+        self, left: UnfinishedJournal, inodes: InodeTable, shared: dict[Identity, Inode]
+    ) -> None:
         self._left = left
         self._shared = shared
         self._table = inodes
@@ -31,14 +33,14 @@ class InodeResolver:
         self._open: Inode | None = None
         self._seen: dict[Inode, tuple[int, int, int]] = {}
 
-    def introduce(self, number: int, known: Known) -> None:
+    def introduce(self, number: int, known: KnownObject) -> None:
         """The host had it there, too."""
         identity = self._device(known.device), known.host_number, known.generation
         inode = self._by_number.get(number)
         if inode is None or inode.kind != known.kind:
             inode = self._shared.get(identity) if known.host_number else None
             if inode is None or inode.kind != known.kind:
-                inode = self._table.unmade(known.kind)
+                inode = self._table.new_local_only(known.kind)
             self._by_number[number] = inode
         name = self._by_number[known.parent], known.name
         if inode.parent is None or inode.is_directory:
@@ -62,21 +64,21 @@ class InodeResolver:
         """File systems may have another number after the machine was started anew."""
         return self._table.root.device if device == self._left.root_device else device
 
-    def change(self, left: LeftChange) -> "Change[Inode]":
+    def change(self, left: RecordedChange) -> "Change[Inode]":
         """*left* with the objects that it speaks of."""
         if left.target not in self._by_number:
-            self._by_number[left.target] = self._table.unmade(left.target_kind)
+            self._by_number[left.target] = self._table.new_local_only(left.target_kind)
         target = self._by_number[left.target]
-        if target is not self._open or target.held is None:
+        if target is not self._open or target.overlay is None:
             self._close()
-            hold(target)  # so that the writer has a place for its descriptor
+            overlay_of(target)  # so that the writer has a place for its descriptor
             self._open = target
         replaced = self._by_number.get(left.replaced)
         for number, inode in ((left.target, target), (left.replaced, replaced)):
             if inode is not None and number in self._left.seen:
-                held = hold(inode)
-                if held.seen is None:
-                    held.seen = self._seen.setdefault(inode, self._left.seen[number])
+                overlay = overlay_of(inode)
+                if overlay.seen is None:
+                    overlay.seen = self._seen.setdefault(inode, self._left.seen[number])
         return Change(
             left.kind,
             target,
@@ -96,19 +98,19 @@ class InodeResolver:
 
     def _close(self) -> None:
         inode = self._open
-        if inode is not None and inode.held is not None:
-            if inode.held.fd >= 0:
-                os.close(inode.held.fd)
-            if inode.held.seen is not None:
-                self._seen[inode] = inode.held.seen  # by our own changes, too
-            drop(inode)
+        if inode is not None and inode.overlay is not None:
+            if inode.overlay.fd >= 0:
+                os.close(inode.overlay.fd)
+            if inode.overlay.seen is not None:
+                self._seen[inode] = inode.overlay.seen  # by our own changes, too
+            drop_overlay(inode)
 
-    def has_happened(self, left: LeftChange, change: "Change[Inode]") -> None:
+    def has_happened(self, left: RecordedChange, change: "Change[Inode]") -> None:
         """The host has it already: only where things are is to be known."""
         target, parent, name = change.target, change.parent, change.name
         if change.kind is Kind.MAKE:
             target.parent, target.name = parent, name
-            identity = self._left.arrived.get(left.target)
+            identity = self._left.created.get(left.target)
             if identity is not None:
                 device, host_number, generation = identity
                 whose = self._device(device), host_number, generation
@@ -148,7 +150,7 @@ class InodeResolver:
         """All of them, out of the table: the share begins with nothing known."""
         self._close()
         for inode in self._seen:
-            drop(inode)
+            drop_overlay(inode)
         for inode in self._by_number.values():
             if inode is not self._table.root and self._table.knows(inode):
                 self._table.remove(inode)

@@ -123,7 +123,7 @@ def open_file(directory: Path, name: str, flags: int = os.O_RDONLY) -> int:
 
 
 def has_changes(directory: Path) -> bool:
-    """Whether a journal has any frames, or had: else its server was about to make it."""
+    """Whether a journal has any records, or had: else its server was about to make it."""
     with contextlib.suppress(OSError), opened(directory) as dir_fd:
         return modes.S_ISREG(os.stat("changes", dir_fd=dir_fd, follow_symlinks=False).st_mode)
     return False

@@ -23,9 +23,9 @@ from osxfs_sim.mount.tree.spellings import ExactNames
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 from osxfs_sim.mount.writeback.inode_resolver import Identity, InodeResolver
 from osxfs_sim.mount.writeback.journal_directory import Owner, claim, is_aside, locked, open_file
-from osxfs_sim.mount.writeback.journal_format import Known, LeftChange, Refusal
-from osxfs_sim.mount.writeback.journal_reader import Leftover, discard
-from osxfs_sim.mount.writeback.recovery_progress import Continuation
+from osxfs_sim.mount.writeback.journal_format import KnownObject, RecordedChange, Refusal
+from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal, discard
+from osxfs_sim.mount.writeback.recovery_progress import RecoveryProgress
 from osxfs_sim.mount.writeback.room import has_room
 from osxfs_sim.mount.writeback.unwritten import describe
 
@@ -63,7 +63,7 @@ def open_host_tree(source: str, state: Path, ownership: Ownership) -> Iterator[H
         backing.close()
 
 
-def recover(leftovers: Sequence[Leftover], tree: HostTree) -> int:
+def recover(unfinished_journals: Sequence[UnfinishedJournal], tree: HostTree) -> int:
     """Write to the host what *leftovers* hold. Returns how many changes that were.
 
     Those of several journals in the order of their times, whichever journal they lie in: shares of
@@ -74,37 +74,37 @@ def recover(leftovers: Sequence[Leftover], tree: HostTree) -> int:
     What was set aside before is tried again, but for what has come to the host in its place since.
     Raises MountError where the host has no room; what it did not take is still kept.
     """
-    carried_out = 0
+    applied = 0
     for aside in (False, True):
-        together = [left for left in leftovers if is_aside(left.directory) is aside]
-        carried_out += _recover_together(together, tree)
-    return carried_out
+        together = [left for left in unfinished_journals if is_aside(left.directory) is aside]
+        applied += _recover_together(together, tree)
+    return applied
 
 
-def _recover_together(leftovers: Sequence[Leftover], tree: HostTree) -> int:
+def _recover_together(unfinished_journals: Sequence[UnfinishedJournal], tree: HostTree) -> int:
     with contextlib.ExitStack() as locks:
-        for left in leftovers:
+        for left in unfinished_journals:
             if not locks.enter_context(locked(left.directory)):
                 raise MountError(f"{left.directory} is in use by another share: unmount that first")
             _claim(left, tree.inodes.root)
         recoveries = []
         shared: dict[Identity, Inode] = {}
         try:
-            for left in leftovers:
+            for left in unfinished_journals:
                 recoveries.append(_Recovery(left, tree, shared))
             # Each yields the time of what it does next: the earliest of all goes on.
-            for _ in heapq.merge(*(each.carry_out() for each in recoveries)):
+            for _ in heapq.merge(*(each.apply() for each in recoveries)):
                 pass
         finally:
             for each in recoveries:
                 each.close()
-        for left in leftovers:
+        for left in unfinished_journals:
             if not left.changes:
                 discard(left)
-        return sum(each.carried_out for each in recoveries)
+        return sum(each.applied for each in recoveries)
 
 
-def _claim(left: Leftover, root: Inode) -> None:
+def _claim(left: UnfinishedJournal, root: Inode) -> None:
     """Whoever mounts the source meanwhile waits for us, as for a share that is unmounted."""
     owner = Owner(os.getpid(), left.source, (root.device, root.host_number), drains=True)
     with contextlib.suppress(OSError):  # then the lock alone tells
@@ -114,27 +114,29 @@ def _claim(left: Leftover, root: Inode) -> None:
 class _Recovery:
     """One journal on its way to the host."""
 
-    def __init__(self, left: Leftover, tree: HostTree, shared: "dict[Identity, Inode]") -> None:
+    def __init__(
+        self, left: UnfinishedJournal, tree: HostTree, shared: "dict[Identity, Inode]"
+    ) -> None:
         self._left = left
         self._tree = tree
         self._data_fd = open_file(left.directory, "data")
-        self._noted = Continuation(left)
+        self._noted = RecoveryProgress(left)
         self._writer = HostWriter(
             *(tree.namespace, tree.inodes, tree.backing, tree.owners, None),
             lambda position, length: os.pread(self._data_fd, length, position),
         )
         self._resolver = InodeResolver(left, tree.inodes, shared)
-        self.carried_out = 0
+        self.applied = 0
         """How many changes the host has got so far."""
         self._fallen: set[int] = set()
         """What depends on something that was refused just now."""
 
-    def carry_out(self) -> Iterator[int]:
+    def apply(self) -> Iterator[int]:
         """All that the host takes; yields before each change its time. Raises MountError."""
         left = self._left
         latest_ns = 0
-        for number, each in list(zip(left.numbers, left.story, strict=True)):
-            if isinstance(each, Known):
+        for number, each in list(zip(left.numbers, left.records, strict=True)):
+            if isinstance(each, KnownObject):
                 try:
                     self._resolver.introduce(number, each)
                 except (KeyError, OSError) as error:  # what needs it will be refused
@@ -145,7 +147,7 @@ class _Recovery:
                 # A clock that was set back changes nothing about the order in a journal.
                 latest_ns = max(latest_ns, each.detail.at_ns)
                 yield latest_ns
-                self.carried_out += self._try(each)
+                self.applied += self._try(each)
 
     def close(self) -> None:
         """Let go of everything, also of what is not done."""
@@ -154,7 +156,7 @@ class _Recovery:
         for inode in self._resolver.dismissed():
             self._tree.namespace.forget(inode)
 
-    def _try(self, each: LeftChange) -> bool:
+    def _try(self, each: RecordedChange) -> bool:
         """Have the host get *each*, or set it aside. Returns whether the host has it."""
         left, noted = self._left, self._noted
         was_refused = left.is_set_aside(each.sequence)
@@ -165,7 +167,7 @@ class _Recovery:
             self._writer.conflicts.repeats = is_half_done and not was_refused
             noted.started(each.sequence)
             try:
-                self._writer.carry_out(self._resolver.change(each))
+                self._writer.apply(self._resolver.change(each))
             except Exception as error:
                 refusal = self._refusal(each, error)
                 verdict = Verdict.ASIDE
@@ -187,15 +189,15 @@ class _Recovery:
                 return False
             break
         if each.kind is Kind.MAKE:
-            noted.arrived(each.target, self._resolver.change(each).target)
+            noted.created(each.target, self._resolver.change(each).target)
         if was_refused:
-            noted.settled(each.sequence)
-            left.settled.add(each.sequence)
+            noted.applied_since(each.sequence)
+            left.applied_since.add(each.sequence)
         else:
             self._passed(each.sequence)
         return True
 
-    def _refusal(self, each: LeftChange, error: Exception) -> Refusal:
+    def _refusal(self, each: RecordedChange, error: Exception) -> Refusal:
         code = error.errno if isinstance(error, OSError) else None
         paths = {change.sequence: path for change, path in self._left.paths()}
         path = paths.get(each.sequence, "?")
@@ -203,7 +205,7 @@ class _Recovery:
             log.error("bug: %s of %s", each.kind, path, exc_info=error)
         return Refusal(code or errno.EIO, path)
 
-    def _set_aside(self, each: LeftChange, refusal: Refusal) -> None:
+    def _set_aside(self, each: RecordedChange, refusal: Refusal) -> None:
         """The host does not take *each*: it stays where it is, with what depends on it."""
         left = self._left
         fallen = [change.sequence for change in self._closure(each)]
@@ -226,11 +228,11 @@ class _Recovery:
             self._left.done = sequence
             self._noted.done(sequence)
 
-    def _closure(self, each: LeftChange) -> "list[Change[int]]":
+    def _closure(self, each: RecordedChange) -> "list[Change[int]]":
         later = [change for change in self._left.changes if change.sequence > each.sequence]
         return depending(_by_numbers(each), map(_by_numbers, later)).changes
 
-    def _makes_room(self, each: LeftChange) -> bool:
+    def _makes_room(self, each: RecordedChange) -> bool:
         """Whether anything that is still to come, and does not depend on *each*, frees room."""
         fallen = {change.sequence for change in self._closure(each)}
         return any(
@@ -240,7 +242,7 @@ class _Recovery:
         )
 
 
-def _by_numbers(left: LeftChange) -> "Change[int]":
+def _by_numbers(left: RecordedChange) -> "Change[int]":
     return Change(
         *(left.kind, left.target, 0, left.parent or None, left.name),
         *(left.old_parent or None, left.old_name, left.replaced or None),

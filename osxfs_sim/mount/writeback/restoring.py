@@ -73,11 +73,11 @@ def opened_by_force(fd: int, flags: int) -> int:
 
 def last_shown(inode: Inode) -> Shown | None:
     """What the guest was last shown of *inode*, or has made of it since."""
-    shown, held = inode.shown, inode.held
-    if shown is None or held is None or held.mode is None:
+    shown, overlay = inode.shown, inode.overlay
+    if shown is None or overlay is None or overlay.mode is None:
         return shown
     # What it has set will follow. Until then we must get in, and nobody else needs to.
-    return shown._replace(mode=shown.mode & (held.mode | modes.S_IRWXU))
+    return shown._replace(mode=shown.mode & (overlay.mode | modes.S_IRWXU))
 
 
 def dress(fd: int, owners: Owners, shown: Shown | None) -> None:

@@ -10,7 +10,7 @@ import pytest
 from osxfs_sim.mount.writeback import overlay
 
 PACKAGE = Path(overlay.__file__).parent
-CLASSES = ("Held", "HeldName")
+CLASSES = ("Overlay", "OverlayName")
 
 
 def documented(source: str) -> dict[str, set[str]]:
@@ -48,9 +48,9 @@ def fields() -> set[str]:
 def is_overlay(value: ast.expr) -> bool:
     """Whether an expression is an overlay, by what it is called wherever there is one."""
     match value:
-        case ast.Name(id="held" | "shown" | "known") | ast.Attribute(attr="held"):
+        case ast.Name(id="overlay" | "entry" | "known") | ast.Attribute(attr="overlay"):
             return True
-        case ast.Call(func=ast.Name(id="hold")):
+        case ast.Call(func=ast.Name(id="overlay_of")):
             return True
     return False
 
@@ -100,10 +100,10 @@ def test_nobody_outside_of_write_back_writes_any() -> None:
 @pytest.mark.parametrize(
     ("source", "field"),
     [
-        ("held.nameless, held.aside = True, code", "aside"),
-        ("inode.held.fd = -1", "fd"),
-        ("hold(inode).links += 2", "links"),
-        ("if held:\n    held.content = held.size = None", "size"),
+        ("overlay.orphan, overlay.aside = True, code", "aside"),
+        ("inode.overlay.fd = -1", "fd"),
+        ("overlay_of(inode).links += 2", "links"),
+        ("if overlay:\n    overlay.content = overlay.size = None", "size"),
     ],
 )
 def test_who_writes_a_field_is_noticed(source: str, field: str) -> None:
@@ -111,4 +111,4 @@ def test_who_writes_a_field_is_noticed(source: str, field: str) -> None:
 
 
 def test_who_only_reads_one_is_not() -> None:
-    assert not set(written("size = held.size\nother.fd = held.fd"))
+    assert not set(written("size = overlay.size\nother.fd = overlay.fd"))
