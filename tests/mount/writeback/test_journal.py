@@ -135,5 +135,5 @@ def test_a_file_is_told_by_all_names_that_are_known(tmp_path: Path, table: Inode
     journal.append(Change(Kind.WRITE, file, 0, detail=OtherDetail(0), sequence=3))
     journal.close(keep=True)
     (left,) = unfinished_journals(tmp_path, SOURCE)
-    names = [each.name for each in left.story if hasattr(each, "host_number")]
+    names = [each.name for each in left.records if hasattr(each, "host_number")]
     assert names == [b"two", b"one", b"three"], "the best known first"
