@@ -343,6 +343,7 @@ class HostContents:
         return what_is_seen(self._backing.status(inode))
 
     def set(self, change: "Change[Inode]") -> None:
+        """Set what *change* sets. Raises OSError where the host refuses."""
         inode, detail = change.target, change.detail
         assert isinstance(detail, SetDetail)
         try:

@@ -205,6 +205,7 @@ class HostPlaces:
         return None
 
     def is_at(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
+        """Whether *inode* is what the host has at *place*."""
         try:
             dir_fd = self._backing.directory_fd(place[0])
             status = status_of(dir_fd, place[1])

@@ -160,6 +160,7 @@ class Journal:
 
     @property
     def holds_data(self) -> bool:
+        """Whether any bytes are still needed."""
         return bool(self._live)
 
     @property
@@ -289,6 +290,7 @@ class Journal:
 
     @property
     def wants_compaction(self) -> bool:
+        """Whether its records have become many more than those that are needed."""
         return self._records_bytes > max(_COMPACT_AT_BYTES, 2 * self._compacted_bytes)
 
     def compact(self, overlay: "Iterable[Change[Inode]]") -> None:

@@ -67,6 +67,7 @@ def is_aside(directory: Path) -> bool:
 
 
 def write_owner(lock_fd: int, owner: Owner) -> None:
+    """Say in the lock, open as *lock_fd*, whose the journal is. Raises OSError."""
     # Padded, and so in place: a full disk has room for what it had room for before.
     os.pwrite(lock_fd, json.dumps(owner).encode().ljust(_OWNER_BYTES), 0)
 
@@ -130,6 +131,7 @@ def has_changes(directory: Path) -> bool:
 
 
 def read_file(directory: Path, name: str) -> bytes:
+    """All of a file of a journal. Raises OSError."""
     with open(open_file(directory, name), "rb") as file:
         return file.read()
 

@@ -112,6 +112,7 @@ class Refusal(NamedTuple):
 
     @property
     def reason(self) -> str:
+        """The errno in words."""
         return os.strerror(self.code)
 
 

@@ -68,6 +68,7 @@ class UnfinishedJournal:
         )
 
     def is_set_aside(self, sequence: int) -> bool:
+        """Whether this change was refused, and has not been taken since."""
         return sequence in self.refused and sequence not in self.applied_since
 
     @property
@@ -91,6 +92,7 @@ class UnfinishedJournal:
 
     @property
     def pending_bytes(self) -> int:
+        """How many bytes the pending writes are of."""
         return sum(change.length for change in self.pending)
 
     def paths(self) -> list[tuple[RecordedChange, str]]:

@@ -39,6 +39,7 @@ class Quarantine(Journal):
 
     @property
     def is_empty(self) -> bool:
+        """Whether it keeps nothing."""
         return not self._records_bytes
 
     def _number(self, inode: Inode | None) -> int:

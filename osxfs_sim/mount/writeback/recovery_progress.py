@@ -55,5 +55,6 @@ class RecoveryProgress:
                 self._end += len(values)
 
     def close(self) -> None:
+        """Nothing more will be noted."""
         os.close(self._changes_fd)
         os.close(self._progress_fd)

@@ -32,6 +32,7 @@ def set_times_if_allowed(fd: int, atime_ns: int | None, mtime_ns: int | None) ->
 
 
 def status_of(dir_fd: int, name: bytes) -> os.stat_result | None:
+    """What *name* is, links not followed; None where there is none. Raises OSError."""
     try:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:

@@ -128,6 +128,7 @@ class WriteBack:
         return self.pending.descriptors.most
 
     def has_room_for(self, size_bytes: int) -> bool:
+        """Whether one more change, of *size_bytes*, may be held now."""
         return self.changes.has_room_for(size_bytes) and self.pending.descriptors.has_room
 
     async def room_for(self, size_bytes: int) -> None:
