@@ -202,7 +202,15 @@ WITHOUT_FUSE = {
         for name in (
             *("host_writer", "recovery", "journal", "overlay", "quarantine", "unwritten"),
             *("journal_format", "journal_directory", "journal_reader", "recovery_progress"),
-            *("host_places", "host_contents", "restoring", "conflicts", "draining", "room"),
+            *(
+                "host_places",
+                "host_contents",
+                "restoring",
+                "conflicts",
+                "draining",
+                "room",
+                "inode_resolver",
+            ),
         )
     ),
 }

@@ -283,6 +283,7 @@ def test_no_exception_works_on_a_tree_of_others() -> None:
             "mount/writeback/journal_directory.py",
             "mount/writeback/journal_reader.py",
             "mount/writeback/recovery_progress.py",
+            "mount/writeback/inode_resolver.py",
             "mount/writeback/quarantine.py",
             "mount/writeback/unwritten.py",
             "mount/server/local.py",
