@@ -19,6 +19,7 @@ A map of the code:
     catalogue    finds profiles, distributions and policies by name
     exports      several host trees below one mount point: the share file
     settings     what a user asks of a share, and the system that results
+    emulated_shares  the emulated share as the lab wants it handed in: arms become mounts
     sources      which program and which files a result came of
 
 The public names are those below; docs/reference.md describes them.

@@ -32,7 +32,7 @@ from osxfs_sim.coherence.scorecard.measure import Pace
 from osxfs_sim.exports import export_keys, load_exports
 from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
-from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.launch import Share, mounted

@@ -34,7 +34,7 @@ from osxfs_sim.coherence.staleness.measure import kernel_tick_ns
 from osxfs_sim.coherence.staleness.predictions import Believed
 from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
-from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.profile import ProfileError, Transport

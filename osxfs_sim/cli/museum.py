@@ -25,7 +25,7 @@ from osxfs_sim.coherence.museum.exhibits import (
     demonstrations,
 )
 from osxfs_sim.coherence.scorecard.hearing import ListenerError
-from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.bugs import BUGS, Bug
 from osxfs_sim.model.profile import nearest

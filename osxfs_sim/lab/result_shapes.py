@@ -103,27 +103,22 @@ RISK = Record(
         "native": Record(_NOTHING, dict.fromkeys(("judged", "stale", "unexplained"), COUNT)),
     },
 )
-_OF_A_RUN: dict[str, Shape] = {
+_ALSO_OF_A_RUN: dict[str, Shape] = {
     "failure": TEXT,
-    "caught_up_s": maybe(TIME),
     "share": maybe(STATUS),
     "trace": maybe(TEXT),
-    "told": TEXT,
     "digest": maybe(TEXT),
     "risk": maybe(RISK),
     "others_processor_s": maybe(TIME),
 }
-SAMPLE = Record(
-    {
-        "arm": TEXT,
-        "round": COUNT,
-        "kind": TEXT,
-        "wall_s": TIME,
-        "workload_processor_s": TIME,
-    },
-    {**_OF_A_RUN, "began_s": TIME, "load_average": TIME},
-)
-RUN = Record({"kind": TEXT, "wall_s": TIME, "workload_processor_s": TIME}, _OF_A_RUN)
+_DRAIN: dict[str, Shape] = {"drain_s": maybe(TIME), "last_line": TEXT}
+_DRAIN_UNTIL_2: dict[str, Shape] = {"caught_up_s": maybe(TIME), "told": TEXT}
+_TIMED: dict[str, Shape] = {"kind": TEXT, "wall_s": TIME, "workload_processor_s": TIME}
+_PLACED: dict[str, Shape] = {"arm": TEXT, "round": COUNT, **_TIMED}
+_BEGAN: dict[str, Shape] = {"began_s": TIME, "load_average": TIME}
+SAMPLE = Record(_PLACED, {**_ALSO_OF_A_RUN, **_DRAIN, **_BEGAN})
+_SAMPLE_2 = Record(_PLACED, {**_ALSO_OF_A_RUN, **_DRAIN_UNTIL_2, **_BEGAN})
+_RUN_1 = Record(_TIMED, {**_ALSO_OF_A_RUN, **_DRAIN_UNTIL_2})
 MACHINE = Record(
     _NOTHING,
     {
@@ -139,34 +134,35 @@ MACHINE = Record(
         "commit": maybe(TEXT),
     },
 )
-PLAN = Record(
-    _NOTHING,
-    {
-        "runs": COUNT,
-        "until": maybe(NUMBER),
-        "most_runs": COUNT,
-        "case": maybe(TEXT),
-        "arms": maybe(list_of(TEXT)),
-        "aa": maybe(TEXT),
-        "baseline": maybe(TEXT),
-        "caches": TEXT,
-        "again": maybe(TRUTH),
-        "quick": maybe(TRUTH),
-        "variant": maybe(TEXT),
-        "toggles": maybe(list_of(TEXT)),
-        "directory": maybe(TEXT),
-        "seed": WHOLE,
-        "dilate": NUMBER,
-        "trace": maybe(TEXT),
-        "edits": maybe(TEXT),
-        "recipe": TEXT,
-        "systems": table_of(TEXT),
-        "policies": table_of(TEXT),
-        "edits_digest": TEXT,
-        "sweep": maybe(TEXT),
-        "groups": table_of(TEXT),
-    },
-)
+_SOURCES: dict[str, Shape] = {
+    "recipe": TEXT,
+    "systems": table_of(TEXT),
+    "policies": table_of(TEXT),
+}
+_ASKED: dict[str, Shape] = {
+    "runs": COUNT,
+    "until": maybe(NUMBER),
+    "most_runs": COUNT,
+    "case": maybe(TEXT),
+    "arms": maybe(list_of(TEXT)),
+    "aa": maybe(TEXT),
+    "baseline": maybe(TEXT),
+    "caches": TEXT,
+    "again": maybe(TRUTH),
+    "quick": maybe(TRUTH),
+    "variant": maybe(TEXT),
+    "toggles": maybe(list_of(TEXT)),
+    "directory": maybe(TEXT),
+    "seed": WHOLE,
+    "dilate": NUMBER,
+    "trace": maybe(TEXT),
+    "edits": maybe(TEXT),
+    "sweep": maybe(TEXT),
+    "groups": table_of(TEXT),
+}
+SOURCES = Record(_NOTHING, {**_SOURCES, "edits": TEXT})
+PLAN = Record(_NOTHING, _ASKED)
+_PLAN_2 = Record(_NOTHING, {**_ASKED, **_SOURCES, "edits_digest": TEXT})
 
 
 def _options(value: object) -> str:
@@ -184,22 +180,27 @@ _OF_BOTH: dict[str, Shape] = {
     "started": TEXT,
     "machine": MACHINE,
 }
+_COMPARED: dict[str, Shape] = {
+    **_OF_BOTH,
+    "title": TEXT,
+    "arms": list_of(TEXT),
+    "baseline": TEXT,
+    "caches": TEXT,
+}
+_ALSO_COMPARED: dict[str, Shape] = {
+    "specs": table_of(Record(_NOTHING, {"profile": TEXT, "options": _options})),
+    "mounted": table_of(STATUS),
+    "claims": list_of(Record({"text": TEXT, "source": TEXT}, _NOTHING)),
+}
 COMPARISON = Record(
-    {
-        **_OF_BOTH,
-        "title": TEXT,
-        "arms": list_of(TEXT),
-        "baseline": TEXT,
-        "caches": TEXT,
-        "samples": list_of(SAMPLE),
-    },
-    {
-        "specs": table_of(Record(_NOTHING, {"profile": TEXT, "options": _options})),
-        "mounted": table_of(STATUS),
-        "plan": PLAN,
-        "claims": list_of(Record({"text": TEXT, "source": TEXT}, _NOTHING)),
-    },
+    {**_COMPARED, "samples": list_of(SAMPLE)},
+    {**_ALSO_COMPARED, "made_by": TEXT, "plan": PLAN, "sources": SOURCES},
 )
+"""Of schema 3."""
+COMPARISON_2 = Record(
+    {**_COMPARED, "samples": list_of(_SAMPLE_2)}, {**_ALSO_COMPARED, "plan": _PLAN_2}
+)
+"""Of schema 2: a comparison, until 2026-12."""
 STALENESS = Record(
     {
         "profile": TEXT,
@@ -237,12 +238,13 @@ STALENESS = Record(
     },
     _NOTHING,
 )
-RUNS = Record(
+RUNS_1 = Record(
     {
         **_OF_BOTH,
         "arms": list_of(
-            Record({"arm": TEXT, "mounted": maybe(STATUS), "runs": list_of(RUN)}, _NOTHING)
+            Record({"arm": TEXT, "mounted": maybe(STATUS), "runs": list_of(_RUN_1)}, _NOTHING)
         ),
     },
     _NOTHING,
 )
+"""Of schema 1: what `run --json` saved, until 2026-12."""

@@ -9,15 +9,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from osxfs_sim.lab.arms import NATIVE
 from osxfs_sim.lab.judgement import dominant, named
 from osxfs_sim.lab.results import Comparison, Sample
-from osxfs_sim.lab.runs import NATIVE
-from osxfs_sim.lab.summary import NO_DIFFERENCE, UNKNOWN, ArmSummary
+from osxfs_sim.lab.summary import (
+    NO_DIFFERENCE,
+    UNKNOWN,
+    ArmSummary,
+    most_frequent_requests,
+    representative,
+)
 from osxfs_sim.model.units import format_duration, format_rate, format_size
 from osxfs_sim.report.latencies import Latencies, latencies_of
 from osxfs_sim.report.quantities import format_seconds, three_digits
 from osxfs_sim.report.risk import LEGEND as RISK_LEGEND
-from osxfs_sim.report.risk import RISK_COLUMNS, risk_cells
+from osxfs_sim.report.risk import RISK_COLUMNS, risk_cells, risks_of
 from osxfs_sim.report.trade_off import WRITE_BACK_LEGEND
 from osxfs_sim.trace.analysis import Analysis, Part
 
@@ -266,7 +272,7 @@ def _interval(interval_s: tuple[float, float] | None) -> str:
 def _obtained(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterator[str]:
     """Beside the published claims: what they may be held against."""
     for summary in summaries:
-        sample = representative(comparison, summary)
+        sample = representative(comparison, summary.label, summary.kind)
         if sample is None:
             continue
         said = _finding(summary, comparison)
@@ -317,7 +323,7 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
             named(each.judged_class, _duration(each.asked_p50_ns)),
             _duration(each.achieved_p50_ns) + (" !" if each.within_tolerance is False else ""),
             "" if each.late_share is None else f"{100 * each.late_share:.1f}%",
-            _seconds(each.caught_up_s),
+            _seconds(each.drain_s),
         )
         for each in summaries
     ]
@@ -362,27 +368,18 @@ def _without_empty(table: Table, words: int) -> Table:
     )
 
 
-def representative(comparison: Comparison, summary: ArmSummary) -> Sample | None:
-    """Of the runs that count the one in the middle by wall time."""
-    samples = sorted(comparison.of(summary.label, summary.kind), key=lambda each: each.wall_s)
-    return samples[(len(samples) - 1) // 2] if samples else None
-
-
 def _representatives(
     comparison: Comparison, summaries: Sequence[ArmSummary]
 ) -> Iterator[tuple[ArmSummary, Sample, Mapping[str, Any]]]:
     for summary in summaries:
-        sample = representative(comparison, summary)
+        sample = representative(comparison, summary.label, summary.kind)
         if sample is not None and sample.share is not None:
             yield summary, sample, sample.share
 
 
 def _requests(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
     chosen = list(_representatives(comparison, summaries))
-    total: Counter[str] = Counter()
-    for _, _, share in chosen:
-        total.update(share.get("requests") or {})
-    shown = [name for name, _ in total.most_common(_SHOWN_REQUESTS)]
+    shown = most_frequent_requests((sample for _, sample, _ in chosen), _SHOWN_REQUESTS)
     rows = []
     for summary, sample, share in chosen:
         requests = share.get("requests") or {}
@@ -442,7 +439,7 @@ def _write_back(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Tabl
                     format_size(held["bytes_written_back"]),
                     _duration(held["longest_lag_ns"]),
                     f"{held['most_changes_at_risk']:,}, {format_size(held['most_bytes_at_risk'])}",
-                    "never" if sample.caught_up_s is None else _seconds(sample.caught_up_s),
+                    "never" if sample.drain_s is None else _seconds(sample.drain_s),
                 )
             )
     numbers = ("changes", "merged", "undone", "crossed", "written", "lag", "at risk", "behind")
@@ -457,16 +454,7 @@ def _write_back(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Tabl
 
 def _risks(comparison: Comparison) -> Table:
     """What each arm was told while the host edited files; no rows, if it did not."""
-    rows = []
-    for arm in comparison.arms:
-        for kind in dict.fromkeys(sample.kind for sample in comparison.samples):
-            risks = [
-                sample.risk
-                for sample in comparison.samples
-                if (sample.arm, sample.kind) == (arm, kind) and sample.risk
-            ]
-            if risks:
-                rows.append((arm, kind, *risk_cells(risks)))
+    rows = [(arm, kind, *risk_cells(risks)) for arm, kind, risks in risks_of(comparison)]
     return Table(
         "What was told while the host edited files",
         ("arm", "run", *RISK_COLUMNS),
@@ -500,9 +488,9 @@ def _samples(comparison: Comparison) -> Table:
                 "" if requests is None else f"{sum(requests.values()):,}",
                 named(judged, _duration(line.get("asked_p50_ns"))),
                 _duration(line.get("achieved_p50_ns")),
-                "" if each.caught_up_s is None else f"{each.caught_up_s:.3f} s",
+                "" if each.drain_s is None else f"{each.drain_s:.3f} s",
                 f"{each.load_average:.2f}" if each.load_average else "",
-                each.told,
+                each.last_line,
                 each.trace or "",
                 each.failure,
             )

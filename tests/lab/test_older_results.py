@@ -79,7 +79,7 @@ def test_an_older_result_saved_again_is_the_same(tmp_path):
         ("{", "it is not JSON"),
         ([], "it is not a JSON object"),
         ({"name": "package.json"}, "is no result: save one with"),
-        ({"schema": 3}, "has schema 3, this version reads up to 2"),
+        ({"schema": 4}, "has schema 4, this version reads up to 3"),
         ({"schema": 1}, "is no result: it has no case"),
         ({**RUNS, "arms": []}, "it has no arms"),
         ({**RUNS, "arms": ["osxfs"]}, "is no result"),
