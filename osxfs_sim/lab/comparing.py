@@ -125,7 +125,7 @@ def new_comparison(
     case = load_case(plan.case)
     case.check_needs()
     if plan.quick and case.quick is None:
-        raise CaseError(f"the case {case.name} has no quick form: leave --quick out")
+        raise CaseError(f"the case {case.name} has no quick form: compare it without --quick")
     case.environment(tuple(plan.toggles))
     labels = [arm.label for arm in arms]
     baseline = plan.baseline or labels[0]
