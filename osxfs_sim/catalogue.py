@@ -15,16 +15,11 @@ from types import ModuleType
 
 from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.caching import CachePolicy
-from osxfs_sim.model.latency import Distribution, Empirical, LatencyError
+from osxfs_sim.model.latency import Distribution, Empirical
 from osxfs_sim.model.own_policy import OwnPolicy, PolicyError, described, place_of
-from osxfs_sim.model.profile import (
-    Profile,
-    ProfileError,
-    nearest,
-    parse_distribution,
-    profile_from_document,
-)
-from osxfs_sim.model.units import UnitError, parse_duration_ns
+from osxfs_sim.model.profile import Profile, ProfileError, parse_distribution, profile_from_document
+from osxfs_sim.model.units import parse_duration_ns
+from osxfs_sim.model.user_error import UserError, nearest
 from osxfs_sim.sources import digest_of_module
 
 log = logging.getLogger(__name__)
@@ -98,7 +93,7 @@ def load_distribution(text: str) -> Distribution:
         if kind == "empirical":
             return _read_empirical(argument)
         return parse_distribution(text)
-    except LatencyError as error:
+    except UserError as error:
         raise ProfileError(str(error)) from error
 
 
@@ -121,7 +116,7 @@ def _read_empirical(path: str) -> Empirical:
             continue
         try:
             samples_ns.append(parse_duration_ns(f"{text}ns" if text.isdecimal() else text))
-        except UnitError:
+        except UserError:
             raise ProfileError(
                 f"{path}, line {number}: {text[:40]!r} is not a duration: "
                 "write one a line, such as 131us, or whole nanoseconds"

@@ -8,7 +8,7 @@ import tomllib
 from importlib import resources
 
 import pytest
-from complaints import complaint
+from support.complaints import complaint
 
 from osxfs_sim.catalogue import load_distribution, load_policy, load_profile, profile_names
 from osxfs_sim.model.caching import Cached, Complete, Lifetimes, Negative

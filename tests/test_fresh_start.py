@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import PATIENCE_S, ended
-from live import is_mounted
+from support.guests import PATIENCE_S, ended
+from support.live import is_mounted
 
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from prefixes import History, Node, Tree, difference, snapshot, written
+from support.prefixes import History, Node, Tree, difference, snapshot, written
 
 
 def file(name: str, content: bytes = b"", mode: int = 0o644) -> Node:

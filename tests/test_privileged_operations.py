@@ -267,6 +267,7 @@ def test_no_exception_works_on_a_tree_of_others() -> None:
             "mount/writeback/handlers.py",
             "mount/writeback/host_writer.py",
             "mount/writeback/recovery.py",
+            "mount/tree/namespace.py",
         ),
         *(
             "mount/tree/backing.py",

@@ -4,9 +4,9 @@ import dataclasses
 import math
 
 import pytest
-from complaints import complaint, noticed
 from hypothesis import given
 from hypothesis import strategies as st
+from support.complaints import complaint, noticed
 
 import osxfs_sim
 from osxfs_sim.catalogue import load_profile

@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from syncing import SyncLock
+from support.syncing import SyncLock
 
 
 def is_free(path: Path, how: int) -> bool:

@@ -1,8 +1,8 @@
 """How tests wait, and for how long: so that they hold on a slow, busy or just-booted machine.
 
-What must happen is waited for, generously, and by its own signs (guests.eventually); nothing is
-asserted of how long anything took; and what is the whole machine's is left alone, because
-other tests run beside.
+What must happen is waited for, generously, and by its own signs (eventually in support/guests.py);
+nothing is asserted of how long anything took; and what is the whole machine's is left alone,
+because other tests run beside.
 """
 
 import ast
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from guests import PATIENCE_S
+from support.guests import PATIENCE_S
 
 TESTS = Path(__file__).parent
 _CLOCKS = {
@@ -27,40 +27,50 @@ _OF_THE_MACHINE = ("/proc/sys/", "/sys/module/", "/sys/kernel/")
 # Who may sleep, and why it does no harm. "Nothing comes": to wait longer could only find
 # more, so that a busy machine makes such a test weaker for once, and never fail.
 SLEEPERS = {
-    ("guests.py", "eventually"): "the helper",
-    ("live.py", "settle"): "a helper, whose limit begins anew with whatever still comes",
+    ("support/guests.py", "eventually"): "the helper",
+    ("support/live.py", "settle"): "a helper, whose limit begins anew with whatever still comes",
     ("test_fresh_start.py", "_MOUNTS_AND_WAITS"): "it is to be ended",
-    ("asking.py", "RUN"): "the workload of a case",
+    ("support/asking.py", "RUN"): "the workload of a case",
     ("listeners/watchdog_listener.py", "*"): "it ends when it is killed",
-    ("mount/test_reactor.py", "drive"): "a loop in trio, which fail_after ends",
-    ("mount/test_inject.py", "told"): "a loop of looks, with a limit",
-    ("mount/test_inject.py", "write_often"): "its pauses are measured, and too long ones no answer",
-    ("mount/test_inject.py", "test_raising_events_changes_nothing_on_the_host"): "nothing comes",
-    ("mount/test_inject.py", "_AS_NOBODY"): "nothing comes",
+    ("mount/loop/test_reactor.py", "drive"): "a loop in trio, which fail_after ends",
+    ("mount/events/test_inject.py", "told"): "a loop of looks, with a limit",
     (
-        "mount/test_host_events.py",
+        "mount/events/test_inject.py",
+        "write_often",
+    ): "its pauses are measured, and too long ones no answer",
+    (
+        "mount/events/test_inject.py",
+        "test_raising_events_changes_nothing_on_the_host",
+    ): "nothing comes",
+    ("mount/events/test_inject.py", "_AS_NOBODY"): "nothing comes",
+    (
+        "mount/events/test_host_events.py",
         "test_the_guests_own_changes_do_not_come_back",
     ): "nothing comes",
     (
-        "mount/test_host_events.py",
+        "mount/events/test_host_events.py",
         "test_without_the_scan_a_loss_would_be_believed",
     ): "nothing comes",
-    ("mount/test_host_services.py", "test_a_slow_reader_slows_the_writer_and_not_the_share"): (
-        "the less was sent"
-    ),
-    ("mount/test_write_back_crash.py", "kill_from_outside"): "at a random moment",
-    ("mount/test_owners.py", "test_an_owner_that_the_host_sets_is_told_at_once"): (
+    (
+        "mount/mounts/test_host_services.py",
+        "test_a_slow_reader_slows_the_writer_and_not_the_share",
+    ): ("the less was sent"),
+    ("mount/writeback/test_crash.py", "kill_from_outside"): "at a random moment",
+    ("mount/tree/test_owners.py", "test_an_owner_that_the_host_sets_is_told_at_once"): (
         "so that it may remember; that it does is not asserted"
     ),
-    ("mount/test_reactor_failures.py", "_wait_until"): "a loop in trio, which fail_after ends",
-    ("mount/test_strikes.py", "struck_down"): "until a random moment",
-    ("mount/test_strikes.py", "local_struck_down"): "until a random moment",
-    ("mount/test_strikes.py", "site_struck_down"): "until a random moment",
-    ("mount/test_shares_of_others.py", "_ANSWERS"): "it is to be slow: slower still does no harm",
-    ("mount/test_supervisor.py", "_AS_NOBODY"): "loops of looks, which run_as_nobody ends",
-    ("mount/test_tracing_counts.py", "quiet"): "between looks, whose number is limited",
+    ("mount/loop/test_reactor_failures.py", "_wait_until"): "a loop in trio, which fail_after ends",
+    ("mount/server/test_strikes.py", "struck_down"): "until a random moment",
+    ("mount/server/test_strikes.py", "local_struck_down"): "until a random moment",
+    ("mount/server/test_strikes.py", "site_struck_down"): "until a random moment",
+    (
+        "mount/mounts/test_shares_of_others.py",
+        "_ANSWERS",
+    ): "it is to be slow: slower still does no harm",
+    ("mount/server/test_supervisor.py", "_AS_NOBODY"): "loops of looks, which run_as_nobody ends",
+    ("mount/requests/test_tracing_counts.py", "quiet"): "between looks, whose number is limited",
     ("trace/test_recording.py", "until"): "between looks, whose number is limited",
-    ("waiting_server.py", "_wait"): "until the test lets it go on, with a limit",
+    ("support/waiting_server.py", "_wait"): "until the test lets it go on, with a limit",
     ("adversary/arena.py", "_round"): "until a random moment, and for random pauses",
     ("adversary/arena.py", "_wait_for_agreement"): "between looks, with a limit",
     ("synchronize/test_scan.py", "test_content_is_read_again_only_where_it_may_have_changed"): (
@@ -70,22 +80,22 @@ SLEEPERS = {
 }
 # Asserts that compare moments, and do not mind how far they lie apart.
 COMPARERS = {
-    ("guests.py", "eventually"): "the limit of the helper",
-    ("live.py", "settle"): "a limit",
-    ("mount/test_inject.py", "told"): "a limit",
+    ("support/guests.py", "eventually"): "the limit of the helper",
+    ("support/live.py", "settle"): "a limit",
+    ("mount/events/test_inject.py", "told"): "a limit",
     ("mount/test_force.py", "test_the_two_seconds_of_a_command_begin_with_its_process"): (
         "moments in their order"
     ),
 }
 IMPATIENT = {
     (
-        "mount/test_supervisor.py",
+        "mount/server/test_supervisor.py",
         "test_with_the_share_s_descriptors_in_hand_they_would_be_left_waiting",
     ): "nothing comes",
     ("synchronize/test_synchronizer.py", "churn"): "how often it is at work, until told to stop",
 }
 MEDDLERS = {
-    ("mount/test_watch.py", "_WITH_FEW_WATCHES"): "limits of a user namespace of its own",
+    ("mount/watch/test_watcher.py", "_WITH_FEW_WATCHES"): "limits of a user namespace of its own",
 }
 
 
@@ -201,7 +211,7 @@ ENDLESS = {
     ("conformance/test_contents.py", "test_a_file_copied_inside_the_kernel_is_the_same"): (
         "to the end of a file"
     ),
-    ("mount/test_inject.py", "_AS_NOBODY"): "run_as_nobody ends it",
+    ("mount/events/test_inject.py", "_AS_NOBODY"): "run_as_nobody ends it",
 }
 
 EXCEPTIONS = {
@@ -270,7 +280,7 @@ def test_the_check_notices(kind: str, text: str) -> None:
         "assert before_ns <= read.call_ns <= time.monotonic_ns()",
         "assert sample.upper_ns >= age_ns",
         "assert time.monotonic() - began_s >= 0.02",
-        "process.communicate(timeout=60)",
+        "process.communicate(timeout=180)",
         "events = notify.read(timeout=0)",
         'open("/proc/sys/fs/pipe-max-size")',
         '", ".join(names)',

@@ -19,7 +19,7 @@ def _arm(**_: Any) -> None:
 
 
 def parse_arm(text: str) -> Arm:
-    """The arm that *text* stands for. Raises ArmError, ProfileError or click's UsageError."""
+    """The arm that *text* stands for. Raises UserError, ProfileError or click's UsageError."""
     label, words = words_of(text)
     try:
         context = _arm.make_context("arm", words)

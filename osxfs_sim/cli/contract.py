@@ -17,7 +17,7 @@ from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances
 from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.actors.operations import Operation
-from osxfs_sim.coherence.actors.processes import ActorError, Performed
+from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.actors.scripts import Exports, Place, set_up
 from osxfs_sim.coherence.actors.staging import Stage
 from osxfs_sim.coherence.contract.breaches import breach_script, script_name
@@ -27,7 +27,6 @@ from osxfs_sim.coherence.contract.playing import judge
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Schedule
 from osxfs_sim.coherence.contract.verdicts import Breach, Verdict
-from osxfs_sim.coherence.scorecard.hearing import ListenerError
 from osxfs_sim.coherence.scorecard.measure import Pace
 from osxfs_sim.exports import export_keys, load_exports
 from osxfs_sim.fs.output import make_output_directory, write_output
@@ -106,11 +105,8 @@ def contract(
         return
     end_on_signals()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    try:
-        with LiveSite(settings) as site:
-            verdicts = list(judge(site, nature, chosen, _progress()))
-    except (ActorError, ListenerError) as error:
-        raise click.ClickException(str(error)) from error
+    with LiveSite(settings) as site:
+        verdicts = list(judge(site, nature, chosen, _progress()))
     written = {} if directory is None else _write_scripts(directory, verdicts, settings)
     if as_json:
         document = {
@@ -176,7 +172,7 @@ class LiveSite:
         self._kept.__exit__(*failure)
 
     def play(self, schedule: Schedule) -> Sequence[Performed]:
-        """What each step was told. Raises MountError, ActorError or ListenerError."""
+        """What each step was told. Raises UserError."""
         if schedule.exports or schedule.ends:
             with contextlib.ExitStack() as stack:
                 return self._mounted(stack, schedule).play(schedule.steps)

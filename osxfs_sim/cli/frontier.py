@@ -30,8 +30,9 @@ from osxfs_sim.lab.comparing import ComparisonPlan, gone_on_with
 from osxfs_sim.lab.frontier import GROUPS, Best, Point, Standing
 from osxfs_sim.lab.machine import describe_machine_shortly
 from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
-from osxfs_sim.lab.sweep import DEFAULT, SweepError, load_sweep
+from osxfs_sim.lab.sweep import DEFAULT, load_sweep
 from osxfs_sim.model.escaping import quoted
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.report.frontier import (
     Frontier,
     frontier_markdown,
@@ -289,7 +290,7 @@ def _draw(frontiers: Sequence[Frontier], path: Path, *, is_dark: bool) -> None:
         picture = render(frontier_picture(frontiers, style), style, _PICTURES[path.suffix])
         write_output(path, picture)
     except OSError as error:
-        raise SweepError(f"cannot write {path}: {error.strerror}") from error
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _document(one: Frontier) -> dict[str, Any]:

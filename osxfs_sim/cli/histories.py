@@ -19,9 +19,8 @@ from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import Duration, ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances
 from osxfs_sim.cli.saying import say, say_json, say_lines, tell
-from osxfs_sim.coherence.actors.processes import ActorError
 from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, Plan, generate
-from osxfs_sim.coherence.histories.history import History, HistoryError
+from osxfs_sim.coherence.histories.history import History
 from osxfs_sim.coherence.histories.linearize import Answer, Limits
 from osxfs_sim.coherence.histories.modes import Bounds, past_the_bound
 from osxfs_sim.coherence.histories.record import Flush, record
@@ -39,6 +38,7 @@ from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import mounted
 from osxfs_sim.report.console import console, escape, table
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
@@ -154,30 +154,27 @@ def histories(
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     say = _progress()
     done: list[_Run] = []
-    try:
-        with (
-            _ground(settings, system) as (host, guest, flush),
-            Places(host, guest, flush) as places,
-            _workers() as executor,
-        ):
-            for number in range(runs):
-                say(f"run {number + 1} of {runs}")
-                seed = settings.seed + number
-                recorded = record(
-                    *(generate(plan, Random(seed)), *places.sides(), flush),
-                    settle_ns=_settle_ns(rules.bounds),
-                    about={"profile": profile, "changed": _plain(settings), "seed": seed},
-                )
-                verdict = check(recorded, _limited(rules, limit_ns), executor)
-                run = _Run(seed, recorded, verdict)
-                if verdict.answer is Answer.VIOLATION:
-                    say(f"run {number + 1} is a violation: making it smaller")
-                    run = _shrunk(run, rules, places)
-                    if save is not None:
-                        _save(save / _folder(profile, seed), run, rules, settings)
-                done.append(run)
-    except ActorError as error:
-        raise click.ClickException(str(error)) from error
+    with (
+        _ground(settings, system) as (host, guest, flush),
+        Places(host, guest, flush) as places,
+        _workers() as executor,
+    ):
+        for number in range(runs):
+            say(f"run {number + 1} of {runs}")
+            seed = settings.seed + number
+            recorded = record(
+                *(generate(plan, Random(seed)), *places.sides(), flush),
+                settle_ns=_settle_ns(rules.bounds),
+                about={"profile": profile, "changed": _plain(settings), "seed": seed},
+            )
+            verdict = check(recorded, _limited(rules, limit_ns), executor)
+            run = _Run(seed, recorded, verdict)
+            if verdict.answer is Answer.VIOLATION:
+                say(f"run {number + 1} is a violation: making it smaller")
+                run = _shrunk(run, rules, places)
+                if save is not None:
+                    _save(save / _folder(profile, seed), run, rules, settings)
+            done.append(run)
     if as_json:
         say_json(_document(done, rules, settings, plan, started), indent=1)
     else:
@@ -236,14 +233,12 @@ def check_history(
             saved = History.load(file)
             rules = _saved_rules(saved, mode, stale_ns, lag_ns)
             verdicts[file] = check(saved, _limited(rules, limit_ns))
-        except HistoryError as error:
-            raise click.ClickException(str(error)) from error
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             # What an operation is said to have been told is anything that JSON can hold.
             text = " ".join(f"{error}".split())[:300]
             if not isinstance(error, ValueError):
                 text = f"it cannot be judged; is it damaged? {type(error).__name__}: {text}"
-            raise click.ClickException(f"{file}: {text}") from error
+            raise UserError(f"{file}: {text}") from error
     if as_json:
         answers = {
             str(file): {"mode": verdict.mode.label} | _verdict_document(verdict)

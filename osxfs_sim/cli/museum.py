@@ -12,7 +12,6 @@ from click.shell_completion import CompletionItem
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.saying import say_json, tell
-from osxfs_sim.coherence.actors.processes import ActorError
 from osxfs_sim.coherence.museum.exhibits import (
     Arrangement,
     Demonstration,
@@ -24,11 +23,10 @@ from osxfs_sim.coherence.museum.exhibits import (
     demonstration_of,
     demonstrations,
 )
-from osxfs_sim.coherence.scorecard.hearing import ListenerError
 from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.bugs import BUGS, Bug
-from osxfs_sim.model.profile import nearest
+from osxfs_sim.model.user_error import UserError, nearest
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.report.museum import museum_report, shown_report
 from osxfs_sim.settings import ShareSettings
@@ -94,13 +92,10 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
     end_on_signals()
     chosen = {each.bug: each for group in which for each in group}.values()
     shown: list[Shown] = []
-    try:
-        for demonstration in chosen:
-            shown.append(_shown(demonstration))
-            if not as_json:
-                shown_report(shown[-1])
-    except (ActorError, ListenerError) as error:
-        raise click.ClickException(str(error)) from error
+    for demonstration in chosen:
+        shown.append(_shown(demonstration))
+        if not as_json:
+            shown_report(shown[-1])
     if as_json:
         say_json(_head() | {"shown": list(map(_document, shown))}, indent=1)
     if not all(each.as_documented for each in shown):
@@ -148,7 +143,7 @@ def _settle(host: Path, share: Share) -> None:
     looked, quiet = -1, 0
     while quiet < 2 or looked == seen:
         if time.monotonic() > deadline_s:
-            raise click.ClickException("the share does not come to rest: its log may say why")
+            raise UserError("the share does not come to rest: its log may say why")
         time.sleep(_LOOK_AGAIN_S)
         events = share.status()["events"]
         quiet = quiet + 1 if not events["waiting"] and events["seen"] == looked else 0

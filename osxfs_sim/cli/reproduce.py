@@ -24,8 +24,9 @@ from osxfs_sim.lab.machine import describe_machine_shortly
 from osxfs_sim.lab.reproduction import Reproduction, bars_of, reproduction, table_arms
 from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
 from osxfs_sim.lab.statistics import median_estimate
-from osxfs_sim.lab.study import TABLE, Study, StudyError, load_study, study_names
+from osxfs_sim.lab.study import TABLE, Study, load_study, study_names
 from osxfs_sim.model.escaping import quoted
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.report.reproduction import reproduction_markdown, reproduction_report
 
 _MACHINE = "machine"
@@ -180,9 +181,9 @@ def _make_directory(directory: Path, *, resumes: bool) -> None:
     try:
         make_output_directory(directory)
     except OSError as error:
-        raise StudyError(f"cannot make {directory}: {error.strerror}") from error
+        raise UserError(f"cannot make {directory}: {error.strerror}") from error
     if any(directory.iterdir()) and not resumes:
-        raise StudyError(
+        raise UserError(
             f"{directory} is not empty: --resume {directory} goes on with it, "
             "--output names another"
         )
@@ -250,7 +251,7 @@ def _native_s(machine: Comparison) -> float:
     estimate = median_estimate([one.wall_s for one in machine.of(NATIVE)], seed=0, resamples=1)
     if estimate is None:
         failure = next((one.failure for one in machine.samples), "no run")
-        raise StudyError(f"the case fails natively, so that nothing can be compared: {failure}")
+        raise UserError(f"the case fails natively, so that nothing can be compared: {failure}")
     return estimate.value
 
 
@@ -294,7 +295,7 @@ def _draw(derived: Reproduction, path: Path) -> None:
     try:
         write_output(path, render(ratios(bars_of(derived), style), style, _PICTURES[path.suffix]))
     except OSError as error:
-        raise StudyError(f"cannot write {path}: {error.strerror}") from error
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _document(study: Study, derived: Reproduction) -> dict[str, Any]:

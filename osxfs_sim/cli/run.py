@@ -41,7 +41,7 @@ class CaseName(click.ParamType[str]):
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
 def cases(as_json: bool) -> None:
-    """The case studies that can be run, and their variants and options."""
+    """List the case studies that can be run, and their variants and options."""
     if as_json:
         say_json([_described(load_case(name)) for name in case_names()], indent=2)
         return

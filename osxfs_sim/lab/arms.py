@@ -13,14 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from osxfs_sim.model.user_error import UserError
+
 NATIVE = "native"
 """The profile of an arm without a share: the host's tree itself."""
 
 _NAMED = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._+-]*)=(.*)", re.DOTALL)
-
-
-class ArmError(Exception):
-    """Arms that cannot be compared; the message is one line with the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +46,32 @@ class Arm:
 
 
 def words_of(text: str) -> tuple[str, list[str]]:
-    """The label of an arm and the words that make it, the profile first. Raises ArmError."""
+    """The label of an arm and the words that make it, the profile first. Raises UserError."""
     named = _NAMED.fullmatch(text)
     try:
         words = shlex.split(named[2] if named else text)
     except ValueError as error:
-        raise ArmError(f"the arm {text!r} cannot be read: {error}") from error
+        raise UserError(f"the arm {text!r} cannot be read: {error}") from error
     if not words:
-        raise ArmError(f"the arm {text!r} is empty: write native, or a profile such as osxfs")
+        raise UserError(f"the arm {text!r} is empty: write native, or a profile such as osxfs")
     return (named[1] if named else " ".join(words)), words
 
 
 def check_labels(arms: Sequence[Arm]) -> None:
-    """Raise ArmError unless each label is there once."""
+    """Raise UserError unless each label is there once."""
     for label, times in Counter(arm.label for arm in arms).items():
         if times > 1:
-            raise ArmError(
+            raise UserError(
                 f"two arms are called {label!r}: name one of them, as in 'other={label}'; "
                 "to compare an arm with itself, use --aa"
             )
 
 
 def check_arms(arms: Sequence[Arm]) -> None:
-    """Raise ArmError unless these can be compared: two or more, each label once."""
+    """Raise UserError unless these can be compared: two or more, each label once."""
     check_labels(arms)
     if len(arms) < 2:
-        raise ArmError("a comparison takes two arms: add --arm native, for one")
+        raise UserError("a comparison takes two arms: add --arm native, for one")
 
 
 def twins_of(arm: Arm) -> tuple[Arm, Arm]:

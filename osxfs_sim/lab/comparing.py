@@ -34,11 +34,11 @@ from osxfs_sim.lab.schedule import Interleaved, Schedule
 from osxfs_sim.lab.shares import MountArm, MountedShare, Shares
 from osxfs_sim.lab.trees import default_cache, default_directory, prepare_tree, recipe_of
 from osxfs_sim.lab.workload import Say, Workload
-from osxfs_sim.model.profile import nearest
+from osxfs_sim.model.user_error import UserError, nearest
 from osxfs_sim.sources import digest_of_program
 
 
-class PlanError(Exception):
+class PlanError(UserError):
     """What was asked for contradicts itself, or has no effect; the message is one line."""
 
 
@@ -330,7 +330,7 @@ def run_comparison(
     fields of ComparisonPlan, such as ``quick=True`` or ``edits="vim"``.
 
     Failed runs are samples that say why; see `summarize` for medians, intervals and ratios.
-    Raises ArmError for arms that cannot be compared, PlanError or CaseError for what cannot be
+    Raises UserError for arms that cannot be compared, PlanError or CaseError for what cannot be
     run, and what *shares* raises where nothing can be mounted. Nothing stays mounted.
     """
     check_arms(arms)

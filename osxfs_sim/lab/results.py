@@ -20,6 +20,7 @@ from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
 from osxfs_sim.lab.older_results import OLDER
 from osxfs_sim.lab.result_shapes import COMPARISON
 from osxfs_sim.lab.shapes import mismatch, shown
+from osxfs_sim.model.user_error import UserError
 
 SCHEMA = 3
 """Grows when a field changes its meaning, its name or goes; fields may be added."""
@@ -29,7 +30,7 @@ AGAIN = "again"
 """The kind of a run on a mount whose caches are as the run before left them."""
 
 
-class ResultError(Exception):
+class ResultError(UserError):
     """A file that is no result; the message is one line with the remedy."""
 
 

@@ -131,7 +131,7 @@ def prepare_edits(workload: Workload, tree: Path, work: Path, say: Say) -> Edite
     """Two native runs of *tree*, copied below *work*: one that tells what to edit, one edited.
 
     None, if the workload has no edits. Raises CaseError, where there is nothing to edit, and
-    LibraryError.
+    UserError.
     """
     if workload.edits is None:
         return None

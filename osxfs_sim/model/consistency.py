@@ -35,7 +35,9 @@ class Promise:
     """What an export promises of its tree, and whether those that overlap it keep it too."""
 
     mode: Mode
+    """The mode of the contract."""
     strengthens: bool = True
+    """Whether exports that overlap keep it too."""
 
 
 def promised(policy: str, *, writes_back: bool = False) -> Promise:
@@ -59,7 +61,9 @@ class Tree:
     """An export: its *source* as a real path (absolute, no links), and its promise."""
 
     source: PurePosixPath
+    """Its directory on the host as a real path: absolute, without links."""
     promise: Promise
+    """What is promised of it."""
 
 
 def stronger_parts(export: Tree, others: Sequence[Tree]) -> tuple[tuple[str, Mode], ...]:

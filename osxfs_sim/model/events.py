@@ -68,8 +68,11 @@ class StreamSpec:
     """
 
     latency_ns: int = 0
+    """The window in which changes are collected."""
     no_defer: bool = True
+    """Whether the first change after a quiet window is told at once."""
     most_pending: int = 4096
+    """How many distinct names wait at most; with one more they are lost."""
 
     def __post_init__(self) -> None:
         assert self.latency_ns >= 0, self.latency_ns
@@ -89,9 +92,13 @@ class FileEvent(Generic[D]):
     """
 
     directory: D
+    """The caller's word for it."""
     name: bytes
+    """The name in it; b"" in the root: the root itself."""
     what: What
+    """What happened."""
     at_ns: int
+    """When the earliest of the changes in it happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +110,11 @@ class MustScan(Generic[D]):
     """
 
     directory: D
+    """Below which changes were lost, at any depth."""
     since_ns: int
+    """From when on."""
     why: str
+    """USER_DROPPED or KERNEL_DROPPED, as FSEvents' flags say."""
 
 
 class _Change:
@@ -407,12 +417,19 @@ class NotifySpec:
     """
 
     creates: bool = True
+    """Whether the guest is told of objects that were made."""
     modifies: str = "written"
+    """At each write, when a writer closes, or never: one of WHEN_MODIFIES_ARE_SEEN."""
     attributes: bool = True
+    """Whether it is told of changed attributes."""
     deletes: bool = True
+    """Whether it is told of removed objects."""
     debounce_files_ns: int = 0
+    """So long nothing must have happened to a file's name; 0: told at once."""
     debounce_directories_ns: int = 0
+    """The same of directories."""
     touches: bool = False
+    """Whether an agent touches what has changed, so that all is heard as ATTRIB."""
 
     def __post_init__(self) -> None:
         assert self.modifies in WHEN_MODIFIES_ARE_SEEN, self.modifies
@@ -589,7 +606,9 @@ class EventSpec:
     """
 
     stream: StreamSpec | None = None
+    """How the host collects changes; None: the guest learns nothing."""
     notify: NotifySpec | None = None
+    """Which become events of inotify; None: its caches are told, its processes are not."""
 
     def __post_init__(self) -> None:
         assert self.stream is not None or self.notify is None, self

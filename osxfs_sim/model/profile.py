@@ -6,13 +6,12 @@ documents it, a measurement was fitted to it, or it is assumed. Knows how to
 read a parsed document; finding the file is the catalogue's business.
 """
 
-import difflib
 import enum
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from osxfs_sim.model.bugs import BUGS, Ailment, Bug, BugError, parse_ailment, together
+from osxfs_sim.model.bugs import BUGS, Ailment, Bug, parse_ailment, together
 from osxfs_sim.model.caching import (
     Cached,
     CachePolicy,
@@ -34,7 +33,6 @@ from osxfs_sim.model.latency import (
     Constant,
     DataPath,
     Distribution,
-    LatencyError,
     LatencySpec,
     LogNormal,
 )
@@ -43,18 +41,14 @@ from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.protocol import READDIRPLUS, USUAL, ProtocolSpec
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
-from osxfs_sim.model.units import (
-    UnitError,
-    parse_duration_ns,
-    parse_rate_bytes_per_s,
-    parse_size_bytes,
-)
+from osxfs_sim.model.units import parse_duration_ns, parse_rate_bytes_per_s, parse_size_bytes
+from osxfs_sim.model.user_error import UserError, nearest
 from osxfs_sim.model.write_back import WriteBackSpec
 
 BASES = ("documented", "fitted", "assumed")
 
 
-class ProfileError(ValueError):
+class ProfileError(UserError, ValueError):
     """A profile that cannot be used; the message is for its author and names the remedy."""
 
 
@@ -63,7 +57,9 @@ class Source:
     """Where a value comes from: *basis* is documented, fitted or assumed."""
 
     basis: str
+    """documented, fitted or assumed."""
     text: str
+    """Where it is documented, what it was fitted to, or why it is assumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +140,13 @@ class FileRules:
     """
 
     ownership: Ownership = Ownership.OSXFS
+    """Whose an object is shown to be."""
     names: str = "case-sensitive"
+    """Which spellings are one name: a label of model.names.RULES."""
     extended_attributes: GuestAttributes = GuestAttributes.REFUSED
+    """What becomes of those that the guest sets."""
     replaced: Replaced = Replaced.ANEW
+    """What the guest has of an object that the host has replaced."""
 
     def with_value(self, key: str, value: object) -> "FileRules":
         """With one of them set. Raises ProfileError for a value it cannot have."""
@@ -189,19 +189,29 @@ class Profile:
     """One emulated system."""
 
     name: str
+    """As it is asked for."""
     title: str
+    """One line for lists."""
     about: str = ""
+    """What it stands for, in sentences."""
     latency: LatencySpec = NO_LATENCY
+    """What a round trip costs."""
     caching: CachingSpec = CachingSpec()
+    """What the guest may keep, and for how long."""
     files: FileRules = FileRules()
+    """Owners, names, extended attributes."""
     events: EventSpec = NO_EVENTS
+    """What becomes of a change on the host."""
     write_back: WriteBackSpec | None = None
     """How the guest's changes are held; None: they are on the host when they are acknowledged."""
     sources: Mapping[str, Source] = field(default_factory=dict)
+    """For each value by its key, such as ``latency.metadata``: where it comes from."""
     transport: Transport = Transport.REQUESTS
+    """How the host's directory reaches the guest."""
     synchronization: SyncSpec | None = None
     """How a copy and the host's directory are kept the same; None: they are not."""
     protocol: ProtocolSpec = USUAL
+    """What the server asks the guest's kernel for."""
     bugs: tuple[Ailment, ...] = ()
     """What it does wrong on purpose (model/bugs.py)."""
 
@@ -242,14 +252,6 @@ _SYNCHRONIZATION_KEYS = ("mode", "latency", "rescan", "ignored", "ignore_vcs", "
 _EVENT_KEYS = ("stream", *_STREAM_KEYS, "inotify", *_NOTIFY_KEYS)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``; did you mean X?`` for the known word nearest to *word*, or the list of all."""
-    known = sorted(known)
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
-    return f"; did you mean {by_lower[close[0]]!r}?" if close else f": there are {', '.join(known)}"
-
-
 def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -> Profile:
     """The profile that a parsed TOML *document* describes, on top of *parent*.
 
@@ -276,7 +278,9 @@ def profile_from_document(document: Mapping[str, Any], parent: Profile | None) -
         protocol = _protocol(_table(document, "protocol"), start.protocol)
         write_back = _write_back(_table(document, "write_back"), start.write_back)
         bugs = _bugs(_table(document, "bugs"), start.bugs)
-    except (UnitError, LatencyError, BugError) as error:
+    except ProfileError:
+        raise
+    except UserError as error:
         raise ProfileError(f"profile {name!r}: {error}") from error
     if protocol != USUAL and write_back is not None:
         raise ProfileError(
@@ -490,19 +494,18 @@ def parse_distribution(text: str) -> Distribution:
         return Constant()
     if kind == "lognormal":
         try:
-            return LogNormal(float(argument))
-        except ValueError as error:
-            if isinstance(error, LatencyError):
-                raise
-            raise LatencyError(
+            sigma = float(argument)
+        except ValueError:
+            raise UserError(
                 f"{text!r}: write lognormal and its sigma, such as lognormal:0.2"
             ) from None
+        return LogNormal(sigma)
     if kind == "empirical":
-        raise LatencyError(
+        raise UserError(
             f"{text!r}: a profile has no file of samples, write constant or lognormal:SIGMA; "
             f"samples are given with the option --distribution {text}"
         )
-    raise LatencyError(
+    raise UserError(
         f"unknown distribution {text!r}: write constant, lognormal:SIGMA or empirical:FILE"
     )
 

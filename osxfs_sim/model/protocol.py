@@ -19,7 +19,9 @@ class ProtocolSpec:
     """
 
     readdirplus: str = "always"
+    """Whether listings bring attributes: one of READDIRPLUS."""
     parallel_directories: bool = False
+    """Whether lookups and listings of one directory go on side by side."""
 
     def __post_init__(self) -> None:
         assert self.readdirplus in READDIRPLUS, self.readdirplus

@@ -33,8 +33,14 @@ class SyncSpec:
     """
 
     mode: SyncMode = SyncMode.TWO_WAY_SAFE
+    """Which side's changes travel, and what becomes of conflicts."""
     latency_ns: int = 10_000_000
+    """Changes are collected until nothing has changed for so long."""
     rescan_ns: int = 10_000_000_000
+    """Everything is looked at again after so long, whatever was heard."""
     ignored: tuple[str, ...] = ()
+    """Patterns of what does not travel, in the syntax of .gitignore."""
     ignore_vcs: bool = False
+    """Whether the directories of version control systems stay."""
     most_file_bytes: int | None = None
+    """Nothing larger travels; None: no limit."""

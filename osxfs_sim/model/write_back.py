@@ -43,10 +43,15 @@ class WriteBackSpec:
     """
 
     age_ns: int = 5_000_000_000
+    """No change waits longer for its turn."""
     most_changes: int = 16_384
+    """How many may wait; who would exceed that waits for room."""
     most_bytes: int = 128_000_000
+    """How many bytes of content may wait."""
     in_flight: int = 8
+    """How many crossings are under way at once."""
     kernel: bool = False
+    """Whether the guest's kernel holds small writes too (FUSE_WRITEBACK_CACHE)."""
 
     def dilated(self, factor: float) -> "WriteBackSpec":
         return replace(self, age_ns=round(self.age_ns * factor))
@@ -75,19 +80,33 @@ class Change(Generic[T]):
     """
 
     kind: Kind
+    """What is done."""
     target: T
+    """The object that it is done to."""
     at_ns: int
+    """When it was acknowledged, on the monotonic clock."""
     parent: T | None = None
+    """The directory in which it puts or takes away a name."""
     name: bytes = b""
+    """That name."""
     old_parent: T | None = None
+    """Of a rename: where it comes from."""
     old_name: bytes = b""
+    """Of a rename: the name it had there."""
     replaced: T | None = None
+    """The object whose name a rename takes, if that is on the host by then."""
     replaced_is_directory: bool = False
+    """Whether that is a directory."""
     offset: int = 0
+    """Of a write: where in the file."""
     length: int = 0
+    """Of a write: how many bytes."""
     position: int = 0
+    """Of a write: where the journal keeps them."""
     detail: Any = None
+    """The caller's."""
     sequence: int = 0
+    """Its number in the order of the guest, from 1 on."""
 
     @property
     def directories(self) -> set[T]:
@@ -100,7 +119,9 @@ class Cancelled(Generic[T]):
     """What need not cross any more, and what crosses as another change: as it was, as it is."""
 
     dropped: list[Change[T]]
+    """What need not cross any more."""
     turned: list[tuple[Change[T], Change[T]]]
+    """What crosses as another change: as it was, as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +134,11 @@ class Closure(Generic[T]):
     """
 
     changes: list[Change[T]]
+    """The change that the host will never take, and those that depend on it, oldest first."""
     turned: list[tuple[Change[T], Change[T]]]
+    """What goes on as something else: as it was, as it is to be."""
     lost: set[T]
+    """The objects that never get to the host."""
 
     def is_moot(self, is_gone: Callable[[T], bool]) -> bool:
         """Whether the guest has taken it all away itself: then there is nothing to be kept.

@@ -28,9 +28,13 @@ class Adjustment:
     """What *seen* is to grant to its group and others from now on."""
 
     side: Side
+    """Whose object."""
     path: Path
+    """Where it lies, relative to the root."""
     seen: File | Directory
+    """What was found there."""
     grants: int
+    """Permission bits for group and others."""
 
 
 @dataclass(slots=True)
@@ -38,7 +42,9 @@ class Agreement:
     """What bringing it up to date has found. *to_host*: whether the host's permissions follow."""
 
     to_host: bool
+    """Whether the host's permissions follow the guest's, too."""
     adjustments: list[Adjustment] = field(default_factory=list)
+    """What has to be changed on either side."""
     is_news: bool = False
     """Whether more is known than before."""
 

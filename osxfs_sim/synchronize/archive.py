@@ -79,8 +79,11 @@ class Intent:
     """
 
     name: str
+    """The name in the side's staging where what lay there comes to."""
     side: Literal["host", "guest"]
+    """Whose object."""
     path: Path
+    """Where it lies, relative to the root."""
     old: bytes
     """Its fingerprint, as it was seen: what has another is its side's, and goes back.
     Empty: nothing lay there."""
@@ -101,6 +104,7 @@ class Loaded:
     """What is known at the start."""
 
     agreed: Directory
+    """The last agreed state."""
     intents: list[Intent]
     """What may have been moved away."""
     unfinished: list[Intent]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.synchronize.agreement import Adjustment, Agreement
 from osxfs_sim.synchronize.archive import Archive, Step, no_step
 from osxfs_sim.synchronize.errors import SyncError
@@ -61,7 +62,7 @@ _LOST, _EMPTIED = "lost", "emptied"
 Phase = Callable[[str], None]
 
 
-class HaltedError(Exception):
+class HaltedError(UserError):
     """Nothing more is done until the user says so: the message says why."""
 
 
@@ -70,8 +71,11 @@ class Problem:
     """Something that could not be synchronized, and why."""
 
     path: Path
+    """Where, relative to the root."""
     side: Side
+    """On which side."""
     why: str
+    """In words, with the remedy where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,19 @@ class CycleResult:
     """What a cycle has found and done."""
 
     to_host: int = 0
+    """Changes made on the host."""
     to_guest: int = 0
+    """Changes made in the guest."""
     raced: int = 0
+    """Changes not made, because their side had changed meanwhile."""
     conflicts: tuple[Conflict, ...] = ()
+    """What both sides have changed, each its own way."""
     problems: tuple[Problem, ...] = ()
+    """What could not be synchronized."""
     host: Directory = EMPTY
+    """What the host's side held when it was scanned."""
     guest: Directory = EMPTY
+    """What the guest's side held when it was scanned."""
     look_again: bool = False
     """Whether something passing was in the way."""
 

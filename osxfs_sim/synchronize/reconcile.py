@@ -50,8 +50,11 @@ class Change:
     """At *path*, *old* becomes *new*; both with all that they hold."""
 
     path: Path
+    """Where, relative to the root."""
     old: Entry | None
+    """What is there, with all that it holds; None: nothing."""
     new: Entry | None
+    """What comes there; None: nothing."""
     keeps_old: bool = False
     """Whether what gives way is set aside: it may be the newer one."""
 
@@ -61,9 +64,13 @@ class Conflict:
     """At *path*, both sides have changed what they once agreed upon, each its own way."""
 
     path: Path
+    """Where, relative to the root."""
     then: Entry | None
+    """What was agreed upon; None: nothing."""
     host: Entry | None
+    """What the host has now."""
     guest: Entry | None
+    """What the guest has now."""
 
 
 @dataclass(slots=True)
@@ -71,8 +78,11 @@ class Plan:
     """What is to be done."""
 
     host: list[Change] = field(default_factory=list)
+    """What is to be changed on the host's side."""
     guest: list[Change] = field(default_factory=list)
+    """What is to be changed on the guest's side."""
     conflicts: list[Conflict] = field(default_factory=list)
+    """What is left as it is, because both have changed it."""
     in_the_way: list[tuple[Path, Side]] = field(default_factory=list)
     """Ignored or unfit things at whose path the other side has something that takes part."""
     agreed: list[Put] = field(default_factory=list)

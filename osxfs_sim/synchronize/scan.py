@@ -54,7 +54,9 @@ class ScanRules:
     """What takes part."""
 
     ignore: Ignore
+    """The patterns of what the user leaves out."""
     most_file_bytes: int | None = None
+    """Larger files do not travel; None: all do."""
 
 
 class _ChangingError(Exception):

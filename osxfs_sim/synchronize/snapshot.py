@@ -49,8 +49,11 @@ class File:
     """A regular file. Equal where content and executability for the owner are."""
 
     digest: bytes
+    """Of its content."""
     executable: bool = False
+    """Whether its owner may execute it."""
     size: int = field(default=0, compare=False)
+    """In bytes."""
     stamp: Stamp | None = field(default=None, compare=False, repr=False)
     """What it had when it was read."""
     settled: bool = field(default=True, compare=False, repr=False)
@@ -73,12 +76,18 @@ class Link:
     """A symlink that means the same on both sides."""
 
     target: bytes
+    """As readlink(2) gives it."""
     stamp: Stamp | None = field(default=None, compare=False, repr=False)
+    """What it had when it was read."""
     settled: bool = field(default=True, compare=False, repr=False)
+    """Whether a later change is sure to show in the stamp."""
     birth: bytes = field(default=b"", compare=False, repr=False)
+    """What no later object has, though it were given the same inode number."""
     known: Knowns = field(default=UNKNOWN, compare=False, repr=False)
+    """Of one that was agreed upon."""
 
     grants: ClassVar[int] = 0
+    """Nothing: a symlink's mode means nothing."""
 
     @property
     def fingerprint(self) -> bytes:
@@ -91,6 +100,7 @@ class Blocked:
     """Something that cannot travel, and why: it stays as it is, and so does its counterpart."""
 
     reason: str
+    """In words."""
     passing: bool = False
     """Whether to look again soon: it was being changed."""
 
@@ -114,11 +124,17 @@ class Totals:
     """How much there is in a directory, at any depth."""
 
     files: int = 0
+    """Regular files."""
     directories: int = 0
+    """Directories, itself left out."""
     links: int = 0
+    """Symlinks."""
     size_bytes: int = 0
+    """Of the files' content."""
     ignored: int = 0
+    """What the user leaves out."""
     blocked: int = 0
+    """What cannot travel."""
 
     @property
     def entries(self) -> int:
@@ -131,15 +147,23 @@ class Directory:
     """Compared by what takes part in it: equal to one that holds other ignored things."""
 
     children: Mapping[bytes, "Child"]
+    """What it holds, by name."""
     fingerprint: bytes
+    """A digest of all that takes part in it, at any depth."""
     totals: Totals
+    """How much that is."""
     inode: tuple[int, int] | None = field(default=None, repr=False)
     """Device and inode, by which the scan recognizes it."""
     birth: bytes = field(default=b"", repr=False)
+    """What no later object has, though it were given the same inode number."""
     grants: int = field(default=USUAL_GRANTS, repr=False)
+    """What its mode lets its group and others do."""
     owner: tuple[int, int] | None = field(default=None, repr=False)
+    """User and group id."""
     change_ns: int = field(default=0, repr=False)
+    """Its time of change (ctime), since the epoch."""
     known: Knowns = field(default=UNKNOWN, repr=False)
+    """Of one that was agreed upon."""
     looked: "tuple[Directory, Directory] | None" = field(default=None, repr=False)
     """Of one that was agreed upon: what both sides held when all that is known of it,
     and of what it holds, was last brought up to date."""

@@ -88,9 +88,11 @@ class Outcome:
     """Of one side's changes."""
 
     made: int = 0
+    """Changes that were made."""
     raced: int = 0
     """Not made, because the side itself has changed what they were about."""
     problems: list[tuple[Path, str]] = field(default_factory=list)
+    """Where something failed, and why."""
     kept: list[tuple[Path, str]] = field(default_factory=list)
     """Versions that gave way and may be the newer ones, and where they are."""
 

@@ -49,10 +49,15 @@ class Part:
     """
 
     label: str
+    """The operation, directory or program."""
     requests: int
+    """How many."""
     time_ns: int
+    """Their part of the time in which requests were on their way."""
     asked_ns: int
+    """What the latency model asked for them, summed up."""
     followed_ns: int = 0
+    """The part of the rest that followed them, each until the next request; 0 where unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,17 @@ class Cause:
     """
 
     label: str
+    """What the requests have in common, in words."""
     remedy: str
+    """What would have spared them: a policy such as ``negative``."""
     requests: int
+    """How many; each belongs to one cause at most, the first that fits."""
     time_ns: int
+    """Their part of the time in which requests were on their way."""
     sentence: str
+    """The same in a sentence with figures."""
     followed_ns: int = 0
+    """The part of the rest that followed them: what they cost the guest beyond waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,25 +107,45 @@ class Analysis:
     """
 
     title: str
+    """What was traced: a command, or a share."""
     wall_ns: int
+    """How long the trace, or the command measured in it, went on."""
     waiting_ns: int
+    """Of that, the time with at least one awaited request on its way."""
     rest_ns: int
+    """All other time: ``wall_ns - waiting_ns``."""
     requests: int
+    """How many were seen."""
     lost: int
+    """How many are not in the trace."""
     operations: tuple[Part, ...]
+    """By operation of the protocol; adds up to *waiting_ns*, the longest first."""
     directories: tuple[Part, ...]
+    """By directory: the first 20, and ``others``; adds up to *waiting_ns*."""
     programs: tuple[Part, ...]
+    """By program of the guest; adds up to *waiting_ns*."""
     answered_by: tuple[Part, ...]
+    """By who answered, host or guest; adds up to *waiting_ns*."""
     causes: tuple[Cause, ...]
+    """What could have been spared; with *necessary* it adds up to *waiting_ns*."""
     necessary: Part
+    """What no cache could have spared."""
     concurrency: tuple[int, ...]
+    """Nanoseconds with 0, 1, 2... requests on their way."""
     timeline: dict[str, Any]
+    """Requests that arrived per operation and bin: ``bin_ns``, ``start_ns``, ``operations``."""
     latency: dict[str, Any]
+    """Per class of operation: counts ``asked`` and ``took`` between ``edges_ns``, and medians."""
     reuse: dict[str, dict[str, int]]
+    """Per kind of question: how many were ``asked``, and how many were known ``before``."""
     bursts: dict[str, int]
+    """Percentiles of gaps (``gap_p50_ns``...) and of runs with gaps below 1 ms (``run_p50``...)."""
     warnings: tuple[str, ...] = ()
+    """What makes the figures doubtful, a sentence each."""
     subtrees: tuple[Part, ...] = ()
+    """Directories with all that lies below them, which do not add up."""
     summary: tuple[str, ...] = ()
+    """What the causes come to, in sentences."""
 
     def to_document(self) -> dict[str, Any]:
         return asdict(self)

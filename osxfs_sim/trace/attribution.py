@@ -25,8 +25,11 @@ class Divided:
     """
 
     waiting_ns: int
+    """The time with at least one request on its way: exact."""
     shares_ns: Floats
+    """Shape (requests,): each request's part of it, exact up to rounding."""
     depth_ns: tuple[int, ...]
+    """Nanoseconds with 0, 1, 2... requests on their way, from the first begin to the last end."""
 
 
 def divide(begin_ns: Integers, end_ns: Integers) -> Divided:

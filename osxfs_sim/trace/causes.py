@@ -39,10 +39,15 @@ class Rule:
     """A cause before it has figures. *saying*: who answers, or need not wait, and why."""
 
     key: str
+    """Its word in documents."""
     label: str
+    """What the requests have in common, in words."""
     remedy: str
+    """The policy that would have spared them."""
     what: str
+    """The requests, as the subject of a sentence."""
     saying: str
+    """Who answers, or need not wait, and why."""
 
 
 RULES = (

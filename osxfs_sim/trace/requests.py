@@ -28,7 +28,9 @@ class Words:
     """A column of words: a code per row, and what each code stands for."""
 
     codes: Integers
+    """Shape (rows,): the index of each row's word in *labels*."""
     labels: tuple[str, ...]
+    """What each code stands for."""
 
     def are(self, *words: str) -> Flags:
         """Which rows have one of *words*."""
@@ -44,21 +46,37 @@ class Requests:
     """
 
     begin_ns: Integers
+    """Shape (requests,), as all that follow: the arrival, since the wall time began."""
     end_ns: Integers
+    """When it was answered; *begin_ns* where nobody waits."""
     asked_ns: Integers
+    """What the latency model asked for; 0 where nothing crossed."""
     took_ns: Integers
+    """What it took until the answer was sent."""
     operation: Words
+    """The operation of the protocol."""
     inode: Integers
+    """The inode number that it was about: for a name, its directory's."""
     name: Integers
+    """A code for the name it was about, -1 where there is none."""
     found: Integers
+    """The inode number that a name led to; 0 where it led nowhere."""
     size_bytes: Integers
+    """Of a read or write: how much was asked for."""
     offset_bytes: Integers
+    """Of a read or write: from where."""
     failed: Flags
+    """Whether it was answered by an error."""
     missing: Flags
+    """Whether it was a LOOKUP of a name that does not exist (ENOENT)."""
     program: Words
+    """The program that asked, as far as it is known."""
     directory: Words
+    """The path of the directory it was in."""
     answered_by: Words
+    """``host`` where it crossed; ``guest`` where the guest's side knew the answer."""
     awaited: Flags
+    """Whether a process waits for such an answer."""
 
     def __len__(self) -> int:
         return len(self.begin_ns)

@@ -68,16 +68,27 @@ class Header:
     """
 
     began_ns: int
+    """The monotonic clock when it began."""
     lasted_ns: int
+    """How long it went on."""
     lost: int = 0
+    """How many requests are not in it."""
     command_start_ns: int | None = None
+    """When a measured command started, since the trace began; None: there was none."""
     command_end_ns: int | None = None
+    """When that ended."""
     profile: str = ""
+    """The name of the profile that answered."""
     policy: str = ""
+    """The cache policy, in words."""
     source: str = "mount"
+    """What made the trace: ``mount``, or ``strace`` for an imported log."""
     notes: dict[str, Any] = field(default_factory=dict)
+    """The maker's own."""
     failure: str = ""
+    """Why it is not whole; empty where it is."""
     floor_ns: int = 0
+    """What a request without latency took at mount; 0 where that was not measured."""
 
 
 def metadata_of(header: Header) -> dict[bytes, bytes]:

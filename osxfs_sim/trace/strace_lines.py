@@ -49,13 +49,21 @@ class Call:
     """
 
     process: int
+    """The id of the thread."""
     at_ns: int
+    """When it was made, since the epoch."""
     took_ns: int | None
+    """How long it took; None where the log was made without -T."""
     name: str
+    """The system call's."""
     arguments: tuple[str, ...]
+    """As they stand in the log."""
     result: int
+    """What it returned."""
     result_path: str | None
+    """The path of a returned descriptor, where the log was made with -y."""
     error: str | None
+    """A name such as ENOENT; None where it succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +71,11 @@ class Begun:
     """A system call that has not returned yet: its process goes on in a later line."""
 
     process: int
+    """The id of the thread."""
     at_ns: int
+    """When it was made, since the epoch."""
     name: str
+    """The system call's."""
 
 
 class LineReader:

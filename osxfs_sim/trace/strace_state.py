@@ -11,8 +11,11 @@ class OpenFile:
     """What a descriptor stands for; those made of it by dup(2) and fork(2) share it."""
 
     path: str
+    """Where it was opened."""
     position: int = 0
+    """The offset of the next read or write, in bytes."""
     is_directory: bool = False
+    """Whether it is one."""
 
 
 @dataclass
@@ -22,8 +25,11 @@ class Process:
     directory: list[str | None] = field(default_factory=lambda: [None])
     """One element; shared by those that share their working directory."""
     files: dict[int, OpenFile] = field(default_factory=dict)
+    """What each descriptor stands for."""
     closed_by_exec: set[int] = field(default_factory=set)
+    """Descriptors with close-on-exec."""
     program: str | None = None
+    """What it runs, as far as execve(2) was seen."""
 
     def child(self, *, same_files: bool = False, same_directory: bool = False) -> "Process":
         return Process(

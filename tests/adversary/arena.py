@@ -17,8 +17,8 @@ from random import Random
 from typing import Any
 from unittest import mock
 
-from guests import eventually
-from live import LiveShare, is_mounted
+from support.guests import eventually
+from support.live import LiveShare, is_mounted
 
 from adversary.expected import Expected, Path, Seen, exactly, without_case
 from adversary.moves import LOOKS, NAMES, Move, Mover
@@ -680,7 +680,10 @@ def _dying_in_recovery(step: int) -> Iterator[None]:
         "DIES_IN": "recovery",
         "DIES_BEFORE_STEP": str(step),
     }
-    with mock.patch.object(launch, "_SERVER", "dying_server"), mock.patch.dict(os.environ, given):
+    with (
+        mock.patch.object(launch, "_SERVER", "support.dying_server"),
+        mock.patch.dict(os.environ, given),
+    ):
         yield
 
 

@@ -4,7 +4,7 @@ Every profile that ships and sends requests has one, by its own caching; test_ad
 that a new one has.
 """
 
-from nobody import NOBODY
+from support.nobody import NOBODY
 
 from adversary.arena import Plan
 from osxfs_sim.catalogue import load_profile, profile_names

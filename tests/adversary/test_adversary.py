@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from live import LiveShare, is_mounted
+from support.guests import eventually
+from support.live import LiveShare, is_mounted
 
 from adversary.arena import Arena, Plan, ViolationError
 from adversary.expected import Seen

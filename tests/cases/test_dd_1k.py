@@ -3,26 +3,33 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 
 from osxfs_sim.lab.cases import load_case
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
-def test_each_block_crosses_by_itself_where_nothing_is_held_back(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_each_block_crosses_by_itself_where_nothing_is_held_back(
+    cli: Command, tmp_path: Path
+) -> None:
     saved = tmp_path / "result.json"
-    command = [sys.executable, "-m", "osxfs_sim", "run", "dd-1k", "--quick", "--runs", "2"]
-    command += ["--arm", "native", "--arm", "none", "--directory", str(tmp_path)]
-    result = subprocess.run(
-        [*command, "--json", str(saved)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
-        timeout=120,
+    words = (
+        "run",
+        "dd-1k",
+        "--quick",
+        "--runs",
+        "2",
+        "--arm",
+        "native",
+        "--arm",
+        "none",
+        "--directory",
+        str(tmp_path),
     )
+    result = cli(*words, "--json", saved, cache=tmp_path / "cache")
     assert result.returncode == 0, result.stderr
     samples = json.loads(saved.read_text())["samples"]
     none = [sample for sample in samples if sample["arm"] == "none"]
@@ -39,7 +46,7 @@ def test_only_a_whole_file_passes_the_check(tmp_path: Path, form: str, size: int
         case = load_case("dd-1k")
         assert case.check is not None
         command = case.command(case.check, tree=tmp_path, variant="default", form=form)
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
     assert check().returncode != 0
     os.truncate(os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT), size)

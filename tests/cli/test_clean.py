@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from damaging import said_by
+from support.damaging import said_by
 
 from osxfs_sim.cli import clean
 

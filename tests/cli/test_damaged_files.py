@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damaging import cut_or_flipped, damaged, is_shown_or_refused_in_a_line, said_by
-from frontiers import comparison as frontier_comparison
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from reporting import comparison
-from traces import found, in_turn, missed, row, write_trace
+from support.damaging import cut_or_flipped, damaged, is_shown_or_refused_in_a_line, said_by
+from support.frontiers import comparison as frontier_comparison
+from support.reporting import comparison
+from support.traces import found, in_turn, missed, row, write_trace
 
 from osxfs_sim.lab import results as results_module
 from osxfs_sim.lab.results import ResultError, comparison_from

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import frontiers
 import pytest
-import reporting
-import traces
 from rich.console import Console
+from support import frontiers, reporting, traces
+from support.command import Command
 
 import osxfs_sim
-from osxfs_sim.cli.errors import _COMMANDS, main
+from osxfs_sim.cli import COMMANDS, main
 from osxfs_sim.lab.machine import describe_machine
 from osxfs_sim.lab.results import save_result
 from osxfs_sim.mount.mounts.control import ask
@@ -90,7 +89,7 @@ def test_no_command_shows_a_name_as_more_than_text(here, capfd, words, command):
 
 
 def test_these_are_all_commands_and_the_check_notices():
-    assert {words[0] for words, _ in ALL} == set(_COMMANDS)
+    assert {words[0] for words, _ in ALL} == {name for group in COMMANDS.values() for name in group}
     assert len(unsafe(f"good\nbad {HOSTILE}")) == 2
 
 
@@ -181,7 +180,7 @@ def test_a_page_shows_them_too_and_its_pictures(here, capfd):
             assert letter not in text, (path, letter)
 
 
-def test_nothing_in_a_trace_is_more_than_text(here, capfd):
+def test_nothing_in_a_trace_is_more_than_text(cli: Command, here, capfd):
     rows = [
         traces.found("f", 2, directory=f"/{HOSTILE}", program=HOSTILE, asked_ns=90),
         *(
@@ -200,9 +199,9 @@ def test_nothing_in_a_trace_is_more_than_text(here, capfd):
     # And on a terminal, which is shown colours of ours.
     ours, theirs = os.openpty()
     subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", "analyze", "t.parquet"],
+        cli.line("analyze", "t.parquet"),
         stdout=theirs,
-        env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(PACKAGE.parent)},
+        env=cli.environment({"TERM": "xterm-256color"}),
         check=True,
     )
     os.close(theirs)

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from reporting import comparison
-from users import OWNER
+from support.reporting import comparison
+from support.users import OWNER
 
 import osxfs_sim
-from osxfs_sim.cli.errors import main
+from osxfs_sim.cli import main
 from osxfs_sim.cli.trust import modules_of, scripts_of, whose_else
 from osxfs_sim.lab.results import save_result
 

@@ -1,6 +1,6 @@
 """The judges against oracles that share no code with them, on many small random cases.
 
-Each oracle (tests/history_oracle.py, tests/edit_oracle.py, tests/staleness_oracle.py) is slow and
+Each oracle (history_oracle.py, edit_oracle.py, staleness_oracle.py in tests/support) is slow and
 plain. A case follows from its number. Here some hundreds of each; the long form,
 
     scripts/test -m slow -s tests/coherence/test_oracles.py
@@ -15,12 +15,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-import edit_oracle
-import history_oracle
 import numpy as np
 import pytest
-import staleness_oracle
-from staleness_oracle import Read, Seen, Write
+from support import edit_oracle, history_oracle, staleness_oracle
+from support.staleness_oracle import Read, Seen, Write
 
 from osxfs_sim.coherence.actors.operations import Operation, Outcome
 from osxfs_sim.coherence.actors.processes import Performed

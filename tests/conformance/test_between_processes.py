@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import PATIENCE_S, ended, eventually, finish, hear, refused, run, start
+from support.guests import PATIENCE_S, ended, eventually, finish, hear, refused, run, start
 
 _READ_ALL = """
 import sys

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from guests import finish, hear, refused, run, start
+from support.guests import finish, hear, refused, run, start
 
 GIB = 1 << 30
 

@@ -7,7 +7,7 @@ import stat as modes
 from pathlib import Path
 
 import pytest
-from guests import eventually, finish, hear, run, start
+from support.guests import eventually, finish, hear, run, start
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.opendir.restype = ctypes.c_void_p

@@ -6,8 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from objects import make, wait_for_the_clock
-from users import JOINED, MEMBER, OK, OWNER, ROOT, STRANGER, User, act_as, outcome, outcomes_as
+from support.objects import make, wait_for_the_clock
+from support.users import (
+    JOINED,
+    MEMBER,
+    OK,
+    OWNER,
+    ROOT,
+    STRANGER,
+    User,
+    act_as,
+    outcome,
+    outcomes_as,
+)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -13,9 +13,9 @@ import stat as modes
 from pathlib import Path
 
 import pytest
-from guests import refused
-from objects import RENAME_WHITEOUT, make, mode_of, renameat2
-from users import OK, ROOT, STRANGER, act_as, outcome, outcome_as
+from support.guests import refused
+from support.objects import RENAME_WHITEOUT, make, mode_of, renameat2
+from support.users import OK, ROOT, STRANGER, act_as, outcome, outcome_as
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _FS_IOC_GETFLAGS, _FS_IOC_FSGETXATTR = 0x80086601, 0x801C581F  # linux/fs.h

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from guests import PATIENCE_S
-from objects import RENAME_EXCHANGE, make, renameat2
-from users import OK, ROOT, act_as, outcome, program_as
+from support.guests import PATIENCE_S
+from support.objects import RENAME_EXCHANGE, make, renameat2
+from support.users import OK, ROOT, act_as, outcome, program_as
 
 _CALLS: dict[str, Callable[[str, str], object]] = {
     # The second path is that of a file which is there.

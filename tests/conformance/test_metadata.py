@@ -7,7 +7,7 @@ import stat as modes
 import time
 from pathlib import Path
 
-from guests import refused
+from support.guests import refused
 
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 _AT_FDCWD = -100

@@ -7,7 +7,7 @@ import stat as modes
 from pathlib import Path
 
 import pytest
-from guests import finish, hear, refused, start
+from support.guests import finish, hear, refused, start
 
 RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 _AT_FDCWD = -100

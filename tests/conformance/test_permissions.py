@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from objects import (
+from support.objects import (
     RENAME_EXCHANGE,
     UTIME_NOW,
     UTIME_OMIT,
@@ -18,7 +18,7 @@ from objects import (
     renameat2,
     utimensat,
 )
-from users import (
+from support.users import (
     JOINED,
     MEMBER,
     OK,

@@ -23,8 +23,8 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from live import LiveShare
-from machines import run_machine
+from support.live import LiveShare
+from support.machines import run_machine
 
 GUEST, HOST = "guest", "host"
 _actors = st.sampled_from([GUEST, HOST])

@@ -21,8 +21,8 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, rule
-from live import LiveShare
-from machines import run_machine
+from support.live import LiveShare
+from support.machines import run_machine
 
 from osxfs_sim.model.names import RULES, NameRules
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from objects import (
+from support.objects import (
     RENAME_EXCHANGE,
     RENAME_NOREPLACE,
     RENAME_WHITEOUT,
@@ -14,7 +14,7 @@ from objects import (
     opened,
     renameat2,
 )
-from users import OK, outcome
+from support.users import OK, outcome
 
 _KINDS = ("file", "fifo", "socket", "link to a file", "link to a directory", "dangling link")
 _DIRECTORIES = ("empty", "full")

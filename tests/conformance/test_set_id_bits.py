@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from objects import make, mode_of, octal, opened, owners_of
-from users import (
+from support.objects import make, mode_of, octal, opened, owners_of
+from support.users import (
     JOINED,
     MEMBER,
     OK,

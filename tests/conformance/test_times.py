@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from objects import (
+from support.objects import (
     RENAME_EXCHANGE,
     RENAME_NOREPLACE,
     UTIME_NOW,
@@ -23,7 +23,17 @@ from objects import (
     utimensat,
     wait_for_the_clock,
 )
-from users import OK, OWNER, ROOT, STRANGER, User, outcome, outcome_as, outcomes_as, program_as
+from support.users import (
+    OK,
+    OWNER,
+    ROOT,
+    STRANGER,
+    User,
+    outcome,
+    outcome_as,
+    outcomes_as,
+    program_as,
+)
 
 _LONG_AGO_NS = 10**18
 

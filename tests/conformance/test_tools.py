@@ -131,7 +131,7 @@ def test_cp_and_rm_of_a_tree(place: Path) -> None:
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 def test_a_database_of_two_connections(place: Path, journal: str) -> None:
     # Locks, shared mappings (WAL), truncation and deletion of journals, fsync.
-    connections = [sqlite3.connect(place / "data.db", timeout=60) for _ in range(2)]
+    connections = [sqlite3.connect(place / "data.db", timeout=180) for _ in range(2)]
     try:
         assert connections[0].execute(f"pragma journal_mode={journal}").fetchone() == (journal,)
         connections[0].execute("create table numbers (number integer)")

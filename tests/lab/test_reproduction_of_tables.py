@@ -3,7 +3,16 @@
 from typing import Any
 
 import pytest
-from reproducing import LATENCY_NS, NATIVE_S, WAITING_S, comparison, ideal, samples, study, wall_s
+from support.reproducing import (
+    LATENCY_NS,
+    NATIVE_S,
+    WAITING_S,
+    comparison,
+    ideal,
+    samples,
+    study,
+    wall_s,
+)
 
 from osxfs_sim.lab.reproduction import (
     Reproduction,

@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import RUN, SETUP, asking_case, write
-from benches import Mount, bench_of, by_label, comparison_of, run_in_turn, tree_of, workload_of
+from support.asking import RUN, SETUP, asking_case, write
+from support.benches import (
+    Mount,
+    bench_of,
+    by_label,
+    comparison_of,
+    run_in_turn,
+    tree_of,
+    workload_of,
+)
 
 from osxfs_sim.coherence.answers.risk import KINDS
 from osxfs_sim.lab.cases import CaseError

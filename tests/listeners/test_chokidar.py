@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from listening import (
+from support.listening import (
     create,
     edit_as_editors_do,
     edit_in_place,
@@ -18,7 +18,7 @@ from listening import (
     javascript,
     listener,
 )
-from live import LiveShare
+from support.live import LiveShare
 
 
 @dataclass(frozen=True, slots=True)

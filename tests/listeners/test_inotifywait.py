@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from listening import Listener, edit_as_editors_do, edit_in_place, listener, once
-from live import LiveShare
+from support.guests import eventually
+from support.listening import Listener, edit_as_editors_do, edit_in_place, listener, once
+from support.live import LiveShare
 
 # All but what looking alone causes: those of the watcher itself would be heard too.
 EVENTS = "modify,attrib,close_write,moved_from,moved_to,move_self,create,delete,delete_self"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from listening import (
+from support.listening import (
     Listener,
     edit_as_editors_do,
     edit_in_place,
@@ -14,7 +14,7 @@ from listening import (
     javascript,
     listener,
 )
-from live import LiveShare
+from support.live import LiveShare
 
 PROJECT = {
     "index.html": '<script type="module" src="/main.js"></script><p>Hello</p>\n',

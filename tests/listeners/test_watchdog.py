@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from listening import (
+from support.listening import (
     HERE,
     Listener,
     create,
@@ -21,7 +21,7 @@ from listening import (
     listener,
     once,
 )
-from live import LiveShare
+from support.live import LiveShare
 
 LAST = ("created", "last", "")
 

@@ -1,20 +1,12 @@
 """Bugs by name: what is understood, what is refused, and what each does not hear."""
 
 import pytest
-from complaints import complaint
+from support.complaints import complaint
 
-from osxfs_sim.model.bugs import (
-    BUGS,
-    NOTHING,
-    Ailment,
-    Bug,
-    BugError,
-    heard,
-    parse_ailment,
-    together,
-)
+from osxfs_sim.model.bugs import BUGS, NOTHING, Ailment, Bug, heard, parse_ailment, together
 from osxfs_sim.model.events import What
 from osxfs_sim.model.profile import Profile, ProfileError, profile_from_document
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.settings import ShareSettings
 
 
@@ -43,13 +35,13 @@ def test_a_bug_with_a_limit_can_be_given_another() -> None:
     ],
 )
 def test_what_is_no_bug_is_told(text: str, message: str) -> None:
-    assert complaint(BugError, parse_ailment, text) == message
+    assert complaint(UserError, parse_ailment, text) == message
 
 
 def test_bugs_that_exclude_each_other_are_not_had_together() -> None:
     size, content = Ailment(Bug.STALE_SIZE), Ailment(Bug.STALE_CONTENT)
-    assert "leave one of them out" in complaint(BugError, together, [size, content])
-    assert complaint(BugError, together, [size, size]) == (
+    assert "leave one of them out" in complaint(UserError, together, [size, content])
+    assert complaint(UserError, together, [size, size]) == (
         "the bug stale-size is given twice: leave one of them out"
     )
     assert together([size, Ailment(Bug.PHANTOM)]) == (size, Ailment(Bug.PHANTOM))

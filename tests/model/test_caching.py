@@ -4,9 +4,9 @@ import os
 import textwrap
 
 import pytest
-from complaints import noticed
 from hypothesis import given
 from hypothesis import strategies as st
+from support.complaints import noticed
 
 from osxfs_sim.model import caching
 from osxfs_sim.model.caching import (

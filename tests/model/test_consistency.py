@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 import pytest
-from complaints import noticed
 from hypothesis import given
 from hypothesis import strategies as st
+from support.complaints import noticed
 
 from osxfs_sim.model.consistency import Mode, Promise, Tree, promised, stronger_parts
 from osxfs_sim.model.profile import POLICIES

@@ -7,9 +7,9 @@ be shown seeded bugs that it must notice.
 import dataclasses
 
 import pytest
-from complaints import noticed
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.complaints import noticed
 
 from osxfs_sim.model.events import (
     KERNEL_DROPPED,

@@ -5,9 +5,9 @@ import unicodedata
 from types import MappingProxyType
 
 import pytest
-from complaints import noticed
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.complaints import noticed
 
 from osxfs_sim.model import names
 from osxfs_sim.model.names import RULES, Apfs, ApfsCaseSensitive, CaseSensitive, HfsPlus, NameRules

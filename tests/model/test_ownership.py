@@ -1,9 +1,9 @@
 """Whom an object belongs to: the attribute's value, and what a chown makes of it."""
 
 import pytest
-from complaints import complaint, noticed
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.complaints import complaint, noticed
 
 from osxfs_sim.model.ownership import (
     LONGEST_OWNER_BYTES,

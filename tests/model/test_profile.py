@@ -3,13 +3,13 @@
 import tomllib
 
 import pytest
-from complaints import complaint
 from hypothesis import given
 from hypothesis import strategies as st
+from support.complaints import complaint
 
 from osxfs_sim.model.caching import Cached, Complete, Consistent, Negative
 from osxfs_sim.model.events import NO_EVENTS, EventSpec, NotifySpec, StreamSpec
-from osxfs_sim.model.latency import Constant, DataPath, LatencyError, LatencySpec, LogNormal
+from osxfs_sim.model.latency import Constant, DataPath, LatencySpec, LogNormal
 from osxfs_sim.model.profile import (
     CachingSpec,
     FileRules,
@@ -17,12 +17,12 @@ from osxfs_sim.model.profile import (
     ProfileError,
     Source,
     Transport,
-    nearest,
     parse_distribution,
     profile_from_document,
     with_lifetime,
 )
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
+from osxfs_sim.model.user_error import UserError, nearest
 from osxfs_sim.model.write_back import WriteBackSpec
 
 NO_LATENCY = LatencySpec((0, 0, 0, 0, 0))
@@ -598,7 +598,7 @@ def test_a_distribution_is_written_as_its_kind_and_parameter(text, distribution)
     ],
 )
 def test_a_distribution_that_cannot_be_read_is_answered_with_how_to_write_it(text, message):
-    assert complaint(LatencyError, parse_distribution, text) == message
+    assert complaint(UserError, parse_distribution, text) == message
 
 
 def test_the_nearest_word_is_offered_and_else_all_of_them():

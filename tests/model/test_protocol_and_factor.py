@@ -5,7 +5,7 @@ from fractions import Fraction
 from importlib import resources
 
 import pytest
-from complaints import complaint
+from support.complaints import complaint
 
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.model.caching import Cached, Complete, Dilated, Direct, Negative

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from complaints import complaint
-from guests import eventually, run
-from live import is_mounted
+from support.complaints import complaint
+from support.guests import eventually, run
+from support.live import is_mounted
 
 from osxfs_sim.mount import force
 from osxfs_sim.mount.force import WITHIN_S, Budget
@@ -50,7 +50,7 @@ def test_a_share_is_ended_also_where_all_of_the_time_is_gone(share) -> None:
     with contextlib.suppress(MountError):  # that its server has not ended yet
         unmount_and_wait(str(live.guest), force=True, started_s=time.monotonic() - 60)
     assert not is_mounted(live.guest)
-    assert live.server.wait(60) is not None
+    assert live.server.wait(180) is not None
 
 
 def test_a_journal_that_takes_long_to_read_is_named_instead(share, monkeypatch) -> None:
@@ -60,10 +60,10 @@ def test_a_journal_that_takes_long_to_read_is_named_instead(share, monkeypatch) 
     os.kill(live.pid, signal.SIGSTOP)
     go_on = threading.Event()
     with monkeypatch.context() as patch:
-        patch.setattr(force, "is_unwritten", lambda _: go_on.wait(60))
+        patch.setattr(force, "is_unwritten", lambda _: go_on.wait(180))
         message = complaint(MountError, unmount_and_wait, str(live.guest), force=True)
     go_on.set()
-    assert f"osxfs-sim unwritten {live.source} tells" in message
+    assert f"osxfs-sim unwritten {live.source} --state " in message
     eventually(lambda: not is_mounted(live.guest))
     share(live.source, live.guest, **DELEGATED, unwritten="discard").unmount()
 
@@ -82,4 +82,4 @@ def test_a_local_share_is_ended_whoever_is_in_its_volumes(share, field: Path) ->
         assert not is_mounted(live.guest / "kept")
     finally:
         os.close(held)
-    assert live.server.wait(60) is not None
+    assert live.server.wait(180) is not None

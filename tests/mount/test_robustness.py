@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from live import LiveShare
+from support.guests import eventually
+from support.live import LiveShare
 
 import osxfs_sim
 from osxfs_sim.mount.launch import launch, unmount_and_wait
@@ -72,7 +72,7 @@ def test_a_server_that_is_still_ending_spares_the_next_share_at_its_place(field:
         os.kill(first.pid, signal.SIGTERM)
         eventually(lambda: mount_at(str(guest)) is None)
         with osxfs_sim.share(source, guest, profile="none", calibrate=False) as second:
-            first.share._server.wait(60)
+            first.share._server.wait(180)
             assert (guest / "file").read_text() == "there"
             assert second.status()["pid"] != first.pid
     finally:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from guests import eventually, finish, hear, refused, run, start
-from live import LiveShare, is_mounted
+from support.guests import eventually, finish, hear, refused, run, start
+from support.live import LiveShare, is_mounted
 
 need_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a tmpfs")
 

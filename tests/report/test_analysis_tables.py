@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from traces import Row, found, header_of, in_turn, missed, row, table_of
+from support.traces import Row, found, header_of, in_turn, missed, row, table_of
 
 from osxfs_sim.report.analysis import _merged, analysis_report
 from osxfs_sim.trace.analysis import analyze

@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import pytest
+from support.frontiers import MS, comparison, risk
 
 from osxfs_sim.lab.frontier import upper_bound_of_none
 from osxfs_sim.lab.results import Comparison, Sample
@@ -18,7 +19,6 @@ from osxfs_sim.report.frontier import (
 )
 from osxfs_sim.report.frontier_picture import frontier_picture
 from osxfs_sim.report.plots import DARK, Style, render
-from tests.frontiers import MS, comparison, risk
 
 RAKE = comparison("rake")
 EMBER = comparison("ember", seed=2)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import reporting
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import reporting
 
 from osxfs_sim.lab.results import ResultError
 from osxfs_sim.model.operations import OperationClass

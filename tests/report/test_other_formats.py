@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-import reporting
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import reporting
 
 from osxfs_sim.lab.results import load_result
 from osxfs_sim.lab.summary import summarize

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import reporting
+from support import reporting
 
 from osxfs_sim.lab.results import Comparison, load_result
 from osxfs_sim.lab.summary import summarize

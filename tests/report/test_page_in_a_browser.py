@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import reporting
 from playwright.sync_api import Browser, Page, sync_playwright
+from support import reporting
 
 from osxfs_sim.lab.summary import summarize
 from osxfs_sim.report.contents import contents_of

@@ -1,7 +1,7 @@
 """A published table beside ours, as people see it: each number is one of the samples'."""
 
 import pytest
-from reproducing import comparison, ideal, samples, study
+from support.reproducing import comparison, ideal, samples, study
 
 from osxfs_sim.lab.reproduction import bars_of
 from osxfs_sim.report.plots import DARK, Style, ratios, render

@@ -3,8 +3,8 @@
 import io
 from typing import Any
 
-from reporting import comparison
 from rich.console import Console
+from support.reporting import comparison
 
 from osxfs_sim.coherence.answers.risk import KINDS
 from osxfs_sim.lab.summary import summarize

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from benches import comparison_of
+from support.benches import comparison_of
 
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.report.runs import runs_report

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pairs import Pair
+from support.pairs import Pair
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
-from machines import run_machine
-from sync_trees import Tree, read_tree
+from support.machines import run_machine
+from support.sync_trees import Tree, read_tree
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.synchronize import archive, reconcile, transition

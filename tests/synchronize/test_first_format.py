@@ -4,8 +4,8 @@ import base64
 
 import msgpack
 import pytest
-from pairs import Pair
-from sync_trees import read_tree, write_tree
+from support.pairs import Pair
+from support.sync_trees import read_tree, write_tree
 
 from osxfs_sim.synchronize import archive
 

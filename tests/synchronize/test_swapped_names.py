@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pairs import Pair
-from swapping import Swapper, state_of
-from sync_trees import write_tree
+from support.pairs import Pair
+from support.swapping import Swapper, state_of
+from support.sync_trees import write_tree
 
 from osxfs_sim.synchronize import roots, stage, transition
 from osxfs_sim.synchronize.errors import SyncError

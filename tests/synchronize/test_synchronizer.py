@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from guests import eventually
-from sync_trees import read_tree, write_tree
+from support.guests import eventually
+from support.sync_trees import read_tree, write_tree
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.synchronize import SyncError, Synchronizer
@@ -105,7 +105,7 @@ def test_flushes_from_several_threads_all_come_back(start):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(180)
         assert not thread.is_alive()
 
 

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from pairs import Pair
-from sync_trees import read_tree, write_tree
+from support.pairs import Pair
+from support.sync_trees import read_tree, write_tree
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.synchronize import archive as archive_module

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from traces import Row, header_of, in_turn, row, table_of
+from support.traces import Row, header_of, in_turn, row, table_of
 
 from osxfs_sim.trace import analysis as analysis_module
 from osxfs_sim.trace.analysis import OTHERS, Analysis, Part, analyze

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from traces import found, header_of, missed, row, table_of
+from support.traces import found, header_of, missed, row, table_of
 
 from osxfs_sim.trace.analysis import Analysis, analyze
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from traces import Row, found, header_of, in_turn, missed, row, table_of
+from support.traces import Row, found, header_of, in_turn, missed, row, table_of
 
 from osxfs_sim.trace.analysis import Analysis, analyze
 from osxfs_sim.trace.causes import NECESSARY, RULES, Replay

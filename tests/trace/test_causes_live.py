@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from guests import eventually
+from support.guests import eventually
 
 from osxfs_sim.trace.analysis import Analysis, analyze_file
 
-pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+pytestmark = pytest.mark.usefixtures("need_fuse")
 
 SPARED_BY = {
     "osxfs-cached": {"cached"},

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from complaints import complaint
-from traces import in_turn, missed, row, write_trace
+from support.complaints import complaint
+from support.traces import in_turn, missed, row, write_trace
 
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.trace import files, format, recorder
@@ -385,7 +385,7 @@ def test_a_small_file_that_would_take_all_memory_is_refused_in_one_line(
         [sys.executable, "-c", READ_IT, str(tmp_path / "t")],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
         check=True,
     )
     assert why in read.stdout

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from traces import header_of, in_turn, missed, row, write_trace
+from support.traces import header_of, in_turn, missed, row, write_trace
 
 from osxfs_sim.trace.analysis import analyze_file
 from osxfs_sim.trace.format import (

@@ -17,14 +17,11 @@ from typing import Any
 from osxfs_sim.coherence.actors import operations
 from osxfs_sim.coherence.actors.helper import Helper
 from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.model.user_error import UserError
 
 _STARTS_WITHIN_S = 30.0
 _ANSWERS_WITHIN_S = 60.0
 _ENDS_WITHIN_S = 5.0
-
-
-class ActorError(Exception):
-    """An actor does not answer; the message is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class Performed:
 class Actor(Helper):
     """A process that performs operations below *root*, for the time of a ``with`` block.
 
-    Raises ActorError where it cannot be started, or does not answer.
+    Raises UserError where it cannot be started, or does not answer.
     """
 
     def __init__(self, name: str, root: str | Path) -> None:
@@ -73,7 +70,7 @@ class Actor(Helper):
             while line:
                 line = line[self._process.stdin.write(line) or 0 :]
         except BrokenPipeError:
-            raise ActorError(f"the process of the {self.name} has ended") from None
+            raise UserError(f"the process of the {self.name} has ended") from None
 
     def finish(self, within_s: float = _ANSWERS_WITHIN_S) -> list[Performed]:
         """What the lot that was started has been told; *within_s* beside its pauses."""
@@ -97,10 +94,10 @@ class Actor(Helper):
         while b"\n" not in self._partial:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0 or not poller.poll(left_s * 1000):
-                raise ActorError(f"the process of the {self.name} does not answer")
+                raise UserError(f"the process of the {self.name} does not answer")
             piece = os.read(fd, 1 << 20)
             if not piece:
-                raise ActorError(f"the process of the {self.name} has ended")
+                raise UserError(f"the process of the {self.name} has ended")
             self._partial += piece
         line, _, self._partial = self._partial.partition(b"\n")
         return json.loads(line)

@@ -94,7 +94,7 @@ class Stage:
         self._processes.close()
 
     def play(self, steps: Sequence[Step]) -> list[Performed]:
-        """Have all *steps* performed in order. Raises ActorError or ListenerError."""
+        """Have all *steps* performed in order. Raises UserError."""
         return [self._perform(actor, operation) for actor, operation in steps]
 
     def _perform(self, actor: str, operation: Operation) -> Performed:

@@ -30,6 +30,7 @@ from pathlib import Path
 from inotify_simple import INotify, flags
 
 from osxfs_sim.coherence.edits.pattern import TARGET, Pattern, Step
+from osxfs_sim.model.user_error import UserError
 
 _HEARD = (
     flags.CREATE | flags.MODIFY | flags.CLOSE_WRITE | flags.DELETE | flags.MOVED_FROM
@@ -38,10 +39,6 @@ _SETTLES_S = 0.1
 LONGEST_PAUSE_NS = 20_000_000
 """A longer pause within an edit is a person's, not the tool's, and is shortened to this."""
 _NOT_OURS = {".git", ".hg", ".svn"}
-
-
-class RecordingError(Exception):
-    """Nothing can be taken from the recording; the message is one line with the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ def record(
 ) -> tuple[list[Heard], dict[str, Seen], dict[str, Seen]]:
     """What is heard of the files below *directory* while *command* runs; they before, and after.
 
-    Raises RecordingError, if the command cannot be run or fails.
+    Raises UserError, if the command cannot be run or fails.
     """
     before = dict(_files(directory))
     heard: list[Heard] = []
@@ -87,13 +84,13 @@ def record(
         try:
             code = subprocess.run(command, check=False).returncode
         except OSError as error:
-            raise RecordingError(f"{command[0]} cannot be run: {error.strerror}") from error
+            raise UserError(f"{command[0]} cannot be run: {error.strerror}") from error
         finally:
             time.sleep(_SETTLES_S)
             ended.set()
             listener.join()
     if code:
-        raise RecordingError(f"{command[0]} failed (exit code {code}): nothing is recorded")
+        raise UserError(f"{command[0]} failed (exit code {code}): nothing is recorded")
     return heard, before, dict(_files(directory))
 
 
@@ -141,7 +138,7 @@ def pattern_of(
     about: str,
     recorded: str,
 ) -> Pattern:
-    """The pattern in what was heard. Pure. Raises RecordingError, if no file was edited.
+    """The pattern in what was heard. Pure. Raises UserError, if no file was edited.
 
     Where several files were, the steps are those that most of them had in common; they are
     a burst then.
@@ -154,7 +151,7 @@ def pattern_of(
             found[target] = (events[0].at_ns, _steps(events, target, before))
     found = {target: one for target, one in found.items() if one[1]}
     if not found:
-        raise RecordingError(
+        raise UserError(
             "no file was edited: the command must change a file that was there before, and "
             "leave it there"
         )

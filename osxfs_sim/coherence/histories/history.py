@@ -15,16 +15,13 @@ from osxfs_sim.coherence.actors.operations import Operation, Outcome
 from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
+from osxfs_sim.model.user_error import UserError
 
 SCHEMA = 1
 
 HOST = "host"
 SHARE = "share"
 """Whoever mounted the share. All it does is ``sync``: the host gets everything that is held."""
-
-
-class HistoryError(Exception):
-    """A file that is no history; the message is one line for the user."""
 
 
 class Grain(enum.StrEnum):
@@ -74,14 +71,14 @@ class History:
 
     @classmethod
     def from_json(cls, words: Mapping[str, Any]) -> "History":
-        """What ``to_json`` wrote. Raises HistoryError."""
+        """What ``to_json`` wrote. Raises UserError."""
         try:
             if words["schema"] != SCHEMA:
-                raise HistoryError(f"its schema is {words['schema']}, and not {SCHEMA}")
+                raise UserError(f"its schema is {words['schema']}, and not {SCHEMA}")
             operations = [_performed(each) for each in words["operations"]]
             initial = dict(words["initial"])
             if not all(isinstance(text, str) for text in initial.values()):
-                raise HistoryError("initial must be names and their contents, as text")
+                raise UserError("initial must be names and their contents, as text")
             return cls.of(
                 operations,
                 grain=Grain(words["grain"]),
@@ -90,9 +87,9 @@ class History:
                 about=dict(words["about"]),
             )
         except KeyError as error:
-            raise HistoryError(f"it is no history: it has no {error}") from error
+            raise UserError(f"it is no history: it has no {error}") from error
         except (AttributeError, TypeError, ValueError) as error:
-            raise HistoryError(f"it is no history: {error}") from error
+            raise UserError(f"it is no history: {error}") from error
 
     def save(self, path: Path) -> None:
         """Write it to *path*, a line for each operation."""
@@ -103,14 +100,14 @@ class History:
 
     @classmethod
     def load(cls, path: Path) -> "History":
-        """What ``save`` wrote. Raises HistoryError, and OSError where it cannot be read."""
+        """What ``save`` wrote. Raises UserError, and OSError where it cannot be read."""
         try:
             words = parse_json(read_text(path, MOST_RESULT_BYTES))
             if not isinstance(words, dict):
-                raise HistoryError("it is no history: it holds no object")
+                raise UserError("it is no history: it holds no object")
             return cls.from_json(words)
-        except (ValueError, RecursionError, HistoryError) as error:
-            raise HistoryError(f"{path}: {' '.join(str(error).split())[:300]}") from error
+        except (ValueError, RecursionError, UserError) as error:
+            raise UserError(f"{path}: {' '.join(str(error).split())[:300]}") from error
 
 
 def in_order(operations: Iterable[Performed]) -> tuple[Performed, ...]:

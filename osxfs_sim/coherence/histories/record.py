@@ -33,7 +33,7 @@ def record(
     """Perform *programme* in the two sides of an empty share; the same directory twice is native.
 
     *settle_ns* are waited before the last looks: until host events have come, and nobody may still
-    be told what was before. Raises ActorError where a process does not answer.
+    be told what was before. Raises UserError where a process does not answer.
     """
     for path, content in programme.initial.items():
         (host / path).write_text(content)

@@ -47,7 +47,7 @@ class Places:
         return name
 
     def play(self, schedule: Sequence[Step]) -> History:
-        """Perform *schedule* in a new directory, one step after the other. Raises ActorError.
+        """Perform *schedule* in a new directory, one step after the other. Raises UserError.
 
         The processes are the same from one schedule to the next: they take long to start.
         """

@@ -20,8 +20,9 @@ from typing import Any, Protocol
 
 from osxfs_sim.coherence.actors.operations import Operation, Outcome
 from osxfs_sim.coherence.actors.processes import Actor
-from osxfs_sim.coherence.scorecard.hearing import Hearing, ListenerError
+from osxfs_sim.coherence.scorecard.hearing import Hearing
 from osxfs_sim.model.bugs import BUGS, Bug
+from osxfs_sim.model.user_error import UserError
 
 HOUR_NS = 3_600 * 10**9
 """How long Docker Desktop's VirtioFS says in its mount options that it believes (V5's report)."""
@@ -155,7 +156,7 @@ def demonstrate(
     ground: Callable[[], Path],
     say: Callable[[str], None],
 ) -> Shown:
-    """Play it with the bug and with each cure. Raises ActorError and ListenerError.
+    """Play it with the bug and with each cure. Raises UserError.
 
     *ground* gives a new empty directory for the host's side of each play; *say* is told what
     is being played.
@@ -173,7 +174,7 @@ def demonstrate(
 def play(
     steps: Sequence[Step], arrangement: Arrangement, stage: Stage, host: Path, *, is_cured: bool
 ) -> tuple[Told, ...]:
-    """*steps* on shares of *host* made as *arrangement* says. Raises ActorError, ListenerError."""
+    """*steps* on shares of *host* made as *arrangement* says. Raises UserError."""
     told: list[Told] = []
     for scene in _scenes(steps):
         with stage(host, arrangement.settings) as sides, _Cast(sides) as cast:
@@ -233,7 +234,7 @@ class _Cast:
         while True:
             reports = self._hearing.take(_HEARS_WITHIN_NS)
             if not reports:
-                raise ListenerError("the listener in the guest hears nothing of the host")
+                raise UserError("the listener in the guest hears nothing of the host")
             for report in reports:
                 name = Path(report.path).name
                 if name == _END:

@@ -17,11 +17,12 @@ from random import Random
 
 from osxfs_sim.coherence.scorecard.changes import CHANGES, HostChange, Names, Performed, parse_name
 from osxfs_sim.coherence.scorecard.expectations import Expectation, Kind
-from osxfs_sim.coherence.scorecard.hearing import Hearing, ListenerError
+from osxfs_sim.coherence.scorecard.hearing import Hearing
 from osxfs_sim.coherence.scorecard.judging import Score, add_up, is_satisfied, judge
 from osxfs_sim.coherence.scorecard.listener import look
 from osxfs_sim.coherence.scorecard.signals import Heard, Log, Signal
 from osxfs_sim.model.events import EventSpec, NotifySpec, StreamSpec
+from osxfs_sim.model.user_error import UserError
 
 Progress = Callable[[str], None]
 
@@ -80,7 +81,7 @@ def run_scorecard(
 
     *guest* shows the same directory to the guest. What is made beforehand is waited for until
     nothing more is heard, and *has_heard* says that no event of it is on its way. Raises
-    ListenerError if nothing can be heard there.
+    UserError if nothing can be heard there.
     """
     with Hearing() as hearing:
         for position, kind in enumerate(kinds, start=1):
@@ -139,7 +140,7 @@ class _Field:
         deadline_ns = time.monotonic_ns() + self._pace.patience_ns
         while not os.path.isdir(self._guest):
             if time.monotonic_ns() > deadline_ns:
-                raise ListenerError(f"the guest does not see the new directory {self._guest}")
+                raise UserError(f"the guest does not see the new directory {self._guest}")
             time.sleep(0.01)
 
     def _perform_lot(self, lot: range) -> None:

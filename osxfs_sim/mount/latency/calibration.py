@@ -50,8 +50,11 @@ class Calibration:
     """
 
     floor_ns: int = 0
+    """What a client sees when no latency is asked for: no target below can be met."""
     outside_ns: dict[int, int] = field(default_factory=lambda: {0: 0})
+    """For latencies asked for: what lies outside the server."""
     wake_ns: dict[Wake, int] = field(default_factory=dict)
+    """For each state of the loop: how long its wake-up takes."""
 
 
 NOT_CALIBRATED = Calibration()

@@ -113,8 +113,11 @@ class Patience:
     """How long the loop stays in each state after a request or a reply, in nanoseconds."""
 
     spin_ns: int = 300_000
+    """It polls so long."""
     block_ns: int = 100_000_000
+    """Then it blocks in select(2) so long, and hands over to trio."""
     awake_ns: int = 1_000_000_000
+    """Then it keeps the processors awake so long."""
 
 
 class Chore(Protocol):

@@ -40,12 +40,19 @@ class Mount:
     """One line of /proc/self/mountinfo, as far as it tells what lies below what."""
 
     number: int
+    """Its mount ID."""
     parent: int
+    """The mount ID of the mount it lies in."""
     device: str
+    """Its device, as ``major:minor``."""
     path: str
+    """The mount point."""
     file_system_type: str
+    """Such as ``fuse.osxfs-sim``."""
     source: str = ""
+    """What was mounted, as the file system says it."""
     options: str = ""
+    """Of the file system, as they stand in the line."""
 
     @property
     def lower(self) -> list[str]:

@@ -25,9 +25,13 @@ class ServerUser:
     """The user that the server is, or becomes, with all groups of that user."""
 
     uid: int
+    """The user's number."""
     gid: int
+    """The number of the user's own group."""
     groups: tuple[int, ...]
+    """All groups."""
     home: str
+    """The home directory."""
     drops: bool
     """Whether the server is root and becomes this user once it has mounted."""
 

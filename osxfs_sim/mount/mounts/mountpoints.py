@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.model.escaping import quoted
+from osxfs_sim.model.user_error import UserError
 
 FILE_SYSTEM_TYPE = "fuse.osxfs-sim"
 HUB_NAME = "osxfs-sim:exports"
@@ -26,7 +27,7 @@ FORCE, _MNT_DETACH = 1, 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class MountError(Exception):
+class MountError(UserError):
     """The share cannot be mounted, unmounted or found; the message names the remedy."""
 
 
@@ -43,11 +44,15 @@ class MountEntry:
     """One line of /proc/self/mountinfo (proc(5)), as far as we need it."""
 
     mountpoint: str
+    """The path it is mounted at."""
     file_system_type: str
+    """Such as ``fuse.osxfs-sim``."""
     user_id: int
+    """Who mounted it, as FUSE says."""
     device: str
     """``major:minor``: one per mounted share, so that two at one place are told apart."""
     source: str = ""
+    """What was mounted, as the file system says it."""
     mount_id: int = 0
     """One per mount, and given anew once that is gone."""
     root: str = "/"

@@ -25,6 +25,7 @@ class Copy:
     """A mount of the share that is not the one it was mounted as."""
 
     namespace: str
+    """The mount namespace it is in, as /proc tells it."""
     pid: int
     """A process that sees it."""
     mountpoint: str

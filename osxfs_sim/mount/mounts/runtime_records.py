@@ -37,13 +37,19 @@ class Record:
     """Of one share, by its server."""
 
     mountpoint: str
+    """Where the share is."""
     mount_id: int
+    """The mount ID of the share."""
     device: str
+    """Its device, as ``major:minor``."""
     source: str
+    """The host's directory."""
     source_mount_id: int
+    """The mount ID of what that lies in."""
     uid: int
     """Whose server it is, and whose directory this lies in."""
     pid: int
+    """The server's process."""
     started: str
     """When the process was started, in the kernel's words: numbers of processes are given anew."""
     state: str

@@ -24,6 +24,7 @@ import collections
 import contextlib
 import errno
 import os
+import resource
 import stat as modes
 from collections.abc import Iterator
 
@@ -36,6 +37,8 @@ _OPEN_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """No link is followed, and no FIFO or terminal that took a file's place holds or owns us."""
 _OPEN_ANYTHING = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILES_RESERVED = 512
+_FEWEST_DESCRIPTORS = 16
 
 
 class StaleError(OSError):
@@ -43,6 +46,15 @@ class StaleError(OSError):
 
     def __init__(self) -> None:
         super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
+
+
+def affordable(most: int) -> int:
+    """How many descriptors to hold between requests, of *most*: the guest's files need some, too.
+
+    RLIMIT_NOFILE, soft, decides.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(_FEWEST_DESCRIPTORS, min(most, (soft - _FILES_RESERVED) // 2))
 
 
 class Backing:

@@ -34,9 +34,13 @@ class HostLimits:
     """See above."""
 
     name_bytes: int
+    """Of one name."""
     link_target_bytes: int
+    """Of a symlink's target."""
     file_bytes: int
+    """Of a file's size."""
     links: int
+    """Names of one object."""
     has_links: bool
     """Whether there are hard links at all."""
     links_take_inodes: bool

@@ -42,7 +42,9 @@ class Renaming:
     """
 
     old: tuple[bytes, ...]
+    """The components of the old path."""
     new: tuple[bytes, ...]
+    """The components of the new path."""
 
 
 def renaming(thread_id: int) -> Renaming | None:

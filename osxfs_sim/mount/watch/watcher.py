@@ -36,11 +36,15 @@ class HostChange:
     """
 
     directory: Inode
+    """Where it happened."""
     name: bytes
+    """The name in it; b"" in the root: the root itself."""
     what: What
+    """What happened."""
     at_ns: int
     """time.monotonic_ns() when it was read."""
     moved_to: tuple[Inode, bytes] | None = None
+    """On the old side of a rename: the new place, if that is watched too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Lost:
     """The kernel's queue overflowed: anything may have changed until *at_ns*."""
 
     at_ns: int
+    """Until when anything may have changed."""
 
 
 class Watcher(Protocol):

@@ -43,7 +43,7 @@ def wait_until_drained(
         owner = owner_of(directory)
         if owner is None or not overlap(owner, source):
             continue
-        if not owner.mountpoint or (not owner.drains and is_mounted(owner)):
+        if not owner.drains and (not owner.mountpoint or is_mounted(owner)):
             continue  # it begins, or lives: two shares of one tree are each the other's host
         say(
             f"waiting until the host has what an earlier share of {owner.source} still writes "

@@ -32,14 +32,13 @@ from osxfs_sim.fs import at
 from osxfs_sim.fs.copies import copy_content
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount import syscalls
-from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.tree import generations
 from osxfs_sim.mount.tree.backing import OPEN_SAFELY, Backing, StaleError
 from osxfs_sim.mount.tree.generations import is_same
 from osxfs_sim.mount.tree.inodes import Facts, Inode, InodeTable, Shown
+from osxfs_sim.mount.tree.namespace import Follower, Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
 from osxfs_sim.mount.tree.set_id import set_mode
-from osxfs_sim.mount.watch.watcher import Watcher
 from osxfs_sim.mount.writeback.journal import MakeDetail, SetDetail
 
 _KEPT_PATHS = 10
@@ -76,14 +75,14 @@ class HostWriter:
 
     def __init__(
         self,
-        handlers: Handlers,
+        namespace: Namespace,
         inodes: InodeTable,
         backing: Backing,
         owners: Owners,
-        watcher: Watcher | None,
+        watcher: Follower | None,
         read_data: ReadData,
     ) -> None:
-        self._handlers = handlers
+        self._namespace = namespace
         self._inodes = inodes
         self._backing = backing
         self._owners = owners
@@ -219,7 +218,7 @@ class HostWriter:
         inode.facts = Facts(
             generations.generation(fd, b"", status), above.mount_id if above is not None else 0, 0
         )
-        self._handlers.named(parent, dir_fd, name, name)
+        self._namespace.named(parent, dir_fd, name, name)
         if inode.held is not None:
             inode.held.place = parent, name
             inode.held.unmade = False
@@ -236,7 +235,7 @@ class HostWriter:
         if status is None:
             return  # and has taken it away
         self._lose(parent, name)
-        with self._handlers.losing_a_name(parent, dir_fd, name):
+        with self._namespace.losing_a_name(parent, dir_fd, name):
             if not modes.S_ISDIR(status.st_mode):
                 os.unlink(name, dir_fd=dir_fd)
                 return
@@ -252,7 +251,7 @@ class HostWriter:
     def _touch(self, directory: Inode, dir_fd: int, at_ns: int) -> None:
         """The names in *directory* have changed when the guest changed them, and not now."""
         _set_times_if_allowed(dir_fd, None, at_ns)
-        self._handlers.has_changed(directory, dir_fd)
+        self._namespace.has_changed(directory, dir_fd)
 
     # Names
 
@@ -337,7 +336,7 @@ class HostWriter:
             except (StaleError, FileNotFoundError):
                 self._revive(inode, parent, dir_fd, name)  # the host has removed it
                 return
-            self._handlers.named(parent, dir_fd, name, name)
+            self._namespace.named(parent, dir_fd, name, name)
             status = _status(dir_fd, name)
             if status is not None and inode.is_same(status):
                 self._inodes.found(parent, name, status)
@@ -352,7 +351,7 @@ class HostWriter:
                 if status is None or not is_same(inode, dir_fd, name, status):
                     self._make_way(parent, dir_fd, name)
                     at.give_name(fd, dir_fd, name)
-            self._handlers.has_changed(inode, fd)
+            self._namespace.has_changed(inode, fd)
 
     def _remove(self, change: "Change[Inode]", remove: Callable[..., None]) -> None:
         inode, parent, name = change.target, change.parent, change.name
@@ -368,9 +367,9 @@ class HostWriter:
                 return
             if self._was_changed(inode, status):
                 self._lose(parent, name)
-            with self._handlers.losing_a_name(parent, dir_fd, name):
+            with self._namespace.losing_a_name(parent, dir_fd, name):
                 remove(name, dir_fd=dir_fd)
-            self._handlers.unnamed(parent, dir_fd, name, name)
+            self._namespace.unnamed(parent, dir_fd, name, name)
             self._touch(parent, dir_fd, change.detail.at_ns)
         except FileNotFoundError:
             return
@@ -458,7 +457,7 @@ class HostWriter:
     ) -> bool:
         """Whether it has moved: not into what the host has moved into it."""
         try:
-            self._handlers.rename_on_host(old_parent, old_name, new_parent, new_name, 0)
+            self._namespace.rename(old_parent, old_name, new_parent, new_name, 0)
         except OSError as error:
             if error.errno == errno.EINVAL and self._lies_in(new_parent, inode):
                 self._keep(new_parent, new_name)
@@ -469,7 +468,7 @@ class HostWriter:
             # The guest took it for empty; the host has put something in.
             with self._directory(new_parent) as new_fd:
                 self._make_way(new_parent, new_fd, new_name)
-            self._handlers.rename_on_host(old_parent, old_name, new_parent, new_name, 0)
+            self._namespace.rename(old_parent, old_name, new_parent, new_name, 0)
         return True
 
     def _lies_in(self, directory: Inode, above: Inode) -> bool:
@@ -495,9 +494,9 @@ class HostWriter:
     def _take_old_name(self, parent: Inode, name: bytes, at_ns: int) -> None:
         """The host has linked a file where the guest has renamed it to."""
         with contextlib.suppress(FileNotFoundError), self._directory(parent) as dir_fd:
-            with self._handlers.losing_a_name(parent, dir_fd, name):
+            with self._namespace.losing_a_name(parent, dir_fd, name):
                 os.unlink(name, dir_fd=dir_fd)
-            self._handlers.unnamed(parent, dir_fd, name, name)
+            self._namespace.unnamed(parent, dir_fd, name, name)
             self._touch(parent, dir_fd, at_ns)
 
     def _now_at(self, inode: Inode, was: tuple[Inode, bytes]) -> tuple[Inode, bytes] | None:
@@ -583,7 +582,7 @@ class HostWriter:
             self._now_seen(inode, fd)
 
     def _now_seen(self, inode: Inode, fd: int) -> None:
-        self._handlers.has_changed(inode, fd)
+        self._namespace.has_changed(inode, fd)
         if inode.held is not None and inode.held.seen is not None:
             inode.held.seen = what_is_seen(os.fstat(fd))
 

@@ -152,8 +152,7 @@ class Journal:
             self._say_whose()
 
     def _say_whose(self) -> None:
-        # Padded, and so in place: a full disk has room for what it had room for before.
-        os.pwrite(self._lock_fd, json.dumps(self._owner).encode().ljust(_OWNER_BYTES), 0)
+        _say_whose(self._lock_fd, self._owner)
 
     def _forget_told(self) -> None:
         """No frame says where anything is."""
@@ -462,6 +461,20 @@ def _generation(inode: Inode) -> bytes | None:
 def all_journals(state: Path) -> list[Path]:
     """The directories of all journals, of whatever source."""
     return sorted((state / "write-back").glob("*-*"))
+
+
+def _say_whose(lock_fd: int, owner: Owner) -> None:
+    # Padded, and so in place: a full disk has room for what it had room for before.
+    os.pwrite(lock_fd, json.dumps(owner).encode().ljust(_OWNER_BYTES), 0)
+
+
+def claim(directory: Path, owner: Owner) -> None:
+    """Say that the journal in *directory*, which is locked, is *owner*'s now. Raises OSError."""
+    fd = open_file(directory, "lock", os.O_RDWR)
+    try:
+        _say_whose(fd, owner)
+    finally:
+        os.close(fd)
 
 
 def owner_of(directory: Path) -> Owner | None:

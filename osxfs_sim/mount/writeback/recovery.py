@@ -8,20 +8,28 @@ import logging
 import os
 import stat as modes
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from osxfs_sim.fs import at
+from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.refusals import Verdict, judge
 from osxfs_sim.model.write_back import Change, Kind, depending
 from osxfs_sim.mount.mounts.mountpoints import MountError
-from osxfs_sim.mount.server.assembly import Machinery
-from osxfs_sim.mount.tree.backing import StaleError, reached
+from osxfs_sim.mount.tree.backing import Backing, StaleError, affordable, reached
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Facts, Inode, InodeTable
+from osxfs_sim.mount.tree.namespace import Namespace
+from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
+from osxfs_sim.mount.tree.spellings import ExactNames
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 from osxfs_sim.mount.writeback.journal import (
     Continuation,
     Known,
     LeftChange,
     Leftover,
+    Owner,
     Refusal,
+    claim,
     discard,
     is_aside,
     locked,
@@ -33,10 +41,40 @@ from osxfs_sim.mount.writeback.unwritten import describe
 
 log = logging.getLogger(__name__)
 
+_MOST_DIRECTORIES = 1_024  # that have a descriptor at a time
 _MANY = 2  # links: a file may have further names
 
 
-def recover(leftovers: Sequence[Leftover], machinery: Machinery) -> int:
+@dataclass(frozen=True, slots=True)
+class HostTree:
+    """The host's directory that was shared, as far as writing to it goes."""
+
+    inodes: InodeTable
+    """What the journals speak of, by its identity on the host; at first only the root."""
+    backing: Backing
+    """Descriptors of it."""
+    owners: Owners
+    """To whom the guest is told that things belong."""
+    namespace: Namespace
+    """Its names: exactly those that a journal has, however the next share spells them."""
+
+
+@contextlib.contextmanager
+def open_host_tree(source: str, state: Path, ownership: Ownership) -> Iterator[HostTree]:
+    """The directory *source*, to be written to as the user that we are. Raises OSError."""
+    root_fd = at.open_place(source)
+    inodes = InodeTable(os.fstat(root_fd))
+    backing = Backing(inodes.root, root_fd, most_descriptors=affordable(_MOST_DIRECTORIES))
+    owners = open_owners(ownership, state, KnownCaller(os.geteuid(), os.getegid()))
+    namespace = Namespace(inodes, backing, owners, ExactNames(), None, None)
+    try:
+        yield HostTree(inodes, backing, owners, namespace)
+    finally:
+        owners.close()
+        backing.close()
+
+
+def recover(leftovers: Sequence[Leftover], tree: HostTree) -> int:
     """Write to the host what *leftovers* hold. Returns how many changes that were.
 
     Those of several journals in the order of their times, whichever journal they lie in: shares of
@@ -50,20 +88,21 @@ def recover(leftovers: Sequence[Leftover], machinery: Machinery) -> int:
     carried_out = 0
     for aside in (False, True):
         together = [left for left in leftovers if is_aside(left.directory) is aside]
-        carried_out += _recover_together(together, machinery)
+        carried_out += _recover_together(together, tree)
     return carried_out
 
 
-def _recover_together(leftovers: Sequence[Leftover], machinery: Machinery) -> int:
+def _recover_together(leftovers: Sequence[Leftover], tree: HostTree) -> int:
     with contextlib.ExitStack() as locks:
         for left in leftovers:
             if not locks.enter_context(locked(left.directory)):
                 raise MountError(f"{left.directory} is in use by another share: unmount that first")
+            _claim(left, tree.inodes.root)
         recoveries = []
         shared: dict[_Identity, Inode] = {}
         try:
             for left in leftovers:
-                recoveries.append(_Recovery(left, machinery, shared))
+                recoveries.append(_Recovery(left, tree, shared))
             # Each yields the time of what it does next: the earliest of all goes on.
             for _ in heapq.merge(*(each.carry_out() for each in recoveries)):
                 pass
@@ -76,26 +115,26 @@ def _recover_together(leftovers: Sequence[Leftover], machinery: Machinery) -> in
         return sum(each.carried_out for each in recoveries)
 
 
+def _claim(left: Leftover, root: Inode) -> None:
+    """Whoever mounts the source meanwhile waits for us, as for a share that is unmounted."""
+    owner = Owner(os.getpid(), left.source, (root.device, root.host_number), drains=True)
+    with contextlib.suppress(OSError):  # then the lock alone tells
+        claim(left.directory, owner)
+
+
 class _Recovery:
     """One journal on its way to the host."""
 
-    def __init__(
-        self, left: Leftover, machinery: Machinery, shared: "dict[_Identity, Inode]"
-    ) -> None:
-        events = machinery.host_events
+    def __init__(self, left: Leftover, tree: HostTree, shared: "dict[_Identity, Inode]") -> None:
         self._left = left
-        self._machinery = machinery
+        self._tree = tree
         self._data_fd = open_file(left.directory, "data")
         self._noted = Continuation(left)
         self._writer = HostWriter(
-            machinery.handlers,
-            machinery.inodes,
-            machinery.backing,
-            machinery.owners,
-            events.watcher if events is not None else None,
+            *(tree.namespace, tree.inodes, tree.backing, tree.owners, None),
             lambda position, length: os.pread(self._data_fd, length, position),
         )
-        self._cast = _Cast(left, machinery.inodes, shared)
+        self._cast = _Cast(left, tree.inodes, shared)
         self.carried_out = 0
         """How many changes the host has got so far."""
         self._fallen: set[int] = set()
@@ -124,7 +163,7 @@ class _Recovery:
         os.close(self._data_fd)
         self._noted.close()
         for inode in self._cast.dismissed():
-            self._machinery.handlers.let_go(inode)
+            self._tree.namespace.forget(inode)
 
     def _try(self, each: LeftChange) -> bool:
         """Have the host get *each*, or set it aside. Returns whether the host has it."""
@@ -142,7 +181,7 @@ class _Recovery:
                 refusal = self._refusal(each, error)
                 verdict = Verdict.ASIDE
                 if not was_refused:
-                    root_fd = self._machinery.inodes.root.path_fd
+                    root_fd = self._tree.inodes.root.path_fd
                     roomy = has_room(root_fd, refusal.code, each.length)
                     frees = not roomy and self._makes_room(each)
                     verdict = judge(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from osxfs_sim.coherence.actors.operations import ACTS, Operation, Outcome, Performer
-from osxfs_sim.coherence.actors.processes import Actor, ActorError
+from osxfs_sim.coherence.actors.processes import Actor
+from osxfs_sim.model.user_error import UserError
 
 EVERY_ACT = (
     (Operation("create", "a", data="one"), Outcome()),
@@ -102,5 +103,5 @@ def test_an_operation_survives_json() -> None:
 def test_an_actor_that_does_not_answer_is_named(tmp_path: Path) -> None:
     with Actor("guest", tmp_path) as guest:
         guest.start([Operation("mkfifo", "f"), Operation("read", "f")])
-        with pytest.raises(ActorError, match="the process of the guest does not answer"):
+        with pytest.raises(UserError, match="the process of the guest does not answer"):
             guest.finish(within_s=0.2)

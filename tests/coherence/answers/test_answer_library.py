@@ -11,15 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from osxfs_sim.coherence.answers.library import (
-    LibraryError,
-    Recording,
-    asked_in_vain,
-    begin_recording,
-    compiled,
-)
+from osxfs_sim.coherence.answers.library import Recording, asked_in_vain, begin_recording, compiled
 from osxfs_sim.coherence.answers.log import Answer, Told, read_answers
 from osxfs_sim.coherence.answers.names import directories_of, fnv_1a, table_of
+from osxfs_sim.model.user_error import UserError
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
@@ -287,9 +282,9 @@ def test_many_names_are_all_found(library: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_compiler_the_remedy_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LibraryError, match=r"^there is no no-such-compiler to compile .*: apt-get"):
+    with pytest.raises(UserError, match=r"^there is no no-such-compiler to compile .*: apt-get"):
         compiled(tmp_path, ("no-such-compiler",))
-    with pytest.raises(LibraryError, match=r"cannot be compiled by cc: .*; install the headers"):
+    with pytest.raises(UserError, match=r"cannot be compiled by cc: .*; install the headers"):
         compiled(tmp_path, ("cc", "-shared", "-fPIC", "-include", "no/such/header.h"))
 
 
@@ -332,5 +327,5 @@ def test_a_library_of_another_user_is_not_loaded(library: Path, tmp_path: Path, 
         os.chown(theirs, 65_534, 65_534)
     else:
         os.chown(theirs.parent, 65_534, 65_534)
-    with pytest.raises(LibraryError, match="belongs to user 65534"):
+    with pytest.raises(UserError, match="belongs to user 65534"):
         compiled(tmp_path)

@@ -1,7 +1,7 @@
 """The contract's rules against shares that do not hear all, whenever the events of others come.
 
 Each fault is tried with every delay that tells one schedule's steps apart: what a rule finds must
-not depend on when the event of a file's making comes (tests/deaf_share.py).
+not depend on when the event of a file's making comes (tests/support/deaf_share.py).
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from deaf_share import EVERY_KIND, HEARING, Change, DeafShare, Fault
-from pretended_share import PretendedShare, Seeded
+from support.deaf_share import EVERY_KIND, HEARING, Change, DeafShare, Fault
+from support.pretended_share import PretendedShare, Seeded
 
 from osxfs_sim.coherence.actors.operations import Operation
 from osxfs_sim.coherence.actors.processes import Performed

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pretended_share import PretendedShare, Seeded
+from support.pretended_share import PretendedShare, Seeded
 
 from osxfs_sim.coherence.actors.operations import ACTS, Operation, Outcome
 from osxfs_sim.coherence.actors.processes import Performed

@@ -6,14 +6,8 @@ from pathlib import Path
 import pytest
 
 from osxfs_sim.coherence.edits.pattern import Pattern, Step
-from osxfs_sim.coherence.edits.recording import (
-    LONGEST_PAUSE_NS,
-    Heard,
-    RecordingError,
-    Seen,
-    pattern_of,
-    record,
-)
+from osxfs_sim.coherence.edits.recording import LONGEST_PAUSE_NS, Heard, Seen, pattern_of, record
+from osxfs_sim.model.user_error import UserError
 
 BEFORE = {"d/a.rb": Seen(1, 10, 1), "d/other": Seen(2, 5, 1)}
 
@@ -104,7 +98,7 @@ def test_several_files_are_a_burst_of_what_most_of_them_had() -> None:
 
 def test_where_no_file_was_edited_the_remedy_is_named() -> None:
     made_anew = [Heard(0, "CREATE", "new"), Heard(1, "MODIFY", "new", size=1)]
-    with pytest.raises(RecordingError, match="no file was edited: the command must change a file"):
+    with pytest.raises(UserError, match="no file was edited: the command must change a file"):
         taken(made_anew, {"new": Seen(9, 1, 1)})
 
 
@@ -130,7 +124,7 @@ def test_an_append_by_the_shell_is_taken_as_written_in_place(tmp_path: Path) -> 
 
 
 def test_a_command_that_fails_is_no_recording(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"^sh failed \(exit code 3\)"):
+    with pytest.raises(UserError, match=r"^sh failed \(exit code 3\)"):
         record(project(tmp_path), ["sh", "-c", "exit 3"])
-    with pytest.raises(RecordingError, match=r"^no-such-tool cannot be run: No such file"):
+    with pytest.raises(UserError, match=r"^no-such-tool cannot be run: No such file"):
         record(project(tmp_path), ["no-such-tool"])

@@ -9,11 +9,12 @@ import pytest
 
 from osxfs_sim.coherence.scorecard.changes import CHANGES, Names, parse_name
 from osxfs_sim.coherence.scorecard.expectations import Expectation, Kind, expected_of, native
-from osxfs_sim.coherence.scorecard.hearing import Hearing, ListenerError
+from osxfs_sim.coherence.scorecard.hearing import Hearing
 from osxfs_sim.coherence.scorecard.listener import look
 from osxfs_sim.coherence.scorecard.measure import KindResult, Pace, run_scorecard
 from osxfs_sim.coherence.scorecard.signals import Look, Role
 from osxfs_sim.model.events import EventSpec, NotifySpec, StreamSpec
+from osxfs_sim.model.user_error import UserError
 
 TIMES = 3
 # As long as events may take on a busy machine; what is missing costs as much.
@@ -191,7 +192,7 @@ def test_names_are_told_apart() -> None:
 def test_what_cannot_be_watched_is_said_in_one_line(field: Path) -> None:
     with (
         Hearing() as hearing,
-        pytest.raises(ListenerError, match=r"^cannot watch .*missing: No such file or directory$"),
+        pytest.raises(UserError, match=r"^cannot watch .*missing: No such file or directory$"),
     ):
         hearing.watch(str(field / "missing"))
 
@@ -200,7 +201,7 @@ def test_a_listener_that_is_gone_is_noticed(field: Path) -> None:
     with Hearing() as hearing:
         os.kill(hearing._process.pid, signal.SIGKILL)
         hearing._process.wait()
-        with pytest.raises(ListenerError, match=r"^the listener in the guest has ended$"):
+        with pytest.raises(UserError, match=r"^the listener in the guest has ended$"):
             hearing.watch(str(field))
 
 

@@ -5,10 +5,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from guests import eventually
+from support.guests import eventually
 
 from osxfs_sim.coherence.staleness.load import look_at, rest_s
-from osxfs_sim.coherence.staleness.loading import FILES, LoadError, LoadSpec, loaded
+from osxfs_sim.coherence.staleness.loading import FILES, LoadSpec, loaded
+from osxfs_sim.model.user_error import UserError
 
 
 def test_who_has_taken_more_than_its_share_rests_until_it_has_not() -> None:
@@ -51,7 +52,7 @@ def test_a_load_that_has_ended_is_no_load(field: Path) -> None:
             os.kill(load._processes[1].pid, signal.SIGKILL)
             load._processes[1].wait()
 
-    with pytest.raises(LoadError, match="has ended"):
+    with pytest.raises(UserError, match="has ended"):
         kill_one()
 
 
@@ -64,7 +65,7 @@ def test_a_load_that_met_an_error_says_so(field: Path) -> None:
         with loaded(host, guest, LoadSpec(1, 0.5)):
             pass
 
-    with pytest.raises(LoadError, match=r"has met an error: .*No such file"):
+    with pytest.raises(UserError, match=r"has met an error: .*No such file"):
         elsewhere()
 
 

@@ -20,7 +20,8 @@ from osxfs_sim.coherence.staleness.predictions import (
     Within,
     compare,
 )
-from osxfs_sim.coherence.staleness.saved import SavedError, view_document, view_result
+from osxfs_sim.coherence.staleness.saved import view_document, view_result
+from osxfs_sim.model.user_error import UserError
 
 MS = 10**6
 
@@ -76,7 +77,7 @@ def test_where_a_curve_departs_is_told_to_scripts() -> None:
 )
 def test_what_is_no_view_is_refused(key: str, value: object) -> None:
     document = view_document(result(AtOnce())) | {key: value}
-    with pytest.raises(SavedError):
+    with pytest.raises(UserError):
         view_result(document)
 
 
@@ -84,5 +85,5 @@ def test_what_is_no_view_is_refused(key: str, value: object) -> None:
 def test_what_is_missing_is_named(key: str) -> None:
     document = view_document(result(AtOnce()))
     del document[key]
-    with pytest.raises(SavedError, match=key):
+    with pytest.raises(UserError, match=key):
         view_result(document)

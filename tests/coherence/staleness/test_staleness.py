@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from guests import eventually
+from support.guests import eventually
 
 from osxfs_sim.coherence.staleness.measure import ViewResult, kernel_tick_ns, measure_views
 from osxfs_sim.coherence.staleness.predictions import (

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from guests import ended, eventually, finish, hear, run, start
-from live import LiveShare, Place
+from support.guests import ended, eventually, finish, hear, run, start
+from support.live import LiveShare, Place
 
 CACHED = {"profile": "osxfs-cached", "latency_ns": 0}
 NEGATIVE = {"profile": "osxfs-negative", "latency_ns": 0}

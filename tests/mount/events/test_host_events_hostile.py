@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from live import LiveShare
+from support.guests import eventually
+from support.live import LiveShare
 
 NEGATIVE = {"profile": "osxfs-negative", "latency_ns": 0}
 COMPLETE = {"profile": "osxfs-complete", "latency_ns": 0}

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from guests import ended, eventually, finish, hear, start
 from inotify_simple import INotify, flags
-from live import LiveShare, Place, is_mounted
-from nobody import need_fusermount, run_as_nobody
+from support.guests import ended, eventually, finish, hear, start
+from support.live import LiveShare, Place, is_mounted
+from support.nobody import need_fusermount, run_as_nobody
 
 PROFILES = ("osxfs", "osxfs-cached", "osxfs-negative", "osxfs-complete")
 HEARD = (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pyfuse3
 import pytest
-from guests import eventually
+from support.guests import eventually
 
 from osxfs_sim.model.caching import Negative
 from osxfs_sim.mount.events.invalidate import Attributes, Entry, Everything, Invalidator, Pages
@@ -59,7 +59,7 @@ def end(invalidator: Invalidator, *endings: object) -> None:
     """End these, and wait until it is done."""
     done = threading.Event()
     invalidator.end(endings, done.set)
-    assert done.wait(60)
+    assert done.wait(180)
 
 
 def test_answers_are_ended_in_order_and_then_it_is_told(
@@ -70,7 +70,7 @@ def test_answers_are_ended_in_order_and_then_it_is_told(
     entry = Entry(1, b"name")
     invalidator.end([entry, Attributes(1, None)], lambda: told.append(len(kernel.asked)))
     invalidator.end([Pages(7, entry)], done.set)
-    assert done.wait(60)
+    assert done.wait(180)
     assert kernel.asked == [("entry", 1, b"name"), ("inode", 1, True), ("inode", 7, False)]
     assert told == [2]
     assert (invalidator.entries, invalidator.attributes, invalidator.pages) == (1, 1, 1)
@@ -121,10 +121,10 @@ def test_what_waits_when_it_stops_is_left(kernel: FakeKernel) -> None:
 
     def hold() -> bool:
         held.set()
-        return go_on.wait(60)
+        return go_on.wait(180)
 
     invalidator.end([Everything(hold), Entry(1, b"left")], lambda: None)
-    assert held.wait(60)
+    assert held.wait(180)
     stopping = threading.Thread(target=invalidator.stop)
     stopping.start()
     eventually(lambda: invalidator._stopping)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guests import eventually
-from live import LiveShare
+from support.guests import eventually
+from support.live import LiveShare
 
 import osxfs_sim
 from osxfs_sim.coherence.actors.operations import Operation, Outcome

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from complaints import noticed
 from hypothesis import given
 from hypothesis import strategies as st
+from support.complaints import noticed
 
 from osxfs_sim.model.latency import LatencyModel, LatencySpec, LogNormal
 from osxfs_sim.model.operations import Operation, OperationClass

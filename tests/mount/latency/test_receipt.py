@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from complaints import noticed
 from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.complaints import noticed
 
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.mount.latency.receipt import Receipt, fold, new_histogram

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from guests import eventually, refused
-from live import LiveShare
+from support.guests import eventually, refused
+from support.live import LiveShare
 
 from osxfs_sim.mount.loop import apart
 from osxfs_sim.mount.loop.apart import Device, own_table, run_apart
@@ -102,7 +102,7 @@ def test_events_are_raised_all_the_same_where_the_kernel_refuses(
     from osxfs_sim.mount import launch
 
     with monkeypatch.context() as patch:
-        patch.setattr(launch, "_SERVER", "clinging_server")
+        patch.setattr(launch, "_SERVER", "support.clinging_server")
         live = share(profile="osxfs-cached", latency_ns=0, event_latency_ns=0)
     for name in ("one", "other"):
         assert not (live.guest / name).exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyfuse3
 import pytest
-from live import LiveShare
+from support.live import LiveShare
 
 from osxfs_sim.model.protocol import READDIRPLUS, ProtocolSpec
 from osxfs_sim.mount.loop import negotiation

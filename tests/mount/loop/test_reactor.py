@@ -74,7 +74,7 @@ class Kernel:
         """Serve until the pipe is closed; *drive* runs beside the loop as a trio task."""
 
         async def main() -> None:
-            with trio.fail_after(60):
+            with trio.fail_after(180):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self.reactor.run)
                     if drive is not None:
@@ -175,7 +175,7 @@ def test_a_call_in_a_thread_lets_others_pass_and_gives_its_result() -> None:
     may_end = threading.Event()
 
     async def slow(kernel: Kernel) -> None:
-        kernel.events.append(await in_thread(lambda: may_end.wait(60) and "result"))
+        kernel.events.append(await in_thread(lambda: may_end.wait(180) and "result"))
 
     kernel = Kernel(slow=slow, now=at_once)
 

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 import trio
-from complaints import complaint
+from support.complaints import complaint
 
-from osxfs_sim.cli.errors import main
+from osxfs_sim.cli import main
 from osxfs_sim.mount.launch import Share
 from osxfs_sim.mount.mounts import control
 from osxfs_sim.mount.mounts.mountpoints import MountError
@@ -55,20 +55,20 @@ def answers(tmp_path, monkeypatch):
     thread = threading.Thread(target=trio.run, args=(serve,))
     thread.start()
     try:
-        assert ready.wait(60)
+        assert ready.wait(180)
         answers.path = path
         yield answers
     finally:
         for end in ends:
             end()
-        thread.join(60)
+        thread.join(180)
     assert not thread.is_alive()
 
 
 def said(answers: Answers, *pieces: bytes) -> dict[str, object]:
     """What comes back when *pieces* are sent as they are."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        client.settimeout(60)
+        client.settimeout(180)
         client.connect(str(answers.path))
         for piece in pieces:
             client.sendall(piece)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from complaints import complaint
-from guests import eventually, refused, run
-from mounted import bound
+from support.complaints import complaint
+from support.guests import eventually, refused, run
+from support.mounted import bound
 
 from osxfs_sim import ShareSettings
 from osxfs_sim.mount.launch import launch

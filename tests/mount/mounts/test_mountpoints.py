@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from complaints import complaint, noticed
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.complaints import complaint, noticed
 
 from osxfs_sim.mount.mounts import mountpoints
 from osxfs_sim.mount.mounts.mountpoints import (

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from complaints import complaint
-from guests import ended, eventually, hear, refused, start, without_shares
-from live import LiveShare, is_mounted
+from support.complaints import complaint
+from support.guests import ended, eventually, hear, refused, start, without_shares
+from support.live import LiveShare, is_mounted
 
 from osxfs_sim.mount.mounts.mountpoints import MountError, mount_at
 from osxfs_sim.mount.mounts.namespaces import are_left_over, copies_of, ways_in, write_out_by

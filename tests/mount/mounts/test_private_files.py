@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from acting import need_root  # noqa: F401
+from support.acting import need_root  # noqa: F401
 
 from osxfs_sim.mount.mounts.mountpoints import control_path, local_record_path, runtime_directory
 

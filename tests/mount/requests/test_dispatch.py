@@ -10,10 +10,10 @@ from typing import Any
 
 import pyfuse3
 import pytest
-from controlled import CALLER, SLOW_FROM_BYTES, Requests, attributes, fields, requests
-from guests import refused
-from live import LiveShare
 from pyfuse3 import FUSEError
+from support.controlled import CALLER, SLOW_FROM_BYTES, Requests, attributes, fields, requests
+from support.guests import refused
+from support.live import LiveShare
 
 from osxfs_sim.mount import launch
 from osxfs_sim.mount.loop.reactor import in_thread
@@ -413,7 +413,7 @@ def test_a_share_outlives_its_bugs_and_tells_of_them(
     share: Callable[..., LiveShare], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same by way of the kernel, with a chore that fails at first."""
-    monkeypatch.setattr(launch, "_SERVER", "faulty_server")
+    monkeypatch.setattr(launch, "_SERVER", "support.faulty_server")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     live = share(profile="osxfs-cached", latency_ns=0)
     live.expected_trouble = True

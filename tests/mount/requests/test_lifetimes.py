@@ -12,8 +12,8 @@ import stat as modes
 from pathlib import Path
 
 import pytest
-from guests import eventually, finish, hear, refused, run, start
-from live import LiveShare
+from support.guests import eventually, finish, hear, refused, run, start
+from support.live import LiveShare
 
 from osxfs_sim import ProfileError
 

@@ -6,12 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from frugal_server import LIMIT
-from guests import ended, eventually
 from hypothesis import given
 from hypothesis import strategies as st
-from nobody import interpreter_for_everybody
-from users import OWNER, STRANGER
+from support.frugal_server import LIMIT
+from support.guests import ended, eventually
+from support.nobody import interpreter_for_everybody
+from support.users import OWNER, STRANGER
 
 from osxfs_sim.mount import launch
 from osxfs_sim.mount.requests.open_handles import OpenHandles
@@ -100,7 +100,7 @@ sys.stdin.read()
 
 def test_a_user_who_opens_all_there_is_stops_nobody_else(share, monkeypatch):
     """The server of a share that may have few, and two users who take all that they get."""
-    monkeypatch.setattr(launch, "_SERVER", "frugal_server")
+    monkeypatch.setattr(launch, "_SERVER", "support.frugal_server")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     live = share()
     (live.source / "file").write_text("hi")

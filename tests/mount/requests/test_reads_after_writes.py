@@ -14,9 +14,9 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from guests import PATIENCE_S, eventually
-from live import LiveShare, is_mounted
-from waiting_server import GATE
+from support.guests import PATIENCE_S, eventually
+from support.live import LiveShare, is_mounted
+from support.waiting_server import GATE
 
 from osxfs_sim.mount import launch
 
@@ -42,7 +42,7 @@ def _overtaken(
 ) -> bool:
     """Whether the guest's pages are old when a write has ended, during which somebody has read."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "_SERVER", "waiting_server")
+        patch.setattr(launch, "_SERVER", "support.waiting_server")
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
         patch.setenv(GATE, str(gate))
         live = share(profile=profile, latency_ns=0)
@@ -119,7 +119,7 @@ def test_where_nobody_waits_it_is_found_out(
 def test_a_share_that_ends_while_somebody_waits_for_a_turn_ends_well(
     field: Path, share: Callable[..., LiveShare], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "_SERVER", "waiting_server")
+    monkeypatch.setattr(launch, "_SERVER", "support.waiting_server")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv(GATE, str(field))
     live = share()

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from controlled import CALLER, SLOW_FROM_BYTES, Requests, attributes, fields, requests
+from support.controlled import CALLER, SLOW_FROM_BYTES, Requests, attributes, fields, requests
 
 from osxfs_sim.model.ordering import Order
 from osxfs_sim.mount.requests.dispatch import Dispatcher

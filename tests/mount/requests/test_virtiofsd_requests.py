@@ -13,8 +13,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from guests import refused, without_shares
-from live import LiveShare
+from support.guests import refused, without_shares
+from support.live import LiveShare
 
 # The kernel here stands in for the guest's. Since 6.5 it splices by way of the page cache
 # where it read directly, and since 6.12 it opens a known file with O_CREAT without asking

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guests import PATIENCE_S, ended, eventually, finish, hear, refused, start
-from live import LiveShare, is_mounted
-from nobody import (
+from support.guests import PATIENCE_S, ended, eventually, finish, hear, refused, start
+from support.live import LiveShare, is_mounted
+from support.nobody import (
     BECOME_NOBODY,
     NOBODY,
     interpreter_for_everybody,

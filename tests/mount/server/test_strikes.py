@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import storm
-from guests import PATIENCE_S, ended, eventually
-from live import LiveShare, is_mounted, servers_below, shares_below
-from remains import assert_gone, device_of, supervisor_of
+from support import storm
+from support.guests import PATIENCE_S, ended, eventually
+from support.live import LiveShare, is_mounted, servers_below, shares_below
+from support.remains import assert_gone, device_of, supervisor_of
 
 import osxfs_sim
 from osxfs_sim.exports import load_exports

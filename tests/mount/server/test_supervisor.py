@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import storm
-from complaints import complaint
-from guests import PATIENCE_S, ended, eventually, hear, start
-from live import LiveShare, is_mounted
-from nobody import need_fusermount, run_as_nobody
-from remains import (
+from support import storm
+from support.complaints import complaint
+from support.guests import PATIENCE_S, ended, eventually, hear, start
+from support.live import LiveShare, is_mounted
+from support.nobody import need_fusermount, run_as_nobody
+from support.remains import (
     aborting_at_the_end,
     assert_gone,
     device_of,
@@ -49,8 +49,8 @@ def slow_share(share, monkeypatch) -> Callable[[], LiveShare]:
 
     def slow_share() -> LiveShare:
         with monkeypatch.context() as patch:
-            patch.setattr(launch, "_SERVER", "slow_server")
-            patch.setenv("PYTHONPATH", str(Path(storm.__file__).parent))
+            patch.setattr(launch, "_SERVER", "support.slow_server")
+            patch.setenv("PYTHONPATH", str(Path(storm.__file__).parents[1]))
             return share(**EVENTS, latency_ns=0, event_latency_ns=0)
 
     return slow_share
@@ -91,6 +91,22 @@ def test_a_killed_server_whose_thread_waits_in_its_own_mount_lets_everybody_go(s
         live.kill()
         said, _ = guest.communicate(timeout=PATIENCE_S)
         assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
+    assert_gone(live, device)
+
+
+def test_so_does_one_that_ends_by_a_fault(slow_share) -> None:
+    """For a core dump the kernel would wait for that very thread, and tell nobody."""
+    live = slow_share()
+    device = device_of(live)
+    with aborting_at_the_end(device):
+        guest = held_up(live)
+        with ended(guest):
+            live.expected_end = None
+            os.kill(live.pid, signal.SIGSEGV)
+            said, _ = guest.communicate(timeout=PATIENCE_S)
+            assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
+        live.wait_for_end()
+    eventually(lambda: not is_mounted(live.guest))
     assert_gone(live, device)
 
 
@@ -237,8 +253,8 @@ def waits():
     return "D" in [open(stat).read().rpartition(")")[2].split()[0] for stat in stats]
 while not waits(): time.sleep(0.01)
 os.kill(pid, signal.SIGKILL)
-thread.join(60)
-share._server.wait(60)
+thread.join(180)
+share._server.wait(180)
 os.chdir("/")
 while mount_at(guest) is not None: time.sleep(0.01)
 print(told)
@@ -300,6 +316,38 @@ def test_force_ends_a_stopped_server_whose_guests_wait(share) -> None:
         said, _ = guest.communicate(timeout=PATIENCE_S)
         assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
     assert_gone(live, device)
+
+
+def test_force_ends_a_stopped_server_whose_share_was_unmounted_lazily(share) -> None:
+    live = share()
+    device = device_of(live)
+    guest = inside(live)
+    with ended(guest):
+        live.expected_end = None
+        os.kill(live.pid, signal.SIGSTOP)
+        go(guest)
+        unmount(str(live.guest), lazily=True)
+        assert "nothing is mounted" in complaint(MountError, unmount_and_wait, str(live.guest))
+        unmount_and_wait(str(live.guest), force=True)
+        said, _ = guest.communicate(timeout=PATIENCE_S)
+        assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
+    live.wait_for_end()
+    assert_gone(live, device)
+
+
+def test_force_says_what_a_share_that_was_unmounted_lazily_has_not_written(share) -> None:
+    live = share(**DELEGATED)
+    with open(live.guest / "file", "w") as file:
+        file.write("held")
+        file.flush()
+        live.expected_end = None
+        os.kill(live.pid, signal.SIGSTOP)
+        unmount(str(live.guest), lazily=True)
+        said = complaint(MountError, unmount_and_wait, str(live.guest), force=True)
+        with contextlib.suppress(OSError):
+            file.close()
+    assert "are not on the host: file" in said
+    live.wait_for_end()
 
 
 def test_force_ends_a_share_whose_supervisor_is_stopped_too(stopped: LiveShare) -> None:

@@ -6,8 +6,8 @@ from collections import Counter
 from random import Random
 
 import pytest
-from guests import eventually, refused
-from live import LiveShare
+from support.guests import eventually, refused
+from support.live import LiveShare
 
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.coherence.scorecard.expectations import Kind, expected_of

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from guests import eventually, refused
-from live import LiveShare, is_mounted
+from support.guests import eventually, refused
+from support.live import LiveShare, is_mounted
 
 from osxfs_sim.mount.mounts.mountpoints import mount_at
 from osxfs_sim.mount.server.supervisor import _Server
@@ -80,7 +80,7 @@ def asked_in_vain(live: LiveShare) -> Iterator[list[int | None]]:
     finally:
         if live.server.poll() is None and not told:
             eventually(lambda: told or live.server.poll() is not None)
-        asking.join(60)
+        asking.join(180)
 
 
 def assert_let_go(live: LiveShare, way: str) -> None:

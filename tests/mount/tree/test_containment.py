@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from guests import eventually, finish, hear, refused, run, start
-from live import LiveShare
+from support.guests import eventually, finish, hear, refused, run, start
+from support.live import LiveShare
 
 ROUNDS = 1_500
 CONSISTENT = {"profile": "none"}

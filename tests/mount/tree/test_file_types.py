@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guests import eventually, finish, hear, refused, run, start
-from live import LiveShare
+from support.guests import eventually, finish, hear, refused, run, start
+from support.live import LiveShare
 
 _libc = ctypes.CDLL(None, use_errno=True)
 RENAME_NOREPLACE, RENAME_WHITEOUT = 1, 4

@@ -4,7 +4,6 @@ import os
 import stat as modes
 
 import pytest
-from complaints import noticed
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -15,6 +14,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support.complaints import noticed
 
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
 from osxfs_sim.mount.writeback.overlay import drop, hold

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from live import shares_below
+from support.guests import eventually
+from support.live import shares_below
 
 import osxfs_sim
 from osxfs_sim.model.caching import Cached, Consistent
@@ -57,8 +57,8 @@ class Site:
 
 
 @pytest.fixture
-def site(field: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
-    request.getfixturevalue("need_fuse")
+def site(field: Path, need_fuse: None) -> Iterator[Site]:
+    del need_fuse
     site = Site(field)
     yield site
     for mountpoint in reversed(shares_below(field)):

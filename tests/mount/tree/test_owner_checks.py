@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import LiveShare
-from nobody import BECOME_NOBODY, NOBODY, interpreter_for_everybody
+from support.live import LiveShare
+from support.nobody import BECOME_NOBODY, NOBODY, interpreter_for_everybody
 
 PAGE = Path(__file__).parents[3] / "docs" / "semantics.md"
 HEADING = "| call | of what was believed | of what is asked each time |"
@@ -158,7 +158,7 @@ def seen(live: LiveShare) -> dict[str, str]:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         look_at_everything(live.guest)
-        output, _ = process.communicate("go\n", timeout=60)
+        output, _ = process.communicate("go\n", timeout=180)
     finally:
         process.kill()
         process.wait()
@@ -227,7 +227,7 @@ def test_root_is_refused_nothing_and_nobody_is_refused_his_own(share) -> None:
         input="go\n",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     said = json.loads(run.stdout.splitlines()[-1])
     assert refusals(said) == {"ioctl(2): FS_IOC_SETFLAGS": "ENOTTY"}

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from acting import BOB, acting_as, need_root, owner, owner_told  # noqa: F401
-from guests import ended, finish, hear, refused, start
-from live import LiveShare
+from support.acting import BOB, acting_as, need_root, owner, owner_told  # noqa: F401
+from support.guests import ended, finish, hear, refused, start
+from support.live import LiveShare
 
 import osxfs_sim
 from osxfs_sim.mount import syscalls

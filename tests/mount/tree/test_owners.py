@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from acting import ALICE, BOB, STAFF, acting_as, need_root, owner, owner_told  # noqa: F401
-from guests import refused
-from live import LiveShare
-from objects import wait_for_the_clock
+from support.acting import ALICE, BOB, STAFF, acting_as, need_root, owner, owner_told  # noqa: F401
+from support.guests import refused
+from support.live import LiveShare
+from support.objects import wait_for_the_clock
 
 from osxfs_sim.mount import syscalls
 
@@ -411,7 +411,7 @@ def test_owners_written_at_the_same_time_from_several_mounts_are_all_kept(shared
         subprocess.Popen(["/usr/bin/python3", "-ISc", _CHOWN_MANY, live.guest, which])
         for live, which in zip(mounts, ("uid", "gid"), strict=True)
     ]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert [writer.wait(180) for writer in writers] == [0, 0]
     for live in mounts:
         assert {owner(live.guest / name) for name in os.listdir(live.source)} == {(119, 219)}
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guests import eventually, refused
-from live import LiveShare
+from support.guests import eventually, refused
+from support.live import LiveShare
 
 from osxfs_sim.model.profile import Replaced
 from osxfs_sim.mount import syscalls

@@ -1,6 +1,6 @@
 """While root writes back, recovers, takes away and copies, another user swaps names for links.
 
-At every system call in its turn (swapping.py): what the links lead to must stay as it is.
+At every system call in its turn (support/swapping.py): what the links lead to must stay as it is.
 """
 
 import contextlib
@@ -9,9 +9,9 @@ import stat as modes
 from pathlib import Path
 
 import pytest
-from acting import need_root  # noqa: F401
-from swapping import Swapper, by_name, state_of
-from unmounted import Unmounted, recovered, unmounted
+from support.acting import need_root  # noqa: F401
+from support.swapping import Swapper, by_name, state_of
+from support.unmounted import Unmounted, recovered, unmounted
 
 from osxfs_sim.mount.mounts.copying import make_copy
 from osxfs_sim.mount.mounts.mountpoints import MountError

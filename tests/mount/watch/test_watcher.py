@@ -20,12 +20,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from acting import acting_as
-from complaints import noticed
-from guests import refused, start
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from nobody import NOBODY
+from support.acting import acting_as
+from support.complaints import noticed
+from support.guests import refused, start
+from support.nobody import NOBODY
 
 from osxfs_sim.model.events import What
 from osxfs_sim.mount import syscalls

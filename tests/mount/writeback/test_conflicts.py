@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from live import LiveShare
+from support.guests import eventually
+from support.live import LiveShare
 
 from osxfs_sim.mount import launch, syscalls
 from osxfs_sim.mount.tree import generations
@@ -342,7 +342,7 @@ def test_where_numbers_are_used_again_the_rows_are_about_that(small_ext4: Path) 
 def test_a_server_that_tells_objects_by_number_alone_is_found_out(
     small_ext4: Path, share, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "_SERVER", "numbering_server")
+    monkeypatch.setattr(launch, "_SERVER", "support.numbering_server")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     source = small_ext4 / "by-number"
     source.mkdir()

@@ -1,9 +1,10 @@
 """A share with write-back is killed at any moment: nothing that was synced is lost, the host is
 what the guest once was, and what is missing can be recovered or given up.
 
-A seeded guest makes random changes (scribbler.py), the server is killed from outside after some
-of them or kills itself before a step of its own (dying_server.py), and what is on the host is
-judged (prefixes.py). A failure says the seed, what the guest did last, and how to have it again.
+A seeded guest makes random changes (support/scribbler.py), the server is killed from outside after
+some of them or kills itself before a step of its own (support/dying_server.py), and what is on the
+host is judged (support/prefixes.py). A failure says the seed, what the guest did last, and how to
+have it again.
 """
 
 import contextlib
@@ -17,9 +18,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from live import LiveShare, is_mounted
-from prefixes import Tree, difference, snapshot
-from scribbler import Scribbler, furnish
+from support.live import LiveShare, is_mounted
+from support.prefixes import Tree, difference, snapshot
+from support.scribbler import Scribbler, furnish
 
 from osxfs_sim.mount import launch
 from osxfs_sim.mount.mounts.mountpoints import MountError, unmount
@@ -37,7 +38,7 @@ _LATEST_SHOWN = 25
 def dying(monkeypatch: pytest.MonkeyPatch, where: str, step: int) -> Iterator[None]:
     """The servers that are started in this block kill themselves before that step of theirs."""
     with monkeypatch.context() as patch:
-        patch.setattr(launch, "_SERVER", "dying_server")
+        patch.setattr(launch, "_SERVER", "support.dying_server")
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
         patch.setenv("DIES_IN", where)
         patch.setenv("DIES_BEFORE_STEP", str(step))

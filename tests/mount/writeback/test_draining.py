@@ -9,15 +9,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from guests import eventually
-from live import LiveShare
+from support.guests import eventually
+from support.live import LiveShare
 
 from osxfs_sim import MountError
 from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mounts.mountpoints import mount_at, unmount
 from osxfs_sim.mount.tree.inodes import InodeTable
 from osxfs_sim.mount.writeback.draining import overlap, wait_until_drained
-from osxfs_sim.mount.writeback.journal import Journal, Owner, all_journals, open_journal, owner_of
+from osxfs_sim.mount.writeback.journal import (
+    Journal,
+    Owner,
+    all_journals,
+    claim,
+    locked,
+    open_journal,
+    owner_of,
+)
 from osxfs_sim.settings import ShareSettings
 
 HOUR_NS = 3_600 * 10**9
@@ -112,9 +120,28 @@ def test_a_share_that_is_unmounted_is_waited_for_until_it_ends(
     eventually(lambda: len(said) == 1)
     assert waiting.is_alive()
     journal.close(keep=False)
-    waiting.join(60)
+    waiting.join(180)
     assert not waiting.is_alive()
     assert f"waiting until the host has what an earlier share of {source}" in said[0]
+
+
+def test_a_recovery_is_waited_for_until_it_ends(tmp_path: Path, source: Path) -> None:
+    journal = open_journal(tmp_path, str(source), InodeTable(os.stat(source)).root)
+    journal.mounted("/mnt", "0:57")  # which is there still, and dead
+    journal.close(keep=True)
+    said = Said()
+    waiting = threading.Thread(
+        target=wait_until_drained,
+        args=(tmp_path, str(source), said),
+        kwargs={"mounted": lambda _: True, "stands_still_s": 3_600},
+    )
+    with locked(journal.directory):
+        claim(journal.directory, Owner(os.getpid(), str(source), _root(source), drains=True))
+        waiting.start()
+        eventually(lambda: len(said) == 1)
+        assert waiting.is_alive()
+    waiting.join(60)
+    assert not waiting.is_alive()
 
 
 def test_one_that_stands_still_is_told_with_the_remedy(
@@ -202,7 +229,7 @@ def test_what_a_guest_syncs_is_not_overwritten_by_an_earlier_share(
         assert not again
     finally:
         os.kill(live.pid, signal.SIGCONT)
-    mounting.join(120)
+    mounting.join(180)
     (newer,) = again
     try:
         assert (live.guest / "file").read_text() == "older"

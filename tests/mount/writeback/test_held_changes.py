@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from guests import eventually, refused, run
-from live import LiveShare
+from support.guests import eventually, refused, run
+from support.live import LiveShare
 
 from osxfs_sim import MountError
 from osxfs_sim.mount.mounts.mountpoints import mount_at

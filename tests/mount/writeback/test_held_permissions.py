@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from live import LiveShare
-from nobody import NOBODY
-from users import User, act_as
+from support.live import LiveShare
+from support.nobody import NOBODY
+from support.users import User, act_as
 
 from osxfs_sim.mount.mounts.mountpoints import runtime_directory
 

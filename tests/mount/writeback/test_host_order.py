@@ -14,9 +14,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from live import LiveShare
-from prefixes import History, Tree, Verdict, difference, snapshot
-from scribbler import Scribbler, furnish
+from support.live import LiveShare
+from support.prefixes import History, Tree, Verdict, difference, snapshot
+from support.scribbler import Scribbler, furnish
 
 from osxfs_sim.mount import launch
 
@@ -138,7 +138,7 @@ def test_the_host_shows_one_state_of_the_guest_after_the_other(
 def test_a_server_that_breaks_the_rule_is_found_out(
     field: Path, share: Callable[..., LiveShare], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "_SERVER", "disorderly_server")
+    monkeypatch.setattr(launch, "_SERVER", "support.disorderly_server")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     for seed in range(10):
         (field / str(seed)).mkdir()

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from guests import eventually, refused
-from live import LiveShare, Place
-from nobody import NOBODY
+from support.guests import eventually, refused
+from support.live import LiveShare, Place
+from support.nobody import NOBODY
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.inodes import InodeTable

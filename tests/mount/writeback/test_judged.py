@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guests import eventually, refused
-from live import LiveShare
+from support.guests import eventually, refused
+from support.live import LiveShare
 
 from osxfs_sim.mount.tree.host_limits import limits_of
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 
-from live import LiveShare
+from support.live import LiveShare
 
 HOUR_NS = 3_600 * 10**9
 HELD = {"latency_ns": 0, "write_back_age_ns": HOUR_NS}

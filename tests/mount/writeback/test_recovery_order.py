@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from live import LiveShare
-from unmounted import Unmounted
+from support.live import LiveShare
+from support.unmounted import Unmounted, recovering
 
 from osxfs_sim.mount.writeback import recovery
 from osxfs_sim.mount.writeback.journal import leftovers
@@ -85,12 +85,9 @@ def test_a_clock_that_was_set_back_changes_no_order_within_a_journal(field: Path
     (left,) = leftovers(field / "state", str(field / "host"))
     for number, each in enumerate(left.changes):
         each.detail = each.detail._replace(at_ns=1_000 - number)
-    again = Unmounted(field / "host", field / "other")
-    try:
-        its = recovery._Recovery(left, again.machinery, {})
+    with recovering(field / "host", field / "other") as tree:
+        its = recovery._Recovery(left, tree, {})
         times = list(its.carry_out())
         its.close()
-    finally:
-        again.close()
     assert times == [1_000] * 3
     assert sorted(os.listdir(field / "host")) == ["a", "b", "c"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from unmounted import GUEST, Unmounted, left, recovered, tree_of, unmounted
+from support.unmounted import GUEST, Unmounted, left, recovered, recovering, tree_of, unmounted
 
 from osxfs_sim.fs.at import new_place
 from osxfs_sim.model import write_back as model
@@ -330,7 +330,6 @@ def test_recovery_sets_aside_what_the_host_refuses_and_goes_on(source: Path, sta
     guest.write("e/new/file", b"precious")
     guest.make("after")
     guest.crash()
-    again = Unmounted(source, state)
     refused = OSError(errno.EPERM, "never")
 
     class Refusing(recovery.HostWriter):
@@ -339,11 +338,10 @@ def test_recovery_sets_aside_what_the_host_refuses_and_goes_on(source: Path, sta
                 raise refused
             super().carry_out(change)
 
-    with pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, recovering(source, state) as tree:
         patched.setattr(recovery, "HostWriter", Refusing)
         (found,) = left(source, state)
-        assert recovery.recover([found], again.machinery) == 1
-    again.close()
+        assert recovery.recover([found], tree) == 1
     assert (source / "after").exists()
     (kept,) = left(source, state)
     assert [each.kind for each in kept.aside] == [Kind.MAKE, Kind.MAKE, Kind.WRITE]

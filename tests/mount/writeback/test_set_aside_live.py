@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from guests import eventually, refused
-from live import LiveShare
-from nobody import NOBODY
+from support.guests import eventually, refused
+from support.live import LiveShare
+from support.nobody import NOBODY
 
 from osxfs_sim import MountError
 from osxfs_sim.cli import main

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from guests import PATIENCE_S, eventually, run
-from live import LiveShare
+from support.guests import PATIENCE_S, eventually, run
+from support.live import LiveShare
 
 HOUR_NS = 3_600 * 10**9
 HELD = {"profile": "osxfs-delegated", "latency_ns": 0, "write_back_age_ns": HOUR_NS}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from prefixes import History, Node, Tree, alive_in, written
+from support.prefixes import History, Node, Tree, alive_in, written
 
 DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 """What a guest hears whose share has lost its server."""

@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from guests import PATIENCE_S, without_shares
 
 import osxfs_sim
+from support.guests import PATIENCE_S, without_shares
 
 NOBODY = 65_534
 BECOME_NOBODY = {"user": NOBODY, "group": NOBODY, "extra_groups": []}

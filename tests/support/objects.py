@@ -6,8 +6,8 @@ import stat as modes
 import time
 from pathlib import Path
 
-from guests import eventually
-from users import OWNER, User
+from support.guests import eventually
+from support.users import OWNER, User
 
 RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2

@@ -1,4 +1,4 @@
-"""A plugin that runs modules, and the tests of each, in an order of its own: -p shuffled.
+"""A plugin that runs modules, and the tests of each, in an order of its own: -p support.shuffled.
 
 The environment's SHUFFLE is the seed. Tests of one module stay together, which use its mounts.
 """

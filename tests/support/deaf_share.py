@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pretended_share import _of_the_tree
-
 from osxfs_sim.coherence.actors.operations import Operation, Outcome, Performer
 from osxfs_sim.coherence.actors.processes import Performed
 from osxfs_sim.coherence.actors.staging import SILENCE
 from osxfs_sim.coherence.contract.schedules import Schedule
+from support.pretended_share import _of_the_tree
 
 LOOKS = frozenset({"stat", "read", "outline", "list", "readlink", "fstat", "pread", "mread"})
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from guests import PATIENCE_S, eventually
+from support.guests import PATIENCE_S, eventually
 
-HERE = Path(__file__).parent / "listeners"
+HERE = Path(__file__).parents[1] / "listeners"
 NODE_MODULES = HERE / "js" / "node_modules"
 
 R = TypeVar("R")

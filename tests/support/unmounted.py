@@ -13,6 +13,7 @@ from typing import Any
 
 import pyfuse3
 
+from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.mounts.identity import server_user
 from osxfs_sim.mount.server.assembly import build
@@ -20,7 +21,7 @@ from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.tree.owners import KnownCaller
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.journal import Leftover, MakeDetail, SetDetail, leftovers
-from osxfs_sim.mount.writeback.recovery import recover
+from osxfs_sim.mount.writeback.recovery import HostTree, open_host_tree, recover
 from osxfs_sim.settings import ShareSettings
 
 GUEST: Any = KnownCaller(0, 0)
@@ -253,12 +254,20 @@ def left(source: Path, state: Path) -> list[Leftover]:
 
 
 def recovered(source: Path, state: Path) -> int:
-    """Have another share of *source* recover what is left; how many changes that was."""
-    share = Unmounted(source, state)
+    """Have what is left of *source* written to the host; how many changes that was."""
+    with recovering(source, state) as tree:
+        return recover(left(source, state), tree)
+
+
+@contextlib.contextmanager
+def recovering(source: Path, state: Path) -> Iterator[HostTree]:
+    """The host's *source*, as the process that recovers has it."""
+    umask = os.umask(0)
     try:
-        return recover(left(source, state), share.machinery)
+        with open_host_tree(str(source), state, Ownership.OSXFS) as tree:
+            yield tree
     finally:
-        share.close()
+        os.umask(umask)
 
 
 def tree_of(top: Path) -> dict[str, str | None]:
@@ -273,4 +282,4 @@ def tree_of(top: Path) -> dict[str, str | None]:
     return found
 
 
-__all__ = ["MakeDetail", "Unmounted", "left", "recovered", "tree_of", "unmounted"]
+__all__ = ["MakeDetail", "Unmounted", "left", "recovered", "recovering", "tree_of", "unmounted"]

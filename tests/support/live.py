@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from guests import eventually
-
 import osxfs_sim
 from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mounts.mountpoints import log_path, mounts, runtime_directory, unmount
 from osxfs_sim.mount.mounts.runtime_records import record_path
+from support.guests import eventually
 
 # A share that hangs would hang its test. After this long its server is killed:
 # the test then fails with ENOTCONN instead.
@@ -137,7 +136,7 @@ class LiveShare:
 
     def wait_for_end(self) -> int:
         """Wait for the server to end, and return its exit code."""
-        code = self.server.wait(60)
+        code = self.server.wait(180)
         self._watchdog.cancel()
         return code
 

@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from guests import PATIENCE_S, eventually
-from live import LiveShare, is_mounted
-
 from osxfs_sim.mount.mounts import connections
 from osxfs_sim.mount.mounts.mountpoints import mount_at
+from support.guests import PATIENCE_S, eventually
+from support.live import LiveShare, is_mounted
 
 
 def supervisor_of(live: LiveShare) -> int:
