@@ -56,7 +56,7 @@ from osxfs_sim.mount.mounts.runtime_records import (
 )
 from osxfs_sim.mount.mounts.service_checks import check_host_services
 from osxfs_sim.mount.mounts.volumes import Volumes
-from osxfs_sim.mount.writeback.journal import aside_of
+from osxfs_sim.mount.writeback.journal_directory import aside_of
 from osxfs_sim.mount.writeback.unwritten import unwritten_error
 from osxfs_sim.settings import Exports, ShareSettings
 

@@ -19,22 +19,18 @@ from osxfs_sim.mount.mounts.identity import state_directory, user_of_id
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER
 from osxfs_sim.mount.writeback.draining import paths_overlap, wait_until_drained
-from osxfs_sim.mount.writeback.journal import (
-    Known,
-    LeftChange,
-    Leftover,
+from osxfs_sim.mount.writeback.journal_directory import (
     all_journals,
     aside_of,
-    discard,
     has_changes,
     is_aside,
     journals_of,
-    leftovers,
     locked,
     open_file,
     opened,
-    read_journal,
 )
+from osxfs_sim.mount.writeback.journal_format import Known, LeftChange
+from osxfs_sim.mount.writeback.journal_reader import Leftover, discard, leftovers, read_journal
 
 _SHOWN = 5
 _DEEPEST = 4_096
