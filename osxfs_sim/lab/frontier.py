@@ -60,14 +60,14 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ParetoPlace:
     """Where a point lies: in seconds, and in stale answers per run."""
 
     wall_s: Reach
     stale: Reach
 
 
-def beats(one: Place, other: Place) -> bool:
+def beats(one: ParetoPlace, other: ParetoPlace) -> bool:
     """Whether *one* is no worse in both, and better in one, beyond the intervals.
 
     The relation is a strict order: nothing beats itself, and what beats a point beats all
@@ -79,7 +79,7 @@ def beats(one: Place, other: Place) -> bool:
     )
 
 
-def seems_better(one: Place, other: Place) -> bool:
+def seems_better(one: ParetoPlace, other: ParetoPlace) -> bool:
     """The same by the estimates alone: also a strict order."""
     pairs = ((one.wall_s, other.wall_s), (one.stale, other.stale))
     return all(mine.value <= theirs.value for mine, theirs in pairs) and any(
@@ -87,7 +87,7 @@ def seems_better(one: Place, other: Place) -> bool:
     )
 
 
-def standings(places: Mapping[str, Place]) -> dict[str, Standing]:
+def standings(places: Mapping[str, ParetoPlace]) -> dict[str, Standing]:
     """How each of these stands among them."""
     found = {}
     for label, place in places.items():
@@ -159,11 +159,11 @@ class Point:
         return of_unknown_age + sum(age >= limit_ns for age in self.ages_ns)
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> ParetoPlace | None:
         """Where it lies; an estimate without an interval may be anywhere."""
         if self.wall_s is None or self.stale_per_run is None:
             return None
-        return Place(_reach(self.wall_s), _reach(self.stale_per_run))
+        return ParetoPlace(_reach(self.wall_s), _reach(self.stale_per_run))
 
 
 def _reach(estimate: Estimate) -> Reach:

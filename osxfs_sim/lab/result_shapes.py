@@ -12,7 +12,7 @@ from osxfs_sim.lab.shapes import (
     TIME,
     TRUTH,
     WHOLE,
-    Record,
+    RecordShape,
     Shape,
     list_of,
     maybe,
@@ -21,7 +21,7 @@ from osxfs_sim.lab.shapes import (
 
 _NOTHING: dict[str, Shape] = {}
 
-LINE = Record(
+LINE = RecordShape(
     {
         "count": COUNT,
         "asked_p50_ns": COUNT,
@@ -43,9 +43,9 @@ _HELD_COUNTS = (
     *("most_changes_at_risk", "most_bytes_at_risk", "lost_host_changes", "throttled"),
     *("throttled_ns", "pending_changes", "pending_bytes", "oldest_ns", "kept_host_changes"),
 )
-HELD = Record(_NOTHING, {**dict.fromkeys(_HELD_COUNTS, COUNT), "kernel": TRUTH})
-_NAME_SETS = Record(_NOTHING, dict.fromkeys(("directories", "names", "answers"), COUNT))
-_EVENTS = Record(
+HELD = RecordShape(_NOTHING, {**dict.fromkeys(_HELD_COUNTS, COUNT), "kernel": TRUTH})
+_NAME_SETS = RecordShape(_NOTHING, dict.fromkeys(("directories", "names", "answers"), COUNT))
+_EVENTS = RecordShape(
     _NOTHING,
     {
         **dict.fromkeys(("latency_ns", "seen", "delivered", "dropped", "rescans"), COUNT),
@@ -55,7 +55,7 @@ _EVENTS = Record(
         "name_sets": _NAME_SETS,
     },
 )
-STATUS = Record(
+STATUS = RecordShape(
     _NOTHING,
     {
         "receipt": table_of(LINE),
@@ -71,7 +71,7 @@ STATUS = Record(
         "policy": TEXT,
         "seed": WHOLE,
         "dilate": NUMBER,
-        "latency": Record(
+        "latency": RecordShape(
             _NOTHING,
             {
                 "base_ns": table_of(COUNT),
@@ -82,25 +82,27 @@ STATUS = Record(
         ),
         "ownership": TABLE,
         "names": TABLE,
-        "calibration": maybe(Record(_NOTHING, {"floor_ns": COUNT, "calibrated": TRUTH})),
+        "calibration": maybe(RecordShape(_NOTHING, {"floor_ns": COUNT, "calibrated": TRUTH})),
         "own_policy": maybe(
-            Record({"errors": COUNT}, {"name": TEXT, "digest": TEXT, "first_error": maybe(TEXT)})
+            RecordShape(
+                {"errors": COUNT}, {"name": TEXT, "digest": TEXT, "first_error": maybe(TEXT)}
+            )
         ),
     },
 )
-_STALE = Record(
+_STALE = RecordShape(
     {"judged": COUNT, "stale": COUNT, "ages_ns": list_of(COUNT)}, {"unexplained": COUNT}
 )
-RISK = Record(
+RISK = RecordShape(
     {
-        "edits": Record({"made": COUNT}, {"stream": TEXT, "seed": COUNT, "skipped": COUNT}),
-        "answers": Record({"recorded": COUNT, "judged": COUNT, "unknown": COUNT}, _NOTHING),
+        "edits": RecordShape({"made": COUNT}, {"stream": TEXT, "seed": COUNT, "skipped": COUNT}),
+        "answers": RecordShape({"recorded": COUNT, "judged": COUNT, "unknown": COUNT}, _NOTHING),
         "stale": table_of(_STALE),
     },
     {
         "result": TEXT,
         "compared": list_of(TEXT),
-        "native": Record(_NOTHING, dict.fromkeys(("judged", "stale", "unexplained"), COUNT)),
+        "native": RecordShape(_NOTHING, dict.fromkeys(("judged", "stale", "unexplained"), COUNT)),
     },
 )
 _ALSO_OF_A_RUN: dict[str, Shape] = {
@@ -116,10 +118,10 @@ _DRAIN_UNTIL_2: dict[str, Shape] = {"caught_up_s": maybe(TIME), "told": TEXT}
 _TIMED: dict[str, Shape] = {"kind": TEXT, "wall_s": TIME, "workload_processor_s": TIME}
 _PLACED: dict[str, Shape] = {"arm": TEXT, "round": COUNT, **_TIMED}
 _BEGAN: dict[str, Shape] = {"began_s": TIME, "load_average": TIME}
-SAMPLE = Record(_PLACED, {**_ALSO_OF_A_RUN, **_DRAIN, **_BEGAN})
-_SAMPLE_2 = Record(_PLACED, {**_ALSO_OF_A_RUN, **_DRAIN_UNTIL_2, **_BEGAN})
-_RUN_1 = Record(_TIMED, {**_ALSO_OF_A_RUN, **_DRAIN_UNTIL_2})
-MACHINE = Record(
+SAMPLE = RecordShape(_PLACED, {**_ALSO_OF_A_RUN, **_DRAIN, **_BEGAN})
+_SAMPLE_2 = RecordShape(_PLACED, {**_ALSO_OF_A_RUN, **_DRAIN_UNTIL_2, **_BEGAN})
+_RUN_1 = RecordShape(_TIMED, {**_ALSO_OF_A_RUN, **_DRAIN_UNTIL_2})
+MACHINE = RecordShape(
     _NOTHING,
     {
         "processor": TEXT,
@@ -160,9 +162,9 @@ _ASKED: dict[str, Shape] = {
     "sweep": maybe(TEXT),
     "groups": table_of(TEXT),
 }
-SOURCES = Record(_NOTHING, {**_SOURCES, "edits": TEXT})
-PLAN = Record(_NOTHING, _ASKED)
-_PLAN_2 = Record(_NOTHING, {**_ASKED, **_SOURCES, "edits_digest": TEXT})
+SOURCES = RecordShape(_NOTHING, {**_SOURCES, "edits": TEXT})
+PLAN = RecordShape(_NOTHING, _ASKED)
+_PLAN_2 = RecordShape(_NOTHING, {**_ASKED, **_SOURCES, "edits_digest": TEXT})
 
 
 def _options(value: object) -> str:
@@ -188,27 +190,27 @@ _COMPARED: dict[str, Shape] = {
     "caches": TEXT,
 }
 _ALSO_COMPARED: dict[str, Shape] = {
-    "specs": table_of(Record(_NOTHING, {"profile": TEXT, "options": _options})),
+    "specs": table_of(RecordShape(_NOTHING, {"profile": TEXT, "options": _options})),
     "mounted": table_of(STATUS),
-    "claims": list_of(Record({"text": TEXT, "source": TEXT}, _NOTHING)),
+    "claims": list_of(RecordShape({"text": TEXT, "source": TEXT}, _NOTHING)),
 }
-COMPARISON = Record(
+COMPARISON = RecordShape(
     {**_COMPARED, "samples": list_of(SAMPLE)},
     {**_ALSO_COMPARED, "made_by": TEXT, "plan": PLAN, "sources": SOURCES},
 )
 """Of schema 3."""
-COMPARISON_2 = Record(
+COMPARISON_2 = RecordShape(
     {**_COMPARED, "samples": list_of(_SAMPLE_2)}, {**_ALSO_COMPARED, "plan": _PLAN_2}
 )
 """Of schema 2: a comparison, until 2026-12."""
-STALENESS = Record(
+STALENESS = RecordShape(
     {
         "profile": TEXT,
         "changed": TABLE,
         "machine": MACHINE,
         "number": COUNT,
         "views": list_of(
-            Record(
+            RecordShape(
                 {
                     "view": TEXT,
                     "direction": TEXT,
@@ -217,7 +219,7 @@ STALENESS = Record(
                     "phase_ns": COUNT,
                     "patience_ns": COUNT,
                     "samples": list_of(
-                        Record(
+                        RecordShape(
                             {"phase_ns": COUNT, "stale_looks": COUNT, "lower_ns": COUNT},
                             {"seen_ns": maybe(COUNT), "upper_ns": maybe(COUNT)},
                         )
@@ -227,22 +229,24 @@ STALENESS = Record(
             )
         ),
         "load": maybe(
-            Record(
+            RecordShape(
                 {"processes": COUNT, "looks": COUNT, "processor_s": TIME, "elapsed_s": TIME},
                 _NOTHING,
             )
         ),
         "lost": maybe(
-            Record({"rate": NUMBER, "seen": COUNT, "dropped": COUNT, "rescans": COUNT}, _NOTHING)
+            RecordShape(
+                {"rate": NUMBER, "seen": COUNT, "dropped": COUNT, "rescans": COUNT}, _NOTHING
+            )
         ),
     },
     _NOTHING,
 )
-RUNS_1 = Record(
+RUNS_1 = RecordShape(
     {
         **_OF_BOTH,
         "arms": list_of(
-            Record({"arm": TEXT, "mounted": maybe(STATUS), "runs": list_of(_RUN_1)}, _NOTHING)
+            RecordShape({"arm": TEXT, "mounted": maybe(STATUS), "runs": list_of(_RUN_1)}, _NOTHING)
         ),
     },
     _NOTHING,

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.coherence.answers.library import asked_in_vain, begin_recording, compiled
-from osxfs_sim.coherence.answers.log import Answer, Told, read_answers
+from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer, read_answers
 from osxfs_sim.coherence.answers.risk import CHANGED, FAILED, SAME, counted
 from osxfs_sim.coherence.answers.timeline import timeline_from
 from osxfs_sim.coherence.edits.applying import edited, names_of
@@ -261,13 +261,13 @@ def _tree_digest(
     return digest.hexdigest()
 
 
-def _candidates(answers: list[Answer], place: Path) -> list[str]:
+def _candidates(answers: list[RecordedAnswer], place: Path) -> list[str]:
     """The files that the workload asked for by name and did not change."""
-    own = {answer.path for answer in answers if answer.told is Told.OWN}
+    own = {answer.path for answer in answers if answer.told is AnswerKind.OWN}
     asked = {
         answer.path
         for answer in answers
-        if answer.told in (Told.LOOK, Told.STAT, Told.READ) and not answer.error
+        if answer.told in (AnswerKind.LOOK, AnswerKind.STAT, AnswerKind.READ) and not answer.error
     }
     return sorted(path for path in asked if _can_be_edited(path, own, place))
 

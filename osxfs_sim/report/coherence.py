@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from osxfs_sim.coherence.scorecard.measure import KindResult
-from osxfs_sim.coherence.scorecard.signals import Signal
+from osxfs_sim.coherence.scorecard.signals import NameEvent
 from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Crossing, Curve
 from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predicted import departure_ns
-from osxfs_sim.coherence.staleness.predictions import Direction, Sample
+from osxfs_sim.coherence.staleness.predictions import Direction, StalenessSample
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.console import console, escape, table
 from osxfs_sim.report.quantities import three_digits
@@ -68,7 +68,7 @@ def _expected(result: KindResult) -> str:
     return ", ".join(_briefly(each) for each in required) or "nothing"
 
 
-def _briefly(signal: Signal) -> str:
+def _briefly(signal: NameEvent) -> str:
     """A signal in few characters: ``CREATE a/`` for ``IN_CREATE|IN_ISDIR a``."""
     event = signal.event.removeprefix("IN_")
     return f"{event} {signal.role}{'/' if signal.directory else ''}"
@@ -211,7 +211,7 @@ def _short(duration_ns: float) -> str:
     return format_duration(float(f"{duration_ns:.2g}"))
 
 
-def _widths_ns(seen: Sequence[Sample]) -> list[int]:
+def _widths_ns(seen: Sequence[StalenessSample]) -> list[int]:
     return sorted(sample.upper_ns - sample.lower_ns for sample in seen if sample.upper_ns)
 
 

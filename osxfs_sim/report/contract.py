@@ -8,7 +8,7 @@ from rich.console import Console
 from osxfs_sim.coherence.contract.breaches import script_name
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Schedule, Use
-from osxfs_sim.coherence.contract.verdicts import Breach, Finding, Verdict
+from osxfs_sim.coherence.contract.verdicts import Breach, Finding, RuleVerdict
 from osxfs_sim.model.escaping import quoted
 from osxfs_sim.report.console import console, escape, table
 
@@ -24,7 +24,7 @@ _STYLES = {
 
 
 def contract_report(
-    verdicts: Sequence[Verdict], title: str, machine: str, scripts: Mapping[str, Path]
+    verdicts: Sequence[RuleVerdict], title: str, machine: str, scripts: Mapping[str, Path]
 ) -> None:
     """Print a line per rule, and below it the schedules that were found.
 
@@ -80,7 +80,7 @@ def rules_report(rules: Mapping[RuleId, tuple[str, Sequence[Schedule]]]) -> None
             out.print(f"  {use}{escape(schedule.name)} ({len(schedule.steps)} steps)")
 
 
-def _told(verdict: Verdict) -> str:
+def _told(verdict: RuleVerdict) -> str:
     text = RULES[verdict.rule].text
     if verdict.by is not None:
         return f"{text}: see {verdict.by}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from osxfs_sim.coherence.museum.exhibits import Demonstration, Play, Shown, Told
+from osxfs_sim.coherence.museum.exhibits import Demonstration, Play, Showing, StepAnswer
 from osxfs_sim.model.bugs import BUGS
 from osxfs_sim.report.console import console, escape, table
 
@@ -25,7 +25,7 @@ def museum_report(demonstrations: Iterable[Demonstration]) -> None:
     out.print("  osxfs-sim museum V1 shows one of them, osxfs-sim museum all every one.")
 
 
-def shown_report(shown: Shown) -> None:
+def shown_report(shown: Showing) -> None:
     """Print what was asked and told, with the bug and with each cure, and the verdicts."""
     out = console()
     spec = BUGS[shown.demonstration.bug]
@@ -50,7 +50,7 @@ def shown_report(shown: Shown) -> None:
     out.print()
 
 
-def _told(told: Told, with_bug: Told) -> str:
+def _told(told: StepAnswer, with_bug: StepAnswer) -> str:
     words = escape(told.told)
     if not told.as_expected:
         return f"[red]{words} (documented: {escape(told.expected)})[/red]"
