@@ -40,7 +40,8 @@ from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import mounted
-from osxfs_sim.report.console import console, escape, table
+from osxfs_sim.report.console import console, escape
+from osxfs_sim.report.tables import table
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 SCHEMA = 1
@@ -451,9 +452,7 @@ def _tell(
         if rules.mode is Mode.DELEGATED:
             title += f", the host up to {format_duration(rules.bounds.lag_ns)}"
         title += ")"
-    rows = table(
-        ">seed", "answer", ">operations", ">objects", ">steps", ">not judged", title=escape(title)
-    )
+    rows = table(">seed", "answer", ">operations", ">objects", ">steps", ">not judged", title=title)
     for run in done:
         parts = run.verdict.parts
         rows.add_row(

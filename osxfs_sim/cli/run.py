@@ -22,8 +22,9 @@ from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
 from osxfs_sim.lab.comparing import ComparisonPlan
 from osxfs_sim.lab.machine import describe_machine_shortly
 from osxfs_sim.lab.schedule import InTurn
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console
 from osxfs_sim.report.runs import runs_report
+from osxfs_sim.report.tables import table
 from osxfs_sim.settings import ShareSettings
 
 

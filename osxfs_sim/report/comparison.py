@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 from rich.padding import Padding
-from rich.table import Table
 
 from osxfs_sim.lab.false_alarms import FalseAlarms
 from osxfs_sim.lab.judgement import named
@@ -19,8 +18,9 @@ from osxfs_sim.lab.summary import (
     kinds_of,
 )
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.console import console, escape, table
+from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.risk import risk_report, risks_of
+from osxfs_sim.report.tables import Table, bold, table
 
 _MOST_DECIMALS = 6
 _LEAST_P = 0.0001
@@ -83,10 +83,8 @@ def _table(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
         ">achieved",
         ">late",
     )
-    rows.columns[0].no_wrap = False  # a label may be as long as its options
-    rows.columns[0].overflow = "fold"
     for summary in summaries:
-        rows.add_row(f"[bold]{escape(summary.label)}[/bold]", *map(escape, _cells(summary)))
+        rows.add_row(bold(summary.label), *_cells(summary))
     return rows
 
 

@@ -10,7 +10,8 @@ from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Schedule, Use
 from osxfs_sim.coherence.contract.verdicts import Breach, Finding, RuleVerdict
 from osxfs_sim.model.escaping import quoted
-from osxfs_sim.report.console import console, escape, table
+from osxfs_sim.report.console import console, escape
+from osxfs_sim.report.tables import Cell, table
 
 _MOST_UNPLAYED = 4
 
@@ -36,9 +37,9 @@ def contract_report(
         style = _STYLES[verdict.finding]
         rows.add_row(
             verdict.rule,
-            f"[{style}]{verdict.finding}[/{style}]" + ("*" if verdict.known else ""),
+            Cell(f"{verdict.finding}{'*' if verdict.known else ''}", style),
             str(verdict.schedules or ""),
-            escape(_told(verdict)),
+            _told(verdict),
         )
     out.print(rows)
     told: dict[Schedule, RuleId] = {}

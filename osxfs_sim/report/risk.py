@@ -12,7 +12,7 @@ from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.stale_answers import StaleAnswers
 from osxfs_sim.lab.summary import kinds_of
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.console import escape, table
+from osxfs_sim.report.tables import bold, table
 
 RISK_COLUMNS = (
     "edits",
@@ -45,12 +45,10 @@ def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[st
         *("risk", "run"),
         *(name if name in _WORDS else f">{name}" for name in RISK_COLUMNS),
     )
-    for column in lines.columns[6], lines.columns[9]:
-        column.no_wrap, column.overflow = False, "fold"
     doubted = False
     for arm, kind, risks in rows:
         if risks:
-            lines.add_row(f"[bold]{escape(arm)}[/bold]", kind, *map(escape, risk_cells(risks)))
+            lines.add_row(bold(arm), kind, *risk_cells(risks))
             doubted = doubted or any(
                 risk["native"]["stale"] or risk["native"]["unexplained"] for risk in risks
             )

@@ -17,9 +17,10 @@ from osxfs_sim.lab.summary import (
     representatives,
 )
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.console import console, escape, table
+from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.risk import risk_report, risks_of
-from osxfs_sim.report.trade_off import BASELINE, WRITE_BACK_LEGEND, trade_offs, write_back_table
+from osxfs_sim.report.tables import Cell, bold, red, table
+from osxfs_sim.report.trade_off import BASELINE, trade_offs, write_back_table
 
 # So many kinds of requests are shown by name, the most frequent; the others are summed up.
 _SHOWN_REQUESTS = 5
@@ -42,7 +43,7 @@ def runs_report(comparison: Comparison, machine: str) -> None:
         ">asked",
         ">achieved",
         ">late",
-        title=escape(title),
+        title=title,
     )
     shown = most_frequent_requests(comparison.samples, _SHOWN_REQUESTS)
     names = (f">{name}" for name in shown)
@@ -58,7 +59,6 @@ def runs_report(comparison: Comparison, machine: str) -> None:
     write_back = write_back_table(comparison)
     if write_back.row_count:
         out.print(write_back)
-        out.print(Padding(WRITE_BACK_LEGEND, (0, 0, 1, 2)))
     risk_report(out, risks_of(comparison))
     out.print("  trade-off")
     for line in trade_offs(comparison):
@@ -68,9 +68,9 @@ def runs_report(comparison: Comparison, machine: str) -> None:
     out.print(f"  {escape(machine)}", style="dim")
 
 
-def _times_row(comparison: Comparison, sample: Sample) -> list[str]:
-    row = [f"[bold]{escape(sample.arm)}[/bold]", sample.kind]
-    row.append("[red]failed[/red]" if sample.failure else f"{sample.wall_s:.2f} s")
+def _times_row(comparison: Comparison, sample: Sample) -> list[str | Cell]:
+    row: list[str | Cell] = [bold(sample.arm), sample.kind]
+    row.append(red("failed") if sample.failure else f"{sample.wall_s:.2f} s")
     for baseline in _BASELINES:
         same = None if sample.failure else representative(comparison, baseline, sample.kind)
         row.append("" if same is None else f"{sample.wall_s / same.wall_s:.2f}")
@@ -96,7 +96,7 @@ def _counts_row(sample: Sample, share: Mapping[str, Any], names: Sequence[str]) 
     shown = [requests.get(name, 0) for name in names]
     all_requests, missing = sum(requests.values()), share["missing_lookups"]
     return [
-        escape(sample.arm),
+        sample.arm,
         sample.kind,
         f"{all_requests}",
         f"{missing}",

@@ -6,13 +6,11 @@ the rest: until it is written back, the host has less than the guest was told.
 
 from typing import Any
 
-from rich.table import Table
-
 from osxfs_sim.lab.arms import NATIVE
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.summary import representative, representatives
 from osxfs_sim.model.units import format_duration, format_size
-from osxfs_sim.report.console import escape, table
+from osxfs_sim.report.tables import Table, table
 
 BASELINE = "osxfs"
 """What gains are counted against: every question crosses, every change too."""
@@ -21,6 +19,14 @@ _NOTHING_AT_RISK = "nothing at risk: every change was on the host when it was ac
 # Wall times scatter by some percent from run to run; a smaller ratio says nothing.
 _SCATTER = 0.05
 _AS_FAST = "as fast"
+
+
+WRITE_BACK_LEGEND = (
+    "changes: what the guest made; merged: became a part of one that was waiting; undone: "
+    "cancelled out before they had crossed; written: bytes written back; lag: the longest that a "
+    "change was not on the host; at risk: most changes and bytes at one moment; behind: from the "
+    "command's end until the host had everything."
+)
 
 
 def write_back_table(comparison: Comparison) -> Table:
@@ -36,21 +42,14 @@ def write_back_table(comparison: Comparison) -> Table:
         ">lag",
         ">at risk",
         ">behind",
+        legend=WRITE_BACK_LEGEND,
     )
     for arm in comparison.arms:
         for sample in representatives(comparison, arm):
             held = _write_back(sample)
             if held is not None:
-                rows.add_row(escape(arm), sample.kind, *_write_back_row(held, sample))
+                rows.add_row(arm, sample.kind, *_write_back_row(held, sample))
     return rows
-
-
-WRITE_BACK_LEGEND = (
-    "changes: what the guest made; merged: became a part of one that was waiting; undone: "
-    "cancelled out before they had crossed; written: bytes written back; lag: the longest that a "
-    "change was not on the host; at risk: most changes and bytes at one moment; behind: from the "
-    "command's end until the host had everything."
-)
 
 
 def _write_back_row(held: dict[str, Any], sample: Sample) -> list[str]:
