@@ -25,6 +25,7 @@ from osxfs_sim.mount.writeback.journal_format import (
     Refusal,
     detail_of,
     intact_records,
+    is_damaged,
     progress_numbers,
 )
 
@@ -51,6 +52,8 @@ class Leftover:
     """Where its frames end."""
     torn: bool = False
     """Whether another was cut off there: nobody was told that it was there."""
+    damaged: bool = False
+    """Whether it is more than that which cannot be read."""
     refused: dict[int, Refusal] = field(default_factory=dict)
     settled: set[int] = field(default_factory=set)
     seen: dict[int, tuple[int, int, int]] = field(default_factory=dict)
@@ -157,6 +160,7 @@ def read_journal(directory: Path) -> Leftover:
                 values = (sequence, kind, *rest[:-1], detail_of(kind, rest[-1]))
                 changes[sequence] = LeftChange(*values)
     left.torn = left.end < len(data)
+    left.damaged = left.torn and is_damaged(data, left.end)
     if is_aside(directory):
         # What is not said to be refused was cut off: it is with the others still. Each set of
         # changes came when it was refused; they are told in the guest's order.
@@ -189,6 +193,11 @@ def leftovers(state: Path, source: str) -> list[Leftover]:
                 if left.changes:
                     found.append(left)
                     continue
+                if left.damaged:
+                    raise ValueError(
+                        f"{directory} is damaged; what it held is not on the host: move it away "
+                        "to go on without"
+                    )
             with contextlib.suppress(OSError):
                 take_away(directory)
     return found
