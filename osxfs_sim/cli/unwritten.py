@@ -11,7 +11,7 @@ from osxfs_sim.fs import at
 from osxfs_sim.mount.mounts.identity import ServerUser, server_user
 from osxfs_sim.mount.mounts.identity import state_directory as default_state
 from osxfs_sim.mount.mounts.mountpoints import MountError
-from osxfs_sim.mount.writeback.journal import Leftover
+from osxfs_sim.mount.writeback.journal_reader import Leftover
 from osxfs_sim.mount.writeback.unwritten import all_unwritten, save
 
 

@@ -4,8 +4,11 @@ import errno
 import os
 from typing import Any
 
+from support import checked_server
+
 from osxfs_sim.model.write_back import Kind
 from osxfs_sim.mount.server.main import main
+from osxfs_sim.mount.writeback import pending_state
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 
@@ -90,13 +93,20 @@ def count() -> None:
     remove = HostWriter._remove
 
     def counting(self: Any, change: Any, how: Any) -> None:
-        self._lose(change.parent, change.name)
+        self.conflicts.lose(change.parent, change.name)
         remove(self, change, how)
 
     HostWriter._remove = counting  # type: ignore[method-assign]
 
 
+def miscount() -> None:
+    """Links of pending changes are not counted, and whoever checks that state is told of it."""
+    checked_server.install()
+    pending_state.link_effects = lambda _: []  # type: ignore[assignment]
+
+
 BUGS = {
+    "miscount": miscount,
     "forget": forget,
     "end": end,
     "unsync": unsync,

@@ -3,26 +3,33 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 
 from osxfs_sim.lab.cases import load_case
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
-def test_each_block_crosses_by_itself_where_nothing_is_held_back(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_each_block_crosses_by_itself_where_nothing_is_held_back(
+    cli: Command, tmp_path: Path
+) -> None:
     saved = tmp_path / "result.json"
-    command = [sys.executable, "-m", "osxfs_sim", "run", "dd-1k", "--quick", "--runs", "2"]
-    command += ["--arm", "native", "--arm", "none", "--directory", str(tmp_path)]
-    result = subprocess.run(
-        [*command, "--json", str(saved)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
-        timeout=180,
+    words = (
+        "run",
+        "dd-1k",
+        "--quick",
+        "--runs",
+        "2",
+        "--arm",
+        "native",
+        "--arm",
+        "none",
+        "--directory",
+        str(tmp_path),
     )
+    result = cli(*words, "--json", saved, cache=tmp_path / "cache")
     assert result.returncode == 0, result.stderr
     native, none = json.loads(saved.read_text())["arms"]
     assert [run["failure"] for arm in (native, none) for run in arm["runs"]] == [""] * 4

@@ -3,10 +3,10 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 
 from osxfs_sim.lab.cases import load_case
 
@@ -145,14 +145,24 @@ def test_the_lock_file_fixes_every_package_and_names_no_registry() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+@pytest.mark.usefixtures("need_fuse")
 def test_the_quick_form_builds_natively_and_with_its_temporary_files_on_a_share(
+    cli: Command,
     tmp_path: Path,
 ) -> None:
     saved = tmp_path / "result.json"
-    command = [sys.executable, "-m", "osxfs_sim", "run", "ember", "--quick"]
-    command += ["--arm", "native", "--arm", "osxfs-cached", "--json", str(saved)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    words = (
+        "run",
+        "ember",
+        "--quick",
+        "--arm",
+        "native",
+        "--arm",
+        "osxfs-cached",
+        "--json",
+        str(saved),
+    )
+    result = cli(*words, within_s=900)
     assert result.returncode == 0, result.stdout + result.stderr
     document = json.loads(saved.read_text())
     assert document["variant"] == "tmpdir"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.command import Command
 
 import osxfs_sim
 from osxfs_sim.cli import histories
@@ -32,11 +33,15 @@ def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def osxfs(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    return run("-m", "osxfs_sim", *arguments)
+@pytest.fixture(scope="session")
+def osxfs(cli: Command):
+    def osxfs(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        return cli(*arguments)
+
+    return osxfs
 
 
-def test_a_plain_directory_has_nothing_to_find() -> None:
+def test_a_plain_directory_has_nothing_to_find(osxfs) -> None:
     result = osxfs(
         "histories", "native", "--runs", "2", "--operations", "15", "--seed", "4", "--json"
     )
@@ -47,7 +52,7 @@ def test_a_plain_directory_has_nothing_to_find() -> None:
     assert document["mode"] == "consistent"
 
 
-def test_what_is_not_decided_in_time_is_counted_as_unknown() -> None:
+def test_what_is_not_decided_in_time_is_counted_as_unknown(osxfs) -> None:
     result = osxfs("histories", "native", "--runs", "1", "--operations", "5", "--time-limit", "0s")
     assert "1 histories: 0 ok, 0 violations, 1 unknown" in result.stdout, result.stderr
     assert result.returncode == 0
@@ -62,14 +67,14 @@ def test_what_is_not_decided_in_time_is_counted_as_unknown() -> None:
         (("osxfs", "--objects", "27"), "--objects"),
     ],
 )
-def test_a_mistake_is_one_line(arguments: tuple[str, ...], words: str) -> None:
+def test_a_mistake_is_one_line(osxfs, arguments: tuple[str, ...], words: str) -> None:
     result = osxfs("histories", *arguments)
     assert result.returncode != 0
     assert words in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_saved_histories_are_judged_again() -> None:
+def test_saved_histories_are_judged_again(osxfs) -> None:
     good, bad = CORPUS / "good" / "host-lag.json", CORPUS / "bad" / "read-goes-back.json"
     result = osxfs("check-history", good, bad)
     assert result.returncode == 1, result.stderr
@@ -81,7 +86,7 @@ def test_saved_histories_are_judged_again() -> None:
 
 
 @pytest.mark.parametrize("text", ["no json", "[]", "{}", '{"schema": 99}'])
-def test_a_file_that_is_no_history_is_named(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_history_is_named(osxfs, tmp_path: Path, text: str) -> None:
     path = tmp_path / "history.json"
     path.write_text(text)
     result = osxfs("check-history", path)
@@ -173,7 +178,7 @@ def test_the_smallest_history_is_not_judged_without_limits(monkeypatch: pytest.M
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("need_fuse")
-def test_where_no_look_is_old_enough_that_is_said() -> None:
+def test_where_no_look_is_old_enough_that_is_said(osxfs) -> None:
     arguments = ("--runs", "1", "--operations", "5", "--objects", "1")
     result = osxfs("histories", "osxfs-cached", "--host-events", "none", *arguments)
     assert "none was judged by the bound" in " ".join(result.stdout.split())
@@ -184,7 +189,7 @@ def test_where_no_look_is_old_enough_that_is_said() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("need_fuse")
-def test_a_share_that_does_not_hear_is_a_violation_as_cached() -> None:
+def test_a_share_that_does_not_hear_is_a_violation_as_cached(osxfs) -> None:
     """A bug of the museum: names that are gone are believed for a day."""
     result = osxfs("histories", "osxfs-cached", "--bug", "phantom", "--runs", "8", "--json")
     assert result.returncode == 1, result.stderr
@@ -196,7 +201,9 @@ def test_a_share_that_does_not_hear_is_a_violation_as_cached() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("need_fuse")
-def test_a_violation_is_saved_and_its_script_finds_it_unless_it_is_cured(tmp_path: Path) -> None:
+def test_a_violation_is_saved_and_its_script_finds_it_unless_it_is_cured(
+    osxfs, tmp_path: Path
+) -> None:
     result = osxfs(
         *("histories", "osxfs-cached", "--host-events", "none", "--as", "consistent"),
         *("--runs", "4", "--objects", "1", "--save", tmp_path),

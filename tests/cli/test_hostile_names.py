@@ -19,6 +19,7 @@ import click
 import pytest
 from rich.console import Console
 from support import frontiers, reporting, traces
+from support.command import Command
 
 import osxfs_sim
 from osxfs_sim.cli import COMMANDS, main
@@ -179,7 +180,7 @@ def test_a_page_shows_them_too_and_its_pictures(here, capfd):
             assert letter not in text, (path, letter)
 
 
-def test_nothing_in_a_trace_is_more_than_text(here, capfd):
+def test_nothing_in_a_trace_is_more_than_text(cli: Command, here, capfd):
     rows = [
         traces.found("f", 2, directory=f"/{HOSTILE}", program=HOSTILE, asked_ns=90),
         *(
@@ -198,9 +199,9 @@ def test_nothing_in_a_trace_is_more_than_text(here, capfd):
     # And on a terminal, which is shown colours of ours.
     ours, theirs = os.openpty()
     subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", "analyze", "t.parquet"],
+        cli.line("analyze", "t.parquet"),
         stdout=theirs,
-        env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(PACKAGE.parent)},
+        env=cli.environment({"TERM": "xterm-256color"}),
         check=True,
     )
     os.close(theirs)

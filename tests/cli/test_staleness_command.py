@@ -1,12 +1,11 @@
 """``osxfs-sim staleness``: mistakes, both directions, load and loss, saved results, the picture."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 
 from osxfs_sim.cli import main
 from osxfs_sim.coherence.staleness.measure import ViewResult
@@ -14,12 +13,13 @@ from osxfs_sim.coherence.staleness.predictions import AtOnce, Outlook, Sample, V
 from osxfs_sim.coherence.staleness.saved import view_document
 from osxfs_sim.lab.machine import describe_machine
 
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
+@pytest.fixture(scope="session")
+def staleness(cli: Command):
+    def staleness(*arguments: object) -> "subprocess.CompletedProcess[str]":
+        return cli("staleness", *arguments)
 
-def staleness(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "osxfs_sim", "staleness", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return staleness
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -98,9 +98,9 @@ def test_a_saved_result_is_not_overwritten_unasked(capsys, tmp_path: Path) -> No
     assert (tmp_path / "x.json").read_text() == "precious"
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_both_directions_under_load_and_loss_saved_and_shown_again(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    staleness, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")  # of both that are shown
     saved, picture = tmp_path / "stale.json", tmp_path / "stale.svg"
@@ -146,8 +146,8 @@ def test_both_directions_under_load_and_loss_saved_and_shown_again(
     assert (tmp_path / "again.svg").read_bytes() != picture.read_bytes()
 
 
-@needs_fuse
-def test_a_share_without_write_back_hides_nothing_from_the_host() -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_a_share_without_write_back_hides_nothing_from_the_host(staleness) -> None:
     result = staleness(
         *("none", "--direction", "to-host", "--view", "listing", "--number", "2", "--json")
     )

@@ -16,7 +16,7 @@ from osxfs_sim.lab.results import load_result
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"^```(sh|python)( slow)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+pytestmark = pytest.mark.usefixtures("need_fuse")
 
 
 def blocks(page: str) -> list[tuple[str, bool, str]]:

@@ -5,7 +5,6 @@ each line of it is a second.
 """
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -13,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.small_cases import write_script
 
 from osxfs_sim import Share, share
 from osxfs_sim.lab import runs
 from osxfs_sim.lab.cases import CaseError, load_case
 from osxfs_sim.lab.runs import ArmResult, Mount, Plan, prepare_tree, run_case, to_document
-
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
 CASE = """
 name = "note"
@@ -48,21 +46,12 @@ SCRIPTS = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "note"
-    folder.mkdir()
-    (folder / "case.toml").write_text(CASE)
-    for name in SCRIPTS:
-        script(folder, name, SCRIPTS[name])
+def folder(small_case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = small_case("note", CASE, SCRIPTS)
     (tmp_path / "log").touch()
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
     monkeypatch.setattr(runs.time, "perf_counter_ns", lambda: len(logged(tmp_path)) * 1_000_000_000)
     return folder
-
-
-def script(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-    (folder / name).chmod(0o755)
 
 
 def logged(directory: Path) -> list[str]:
@@ -185,13 +174,13 @@ def test_a_run_whose_changes_the_host_does_not_get_has_failed_and_ends_its_arm(
 def test_a_command_that_fails_is_said_before_a_host_that_does_not_catch_up(
     folder: Path, tmp_path: Path
 ) -> None:
-    script(folder, "run.sh", 'echo run >> "$LOG"; echo broken >&2; exit 7')
+    write_script(folder, "run.sh", 'echo run >> "$LOG"; echo broken >&2; exit 7')
     (result,) = results_of(folder, pretending(tmp_path / "log", OSError("full")), "one")
     assert failures_of(result) == ["exit code 7: broken"]
 
 
 def test_a_wrong_result_is_a_failed_run(folder: Path, tmp_path: Path) -> None:
-    script(folder, "run.sh", 'echo run >> "$LOG"; echo goodbye > "$1/word"')
+    write_script(folder, "run.sh", 'echo run >> "$LOG"; echo goodbye > "$1/word"')
     results = results_of(folder, pretending(tmp_path / "log"), "native", "pretended")
     assert [failures_of(result) for result in results] == [
         ["the check failed: exit code 1: the word is wrong"]
@@ -208,32 +197,34 @@ def test_the_check_is_told_where_the_guest_sees_the_tree(folder: Path, tmp_path:
     (folder / "case.toml").write_text(
         CASE.replace('check.sh", "{tree}", "{form}"', 'check.sh", "{tree}", "{guest}"')
     )
-    script(folder, "check.sh", 'echo "$(basename "$1") $(basename "$2")" >> "$LOG"')
+    write_script(folder, "check.sh", 'echo "$(basename "$1") $(basename "$2")" >> "$LOG"')
     results_of(folder, pretending(tmp_path / "log"), "pretended")
     assert logged(tmp_path)[-2:] == ["share share", "host share"]
 
 
 def test_a_reset_that_fails_is_an_error_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
-    script(folder, "reset.sh", "echo no >&2; exit 4")
+    write_script(folder, "reset.sh", "echo no >&2; exit 4")
     with pytest.raises(CaseError, match=r"^the case note cannot be reset: exit code 4: no$"):
         results_of(folder, pretending(tmp_path / "log"), "native")
     assert not list(tmp_path.glob("osxfs-sim-run-*"))
 
 
 def test_a_part_of_the_tree_is_shared_in_its_place(folder: Path, tmp_path: Path) -> None:
-    script(folder, "run.sh", 'echo hello > "$1/word"; cp "$1/word" "$1/inner/copy"')
-    script(folder, "check.sh", 'cmp "$1/word" "$1/inner/copy"')
+    write_script(folder, "run.sh", 'echo hello > "$1/word"; cp "$1/word" "$1/inner/copy"')
+    write_script(folder, "check.sh", 'cmp "$1/word" "$1/inner/copy"')
     (result,) = results_of(folder, pretending(tmp_path / "log"), "pretended", variant="inner")
     assert "mount pretended: shared at inner" in logged(tmp_path)
     assert failures_of(result) == [""]
     assert not list(tmp_path.glob("osxfs-sim-run-*"))
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_only_what_is_shared_crosses_and_no_reset_is_counted(folder: Path) -> None:
-    script(folder, "reset.sh", 'for n in 1 2 3 4 5; do test -e "$1/inner/old$n"; done; exit 0')
-    script(folder, "run.sh", '! test -e "$1/gone" && ! test -e "$1/inner/gone"')
-    script(folder, "check.sh", '! test -e "$1/inner/wrong"')
+    write_script(
+        folder, "reset.sh", 'for n in 1 2 3 4 5; do test -e "$1/inner/old$n"; done; exit 0'
+    )
+    write_script(folder, "run.sh", '! test -e "$1/gone" && ! test -e "$1/inner/gone"')
+    write_script(folder, "check.sh", '! test -e "$1/inner/wrong"')
 
     missing = {}
     for variant in ("whole", "inner"):
@@ -243,7 +234,7 @@ def test_only_what_is_shared_crosses_and_no_reset_is_counted(folder: Path) -> No
     assert missing == {"whole": [2, 2], "inner": [1, 1]}
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_share_that_holds_changes_back_has_written_them_when_the_host_is_checked(
     folder: Path,
 ) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.small_cases import write_script
 
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import check_cold, is_in_memory, make_cold
@@ -185,20 +186,11 @@ SCRIPTS = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "note"
-    folder.mkdir()
-    (folder / "case.toml").write_text(CASE)
-    for name, text in SCRIPTS.items():
-        script(folder, name, text)
+def folder(small_case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = small_case("note", CASE, SCRIPTS)
     (tmp_path / "log").touch()
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
     return folder
-
-
-def script(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-    (folder / name).chmod(0o755)
 
 
 class PretendedShare:
@@ -326,7 +318,7 @@ def test_caches_are_prepared_before_each_fresh_run_of_every_arm(folder: Path) ->
 
 def test_a_failing_command_is_a_failed_sample_and_the_others_go_on(folder: Path) -> None:
     # Fails through a mount point only.
-    script(folder, "run.sh", 'case "$1" in */share) exit 3;; esac; echo hello > "$1/word"')
+    write_script(folder, "run.sh", 'case "$1" in */share) exit 3;; esac; echo hello > "$1/word"')
     made = comparison(["native", "pretended"])
     list(measure(made, Stop(2), bench(folder, made.arms, again=True)))
     assert [one.failure for one in made.samples if one.arm == "pretended"] == ["exit code 3: "] * 2
@@ -337,7 +329,7 @@ def test_a_failing_command_is_a_failed_sample_and_the_others_go_on(folder: Path)
 def test_a_command_that_fails_without_a_share_is_said_before_anything_is_measured(
     folder: Path,
 ) -> None:
-    script(folder, "run.sh", "echo broken >&2; exit 3")
+    write_script(folder, "run.sh", "echo broken >&2; exit 3")
     said: list[str] = []
     made = comparison(["native", "pretended"])
     list(measure(made, Stop(1), bench(folder, made.arms, say=said.append)))
@@ -345,7 +337,7 @@ def test_a_command_that_fails_without_a_share_is_said_before_anything_is_measure
 
 
 def test_a_wrong_result_is_a_failed_sample(folder: Path) -> None:
-    script(folder, "run.sh", 'echo goodbye > "$1/word"')
+    write_script(folder, "run.sh", 'echo goodbye > "$1/word"')
     made = comparison(["native", "pretended"])
     list(measure(made, Stop(1), bench(folder, made.arms)))
     assert all(sample.failure.startswith("the check failed") for sample in made.samples)
@@ -363,7 +355,7 @@ def test_a_share_whose_host_refuses_is_a_failed_sample_and_the_others_go_on(fold
 def test_what_is_finished_is_there_when_it_is_interrupted_and_the_rest_is_taken_later(
     folder: Path, tmp_path: Path
 ) -> None:
-    script(folder, "run.sh", 'test ! -e "$STOP" && echo hello > "$1/word"')
+    write_script(folder, "run.sh", 'test ! -e "$STOP" && echo hello > "$1/word"')
     made = comparison(["native", "pretended"])
     taken = measure(made, Stop(3), bench(folder, made.arms))
     for _ in range(3):

@@ -1,7 +1,6 @@
 """Arms, runs and results, on a case small enough to be read here."""
 
 import json
-import os
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,6 @@ import pytest
 from osxfs_sim import Share, share
 from osxfs_sim.lab.cases import CaseError, load_case
 from osxfs_sim.lab.runs import ArmResult, Plan, Run, prepare_tree, run_case, to_document
-
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
 CASE = """
 name = "look"
@@ -42,14 +39,8 @@ test -e "$1/there" && ! test -e "$1/missing" && ! test -e "$1/gone" && echo foun
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "look"
-    folder.mkdir()
-    (folder / "case.toml").write_text(CASE)
-    for name, text in (("setup.sh", SETUP), ("run.sh", RUN)):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-    return folder
+def folder(small_case) -> Path:
+    return small_case("look", CASE, {"setup.sh": SETUP, "run.sh": RUN})
 
 
 def plan_for(folder: Path, *arms: str, runs: int = 2) -> Plan:
@@ -92,7 +83,7 @@ def test_variants_with_the_same_set_up_share_its_tree(folder: Path, tmp_path: Pa
     assert prepare_tree(case, "other", tmp_path / "cache", say_nothing) == first
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_each_arm_has_a_fresh_run_and_others_and_its_requests_are_counted(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.small_cases import write_script
 
 from osxfs_sim.lab.cases import load_case
 from osxfs_sim.lab.runs import ArmResult, Mount, Plan, prepare_tree, run_case, to_document
@@ -35,19 +36,10 @@ SCRIPTS = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "note"
-    folder.mkdir()
-    (folder / "case.toml").write_text(CASE)
-    for name, text in SCRIPTS.items():
-        script(folder, name, text)
+def folder(small_case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = small_case("note", CASE, SCRIPTS)
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
     return folder
-
-
-def script(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-    (folder / name).chmod(0o755)
 
 
 class CopiedShare:
@@ -118,7 +110,7 @@ def test_a_host_that_has_another_tree_is_a_failed_run_though_the_check_is_conten
 
 
 def test_a_file_that_the_host_never_got_is_named(folder: Path) -> None:
-    script(folder, "check.sh", "exit 0")
+    write_script(folder, "check.sh", "exit 0")
     (result,) = results_of(folder, copying("lost"), "pretended")
     said = "the tree is not what a native run leaves: inner/word is missing"
     # The pretended share copies again what its guest still has; it is lost both times.
@@ -133,19 +125,19 @@ def test_the_native_run_to_compare_with_is_made_once_and_kept(folder: Path, tmp_
 
 
 def test_a_case_that_is_not_as_deterministic_as_it_says_is_a_failed_run(folder: Path) -> None:
-    script(folder, "run.sh", 'echo $$ > "$1/inner/word"')
+    write_script(folder, "run.sh", 'echo $$ > "$1/inner/word"')
     (result,) = results_of(folder, copying(), "native")
     assert all("is not what a native run leaves: inner/word" in why for why in failures_of(result))
 
 
 def test_where_a_native_run_fails_no_other_run_counts(folder: Path) -> None:
-    script(folder, "check.sh", 'case "$1" in */share) exit 0;; esac; echo no >&2; exit 1')
+    write_script(folder, "check.sh", 'case "$1" in */share) exit 0;; esac; echo no >&2; exit 1')
     (result,) = results_of(folder, copying(), "native")
     assert failures_of(result) == ["the check failed: exit code 1: no"] * 2
-    script(
+    write_script(
         folder, "run.sh", 'case "$1" in */share) echo hello > "$1/inner/word";; *) exit 3;; esac'
     )
-    script(folder, "check.sh", "exit 0")
+    write_script(folder, "check.sh", "exit 0")
     (result,) = results_of(folder, copying(), "pretended")
     said = "the tree cannot be verified, because a native run fails: exit code 3: "
     assert failures_of(result) == [said] * 2
@@ -165,7 +157,7 @@ def test_a_program_that_cannot_be_run_is_a_failed_run(folder: Path, name: str, s
 
 
 def test_a_check_that_went_missing_is_a_failed_run(folder: Path) -> None:
-    script(folder, "run.sh", 'rm -f "$(dirname "$0")/check.sh"')
+    write_script(folder, "run.sh", 'rm -f "$(dirname "$0")/check.sh"')
     (result,) = results_of(folder, copying(), "native")
     assert (
         failures_of(result)

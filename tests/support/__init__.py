@@ -20,6 +20,7 @@ Programs
 
     clinging_server    a server whose kernel refuses what keeps its threads apart from /dev/fuse
     disorderly_server  a server that breaks the rule of order
+    checked_server     a server that ends when the state of what is pending contradicts itself
     dying_server       a server that is killed before its n-th step
     faulty_server      a server with a bug in a request, in an idle task and in a call of its own
     frugal_server      a server that may have few descriptors
@@ -43,6 +44,7 @@ Random work, and who judges it
 
 Things made by hand
 
+    small_cases        a case of a test's own: its folder, and scripts
     asking             a small case that asks for the same files all the time
     pairs              two directories to synchronize, and the engine between them
     sync_trees         small trees on the disk, as plain values
@@ -53,6 +55,8 @@ Things made by hand
 
 How tests are run
 
+    tiers              a plugin: each test's tier, and what a unit test is refused
+    command            the command osxfs-sim, run as a user runs it
     complaints         how complaints are read and properties are run
     shuffled           a plugin: modules, and the tests of each, in an order of its own
 """

@@ -5,11 +5,12 @@ Some milliseconds each, so that every kind of refusal can be tried with every ki
 
 import contextlib
 import errno
+import functools
 import os
 import stat as modes
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pyfuse3
 
@@ -20,11 +21,32 @@ from osxfs_sim.mount.server.assembly import build
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.tree.owners import KnownCaller
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
-from osxfs_sim.mount.writeback.journal import Leftover, MakeDetail, SetDetail, leftovers
+from osxfs_sim.mount.writeback.invariant import breaches
+from osxfs_sim.mount.writeback.journal_format import MakeDetail, SetDetail
+from osxfs_sim.mount.writeback.journal_reader import Leftover, leftovers
 from osxfs_sim.mount.writeback.recovery import HostTree, open_host_tree, recover
 from osxfs_sim.settings import ShareSettings
 
 GUEST: Any = KnownCaller(0, 0)
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _checked(method: _Method) -> _Method:
+    """After *method*, and after what it has refused, the state of what is pending is sound."""
+
+    @functools.wraps(method)
+    def checked(self: "Unmounted", *arguments: Any, **keywords: Any) -> Any:
+        try:
+            answer = method(self, *arguments, **keywords)
+        except OSError:
+            self.check()
+            raise
+        self.check()
+        return answer
+
+    return cast(_Method, checked)
 
 
 class Unmounted:
@@ -52,6 +74,11 @@ class Unmounted:
         self.write_back = self.machinery.write_back
         self._umask = os.umask(0)
         self._opened: list[tuple[Inode, int]] = []
+
+    def check(self) -> None:
+        """The five places where a pending change lives say the same: writeback/__init__.py."""
+        wrong = breaches(self.write_back, self.machinery.inodes)
+        assert not wrong, wrong
 
     # What the host refuses
 
@@ -82,8 +109,12 @@ class Unmounted:
 
     def _place(self, path: str) -> tuple[Inode, bytes]:
         above, _, name = path.rpartition("/")
-        return self.inode(above), name.encode()
+        directory = self.inode(above)
+        if not directory.is_directory:
+            raise NotADirectoryError(errno.ENOTDIR, above)  # the kernel's word
+        return directory, name.encode()
 
+    @_checked
     def make(self, path: str, mode: int = modes.S_IFREG | 0o644, target: bytes = b"") -> Inode:
         made = self.handlers._hold_make(*self._place(path), mode, GUEST, target)
         made.lookups = 1
@@ -108,18 +139,19 @@ class Unmounted:
         self._opened.append((inode, fd))
         return fd
 
+    @_checked
     def write(self, path: str, data: bytes, offset: int = 0, handle: int | None = None) -> None:
         inode = self.handlers._open_files[handle] if handle is not None else self.inode(path)
         if inode.is_directory:
             raise IsADirectoryError(errno.EISDIR, path)  # the kernel's word
         journal = self.write_back.journal
-        place = journal.reserve(len(data))
-        journal.put(place, data)
         fd = handle if handle is not None else os.open(os.devnull, os.O_RDONLY)
         if handle is None and not inode.is_unmade:
             real = self.machinery.backing.open(inode, os.O_RDWR)
             os.dup2(real, fd)
             os.close(real)
+        place = journal.reserve(len(data))
+        journal.put(place, data)
         try:
             self.handlers._hold_write(inode, fd, offset, len(data), place)
         except OSError:
@@ -129,24 +161,31 @@ class Unmounted:
             if handle is None:
                 os.close(fd)
 
+    @_checked
     def set(self, path: str, *, size: int | None = None, mode: int | None = None) -> None:
+        if size is not None and self.inode(path).is_directory:
+            raise IsADirectoryError(errno.EISDIR, path)  # the kernel's word
         detail = SetDetail(size, mode, None, None, None, None, 10**18)
         self.handlers._hold_set(self.inode(path), detail)
 
+    @_checked
     def link(self, old: str, new: str) -> None:
         if self.inode(old).is_directory:
             raise PermissionError(errno.EPERM, old)  # the kernel's word
         entry = self.handlers._hold_link(self.inode(old), *self._place(new), GUEST)
         del entry
 
+    @_checked
     def unlink(self, path: str) -> None:
         self.inode(path)
         self.handlers._hold_removal(Kind.UNLINK, *self._place(path))
 
+    @_checked
     def rmdir(self, path: str) -> None:
         self.inode(path)
         self.handlers._hold_removal(Kind.RMDIR, *self._place(path))
 
+    @_checked
     def rename(self, old: str, new: str) -> None:
         moving = self.inode(old)
         with contextlib.suppress(FileNotFoundError):
@@ -199,14 +238,16 @@ class Unmounted:
 
     # Its end
 
+    @_checked
     def finish(self) -> int:
         return self.write_back.finish()
 
+    @_checked
     def work_until_something_is_set_aside(self) -> None:
         """As its worker does, with the guest to look on in between."""
         write_back = self.write_back
-        before = write_back.set_aside
-        while write_back.set_aside == before:
+        before = write_back.aside.count
+        while write_back.aside.count == before:
             change = write_back.changes.take()
             if change is None:
                 return

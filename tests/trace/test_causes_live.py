@@ -8,7 +8,7 @@ from support.guests import eventually
 
 from osxfs_sim.trace.analysis import Analysis, analyze_file
 
-pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+pytestmark = pytest.mark.usefixtures("need_fuse")
 
 SPARED_BY = {
     "osxfs-cached": {"cached"},

@@ -27,7 +27,6 @@ import trio
 
 from osxfs_sim.fs import at
 from osxfs_sim.model.caching import Consistent
-from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import Operation, OperationClass
@@ -81,14 +80,19 @@ from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.server import control_socket
 from osxfs_sim.mount.server.assembly import Machinery, build, kept_in, make_graft, mount_options
 from osxfs_sim.mount.server.recovery_process import recover_apart
-from osxfs_sim.mount.server.signals import hear_signals_early, signals_of_the_end
+from osxfs_sim.mount.server.signals import (
+    end_at_once_by_faults,
+    hear_signals_early,
+    signals_of_the_end,
+)
 from osxfs_sim.mount.server.supervision import Supervision
 from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
 from osxfs_sim.mount.tree.collisions import Collision, collisions_below
 from osxfs_sim.mount.tree.spellings import FoldedNames
-from osxfs_sim.mount.writeback.journal import Leftover
+from osxfs_sim.mount.writeback.journal_reader import Leftover
 from osxfs_sim.mount.writeback.unwritten import (
     check_unwritten,
+    command_for,
     describe_kept,
     kept_aside,
     told_of_set_aside,
@@ -164,7 +168,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
         recovered = 0
         if leftover:
             # While there is no mount, and nobody whom it could concern.
-            changes = sum(len(left.pending) for left in leftover)
+            changes = sum(len(left.changes) for left in leftover)
             say(f"writing {changes} changes of an earlier share of {source} to the host")
             recovered = recover_apart(state, source, system.files.ownership, user)
         with user.acting():
@@ -228,6 +232,7 @@ def _prepare_process() -> None:
     os.chdir("/")  # keep no directory of the caller's busy
     # Modes come from the guest, where its own umask was already applied.
     os.umask(0)
+    end_at_once_by_faults()
     _raise_descriptor_limit()
     sleep_precisely()
     # A thread that finishes a host call shall not wait 5 ms for the interpreter.
@@ -552,9 +557,9 @@ class _Session:
                 f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
                 f"{os.strerror(code)}"
             )
-        untold = write_back.take_untold()
+        untold = write_back.aside.take_untold()
         if untold:
-            raise MountError(told_of_set_aside(untold, write_back.quarantine_directory))
+            raise MountError(told_of_set_aside(untold, write_back.aside.directory))
         write_back.tidy()
         return self.status()
 
@@ -699,7 +704,7 @@ class _Session:
             return
         left = write_back.finish()
         write_back.close(keep=left > 0)
-        if left or write_back.set_aside:
+        if left or write_back.aside.count:
             self.failure = unwritten_error(write_back.journal.directory, self.source)
             log.error("%s", self.failure)
 
@@ -911,23 +916,25 @@ class _Session:
                 f"{len(write_back.changes)} changes wait, because the host refuses the first, of "
                 f"{path}: {os.strerror(code)}; it is tried again each second"
             )
-        if write_back.set_aside:
-            latest = write_back.latest_set_aside[-1]
+        if write_back.aside.count:
+            latest = write_back.aside.latest[-1]
             warnings.append(
-                f"{write_back.set_aside} changes were set aside, because the host does not take "
+                f"{write_back.aside.count} changes were set aside, because the host does not take "
                 f"them; the latest is of {latest['path']}: {latest['reason']}; kept in "
-                f"{write_back.quarantine_directory} (osxfs-sim unwritten {quoted(self.source)})"
+                f"{write_back.aside.directory} "
+                f"({command_for(self.source, write_back.aside.directory)})"
             )
-        if write_back.writer.lost:
+        conflicts = write_back.writer.conflicts
+        if conflicts.lost:
             warnings.append(
-                f"{write_back.writer.lost} changes of the host were lost to changes that the guest "
-                f"had made meanwhile (DEL-7); the latest is {write_back.writer.lost_paths[-1]}"
+                f"{conflicts.lost} changes of the host were lost to changes that the guest "
+                f"had made meanwhile (DEL-7); the latest is {conflicts.lost_paths[-1]}"
             )
-        if write_back.writer.kept:
+        if conflicts.kept:
             warnings.append(
-                f"{write_back.writer.kept} removals of the guest's were not carried out, because "
+                f"{conflicts.kept} removals of the guest's were not carried out, because "
                 "the host had put something else there meanwhile; the latest is "
-                f"{write_back.writer.kept_paths[-1]}"
+                f"{conflicts.kept_paths[-1]}"
             )
         return warnings
 

@@ -48,8 +48,7 @@ from osxfs_sim.mount.tree.host_limits import HostLimits, limits_of
 from osxfs_sim.mount.tree.inodes import Facts, Inode, Shown
 from osxfs_sim.mount.tree.owners import KnownCaller
 from osxfs_sim.mount.tree.set_id import ends_set_id_alone, without_set_id
-from osxfs_sim.mount.writeback.host_writer import what_is_seen
-from osxfs_sim.mount.writeback.journal import MakeDetail, OtherDetail, SetDetail
+from osxfs_sim.mount.writeback.journal_format import MakeDetail, OtherDetail, SetDetail
 from osxfs_sim.mount.writeback.overlay import (
     GuestStatus,
     drop,
@@ -58,6 +57,7 @@ from osxfs_sim.mount.writeback.overlay import (
     name_effects,
     status_of_unmade,
 )
+from osxfs_sim.mount.writeback.restoring import what_is_seen
 from osxfs_sim.mount.writeback.sync_errors import SyncErrors
 from osxfs_sim.mount.writeback.writeback import WriteBack
 
@@ -586,7 +586,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def let_go(self, inode: Inode) -> None:
         self._sync_errors.forget(inode)
         if inode.held is not None:
-            self.write_back.forget(inode)  # comes back without
+            self.write_back.pending.forget(inode)  # comes back without
             return
         super().let_go(inode)
 
@@ -614,7 +614,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _check_new(self, parent: Inode, name: bytes, *, is_object: bool = True) -> None:
         """Whether *name* can be made in *parent*, and an object for it. Raises OSError."""
-        self.write_back.check_not_aside(parent)
+        self.write_back.pending.check_not_aside(parent)
         if len(name) > self._limits.name_bytes:
             _too_long()
         if self._exists_in_guest(parent, name):
@@ -1171,7 +1171,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self._hold_set(inode, detail)
         if size is not None and fh is not None:
             # Who has it open may cut it, whatever its mode has become.
-            self.write_back.keep_descriptor(inode, hold(inode), fh)
+            self.write_back.pending.descriptors.keep(inode, hold(inode), fh)
         elif not self._privileged:
             self._keep_any_descriptor(inode)
         return self._held_attributes(inode, b"", ctx, believes=True)
@@ -1183,7 +1183,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return
         for fd in inode.open_fds or ():
             if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
-                self.write_back.keep_descriptor(inode, held, fd)
+                self.write_back.pending.descriptors.keep(inode, held, fd)
                 return
 
     def _check_may_set(
@@ -1218,7 +1218,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _hold_set(self, inode: Inode, detail: SetDetail) -> None:
         """The guest sets attributes. Raises OSError."""
-        self.write_back.check_not_aside(inode)
+        self.write_back.pending.check_not_aside(inode)
         self._note_seen(inode)
         held = hold(inode)
         if not held.nameless:
@@ -1231,7 +1231,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 held.content = Extents()
             cut = held.content.truncate(detail.size)
             if held.nameless:
-                self.write_back.free(cut)
+                self.write_back.pending.free(cut)
                 held.content.cuts = [min(held.content.cuts)]
             held.size = detail.size
             held.mtime_ns = detail.at_ns
@@ -1495,7 +1495,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _hold_write(self, inode: Inode, fd: int, offset: int, length: int, place: int) -> None:
         """The guest has written *length* bytes, which are kept at *place*. Raises OSError."""
-        self.write_back.check_not_aside(inode)
+        self.write_back.pending.check_not_aside(inode)
         self._check_room(length)
         if inode.held is None or inode.held.seen is None:
             self._note_seen(inode)
@@ -1511,8 +1511,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 self._hold_set(inode, SetDetail(None, mode, None, None, None, None, time.time_ns()))
         now_ns = time.time_ns()
         detail = OtherDetail(now_ns)
-        if not held.nameless and not self.write_back.extend(inode, offset, length, place, detail):
-            self.write_back.keep_descriptor(inode, held, fd)
+        pending = self.write_back.pending
+        if not held.nameless and not pending.extend(inode, offset, length, place, detail):
+            self.write_back.pending.descriptors.keep(inode, held, fd)
             change = Change(
                 Kind.WRITE,
                 inode,
@@ -1525,13 +1526,13 @@ class WriteBackHandlers(AcknowledgingHandlers):
             try:
                 self.write_back.hold(change)
             except OSError:
-                self.write_back.drop_unused(inode)
+                self.write_back.pending.drop_unused(inode)
                 raise
         if held.content is None:
             held.content = Extents()
         replaced = held.content.write(offset, length, place)
         if held.nameless:
-            self.write_back.free(replaced)
+            self.write_back.pending.free(replaced)
         held.size = max(size, offset + length)
         held.mtime_ns = held.ctime_ns = now_ns
         inode.changed_ns = now_ns

@@ -5,18 +5,15 @@ says that it is. Until then the guest is shown the host's answer with these laid
 where the host has nothing at all, these alone.
 """
 
+import os
 import stat as modes
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from osxfs_sim.model.extents import Extents
 from osxfs_sim.model.ownership import UNSET, Owner
 from osxfs_sim.model.write_back import Change, Kind
-
-if TYPE_CHECKING:
-    import os
-
-    from osxfs_sim.mount.tree.inodes import Inode
+from osxfs_sim.mount.tree.inodes import Inode
 
 _BLOCK_BYTES = 512
 _PREFERRED_BYTES = 4096
@@ -291,3 +288,28 @@ def name_effects(change: "Change[Inode]") -> list[tuple["Inode", bytes, "Inode |
         effects.append((change.old_parent, change.old_name, None))
     effects.append((parent, change.name, change.target))
     return effects
+
+
+def guest_path(inode: Inode | None, name: bytes = b"") -> str:
+    """Where the guest has *name* in a directory, below the source, for people: on one line."""
+    names = [name] if name else []
+    seen: set[Inode] = set()
+    while inode is not None and inode not in seen:
+        seen.add(inode)  # both sides may have moved one into the other
+        held = inode.held
+        if held is not None and held.guest_place is not None:
+            inode, own = held.guest_place
+        elif inode.name:
+            own, inode = inode.name, inode.parent
+        else:
+            break
+        names.append(own)
+    path = os.fsdecode(b"/".join(reversed(names))) or "."
+    return path if path.isprintable() else repr(path)
+
+
+def path_of_change(change: "Change[Inode]") -> str:
+    """What *change* is about, as guest_path()."""
+    if change.parent is not None:
+        return guest_path(change.parent, change.name)
+    return guest_path(change.target)

@@ -15,16 +15,15 @@ from pathlib import Path
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode
-from osxfs_sim.mount.writeback.journal import (
-    Journal,
-    Refusal,
-    _frame,
-    _new_lock,
+from osxfs_sim.mount.writeback.journal import Journal
+from osxfs_sim.mount.writeback.journal_directory import (
     aside_of,
     make_directory,
+    new_lock,
     opened,
     take_away,
 )
+from osxfs_sim.mount.writeback.journal_format import Refusal, record
 
 _ATTEMPTS = 20
 _COPIED_BYTES = 1 << 20
@@ -71,8 +70,8 @@ class Quarantine(Journal):
             for copy in copies:
                 frames += self._frames_of(copy)
             for inode, like in seen.items():
-                frames += _frame(("seen", self._number(inode), *like))
-            frames += _frame(("refused", [copy.sequence for copy in copies], *refusal))
+                frames += record(("seen", self._number(inode), *like))
+            frames += record(("refused", [copy.sequence for copy in copies], *refusal))
             os.fdatasync(self.data_fd)
             self._append_introducing(frames)
             os.fdatasync(self._changes_fd)
@@ -106,7 +105,7 @@ def open_quarantine(journal: Journal, source: str, root: Inode) -> Quarantine:
         with contextlib.suppress(FileExistsError):
             # Above it too, where somebody has removed the state directory.
             make_directory(directory)
-        lock_fd = _new_lock(directory)
+        lock_fd = new_lock(directory)
         if lock_fd >= 0:
             break
     else:

@@ -22,20 +22,11 @@ from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
 from osxfs_sim.mount.tree.spellings import ExactNames
 from osxfs_sim.mount.writeback.host_writer import HostWriter
-from osxfs_sim.mount.writeback.journal import (
-    Continuation,
-    Known,
-    LeftChange,
-    Leftover,
-    Owner,
-    Refusal,
-    claim,
-    discard,
-    is_aside,
-    locked,
-    open_file,
-)
+from osxfs_sim.mount.writeback.journal_directory import Owner, claim, is_aside, locked, open_file
+from osxfs_sim.mount.writeback.journal_format import Known, LeftChange, Refusal
+from osxfs_sim.mount.writeback.journal_reader import Leftover, discard
 from osxfs_sim.mount.writeback.overlay import drop, hold
+from osxfs_sim.mount.writeback.recovery_progress import Continuation
 from osxfs_sim.mount.writeback.room import has_room
 from osxfs_sim.mount.writeback.unwritten import describe
 
@@ -170,10 +161,10 @@ class _Recovery:
         left, noted = self._left, self._noted
         was_refused = left.is_set_aside(each.sequence)
         for attempt in itertools.count(1):
-            self._writer.yields = was_refused
+            self._writer.conflicts.yields = was_refused
             # What yields must never take what it finds for its own.
             is_half_done = each.sequence == left.started or attempt > 1
-            self._writer.repeats = is_half_done and not was_refused
+            self._writer.conflicts.repeats = is_half_done and not was_refused
             noted.started(each.sequence)
             try:
                 self._writer.carry_out(self._cast.change(each))

@@ -15,25 +15,22 @@ from osxfs_sim.fs import at
 from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.units import format_size
 from osxfs_sim.model.write_back import Kind
+from osxfs_sim.mount.mounts.identity import state_directory, user_of_id
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER
 from osxfs_sim.mount.writeback.draining import paths_overlap, wait_until_drained
-from osxfs_sim.mount.writeback.journal import (
-    Known,
-    LeftChange,
-    Leftover,
+from osxfs_sim.mount.writeback.journal_directory import (
     all_journals,
     aside_of,
-    discard,
     has_changes,
     is_aside,
     journals_of,
-    leftovers,
     locked,
     open_file,
     opened,
-    read_journal,
 )
+from osxfs_sim.mount.writeback.journal_format import Known, LeftChange
+from osxfs_sim.mount.writeback.journal_reader import Leftover, discard, leftovers, read_journal
 
 _SHOWN = 5
 _DEEPEST = 4_096
@@ -62,12 +59,12 @@ def unwritten_error(directory: Path, source: str = "") -> MountError:
             left = read_journal(directory)
             source = left.source or source
             if left.pending:
-                parts.append(f"{describe(left)}; kept in {directory}; {remedy(source)}")
+                parts.append(f"{describe(left)}; kept in {directory}; {remedy(source, directory)}")
         aside = aside_of(directory)
         if has_changes(aside):
             left = read_journal(aside)
             source = left.source or source
-            parts.append(f"{describe_aside(left)}; {_remedy_of_aside(source)}")
+            parts.append(f"{describe_aside(left)}; {_remedy_of_aside(source, aside)}")
     except (OSError, ValueError) as error:
         return MountError(f"changes that the host does not have are kept in {directory}: {error}")
     return MountError("; ".join(parts) or f"changes of {source} are not on the host")
@@ -100,7 +97,7 @@ def describe_aside(left: Leftover) -> str:
 def describe_kept(kept: list[Leftover]) -> str:
     """As a warning for who mounts the source again."""
     told = "; ".join(map(describe_aside, kept[:_SHOWN]))
-    return f"of earlier shares {told}; {_remedy_of_aside(kept[0].source)}"
+    return f"of earlier shares {told}; {_remedy_of_aside(kept[0].source, kept[0].directory)}"
 
 
 def told_of_set_aside(reasons: dict[str, str], directory: Path) -> str:
@@ -119,17 +116,27 @@ def _first(paths: list[str]) -> str:
     return f"{', '.join(paths[:_SHOWN])}{more}"
 
 
-def _remedy_of_aside(source: str) -> str:
+def command_for(source: str, directory: Path) -> str:
+    """The command that tells what the journal in *directory* has of *source*."""
+    state = directory.parent.parent
+    is_usual = state == state_directory(user_of_id(os.geteuid()))
+    return f"osxfs-sim unwritten {quoted(source)}" + (
+        "" if is_usual else f" --state {quoted(str(state))}"
+    )
+
+
+def _remedy_of_aside(source: str, directory: Path) -> str:
     return (
-        f"osxfs-sim unwritten {quoted(source)} lists them, and saves them with --save DIR; "
+        f"{command_for(source, directory)} lists them, and saves them with --save DIR; "
         "mount with --unwritten recover tries them again, with --unwritten discard gives them up"
     )
 
 
-def remedy(source: str) -> str:
+def remedy(source: str, directory: Path) -> str:
+    """What can be done about what is left of *source* in the journal *directory*."""
     return (
         f"mount {quoted(source)} with --unwritten recover to write them, or --unwritten "
-        f"discard to give them up (osxfs-sim unwritten {quoted(source)} lists them)"
+        f"discard to give them up ({command_for(source, directory)} lists them)"
     )
 
 
@@ -162,7 +169,7 @@ def check_unwritten(
         return []
     for left in found:
         if left.pending:
-            raise MountError(f"{describe(left)}; {remedy(source)}")
+            raise MountError(f"{describe(left)}; {remedy(source, left.directory)}")
     return []
 
 
@@ -174,6 +181,7 @@ def recoverable(state: Path, source: str) -> list[Leftover]:
     found = left_unwritten(state, source)
     for left in found:
         _check_ours(left)
+        _check_whole(left)
     # What is still to come is older than what was done after it had been refused.
     return sorted(found, key=lambda left: is_aside(left.directory))
 
@@ -187,6 +195,17 @@ def _check_ours(left: Leftover) -> None:
             f"{left.directory} is user {uid}'s, whose changes are not for user {os.geteuid()} to "
             "make: recover it with --user"
         )
+
+
+def _check_whole(left: Leftover) -> None:
+    """That the bytes of what is to be written are there. Raises MountError."""
+    try:
+        os.close(open_file(left.directory, "data"))
+    except OSError as error:
+        raise MountError(
+            f"{left.directory} is damaged, its data cannot be read: {error.strerror}; mount with "
+            "--unwritten discard to give it up"
+        ) from error
 
 
 def check_apart(state: Path, source: str) -> None:
@@ -206,7 +225,8 @@ def check_apart(state: Path, source: str) -> None:
             continue
         if paths_overlap(left.source, source):
             raise MountError(
-                f"{describe(left)}, which overlaps {source}; first {remedy(left.source)}"
+                f"{describe(left)}, which overlaps {source}; first "
+                f"{remedy(left.source, left.directory)}"
             )
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.command import Command
 from support.guests import PATIENCE_S, eventually, finish, refused, run, start
 from support.live import LiveShare, is_mounted
 from support.nobody import need_fusermount, run_as_nobody
@@ -761,18 +762,15 @@ def test_a_source_that_holds_what_is_kept_from_the_guest_is_refused(
         launch(settings)
 
 
-def osxfs(*arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(Path(osxfs_sim.__file__).parents[1])},
-        timeout=PATIENCE_S,
-    )
+@pytest.fixture(scope="session")
+def osxfs(cli: Command):
+    def osxfs(*arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+        return cli(*arguments, cwd=cwd)
+
+    return osxfs
 
 
-def test_services_are_asked_for_on_the_command_line(field: Path, echoes: Path) -> None:
+def test_services_are_asked_for_on_the_command_line(osxfs, field: Path, echoes: Path) -> None:
     for name in ("source", "guest"):
         (field / name).mkdir()
     refusal = osxfs("mount", "source", "guest", "--host-service", "ssh-auth", cwd=field)

@@ -9,12 +9,12 @@ import shutil
 import signal
 import stat as modes
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.acting import ALICE, BOB, need_root, owner, owner_told  # noqa: F401
+from support.command import Command
 from support.complaints import complaint
 from support.guests import PATIENCE_S, eventually, refused
 from support.live import LiveShare, is_mounted
@@ -226,13 +226,13 @@ def test_servers_that_open_one_file_at_once_leave_it_as_it_was(as_nobody, field,
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "command", "umount", "fusermount3"])
-def test_the_share_ends_in_every_way(as_nobody, how: str) -> None:
+def test_the_share_ends_in_every_way(cli: Command, as_nobody, how: str) -> None:
     live = as_nobody()
     (live.guest / "file").write_text("content")
     if how.startswith("SIG"):
         os.kill(live.pid, signal.Signals[how])
     elif how == "command":
-        subprocess.run([sys.executable, "-m", "osxfs_sim", "umount", live.guest], check=True)
+        assert cli("umount", live.guest).returncode == 0
     elif how == "umount":
         subprocess.run(["umount", live.guest], check=True)
     else:
@@ -251,12 +251,11 @@ def test_the_share_ends_in_every_way(as_nobody, how: str) -> None:
     assert not log.with_suffix(".sock").exists()
 
 
-def test_in_the_foreground_too(field: Path, as_nobody) -> None:
+def test_in_the_foreground_too(cli: Command, field: Path, as_nobody) -> None:
     assert as_nobody is not None  # the directories
     source, guest = field / "source", field / "guest"
-    command = [sys.executable, "-m", "osxfs_sim", "mount", source, guest, "--foreground"]
-    command += ["--profile", "none", "--user", "nobody", "--state", field / "state"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+    options = ("--profile", "none", "--user", "nobody", "--state", field / "state")
+    with cli.start("mount", source, guest, "--foreground", *options, stdout=None) as server:
         try:
             eventually(lambda: is_mounted(guest) or server.poll() is not None)
             (guest / "file").touch()

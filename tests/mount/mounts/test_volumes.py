@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.command import Command
 from support.complaints import complaint
 from support.guests import eventually
 from support.live import LiveShare, is_mounted
@@ -53,9 +54,12 @@ def with_volume(share: Shared, volume: Path) -> Shared:
     return mount
 
 
-def run_cli(*words: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "osxfs_sim", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+@pytest.fixture(scope="session")
+def run_cli(cli: Command):
+    def run_cli(*words: object) -> "subprocess.CompletedProcess[str]":
+        return cli(*words)
+
+    return run_cli
 
 
 # The two sides of it
@@ -80,7 +84,7 @@ def test_each_side_sees_its_own_and_the_content_survives(
     assert not mounted_below(live.guest.parent)
 
 
-def test_the_status_tells_of_it(with_volume: Shared, volume: Path) -> None:
+def test_the_status_tells_of_it(run_cli, with_volume: Shared, volume: Path) -> None:
     live = with_volume()
     told = {"path": "modules", "directory": str(volume), "mounted": True}
     assert live.status()["volumes"] == [told]
@@ -102,7 +106,7 @@ def test_one_lies_in_another(share: Shared, field: Path) -> None:
     assert not mounted_below(live.guest.parent)
 
 
-def test_exports_have_volumes_of_their_own(field: Path) -> None:
+def test_exports_have_volumes_of_their_own(run_cli, field: Path) -> None:
     for name in ("first", "second", "volume"):
         (field / name).mkdir()
     (field / "guest").mkdir()
@@ -126,7 +130,7 @@ def test_exports_have_volumes_of_their_own(field: Path) -> None:
 # Its end
 
 
-def test_umount_finds_it_in_use_and_leaves_all_as_it_is(with_volume: Shared) -> None:
+def test_umount_finds_it_in_use_and_leaves_all_as_it_is(run_cli, with_volume: Shared) -> None:
     live = with_volume()
     inside = os.open(live.guest / "modules", os.O_RDONLY)
     try:
@@ -166,7 +170,7 @@ def test_a_signal_takes_both_away(with_volume: Shared, volume: Path) -> None:
 
 @pytest.mark.parametrize("remedy", ["umount", "mount"])
 def test_a_killed_servers_volumes_are_taken_away_with_its_share(
-    with_volume: Shared, volume: Path, remedy: str
+    run_cli, with_volume: Shared, volume: Path, remedy: str
 ) -> None:
     live = with_volume()
     live.kill()
@@ -240,7 +244,7 @@ def test_a_volume_is_the_guests_own(volume: Path, field: Path, share: Shared) ->
     assert check_volumes((("a", str(volume)),), source, guest) == (("a", str(volume)),)
 
 
-def test_it_takes_root_and_a_server_that_stays_root(volume: Path, field: Path) -> None:
+def test_it_takes_root_and_a_server_that_stays_root(run_cli, volume: Path, field: Path) -> None:
     for name in ("source", "guest"):
         (field / name).mkdir()
     words = ("mount", field / "source", field / "guest", "--volume", f"a={volume}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from support.command import Command
 from support.complaints import complaint
 from support.guests import eventually
 
@@ -205,16 +206,17 @@ def test_more_than_a_block_of_requests_is_written_in_order(
     assert pa.schema(SCHEMA).names == list(rows[0])
 
 
-def osxfs_sim(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+@pytest.fixture(scope="session")
+def osxfs_sim(cli: Command):
+    def osxfs_sim(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return cli(*arguments)
+
+    return osxfs_sim
 
 
-def test_a_trace_can_be_asked_for_when_a_share_is_mounted_by_a_command(field: Path) -> None:
+def test_a_trace_can_be_asked_for_when_a_share_is_mounted_by_a_command(
+    osxfs_sim, field: Path
+) -> None:
     for name in ("source", "guest"):
         (field / name).mkdir()
     trace = field / "trace.parquet"
@@ -253,7 +255,9 @@ def test_a_later_trace_that_the_servers_user_cannot_record_is_one_line(monkeypat
     assert "cannot load what records a trace" in complaint(MountError, session._load_recorder)
 
 
-def test_a_server_that_is_killed_leaves_what_it_has_recorded(share, tmp_path: Path) -> None:
+def test_a_server_that_is_killed_leaves_what_it_has_recorded(
+    osxfs_sim, share, tmp_path: Path
+) -> None:
     path = tmp_path / "trace.parquet"
     live = share(trace=str(path))
     for number in range(5):
@@ -307,7 +311,7 @@ def test_a_trace_that_finds_no_room_is_told_by_status_and_by_stop(share, tiny_di
     live.unmount()
 
 
-def test_a_trace_that_finds_no_room_is_told_by_umount(share, tiny_disk: Path) -> None:
+def test_a_trace_that_finds_no_room_is_told_by_umount(osxfs_sim, share, tiny_disk: Path) -> None:
     path = tiny_disk / "trace.parquet"
     live = share(trace=str(path))
     live.expected_end, live.expected_trouble = 1, True

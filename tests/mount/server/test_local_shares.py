@@ -8,12 +8,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command import Command
 from support.complaints import complaint
 from support.guests import eventually
 from support.live import LiveShare, is_mounted
@@ -35,9 +35,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can bind-mo
 Shared = Callable[..., LiveShare]
 
 
-def run_cli(*words: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "osxfs_sim", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+@pytest.fixture(scope="session")
+def run_cli(cli: Command):
+    def run_cli(*words: object) -> "subprocess.CompletedProcess[str]":
+        return cli(*words)
+
+    return run_cli
 
 
 @pytest.fixture
@@ -170,7 +173,7 @@ def test_a_contradiction_is_warned_of_and_the_share_ends_well(local: Shared, fie
 
 
 def test_what_a_halt_keeps_from_the_host_is_said_when_the_share_ends(
-    local: Shared, field: Path
+    run_cli, local: Shared, field: Path
 ) -> None:
     live = local("docker-vz-sync", copy=str(field / "copy"))
     live.expected_end, live.expected_trouble = 1, True
@@ -206,7 +209,7 @@ def test_a_signal_lets_the_host_have_the_last_changes(local: Shared) -> None:
 # They are asked as any other
 
 
-def test_the_questions_of_a_share_are_answered(local: Shared) -> None:
+def test_the_questions_of_a_share_are_answered(run_cli, local: Shared) -> None:
     live = local()
     status = live.status()
     assert (status["profile"], status["transport"]) == ("native", "host")
@@ -232,7 +235,7 @@ def test_the_status_has_the_keys_of_any_share(local: Shared, share: Shared) -> N
 # Their end
 
 
-def test_what_is_in_use_stays(local: Shared) -> None:
+def test_what_is_in_use_stays(run_cli, local: Shared) -> None:
     live = local()
     inside = os.open(live.guest / "directory", os.O_RDONLY)
     try:
@@ -267,7 +270,9 @@ def test_a_signal_ends_it(local: Shared, in_use: bool, field: Path) -> None:
         os.close(inside)
 
 
-def test_what_a_killed_server_has_left_is_found_and_unmounted(local: Shared, field: Path) -> None:
+def test_what_a_killed_server_has_left_is_found_and_unmounted(
+    run_cli, local: Shared, field: Path
+) -> None:
     (field / "volume").mkdir()
     live = local(volumes=(("directory", str(field / "volume")),))
     live.kill()
@@ -291,7 +296,7 @@ def test_a_share_is_not_forgotten_by_who_cannot_see_its_mount(local: Shared, mon
     assert any(record["mountpoint"] == str(live.guest) for record in local_records())
 
 
-def test_a_mount_of_somebody_elses_is_not_ours(local: Shared, field: Path) -> None:
+def test_a_mount_of_somebody_elses_is_not_ours(run_cli, local: Shared, field: Path) -> None:
     live = local()
     live.kill()
     unmount(str(live.guest))

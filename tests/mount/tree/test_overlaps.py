@@ -57,8 +57,8 @@ class Site:
 
 
 @pytest.fixture
-def site(field: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
-    request.getfixturevalue("need_fuse")
+def site(field: Path, need_fuse: None) -> Iterator[Site]:
+    del need_fuse
     site = Site(field)
     yield site
     for mountpoint in reversed(shares_below(field)):

@@ -24,7 +24,7 @@ from support.scribbler import Scribbler, furnish
 
 from osxfs_sim.mount import launch
 from osxfs_sim.mount.mounts.mountpoints import MountError, unmount
-from osxfs_sim.mount.writeback.journal import leftovers
+from osxfs_sim.mount.writeback.journal_reader import leftovers
 
 _MS = 1_000_000
 _AGES_NS = (1 * _MS, 3 * _MS, 10 * _MS, 30 * _MS, 100 * _MS, 5_000 * _MS, 5_000 * _MS)

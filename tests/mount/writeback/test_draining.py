@@ -17,15 +17,8 @@ from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mounts.mountpoints import mount_at, unmount
 from osxfs_sim.mount.tree.inodes import InodeTable
 from osxfs_sim.mount.writeback.draining import overlap, wait_until_drained
-from osxfs_sim.mount.writeback.journal import (
-    Journal,
-    Owner,
-    all_journals,
-    claim,
-    locked,
-    open_journal,
-    owner_of,
-)
+from osxfs_sim.mount.writeback.journal import Journal, open_journal
+from osxfs_sim.mount.writeback.journal_directory import Owner, all_journals, claim, locked, owner_of
 from osxfs_sim.settings import ShareSettings
 
 HOUR_NS = 3_600 * 10**9

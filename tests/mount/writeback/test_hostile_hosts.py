@@ -16,7 +16,10 @@ from support.nobody import NOBODY
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.inodes import InodeTable
-from osxfs_sim.mount.writeback.journal import OtherDetail, journals_of, open_journal, read_journal
+from osxfs_sim.mount.writeback.journal import open_journal
+from osxfs_sim.mount.writeback.journal_directory import journals_of
+from osxfs_sim.mount.writeback.journal_format import OtherDetail
+from osxfs_sim.mount.writeback.journal_reader import read_journal
 
 HELD = {
     "profile": "osxfs-delegated",

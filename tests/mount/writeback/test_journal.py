@@ -8,16 +8,11 @@ import pytest
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.inodes import InodeTable
-from osxfs_sim.mount.writeback.journal import (
-    Continuation,
-    Journal,
-    MakeDetail,
-    OtherDetail,
-    discard,
-    journals_of,
-    leftovers,
-    open_journal,
-)
+from osxfs_sim.mount.writeback.journal import Journal, open_journal
+from osxfs_sim.mount.writeback.journal_directory import journals_of
+from osxfs_sim.mount.writeback.journal_format import MakeDetail, OtherDetail
+from osxfs_sim.mount.writeback.journal_reader import discard, leftovers
+from osxfs_sim.mount.writeback.recovery_progress import Continuation
 
 SOURCE = "/the/source"
 

@@ -9,7 +9,7 @@ from support.live import LiveShare
 from support.unmounted import Unmounted, recovering
 
 from osxfs_sim.mount.writeback import recovery
-from osxfs_sim.mount.writeback.journal import leftovers
+from osxfs_sim.mount.writeback.journal_reader import leftovers
 
 HELD = {
     "profile": "osxfs-delegated",

@@ -19,8 +19,9 @@ from osxfs_sim.model import write_back as model
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.backing import StaleError
 from osxfs_sim.mount.tree.inodes import Inode
-from osxfs_sim.mount.writeback import quarantine, recovery, writeback
-from osxfs_sim.mount.writeback.journal import Refusal, discard
+from osxfs_sim.mount.writeback import quarantine, recovery, set_aside
+from osxfs_sim.mount.writeback.journal_format import Refusal
+from osxfs_sim.mount.writeback.journal_reader import discard
 from osxfs_sim.mount.writeback.unwritten import all_unwritten, check_unwritten, save
 
 HOST = {"h": "host", "i": "other", "d": None, "d/in": "inside", "e": None}
@@ -120,8 +121,8 @@ def test_whatever_is_refused_for_whatever_reason_falls_alone_and_can_be_recovere
         assert report["set_aside"]["latest"][0]["change"] == kind.value
         assert report["made"] == report["crossed"] + report["refused"]
         assert report["pending_bytes"] == 0
-        assert len(guest.write_back.take_untold()) == 1
-        assert not guest.write_back.take_untold(), "it is told once"
+        assert len(guest.write_back.aside.take_untold()) == 1
+        assert not guest.write_back.aside.take_untold(), "it is told once"
     (kept,) = left(source, state)
     assert [each.kind for each in kept.aside] == [kind]
     assert not kept.pending
@@ -308,9 +309,9 @@ def test_who_is_killed_while_setting_aside_has_it_in_one_place_at_least(
     if where == "before it is kept":
         monkeypatch.setattr(os, "fdatasync", killed)
     elif where == "when it is kept":
-        monkeypatch.setattr(writeback.WriteBack, "_leave", killed)
+        monkeypatch.setattr(set_aside.SetAside, "_leave", killed)
     else:
-        monkeypatch.setattr(writeback.WriteBack, "_show_the_hosts", killed)
+        monkeypatch.setattr(set_aside.SetAside, "_show_the_hosts", killed)
     with pytest.raises(KeyboardInterrupt):
         guest.finish()
     monkeypatch.undo()
@@ -524,8 +525,8 @@ def test_a_server_that_breaks_the_rule_is_found_out(
     elif bug == "bytes":
         monkeypatch.setattr(quarantine, "Quarantine", KeepsNoBytes)
     else:
-        monkeypatch.setattr(writeback.WriteBack, "_name_again", lambda *_: None)
-        monkeypatch.setattr(writeback.WriteBack, "_forget_what_was_written", lambda *_: None)
+        monkeypatch.setattr(set_aside.SetAside, "_name_again", lambda *_: None)
+        monkeypatch.setattr(set_aside.SetAside, "_forget_what_was_written", lambda *_: None)
     for seed in range(100, 400):
         place = tmp_path / f"{seed}"
         shutil.copytree(source, place / "source")
