@@ -17,6 +17,7 @@ A map of the code:
     cli          the command osxfs-sim; the only place that wires the parts together
     fs           files in trees that others may change meanwhile
     catalogue    finds profiles, distributions and policies by name
+    profile_file  a profile as it is written
     exports      several host trees below one mount point: the share file
     share_options  what an option of a share is: how it is written, and where
     sharing      osxfs_sim.share(): a share for the time of a with block
