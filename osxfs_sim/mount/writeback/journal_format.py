@@ -76,7 +76,7 @@ _DETAILS: dict[Kind, Callable[..., Any]] = {Kind.MAKE: MakeDetail, Kind.SET: Set
 
 
 @dataclass(slots=True)
-class Known:
+class KnownObject:
     """What a record says of an object that the host had: how to find it."""
 
     parent: int
@@ -89,7 +89,7 @@ class Known:
 
 
 @dataclass(slots=True)
-class LeftChange:
+class RecordedChange:
     """One change as its record has it; objects by their numbers."""
 
     sequence: int
@@ -116,6 +116,7 @@ class Refusal(NamedTuple):
 
     @property
     def reason(self) -> str:
+        """The errno in words."""
         return os.strerror(self.code)
 
 
@@ -131,7 +132,7 @@ def known_record(inode: Inode, number: int, parent_number: int, name: bytes) -> 
     return record(("known", number, parent_number, name, *identity, inode.shown))
 
 
-def arrived_record(number: int, inode: Inode) -> bytes:
+def created_record(number: int, inode: Inode) -> bytes:
     """Says that the host has got *inode*."""
     return record(("arrived", number, inode.device, inode.host_number, _generation(inode)))
 
