@@ -22,6 +22,7 @@ A map of the code:
     share_options  what an option of a share is: how it is written, and where
     sharing      osxfs_sim.share(): a share for the time of a with block
     settings     what a user asks of a share, and the system that results
+    emulated_shares  the emulated share as the lab wants it handed in: arms become mounts
     toml_files   files that people write: read, checked, and their mistakes told
     sources      which program and which files a result came of
 

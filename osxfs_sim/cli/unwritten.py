@@ -11,7 +11,7 @@ from osxfs_sim.fs import at
 from osxfs_sim.mount.mounts.identity import ServerUser, server_user
 from osxfs_sim.mount.mounts.identity import state_directory as default_state
 from osxfs_sim.mount.mounts.mountpoints import MountError
-from osxfs_sim.mount.writeback.journal_reader import Leftover
+from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal
 from osxfs_sim.mount.writeback.unwritten import all_unwritten, save
 
 
@@ -77,7 +77,7 @@ def unwritten(
         unwritten_report(journals)
 
 
-def _save(found: list[Leftover], directory: str, server: ServerUser) -> None:
+def _save(found: list[UnfinishedJournal], directory: str, server: ServerUser) -> None:
     """The files of each journal below *directory*, which must be new: nothing is written over.
 
     Read and written as *server*, whose journals they are: they say which files of the host to add.

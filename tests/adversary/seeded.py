@@ -15,15 +15,15 @@ from osxfs_sim.mount.writeback.host_writer import HostWriter
 
 def forget() -> None:
     """Each third removal, renaming or write is taken for done, and never reaches the host."""
-    carry_out, count = HostWriter.carry_out, 0
+    apply, count = HostWriter.apply, 0
 
     def forgetful(self: Any, change: Any) -> None:
         nonlocal count
         count += change.kind in (Kind.UNLINK, Kind.RENAME, Kind.WRITE)
         if change.kind not in (Kind.UNLINK, Kind.RENAME, Kind.WRITE) or count % 3:
-            carry_out(self, change)
+            apply(self, change)
 
-    HostWriter.carry_out = forgetful  # type: ignore[method-assign]
+    HostWriter.apply = forgetful  # type: ignore[method-assign]
 
 
 def end() -> None:
@@ -62,14 +62,14 @@ def leak() -> None:
 
 def wedge() -> None:
     """A change that the host does not take is tried for ever, and flush waits for it."""
-    carry_out = HostWriter.carry_out
+    apply = HostWriter.apply
 
     def refusing(self: Any, change: Any) -> None:
         if change.kind is Kind.RENAME:
             raise OSError(errno.ENOSPC, "seeded")
-        carry_out(self, change)
+        apply(self, change)
 
-    HostWriter.carry_out = refusing  # type: ignore[method-assign]
+    HostWriter.apply = refusing  # type: ignore[method-assign]
 
 
 def lie() -> None:
@@ -79,13 +79,13 @@ def lie() -> None:
 
 def forget_attributes() -> None:
     """What the guest sets never reaches the host."""
-    carry_out = HostWriter.carry_out
+    apply = HostWriter.apply
 
     def forgetful(self: Any, change: Any) -> None:
         if change.kind is not Kind.SET or change.detail.size is not None:
-            carry_out(self, change)
+            apply(self, change)
 
-    HostWriter.carry_out = forgetful  # type: ignore[method-assign]
+    HostWriter.apply = forgetful  # type: ignore[method-assign]
 
 
 def count() -> None:

@@ -20,7 +20,7 @@ JOURNAL_READ_EVERY = 64
 
 def install() -> None:
     """From now on the state of each share of this process is checked."""
-    for name in ("hold", "_carried_out", "_set_aside"):
+    for name in ("defer", "_applied", "_set_aside"):
         setattr(WriteBack, name, _checked(getattr(WriteBack, name)))
 
 

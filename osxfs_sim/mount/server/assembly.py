@@ -156,7 +156,7 @@ def build(
             writer,
             journal,
             handlers.let_go_if_forgotten,
-            handlers.has_arrived,
+            handlers.created_on_host,
         )
         handlers.write_back = write_back
         held += write_back.most_descriptors

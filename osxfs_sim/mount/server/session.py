@@ -89,7 +89,7 @@ from osxfs_sim.mount.server.supervision import Supervision
 from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
 from osxfs_sim.mount.tree.collisions import Collision, collisions_below
 from osxfs_sim.mount.tree.spellings import FoldedNames
-from osxfs_sim.mount.writeback.journal_reader import Leftover
+from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal
 from osxfs_sim.mount.writeback.unwritten import (
     check_unwritten,
     command_for,
@@ -264,7 +264,7 @@ class _Session:
         volumes: tuple[tuple[str, str], ...],
         supervision: Supervision,
         recovered: int,
-        still_aside: list[Leftover],
+        still_aside: list[UnfinishedJournal],
     ) -> None:
         self.settings = settings
         self.system = system
@@ -983,8 +983,8 @@ def _what_mounting_needs() -> str:
 async def _write_back_all(write_back: WriteBack) -> bool:
     """Have the host get everything that is held now; False where it refuses."""
     wanted, refusals = write_back.changes.last_sequence, write_back.refusals
-    while not write_back.has_reached(wanted):
-        write_back.hurry(wanted)
+    while not write_back.is_flushed(wanted):
+        write_back.flush_up_to(wanted)
         if write_back.refusals > refusals and write_back.refusal is not None:
             return False
         await trio.sleep(_LOOK_AGAIN_S)

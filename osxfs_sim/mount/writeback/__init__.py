@@ -1,7 +1,7 @@
 """Changes of the guest that the host gets later (docs/write-back.md).
 
 A pending change lives in five places: in the list of what must cross (model/write_back.py), in
-the journal's records, in its data, in the overlay of each object that it is about (Inode.held),
+the journal's records, in its data, in the overlay of each object that it is about (Inode.overlay),
 and in what keeps those objects at hand: the table of inodes, and descriptors. Between two
 steps, always:
 
@@ -20,28 +20,33 @@ steps, always:
 
 invariant.py says where this does not hold; the tests ask it after each step.
 
-handlers      the requests of a share that holds changes
-overlay       what is held of an object, laid over the host's answers
-journal       keeps it beyond the server's end: a write-ahead log
-journal_format     what its files say, as bytes and as values
-journal_directory  where journals lie, whose they are, who may touch them
-journal_reader     what a server has left behind in one, after a crash
-writeback     waits, and has changes made on the host in time and in order
+handlers             the requests of a share that holds changes
+overlay              what is pending of an object, laid over the host's answers
 pending_state        begins and ends what is pending: list, journal, overlay and data in step
 pending_descriptors  by which files are written to, so that not too many are open
-host_writer   makes one change on the host, whatever that did meanwhile
-host_places   where things are there, and what is in the way
-host_contents content and attributes of them, by descriptors
-restoring     what is made again is as the guest was shown it
-conflicts     what of the host's changes was lost, or kept
-room          whether the host says itself that it has no room
-set_aside     what the host will never take: told once, shown no more
-quarantine    what the host has refused, apart from what is still on its way
-sync_errors   what fsync(2) has to say of changes that the host has not taken
-sync_barrier  tells of sync(2), for which the kernel does not wait
-unwritten     what a share that ended badly has left: told, or given up
-recovery      writes it to the host
-recovery_progress  how far that has got, for the next one
-invariant     checks that the five places say the same, for tests
-draining      waits for the journal of a share that is unmounted and still writes back
+invariant            checks that these say the same, for tests
+
+journal              keeps it beyond the server's end: a write-ahead log
+journal_format       what its files say, as bytes and as values
+journal_directory    where journals lie, whose they are, who may touch them
+journal_reader       what a server has left behind in one, after a crash
+
+writeback            waits, and has changes made on the host in time and in order
+host_writer          makes one change on the host, whatever that did meanwhile
+host_places          where things are there, and what is in the way
+host_contents        content and attributes of them, by descriptors
+restoring            what is made again is as the guest was shown it
+conflicts            what of the host's changes was lost, or kept
+
+room                 whether the host says itself that it has no room
+set_aside            what the host will never take: told once, shown no more
+quarantine           where that is kept, apart from what is still on its way
+sync_errors          what fsync(2) has to say of it
+sync_barrier         tells of sync(2), for which the kernel does not wait
+
+unwritten            what a share that ended badly has left: told, or given up
+recovery             writes it to the host
+inode_resolver       the objects that an unfinished journal speaks of
+recovery_progress    how far that has got, for the next one
+draining             waits for the journal of a share that is unmounted and still writes back
 """

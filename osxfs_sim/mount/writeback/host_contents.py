@@ -84,10 +84,10 @@ class HostContents:
         try:
             self._write(change, fd)
         except OSError:
-            held = change.target.held
-            if held is not None and held.seen is not None:
+            overlay = change.target.overlay
+            if overlay is not None and overlay.seen is not None:
                 # What is there of it is the guest's, and no change of the host's.
-                held.seen = what_is_seen(os.fstat(fd))
+                overlay.seen = what_is_seen(os.fstat(fd))
             raise
 
     def _write(self, change: "Change[Inode]", fd: int) -> None:
@@ -106,33 +106,33 @@ class HostContents:
         """After write()."""
         inode = change.target
         self.drop_copy(inode)
-        held = inode.held
-        fd = held.fd if held is not None else -1
+        overlay = inode.overlay
+        fd = overlay.fd if overlay is not None else -1
         if fd >= 0:
             set_times_if_allowed(fd, None, change.detail.at_ns)
             self._now_seen(inode, fd)
 
     def _now_seen(self, inode: Inode, fd: int) -> None:
         self._namespace.has_changed(inode, fd)
-        if inode.held is not None and inode.held.seen is not None:
-            inode.held.seen = what_is_seen(os.fstat(fd))
+        if inode.overlay is not None and inode.overlay.seen is not None:
+            inode.overlay.seen = what_is_seen(os.fstat(fd))
 
     def _writable(self, inode: Inode, *, makes_again: bool = True) -> int:
         """A descriptor of the file to write through, the host's file made again if need be.
 
         Without *makes_again* only where that loses nothing of what it held.
         """
-        held = inode.held
-        assert held is not None
-        if held.fd < 0:
+        overlay = inode.overlay
+        assert overlay is not None
+        if overlay.fd < 0:
             try:
-                held.fd = self._open(inode)
+                overlay.fd = self._open(inode)
             except StaleError:
                 if not makes_again:
                     raise
                 self._make_file_again(inode)
-                return held.fd
-        status = os.fstat(held.fd)
+                return overlay.fd
+        status = os.fstat(overlay.fd)
         if not status.st_nlink:
             place = self._places.place(inode)
             if place is None:
@@ -141,8 +141,8 @@ class HostContents:
                 self.revive(inode, place[0], dir_fd, place[1])
         elif self.was_changed(inode, status):
             self._conflicts.lose(*(self._places.place(inode) or (None, b"")))
-            held.seen = what_is_seen(status)
-        return held.fd
+            overlay.seen = what_is_seen(status)
+        return overlay.fd
 
     def _open(self, inode: Inode) -> int:
         """A descriptor to write through, and to read where that may be. Raises OSError."""
@@ -200,7 +200,7 @@ class HostContents:
                 if is_new:
                     dress(fd, self._owners, last_shown(inode))
                 self._backing.forget(inode)
-                self._places.has_arrived(inode, parent, dir_fd, name, fd)
+                self._places.created_on_host(inode, parent, dir_fd, name, fd)
             except BaseException:
                 os.close(fd)
                 raise
@@ -210,10 +210,10 @@ class HostContents:
         """*fd* is of the host's file: what the guest has open stands for it from now on."""
         for handle in inode.open_fds or ():
             os.dup2(fd, handle, inheritable=False)
-        if inode.held is not None:
-            if inode.held.fd >= 0:
-                os.close(inode.held.fd)
-            inode.held.fd = fd
+        if inode.overlay is not None:
+            if inode.overlay.fd >= 0:
+                os.close(inode.overlay.fd)
+            inode.overlay.fd = fd
         else:
             os.close(fd)
 
@@ -223,7 +223,7 @@ class HostContents:
         """What takes long of *change* and can be done before it, in a thread; None: nothing.
 
         A large file that the host has removed while the guest goes on to change it is copied,
-        to where nobody sees it; carry_out() then only gives it its name.
+        to where nobody sees it; apply() then only gives it its name.
         """
         inode = change.target
         if inode.kind != modes.S_IFREG or change.kind not in _REVIVING or inode in self._copies:
@@ -267,10 +267,10 @@ class HostContents:
     @staticmethod
     def _source_of(inode: Inode) -> int:
         """A descriptor that can tell what a removed file held, or -1."""
-        held = inode.held
-        if held is not None and held.fd >= 0:
-            return held.fd
-        return inode.open_fds[-1] if inode.open_fds and not inode.is_unmade else -1
+        overlay = inode.overlay
+        if overlay is not None and overlay.fd >= 0:
+            return overlay.fd
+        return inode.open_fds[-1] if inode.open_fds and not inode.is_local_only else -1
 
     def revive(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes) -> None:
         """The host has removed what the guest goes on to change: make it again as *name*.
@@ -279,7 +279,7 @@ class HostContents:
         and removed by the host stays removed.
         """
         self._conflicts.lose(parent, name)
-        held = inode.held
+        overlay = inode.overlay
         source = self._source_of(inode)
         if source < 0 or inode.kind != modes.S_IFREG:
             self._conflicts.on_conflict(parent, name)  # which the guest has been told is there
@@ -304,7 +304,7 @@ class HostContents:
             dress(fd, self._owners, Shown(status.st_mode, status.st_uid, status.st_gid, uid, gid))
             set_times_if_allowed(fd, status.st_atime_ns, status.st_mtime_ns)
             self._backing.forget(inode)
-            self._places.has_arrived(inode, parent, dir_fd, name, fd)
+            self._places.created_on_host(inode, parent, dir_fd, name, fd)
             self.give_descriptor(inode, fd)
         except BaseException:
             if copy >= 0:
@@ -313,16 +313,16 @@ class HostContents:
         finally:
             if original >= 0:
                 close_elsewhere(original)  # after all others
-        if held is not None:
-            held.seen = what_is_seen(os.fstat(fd))
+        if overlay is not None:
+            overlay.seen = what_is_seen(os.fstat(fd))
 
     # Attributes
 
     @contextlib.contextmanager
     def reached(self, inode: Inode) -> Iterator[int]:
         """A descriptor of the object, O_PATH perhaps."""
-        if inode.held is not None and inode.held.fd >= 0:
-            yield inode.held.fd
+        if inode.overlay is not None and inode.overlay.fd >= 0:
+            yield inode.overlay.fd
             return
         with self._backing.pinned(inode) as fd:
             if not is_same(inode, fd, b"", os.fstat(fd)):
@@ -331,18 +331,19 @@ class HostContents:
 
     def was_changed(self, inode: Inode, status: os.stat_result) -> bool:
         """Whether the host has changed a file since the guest first did."""
-        held = inode.held
-        if held is None or held.seen is None or not modes.S_ISREG(status.st_mode):
+        overlay = inode.overlay
+        if overlay is None or overlay.seen is None or not modes.S_ISREG(status.st_mode):
             return False
-        return held.seen != what_is_seen(status)
+        return overlay.seen != what_is_seen(status)
 
     def seen_now(self, inode: Inode) -> tuple[int, int, int]:
         """What the host's file is like now. Raises OSError."""
-        if inode.held is not None and inode.held.fd >= 0:
-            return what_is_seen(os.fstat(inode.held.fd))
+        if inode.overlay is not None and inode.overlay.fd >= 0:
+            return what_is_seen(os.fstat(inode.overlay.fd))
         return what_is_seen(self._backing.status(inode))
 
     def set(self, change: "Change[Inode]") -> None:
+        """Set what *change* sets. Raises OSError where the host refuses."""
         inode, detail = change.target, change.detail
         assert isinstance(detail, SetDetail)
         try:

@@ -104,7 +104,7 @@ class HostPlaces:
                     self._conflicts.lose(parent, name)
                     dress(fd, self._owners, last_shown(directory))
                 self._backing.forget(directory)
-                self.has_arrived(directory, parent, parent_fd, name, fd)
+                self.created_on_host(directory, parent, parent_fd, name, fd)
             except BaseException:
                 os.close(fd)
                 raise
@@ -115,20 +115,22 @@ class HostPlaces:
         """Where the host had it last."""
         if inode.parent is not None:
             return inode.parent, inode.name
-        return inode.held.place if inode.held is not None else None
+        return inode.overlay.place if inode.overlay is not None else None
 
-    def has_arrived(self, inode: Inode, parent: Inode, dir_fd: int, name: bytes, fd: int) -> None:
+    def created_on_host(
+        self, inode: Inode, parent: Inode, dir_fd: int, name: bytes, fd: int
+    ) -> None:
         """What is behind *fd*, as *name*, is what stands for *inode* on the host from now on."""
         status = os.fstat(fd)
-        self._inodes.arrived(inode, parent, name, status)
+        self._inodes.created_on_host(inode, parent, name, status)
         above = parent.facts or inode.facts
         inode.facts = Facts(
             generations.generation(fd, b"", status), above.mount_id if above is not None else 0, 0
         )
         self._namespace.named(parent, dir_fd, name, name)
-        if inode.held is not None:
-            inode.held.place = parent, name
-            inode.held.unmade = False
+        if inode.overlay is not None:
+            inode.overlay.place = parent, name
+            inode.overlay.local_only = False
         if inode.is_directory:
             inode.shown = Shown(status.st_mode, status.st_uid, status.st_gid)
             if self._watcher is not None:
@@ -203,6 +205,7 @@ class HostPlaces:
         return None
 
     def is_at(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
+        """Whether *inode* is what the host has at *place*."""
         try:
             dir_fd = self._backing.directory_fd(place[0])
             status = status_of(dir_fd, place[1])

@@ -66,7 +66,7 @@ class HostWriter:
         self._backing = backing
         self._owners = owners
 
-    def carry_out(self, change: "Change[Inode]") -> None:
+    def apply(self, change: "Change[Inode]") -> None:
         """Do *change* on the host. Raises OSError where the host refuses."""
         match change.kind:
             case Kind.MAKE:
@@ -97,7 +97,7 @@ class HostWriter:
         with self.places.directory(parent) as dir_fd:
             fd = self._make_object(inode, parent, dir_fd, name, detail)
             try:
-                self.places.has_arrived(inode, parent, dir_fd, name, fd)
+                self.places.created_on_host(inode, parent, dir_fd, name, fd)
                 set_times_if_allowed(fd, detail.at_ns, detail.at_ns)
                 if inode.kind == modes.S_IFREG:
                     self.contents.give_descriptor(inode, fd)
@@ -212,7 +212,7 @@ class HostWriter:
         Who is in it still has the guest's kernel remember that number as a directory that is
         gone (S_DEAD): it would show it as empty, and make nothing in it, whatever we say.
         """
-        if not inode.is_directory or inode.device == -1 or inode.is_unmade:
+        if not inode.is_directory or inode.device == -1 or inode.is_local_only:
             return
         try:
             with self._backing.pinned(inode) as fd:
@@ -222,7 +222,7 @@ class HostWriter:
         for parent, name in [*inode.ways()]:
             inode.drop_name(parent, name)
         self._inodes.renounce_identity(inode)
-        self._backing.keep_nameless(inode, kept)
+        self._backing.keep_orphan(inode, kept)
 
     def _rename(self, change: "Change[Inode]") -> None:
         inode = change.target
@@ -232,21 +232,21 @@ class HostWriter:
         old_name, new_name = change.old_name, change.name
         with self.places.directory(new_parent) as new_fd:
             there = status_of(new_fd, new_name)
-            arrived = there is not None and is_same(inode, new_fd, new_name, there)
+            is_there_already = there is not None and is_same(inode, new_fd, new_name, there)
             try:
                 old_fd = self._backing.directory_fd(old_parent)
                 found = status_of(old_fd, old_name)
                 is_there = found is not None and is_same(inode, old_fd, old_name, found)
             except (StaleError, FileNotFoundError):
                 is_there = False
-            if arrived:
+            if is_there_already:
                 # The host has done it too, or we have, and were killed before that was noted.
                 if is_there:
                     # It has linked the file there: the old name is to go all the same.
                     self._take_old_name(old_parent, old_name, change.detail.at_ns)
                 inode.moved(new_parent, new_name, old_parent, old_name)
-                if inode.held is not None:
-                    inode.held.place = new_parent, new_name
+                if inode.overlay is not None:
+                    inode.overlay.place = new_parent, new_name
                 return
             if not is_there:
                 # The host has moved it elsewhere, or removed it.
@@ -268,8 +268,8 @@ class HostWriter:
                 self.conflicts.lose(new_parent, new_name)
             if not self._rename_now(inode, old_parent, old_name, new_parent, new_name):
                 return
-            if inode.held is not None:
-                inode.held.place = new_parent, new_name
+            if inode.overlay is not None:
+                inode.overlay.place = new_parent, new_name
             at_ns = change.detail.at_ns
             self.places.names_changed(new_parent, new_fd, at_ns)
             if old_parent is not new_parent:

@@ -14,7 +14,7 @@ from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.writeback.journal import SEGMENT_BYTES
 from osxfs_sim.mount.writeback.journal_reader import read_journal
 from osxfs_sim.mount.writeback.overlay import (
-    Held,
+    Overlay,
     concerned,
     guest_path,
     link_effects,
@@ -77,20 +77,22 @@ def list_and_overlay(write_back: WriteBack, inodes: InodeTable) -> Iterator[str]
         for directory, name, inode_or_none in name_effects(change):
             number = names[directory].get(name, (0, None))[0] + 1
             names[directory][name] = number, inode_or_none
-    for inode, held in _overlays(inodes, counts):
+    for inode, overlay in _overlays(inodes, counts):
         what = _called(inode)
-        if held.changes != counts[inode]:
-            yield f"{what} has {held.changes} changes, and {counts[inode]} in the list"
-        if held.links != links[inode]:
-            yield f"{what} has {held.links} links more, and {links[inode]} by the list"
-        shown = {name: (each.changes, each.inode) for name, each in (held.names or {}).items()}
+        if overlay.changes != counts[inode]:
+            yield f"{what} has {overlay.changes} changes, and {counts[inode]} in the list"
+        if overlay.links != links[inode]:
+            yield f"{what} has {overlay.links} links more, and {links[inode]} by the list"
+        shown = {name: (each.changes, each.inode) for name, each in (overlay.names or {}).items()}
         if shown != names.get(inode, {}):
             yield f"{what} shows the names {shown}, and {names.get(inode, {})} by the list"
-        if held.last_sequence < latest.get(inode, 0):
-            yield f"{what} ends with {held.last_sequence}, and {latest[inode]} in the list"
-        if held.unmade is not (inode in made) and not (held.unmade and held.nameless):
-            yield f"{what} is {'not ' * (not held.unmade)}to be made, unlike in the list"
-        if not held.changes and not (held.unmade and held.nameless):
+        if overlay.last_sequence < latest.get(inode, 0):
+            yield f"{what} ends with {overlay.last_sequence}, and {latest[inode]} in the list"
+        if overlay.local_only is not (inode in made) and not (
+            overlay.local_only and overlay.orphan
+        ):
+            yield f"{what} is {'not ' * (not overlay.local_only)}to be made, unlike in the list"
+        if not overlay.changes and not (overlay.local_only and overlay.orphan):
             yield f"{what} has an overlay of nothing"
 
 
@@ -106,10 +108,10 @@ def overlay_and_data(
         if change.kind is Kind.WRITE and change.length:
             written[change.target].append((change.position, change.position + change.length))
     kept = [each for ranges in written.values() for each in ranges]
-    for inode, held in _overlays(inodes, ()):
-        pieces = held.content.pieces() if held.content is not None else []
+    for inode, overlay in _overlays(inodes, ()):
+        pieces = overlay.content.pieces() if overlay.content is not None else []
         shown = [(each.position, each.position + each.length) for each in pieces]
-        if held.nameless:
+        if overlay.orphan:
             kept += shown
         elif _bytes(_union([*shown, *written[inode]])) != _bytes(_union(written[inode])):
             yield f"{_called(inode)} shows bytes at {shown}, written are {written[inode]}"
@@ -129,7 +131,7 @@ def pending_and_table(write_back: WriteBack, inodes: InodeTable) -> Iterator[str
     yield from inodes.check()
     for change in write_back.changes.all():
         for inode in _takes_part(change):
-            if inode.held is None:
+            if inode.overlay is None:
                 yield f"{change.kind} {change.sequence} is of {_called(inode)}, without overlay"
             if not inodes.knows(inode):
                 yield f"{change.kind} {change.sequence} is of {_called(inode)}, not in the table"
@@ -138,24 +140,24 @@ def pending_and_table(write_back: WriteBack, inodes: InodeTable) -> Iterator[str
 def overlay_and_descriptors(write_back: WriteBack, inodes: InodeTable) -> Iterator[str]:
     """Bullet 5: a descriptor to write through is of that object, and is closed with the overlay."""
     seen: dict[int, Inode] = {}
-    for inode, held in _overlays(inodes, write_back.pending.descriptors.counted):
-        if held.fd < 0:
+    for inode, overlay in _overlays(inodes, write_back.pending.descriptors.counted):
+        if overlay.fd < 0:
             continue
-        what = f"descriptor {held.fd} of {_called(inode)}"
-        if held.fd in seen:
-            yield f"{what} is that of {_called(seen[held.fd])}, too"
-        seen[held.fd] = inode
+        what = f"descriptor {overlay.fd} of {_called(inode)}"
+        if overlay.fd in seen:
+            yield f"{what} is that of {_called(seen[overlay.fd])}, too"
+        seen[overlay.fd] = inode
         try:
-            status = os.fstat(held.fd)
+            status = os.fstat(overlay.fd)
         except OSError:
             yield f"{what} is closed"
             continue
-        if held.unmade:
+        if overlay.local_only:
             yield f"{what} is of nothing: the host has no such object"
         elif inode.device != -1 and not inode.is_same(status):
             yield f"{what} is of {status.st_dev}:{status.st_ino}"
     for inode in write_back.pending.descriptors.counted:
-        if inode.held is None:
+        if inode.overlay is None:
             yield f"a descriptor is counted of {_called(inode)}, of which nothing is pending"
 
 
@@ -163,9 +165,9 @@ def _takes_part(change: "Change[Inode]") -> set[Inode]:
     return {change.target} if change.kind is Kind.WRITE else concerned(change)
 
 
-def _overlays(inodes: InodeTable, more: Iterable[Inode]) -> list[tuple[Inode, Held]]:
+def _overlays(inodes: InodeTable, more: Iterable[Inode]) -> list[tuple[Inode, Overlay]]:
     """All overlays there are, and of which objects."""
-    return [(inode, inode.held) for inode in {*inodes.all(), *more} if inode.held is not None]
+    return [(inode, inode.overlay) for inode in {*inodes.all(), *more} if inode.overlay is not None]
 
 
 def _union(ranges: list[Range]) -> list[Range]:

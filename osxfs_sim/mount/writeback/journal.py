@@ -3,17 +3,17 @@
 A directory per share, in the server's state directory, with four files:
 
     lock      held by the server for as long as it lives; says which server that is
-    changes   what the guest has done, in its order, a frame each
-    data      the bytes it has written; a frame says where
+    changes   what the guest has done, in its order, a record each
+    data      the bytes it has written; a record says where
     progress  two numbers: the change that is being carried out, and the last that was
 
-A frame is acknowledged once write(2) has returned, before the guest is answered, and nothing is
+A record is acknowledged once write(2) has returned, before the guest is answered, and nothing is
 synced to the disk: a killed server loses nothing, a machine that loses its power may lose what
-is in here (fsync in the guest writes to the host's own files, and syncs those). A frame that was
+is in here (fsync in the guest writes to the host's own files, and syncs those). A record that was
 torn is told by its checksum; nobody was told that it was there.
 
 When nothing is held the files are emptied. The data of what is held no more is given back a
-segment at a time, and the frames are written anew when they have become many.
+segment at a time, and the records are written anew when they have become many.
 """
 
 import contextlib
@@ -43,8 +43,8 @@ from osxfs_sim.mount.writeback.journal_directory import (
 from osxfs_sim.mount.writeback.journal_format import (
     PROGRESS_DONE_AT,
     VERSION,
-    arrived_record,
     change_record,
+    created_record,
     known_record,
     progress_bytes,
     record,
@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 1 << 20
 """Data is given back to the file system in pieces of this size."""
-_REWRITE_AT_BYTES = 32 << 20
+_COMPACT_AT_BYTES = 32 << 20
 _SMALL_BYTES = 4 << 20
 _PUNCH_HOLE = 0x02 | 0x01  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE (linux/falloc.h)
 _MOST_JOURNALS = 4_096
@@ -89,8 +89,8 @@ class Journal:
         os.ftruncate(self._changes_fd, 0)
         os.ftruncate(self.data_fd, 0)
         self._end = 0
-        self._frames_bytes = 0
-        self._rewritten_bytes = 0
+        self._records_bytes = 0
+        self._compacted_bytes = 0
         self._live: dict[int, int] = {}
         self._forget_told()
 
@@ -112,8 +112,8 @@ class Journal:
         write_owner(self._lock_fd, self._owner)
 
     def _forget_told(self) -> None:
-        """No frame says where anything is."""
-        # What the next frames introduce: objects, and further ways to them.
+        """No record says where anything is."""
+        # What the next records introduce: objects, and further ways to them.
         self._introduced: list[tuple[int, tuple[int, bytes] | None]] = []
         self._told = {ROOT_NUMBER: self._root}
         self._told_ways = {}
@@ -121,7 +121,7 @@ class Journal:
     # Data
 
     def reserve(self, length: int) -> int:
-        """A place for *length* bytes: to be put there, noted in a frame, and freed."""
+        """A place for *length* bytes: to be put there, noted in a record, and freed."""
         position = self._end
         self._end += length
         segment = position // SEGMENT_BYTES
@@ -160,6 +160,7 @@ class Journal:
 
     @property
     def holds_data(self) -> bool:
+        """Whether any bytes are still needed."""
         return bool(self._live)
 
     @property
@@ -169,69 +170,69 @@ class Journal:
 
     # Frames
 
-    def note(self, change: "Change[Inode]") -> None:
+    def append(self, change: "Change[Inode]") -> None:
         """The guest is about to make *change*. Raises OSError, and nothing is kept of it."""
-        frames = bytearray()
-        if not self._frames_bytes:
-            frames += self._base()
-        frames += self._frames_of(change)
-        self._append_introducing(frames)
+        records = bytearray()
+        if not self._records_bytes:
+            records += self._base()
+        records += self._records_of(change)
+        self._append_introducing(records)
 
-    def note_longer(self, sequence: int, length: int, detail: Any) -> None:
+    def append_extension(self, sequence: int, length: int, detail: Any) -> None:
         """The last change, a write, becomes longer. Raises OSError."""
         self._append(record(("longer", sequence, length, tuple(detail))))
 
-    def note_cancelled(self, dropped: list[int], turned: "Iterable[Change[Inode]]") -> None:
-        """These numbers need not cross any more; *turned* cross as something else."""
-        frames = bytearray(record(("gone", dropped)))
-        for each in turned:
-            frames += self._frames_of(each)
-        self._append_introducing(frames)
+    def append_cancelled(self, dropped: list[int], compacted: "Iterable[Change[Inode]]") -> None:
+        """These numbers need not cross any more; *compacted* cross as something else."""
+        records = bytearray(record(("gone", dropped)))
+        for each in compacted:
+            records += self._records_of(each)
+        self._append_introducing(records)
 
-    def note_arrived(self, inode: Inode) -> None:
+    def append_created(self, inode: Inode) -> None:
         """The host has got *inode*."""
-        self._append(arrived_record(inode.number, inode))
+        self._append(created_record(inode.number, inode))
 
-    def _append_introducing(self, frames: bytearray) -> None:
-        """As _append: what these frames introduce is known only once they are kept."""
+    def _append_introducing(self, records: bytearray) -> None:
+        """As _append: what these records introduce is known only once they are kept."""
         introduced, self._introduced = self._introduced, []
         try:
-            self._append(frames)
+            self._append(records)
         except BaseException:
             self._take_back(introduced)
             raise
 
     def _take_back(self, introduced: list[tuple[int, tuple[int, bytes] | None]]) -> None:
-        """No frame says this."""
+        """No record says this."""
         for number, way in introduced:
             if way is None:
                 self._told.pop(number, None)
             else:
                 self._told_ways.get(number, set()).discard(way)
 
-    def _append(self, frames: bytes | bytearray) -> None:
-        written = os.pwrite(self._changes_fd, frames, self._frames_bytes)
-        if written < len(frames):
+    def _append(self, records: bytes | bytearray) -> None:
+        written = os.pwrite(self._changes_fd, records, self._records_bytes)
+        if written < len(records):
             # As if it had never been: what follows is written over it.
-            os.ftruncate(self._changes_fd, self._frames_bytes)
+            os.ftruncate(self._changes_fd, self._records_bytes)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._frames_bytes += written
+        self._records_bytes += written
 
     def _base(self) -> bytes:
         return record(("base", VERSION, os.fsencode(self.source), self._root.device))
 
-    def _frames_of(self, change: "Change[Inode]") -> bytearray:
-        frames = bytearray()
+    def _records_of(self, change: "Change[Inode]") -> bytearray:
+        records = bytearray()
         if change.kind is Kind.MAKE:
             self._tell(change.target)
         for inode in (change.target, change.parent, change.old_parent, change.replaced):
             if inode is not None:
-                frames += self._introduce(inode)
-        frames += change_record(change, self._number)
-        return frames
+                records += self._introduce(inode)
+        records += change_record(change, self._number)
+        return records
 
     def _number(self, inode: Inode | None) -> int:
-        """What the frames call it."""
+        """What the records call it."""
         return inode.number if inode is not None else 0
 
     def _ways(self, inode: Inode) -> list[tuple[Inode, bytes]]:
@@ -248,7 +249,7 @@ class Journal:
         self._introduced.append((self._number(inode), None))
 
     def _introduce(self, inode: Inode) -> bytes:
-        """Frames that tell where the host has *inode*, as far as no frame has yet.
+        """Frames that tell where the host has *inode*, as far as no record has yet.
 
         A file may have several names, and get known by more of them later.
         """
@@ -258,26 +259,26 @@ class Journal:
         if self._told.get(number) is not inode:
             self._tell(inode)
             self._told_ways.pop(number, None)
-        frames = b""
+        records = b""
         for parent, name in self._ways(inode):
             told = self._told_ways.setdefault(number, set())
             way = self._number(parent), name
             if way not in told:
                 told.add(way)
                 self._introduced.append((number, way))
-                frames += self._introduce_directory(parent) + self._known(inode, parent, name)
-        return frames
+                records += self._introduce_directory(parent) + self._known(inode, parent, name)
+        return records
 
     def _introduce_directory(self, inode: Inode) -> bytes:
-        frames = b""
+        records = b""
         while self._told.get(self._number(inode)) is not inode:
             self._tell(inode)
             ways = self._ways(inode)
             if not ways:
                 break  # it has no name on the host: nothing can be done to it there
-            frames = self._known(inode, *ways[0]) + frames
+            records = self._known(inode, *ways[0]) + records
             inode = ways[0][0]
-        return frames
+        return records
 
     def started(self, sequence: int) -> None:
         """This change is being carried out: it may be half done."""
@@ -288,19 +289,20 @@ class Journal:
         os.pwrite(self._progress_fd, progress_bytes(sequence), PROGRESS_DONE_AT)
 
     @property
-    def wants_rewriting(self) -> bool:
-        return self._frames_bytes > max(_REWRITE_AT_BYTES, 2 * self._rewritten_bytes)
+    def wants_compaction(self) -> bool:
+        """Whether its records have become many more than those that are needed."""
+        return self._records_bytes > max(_COMPACT_AT_BYTES, 2 * self._compacted_bytes)
 
-    def rewrite(self, held: "Iterable[Change[Inode]]") -> None:
-        """Leave out all frames but those that the changes still *held* need."""
+    def compact(self, overlay: "Iterable[Change[Inode]]") -> None:
+        """Leave out all records but those that the changes still *held* need."""
         told = self._told, self._told_ways
         self._forget_told()
         try:
-            frames = bytearray(self._base())
-            for change in held:
-                frames += self._frames_of(change)
+            records = bytearray(self._base())
+            for change in overlay:
+                records += self._records_of(change)
             with opened(self.directory) as dir_fd:
-                fd = written(dir_fd, "changes.new", frames)
+                fd = written(dir_fd, "changes.new", records)
                 os.rename("changes.new", "changes", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         except OSError:
             self._told, self._told_ways = told
@@ -309,23 +311,23 @@ class Journal:
             self._introduced = []
         os.close(self._changes_fd)
         self._changes_fd = fd
-        self._frames_bytes = self._rewritten_bytes = len(frames)
+        self._records_bytes = self._compacted_bytes = len(records)
 
     @property
     def is_small(self) -> bool:
         """Whether it may stay as it is for a while."""
-        return self._frames_bytes < _SMALL_BYTES and self._end < _SMALL_BYTES
+        return self._records_bytes < _SMALL_BYTES and self._end < _SMALL_BYTES
 
     def clear(self) -> None:
         """No change is held, and no data."""
-        if self._frames_bytes or self._end:
+        if self._records_bytes or self._end:
             self._begin()
 
-    def clear_frames(self) -> None:
+    def clear_records(self) -> None:
         """No change is held; data is, of files without a name."""
-        if self._frames_bytes:
+        if self._records_bytes:
             os.ftruncate(self._changes_fd, 0)
-            self._frames_bytes = 0
+            self._records_bytes = 0
             self._forget_told()
 
     def close(self, *, keep: bool) -> None:

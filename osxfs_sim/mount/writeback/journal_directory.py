@@ -67,6 +67,7 @@ def is_aside(directory: Path) -> bool:
 
 
 def write_owner(lock_fd: int, owner: Owner) -> None:
+    """Say in the lock, open as *lock_fd*, whose the journal is. Raises OSError."""
     # Padded, and so in place: a full disk has room for what it had room for before.
     os.pwrite(lock_fd, json.dumps(owner).encode().ljust(_OWNER_BYTES), 0)
 
@@ -123,13 +124,14 @@ def open_file(directory: Path, name: str, flags: int = os.O_RDONLY) -> int:
 
 
 def has_changes(directory: Path) -> bool:
-    """Whether a journal has any frames, or had: else its server was about to make it."""
+    """Whether a journal has any records, or had: else its server was about to make it."""
     with contextlib.suppress(OSError), opened(directory) as dir_fd:
         return modes.S_ISREG(os.stat("changes", dir_fd=dir_fd, follow_symlinks=False).st_mode)
     return False
 
 
 def read_file(directory: Path, name: str) -> bytes:
+    """All of a file of a journal. Raises OSError."""
     with open(open_file(directory, name), "rb") as file:
         return file.read()
 

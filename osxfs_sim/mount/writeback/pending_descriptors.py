@@ -12,14 +12,14 @@ import resource
 from collections.abc import Set
 
 from osxfs_sim.mount.tree.inodes import Inode
-from osxfs_sim.mount.writeback.overlay import Held
+from osxfs_sim.mount.writeback.overlay import Overlay
 
 _SPARE_DESCRIPTORS = 32
 """More than one change takes: a few directories, a file or two."""
 
 
 class PendingDescriptors:
-    """Those of one share. Each is an overlay's (Held.fd); here they are counted and given up."""
+    """Those of one share. Each is an overlay's (Overlay.fd); here they are counted and given up."""
 
     def __init__(self) -> None:
         self.most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
@@ -40,35 +40,35 @@ class PendingDescriptors:
         """Whether one more may be kept of a file that is written to."""
         return len(self._written) < self.most
 
-    def keep(self, inode: Inode, held: Held, fd: int) -> None:
+    def keep(self, inode: Inode, overlay: Overlay, fd: int) -> None:
         """Write the bytes of *inode* through a copy of *fd*, if nothing better is at hand."""
-        if held.fd >= 0 or held.unmade:
+        if overlay.fd >= 0 or overlay.local_only:
             return
         if not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND:  # which was append-only, then
-            held.fd = os.dup(fd)
+            overlay.fd = os.dup(fd)
             self._written.add(inode)
 
     def keep_of_made(self, inode: Inode) -> None:
         """A file that was made has a descriptor, until nothing of it is held. Not too many have."""
-        if inode.held is None or inode.held.fd < 0:
+        if inode.overlay is None or inode.overlay.fd < 0:
             return
         self._made[inode] = None
         while len(self._made) > self.most:
             self._give_up_one()
 
-    def close_of(self, inode: Inode, held: Held) -> None:
+    def close_of(self, inode: Inode, overlay: Overlay) -> None:
         """Nothing is pending of *inode* any more."""
-        os.close(held.fd)
+        os.close(overlay.fd)
         self._written.discard(inode)
         self._made.pop(inode, None)
 
     def _give_up_one(self) -> None:
         inode, _ = self._made.popitem(last=False)
-        held = inode.held
+        overlay = inode.overlay
         # Where the host's file has lost its name, nothing else leads to it.
-        if held is not None and held.fd >= 0 and os.fstat(held.fd).st_nlink:
-            os.close(held.fd)
-            held.fd = -1
+        if overlay is not None and overlay.fd >= 0 and os.fstat(overlay.fd).st_nlink:
+            os.close(overlay.fd)
+            overlay.fd = -1
 
     def give_up(self) -> None:
         """There is none left, for the guest has many open, or others have."""

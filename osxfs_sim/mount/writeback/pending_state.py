@@ -18,12 +18,12 @@ from osxfs_sim.mount.tree.backing import StaleError
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.writeback.journal import Journal
 from osxfs_sim.mount.writeback.overlay import (
-    Held,
+    Overlay,
     concerned,
-    drop,
-    hold,
+    drop_overlay,
     link_effects,
     name_effects,
+    overlay_of,
 )
 from osxfs_sim.mount.writeback.pending_descriptors import PendingDescriptors
 
@@ -38,11 +38,11 @@ class PendingState:
         spec: WriteBackSpec,
         journal: Journal,
         let_go: Callable[[Inode], None],
-        has_arrived: Callable[[Inode], None],
+        created_on_host: Callable[[Inode], None],
         when_dropped: Callable[[], None],
     ) -> None:
-        """*let_go* is told of objects of which nothing is pending any more, *has_arrived* of those
-        that the host has got, *when_dropped* when something need not cross any more.
+        """*let_go* is told of objects of which nothing is pending any more, *created_on_host* of
+        those that the host has got, *when_dropped* when something need not cross any more.
         """
         self.changes: PendingChanges[Inode] = PendingChanges(spec)
         """What must cross, in its order."""
@@ -51,12 +51,12 @@ class PendingState:
         self.descriptors = PendingDescriptors()
         """By which files are written to."""
         self._let_go = let_go
-        self._has_arrived = has_arrived
+        self._created_on_host = created_on_host
         self._when_dropped = when_dropped
 
     # What begins to be pending
 
-    def hold(self, change: "Change[Inode]", *, loses: Iterable[Inode] = ()) -> None:
+    def defer(self, change: "Change[Inode]", *, loses: Iterable[Inode] = ()) -> None:
         """The guest has made *change*, by which the objects *loses* have lost their last name.
 
         Raises OSError, and nothing has happened, where it cannot be kept.
@@ -64,11 +64,11 @@ class PendingState:
         changes = self.changes
         loses = list(loses)
         for inode in concerned(change):
-            if inode.held is not None and inode.held.aside:
+            if inode.overlay is not None and inode.overlay.aside:
                 raise StaleError  # the guest's kernel shall look again
         change.sequence = changes.last_sequence + 1
         # Who is killed before the rest of this has all that was made on the host first.
-        self.journal.note(change)
+        self.journal.append(change)
         for inode in loses:
             if inode is change.replaced and changes.cancels(inode):
                 change.replaced = None  # the host never gets it
@@ -82,7 +82,7 @@ class PendingState:
         carrier = self.changes.carrier_of(inode, offset, length, position)
         if carrier is None:
             return False
-        self.journal.note_longer(carrier.sequence, carrier.length + length, detail)
+        self.journal.append_extension(carrier.sequence, carrier.length + length, detail)
         self.changes.extend(carrier, length, detail)
         return True
 
@@ -95,40 +95,40 @@ class PendingState:
             objects: Iterable[Inode] = (change.target,)
         else:
             for inode, links in link_effects(change):
-                hold(inode).links += sign * links
+                overlay_of(inode).links += sign * links
             for directory, name, inode_or_none in name_effects(change):
-                held = hold(directory)
+                overlay = overlay_of(directory)
                 if sign > 0 and is_latest:
-                    held.named(name, inode_or_none)
+                    overlay.named(name, inode_or_none)
                 elif sign > 0:
-                    held.named_before(name)
+                    overlay.named_before(name)
                 else:
-                    held.settled_name(name)
+                    overlay.mark_name_clean(name)
             objects = concerned(change)
         for inode in objects:
-            held = hold(inode)
-            held.changes += sign
+            overlay = overlay_of(inode)
+            overlay.changes += sign
             if sign > 0:
-                held.last_sequence = max(held.last_sequence, change.sequence)
+                overlay.last_sequence = max(overlay.last_sequence, change.sequence)
                 if inode is change.target:
-                    held.own_sequence = max(held.own_sequence, change.sequence)
-            elif not held.changes:
-                self._settled(inode, held)
+                    overlay.own_sequence = max(overlay.own_sequence, change.sequence)
+            elif not overlay.changes:
+                self._mark_clean(inode, overlay)
 
     def _lose(self, inode: Inode) -> None:
         """*inode* has no name any more: cancel what need not cross."""
-        held = hold(inode)
-        held.nameless = True
+        overlay = overlay_of(inode)
+        overlay.orphan = True
         cancelled = self.changes.gone(inode)
-        if cancelled.dropped or cancelled.turned:
+        if cancelled.dropped or cancelled.compacted:
             with contextlib.suppress(OSError):  # else the same is found out again after a crash
-                self.journal.note_cancelled(
+                self.journal.append_cancelled(
                     [change.sequence for change in cancelled.dropped],
-                    [after for _, after in cancelled.turned],
+                    [after for _, after in cancelled.compacted],
                 )
         written = [change for change in cancelled.dropped if change.kind is Kind.WRITE]
-        self.disown(inode, held, written)
-        for before, after in cancelled.turned:
+        self.disown(inode, overlay, written)
+        for before, after in cancelled.compacted:
             self.count(after, 1, is_latest=False)
             self.count(before, -1)
         for change in cancelled.dropped:
@@ -137,13 +137,13 @@ class PendingState:
             self._when_dropped()
         self.tidy()
 
-    def disown(self, inode: Inode, held: Held, written: "list[Change[Inode]]") -> None:
+    def disown(self, inode: Inode, overlay: Overlay, written: "list[Change[Inode]]") -> None:
         """What was written to a file without a name belongs to who has it open, or to nobody."""
-        content = held.content
+        content = overlay.content
         if content is None:
             return
         if inode.open_fds is None:
-            content = held.content = None
+            content = overlay.content = None
         for change in written:
             self.free_written(change, content)
 
@@ -152,78 +152,78 @@ class PendingState:
     def applied(self, change: "Change[Inode]") -> None:
         """*change* is pending no more: the host has it."""
         inode = change.target
-        held = inode.held
+        overlay = inode.overlay
         if change.kind is Kind.MAKE:
             with contextlib.suppress(OSError):
-                self.journal.note_arrived(inode)
-            self._has_arrived(inode)
+                self.journal.append_created(inode)
+            self._created_on_host(inode)
             self.descriptors.keep_of_made(inode)
-        elif held is not None and held.content is not None and not held.nameless:
+        elif overlay is not None and overlay.content is not None and not overlay.orphan:
             if change.kind is Kind.WRITE:
-                held.content.settle(change.offset, change.length, change.position)
+                overlay.content.mark_clean(change.offset, change.length, change.position)
             elif change.kind is Kind.SET and change.detail.size is not None:
-                held.content.settle_cut()
+                overlay.content.mark_cut_clean()
         if change.kind is Kind.WRITE:
             # The guest may have taken away its name meanwhile, and have it open.
-            nameless = held is not None and held.nameless
-            self.free_written(change, held.content if held is not None and nameless else None)
+            orphan = overlay is not None and overlay.orphan
+            self.free_written(change, overlay.content if overlay is not None and orphan else None)
         self.count(change, -1)
 
-    def _settled(self, inode: Inode, held: Held) -> None:
+    def _mark_clean(self, inode: Inode, overlay: Overlay) -> None:
         """No change of *inode* is held any more."""
-        if held.unmade:
+        if overlay.local_only:
             # It never got to the host. Who has it open may go on; see forget().
             if not inode.lookups and inode.open_fds is None:
                 self.forget(inode)
             return
-        if held.fd >= 0:
-            if held.nameless and held.content:
-                self.pour_out(inode, held)
-            self.descriptors.close_of(inode, held)
-        elif held.nameless and held.content and inode.open_fds:
-            self.pour_out(inode, held)
-        self._free_content(held)
-        drop(inode)
-        if held.nameless and not inode.is_directory:
+        if overlay.fd >= 0:
+            if overlay.orphan and overlay.content:
+                self.pour_out(inode, overlay)
+            self.descriptors.close_of(inode, overlay)
+        elif overlay.orphan and overlay.content and inode.open_fds:
+            self.pour_out(inode, overlay)
+        self._free_content(overlay)
+        drop_overlay(inode)
+        if overlay.orphan and not inode.is_directory:
             inode.parent = None  # who has it open does not give it a name again
         self._let_go(inode)
 
-    def pour_out(self, inode: Inode, held: Held) -> None:
+    def pour_out(self, inode: Inode, overlay: Overlay) -> None:
         """The host's file has lost its name with all that was not written: who has it open sees it.
 
         Nobody on the host can, any more.
         """
-        fd = held.fd if held.fd >= 0 else (inode.open_fds or [-1])[-1]
-        content = held.content
+        fd = overlay.fd if overlay.fd >= 0 else (inode.open_fds or [-1])[-1]
+        content = overlay.content
         assert content is not None
         try:
             if content.cuts:
                 at.set_size(fd, min(content.cuts))
             for piece in content.pieces():
                 os.pwrite(fd, self.journal.read(piece.position, piece.length), piece.offset)
-            if held.size is not None:
-                at.set_size(fd, held.size)
+            if overlay.size is not None:
+                at.set_size(fd, overlay.size)
         except OSError:
             log.exception("a file without a name has lost what was written to it")
 
     def forget(self, inode: Inode) -> None:
         """The guest uses *inode*, which the host never had, no more."""
-        held = inode.held
-        assert held is not None
-        self._free_content(held)
-        drop(inode)
+        overlay = inode.overlay
+        assert overlay is not None
+        self._free_content(overlay)
+        drop_overlay(inode)
         self._let_go(inode)
         self.tidy()
 
-    def _free_content(self, held: Held) -> None:
+    def _free_content(self, overlay: Overlay) -> None:
         """The pieces that no change owns."""
-        if held.content is not None and held.nameless:
-            for piece in held.content.pieces():
+        if overlay.content is not None and overlay.orphan:
+            for piece in overlay.content.pieces():
                 self.journal.free(piece.position, piece.length)
-        held.content = None
+        overlay.content = None
 
     def free(self, pieces: Iterable[Piece]) -> None:
-        """These pieces of a nameless file's content are replaced."""
+        """These pieces of a orphan file's content are replaced."""
         now = self.changes.under_way
         # What is being written, or is refused, is still to be read, and freed after that.
         busy = [(now.position, now.length)] if now is not None and now.kind is Kind.WRITE else []
@@ -240,9 +240,9 @@ class PendingState:
 
     def drop_unused(self, inode: Inode) -> None:
         """A change of *inode* could not be held: keep nothing for it, if there is no other."""
-        held = inode.held
-        if held is not None and not held.changes and not held.unmade:
-            self._settled(inode, held)
+        overlay = inode.overlay
+        if overlay is not None and not overlay.changes and not overlay.local_only:
+            self._mark_clean(inode, overlay)
 
     def tidy(self, *, thoroughly: bool = False) -> None:
         """Where nothing is held any more, little is kept: to cut a file costs more than a change.
@@ -254,17 +254,17 @@ class PendingState:
                 if self.journal.is_small and not thoroughly:
                     return
                 if self.journal.holds_data:
-                    self.journal.clear_frames()
+                    self.journal.clear_records()
                 else:
                     self.journal.clear()
-            elif self.journal.wants_rewriting:
-                self.journal.rewrite(self.changes.all())
+            elif self.journal.wants_compaction:
+                self.journal.compact(self.changes.all())
         except OSError as error:
             log.warning("the journal %s: %s", self.journal.directory, error)
 
     def check_not_aside(self, inode: Inode) -> None:
         """That *inode* is one that the host will get, or has. Raises OSError: EIO, ESTALE."""
-        if inode.held is not None and inode.held.aside:
+        if inode.overlay is not None and inode.overlay.aside:
             if inode.is_directory:
                 raise StaleError
             raise OSError(errno.EIO, os.strerror(errno.EIO))

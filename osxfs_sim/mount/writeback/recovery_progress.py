@@ -9,17 +9,17 @@ from osxfs_sim.mount.writeback.journal_directory import open_file
 from osxfs_sim.mount.writeback.journal_format import (
     PROGRESS_DONE_AT,
     Refusal,
-    arrived_record,
+    created_record,
     progress_bytes,
     record,
 )
-from osxfs_sim.mount.writeback.journal_reader import Leftover
+from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal
 
 
-class Continuation:
+class RecoveryProgress:
     """Notes how far a recovery has got, for the next one in case that it is killed."""
 
-    def __init__(self, left: Leftover) -> None:
+    def __init__(self, left: UnfinishedJournal) -> None:
         self._end = left.end
         self._changes_fd = open_file(left.directory, "changes", os.O_WRONLY)
         self._progress_fd = open_file(left.directory, "progress", os.O_WRONLY)
@@ -32,7 +32,7 @@ class Continuation:
         """As Journal.done()."""
         os.pwrite(self._progress_fd, progress_bytes(sequence), PROGRESS_DONE_AT)
 
-    def settled(self, sequence: int) -> None:
+    def applied_since(self, sequence: int) -> None:
         """The host has taken what was set aside."""
         self._append(record(("settled", sequence)))
 
@@ -40,20 +40,21 @@ class Continuation:
         """These are set aside, where they are."""
         self._append(record(("refused", sequences, *refusal)))
 
-    def _append(self, frame: bytes) -> None:
-        if os.pwrite(self._changes_fd, frame, self._end) != len(frame):
+    def _append(self, values: bytes) -> None:
+        if os.pwrite(self._changes_fd, values, self._end) != len(values):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._end += len(frame)
+        self._end += len(values)
 
-    def arrived(self, number: int, inode: Inode) -> None:
-        """The host has got what the frames call *number*."""
-        frame = arrived_record(number, inode)
+    def created(self, number: int, inode: Inode) -> None:
+        """The host has got what the records call *number*."""
+        values = created_record(number, inode)
         # On a full disk it goes without: what is there is then found by its name. What was torn
         # is written over; what is left of it then is torn, too.
         with contextlib.suppress(OSError):
-            if os.pwrite(self._changes_fd, frame, self._end) == len(frame):
-                self._end += len(frame)
+            if os.pwrite(self._changes_fd, values, self._end) == len(values):
+                self._end += len(values)
 
     def close(self) -> None:
+        """Nothing more will be noted."""
         os.close(self._changes_fd)
         os.close(self._progress_fd)

@@ -32,6 +32,7 @@ def set_times_if_allowed(fd: int, atime_ns: int | None, mtime_ns: int | None) ->
 
 
 def status_of(dir_fd: int, name: bytes) -> os.stat_result | None:
+    """What *name* is, links not followed; None where there is none. Raises OSError."""
     try:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -73,11 +74,11 @@ def opened_by_force(fd: int, flags: int) -> int:
 
 def last_shown(inode: Inode) -> Shown | None:
     """What the guest was last shown of *inode*, or has made of it since."""
-    shown, held = inode.shown, inode.held
-    if shown is None or held is None or held.mode is None:
+    shown, overlay = inode.shown, inode.overlay
+    if shown is None or overlay is None or overlay.mode is None:
         return shown
     # What it has set will follow. Until then we must get in, and nobody else needs to.
-    return shown._replace(mode=shown.mode & (held.mode | modes.S_IRWXU))
+    return shown._replace(mode=shown.mode & (overlay.mode | modes.S_IRWXU))
 
 
 def dress(fd: int, owners: Owners, shown: Shown | None) -> None:

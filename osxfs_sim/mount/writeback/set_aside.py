@@ -18,7 +18,7 @@ from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 from osxfs_sim.mount.writeback.journal_directory import aside_of
 from osxfs_sim.mount.writeback.journal_format import Refusal
-from osxfs_sim.mount.writeback.overlay import guest_path, hold, name_effects, path_of_change
+from osxfs_sim.mount.writeback.overlay import guest_path, name_effects, overlay_of, path_of_change
 from osxfs_sim.mount.writeback.pending_state import PendingState
 from osxfs_sim.mount.writeback.quarantine import Quarantine, open_quarantine
 
@@ -112,14 +112,14 @@ class SetAside:
         found = {}
         for change in changes:
             for inode in (change.target, change.replaced):
-                if inode is not None and inode.kind == modes.S_IFREG and not inode.is_unmade:
+                if inode is not None and inode.kind == modes.S_IFREG and not inode.is_local_only:
                     with contextlib.suppress(OSError):
                         found[inode] = self._writer.contents.seen_now(inode)
         return found
 
     @staticmethod
     def _is_gone(inode: Inode) -> bool:
-        return inode.held is not None and inode.held.nameless
+        return inode.overlay is not None and inode.overlay.orphan
 
     @staticmethod
     def _parent_on_host(inode: Inode) -> Inode | None:
@@ -130,8 +130,9 @@ class SetAside:
         last = closure.changes[0].sequence
         self._pending.changes.leave(closure, is_moot=is_moot)
         with contextlib.suppress(OSError):  # else it is found to be in both, after a crash
-            self._pending.journal.note_cancelled(
-                [each.sequence for each in closure.changes], [after for _, after in closure.turned]
+            self._pending.journal.append_cancelled(
+                [each.sequence for each in closure.changes],
+                [after for _, after in closure.compacted],
             )
         self._pending.journal.done(last)
 
@@ -140,11 +141,11 @@ class SetAside:
 
         *code* is why the host has refused them, or 0 where the guest has taken it all away.
         """
-        lost = {inode for inode in closure.lost if inode.is_unmade}
+        lost = {inode for inode in closure.lost if inode.is_local_only}
         back: set[Inode] = set()
         for change in closure.changes:
             for inode in (change.target, change.replaced):
-                if inode is None or inode.held is None or inode in lost:
+                if inode is None or inode.overlay is None or inode in lost:
                     continue
                 if inode is change.replaced or change.kind in (Kind.UNLINK, Kind.RMDIR):
                     back.add(inode)  # it keeps its name
@@ -154,8 +155,8 @@ class SetAside:
             if change.kind in (Kind.WRITE, Kind.SET) and change.target not in lost
         }
         for inode in lost:
-            held = hold(inode)
-            held.nameless, held.aside = True, code
+            overlay = overlay_of(inode)
+            overlay.orphan, overlay.aside = True, code
         for inode in back:
             self._comes_back(inode)
         for inode in unwritten:
@@ -163,51 +164,51 @@ class SetAside:
         written = [change for change in closure.changes if change.kind is Kind.WRITE]
         for inode in lost:
             self._pending.disown(
-                inode, hold(inode), [each for each in written if each.target is inode]
+                inode, overlay_of(inode), [each for each in written if each.target is inode]
             )
         for change in written:
             if change.target not in lost:
-                shown = change.target.held
-                nameless = shown is not None and shown.nameless
+                shown = change.target.overlay
+                orphan = shown is not None and shown.orphan
                 self._pending.free_written(
-                    change, shown.content if shown is not None and nameless else None
+                    change, shown.content if shown is not None and orphan else None
                 )
-        for before, after in closure.turned:
+        for before, after in closure.compacted:
             self._pending.count(after, 1, is_latest=False)
             self._pending.count(before, -1)
         for change in closure.changes:
             self._pending.count(change, -1)
         self._name_again(closure)
         for inode in back:
-            if inode.held is None:
+            if inode.overlay is None:
                 self._writer.comes_back_as_another(inode)
         if code:
             self.on_aside(closure.changes, lost | back | unwritten, code)
 
     def _comes_back(self, inode: Inode) -> None:
         """The host keeps the name that the guest had taken away."""
-        held = inode.held
-        assert held is not None
-        if held.nameless and not held.unmade:
-            if held.content is not None:
-                if held.fd >= 0 or inode.open_fds:
-                    self._pending.pour_out(inode, held)
-                for piece in held.content.pieces():
+        overlay = inode.overlay
+        assert overlay is not None
+        if overlay.orphan and not overlay.local_only:
+            if overlay.content is not None:
+                if overlay.fd >= 0 or inode.open_fds:
+                    self._pending.pour_out(inode, overlay)
+                for piece in overlay.content.pieces():
                     self._pending.journal.free(piece.position, piece.length)
-                held.content = None
-                held.size = None
-            held.nameless = False
+                overlay.content = None
+                overlay.size = None
+            overlay.orphan = False
 
     @staticmethod
     def _forget_what_was_written(inode: Inode) -> None:
         """Its content and attributes are the host's again."""
-        held = inode.held
-        if held is None or held.nameless:
+        overlay = inode.overlay
+        if overlay is None or overlay.orphan:
             return
-        held.content = held.size = held.mode = None
-        held.owner = UNSET
-        held.atime_ns = held.mtime_ns = held.ctime_ns = None
-        held.seen = None
+        overlay.content = overlay.size = overlay.mode = None
+        overlay.owner = UNSET
+        overlay.atime_ns = overlay.mtime_ns = overlay.ctime_ns = None
+        overlay.seen = None
 
     def _name_again(self, closure: "Closure[Inode]") -> None:
         """Where later changes of the same names and objects are still held, these show."""
@@ -218,16 +219,16 @@ class SetAside:
         }
         moved = {change.target for change in closure.changes if change.kind is Kind.RENAME}
         for inode in moved:
-            if inode.held is not None and not inode.held.unmade:
-                inode.held.guest_place = None
+            if inode.overlay is not None and not inode.overlay.local_only:
+                inode.overlay.guest_place = None
         for change in self._pending.changes.all():
             for directory, name, inode_or_none in name_effects(change):
-                known = directory.held.name(name) if directory.held is not None else None
+                known = directory.overlay.name(name) if directory.overlay is not None else None
                 if known is not None and (directory, name) in touched:
                     known.inode = inode_or_none
             if change.kind in (Kind.MAKE, Kind.RENAME) and change.target in moved:
                 assert change.parent is not None
-                hold(change.target).guest_place = change.parent, change.name
+                overlay_of(change.target).guest_place = change.parent, change.name
 
     def take_untold(self) -> dict[str, str]:
         """Paths of what was set aside since this was last asked for, and why."""

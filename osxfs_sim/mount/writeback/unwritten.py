@@ -29,19 +29,26 @@ from osxfs_sim.mount.writeback.journal_directory import (
     open_file,
     opened,
 )
-from osxfs_sim.mount.writeback.journal_format import Known, LeftChange
-from osxfs_sim.mount.writeback.journal_reader import Leftover, discard, leftovers, read_journal
+from osxfs_sim.mount.writeback.journal_format import KnownObject, RecordedChange
+from osxfs_sim.mount.writeback.journal_reader import (
+    UnfinishedJournal,
+    discard,
+    read_journal,
+    unfinished_journals,
+)
 
 _SHOWN = 5
 _DEEPEST = 4_096
 _COPIED_BYTES = 1 << 20
 _MOST_OF_A_NAME = 10_000
+_DAMAGED = " (and what came after them, which cannot be read: the journal is damaged)"
 
 
 def is_unwritten(directory: Path) -> bool:
     """Whether the journal in *directory* holds anything that the host has not got, or may."""
     try:
-        return bool(read_journal(directory).pending)
+        left = read_journal(directory)
+        return bool(left.pending) or left.damaged
     except FileNotFoundError:
         return False
     except (OSError, ValueError):
@@ -60,6 +67,8 @@ def unwritten_error(directory: Path, source: str = "") -> MountError:
             source = left.source or source
             if left.pending:
                 parts.append(f"{describe(left)}; kept in {directory}; {remedy(source, directory)}")
+            elif left.damaged:
+                parts.append(f"{directory} is damaged: what it held is not on the host")
         aside = aside_of(directory)
         if has_changes(aside):
             left = read_journal(aside)
@@ -70,16 +79,16 @@ def unwritten_error(directory: Path, source: str = "") -> MountError:
     return MountError("; ".join(parts) or f"changes of {source} are not on the host")
 
 
-def describe(left: Leftover) -> str:
+def describe(left: UnfinishedJournal) -> str:
     """How much of *left* is not on the host, and of what."""
     paths = [path for each, path in left.paths() if not left.is_set_aside(each.sequence)]
     return (
         f"{len(left.pending)} changes ({format_size(left.pending_bytes)}) of {left.source} are not "
-        f"on the host: {_first(paths)}"
+        f"on the host: {_first(paths)}{_DAMAGED if left.damaged else ''}"
     )
 
 
-def describe_aside(left: Leftover) -> str:
+def describe_aside(left: UnfinishedJournal) -> str:
     """What the host has refused of *left*, why, and where it is kept."""
     aside = left.aside
     reasons: dict[str, list[str]] = {}
@@ -94,7 +103,7 @@ def describe_aside(left: Leftover) -> str:
     )
 
 
-def describe_kept(kept: list[Leftover]) -> str:
+def describe_kept(kept: list[UnfinishedJournal]) -> str:
     """As a warning for who mounts the source again."""
     told = "; ".join(map(describe_aside, kept[:_SHOWN]))
     return f"of earlier shares {told}; {_remedy_of_aside(kept[0].source, kept[0].directory)}"
@@ -140,10 +149,10 @@ def remedy(source: str, directory: Path) -> str:
     )
 
 
-def left_unwritten(state: Path, source: str) -> list[Leftover]:
+def left_unwritten(state: Path, source: str) -> list[UnfinishedJournal]:
     """What ended shares of *source* have left in *state*. Raises MountError."""
     try:
-        return leftovers(state, source)
+        return unfinished_journals(state, source)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise MountError(f"cannot read what was left unwritten of {source}: {why}") from error
@@ -151,7 +160,7 @@ def left_unwritten(state: Path, source: str) -> list[Leftover]:
 
 def check_unwritten(
     state: Path, source: str, wanted: str | None, say: Callable[[str], None]
-) -> list[Leftover]:
+) -> list[UnfinishedJournal]:
     """What earlier shares of *source* have left and is to be recovered now.
 
     *wanted* is recover, discard, or None: then there must be nothing, but for what the host has
@@ -173,7 +182,7 @@ def check_unwritten(
     return []
 
 
-def recoverable(state: Path, source: str) -> list[Leftover]:
+def recoverable(state: Path, source: str) -> list[UnfinishedJournal]:
     """What ended shares of *source* have left in *state*, to be written to the host by us.
 
     In the order in which that is to be done. Raises MountError.
@@ -186,7 +195,7 @@ def recoverable(state: Path, source: str) -> list[Leftover]:
     return sorted(found, key=lambda left: is_aside(left.directory))
 
 
-def _check_ours(left: Leftover) -> None:
+def _check_ours(left: UnfinishedJournal) -> None:
     """That nobody else can have written it: it would be done with our rights. Raises MountError."""
     with opened(left.directory) as fd:
         uid = os.fstat(fd).st_uid
@@ -197,7 +206,7 @@ def _check_ours(left: Leftover) -> None:
         )
 
 
-def _check_whole(left: Leftover) -> None:
+def _check_whole(left: UnfinishedJournal) -> None:
     """That the bytes of what is to be written are there. Raises MountError."""
     try:
         os.close(open_file(left.directory, "data"))
@@ -230,15 +239,15 @@ def check_apart(state: Path, source: str) -> None:
             )
 
 
-def kept_aside(state: Path, source: str) -> list[Leftover]:
+def kept_aside(state: Path, source: str) -> list[UnfinishedJournal]:
     """What the host has refused of ended shares of *source*, and is kept."""
     try:
-        return [left for left in leftovers(state, source) if left.aside]
+        return [left for left in unfinished_journals(state, source) if left.aside]
     except (OSError, ValueError):
         return []  # told by check_unwritten()
 
 
-def all_unwritten(state: Path, source: str) -> list[Leftover]:
+def all_unwritten(state: Path, source: str) -> list[UnfinishedJournal]:
     """As left_unwritten(), and what living shares have set aside. Raises MountError."""
     found = {left.directory: left for left in left_unwritten(state, source)}
     for directory in journals_of(state, source):
@@ -250,13 +259,13 @@ def all_unwritten(state: Path, source: str) -> list[Leftover]:
     return list(found.values())
 
 
-def save(left: Leftover, top_fd: int, within: tuple[bytes, ...] = ()) -> list[str]:
+def save(left: UnfinishedJournal, top_fd: int, within: tuple[bytes, ...] = ()) -> list[str]:
     """Write the files of *left* that the guest had written to below the directory *top_fd*.
 
     Each lies where the guest had it, with the guest's bytes laid over what the host has of it.
     Returns their paths. Raises OSError.
     """
-    files: dict[int, list[LeftChange]] = {}
+    files: dict[int, list[RecordedChange]] = {}
     made = set()
     paths = dict[int, str]()
     for each, path in left.paths():
@@ -280,12 +289,12 @@ def save(left: Leftover, top_fd: int, within: tuple[bytes, ...] = ()) -> list[st
     return saved
 
 
-def _place_on_host(left: Leftover, number: int) -> list[bytes] | None:
+def _place_on_host(left: UnfinishedJournal, number: int) -> list[bytes] | None:
     """The names that led to it on the host, from the source on."""
     places = {
         each_number: each
-        for each_number, each in zip(left.numbers, left.story, strict=True)
-        if isinstance(each, Known)
+        for each_number, each in zip(left.numbers, left.records, strict=True)
+        if isinstance(each, KnownObject)
     }
     names: list[bytes] = []
     while number != ROOT_NUMBER:
@@ -298,8 +307,8 @@ def _place_on_host(left: Leftover, number: int) -> list[bytes] | None:
 
 
 def _save_one(
-    left: Leftover,
-    changes: list[LeftChange],
+    left: UnfinishedJournal,
+    changes: list[RecordedChange],
     path: str,
     within: tuple[bytes, ...],
     base: list[bytes] | None,

@@ -66,9 +66,9 @@ class WriteBack:
         writer: HostWriter,
         journal: Journal,
         let_go: Callable[[Inode], None],
-        has_arrived: Callable[[Inode], None],
+        created_on_host: Callable[[Inode], None],
     ) -> None:
-        """*let_go* is told of objects of which nothing is held any more, *has_arrived* of those
+        """*let_go* is told of objects of which nothing is held any more, *created_on_host* of those
         that the host has got.
         """
         self._reactor = reactor
@@ -78,7 +78,7 @@ class WriteBack:
         self.writer = writer
         """Makes each change on the host."""
         self.pending = PendingState(
-            spec, journal, let_go, has_arrived, lambda: reactor.tell(self._progress)
+            spec, journal, let_go, created_on_host, lambda: reactor.tell(self._progress)
         )
         """What is pending: list, journal, overlay, data, descriptors."""
         self.aside = SetAside(self.pending, writer, inodes)
@@ -109,12 +109,12 @@ class WriteBack:
 
     # What begins to be pending
 
-    def hold(self, change: "Change[Inode]", *, loses: Iterable[Inode] = ()) -> None:
+    def defer(self, change: "Change[Inode]", *, loses: Iterable[Inode] = ()) -> None:
         """The guest has made *change*, by which the objects *loses* have lost their last name.
 
         Raises OSError, and nothing has happened, where it cannot be kept.
         """
-        self.pending.hold(change, loses=loses)
+        self.pending.defer(change, loses=loses)
         if not self._ageing:
             self._ageing = True
             # Not from within a request: what it is doing to the guest's view is not done yet.
@@ -128,6 +128,7 @@ class WriteBack:
         return self.pending.descriptors.most
 
     def has_room_for(self, size_bytes: int) -> bool:
+        """Whether one more change, of *size_bytes*, may be held now."""
         return self.changes.has_room_for(size_bytes) and self.pending.descriptors.has_room
 
     async def room_for(self, size_bytes: int) -> None:
@@ -140,25 +141,25 @@ class WriteBack:
         try:
             while not self.has_room_for(size_bytes):
                 # A few more than there must be, so that the worker need not begin anew for each.
-                self.hurry(self.changes.oldest_sequence + self.changes.spec.in_flight)
+                self.flush_up_to(self.changes.oldest_sequence + self.changes.spec.in_flight)
                 await self._next_progress(refusals)
         finally:
             self.throttled_ns += time.monotonic_ns() - began_ns
 
     # Writing back
 
-    def hurry(self, sequence: int) -> None:
+    def flush_up_to(self, sequence: int) -> None:
         """Write back everything up to this change, now."""
         self._wanted = max(self._wanted, sequence)
         if not self._working and len(self.changes):
             self._working = True
             self._reactor.start_own(self._work())
 
-    async def reach(self, sequence: int) -> None:
+    async def wait_flushed(self, sequence: int) -> None:
         """Wait until the host has everything up to this change. Raises OSError if it refuses."""
         refusals = self.refusals
-        while not self.has_reached(sequence):
-            self.hurry(sequence)
+        while not self.is_flushed(sequence):
+            self.flush_up_to(sequence)
             await self._next_progress(refusals)
 
     async def _next_progress(self, refusals: int) -> None:
@@ -171,7 +172,7 @@ class WriteBack:
         if self._working:
             await told(self._progress)
 
-    def has_reached(self, sequence: int) -> bool:
+    def is_flushed(self, sequence: int) -> bool:
         """Whether everything up to this change is on the host, and its crossing is paid."""
         if self.changes.oldest_sequence <= sequence and len(self.changes):
             return False
@@ -193,7 +194,7 @@ class WriteBack:
             while (change := self._next()) is not None:
                 await self._pay_all_but(self.changes.spec.in_flight - 1)
                 try:
-                    goes_on = await self._carry_out(change)
+                    goes_on = await self._apply(change)
                 except Exception as error:
                     self._reactor.internal_errors.note("write-back: a change", error)
                     goes_on = self._waits(errno.EIO, path_of_change(change))
@@ -208,7 +209,7 @@ class WriteBack:
             self._working = False
             self._reactor.tell(self._progress)
         if self._next() is not None:
-            self.hurry(self._wanted)
+            self.flush_up_to(self._wanted)
 
     def _broken(self, error: Exception) -> None:
         """The worker cannot go on, by a bug of ours: who waits for it gets EIO, and it tries again.
@@ -232,7 +233,7 @@ class WriteBack:
             self.receipt.add(CLASS_OF[operation], due_ns - began_ns, answered_ns - began_ns)
             self._reactor.tell(self._progress)
 
-    async def _carry_out(self, change: "Change[Inode]") -> bool:
+    async def _apply(self, change: "Change[Inode]") -> bool:
         """Have the host get *change*; False where it is to be tried again in a while."""
         self.journal.started(change.sequence)
         try:
@@ -244,10 +245,10 @@ class WriteBack:
                 await in_thread(lambda: self.writer.contents.write(change, fd))
                 self.writer.contents.end_write(change)
             else:
-                self.writer.carry_out(change)
+                self.writer.apply(change)
         except Exception as error:
             return self._refused(change, error)
-        self._carried_out(change)
+        self._applied(change)
         began_ns = time.monotonic_ns()
         operation = _operation_of(change)
         self.crossings_made[operation] += 1
@@ -255,7 +256,7 @@ class WriteBack:
         self._unpaid.append((change.sequence, began_ns, due_ns, operation))
         return True
 
-    def _carried_out(self, change: "Change[Inode]") -> None:
+    def _applied(self, change: "Change[Inode]") -> None:
         """The host has *change*."""
         self.refusal = None
         self._refused_times = 0
@@ -281,12 +282,12 @@ class WriteBack:
         while (change := self.changes.take()) is not None:
             self.journal.started(change.sequence)
             try:
-                self.writer.carry_out(change)
+                self.writer.apply(change)
             except Exception as error:
                 if not self._refused(change, error, ends=True):
                     break
                 continue
-            self._carried_out(change)
+            self._applied(change)
         return len(self.changes)
 
     # What the host refuses
@@ -301,10 +302,10 @@ class WriteBack:
         path = path_of_change(change)
         if is_bug:
             self._reactor.internal_errors.note(f"write-back: {change.kind}", error, f" of {path}")
-        if change.kind is Kind.MAKE and not change.target.is_unmade:
+        if change.kind is Kind.MAKE and not change.target.is_local_only:
             # It is there; what has failed was to dress it up.
             log.warning("the host has made %s, but: %s", path, error)
-            self._carried_out(change)
+            self._applied(change)
             return True
         now_ns = time.monotonic_ns()
         if not self._refused_times:
@@ -372,7 +373,7 @@ class WriteBack:
                 await pause(_TRY_AGAIN_NS)
                 if not len(self.changes):
                     self.refusal = None  # it was no change that could not be made
-                self.hurry(self.changes.oldest_sequence)
+                self.flush_up_to(self.changes.oldest_sequence)
         finally:
             self._trying_again = False
 
@@ -397,7 +398,7 @@ class WriteBack:
         elif due_ns is not None and due_ns > time.monotonic_ns():
             await until(due_ns)
         else:
-            self.hurry(self.changes.oldest_sequence)
+            self.flush_up_to(self.changes.oldest_sequence)
             if self._working:
                 await told(self._progress)
 

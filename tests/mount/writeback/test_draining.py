@@ -118,6 +118,7 @@ def test_a_share_that_is_unmounted_is_waited_for_until_it_ends(
     assert f"waiting until the host has what an earlier share of {source}" in said[0]
 
 
+@pytest.mark.starts_processes
 def test_a_recovery_is_waited_for_until_it_ends(tmp_path: Path, source: Path) -> None:
     journal = open_journal(tmp_path, str(source), InodeTable(os.stat(source)).root)
     journal.mounted("/mnt", "0:57")  # which is there still, and dead
@@ -143,7 +144,7 @@ def test_one_that_stands_still_is_told_with_the_remedy(
     from test_journal import make
 
     table = InodeTable(os.stat(source))
-    journal.note(make(table, b"a", 1))
+    journal.append(make(table, b"a", 1))
     journal.mounted("/mnt", "0:57")
     journal.drains()
     with pytest.raises(MountError, match=rf"kill {os.getpid()}") as caught:

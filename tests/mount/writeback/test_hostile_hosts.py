@@ -78,8 +78,8 @@ def test_what_a_full_disk_did_not_note_is_told_again(
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", full)
         with pytest.raises(OSError, match="full"):
-            journal.note(unlink(1))
-    journal.note(unlink(1))
+            journal.append(unlink(1))
+    journal.append(unlink(1))
     journal.close(keep=True)
     left = read_journal(journals_of(tmp_path, str(source))[0])
     assert inode.number in left.numbers

@@ -16,7 +16,7 @@ from support.unmounted import Unmounted, unmounted
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.writeback import invariant, pending_state
 from osxfs_sim.mount.writeback.journal import Journal
-from osxfs_sim.mount.writeback.overlay import Held
+from osxfs_sim.mount.writeback.overlay import Overlay
 from osxfs_sim.mount.writeback.pending_descriptors import PendingDescriptors
 from osxfs_sim.mount.writeback.pending_state import PendingState
 
@@ -79,11 +79,11 @@ def is_applied(guest: Unmounted) -> None:
         return
     write_back.journal.started(change.sequence)
     try:
-        write_back.writer.carry_out(change)
+        write_back.writer.apply(change)
     except OSError as error:
         write_back._refused(change, error, ends=True)
     else:
-        write_back._carried_out(change)
+        write_back._applied(change)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -110,12 +110,12 @@ def test_list_and_journal_a_change_that_grows_only_in_the_list_is_found_out(
 ) -> None:
     guest.write("a", b"first")
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "note_longer", lambda *_: None)
+        patch.setattr(Journal, "append_extension", lambda *_: None)
         with pytest.raises(AssertionError, match="the journal has"):
             guest.write("a", b"second", 5)
     (told,) = invariant.breaches(guest.write_back, guest.machinery.inodes)
     assert [told] == list(invariant.list_and_journal(guest.write_back))
-    guest.write_back.journal.rewrite(guest.write_back.changes.all())
+    guest.write_back.journal.compact(guest.write_back.changes.all())
     guest.check()
 
 
@@ -153,13 +153,13 @@ def test_overlay_and_data_bytes_that_are_shown_and_not_kept_are_found_out(
     guest: Unmounted,
 ) -> None:
     guest.write("a", b"guest")
-    held = guest.inode("a").held
-    assert held is not None
-    assert held.content is not None
-    held.content.write(90, 7, 1_000)
+    overlay = guest.inode("a").overlay
+    assert overlay is not None
+    assert overlay.content is not None
+    overlay.content.write(90, 7, 1_000)
     assert len(list(invariant.overlay_and_data(guest.write_back, guest.machinery.inodes))) == 1
-    held.content.truncate(90)
-    held.content.cuts.clear()
+    overlay.content.truncate(90)
+    overlay.content.cuts.clear()
     guest.check()
 
 
@@ -181,8 +181,8 @@ def test_pending_and_table_an_object_that_was_forgotten_is_found_out(
 def test_overlay_and_descriptors_one_of_another_object_is_found_out(
     guest: Unmounted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def another(_: PendingDescriptors, __: Inode, held: Held, ___: int) -> None:
-        held.fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    def another(_: PendingDescriptors, __: Inode, overlay: Overlay, ___: int) -> None:
+        overlay.fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
     with monkeypatch.context() as patch:
         patch.setattr(PendingDescriptors, "keep", another)
@@ -190,10 +190,10 @@ def test_overlay_and_descriptors_one_of_another_object_is_found_out(
             guest.write("a", b"guest")
     told = invariant.breaches(guest.write_back, guest.machinery.inodes)
     assert told == list(invariant.overlay_and_descriptors(guest.write_back, guest.machinery.inodes))
-    held = guest.inode("a").held
-    assert held is not None
-    os.close(held.fd)
+    overlay = guest.inode("a").overlay
+    assert overlay is not None
+    os.close(overlay.fd)
     (closed,) = invariant.breaches(guest.write_back, guest.machinery.inodes)
     assert "is closed" in closed
-    held.fd = -1
+    overlay.fd = -1
     guest.check()

@@ -214,9 +214,9 @@ def test_nothing_is_made_in_a_directory_that_was_refused(source: Path, state: Pa
         guest.refuse(never(Kind.MAKE, names=(b"new",)))
         guest.finish()
         with pytest.raises(OSError, match="Stale"):
-            guest.handlers._hold_make(directory, b"x", modes.S_IFREG | 0o600, GUEST)
+            guest.handlers._defer_make(directory, b"x", modes.S_IFREG | 0o600, GUEST)
         with pytest.raises(OSError, match="Stale"):
-            guest.handlers._hold_rename(
+            guest.handlers._defer_rename(
                 *(guest.inode("h"), guest.machinery.inodes.root, b"h", directory, b"h", 0)
             )
         assert guest.finish() == 0
@@ -334,10 +334,10 @@ def test_recovery_sets_aside_what_the_host_refuses_and_goes_on(source: Path, sta
     refused = OSError(errno.EPERM, "never")
 
     class Refusing(recovery.HostWriter):
-        def carry_out(self, change: Change[Inode]) -> None:
+        def apply(self, change: Change[Inode]) -> None:
             if change.name == b"new":
                 raise refused
-            super().carry_out(change)
+            super().apply(change)
 
     with pytest.MonkeyPatch.context() as patched, recovering(source, state) as tree:
         patched.setattr(recovery, "HostWriter", Refusing)
@@ -480,8 +480,8 @@ def live(source: Path, state: Path, scratch: Path, seed: int) -> None:
             )
             assert not share.write_back.journal.holds_data
             for inode in share.machinery.inodes.all():
-                held = inode.held
-                assert held is None or held.aside or held.nameless, "something is held still"
+                held = inode.overlay
+                assert held is None or held.aside or held.orphan, "something is held still"
     finally:
         share.close()
     recovered(source, state)
@@ -546,7 +546,7 @@ def test_what_the_host_has_put_in_a_removed_ones_place_just_now_is_looked_up_aga
     guest = Unmounted(field / "host", field / "state")
     try:
         with pytest.raises(StaleError):
-            guest.handlers._hold_removal(Kind.UNLINK, guest.machinery.inodes.root, b"new")
+            guest.handlers._defer_removal(Kind.UNLINK, guest.machinery.inodes.root, b"new")
     finally:
         guest.close()
     assert (field / "host" / "new").exists()
