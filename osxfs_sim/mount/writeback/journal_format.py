@@ -34,6 +34,10 @@ VERSION = 2
 READABLE = (1, 2)
 """The first had neither generations nor what the guest was shown in its records."""
 _HEADER = struct.Struct("<II")  # length and CRC-32 of the record that follows
+_BASE = b"\x94\xa4base"
+"""How the first record begins."""
+_ARRAY, _ARRAY_MASK = 0x90, 0xF0
+"""How every record begins (msgpack's fixarray)."""
 _PROGRESS = struct.Struct("=QQ")
 _NUMBER = struct.Struct("=Q")
 PROGRESS_DONE_AT = _NUMBER.size
@@ -185,6 +189,27 @@ def intact_records(data: bytes) -> Iterator[tuple[list[Any], int]]:
             return
         at += _HEADER.size + length
         yield msgpack.unpackb(body, raw=False), at
+
+
+def is_damaged(data: bytes, end: int) -> bool:
+    """Whether of *data* more is unreadable than one record that was cut off at *end*.
+
+    Which is where intact_records() end.
+    """
+    if not any(memoryview(data)[end:]):
+        return False  # never reached the disk, before the machine lost its power
+    if end == 0 and not _BASE.startswith(data[_HEADER.size :][: len(_BASE)]):
+        return True  # the first one of all, or something else altogether
+    for start in range(end + 1, len(data) - _HEADER.size):
+        length, checksum = _HEADER.unpack_from(data, start)
+        body = start + _HEADER.size
+        if (
+            0 < length <= len(data) - body
+            and data[body] & _ARRAY_MASK == _ARRAY
+            and zlib.crc32(memoryview(data)[body : body + length]) == checksum
+        ):
+            return True
+    return False
 
 
 def detail_of(kind: Kind, values: Iterable[Any]) -> MakeDetail | SetDetail | OtherDetail:

@@ -25,6 +25,7 @@ from osxfs_sim.mount.writeback.journal_format import (
     Refusal,
     detail_of,
     intact_records,
+    is_damaged,
     progress_numbers,
 )
 
@@ -54,6 +55,8 @@ class UnfinishedJournal:
     """Where its records end, in bytes."""
     torn: bool = False
     """Whether another was cut off there: nobody was told that it was there."""
+    damaged: bool = False
+    """Whether it is more than that which cannot be read."""
     refused: dict[int, Refusal] = field(default_factory=dict)
     """Changes that were set aside, by their numbers, and why."""
     applied_since: set[int] = field(default_factory=set)
@@ -167,6 +170,7 @@ def read_journal(directory: Path) -> UnfinishedJournal:
                 values = (sequence, kind, *rest[:-1], detail_of(kind, rest[-1]))
                 changes[sequence] = RecordedChange(*values)
     left.torn = left.end < len(data)
+    left.damaged = left.torn and is_damaged(data, left.end)
     if is_aside(directory):
         # What is not said to be refused was cut off: it is with the others still. Each set of
         # changes came when it was refused; they are told in the guest's order.
@@ -199,6 +203,11 @@ def unfinished_journals(state: Path, source: str) -> list[UnfinishedJournal]:
                 if left.changes:
                     found.append(left)
                     continue
+                if left.damaged:
+                    raise ValueError(
+                        f"{directory} is damaged; what it held is not on the host: move it away "
+                        "to go on without"
+                    )
             with contextlib.suppress(OSError):
                 take_away(directory)
     return found

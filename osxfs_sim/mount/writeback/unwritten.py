@@ -41,12 +41,14 @@ _SHOWN = 5
 _DEEPEST = 4_096
 _COPIED_BYTES = 1 << 20
 _MOST_OF_A_NAME = 10_000
+_DAMAGED = " (and what came after them, which cannot be read: the journal is damaged)"
 
 
 def is_unwritten(directory: Path) -> bool:
     """Whether the journal in *directory* holds anything that the host has not got, or may."""
     try:
-        return bool(read_journal(directory).pending)
+        left = read_journal(directory)
+        return bool(left.pending) or left.damaged
     except FileNotFoundError:
         return False
     except (OSError, ValueError):
@@ -65,6 +67,8 @@ def unwritten_error(directory: Path, source: str = "") -> MountError:
             source = left.source or source
             if left.pending:
                 parts.append(f"{describe(left)}; kept in {directory}; {remedy(source, directory)}")
+            elif left.damaged:
+                parts.append(f"{directory} is damaged: what it held is not on the host")
         aside = aside_of(directory)
         if has_changes(aside):
             left = read_journal(aside)
@@ -80,7 +84,7 @@ def describe(left: UnfinishedJournal) -> str:
     paths = [path for each, path in left.paths() if not left.is_set_aside(each.sequence)]
     return (
         f"{len(left.pending)} changes ({format_size(left.pending_bytes)}) of {left.source} are not "
-        f"on the host: {_first(paths)}"
+        f"on the host: {_first(paths)}{_DAMAGED if left.damaged else ''}"
     )
 
 

@@ -292,7 +292,7 @@ def test_an_export_that_has_ended_does_not_hide_the_others(osxfs_sim_command, si
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
 def test_what_an_export_has_left_that_was_killed_is_told_with_the_others(
-    site: Path, force: list[str]
+    osxfs_sim_command, site: Path, force: list[str]
 ) -> None:
     (site / "share.toml").write_text(
         '[exports.held]\nsource = "first"\nprofile = "osxfs-delegated"\nwrite_back_age = "1h"\n'

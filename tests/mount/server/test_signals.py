@@ -10,6 +10,8 @@ import pytest
 
 from osxfs_sim.mount.server.signals import end_at_once_by_faults
 
+pytestmark = pytest.mark.starts_processes
+
 FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGQUIT, signal.SIGSYS)
 
 

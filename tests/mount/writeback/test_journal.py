@@ -11,8 +11,9 @@ from osxfs_sim.mount.tree.inodes import InodeTable
 from osxfs_sim.mount.writeback.journal import Journal, open_journal
 from osxfs_sim.mount.writeback.journal_directory import journals_of
 from osxfs_sim.mount.writeback.journal_format import MakeDetail, OtherDetail
-from osxfs_sim.mount.writeback.journal_reader import discard, unfinished_journals
+from osxfs_sim.mount.writeback.journal_reader import discard, read_journal, unfinished_journals
 from osxfs_sim.mount.writeback.recovery_progress import RecoveryProgress
+from osxfs_sim.mount.writeback.unwritten import describe, is_unwritten, unwritten_error
 
 SOURCE = "/the/source"
 
@@ -137,3 +138,59 @@ def test_a_file_is_told_by_all_names_that_are_known(tmp_path: Path, table: Inode
     (left,) = unfinished_journals(tmp_path, SOURCE)
     names = [each.name for each in left.records if hasattr(each, "host_number")]
     assert names == [b"two", b"one", b"three"], "the best known first"
+
+
+def records_of(path: Path) -> list[tuple[int, int]]:
+    """Where each record of a journal's file begins and ends."""
+    data, found, at = path.read_bytes(), [], 0
+    while at < len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "little")
+        found.append((at, end))
+        at = end
+    return found
+
+
+def left_by_a_killed_server(state: Path, table: InodeTable) -> Path:
+    journal = begin(state, table)
+    for number, name in enumerate((b"a", b"b", b"c"), 1):
+        journal.append(make(table, name, number))
+    journal.close(keep=True)
+    return journal.directory / "changes"
+
+
+def test_one_that_is_cut_anywhere_is_not_taken_for_damaged(
+    tmp_path: Path, table: InodeTable
+) -> None:
+    changes = left_by_a_killed_server(tmp_path, table)
+    data = changes.read_bytes()
+    for size in range(len(data)):
+        changes.write_bytes(data[:size])
+        assert not read_journal(changes.parent).damaged
+    changes.write_bytes(bytes(len(data)))  # after a loss of power
+    assert not read_journal(changes.parent).damaged
+
+
+def test_one_whose_beginning_cannot_be_read_is_kept_and_told(
+    tmp_path: Path, table: InodeTable
+) -> None:
+    changes = left_by_a_killed_server(tmp_path, table)
+    data = changes.read_bytes()
+    (_, first), *_ = records_of(changes)
+    for place in range(first):
+        changes.write_bytes(data[:place] + bytes([data[place] ^ 0x40]) + data[place + 1 :])
+        with pytest.raises(ValueError, match="is damaged"):
+            unfinished_journals(tmp_path, SOURCE)
+    assert changes.exists()
+    assert is_unwritten(changes.parent)
+    assert "is damaged" in str(unwritten_error(changes.parent))
+
+
+def test_of_one_that_is_damaged_further_on_the_rest_is_told(
+    tmp_path: Path, table: InodeTable
+) -> None:
+    changes = left_by_a_killed_server(tmp_path, table)
+    data, (at, end) = changes.read_bytes(), records_of(changes)[-2]
+    changes.write_bytes(data[:at] + bytes(end - at) + data[end:])
+    (left,) = unfinished_journals(tmp_path, SOURCE)
+    assert left.changes
+    assert "the journal is damaged" in describe(left)
