@@ -17,10 +17,12 @@ A map of the code:
     cli          the command osxfs-sim; the only place that wires the parts together
     fs           files in trees that others may change meanwhile
     catalogue    finds profiles, distributions and policies by name
+    profile_file  a profile as it is written
     exports      several host trees below one mount point: the share file
     share_options  what an option of a share is: how it is written, and where
     sharing      osxfs_sim.share(): a share for the time of a with block
     settings     what a user asks of a share, and the system that results
+    emulated_shares  the emulated share as the lab wants it handed in: arms become mounts
     toml_files   files that people write: read, checked, and their mistakes told
     sources      which program and which files a result came of
 

@@ -20,6 +20,7 @@ Each mistake is one line: the file, the key, what is wrong with it, and the reme
 
 import dataclasses
 import functools
+import re
 import tomllib
 import types
 import typing
@@ -133,13 +134,18 @@ class FileKind(Generic[T]):
     def of(self, document: Mapping[str, Any], name: str) -> T:
         """What a parsed *document* says, of a file called *name*. Raises ``error``."""
         try:
-            built: T = self.build(document)
+            return self._built(document)
         except _MistakeError as error:
             raise self.error(f"{self._of(name)}: {error}") from error
-        return built
 
     def build(self, document: Mapping[str, Any]) -> T:
-        """As of(), of a file that has no name. Raises UserError."""
+        """As of(), of a file that has no name. Raises ``error``."""
+        try:
+            return self._built(document)
+        except _MistakeError as error:
+            raise self.error(str(error)) from error
+
+    def _built(self, document: Mapping[str, Any]) -> T:
         built: T = _table(self.schema, document, "", "", self)
         return built
 
@@ -209,20 +215,32 @@ def _table(
         if key not in known:
             raise _MistakeError(f"unknown key {where + key!r}{nearest(key, known)}")
     hints = _hints(schema)
+    needed = [
+        each
+        for each in known.values()
+        if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+    ]
+    if missing := [each for each in needed if key_of(each) not in table]:
+        lacks = ", ".join(repr(key_of(each)) for each in missing)
+        remedy = _remedy(missing[0], hints, "; ") if len(missing) == 1 else ""
+        raise _MistakeError(f"{_place(where)} lacks {lacks}{remedy}")
     values = {}
     for key, each in known.items():
         if key in table:
             values[each.name] = _value(
                 hints[each.name], table[key], where + key, general + key, kind, each
             )
-        elif each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING:
-            raise _MistakeError(f"{_place(where)} lacks {key!r}{_remedy(each, hints, '; ')}")
     try:
         return schema(**values)
     except _MistakeError:
         raise
     except (UserError, ValueError) as error:
         raise _MistakeError(f"{where[:-1]}: {error}" if where else str(error)) from error
+
+
+def _written(name: str) -> str:
+    """A name that the author has chosen, in the quotes that it needs in TOML."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else repr(name)
 
 
 def _place(where: str) -> str:
@@ -264,9 +282,10 @@ def _value(
     if origin is Mapping:
         if not isinstance(value, Mapping):
             raise _MistakeError(f"{where} = {_shown(value)}: {_expected(hint, where, each)}")
+        named = f"{general}.NAME"
         return {
-            # The example is one of the whole table.
-            key: _value(arguments[1], one, f"{where}.{key}", f"{general}.NAME", file_kind, _PLAIN)
+            # The field's example is one of the whole table.
+            key: _value(arguments[1], one, f"{where}.{_written(key)}", named, file_kind, _PLAIN)
             for key, one in value.items()
         }
     if origin is tuple and dataclasses.is_dataclass(arguments[0]):
@@ -297,9 +316,10 @@ def _scalar(hint: Any, value: Any, where: str, each: "dataclasses.Field[Any]") -
     try:
         return msgspec.convert(value, hint, strict=True, dec_hook=_quantity)
     except _MistakeError as error:
-        if isinstance(error, _NoUnitError) and _EXAMPLE in each.metadata:
-            remedy = _expected(hint, where, each)
-            raise _MistakeError(f"{where} = {_shown(value)}: {remedy}") from error
+        if isinstance(error, _NoUnitError):
+            known = _EXAMPLE in each.metadata
+            wrong = f"{_shown(value)}: {_expected(hint, where, each)}" if known else f"{error}"
+            raise _MistakeError(f"{where} = {wrong}") from error
         raise _MistakeError(f"{where}: {error}") from error
     except msgspec.ValidationError as error:
         remedy = _expected(hint, where, each)
@@ -324,6 +344,7 @@ def _quantity(kind: Any, value: Any) -> Any:
 _WORDS: tuple[tuple[Any, str], ...] = (
     (str, "write a text between quotes"),
     (bool, "write true or false"),
+    (bool | int, "write true or false, or a whole number"),
     (int, "write a whole number"),
     (float, "write a number"),
     (tuple[str, ...], 'write a list of texts, such as ["...", "..."]'),

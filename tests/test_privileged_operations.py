@@ -26,13 +26,12 @@ _PLAYS = "plays programs, which go by paths, " + _OWN_TREE
 BY_PATH = {
     # Who is an end user of directories of their own.
     "coherence": _PLAYS,
-    "cli/arms.py": _OWN_TREE,
+    "emulated_shares.py": _OWN_TREE,
     "cli/histories.py": _OWN_TREE,
     "cli/museum.py": _OWN_TREE,
     "cli/probing.py": _OWN_TREE,
-    "lab/compare.py": _OWN_TREE,
-    "lab/risk.py": _OWN_TREE,
-    "lab/runs.py": _OWN_TREE + ", and in the user's cache",
+    "lab/shares.py": _OWN_TREE,
+    "lab/trees.py": _OWN_TREE + ", and in the user's cache",
     # Files of the kernel, and of the machine's administrator.
     "cli/errors.py": "/dev/null",
     "lab/caches.py": "/proc/sys/vm/drop_caches",

@@ -28,7 +28,6 @@ from osxfs_sim.share_options import (
 )
 
 ROOT = Path(__file__).parents[1]
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
 DUMMY = '''    dummy: str | None = option(None, TEXT, "A dummy.", example='"x"')
     """Nothing: it is here to be seen."""
@@ -67,16 +66,19 @@ def run(copy: Path, *arguments: str | Path) -> str:
     return done.stdout
 
 
+@pytest.mark.starts_processes
 def test_an_option_more_is_on_the_command_line(with_a_dummy: Path) -> None:
     help = " ".join(run(with_a_dummy, "-m", "osxfs_sim", "mount", "--help").split())
     assert "--dummy TEXT A dummy." in help
 
 
+@pytest.mark.starts_processes
 def test_an_option_more_is_a_keyword_in_python(with_a_dummy: Path) -> None:
     code = "import inspect, osxfs_sim; print(inspect.signature(osxfs_sim.share))"
     assert ", dummy=None)" in run(with_a_dummy, "-c", code)
 
 
+@pytest.mark.starts_processes
 def test_an_option_more_is_a_key_of_a_share_file(with_a_dummy: Path, tmp_path: Path) -> None:
     file = tmp_path / "share.toml"
     file.write_text('[exports.a]\nsource = "."\ndummy = "seen"\n')
@@ -87,7 +89,7 @@ def test_an_option_more_is_a_key_of_a_share_file(with_a_dummy: Path, tmp_path: P
     assert run(with_a_dummy, "-c", code) == "seen\n"
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_an_option_more_is_in_the_status_of_a_share(with_a_dummy: Path, tmp_path: Path) -> None:
     source, mountpoint = tmp_path / "source", tmp_path / "share"
     source.mkdir()
@@ -102,6 +104,7 @@ def test_an_option_more_is_in_the_status_of_a_share(with_a_dummy: Path, tmp_path
     assert status["changed"] == ["dummy"]
 
 
+@pytest.mark.starts_processes
 def test_an_option_more_is_written_into_the_reference_and_for_type_checkers(
     with_a_dummy: Path,
 ) -> None:

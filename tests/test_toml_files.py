@@ -112,7 +112,7 @@ def test_a_file_becomes_what_its_class_says(tmp_path: Path) -> None:
         ("new = 1", "new = 1: write true or false"),
         ("load = true", "load = True: write a number"),
         ("gears = 3", "gears = 3: write a list of numbers, such as [1, 2.5]"),
-        ("weight = 12", "weight: 12 has no unit: write a text such as '128MB'"),
+        ("weight = 12", "weight = 12 has no unit: write a text such as '128MB'"),
         ("weight = '12s'", "weight: '12s' is not a size: write it like 128MB or 64KiB"),
         ("stops_within = '2'", "stops_within: '2' has no unit: write 2us or 2ms"),
         ("speed = '0B/s'", "speed: '0B/s' carries nothing: write none for no limit"),

@@ -12,7 +12,8 @@ from osxfs_sim.coherence.edits.recording import pattern_of, record
 from osxfs_sim.coherence.edits.stream import parse_rate, parse_stream, stream_names
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.model.user_error import UserError
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console
+from osxfs_sim.report.tables import table
 
 
 @click.group(cls=Group)

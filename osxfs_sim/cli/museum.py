@@ -15,15 +15,15 @@ from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.museum.exhibits import (
     Arrangement,
     Demonstration,
+    MakeShare,
     Play,
-    Shown,
+    Showing,
     Sides,
-    Stage,
     demonstrate,
     demonstration_of,
     demonstrations,
 )
-from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.bugs import BUGS, Bug
 from osxfs_sim.model.user_error import UserError, nearest
@@ -91,7 +91,7 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
         return
     end_on_signals()
     chosen = {each.bug: each for group in which for each in group}.values()
-    shown: list[Shown] = []
+    shown: list[Showing] = []
     for demonstration in chosen:
         shown.append(_shown(demonstration))
         if not as_json:
@@ -102,7 +102,7 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
         sys.exit(1)
 
 
-def _shown(demonstration: Demonstration) -> Shown:
+def _shown(demonstration: Demonstration) -> Showing:
     with work_directory("museum", default_directory()) as work:
         place = work.resolve()  # by its real path the listener names what it hears of
         grounds = (place / f"host-{number}" for number in range(100))
@@ -115,7 +115,7 @@ def _shown(demonstration: Demonstration) -> Shown:
         return demonstrate(demonstration, stage_in(place), ground, _say)
 
 
-def stage_in(place: Path) -> Stage:
+def stage_in(place: Path) -> MakeShare:
     """Shares that are mounted in a directory of *place*, for as long as they are played on."""
 
     @contextlib.contextmanager
@@ -180,7 +180,7 @@ def _arranged(arrangement: Arrangement) -> dict[str, Any]:
     }
 
 
-def _document(shown: Shown) -> dict[str, Any]:
+def _document(shown: Showing) -> dict[str, Any]:
     return _described(shown.demonstration) | {
         "as_documented": shown.as_documented,
         "plays": [_play_document(play) for play in shown.plays],

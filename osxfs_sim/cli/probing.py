@@ -11,7 +11,7 @@ from typing import Any
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.saying import tell
 from osxfs_sim.lab.machine import describe_machine
-from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.model.units import format_duration

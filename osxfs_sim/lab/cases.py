@@ -31,7 +31,7 @@ class CaseError(UserError):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class PublishedClaim:
     """What has been published about this workload, and where."""
 
     text: str
@@ -76,7 +76,7 @@ class Case:
     expected_output: str | None
     toggles: Mapping[str, Toggle]
     arms: tuple[str, ...]
-    claims: tuple[Claim, ...]
+    claims: tuple[PublishedClaim, ...]
     deterministic: tuple[PurePosixPath, ...] = ()
     ignored: tuple[str, ...] = ()
     tells: bool = False
@@ -236,7 +236,7 @@ class _CaseFile:
     arms: tuple[str, ...]
     needs: _NeedsTable = _NeedsTable()
     options: Mapping[str, _OptionTable] = field(default_factory=dict)
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[PublishedClaim, ...] = ()
 
     def __post_init__(self) -> None:
         # It names directories: of set-up trees, for one.

@@ -115,6 +115,7 @@ main(["profiles"])
     "module",
     ["osxfs_sim.cli.errors", "osxfs_sim.model.user_error", "osxfs_sim.catalogue", "rich.table"],
 )
+@pytest.mark.starts_processes
 def test_ctrl_c_is_no_traceback_while_a_command_is_still_being_loaded(module: str) -> None:
     code = _INTERRUPTED.format(module=module)
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -122,6 +123,7 @@ def test_ctrl_c_is_no_traceback_while_a_command_is_still_being_loaded(module: st
     assert ended.returncode == 130
 
 
+@pytest.mark.starts_processes
 def test_the_command_line_is_loaded_before_anything_that_takes_long() -> None:
     code = "import sys, osxfs_sim.cli\nprint(*(each for each in sys.modules if 'osxfs' in each))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

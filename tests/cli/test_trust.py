@@ -206,12 +206,13 @@ def test_who_else_can_write(tmp_path):
 
 def test_the_hint_to_go_on_names_what_the_file_alone_would_not_be_believed(theirs):
     from osxfs_sim.cli.compare import _to_go_on
+    from osxfs_sim.lab.comparing import ComparisonPlan
 
-    asked = {"case": "./my case", "arms": ARMS, "aa": None}
-    said = _to_go_on(asked, Path("r 1.json"))
+    plan = ComparisonPlan(case="./my case", runs=1, arms=ARMS)
+    said = _to_go_on(plan, Path("r 1.json"))
     assert said == "osxfs-sim compare './my case' --resume 'r 1.json' --trust"
-    asked = {"case": "rake", "arms": ("native", "none"), "aa": None}
-    assert _to_go_on(asked, Path("r.json")) == "osxfs-sim compare --resume r.json"
+    plan = ComparisonPlan(case="rake", runs=1, arms=("native", "none"))
+    assert _to_go_on(plan, Path("r.json")) == "osxfs-sim compare --resume r.json"
     assert json.loads((result(theirs, "rake")).read_text())["plan"]["case"] == "rake"
 
 

@@ -55,7 +55,8 @@ Things made by hand
 
 How tests are run
 
-    tiers              a plugin: each test's tier, and what a unit test is refused
+    tiers              a plugin: each test's tier, from what it uses
+    unit_guard         what a unit test may not do: mount, start a process, wait for the clock
     command            the command osxfs-sim, run as a user runs it
     complaints         how complaints are read and properties are run
     shuffled           a plugin: modules, and the tests of each, in an order of its own

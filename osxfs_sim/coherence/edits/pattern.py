@@ -36,7 +36,7 @@ _MOST_SCRATCH_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class EditStep:
     """One thing that the tool does, *at_ns* after the first, beside the edited file.
 
     *what* and *size* are for a write, *to* is for a rename.
@@ -62,7 +62,7 @@ class Pattern:
     name: str
     about: str
     recorded: str
-    steps: tuple[Step, ...]
+    steps: tuple[EditStep, ...]
     rate_per_s: float = 1.0
     files: int = 20
     burst: int = 1

@@ -16,7 +16,7 @@ from osxfs_sim.coherence.answers.timeline import timeline_from
 from osxfs_sim.coherence.edits.applying import edited, names_of
 from osxfs_sim.coherence.edits.contents import comment_of
 from osxfs_sim.coherence.edits.editor import Editor, altered, beside
-from osxfs_sim.coherence.edits.pattern import Pattern, Step, pattern_from
+from osxfs_sim.coherence.edits.pattern import EditStep, Pattern, pattern_from
 from osxfs_sim.coherence.edits.stream import (
     Stream,
     chosen,
@@ -83,7 +83,7 @@ what = "new"
     ],
 )
 def test_a_pattern_with_a_mistake_is_refused(old: str, new: str, complaint: str) -> None:
-    assert pattern_from(GOOD).steps[1] == Step(5, "write", "{name}", what="new")
+    assert pattern_from(GOOD).steps[1] == EditStep(5, "write", "{name}", what="new")
     assert old in GOOD
     with pytest.raises(UserError) as refused:
         pattern_from(GOOD.replace(old, new))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from osxfs_sim.coherence.histories.history import History
-from osxfs_sim.coherence.histories.linearize import Answer, Limits
+from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
 from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.verdicts import Rules, check
 from osxfs_sim.model.consistency import Mode
@@ -30,7 +30,7 @@ CASES = [
 ]
 
 
-def judged(path: Path, mode: str) -> Answer:
+def judged(path: Path, mode: str) -> CheckResult:
     history = History.load(path)
     rules = history.about["rules"]
     bounds = Bounds(rules["stale_ns"], rules["lag_ns"])
