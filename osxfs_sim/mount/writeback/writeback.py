@@ -1,14 +1,14 @@
 """Holds the guest's changes, and sees to it that the host gets them in time and in order.
 
-    hold        a change is noted in the journal, in the list of what must cross, and in what the
-                guest is shown (overlay.py); the guest is answered after that
-    worker      takes the oldest change, has it carried out on the host (host_writer.py), prices
-                its crossing, and goes on while no more than so many are under way
+    defer       a change is appended to the journal, to the list of what must cross, and to what
+                the guest is shown (pending_state.py); the guest is answered after that
+    worker      takes the oldest change, has it applied on the host (host_writer.py), prices its
+                crossing, and goes on while no more than so many are under way
     age         wakes the worker when a change has waited for as long as it may
 
 Who needs the host to have something (fsync, a full list, unmount) says up to which change, and
 waits. What becomes of a change that the host refuses is decided in model/refusals.py: it is tried
-again, or set aside (quarantine.py) with what depends on it, and the guest is shown what is on the
+again, or set aside (set_aside.py) with what depends on it, and the guest is shown what is on the
 host instead. Nothing overtakes a change that is still to be tried.
 """
 
@@ -65,10 +65,10 @@ class WriteBack:
         inodes: InodeTable,
         writer: HostWriter,
         journal: Journal,
-        let_go: Callable[[Inode], None],
+        evict: Callable[[Inode], None],
         created_on_host: Callable[[Inode], None],
     ) -> None:
-        """*let_go* is told of objects of which nothing is held any more, *created_on_host* of those
+        """*evict* is told of objects of which nothing is held any more, *created_on_host* of those
         that the host has got.
         """
         self._reactor = reactor
@@ -78,7 +78,7 @@ class WriteBack:
         self.writer = writer
         """Makes each change on the host."""
         self.pending = PendingState(
-            spec, journal, let_go, created_on_host, lambda: reactor.tell(self._progress)
+            spec, journal, evict, created_on_host, lambda: reactor.tell(self._progress)
         )
         """What is pending: list, journal, overlay, data, descriptors."""
         self.aside = SetAside(self.pending, writer, inodes)
