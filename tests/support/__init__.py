@@ -47,6 +47,7 @@ Things made by hand
 
     small_cases        a case of a test's own: its folder, and scripts
     asking             a small case that asks for the same files all the time
+    benches            samples of a comparison taken by the executor, with mounts of a test's own
     pairs              two directories to synchronize, and the engine between them
     sync_trees         small trees on the disk, as plain values
     traces             small traces, a line per request
