@@ -342,6 +342,7 @@ def loads(library: str, statement: str) -> bool:
     return {"True\n": True, "False\n": False}[result.stdout]
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("module", ["osxfs_sim", "osxfs_sim.cli", "osxfs_sim.mount.launch"])
 def test_where_nothing_is_mounted_fuse_is_not_needed(module):
     if importlib.util.find_spec(module) is None:
@@ -349,12 +350,14 @@ def test_where_nothing_is_mounted_fuse_is_not_needed(module):
     assert not loads("pyfuse3", f"import {module}")
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("library", ["trio", "numpy"])
 @pytest.mark.parametrize("module", ["osxfs_sim", "osxfs_sim.cli", "osxfs_sim.mount.launch"])
 def test_a_command_does_not_wait_for_what_only_a_server_needs(module, library):
     assert not loads(library, f"import {module}")
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("library", "statement"),
     [
@@ -368,6 +371,7 @@ def test_the_check_of_a_running_interpreter_notices(library, statement):
     assert loads(library, statement)
 
 
+@pytest.mark.starts_processes
 def test_everything_but_the_mount_is_imported_where_there_is_no_fuse():
     outside = [
         module

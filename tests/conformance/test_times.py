@@ -338,6 +338,7 @@ _REFUSED: dict[str, tuple[User, str, Callable[[Path], object]]] = {
 }
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("case", list(_REFUSED))
 def test_what_is_refused_moves_no_time(posix_place: Path, case: str) -> None:
     user, error, act = _REFUSED[case]
@@ -420,6 +421,7 @@ def test_a_file_that_lost_its_name_still_has_times(posix_place: Path) -> None:
         os.close(fd)
 
 
+@pytest.mark.starts_processes
 def test_a_stamp_by_one_user_is_seen_by_another(posix_place: Path) -> None:
     file = make(posix_place / "file", mode=0o666)
     os.utime(file, ns=(1, 2))
@@ -430,6 +432,7 @@ def test_a_stamp_by_one_user_is_seen_by_another(posix_place: Path) -> None:
     assert (file.stat().st_atime_ns, file.stat().st_mtime_ns) == (3, 4)
 
 
+@pytest.mark.starts_processes
 def test_times_of_symlinks_are_set_by_their_owners(posix_place: Path) -> None:
     file = make(posix_place / "file")
     link = make(posix_place / "link", "symlink", owner=STRANGER)
@@ -445,6 +448,7 @@ def test_times_of_symlinks_are_set_by_their_owners(posix_place: Path) -> None:
     assert outcome(os.utime, link) == "ENOENT"  # it leads nowhere
 
 
+@pytest.mark.starts_processes
 def test_times_follow_symlinks_to_who_owns_the_target(posix_place: Path) -> None:
     file = make(posix_place / "file")
     os.symlink("file", posix_place / "link")
