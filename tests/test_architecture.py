@@ -5,6 +5,7 @@ never refused anything proves nothing, so each is shown a package it must refuse
 """
 
 import ast
+import functools
 import importlib.util
 import re
 import subprocess
@@ -52,6 +53,7 @@ BEYOND_THE_TABLE = {
 }
 
 
+@functools.cache
 def imports_of(source: str, module: str, *, is_package: bool = False) -> set[str]:
     """The full names of all that *source* imports, itself being *module*."""
     found = set()

@@ -310,6 +310,7 @@ def test_attributes_belong_to_the_object_and_not_to_its_name(place: Path) -> Non
     assert _of_users(place / "second") == [KEY]
 
 
+@pytest.mark.starts_processes
 def test_an_attributes_change_is_a_change_of_the_object(place: Path) -> None:
     file = make(place / "file")
     os.utime(file, ns=(10**18, 10**18))

@@ -91,6 +91,7 @@ def furnished_place(posix_place: Path) -> Path:
     return posix_place
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
@@ -125,6 +126,7 @@ def test_every_call_tells_where_a_path_breaks_off(
     assert sorted(os.listdir(furnished_place)) == before
 
 
+@pytest.mark.starts_processes
 def test_every_call_on_what_is_missing_says_so(furnished_place: Path) -> None:
     calls = set(_CALLS) - _MAKING
     for path in ("missing", "directory/missing"):
@@ -133,11 +135,13 @@ def test_every_call_on_what_is_missing_says_so(furnished_place: Path) -> None:
         assert outcome(os.open, name, os.O_RDONLY) == "ENOENT"
 
 
+@pytest.mark.starts_processes
 def test_every_call_that_follows_a_dangling_symlink_finds_nothing(furnished_place: Path) -> None:
     follow = set(_CALLS) - _MAKING - _OF_THE_LINK - {"exchange"}
     assert _outcomes(furnished_place, "dangling", follow) == dict.fromkeys(follow, "ENOENT")
 
 
+@pytest.mark.starts_processes
 def test_every_call_that_follows_a_circle_gives_up(furnished_place: Path) -> None:
     follow = set(_CALLS) - _MAKING - _OF_THE_LINK - {"exchange"} | {"create"}
     for name in ("circle", "round-1"):

@@ -275,6 +275,7 @@ def _all_of_known(place: Path) -> list[Path]:
     return [place / name for name in ("file", "directory", "full", "fifo", "link", "full/below")]
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("case", list(_CASES))
 def test_each_act_moves_the_times_it_must_and_no_other(posix_place: Path, case: str) -> None:
     act, expected = _CASES[case]
@@ -352,6 +353,7 @@ def test_what_is_refused_moves_no_time(posix_place: Path, case: str) -> None:
     assert moved == {}
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("kind", ["file", "directory", "fifo", "socket", "symlink"])
 def test_what_is_new_has_the_times_of_its_making(posix_place: Path, kind: str) -> None:
     make(posix_place / "witness")
@@ -375,6 +377,7 @@ def test_what_is_new_has_the_times_of_its_making(posix_place: Path, kind: str) -
     assert (posix_place / "later").stat().st_mtime_ns > max(times)
 
 
+@pytest.mark.starts_processes
 def test_a_file_cut_to_the_size_it_has_may_be_taken_for_changed(posix_place: Path) -> None:
     _prepare(posix_place)
     moved = what_moves(posix_place, lambda: os.truncate(posix_place / "file", 7))
@@ -382,6 +385,7 @@ def test_a_file_cut_to_the_size_it_has_may_be_taken_for_changed(posix_place: Pat
     assert (posix_place / "file").read_bytes() == b"content"
 
 
+@pytest.mark.starts_processes
 def test_a_removed_directory_moves_its_parents_times(posix_place: Path) -> None:
     _prepare(posix_place)
     moved = what_moves(posix_place, lambda: os.rmdir(posix_place / "directory"))
@@ -394,6 +398,7 @@ def test_a_removed_directory_moves_its_parents_times(posix_place: Path) -> None:
     assert set(moved) == {".", "full", "full/deep"}
 
 
+@pytest.mark.starts_processes
 def test_a_directory_that_replaces_another_moves_its_parents_times(posix_place: Path) -> None:
     _prepare(posix_place)
     full, directory = posix_place / "full", posix_place / "directory"

@@ -295,10 +295,12 @@ def stay_within(rule, things, data):
         assert list(outward(root)) == []
 
 
+@pytest.mark.takes_seconds
 def test_no_symlinks_that_travel_lead_out_together_whatever_changes_later():
     compositions_stay_within(unportable)
 
 
+@pytest.mark.takes_seconds
 def test_counting_names_would_let_them_out():
     def counting(place, target):
         depth = len(place) - 1

@@ -277,6 +277,7 @@ def test_edits_begin_when_they_are_told_to_and_end_with_the_block(
     assert applied.log["made"] >= 1
 
 
+@pytest.mark.starts_processes
 def test_without_a_beginning_nothing_is_edited(tree: Path, tmp_path: Path) -> None:
     with edited(parse_stream("nano@1000/s"), tree, FILES, 0, tmp_path) as (_, applied):
         pass
