@@ -28,6 +28,7 @@ _OF_THE_MACHINE = ("/proc/sys/", "/sys/module/", "/sys/kernel/")
 # more, so that a busy machine makes such a test weaker for once, and never fail.
 SLEEPERS = {
     ("support/guests.py", "eventually"): "the helper",
+    ("support/unit_guard.py", "watched"): "it lets those sleep that may",
     ("test_fresh_start.py", "_MOUNTS_AND_WAITS"): "it is to be ended",
     ("support/asking.py", "RUN"): "the workload of a case",
     ("listeners/watchdog_listener.py", "*"): "it ends when it is killed",
@@ -220,6 +221,7 @@ EXCEPTIONS = {
 }
 
 
+@pytest.mark.takes_seconds
 def test_no_test_relies_on_how_fast_the_machine_is() -> None:
     wrong = [
         f"tests/{name}:{line}: {function} {kind}"

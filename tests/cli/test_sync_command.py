@@ -56,6 +56,7 @@ def run(*arguments):
     return CliRunner().invoke(main, ["sync", *arguments])
 
 
+@pytest.mark.starts_processes
 def test_status_shows_sides_conflicts_and_problems_with_the_remedies(tmp_path, share, synchronizer):
     (tmp_path / "host/[red]f").write_text("1")
     (tmp_path / "guest/[red]f").write_text("22")

@@ -61,6 +61,7 @@ def test_a_file_system_that_dies_below_the_source_takes_nothing_with_it(share, f
         unmount(str(outer.source / "nested"), lazily=True)
 
 
+@pytest.mark.mounts
 def test_a_server_that_is_still_ending_spares_the_next_share_at_its_place(field: Path) -> None:
     source, guest = field / "source", field / "guest"
     source.mkdir()
@@ -207,6 +208,7 @@ def _system_python() -> str:
     return "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 
 
+@pytest.mark.mounts
 def test_a_share_whose_server_was_killed_is_unmounted_with_somebody_inside(field: Path) -> None:
     source, guest = field / "source", field / "guest"
     source.mkdir()
@@ -225,6 +227,7 @@ def test_a_share_whose_server_was_killed_is_unmounted_with_somebody_inside(field
         inside.wait()
 
 
+@pytest.mark.mounts
 def test_an_error_in_the_block_is_not_hidden_by_a_share_in_use(field: Path) -> None:
     source, guest = field / "source", field / "guest"
     source.mkdir()

@@ -19,6 +19,8 @@ from osxfs_sim.synchronize import synchronizer as module
 from osxfs_sim.synchronize.engine import Engine
 from osxfs_sim.synchronize.watch import Heard, Watcher
 
+pytestmark = pytest.mark.starts_processes
+
 LONG_NS = 3_600_000_000_000
 
 

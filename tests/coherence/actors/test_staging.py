@@ -12,6 +12,8 @@ import pytest
 from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.actors.staging import SILENCE, Stage, Step, refusing
 
+pytestmark = pytest.mark.starts_processes
+
 MS = 10**6
 
 

@@ -16,6 +16,8 @@ from osxfs_sim.coherence.scorecard.signals import Look, Role
 from osxfs_sim.model.events import EventSpec, NotifySpec, StreamSpec
 from osxfs_sim.model.user_error import UserError
 
+pytestmark = pytest.mark.starts_processes
+
 TIMES = 3
 # As long as events may take on a busy machine; what is missing costs as much.
 PACE = Pace(patience_ns=500_000_000)

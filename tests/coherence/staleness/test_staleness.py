@@ -25,6 +25,8 @@ from osxfs_sim.coherence.staleness.views import VIEWS
 from osxfs_sim.model.caching import Cached, Negative
 from osxfs_sim.model.events import NO_EVENTS, EventSpec, NotifySpec, StreamSpec
 
+pytestmark = pytest.mark.starts_processes
+
 MS, S = 10**6, 10**9
 TIMES = 8
 

@@ -552,6 +552,7 @@ with (
 """
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("host_events", ["auto", "inotify"])
 def test_an_ordinary_user_hears_the_host_too(nobody: tuple[Path, Path], host_events: str) -> None:
     need_fusermount()

@@ -239,6 +239,7 @@ def test_a_spelling_is_a_matter_of_who_asks(share) -> None:
         assert told(another, "list", path="A") == OperationResult([])
 
 
+@pytest.mark.mounts
 def test_a_bug_shows_while_requests_are_recorded_and_after(tmp_path: Path, field) -> None:
     (field / "host").mkdir()
     (field / "guest").mkdir()

@@ -31,6 +31,8 @@ from osxfs_sim.mount.mounts.control import ask
 from osxfs_sim.mount.mounts.mountpoints import MountEntry, MountError, SilentError
 from osxfs_sim.mount.mounts.runtime_records import Record, is_server_of, start_of, user_of
 
+pytestmark = pytest.mark.starts_processes
+
 _TITLE = "\x1b]0;PWNED\x07"
 
 # As OWNER: listens at a path, and answers each question as it was told to, until standard input
@@ -281,6 +283,7 @@ def bystander() -> Iterator["subprocess.Popen[bytes]"]:
         process.wait()
 
 
+@pytest.mark.mounts
 def test_whom_it_names_as_its_server_is_not_signalled(spoof):
     with bystander() as other:
         spoof.say(spoof.status(pid=other.pid))
@@ -302,6 +305,7 @@ def test_whom_it_names_as_its_server_is_not_signalled(spoof):
         assert not is_server_of(spoof.entry, os.getpid())
 
 
+@pytest.mark.mounts
 def test_the_server_that_is_there_is_told_to_end(spoof):
     spoof.say("{}")
     assert user_of(spoof.pid) == OWNER.uid

@@ -143,6 +143,7 @@ _WITHOUT_ANSWER = {
 }
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("fault", _FAULTS)
 @pytest.mark.parametrize("name", ASKED)
 def test_a_bug_in_an_answer_is_the_asker_s_eio_and_nobody_else_s(

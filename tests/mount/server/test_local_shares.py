@@ -406,6 +406,7 @@ def test_a_volume_that_cannot_be_mounted_leaves_nothing(
     assert not (sides[0].parent / "a").exists(), "nothing was made behind the link"
 
 
+@pytest.mark.mounts
 def test_exports_can_be_of_any_kind(field: Path, sides: tuple[Path, Path]) -> None:
     text = "".join(
         f'[exports.{name}]\nsource = "source"\nprofile = "{profile}"\n{more}\n'

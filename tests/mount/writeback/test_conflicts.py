@@ -324,6 +324,7 @@ def test_when_both_have_changed_it(both: LiveShare, name: str) -> None:
     assert (both.trouble(), both.server.poll()) == ([], None)
 
 
+@pytest.mark.mounts
 def test_where_numbers_are_used_again_the_rows_are_about_that(small_ext4: Path) -> None:
     path = small_ext4 / "file"
     path.write_text("old")

@@ -91,6 +91,7 @@ def test_a_share_that_begins_or_is_mounted_is_not_waited_for(
     assert said == []
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("how", ["it says so", "its mount is gone"])
 def test_a_share_that_is_unmounted_is_waited_for_until_it_ends(
     tmp_path: Path, source: Path, how: str
@@ -152,6 +153,7 @@ def test_one_that_stands_still_is_told_with_the_remedy(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.starts_processes
 def test_one_that_has_nothing_to_write_back_keeps_nobody(
     tmp_path: Path, source: Path, journal: Journal
 ) -> None:

@@ -88,6 +88,7 @@ def expected(changes: dict[str, str | None]) -> dict[str, str | None]:
     return {path: text for path, text in sorted({**HOST, **changes}.items()) if text != "gone"}
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("change", CHANGES)
 def test_whatever_is_refused_for_whatever_reason_falls_alone_and_can_be_recovered(
@@ -487,6 +488,7 @@ def live(source: Path, state: Path, scratch: Path, seed: int) -> None:
     recovered(source, state)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("seed", range(40))
 def test_nothing_that_a_random_guest_was_told_is_lost_and_it_always_ends(
     source: Path, state: Path, tmp_path: Path, seed: int
@@ -516,6 +518,7 @@ class KeepsNoBytes(quarantine.Quarantine):
         super().put(position, bytes(len(data)))
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("bug", ["names", "bytes", "view"])
 def test_a_server_that_breaks_the_rule_is_found_out(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bug: str
