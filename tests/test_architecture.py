@@ -31,13 +31,18 @@ MAY_IMPORT = {
     # A share runs the synchronizer, which knows nothing of shares.
     "synchronize": {"model", "fs"},
     "trace": {"model", "fs"},
-    "coherence": {"model", "fs"},
-    "lab": {"model", "trace", "coherence", "fs", "sources"},
+    "coherence": {"model", "fs", "toml_files"},
+    "lab": {"model", "trace", "coherence", "fs", "sources", "toml_files"},
     "report": {"lab", "trace", "coherence", "fs"},
     "sources": set(),
-    "catalogue": {"model", "sources", "fs"},
-    "settings": {"model", "catalogue"},
-    "exports": {"model", "settings", "fs"},
+    "toml_files": {"model", "fs"},
+    "profile_file": {"model", "toml_files"},
+    "catalogue": {"model", "sources", "fs", "profile_file", "toml_files"},
+    "share_options": {"model", "catalogue"},
+    "settings": {"model", "catalogue", "share_options"},
+    "exports": {"model", "settings", "fs", "toml_files", "share_options"},
+    # The lab is handed how an arm is mounted: this is where the two meet.
+    "emulated_shares": {"lab", "mount", "settings", "catalogue", "model"},
 }
 
 # Where the code does otherwise, module by module, so that it does not spread unseen.
@@ -153,6 +158,22 @@ def against_the_table(package: Path) -> list[str]:
     return wrong
 
 
+def beside_the_reader(package: Path) -> list[str]:
+    """Who reads TOML, or checks what was read, by another way than toml_files."""
+    libraries = {
+        "tomllib": {"osxfs_sim.fs.reading", "osxfs_sim.toml_files"},
+        "osxfs_sim.fs.reading.parse_toml": {"osxfs_sim.toml_files"},
+        "msgspec": {"osxfs_sim.toml_files"},
+    }
+    return [
+        f"{module} imports {name}"
+        for module, names in modules_of(package)
+        for name in sorted(names)
+        for library, readers in libraries.items()
+        if is_within(name, library) and module not in readers
+    ]
+
+
 # The small helpers, started as scripts: they must start fast, and find what they import.
 HELPERS: dict[str, set[str]] = {
     "osxfs_sim.mount.latency.prober": set(),
@@ -176,7 +197,54 @@ def beyond_the_library(package: Path) -> list[str]:
     ]
 
 
-RULES = [impure, worldly, with_fuse, against_the_table, beyond_the_library]
+# What writes to the host runs in processes that cannot import these: server/without_fuse.py.
+FUSE = {"pyfuse3", "trio"}
+WITHOUT_FUSE = {
+    "osxfs_sim.mount.server.recovery_process",
+    "osxfs_sim.mount.server.without_fuse",
+    *(
+        f"osxfs_sim.mount.writeback.{name}"
+        for name in (
+            *("host_writer", "recovery", "journal", "overlay", "quarantine", "unwritten"),
+            *("journal_format", "journal_directory", "journal_reader", "recovery_progress"),
+            *(
+                "host_places",
+                "host_contents",
+                "restoring",
+                "conflicts",
+                "draining",
+                "room",
+                "inode_resolver",
+            ),
+        )
+    ),
+}
+
+
+def tied_to_a_mount(package: Path) -> list[str]:
+    """How what must run without FUSE would import it, however many modules lie between."""
+    imports = dict(modules_of(package))
+    wrong = []
+    for module in sorted(WITHOUT_FUSE & imports.keys()):
+        seen, waiting = {module}, [module]
+        while waiting:
+            here = waiting.pop()
+            for name in sorted(imports[here]):
+                if name.split(".")[0] in FUSE:
+                    wrong.append(f"{module} needs {name}, which {here} imports")
+                # What is imported of a module imports the module, and the packages above it.
+                parts = name.split(".")
+                above = {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+                found = (above & imports.keys()) - seen
+                seen |= found
+                waiting += sorted(found)
+    return wrong
+
+
+RULES = [
+    *(impure, worldly, with_fuse, against_the_table),
+    *(beside_the_reader, beyond_the_library, tied_to_a_mount),
+]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -187,7 +255,7 @@ def test_the_package_keeps(rule):
 def test_the_rules_are_about_modules_that_exist():
     modules = {module for module, _ in modules_of(PACKAGE)}
     assert {"osxfs_sim", "osxfs_sim.model.latency"} <= modules
-    assert set(HELPERS) <= modules
+    assert set(HELPERS) | WITHOUT_FUSE <= modules
     imports = dict(modules_of(PACKAGE))
     assert "pyfuse3" in imports["osxfs_sim.mount.requests.handlers"]
 
@@ -285,9 +353,34 @@ def test_the_rules_are_about_modules_that_exist():
         ),
         (
             against_the_table,
+            "lab/comparing.py",
+            "from osxfs_sim.emulated_shares import EmulatedShares",
+            "osxfs_sim.lab.comparing imports osxfs_sim.emulated_shares.EmulatedShares",
+        ),
+        (
+            against_the_table,
             "settings.py",
             "from osxfs_sim import mount",
             "osxfs_sim.settings imports osxfs_sim.mount",
+        ),
+        (
+            beside_the_reader,
+            "lab/x.py",
+            "def f():\n    import tomllib",
+            "osxfs_sim.lab.x imports tomllib",
+        ),
+        (
+            beside_the_reader,
+            "exports.py",
+            "from osxfs_sim.fs.reading import parse_toml, read_text",
+            "osxfs_sim.exports imports osxfs_sim.fs.reading.parse_toml",
+        ),
+        (
+            tied_to_a_mount,
+            "mount/writeback/journal.py",
+            "def f():\n    import trio.lowlevel",
+            "osxfs_sim.mount.writeback.journal needs trio.lowlevel, which "
+            "osxfs_sim.mount.writeback.journal imports",
         ),
         (
             beyond_the_library,
@@ -325,6 +418,21 @@ def test_a_rule_lets_pass(tmp_path, rule, path, source):
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text(source)
     assert rule(tmp_path) == []
+
+
+def test_what_writes_to_the_host_may_not_reach_a_mount_by_a_detour(tmp_path):
+    for path, source in {
+        "mount/writeback/recovery.py": "from osxfs_sim.mount.tree.names import give",
+        "mount/tree/__init__.py": "import osxfs_sim.mount.loop",
+        "mount/tree/names.py": "",
+        "mount/loop/__init__.py": "from pyfuse3 import main",
+        "mount/writeback/handlers.py": "import pyfuse3",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(source)
+    assert tied_to_a_mount(tmp_path) == [
+        "osxfs_sim.mount.writeback.recovery needs pyfuse3.main, which osxfs_sim.mount.loop imports"
+    ]
 
 
 # And when it runs
@@ -385,6 +493,12 @@ def test_everything_but_the_mount_is_imported_where_there_is_no_fuse():
         "pyfuse3",
         f"sys.modules['pyfuse3'] = None\n{statements}\ndel sys.modules['pyfuse3']",
     )
+
+
+def test_what_writes_to_the_host_is_imported_where_there_is_no_fuse():
+    blocked = "\n".join(f"sys.modules[{name!r}] = None" for name in sorted(FUSE))
+    statements = "\n".join(f"import {module}" for module in sorted(WITHOUT_FUSE))
+    assert not loads("osxfs_sim.mount.loop.reactor", f"{blocked}\n{statements}")
 
 
 def test_every_exception_to_the_table_is_still_needed():

@@ -11,7 +11,6 @@ from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances, head, hearing_of, sayer, shared, start
 from osxfs_sim.cli.saying import say_json
 from osxfs_sim.coherence.scorecard.expectations import expected_of
-from osxfs_sim.coherence.scorecard.hearing import ListenerError
 from osxfs_sim.coherence.scorecard.measure import KindResult, Pace, run_scorecard
 from osxfs_sim.lab.machine import describe_machine_shortly
 from osxfs_sim.model.profile import ProfileError
@@ -53,20 +52,17 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
     notify = spec.notify
     started = start()
     results: list[KindResult] = []
-    try:
-        with shared(settings) as (host, guest, share):
-            results += run_scorecard(
-                host,
-                guest,
-                lambda kind: expected_of(kind, notify),
-                number,
-                Pace.of(spec),
-                Random(settings.seed),
-                sayer(),
-                has_heard=hearing_of(share, "give a smaller --number"),
-            )
-    except ListenerError as error:
-        raise click.ClickException(str(error)) from error
+    with shared(settings) as (host, guest, share):
+        results += run_scorecard(
+            host,
+            guest,
+            lambda kind: expected_of(kind, notify),
+            number,
+            Pace.of(spec),
+            Random(settings.seed),
+            sayer(),
+            has_heard=hearing_of(share, "give a smaller --number"),
+        )
     if as_json:
         document = head(settings, started) | {
             "number": number,

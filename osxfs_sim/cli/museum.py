@@ -12,23 +12,21 @@ from click.shell_completion import CompletionItem
 
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.saying import say_json, tell
-from osxfs_sim.coherence.actors.processes import ActorError
 from osxfs_sim.coherence.museum.exhibits import (
     Arrangement,
     Demonstration,
+    MakeShare,
     Play,
-    Shown,
+    Showing,
     Sides,
-    Stage,
     demonstrate,
     demonstration_of,
     demonstrations,
 )
-from osxfs_sim.coherence.scorecard.hearing import ListenerError
-from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.bugs import BUGS, Bug
-from osxfs_sim.model.profile import nearest
+from osxfs_sim.model.user_error import UserError, nearest
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.report.museum import museum_report, shown_report
 from osxfs_sim.settings import ShareSettings
@@ -93,21 +91,18 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
         return
     end_on_signals()
     chosen = {each.bug: each for group in which for each in group}.values()
-    shown: list[Shown] = []
-    try:
-        for demonstration in chosen:
-            shown.append(_shown(demonstration))
-            if not as_json:
-                shown_report(shown[-1])
-    except (ActorError, ListenerError) as error:
-        raise click.ClickException(str(error)) from error
+    shown: list[Showing] = []
+    for demonstration in chosen:
+        shown.append(_shown(demonstration))
+        if not as_json:
+            shown_report(shown[-1])
     if as_json:
         say_json(_head() | {"shown": list(map(_document, shown))}, indent=1)
     if not all(each.as_documented for each in shown):
         sys.exit(1)
 
 
-def _shown(demonstration: Demonstration) -> Shown:
+def _shown(demonstration: Demonstration) -> Showing:
     with work_directory("museum", default_directory()) as work:
         place = work.resolve()  # by its real path the listener names what it hears of
         grounds = (place / f"host-{number}" for number in range(100))
@@ -120,7 +115,7 @@ def _shown(demonstration: Demonstration) -> Shown:
         return demonstrate(demonstration, stage_in(place), ground, _say)
 
 
-def stage_in(place: Path) -> Stage:
+def stage_in(place: Path) -> MakeShare:
     """Shares that are mounted in a directory of *place*, for as long as they are played on."""
 
     @contextlib.contextmanager
@@ -148,7 +143,7 @@ def _settle(host: Path, share: Share) -> None:
     looked, quiet = -1, 0
     while quiet < 2 or looked == seen:
         if time.monotonic() > deadline_s:
-            raise click.ClickException("the share does not come to rest: its log may say why")
+            raise UserError("the share does not come to rest: its log may say why")
         time.sleep(_LOOK_AGAIN_S)
         events = share.status()["events"]
         quiet = quiet + 1 if not events["waiting"] and events["seen"] == looked else 0
@@ -185,7 +180,7 @@ def _arranged(arrangement: Arrangement) -> dict[str, Any]:
     }
 
 
-def _document(shown: Shown) -> dict[str, Any]:
+def _document(shown: Showing) -> dict[str, Any]:
     return _described(shown.demonstration) | {
         "as_documented": shown.as_documented,
         "plays": [_play_document(play) for play in shown.plays],

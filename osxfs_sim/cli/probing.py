@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
-
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.saying import tell
 from osxfs_sim.lab.machine import describe_machine
-from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.settings import ShareSettings
 
@@ -55,7 +54,7 @@ _HEARS_WITHIN_S = 60.0
 
 
 def hearing_of(share: Share, remedy: str) -> Callable[[], bool]:
-    """Says whether all events of the host's have reached the guest. Raises ClickException.
+    """Says whether all events of the host's have reached the guest. Raises UserError.
 
     Where they have not for a minute: *remedy* is for the user.
     """
@@ -68,7 +67,7 @@ def hearing_of(share: Share, remedy: str) -> Callable[[], bool]:
             return True
         asked_s.append(time.monotonic())
         if asked_s[-1] - asked_s[0] > _HEARS_WITHIN_S:
-            raise click.ClickException(
+            raise UserError(
                 f"the guest does not come to hear of what was made ({events['waiting']} events "
                 f"wait): {remedy}"
             )

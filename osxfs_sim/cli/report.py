@@ -10,6 +10,7 @@ import click
 from osxfs_sim.cli.saying import hand_out, tell
 from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.report.contents import Contents, TraceContents, contents_of, trace_contents
 from osxfs_sim.trace.analysis import Analysis
 
@@ -133,7 +134,7 @@ def _check_writable(output: str, inputs: Sequence[str]) -> None:
         return
     path = Path(output)
     if not path.absolute().parent.is_dir():
-        raise click.ClickException(f"{output} cannot be written: its directory does not exist")
+        raise UserError(f"{output} cannot be written: its directory does not exist")
     if path.exists() and any(Path(each).exists() and path.samefile(each) for each in inputs):
         raise click.UsageError(f"{output} is what the report is about: name another --output")
 
@@ -213,7 +214,7 @@ def _replace(path: Path, data: bytes) -> None:
     try:
         write_output(path, data)
     except OSError as error:
-        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from error
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _say(text: str) -> None:

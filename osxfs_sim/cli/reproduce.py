@@ -12,22 +12,21 @@ from click.shell_completion import CompletionItem
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import parse_arm
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.measuring import bench_for, new_comparison, take_all
+from osxfs_sim.cli.measuring import measure_all, planned
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.saying import say_json, say_lines, tell
 from osxfs_sim.cli.trust import check_file, modules_of, scripts_of, trust_option
 from osxfs_sim.fs.output import make_output_directory, write_output
-from osxfs_sim.lab.arms import Arm
-from osxfs_sim.lab.caches import WARM
-from osxfs_sim.lab.compare import Stop
+from osxfs_sim.lab.arms import NATIVE, Arm
+from osxfs_sim.lab.comparing import ComparisonPlan, gone_on_with
 from osxfs_sim.lab.machine import describe_machine_shortly
-from osxfs_sim.lab.reproduction import NATIVE, Reproduction, bars_of, reproduction, table_arms
+from osxfs_sim.lab.reproduction import Reproduction, bars_of, reproduction, table_arms
 from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
-from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.statistics import median_estimate
-from osxfs_sim.lab.study import TABLE, Study, StudyError, load_study, study_names
+from osxfs_sim.lab.study import TABLE, Study, load_study, study_names
 from osxfs_sim.model.escaping import quoted
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.report.reproduction import reproduction_markdown, reproduction_report
 
 _MACHINE = "machine"
@@ -182,9 +181,9 @@ def _make_directory(directory: Path, *, resumes: bool) -> None:
     try:
         make_output_directory(directory)
     except OSError as error:
-        raise StudyError(f"cannot make {directory}: {error.strerror}") from error
+        raise UserError(f"cannot make {directory}: {error.strerror}") from error
     if any(directory.iterdir()) and not resumes:
-        raise StudyError(
+        raise UserError(
             f"{directory} is not empty: --resume {directory} goes on with it, "
             "--output names another"
         )
@@ -223,36 +222,25 @@ def _measure(
 ) -> None:
     """Take what is missing of one comparison, which is kept as *name*.json."""
     parsed = tuple(_arm(label, words) for label, words in arms.items())
-    wanted: dict[str, Any] = {
-        "runs": asked.runs,
-        "until": None,
-        "most_runs": asked.runs,
-        "case": case,
-        "arms": list(arms.values()),
-        "aa": None,
-        "baseline": NATIVE,
-        "caches": WARM,
-        "again": again,
-        "quick": asked.quick,
-        "variant": None if asked.quick else variant,
-        "toggles": (),
-        "directory": asked.directory,
-        "seed": asked.seed,
-        "dilate": 1.0,
-        "trace": None,
-        "edits": None,
-    }
-    comparison = new_comparison(wanted, parsed)
+    plan = ComparisonPlan(
+        case=case,
+        runs=asked.runs,
+        most_runs=asked.runs,
+        arms=list(arms.values()),
+        baseline=NATIVE,
+        again=again,
+        quick=asked.quick,
+        variant=None if asked.quick else variant,
+        directory=asked.directory,
+        seed=asked.seed,
+    )
+    comparison = planned(plan, parsed, "reproduce")
     output = asked.output / f"{name}.json"
     if asked.resumes and output.exists():
-        before = load_result(output)
-        check_resumable(before, comparison, output)
-        before.plan |= {key: wanted[key] for key in ("runs", "most_runs")}
-        comparison = before
+        comparison = gone_on_with(load_result(output), comparison, output)
     with StepProgress() as progress:
         progress.say(f"{name}: {len(parsed)} arms, {asked.runs} runs each")
-        bench = bench_for(comparison, parsed, wanted, output, progress)
-        take_all(comparison, Stop(asked.runs), bench, output, progress)
+        measure_all(comparison, plan.schedule, parsed, plan, output, progress)
 
 
 def _arm(label: str, words: str) -> Arm:
@@ -263,7 +251,7 @@ def _native_s(machine: Comparison) -> float:
     estimate = median_estimate([one.wall_s for one in machine.of(NATIVE)], seed=0, resamples=1)
     if estimate is None:
         failure = next((one.failure for one in machine.samples), "no run")
-        raise StudyError(f"the case fails natively, so that nothing can be compared: {failure}")
+        raise UserError(f"the case fails natively, so that nothing can be compared: {failure}")
     return estimate.value
 
 
@@ -307,7 +295,7 @@ def _draw(derived: Reproduction, path: Path) -> None:
     try:
         write_output(path, render(ratios(bars_of(derived), style), style, _PICTURES[path.suffix]))
     except OSError as error:
-        raise StudyError(f"cannot write {path}: {error.strerror}") from error
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _document(study: Study, derived: Reproduction) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.cli.probing import SCHEMA, circumstances, head, hearing_of, sayer, shared, start
 from osxfs_sim.cli.saying import say, say_json
 from osxfs_sim.coherence.scorecard.measure import Pace
-from osxfs_sim.coherence.staleness.loading import LoadError, LoadSpec, loaded
+from osxfs_sim.coherence.staleness.loading import LoadSpec, loaded
 from osxfs_sim.coherence.staleness.measure import ViewResult, kernel_tick_ns, measure_views
 from osxfs_sim.coherence.staleness.predictions import (
     Believed,
@@ -28,7 +28,7 @@ from osxfs_sim.coherence.staleness.predictions import (
     outlook_to_host,
     with_losses,
 )
-from osxfs_sim.coherence.staleness.saved import SavedError, view_document, view_result
+from osxfs_sim.coherence.staleness.saved import view_document, view_result
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_bytes
 from osxfs_sim.lab.machine import describe_machine_shortly
@@ -37,6 +37,7 @@ from osxfs_sim.lab.results import ResultError, read_from
 from osxfs_sim.lab.shapes import mismatch, shown
 from osxfs_sim.model.events import NO_EVENTS
 from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import Share
 from osxfs_sim.report.coherence import curves_report, staleness_report
 from osxfs_sim.settings import ShareSettings
@@ -270,11 +271,8 @@ def _under_load(
     measure: Callable[[Path, Path, Share], None],
 ) -> dict[str, Any]:
     """Measure while the share is busy; what the load was."""
-    try:
-        with loaded(host, guest, spec) as load:
-            measure(host, guest, share)
-    except LoadError as error:
-        raise click.ClickException(str(error)) from error
+    with loaded(host, guest, spec) as load:
+        measure(host, guest, share)
     assert load.done is not None
     return {
         "processes": spec.processes,
@@ -310,7 +308,7 @@ def _read(path: str) -> tuple[dict[str, Any], list[ViewResult]]:
     try:
         with read_from(path):
             return document, [view_result(each) for each in document["views"]]
-    except SavedError as error:
+    except UserError as error:
         raise ResultError(f"{path} is no result of staleness: {error}; {remedy}") from error
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from osxfs_sim.cli import Group
 from osxfs_sim.cli.options import PlainPath
 from osxfs_sim.cli.saying import say_json
 from osxfs_sim.mount.mounts.control import ask, understanding
@@ -11,7 +12,7 @@ from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.report.synchronization import synchronization_report
 
 
-@click.group()
+@click.group(cls=Group)
 def sync() -> None:
     """See how a synchronized share stands, and let it go on after a halt.
 
@@ -25,7 +26,7 @@ def sync() -> None:
 @click.argument("mountpoint", type=PlainPath())
 @click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
 def status(mountpoint: str, as_json: bool) -> None:
-    """What both sides of the share at MOUNTPOINT hold, conflicts, and what cannot travel."""
+    """Say what both sides of the share at MOUNTPOINT hold, conflicts, and what cannot travel."""
     found = _synchronization(mountpoint)
     if as_json:
         say_json(found, indent=2)

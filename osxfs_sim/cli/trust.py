@@ -20,6 +20,7 @@ from osxfs_sim.lab.arms import words_of
 from osxfs_sim.lab.cases import Case, case_names
 from osxfs_sim.lab.results import Comparison, ResultError
 from osxfs_sim.model.escaping import quoted
+from osxfs_sim.model.user_error import UserError
 
 _POLICY = "--policy"
 
@@ -64,7 +65,7 @@ def _policies_in(arm: str) -> Iterator[str]:
 def check_result(before: Comparison, where: str, given: set[str], *, trusted: bool) -> None:
     """That nothing of another's runs because the result *where* is gone on with.
 
-    *given* are the parameters of the command line. Raises ClickException, in one line.
+    *given* are the parameters of the command line. Raises UserError, in one line.
     """
     case, arms, aa = (before.plan.get(name) for name in ("case", "arms", "aa"))
     words = [*arms, aa or ""] if isinstance(arms, list) else [aa or ""]
@@ -77,7 +78,7 @@ def check_result(before: Comparison, where: str, given: set[str], *, trusted: bo
 
 
 def check_file(path: str, runs: Iterable[str], *, trusted: bool) -> None:
-    """Say what the file *path* of somebody has this command run. Raises ClickException.
+    """Say what the file *path* of somebody has this command run. Raises UserError.
 
     That is where another user can write it.
     """
@@ -97,7 +98,7 @@ def _check(where: str, runs: Sequence[str], how: str, *, trusted: bool) -> None:
     if trusted:
         tell(f"osxfs-sim: {where} has this run: {'; '.join(runs)}")
         return
-    raise click.ClickException(
+    raise UserError(
         f"{where} would have this run: {'; '.join(runs)}. Look at it, then {how}, or add --trust"
     )
 

@@ -10,31 +10,31 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from osxfs_sim.lab.runs import NATIVE
+from osxfs_sim.model.user_error import UserError
+
+NATIVE = "native"
+"""The profile of an arm without a share: the host's tree itself."""
 
 _NAMED = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._+-]*)=(.*)", re.DOTALL)
 
 
-class ArmError(Exception):
-    """Arms that cannot be compared; the message is one line with the remedy."""
-
-
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """*profile* is ``native`` or a profile's; *options* are those of a share that were given.
+    """A case under one configuration, under a name.
 
-    ``native`` by itself is the tree itself, without a share. With a volume it is the profile of
-    that name, since something is mounted then.
-
-    They are plain values, named as the fields of ShareSettings.
+    label    the name, once in a comparison
+    profile  ``native``, or a profile's name or file. ``native`` by itself is the tree itself,
+             without a share; with a volume it is the profile of that name, since something is
+             mounted then
+    options  those of a share that were given: plain values, named as the fields of ShareSettings
     """
 
     label: str
     profile: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_native(self) -> bool:
@@ -46,27 +46,32 @@ class Arm:
 
 
 def words_of(text: str) -> tuple[str, list[str]]:
-    """The label of an arm and the words that make it, the profile first. Raises ArmError."""
+    """The label of an arm and the words that make it, the profile first. Raises UserError."""
     named = _NAMED.fullmatch(text)
     try:
         words = shlex.split(named[2] if named else text)
     except ValueError as error:
-        raise ArmError(f"the arm {text!r} cannot be read: {error}") from error
+        raise UserError(f"the arm {text!r} cannot be read: {error}") from error
     if not words:
-        raise ArmError(f"the arm {text!r} is empty: write native, or a profile such as osxfs")
+        raise UserError(f"the arm {text!r} is empty: write native, or a profile such as osxfs")
     return (named[1] if named else " ".join(words)), words
 
 
-def check_arms(arms: Sequence[Arm]) -> None:
-    """Raise ArmError unless these can be compared: two or more, each label once."""
+def check_labels(arms: Sequence[Arm]) -> None:
+    """Raise UserError unless each label is there once."""
     for label, times in Counter(arm.label for arm in arms).items():
         if times > 1:
-            raise ArmError(
+            raise UserError(
                 f"two arms are called {label!r}: name one of them, as in 'other={label}'; "
                 "to compare an arm with itself, use --aa"
             )
+
+
+def check_arms(arms: Sequence[Arm]) -> None:
+    """Raise UserError unless these can be compared: two or more, each label once."""
+    check_labels(arms)
     if len(arms) < 2:
-        raise ArmError("a comparison takes two arms: add --arm native, for one")
+        raise UserError("a comparison takes two arms: add --arm native, for one")
 
 
 def twins_of(arm: Arm) -> tuple[Arm, Arm]:

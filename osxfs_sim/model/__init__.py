@@ -5,6 +5,7 @@ come out as values, and somebody else acts on them. That is why the live mount
 and a simulation in virtual time cannot disagree about what a policy does, and
 why a new policy can be tested without FUSE.
 
+    user_error       what a user's mistake is told as: one class for all
     units            durations, sizes and rates as people write them
     operations       the requests of the FUSE protocol and the classes they are priced by
     latency          what a crossing costs, and when its answer is due

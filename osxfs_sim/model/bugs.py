@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from osxfs_sim.model.events import What
+from osxfs_sim.model.user_error import UserError
 
 NOTHING = What(0)
 
@@ -151,10 +152,6 @@ BUGS: Mapping[Bug, BugSpec] = {
 """What is known of each, in the order of the museum."""
 
 
-class BugError(ValueError):
-    """A bug that cannot be had; the message names the remedy."""
-
-
 @dataclass(frozen=True, slots=True)
 class Ailment:
     """A bug that a share has, and its number, where it takes one (else 0)."""
@@ -174,23 +171,23 @@ _WORDS = re.compile(r"([^=]*)(?:=([0-9]{1,9}))?")
 def parse_ailment(text: str) -> Ailment:
     """What ``phantom`` or ``descriptors=100`` stands for; ``V5`` is understood too.
 
-    Raises BugError.
+    Raises UserError.
     """
     words = _WORDS.fullmatch(text)
     if words is None:
-        raise BugError(f"{text!r}: write a bug's name, or such as descriptors=100")
+        raise UserError(f"{text!r}: write a bug's name, or such as descriptors=100")
     found = next(
         (bug for bug in Bug if words[1].lower() in (bug.value, BUGS[bug].id.lower())), None
     )
     if found is None:
-        raise BugError(f"unknown bug {words[1]!r}: there are {', '.join(Bug)}")
+        raise UserError(f"unknown bug {words[1]!r}: there are {', '.join(Bug)}")
     limit = BUGS[found].limit
     if words[2] is not None:
         if not limit:
-            raise BugError(f"the bug {found} takes no number: leave ={words[2]} out")
+            raise UserError(f"the bug {found} takes no number: leave ={words[2]} out")
         limit = int(words[2])
         if limit < 1:
-            raise BugError(f"{found}=0: nothing could ever be opened; give 1 or more")
+            raise UserError(f"{found}=0: nothing could ever be opened; give 1 or more")
     return Ailment(found, limit)
 
 
@@ -198,14 +195,14 @@ _CONTRARY = frozenset({Bug.STALE_SIZE, Bug.STALE_CONTENT})
 
 
 def together(ailments: Iterable[Ailment]) -> tuple[Ailment, ...]:
-    """*ailments*, if one share can have them all. Raises BugError."""
+    """*ailments*, if one share can have them all. Raises UserError."""
     ailments = tuple(ailments)
     bugs = [ailment.bug for ailment in ailments]
     for bug in bugs:
         if bugs.count(bug) > 1:
-            raise BugError(f"the bug {bug} is given twice: leave one of them out")
+            raise UserError(f"the bug {bug} is given twice: leave one of them out")
     if set(bugs) >= _CONTRARY:
-        raise BugError(
+        raise UserError(
             f"{Bug.STALE_SIZE} has data end with each open and {Bug.STALE_CONTENT} never: "
             "leave one of them out"
         )

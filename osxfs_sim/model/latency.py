@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from osxfs_sim.model.operations import OperationClass
+from osxfs_sim.model.user_error import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,10 +36,6 @@ _NS_PER_S = 1_000_000_000
 _LONGEST_NS = 2**62
 _MOST_SLOTS = 65_536
 _MOST_STEPS = 1_000
-
-
-class LatencyError(ValueError):
-    """A latency that cannot be modelled; the message names the remedy."""
 
 
 class Distribution(Protocol):
@@ -77,7 +74,7 @@ class LogNormal:
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma <= 3:
-            raise LatencyError(
+            raise UserError(
                 f"lognormal sigma {self.sigma:g} is out of range: give one above 0 and up to 3"
             )
 
@@ -108,11 +105,11 @@ class Empirical:
         import numpy as np
 
         if not self.samples_ns:
-            raise LatencyError("the empirical distribution has no samples")
+            raise UserError("the empirical distribution has no samples")
         samples_ns = np.asarray(self.samples_ns, dtype=np.int64)
         median_ns = round(float(np.median(samples_ns)))
         if median_ns <= 0:
-            raise LatencyError("the samples have a median of zero: give measured latencies")
+            raise UserError("the samples have a median of zero: give measured latencies")
         # Worked out once: draws are made while requests wait.
         object.__setattr__(self, "median_ns", median_ns)
         object.__setattr__(self, "_factors", samples_ns / median_ns)
@@ -183,9 +180,9 @@ class LatencySpec:
     def __post_init__(self) -> None:
         assert len(self.base_ns) == len(OperationClass), self.base_ns
         if any(base_ns < 0 for base_ns in self.base_ns):
-            raise LatencyError("a latency cannot be negative")
+            raise UserError("a latency cannot be negative")
         if self.served_at_once is not None and not 1 <= self.served_at_once <= _MOST_SLOTS:
-            raise LatencyError(
+            raise UserError(
                 f"a server serves from 1 to {_MOST_SLOTS} requests at once, "
                 f"not {self.served_at_once}"
             )
@@ -222,15 +219,13 @@ class LatencySpec:
         """The same system with another number of copies and context switches.
 
         Every class crosses on the same path, so each becomes cheaper (or
-        dearer) by the same time. Raises LatencyError where the profile does not
+        dearer) by the same time. Raises UserError where the profile does not
         take its round trip apart.
         """
         if self.data_path is None:
-            raise LatencyError(
-                "this profile does not take its round trip apart: it has no data path"
-            )
+            raise UserError("this profile does not take its round trip apart: it has no data path")
         if not (0 <= copies <= _MOST_STEPS and 0 <= context_switches <= _MOST_STEPS):
-            raise LatencyError(f"a data path has from 0 to {_MOST_STEPS} copies and switches")
+            raise UserError(f"a data path has from 0 to {_MOST_STEPS} copies and switches")
         path = replace(self.data_path, copies=copies, context_switches=context_switches)
         saved_ns = self.data_path.total_ns - path.total_ns
         return replace(

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from osxfs_sim.model.caching import NOT_BELIEVED, CachePolicy, Lifetimes
+from osxfs_sim.model.user_error import UserError
 
 _LONGEST_NS = 2**63 - 1
 _MOST_WORDS = 300
@@ -21,7 +22,7 @@ _HOUR_NS = 3_600 * 10**9
 _NOW_NS = 1_700_000_000 * 10**9
 
 
-class PolicyError(ValueError):
+class PolicyError(UserError):
     """What a policy did wrong, in one line."""
 
 

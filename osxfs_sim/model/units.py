@@ -5,6 +5,9 @@ and milliseconds to the next, and a lab must not guess.
 """
 
 import re
+from typing import ClassVar, Self
+
+from osxfs_sim.model.user_error import UserError
 
 _DURATION_UNITS_NS = {
     "ns": 1,
@@ -35,43 +38,83 @@ MAX_DURATION_NS = 1_000 * 3_600 * 1_000_000_000
 _MAX_NUMBER = 1e18
 
 
-class UnitError(ValueError):
-    """A quantity that cannot be read; the message says what would be."""
+class Quantity(int):
+    """A number that people write with its unit, as in a file; parsed() reads it."""
+
+    EXAMPLE: ClassVar[str]
+
+    @classmethod
+    def parsed(cls, text: str) -> Self:
+        """The quantity that *text* says. Raises UserError."""
+        raise NotImplementedError
+
+
+class Duration(Quantity):
+    """Nanoseconds."""
+
+    EXAMPLE = "130us"
+
+    @classmethod
+    def parsed(cls, text: str) -> Self:
+        """As parse_duration_ns()."""
+        return cls(parse_duration_ns(text))
+
+
+class Size(Quantity):
+    """Bytes."""
+
+    EXAMPLE = "128MB"
+
+    @classmethod
+    def parsed(cls, text: str) -> Self:
+        """As parse_size_bytes()."""
+        return cls(parse_size_bytes(text))
+
+
+class Rate(Quantity):
+    """Bytes per second; 0 where nothing limits them."""
+
+    EXAMPLE = "250MB/s"
+
+    @classmethod
+    def parsed(cls, text: str) -> Self:
+        """As parse_rate_bytes_per_s()."""
+        return cls(parse_rate_bytes_per_s(text) or 0)
 
 
 def _quantity(text: str, what: str, example: str) -> tuple[float, str]:
     if text.strip().startswith("-"):
-        raise UnitError(f"{text!r} is negative: give {what} such as {example}")
+        raise UserError(f"{text!r} is negative: give {what} such as {example}")
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise UnitError(f"{text!r} is not {what}: write it like {example}")
+        raise UserError(f"{text!r} is not {what}: write it like {example}")
     number = float(match[1])
     if number > _MAX_NUMBER:
-        raise UnitError(f"{text.strip()[:40]!r} is too large to mean anything")
+        raise UserError(f"{text.strip()[:40]!r} is too large to mean anything")
     return number, match[2]
 
 
 def parse_duration_ns(text: str) -> int:
     """Nanoseconds of a duration such as ``130us``, ``1.5ms``, ``10s`` or ``1h``.
 
-    Raises UnitError for a missing or unknown unit, a negative value, or one
+    Raises UserError for a missing or unknown unit, a negative value, or one
     above a thousand hours.
     """
     number, unit = _quantity(text, "a duration", "130us or 1.5ms")
     if unit not in _DURATION_UNITS_NS:
         if not unit:
-            raise UnitError(f"{text!r} has no unit: write {text.strip()}us or {text.strip()}ms")
-        raise UnitError(f"{text!r} has an unknown unit: use ns, us, ms, s, min or h")
+            raise UserError(f"{text!r} has no unit: write {text.strip()}us or {text.strip()}ms")
+        raise UserError(f"{text!r} has an unknown unit: use ns, us, ms, s, min or h")
     value_ns = round(number * _DURATION_UNITS_NS[unit])
     if value_ns > MAX_DURATION_NS:
-        raise UnitError(f"{text!r} is longer than a thousand hours")
+        raise UserError(f"{text!r} is longer than a thousand hours")
     return value_ns
 
 
 def parse_rate_bytes_per_s(text: str) -> int | None:
     """Bytes per second of a rate such as ``250MB/s``; None for ``none`` (no limit).
 
-    Raises UnitError for anything else, zero included: a link that carries
+    Raises UserError for anything else, zero included: a link that carries
     nothing would hold its first request for ever.
     """
     if text.strip().lower() == "none":
@@ -79,21 +122,21 @@ def parse_rate_bytes_per_s(text: str) -> int | None:
     number, unit = _quantity(text, "a rate", "250MB/s, or none for no limit")
     size_unit = unit.removesuffix("/s")
     if not unit.endswith("/s") or size_unit not in _SIZE_UNITS_BYTES:
-        raise UnitError(f"{text!r} is not a rate: write it like 250MB/s, or none for no limit")
+        raise UserError(f"{text!r} is not a rate: write it like 250MB/s, or none for no limit")
     rate = round(number * _SIZE_UNITS_BYTES[size_unit])
     if rate < 1:
-        raise UnitError(f"{text!r} carries nothing: write none for no limit")
+        raise UserError(f"{text!r} carries nothing: write none for no limit")
     return rate
 
 
 def parse_size_bytes(text: str) -> int:
-    """Bytes of a size such as ``128MB`` or ``64KiB``. Raises UnitError for anything else."""
+    """Bytes of a size such as ``128MB`` or ``64KiB``. Raises UserError for anything else."""
     number, unit = _quantity(text, "a size", "128MB or 64KiB")
     if unit not in _SIZE_UNITS_BYTES:
-        raise UnitError(f"{text!r} is not a size: write it like 128MB or 64KiB")
+        raise UserError(f"{text!r} is not a size: write it like 128MB or 64KiB")
     size = round(number * _SIZE_UNITS_BYTES[unit])
     if size < 1:
-        raise UnitError(f"{text!r} holds nothing: give at least 1B")
+        raise UserError(f"{text!r} holds nothing: give at least 1B")
     return size
 
 

@@ -23,7 +23,7 @@ from osxfs_sim.fs import at
 from osxfs_sim.fs.reading import read_text
 from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.profile import ProfileError, Transport
-from osxfs_sim.mount.force import Budget, end_by_force, what_is_left
+from osxfs_sim.mount.force import Budget, end_by_force, end_detached, what_is_left
 from osxfs_sim.mount.mounts.control import ask, understanding
 from osxfs_sim.mount.mounts.identity import server_user, user_of_id
 from osxfs_sim.mount.mounts.mountpoints import (
@@ -56,7 +56,7 @@ from osxfs_sim.mount.mounts.runtime_records import (
 )
 from osxfs_sim.mount.mounts.service_checks import check_host_services
 from osxfs_sim.mount.mounts.volumes import Volumes
-from osxfs_sim.mount.writeback.journal import aside_of
+from osxfs_sim.mount.writeback.journal_directory import aside_of
 from osxfs_sim.mount.writeback.unwritten import unwritten_error
 from osxfs_sim.settings import Exports, ShareSettings
 
@@ -373,6 +373,11 @@ def unmount_and_wait(
     if entry is None:
         for uid, record in killed_at(target):
             return str(what_is_left(uid, target, record) or "")
+        for record in _detached_from(target) if force else ():
+            left_by_force = end_detached(record, budget)
+            if left_by_force is not None:
+                raise left_by_force
+            return ""
         raise MountError(f"nothing is mounted at {mountpoint}")
     if not entry.is_ours:
         raise MountError(
@@ -380,8 +385,11 @@ def unmount_and_wait(
         )
     if force:
         left_by_force = end_by_force(entry, budget)
-        if left_by_force is not None:
-            raise left_by_force
+        left_before = _left_by_killed_exports(entry, budget)
+        if left_by_force is not None or left_before:
+            raise MountError(
+                "; ".join([*([str(left_by_force)] if left_by_force else []), *left_before])
+            )
         return ""
     if entry.is_hub:
         for export in reversed(shares_in(target)):
@@ -451,7 +459,7 @@ def unmount_and_wait(
         time.sleep(0.005)
     with looking():
         _tell_what_is_left(mountpoint, journal, left, trace)
-    return ""
+    return "; ".join(_left_by_killed_exports(entry))
 
 
 def _tell_what_is_left(
@@ -522,9 +530,35 @@ def _is_starting_or_ending(entry: MountEntry) -> bool:
 
 def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:
     """What servers that were killed have left to say of *mountpoint*, and whose they were."""
+    for uid, record in _records_of(mountpoint):
+        if record.is_of_the_dead:
+            yield uid, record
+
+
+def _left_by_killed_exports(entry: MountEntry, budget: Budget | None = None) -> list[str]:
+    """What exports of the hub *entry* have left whose servers were killed, and are not mounted."""
+    if not entry.is_hub:
+        return []
+    above, users = f"{entry.mountpoint}/", (os.geteuid(), entry.user_id)
+    left = []
+    for record in [*all_records()]:
+        is_export = record.mountpoint.startswith(above) and record.uid in users
+        if is_export and record.is_of_the_dead:
+            left.append(what_is_left(record.uid, record.mountpoint, record, budget))
+    return [str(each) for each in left if each is not None]
+
+
+def _detached_from(mountpoint: str) -> Iterator[Record]:
+    """What living servers say of themselves whose share was at *mountpoint*, where none is now."""
+    for _, record in _records_of(mountpoint):
+        if not record.is_of_the_dead:
+            yield record
+
+
+def _records_of(mountpoint: str) -> Iterator[tuple[int, Record]]:
     for uid in {os.geteuid(), *(each.uid for each in all_records() if os.geteuid() == 0)}:
         record = read_record(uid, mountpoint)
-        if record is not None and record.is_of_the_dead:
+        if record is not None:
             yield uid, record
 
 

@@ -245,6 +245,17 @@ _PR_SET_SECUREBITS = 28
 _SECBIT_NO_SETUID_FIXUP = 1 << 2
 
 
+def signal_when_parent_ends(number: int) -> None:
+    """Have this process be sent signal *number* when the thread that has started it ends.
+
+    PR_SET_PDEATHSIG (prctl(2)); forgotten when this process becomes another user.
+    """
+    _libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0)
+
+
+_PR_SET_PDEATHSIG = 1
+
+
 def act_as(uid: int, gid: int) -> None:
     """What this thread makes from now on belongs to *uid* and *gid* (setfsuid(2)).
 

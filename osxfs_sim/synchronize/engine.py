@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.synchronize.agreement import Adjustment, Agreement
 from osxfs_sim.synchronize.archive import Archive, Step, no_step
 from osxfs_sim.synchronize.errors import SyncError
@@ -61,7 +62,7 @@ _LOST, _EMPTIED = "lost", "emptied"
 Phase = Callable[[str], None]
 
 
-class HaltedError(Exception):
+class HaltedError(UserError):
     """Nothing more is done until the user says so: the message says why."""
 
 

@@ -1,5 +1,7 @@
 """What goes wrong with a synchronization as a whole, in one line with its remedy."""
 
+from osxfs_sim.model.user_error import UserError
 
-class SyncError(Exception):
+
+class SyncError(UserError):
     """The synchronization cannot start, or has halted: the message says what to do."""

@@ -15,6 +15,7 @@ import struct
 import threading
 from collections.abc import Iterator
 
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.snapshot import Path, Stamp
 
@@ -213,7 +214,7 @@ def birth_of(dir_fd: int, name: bytes = b"") -> bytes:
     return status.raw[80:92]  # stx_btime: seconds and nanoseconds
 
 
-class RootLostError(Exception):
+class RootLostError(UserError):
     """A root is not what it was: the message says what it is now."""
 
 

@@ -31,11 +31,12 @@ def test_each_block_crosses_by_itself_where_nothing_is_held_back(
     )
     result = cli(*words, "--json", saved, cache=tmp_path / "cache")
     assert result.returncode == 0, result.stderr
-    native, none = json.loads(saved.read_text())["arms"]
-    assert [run["failure"] for arm in (native, none) for run in arm["runs"]] == [""] * 4
-    assert [run["share"]["requests"]["WRITE"] for run in none["runs"]] == [5000, 5000]
+    samples = json.loads(saved.read_text())["samples"]
+    none = [sample for sample in samples if sample["arm"] == "none"]
+    assert [sample["failure"] for sample in samples] == [""] * 4
+    assert [run["share"]["requests"]["WRITE"] for run in none] == [5000, 5000]
     # The file is made anew by each run.
-    assert [run["share"]["requests"]["CREATE"] for run in none["runs"]] == [1, 1]
+    assert [run["share"]["requests"]["CREATE"] for run in none] == [1, 1]
     assert "none: nothing at risk" in result.stdout
 
 

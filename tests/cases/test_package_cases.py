@@ -128,8 +128,7 @@ def test_the_quick_form_leaves_the_same_natively_and_on_a_share(
 ) -> None:
     result = run_quick(tmp_path, case, "native", "osxfs")
     assert result.returncode == 0, result.stdout + result.stderr
-    arms = json.loads((tmp_path / "result.json").read_text())["arms"]
-    native, shared = (arm["runs"][0] for arm in arms)
+    native, shared = json.loads((tmp_path / "result.json").read_text())["samples"]
     assert native["digest"] == shared["digest"] is not None
     assert shared["share"]["requests"]["CREATE"] > 50
 
@@ -142,8 +141,8 @@ def test_an_edit_on_the_host_is_reported_in_the_guest_where_the_share_raises_eve
 ) -> None:
     result = run_quick(tmp_path, "watch", "native", "osxfs", "osxfs-cached")
     assert result.returncode == 0, result.stdout + result.stderr
-    for arm in json.loads((tmp_path / "result.json").read_text())["arms"]:
-        assert arm["runs"][0]["told"].startswith("median ")
+    for sample in json.loads((tmp_path / "result.json").read_text())["samples"]:
+        assert sample["last_line"].startswith("median ")
 
 
 @pytest.mark.slow

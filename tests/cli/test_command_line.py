@@ -10,7 +10,7 @@ import pytest
 from support.command import Command
 from support.guests import eventually_beside
 
-from osxfs_sim.cli import share as share_commands
+from osxfs_sim.cli import mount as mount_command
 
 
 @pytest.fixture(scope="session")
@@ -337,5 +337,5 @@ def test_flush_needs_a_share(complaint, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_while_it_mounts_is_told_by_the_exit_code(number: int, code: int) -> None:
     with pytest.raises(SystemExit) as end:
-        share_commands._interrupt(number, None)
+        mount_command._interrupt(number, None)
     assert end.value.code == code

@@ -18,7 +18,7 @@ from support.traces import found, in_turn, missed, row, write_trace
 
 from osxfs_sim.lab import results as results_module
 from osxfs_sim.lab.results import ResultError, comparison_from
-from osxfs_sim.lab.shapes import TEXT, Record, mismatch
+from osxfs_sim.lab.shapes import TEXT, RecordShape, mismatch
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 FEW = settings(
@@ -211,6 +211,6 @@ def test_a_command_that_did_not_look_would_be_found_out(
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists))
 def test_a_shape_says_something_of_everything(value: Any) -> None:
-    shape = Record({"a": TEXT}, {})
+    shape = RecordShape({"a": TEXT}, {})
     assert "\n" not in mismatch(value, shape)
     assert mismatch({"a": value}, shape) == "" or not isinstance(value, str)

@@ -14,9 +14,9 @@ import osxfs_sim
 from osxfs_sim.cli import histories
 from osxfs_sim.cli.histories import check_history
 from osxfs_sim.coherence.histories.history import History
-from osxfs_sim.coherence.histories.linearize import Answer
+from osxfs_sim.coherence.histories.linearize import CheckResult
 from osxfs_sim.coherence.histories.modes import Bounds
-from osxfs_sim.coherence.histories.verdicts import PartVerdict, Rules, Verdict
+from osxfs_sim.coherence.histories.verdicts import HistoryVerdict, PartitionVerdict, Rules
 from osxfs_sim.model.consistency import Mode
 
 CORPUS = Path(__file__).parents[1] / "coherence" / "histories"
@@ -165,13 +165,13 @@ def test_the_smallest_history_is_not_judged_without_limits(monkeypatch: pytest.M
     """Where its search is given up, the violation that was found is told."""
     limits = []
 
-    def gives_up(_: History, rules: Rules) -> Verdict:
+    def gives_up(_: History, rules: Rules) -> HistoryVerdict:
         limits.append(rules.limits)
-        return Verdict(rules.mode, (PartVerdict(("a",), Answer.UNKNOWN),))
+        return HistoryVerdict(rules.mode, (PartitionVerdict(("a",), CheckResult.UNKNOWN),))
 
     monkeypatch.setattr(histories, "check", gives_up)
-    found = PartVerdict(("a",), Answer.VIOLATION, lost=("a word",))
-    run = histories._Run(1, History(()), Verdict(Mode.CACHED, (found,)), minimal=History(()))
+    found = PartitionVerdict(("a",), CheckResult.VIOLATION, lost=("a word",))
+    run = histories._Run(1, History(()), HistoryVerdict(Mode.CACHED, (found,)), minimal=History(()))
     assert histories._minimal_part(run, Rules(Mode.CACHED)) is found
     assert all(limit.within_ns is not None for limit in limits)
     assert limits

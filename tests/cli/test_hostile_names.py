@@ -22,7 +22,7 @@ from support import frontiers, reporting, traces
 from support.command import Command
 
 import osxfs_sim
-from osxfs_sim.cli.errors import _COMMANDS, main
+from osxfs_sim.cli import COMMANDS, main
 from osxfs_sim.lab.machine import describe_machine
 from osxfs_sim.lab.results import save_result
 from osxfs_sim.mount.mounts.control import ask
@@ -89,7 +89,7 @@ def test_no_command_shows_a_name_as_more_than_text(here, capfd, words, command):
 
 
 def test_these_are_all_commands_and_the_check_notices():
-    assert {words[0] for words, _ in ALL} == set(_COMMANDS)
+    assert {words[0] for words, _ in ALL} == {name for group in COMMANDS.values() for name in group}
     assert len(unsafe(f"good\nbad {HOSTILE}")) == 2
 
 

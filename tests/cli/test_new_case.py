@@ -30,9 +30,9 @@ def test_a_new_case_is_run_natively_and_on_a_share_at_once(osxfs_sim, tmp_path: 
         *("--json", "result.json", "--directory", str(tmp_path)),
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    native, shared = json.loads((tmp_path / "result.json").read_text())["arms"]
-    assert [arm["runs"][0]["failure"] for arm in (native, shared)] == ["", ""]
-    assert shared["runs"][0]["share"]["requests"]["CREATE"] == 1
+    native, shared = json.loads((tmp_path / "result.json").read_text())["samples"]
+    assert [sample["failure"] for sample in (native, shared)] == ["", ""]
+    assert shared["share"]["requests"]["CREATE"] == 1
     # The original is not touched.
     assert os.listdir(tmp_path / "project") == ["in"]
 

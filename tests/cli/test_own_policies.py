@@ -72,7 +72,7 @@ def test_a_policy_that_fails_in_a_run_fails_the_arm(osxfs_sim, here: Path) -> No
     words = ("--runs", "1", "--arm", "osxfs", "--policy", "mine:Mine", "--json", "r.json")
     done = osxfs_sim(here, "run", "./case", *words)
     assert done.returncode == 1, done.stdout
-    (run,) = json.loads((here / "r.json").read_text())["arms"][0]["runs"]
+    (run,) = json.loads((here / "r.json").read_text())["samples"]
     assert run["failure"].startswith("the policy failed ")
     assert "mine:Mine.missing_ns (mine.py, line 5) gave None (NoneType)" in run["failure"]
     # The tree was not set up before: what it was copied from has not changed since.

@@ -72,10 +72,11 @@ def test_a_case_of_ones_own_is_run_arm_by_arm_and_saved(
     assert "time dilated 2 times" in result.stdout
     document = json.loads(saved.read_text())
     assert (document["case"], document["dilate"], document["seed"]) == ("look", 2.0, 3)
-    native, none = document["arms"]
-    assert (native["arm"], native["runs"][0]["share"]) == ("native", None)
-    assert none["runs"][0]["share"]["missing_lookups"] == 1
-    assert none["mounted"]["calibration"]["calibrated"] is True
+    assert (document["schema"], document["made_by"]) == (3, "run")
+    native, none = document["samples"]
+    assert (native["arm"], native["share"]) == ("native", None)
+    assert none["share"]["missing_lookups"] == 1
+    assert document["mounted"]["none"]["calibration"]["calibrated"] is True
     assert not list(tmp_path.glob("osxfs-sim-run-*"))
 
 
@@ -97,14 +98,12 @@ def test_what_a_share_holds_back_is_waited_for_shown_and_saved(
     assert "native: " in said
     assert "osxfs: the baseline; nothing at risk" in said
     assert "were only in the guest" in said
-    native, consistent, delegated = [
-        arm["runs"][0] for arm in json.loads(saved.read_text())["arms"]
-    ]
-    assert native["caught_up_s"] is None
+    native, consistent, delegated = json.loads(saved.read_text())["samples"]
+    assert native["drain_s"] is None
     assert consistent["share"]["write_back"] is None
     assert delegated["share"]["write_back"]["made"] > 0
     assert delegated["share"]["write_back"]["pending_changes"] == 0
-    assert delegated["caught_up_s"] >= 0
+    assert delegated["drain_s"] >= 0
 
 
 def test_a_wrong_result_fails_the_command(measured, folder: Path) -> None:
@@ -164,13 +163,15 @@ def test_a_trace_of_each_run_is_kept_and_named_in_the_file(
         "traces/2-none-001-fresh.parquet",
         "traces/2-none-002-again.parquet",
     ], "a report finds them"
-    native, mounted = json.loads(saved.read_text())["arms"]
-    assert [run["trace"] for run in native["runs"]] == [None, None]
-    assert [run["trace"] for run in mounted["runs"]] == [
+    samples = json.loads(saved.read_text())["samples"]
+    native = [sample for sample in samples if sample["arm"] == "native"]
+    mounted = [sample for sample in samples if sample["arm"] == "none"]
+    assert [run["trace"] for run in native] == [None, None]
+    assert [run["trace"] for run in mounted] == [
         "traces/2-none-001-fresh.parquet",
         "traces/2-none-002-again.parquet",
     ]
-    for run in mounted["runs"]:
+    for run in mounted:
         header, table = read_trace(tmp_path / run["trace"])
         assert header.notes["kind"] == run["kind"]
         assert header.command_end_ns - header.command_start_ns == round(run["wall_s"] * 1e9)

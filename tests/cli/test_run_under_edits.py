@@ -42,15 +42,15 @@ def test_a_cache_that_hears_of_nothing_gives_stale_answers_and_none_gives_none(
     assert "a native run, to see what the case asks for" in result.stderr
     assert "median age" in result.stdout
     assert "do not believe" not in result.stdout
-    native, cached = json.loads((tmp_path / "out.json").read_text())["arms"]
+    native, cached = json.loads((tmp_path / "out.json").read_text())["samples"]
     for arm in (native, cached):
-        risk = arm["runs"][0]["risk"]
+        risk = arm["risk"]
         assert (risk["edits"]["stream"], risk["edits"]["seed"]) == ("rewrite@30/s", 5)
         assert risk["edits"]["made"] > 0
         assert risk["result"] == "same"
         assert risk["answers"]["judged"] > risk["answers"]["unknown"]
         assert risk["native"]["stale"] == 0
-    of_native, of_cached = (arm["runs"][0]["risk"]["stale"] for arm in (native, cached))
+    of_native, of_cached = (arm["risk"]["stale"] for arm in (native, cached))
     assert sum(kind["stale"] for kind in of_native.values()) == 0
     # Attributes are believed for a minute; a listing alone renews them.
     assert of_cached["attributes"]["stale"] > 0
@@ -67,8 +67,8 @@ def stale_contents(osxfs_sim):
         share = ("--arm", "virtiofsd-always", "--replaced", replaced)
         result = osxfs_sim(where, "run", "./ask", *share, *options, "--edits", "replace@30/s")
         assert result.returncode == 0, result.stderr
-        (arm,) = json.loads(out.read_text())["arms"]
-        risk = arm["runs"][0]["risk"]
+        (arm,) = json.loads(out.read_text())["samples"]
+        risk = arm["risk"]
         assert risk["edits"]["made"] > 0
         stale = risk["stale"]["content"]["stale"]
         assert isinstance(stale, int)

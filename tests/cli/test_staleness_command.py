@@ -9,7 +9,13 @@ from support.command import Command
 
 from osxfs_sim.cli import main
 from osxfs_sim.coherence.staleness.measure import ViewResult
-from osxfs_sim.coherence.staleness.predictions import AtOnce, Outlook, Sample, View, compare
+from osxfs_sim.coherence.staleness.predictions import (
+    AtOnce,
+    Outlook,
+    StalenessSample,
+    View,
+    compare,
+)
 from osxfs_sim.coherence.staleness.saved import view_document
 from osxfs_sim.lab.machine import describe_machine
 
@@ -159,7 +165,7 @@ def test_a_share_without_write_back_hides_nothing_from_the_host(staleness) -> No
     assert document["load"] is document["lost"] is None
 
 
-def saved_view(tmp_path: Path, *samples: Sample) -> Path:
+def saved_view(tmp_path: Path, *samples: StalenessSample) -> Path:
     """What --output would have saved of a share that shows every change at once."""
     planned = Outlook(AtOnce(), 0, 2_000_000_000)
     result = ViewResult(View.CONTENT, planned, samples, compare(planned.prediction, samples))
@@ -179,7 +185,10 @@ def saved_view(tmp_path: Path, *samples: Sample) -> Path:
 
 
 def test_a_view_that_differs_makes_the_exit_code_1_and_is_told_once(capsys, tmp_path: Path) -> None:
-    fresh, stale = Sample(0, 0, 0, 5, 100), Sample(0, 3, 50_000_000, 60_000_000, 61_000_000)
+    fresh, stale = (
+        StalenessSample(0, 0, 0, 5, 100),
+        StalenessSample(0, 3, 50_000_000, 60_000_000, 61_000_000),
+    )
     code, said, _ = shown(capsys, "--from", saved_view(tmp_path, *[fresh] * 5))
     assert code == 0
     assert "agrees" in said
@@ -193,6 +202,6 @@ def test_a_view_that_differs_makes_the_exit_code_1_and_is_told_once(capsys, tmp_
 
 
 def test_the_heading_names_what_was_changed_of_the_profile(capsys, tmp_path: Path) -> None:
-    _, said, _ = shown(capsys, "--from", saved_view(tmp_path, Sample(0, 0, 0, 5, 100)))
+    _, said, _ = shown(capsys, "--from", saved_view(tmp_path, StalenessSample(0, 0, 0, 5, 100)))
     heading = " ".join(said.split())
     assert "osxfs-cached; policy adaptive:Adaptive; host events none: how long" in heading

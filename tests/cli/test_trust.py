@@ -11,7 +11,7 @@ from support.reporting import comparison
 from support.users import OWNER
 
 import osxfs_sim
-from osxfs_sim.cli.errors import main
+from osxfs_sim.cli import main
 from osxfs_sim.cli.trust import modules_of, scripts_of, whose_else
 from osxfs_sim.lab.results import save_result
 
@@ -207,12 +207,13 @@ def test_who_else_can_write(tmp_path):
 
 def test_the_hint_to_go_on_names_what_the_file_alone_would_not_be_believed(theirs):
     from osxfs_sim.cli.compare import _to_go_on
+    from osxfs_sim.lab.comparing import ComparisonPlan
 
-    asked = {"case": "./my case", "arms": ARMS, "aa": None}
-    said = _to_go_on(asked, Path("r 1.json"))
+    plan = ComparisonPlan(case="./my case", runs=1, arms=ARMS)
+    said = _to_go_on(plan, Path("r 1.json"))
     assert said == "osxfs-sim compare './my case' --resume 'r 1.json' --trust"
-    asked = {"case": "rake", "arms": ("native", "none"), "aa": None}
-    assert _to_go_on(asked, Path("r.json")) == "osxfs-sim compare --resume r.json"
+    plan = ComparisonPlan(case="rake", runs=1, arms=("native", "none"))
+    assert _to_go_on(plan, Path("r.json")) == "osxfs-sim compare --resume r.json"
     assert json.loads((result(theirs, "rake")).read_text())["plan"]["case"] == "rake"
 
 

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from osxfs_sim.catalogue import load_distribution, load_profile
-from osxfs_sim.coherence.edits.stream import StreamError, parse_stream
-from osxfs_sim.coherence.histories.history import History, HistoryError
+from osxfs_sim.coherence.edits.stream import parse_stream
+from osxfs_sim.coherence.histories.history import History
 from osxfs_sim.exports import load_exports
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, parse_toml, read_bytes
 from osxfs_sim.lab.cases import CaseError, load_case
 from osxfs_sim.lab.results import ResultError, load_result
-from osxfs_sim.lab.study import StudyError, load_study
-from osxfs_sim.lab.sweep import SweepError, load_sweep
+from osxfs_sim.lab.study import load_study
+from osxfs_sim.lab.sweep import load_sweep
 from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.trace.errors import TraceError
 from osxfs_sim.trace.format import read_trace
 from osxfs_sim.trace.strace import import_strace
@@ -37,10 +38,10 @@ READERS: dict[str, tuple[Callable[[str], object], str, type[Exception]]] = {
     "a share file": (lambda path: load_exports(path, "/mnt", {}), "a.toml", ProfileError),
     "a case": (_case, "case.toml", CaseError),
     "a result": (load_result, "a.json", ResultError),
-    "a sweep": (load_sweep, "a.toml", SweepError),
-    "a study": (load_study, "a.toml", StudyError),
-    "edits": (lambda path: parse_stream(f"{path}@1/s"), "a.toml", StreamError),
-    "a history": (lambda path: History.load(Path(path)), "a.json", (HistoryError, OSError)),
+    "a sweep": (load_sweep, "a.toml", UserError),
+    "a study": (load_study, "a.toml", UserError),
+    "edits": (lambda path: parse_stream(f"{path}@1/s"), "a.toml", UserError),
+    "a history": (lambda path: History.load(Path(path)), "a.json", (UserError, OSError)),
     "a trace": (read_trace, "a.parquet", TraceError),
     "a log of strace": (
         lambda path: import_strace(Path(path), Path(path).parent / "out.parquet", "/x"),

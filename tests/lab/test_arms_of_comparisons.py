@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osxfs_sim.cli.arms import parse_arm, parse_arms, settings_of
-from osxfs_sim.lab.arms import Arm, ArmError, check_arms, twins_of, words_of
+from osxfs_sim.cli.arms import parse_arm, parse_arms
+from osxfs_sim.emulated_shares import settings_of
+from osxfs_sim.lab.arms import Arm, check_arms, twins_of, words_of
 from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.model.user_error import UserError
 
 
 def test_an_arm_is_called_as_it_is_written_unless_it_has_a_name() -> None:
@@ -37,7 +39,7 @@ def test_a_name_changes_nothing_but_the_label(name: str, words: list[str]) -> No
 
 @pytest.mark.parametrize("text", ["", "  ", "name=", 'osxfs "'])
 def test_an_arm_that_says_nothing_is_refused_with_the_remedy(text: str) -> None:
-    with pytest.raises(ArmError, match=r"write native|cannot be read"):
+    with pytest.raises(UserError, match=r"write native|cannot be read"):
         words_of(text)
 
 
@@ -92,9 +94,9 @@ def test_what_a_profile_cannot_do_is_found_before_anything_runs(text: str) -> No
 
 def test_two_arms_need_two_labels() -> None:
     check_arms(parse_arms(["native", "osxfs", "other=osxfs"]))
-    with pytest.raises(ArmError, match=r"two arms are called 'osxfs': .*'other=osxfs'.*--aa"):
+    with pytest.raises(UserError, match=r"two arms are called 'osxfs': .*'other=osxfs'.*--aa"):
         check_arms(parse_arms(["osxfs", "osxfs"]))
-    with pytest.raises(ArmError, match="takes two arms"):
+    with pytest.raises(UserError, match="takes two arms"):
         check_arms(parse_arms(["osxfs"]))
 
 

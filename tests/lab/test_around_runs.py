@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.benches import Mount, by_arm, failures_of, run_in_turn, workload_of
 from support.small_cases import write_script
 
 from osxfs_sim import Share, share
-from osxfs_sim.lab import runs
-from osxfs_sim.lab.cases import CaseError, load_case
-from osxfs_sim.lab.runs import ArmResult, Mount, Plan, prepare_tree, run_case, to_document
+from osxfs_sim.lab import workload
+from osxfs_sim.lab.cases import CaseError
+from osxfs_sim.lab.results import Sample
 
 CASE = """
 name = "note"
@@ -50,7 +51,9 @@ def folder(small_case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = small_case("note", CASE, SCRIPTS)
     (tmp_path / "log").touch()
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
-    monkeypatch.setattr(runs.time, "perf_counter_ns", lambda: len(logged(tmp_path)) * 1_000_000_000)
+    monkeypatch.setattr(
+        workload.time, "perf_counter_ns", lambda: len(logged(tmp_path)) * 1_000_000_000
+    )
     return folder
 
 
@@ -113,15 +116,10 @@ def really(arm: str, source: Path, mountpoint: Path) -> "AbstractContextManager[
 
 def results_of(
     folder: Path, mount: Mount, *arms: str, runs: int = 1, variant: str = "whole"
-) -> list[ArmResult]:
-    plan = Plan(load_case(f"{folder}/"), arms, variant, False, (), runs)
-    said: list[str] = []
-    tree = prepare_tree(plan.case, plan.variant, folder.parent / "cache", said.append)
-    return list(run_case(plan, tree, folder.parent, mount, said.append))
-
-
-def failures_of(result: ArmResult) -> list[str]:
-    return [run.failure for run in result.runs]
+) -> list[list[Sample]]:
+    """The samples of each arm."""
+    made = run_in_turn(folder, mount, *arms, runs=runs, workload=workload_of(folder, variant))
+    return by_arm(made)
 
 
 def test_a_run_is_measured_between_its_reset_and_its_check(folder: Path, tmp_path: Path) -> None:
@@ -135,7 +133,7 @@ def test_a_run_is_measured_between_its_reset_and_its_check(folder: Path, tmp_pat
         *one_run,
     ]
     assert failures_of(result) == ["", ""]
-    assert [run.wall_s for run in result.runs] == [1.0, 1.0]
+    assert [run.wall_s for run in result] == [1.0, 1.0]
 
 
 def test_a_native_run_is_reset_and_checked_too_and_has_nothing_to_catch_up_with(
@@ -143,21 +141,17 @@ def test_a_native_run_is_reset_and_checked_too_and_has_nothing_to_catch_up_with(
 ) -> None:
     (result,) = results_of(folder, pretending(tmp_path / "log"), "native", runs=2)
     assert logged(tmp_path) == ["reset whole", "run", "check whole"] * 2
-    assert [(run.wall_s, run.caught_up_s) for run in result.runs] == [(1.0, None)] * 2
+    assert [(run.wall_s, run.drain_s) for run in result] == [(1.0, None)] * 2
 
 
 def test_what_the_host_took_to_catch_up_is_kept_beside_the_wall_time(
     folder: Path, tmp_path: Path
 ) -> None:
     (result,) = results_of(folder, pretending(tmp_path / "log"), "pretended")
-    (run,) = result.runs
-    assert (run.wall_s, run.caught_up_s) == (1.0, 3.0)
+    (run,) = result
+    assert (run.wall_s, run.drain_s) == (1.0, 3.0)
     # The counts go on until the host has everything: the second flush is in them.
     assert run.share == {"write_back": {"crossed": 2}}
-    plan = Plan(load_case(f"{folder}/"), ("pretended",), "whole", False, (), 1)
-    (saved,) = to_document(plan, [result], {}, "2026-01-01T00:00:00+00:00")["arms"]
-    assert saved["runs"][0]["caught_up_s"] == 3.0
-    assert saved["runs"][0]["share"]["write_back"] == {"crossed": 2}
 
 
 def test_a_run_whose_changes_the_host_does_not_get_has_failed_and_ends_its_arm(
@@ -166,7 +160,7 @@ def test_a_run_whose_changes_the_host_does_not_get_has_failed_and_ends_its_arm(
     refusing = pretending(tmp_path / "log", OSError("No space left on device"))
     first, second = results_of(folder, refusing, "one", "native", runs=2)
     assert failures_of(first) == ["the host did not get everything: No space left on device"]
-    assert first.runs[0].caught_up_s is None
+    assert first[0].drain_s is None
     assert failures_of(second) == ["", ""]
     assert not list(tmp_path.glob("osxfs-sim-run-*"))
 
@@ -230,7 +224,7 @@ def test_only_what_is_shared_crosses_and_no_reset_is_counted(folder: Path) -> No
     for variant in ("whole", "inner"):
         (result,) = results_of(folder, really, "none", runs=2, variant=variant)
         assert failures_of(result) == ["", ""]
-        missing[variant] = [run.share["missing_lookups"] for run in result.runs if run.share]
+        missing[variant] = [run.share["missing_lookups"] for run in result if run.share]
     assert missing == {"whole": [2, 2], "inner": [1, 1]}
 
 
@@ -240,7 +234,7 @@ def test_a_share_that_holds_changes_back_has_written_them_when_the_host_is_check
 ) -> None:
     (result,) = results_of(folder, really, "osxfs-delegated", runs=2)
     assert failures_of(result) == ["", ""]
-    for run in result.runs:
+    for run in result:
         assert run.share is not None
         assert run.share["write_back"]["made"] > 0
         assert run.share["write_back"]["pending_changes"] == 0

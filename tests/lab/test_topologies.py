@@ -165,9 +165,9 @@ def test_a_run_has_volumes_too(osxfs_sim, folder: Path) -> None:
     words = ("run", "./install", "--arm", "none", "--volume", "modules", "--directory", ".")
     result = osxfs_sim(folder, *words, "--runs", "2", "--json", "run.json")
     assert result.returncode == 0, result.stderr
-    (arm,) = json.loads((folder.parent / "run.json").read_text())["arms"]
-    assert [run["failure"] for run in arm["runs"]] == ["", ""]
-    assert arm["mounted"]["volumes"][0]["path"] == "modules"
+    document = json.loads((folder.parent / "run.json").read_text())
+    assert [sample["failure"] for sample in document["samples"]] == ["", ""]
+    assert document["mounted"]["none"]["volumes"][0]["path"] == "modules"
     assert_nothing_is_left(folder.parent)
     refused = osxfs_sim(folder, "run", "./install", "--arm", "native", "--volume", "modules")
     assert "no effect without a mounted arm" in refused.stderr

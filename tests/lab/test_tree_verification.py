@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.benches import Mount, by_arm, failures_of, run_in_turn, workload_of
 from support.small_cases import write_script
 
-from osxfs_sim.lab.cases import load_case
-from osxfs_sim.lab.runs import ArmResult, Mount, Plan, prepare_tree, run_case, to_document
+from osxfs_sim.lab.results import Sample
 
 CASE = """
 name = "note"
@@ -74,15 +74,12 @@ def copying(spoil: str = "") -> Mount:
     return mount
 
 
-def results_of(folder: Path, mount: Mount, *arms: str, variant: str = "whole") -> list[ArmResult]:
-    plan = Plan(load_case(f"{folder}/"), arms, variant, False, (), 2)
-    said: list[str] = []
-    tree = prepare_tree(plan.case, plan.variant, folder.parent / "cache", said.append)
-    return list(run_case(plan, tree, folder.parent, mount, said.append))
-
-
-def failures_of(result: ArmResult) -> list[str]:
-    return [run.failure for run in result.runs]
+def results_of(
+    folder: Path, mount: Mount, *arms: str, variant: str = "whole"
+) -> list[list[Sample]]:
+    """The samples of each arm, which is run twice."""
+    made = run_in_turn(folder, mount, *arms, runs=2, workload=workload_of(folder, variant))
+    return by_arm(made)
 
 
 @pytest.mark.parametrize("variant", ["whole", "inner"])
@@ -91,12 +88,9 @@ def test_the_same_tree_has_the_same_digest_natively_and_on_a_share(
 ) -> None:
     results = results_of(folder, copying(), "native", "pretended", variant=variant)
     assert [failures_of(result) for result in results] == [["", ""], ["", ""]]
-    digests = {run.digest for result in results for run in result.runs}
+    digests = {run.digest for result in results for run in result}
     assert len(digests) == 1
     assert None not in digests
-    plan = Plan(load_case(f"{folder}/"), ("native",), variant, False, (), 2)
-    (saved, _) = to_document(plan, results, {}, "2026-01-01T00:00:00+00:00")["arms"]
-    assert {run["digest"] for run in saved["runs"]} == digests
 
 
 @pytest.mark.parametrize("variant", ["whole", "inner"])

@@ -20,12 +20,12 @@ from osxfs_sim.model.latency import (
     Constant,
     DataPath,
     Empirical,
-    LatencyError,
     LatencyModel,
     LatencySpec,
     LogNormal,
 )
 from osxfs_sim.model.operations import OperationClass
+from osxfs_sim.model.user_error import UserError
 
 METADATA, READ, WRITE, DIRECTORY, SYNC = OperationClass
 CLASSES = st.sampled_from(OperationClass)
@@ -479,30 +479,30 @@ def test_a_distribution_describes_itself_in_one_phrase(distribution, phrase):
 )
 def test_a_sigma_out_of_range_is_refused(sigma, shown):
     message = f"lognormal sigma {shown} is out of range: give one above 0 and up to 3"
-    assert complaint(LatencyError, LogNormal, sigma) == message
+    assert complaint(UserError, LogNormal, sigma) == message
 
 
 def test_no_samples_make_no_distribution():
     message = "the empirical distribution has no samples"
-    assert complaint(LatencyError, Empirical, ()) == message
+    assert complaint(UserError, Empirical, ()) == message
 
 
 def test_samples_without_a_median_make_no_distribution():
     message = "the samples have a median of zero: give measured latencies"
-    assert complaint(LatencyError, Empirical, (0, 0, 5)) == message
+    assert complaint(UserError, Empirical, (0, 0, 5)) == message
 
 
 # What a profile says, and changes to it
 
 
 def test_a_latency_cannot_be_negative():
-    assert complaint(LatencyError, uniform, -1) == "a latency cannot be negative"
+    assert complaint(UserError, uniform, -1) == "a latency cannot be negative"
 
 
 @pytest.mark.parametrize("served_at_once", [0, -1, 65_537, 10**30])
 def test_a_server_must_serve_somebody(served_at_once):
     message = f"a server serves from 1 to 65536 requests at once, not {served_at_once}"
-    assert complaint(LatencyError, uniform, 1, served_at_once=served_at_once) == message
+    assert complaint(UserError, uniform, 1, served_at_once=served_at_once) == message
 
 
 def test_a_base_too_few_is_a_bug_and_not_a_users_mistake():
@@ -532,7 +532,7 @@ def test_scaled_to_nothing_nothing_is_left():
 
 @pytest.mark.parametrize("spec", [OSXFS, uniform(0)], ids=["some latency", "none"])
 def test_a_negative_round_trip_is_refused(spec):
-    assert complaint(LatencyError, spec.scaled_to, -1) == "a latency cannot be negative"
+    assert complaint(UserError, spec.scaled_to, -1) == "a latency cannot be negative"
 
 
 def test_the_planned_data_path_saves_two_copies_and_two_switches_in_every_class():
@@ -553,16 +553,14 @@ def test_a_saving_cannot_go_below_nothing():
 
 
 def test_without_a_data_path_there_is_nothing_to_take_away():
-    message = complaint(LatencyError, uniform(5).with_data_path, copies=5, context_switches=3)
+    message = complaint(UserError, uniform(5).with_data_path, copies=5, context_switches=3)
     assert message == "this profile does not take its round trip apart: it has no data path"
 
 
 @pytest.mark.parametrize("counts", [(-1, 5), (7, -1)])
 def test_a_data_path_has_no_fewer_than_no_steps(counts):
     copies, switches = counts
-    message = complaint(
-        LatencyError, OSXFS.with_data_path, copies=copies, context_switches=switches
-    )
+    message = complaint(UserError, OSXFS.with_data_path, copies=copies, context_switches=switches)
     assert message == "a data path has from 0 to 1000 copies and switches"
 
 

@@ -81,7 +81,9 @@ def test_what_a_cancelled_file_had_replaced_is_taken_away_in_its_stead():
     changes.add(Change(Kind.UNLINK, "new", 0, "root", b"old"))
     cancelled = changes.gone("new")
     assert kinds(changes) == [("unlink", "old")]
-    assert [(was.kind, now.kind) for was, now in cancelled.turned] == [(Kind.RENAME, Kind.UNLINK)]
+    assert [(was.kind, now.kind) for was, now in cancelled.compacted] == [
+        (Kind.RENAME, Kind.UNLINK)
+    ]
 
 
 def test_what_was_written_to_a_host_file_that_goes_does_not_cross_but_its_going_does():

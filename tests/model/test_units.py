@@ -8,12 +8,12 @@ from support.complaints import complaint, noticed
 from osxfs_sim.model import units
 from osxfs_sim.model.units import (
     MAX_DURATION_NS,
-    UnitError,
     format_duration,
     format_rate,
     parse_duration_ns,
     parse_rate_bytes_per_s,
 )
+from osxfs_sim.model.user_error import UserError
 
 NS_OF = {
     "ns": 1,
@@ -86,12 +86,12 @@ def test_both_of_unicodes_micro_signs_are_microseconds(sign):
     ],
 )
 def test_what_is_no_duration_is_refused_with_its_remedy(text, message):
-    assert complaint(UnitError, parse_duration_ns, text) == message
+    assert complaint(UserError, parse_duration_ns, text) == message
 
 
 def test_a_number_beyond_all_floats_is_refused_without_repeating_all_of_it():
     digits = "9" * 400
-    message = complaint(UnitError, parse_duration_ns, f"{digits}s")
+    message = complaint(UserError, parse_duration_ns, f"{digits}s")
     assert message == f"'{digits[:40]}' is too large to mean anything"
 
 
@@ -129,11 +129,11 @@ def test_a_rate_is_a_size_per_second_or_none(text, rate):
     ],
 )
 def test_what_is_no_rate_is_refused_with_its_remedy(text, message):
-    assert complaint(UnitError, parse_rate_bytes_per_s, text) == message
+    assert complaint(UserError, parse_rate_bytes_per_s, text) == message
 
 
 def test_a_rate_beyond_all_floats_is_refused_as_a_users_mistake():
-    assert complaint(UnitError, parse_rate_bytes_per_s, "9" * 400 + "MB/s")
+    assert complaint(UserError, parse_rate_bytes_per_s, "9" * 400 + "MB/s")
 
 
 @pytest.mark.parametrize(
@@ -229,13 +229,13 @@ def test_a_shown_rate_can_be_written_back():
     ids=["too few digits", "cut off", "the wrong unit", "no unit"],
 )
 def test_the_round_trip_of_durations_notices(format_it):
-    with noticed(AssertionError, UnitError):
+    with noticed(AssertionError, UserError):
         durations_survive_being_shown(format_it, parse_duration_ns)
 
 
 def test_the_round_trip_of_durations_notices_a_unit_read_wrongly(monkeypatch):
     monkeypatch.setitem(units._DURATION_UNITS_NS, "ms", 1_000_001_000)
-    with noticed(AssertionError, UnitError):
+    with noticed(AssertionError, UserError):
         durations_survive_being_shown(format_duration, parse_duration_ns)
 
 
@@ -243,7 +243,7 @@ def test_the_round_trip_of_rates_notices_binary_units_read_for_decimal_ones():
     def in_binary(rate):
         return format_rate(rate).replace("MB/s", "MiB/s")
 
-    with noticed(AssertionError, UnitError):
+    with noticed(AssertionError, UserError):
         rates_survive_being_shown(in_binary, parse_rate_bytes_per_s)
 
 
@@ -254,7 +254,7 @@ def test_any_text_is_a_value_or_a_users_mistake(text):
     for parse, limit in ((parse_duration_ns, MAX_DURATION_NS), (parse_rate_bytes_per_s, None)):
         try:
             value = parse(text)
-        except UnitError as error:
+        except UserError as error:
             named = repr(text) in str(error)
             assert named, error  # noqa: PT017 (either outcome is fine, no third one)
         else:

@@ -83,8 +83,8 @@ def test_a_report_has_the_table_where_there_were_edits() -> None:
     (table,) = (
         table
         for table in contents_of(edited, summarize(edited, resamples=50)).tables
-        if "the host edited" in table.caption
+        if "the host edited" in table.title
     )
-    assert table.rows == (
+    assert table.rows == [
         (arm, "fresh", "6", "400", "20", "2 (0.5%)", "content 2", "2ms", "2ms", "same"),
-    )
+    ]

@@ -12,7 +12,7 @@ from osxfs_sim.coherence.staleness.predictions import (
     Mixture,
     NotSeen,
     Outlook,
-    Sample,
+    StalenessSample,
     Uniform,
     View,
     Within,
@@ -23,9 +23,11 @@ from osxfs_sim.report.stale_curves import SCALES, stale_curves
 MS = 10**6
 
 
-def samples(seed: int, number: int = 40) -> tuple[Sample, ...]:
+def samples(seed: int, number: int = 40) -> tuple[StalenessSample, ...]:
     drawn = np.random.default_rng(seed).uniform(0, 100 * MS, number)
-    return tuple(Sample(0, 1, int(each), int(each) + MS, int(each) + 2 * MS) for each in drawn)
+    return tuple(
+        StalenessSample(0, 1, int(each), int(each) + MS, int(each) + 2 * MS) for each in drawn
+    )
 
 
 def result(
@@ -119,7 +121,7 @@ def test_the_same_samples_make_the_same_picture() -> None:
 
 
 def test_what_was_never_seen_can_be_drawn() -> None:
-    unseen = tuple(Sample(0, 9, 2_000 * MS) for _ in range(5))
+    unseen = tuple(StalenessSample(0, 9, 2_000 * MS) for _ in range(5))
     outlook = Outlook(NotSeen("nobody asks"), 0, 2_000 * MS)
     picture = drawn([ViewResult(View.MAPPING, outlook, unseen, None)])
     assert "band-mapping-to-guest" in ids(picture)

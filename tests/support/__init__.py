@@ -20,6 +20,7 @@ Programs
 
     clinging_server    a server whose kernel refuses what keeps its threads apart from /dev/fuse
     disorderly_server  a server that breaks the rule of order
+    checked_server     a server that ends when the state of what is pending contradicts itself
     dying_server       a server that is killed before its n-th step
     faulty_server      a server with a bug in a request, in an idle task and in a call of its own
     frugal_server      a server that may have few descriptors

@@ -27,6 +27,8 @@ class Story:
     mode: SyncMode
     is_sure: bool
     """Whether the crash was the process's: or there was none."""
+    is_recorded: bool
+    """Whether a record speaks of all that had come into place: no crash came between."""
     mover: Side
     maker: Side
     base: Tree
@@ -157,7 +159,9 @@ def _both_ways(story: Story, end: End) -> Iterator[str]:
             or has_its_content(end.sides["host"], path, at(story.left, path))
         }
     open_ = {*contested, *end.conflicts}
-    comes_back = {path for path in story.acted if at(story.left, path) == GONE}
+    comes_back = {
+        path for path in story.acted if at(story.left, path) == GONE and not story.is_recorded
+    }
     for side, found in end.sides.items():
         for path in {*tree, *found}:
             if any(is_within(path, each) for each in open_):
@@ -242,12 +246,12 @@ def _one_way(story: Story, end: End) -> Iterator[str]:
     guest = end.sides["guest"]
     yield from _differences("the host", end.sides["host"], host)
     own = guests_own(story)
-    # In doubt, a directory that holds less than it did may have been emptied, or made anew.
-    doubtful = {
-        path
-        for path in end.conflicts
-        if not story.is_sure and at(story.base, path) is None and at(host, path) is not None
-    }
+    doubtful = {path for path in end.conflicts if may_be_the_guests(story, path)}
+    for path in doubtful:
+        found, right = below(guest, path), below(story.sides["guest"], path)
+        if not story.is_sure:  # what a crash has interrupted may have emptied it before
+            right = {name: entry for name, entry in right.items() if name in found}
+        yield from _differences("a conflict of the guest", found, right)
     for path, entry in own.items():
         is_hosts = is_no_edit(story, path) and at(guest, path) == at(host, path)
         if at(guest, path) != entry and not is_hosts:
@@ -255,8 +259,10 @@ def _one_way(story: Story, end: End) -> Iterator[str]:
         elif at(guest, path) != at(host, path) and path in host and not end.is_in_conflict(path):
             yield f"{path}: no conflict"
     for path, entry in host.items():
-        is_in_the_way = path in {*own, *doubtful} or any(
-            each in own and own[each] is not None for each in ancestors(path)
+        is_in_the_way = (
+            path in own
+            or any(each in own and own[each] is not None for each in ancestors(path))
+            or any(is_within(path, each) for each in doubtful)
         )
         if entry is not None:
             is_in_the_way = is_in_the_way or any(is_within(each, path) for each in own)
@@ -267,11 +273,48 @@ def _one_way(story: Story, end: End) -> Iterator[str]:
             continue
         if end.is_in_conflict(path):
             continue  # which moves nothing
-        if story.is_sure or at(story.sides["guest"], path) != guest[path]:
+        may_stay = not story.is_sure or holds_what_came_unrecorded(story, path)
+        if not may_stay or at(story.sides["guest"], path) != guest[path]:
             yield f"{path} is still there, which the host has deleted"
     for path in end.conflicts - doubtful:
         if not any(is_within(each, path) or is_within(path, each) for each in own):
             yield f"{path}: a conflict"
+
+
+def may_be_the_guests(story: Story, path: str) -> bool:
+    """Whether what the guest has may be its own: a conflict with what the host has.
+
+    In doubt, a directory that holds less than it did may have been emptied, or made anew, and
+    nothing tells of what has come that it was agreed upon, as that very object. Without doubt,
+    a directory gives way to something else only if it is known with all that it holds.
+    """
+    host = at(story.sides["host"], path)
+    is_left = host not in (GONE, None)
+    if story.is_sure:
+        is_directory = at(story.sides["guest"], path) is None
+        return is_left and is_directory and holds_what_came_unrecorded(story, path)
+    return host != GONE and (
+        (is_left and at(story.base, path) is None) or has_come_to_the_guest(story, path)
+    )
+
+
+def holds_what_came_unrecorded(story: Story, path: str) -> bool:
+    """Whether it, or something in it, came to the guest by the very step at which all stopped.
+
+    Which object that is, is not known: so what the host deletes then does not travel.
+    """
+    return not story.is_recorded and any(
+        is_within(each, path) and has_come_to_the_guest(story, each) for each in story.changed
+    )
+
+
+def has_come_to_the_guest(story: Story, path: str) -> bool:
+    """Whether it has what the host had put there, or has again what it had deleted itself."""
+    was, wanted = at(story.base, path), at(story.wanted, path)
+    has = at(story.sides["guest"], path)
+    if path not in story.changed or has == GONE:
+        return False
+    return has == wanted if story.mover == "host" else wanted == GONE and has == was
 
 
 def guests_own(story: Story) -> Tree:

@@ -59,7 +59,7 @@ def comparison(
             WALLS_S.get(arm, 5.0) * random.uniform(0.98, 1.02),
             1.1,
             began_s=20.0 * number,
-            caught_up_s=None if asked_ns is None else 0.01,
+            drain_s=None if asked_ns is None else 0.01,
             share=None if asked_ns is None else share(asked_ns, number),
         )
         for number in range(runs)

@@ -27,7 +27,7 @@ from osxfs_sim.synchronize import archive, engine, reconcile, transition
 from osxfs_sim.synchronize.archive import no_step
 from osxfs_sim.synchronize.engine import Engine
 from osxfs_sim.synchronize.reconcile import Side
-from osxfs_sim.synchronize.snapshot import Directory, with_changes
+from osxfs_sim.synchronize.snapshot import UNKNOWN, Directory, with_changes
 
 MEMORY = Path("/dev/shm")
 SAFE, RESOLVED = SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED
@@ -37,6 +37,9 @@ BOTH: tuple[Side, Side] = ("host", "guest")
 Stop = Literal["process", "machine", "machine, journal lost"]
 """What ends: the process; or the machine, with a journal that was, or was not, on the disk."""
 STOPS: tuple[Stop, ...] = ("process", "machine", "machine, journal lost")
+
+UNRECORDED = ("exchanged", "done", "record")
+"""What has come into place by these steps is in no record yet."""
 
 
 class Crash(BaseException):
@@ -142,6 +145,8 @@ class World:
     def __init__(self, base: Path, mode: SyncMode) -> None:
         self.base, self.mode = base, mode
         self.at_step: Callable[[str], None] = no_step
+        self.stopped_before = ""
+        """The step that was not taken any more."""
         self.sides = {side: base / side for side in ("host", "guest")}
         for root in (*self.sides.values(), base / "state"):
             root.mkdir()
@@ -162,8 +167,9 @@ class World:
         """Whether there is a step of that number: then it stops there."""
         left = itertools.count(number, -1)
 
-        def step(_: str) -> None:
+        def step(name: str) -> None:
             if next(left) == 0:
+                self.stopped_before = name
                 raise Crash
 
         self.at_step = step
@@ -288,7 +294,9 @@ def once(
             found = read_tree(root)
             acted = touched_in(root, lambda: again and AGAIN[again](root / within))
             story = Story(
-                *(mode, stop == "process" or not goes_on, from_, by, was, wanted, changed),
+                *(mode, stop == "process" or not goes_on),
+                world.stopped_before not in UNRECORDED,
+                *(from_, by, was, wanted, changed),
                 *(found, read_tree(root), acted),
                 {side: read_tree(world.sides[side]) for side in BOTH},
             )
@@ -331,6 +339,15 @@ def test_nor_by_the_rules_of_another_mode(mode: SyncMode, from_: Side) -> None:
         go_through("a file is edited", again, "guest", mode, from_=from_, stop="machine")
     for change in ("a file is deleted", "a file takes a directory's place"):
         go_through(change, "as it was", "guest", mode, from_=from_)
+    go_through("a file is edited", "nothing", "host", mode, from_=from_)
+
+
+@pytest.mark.parametrize("change", ["a file is deleted", "a file is edited"])
+@pytest.mark.parametrize("from_", BOTH)
+def test_nor_is_what_the_guest_may_have_made_where_only_the_host_travels(
+    change: str, from_: Side
+) -> None:
+    go_through(change, "otherwise", "host", ONE_WAY, from_=from_, stop="machine")
 
 
 @pytest.mark.takes_seconds
@@ -435,6 +452,35 @@ def what_is_agreed_upon_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     loads_otherwise(monkeypatch, recorded=frozenset())
 
 
+def everything_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crash of the process is taken for one of the machine."""
+    loads_otherwise(monkeypatch, doubts=archive.EVERYTHING)
+
+
+def objects_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has come into place is, but not which object it was."""
+    right = archive.Archive.put
+
+    def put(self, path, entry):  # type: ignore[no-untyped-def]
+        right(self, path, entry and replace(entry, known=UNKNOWN))
+
+    monkeypatch.setattr(archive.Archive, "put", put)
+
+
+def a_conflict_moves_what_lies_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One way, the guest's directory is listed, and emptied of what was agreed upon."""
+    right = reconcile._Reconciliation._one_way
+
+    def one_way(self, path, then, host, guest):  # type: ignore[no-untyped-def]
+        before = len(self._plan.conflicts)
+        stays = right(self, path, then, host, guest)
+        if len(self._plan.conflicts) > before and isinstance(guest, Directory):
+            self._below(path, then, None, guest)
+        return stays
+
+    monkeypatch.setattr(reconcile._Reconciliation, "_one_way", one_way)
+
+
 def the_guest_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """One way, who has what was agreed upon once has done nothing, in doubt too."""
     monkeypatch.setattr(reconcile._Reconciliation, "_surely", lambda *given: given[2])
@@ -511,6 +557,21 @@ FAULTS: list[tuple[Fault, str, str, Side, SyncMode, Stop]] = [
     (is_open_for_a_moment, "a directory is made", "nothing", "guest", SAFE, "process"),
 ]
 """What is wrong; what is done by whom, what the guest then does, and what shows it."""
+OF_THE_HOST: list[tuple[Fault, str, str, Side, SyncMode, Stop]] = [
+    (everything_is_in_doubt, "a file is deleted", "otherwise", "guest", ONE_WAY, "process"),
+    (everything_is_in_doubt, "a file is edited", "otherwise", "host", ONE_WAY, "process"),
+    (objects_are_not_recorded, "a file is edited", "nothing", "host", ONE_WAY, "process"),
+    (objects_are_not_recorded, "a file is edited", "nothing", "guest", SAFE, "process"),
+    (
+        a_conflict_moves_what_lies_in_it,
+        "a directory is renamed",
+        "as it was",
+        "guest",
+        ONE_WAY,
+        "process",
+    ),
+]
+"""As FAULTS, where the host goes on."""
 
 
 @pytest.mark.parametrize(("fault", "change", "again", "from_", "mode", "stop"), FAULTS)
@@ -526,6 +587,21 @@ def test_a_rule_less_is_noticed(
     fault(monkeypatch)
     with pytest.raises(AssertionError, match=r"is gone|open to others|a conflict"):
         go_through(change, again, "guest", mode, from_=from_, stop=stop)
+
+
+@pytest.mark.parametrize(("fault", "change", "again", "from_", "mode", "stop"), OF_THE_HOST)
+def test_a_rule_less_is_noticed_when_the_host_goes_on(
+    fault: Fault,
+    change: str,
+    again: str,
+    from_: Side,
+    mode: SyncMode,
+    stop: Stop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fault(monkeypatch)
+    with pytest.raises(AssertionError, match=r"is gone|a conflict|is still there"):
+        go_through(change, again, "host", mode, from_=from_, stop=stop)
 
 
 def test_what_goes_back_over_what_is_agreed_upon_is_noticed(

@@ -17,11 +17,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
-from osxfs_sim.coherence.actors.processes import Actor, Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
+from osxfs_sim.coherence.actors.processes import Actor, OperationInterval
 from osxfs_sim.coherence.scorecard.hearing import Hearing
 
-Step = tuple[str, Operation]
+Step = tuple[str, ActorOperation]
 """Who, and what. ``host`` and ``guest`` are processes of the two sides; so is every name that
 begins like that (``guest-2``). See LISTENER_ACTS and SHARE_ACTS for the others."""
 
@@ -93,16 +93,16 @@ class Stage:
         self._refusing.close()
         self._processes.close()
 
-    def play(self, steps: Sequence[Step]) -> list[Performed]:
-        """Have all *steps* performed in order. Raises ActorError or ListenerError."""
+    def play(self, steps: Sequence[Step]) -> list[OperationInterval]:
+        """Have all *steps* performed in order. Raises UserError."""
         return [self._perform(actor, operation) for actor, operation in steps]
 
-    def _perform(self, actor: str, operation: Operation) -> Performed:
+    def _perform(self, actor: str, operation: ActorOperation) -> OperationInterval:
         if actor not in (LISTENER, SHARE):
             return self._actor(actor).do(operation)
         call_ns = time.monotonic_ns()
         outcome = self._listen(operation) if actor == LISTENER else self._ask(operation)
-        return Performed(actor, operation, call_ns, time.monotonic_ns(), outcome)
+        return OperationInterval(actor, operation, call_ns, time.monotonic_ns(), outcome)
 
     def _actor(self, name: str) -> Actor:
         if name not in self._actors:
@@ -111,27 +111,27 @@ class Stage:
             self._actors[name] = self._processes.enter_context(Actor(name, root))
         return self._actors[name]
 
-    def _listen(self, operation: Operation) -> Outcome:
+    def _listen(self, operation: ActorOperation) -> OperationResult:
         path = os.path.normpath(self._guest / operation.path)
         if self._hearing is None:
             self._hearing = self._processes.enter_context(Hearing())
         if operation.act == "watch":
             self._hearing.watch(path)
-            return Outcome()
+            return OperationResult()
         assert operation.act == "hear", operation
         deadline_ns = time.monotonic_ns() + operation.pause_ns
         while (left_ns := deadline_ns - time.monotonic_ns()) > 0:
             for position, (where, seen) in enumerate(self._heard):
                 if where == path:
                     del self._heard[position]
-                    return Outcome(seen)
+                    return OperationResult(seen)
             self._heard += [
                 (report.path, {"event": str(report.event)} | asdict(report.look))
                 for report in self._hearing.take(left_ns)
             ]
-        return Outcome(error=SILENCE)
+        return OperationResult(error=SILENCE)
 
-    def _ask(self, operation: Operation) -> Outcome:
+    def _ask(self, operation: ActorOperation) -> OperationResult:
         try:
             match operation.act:
                 case "settle":
@@ -149,10 +149,10 @@ class Stage:
                 case _:
                     raise AssertionError(operation)
         except self._refusals as error:
-            return Outcome(error=str(error))
+            return OperationResult(error=str(error))
         except OSError as error:
-            return Outcome(error=errno.errorcode.get(error.errno or 0, str(error)))
-        return Outcome()
+            return OperationResult(error=errno.errorcode.get(error.errno or 0, str(error)))
+        return OperationResult()
 
     def _leave(self) -> None:
         """End the processes, which may have files of the share open."""

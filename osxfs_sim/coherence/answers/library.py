@@ -14,32 +14,29 @@ from pathlib import Path
 
 from osxfs_sim.coherence.answers.names import directories_of, table_of
 from osxfs_sim.fs import at
+from osxfs_sim.model.user_error import UserError
 
 _SOURCE = Path(__file__).with_name("record.c")
 _COMPILER = ("cc", "-O2", "-shared", "-fPIC")
 _LIBRARIES = ("-ldl", "-pthread")
 
 
-class LibraryError(Exception):
-    """It cannot be compiled; the message is one line with the remedy."""
-
-
 def _refuse_anothers(path: Path) -> None:
     """What is measured loads what is there: with sudo -E, from another user's cache."""
     uid = path.stat().st_uid
     if uid not in (0, os.geteuid()):
-        raise LibraryError(
+        raise UserError(
             f"{path} belongs to user {uid}, and what is in it would be loaded: let XDG_CACHE_HOME "
             "name a directory of your own"
         )
 
 
 def compiled(cache: Path, compiler: Sequence[str] = _COMPILER) -> Path:
-    """The library's path below *cache*, compiled if it is not there. Raises LibraryError."""
+    """The library's path below *cache*, compiled if it is not there. Raises UserError."""
     made_of = hashlib.sha256(_SOURCE.read_bytes() + repr((*compiler, os.uname().machine)).encode())
     library = cache / "answers" / f"record-{made_of.hexdigest()[:16]}.so"
     if " " in str(library) or ":" in str(library):
-        raise LibraryError(
+        raise UserError(
             f"what records the answers cannot be loaded from {library}: LD_PRELOAD ends at a space "
             "or colon; let XDG_CACHE_HOME name a directory without"
         )
@@ -60,18 +57,18 @@ def compiled(cache: Path, compiler: Sequence[str] = _COMPILER) -> Path:
             )
             if done.returncode:
                 said = " ".join(done.stderr.strip().splitlines()[:1])
-                raise LibraryError(
+                raise UserError(
                     f"what records the answers cannot be compiled by {compiler[0]}: {said}; "
                     "install the headers of the C library (libc6-dev)"
                 )
             target.replace(library)
     except FileNotFoundError as error:
-        raise LibraryError(
+        raise UserError(
             f"there is no {compiler[0]} to compile what records the answers: "
             "apt-get install gcc libc6-dev"
         ) from error
     except OSError as error:
-        raise LibraryError(
+        raise UserError(
             f"what records the answers cannot be kept in {cache}: {error.strerror}; "
             "let XDG_CACHE_HOME name another directory"
         ) from error

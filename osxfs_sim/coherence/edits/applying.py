@@ -15,14 +15,11 @@ from typing import Any
 from osxfs_sim.coherence.edits import editor
 from osxfs_sim.coherence.edits.contents import comment_of
 from osxfs_sim.coherence.edits.stream import Stream, edits_of
+from osxfs_sim.model.user_error import UserError
 
 _MOST_S = 3600.0
 _MOST_EDITS = 20_000
 _ENDS_WITHIN_S = 60.0
-
-
-class EditorError(Exception):
-    """The process that makes the edits has failed; the message is one line."""
 
 
 @dataclass(slots=True)
@@ -44,7 +41,7 @@ def edited(
 ) -> Iterator[tuple[Callable[[], None], Applied]]:
     """Edit *files* below *root* from when the yielded function is called to the block's end.
 
-    What passes between us and the process is kept in *work*. Raises EditorError.
+    What passes between us and the process is kept in *work*. Raises UserError.
     """
     told, tell = work / "edits.json", work / "edited.json"
     document = {
@@ -78,17 +75,17 @@ def edited(
 
     try:
         if process.stdout.readline() != b"ready\n":
-            raise EditorError("the process that edits the host's files could not begin")
+            raise UserError("the process that edits the host's files could not begin")
         yield begin, applied
         process.stdin.close()
         code = process.wait(_ENDS_WITHIN_S)
         if code:
-            raise EditorError(f"the process that edits the host's files failed (exit code {code})")
+            raise UserError(f"the process that edits the host's files failed (exit code {code})")
         applied.log = json.loads(tell.read_text(encoding="utf-8"))
     except subprocess.TimeoutExpired as error:
-        raise EditorError("the process that edits the host's files does not end") from error
+        raise UserError("the process that edits the host's files does not end") from error
     except BrokenPipeError as error:
-        raise EditorError("the process that edits the host's files has ended") from error
+        raise UserError("the process that edits the host's files has ended") from error
     finally:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()

@@ -22,12 +22,11 @@ vain, and not for files.
 """
 
 import math
-import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from osxfs_sim.fs.reading import parse_toml
+from osxfs_sim.model.user_error import UserError
+from osxfs_sim.toml_files import FileKind
 
 TARGET = "{name}"
 ACTS = ("create", "truncate", "write", "rename", "unlink", "mkdir", "rmdir")
@@ -36,12 +35,8 @@ CONTENTS = ("new", "old", "scratch")
 _MOST_SCRATCH_BYTES = 64 * 1024 * 1024
 
 
-class PatternError(ValueError):
-    """It is no pattern; the message says what is wrong."""
-
-
 @dataclass(frozen=True, slots=True)
-class Step:
+class EditStep:
     """One thing that the tool does, *at_ns* after the first, beside the edited file.
 
     *what* and *size* are for a write, *to* is for a rename.
@@ -67,12 +62,15 @@ class Pattern:
     name: str
     about: str
     recorded: str
-    steps: tuple[Step, ...]
+    steps: tuple[EditStep, ...]
     rate_per_s: float = 1.0
     files: int = 20
     burst: int = 1
     gap_ns: int = 0
     targets: str = "files"
+
+    def __post_init__(self) -> None:
+        _check(self)
 
     def names(self) -> set[str]:
         """All templates of names that it uses, the edited file's among them."""
@@ -89,74 +87,48 @@ class Pattern:
         return "\n".join(lines) + "\n"
 
 
-_NUMBER = (int, float)
-_KINDS: Mapping[Any, tuple[Any, str]] = {
-    str: (str, "text"),
-    int: (int, "a whole number"),
-    float: (_NUMBER, "a number"),
-}
-
-
-def pattern_from(text: str) -> Pattern:
-    """The pattern in the TOML document *text*. Raises PatternError."""
-    try:
-        document = parse_toml(text)
-        steps = tuple(_step(step) for step in document.pop("steps"))
-        pattern = Pattern(**document, steps=steps)
-        _check(pattern)
-    except tomllib.TOMLDecodeError as error:
-        raise PatternError(str(error)) from error
-    except KeyError as error:
-        raise PatternError(f"it lacks {error.args[0]!r}") from error
-    except TypeError as error:
-        raise PatternError(str(error).replace("Pattern.__init__()", "it")) from error
-    return pattern
-
-
-def _step(values: Mapping[str, Any]) -> Step:
-    return Step(**values)
+def pattern_from(text: str, name: str = "by hand") -> Pattern:
+    """The pattern in the TOML document *text*, of a file called *name*. Raises UserError."""
+    return PATTERN.parse(text, name)
 
 
 def _check(pattern: Pattern) -> None:
-    parts: tuple[Pattern | Step, ...] = (pattern, *pattern.steps)
-    for value in parts:
-        for each in fields(value):
-            kind, words = _KINDS.get(each.type, (object, ""))
-            given = getattr(value, each.name)
-            if not isinstance(given, kind) or isinstance(given, bool):
-                raise PatternError(f"{each.name} is {given!r}, and not {words}")
+    """That it can be made. Raises UserError."""
     if not pattern.steps:
-        raise PatternError("it has no steps")
+        raise UserError("it has no steps")
     if (
         not 0 < pattern.rate_per_s < math.inf
         or pattern.files < 1
         or pattern.burst < 1
         or pattern.gap_ns < 0
     ):
-        raise PatternError("rate_per_s, files and burst are positive, and gap_ns is not negative")
+        raise UserError("rate_per_s, files and burst are positive, and gap_ns is not negative")
     if pattern.targets not in TARGETS:
-        raise PatternError(f"targets is {pattern.targets!r}: write one of {', '.join(TARGETS)}")
+        raise UserError(f"targets is {pattern.targets!r}: write one of {', '.join(TARGETS)}")
     for number, step in enumerate(pattern.steps, 1):
         where = f"step {number}"
         if step.act not in ACTS:
-            raise PatternError(f"{where} has act {step.act!r}: write one of {', '.join(ACTS)}")
+            raise UserError(f"{where} has act {step.act!r}: write one of {', '.join(ACTS)}")
         if not 0 <= step.size <= _MOST_SCRATCH_BYTES:
-            raise PatternError(f"{where}: size is from 0 to {_MOST_SCRATCH_BYTES} bytes")
+            raise UserError(f"{where}: size is from 0 to {_MOST_SCRATCH_BYTES} bytes")
         if (pattern.targets == "missing") != (step.act in ("mkdir", "rmdir")):
-            raise PatternError(
+            raise UserError(
                 f"{where}: {step.act} is for targets = "
                 f'"{"files" if pattern.targets == "missing" else "missing"}"'
             )
         if (step.act == "rename") != bool(step.to):
-            raise PatternError(f"{where}: to is for a rename, and a rename has it")
+            raise UserError(f"{where}: to is for a rename, and a rename has it")
         if (step.act == "write") != (step.what in CONTENTS):
-            raise PatternError(f"{where}: what is for a write, and is one of {', '.join(CONTENTS)}")
+            raise UserError(f"{where}: what is for a write, and is one of {', '.join(CONTENTS)}")
         for name in (step.path, step.to):
             if "/" in name or name in (".", ".."):
-                raise PatternError(f"{where}: {name!r} is no name beside the edited file")
+                raise UserError(f"{where}: {name!r} is no name beside the edited file")
     times = [step.at_ns for step in pattern.steps]
     if times != sorted(times) or times[0] < 0:
-        raise PatternError("at_ns of its steps do not grow")
+        raise UserError("at_ns of its steps do not grow")
+
+
+PATTERN = FileKind("pattern of edits", Pattern)
 
 
 def _toml(value: Any) -> str:

@@ -17,16 +17,11 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from random import Random
 
-from osxfs_sim.coherence.edits.pattern import Pattern, PatternError, pattern_from
-from osxfs_sim.fs.reading import read_text
-from osxfs_sim.model.profile import nearest
+from osxfs_sim.coherence.edits.pattern import PATTERN, Pattern, pattern_from
+from osxfs_sim.model.user_error import UserError, nearest
 
 _SHIPPED = resources.files("osxfs_sim.coherence.edits") / "patterns"
 _PER_S = {"s": 1.0, "min": 60.0}
-
-
-class StreamError(Exception):
-    """It is no stream; the message is one line with the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +58,7 @@ def stream_names() -> list[str]:
 
 
 def parse_stream(text: str) -> Stream:
-    """The stream that *text* stands for. Raises StreamError."""
+    """The stream that *text* stands for. Raises UserError."""
     name, *words = text.split(",")
     base, at, rate = name.rpartition("@")
     if at and (base in stream_names() or re.fullmatch(r"[\d.]+/\w+", rate)):
@@ -83,10 +78,10 @@ def parse_stream(text: str) -> Stream:
         elif key == "files" and equals and value.isdecimal() and int(value) > 0:
             stream = replace(stream, files=int(value))
         else:
-            raise StreamError(f"the edits {text!r}: {word!r} is none of same, even and files=N")
+            raise UserError(f"the edits {text!r}: {word!r} is none of same, even and files=N")
     most = most_per_s(pattern)
     if stream.rate_per_s > most:
-        raise StreamError(
+        raise UserError(
             f"the edits {text!r} cannot be made so often: they come one after the other, and "
             f"each takes its time; give a rate of at most {math.floor(most * 10) / 10:g}/s"
         )
@@ -100,10 +95,10 @@ def most_per_s(pattern: Pattern) -> float:
 
 
 def parse_rate(text: str, what: str) -> float:
-    """``5/s`` or ``2/min``, as a rate a second. Raises StreamError, naming *what* it is of."""
+    """``5/s`` or ``2/min``, as a rate a second. Raises UserError, naming *what* it is of."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)/(s|min)", text)
     if match is None or not float(match[1]) > 0:
-        raise StreamError(f"{what}: write the rate like 5/s or 2/min")
+        raise UserError(f"{what}: write the rate like 5/s or 2/min")
     return float(match[1]) / _PER_S[match[2]]
 
 
@@ -112,20 +107,13 @@ def _pattern(name: str) -> Pattern:
     if name in shipped:
         text = (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
     elif "/" in name or name.endswith(".toml"):
-        try:
-            text = read_text(name)
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise StreamError(f"the edits {name} cannot be read: {why}") from error
+        text = PATTERN.text_of(name)
     else:
-        raise StreamError(
+        raise UserError(
             f"there are no edits called {name!r}{nearest(name, shipped)}: "
             f"choose from {', '.join(shipped)}, or name a pattern's file"
         )
-    try:
-        return pattern_from(text)
-    except PatternError as error:
-        raise StreamError(f"{name} is no pattern of edits: {error}") from error
+    return pattern_from(text, name)
 
 
 def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:

@@ -11,20 +11,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
+from osxfs_sim.model.user_error import UserError
 
 SCHEMA = 1
 
 HOST = "host"
 SHARE = "share"
 """Whoever mounted the share. All it does is ``sync``: the host gets everything that is held."""
-
-
-class HistoryError(Exception):
-    """A file that is no history; the message is one line for the user."""
 
 
 class Grain(enum.StrEnum):
@@ -45,18 +42,18 @@ class History:
     profile, seed, what it shows.
     """
 
-    operations: tuple[Performed, ...]
+    operations: tuple[OperationInterval, ...]
     grain: Grain = Grain.SHARE
     initial: Mapping[str, str] = field(default_factory=dict)
     umask: int = 0o022
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, operations: Sequence[Performed], **rest: Any) -> "History":
+    def of(cls, operations: Sequence[OperationInterval], **rest: Any) -> "History":
         """The same with the operations put in order."""
         return cls(in_order(operations), **rest)
 
-    def only(self, operations: Sequence[Performed]) -> "History":
+    def only(self, operations: Sequence[OperationInterval]) -> "History":
         """The same with other operations."""
         return replace(self, operations=in_order(operations))
 
@@ -74,14 +71,14 @@ class History:
 
     @classmethod
     def from_json(cls, words: Mapping[str, Any]) -> "History":
-        """What ``to_json`` wrote. Raises HistoryError."""
+        """What ``to_json`` wrote. Raises UserError."""
         try:
             if words["schema"] != SCHEMA:
-                raise HistoryError(f"its schema is {words['schema']}, and not {SCHEMA}")
+                raise UserError(f"its schema is {words['schema']}, and not {SCHEMA}")
             operations = [_performed(each) for each in words["operations"]]
             initial = dict(words["initial"])
             if not all(isinstance(text, str) for text in initial.values()):
-                raise HistoryError("initial must be names and their contents, as text")
+                raise UserError("initial must be names and their contents, as text")
             return cls.of(
                 operations,
                 grain=Grain(words["grain"]),
@@ -90,9 +87,9 @@ class History:
                 about=dict(words["about"]),
             )
         except KeyError as error:
-            raise HistoryError(f"it is no history: it has no {error}") from error
+            raise UserError(f"it is no history: it has no {error}") from error
         except (AttributeError, TypeError, ValueError) as error:
-            raise HistoryError(f"it is no history: {error}") from error
+            raise UserError(f"it is no history: {error}") from error
 
     def save(self, path: Path) -> None:
         """Write it to *path*, a line for each operation."""
@@ -103,17 +100,17 @@ class History:
 
     @classmethod
     def load(cls, path: Path) -> "History":
-        """What ``save`` wrote. Raises HistoryError, and OSError where it cannot be read."""
+        """What ``save`` wrote. Raises UserError, and OSError where it cannot be read."""
         try:
             words = parse_json(read_text(path, MOST_RESULT_BYTES))
             if not isinstance(words, dict):
-                raise HistoryError("it is no history: it holds no object")
+                raise UserError("it is no history: it holds no object")
             return cls.from_json(words)
-        except (ValueError, RecursionError, HistoryError) as error:
-            raise HistoryError(f"{path}: {' '.join(str(error).split())[:300]}") from error
+        except (ValueError, RecursionError, UserError) as error:
+            raise UserError(f"{path}: {' '.join(str(error).split())[:300]}") from error
 
 
-def in_order(operations: Iterable[Performed]) -> tuple[Performed, ...]:
+def in_order(operations: Iterable[OperationInterval]) -> tuple[OperationInterval, ...]:
     """*operations* by their calls; of one process, that took no time, as they are given."""
     return tuple(sorted(operations, key=lambda each: (each.call_ns, each.return_ns)))
 
@@ -123,7 +120,7 @@ def is_guest(actor: str) -> bool:
     return actor not in (HOST, SHARE)
 
 
-def _performed_json(each: Performed, begin_ns: int) -> dict[str, Any]:
+def _performed_json(each: OperationInterval, begin_ns: int) -> dict[str, Any]:
     words: dict[str, Any] = {
         "actor": each.actor,
         "call_ns": each.call_ns - begin_ns,
@@ -137,13 +134,13 @@ def _performed_json(each: Performed, begin_ns: int) -> dict[str, Any]:
     return words
 
 
-def _performed(words: Mapping[str, Any]) -> Performed:
-    performed = Performed(
+def _performed(words: Mapping[str, Any]) -> OperationInterval:
+    performed = OperationInterval(
         str(words["actor"]),
-        Operation.from_json(words["operation"]),
+        ActorOperation.from_json(words["operation"]),
         _number(words["call_ns"], "call_ns"),
         _number(words["return_ns"], "return_ns"),
-        Outcome(words.get("value"), words.get("error")),
+        OperationResult(words.get("value"), words.get("error")),
     )
     if performed.return_ns < performed.call_ns:
         raise ValueError(f"{performed} returned before it was called")

@@ -11,12 +11,9 @@ from typing import Any
 from osxfs_sim.coherence.actors.helper import Helper
 from osxfs_sim.coherence.scorecard import listener
 from osxfs_sim.coherence.scorecard.signals import Event, Look
+from osxfs_sim.model.user_error import UserError
 
 _ANSWERS_WITHIN_S = 30.0
-
-
-class ListenerError(Exception):
-    """The listener cannot listen; the message is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class Report:
 
 
 class Hearing(Helper):
-    """A listener at work, for the time of a ``with`` block. Raises ListenerError."""
+    """A listener at work, for the time of a ``with`` block. Raises UserError."""
 
     def __init__(self) -> None:
         # By path and with -P: it shall find the standard library, not its neighbours.
@@ -46,7 +43,7 @@ class Hearing(Helper):
         try:
             self._process.stdin.write(words.encode() + b"\n")
         except BrokenPipeError:
-            raise ListenerError("the listener in the guest has ended") from None
+            raise UserError("the listener in the guest has ended") from None
         self._answer()
 
     def take(self, within_ns: int) -> list[Report]:
@@ -67,7 +64,7 @@ class Hearing(Helper):
         while not self._answers:
             left_ns = deadline_ns - time.monotonic_ns()
             if left_ns <= 0:
-                raise ListenerError("the listener in the guest does not answer")
+                raise UserError("the listener in the guest does not answer")
             self._read(left_ns)
         self._answers.pop(0)
 
@@ -81,14 +78,14 @@ class Hearing(Helper):
             return
         piece = os.read(fd, 1 << 20)
         if not piece:
-            raise ListenerError("the listener in the guest has ended")
+            raise UserError("the listener in the guest has ended")
         *lines, self._partial = (self._partial + piece).split(b"\n")
         for line in lines:
             self._take_down(json.loads(line))
 
     def _take_down(self, words: dict[str, Any]) -> None:
         if "trouble" in words:
-            raise ListenerError(words["trouble"])
+            raise UserError(words["trouble"])
         if "heard" not in words:
             self._answers.append(words)
             return

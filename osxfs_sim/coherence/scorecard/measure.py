@@ -15,13 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from osxfs_sim.coherence.scorecard.changes import CHANGES, HostChange, Names, Performed, parse_name
-from osxfs_sim.coherence.scorecard.expectations import Expectation, Kind
-from osxfs_sim.coherence.scorecard.hearing import Hearing, ListenerError
+from osxfs_sim.coherence.scorecard.changes import (
+    CHANGES,
+    Names,
+    PerformedChange,
+    ScorecardChange,
+    parse_name,
+)
+from osxfs_sim.coherence.scorecard.expectations import ChangeKind, Expectation
+from osxfs_sim.coherence.scorecard.hearing import Hearing
 from osxfs_sim.coherence.scorecard.judging import Score, add_up, is_satisfied, judge
 from osxfs_sim.coherence.scorecard.listener import look
-from osxfs_sim.coherence.scorecard.signals import Heard, Log, Signal
+from osxfs_sim.coherence.scorecard.signals import Log, NameEvent, ReceivedEvent
 from osxfs_sim.model.events import EventSpec, NotifySpec, StreamSpec
+from osxfs_sim.model.user_error import UserError
 
 Progress = Callable[[str], None]
 
@@ -60,7 +67,7 @@ class Pace:
 class KindResult:
     """What was expected of a kind of change, and its score."""
 
-    kind: Kind
+    kind: ChangeKind
     expectation: Expectation
     score: Score
 
@@ -68,19 +75,19 @@ class KindResult:
 def run_scorecard(
     host: Path,
     guest: Path,
-    expected: Callable[[Kind], Expectation],
+    expected: Callable[[ChangeKind], Expectation],
     number: int,
     pace: Pace,
     random: Random,
     progress: Progress,
-    kinds: tuple[Kind, ...] = tuple(Kind),
+    kinds: tuple[ChangeKind, ...] = tuple(ChangeKind),
     has_heard: Callable[[], bool] = lambda: True,
 ) -> Iterator[KindResult]:
     """Perform each of *kinds* *number* times in *host*; yields each when it is scored.
 
     *guest* shows the same directory to the guest. What is made beforehand is waited for until
     nothing more is heard, and *has_heard* says that no event of it is on its way. Raises
-    ListenerError if nothing can be heard there.
+    UserError if nothing can be heard there.
     """
     with Hearing() as hearing:
         for position, kind in enumerate(kinds, start=1):
@@ -101,7 +108,7 @@ class _Field:
         self,
         host: Path,
         guest: Path,
-        kind: Kind,
+        kind: ChangeKind,
         expectation: Expectation,
         hearing: Hearing,
         pace: Pace,
@@ -112,12 +119,12 @@ class _Field:
         self._has_heard = has_heard
         self._host = host
         self._guest = guest
-        self._change: HostChange = CHANGES[kind]
+        self._change: ScorecardChange = CHANGES[kind]
         self._hearing = hearing
         self._pace = pace
         self._random = random
-        self._heard: dict[int, list[Heard]] = {}
-        self._performed: dict[int, Performed] = {}
+        self._heard: dict[int, list[ReceivedEvent]] = {}
+        self._performed: dict[int, PerformedChange] = {}
         self._prepared_ns: dict[int, int] = {}
         self._until_ns: dict[int, int] = {}
         self._strange: Counter[str] = Counter()
@@ -139,7 +146,7 @@ class _Field:
         deadline_ns = time.monotonic_ns() + self._pace.patience_ns
         while not os.path.isdir(self._guest):
             if time.monotonic_ns() > deadline_ns:
-                raise ListenerError(f"the guest does not see the new directory {self._guest}")
+                raise UserError(f"the guest does not see the new directory {self._guest}")
             time.sleep(0.01)
 
     def _perform_lot(self, lot: range) -> None:
@@ -219,7 +226,7 @@ class _Field:
                 self._strange[f"{report.event} {name}"] += 1
                 continue
             change, role = parsed
-            signal = Signal(report.event, role, report.directory)
-            heard = Heard(signal, report.at_ns, report.look)
+            signal = NameEvent(report.event, role, report.directory)
+            heard = ReceivedEvent(signal, report.at_ns, report.look)
             self._heard.setdefault(change, []).append(heard)
         return bool(reports)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.coherence.staleness import load
+from osxfs_sim.model.user_error import UserError
 
 FILES = 64
 FILE_BYTES = 4096
@@ -24,10 +25,6 @@ FILE_BYTES = 4096
 
 _NAME = "load"
 _ANSWERS_WITHIN_S = 30.0
-
-
-class LoadError(Exception):
-    """A process of the load does not answer, or has met an error; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ class Load:
 def loaded(host: Path, guest: Path, spec: LoadSpec) -> Iterator[Load]:
     """Processes of the guest look at files of a new directory of *host*, seen as *guest*.
 
-    Raises LoadError if one could not begin, or ended before it was told to.
+    Raises UserError if one could not begin, or ended before it was told to.
     """
     os.mkdir(host / _NAME)
     for number in range(FILES):
@@ -105,7 +102,7 @@ def _finish(processes: list["subprocess.Popen[bytes]"]) -> LoadDone:
     told = [_line(process) for process in processes]
     for each in told:
         if "error" in each:
-            raise LoadError(f"a process of the load has met an error: {each['error']}")
+            raise UserError(f"a process of the load has met an error: {each['error']}")
     return LoadDone(
         sum(each["looks"] for each in told),
         sum(each["processor_s"] for each in told),
@@ -123,10 +120,10 @@ def _line(process: "subprocess.Popen[bytes]") -> dict[str, Any]:
         left_s = max(0.0, deadline_s - time.monotonic())
         ready, _, _ = select.select([fd], [], [], left_s)
         if not ready:
-            raise LoadError("a process of the load does not answer")
+            raise UserError("a process of the load does not answer")
         more = os.read(fd, 1)
         if not more:
-            raise LoadError("a process of the load has ended")
+            raise UserError("a process of the load has ended")
         piece += more
     told: dict[str, Any] = json.loads(piece)
     return told

@@ -21,10 +21,10 @@ from random import Random
 
 from osxfs_sim.coherence.staleness.predicted import departure_ns
 from osxfs_sim.coherence.staleness.predictions import (
-    Comparison,
     Direction,
     Outlook,
-    Sample,
+    PredictionTest,
+    StalenessSample,
     View,
     compare,
 )
@@ -51,8 +51,8 @@ class ViewResult:
 
     view: View
     outlook: Outlook
-    samples: tuple[Sample, ...]
-    comparison: Comparison | None
+    samples: tuple[StalenessSample, ...]
+    comparison: PredictionTest | None
     direction: Direction = Direction.TO_GUEST
 
     @property
@@ -124,7 +124,7 @@ def _measure(
     settle_ns: int,
     random: Random,
     has_heard: Callable[[], bool],
-) -> Iterator[Sample]:
+) -> Iterator[StalenessSample]:
     names = [f"{each:06}" for each in range(number)]
     for name in names:
         view.prepare(str(sides.made / name))
@@ -147,7 +147,7 @@ def _measure(
 
 def _look_until_seen(
     view: ViewOf, path: str, look: Look, phase_ns: int, patience_ns: int
-) -> Sample:
+) -> StalenessSample:
     called = view.change(path)
     stale_looks = lower_ns = 0
     while True:
@@ -155,7 +155,7 @@ def _look_until_seen(
         is_new = look()
         ended_ns = time.monotonic_ns()
         if is_new:
-            return Sample(
+            return StalenessSample(
                 phase_ns,
                 stale_looks,
                 lower_ns,
@@ -166,7 +166,7 @@ def _look_until_seen(
         lower_ns = began_ns - called.done_ns
         since_ns = ended_ns - called.done_ns
         if since_ns > patience_ns:
-            return Sample(phase_ns, stale_looks, lower_ns)
+            return StalenessSample(phase_ns, stale_looks, lower_ns)
         _sleep(min(since_ns // _SPACING, _LONGEST_PAUSE_NS))
 
 

@@ -12,30 +12,27 @@ from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
     Direction,
-    Held,
+    HeldBack,
     Mixture,
     NotSeen,
     Outlook,
     Prediction,
-    Sample,
+    StalenessSample,
     Uniform,
     View,
     Within,
     compare,
 )
+from osxfs_sim.model.user_error import UserError
 
 _KINDS: Mapping[str, type[Prediction]] = {
     "at once": AtOnce,
     "uniform": Uniform,
     "within": Within,
-    "held": Held,
+    "held": HeldBack,
     "not seen": NotSeen,
 }
 _MIXTURE = "mixture"
-
-
-class SavedError(Exception):
-    """A document that holds no staleness; the message says what is wrong with it."""
 
 
 def view_document(result: ViewResult) -> dict[str, Any]:
@@ -57,9 +54,9 @@ def view_document(result: ViewResult) -> dict[str, Any]:
 
 
 def view_result(document: Mapping[str, Any]) -> ViewResult:
-    """What ``view_document`` wrote. Raises SavedError."""
+    """What ``view_document`` wrote. Raises UserError."""
     try:
-        samples = tuple(Sample(**each) for each in document["samples"])
+        samples = tuple(StalenessSample(**each) for each in document["samples"])
         outlook = Outlook(
             _prediction(document["prediction"]),
             document["phase_ns"],
@@ -68,10 +65,10 @@ def view_result(document: Mapping[str, Any]) -> ViewResult:
         )
         view, direction = View(document["view"]), Direction(document["direction"])
         if not samples:
-            raise SavedError(f"the view {view} has no samples")
+            raise UserError(f"the view {view} has no samples")
         comparison = None if outlook.prediction is None else compare(outlook.prediction, samples)
     except (TypeError, KeyError, ValueError, AttributeError, AssertionError) as error:
-        raise SavedError(f"a view cannot be read: {type(error).__name__}: {error}") from error
+        raise UserError(f"a view cannot be read: {type(error).__name__}: {error}") from error
     return ViewResult(view, outlook, samples, comparison, direction)
 
 

@@ -411,7 +411,7 @@ class HostEvents:
         directory, name, what = event.directory, event.name, event.what
         if not self._inodes.knows(directory):
             return
-        if directory.held is not None and directory.held.name(name) is not None:
+        if directory.overlay is not None and directory.overlay.name(name) is not None:
             return  # the guest has changed it itself, and sees what it has made of it (DEL-1)
         status = self._status(directory, name)
         kind = modes.S_IFDIR if What.DIRECTORY in what else modes.S_IFREG

@@ -292,13 +292,8 @@ class StillMissing(Afflicted):
     def _until_ns(self, directory: Inode) -> dict[bytes, int]:
         return self._missing_until_ns.get(directory, {})
 
-    def named(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
-        self._until_ns(parent).pop(asked, None)  # made by the guest itself
-        super().named(parent, dir_fd, name, asked)
-
-    def renamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def _named_by_guest(self, parent: Inode, asked: bytes) -> None:
         self._until_ns(parent).pop(asked, None)
-        super().renamed(parent, dir_fd, name, asked)
 
     def let_go(self, inode: Inode) -> None:
         self._missing_until_ns.pop(inode, None)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.model.escaping import quoted
+from osxfs_sim.model.user_error import UserError
 
 FILE_SYSTEM_TYPE = "fuse.osxfs-sim"
 HUB_NAME = "osxfs-sim:exports"
@@ -26,7 +27,7 @@ FORCE, _MNT_DETACH = 1, 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class MountError(Exception):
+class MountError(UserError):
     """The share cannot be mounted, unmounted or found; the message names the remedy."""
 
 

@@ -19,7 +19,7 @@ import os
 import stat as modes
 import struct
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -36,6 +36,7 @@ from osxfs_sim.mount.loop.reactor import Reactor, breathe, in_thread
 from osxfs_sim.mount.tree.backing import OPEN_SAFELY, Backing, StaleError, magic_link
 from osxfs_sim.mount.tree.directory_names import NameSets
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
+from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.overlaps import Overlaps
 from osxfs_sim.mount.tree.owners import Caller, KnownCaller, Owners
 from osxfs_sim.mount.tree.set_id import end_group_id, end_set_id, has_group_id_alone, set_mode
@@ -158,10 +159,14 @@ class Handlers(pyfuse3.Operations):
         self._owners = owners
         self._spellings = spellings
         self._watcher = watcher
-        self._notes_own = watcher.own_fd if watcher is not None and watcher.notes_own else None
         self.root_can_lack_names = True
         """Whether it may be believed that names are missing in the root."""
         self.name_sets = NameSets() if policy.complete else None
+        self.namespace = Namespace(
+            *(inodes, backing, owners, spellings, self.name_sets, watcher),
+            before_moved=self._arrives,
+            when_named=self._named_by_guest,
+        )
         self._direct = policy.direct
         self._attributes_of_guests = GuestAttributes(owners, allowed=rights.guest_attributes)
         self._guest_devices = rights.guest_devices
@@ -394,19 +399,8 @@ class Handlers(pyfuse3.Operations):
                 status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         return inode, status
 
-    def has_changed(self, inode: Inode, fd: int) -> None:
-        """The guest has changed the object behind *fd*: it is no host event."""
-        inode.changed_ns = time.time_ns()
-        if self._notes_own is not None:
-            self._notes_own(fd)
-
-    def named(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
-        """The guest has made *name*."""
-        self._spellings.added(parent, dir_fd, name, asked)
-        if self.name_sets is not None:
-            self.name_sets.added(parent, self._spellings.key(name))
-        if self._watcher is not None and self._watcher.notes_own:
-            self._watcher.own(parent, name, dir_fd)
+    def _named_by_guest(self, parent: Inode, asked: bytes) -> None:
+        """The guest has made a name in *parent*, by asking for *asked*."""
 
     def _made(
         self,
@@ -419,7 +413,7 @@ class Handlers(pyfuse3.Operations):
         is_new: bool = True,
     ) -> EntryAttributes:
         """The answer for a name that was just made; *is_new*: of an object just made too."""
-        self.named(parent, dir_fd, name, asked)
+        self.namespace.named(parent, dir_fd, name, asked)
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         gone = self._inodes.known(status) if is_new else None
         if gone is not None:
@@ -550,12 +544,7 @@ class Handlers(pyfuse3.Operations):
 
     def let_go(self, inode: Inode) -> None:
         """The guest refers to *inode* no more."""
-        if inode.followed and self._watcher is not None:
-            self._watcher.unfollow(inode)  # while it can be reached
-        self._backing.forget(inode)
-        self._spellings.forget(inode)
-        if self.name_sets is not None and inode.is_directory:
-            self.name_sets.forget(inode)
+        self.namespace.forget(inode)
 
     def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
@@ -615,7 +604,7 @@ class Handlers(pyfuse3.Operations):
             dir_fd = self._backing.directory_fd(parent)
             name = self._spellings.new(parent, dir_fd, asked)
             at.give_name(fd, dir_fd, name)
-            self.has_changed(self._inodes[number], fd)
+            self.namespace.has_changed(self._inodes[number], fd)
         return self._made(parent, dir_fd, name, ctx, asked, is_new=False)
 
     def unlink(
@@ -632,55 +621,9 @@ class Handlers(pyfuse3.Operations):
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         name = self._spellings.existing(parent, dir_fd, asked)
-        with self.losing_a_name(parent, dir_fd, name):
+        with self.namespace.losing_a_name(parent, dir_fd, name):
             remove(name, dir_fd=dir_fd)
-        self.unnamed(parent, dir_fd, name, asked)
-
-    def unnamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
-        """The guest has taken *name* away."""
-        self._spellings.removed(parent, dir_fd, name, asked)
-        if self._watcher is not None and self._watcher.notes_own:
-            self._watcher.own(parent, name, dir_fd)
-
-    def renamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
-        """The guest has given *name* to something that had another."""
-        self._spellings.renamed(parent, dir_fd, name, asked)
-        if self.name_sets is not None:
-            self.name_sets.added(parent, self._spellings.key(name))
-        if self._watcher is not None and self._watcher.notes_own:
-            self._watcher.own(parent, name, dir_fd)
-
-    @contextlib.contextmanager
-    def losing_a_name(self, parent: Inode, parent_fd: int, name: bytes) -> Iterator[None]:
-        """Around a call that takes *name* away: the object may live on without it.
-
-        The guest may hold it open, or be inside it. If this was its last name,
-        a descriptor is the only way to reach it from now on.
-        """
-        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
-        try:
-            inode = self._inodes.known(os.fstat(fd))
-            yield
-            status = os.fstat(fd)
-            unlinked = status.st_nlink == 0
-            if unlinked:
-                self._owners.gone(fd, status)
-            if inode is None:
-                return
-            inode.changed_ns = time.time_ns()
-            named = inode.drop_name(parent, name)
-            if unlinked or inode.is_directory:
-                self._inodes.renounce_identity(inode)
-                self._backing.keep_nameless(inode, fd)
-                fd = -1
-            elif not named:
-                # Its other names are the host's secret until the guest looks them up.
-                inode.parent = None
-                self._backing.keep_nameless(inode, fd)
-                fd = -1
-        finally:
-            if fd >= 0:
-                os.close(fd)
+        self.namespace.unnamed(parent, dir_fd, name, asked)
 
     def rename(
         self,
@@ -707,54 +650,9 @@ class Handlers(pyfuse3.Operations):
         if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
             # RENAME_WHITEOUT would leave a device in the old one's place.
             raise OSError(errno.EINVAL, "not shared")
-        self.rename_on_host(
+        self.namespace.rename(
             self._inodes[old_number], old_asked, self._inodes[new_number], new_asked, flags
         )
-
-    def rename_on_host(
-        self, old_parent: Inode, old_asked: bytes, new_parent: Inode, new_asked: bytes, flags: int
-    ) -> None:
-        """renameat2(2) on the host, and all that is known by the two names. Raises OSError."""
-        # Two descriptors at once: the second call may take the first's away.
-        old_fd = os.dup(self._backing.directory_fd(old_parent))
-        try:
-            new_fd = self._backing.directory_fd(new_parent)
-            old_name = self._spellings.existing(old_parent, old_fd, old_asked)
-            moving = os.stat(old_name, dir_fd=old_fd, follow_symlinks=False)
-            new_name, replaced = self._spellings.target(new_parent, new_fd, new_asked)
-            respelled = old_parent is new_parent and old_name == new_name
-            if respelled:
-                new_name, replaced = self._spellings.stored(new_asked), None
-            exchange = flags & pyfuse3.RENAME_EXCHANGE
-            # Two names of one file: rename(2) then does nothing at all.
-            same = replaced is not None and os.path.samestat(moving, replaced)
-            if replaced is None or exchange or same:
-                syscalls.rename(old_fd, old_name, new_fd, new_name, flags)
-            else:
-                with self.losing_a_name(new_parent, new_fd, new_name):
-                    syscalls.rename(old_fd, old_name, new_fd, new_name, flags)
-                new_name = self._spellings.respell(new_parent, new_fd, new_name, new_asked)
-            if not same:
-                if exchange:
-                    self.renamed(old_parent, old_fd, old_name, old_asked)
-                else:
-                    self.unnamed(old_parent, old_fd, old_name, old_asked)
-                self.renamed(new_parent, new_fd, new_name, new_asked)
-        finally:
-            os.close(old_fd)
-        if same:
-            return
-        inode = self._inodes.known(moving)
-        if inode is not None:
-            self._arrives(inode, new_parent)
-            inode.changed_ns = time.time_ns()
-            inode.moved(new_parent, new_name, old_parent, old_name)
-        if exchange and replaced is not None:
-            inode = self._inodes.known(replaced)
-            if inode is not None:
-                self._arrives(inode, old_parent)
-                inode.changed_ns = time.time_ns()
-                inode.moved(old_parent, old_name, new_parent, new_name)
 
     # Attributes
 
@@ -826,7 +724,7 @@ class Handlers(pyfuse3.Operations):
                 # the first moves the ctime, both end the bits.
                 self._end_set_id(fd, ctx, is_chown=True)
                 syscalls.set_owner(fd, -1, -1)
-            self.has_changed(inode, fd)
+            self.namespace.has_changed(inode, fd)
             status = os.fstat(fd)
             ids = self._owners.ids(fd, b"", status, ctx)
         return self._attributes(inode, status, ids, self._believed(inode, status))
@@ -917,7 +815,7 @@ class Handlers(pyfuse3.Operations):
                     os.close(at.reopened(fd, os.O_RDONLY | os.O_TRUNC))
                 else:
                     os.truncate(fd, 0)
-                self.has_changed(inode, fd)
+                self.namespace.has_changed(inode, fd)
             keep_pages = self._keep_pages(inode, os.fstat(fd))
             handle = self._opened(inode, fd, flags, ctx, keep_pages)
             if is_fixed:
@@ -966,7 +864,7 @@ class Handlers(pyfuse3.Operations):
                 raise StaleError from error
             raise
         try:
-            self.named(parent, dir_fd, name, asked)
+            self.namespace.named(parent, dir_fd, name, asked)
             status = os.fstat(fd)
             if not modes.S_ISREG(status.st_mode):
                 raise StaleError
@@ -1065,7 +963,7 @@ class Handlers(pyfuse3.Operations):
             except Exception as error:
                 failure = self._errno_of(error, self._write, (fh, off, buf))
         if length:
-            self.has_changed(inode, fh)
+            self.namespace.has_changed(inode, fh)
         await self.crossings.cross(Operation.WRITE, length or 0, arrival_ns)
         if failure:
             raise FUSEError(failure)
@@ -1306,7 +1204,7 @@ class Handlers(pyfuse3.Operations):
         inode = self._inodes[number]
         with self._backing.pinned(inode) as fd:
             call(fd, *arguments)
-            self.has_changed(inode, fd)
+            self.namespace.has_changed(inode, fd)
 
 
 def _read_only() -> None:

@@ -482,8 +482,8 @@ def _numbers(recorder: "Recorder") -> dict[str, Any]:
 
 def _place_of(inode: Inode) -> tuple[Inode | None, bytes]:
     """The directory that the guest has it in, and its name there."""
-    if inode.held is not None and inode.held.guest_place is not None:
-        return inode.held.guest_place  # made or moved, and the host does not know yet
+    if inode.overlay is not None and inode.overlay.guest_place is not None:
+        return inode.overlay.guest_place  # made or moved, and the host does not know yet
     return inode.parent, inode.name
 
 

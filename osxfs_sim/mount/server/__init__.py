@@ -5,6 +5,8 @@ session                the life of a mount: start, signals, end, clean-up
 assembly               puts the parts of one share together, as its settings ask for
 local                  the server of a share without requests: the host's directory, or a copy
 control_socket         answers the questions of mounts/control
+recovery_process       writes to the host what an earlier share has left: a process of its own
+without_fuse           starts a process that cannot import pyfuse3
 signals                those by which a server is asked to end
 synthetic_directories  directories of the server's own in the root of a share
 log                    what it says, once each, bounded

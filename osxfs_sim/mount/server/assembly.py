@@ -1,7 +1,6 @@
 """Puts the parts of one share together, as its settings ask for them."""
 
 import os
-import resource
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from osxfs_sim.fs import at
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.profile import FileRules, GuestAttributes, Replaced
+from osxfs_sim.model.profile import GuestAttributes, Replaced
 from osxfs_sim.mount.events.host_events import HostEvents
 from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
 from osxfs_sim.mount.faults.bugs import afflicted, hearing
@@ -29,10 +28,10 @@ from osxfs_sim.mount.server.synthetic_directories import (
     GraftedHandlers,
     GraftedWriteBackHandlers,
 )
-from osxfs_sim.mount.tree.backing import Backing
+from osxfs_sim.mount.tree.backing import Backing, affordable
 from osxfs_sim.mount.tree.inodes import InodeTable
 from osxfs_sim.mount.tree.overlaps import Overlaps
-from osxfs_sim.mount.tree.owners import HostOwners, KnownCaller, OsxfsOwners, Owners
+from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
 from osxfs_sim.mount.tree.spellings import ExactNames, FoldedNames, Spellings
 from osxfs_sim.mount.watch.watcher import Watcher, open_watcher
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
@@ -43,7 +42,6 @@ from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 _MOST_DIRECTORIES = 1024
 _MOST_OBJECTS = 65_536
-_FILES_RESERVED = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def build(
         inodes.root.followed = watcher.follow(inodes.root, root_fd, b".")
     backing_class = Backing if graft is None else GraftedBacking
     holds_objects = system.files.replaced is Replaced.HELD
-    most_descriptors = _descriptors(_MOST_OBJECTS if holds_objects else _MOST_DIRECTORIES)
+    most_descriptors = affordable(_MOST_OBJECTS if holds_objects else _MOST_DIRECTORIES)
     backing = backing_class(
         inodes.root, root_fd, most_descriptors=most_descriptors, holds_objects=holds_objects
     )
@@ -100,7 +98,9 @@ def build(
     reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
     reactor.keeps_names = bool(settings.volumes)
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
-    owners = _owners(system.files, user, kept_in(settings, user))
+    owners = open_owners(
+        system.files.ownership, kept_in(settings, user), KnownCaller(user.uid, user.gid)
+    )
     rules = RULES[system.files.names]
     spellings = (
         FoldedNames(rules, reactor.end_all_names, mountpoint) if rules.folds else ExactNames()
@@ -147,7 +147,7 @@ def build(
         assert isinstance(handlers, WriteBackHandlers)
         with user.acting():
             journal = _journal(settings, user, source, inodes)
-        writer = HostWriter(handlers, inodes, backing, owners, watcher, journal.read)
+        writer = HostWriter(handlers.namespace, inodes, backing, owners, watcher, journal.read)
         write_back = WriteBack(
             system.write_back,
             reactor,
@@ -156,14 +156,14 @@ def build(
             writer,
             journal,
             handlers.let_go_if_forgotten,
-            handlers.has_arrived,
+            handlers.created_on_host,
         )
         handlers.write_back = write_back
         held += write_back.most_descriptors
-        write_back.on_aside = handlers.was_set_aside
+        write_back.aside.on_aside = handlers.was_set_aside
         handlers.enable_writeback_cache = system.write_back.kernel
         if host_events is not None:
-            writer.on_conflict = host_events.overruled
+            writer.conflicts.on_conflict = host_events.overruled
             handlers.end_answers = host_events.end_answers
     return Machinery(
         *(
@@ -210,12 +210,6 @@ def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: 
     return options
 
 
-def _owners(files: FileRules, user: ServerUser, directory: Path) -> Owners:
-    if files.ownership is Ownership.HOST:
-        return HostOwners(KnownCaller(user.uid, user.gid))
-    return OsxfsOwners(directory, user.uid)
-
-
 def make_graft(runtime: Path, source: str) -> Graft:
     """The private directory behind the one for host services. Raises MountError."""
     if os.path.commonpath((source, os.path.realpath(runtime))) == source:
@@ -232,9 +226,3 @@ def make_graft(runtime: Path, source: str) -> Graft:
 def _plain(name: str) -> str:
     """*name* without what would need escaping in a mount option."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
-
-
-def _descriptors(most: int) -> int:
-    """How many to hold between requests, of *most*: the guest's open files need some, too."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(most, (soft - _FILES_RESERVED) // 2))

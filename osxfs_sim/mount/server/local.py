@@ -56,7 +56,7 @@ from osxfs_sim.mount.mounts.volumes import Volumes, check_volumes
 from osxfs_sim.mount.server import control_socket
 from osxfs_sim.mount.server.signals import hear_signals_early, signals_of_the_end
 from osxfs_sim.mount.writeback.unwritten import check_unwritten
-from osxfs_sim.settings import OF_REQUESTS, EmulatedSystem, ShareSettings
+from osxfs_sim.settings import EmulatedSystem, ShareSettings
 from osxfs_sim.synchronize import Claim, SyncError, Synchronizer
 
 log = logging.getLogger(__name__)
@@ -407,7 +407,6 @@ class _LocalShare:
     def status(self) -> dict[str, Any]:
         """As of any share (docs/reference.md), with nothing where there are no requests."""
         profile = self.system.profile
-        changed = set(self.settings.given()) & ({*OF_REQUESTS} - {"dilate"})
         return {
             "mountpoint": self.mountpoint,
             "source": self.source,
@@ -423,7 +422,7 @@ class _LocalShare:
             "exports": [],
             "overlaps": [],
             "bugs": [],
-            "changed": sorted(changed),
+            "changed": list(self.settings.changed()),
             "log": str(log_path(runtime_directory(0), self.mountpoint)),
             "ownership": {"policy": "the kernel's own"},
             "names": {"rules": "case-sensitive"},

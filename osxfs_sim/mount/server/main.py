@@ -17,7 +17,8 @@ from typing import Any
 
 from osxfs_sim.fs import at
 from osxfs_sim.model.profile import ProfileError
-from osxfs_sim.mount.mounts.mountpoints import MountError, log_path, runtime_directory
+from osxfs_sim.model.user_error import UserError
+from osxfs_sim.mount.mounts.mountpoints import log_path, runtime_directory
 from osxfs_sim.mount.server.log import log_to
 from osxfs_sim.settings import ShareSettings
 
@@ -65,7 +66,7 @@ def main() -> None:
         else:
             from osxfs_sim.mount.server.session import serve
         serve(settings, say, wait)
-    except (MountError, ProfileError) as error:
+    except UserError as error:
         if not mountpoint:  # afterwards nobody listens; the log has it
             kind = "profile" if isinstance(error, ProfileError) else "mount"
             say({"error": str(error), "kind": kind})

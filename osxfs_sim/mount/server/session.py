@@ -27,12 +27,10 @@ import trio
 
 from osxfs_sim.fs import at
 from osxfs_sim.model.caching import Consistent
-from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.profile import FILE_RULES
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount import syscalls
@@ -81,22 +79,27 @@ from osxfs_sim.mount.mounts.volumes import Volumes, check_volumes
 from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.server import control_socket
 from osxfs_sim.mount.server.assembly import Machinery, build, kept_in, make_graft, mount_options
-from osxfs_sim.mount.server.signals import hear_signals_early, signals_of_the_end
+from osxfs_sim.mount.server.recovery_process import recover_apart
+from osxfs_sim.mount.server.signals import (
+    end_at_once_by_faults,
+    hear_signals_early,
+    signals_of_the_end,
+)
 from osxfs_sim.mount.server.supervision import Supervision
 from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
 from osxfs_sim.mount.tree.collisions import Collision, collisions_below
 from osxfs_sim.mount.tree.spellings import FoldedNames
-from osxfs_sim.mount.writeback.journal import Leftover
-from osxfs_sim.mount.writeback.recovery import recover
+from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal
 from osxfs_sim.mount.writeback.unwritten import (
     check_unwritten,
+    command_for,
     describe_kept,
     kept_aside,
     told_of_set_aside,
     unwritten_error,
 )
 from osxfs_sim.mount.writeback.writeback import WriteBack
-from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
+from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 log = logging.getLogger(__name__)
 
@@ -110,16 +113,6 @@ _LONGEST_GRACE_S = 10.0
 _UNUSED_S = 5.0
 _LOOKED_AFTER_S = 60.0
 # Settings by which a share is not what its profile says.
-_OF_THE_SYSTEM = frozenset(
-    {
-        *FILE_RULES,
-        *("latency_ns", "bandwidth", "distribution", "served_at_once", "data_path"),
-        *("lifetime_ns", "missing_lifetime_ns", "policy"),
-        *("host_events", "event_latency_ns"),
-        *WRITE_BACK_KEYS,
-        "bugs",
-    }
-)
 _UNMOUNT_ATTEMPTS = 6
 _LOOK_AGAIN_S = 0.002
 _LONGEST_SYNC_S = 30.0
@@ -172,6 +165,14 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
                 check_state_apart(state, source)
             leftover = check_unwritten(state, source, settings.unwritten, say)
         _prepare_process()
+        recovered = 0
+        if leftover:
+            # While there is no mount, and nobody whom it could concern.
+            changes = sum(len(left.changes) for left in leftover)
+            say(f"writing {changes} changes of an earlier share of {source} to the host")
+            recovered = recover_apart(state, source, system.files.ownership, user)
+        with user.acting():
+            still_aside = kept_aside(state, source)
         machinery = build(settings, system, user, source, mountpoint, graft)
         early = hear_signals_early()
         supervision = Supervision(mountpoint, user.uid)
@@ -195,16 +196,13 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
                 f"the kernel refused to mount at {mountpoint}: {_what_mounting_needs()}"
             ) from error
         session = _Session(
-            *(settings, system, user, source, mountpoint, machinery, early, volumes), supervision
+            *(settings, system, user, source, mountpoint, machinery, early, volumes),
+            *(supervision, recovered, still_aside),
         )
         session.prepare(host_services)
         user.become()
         try:
             session.keep_record()
-            if leftover:
-                changes = sum(len(left.pending) for left in leftover)
-                say(f"writing {changes} changes of an earlier share of {source} to the host")
-            session.recover(leftover)
             trio.run(session.run, control_path(directory, mountpoint), on_ready)
         finally:
             session.close()
@@ -234,6 +232,7 @@ def _prepare_process() -> None:
     os.chdir("/")  # keep no directory of the caller's busy
     # Modes come from the guest, where its own umask was already applied.
     os.umask(0)
+    end_at_once_by_faults()
     _raise_descriptor_limit()
     sleep_precisely()
     # A thread that finishes a host call shall not wait 5 ms for the interpreter.
@@ -264,6 +263,8 @@ class _Session:
         early: list[int],
         volumes: tuple[tuple[str, str], ...],
         supervision: Supervision,
+        recovered: int,
+        still_aside: list[UnfinishedJournal],
     ) -> None:
         self.settings = settings
         self.system = system
@@ -296,9 +297,9 @@ class _Session:
         self.tracing = Tracing(
             machinery.handlers, machinery.inodes, machinery.crossings, machinery.reactor
         )
-        self.recovered = 0
+        self.recovered = recovered
         """Changes that an earlier share had left unwritten."""
-        self.kept_aside: list[Leftover] = []
+        self.kept_aside = still_aside
         """What the host had refused of earlier shares, and is kept."""
         self.failure: MountError | None = None
         """Why it ended before it was ready, or what it could not write back."""
@@ -339,11 +340,6 @@ class _Session:
             self._record = write_record(self.user.uid, record)
         except OSError as error:
             log.warning("no record of the share can be kept: %s", error)
-
-    def recover(self, leftover: list[Leftover]) -> None:
-        """Write to the host what earlier shares of the source have not. Raises MountError."""
-        self.recovered = recover(leftover, self.machinery)
-        self.kept_aside = kept_aside(kept_in(self.settings, self.user), self.source)
 
     async def run(self, socket_path: Path, on_ready: Ready) -> None:
         """Serve until the mount is gone."""
@@ -561,9 +557,9 @@ class _Session:
                 f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
                 f"{os.strerror(code)}"
             )
-        untold = write_back.take_untold()
+        untold = write_back.aside.take_untold()
         if untold:
-            raise MountError(told_of_set_aside(untold, write_back.quarantine_directory))
+            raise MountError(told_of_set_aside(untold, write_back.aside.directory))
         write_back.tidy()
         return self.status()
 
@@ -708,7 +704,7 @@ class _Session:
             return
         left = write_back.finish()
         write_back.close(keep=left > 0)
-        if left or write_back.set_aside:
+        if left or write_back.aside.count:
             self.failure = unwritten_error(write_back.journal.directory, self.source)
             log.error("%s", self.failure)
 
@@ -758,7 +754,7 @@ class _Session:
             "exports": list(self.settings.exports),
             "overlaps": [{"path": path, "mode": label} for path, label in self.settings.stronger],
             "bugs": list(map(str, self.system.bugs)),
-            "changed": sorted(_OF_THE_SYSTEM & self.settings.given().keys()),
+            "changed": list(self.settings.changed()),
             "log": str(log_path(runtime_directory(self.user.uid), self.mountpoint)),
             "ownership": self.machinery.owners.report(),
             "names": self.machinery.spellings.report(),
@@ -920,23 +916,25 @@ class _Session:
                 f"{len(write_back.changes)} changes wait, because the host refuses the first, of "
                 f"{path}: {os.strerror(code)}; it is tried again each second"
             )
-        if write_back.set_aside:
-            latest = write_back.latest_set_aside[-1]
+        if write_back.aside.count:
+            latest = write_back.aside.latest[-1]
             warnings.append(
-                f"{write_back.set_aside} changes were set aside, because the host does not take "
+                f"{write_back.aside.count} changes were set aside, because the host does not take "
                 f"them; the latest is of {latest['path']}: {latest['reason']}; kept in "
-                f"{write_back.quarantine_directory} (osxfs-sim unwritten {quoted(self.source)})"
+                f"{write_back.aside.directory} "
+                f"({command_for(self.source, write_back.aside.directory)})"
             )
-        if write_back.writer.lost:
+        conflicts = write_back.writer.conflicts
+        if conflicts.lost:
             warnings.append(
-                f"{write_back.writer.lost} changes of the host were lost to changes that the guest "
-                f"had made meanwhile (DEL-7); the latest is {write_back.writer.lost_paths[-1]}"
+                f"{conflicts.lost} changes of the host were lost to changes that the guest "
+                f"had made meanwhile (DEL-7); the latest is {conflicts.lost_paths[-1]}"
             )
-        if write_back.writer.kept:
+        if conflicts.kept:
             warnings.append(
-                f"{write_back.writer.kept} removals of the guest's were not carried out, because "
+                f"{conflicts.kept} removals of the guest's were not carried out, because "
                 "the host had put something else there meanwhile; the latest is "
-                f"{write_back.writer.kept_paths[-1]}"
+                f"{conflicts.kept_paths[-1]}"
             )
         return warnings
 
@@ -985,8 +983,8 @@ def _what_mounting_needs() -> str:
 async def _write_back_all(write_back: WriteBack) -> bool:
     """Have the host get everything that is held now; False where it refuses."""
     wanted, refusals = write_back.changes.last_sequence, write_back.refusals
-    while not write_back.has_reached(wanted):
-        write_back.hurry(wanted)
+    while not write_back.is_flushed(wanted):
+        write_back.flush_up_to(wanted)
         if write_back.refusals > refusals and write_back.refusal is not None:
             return False
         await trio.sleep(_LOOK_AGAIN_S)

@@ -351,6 +351,13 @@ class OsxfsOwners:
         self._store.close()
 
 
+def open_owners(ownership: Ownership, state_directory: Path, server: KnownCaller) -> Owners:
+    """Those of a share whose server is *server*, and keeps what it has to in *state_directory*."""
+    if ownership is Ownership.HOST:
+        return HostOwners(server)
+    return OsxfsOwners(state_directory, server.uid)
+
+
 def _path_of(dir_fd: int, name: bytes) -> str:
     """Where *name* in a directory is, for people: on one line, whatever it holds."""
     try:

@@ -12,13 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from osxfs_sim.mount.mounts.mountpoints import MountError, is_below, mounts
-from osxfs_sim.mount.writeback.journal import (
-    Owner,
-    all_journals,
-    numbers_of,
-    owner_of,
-    read_journal,
-)
+from osxfs_sim.mount.writeback.journal_directory import Owner, all_journals, numbers_of, owner_of
+from osxfs_sim.mount.writeback.journal_reader import read_journal
 
 _LOOK_AGAIN_S = 0.02
 _STANDS_STILL_S = 10.0
@@ -43,7 +38,7 @@ def wait_until_drained(
         owner = owner_of(directory)
         if owner is None or not overlap(owner, source):
             continue
-        if not owner.mountpoint or (not owner.drains and is_mounted(owner)):
+        if not owner.drains and (not owner.mountpoint or is_mounted(owner)):
             continue  # it begins, or lives: two shares of one tree are each the other's host
         say(
             f"waiting until the host has what an earlier share of {owner.source} still writes "

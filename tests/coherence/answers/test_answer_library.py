@@ -11,21 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from osxfs_sim.coherence.answers.library import (
-    LibraryError,
-    Recording,
-    asked_in_vain,
-    begin_recording,
-    compiled,
-)
-from osxfs_sim.coherence.answers.log import Answer, Told, read_answers
+from osxfs_sim.coherence.answers.library import Recording, asked_in_vain, begin_recording, compiled
+from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer, read_answers
 from osxfs_sim.coherence.answers.names import directories_of, fnv_1a, table_of
+from osxfs_sim.model.user_error import UserError
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 NAMES = ("d/file", "d/missing", "d/made", "other")
 
-Ask = Callable[..., list[Answer]]
+Ask = Callable[..., list[RecordedAnswer]]
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +43,7 @@ def ask(library: Path, root: Path, tmp_path: Path) -> Ask:
     directory.mkdir()
     recording: Recording = begin_recording(directory, NAMES)
 
-    def run(*command: str, cwd: Path = root, fails: bool = False) -> list[Answer]:
+    def run(*command: str, cwd: Path = root, fails: bool = False) -> list[RecordedAnswer]:
         environment = recording.environment(library, root, os.environ)
         done = subprocess.run(
             command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
@@ -67,7 +62,7 @@ def python(text: str) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-c", f"import os, mmap\n{text}")
 
 
-def told(answers: list[Answer]) -> list[tuple[Told, str, int]]:
+def told(answers: list[RecordedAnswer]) -> list[tuple[AnswerKind, str, int]]:
     return [(answer.told, answer.path, answer.error) for answer in answers]
 
 
@@ -77,10 +72,10 @@ def test_what_cat_is_told_of_a_file(ask: Ask, root: Path) -> None:
     answers = ask("cat", "d/file")
     after_ns = time.monotonic_ns()
     assert [answer.told for answer in answers] == [
-        Told.LOOK,
-        Told.FSTAT,
-        Told.READ,
-        Told.READ,
+        AnswerKind.LOOK,
+        AnswerKind.FSTAT,
+        AnswerKind.READ,
+        AnswerKind.READ,
     ]
     opened, attributes, read, end = answers
     status = (root / "d" / "file").stat()
@@ -100,10 +95,10 @@ def test_what_cat_is_told_of_a_file(ask: Ask, root: Path) -> None:
 @pytest.mark.parametrize("path", ["d//./file", "./d/file", "{root}/d/file", "{root}/./d/file"])
 def test_a_name_is_known_however_it_is_spelt(ask: Ask, root: Path, path: str) -> None:
     answers = ask(*python(f"os.stat({path.format(root=root)!r})"))
-    assert told(answers) == [(Told.STAT, "d/file", 0)]
+    assert told(answers) == [(AnswerKind.STAT, "d/file", 0)]
     for above in ("file", "../d/file"):
         answers = ask(*python(f"os.stat({above!r})"), cwd=root / "d")
-        assert told(answers) == [(Told.STAT, "d/file", 0)]
+        assert told(answers) == [(AnswerKind.STAT, "d/file", 0)]
 
 
 @pytest.mark.starts_processes
@@ -127,7 +122,7 @@ def test_a_pipe_with_the_number_of_a_file_is_not_taken_for_it(ask: Ask) -> None:
             "os.write(other, b'from elsewhere')\n"
             "assert os.read(end, 100) == b'from elsewhere'\n"
         )
-        assert Told.READ not in [answer.told for answer in ask(*python(program))]
+        assert AnswerKind.READ not in [answer.told for answer in ask(*python(program))]
 
 
 @pytest.mark.starts_processes
@@ -142,7 +137,7 @@ def test_a_pipe_that_was_put_in_a_files_place_unseen_is_noticed_when_it_is_read(
     )
     if os.uname().machine == "x86_64":  # dup2 has a number of its own there
         answers = ask(*python(program % 33))
-        assert Told.READ not in [answer.told for answer in answers]
+        assert AnswerKind.READ not in [answer.told for answer in answers]
 
 
 @pytest.mark.starts_processes
@@ -153,42 +148,48 @@ def test_times_of_a_directory_and_a_failed_open_make_nothing_the_workloads_own(a
         "except IsADirectoryError:\n    pass\n"
         "os.stat('d/file')\n"
     )
-    assert told(ask(*python(program))) == [(Told.STAT, "d/file", 0)]
-    assert (Told.OWN, "d/file", 0) in told(ask(*python("os.utime('d/file')")))
+    assert told(ask(*python(program))) == [(AnswerKind.STAT, "d/file", 0)]
+    assert (AnswerKind.OWN, "d/file", 0) in told(ask(*python("os.utime('d/file')")))
 
 
 @pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("os.path.exists('d/missing')", [(Told.STAT, "d/missing", 2)]),
-        ("os.access('d/missing', os.R_OK)", [(Told.LOOK, "d/missing", 2)]),
-        ("os.access('d/file', os.R_OK)", [(Told.LOOK, "d/file", 0)]),
-        ("os.lstat('d/file')", [(Told.STAT, "d/file", 0)]),
-        ("fd = os.open('d', 0); os.stat('file', dir_fd=fd)", [(Told.STAT, "d/file", 0)]),
+        ("os.path.exists('d/missing')", [(AnswerKind.STAT, "d/missing", 2)]),
+        ("os.access('d/missing', os.R_OK)", [(AnswerKind.LOOK, "d/missing", 2)]),
+        ("os.access('d/file', os.R_OK)", [(AnswerKind.LOOK, "d/file", 0)]),
+        ("os.lstat('d/file')", [(AnswerKind.STAT, "d/file", 0)]),
+        ("fd = os.open('d', 0); os.stat('file', dir_fd=fd)", [(AnswerKind.STAT, "d/file", 0)]),
         (
             "fd = os.open('d/file', 0); os.pread(fd, 3, 1)",
-            [(Told.LOOK, "d/file", 0), (Told.READ, "d/file", 0)],
+            [(AnswerKind.LOOK, "d/file", 0), (AnswerKind.READ, "d/file", 0)],
         ),
         (
             "fd = os.dup(os.open('d/file', 0)); os.readv(fd, [bytearray(2), bytearray(9)])",
-            [(Told.LOOK, "d/file", 0), (Told.READ, "d/file", 0)],
+            [(AnswerKind.LOOK, "d/file", 0), (AnswerKind.READ, "d/file", 0)],
         ),
         (
             "fd = os.open('d/file', 0); os.close(fd)\n"
             "fd = os.open('d/unrelated', 0); os.read(fd, 9)",
-            [(Told.LOOK, "d/file", 0)],
+            [(AnswerKind.LOOK, "d/file", 0)],
         ),
         (
             "fd = os.open('d/file', 0); mmap.mmap(fd, 0, prot=mmap.PROT_READ)",
-            [(Told.LOOK, "d/file", 0), (Told.FSTAT, "d/file", 0), (Told.UNKNOWN, "d/file", 0)],
+            [
+                (AnswerKind.LOOK, "d/file", 0),
+                (AnswerKind.FSTAT, "d/file", 0),
+                (AnswerKind.UNKNOWN, "d/file", 0),
+            ],
         ),
         ("os.stat('d/unrelated'); os.listdir('/')", []),
     ],
 )
-def test_what_python_is_told(ask: Ask, text: str, expected: list[tuple[Told, str, int]]) -> None:
+def test_what_python_is_told(
+    ask: Ask, text: str, expected: list[tuple[AnswerKind, str, int]]
+) -> None:
     answers = ask(*python(text))
-    if expected and expected[-1][0] is Told.UNKNOWN:
+    if expected and expected[-1][0] is AnswerKind.UNKNOWN:
         # How often the module asks for the size is its own affair; the mapping must be seen.
         assert set(expected) == set(told(answers))
         return
@@ -198,7 +199,7 @@ def test_what_python_is_told(ask: Ask, text: str, expected: list[tuple[Told, str
 @pytest.mark.starts_processes
 def test_a_listing_tells_of_the_known_names_alone(ask: Ask) -> None:
     answers = ask(*python("os.listdir('d'); os.listdir('d')"))
-    assert told(answers) == [(Told.LISTED, "d/file", 0), (Told.LIST_END, "d", 0)] * 2
+    assert told(answers) == [(AnswerKind.LISTED, "d/file", 0), (AnswerKind.LIST_END, "d", 0)] * 2
     assert answers[0].number == answers[1].number != answers[2].number == answers[3].number
 
 
@@ -219,7 +220,7 @@ def test_a_listing_tells_of_the_known_names_alone(ask: Ask) -> None:
 )
 def test_the_workloads_own_changes_are_known(ask: Ask, text: str, changed: set[str]) -> None:
     answers = ask(*python(text))
-    assert {one.path for one in answers if one.told is Told.OWN} == changed
+    assert {one.path for one in answers if one.told is AnswerKind.OWN} == changed
 
 
 @pytest.mark.starts_processes
@@ -256,7 +257,7 @@ def test_every_process_and_every_thread_is_recorded(ask: Ask) -> None:
 def test_a_program_in_an_environment_of_its_own_is_recorded_too(
     ask: Ask, command: tuple[str, ...]
 ) -> None:
-    assert [one.told for one in ask(*command)].count(Told.READ) == 2
+    assert [one.told for one in ask(*command)].count(AnswerKind.READ) == 2
 
 
 @pytest.mark.starts_processes
@@ -268,7 +269,7 @@ def test_more_answers_than_a_file_holds_go_on_in_another(ask: Ask) -> None:
 @pytest.mark.starts_processes
 def test_a_killed_process_has_lost_nothing(ask: Ask) -> None:
     answers = ask(*python("os.stat('d/file'); os.kill(os.getpid(), 9)"), fails=True)
-    assert told(answers) == [(Told.STAT, "d/file", 0)]
+    assert told(answers) == [(AnswerKind.STAT, "d/file", 0)]
 
 
 @pytest.mark.starts_processes
@@ -303,9 +304,9 @@ def test_many_names_are_all_found(library: Path, tmp_path: Path) -> None:
 
 @pytest.mark.starts_processes
 def test_without_a_compiler_the_remedy_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LibraryError, match=r"^there is no no-such-compiler to compile .*: apt-get"):
+    with pytest.raises(UserError, match=r"^there is no no-such-compiler to compile .*: apt-get"):
         compiled(tmp_path, ("no-such-compiler",))
-    with pytest.raises(LibraryError, match=r"cannot be compiled by cc: .*; install the headers"):
+    with pytest.raises(UserError, match=r"cannot be compiled by cc: .*; install the headers"):
         compiled(tmp_path, ("cc", "-shared", "-fPIC", "-include", "no/such/header.h"))
 
 
@@ -349,5 +350,5 @@ def test_a_library_of_another_user_is_not_loaded(library: Path, tmp_path: Path, 
         os.chown(theirs, 65_534, 65_534)
     else:
         os.chown(theirs.parent, 65_534, 65_534)
-    with pytest.raises(LibraryError, match="belongs to user 65534"):
+    with pytest.raises(UserError, match="belongs to user 65534"):
         compiled(tmp_path)

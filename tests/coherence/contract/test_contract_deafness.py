@@ -12,8 +12,8 @@ import pytest
 from support.deaf_share import EVERY_KIND, HEARING, Change, DeafShare, Fault
 from support.pretended_share import PretendedShare, Seeded
 
-from osxfs_sim.coherence.actors.operations import Operation
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.actors.staging import SHARE
 from osxfs_sim.coherence.contract.checks import Nature, schedules
 from osxfs_sim.coherence.contract.playing import judge
@@ -98,11 +98,11 @@ def test_other_rules_of_beliefs_do_not_depend_on_when_events_come(field: Path, d
 class WithoutWaiting(DeafShare):
     """As the schedules were: what was made is not waited for before it is looked at."""
 
-    def play(self, schedule: Schedule) -> Sequence[Performed]:
+    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
         settles = [at for at, step in enumerate(schedule.steps) if step == SETTLE]
         first = settles[0] if len(settles) > 1 else None
         steps = tuple(
-            (SHARE, Operation("accept")) if at == first else step
+            (SHARE, ActorOperation("accept")) if at == first else step
             for at, step in enumerate(schedule.steps)
         )
         told = super().play(replace(schedule, steps=steps))
@@ -112,7 +112,7 @@ class WithoutWaiting(DeafShare):
         ]
 
 
-SETTLE = SHARE, Operation("settle")
+SETTLE = SHARE, ActorOperation("settle")
 
 
 def test_without_the_wait_some_delay_would_hide_the_fault(field: Path) -> None:

@@ -16,16 +16,16 @@ from osxfs_sim.coherence.answers.timeline import timeline_from
 from osxfs_sim.coherence.edits.applying import edited, names_of
 from osxfs_sim.coherence.edits.contents import comment_of
 from osxfs_sim.coherence.edits.editor import Editor, altered, beside
-from osxfs_sim.coherence.edits.pattern import Pattern, PatternError, Step, pattern_from
+from osxfs_sim.coherence.edits.pattern import EditStep, Pattern, pattern_from
 from osxfs_sim.coherence.edits.stream import (
     Stream,
-    StreamError,
     chosen,
     edits_of,
     most_per_s,
     parse_stream,
     stream_names,
 )
+from osxfs_sim.model.user_error import UserError
 
 # Patterns
 
@@ -78,14 +78,14 @@ what = "new"
         ('path = "{name}"\nwhat', 'path = "../{name}"\nwhat', "step 2: '../{name}' is no name"),
         ('act = "truncate"', 'act = "rename"', "step 1: to is for a rename, and a rename has it"),
         ('name = "good"', 'name = "good"\nburst = 0', "rate_per_s, files and burst are positive"),
-        ('about = "what"', "", "missing 1 required positional argument: 'about'"),
+        ('about = "what"', "", "it lacks 'about'"),
         ('about = "what"', "about = ", "Invalid value"),
     ],
 )
 def test_a_pattern_with_a_mistake_is_refused(old: str, new: str, complaint: str) -> None:
-    assert pattern_from(GOOD).steps[1] == Step(5, "write", "{name}", what="new")
+    assert pattern_from(GOOD).steps[1] == EditStep(5, "write", "{name}", what="new")
     assert old in GOOD
-    with pytest.raises(PatternError) as refused:
+    with pytest.raises(UserError) as refused:
         pattern_from(GOOD.replace(old, new))
     assert complaint in str(refused.value)
 
@@ -117,11 +117,11 @@ def test_a_pattern_of_ones_own_is_named_by_its_path(tmp_path: Path) -> None:
         ("vim@0/s", r"write the rate like 5/s or 2/min"),
         ("vim@", r"write the rate like 5/s or 2/min"),
         ("vim,files=0", r"'files=0' is none of same, even and files=N"),
-        ("./none.toml", r"the edits ./none.toml cannot be read: No such file"),
+        ("./none.toml", r"cannot read the pattern of edits ./none.toml: No such file"),
     ],
 )
 def test_a_mistake_in_a_stream_is_one_line_with_the_remedy(text: str, complaint: str) -> None:
-    with pytest.raises(StreamError, match=complaint):
+    with pytest.raises(UserError, match=complaint):
         parse_stream(text)
 
 
@@ -302,14 +302,14 @@ def test_a_pattern_says_what_it_is_done_to() -> None:
     appear = parse_stream("appear").pattern
     assert appear.targets == "missing"
     assert pattern_from(appear.to_toml()) == appear
-    with pytest.raises(PatternError, match="targets is 'all': write one of files, missing"):
+    with pytest.raises(UserError, match="targets is 'all': write one of files, missing"):
         pattern_from(appear.to_toml().replace('"missing"', '"all"'))
 
 
 def test_a_rate_that_cannot_be_reached_is_refused() -> None:
     """Edits come one after the other: a table would say a rate that never was."""
     assert parse_stream("come-and-go@20/s").rate_per_s == 20
-    with pytest.raises(StreamError, match="give a rate of at most 20/s"):
+    with pytest.raises(UserError, match="give a rate of at most 20/s"):
         parse_stream("come-and-go@21/s")
     for name in stream_names():
         assert parse_stream(name).rate_per_s <= most_per_s(parse_stream(name).pattern)
@@ -327,15 +327,15 @@ def test_one_candidate_more_leaves_the_others_chosen() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("rate_per_s = 15.0", 'rate_per_s = "15/s"', "rate_per_s is '15/s', and not a number"),
+        ("rate_per_s = 15.0", 'rate_per_s = "15/s"', "rate_per_s = '15/s': write a number"),
         ("rate_per_s = 15.0", "rate_per_s = inf", "rate_per_s, files and burst are positive"),
-        ("files = 2000", "files = 2.5", "files is 2.5, and not a whole number"),
+        ("files = 2000", "files = 2.5", "files = 2.5: write a whole number"),
         ('act = "mkdir"', 'act = "unlink"', 'step 1: unlink is for targets = "files"'),
         ('"missing"', '"files"', 'step 1: mkdir is for targets = "missing"'),
-        ('path = "{name}"', "path = 3", "path is 3, and not text"),
+        ('path = "{name}"', "path = 3", "steps[1].path = 3: write a text between quotes"),
     ],
 )
 def test_a_pattern_by_hand_is_read_with_care(old: str, new: str, why: str) -> None:
     text = (resources.files("osxfs_sim.coherence.edits") / "patterns" / "appear.toml").read_text()
-    with pytest.raises(PatternError, match=re.escape(why)):
+    with pytest.raises(UserError, match=re.escape(why)):
         pattern_from(text.replace(old, new, 1))

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from osxfs_sim.coherence.histories.history import History, HistoryError
-from osxfs_sim.coherence.histories.linearize import Answer, Limits
+from osxfs_sim.coherence.histories.history import History
+from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
 from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.verdicts import Rules, check
 from osxfs_sim.model.consistency import Mode
+from osxfs_sim.model.user_error import UserError
 
 CORPUS = Path(__file__).parent
 FILES = sorted(CORPUS.glob("*/*.json"))
@@ -29,7 +30,7 @@ CASES = [
 ]
 
 
-def judged(path: Path, mode: str) -> Answer:
+def judged(path: Path, mode: str) -> CheckResult:
     history = History.load(path)
     rules = history.about["rules"]
     bounds = Bounds(rules["stale_ns"], rules["lag_ns"])
@@ -69,7 +70,7 @@ def test_whatever_is_in_a_file_it_is_judged_or_refused(path: Path) -> None:
         for mode in Mode:
             try:
                 check(History.from_json(changed), Rules(mode, Bounds(5, 5), Limits(200)))
-            except (HistoryError, ValueError):
+            except (UserError, ValueError):
                 refused += 1
     assert refused
 

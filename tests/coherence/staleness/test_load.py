@@ -8,7 +8,8 @@ import pytest
 from support.guests import eventually
 
 from osxfs_sim.coherence.staleness.load import look_at, rest_s
-from osxfs_sim.coherence.staleness.loading import FILES, LoadError, LoadSpec, loaded
+from osxfs_sim.coherence.staleness.loading import FILES, LoadSpec, loaded
+from osxfs_sim.model.user_error import UserError
 
 pytestmark = pytest.mark.starts_processes
 
@@ -53,7 +54,7 @@ def test_a_load_that_has_ended_is_no_load(field: Path) -> None:
             os.kill(load._processes[1].pid, signal.SIGKILL)
             load._processes[1].wait()
 
-    with pytest.raises(LoadError, match="has ended"):
+    with pytest.raises(UserError, match="has ended"):
         kill_one()
 
 
@@ -66,7 +67,7 @@ def test_a_load_that_met_an_error_says_so(field: Path) -> None:
         with loaded(host, guest, LoadSpec(1, 0.5)):
             pass
 
-    with pytest.raises(LoadError, match=r"has met an error: .*No such file"):
+    with pytest.raises(UserError, match=r"has met an error: .*No such file"):
         elsewhere()
 
 

@@ -12,7 +12,7 @@ from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
     Believed,
     Direction,
-    Held,
+    HeldBack,
     NotSeen,
     Outlook,
     Uniform,
@@ -150,7 +150,7 @@ def test_the_host_does_not_see_what_is_held_before_its_age(share) -> None:
     unseen = set(View)
 
     def every_view_has_shown_the_old_state() -> bool:
-        planned = {view: Outlook(Held(age_ns), MS, 60 * S) for view in unseen}
+        planned = {view: Outlook(HeldBack(age_ns), MS, 60 * S) for view in unseen}
         results = measure(live.source, live.guest, planned, 3, Direction.TO_HOST)
         for view, result in results.items():
             for sample in result.samples:
@@ -167,7 +167,7 @@ def test_the_host_does_not_see_what_is_held_before_its_age(share) -> None:
 def test_write_through_is_no_write_back(share) -> None:
     """The checker is shown a share that holds nothing back."""
     live = share(profile="osxfs-cached", latency_ns=0)
-    planned = {View.CONTENT: Outlook(Held(60 * MS), MS, S)}
+    planned = {View.CONTENT: Outlook(HeldBack(60 * MS), MS, S)}
     found = measure(live.source, live.guest, planned, 3, Direction.TO_HOST)[View.CONTENT]
     assert found.comparison.text.endswith("3 early")
     assert not found.comparison.agrees

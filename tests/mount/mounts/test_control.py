@@ -12,7 +12,7 @@ import pytest
 import trio
 from support.complaints import complaint
 
-from osxfs_sim.cli.errors import main
+from osxfs_sim.cli import main
 from osxfs_sim.mount.launch import Share
 from osxfs_sim.mount.mounts import control
 from osxfs_sim.mount.mounts.mountpoints import MountError

@@ -290,6 +290,29 @@ def test_an_export_that_has_ended_does_not_hide_the_others(osxfs_sim_command, si
         assert list(json.loads(told.stdout)["exports"]["cached"]) == ["error"]
 
 
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_what_an_export_has_left_that_was_killed_is_told_with_the_others(
+    osxfs_sim_command, site: Path, force: list[str]
+) -> None:
+    (site / "share.toml").write_text(
+        '[exports.held]\nsource = "first"\nprofile = "osxfs-delegated"\nwrite_back_age = "1h"\n'
+        '[exports.none]\nsource = "second"\nprofile = "none"\n'
+    )
+    mounted = osxfs_sim_command(
+        *("mount", site / "share.toml", site / "mnt", "--state", site / "state", "--latency", "0us")
+    )
+    assert not mounted.returncode, mounted.stderr
+    status = json.loads(osxfs_sim_command("status", "--json", site / "mnt" / "held").stdout)
+    (site / "mnt" / "held" / "new").write_text("held")
+    os.kill(status["pid"], signal.SIGKILL)
+    eventually(lambda: not is_mounted(site / "mnt" / "held"))
+    told = osxfs_sim_command("umount", *force, site / "mnt")
+    said = told.stdout + told.stderr
+    assert "2 changes (4B) of" in said
+    assert f"osxfs-sim unwritten {site}/first --state {site}/state lists them" in said
+    assert not shares_below(site)
+
+
 def test_a_share_whose_profile_is_called_exports_is_no_hub(site: Path) -> None:
     (site / "mine.toml").write_text('name = "exports"\n')
     with osxfs_sim.share(

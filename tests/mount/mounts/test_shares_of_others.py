@@ -18,7 +18,7 @@ from support.guests import ended, eventually
 from support.nobody import interpreter_for_everybody
 from support.users import OWNER
 
-from osxfs_sim.cli.errors import main
+from osxfs_sim.cli import main
 from osxfs_sim.mount import launch
 from osxfs_sim.mount.force import end_by_force
 from osxfs_sim.mount.launch import unmount_and_wait

@@ -440,7 +440,7 @@ def test_what_the_guest_unlinks_stays_and_is_let_go_when_it_is_forgotten(held: H
     inode = make(held, "file", "old")
     fd = os.open(held.host / "file", os.O_PATH)
     (held.host / "file").unlink()
-    held.backing.keep_nameless(inode, fd)
+    held.backing.keep_orphan(inode, fd)
     held.give_way(nameless=1)
     assert held.content(inode) == b"old"
     held.backing.forget(inode)

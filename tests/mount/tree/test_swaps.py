@@ -15,7 +15,7 @@ from support.unmounted import Unmounted, recovered, unmounted
 
 from osxfs_sim.mount.mounts.copying import make_copy
 from osxfs_sim.mount.mounts.mountpoints import MountError
-from osxfs_sim.mount.writeback.journal import journals_of
+from osxfs_sim.mount.writeback.journal_directory import journals_of
 from osxfs_sim.mount.writeback.unwritten import all_unwritten, check_unwritten, save
 
 NAMES = ["d", "e", "f", "g", "n", "new", "link", "d/f", "d/new"]
@@ -209,7 +209,7 @@ def test_a_journal_that_is_reached_by_its_path_would_be_caught(
     def open_place(path: Path, flags: int = 0) -> int:
         return os.open(path, flags | os.O_DIRECTORY)
 
-    monkeypatch.setattr("osxfs_sim.mount.writeback.journal.at.open_place", open_place)
+    monkeypatch.setattr("osxfs_sim.mount.writeback.journal_directory.at.open_place", open_place)
     with pytest.raises(AssertionError):
         test_what_a_user_puts_in_the_place_of_a_journal_is_not_followed(
             kept, tmp_path, "journal", "list"

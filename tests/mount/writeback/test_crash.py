@@ -24,7 +24,7 @@ from support.scribbler import Scribbler, furnish
 
 from osxfs_sim.mount import launch
 from osxfs_sim.mount.mounts.mountpoints import MountError, unmount
-from osxfs_sim.mount.writeback.journal import leftovers
+from osxfs_sim.mount.writeback.journal_reader import unfinished_journals
 
 _MS = 1_000_000
 _AGES_NS = (1 * _MS, 3 * _MS, 10 * _MS, 30 * _MS, 100 * _MS, 5_000 * _MS, 5_000 * _MS)
@@ -139,7 +139,7 @@ class Crash:
         self.demand(any(v.point is not None for v in verdicts), verdicts[-1].why)
 
     def left(self) -> int:
-        return sum(len(each.pending) for each in leftovers(self.state, str(self.source)))
+        return sum(len(each.pending) for each in unfinished_journals(self.state, str(self.source)))
 
     def check_complete(self, found: Tree) -> None:
         """*found* is exactly the guest's last state, perhaps without what was not answered."""

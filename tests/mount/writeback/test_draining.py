@@ -17,7 +17,8 @@ from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mounts.mountpoints import mount_at, unmount
 from osxfs_sim.mount.tree.inodes import InodeTable
 from osxfs_sim.mount.writeback.draining import overlap, wait_until_drained
-from osxfs_sim.mount.writeback.journal import Journal, Owner, all_journals, open_journal, owner_of
+from osxfs_sim.mount.writeback.journal import Journal, open_journal
+from osxfs_sim.mount.writeback.journal_directory import Owner, all_journals, claim, locked, owner_of
 from osxfs_sim.settings import ShareSettings
 
 HOUR_NS = 3_600 * 10**9
@@ -119,13 +120,33 @@ def test_a_share_that_is_unmounted_is_waited_for_until_it_ends(
 
 
 @pytest.mark.starts_processes
+def test_a_recovery_is_waited_for_until_it_ends(tmp_path: Path, source: Path) -> None:
+    journal = open_journal(tmp_path, str(source), InodeTable(os.stat(source)).root)
+    journal.mounted("/mnt", "0:57")  # which is there still, and dead
+    journal.close(keep=True)
+    said = Said()
+    waiting = threading.Thread(
+        target=wait_until_drained,
+        args=(tmp_path, str(source), said),
+        kwargs={"mounted": lambda _: True, "stands_still_s": 3_600},
+    )
+    with locked(journal.directory):
+        claim(journal.directory, Owner(os.getpid(), str(source), _root(source), drains=True))
+        waiting.start()
+        eventually(lambda: len(said) == 1)
+        assert waiting.is_alive()
+    waiting.join(60)
+    assert not waiting.is_alive()
+
+
+@pytest.mark.starts_processes
 def test_one_that_stands_still_is_told_with_the_remedy(
     tmp_path: Path, source: Path, journal: Journal
 ) -> None:
     from test_journal import make
 
     table = InodeTable(os.stat(source))
-    journal.note(make(table, b"a", 1))
+    journal.append(make(table, b"a", 1))
     journal.mounted("/mnt", "0:57")
     journal.drains()
     with pytest.raises(MountError, match=rf"kill {os.getpid()}") as caught:

@@ -16,7 +16,10 @@ from support.nobody import NOBODY
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.inodes import InodeTable
-from osxfs_sim.mount.writeback.journal import OtherDetail, journals_of, open_journal, read_journal
+from osxfs_sim.mount.writeback.journal import open_journal
+from osxfs_sim.mount.writeback.journal_directory import journals_of
+from osxfs_sim.mount.writeback.journal_format import OtherDetail
+from osxfs_sim.mount.writeback.journal_reader import read_journal
 
 HELD = {
     "profile": "osxfs-delegated",
@@ -75,8 +78,8 @@ def test_what_a_full_disk_did_not_note_is_told_again(
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", full)
         with pytest.raises(OSError, match="full"):
-            journal.note(unlink(1))
-    journal.note(unlink(1))
+            journal.append(unlink(1))
+    journal.append(unlink(1))
     journal.close(keep=True)
     left = read_journal(journals_of(tmp_path, str(source))[0])
     assert inode.number in left.numbers

@@ -12,15 +12,16 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from support.unmounted import GUEST, Unmounted, left, recovered, tree_of, unmounted
+from support.unmounted import GUEST, Unmounted, left, recovered, recovering, tree_of, unmounted
 
 from osxfs_sim.fs.at import new_place
 from osxfs_sim.model import write_back as model
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.backing import StaleError
 from osxfs_sim.mount.tree.inodes import Inode
-from osxfs_sim.mount.writeback import quarantine, recovery, writeback
-from osxfs_sim.mount.writeback.journal import Refusal, discard
+from osxfs_sim.mount.writeback import quarantine, recovery, set_aside
+from osxfs_sim.mount.writeback.journal_format import Refusal
+from osxfs_sim.mount.writeback.journal_reader import discard
 from osxfs_sim.mount.writeback.unwritten import all_unwritten, check_unwritten, save
 
 HOST = {"h": "host", "i": "other", "d": None, "d/in": "inside", "e": None}
@@ -121,8 +122,8 @@ def test_whatever_is_refused_for_whatever_reason_falls_alone_and_can_be_recovere
         assert report["set_aside"]["latest"][0]["change"] == kind.value
         assert report["made"] == report["crossed"] + report["refused"]
         assert report["pending_bytes"] == 0
-        assert len(guest.write_back.take_untold()) == 1
-        assert not guest.write_back.take_untold(), "it is told once"
+        assert len(guest.write_back.aside.take_untold()) == 1
+        assert not guest.write_back.aside.take_untold(), "it is told once"
     (kept,) = left(source, state)
     assert [each.kind for each in kept.aside] == [kind]
     assert not kept.pending
@@ -214,9 +215,9 @@ def test_nothing_is_made_in_a_directory_that_was_refused(source: Path, state: Pa
         guest.refuse(never(Kind.MAKE, names=(b"new",)))
         guest.finish()
         with pytest.raises(OSError, match="Stale"):
-            guest.handlers._hold_make(directory, b"x", modes.S_IFREG | 0o600, GUEST)
+            guest.handlers._defer_make(directory, b"x", modes.S_IFREG | 0o600, GUEST)
         with pytest.raises(OSError, match="Stale"):
-            guest.handlers._hold_rename(
+            guest.handlers._defer_rename(
                 *(guest.inode("h"), guest.machinery.inodes.root, b"h", directory, b"h", 0)
             )
         assert guest.finish() == 0
@@ -309,9 +310,9 @@ def test_who_is_killed_while_setting_aside_has_it_in_one_place_at_least(
     if where == "before it is kept":
         monkeypatch.setattr(os, "fdatasync", killed)
     elif where == "when it is kept":
-        monkeypatch.setattr(writeback.WriteBack, "_leave", killed)
+        monkeypatch.setattr(set_aside.SetAside, "_leave", killed)
     else:
-        monkeypatch.setattr(writeback.WriteBack, "_show_the_hosts", killed)
+        monkeypatch.setattr(set_aside.SetAside, "_show_the_hosts", killed)
     with pytest.raises(KeyboardInterrupt):
         guest.finish()
     monkeypatch.undo()
@@ -331,20 +332,18 @@ def test_recovery_sets_aside_what_the_host_refuses_and_goes_on(source: Path, sta
     guest.write("e/new/file", b"precious")
     guest.make("after")
     guest.crash()
-    again = Unmounted(source, state)
     refused = OSError(errno.EPERM, "never")
 
     class Refusing(recovery.HostWriter):
-        def carry_out(self, change: Change[Inode]) -> None:
+        def apply(self, change: Change[Inode]) -> None:
             if change.name == b"new":
                 raise refused
-            super().carry_out(change)
+            super().apply(change)
 
-    with pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, recovering(source, state) as tree:
         patched.setattr(recovery, "HostWriter", Refusing)
         (found,) = left(source, state)
-        assert recovery.recover([found], again.machinery) == 1
-    again.close()
+        assert recovery.recover([found], tree) == 1
     assert (source / "after").exists()
     (kept,) = left(source, state)
     assert [each.kind for each in kept.aside] == [Kind.MAKE, Kind.MAKE, Kind.WRITE]
@@ -482,8 +481,8 @@ def live(source: Path, state: Path, scratch: Path, seed: int) -> None:
             )
             assert not share.write_back.journal.holds_data
             for inode in share.machinery.inodes.all():
-                held = inode.held
-                assert held is None or held.aside or held.nameless, "something is held still"
+                held = inode.overlay
+                assert held is None or held.aside or held.orphan, "something is held still"
     finally:
         share.close()
     recovered(source, state)
@@ -529,8 +528,8 @@ def test_a_server_that_breaks_the_rule_is_found_out(
     elif bug == "bytes":
         monkeypatch.setattr(quarantine, "Quarantine", KeepsNoBytes)
     else:
-        monkeypatch.setattr(writeback.WriteBack, "_name_again", lambda *_: None)
-        monkeypatch.setattr(writeback.WriteBack, "_forget_what_was_written", lambda *_: None)
+        monkeypatch.setattr(set_aside.SetAside, "_name_again", lambda *_: None)
+        monkeypatch.setattr(set_aside.SetAside, "_forget_what_was_written", lambda *_: None)
     for seed in range(100, 400):
         place = tmp_path / f"{seed}"
         shutil.copytree(source, place / "source")
@@ -550,7 +549,7 @@ def test_what_the_host_has_put_in_a_removed_ones_place_just_now_is_looked_up_aga
     guest = Unmounted(field / "host", field / "state")
     try:
         with pytest.raises(StaleError):
-            guest.handlers._hold_removal(Kind.UNLINK, guest.machinery.inodes.root, b"new")
+            guest.handlers._defer_removal(Kind.UNLINK, guest.machinery.inodes.root, b"new")
     finally:
         guest.close()
     assert (field / "host" / "new").exists()

@@ -16,7 +16,7 @@ from support.nobody import NOBODY
 
 from osxfs_sim import MountError
 from osxfs_sim.cli import main
-from osxfs_sim.mount.writeback.journal import journals_of
+from osxfs_sim.mount.writeback.journal_directory import journals_of
 
 HELD = {"profile": "osxfs-delegated", "latency_ns": 0, "write_back_age_ns": 3_600 * 10**9}
 

@@ -1,0 +1,61 @@
+"""Starts a module in a process that cannot import pyfuse3, nor what comes with it.
+
+What writes to the host needs no mount: so it runs where none can be had, and a mistake that
+would tie it to one again is found by the first process that is started.
+
+Its arguments are the name of the module, whose main() is called, and what that takes.
+"""
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from osxfs_sim.mount import syscalls
+
+BLOCKED = ("pyfuse3", "trio")
+
+
+def block(names: Sequence[str] = BLOCKED) -> None:
+    """No module of these *names* can be imported in this process any more."""
+    for name in names:
+        sys.modules[name] = None  # type: ignore[assignment]
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """What to start such a process with."""
+    # -P: a file of the caller's directory must not stand in for a library.
+    return [sys.executable, "-P", "-m", __name__, module, *arguments]
+
+
+def become(user: str) -> None:
+    """Be the share's user (ServerUser.as_argument), who may not be able to import anything.
+
+    So call it when all is imported.
+    """
+    if user == "-":
+        return
+    uid, gid, groups = user.split(":")
+    os.setgroups([int(group) for group in groups.split(",") if group])
+    os.setresgid(int(gid), int(gid), int(gid))
+    os.setresuid(int(uid), int(uid), int(uid))
+
+
+def end_with(parent_pid: int) -> None:
+    """Be killed when the process that has started us ends: after become(), which undoes it."""
+    syscalls.signal_when_parent_ends(signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        sys.exit(1)
+
+
+def main() -> None:
+    """The process itself, up to the main() of the module."""
+    block()
+    module = sys.argv[1]
+    del sys.argv[1]
+    importlib.import_module(module).main()
+
+
+if __name__ == "__main__":
+    main()

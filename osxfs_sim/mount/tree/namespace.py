@@ -1,0 +1,196 @@
+"""Changes of names on the host, and all that has to be known of them afterwards.
+
+Whoever gives and takes names for the guest does it here: the requests at once, the host writer
+of write-back later, a recovery before there is a share at all. So it knows neither requests nor
+the kernel's library: inode table, descriptors, spellings and own changes are what it keeps true.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.tree.backing import Backing
+from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.inodes import Inode, InodeTable
+from osxfs_sim.mount.tree.owners import Owners
+from osxfs_sim.mount.tree.spellings import Spellings
+
+_RENAME_EXCHANGE = 2  # linux/fs.h
+
+
+class Follower(Protocol):
+    """Whoever watches the host's directories (watch/), as far as the guest's own changes go."""
+
+    notes_own: bool
+    """Whether it has to be told of them; else it tells them from the host's by itself."""
+
+    def follow(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
+        """Watch *directory*, which is *name* in *dir_fd*; False where that is not possible."""
+
+    def unfollow(self, directory: Inode) -> None:
+        """*directory* need not be watched any more."""
+
+    def own(self, directory: Inode, name: bytes, dir_fd: int) -> None:
+        """The guest itself has just changed *name* in *directory*, open as *dir_fd*."""
+
+    def own_fd(self, fd: int) -> None:
+        """The guest itself has just changed the object behind *fd*."""
+
+
+class Namespace:
+    """The names of one share on the host. The reactor's thread only."""
+
+    def __init__(
+        self,
+        inodes: InodeTable,
+        backing: Backing,
+        owners: Owners,
+        spellings: Spellings,
+        name_sets: NameSets | None,
+        watcher: Follower | None,
+        *,
+        before_moved: Callable[[Inode, Inode], None] | None = None,
+        when_named: Callable[[Inode, bytes], None] | None = None,
+    ) -> None:
+        """*before_moved* is told of an inode, and of the directory that it is about to be in;
+        *when_named* of a directory, and of what was asked for when a name was made in it.
+        """
+        self._inodes = inodes
+        self._backing = backing
+        self._owners = owners
+        self._spellings = spellings
+        self._name_sets = name_sets
+        self._watcher = watcher
+        self._notes_own = watcher is not None and watcher.notes_own
+        self._before_moved = before_moved or _nothing
+        self._when_named = when_named or _nothing
+
+    def has_changed(self, inode: Inode, fd: int) -> None:
+        """The guest has changed the object behind *fd*: it is no host event."""
+        inode.changed_ns = time.time_ns()
+        if self._notes_own:
+            assert self._watcher is not None
+            self._watcher.own_fd(fd)
+
+    def named(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        """The guest has made *name*, by asking for *asked*."""
+        self._when_named(parent, asked)
+        self._spellings.added(parent, dir_fd, name, asked)
+        self._is_there(parent, name)
+        self._own(parent, name, dir_fd)
+
+    def unnamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        """The guest has taken *name* away."""
+        self._spellings.removed(parent, dir_fd, name, asked)
+        self._own(parent, name, dir_fd)
+
+    def renamed(self, parent: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+        """The guest has given *name* to something that had another."""
+        self._when_named(parent, asked)
+        self._spellings.renamed(parent, dir_fd, name, asked)
+        self._is_there(parent, name)
+        self._own(parent, name, dir_fd)
+
+    def _is_there(self, parent: Inode, name: bytes) -> None:
+        if self._name_sets is not None:
+            self._name_sets.added(parent, self._spellings.key(name))
+
+    def _own(self, parent: Inode, name: bytes, dir_fd: int) -> None:
+        if self._notes_own:
+            assert self._watcher is not None
+            self._watcher.own(parent, name, dir_fd)
+
+    @contextlib.contextmanager
+    def losing_a_name(self, parent: Inode, parent_fd: int, name: bytes) -> Iterator[None]:
+        """Around a call that takes *name* away: the object may live on without it.
+
+        The guest may hold it open, or be inside it. If this was its last name,
+        a descriptor is the only way to reach it from now on.
+        """
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+        try:
+            inode = self._inodes.known(os.fstat(fd))
+            yield
+            status = os.fstat(fd)
+            unlinked = status.st_nlink == 0
+            if unlinked:
+                self._owners.gone(fd, status)
+            if inode is None:
+                return
+            inode.changed_ns = time.time_ns()
+            named = inode.drop_name(parent, name)
+            if unlinked or inode.is_directory:
+                self._inodes.renounce_identity(inode)
+                self._backing.keep_orphan(inode, fd)
+                fd = -1
+            elif not named:
+                # Its other names are the host's secret until the guest looks them up.
+                inode.parent = None
+                self._backing.keep_orphan(inode, fd)
+                fd = -1
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+    def rename(
+        self, old_parent: Inode, old_asked: bytes, new_parent: Inode, new_asked: bytes, flags: int
+    ) -> None:
+        """renameat2(2) on the host, and all that is known by the two names. Raises OSError."""
+        # Two descriptors at once: the second call may take the first's away.
+        old_fd = os.dup(self._backing.directory_fd(old_parent))
+        try:
+            new_fd = self._backing.directory_fd(new_parent)
+            old_name = self._spellings.existing(old_parent, old_fd, old_asked)
+            moving = os.stat(old_name, dir_fd=old_fd, follow_symlinks=False)
+            new_name, replaced = self._spellings.target(new_parent, new_fd, new_asked)
+            respelled = old_parent is new_parent and old_name == new_name
+            if respelled:
+                new_name, replaced = self._spellings.stored(new_asked), None
+            exchange = flags & _RENAME_EXCHANGE
+            # Two names of one file: rename(2) then does nothing at all.
+            same = replaced is not None and os.path.samestat(moving, replaced)
+            if replaced is None or exchange or same:
+                syscalls.rename(old_fd, old_name, new_fd, new_name, flags)
+            else:
+                with self.losing_a_name(new_parent, new_fd, new_name):
+                    syscalls.rename(old_fd, old_name, new_fd, new_name, flags)
+                new_name = self._spellings.respell(new_parent, new_fd, new_name, new_asked)
+            if not same:
+                if exchange:
+                    self.renamed(old_parent, old_fd, old_name, old_asked)
+                else:
+                    self.unnamed(old_parent, old_fd, old_name, old_asked)
+                self.renamed(new_parent, new_fd, new_name, new_asked)
+        finally:
+            os.close(old_fd)
+        if same:
+            return
+        self._has_moved(moving, (new_parent, new_name), (old_parent, old_name))
+        if exchange and replaced is not None:
+            self._has_moved(replaced, (old_parent, old_name), (new_parent, new_name))
+
+    def _has_moved(
+        self, status: os.stat_result, to: tuple[Inode, bytes], was: tuple[Inode, bytes]
+    ) -> None:
+        """What *status* is of has another place; the kernel may know nothing of it."""
+        inode = self._inodes.known(status)
+        if inode is not None:
+            self._before_moved(inode, to[0])
+            inode.changed_ns = time.time_ns()
+            inode.moved(*to, *was)
+
+    def forget(self, inode: Inode) -> None:
+        """The guest refers to *inode* no more."""
+        if inode.followed and self._watcher is not None:
+            self._watcher.unfollow(inode)  # while it can be reached
+        self._backing.forget(inode)
+        self._spellings.forget(inode)
+        if self._name_sets is not None and inode.is_directory:
+            self._name_sets.forget(inode)
+
+
+def _nothing(*_: object) -> None:
+    """Nobody is to be told."""
