@@ -139,6 +139,7 @@ def test_a_recovery_is_waited_for_until_it_ends(tmp_path: Path, source: Path) ->
     assert not waiting.is_alive()
 
 
+@pytest.mark.starts_processes
 def test_one_that_stands_still_is_told_with_the_remedy(
     tmp_path: Path, source: Path, journal: Journal
 ) -> None:
