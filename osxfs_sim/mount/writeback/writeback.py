@@ -67,9 +67,10 @@ class WriteBack:
         journal: Journal,
         evict: Callable[[Inode], None],
         created_on_host: Callable[[Inode], None],
+        attributes_set_on_host: Callable[[Inode], None],
     ) -> None:
         """*evict* is told of objects of which nothing is held any more, *created_on_host* of those
-        that the host has got.
+        that the host has got, *attributes_set_on_host* of those whose attributes it has got.
         """
         self._reactor = reactor
         self._crossings = crossings
@@ -78,7 +79,12 @@ class WriteBack:
         self.writer = writer
         """Makes each change on the host."""
         self.pending = PendingState(
-            spec, journal, evict, created_on_host, lambda: reactor.tell(self._progress)
+            spec,
+            journal,
+            evict,
+            created_on_host,
+            attributes_set_on_host,
+            lambda: reactor.tell(self._progress),
         )
         """What is pending: list, journal, overlay, data, descriptors."""
         self.aside = SetAside(self.pending, writer, inodes)
