@@ -81,10 +81,10 @@ def result(theirs: Path, case: str, *arms: str, damage: dict[str, object] | None
         "dilate": 1.0,
         "trace": None,
         "edits": None,
-        "recipe": "x",
         "groups": {},
         **(damage or {}),
     }
+    made.sources = {"recipe": "x"}
     save_result(made, theirs / "result.json")
     return theirs / "result.json"
 
