@@ -229,6 +229,7 @@ def is_judged_as_delegated(history: History) -> bool:
 MODES = ("consistent", "cached", "delegated")
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("mode", MODES)
 def test_histories_are_judged_as_by_trying_every_order(mode: str) -> None:
     counts: Counts = Counter()
