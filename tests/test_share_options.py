@@ -61,7 +61,6 @@ def run(copy: Path, *arguments: str | Path) -> str:
         env={**os.environ, "PYTHONPATH": str(copy)},
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
