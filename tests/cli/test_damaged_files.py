@@ -113,6 +113,7 @@ def test_what_is_whole_is_shown(kind: str, tmp_path: Path, capsys) -> None:
         assert out
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_document_is_shown_or_refused_in_one_line(
     kind: str, tmp_path: Path, capsys

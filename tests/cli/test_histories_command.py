@@ -160,6 +160,7 @@ def test_the_last_looks_wait_until_the_bound_allows_nothing_old() -> None:
     assert histories._settle_ns(Bounds(86_400_000 * ms)) == histories._settle_ns(Bounds())
 
 
+@pytest.mark.starts_processes
 def test_the_smallest_history_is_not_judged_without_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where its search is given up, the violation that was found is told."""
     limits = []

@@ -178,6 +178,7 @@ def test_a_share_file_too_before_anything_is_imported(theirs, capfd, owner):
     assert has_run(theirs) == (owner == 0)
 
 
+@pytest.mark.starts_processes
 def test_a_case_that_others_can_write_is_named(theirs, capfd):
     (theirs / "case" / "scripts" / "run.sh").chmod(0o777)
     command("run", "./case", "--arm", "native", "--runs", "1")
@@ -226,6 +227,7 @@ print(hashlib.sha256(drawn).hexdigest())
 """
 
 
+@pytest.mark.starts_processes
 def test_a_style_that_lies_where_one_works_draws_nothing(tmp_path):
     """And runs nothing: with usetex, labels would be given to a program with a preamble."""
     said = []

@@ -229,6 +229,7 @@ def is_judged_as_delegated(history: History) -> bool:
 MODES = ("consistent", "cached", "delegated")
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("mode", MODES)
 def test_histories_are_judged_as_by_trying_every_order(mode: str) -> None:
     counts: Counts = Counter()
@@ -542,8 +543,8 @@ RIGHT_JUDGE = Judge.judge
         (
             Judge,
             "_stale",
-            lambda _, asked, kind, ended_ns: judging.Judged(
-                kind, judging.ChangeScore.STALE, max(0, asked.call_ns - ended_ns)
+            lambda _, asked, kind, ended_ns: judging.JudgedStatement(
+                kind, judging.Freshness.STALE, max(0, asked.call_ns - ended_ns)
             ),
         ),
         (

@@ -45,6 +45,7 @@ def test_every_rule_names_a_test_that_exists() -> None:
     assert rules_without_test(page) == []
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
 def test_every_test_that_a_page_names_exists(page: str) -> None:
     assert missing((ROOT / "docs" / page).read_text()) == []

@@ -190,12 +190,14 @@ def false_alarms(test: Test, count: int = 10, trials: int = 1_000) -> float:
     return sum(alarms) / trials
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("count", [5, 10, 20])
 def test_equal_arms_are_quiet_at_about_the_nominal_rate(count: int) -> None:
     # Of 1,000 comparisons; ranks are whole numbers, so it is somewhat below 5% for few runs.
     assert 0.02 <= false_alarms(by_ranks, count) <= 0.065
 
 
+@pytest.mark.takes_seconds
 def test_a_test_that_cries_wolf_is_noticed() -> None:
     assert false_alarms(with_every_run_counted_twice) > 0.1
 

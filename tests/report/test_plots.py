@@ -51,6 +51,7 @@ def test_a_png_is_one_and_always_the_same():
     assert first == second
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     "label",
     ["<script>alert(1)</script> & co", "$\\frac{1}{", "\x00\x1b[31m", "\ud800", "日本語", "", " "],

@@ -68,6 +68,7 @@ def staging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(stage, "_can_rename", lambda *_: False)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.usefixtures("staging")
 def test_a_swapped_name_leads_the_synchronizer_nowhere(tmp_path, secret, monkeypatch):
     before = state_of(secret)

@@ -291,6 +291,7 @@ STORIES = st.lists(
 )
 
 
+@pytest.mark.takes_seconds
 @given(STORIES)
 @settings(max_examples=300)
 def test_the_replay_agrees_with_plain_caches(rows):

@@ -37,11 +37,11 @@ class PendingState:
         self,
         spec: WriteBackSpec,
         journal: Journal,
-        let_go: Callable[[Inode], None],
+        evict: Callable[[Inode], None],
         created_on_host: Callable[[Inode], None],
         when_dropped: Callable[[], None],
     ) -> None:
-        """*let_go* is told of objects of which nothing is pending any more, *created_on_host* of
+        """*evict* is told of objects of which nothing is pending any more, *created_on_host* of
         those that the host has got, *when_dropped* when something need not cross any more.
         """
         self.changes: PendingChanges[Inode] = PendingChanges(spec)
@@ -50,7 +50,7 @@ class PendingState:
         """What a crash leaves of it."""
         self.descriptors = PendingDescriptors()
         """By which files are written to."""
-        self._let_go = let_go
+        self._evict = evict
         self._created_on_host = created_on_host
         self._when_dropped = when_dropped
 
@@ -186,7 +186,7 @@ class PendingState:
         drop_overlay(inode)
         if overlay.orphan and not inode.is_directory:
             inode.parent = None  # who has it open does not give it a name again
-        self._let_go(inode)
+        self._evict(inode)
 
     def pour_out(self, inode: Inode, overlay: Overlay) -> None:
         """The host's file has lost its name with all that was not written: who has it open sees it.
@@ -212,7 +212,7 @@ class PendingState:
         assert overlay is not None
         self._free_content(overlay)
         drop_overlay(inode)
-        self._let_go(inode)
+        self._evict(inode)
         self.tidy()
 
     def _free_content(self, overlay: Overlay) -> None:

@@ -411,6 +411,7 @@ def history_agrees_with_the_model(table, histories=150):
     )
 
 
+@pytest.mark.takes_seconds
 def test_any_history_of_lookups_and_forgets_leaves_what_the_kernel_knows():
     history_agrees_with_the_model(InodeTable)
 
@@ -650,6 +651,7 @@ def held_history_is_consistent(table, histories=150):
     )
 
 
+@pytest.mark.takes_seconds
 def test_any_history_of_held_changes_leaves_a_consistent_table():
     held_history_is_consistent(InodeTable)
 

@@ -97,6 +97,7 @@ def test_one_chmod_by_name_would_be_caught(tmp_path, secret, monkeypatch):
     assert not all(outcomes)
 
 
+@pytest.mark.takes_seconds
 def test_recovery_changes_nothing_where_a_swapped_name_leads(tmp_path, secret, monkeypatch):
     def recover(number: int) -> int:
         place = tmp_path / f"{number}"

@@ -192,7 +192,7 @@ def assert_alike(
         live.share.flush()
         began = end
     assert tree(live.source) == tree(native), steps
-    assert live.status()["write_back"]["refusal"] is None
+    assert live.status().write_back.refusal is None
 
 
 def clear(live: LiveShare) -> None:
