@@ -495,6 +495,7 @@ def test_everything_but_the_mount_is_imported_where_there_is_no_fuse():
     )
 
 
+@pytest.mark.starts_processes
 def test_what_writes_to_the_host_is_imported_where_there_is_no_fuse():
     blocked = "\n".join(f"sys.modules[{name!r}] = None" for name in sorted(FUSE))
     statements = "\n".join(f"import {module}" for module in sorted(WITHOUT_FUSE))

@@ -60,7 +60,7 @@ def run(copy: Path, *arguments: str | Path) -> str:
         env={**os.environ, "PYTHONPATH": str(copy)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

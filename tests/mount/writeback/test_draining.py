@@ -135,7 +135,7 @@ def test_a_recovery_is_waited_for_until_it_ends(tmp_path: Path, source: Path) ->
         waiting.start()
         eventually(lambda: len(said) == 1)
         assert waiting.is_alive()
-    waiting.join(60)
+    waiting.join(180)
     assert not waiting.is_alive()
 
 
