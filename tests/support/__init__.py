@@ -45,7 +45,7 @@ Random work, and who judges it
 Things made by hand
 
     small_cases        a case of a test's own: its folder, and scripts
-    benches            comparisons that run nothing: arms, samples and a clock by hand
+    benches            a comparison of samples, taken by the executor, with mounts of a test's own
     asking             a small case that asks for the same files all the time
     pairs              two directories to synchronize, and the engine between them
     sync_trees         small trees on the disk, as plain values
