@@ -315,6 +315,7 @@ def test_a_share_of_such_directories_is_shown_as_text(share, field, capfd):
 # Encodings
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_no_encoding_of_the_terminal_is_an_error(here, encoding, monkeypatch):
     save_result(frontiers.comparison(runs=2, machine=MACHINE), here / "f.json")

@@ -38,6 +38,7 @@ def rules_without_test(page: str) -> list[str]:
     return without
 
 
+@pytest.mark.takes_seconds
 def test_every_rule_names_a_test_that_exists() -> None:
     page = (ROOT / "docs" / "semantics.md").read_text()
     assert len(_TEST.findall(page)) > 50

@@ -404,6 +404,7 @@ class BeginsAWindowAnew(EventStream):
         self._due_ns = now_ns + self.spec.latency_ns
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     "bug",
     [

@@ -111,6 +111,7 @@ def test_the_search_for_faults_finds(html, fault):
     assert any(each.startswith(fault) for each in faults(html)), faults(html)
 
 
+@pytest.mark.takes_seconds
 def test_what_a_result_says_is_text_wherever_it_stands():
     arms = {f"native{HOSTILE}": None, f"osxfs{HOSTILE}": 130_000}
     comparison = reporting.comparison(
@@ -152,6 +153,7 @@ def test_the_same_result_gives_the_same_page(plain):
     assert page([contents(reporting.comparison())]) == plain
 
 
+@pytest.mark.takes_seconds
 def test_a_failed_run_and_a_quick_command_are_told_before_the_times():
     comparison = reporting.comparison(quick=True)
     comparison.samples[1].failure = "exit code 7: no space"

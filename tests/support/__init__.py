@@ -46,6 +46,7 @@ Random work, and who judges it
 Things made by hand
 
     small_cases        a case of a test's own: its folder, and scripts
+    benches            a comparison of samples, taken by the executor, with mounts of a test's own
     asking             a small case that asks for the same files all the time
     benches            samples of a comparison taken by the executor, with mounts of a test's own
     pairs              two directories to synchronize, and the engine between them

@@ -1,7 +1,7 @@
 """A plugin: each test's tier, from what it uses; and a unit test that does more is refused.
 
     unit      no mount, no process, no waiting for the clock: for every edit
-    thorough  as unit, but takes a second or more of a processor: random cases by the hundred
+    thorough  as unit, but takes about a second or more of a processor: random cases by the hundred
     mount     mounts something
     process   starts processes, or waits for the clock
     slow      marked so, whatever it does
@@ -34,7 +34,7 @@ PROCESS_FIXTURES = {"cli", "small_case"}
 MARKS = {
     "mounts": "mounts something by hand",
     "starts_processes": "starts a process by hand, or waits for the clock",
-    "takes_seconds": "takes a second or more of a processor",
+    "takes_seconds": "takes about a second of a processor, or more, in all its cases",
 }
 
 

@@ -574,6 +574,7 @@ OF_THE_HOST: list[tuple[Fault, str, str, Side, SyncMode, Stop]] = [
 """As FAULTS, where the host goes on."""
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(("fault", "change", "again", "from_", "mode", "stop"), FAULTS)
 def test_a_rule_less_is_noticed(
     fault: Fault,

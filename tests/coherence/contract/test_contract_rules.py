@@ -168,6 +168,7 @@ def test_the_shortest_breach_of_holding_back_is_two_steps(field: Path) -> None:
     assert (breach.times, breach.plays) == (1 + REPEATS, 1 + REPEATS)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     ("as_what", "weaker", "broken"),
     [

@@ -265,6 +265,7 @@ def test_a_handle_is_given_back_once(at: Share) -> None:
     assert at.errors == 0
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("wrong", [b"", b"d/inside", b"../f", b"/etc/passwd", b"f/", b"/", b"f\0"])
 @pytest.mark.parametrize(
     "name", ["lookup", "mknod", "mkdir", "symlink", "unlink", "rmdir", "create", "rename", "link"]

@@ -455,6 +455,7 @@ class LeavesTheIdentityBehind(InodeTable):
         del self._by_number[inode.number]
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     "bug",
     [
@@ -678,6 +679,7 @@ class IdentifiesAnything(InodeTable):
         self._by_identity[device, host_number] = inode
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("bug", [ForgetsWhatIsHeld, ForgetsTheWay, NeverLetsGo, IdentifiesAnything])
 def test_the_check_of_held_histories_notices(bug):
     with noticed(AssertionError, KeyError):

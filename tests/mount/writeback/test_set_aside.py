@@ -209,6 +209,7 @@ def test_who_has_a_refused_file_open_reads_it_and_is_told_when_writing(
         assert guest.write_back.changes.bytes == 0
 
 
+@pytest.mark.takes_seconds
 def test_nothing_is_made_in_a_directory_that_was_refused(source: Path, state: Path) -> None:
     with unmounted(source, state) as guest:
         directory = guest.mkdir("new")
