@@ -310,6 +310,8 @@ class Arena:
             self._pages_are_old |= bool(code) if actor.is_guest else not code
         if not actor.is_guest or dies:
             return
+        if code in (errno.ECONNABORTED, errno.ENOTCONN):  # what the kernel says in its place
+            self.fail(f"{_DEAD} before {name} {what} was answered")
         if code == errno.EIO and code not in self.expected.excused and not self._set_aside():
             self.fail(f"{name} {what}: {os.strerror(code)}, and nothing is set aside")
         wrong = self.expected.by_guest(name, move, code, answer.get("ok"))

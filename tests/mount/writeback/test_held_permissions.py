@@ -295,14 +295,17 @@ def test_what_was_opened_under_a_mode_that_the_host_had_for_a_moment_stays_open(
     assert_alike(live, steps)
 
 
+LISTING = ("list_open", "list_synced")
+
+
 def random_step(rng: random.Random) -> Step:
     name = rng.choice(list(STEPS))
     paths = [rng.choice(PLACES)]
     if name in ("link", "rename"):
         paths.append(rng.choice(PLACES))
-    if name in ("chmod", "mkdir", "touch_open", "make_closed", "list_open"):
+    if name in ("chmod", "mkdir", "touch_open", "make_closed", *LISTING):
         mode = rng.choice(MODES)
-        paths.append(str(mode | 0o100 if name == "list_open" else mode))
+        paths.append(str(mode | 0o100 if name in LISTING else mode))
     return name, *paths
 
 
