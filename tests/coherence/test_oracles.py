@@ -546,8 +546,8 @@ RIGHT_JUDGE = Judge.judge
         (
             Judge,
             "_stale",
-            lambda _, asked, kind, ended_ns: judging.Judged(
-                kind, judging.ChangeScore.STALE, max(0, asked.call_ns - ended_ns)
+            lambda _, asked, kind, ended_ns: judging.JudgedStatement(
+                kind, judging.Freshness.STALE, max(0, asked.call_ns - ended_ns)
             ),
         ),
         (

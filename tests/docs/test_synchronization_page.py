@@ -33,5 +33,5 @@ def test_its_example_does_what_it_says(tmp_path):
     assert result.stdout.splitlines() == [
         "from the host",
         "from the guest",
-        "[{'path': 'a', 'host': 'file', 'guest': 'file', 'agreed': 'file'}]",
+        "a file file file",
     ]

@@ -23,6 +23,7 @@ from support.benches import (
     tree_of,
     workload_of,
 )
+from support.statuses import a_status
 
 from osxfs_sim.coherence.answers.risk import KINDS
 from osxfs_sim.lab.cases import CaseError
@@ -30,18 +31,19 @@ from osxfs_sim.lab.executor import measure
 from osxfs_sim.lab.results import comparison_from
 from osxfs_sim.lab.risk import prepare_edits
 from osxfs_sim.lab.schedule import Interleaved
+from osxfs_sim.model.status import ShareStatus
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 
 @dataclass
 class PretendedShare:
-    first_status: dict[str, Any] = field(default_factory=lambda: {"warnings": []})
+    first_status: ShareStatus = field(default_factory=a_status)
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         return self.first_status
 
-    def reset(self) -> dict[str, Any]:
+    def reset(self) -> ShareStatus:
         return self.first_status
 
     def start_trace(self, path: str) -> None: ...
@@ -57,7 +59,7 @@ def frozen(change: Callable[[Path], None] = lambda _: None, **status: Any) -> Mo
     def mount(_: str, source: Path, mountpoint: Path) -> Iterator[PretendedShare]:
         subprocess.run(["cp", "-a", f"{source}/.", str(mountpoint)], check=True)
         change(mountpoint)
-        share = PretendedShare({"warnings": []} | status)
+        share = PretendedShare(a_status(**status))
         yield share
         shutil.rmtree(mountpoint)
         mountpoint.mkdir()

@@ -37,12 +37,14 @@ class PendingState:
         self,
         spec: WriteBackSpec,
         journal: Journal,
-        let_go: Callable[[Inode], None],
+        evict: Callable[[Inode], None],
         created_on_host: Callable[[Inode], None],
+        attributes_set_on_host: Callable[[Inode], None],
         when_dropped: Callable[[], None],
     ) -> None:
-        """*let_go* is told of objects of which nothing is pending any more, *created_on_host* of
-        those that the host has got, *when_dropped* when something need not cross any more.
+        """*evict* is told of objects of which nothing is pending any more, *created_on_host* of
+        those that the host has got, *attributes_set_on_host* of those whose attributes it has
+        got, *when_dropped* when something need not cross any more.
         """
         self.changes: PendingChanges[Inode] = PendingChanges(spec)
         """What must cross, in its order."""
@@ -50,8 +52,9 @@ class PendingState:
         """What a crash leaves of it."""
         self.descriptors = PendingDescriptors()
         """By which files are written to."""
-        self._let_go = let_go
+        self._evict = evict
         self._created_on_host = created_on_host
+        self._attributes_set_on_host = attributes_set_on_host
         self._when_dropped = when_dropped
 
     # What begins to be pending
@@ -163,6 +166,8 @@ class PendingState:
                 overlay.content.mark_clean(change.offset, change.length, change.position)
             elif change.kind is Kind.SET and change.detail.size is not None:
                 overlay.content.mark_cut_clean()
+        if change.kind is Kind.SET:
+            self._attributes_set_on_host(inode)
         if change.kind is Kind.WRITE:
             # The guest may have taken away its name meanwhile, and have it open.
             orphan = overlay is not None and overlay.orphan
@@ -186,7 +191,7 @@ class PendingState:
         drop_overlay(inode)
         if overlay.orphan and not inode.is_directory:
             inode.parent = None  # who has it open does not give it a name again
-        self._let_go(inode)
+        self._evict(inode)
 
     def pour_out(self, inode: Inode, overlay: Overlay) -> None:
         """The host's file has lost its name with all that was not written: who has it open sees it.
@@ -212,7 +217,7 @@ class PendingState:
         assert overlay is not None
         self._free_content(overlay)
         drop_overlay(inode)
-        self._let_go(inode)
+        self._evict(inode)
         self.tidy()
 
     def _free_content(self, overlay: Overlay) -> None:

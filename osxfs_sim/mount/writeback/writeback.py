@@ -1,14 +1,14 @@
 """Holds the guest's changes, and sees to it that the host gets them in time and in order.
 
-    hold        a change is noted in the journal, in the list of what must cross, and in what the
-                guest is shown (overlay.py); the guest is answered after that
-    worker      takes the oldest change, has it carried out on the host (host_writer.py), prices
-                its crossing, and goes on while no more than so many are under way
+    defer       a change is appended to the journal, to the list of what must cross, and to what
+                the guest is shown (pending_state.py); the guest is answered after that
+    worker      takes the oldest change, has it applied on the host (host_writer.py), prices its
+                crossing, and goes on while no more than so many are under way
     age         wakes the worker when a change has waited for as long as it may
 
 Who needs the host to have something (fsync, a full list, unmount) says up to which change, and
 waits. What becomes of a change that the host refuses is decided in model/refusals.py: it is tried
-again, or set aside (quarantine.py) with what depends on it, and the guest is shown what is on the
+again, or set aside (set_aside.py) with what depends on it, and the guest is shown what is on the
 host instead. Nothing overtakes a change that is still to be tried.
 """
 
@@ -18,10 +18,10 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from osxfs_sim.model.operations import CLASS_OF, Operation
 from osxfs_sim.model.refusals import OF_ROOM, Verdict, judge
+from osxfs_sim.model.status import RefusalStatus, SetAsideStatus, WriteBackStatus
 from osxfs_sim.model.write_back import Change, Kind, PendingChanges, WriteBackSpec
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.latency.receipt import Receipt
@@ -65,11 +65,12 @@ class WriteBack:
         inodes: InodeTable,
         writer: HostWriter,
         journal: Journal,
-        let_go: Callable[[Inode], None],
+        evict: Callable[[Inode], None],
         created_on_host: Callable[[Inode], None],
+        attributes_set_on_host: Callable[[Inode], None],
     ) -> None:
-        """*let_go* is told of objects of which nothing is held any more, *created_on_host* of those
-        that the host has got.
+        """*evict* is told of objects of which nothing is held any more, *created_on_host* of those
+        that the host has got, *attributes_set_on_host* of those whose attributes it has got.
         """
         self._reactor = reactor
         self._crossings = crossings
@@ -78,7 +79,12 @@ class WriteBack:
         self.writer = writer
         """Makes each change on the host."""
         self.pending = PendingState(
-            spec, journal, let_go, created_on_host, lambda: reactor.tell(self._progress)
+            spec,
+            journal,
+            evict,
+            created_on_host,
+            attributes_set_on_host,
+            lambda: reactor.tell(self._progress),
         )
         """What is pending: list, journal, overlay, data, descriptors."""
         self.aside = SetAside(self.pending, writer, inodes)
@@ -408,48 +414,50 @@ class WriteBack:
         self.aside.close()
         self.journal.close(keep=keep)
 
-    def report(self) -> dict[str, Any]:
-        """For the status; documented in docs/reference.md."""
+    def report(self, *, recovered: int = 0, sync_waits: bool = False) -> WriteBackStatus:
+        """For the status; the arguments are what only the session knows."""
         changes, spec = self.changes, self.changes.spec
         oldest_ns = changes.oldest_ns
-        return {
-            "age_ns": spec.age_ns,
-            "limit_changes": spec.most_changes,
-            "limit_bytes": spec.most_bytes,
-            "in_flight": spec.in_flight,
-            "kernel": spec.kernel,
-            "made": changes.made,
-            "crossed": changes.crossed,
-            "cancelled": changes.cancelled,
-            "merged": changes.merged,
-            "refused": changes.set_aside,
-            "pending_changes": len(changes),
-            "pending_bytes": changes.bytes,
-            "oldest_ns": 0 if oldest_ns is None else time.monotonic_ns() - oldest_ns,
-            "bytes_written_back": changes.written_back_bytes,
-            "longest_lag_ns": changes.longest_lag_ns,
-            "most_changes_at_risk": changes.most_changes,
-            "most_bytes_at_risk": changes.most_bytes,
-            "throttled": self.throttled,
-            "throttled_ns": self.throttled_ns,
-            "lost_host_changes": self.writer.conflicts.lost,
-            "lost_paths": list(self.writer.conflicts.lost_paths),
-            "kept_host_changes": self.writer.conflicts.kept,
-            "kept_paths": list(self.writer.conflicts.kept_paths),
-            "refusal": None
+        return WriteBackStatus(
+            age_ns=spec.age_ns,
+            limit_changes=spec.most_changes,
+            limit_bytes=spec.most_bytes,
+            in_flight=spec.in_flight,
+            kernel=spec.kernel,
+            made=changes.made,
+            crossed=changes.crossed,
+            cancelled=changes.cancelled,
+            merged=changes.merged,
+            refused=changes.set_aside,
+            pending_changes=len(changes),
+            pending_bytes=changes.bytes,
+            oldest_ns=0 if oldest_ns is None else time.monotonic_ns() - oldest_ns,
+            bytes_written_back=changes.written_back_bytes,
+            longest_lag_ns=changes.longest_lag_ns,
+            most_changes_at_risk=changes.most_changes,
+            most_bytes_at_risk=changes.most_bytes,
+            throttled=self.throttled,
+            throttled_ns=self.throttled_ns,
+            lost_host_changes=self.writer.conflicts.lost,
+            lost_paths=list(self.writer.conflicts.lost_paths),
+            kept_host_changes=self.writer.conflicts.kept,
+            kept_paths=list(self.writer.conflicts.kept_paths),
+            refusal=None
             if self.refusal is None
-            else {"reason": os.strerror(self.refusal[0]), "path": self.refusal[1]},
-            "journal": str(self.journal.directory),
-            "set_aside": {
-                "count": self.aside.count,
-                "bytes": self.aside.bytes,
-                "latest": list(self.aside.latest),
-                "kept_in": str(self.aside.directory),
-            },
-            "crossings": {op.name: n for op in Operation if (n := self.crossings_made[op])},
-            "receipt": self.receipt.report(),
-            "acknowledged": self.acknowledged.report(),
-        }
+            else RefusalStatus(reason=os.strerror(self.refusal[0]), path=self.refusal[1]),
+            journal=str(self.journal.directory),
+            set_aside=SetAsideStatus(
+                count=self.aside.count,
+                bytes=self.aside.bytes,
+                latest=list(self.aside.latest),
+                kept_in=str(self.aside.directory),
+            ),
+            crossings={op.name: n for op in Operation if (n := self.crossings_made[op])},
+            receipt=self.receipt.report(),
+            acknowledged=self.acknowledged.report(),
+            recovered=recovered,
+            sync_waits=sync_waits,
+        )
 
 
 def _operation_of(change: "Change[Inode]") -> Operation:

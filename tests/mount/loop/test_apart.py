@@ -110,4 +110,4 @@ def test_events_are_raised_all_the_same_where_the_kernel_refuses(
         (live.source / name).write_text("content")
         live.settle()
         assert (live.guest / name).read_text() == "content"
-    assert live.status()["events"]["raised"]["create"] >= 2
+    assert live.status().events.raised["create"] >= 2

@@ -438,7 +438,7 @@ def test_a_file_system_with_neither_attributes_nor_lasting_names_keeps_no_owner(
                     os.chown(live.guest / name, 5, 6, follow_symlinks=False)
             assert owner_told(live.guest / name, BOB) == (BOB, BOB)
         assert live.log().count("no lasting name") == 1
-        assert "no lasting name" in live.status()["warnings"][0]
+        assert "no lasting name" in live.status().warnings[0]
         live.unmount()
 
 
@@ -473,7 +473,7 @@ def test_a_database_that_is_none_is_eio_and_one_line_of_the_log(broken, field: P
     with refused(errno.EIO):
         os.listdir(live.guest)
     assert len(live.log().splitlines()) == 1
-    assert live.status()["warnings"][0].endswith("owners.sqlite: file is not a database")
+    assert live.status().warnings[0].endswith("owners.sqlite: file is not a database")
     # What carries its owner itself is none the worse.
     chown(live.guest / "file", 5, 6)
     assert owner(live.guest / "file") == (5, 6)
@@ -560,7 +560,7 @@ def test_a_read_only_state_directory_is_read_and_not_written(field: Path, broken
         (live.guest / "link-0").unlink()
         # Once when it was mounted, before anybody had to find out, and once when it failed.
         assert len(live.log().splitlines()) == 2
-        assert any("cannot be made or written" in line for line in live.status()["warnings"])
+        assert any("cannot be made or written" in line for line in live.status().warnings)
         live.unmount()
     finally:
         subprocess.run(["umount", state], check=True)

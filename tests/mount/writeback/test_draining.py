@@ -199,7 +199,7 @@ def test_what_a_guest_syncs_is_not_overwritten_by_an_earlier_share(
         pytest.skip("only root can mount it")
     live = share(**HELD)
     (live.guest / "file").write_text("older")
-    state = Path(live.status()["write_back"]["journal"]).parents[1]
+    state = Path(live.status().write_back.journal).parents[1]
     stopped_and_unmounted(live)
     said = Said()
     settings = ShareSettings(

@@ -118,10 +118,10 @@ def test_whatever_is_refused_for_whatever_reason_falls_alone_and_can_be_recovere
         assert guest.finish() == 0
         assert tree_of(source) == guest.tree() == expected(around)
         report = guest.write_back.report()
-        assert report["set_aside"]["count"] == report["refused"] == 1
-        assert report["set_aside"]["latest"][0]["change"] == kind.value
-        assert report["made"] == report["crossed"] + report["refused"]
-        assert report["pending_bytes"] == 0
+        assert report.set_aside.count == report.refused == 1
+        assert report.set_aside.latest[0].change == kind.value
+        assert report.made == report.crossed + report.refused
+        assert report.pending_bytes == 0
         assert len(guest.write_back.aside.take_untold()) == 1
         assert not guest.write_back.aside.take_untold(), "it is told once"
     (kept,) = left(source, state)
@@ -184,8 +184,8 @@ def test_what_the_guest_has_taken_away_meanwhile_is_nobodys(source: Path, state:
         guest.refuse(never(Kind.MAKE))
         assert guest.finish() == 0
         report = guest.write_back.report()
-        assert report["set_aside"]["count"] == 0
-        assert report["cancelled"] == report["made"] == 3
+        assert report.set_aside.count == 0
+        assert report.cancelled == report.made == 3
     assert left(source, state) == []
 
 
@@ -476,9 +476,9 @@ def live(source: Path, state: Path, scratch: Path, seed: int) -> None:
             kept = saved_words(source, state, scratch / f"{turn}")
             assert alive <= on_host | kept, "what was acknowledged is lost"
             report = share.write_back.report()
-            assert report["pending_bytes"] == report["pending_changes"] == 0
-            assert report["made"] == (
-                report["crossed"] + report["cancelled"] + report["merged"] + report["refused"]
+            assert report.pending_bytes == report.pending_changes == 0
+            assert report.made == (
+                report.crossed + report.cancelled + report.merged + report.refused
             )
             assert not share.write_back.journal.holds_data
             for inode in share.machinery.inodes.all():
