@@ -43,6 +43,7 @@ def test_it_shows_a_bug_beside_its_cure(cli: Command, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.starts_processes
 def test_what_comes_out_otherwise_than_documented_is_told_and_makes_the_exit_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
