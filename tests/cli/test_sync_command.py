@@ -13,6 +13,8 @@ from osxfs_sim.model.documents import document_of
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.synchronize import Synchronizer
 
+pytestmark = pytest.mark.starts_processes
+
 
 class Share:
     """What a running share answers, without one."""
@@ -56,7 +58,6 @@ def run(*arguments):
     return CliRunner().invoke(main, ["sync", *arguments])
 
 
-@pytest.mark.starts_processes
 def test_status_shows_sides_conflicts_and_problems_with_the_remedies(tmp_path, share, synchronizer):
     (tmp_path / "host/[red]f").write_text("1")
     (tmp_path / "guest/[red]f").write_text("22")
