@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from osxfs_sim.model.caching import CachePolicy, Lifetimes
     from osxfs_sim.model.profile import ProfileError
+    from osxfs_sim.model.status import ShareStatus
     from osxfs_sim.model.user_error import UserError
     from osxfs_sim.mount.launch import Share
     from osxfs_sim.mount.mounts.mountpoints import MountError
@@ -48,6 +49,7 @@ __all__ = [
     "ProfileError",
     "Share",
     "ShareSettings",
+    "ShareStatus",
     "UserError",
     "__version__",
     "share",
@@ -64,6 +66,7 @@ _HOMES = {
     "ProfileError": "model.profile",
     "Share": "mount.launch",
     "ShareSettings": "settings",
+    "ShareStatus": "model.status",
     "UserError": "model.user_error",
     "share": "sharing",
 }

@@ -70,6 +70,20 @@ def parse_data_path(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _parse_whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"{text!r} is not a whole number") from None
+
+
+def _parse_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{text!r} is not a number") from None
+
+
 def _parse_rate(text: str) -> str:
     parse_rate_bytes_per_s(text)
     return text
@@ -177,8 +191,8 @@ DURATION = Kind(
 TEXT = Kind("TEXT", (str,), "give a text")
 RATE = Kind("RATE", (str,), "give a rate such as '250MB/s', or 'none'", _parse_rate)
 SIZE = Kind("SIZE", (str,), "give a size such as '64MB'")
-COUNT = Kind("N", (int,), "give a whole number", int, int)
-NUMBER = Kind("K", (int, float), "give a number", float, float, annotation="float")
+COUNT = Kind("N", (int,), "give a whole number", _parse_whole, int)
+NUMBER = Kind("K", (int, float), "give a number", _parse_number, float, annotation="float")
 SWITCH = Kind("", (bool,), "give True or False", in_file=bool)
 STEPS = Kind(
     "COUNTS",

@@ -5,6 +5,7 @@ never refused anything proves nothing, so each is shown a package it must refuse
 """
 
 import ast
+import functools
 import importlib.util
 import re
 import subprocess
@@ -57,6 +58,7 @@ BEYOND_THE_TABLE = {
 }
 
 
+@functools.cache
 def imports_of(source: str, module: str, *, is_package: bool = False) -> set[str]:
     """The full names of all that *source* imports, itself being *module*."""
     found = set()
@@ -450,6 +452,7 @@ def loads(library: str, statement: str) -> bool:
     return {"True\n": True, "False\n": False}[result.stdout]
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("module", ["osxfs_sim", "osxfs_sim.cli", "osxfs_sim.mount.launch"])
 def test_where_nothing_is_mounted_fuse_is_not_needed(module):
     if importlib.util.find_spec(module) is None:
@@ -457,12 +460,14 @@ def test_where_nothing_is_mounted_fuse_is_not_needed(module):
     assert not loads("pyfuse3", f"import {module}")
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("library", ["trio", "numpy"])
 @pytest.mark.parametrize("module", ["osxfs_sim", "osxfs_sim.cli", "osxfs_sim.mount.launch"])
 def test_a_command_does_not_wait_for_what_only_a_server_needs(module, library):
     assert not loads(library, f"import {module}")
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("library", "statement"),
     [
@@ -476,6 +481,7 @@ def test_the_check_of_a_running_interpreter_notices(library, statement):
     assert loads(library, statement)
 
 
+@pytest.mark.starts_processes
 def test_everything_but_the_mount_is_imported_where_there_is_no_fuse():
     outside = [
         module

@@ -237,6 +237,7 @@ def allowed(module: str) -> bool:
     return module in BY_PATH or module.partition("/")[0] in BY_PATH
 
 
+@pytest.mark.takes_seconds
 def test_nothing_is_changed_by_a_path() -> None:
     shared = _flags_of_modules()
     found = {
@@ -247,6 +248,7 @@ def test_nothing_is_changed_by_a_path() -> None:
     assert not found
 
 
+@pytest.mark.takes_seconds
 def test_each_exception_is_still_needed() -> None:
     shared = _flags_of_modules()
     needed = {

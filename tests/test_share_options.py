@@ -15,6 +15,7 @@ from support.complaints import complaint
 import osxfs_sim
 from osxfs_sim.exports import export_keys, load_exports
 from osxfs_sim.model.profile import ProfileError
+from osxfs_sim.model.user_error import UserError
 from osxfs_sim.settings import OPTIONS, ShareSettings
 from osxfs_sim.share_options import (
     COUNT,
@@ -60,7 +61,7 @@ def run(copy: Path, *arguments: str | Path) -> str:
         env={**os.environ, "PYTHONPATH": str(copy)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -154,6 +155,16 @@ def test_an_option_is_explained_in_a_sentence(each) -> None:
     assert each.help[0].isupper()
     assert each.help.endswith((".", "]"))
     assert each.default == getattr(ShareSettings("", ""), each.name)
+
+
+@pytest.mark.parametrize("each", OPTIONS, ids=[each.name for each in OPTIONS])
+def test_what_is_no_value_of_an_option_is_a_users_mistake(each) -> None:
+    """Or it is text, which is looked at when the share's system is put together."""
+    for text in ("", "x", "\x1b]0;X\x07", "9" * 5_000, "=", "nan"):
+        try:
+            each.kind.parse(text)
+        except UserError as error:
+            assert len(str(error).splitlines()) == 1  # noqa: PT017 (either outcome is fine)
 
 
 IN_FILES = [each for each in OPTIONS if Where.EXPORT in each.where]

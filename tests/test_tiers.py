@@ -20,6 +20,9 @@ TESTS = Path(__file__).parent
         (("tmp_path", "ground", "field", "monkeypatch"), ("parametrize",), "unit"),
         (("cli", "tmp_path"), (), "process"),
         ((), ("starts_processes",), "process"),
+        ((), ("takes_seconds",), "thorough"),
+        ((), ("takes_seconds", "slow"), "slow"),
+        ((), ("takes_seconds", "starts_processes"), "process"),
         (("share", "sharing", "need_fuse", "ground"), (), "mount"),
         (("small_source",), (), "mount"),
         ((), ("mounts", "starts_processes"), "mount"),
@@ -77,6 +80,10 @@ def test_runs_the_command(cli):
 def test_starts_a_process(number):
     subprocess.run([sys.executable, "-c", ""], check=True)
 
+@pytest.mark.takes_seconds
+def test_thinks_for_long():
+    pass
+
 @pytest.mark.slow
 def test_takes_long(share):
     pass
@@ -118,7 +125,8 @@ def test_each_tier_is_selected_by_its_name(tmp_path: Path) -> None:
         "test_starts_a_process[2]",
     ]
     assert selected("-m", "slow") == ["test_takes_long"]
-    assert len(selected()) == 1 + 2 + 3
+    assert selected("-m", "thorough") == ["test_thinks_for_long"]
+    assert len(selected()) == 1 + 1 + 2 + 3
 
 
 @pytest.mark.starts_processes

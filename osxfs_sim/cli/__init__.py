@@ -3,7 +3,7 @@
 Here are ``main``, the table of the commands, and how help lists them. Each command, or group of
 commands, is in a file of its own, which is imported when it is asked for:
 
-share       umount, status, flush, drop-events
+share       umount, status, flush, settle, drop-events
 mount       ``mount``: a share, or all that a share file exports
 unwritten   ``unwritten``: what shares have changed and the host does not have
 top         a share at this moment
@@ -52,7 +52,7 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "mount": "mount",
         **dict.fromkeys(("umount", "status"), "share"),
         "top": "top",
-        "flush": "share",
+        **dict.fromkeys(("flush", "settle"), "share"),
         "unwritten": "unwritten",
         "drop-events": "share",
         "sync": "sync",

@@ -360,7 +360,7 @@ def _ground(
             return
         guest.mkdir()
         with mounted(replace(settings, source=str(host), mountpoint=str(guest))) as share:
-            for warning in share.first_status["warnings"]:
+            for warning in share.first_status.warnings:
                 tell(f"osxfs-sim: warning: {warning}")
             yield host, guest, share.flush
 

@@ -16,6 +16,7 @@ from osxfs_sim.cli.saying import tell
 from osxfs_sim.cli.trust import check_file, modules_named, trust_option
 from osxfs_sim.exports import is_share_file, load_exports
 from osxfs_sim.model.profile import Transport
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.launch import launch, launch_exports
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.settings import Exports, ShareSettings
@@ -127,8 +128,8 @@ def _interrupt(number: int, _frame: object) -> None:
     sys.exit(128 + number)
 
 
-def _say_ready(status: dict[str, Any]) -> None:
-    for warning in status["warnings"]:
+def _say_ready(status: ShareStatus) -> None:
+    for warning in status.warnings:
         tell(f"osxfs-sim: warning: {warning}")
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,17 +25,14 @@ from osxfs_sim.coherence.museum.exhibits import (
 from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.bugs import BUGS, Bug
-from osxfs_sim.model.user_error import UserError, nearest
-from osxfs_sim.mount.launch import Share, mounted
+from osxfs_sim.model.user_error import nearest
+from osxfs_sim.mount.launch import mounted
 from osxfs_sim.report.museum import museum_report, shown_report
 from osxfs_sim.settings import ShareSettings
 
 SCHEMA = 1
 
 ALL = "all"
-_MARK = ".settled"
-_LOOK_AGAIN_S = 0.03
-_SETTLES_WITHIN_S = 60.0
 
 
 class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
@@ -123,31 +119,9 @@ def stage_in(place: Path) -> MakeShare:
         guest = place / "share"
         guest.mkdir(exist_ok=True)
         with mounted(ShareSettings(str(host), str(guest), **settings)) as share:
-            yield Sides(host, guest, lambda: _settle(host, share))
+            yield Sides(host, guest, share.settle)
 
     return stage
-
-
-def _settle(host: Path, share: Share) -> None:
-    """Wait until the guest has been told of all that the host has done.
-
-    The mark comes after it in the kernel's queue: once that was seen, so was all before it.
-    """
-    events = share.status()["events"]
-    if events is None:
-        return  # it is told of nothing
-    deadline_s = time.monotonic() + _SETTLES_WITHIN_S
-    seen = events["seen"]
-    (host / _MARK).touch()
-    (host / _MARK).unlink()
-    looked, quiet = -1, 0
-    while quiet < 2 or looked == seen:
-        if time.monotonic() > deadline_s:
-            raise UserError("the share does not come to rest: its log may say why")
-        time.sleep(_LOOK_AGAIN_S)
-        events = share.status()["events"]
-        quiet = quiet + 1 if not events["waiting"] and events["seen"] == looked else 0
-        looked = events["seen"]
 
 
 def _say(text: str) -> None:

@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
-from osxfs_sim.cli.options import PlainPath
+from osxfs_sim.cli.options import Duration, PlainPath
 from osxfs_sim.cli.saying import say, say_json, tell
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.force import started_s
+from osxfs_sim.mount.launch import SETTLES_WITHIN_S, unmount_and_wait
 from osxfs_sim.mount.launch import drop_events as lose_events
-from osxfs_sim.mount.launch import unmount_and_wait
-from osxfs_sim.mount.mounts.control import ask, understanding
+from osxfs_sim.mount.launch import settle as wait_settled
+from osxfs_sim.mount.mounts.control import ask, ask_status, understanding
 from osxfs_sim.mount.mounts.mountpoints import MountEntry, MountError, mounts
 
 # What prints tables is imported where it is used: to load it takes longer than `umount --force`.
@@ -55,25 +57,27 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
         return
     question = "reset" if reset else "status"
     answer = ask(mountpoint, question)
+    with understanding(mountpoint):
+        told = ShareStatus.from_dict(answer)
+    exports = {
+        name: _status_of_export(os.path.join(mountpoint, name), question)
+        for name in told.exports[:_MOST_EXPORTS_SHOWN]
+    }
+    if as_json:
+        say_json({**answer, "exports": exports}, indent=2)
+        return
     from osxfs_sim.report.status import services_report, status_report
 
     with understanding(mountpoint):
-        names = answer["exports"][:_MOST_EXPORTS_SHOWN]
-        answer["exports"] = {
-            name: _status_of_export(os.path.join(mountpoint, name), question) for name in names
-        }
-        if as_json:
-            say_json(answer, indent=2)
-            return
-        for export in answer["exports"].values():
+        for export in exports.values():
             if "error" in export:
                 tell(f"osxfs-sim: {export['error']}")
             else:
-                status_report(export)
-        if names:
-            services_report(answer)
+                status_report(ShareStatus.from_dict(export))
+        if exports:
+            services_report(told)
         else:
-            status_report(answer)
+            status_report(told)
 
 
 def _list(entries: list[MountEntry], *, as_json: bool) -> None:
@@ -93,9 +97,8 @@ def _list(entries: list[MountEntry], *, as_json: bool) -> None:
             continue
         since_s = time.monotonic()
         try:
-            status = ask(entry.mountpoint, "status", timeout_s=2.0 if is_own else left_s)
-            with understanding(entry.mountpoint):
-                what = ", ".join(status["exports"]) or f"{status['source']}  {status['profile']}"
+            status = ask_status(entry.mountpoint, timeout_s=2.0 if is_own else left_s)
+            what = ", ".join(status.exports) or f"{status.source}  {status.profile}"
         except MountError as error:
             say(f"{entry.mountpoint}{whose}  ({error})")
         else:
@@ -123,17 +126,33 @@ def flush(mountpoint: str) -> None:
     Only a share with write-back holds anything. Fails where the host has no room, and tells once
     what it has refused since the last time.
     """
-    answer = ask(mountpoint, "flush", timeout_s=None)
     failures = []
-    with understanding(mountpoint):
-        names = [str(name) for name in answer["exports"]][:_MOST_EXPORTS_SHOWN]
-    for name in names:
+    for name in ask_status(mountpoint, "flush", timeout_s=None).exports[:_MOST_EXPORTS_SHOWN]:
         try:
             ask(os.path.join(mountpoint, name), "flush", timeout_s=None)
         except MountError as error:
             failures.append(str(error))  # the others are flushed all the same
     if failures:
         raise MountError("; ".join(failures))
+
+
+@click.command()
+@click.argument("mountpoint", type=PlainPath())
+@click.option(
+    "--timeout",
+    "timeout_ns",
+    type=Duration(),
+    default=f"{SETTLES_WITHIN_S:g}s",
+    help=f"How long to wait. [{SETTLES_WITHIN_S:g}s]",
+)
+def settle(mountpoint: str, timeout_ns: int) -> None:
+    """Wait until the guest has been told of all that the host has done up to now.
+
+    For the share at MOUNTPOINT; of the mount point of a share file, for all its exports. A share
+    without host events tells the guest nothing: there it returns at once. Fails where it takes
+    longer than the timeout, as where the host never pauses.
+    """
+    wait_settled(mountpoint, timeout_s=timeout_ns / 1e9)
 
 
 @click.command("drop-events")

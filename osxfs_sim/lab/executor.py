@@ -129,7 +129,7 @@ def _take(
         ):
             guest, share = seen
             if share is not None:
-                comparison.mounted.setdefault(arm.label, share.first_status)
+                comparison.mounted.setdefault(arm.label, share.first_status.as_dict())
             if schedule.prepares_caches:
                 bench.prepare_caches()
             for number, kind in turn.runs:
@@ -210,9 +210,12 @@ def _begin_counting(sample: Sample, share: MountedShare | None, bench: Bench) ->
 
 def _take_over(sample: Sample, drained: Drained) -> None:
     sample.failure = sample.failure or drained.failure
-    sample.drain_s, sample.share = drained.drain_s, drained.status
-    if drained.status is not None and sample.others_processor_s is not None:
-        server_s = drained.status.get("server_processor_s", 0.0)
+    sample.drain_s = drained.drain_s
+    if drained.status is None:
+        return
+    sample.share = drained.status.as_dict()
+    if sample.others_processor_s is not None:
+        server_s = drained.status.server_processor_s
         sample.others_processor_s = max(0.0, sample.others_processor_s - server_s)
 
 

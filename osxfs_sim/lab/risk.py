@@ -201,10 +201,9 @@ def _run(
         with edited(stream, place, files, workload.edits_seed, work) as (begin, applied):
             execution = execute(workload, guest, host, Watched(environment, begin))
         answers = list(read_answers(work, recording.names))
-    status = {} if share is None else share.first_status
-    private = [one["path"] for one in status.get("volumes", ())]
+    private = [] if share is None else [one.path for one in share.first_status.volumes]
     # A guest that works on a copy sees the times at which its files were made.
-    times = status.get("copy") is None
+    times = share is None or share.first_status.copy is None
     return execution, {
         "edits": {
             "stream": stream.text,

@@ -7,7 +7,7 @@ osxfs_sim/emulated_shares.py; a real file system could be handed in as well.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,23 +15,21 @@ from typing import Any, Protocol
 
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.workload import Execution, Workload, run_unmeasured
+from osxfs_sim.model.status import ShareStatus
 
 
 class MountedShare(Protocol):
-    """What the lab wants of a share: how it began, its end of a run, and counts over it.
+    """What the lab wants of a share: how it began, its end of a run, and counts over it."""
 
-    Statuses are plain values, as docs/reference.md describes them: they go into results.
-    """
+    first_status: ShareStatus
 
-    first_status: dict[str, Any]
-
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         """The status, once the host has all that the guest has changed.
 
         Raises an exception of its own kind if the host does not get it.
         """
 
-    def reset(self) -> dict[str, Any]:
+    def reset(self) -> ShareStatus:
         """The status, after which counting starts anew."""
 
     def start_trace(self, path: str) -> None:
@@ -127,7 +125,7 @@ class Drained:
 
     failure: str
     drain_s: float | None
-    status: dict[str, Any] | None
+    status: ShareStatus | None
 
 
 def drain(share: MountedShare) -> Drained:
@@ -145,12 +143,12 @@ def drain(share: MountedShare) -> Drained:
     return Drained(failure or _policy_failure(status), drain_s, status)
 
 
-def _policy_failure(status: Mapping[str, Any] | None) -> str:
+def _policy_failure(status: ShareStatus | None) -> str:
     """How a policy of the user's own has failed, where it has: the run is of none then."""
-    own = (status or {}).get("own_policy")
-    if not own or not own["errors"]:
+    own = None if status is None else status.own_policy
+    if own is None or not own.errors:
         return ""
-    return f"the policy failed {own['errors']} times in this run; at first: {own['first_error']}"
+    return f"the policy failed {own.errors} times in this run; at first: {own.first_error}"
 
 
 def end_trace(
@@ -176,13 +174,13 @@ def host_has_all(share: MountedShare | None) -> bool:
     """
     if share is None:
         return True
-    return not share.first_status.get("volumes") and _lonely_copy(share) is None
+    return not share.first_status.volumes and _lonely_copy(share) is None
 
 
 def _lonely_copy(share: MountedShare) -> Path | None:
     """The guest's copy, where the guest works on one that the host does not get."""
-    copy = share.first_status.get("copy")
-    if copy is None or share.first_status["synchronization"] is not None:
+    copy = share.first_status.copy
+    if copy is None or share.first_status.synchronization is not None:
         return None
     return Path(copy)
 
@@ -220,6 +218,6 @@ def real_places(
         elsewhere[part] = copy or host.with_name("shared")
     elif copy is not None:
         tree = copy
-    for volume in share.first_status.get("volumes", ()):
-        elsewhere[(part or PurePosixPath()) / volume["path"]] = Path(volume["directory"])
+    for volume in share.first_status.volumes:
+        elsewhere[(part or PurePosixPath()) / volume.path] = Path(volume.directory)
     return tree, elsewhere

@@ -40,6 +40,7 @@ def test_each_block_crosses_by_itself_where_nothing_is_held_back(
     assert "none: nothing at risk" in result.stdout
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(("form", "size"), [("whole", 104_857_600), ("quick", 5_120_000)])
 def test_only_a_whole_file_passes_the_check(tmp_path: Path, form: str, size: int) -> None:
     def check() -> "subprocess.CompletedProcess[str]":

@@ -10,6 +10,8 @@ from support.command import Command
 
 from osxfs_sim.lab.cases import load_case
 
+pytestmark = pytest.mark.starts_processes
+
 EMBER = load_case("ember")
 # What two builds of one tree differ in: where they worked, and what is made up or drawn from it.
 CHUNK = """/*!{stars}!*/ eval("./tmp/broccoli-{temporary}/cache-140-webpack/app.cjs") {word}

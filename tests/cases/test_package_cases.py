@@ -54,6 +54,7 @@ def test_npm_install_is_the_published_project() -> None:
     assert {**small, "react-scripts": "5.0.1"} == CREATE_REACT_APP
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("name", "folder", "form"),
     [("npm-install", "small", "whole"), ("vite-install", "app", "quick")],
@@ -83,6 +84,7 @@ def test_a_package_that_is_missing_or_of_another_version_is_refused(
         assert check(case, tmp_path, "whole").returncode == 1
 
 
+@pytest.mark.starts_processes
 def test_pip_install_refuses_an_empty_place(tmp_path: Path) -> None:
     (tmp_path / "env").mkdir()
     result = check(load_case("pip-install"), tmp_path, "quick")
@@ -90,6 +92,7 @@ def test_pip_install_refuses_an_empty_place(tmp_path: Path) -> None:
     assert "check.sh: asgiref==3.8.1 is not" in result.stderr
 
 
+@pytest.mark.starts_processes
 def test_watch_refuses_a_file_without_the_last_edit(tmp_path: Path) -> None:
     case = load_case("watch")
     (tmp_path / "src").mkdir()

@@ -14,6 +14,8 @@ from support.command import Command
 from osxfs_sim.lab.cases import Case, load_case
 from osxfs_sim.lab.tree_digest import entries_of, first_difference
 
+pytestmark = pytest.mark.starts_processes
+
 ALL = (PurePosixPath("."),)
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from support.command import Command
 
 import osxfs_sim
-from osxfs_sim.cli import histories
+from osxfs_sim.cli import histories, main
 from osxfs_sim.cli.histories import check_history
 from osxfs_sim.coherence.histories.history import History
 from osxfs_sim.coherence.histories.linearize import CheckResult
@@ -139,7 +139,7 @@ def test_what_was_written_wrongly_by_hand_is_one_line(
 ) -> None:
     path = tmp_path / "history.json"
     path.write_text(text)
-    result = CliRunner().invoke(check_history, [str(path)])
+    result = CliRunner().invoke(main, ["check-history", str(path)])
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit), result.exception
     assert len(result.output.splitlines()) == 1
@@ -160,6 +160,7 @@ def test_the_last_looks_wait_until_the_bound_allows_nothing_old() -> None:
     assert histories._settle_ns(Bounds(86_400_000 * ms)) == histories._settle_ns(Bounds())
 
 
+@pytest.mark.starts_processes
 def test_the_smallest_history_is_not_judged_without_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where its search is given up, the violation that was found is told."""
     limits = []

@@ -144,6 +144,7 @@ def edited() -> Any:
     return frontiers.comparison(runs=2, machine=MACHINE).to_document()
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -168,6 +169,7 @@ def test_no_text_of_a_result_is_more_than_text(here, capfd, make, words):
     assert seen > 5, "many are shown"
 
 
+@pytest.mark.takes_seconds
 def test_a_page_shows_them_too_and_its_pictures(here, capfd):
     document = result()
     for text in ("osxfs", "rake -T of a Rails application", "it failed", "AMD EPYC"):
@@ -313,6 +315,7 @@ def test_a_share_of_such_directories_is_shown_as_text(share, field, capfd):
 # Encodings
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_no_encoding_of_the_terminal_is_an_error(here, encoding, monkeypatch):
     save_result(frontiers.comparison(runs=2, machine=MACHINE), here / "f.json")
@@ -377,6 +380,7 @@ def printing(source: str) -> list[str]:
     return found
 
 
+@pytest.mark.takes_seconds
 def test_nothing_is_printed_but_by_what_escapes():
     wrong = {}
     for path in sorted(PACKAGE.rglob("*.py")):

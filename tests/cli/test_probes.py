@@ -40,6 +40,7 @@ def left_behind(place: Path) -> set[str]:
     return {*map(str, place.iterdir()), *mounted}
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -86,6 +86,7 @@ def test_the_page_template_is_part_of_the_package():
     assert (Path(osxfs_sim.__file__).parent / "report" / "page.html.j2").is_file()
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     ("words", "why"),
     [

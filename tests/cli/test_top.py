@@ -35,7 +35,7 @@ def busy(share) -> Iterator[object]:
     looking = f"import os\nwhile True: os.path.exists({str(live.guest / 'lib' / 'missing')!r})"
     with subprocess.Popen([sys.executable, "-c", looking]) as process:
         try:
-            eventually(lambda: live.status()["missing_lookups"] > 0)
+            eventually(lambda: live.status().missing_lookups > 0)
             yield live
         finally:
             process.kill()

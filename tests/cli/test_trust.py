@@ -81,10 +81,10 @@ def result(theirs: Path, case: str, *arms: str, damage: dict[str, object] | None
         "dilate": 1.0,
         "trace": None,
         "edits": None,
-        "recipe": "x",
         "groups": {},
         **(damage or {}),
     }
+    made.sources = {"recipe": "x"}
     save_result(made, theirs / "result.json")
     return theirs / "result.json"
 
@@ -113,6 +113,7 @@ def test_a_result_that_is_gone_on_with_runs_nothing_of_its_own(
     assert not has_run(theirs)
 
 
+@pytest.mark.starts_processes
 def test_what_is_named_on_the_command_line_too_may_run(theirs, capfd):
     file = result(theirs, str(theirs / "case"), *ARMS)
     assert command("compare", theirs / "case", "--resume", file) == 1
@@ -126,6 +127,7 @@ def test_what_is_named_on_the_command_line_too_may_run(theirs, capfd):
     assert has_run(theirs), "the policy was imported, to see whether it is what it was"
 
 
+@pytest.mark.starts_processes
 def test_what_is_trusted_is_said_all_the_same(theirs, capfd):
     file = result(theirs, str(theirs / "case"), *ARMS)
     command("compare", "--resume", file, "--trust")
@@ -178,6 +180,7 @@ def test_a_share_file_too_before_anything_is_imported(theirs, capfd, owner):
     assert has_run(theirs) == (owner == 0)
 
 
+@pytest.mark.starts_processes
 def test_a_case_that_others_can_write_is_named(theirs, capfd):
     (theirs / "case" / "scripts" / "run.sh").chmod(0o777)
     command("run", "./case", "--arm", "native", "--runs", "1")
@@ -226,6 +229,7 @@ print(hashlib.sha256(drawn).hexdigest())
 """
 
 
+@pytest.mark.starts_processes
 def test_a_style_that_lies_where_one_works_draws_nothing(tmp_path):
     """And runs nothing: with usetex, labels would be given to a program with a preamble."""
     said = []

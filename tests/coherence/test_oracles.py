@@ -229,6 +229,7 @@ def is_judged_as_delegated(history: History) -> bool:
 MODES = ("consistent", "cached", "delegated")
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("mode", MODES)
 def test_histories_are_judged_as_by_trying_every_order(mode: str) -> None:
     counts: Counts = Counter()
@@ -269,6 +270,7 @@ WRONG_HISTORIES = {
 }
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("name", WRONG_HISTORIES)
 def test_a_wrong_judge_of_histories_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(*WRONG_HISTORIES[name])
@@ -328,6 +330,7 @@ def bounded_case(number: int, counts: Counts) -> str:
     )
 
 
+@pytest.mark.takes_seconds
 def test_bounded_staleness_is_judged_as_by_all_that_the_host_had() -> None:
     counts: Counts = Counter()
     assert disagreements(bounded_case, range(600), counts) == []
@@ -437,6 +440,7 @@ def curve_case(number: int, counts: Counts) -> str:
     return "" if (found is None) is (expected is None) else f"{found}, not {expected}: {samples}"
 
 
+@pytest.mark.takes_seconds
 def test_curves_are_judged_as_by_every_moment() -> None:
     counts: Counts = Counter()
     assert disagreements(curve_case, range(150), counts) == []
@@ -542,8 +546,8 @@ RIGHT_JUDGE = Judge.judge
         (
             Judge,
             "_stale",
-            lambda _, asked, kind, ended_ns: judging.Judged(
-                kind, judging.ChangeScore.STALE, max(0, asked.call_ns - ended_ns)
+            lambda _, asked, kind, ended_ns: judging.JudgedStatement(
+                kind, judging.Freshness.STALE, max(0, asked.call_ns - ended_ns)
             ),
         ),
         (

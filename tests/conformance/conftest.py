@@ -66,7 +66,7 @@ def _place(side: Side) -> Iterator[Path]:
     yield directory
     if side.share is not None:
         assert not side.share.trouble()
-        assert side.share.status()["in_flight"] == 0
+        assert side.share.status().in_flight == 0
 
 
 @pytest.fixture(scope="module", params=(PLAIN, *PROFILES, HOST))

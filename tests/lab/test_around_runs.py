@@ -9,16 +9,17 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.benches import Mount, by_arm, failures_of, run_in_turn, workload_of
 from support.small_cases import write_script
+from support.statuses import a_status
 
 from osxfs_sim import Share, share
 from osxfs_sim.lab import workload
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.results import Sample
+from osxfs_sim.model.status import ShareStatus
 
 CASE = """
 name = "note"
@@ -67,10 +68,10 @@ class PretendedShare:
     def __init__(self, log: Path, refusal: Exception | None = None) -> None:
         self.log = log
         self.refusal = refusal
-        self.first_status: dict[str, Any] = {"warnings": []}
+        self.first_status = a_status()
         self.flushed = 0
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         with self.log.open("a") as log:
             log.write("flush\n.\n.\n")
         if self.refusal is not None and "run" in self.log.read_text().splitlines():
@@ -78,10 +79,10 @@ class PretendedShare:
         self.flushed += 1
         return self.first_status
 
-    def reset(self) -> dict[str, Any]:
+    def reset(self) -> ShareStatus:
         with self.log.open("a") as log:
             log.write("count anew\n")
-        return {"write_back": {"crossed": self.flushed}}
+        return a_status(requests={"WRITE": self.flushed})
 
 
 def pretending(log: Path, refusal: Exception | None = None, *, forgetful: bool = False) -> Mount:
@@ -151,7 +152,8 @@ def test_what_the_host_took_to_catch_up_is_kept_beside_the_wall_time(
     (run,) = result
     assert (run.wall_s, run.drain_s) == (1.0, 3.0)
     # The counts go on until the host has everything: the second flush is in them.
-    assert run.share == {"write_back": {"crossed": 2}}
+    assert run.share is not None
+    assert run.share["requests"] == {"WRITE": 2}
 
 
 def test_a_run_whose_changes_the_host_does_not_get_has_failed_and_ends_its_arm(

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.benches import bench_of, comparison_of
 from support.small_cases import write_script
+from support.statuses import a_status
 
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import check_cold, is_in_memory, make_cold
@@ -27,6 +28,7 @@ from osxfs_sim.lab.false_alarms import false_alarms
 from osxfs_sim.lab.results import Comparison, ResultError, Sample, load_result, save_result
 from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.schedule import Interleaved, order_of_round, seed_of, widest
+from osxfs_sim.model.status import ShareStatus
 
 MACHINE = {"kernel": "6.1", "processor": "one", "cores": 2}
 LABELS = ["native", "osxfs", "cached"]
@@ -175,23 +177,23 @@ class PretendedShare:
 
     def __init__(self, log: Path, refusal: Exception | None) -> None:
         self.log, self.refusal = log, refusal
-        self.first_status: dict[str, Any] = {"warnings": [], "profile": "pretended"}
+        self.first_status = a_status(profile="pretended")
         self.flushed = 0
 
     def _write(self, text: str) -> None:
         with self.log.open("a") as log:
             log.write(f"{text}\n")
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         self._write("flush")
         self.flushed += 1
         if self.refusal is not None and self.flushed == 2:
             raise self.refusal
         return self.first_status
 
-    def reset(self) -> dict[str, Any]:
+    def reset(self) -> ShareStatus:
         self._write("count anew")
-        return {"receipt": {}, "server_processor_s": 0.5}
+        return a_status(server_processor_s=0.5)
 
     def start_trace(self, path: str) -> None:
         self._write(f"trace {Path(path).name}")
@@ -249,7 +251,9 @@ def test_each_sample_is_of_a_fresh_mount_of_a_fresh_tree(folder: Path, tmp_path:
     assert mounts == [f"mount pretended with seed {seed_of(7, number)}" for number in range(3)]
     assert {sample.drain_s is None for sample in made.of("native")} == {True}
     assert {sample.drain_s is None for sample in made.of("pretended")} == {False}
-    assert made.mounted == {"pretended": {"warnings": [], "profile": "pretended"}}
+    assert list(made.mounted) == ["pretended"]
+    first = made.mounted["pretended"]
+    assert (first["warnings"], first["profile"]) == ([], "pretended")
     # Besides the six there is one that is not measured.
     assert logged(folder).count("run") == 7
     assert not list(tmp_path.glob("osxfs-sim-compare-*"))

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.statuses import a_status
 
 from osxfs_sim.lab import Arm, load_result, run_comparison, summarize
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.comparing import PlanError, Taken
 from osxfs_sim.lab.shares import Identity
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.model.user_error import UserError
 
 pytestmark = pytest.mark.starts_processes
@@ -39,13 +41,13 @@ SCRIPTS = {
 
 
 class PretendedShare:
-    first_status: dict[str, Any] = {"warnings": [], "profile": "pretended"}  # noqa: RUF012
+    first_status = a_status(profile="pretended")
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         return self.first_status
 
-    def reset(self) -> dict[str, Any]:
-        return {"receipt": {}, "server_processor_s": 0.5}
+    def reset(self) -> ShareStatus:
+        return a_status(server_processor_s=0.5)
 
     def start_trace(self, path: str) -> None: ...
 

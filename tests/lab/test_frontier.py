@@ -57,6 +57,7 @@ def test_every_beaten_point_is_beaten_by_one_that_is_not(places: dict[str, Paret
         assert is_beaten == (standing is Standing.BEATEN)
 
 
+@pytest.mark.takes_seconds
 @given(PLACES)
 def test_whatever_is_not_on_the_frontier_seems_worse_than_something_on_it(
     places: dict[str, ParetoPlace],

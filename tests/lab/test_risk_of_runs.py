@@ -23,6 +23,7 @@ from support.benches import (
     tree_of,
     workload_of,
 )
+from support.statuses import a_status
 
 from osxfs_sim.coherence.answers.risk import KINDS
 from osxfs_sim.lab.cases import CaseError
@@ -30,18 +31,19 @@ from osxfs_sim.lab.executor import measure
 from osxfs_sim.lab.results import comparison_from
 from osxfs_sim.lab.risk import prepare_edits
 from osxfs_sim.lab.schedule import Interleaved
+from osxfs_sim.model.status import ShareStatus
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 
 @dataclass
 class PretendedShare:
-    first_status: dict[str, Any] = field(default_factory=lambda: {"warnings": []})
+    first_status: ShareStatus = field(default_factory=a_status)
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         return self.first_status
 
-    def reset(self) -> dict[str, Any]:
+    def reset(self) -> ShareStatus:
         return self.first_status
 
     def start_trace(self, path: str) -> None: ...
@@ -57,7 +59,7 @@ def frozen(change: Callable[[Path], None] = lambda _: None, **status: Any) -> Mo
     def mount(_: str, source: Path, mountpoint: Path) -> Iterator[PretendedShare]:
         subprocess.run(["cp", "-a", f"{source}/.", str(mountpoint)], check=True)
         change(mountpoint)
-        share = PretendedShare({"warnings": []} | status)
+        share = PretendedShare(a_status(**status))
         yield share
         shutil.rmtree(mountpoint)
         mountpoint.mkdir()
@@ -85,6 +87,7 @@ def stale(run: dict[str, Any]) -> dict[str, int]:
     return {kind: run["risk"]["stale"][kind]["stale"] for kind in KINDS}
 
 
+@pytest.mark.starts_processes
 def test_natively_nothing_is_stale_and_in_a_copy_much_is(folder: Path) -> None:
     runs = risks_of(folder, "come-and-go@20/s,even", frozen(), "native", "copied")
     native, copied = runs["native"]["risk"], runs["copied"]["risk"]
@@ -121,6 +124,7 @@ def test_a_file_that_the_copy_lacks_is_no_stale_answer_of_an_edit(folder: Path) 
     assert run["failure"] == ""
 
 
+@pytest.mark.starts_processes
 def test_the_result_is_that_of_a_native_run_under_the_same_edits(folder: Path) -> None:
     def made(tree: Path) -> None:
         (tree / "src" / "m4.py").write_text("")
@@ -150,6 +154,7 @@ def test_what_lies_in_a_volume_is_not_judged(folder: Path) -> None:
     assert run["risk"]["answers"]["unknown"] > 0
 
 
+@pytest.mark.starts_processes
 def test_only_what_the_command_asks_for_and_leaves_alone_is_edited(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -163,6 +168,7 @@ def test_only_what_the_command_asks_for_and_leaves_alone_is_edited(
     assert set(risks.files) == {"src/m1.py", "src/m2.py", "src/m3.py"}
 
 
+@pytest.mark.starts_processes
 def test_a_case_that_asks_for_nothing_is_refused(folder: Path, tmp_path: Path) -> None:
     write(folder, "run.py", "#!/bin/sh\necho nothing\n")
     workload = workload_of(folder, edits="nano")
@@ -174,6 +180,7 @@ def test_without_edits_nothing_is_prepared(folder: Path, tmp_path: Path) -> None
     assert prepare_edits(workload_of(folder), tmp_path, tmp_path, lambda _: None) is None
 
 
+@pytest.mark.starts_processes
 def test_a_comparison_keeps_the_risk_of_each_sample(folder: Path) -> None:
     labels = ["native", "copied"]
     made = comparison_of(labels, case="ask")
@@ -188,6 +195,7 @@ def test_a_comparison_keeps_the_risk_of_each_sample(folder: Path) -> None:
     assert by_arm["copied"]["edits"]["stream"] == "rewrite@20/s"
 
 
+@pytest.mark.starts_processes
 def test_a_name_that_was_asked_for_in_vain_appears(folder: Path) -> None:
     """The copy goes on without it; natively it is seen when it is there."""
     runs = risks_of(folder, "appear@15/s,even", frozen(), "native", "copied")

@@ -4,13 +4,14 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.benches import Mount, by_arm, failures_of, run_in_turn, workload_of
 from support.small_cases import write_script
+from support.statuses import a_status
 
 from osxfs_sim.lab.results import Sample
+from osxfs_sim.model.status import ShareStatus
 
 CASE = """
 name = "note"
@@ -46,20 +47,20 @@ class CopiedShare:
     """A share whose guest works in a copy, which reaches the host at a flush, spoilt on its way."""
 
     def __init__(self, guest: Path, host: Path, spoil: str) -> None:
-        self.first_status: dict[str, Any] = {}
+        self.first_status = a_status()
         self.guest, self.host, self.spoil = guest, host, spoil
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         shutil.copytree(self.guest, self.host, dirs_exist_ok=True)
         for word in self.host.rglob("word"):
             if self.spoil == "lost":
                 word.unlink()
             elif self.spoil:
                 word.write_text(self.spoil)
-        return {}
+        return self.first_status
 
-    def reset(self) -> dict[str, Any]:
-        return {}
+    def reset(self) -> ShareStatus:
+        return self.first_status
 
 
 def copying(spoil: str = "") -> Mount:

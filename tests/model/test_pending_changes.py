@@ -316,6 +316,7 @@ class Guest:
 STEPS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50), st.integers(0, 50)), max_size=60)
 
 
+@pytest.mark.takes_seconds
 @settings(max_examples=400)
 @given(steps=STEPS)
 def test_the_host_only_ever_shows_what_the_guest_once_had(steps):

@@ -310,6 +310,7 @@ def live(guest: RefusedGuest, steps: list[tuple[int, int, int]]) -> None:
     assert changes.bytes == 0
 
 
+@pytest.mark.takes_seconds
 @settings(max_examples=500)
 @given(steps=STEPS, seed=st.integers(0, 1_000))
 def test_what_is_refused_falls_with_what_depends_on_it_and_all_else_goes_on(

@@ -31,6 +31,7 @@ def test_what_a_budget_gives_is_never_more_than_is_left() -> None:
     assert 0 < spent.at_most(100.0) < 0.1, "a look, all the same"
 
 
+@pytest.mark.starts_processes
 def test_the_two_seconds_of_a_command_begin_with_its_process() -> None:
     before_s = time.monotonic()
     said_s = float(

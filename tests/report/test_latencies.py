@@ -21,6 +21,7 @@ def comparison_of(times_ns: list[int], asked_ns: int = 130_000):
     return made
 
 
+@pytest.mark.takes_seconds
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1_000, 10_000_000), min_size=1, max_size=300))
 def test_a_curve_rises_to_all_answers_and_has_their_percentiles(times_ns):
@@ -52,6 +53,7 @@ def test_where_nothing_was_asked_there_is_no_curve_of_it():
     assert line.asked is None
 
 
+@pytest.mark.takes_seconds
 @settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_damage_to_a_histogram_is_told_as_such(data):

@@ -93,6 +93,7 @@ def uneven(text: str) -> list[str]:
     ]
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_each_published_result_has_whole_tables_in_markdown(path):
     text = said(load_result(path))

@@ -110,6 +110,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
     context.close()
 
 
+@pytest.mark.starts_processes
 def test_the_page_is_complete_offline_and_has_nothing_to_complain_of(visit, report):
     visit.open(report)
     assert visit.page.title()

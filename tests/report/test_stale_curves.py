@@ -64,6 +64,7 @@ def test_every_panel_has_its_band_and_its_prediction(scale: str) -> None:
     assert "predicted: between" in picture
 
 
+@pytest.mark.takes_seconds
 def test_where_nothing_is_predicted_nothing_is_drawn_for_it() -> None:
     assert ids(drawn([result(prediction=None)])) == {
         "band-content-to-guest",

@@ -1,6 +1,7 @@
 """A plugin: each test's tier, from what it uses; and a unit test that does more is refused.
 
     unit      no mount, no process, no waiting for the clock: for every edit
+    thorough  as unit, but takes about a second or more of a processor: random cases by the hundred
     mount     mounts something
     process   starts processes, or waits for the clock
     slow      marked so, whatever it does
@@ -8,7 +9,8 @@
 A test mounts that uses the fixture need_fuse, as all do that mount a share, or small_source; or
 that says so (``pytest.mark.mounts``) because it mounts something by hand. It starts processes if
 it uses one of PROCESS_FIXTURES, or says so (``pytest.mark.starts_processes``). What mounts a share
-starts its server, too: the tier is mount. All others are unit tests, and watched while they run.
+starts its server, too: the tier is mount. All others are
+unit tests, or thorough (``pytest.mark.takes_seconds``), and watched while they run.
 """
 
 import contextlib
@@ -20,6 +22,7 @@ from support.unit_guard import GUARD, install
 
 TIERS = {
     "unit": "no mount, no process, no waiting for the clock: for every edit",
+    "thorough": "as unit, but takes a second or more: random cases by the hundred",
     "mount": "mounts something",
     "process": "starts processes, or waits for the clock",
 }
@@ -31,6 +34,7 @@ PROCESS_FIXTURES = {"cli", "small_case"}
 MARKS = {
     "mounts": "mounts something by hand",
     "starts_processes": "starts a process by hand, or waits for the clock",
+    "takes_seconds": "takes about a second of a processor, or more, in all its cases",
 }
 
 
@@ -43,7 +47,7 @@ def tier_of(fixtures: Iterable[str], marks: Iterable[str]) -> str:
         return "mount"
     if used & PROCESS_FIXTURES or "starts_processes" in said:
         return "process"
-    return "unit"
+    return "thorough" if "takes_seconds" in said else "unit"
 
 
 def tiers_of(item: pytest.Item) -> list[str]:
@@ -100,4 +104,5 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def _over(item: pytest.Item) -> contextlib.AbstractContextManager[None]:
-    return GUARD.over(item.nodeid) if tiers_of(item) == ["unit"] else contextlib.nullcontext()
+    is_watched = tiers_of(item) in (["unit"], ["thorough"])
+    return GUARD.over(item.nodeid) if is_watched else contextlib.nullcontext()

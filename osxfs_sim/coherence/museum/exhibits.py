@@ -116,14 +116,11 @@ class Showing:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """A mounted share: its directories, and what waits until the guest knows what the host did.
-
-    ``settle`` may make files whose names begin with a dot, and leaves none.
-    """
+    """A mounted share: its directories, and what waits until the guest knows what the host did."""
 
     host: Path
     guest: Path
-    settle: Callable[[], None]
+    settle: Callable[[], object]
 
 
 class MakeShare(Protocol):

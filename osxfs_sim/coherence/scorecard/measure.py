@@ -81,12 +81,12 @@ def run_scorecard(
     random: Random,
     progress: Progress,
     kinds: tuple[ChangeKind, ...] = tuple(ChangeKind),
-    has_heard: Callable[[], bool] = lambda: True,
+    settle: Callable[[], object] = lambda: None,
 ) -> Iterator[KindResult]:
     """Perform each of *kinds* *number* times in *host*; yields each when it is scored.
 
     *guest* shows the same directory to the guest. What is made beforehand is waited for until
-    nothing more is heard, and *has_heard* says that no event of it is on its way. Raises
+    nothing more is heard, after *settle* has waited until no event of it is on its way. Raises
     UserError if nothing can be heard there.
     """
     with Hearing() as hearing:
@@ -96,7 +96,7 @@ def run_scorecard(
             os.mkdir(host / name)
             field = _Field(
                 *(host / name, guest / name, kind, expected(kind), hearing, pace, random),
-                has_heard,
+                settle,
             )
             yield KindResult(kind, field.expectation, field.score(number))
 
@@ -113,10 +113,10 @@ class _Field:
         hearing: Hearing,
         pace: Pace,
         random: Random,
-        has_heard: Callable[[], bool],
+        settle: Callable[[], object],
     ) -> None:
         self.expectation = expectation
-        self._has_heard = has_heard
+        self._settle = settle
         self._host = host
         self._guest = guest
         self._change: ScorecardChange = CHANGES[kind]
@@ -153,8 +153,7 @@ class _Field:
         for change in lot:
             self._change.prepare(Names(self._host, change))
         self._settle()
-        while not self._has_heard():
-            self._settle()
+        self._hear_out()
         self._prepared_ns |= dict.fromkeys(lot, time.monotonic_ns())
         for change in lot:
             names = Names(self._guest, change)
@@ -166,7 +165,7 @@ class _Field:
             for change in lot:
                 self._perform(change)
             self._listen(lambda: all(map(self._is_satisfied, lot)), self._pace.patience_ns)
-            self._settle()
+            self._hear_out()
         finally:
             self._close(lot)
 
@@ -188,7 +187,7 @@ class _Field:
                 os.close(performed.kept_open)
                 was_open = True
         if was_open:
-            self._settle()
+            self._hear_out()
 
     def _is_satisfied(self, change: int) -> bool:
         return is_satisfied(self._log(change), self.expectation)
@@ -203,7 +202,7 @@ class _Field:
         )
         return Log(performed.began_ns, performed.steps, heard)
 
-    def _settle(self) -> None:
+    def _hear_out(self) -> None:
         """Wait until nothing has been heard for the quiet time."""
         while self._take(self._pace.quiet_ns):
             pass

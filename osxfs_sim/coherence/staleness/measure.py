@@ -84,14 +84,14 @@ def measure_views(
     random: Random,
     progress: Progress,
     direction: Direction = Direction.TO_GUEST,
-    has_heard: Callable[[], bool] = lambda: True,
+    settle: Callable[[], object] = lambda: None,
 ) -> Iterator[ViewResult]:
     """Measure each view *number* times; yields each when it is measured.
 
     *guest* shows the directory *host* to the guest. What is looked at is made on the host in
     both directions, so that nothing of it is still held by the guest. *settle_ns* is how long the
-    host's events of what is made beforehand may take to reach the guest; it is waited for again
-    until *has_heard* says that they have, which on a busy share takes longer.
+    host's events of what is made beforehand may take to reach the guest; then *settle* waits
+    until they have, which on a busy share takes longer.
     """
     for position, (view, outlook) in enumerate(outlooks.items(), start=1):
         progress(f"{direction}: {view} ({position} of {len(outlooks)})")
@@ -102,7 +102,7 @@ def measure_views(
         sides = _Sides(host / name, guest / name, host / name)
         if direction is Direction.TO_HOST:
             sides = _Sides(host / name, host / name, guest / name)
-        samples = tuple(_measure(VIEWS[view], sides, outlook, number, settle_ns, random, has_heard))
+        samples = tuple(_measure(VIEWS[view], sides, outlook, number, settle_ns, random, settle))
         comparison = None if outlook.prediction is None else compare(outlook.prediction, samples)
         yield ViewResult(view, outlook, samples, comparison, direction)
 
@@ -123,14 +123,13 @@ def _measure(
     number: int,
     settle_ns: int,
     random: Random,
-    has_heard: Callable[[], bool],
+    settle: Callable[[], object],
 ) -> Iterator[StalenessSample]:
     names = [f"{each:06}" for each in range(number)]
     for name in names:
         view.prepare(str(sides.made / name))
     _sleep(max(settle_ns, _OLD_ENOUGH_NS))
-    while not has_heard():
-        _sleep(max(settle_ns, _OLD_ENOUGH_NS))
+    settle()
     unseen = 0
     for position, name in enumerate(names):
         phase_ns = round(random.random() * outlook.phase_ns)

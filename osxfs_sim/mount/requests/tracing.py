@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from pyfuse3 import FUSEError, RequestContext
 
 from osxfs_sim.model.operations import UNAWAITED, Operation
+from osxfs_sim.model.status import TraceStatus
 from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.reactor import Reactor, Worker
@@ -108,11 +109,16 @@ class Tracing:
         self._under_way: dict[Worker | None, tuple[_Crossing, ...]] = {}
         """What the request of each worker has paid so far."""
 
-    def report(self) -> dict[str, Any] | None:
+    def report(self) -> TraceStatus | None:
         recorder = self._recorder
         if recorder is None:
             return None
-        return {**_numbers(recorder), "failure": recorder.failure or None}
+        return TraceStatus(
+            path=str(recorder.path),
+            rows=recorder.rows,
+            lost=recorder.lost,
+            failure=recorder.failure or None,
+        )
 
     def start(self, path: Path, **header: Any) -> None:
         """Record from now on; *header*: what answers. Raises MountError where that cannot be."""

@@ -157,6 +157,7 @@ def build(
             journal,
             handlers.let_go_if_forgotten,
             handlers.created_on_host,
+            handlers.attributes_set_on_host,
         )
         handlers.write_back = write_back
         held += write_back.most_descriptors

@@ -600,13 +600,27 @@ class WriteBackHandlers(AcknowledgingHandlers):
         """The host has got *inode*: the guest's open directories are real from now on."""
         if not inode.is_directory:
             return
-        for handle, listing in self._listings.items():
-            # Its mode, or the host, may forbid it by now: what is open stays open.
-            if listing.directory is inode and self._attempt(self._open_directory, handle, inode)[1]:
-                self._unopened.add(handle)
+        self._unopened.update(
+            handle for handle, listing in self._listings.items() if listing.directory is inode
+        )
+        self.attributes_set_on_host(inode)
+
+    def attributes_set_on_host(self, inode: Inode) -> None:
+        """The host has got *inode*, or a mode of it: what waits for that to be open is opened.
+
+        The guest may have opened a directory under a mode that was pending then, made it so before
+        and takes it back afterwards. Only in between the host allows to open it; and what is open
+        stays open.
+        """
+        if not self._unopened or not inode.is_directory:
+            return
+        for handle in [each for each in self._unopened if self._listings[each].directory is inode]:
+            self._attempt(self._open_directory, handle, inode)
 
     def _open_directory(self, handle: int, inode: Inode) -> None:
         """From now on *handle* is of the host's directory. Raises OSError."""
+        if handle not in self._unopened:
+            return  # it was opened while somebody waited to do so
         fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
         os.dup2(fd, handle, inheritable=False)
         os.close(fd)

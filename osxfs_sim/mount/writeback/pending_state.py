@@ -39,10 +39,12 @@ class PendingState:
         journal: Journal,
         evict: Callable[[Inode], None],
         created_on_host: Callable[[Inode], None],
+        attributes_set_on_host: Callable[[Inode], None],
         when_dropped: Callable[[], None],
     ) -> None:
         """*evict* is told of objects of which nothing is pending any more, *created_on_host* of
-        those that the host has got, *when_dropped* when something need not cross any more.
+        those that the host has got, *attributes_set_on_host* of those whose attributes it has
+        got, *when_dropped* when something need not cross any more.
         """
         self.changes: PendingChanges[Inode] = PendingChanges(spec)
         """What must cross, in its order."""
@@ -52,6 +54,7 @@ class PendingState:
         """By which files are written to."""
         self._evict = evict
         self._created_on_host = created_on_host
+        self._attributes_set_on_host = attributes_set_on_host
         self._when_dropped = when_dropped
 
     # What begins to be pending
@@ -163,6 +166,8 @@ class PendingState:
                 overlay.content.mark_clean(change.offset, change.length, change.position)
             elif change.kind is Kind.SET and change.detail.size is not None:
                 overlay.content.mark_cut_clean()
+        if change.kind is Kind.SET:
+            self._attributes_set_on_host(inode)
         if change.kind is Kind.WRITE:
             # The guest may have taken away its name meanwhile, and have it open.
             orphan = overlay is not None and overlay.orphan

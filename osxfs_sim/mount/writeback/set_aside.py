@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.model.ownership import UNSET
+from osxfs_sim.model.status import ChangeSetAside
 from osxfs_sim.model.write_back import Change, Closure, Kind
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.writeback.host_writer import HostWriter
@@ -38,7 +39,7 @@ class SetAside:
         """How many changes that are."""
         self.bytes = 0
         """Of how many bytes."""
-        self.latest: collections.deque[dict[str, Any]] = collections.deque(maxlen=_KEPT_PATHS)
+        self.latest: collections.deque[ChangeSetAside] = collections.deque(maxlen=_KEPT_PATHS)
         """The latest of them, as the status has them."""
         self.on_aside: Callable[[list[Change[Inode]], set[Inode], int], None] = _nothing
         """Is told of changes that were set aside, of what is shown anew, and of the errno."""
@@ -90,14 +91,14 @@ class SetAside:
         if len(self._untold) < _MOST_UNTOLD:
             self._untold |= dict.fromkeys(paths, refusal.reason)
         self.latest += [
-            {
-                "change": each.kind.value,
-                "path": path,
-                "from": guest_path(each.old_parent, each.old_name)
+            ChangeSetAside(
+                change=each.kind.value,
+                path=path,
+                from_path=guest_path(each.old_parent, each.old_name)
                 if each.old_parent is not None
                 else None,
-                "reason": refusal.reason,
-            }
+                reason=refusal.reason,
+            )
             for each, path in zip(fallen, paths, strict=True)
         ]
         log.warning(

@@ -18,10 +18,10 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from osxfs_sim.model.operations import CLASS_OF, Operation
 from osxfs_sim.model.refusals import OF_ROOM, Verdict, judge
+from osxfs_sim.model.status import RefusalStatus, SetAsideStatus, WriteBackStatus
 from osxfs_sim.model.write_back import Change, Kind, PendingChanges, WriteBackSpec
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.latency.receipt import Receipt
@@ -67,9 +67,10 @@ class WriteBack:
         journal: Journal,
         evict: Callable[[Inode], None],
         created_on_host: Callable[[Inode], None],
+        attributes_set_on_host: Callable[[Inode], None],
     ) -> None:
         """*evict* is told of objects of which nothing is held any more, *created_on_host* of those
-        that the host has got.
+        that the host has got, *attributes_set_on_host* of those whose attributes it has got.
         """
         self._reactor = reactor
         self._crossings = crossings
@@ -78,7 +79,12 @@ class WriteBack:
         self.writer = writer
         """Makes each change on the host."""
         self.pending = PendingState(
-            spec, journal, evict, created_on_host, lambda: reactor.tell(self._progress)
+            spec,
+            journal,
+            evict,
+            created_on_host,
+            attributes_set_on_host,
+            lambda: reactor.tell(self._progress),
         )
         """What is pending: list, journal, overlay, data, descriptors."""
         self.aside = SetAside(self.pending, writer, inodes)
@@ -408,48 +414,50 @@ class WriteBack:
         self.aside.close()
         self.journal.close(keep=keep)
 
-    def report(self) -> dict[str, Any]:
-        """For the status; documented in docs/reference.md."""
+    def report(self, *, recovered: int = 0, sync_waits: bool = False) -> WriteBackStatus:
+        """For the status; the arguments are what only the session knows."""
         changes, spec = self.changes, self.changes.spec
         oldest_ns = changes.oldest_ns
-        return {
-            "age_ns": spec.age_ns,
-            "limit_changes": spec.most_changes,
-            "limit_bytes": spec.most_bytes,
-            "in_flight": spec.in_flight,
-            "kernel": spec.kernel,
-            "made": changes.made,
-            "crossed": changes.crossed,
-            "cancelled": changes.cancelled,
-            "merged": changes.merged,
-            "refused": changes.set_aside,
-            "pending_changes": len(changes),
-            "pending_bytes": changes.bytes,
-            "oldest_ns": 0 if oldest_ns is None else time.monotonic_ns() - oldest_ns,
-            "bytes_written_back": changes.written_back_bytes,
-            "longest_lag_ns": changes.longest_lag_ns,
-            "most_changes_at_risk": changes.most_changes,
-            "most_bytes_at_risk": changes.most_bytes,
-            "throttled": self.throttled,
-            "throttled_ns": self.throttled_ns,
-            "lost_host_changes": self.writer.conflicts.lost,
-            "lost_paths": list(self.writer.conflicts.lost_paths),
-            "kept_host_changes": self.writer.conflicts.kept,
-            "kept_paths": list(self.writer.conflicts.kept_paths),
-            "refusal": None
+        return WriteBackStatus(
+            age_ns=spec.age_ns,
+            limit_changes=spec.most_changes,
+            limit_bytes=spec.most_bytes,
+            in_flight=spec.in_flight,
+            kernel=spec.kernel,
+            made=changes.made,
+            crossed=changes.crossed,
+            cancelled=changes.cancelled,
+            merged=changes.merged,
+            refused=changes.set_aside,
+            pending_changes=len(changes),
+            pending_bytes=changes.bytes,
+            oldest_ns=0 if oldest_ns is None else time.monotonic_ns() - oldest_ns,
+            bytes_written_back=changes.written_back_bytes,
+            longest_lag_ns=changes.longest_lag_ns,
+            most_changes_at_risk=changes.most_changes,
+            most_bytes_at_risk=changes.most_bytes,
+            throttled=self.throttled,
+            throttled_ns=self.throttled_ns,
+            lost_host_changes=self.writer.conflicts.lost,
+            lost_paths=list(self.writer.conflicts.lost_paths),
+            kept_host_changes=self.writer.conflicts.kept,
+            kept_paths=list(self.writer.conflicts.kept_paths),
+            refusal=None
             if self.refusal is None
-            else {"reason": os.strerror(self.refusal[0]), "path": self.refusal[1]},
-            "journal": str(self.journal.directory),
-            "set_aside": {
-                "count": self.aside.count,
-                "bytes": self.aside.bytes,
-                "latest": list(self.aside.latest),
-                "kept_in": str(self.aside.directory),
-            },
-            "crossings": {op.name: n for op in Operation if (n := self.crossings_made[op])},
-            "receipt": self.receipt.report(),
-            "acknowledged": self.acknowledged.report(),
-        }
+            else RefusalStatus(reason=os.strerror(self.refusal[0]), path=self.refusal[1]),
+            journal=str(self.journal.directory),
+            set_aside=SetAsideStatus(
+                count=self.aside.count,
+                bytes=self.aside.bytes,
+                latest=list(self.aside.latest),
+                kept_in=str(self.aside.directory),
+            ),
+            crossings={op.name: n for op in Operation if (n := self.crossings_made[op])},
+            receipt=self.receipt.report(),
+            acknowledged=self.acknowledged.report(),
+            recovered=recovered,
+            sync_waits=sync_waits,
+        )
 
 
 def _operation_of(change: "Change[Inode]") -> Operation:

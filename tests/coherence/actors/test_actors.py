@@ -54,6 +54,7 @@ EVERY_ACT = (
 )
 
 
+@pytest.mark.starts_processes
 def test_an_actor_performs_every_act(tmp_path: Path) -> None:
     with Actor("host", tmp_path) as host:
         performed = host.play([operation for operation, _ in EVERY_ACT])
@@ -83,6 +84,7 @@ def test_attributes_are_those_of_the_name_itself(tmp_path: Path) -> None:
     performer.close()
 
 
+@pytest.mark.starts_processes
 def test_moments_lie_in_order_and_two_actors_work_at_once(tmp_path: Path) -> None:
     """The one waits for what the other does: they could not one after the other."""
     with Actor("host", tmp_path) as host, Actor("guest", tmp_path) as guest:
@@ -100,6 +102,7 @@ def test_an_operation_survives_json() -> None:
     assert ActorOperation("rename", "a", "b").to_json() == {"act": "rename", "path": "a", "to": "b"}
 
 
+@pytest.mark.starts_processes
 def test_an_actor_that_does_not_answer_is_named(tmp_path: Path) -> None:
     with Actor("guest", tmp_path) as guest:
         guest.start([ActorOperation("mkfifo", "f"), ActorOperation("read", "f")])

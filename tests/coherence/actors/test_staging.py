@@ -12,6 +12,8 @@ import pytest
 from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.actors.staging import SILENCE, Stage, Step, refusing
 
+pytestmark = pytest.mark.starts_processes
+
 MS = 10**6
 
 
@@ -20,18 +22,18 @@ class RefusalError(Exception):
 
 
 class PlainShare:
-    """Notes what it is asked; has *waiting* events one after the other."""
+    """Notes what it is asked."""
 
     exports = ()
 
-    def __init__(self, *waiting: int, refuses: bool = False) -> None:
+    def __init__(self, *, refuses: bool = False) -> None:
         self.asked: list[str] = []
-        self._waiting = list(waiting)
         self._refuses = refuses
 
-    def status(self) -> dict[str, Any]:
-        self.asked.append("status")
-        return {"events": {"waiting": self._waiting.pop(0) if self._waiting else 0}}
+    def settle(self) -> None:
+        self.asked.append("settle")
+        if self._refuses:
+            raise RefusalError("the host never pauses")
 
     def flush(self) -> dict[str, Any]:
         self.asked.append("flush")
@@ -78,10 +80,12 @@ def test_a_listener_hears_of_a_name_and_looks(tmp_path: Path) -> None:
     assert silence.outcome.error == SILENCE
 
 
-def test_to_settle_is_to_wait_until_nothing_waits(tmp_path: Path) -> None:
-    share = PlainShare(3, 0, 0, 1, 0)
+def test_to_settle_is_asked_of_the_share(tmp_path: Path) -> None:
+    share = PlainShare()
     assert told(tmp_path, share, ("share", ActorOperation("settle"))) == ["done"]
-    assert share.asked == ["status"] * (4 + 4)  # four times quiet after the last that waited
+    assert share.asked == ["settle"]
+    share = PlainShare(refuses=True)
+    assert told(tmp_path, share, ("share", ActorOperation("settle"))) == ["the host never pauses"]
 
 
 def test_what_the_share_says_against_it_is_the_outcome(tmp_path: Path) -> None:

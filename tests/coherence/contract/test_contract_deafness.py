@@ -41,6 +41,7 @@ def found(site: object, nature: Nature, *rules: RuleId) -> dict[RuleId, Finding]
     return {verdict.rule: verdict.finding for verdict in judge(site, nature, rules)}
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("delay", DELAYS)
 def test_a_share_that_hears_keeps_its_rules_whenever_it_hears(field: Path, delay: int) -> None:
     rules = (*TOLD_OF_CHANGES, RuleId.DEL_3, RuleId.DEL_8, RuleId.CAC_4)
@@ -51,6 +52,7 @@ def test_a_share_that_hears_keeps_its_rules_whenever_it_hears(field: Path, delay
         assert finding is (Finding.SUSPICIOUS if rule in suspicious else Finding.KEPT), rule
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("delay", DELAYS)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_what_the_caches_never_hear_of_breaks_the_promise_to_tell(
@@ -61,6 +63,7 @@ def test_what_the_caches_never_hear_of_breaks_the_promise_to_tell(
     assert kept == {RuleId.DEL_6: Finding.BROKEN, RuleId.CAC_5: Finding.BROKEN}
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("delay", DELAYS)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_processes_that_hear_of_what_the_caches_do_not_see_what_was(
@@ -71,6 +74,7 @@ def test_processes_that_hear_of_what_the_caches_do_not_see_what_was(
     assert kept == {RuleId.DEL_1: Finding.BROKEN, RuleId.CAC_2: Finding.BROKEN}
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("delay", DELAYS[1:])
 @pytest.mark.parametrize("fault", [HEARING, *FAULTS.values()], ids=["hearing", *FAULTS])
 def test_whoever_believes_until_it_is_told_is_not_consistent(
@@ -151,6 +155,7 @@ ACTS = ("create", "mkdir", "symlink", "overwrite", "append", "truncate", "chmod"
 ACTS += ("unlink", "rmdir", "rename", "link")
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("act", ACTS)
 def test_one_kind_of_change_alone_that_does_not_reach_the_host_is_found(
     field: Path, act: str

@@ -112,6 +112,7 @@ def test_every_rule_of_the_contract_has_a_seeded_breach() -> None:
     } == {*Seeded}
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("name", NATURES)
 def test_a_share_that_obeys_keeps_every_rule_that_applies(field: Path, name: str) -> None:
     nature = NATURES[name]
@@ -131,6 +132,7 @@ def test_a_share_that_obeys_keeps_every_rule_that_applies(field: Path, name: str
         assert verdict.breach is None
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     ("rule", "nature", "seed", "finding"),
     [(rule, *seed) for rule, seeds in SEEDS.items() for seed in seeds],
@@ -166,6 +168,7 @@ def test_the_shortest_breach_of_holding_back_is_two_steps(field: Path) -> None:
     assert (breach.times, breach.plays) == (1 + REPEATS, 1 + REPEATS)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     ("as_what", "weaker", "broken"),
     [
@@ -345,6 +348,7 @@ def test_a_share_on_which_nothing_works_keeps_no_rule(field: Path) -> None:
         assert verdict.is_bad is applies, verdict
 
 
+@pytest.mark.takes_seconds
 def test_where_no_event_comes_the_rules_of_events_are_undecided(field: Path) -> None:
     found = judged_failing(field, CONSISTENT, (LISTENER, "hear", SILENCE))
     undecided = {rule for rule, each in found.items() if each.finding is Finding.UNDECIDED}
@@ -376,6 +380,7 @@ def test_where_events_of_one_kind_never_come_the_others_decide(field: Path) -> N
     assert "unlink" in line
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("act", ["rename", "chmod", "mkfifo"])
 def test_a_change_that_always_fails_leaves_its_rules_undecided(field: Path, act: str) -> None:
     """All other kinds of change are shown as they must be."""

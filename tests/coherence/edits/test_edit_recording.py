@@ -113,6 +113,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.starts_processes
 @pytest.mark.skipif(shutil.which("sed") is None, reason="there is no sed")
 def test_a_real_tool_is_recorded_and_the_pattern_can_be_kept(tmp_path: Path) -> None:
     heard, before, after = record(project(tmp_path), ["sed", "-i", "s/h/H/", f"{tmp_path}/a.txt"])
@@ -123,12 +124,14 @@ def test_a_real_tool_is_recorded_and_the_pattern_can_be_kept(tmp_path: Path) -> 
     assert pattern.steps[2].to == "{name}"
 
 
+@pytest.mark.starts_processes
 def test_an_append_by_the_shell_is_taken_as_written_in_place(tmp_path: Path) -> None:
     found = record(project(tmp_path), ["sh", "-c", f"echo more > {tmp_path}/a.txt"])
     pattern = pattern_of(*found, name="sh", about="a", recorded="r")
     assert acts(pattern) == [("truncate", "{name}", ""), ("write", "{name}", "new")]
 
 
+@pytest.mark.starts_processes
 def test_a_command_that_fails_is_no_recording(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^sh failed \(exit code 3\)"):
         record(project(tmp_path), ["sh", "-c", "exit 3"])

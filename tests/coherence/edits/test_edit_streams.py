@@ -262,6 +262,7 @@ def test_names_beside_a_file() -> None:
     assert names_of(parse_stream("replace"), ["a/b.rb"]) == ["a/.b.rb.new", "a/b.rb"]
 
 
+@pytest.mark.starts_processes
 def test_edits_begin_when_they_are_told_to_and_end_with_the_block(
     tree: Path, tmp_path: Path
 ) -> None:
@@ -276,6 +277,7 @@ def test_edits_begin_when_they_are_told_to_and_end_with_the_block(
     assert applied.log["made"] >= 1
 
 
+@pytest.mark.starts_processes
 def test_without_a_beginning_nothing_is_edited(tree: Path, tmp_path: Path) -> None:
     with edited(parse_stream("nano@1000/s"), tree, FILES, 0, tmp_path) as (_, applied):
         pass
@@ -283,6 +285,7 @@ def test_without_a_beginning_nothing_is_edited(tree: Path, tmp_path: Path) -> No
     assert set(applied.log["names"]) == set(FILES)
 
 
+@pytest.mark.starts_processes
 def test_a_directory_is_where_nothing_was_and_goes_again(tree: Path, tmp_path: Path) -> None:
     stream = replace(parse_stream("appear,even"), rate_per_s=1000)
     with edited(stream, tree, ["d/none"], 0, tmp_path) as (begin, applied):

@@ -37,6 +37,7 @@ def judged(path: Path, mode: str) -> CheckResult:
     return check(history, Rules(Mode[mode.upper()], bounds, Limits(STEPS))).answer
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(("path", "mode", "answer"), CASES)
 def test_each_is_judged_as_its_file_says(path: Path, mode: str, answer: str) -> None:
     assert judged(path, mode) == answer
@@ -59,6 +60,7 @@ def spoilt(words: Any, random: Random) -> Any:
     return random.choice(JUNK)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_whatever_is_in_a_file_it_is_judged_or_refused(path: Path) -> None:
     random, refused = Random(path.stem), 0

@@ -85,6 +85,7 @@ def test_apart_only_whose_object_it_is_changes_it() -> None:
     assert changed_by("guest-1") | changed_by("guest-2") == {"a", "c", "d"}
 
 
+@pytest.mark.starts_processes
 def test_a_plain_directory_is_linearizable(field: Path) -> None:
     """The check of the check: where one kernel does it all, there is nothing to find."""
     with Places(field, field) as places:
@@ -101,6 +102,7 @@ def test_a_plain_directory_is_linearizable_many_times(field: Path) -> None:
     assert answers(histories, Mode.CONSISTENT) == all_are(CheckResult.OK, 200)
 
 
+@pytest.mark.starts_processes
 def test_a_directory_that_is_not_the_same_is_found_out(field: Path) -> None:
     """Two directories as two sides: nobody sees what the other does."""
     for side in ("host", "guest"):
@@ -162,6 +164,7 @@ def test_who_is_told_of_changes_keeps_to_the_bound_at_the_end(share) -> None:
     assert set(ended(told, Bounds(S // 4))) == {CheckResult.OK}
 
 
+@pytest.mark.starts_processes
 def test_at_the_end_the_host_changes_what_a_guest_has_seen(field: Path) -> None:
     programme = generate(ProgrammeSize(operations=3, guests=1, objects=2), Random(1))
     assert programme.last

@@ -76,6 +76,7 @@ def test_a_cure_is_a_policy_and_keeps_the_bug_or_says_that_it_does_not(demonstra
         assert cure.has_bug != cure.words.startswith("without the bug")
 
 
+@pytest.mark.starts_processes
 @every_bug
 def test_where_nothing_is_emulated_there_is_no_bug_and_that_is_noticed(
     demonstration: Demonstration, ground
@@ -92,11 +93,13 @@ def test_where_nothing_is_emulated_there_is_no_bug_and_that_is_noticed(
     assert different == [step for step in demonstration.steps if step.cured is not None]
 
 
+@pytest.mark.starts_processes
 def test_a_plain_directory_is_not_the_cure_of_spellings(ground) -> None:
     shown = demonstrate(demonstration_of(Bug.ONE_SPELLING), plain, ground, say_nothing)
     assert [play.as_documented for play in shown.plays] == [False, False]
 
 
+@pytest.mark.starts_processes
 def test_a_remount_is_a_share_of_its_own_with_processes_of_its_own(ground) -> None:
     mounts: list[dict[str, Any]] = []
 

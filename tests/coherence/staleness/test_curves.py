@@ -61,6 +61,7 @@ def coverage(truth, number: int, confidence: float, repetitions: int = 300) -> f
     return held / repetitions
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("truth", [UNIFORM, SKEWED])
 @pytest.mark.parametrize("number", [5, 40])
 def test_the_band_holds_everywhere_at_once_as_often_as_it_says(truth, number: int) -> None:

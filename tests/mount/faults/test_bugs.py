@@ -36,7 +36,7 @@ def stage(share: Callable[..., LiveShare]):
     @contextlib.contextmanager
     def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[Sides]:
         live = share(host, **settings)
-        has_events = live.status()["events"] is not None
+        has_events = live.status().events is not None
         yield Sides(host, live.guest, live.settle if has_events else lambda: None)
         live.unmount()
 
@@ -117,8 +117,8 @@ def test_bugs_are_laid_over_the_usual_class_and_change_no_other() -> None:
 def test_status_tells_of_the_bugs_of_a_share(share) -> None:
     live = share(bugs=("V5", "descriptors=100"))
     status = live.status()
-    assert status["bugs"] == ["phantom", "descriptors=100"]
-    assert status["changed"] == ["bugs"]
+    assert status.bugs == ["phantom", "descriptors=100"]
+    assert status.changed == ["bugs"]
 
 
 # Each one's limits
@@ -239,6 +239,7 @@ def test_a_spelling_is_a_matter_of_who_asks(share) -> None:
         assert told(another, "list", path="A") == OperationResult([])
 
 
+@pytest.mark.mounts
 def test_a_bug_shows_while_requests_are_recorded_and_after(tmp_path: Path, field) -> None:
     (field / "host").mkdir()
     (field / "guest").mkdir()

@@ -84,10 +84,10 @@ def test_exports_lie_side_by_side_and_each_is_its_own_share(site: Path) -> None:
             name: each.status()
             for name, each in zip(("cached", "host", "none"), share.exports, strict=True)
         }
-        assert [each["profile"] for each in status.values()] == ["osxfs-cached", "host", "none"]
-        assert status["host"]["ownership"] == {"policy": "host"}
-        assert status["cached"]["ownership"]["policy"] == "osxfs"
-        assert share.status()["exports"] == ["cached", "host", "none"]
+        assert [each.profile for each in status.values()] == ["osxfs-cached", "host", "none"]
+        assert status["host"].as_dict()["ownership"] == {"policy": "host"}
+        assert status["cached"].ownership.policy == "osxfs"
+        assert share.status().exports == ["cached", "host", "none"]
     assert not shares_below(site)
     assert not skeleton(site).exists()
 
@@ -172,8 +172,8 @@ def test_to_walk_into_an_export_costs_the_hub_no_request(site: Path) -> None:
         share.reset()
         for _ in range(20):
             assert not (site / "mnt" / "none" / "missing").exists()
-        assert share.status()["requests"] == {}
-        assert share.exports[2].status()["missing_lookups"] == 20
+        assert share.status().requests == {}
+        assert share.exports[2].status().missing_lookups == 20
 
 
 def test_an_export_that_cannot_be_mounted_leaves_nothing_mounted(site: Path) -> None:
@@ -228,7 +228,7 @@ def test_the_end_of_the_hub_is_the_end_of_all(site: Path, number: signal.Signals
     with contextlib.suppress(osxfs_sim.MountError), exported(site) as share:
         servers = [each._server for each in share.exports]
         (site / "mnt" / "host" / "file").write_text("written before")
-        os.kill(share.first_status["pid"], number)
+        os.kill(share.first_status.pid, number)
         if number == signal.SIGKILL:
             share._server.wait(180)
             share.unmount()

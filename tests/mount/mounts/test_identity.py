@@ -75,7 +75,7 @@ def test_every_thread_of_the_server_is_that_user_for_good(as_nobody) -> None:
         os.fsync(file.fileno())
     assert len(os.listdir(f"/proc/{live.pid}/task")) > 1
     assert_is_nobody_for_good(live.pid)
-    assert live.status()["user"] == "nobody"
+    assert live.status().user == "nobody"
     mounted = mount_at(str(live.guest))
     assert mounted is not None
     assert mounted.user_id == NOBODY.pw_uid
@@ -89,9 +89,9 @@ def test_such_a_server_hears_the_host_and_tells_the_guest(as_nobody) -> None:
     (live.source / "d" / "new").touch()
     live.settle()
     assert os.listdir(live.guest / "d") == ["new"]
-    events = live.status()["events"]
-    assert events["raised"]["create"] >= 1
-    assert events["not_raised"] == 0
+    events = live.status().events
+    assert events.raised["create"] >= 1
+    assert events.not_raised == 0
 
 
 def test_the_check_of_who_a_server_is_notices_root(share) -> None:
@@ -102,7 +102,7 @@ def test_the_check_of_who_a_server_is_notices_root(share) -> None:
 
 def test_what_the_server_makes_belongs_to_that_user_on_the_host(as_nobody) -> None:
     live = as_nobody(user=str(NOBODY.pw_uid))
-    assert live.status()["user"] == "nobody"
+    assert live.status().user == "nobody"
     (live.guest / "file").touch()
     (live.guest / "directory").mkdir()
     (live.guest / "link").symlink_to("file")
@@ -183,7 +183,7 @@ def test_what_cannot_be_opened_belongs_to_whoever_asks_until_it_can_be_read(as_n
         assert mode(it) == 0
         it.chmod(0o755)
         assert owner_told(live.guest / it.name, BOB) == (5, 6)
-    assert live.status()["ownership"]["malformed"] == 0
+    assert live.status().ownership.malformed == 0
     for name, value in (("short", b"?"), ("long", b"?" * 100)):
         (live.guest / name).touch()
         os.setxattr(live.source / name, ATTRIBUTE, value)
@@ -191,7 +191,7 @@ def test_what_cannot_be_opened_belongs_to_whoever_asks_until_it_can_be_read(as_n
     for _ in range(2):
         for name in ("short", "long"):
             assert owner_told(live.guest / name, BOB) == (BOB, BOB)
-    assert live.status()["ownership"]["malformed"] == 2, "also of what was opened by force"
+    assert live.status().ownership.malformed == 2, "also of what was opened by force"
 
 
 _STAT_MANY = """
@@ -277,10 +277,10 @@ def test_the_processors_are_kept_awake_all_the_same(as_nobody) -> None:
 
     def held_while_in_use() -> bool:
         os.stat(live.guest / "file")
-        return live.status()["pm_qos_held"]
+        return live.status().pm_qos_held
 
     eventually(held_while_in_use)
-    assert not any("PM QoS" in warning for warning in live.status()["warnings"])
+    assert not any("PM QoS" in warning for warning in live.status().warnings)
 
 
 # Where it keeps what outlives it

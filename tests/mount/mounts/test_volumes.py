@@ -18,6 +18,7 @@ from support.live import LiveShare, is_mounted
 from support.nobody import NOBODY
 
 import osxfs_sim
+from osxfs_sim.model.status import VolumeStatus
 from osxfs_sim.mount.mounts.mountpoints import mounts, unmount
 from osxfs_sim.mount.mounts.volumes import check_volumes
 
@@ -86,9 +87,9 @@ def test_each_side_sees_its_own_and_the_content_survives(
 
 def test_the_status_tells_of_it(run_cli, with_volume: Shared, volume: Path) -> None:
     live = with_volume()
-    told = {"path": "modules", "directory": str(volume), "mounted": True}
-    assert live.status()["volumes"] == [told]
-    assert live.status()["warnings"] == []
+    told = VolumeStatus(path="modules", directory=str(volume), mounted=True)
+    assert live.status().volumes == [told]
+    assert live.status().warnings == []
     assert f"modules: {volume}" in run_cli("status", live.guest).stdout.replace("\n", "")
 
 
@@ -117,7 +118,7 @@ def test_exports_have_volumes_of_their_own(run_cli, field: Path) -> None:
     (field / "share.toml").write_text(text)
     with osxfs_sim.share(field / "share.toml", field / "guest", calibrate=False) as hub:
         (field / "guest" / "a" / "deep" / "er" / "file").touch()
-        assert hub.exports[0].status()["volumes"][0]["mounted"]
+        assert hub.exports[0].status().volumes[0].mounted
     assert os.listdir(field / "volume") == ["file"]
     assert os.listdir(field / "first" / "deep" / "er") == []
     assert not mounted_below(field)
@@ -189,8 +190,8 @@ def test_what_others_have_mounted_is_not_unmounted(with_volume: Shared) -> None:
     live = with_volume()
     place = str(live.guest / "modules")
     unmount(place)
-    assert live.status()["volumes"][0]["mounted"] is False
-    assert "is gone" in live.status()["warnings"][0]
+    assert live.status().volumes[0].mounted is False
+    assert "is gone" in live.status().warnings[0]
     subprocess.run(["mount", "-t", "tmpfs", "other", place], check=True)
     try:
         assert "in use" in complaint(osxfs_sim.MountError, live.unmount)
@@ -286,10 +287,10 @@ def test_changes_on_the_way_do_not_take_it_away(
     (web / "lost").touch()
     web.chmod(0o755)
     live.settle()
-    assert live.status()["events"]["rescans"], "and so is what follows after a loss"
+    assert live.status().events.rescans, "and so is what follows after a loss"
     assert (live.guest / "web" / "lost").exists()
     assert (live.guest / "web" / "modules" / "kept").exists()
-    assert live.status()["volumes"][0]["mounted"]
+    assert live.status().volumes[0].mounted
 
 
 def test_names_that_were_missing_are_found_after_a_loss(with_volume: Shared) -> None:
@@ -334,8 +335,8 @@ def test_the_host_takes_it_away_with_its_directory(
     assert inside.exists() == (how == "replace")
     if how == "replace":
         assert os.listdir(inside) == ["host's"]
-    eventually(lambda: not live.status()["volumes"][0]["mounted"])
-    assert "is gone" in live.status()["warnings"][0]
+    eventually(lambda: not live.status().volumes[0].mounted)
+    assert "is gone" in live.status().warnings[0]
     assert (volume / "kept").read_text() == "in the volume"
     live.unmount()
     assert not mounted_below(live.guest.parent)

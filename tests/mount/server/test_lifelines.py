@@ -16,7 +16,7 @@ import sys, osxfs_sim
 with osxfs_sim.share(sys.argv[1], sys.argv[2], profile="none", calibrate=False) as share:
     if sys.argv[3] == "detach":
         share.detach()
-    print(share.status()["pid"], flush=True)
+    print(share.status().pid, flush=True)
     sys.stdin.read()
 """
 

@@ -106,7 +106,7 @@ def test_a_copy_is_made_once_with_all_that_the_source_is_and_kept(
     (source / "host's").touch()
     assert not (source / "guest's").exists()
     assert not (guest / "host's").exists()
-    copy = Path(live.status()["copy"])
+    copy = Path(live.status().copy)
     assert copy.is_relative_to(field / "state")
     live.unmount()
     again = local("volume")
@@ -130,8 +130,8 @@ def test_both_have_volumes(local: Shared, field: Path) -> None:
     for profile in ("volume", "native"):
         live = local(profile, volumes=(("a/b", str(field / "volume")),))
         (live.guest / "a" / "b" / profile).touch()
-        assert live.status()["volumes"][0]["mounted"]
-        assert live.status()["warnings"] == []
+        assert live.status().volumes[0].mounted
+        assert live.status().warnings == []
         live.unmount()
         assert (live.source / "a" / "b").exists() == (profile == "native")
     assert sorted(os.listdir(field / "volume")) == ["native", "volume"]
@@ -150,7 +150,7 @@ def test_a_synchronized_copy_and_the_host_get_each_others_changes(
     assert (live.source / "guest's").read_text() == "made by the guest"
     (live.source / "host's").touch()
     eventually((live.guest / "host's").exists)
-    assert live.status()["synchronization"]["phase"] == "watching"
+    assert live.status().synchronization.phase == "watching"
     (live.guest / "last").touch()
     live.unmount()
     assert (live.source / "last").exists(), "what was done last is on the host when it has ended"
@@ -167,7 +167,7 @@ def test_a_contradiction_is_warned_of_and_the_share_ends_well(local: Shared, fie
     (field / "copy" / "file").write_text("as the guest has it")
     again = local("docker-vz-sync", copy=str(field / "copy"))
     assert (again.guest / "file").read_text() == "as the guest has it"
-    assert "1 conflicts" in again.status()["warnings"][0]
+    assert "1 conflicts" in again.status().warnings[0]
     again.unmount()
     assert (again.source / "file").read_text() == "as the host has it"
 
@@ -182,7 +182,7 @@ def test_what_a_halt_keeps_from_the_host_is_said_when_the_share_ends(
     live.share.flush()
     for path in live.source.iterdir():
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    eventually(lambda: live.status()["synchronization"]["halted"] is not None)
+    eventually(lambda: live.status().synchronization.halted is not None)
     (live.guest / "late").write_text("the guest's alone")
     result = run_cli("umount", live.guest)
     assert result.returncode == 1
@@ -212,10 +212,10 @@ def test_a_signal_lets_the_host_have_the_last_changes(local: Shared) -> None:
 def test_the_questions_of_a_share_are_answered(run_cli, local: Shared) -> None:
     live = local()
     status = live.status()
-    assert (status["profile"], status["transport"]) == ("native", "host")
-    assert (status["requests"], status["receipt"], status["write_back"]) == ({}, {}, None)
-    assert live.share.flush()["source"] == str(live.source)
-    assert live.share.reset()["counting_s"] > 0
+    assert (status.profile, status.transport) == ("native", "host")
+    assert (status.requests, status.receipt, status.write_back) == ({}, {}, None)
+    assert live.share.flush().source == str(live.source)
+    assert live.share.reset().counting_s > 0
     for question in (
         lambda: live.share.start_trace("/tmp/never"),
         live.share.stop_trace,
@@ -229,7 +229,7 @@ def test_the_questions_of_a_share_are_answered(run_cli, local: Shared) -> None:
 
 
 def test_the_status_has_the_keys_of_any_share(local: Shared, share: Shared) -> None:
-    assert local().status().keys() == share().status().keys()
+    assert local().status().as_dict().keys() == share().status().as_dict().keys()
 
 
 # Their end
@@ -406,6 +406,7 @@ def test_a_volume_that_cannot_be_mounted_leaves_nothing(
     assert not (sides[0].parent / "a").exists(), "nothing was made behind the link"
 
 
+@pytest.mark.mounts
 def test_exports_can_be_of_any_kind(field: Path, sides: tuple[Path, Path]) -> None:
     text = "".join(
         f'[exports.{name}]\nsource = "source"\nprofile = "{profile}"\n{more}\n'
@@ -417,7 +418,7 @@ def test_exports_can_be_of_any_kind(field: Path, sides: tuple[Path, Path]) -> No
     )
     (field / "share.toml").write_text(text)
     with osxfs_sim.share(field / "share.toml", sides[1], calibrate=False) as hub:
-        assert [export.status()["transport"] for export in hub.exports] == [
+        assert [export.status().transport for export in hub.exports] == [
             "host",
             "copy",
             "requests",

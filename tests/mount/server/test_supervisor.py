@@ -74,7 +74,7 @@ def held_up(live: LiveShare) -> "subprocess.Popen[str]":
     guest = inside(live)
     live.reset()  # from now on it is slow
     go(guest)
-    eventually(lambda: live.status()["in_flight"])
+    eventually(lambda: live.status().in_flight)
     (live.source / "new").touch()
     eventually(lambda: threads_in_the_kernel(live.pid))
     return guest
@@ -246,7 +246,7 @@ def ask():
     except OSError as error: told.append(error.errno)
 thread = threading.Thread(target=ask)
 thread.start()
-while not share.status()["in_flight"]: time.sleep(0.01)
+while not share.status().in_flight: time.sleep(0.01)
 open(source + "/new", "w").close()
 def waits():
     stats = (f"/proc/{pid}/task/{thread}/stat" for thread in os.listdir(f"/proc/{pid}/task"))
@@ -294,7 +294,7 @@ def test_whoever_asks_a_stopped_server_is_told_the_way_out(stopped: LiveShare) -
     settings = live_settings(stopped)
     assert "is already mounted" in complaint(MountError, launch.launch, settings)
     os.kill(stopped.pid, signal.SIGCONT)
-    assert stopped.status()["pid"] == stopped.pid, "nothing was done to it"
+    assert stopped.status().pid == stopped.pid, "nothing was done to it"
     stopped.expected_end = 0
 
 

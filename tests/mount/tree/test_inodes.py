@@ -411,6 +411,7 @@ def history_agrees_with_the_model(table, histories=150):
     )
 
 
+@pytest.mark.takes_seconds
 def test_any_history_of_lookups_and_forgets_leaves_what_the_kernel_knows():
     history_agrees_with_the_model(InodeTable)
 
@@ -454,6 +455,7 @@ class LeavesTheIdentityBehind(InodeTable):
         del self._by_number[inode.number]
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     "bug",
     [
@@ -650,6 +652,7 @@ def held_history_is_consistent(table, histories=150):
     )
 
 
+@pytest.mark.takes_seconds
 def test_any_history_of_held_changes_leaves_a_consistent_table():
     held_history_is_consistent(InodeTable)
 
@@ -676,6 +679,7 @@ class IdentifiesAnything(InodeTable):
         self._by_identity[device, host_number] = inode
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("bug", [ForgetsWhatIsHeld, ForgetsTheWay, NeverLetsGo, IdentifiesAnything])
 def test_the_check_of_held_histories_notices(bug):
     with noticed(AssertionError, KeyError):

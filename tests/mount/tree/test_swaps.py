@@ -81,6 +81,7 @@ def exposed(
     return swapper.calls, state_of(secret) == before
 
 
+@pytest.mark.takes_seconds
 def test_write_back_changes_nothing_where_a_swapped_name_leads(tmp_path, secret, monkeypatch):
     calls, _ = exposed(tmp_path, secret, monkeypatch, 10_000)
     assert calls > 50
@@ -89,6 +90,7 @@ def test_write_back_changes_nothing_where_a_swapped_name_leads(tmp_path, secret,
         assert holds, number
 
 
+@pytest.mark.takes_seconds
 def test_one_chmod_by_name_would_be_caught(tmp_path, secret, monkeypatch):
     """As it was: the mode of a directory that both sides had made was set by its name."""
     by_name(monkeypatch)
@@ -97,6 +99,7 @@ def test_one_chmod_by_name_would_be_caught(tmp_path, secret, monkeypatch):
     assert not all(outcomes)
 
 
+@pytest.mark.takes_seconds
 def test_recovery_changes_nothing_where_a_swapped_name_leads(tmp_path, secret, monkeypatch):
     def recover(number: int) -> int:
         place = tmp_path / f"{number}"

@@ -233,7 +233,7 @@ def test_a_killed_share_can_be_recovered_or_given_up(
     else:
         left = made.left()
         live = made.mount("recover")
-        made.demand(live.status()["write_back"]["recovered"] == left, f"not {left} recovered")
+        made.demand(live.status().write_back.recovered == left, f"not {left} recovered")
         made.check_complete(snapshot(made.source))
         made.check_complete(snapshot(made.guest))
         live.unmount()
@@ -311,7 +311,7 @@ def test_a_directory_replaced_by_another_leaves_nothing_aside(
     bury(live)
     live = share(*sides, **HELD, unwritten="recover")
     assert set(os.listdir(source)) <= {"old", "new"}
-    assert live.status()["write_back"]["lost_host_changes"] == 0
+    assert live.status().write_back.lost_host_changes == 0
 
 
 def test_a_rename_that_was_carried_out_and_not_noted_is_gone_on_from(

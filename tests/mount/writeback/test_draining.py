@@ -91,6 +91,7 @@ def test_a_share_that_begins_or_is_mounted_is_not_waited_for(
     assert said == []
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("how", ["it says so", "its mount is gone"])
 def test_a_share_that_is_unmounted_is_waited_for_until_it_ends(
     tmp_path: Path, source: Path, how: str
@@ -134,10 +135,11 @@ def test_a_recovery_is_waited_for_until_it_ends(tmp_path: Path, source: Path) ->
         waiting.start()
         eventually(lambda: len(said) == 1)
         assert waiting.is_alive()
-    waiting.join(60)
+    waiting.join(180)
     assert not waiting.is_alive()
 
 
+@pytest.mark.starts_processes
 def test_one_that_stands_still_is_told_with_the_remedy(
     tmp_path: Path, source: Path, journal: Journal
 ) -> None:
@@ -152,6 +154,7 @@ def test_one_that_stands_still_is_told_with_the_remedy(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.starts_processes
 def test_one_that_has_nothing_to_write_back_keeps_nobody(
     tmp_path: Path, source: Path, journal: Journal
 ) -> None:
@@ -196,7 +199,7 @@ def test_what_a_guest_syncs_is_not_overwritten_by_an_earlier_share(
         pytest.skip("only root can mount it")
     live = share(**HELD)
     (live.guest / "file").write_text("older")
-    state = Path(live.status()["write_back"]["journal"]).parents[1]
+    state = Path(live.status().write_back.journal).parents[1]
     stopped_and_unmounted(live)
     said = Said()
     settings = ShareSettings(

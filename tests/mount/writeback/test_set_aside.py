@@ -88,6 +88,7 @@ def expected(changes: dict[str, str | None]) -> dict[str, str | None]:
     return {path: text for path, text in sorted({**HOST, **changes}.items()) if text != "gone"}
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("change", CHANGES)
 def test_whatever_is_refused_for_whatever_reason_falls_alone_and_can_be_recovered(
@@ -117,10 +118,10 @@ def test_whatever_is_refused_for_whatever_reason_falls_alone_and_can_be_recovere
         assert guest.finish() == 0
         assert tree_of(source) == guest.tree() == expected(around)
         report = guest.write_back.report()
-        assert report["set_aside"]["count"] == report["refused"] == 1
-        assert report["set_aside"]["latest"][0]["change"] == kind.value
-        assert report["made"] == report["crossed"] + report["refused"]
-        assert report["pending_bytes"] == 0
+        assert report.set_aside.count == report.refused == 1
+        assert report.set_aside.latest[0].change == kind.value
+        assert report.made == report.crossed + report.refused
+        assert report.pending_bytes == 0
         assert len(guest.write_back.aside.take_untold()) == 1
         assert not guest.write_back.aside.take_untold(), "it is told once"
     (kept,) = left(source, state)
@@ -183,8 +184,8 @@ def test_what_the_guest_has_taken_away_meanwhile_is_nobodys(source: Path, state:
         guest.refuse(never(Kind.MAKE))
         assert guest.finish() == 0
         report = guest.write_back.report()
-        assert report["set_aside"]["count"] == 0
-        assert report["cancelled"] == report["made"] == 3
+        assert report.set_aside.count == 0
+        assert report.cancelled == report.made == 3
     assert left(source, state) == []
 
 
@@ -208,6 +209,7 @@ def test_who_has_a_refused_file_open_reads_it_and_is_told_when_writing(
         assert guest.write_back.changes.bytes == 0
 
 
+@pytest.mark.takes_seconds
 def test_nothing_is_made_in_a_directory_that_was_refused(source: Path, state: Path) -> None:
     with unmounted(source, state) as guest:
         directory = guest.mkdir("new")
@@ -474,9 +476,9 @@ def live(source: Path, state: Path, scratch: Path, seed: int) -> None:
             kept = saved_words(source, state, scratch / f"{turn}")
             assert alive <= on_host | kept, "what was acknowledged is lost"
             report = share.write_back.report()
-            assert report["pending_bytes"] == report["pending_changes"] == 0
-            assert report["made"] == (
-                report["crossed"] + report["cancelled"] + report["merged"] + report["refused"]
+            assert report.pending_bytes == report.pending_changes == 0
+            assert report.made == (
+                report.crossed + report.cancelled + report.merged + report.refused
             )
             assert not share.write_back.journal.holds_data
             for inode in share.machinery.inodes.all():
@@ -487,6 +489,7 @@ def live(source: Path, state: Path, scratch: Path, seed: int) -> None:
     recovered(source, state)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("seed", range(40))
 def test_nothing_that_a_random_guest_was_told_is_lost_and_it_always_ends(
     source: Path, state: Path, tmp_path: Path, seed: int
@@ -516,6 +519,7 @@ class KeepsNoBytes(quarantine.Quarantine):
         super().put(position, bytes(len(data)))
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("bug", ["names", "bytes", "view"])
 def test_a_server_that_breaks_the_rule_is_found_out(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bug: str
