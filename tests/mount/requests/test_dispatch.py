@@ -399,7 +399,7 @@ def test_a_bug_of_write_back_s_own_is_eio_for_who_waits_and_it_goes_on(
         write_back = at.share.machinery.write_back
         assert write_back is not None
         at.ask("write")
-        for name in ("_next", "_carry_out", "_pay_all_but"):
+        for name in ("_next", "_apply", "_pay_all_but"):
             monkeypatch.setattr(write_back, name, _raising(KeyError(7)))
             before = at.errors
             assert at.ask("fsync") == errno.EIO
