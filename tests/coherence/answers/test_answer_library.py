@@ -16,7 +16,10 @@ from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer, read_ans
 from osxfs_sim.coherence.answers.names import directories_of, fnv_1a, table_of
 from osxfs_sim.model.user_error import UserError
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+pytestmark = [
+    pytest.mark.starts_processes,
+    pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler"),
+]
 
 NAMES = ("d/file", "d/missing", "d/made", "other")
 
@@ -66,7 +69,6 @@ def told(answers: list[RecordedAnswer]) -> list[tuple[AnswerKind, str, int]]:
     return [(answer.told, answer.path, answer.error) for answer in answers]
 
 
-@pytest.mark.starts_processes
 def test_what_cat_is_told_of_a_file(ask: Ask, root: Path) -> None:
     before_ns = time.monotonic_ns()
     answers = ask("cat", "d/file")
@@ -91,7 +93,6 @@ def test_what_cat_is_told_of_a_file(ask: Ask, root: Path) -> None:
     assert [before_ns, *moments, after_ns] == sorted([before_ns, *moments, after_ns])
 
 
-@pytest.mark.starts_processes
 @pytest.mark.parametrize("path", ["d//./file", "./d/file", "{root}/d/file", "{root}/./d/file"])
 def test_a_name_is_known_however_it_is_spelt(ask: Ask, root: Path, path: str) -> None:
     answers = ask(*python(f"os.stat({path.format(root=root)!r})"))
@@ -101,13 +102,11 @@ def test_a_name_is_known_however_it_is_spelt(ask: Ask, root: Path, path: str) ->
         assert told(answers) == [(AnswerKind.STAT, "d/file", 0)]
 
 
-@pytest.mark.starts_processes
 def test_what_only_the_kernel_can_resolve_is_not_guessed(ask: Ask) -> None:
     """none/.. is missing, although d/file is there."""
     assert ask(*python("os.access('none/../d/file', 0)")) == []
 
 
-@pytest.mark.starts_processes
 def test_a_pipe_with_the_number_of_a_file_is_not_taken_for_it(ask: Ask) -> None:
     """libuv closes by syscall(2), and others by means that are not seen at all."""
     close = "ctypes.CDLL(None).syscall(ctypes.c_long(%d), ctypes.c_long(fd))"
@@ -125,7 +124,6 @@ def test_a_pipe_with_the_number_of_a_file_is_not_taken_for_it(ask: Ask) -> None:
         assert AnswerKind.READ not in [answer.told for answer in ask(*python(program))]
 
 
-@pytest.mark.starts_processes
 def test_a_pipe_that_was_put_in_a_files_place_unseen_is_noticed_when_it_is_read(ask: Ask) -> None:
     program = (
         "import ctypes\n"
@@ -140,7 +138,6 @@ def test_a_pipe_that_was_put_in_a_files_place_unseen_is_noticed_when_it_is_read(
         assert AnswerKind.READ not in [answer.told for answer in answers]
 
 
-@pytest.mark.starts_processes
 def test_times_of_a_directory_and_a_failed_open_make_nothing_the_workloads_own(ask: Ask) -> None:
     program = (
         "os.utime('d')\n"
@@ -152,7 +149,6 @@ def test_times_of_a_directory_and_a_failed_open_make_nothing_the_workloads_own(a
     assert (AnswerKind.OWN, "d/file", 0) in told(ask(*python("os.utime('d/file')")))
 
 
-@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -196,14 +192,12 @@ def test_what_python_is_told(
     assert told(answers) == expected
 
 
-@pytest.mark.starts_processes
 def test_a_listing_tells_of_the_known_names_alone(ask: Ask) -> None:
     answers = ask(*python("os.listdir('d'); os.listdir('d')"))
     assert told(answers) == [(AnswerKind.LISTED, "d/file", 0), (AnswerKind.LIST_END, "d", 0)] * 2
     assert answers[0].number == answers[1].number != answers[2].number == answers[3].number
 
 
-@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("text", "changed"),
     [
@@ -223,7 +217,6 @@ def test_the_workloads_own_changes_are_known(ask: Ask, text: str, changed: set[s
     assert {one.path for one in answers if one.told is AnswerKind.OWN} == changed
 
 
-@pytest.mark.starts_processes
 def test_every_process_and_every_thread_is_recorded(ask: Ask) -> None:
     text = (
         "import threading\n"
@@ -242,7 +235,6 @@ def test_every_process_and_every_thread_is_recorded(ask: Ask) -> None:
     assert len({one.process for one in looked}) == 2
 
 
-@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     "command",
     [
@@ -260,19 +252,16 @@ def test_a_program_in_an_environment_of_its_own_is_recorded_too(
     assert [one.told for one in ask(*command)].count(AnswerKind.READ) == 2
 
 
-@pytest.mark.starts_processes
 def test_more_answers_than_a_file_holds_go_on_in_another(ask: Ask) -> None:
     answers = ask(*python("for _ in range(40_000): os.access('d/file', 0)"))
     assert len(answers) == 40_000
 
 
-@pytest.mark.starts_processes
 def test_a_killed_process_has_lost_nothing(ask: Ask) -> None:
     answers = ask(*python("os.stat('d/file'); os.kill(os.getpid(), 9)"), fails=True)
     assert told(answers) == [(AnswerKind.STAT, "d/file", 0)]
 
 
-@pytest.mark.starts_processes
 def test_an_errno_is_what_it_would_have_been(ask: Ask) -> None:
     ask(*python("try: os.stat('d/missing/x')\nexcept FileNotFoundError: pass"))
     ask(*python("try: os.stat('d/file/x')\nexcept NotADirectoryError: pass"))
@@ -286,7 +275,6 @@ def test_the_table_finds_each_name_at_its_hash() -> None:
     assert table_of(["a"]).startswith(b"OSXNAMES")
 
 
-@pytest.mark.starts_processes
 def test_many_names_are_all_found(library: Path, tmp_path: Path) -> None:
     names = [f"d/{number}" for number in range(3_000)]
     directory = tmp_path / "answers"
@@ -302,7 +290,6 @@ def test_many_names_are_all_found(library: Path, tmp_path: Path) -> None:
     assert asked == set(names)
 
 
-@pytest.mark.starts_processes
 def test_without_a_compiler_the_remedy_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^there is no no-such-compiler to compile .*: apt-get"):
         compiled(tmp_path, ("no-such-compiler",))
@@ -316,7 +303,6 @@ def test_it_is_compiled_once(library: Path) -> None:
     assert library.stat().st_mtime_ns == made
 
 
-@pytest.mark.starts_processes
 def test_what_is_asked_for_in_vain_is_taken_down_where_that_is_wanted(
     library: Path, root: Path, tmp_path: Path
 ) -> None:
