@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from support import reporting
 
 from osxfs_sim.lab.results import ResultError
+from osxfs_sim.model.documents import document_of
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.mount.latency.receipt import Receipt
 from osxfs_sim.report.latencies import latencies_of, time_of
@@ -17,7 +18,7 @@ def comparison_of(times_ns: list[int], asked_ns: int = 130_000):
     for time_ns in times_ns:
         receipt.add(OperationClass.METADATA, asked_ns, time_ns)
     made = reporting.comparison(1, {"osxfs": asked_ns})
-    made.samples[0].share["receipt"] = receipt.report()
+    made.samples[0].share["receipt"] = document_of(receipt.report())
     return made
 
 

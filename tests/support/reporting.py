@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from osxfs_sim.lab.results import Comparison, Sample
+from osxfs_sim.model.documents import document_of
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.mount.latency.receipt import Receipt
 from osxfs_sim.trace.format import Header, TraceWriter, columns_of
@@ -40,7 +41,7 @@ def share(asked_ns: int, seed: int = 0, answers: int = 400) -> dict[str, Any]:
         "server_processor_s": 1.25,
         "requests": {"LOOKUP": answers, "READ": answers // 4, "GETATTR": 12},
         "missing_lookups": answers // 2,
-        "receipt": receipt.report(),
+        "receipt": document_of(receipt.report()),
         "warnings": [],
     }
 
