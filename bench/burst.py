@@ -81,24 +81,29 @@ def _measure(where: str, kind: str, changes: int, directories: int, calls: int) 
             burst_ns = 0
             if host is not None:
                 burst_ns = int(host.communicate()[0])
-            settled_s = _wait_settled(share)
-            status = share.status()
+            began_s = time.monotonic()
+            try:
+                status = share.settle(_SETTLED_WITHIN_S)
+            except osxfs_sim.MountError as error:
+                raise clients.CannotMeasureError(str(error)) from error
+            settled_s = time.monotonic() - began_s
             wrong = _differences(place.source, place.mountpoint, changes, directories)
             after = memory_bytes(pid)
-    events = status["events"]
-    receipt = status["receipt"]["metadata"]
+    events = status.events
+    assert events is not None
+    receipt = status.receipt["metadata"]
     return {
         "burst": kind or "-",
         "where": where,
         "burst_s": round(burst_ns / 1e9, 2),
         "settled_after_s": round(settled_s, 2),
         **per_request(called.taken_ns, 1),
-        "receipt_p50_us": receipt["achieved_p50_ns"] / 1_000,
-        "late": receipt["late"],
-        "seen": events["seen"],
-        "must_scans": events["must_scans"],
-        "rescans": events["rescans"],
-        "raised": sum(events["raised"].values()),
+        "receipt_p50_us": receipt.achieved_p50_ns / 1_000,
+        "late": receipt.late,
+        "seen": events.seen,
+        "must_scans": events.must_scans,
+        "rescans": events.rescans,
+        "raised": sum(events.raised.values()),
         "wrong_at_the_end": wrong,
         "grown_mib": round((after["most_bytes"] - before["now_bytes"]) / 2**20, 1),
         "server_share_of_core": server_share(status),
@@ -119,16 +124,6 @@ def _look_everywhere(mountpoint: str, directories: int) -> None:
         with os.scandir(os.path.join(mountpoint, str(number))) as entries:
             for entry in entries:
                 entry.stat()
-
-
-def _wait_settled(share: osxfs_sim.Share) -> float:
-    """Wait until the guest has been told everything. Returns how long that took."""
-    began_s = time.monotonic()
-    while share.status()["events"]["waiting"]:
-        if time.monotonic() - began_s > _SETTLED_WITHIN_S:
-            raise clients.CannotMeasureError("host events do not settle: see the share's status")
-        time.sleep(0.02)
-    return time.monotonic() - began_s
 
 
 def _differences(source: str, mountpoint: str, changes: int, directories: int) -> int:

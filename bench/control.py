@@ -39,7 +39,7 @@ def measure(quick: bool) -> dict[str, Any]:
                     answered_ns.append(time.perf_counter_ns() - start_ns)
                     time.sleep(0.02)
                 ends.append(_end(share))
-            ends[-1]["requests_before"] = sum(status["requests"].values())
+            ends[-1]["requests_before"] = sum(status.requests.values())
     answered_ms = np.asarray(answered_ns) / 1e6
     status_row = {
         "what": "status answers",

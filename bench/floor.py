@@ -26,6 +26,7 @@ from bench.scratch import (
     server_share,
 )
 from osxfs_sim import Share
+from osxfs_sim.model.status import ShareStatus
 
 _OURS = "share"
 # (name, clients): what is asked for in each round.
@@ -51,7 +52,7 @@ def measure(quick: bool) -> dict[str, Any]:
             per_stat[passthrough.name] = _requests_counted(passthrough, place)
             stack.enter_context(passthroughs.serving(passthrough, place))
         taken: dict[tuple[str, _Question], list[Samples]] = {}
-        our_status: dict[_Question, list[dict[str, Any]]] = {}
+        our_status: dict[_Question, list[ShareStatus]] = {}
         for round_number in range(-1, rounds):  # the first only warms up
             for question in _QUESTIONS:
                 for arm, place in places.items():
@@ -62,7 +63,7 @@ def measure(quick: bool) -> dict[str, Any]:
                         called = clients.run("stat", calls // count, paths)
                     if round_number >= 0:
                         taken.setdefault((arm, question), []).append(called.taken_ns)
-        floor_ns = share.first_status["calibration"]["floor_ns"]
+        floor_ns = share.first_status.calibration.floor_ns
     per_stat[_OURS] = {
         question: _per_call(statuses, calls) for question, statuses in our_status.items()
     }
@@ -85,7 +86,7 @@ def _requests_counted(
 
 
 @contextlib.contextmanager
-def _counted(share: Share, statuses: list[dict[str, Any]], is_ours: bool) -> Iterator[None]:
+def _counted(share: Share, statuses: list[ShareStatus], is_ours: bool) -> Iterator[None]:
     if is_ours:
         share.reset()
     yield
@@ -93,7 +94,7 @@ def _counted(share: Share, statuses: list[dict[str, Any]], is_ours: bool) -> Ite
         statuses.append(share.reset())
 
 
-def _per_call(statuses: list[dict[str, Any]], calls: int) -> float:
+def _per_call(statuses: list[ShareStatus], calls: int) -> float:
     return sum(map(awaited, statuses)) / (len(statuses) * calls)
 
 

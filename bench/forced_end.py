@@ -223,7 +223,7 @@ def _wait_inside(share: Share, place: Scratch, guests: Guests) -> None:
 
 def _ask(share: Share, _place: Scratch, guests: Guests) -> None:
     _go(guests)
-    _until(lambda: share.status()["in_flight"], "no guest asks for anything")
+    _until(lambda: share.status().in_flight, "no guest asks for anything")
 
 
 def _threads_in_the_kernel(pid: int) -> bool:

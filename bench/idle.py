@@ -20,14 +20,14 @@ def measure(quick: bool) -> dict[str, Any]:
     ):
         pid = pid_of(share)
         clients.run("stat", 500, place.paths(EXISTING, 1))
-        held_at_work = share.status()["pm_qos_held"]
+        held_at_work = share.status().pm_qos_held
         rows = []
         for phase in ("right after the last request", "after that"):
             before_ns, start_ns = processor_ns(pid), time.monotonic_ns()
             time.sleep(idle_s)
             used_ns, taken_ns = processor_ns(pid) - before_ns, time.monotonic_ns() - start_ns
             # Asked only now: an answer costs processor time as well.
-            held = share.status()["pm_qos_held"]
+            held = share.status().pm_qos_held
             rows.append(
                 {
                     "phase": phase,

@@ -54,9 +54,9 @@ def measure(quick: bool) -> dict[str, Any]:
     return {
         "quick": quick,
         "names": looked_up,
-        "lookups": status["requests"].get("LOOKUP", 0),
-        "forgets": status["requests"].get("FORGET", 0),
-        "inodes_left": status["inodes"],
+        "lookups": status.requests.get("LOOKUP", 0),
+        "forgets": status.requests.get("FORGET", 0),
+        "inodes_left": status.inodes,
         "caches_dropped": dropped,
         "bytes_per_inode": round(grown_bytes / looked_up, 1),
         "stat_p50_us": round(float(np.median(taken_ns)) / 1_000, 2),

@@ -18,6 +18,7 @@ import osxfs_sim
 from bench import clients
 from bench.figures import Samples, histogram, merged_p50_ns, per_request
 from bench.scratch import EXISTING, MISSING, Scratch, awaited, scratch, server_share
+from osxfs_sim.model.status import ShareStatus
 
 _SERIAL_NS = (20_000, 40_000, 65_000, 130_000, 1_000_000, 10_000_000)
 _SEVERAL = (1, 2, 4, 8)
@@ -39,7 +40,7 @@ class _Answers:
     """What the rounds of one question gave."""
 
     taken: list[Samples] = field(default_factory=list)
-    statuses: list[dict[str, Any]] = field(default_factory=list)
+    statuses: list[ShareStatus] = field(default_factory=list)
     wall_ns: int = 0
 
 
@@ -87,8 +88,8 @@ def _row(question: _Question, answer: _Answers) -> dict[str, Any]:
     taken_ns = np.concatenate(answer.taken)
     requests = sum(map(awaited, answer.statuses))
     per_call = requests / len(taken_ns)
-    lines = [status["receipt"]["metadata"] for status in answer.statuses]
-    receipt_us = merged_p50_ns([line["achieved_histogram"] for line in lines]) / 1_000
+    lines = [status.receipt["metadata"] for status in answer.statuses]
+    receipt_us = merged_p50_ns([line.achieved_histogram for line in lines]) / 1_000
     figures = per_request(taken_ns, per_call)
     return {
         "asked_us": question.asked_ns / 1_000,
@@ -100,12 +101,16 @@ def _row(question: _Question, answer: _Answers) -> dict[str, Any]:
         "receipt_p50_us": round(receipt_us, 2),
         "receipt_less_client_us": round(receipt_us - figures["p50_us"], 2),
         "requests_per_s": round(requests / (answer.wall_ns / 1e9)),
-        "late_share": round(sum(line["late"] for line in lines) / requests, 4),
+        "late_share": round(sum(line.late for line in lines) / requests, 4),
         "server_share_of_core": median(map(server_share, answer.statuses)),
         "calls": len(taken_ns),
         "p50_us_of_rounds": [per_request(one, per_call)["p50_us"] for one in answer.taken],
         "calibrations": [
-            {key: status["calibration"][key] for key in ("floor_ns", "outside_ns", "wake_ns")}
+            {
+                "floor_ns": status.calibration.floor_ns,
+                "outside_ns": status.calibration.outside_ns,
+                "wake_ns": status.calibration.wake_ns,
+            }
             for status in answer.statuses
         ],
         "histogram": histogram(taken_ns),

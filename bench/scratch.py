@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from osxfs_sim import Share
 from osxfs_sim.model.operations import UNAWAITED
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.loop.pm_qos import ProcessorsAwake
 from osxfs_sim.mount.mounts.mountpoints import mount_at
 
@@ -73,20 +73,19 @@ def processors_awake() -> Iterator[None]:
         awake.release()
 
 
-def awaited(status: dict[str, Any]) -> int:
+def awaited(status: ShareStatus) -> int:
     """The requests that somebody in the guest waited for, out of a share's status."""
     background = {operation.name for operation in UNAWAITED}
-    requests: dict[str, int] = status["requests"]
-    return sum(count for name, count in requests.items() if name not in background)
+    return sum(count for name, count in status.requests.items() if name not in background)
 
 
-def server_share(status: dict[str, Any]) -> float:
+def server_share(status: ShareStatus) -> float:
     """The part of one core that the server used while its status counted."""
-    return round(float(status["server_processor_s"] / status["counting_s"]), 3)
+    return round(status.server_processor_s / status.counting_s, 3)
 
 
 def pid_of(share: Share) -> int:
-    return int(share.first_status["pid"])
+    return share.first_status.pid
 
 
 def processor_ns(pid: int) -> int:

@@ -69,7 +69,7 @@ def _transfer(place: Scratch, cap: str, direction: str, size_bytes: int) -> dict
             _write(path, size_bytes)
         taken_ns = time.perf_counter_ns() - start_ns
         status = share.reset()
-        requests = status["requests"].get(direction.upper(), 0)
+        requests = status.requests.get(direction.upper(), 0)
     if direction == "write":
         os.unlink(os.path.join(place.source, direction))
     return {

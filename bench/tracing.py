@@ -43,8 +43,8 @@ def _row(name: str, rounds: int, calls: int) -> dict[str, Any]:
                 share.reset()
                 taken[traced].append(clients.run("stat", calls, paths).taken_ns)
                 status = share.status()
-                processor_s[traced].append(status["server_processor_s"])
-                assert sum(status["requests"].values()) >= calls * requests_per_call
+                processor_s[traced].append(status.server_processor_s)
+                assert sum(status.requests.values()) >= calls * requests_per_call
                 if traced:
                     told = share.stop_trace()
                     assert told["rows"] + told["lost"] >= calls * requests_per_call

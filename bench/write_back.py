@@ -65,17 +65,18 @@ def _throttled(quick: bool) -> dict[str, Any]:
         share.reset()
         for number in range(changes):
             os.mkdir(os.path.join(place.mountpoint, f"directory-{number}"))
-        held = share.flush()["write_back"]
-    receipt = held["receipt"]["metadata"]
+        held = share.flush().write_back
+    assert held is not None
+    receipt = held.receipt["metadata"]
     return {
         "share": "held, more than may be",
-        "changes": held["made"],
-        "crossed": held["crossed"],
-        "throttled": held["throttled"],
-        "most_changes_at_risk": held["most_changes_at_risk"],
-        "limit_changes": held["limit_changes"],
-        "crossing_asked_us": receipt["asked_p50_ns"] / 1_000,
-        "crossing_achieved_us": receipt["achieved_p50_ns"] / 1_000,
-        "crossing_achieved_p90_us": receipt["achieved_p90_ns"] / 1_000,
-        "achieved_to_asked": round(receipt["achieved_p50_ns"] / receipt["asked_p50_ns"], 4),
+        "changes": held.made,
+        "crossed": held.crossed,
+        "throttled": held.throttled,
+        "most_changes_at_risk": held.most_changes_at_risk,
+        "limit_changes": held.limit_changes,
+        "crossing_asked_us": receipt.asked_p50_ns / 1_000,
+        "crossing_achieved_us": receipt.achieved_p50_ns / 1_000,
+        "crossing_achieved_p90_us": receipt.achieved_p90_ns / 1_000,
+        "achieved_to_asked": round(receipt.achieved_p50_ns / receipt.asked_p50_ns, 4),
     }

@@ -17,24 +17,30 @@ A map of the code:
     cli          the command osxfs-sim; the only place that wires the parts together
     fs           files in trees that others may change meanwhile
     catalogue    finds profiles, distributions and policies by name
+    profile_file  a profile as it is written
     exports      several host trees below one mount point: the share file
+    share_options  what an option of a share is: how it is written, and where
+    sharing      osxfs_sim.share(): a share for the time of a with block
     settings     what a user asks of a share, and the system that results
+    emulated_shares  the emulated share as the lab wants it handed in: arms become mounts
+    toml_files   files that people write: read, checked, and their mistakes told
     sources      which program and which files a result came of
 
 The public names are those below; docs/reference.md describes them.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from os import PathLike, fspath
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from osxfs_sim.exports import is_share_file, load_exports
-from osxfs_sim.model.caching import CachePolicy, Lifetimes
-from osxfs_sim.model.profile import ProfileError
-from osxfs_sim.model.user_error import UserError
-from osxfs_sim.mount.launch import Share, mounted
-from osxfs_sim.mount.mounts.mountpoints import MountError
-from osxfs_sim.settings import ShareSettings
+if TYPE_CHECKING:
+    from osxfs_sim.model.caching import CachePolicy, Lifetimes
+    from osxfs_sim.model.profile import ProfileError
+    from osxfs_sim.model.status import ShareStatus
+    from osxfs_sim.model.user_error import UserError
+    from osxfs_sim.mount.launch import Share
+    from osxfs_sim.mount.mounts.mountpoints import MountError
+    from osxfs_sim.settings import ShareSettings
+    from osxfs_sim.sharing import share
 
 __all__ = [
     "CachePolicy",
@@ -43,6 +49,7 @@ __all__ = [
     "ProfileError",
     "Share",
     "ShareSettings",
+    "ShareStatus",
     "UserError",
     "__version__",
     "share",
@@ -50,94 +57,26 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+# Where they are. They are imported when somebody asks for them: the command line takes no longer
+# to start for what it does not use, and what interrupts it meanwhile meets code of ours.
+_HOMES = {
+    "CachePolicy": "model.caching",
+    "Lifetimes": "model.caching",
+    "MountError": "mount.mounts.mountpoints",
+    "ProfileError": "model.profile",
+    "Share": "mount.launch",
+    "ShareSettings": "settings",
+    "ShareStatus": "model.status",
+    "UserError": "model.user_error",
+    "share": "sharing",
+}
 
-def share(
-    source: str | PathLike[str],
-    mountpoint: str | PathLike[str],
-    *,
-    profile: str = "osxfs",
-    latency_ns: int | None = None,
-    bandwidth: str | None = None,
-    distribution: str | None = None,
-    served_at_once: int | None = None,
-    data_path: tuple[int, int] | None = None,
-    lifetime_ns: int | None = None,
-    missing_lifetime_ns: int | None = None,
-    policy: str | None = None,
-    ownership: str | None = None,
-    names: str | None = None,
-    extended_attributes: str | None = None,
-    replaced: str | None = None,
-    host_events: str = "auto",
-    event_latency_ns: int | None = None,
-    write_back_age_ns: int | None = None,
-    write_back_changes: int | None = None,
-    write_back_bytes: str | None = None,
-    kernel_write_back: bool | None = None,
-    unwritten: str | None = None,
-    dilate: float = 1.0,
-    seed: int = 0,
-    allow_other: bool | None = None,
-    user: str | None = None,
-    state_directory: str | PathLike[str] | None = None,
-    calibrate: bool = True,
-    host_services: Mapping[str, str | PathLike[str]] | None = None,
-    volumes: Mapping[str, str | PathLike[str]] | None = None,
-    copy: str | PathLike[str] | None = None,
-    bugs: Sequence[str] = (),
-) -> AbstractContextManager[Share]:
-    """Share *source* at *mountpoint* for the time of a ``with`` block.
 
-    The server is a process of its own; the share is unmounted when the block
-    ends, however it ends. *source* may be a share file (osxfs_sim.exports): each
-    of its exports is then a Share in ``exports``, and the keywords given hold for all
-    of them. The keywords are those of ShareSettings, and mean
-    what the options of ``osxfs-sim mount`` mean: None leaves a value as the
-    profile has it. *host_services* maps names to paths of the host's sockets: each
-    is then reached as host-services/NAME.sock in the share. *volumes* maps paths in the
-    share to guest-local directories that the guest has there; *copy* is where the guest's copy
-    lies, for a profile that has one. *bugs* names bugs of real systems that it shall have, such
-    as phantom (docs/museum.md).
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"osxfs_sim.{_HOMES[name]}"), name)
 
-    Raises MountError or ProfileError on entering, each with one line that
-    names the remedy, and MountError on leaving if the share is still in use.
-    """
-    if isinstance(bugs, str):
-        raise ProfileError(f"bugs = {bugs!r}: give a sequence of names, such as [{bugs!r}]")
-    settings = ShareSettings(
-        fspath(source),
-        fspath(mountpoint),
-        profile=profile,
-        latency_ns=latency_ns,
-        bandwidth=bandwidth,
-        distribution=distribution,
-        served_at_once=served_at_once,
-        data_path=data_path,
-        lifetime_ns=lifetime_ns,
-        missing_lifetime_ns=missing_lifetime_ns,
-        policy=policy,
-        ownership=ownership,
-        names=names,
-        extended_attributes=extended_attributes,
-        replaced=replaced,
-        host_events=host_events,
-        event_latency_ns=event_latency_ns,
-        write_back_age_ns=write_back_age_ns,
-        write_back_changes=write_back_changes,
-        write_back_bytes=write_back_bytes,
-        kernel_write_back=kernel_write_back,
-        unwritten=unwritten,
-        dilate=dilate,
-        seed=seed,
-        allow_other=allow_other,
-        user=user,
-        state_directory=None if state_directory is None else fspath(state_directory),
-        calibrate=calibrate,
-        host_services=tuple((name, fspath(path)) for name, path in (host_services or {}).items()),
-        copy=None if copy is None else fspath(copy),
-        volumes=tuple((path, fspath(place)) for path, place in (volumes or {}).items()),
-        bugs=tuple(bugs),
-    )
-    if is_share_file(settings.source):
-        return mounted(load_exports(settings.source, settings.mountpoint, settings.given()))
-    return mounted(settings)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

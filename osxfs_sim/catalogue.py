@@ -8,23 +8,29 @@ import importlib
 import logging
 import os
 import sys
-import tomllib
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from types import ModuleType
 
-from osxfs_sim.fs.reading import parse_toml, read_text
+from osxfs_sim import profile_file
+from osxfs_sim.fs.reading import read_text
 from osxfs_sim.model.caching import CachePolicy
 from osxfs_sim.model.latency import Distribution, Empirical
 from osxfs_sim.model.own_policy import OwnPolicy, PolicyError, described, place_of
-from osxfs_sim.model.profile import Profile, ProfileError, parse_distribution, profile_from_document
+from osxfs_sim.model.profile import Profile, ProfileError, parse_distribution
 from osxfs_sim.model.units import parse_duration_ns
 from osxfs_sim.model.user_error import UserError, nearest
+from osxfs_sim.profile_file import profile_from
 from osxfs_sim.sources import digest_of_module
 
 log = logging.getLogger(__name__)
 
-_SHIPPED = resources.files("osxfs_sim.model") / "profiles"
+PROFILE = replace(
+    profile_file.PROFILE,
+    shipped=resources.files("osxfs_sim.model") / "profiles",
+    hint=" ('osxfs-sim profiles' lists them; a file of your own ends in .toml)",
+)
 _MAX_ANCESTORS = 8
 _MOST_SAMPLES_BYTES = 1 << 25
 _MOST_SAMPLES = 1_000_000
@@ -32,11 +38,7 @@ _MOST_SAMPLES = 1_000_000
 
 def profile_names() -> list[str]:
     """The systems that ship with the package, sorted."""
-    return sorted(
-        entry.name.removesuffix(".toml")
-        for entry in _SHIPPED.iterdir()
-        if entry.name.endswith(".toml")
-    )
+    return PROFILE.names()
 
 
 def load_profile(name: str) -> Profile:
@@ -54,32 +56,16 @@ def _load(name: str, descendants: tuple[str, ...]) -> Profile:
         raise ProfileError(f"profile {name!r} starts from itself: {chain}")
     if len(descendants) > _MAX_ANCESTORS:
         raise ProfileError(f"profile {descendants[0]!r} has more than {_MAX_ANCESTORS} ancestors")
-    if name.endswith(".toml"):
-        try:
-            text = read_text(name)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise ProfileError(f"cannot read the profile {name}: {reason}") from error
-    else:
-        if name not in profile_names():
-            raise ProfileError(
-                f"unknown profile {name!r}{nearest(name, profile_names())} "
-                "('osxfs-sim profiles' lists them; a file of your own ends in .toml)"
-            )
-        text = (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
-    try:
-        document = parse_toml(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ProfileError(f"profile {name}: not valid TOML: {error}") from error
+    file = PROFILE.load(name)
     parent = None
-    if "extends" in document:
-        ancestor = str(document["extends"])
+    if file.extends is not None:
+        ancestor = file.extends
         if ancestor.endswith(".toml") and name.endswith(".toml"):
             # A file names its parent as seen from where it lies.
             ancestor = str(Path(name).parent / ancestor)
         parent = _load(ancestor, (*descendants, name))
     try:
-        return profile_from_document(document, parent)
+        return profile_from(file, parent)
     except ProfileError as error:
         # In a chain of files it may be any of them.
         named = name.endswith(".toml") and name not in str(error)

@@ -18,68 +18,85 @@ obeys the stronger mode of consistency (model/consistency.py).
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.consistency import Tree, stronger_parts
 from osxfs_sim.model.profile import ProfileError
-from osxfs_sim.model.units import parse_duration_ns
-from osxfs_sim.model.user_error import UserError, nearest
-from osxfs_sim.settings import Exports, ShareSettings, parse_data_path
+from osxfs_sim.model.user_error import UserError
+from osxfs_sim.settings import OPTIONS, Exports, ShareSettings
+from osxfs_sim.share_options import Where
+from osxfs_sim.toml_files import FileKind, example
 
 _NAME = re.compile(r"[A-Za-z0-9._+-]{1,100}")
 RESERVED_NAMES = ("host-services",)
 _MOST_EXPORTS = 64
 
 
-def _volumes(table: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    for path, directory in table.items():
-        if not isinstance(directory, str) or not directory:
-            raise ProfileError(f"{path!r} = {directory!r}: name a directory")
-    return tuple(table.items())
+_OF_AN_EXPORT = tuple(each for each in OPTIONS if Where.EXPORT in each.where)
+_FOR_ALL = tuple(each for each in OPTIONS if Where.WHOLE in each.where)
+_Export = make_dataclass(
+    "_Export",
+    [
+        ("source", str, field(metadata=example('"project"'))),
+        *(
+            (
+                each.key,
+                each.kind.in_file | None,
+                field(default=None, metadata=example(each.example)),
+            )
+            for each in _OF_AN_EXPORT
+        ),
+    ],
+    frozen=True,
+)
+"""An export, as it is written: the options of a share that can be said in a file."""
 
 
-def _bugs(names: list[Any]) -> tuple[str, ...]:
-    for name in names:
-        if not isinstance(name, str):
-            raise ProfileError(f'{name!r} is no name of a bug: write such as "phantom"')
-    return tuple(names)
+def _exports_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The exports in a parsed *document*, by their names. Raises UserError."""
+    for key in document:
+        if key != "exports":
+            raise UserError(
+                f"unknown key {key!r}: write a table [exports.NAME] for each tree "
+                "(what holds for all of them goes on the command line)"
+            )
+    exports: Mapping[str, Any] = _SHARE_FILE.build(document).exports
+    return exports
 
 
-# Each key of an export: its field of ShareSettings, the type it must have, how
-# its value is read, and an example for who wrote it wrongly.
-_Reader = Callable[[Any], Any]
-_KEYS: Mapping[str, tuple[str, type | tuple[type, ...], _Reader, str]] = {
-    "profile": ("profile", str, str, '"osxfs-cached"'),
-    "latency": ("latency_ns", str, parse_duration_ns, '"65us"'),
-    "bandwidth": ("bandwidth", str, str, '"250MB/s"'),
-    "distribution": ("distribution", str, str, '"lognormal:0.2"'),
-    "served_at_once": ("served_at_once", int, int, "4"),
-    "data_path": ("data_path", str, parse_data_path, '"copies=5,switches=3"'),
-    "lifetime": ("lifetime_ns", str, parse_duration_ns, '"10s"'),
-    "missing_lifetime": ("missing_lifetime_ns", str, parse_duration_ns, '"1s"'),
-    "policy": ("policy", str, str, '"package.module:Class"'),
-    "ownership": ("ownership", str, str, '"host"'),
-    "names": ("names", str, str, '"apfs"'),
-    "extended_attributes": ("extended_attributes", str, str, '"host"'),
-    "replaced": ("replaced", str, str, '"held"'),
-    "host_events": ("host_events", str, str, '"inotify"'),
-    "event_latency": ("event_latency_ns", str, parse_duration_ns, '"10ms"'),
-    "write_back_age": ("write_back_age_ns", str, parse_duration_ns, '"5s"'),
-    "write_back_changes": ("write_back_changes", int, int, "1000"),
-    "write_back_bytes": ("write_back_bytes", str, str, '"64MB"'),
-    "kernel_write_back": ("kernel_write_back", bool, bool, "true"),
-    "unwritten": ("unwritten", str, str, '"recover"'),
-    "dilate": ("dilate", (int, float), float, "2"),
-    "seed": ("seed", int, int, "7"),
-    "copy": ("copy", str, str, '"copies/project"'),
-    "bugs": ("bugs", list, _bugs, '["phantom"]'),
-    "volumes": ("volumes", dict, _volumes, '{ "node_modules" = "volume" }'),
-}
+@dataclass(frozen=True)
+class _ShareFile:
+    exports: Mapping[str, _Export] = field(default_factory=dict)  # type: ignore[valid-type]
+
+    def __post_init__(self) -> None:
+        if not self.exports:
+            raise UserError("it exports nothing: write a table [exports.NAME] for each tree")
+        if len(self.exports) > _MOST_EXPORTS:
+            raise UserError(f"more than {_MOST_EXPORTS} exports: each has a server of its own")
+        for name in self.exports:
+            if not _NAME.fullmatch(name) or name in (".", ".."):
+                raise UserError(
+                    f"the export {name!r} cannot be a directory's name: use letters, digits and "
+                    ". _ + -"
+                )
+            if name in RESERVED_NAMES:
+                raise UserError(f"the name {name!r} is kept for host services: choose another")
+
+
+_SHARE_FILE = FileKind(
+    "share file",
+    _ShareFile,
+    ProfileError,
+    begins="share file {name}",
+    elsewhere={
+        f"exports.NAME.{key}": "holds for the whole mount: give it on the command line"
+        for each in _FOR_ALL
+        for key in {each.key, each.flags[0].removeprefix("--").replace("-", "_")}
+    },
+)
 
 
 def is_share_file(source: str) -> bool:
@@ -99,32 +116,25 @@ def load_exports(
     the policies that the file names, before their modules are imported. Raises ProfileError,
     in one line that names the file and the export.
     """
+    document = _SHARE_FILE.document(_SHARE_FILE.text_of(path), path)
+    directory = Path(path).absolute().parent
     try:
-        document = parse_toml(read_text(path))
-        tables = _tables(document)
-        policies = [str(table["policy"]) for table in tables.values() if "policy" in table]
+        exports = _exports_of(document)
+        policies = [export.policy for export in exports.values() if export.policy is not None]
         if before_import is not None and policies and "policy" not in given:
             before_import(policies)
-        directory = Path(path).absolute().parent
         shares = tuple(
-            _share(name, table, directory, mountpoint, given) for name, table in tables.items()
+            _share(name, export, directory, mountpoint, given) for name, export in exports.items()
         )
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ProfileError(f"cannot read the share file {path}: {reason}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ProfileError(f"share file {path}: not valid TOML: {error}") from error
-    except RecursionError as error:
-        raise ProfileError(f"share file {path}: nested too deeply") from error
     except (UserError, ValueError, OverflowError) as error:
         raise ProfileError(f"share file {path}: {error}") from error
     hub = ShareSettings(
         source="",
         mountpoint=mountpoint,
         profile="none",
-        exports=tuple(tables),
+        exports=tuple(exports),
         calibrate=False,
-        **{key: given[key] for key in _FOR_THE_HUB if key in given},
+        **{each.name: given[each.name] for each in _FOR_ALL if each.name in given},
     )
     return Exports(hub, _strengthened(shares))
 
@@ -151,80 +161,32 @@ def export_keys(settings: ShareSettings) -> dict[str, Any]:
     """
     given = settings.given()
     keys: dict[str, Any] = {"profile": settings.profile}
-    for key, (field, _, _, _) in _KEYS.items():
-        if field not in given or key in ("profile", "volumes", "copy"):
-            continue
-        value = given[field]
-        if field == "data_path":
-            value = f"copies={value[0]},switches={value[1]}"
-        elif field.endswith("_ns"):
-            value = f"{value}ns"
-        keys[key] = value
+    for each in _OF_AN_EXPORT:
+        if each.name in given and each.name not in ("profile", "volumes", "copy"):
+            keys[each.key] = each.kind.to_file(given[each.name])
     return keys
-
-
-_FOR_ALL = ("user", "state", "allow_other", "host_service", "host_services")
-_FOR_THE_HUB = ("allow_other", "user", "state_directory", "host_services")
-
-
-def _tables(document: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    for key in document:
-        if key != "exports":
-            raise ProfileError(
-                f"unknown key {key!r}: write a table [exports.NAME] for each tree "
-                "(what holds for all of them goes on the command line)"
-            )
-    tables = document.get("exports", {})
-    if not isinstance(tables, Mapping) or not tables:
-        raise ProfileError("it exports nothing: write a table [exports.NAME] for each tree")
-    if len(tables) > _MOST_EXPORTS:
-        raise ProfileError(f"more than {_MOST_EXPORTS} exports: each has a server of its own")
-    for name, table in tables.items():
-        if not _NAME.fullmatch(name) or name in (".", ".."):
-            raise ProfileError(
-                f"the export {name!r} cannot be a directory's name: use letters, digits and . _ + -"
-            )
-        if name in RESERVED_NAMES:
-            raise ProfileError(f"the name {name!r} is kept for host services: choose another")
-        if not isinstance(table, Mapping):
-            raise ProfileError(f"exports.{name} must be a table: write [exports.{name}]")
-    return tables
 
 
 def _share(
     name: str,
-    table: Mapping[str, Any],
+    export: Any,
     directory: Path,
     mountpoint: str,
     given: Mapping[str, Any],
 ) -> ShareSettings:
-    source = table.get("source", "")
-    if not isinstance(source, str):
-        raise ProfileError(f'exports.{name}.source = {source!r}: write such as source = "project"')
-    if not source:
-        raise ProfileError(f"exports.{name} needs a source: the host's directory")
-    source = os.path.expanduser(source)
+    if not export.source:
+        raise UserError(f"exports.{name} needs a source: the host's directory")
+    source = os.path.expanduser(export.source)
     if source.startswith("~"):
-        raise ProfileError(f"exports.{name}.source: there is no user {source.split('/')[0][1:]!r}")
+        raise UserError(f"exports.{name}.source: there is no user {source.split('/')[0][1:]!r}")
     fields: dict[str, Any] = {}
-    for key, value in table.items():
-        if key == "source":
-            continue
-        if key in _FOR_ALL:
-            raise ProfileError(
-                f"exports.{name}.{key} holds for the whole mount: give it on the command line"
-            )
-        if key not in _KEYS:
-            raise ProfileError(
-                f"unknown key exports.{name}.{key}{nearest(key, ('source', *_KEYS))}"
-            )
-        field, kind, read, example = _KEYS[key]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ProfileError(f"exports.{name}.{key} = {value!r}: write such as {key} = {example}")
-        try:
-            fields[field] = read(value)
-        except UserError as error:
-            raise ProfileError(f"exports.{name}.{key}: {error}") from error
+    for each in _OF_AN_EXPORT:
+        value = getattr(export, each.key)
+        if value is not None:
+            try:
+                fields[each.name] = each.kind.from_file(value)
+            except UserError as error:
+                raise UserError(f"exports.{name}.{each.key}: {error}") from error
     if "volumes" in fields:
         fields["volumes"] = tuple(
             (path, str(directory / os.path.expanduser(place))) for path, place in fields["volumes"]

@@ -7,8 +7,6 @@ process that serves the mount: so they hold nothing but text and numbers.
 import dataclasses
 import json
 import math
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,9 +32,30 @@ from osxfs_sim.model.profile import (
     with_lifetime,
 )
 from osxfs_sim.model.synchronization import SyncSpec
-from osxfs_sim.model.units import MAX_DURATION_NS, parse_rate_bytes_per_s, parse_size_bytes
+from osxfs_sim.model.units import parse_rate_bytes_per_s, parse_size_bytes
 from osxfs_sim.model.user_error import UserError, nearest
 from osxfs_sim.model.write_back import WriteBackSpec
+from osxfs_sim.share_options import (
+    BUGS,
+    COUNT,
+    DURATION,
+    HOST_EVENTS,
+    NUMBER,
+    PLACE,
+    PROFILE,
+    RATE,
+    SERVICES,
+    SIZE,
+    STEPS,
+    SWITCH,
+    TEXT,
+    UNWRITTEN,
+    VOLUMES,
+    Where,
+    check_volume_paths,
+    option,
+    options_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +81,6 @@ class EmulatedSystem:
     """The user's, where *policy* is that one, or rests upon it."""
 
 
-HOST_EVENTS = ("auto", "fanotify", "inotify", "none")
-"""How changes of the host can be seen: by itself the best that the machine allows, or not."""
-
-
 WRITE_BACK_KEYS = (
     "write_back_age_ns",
     "write_back_changes",
@@ -73,134 +88,350 @@ WRITE_BACK_KEYS = (
     "kernel_write_back",
 )
 
-OF_REQUESTS = (
-    *FILE_RULES,
-    *("latency_ns", "bandwidth", "distribution", "served_at_once", "data_path"),
-    *("lifetime_ns", "missing_lifetime_ns", "policy"),
-    *("host_events", "event_latency_ns"),
-    *WRITE_BACK_KEYS,
-    *("unwritten", "dilate", "allow_other", "user", "host_services", "trace", "bugs"),
-)
-"""What can be asked of a share only where the guest's work makes requests."""
-
-UNWRITTEN = ("recover", "discard")
-"""What may become of changes that an earlier share of the same source has not written back."""
-
-_COUNTS = re.compile(r"copies=([0-9]+),switches=([0-9]+)")
-
-
-def parse_data_path(text: str) -> tuple[int, int]:
-    """The copies and context switches in ``copies=5,switches=3``. Raises ProfileError."""
-    match = _COUNTS.fullmatch(text)
-    if match is None:
-        raise ProfileError(f"{text!r}: write copies=5,switches=3")
-    return int(match[1]), int(match[2])
-
-
-def parse_volume(text: str) -> tuple[str, str]:
-    """The path and the directory in ``PATH=DIR``; no directory where it is not named."""
-    path, _, directory = text.partition("=")
-    return path, directory
-
-
-def check_volume_paths(paths: Sequence[str]) -> None:
-    """That each is a path inside a share, and no two are the same. Raises ProfileError."""
-    for path in paths:
-        parts = path.split("/")
-        if "\0" in path or {"", ".", ".."} & set(parts):
-            raise ProfileError(
-                f"the volume {path!r} is no path inside the share: write such as node_modules or "
-                "web/node_modules"
-            )
-        if paths.count(path) > 1:
-            raise ProfileError(f"two volumes are at {path}: leave one of them out")
-
-
-_DURATION = ((int,), "give whole nanoseconds, such as 65_000 for 65us")
-_TEXT = ((str,), "give a text")
-_TRUTH = ((bool,), "give True or False")
-_WHOLE = ((int,), "give a whole number")
-_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    **dict.fromkeys(("source", "mountpoint", "profile", "distribution", "policy"), _TEXT),
-    **dict.fromkeys(("ownership", "names", "extended_attributes", "replaced"), _TEXT),
-    **dict.fromkeys(("host_events", "unwritten", "user", "state_directory"), _TEXT),
-    **dict.fromkeys(("trace", "copy"), _TEXT),
-    **dict.fromkeys(("latency_ns", "lifetime_ns", "missing_lifetime_ns"), _DURATION),
-    **dict.fromkeys(("event_latency_ns", "write_back_age_ns"), _DURATION),
-    "bandwidth": ((str,), "give a rate such as '250MB/s', or 'none'"),
-    "write_back_bytes": ((str,), "give a size such as '64MB'"),
-    **dict.fromkeys(("served_at_once", "write_back_changes", "seed"), _WHOLE),
-    **dict.fromkeys(("kernel_write_back", "allow_other", "calibrate"), _TRUTH),
-    "dilate": ((int, float), "give a number"),
-}
-"""What a value is, where it is given, and what is said to who gives another."""
-
 
 @dataclass(frozen=True, slots=True)
 class ShareSettings:
-    """One share. None means: as the profile has it.
+    """One share, as plain text and numbers. None means: as the profile has it.
 
-    *latency_ns* is the metadata round trip, every class keeping its proportion
-    to it; *data_path* the numbers of copies and context switches; *dilate*
-    multiplies every time in the model. *ownership*, *names*,
-    *extended_attributes* and *replaced* are the profile's rules for files. *host_events* is
-    how changes of the host are seen, one of HOST_EVENTS; *event_latency_ns* the
-    window in which they are collected. *write_back_age_ns*, *write_back_changes* and
-    *write_back_bytes* (a size such as 64MB) bound what a share with write-back holds;
-    *kernel_write_back* is whether the guest's kernel holds small writes, too. *unwritten*, one
-    of UNWRITTEN, is for what an earlier share has left unwritten. *allow_other* lets
-    other users in (None: if we are root). *user* is the one that the server,
-    started by root, becomes. *state_directory* is where owners are kept that
-    no attribute can hold (None: the user's own). *calibrate* False leaves out
-    the measurements at mount start, for tests that do not look at time.
-    *exports* are the directories that the mount point of a share file shows;
-    *source* is then empty. *host_services* are names and paths of the host's
-    sockets that the guest can reach as host-services/NAME.sock. *stronger* are
-    the parts that obey another export's mode (model/consistency.py): paths
-    relative to the source, "." for all of it, and labels of modes. A share file's
-    reader sets it; a share by itself overlaps nothing. *trace* is a file for a record of
-    every request from the first on (trace/format.py). *volumes* are paths in the share and the
-    guest-local directories that the guest has there instead of the host's
-    (mount/mounts/volumes.py). *copy* is where the guest's copy lies, for a profile that has one
-    (None: in the state directory). *bugs* are those that it shall have beside the profile's
-    (model/bugs.py), by name, such as phantom or descriptors=100.
+    This is the table of the options of a share, too: whatever is an option() can be given on the
+    command line, in Python and in a share file, and says where. The others are set by this
+    program alone.
     """
 
     source: str
+    """The host's directory that is shared; empty for the mount point of a share file."""
     mountpoint: str
-    profile: str = "osxfs"
-    latency_ns: int | None = None
-    bandwidth: str | None = None
-    distribution: str | None = None
-    served_at_once: int | None = None
-    data_path: tuple[int, int] | None = None
-    lifetime_ns: int | None = None
-    missing_lifetime_ns: int | None = None
-    policy: str | None = None
-    ownership: str | None = None
-    names: str | None = None
-    extended_attributes: str | None = None
-    replaced: str | None = None
-    host_events: str = "auto"
-    event_latency_ns: int | None = None
-    write_back_age_ns: int | None = None
-    write_back_changes: int | None = None
-    write_back_bytes: str | None = None
-    kernel_write_back: bool | None = None
-    unwritten: str | None = None
-    dilate: float = 1.0
-    seed: int = 0
-    allow_other: bool | None = None
-    user: str | None = None
-    state_directory: str | None = None
-    calibrate: bool = True
+    """The directory where the guest has it."""
+    profile: str = option(
+        "osxfs",
+        PROFILE,
+        "The system to be; 'osxfs-sim profiles' lists them. [osxfs]",
+        docs="the system; a path ending in `.toml` is a profile of your own (in `run`, arms are "
+        "profiles)",
+        example='"osxfs-cached"',
+        where=Where.MOUNT | Where.PYTHON | Where.EXPORT,
+        letter="p",
+        metavar="NAME",
+        is_of_requests=False,
+        is_shown=False,
+    )
+    """The system that the share behaves like: a profile's name, or the path of a .toml file."""
+    latency_ns: int | None = option(
+        None,
+        DURATION,
+        "Round trip of a metadata request, such as 65us; other classes keep their proportion "
+        "to it.",
+        docs="the metadata round trip; other classes keep their proportion (`factor` in a profile; "
+        "`metadata` there leaves [those of another cost](#profiles) as they are)",
+        example='"65us"',
+    )
+    """The metadata round trip, every other class keeping its proportion to it."""
+    bandwidth: str | None = option(
+        None,
+        RATE,
+        "Of the link, such as 250MB/s; none: no limit.",
+        docs="of the shared link; `none` for no limit",
+        example='"250MB/s"',
+    )
+    """Of the link, with its unit; ``none`` for no limit."""
+    distribution: str | None = option(
+        None,
+        TEXT,
+        "How latencies scatter: constant, lognormal:SIGMA, or empirical:FILE (a duration a line; "
+        "without --latency the file's median is the round trip).",
+        docs="`constant`, `lognormal:SIGMA`, `empirical:FILE` (the last not in a profile; a file "
+        "of up to 32 MB and a million durations)",
+        example='"lognormal:0.2"',
+        metavar="KIND",
+    )
+    """How latencies scatter around the profile's."""
+    served_at_once: int | None = option(
+        None,
+        COUNT,
+        "How many requests the server works on at a time; others queue.",
+        docs="requests the server works on at a time",
+        example="4",
+        least=1,
+    )
+    """Requests that the server works on at a time."""
+    data_path: tuple[int, int] | None = option(
+        None,
+        STEPS,
+        "Copies and context switches that remain, such as copies=5,switches=3.",
+        docs="what remains of the data path",
+        example='"copies=5,switches=3"',
+    )
+    """The numbers of copies and of context switches on the way of data."""
+    lifetime_ns: int | None = option(
+        None,
+        DURATION,
+        "How long names, attributes and pages are believed (cached, negative, complete).",
+        docs="how long names, attributes and pages are believed, under the policies `cached`, "
+        "`negative` and `complete`",
+        example='"10s"',
+    )
+    """How long names, attributes and pages are believed."""
+    missing_lifetime_ns: int | None = option(
+        None,
+        DURATION,
+        "How long a missing name is believed missing (negative, complete).",
+        docs="how long a missing name is believed missing, under the policies `negative` and "
+        "`complete`",
+        example='"1s"',
+    )
+    """How long a missing name is believed missing."""
+    policy: str | None = option(
+        None,
+        TEXT,
+        "A cache policy of your own instead of the profile's.",
+        docs="a cache policy of your own, [tried](#a-policy-of-your-own) before it is mounted",
+        example='"package.module:Class"',
+        metavar="MODULE:CLASS",
+    )
+    """A cache policy of the user's own, as ``module:Class``."""
+    ownership: str | None = option(
+        None,
+        TEXT,
+        "Whose files are: whoever asks (osxfs), or the host's real owners, with permission checks "
+        "by the kernel (host).",
+        docs="whose files are: whoever asks, or the host's real owners with permission checks by "
+        "the kernel; see [semantics](semantics.md)",
+        example='"host"',
+        choices=FILE_RULES["ownership"],
+    )
+    """Whose files are, as the profile's rule of that name."""
+    names: str | None = option(
+        None,
+        TEXT,
+        "How the host's file system compares and stores names.",
+        example='"apfs"',
+        choices=FILE_RULES["names"],
+    )
+    """How the host compares and stores names, as the profile's rule of that name."""
+    extended_attributes: str | None = option(
+        None,
+        TEXT,
+        "Of the guest: refused, or kept on the host.",
+        example='"host"',
+        choices=FILE_RULES["extended_attributes"],
+    )
+    """What becomes of the guest's extended attributes, as the profile's rule of that name."""
+    replaced: str | None = option(
+        None,
+        TEXT,
+        "What the guest has of a file that the host has replaced, while it still takes the name "
+        "for it: the old one (held), or the new one (anew).",
+        docs="what the guest has of an object that the host has replaced or removed, while it "
+        "takes a name for it: the old one, of which the server holds a descriptor, or [what is "
+        "there now](semantics.md#objects-that-the-host-replaces). `held` not with write-back",
+        example='"held"',
+        choices=FILE_RULES["replaced"],
+    )
+    """What the guest has of what the host has replaced, as the profile's rule of that name."""
+    host_events: str = option(
+        "auto",
+        TEXT,
+        "How changes of the host are seen: by fanotify, by inotify, or not. [auto]",
+        docs="how changes of the host are [seen](events.md#seeing-whose-change-it-was): `auto` "
+        "(fanotify where it can be had, else inotify), `fanotify`, `inotify`, or `none`: no change "
+        "reaches the guest before a lifetime ends",
+        example='"inotify"',
+        choices=HOST_EVENTS,
+    )
+    """How changes of the host are seen, one of HOST_EVENTS."""
+    event_latency_ns: int | None = option(
+        None,
+        DURATION,
+        "The window in which changes of the host are collected, such as 10ms.",
+        docs="the window in which changes of the host are collected before they are told",
+        example='"10ms"',
+    )
+    """The window in which changes of the host are collected."""
+    write_back_age_ns: int | None = option(
+        None,
+        DURATION,
+        "How long a change may be held before it is written back, such as 5s.",
+        docs="how long a share with [write-back](write-back.md) may hold a change",
+        example='"5s"',
+    )
+    """How long a share with write-back holds a change at most."""
+    write_back_changes: int | None = option(
+        None,
+        COUNT,
+        "How many changes may be held; who makes more waits.",
+        docs="how many changes a share with write-back may hold; who makes more waits",
+        example="1000",
+        least=1,
+    )
+    """How many changes a share with write-back holds at most."""
+    write_back_bytes: str | None = option(
+        None,
+        SIZE,
+        "How many bytes may be held, such as 64MB; who writes more waits.",
+        docs="how many bytes a share with write-back may hold; who writes more waits",
+        example='"64MB"',
+    )
+    """How many bytes a share with write-back holds at most, with their unit."""
+    kernel_write_back: bool | None = option(
+        None,
+        SWITCH,
+        "Let the guest's kernel hold small writes as well (FUSE_WRITEBACK_CACHE).",
+        docs="whether the guest's kernel [holds small writes]"
+        "(write-back.md#the-kernels-own-write-back) as well",
+        example="true",
+    )
+    """Whether the guest's kernel holds small writes, too."""
+    unwritten: str | None = option(
+        None,
+        TEXT,
+        "What becomes of changes that an earlier share of SOURCE has not written back.",
+        docs="what becomes of changes that an earlier share of SOURCE has not written back; "
+        "without it they keep SOURCE from being mounted, but for those that the host [has refused]"
+        "(write-back.md#when-the-host-refuses)",
+        example='"recover"',
+        choices=UNWRITTEN,
+        is_shown=False,
+    )
+    """What becomes of what an earlier share has left unwritten, one of UNWRITTEN."""
+    dilate: float = option(
+        1.0,
+        NUMBER,
+        "Multiply every time in the model by K, for a processor K times slower than the published "
+        "machine, or for latencies below this machine's floor.",
+        docs="every time in the model multiplied",
+        example="2",
+        is_shown=False,
+    )
+    """A factor of every time in the model."""
+    seed: int = option(
+        0,
+        COUNT,
+        "Of all randomness. [0]",
+        docs="of all randomness",
+        example="7",
+        least=0,
+        is_of_requests=False,
+        is_shown=False,
+    )
+    """Of all randomness."""
+    volumes: tuple[tuple[str, str], ...] = option(
+        (),
+        VOLUMES,
+        "A guest-local directory DIR at PATH in the share, which the host does not see. In an arm "
+        "of a case: without DIR, an empty one for each mount. [root only]",
+        docs="a directory of the guest's own at PATH in the share, see [topologies]"
+        "(topologies.md#volumes); several times; root only. In an arm `--volume PATH`: an empty "
+        "one for each mount",
+        example='{ "node_modules" = "volume" }',
+        flag="volume",
+        is_of_requests=False,
+        is_shown=False,
+    )
+    """Paths in the share and the guest-local directories that the guest has there instead of the
+    host's (mount/mounts/volumes.py)."""
+    bugs: tuple[str, ...] = option(
+        (),
+        BUGS,
+        "A bug of a real system that the share shall have, such as phantom; see museum.",
+        docs="a bug of a real system that the share shall have on purpose, by its name or its "
+        "number in the [museum](museum.md), such as `phantom`, `V5` or `descriptors=100`; several "
+        "times. Not with write-back, nor where the guest's work makes no requests",
+        example='["phantom"]',
+        flag="bug",
+    )
+    """Bugs that the share shall have beside the profile's (model/bugs.py), by name."""
+    allow_other: bool | None = option(
+        None,
+        SWITCH,
+        "Let other users in, with the server's rights. [yes for root, no for others]",
+        docs="lets other users in, with the rights of the server's user (the default for root; an "
+        "ordinary user needs `user_allow_other` in /etc/fuse.conf): [who may do what]"
+        "(security.md#who-may-do-what-under-each-option)",
+        where=Where.MOUNT | Where.PYTHON | Where.WHOLE,
+        is_shown=False,
+    )
+    """Whether other users are let in; None: if we are root."""
+    user: str | None = option(
+        None,
+        TEXT,
+        "Once mounted, let the server be this user: all access is then that user's. [root only]",
+        docs="once mounted, the server is this user (a name or a number that the machine knows) "
+        "for good, and all access is that user's: root in the guest is refused what that user may "
+        "not do (by root; needs fusermount3)",
+        where=Where.MOUNT | Where.PYTHON | Where.WHOLE,
+        metavar="NAME",
+        is_shown=False,
+    )
+    """The user that the server, started by root, becomes."""
+    state_directory: str | None = option(
+        None,
+        PLACE,
+        "Where owners are kept that no attribute can hold. [/var/lib/osxfs-sim for root, "
+        "~/.local/state/osxfs-sim for others; /var/lib/osxfs-sim-UID for a --user without a home]",
+        docs="where owners are kept that no attribute can hold (`/var/lib/osxfs-sim` for root, "
+        "`~/.local/state/osxfs-sim` for others, and `/var/lib/osxfs-sim-UID`, made by root, for a "
+        "`--user` without a home). Servers with different directories do not know each other's",
+        where=Where.MOUNT | Where.PYTHON | Where.WHOLE,
+        flag="state",
+        is_of_requests=False,
+        is_shown=False,
+    )
+    """Where owners are kept that no attribute can hold; None: the user's own."""
+    copy: str | None = option(
+        None,
+        PLACE,
+        "Where the guest's copy of SOURCE lies, for a profile that has one. [below --state]",
+        docs="where the guest's copy lies, for `volume` and synchronized profiles [below "
+        "`--state`]",
+        example='"copies/project"',
+        where=Where.MOUNT | Where.PYTHON | Where.EXPORT,
+        is_of_requests=False,
+        is_shown=False,
+    )
+    """Where the guest's copy lies, for a profile that has one; None: in the state directory."""
+    host_services: tuple[tuple[str, str], ...] = option(
+        (),
+        SERVICES,
+        "A socket of the host that the guest reaches as MOUNTPOINT/host-services/NAME.sock, such "
+        "as ssh-auth=$SSH_AUTH_SOCK. Whoever may use the share may use it.",
+        docs="leads `MOUNTPOINT/host-services/NAME.sock` to a socket of the host (repeatable); "
+        "see [below](#host-services)",
+        where=Where.MOUNT | Where.PYTHON | Where.WHOLE,
+        flag="host-service",
+        is_shown=False,
+    )
+    """Names and paths of the host's sockets that the guest reaches as host-services/NAME.sock."""
+    trace: str | None = option(
+        None,
+        replace(PLACE, word="FILE"),
+        "Record every request in this file (Parquet), until the share ends; see analyze.",
+        docs="records every request from the first on, in a [trace](analysis.md) that is complete "
+        "once the share has ended; where it could not be written whole, `umount` says so and exits "
+        "with 1",
+        where=Where.MOUNT,
+        is_shown=False,
+    )
+    """A file for a record of every request from the first on (trace/format.py)."""
+    calibrate: bool = option(
+        True,
+        SWITCH,
+        "Measure at the start of the mount how long the machine itself takes.",
+        where=Where.PYTHON,
+        is_of_requests=False,
+        is_shown=False,
+    )
+    """False leaves out the measurements at mount start, for tests that do not look at time."""
     exports: tuple[str, ...] = ()
-    host_services: tuple[tuple[str, str], ...] = ()
+    """The directories that the mount point of a share file shows."""
     stronger: tuple[tuple[str, str], ...] = ()
-    trace: str | None = None
-    volumes: tuple[tuple[str, str], ...] = ()
-    copy: str | None = None
-    bugs: tuple[str, ...] = ()
+    """The parts that obey another export's mode (model/consistency.py): paths relative to the
+    source, "." for all of it, and labels of modes. The reader of a share file sets it; a share by
+    itself overlaps nothing."""
+
+    def changed(self) -> tuple[str, ...]:
+        """Which options make another system of it than its profile is, sorted: for its status."""
+        given = self.given()
+        return tuple(sorted(each.name for each in OPTIONS if each.is_shown and each.name in given))
 
     def given(self) -> dict[str, Any]:
         """The fields that are not as they are by default, source and mount point apart."""
@@ -272,17 +503,13 @@ class ShareSettings:
 
     def _check_kinds(self) -> None:
         """That each value is of the kind that the command line makes of it. Raises ProfileError."""
-        for name, (kinds, hint) in _KINDS.items():
-            value = getattr(self, name)
-            is_right = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-            if (value is not None or name == "profile") and not is_right:
-                raise ProfileError(f"{name} = {value!r:.60}: {hint}")
-            if name.endswith("_ns") and value is not None and value > MAX_DURATION_NS:
-                raise ProfileError(f"{name} = {value}: that is longer than a thousand hours")
-        for name in ("exports", "bugs"):
-            values = getattr(self, name)
-            if not isinstance(values, tuple) or not all(isinstance(each, str) for each in values):
-                raise ProfileError(f"{name} = {values!r:.60}: give a sequence of texts")
+        for name in ("source", "mountpoint"):
+            if not isinstance(getattr(self, name), str):
+                raise ProfileError(f"{name} = {getattr(self, name)!r:.60}: give a text")
+        for each in OPTIONS:
+            value = getattr(self, each.name)
+            if value is not None or each.default is not None:
+                each.check(value)
 
     def _bugs(
         self,
@@ -339,10 +566,13 @@ class ShareSettings:
         if not profile.is_local:
             return
         has_times = profile.synchronization is not None
-        for key in OF_REQUESTS:
-            if key in self.given() and not (key == "dilate" and has_times):
+        given = self.given()
+        for each in OPTIONS:
+            if not each.is_of_requests or each.name not in given:
+                continue
+            if not (each.name == "dilate" and has_times):
                 raise ProfileError(
-                    f"{key.removesuffix('_ns')} has no effect with the profile {profile.name}, "
+                    f"{each.key} has no effect with the profile {profile.name}, "
                     "whose work makes no requests: leave it out, or use a profile such as osxfs"
                 )
 
@@ -479,6 +709,10 @@ class ShareSettings:
         values["stronger"] = tuple((path, label) for path, label in stronger)
         values["bugs"] = tuple(values.get("bugs", ()))
         return cls(**values)
+
+
+OPTIONS = options_of(ShareSettings)
+"""The options of a share, in the order in which help lists them."""
 
 
 @dataclass(frozen=True, slots=True)

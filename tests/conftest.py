@@ -7,18 +7,22 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import support.complaints  # noqa: F401 (how properties are run, also where nobody says so)
 from support import live
+from support.command import Command
 from support.guests import eventually
 from support.live import LiveShare
 from support.nobody import NOBODY
+from support.small_cases import write_case
 from support.syncing import LONG_NS, SyncLock
 
 from osxfs_sim.mount.mounts.mountpoints import runtime_directory, unmount
+
+pytest_plugins = ["support.tiers"]
 
 _MEMORY = "/dev/shm"
 _number = itertools.count()
@@ -155,6 +159,22 @@ def need_fuse() -> None:
         pytest.skip("/dev/fuse is missing: this machine cannot mount")
 
 
+@pytest.fixture(scope="session")
+def cli() -> Command:
+    """The command osxfs-sim: cli("mount", source, guest).returncode."""
+    return Command()
+
+
+@pytest.fixture
+def small_case(tmp_path: Path) -> Callable[..., Path]:
+    """A function that makes a case: small_case(name, text, scripts) -> its folder in tmp_path."""
+
+    def small_case(name: str, text: str, scripts: Mapping[str, str]) -> Path:
+        return write_case(tmp_path / name, text, scripts)
+
+    return small_case
+
+
 @pytest.fixture
 def field(ground: Path) -> Iterator[Path]:
     """An empty directory in memory for one test."""
@@ -195,9 +215,9 @@ Sharing = Callable[[], contextlib.AbstractContextManager[Callable[..., LiveShare
 
 
 @pytest.fixture(scope="session")
-def sharing(request: pytest.FixtureRequest, ground: Path, sync_lock: SyncLock) -> Sharing:
+def sharing(need_fuse: None, ground: Path, sync_lock: SyncLock) -> Sharing:
     """A context whose value mounts shares, and whose end ends them all."""
-    request.getfixturevalue("need_fuse")
+    del need_fuse
 
     @contextlib.contextmanager
     def sharing() -> Iterator[Callable[..., LiveShare]]:

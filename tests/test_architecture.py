@@ -5,6 +5,7 @@ never refused anything proves nothing, so each is shown a package it must refuse
 """
 
 import ast
+import functools
 import importlib.util
 import re
 import subprocess
@@ -30,13 +31,18 @@ MAY_IMPORT = {
     # A share runs the synchronizer, which knows nothing of shares.
     "synchronize": {"model", "fs"},
     "trace": {"model", "fs"},
-    "coherence": {"model", "fs"},
-    "lab": {"model", "trace", "coherence", "fs", "sources"},
+    "coherence": {"model", "fs", "toml_files"},
+    "lab": {"model", "trace", "coherence", "fs", "sources", "toml_files"},
     "report": {"lab", "trace", "coherence", "fs"},
     "sources": set(),
-    "catalogue": {"model", "sources", "fs"},
-    "settings": {"model", "catalogue"},
-    "exports": {"model", "settings", "fs"},
+    "toml_files": {"model", "fs"},
+    "profile_file": {"model", "toml_files"},
+    "catalogue": {"model", "sources", "fs", "profile_file", "toml_files"},
+    "share_options": {"model", "catalogue"},
+    "settings": {"model", "catalogue", "share_options"},
+    "exports": {"model", "settings", "fs", "toml_files", "share_options"},
+    # The lab is handed how an arm is mounted: this is where the two meet.
+    "emulated_shares": {"lab", "mount", "settings", "catalogue", "model"},
 }
 
 # Where the code does otherwise, module by module, so that it does not spread unseen.
@@ -52,6 +58,7 @@ BEYOND_THE_TABLE = {
 }
 
 
+@functools.cache
 def imports_of(source: str, module: str, *, is_package: bool = False) -> set[str]:
     """The full names of all that *source* imports, itself being *module*."""
     found = set()
@@ -151,6 +158,22 @@ def against_the_table(package: Path) -> list[str]:
     return wrong
 
 
+def beside_the_reader(package: Path) -> list[str]:
+    """Who reads TOML, or checks what was read, by another way than toml_files."""
+    libraries = {
+        "tomllib": {"osxfs_sim.fs.reading", "osxfs_sim.toml_files"},
+        "osxfs_sim.fs.reading.parse_toml": {"osxfs_sim.toml_files"},
+        "msgspec": {"osxfs_sim.toml_files"},
+    }
+    return [
+        f"{module} imports {name}"
+        for module, names in modules_of(package)
+        for name in sorted(names)
+        for library, readers in libraries.items()
+        if is_within(name, library) and module not in readers
+    ]
+
+
 # The small helpers, started as scripts: they must start fast, and find what they import.
 HELPERS: dict[str, set[str]] = {
     "osxfs_sim.mount.latency.prober": set(),
@@ -183,7 +206,16 @@ WITHOUT_FUSE = {
         f"osxfs_sim.mount.writeback.{name}"
         for name in (
             *("host_writer", "recovery", "journal", "overlay", "quarantine", "unwritten"),
-            *("draining", "room"),
+            *("journal_format", "journal_directory", "journal_reader", "recovery_progress"),
+            *(
+                "host_places",
+                "host_contents",
+                "restoring",
+                "conflicts",
+                "draining",
+                "room",
+                "inode_resolver",
+            ),
         )
     ),
 }
@@ -209,7 +241,10 @@ def tied_to_a_mount(package: Path) -> list[str]:
     return wrong
 
 
-RULES = [impure, worldly, with_fuse, against_the_table, beyond_the_library, tied_to_a_mount]
+RULES = [
+    *(impure, worldly, with_fuse, against_the_table),
+    *(beside_the_reader, beyond_the_library, tied_to_a_mount),
+]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -318,9 +353,27 @@ def test_the_rules_are_about_modules_that_exist():
         ),
         (
             against_the_table,
+            "lab/comparing.py",
+            "from osxfs_sim.emulated_shares import EmulatedShares",
+            "osxfs_sim.lab.comparing imports osxfs_sim.emulated_shares.EmulatedShares",
+        ),
+        (
+            against_the_table,
             "settings.py",
             "from osxfs_sim import mount",
             "osxfs_sim.settings imports osxfs_sim.mount",
+        ),
+        (
+            beside_the_reader,
+            "lab/x.py",
+            "def f():\n    import tomllib",
+            "osxfs_sim.lab.x imports tomllib",
+        ),
+        (
+            beside_the_reader,
+            "exports.py",
+            "from osxfs_sim.fs.reading import parse_toml, read_text",
+            "osxfs_sim.exports imports osxfs_sim.fs.reading.parse_toml",
         ),
         (
             tied_to_a_mount,
@@ -399,6 +452,7 @@ def loads(library: str, statement: str) -> bool:
     return {"True\n": True, "False\n": False}[result.stdout]
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("module", ["osxfs_sim", "osxfs_sim.cli", "osxfs_sim.mount.launch"])
 def test_where_nothing_is_mounted_fuse_is_not_needed(module):
     if importlib.util.find_spec(module) is None:
@@ -406,12 +460,14 @@ def test_where_nothing_is_mounted_fuse_is_not_needed(module):
     assert not loads("pyfuse3", f"import {module}")
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("library", ["trio", "numpy"])
 @pytest.mark.parametrize("module", ["osxfs_sim", "osxfs_sim.cli", "osxfs_sim.mount.launch"])
 def test_a_command_does_not_wait_for_what_only_a_server_needs(module, library):
     assert not loads(library, f"import {module}")
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("library", "statement"),
     [
@@ -425,6 +481,7 @@ def test_the_check_of_a_running_interpreter_notices(library, statement):
     assert loads(library, statement)
 
 
+@pytest.mark.starts_processes
 def test_everything_but_the_mount_is_imported_where_there_is_no_fuse():
     outside = [
         module
@@ -438,6 +495,7 @@ def test_everything_but_the_mount_is_imported_where_there_is_no_fuse():
     )
 
 
+@pytest.mark.starts_processes
 def test_what_writes_to_the_host_is_imported_where_there_is_no_fuse():
     blocked = "\n".join(f"sys.modules[{name!r}] = None" for name in sorted(FUSE))
     statements = "\n".join(f"import {module}" for module in sorted(WITHOUT_FUSE))

@@ -151,7 +151,7 @@ def test_a_file_that_is_not_text_is_no_profile(here):
 def test_a_file_that_is_not_toml_is_told_where(here):
     (here / "mine.toml").write_text("name = \n")
     message = complaint(ProfileError, load_profile, "mine.toml")
-    assert message == ("profile mine.toml: not valid TOML: Invalid value (at line 1, column 8)")
+    assert message == ("mine.toml: not valid TOML: Invalid value (at line 1, column 8)")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def what_is_handed_on() -> str:
     return done.stdout
 
 
+@pytest.mark.starts_processes
 def test_what_tests_start_is_started_as_from_a_plain_shell() -> None:
     assert what_is_handed_on() == (
         "1 False\n2 False\n3 False\n15 False\n17 False\nset()\n0o22 120 None\n"
@@ -74,6 +75,7 @@ def _as_a_careless_service() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("prepared", [True, False], ids=["by conftest", "without it"])
 def test_it_is_so_when_a_careless_service_starts_the_tests(prepared: bool) -> None:
     tests = Path(__file__).parent

@@ -28,12 +28,11 @@ _OF_THE_MACHINE = ("/proc/sys/", "/sys/module/", "/sys/kernel/")
 # more, so that a busy machine makes such a test weaker for once, and never fail.
 SLEEPERS = {
     ("support/guests.py", "eventually"): "the helper",
-    ("support/live.py", "settle"): "a helper, whose limit begins anew with whatever still comes",
+    ("support/unit_guard.py", "watched"): "it lets those sleep that may",
     ("test_fresh_start.py", "_MOUNTS_AND_WAITS"): "it is to be ended",
     ("support/asking.py", "RUN"): "the workload of a case",
     ("listeners/watchdog_listener.py", "*"): "it ends when it is killed",
     ("mount/loop/test_reactor.py", "drive"): "a loop in trio, which fail_after ends",
-    ("mount/events/test_inject.py", "told"): "a loop of looks, with a limit",
     (
         "mount/events/test_inject.py",
         "write_often",
@@ -81,8 +80,6 @@ SLEEPERS = {
 # Asserts that compare moments, and do not mind how far they lie apart.
 COMPARERS = {
     ("support/guests.py", "eventually"): "the limit of the helper",
-    ("support/live.py", "settle"): "a limit",
-    ("mount/events/test_inject.py", "told"): "a limit",
     ("mount/test_force.py", "test_the_two_seconds_of_a_command_begin_with_its_process"): (
         "moments in their order"
     ),
@@ -92,6 +89,7 @@ IMPATIENT = {
         "mount/server/test_supervisor.py",
         "test_with_the_share_s_descriptors_in_hand_they_would_be_left_waiting",
     ): "nothing comes",
+    ("mount/events/test_inject.py", "told"): "between looks",
     ("synchronize/test_synchronizer.py", "churn"): "how often it is at work, until told to stop",
 }
 MEDDLERS = {
@@ -223,6 +221,7 @@ EXCEPTIONS = {
 }
 
 
+@pytest.mark.takes_seconds
 def test_no_test_relies_on_how_fast_the_machine_is() -> None:
     wrong = [
         f"tests/{name}:{line}: {function} {kind}"

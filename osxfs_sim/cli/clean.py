@@ -12,7 +12,7 @@ import click
 
 from osxfs_sim.cli.saying import say, tell
 from osxfs_sim.fs import at
-from osxfs_sim.lab.runs import default_cache, default_directory
+from osxfs_sim.lab.trees import default_cache, default_directory
 from osxfs_sim.lab.work_directories import left_over, remove
 from osxfs_sim.model.units import format_size
 from osxfs_sim.mount.launch import unmount_and_wait

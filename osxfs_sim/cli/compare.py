@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from osxfs_sim.cli.arms import parse_arm, parse_arms
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
+from osxfs_sim.cli.measuring import measure_all, planned
 from osxfs_sim.cli.options import edits_option
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
@@ -23,11 +23,10 @@ from osxfs_sim.fs.output import make_output_directory
 from osxfs_sim.lab.arms import Arm, check_arms, twins_of
 from osxfs_sim.lab.caches import COLD, WARM
 from osxfs_sim.lab.cases import CaseError, load_case
-from osxfs_sim.lab.compare import Stop
+from osxfs_sim.lab.comparing import ComparisonPlan, gone_on_with
 from osxfs_sim.lab.false_alarms import false_alarms
 from osxfs_sim.lab.machine import describe_machine_shortly
 from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
-from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL
 from osxfs_sim.lab.summary import kinds_of, summarize
 from osxfs_sim.model.escaping import quoted
@@ -54,8 +53,8 @@ class _Percentage(click.ParamType[float]):
         return percent / 100
 
 
-# With --resume what was planned (PLANNED) is as the interrupted comparison had it, unless it is
-# given anew; then all but the first three must be the same, or it is refused. These cannot be.
+# With --resume what was planned is as the interrupted comparison had it, unless it is given anew;
+# then all but how many runs there are must be the same, or it is refused. These cannot be given.
 _ANEW = ("output", "force")
 
 
@@ -164,27 +163,33 @@ def compare(
     before = None
     if resume is not None:
         before = load_result(resume)
-        if "recipe" not in before.plan:
+        if before.made_by == "run" or "recipe" not in before.sources:
             raise ResultError(f"{resume} cannot be resumed: it was not made by compare")
         check_result(before, resume, given, trusted=trust)
         for name in _ANEW:
             if name in given:
                 raise click.UsageError(f"--{name} has no effect with --resume: it goes on in FILE")
-        asked |= {name: before.plan.get(name, asked[name]) for name in PLANNED if name not in given}
+        asked |= _as_before(before, given)
     _check_together(asked, given)
-    arms = _arms_of(asked)
-    comparison = new_comparison(asked, arms)
-    stop = Stop(asked["runs"], asked["until"], asked["most_runs"])
+    plan = ComparisonPlan(
+        **{each.name: asked[each.name] for each in dataclasses.fields(ComparisonPlan)}
+    )
+    arms = _arms_of(plan)
+    comparison = planned(plan, arms, "compare")
     if before is not None:
-        check_resumable(before, comparison, str(resume))
-        before.plan |= {name: asked[name] for name in PLANNED[:3]}
-        comparison = before
+        comparison = gone_on_with(before, comparison, str(resume))
     output = Path(resume or asked["output"] or f"comparison-{comparison.case}.json")
     _check_files(output, asked, resumes=resume is not None)
     end_on_signals()
-    _carry_out(comparison, stop, arms, asked, output, as_json)
+    _carry_out(comparison, arms, plan, output, as_json)
     if any(sample.failure for sample in comparison.samples):
         sys.exit(1)
+
+
+def _as_before(before: Comparison, given: set[str]) -> dict[str, Any]:
+    """What the interrupted comparison was asked for, but for what is *given* anew."""
+    plan = dataclasses.asdict(ComparisonPlan.saved_in(before))
+    return {name: value for name, value in plan.items() if name not in given}
 
 
 def _check_together(asked: Mapping[str, Any], given: set[str]) -> None:
@@ -205,10 +210,10 @@ def _check_together(asked: Mapping[str, Any], given: set[str]) -> None:
                 raise click.UsageError(f"--{option} has no effect with --aa: leave one of them out")
 
 
-def _arms_of(asked: Mapping[str, Any]) -> tuple[Arm, ...]:
-    if asked["aa"] is not None:
-        return twins_of(parse_arm(asked["aa"]))
-    arms = parse_arms(asked["arms"] or load_case(asked["case"]).arms)
+def _arms_of(plan: ComparisonPlan) -> tuple[Arm, ...]:
+    if plan.aa is not None:
+        return twins_of(parse_arm(plan.aa))
+    arms = parse_arms(plan.arms or load_case(plan.case).arms)
     check_arms(arms)
     return arms
 
@@ -230,16 +235,14 @@ def _check_files(output: Path, asked: Mapping[str, Any], *, resumes: bool) -> No
 
 def _carry_out(
     comparison: Comparison,
-    stop: Stop,
     arms: tuple[Arm, ...],
-    asked: Mapping[str, Any],
+    plan: ComparisonPlan,
     output: Path,
     as_json: bool,
 ) -> None:
     with StepProgress() as progress:
-        bench = bench_for(comparison, arms, asked, output, progress)
         try:
-            take_all(comparison, stop, bench, output, progress)
+            measure_all(comparison, plan.schedule, arms, plan, output, progress)
         finally:
             # What is finished is kept, also when the rest is interrupted.
             progress.stop()
@@ -247,13 +250,13 @@ def _carry_out(
                 _show(comparison, as_json)
                 progress.say(f"saved to {output}")
                 if sys.exc_info()[0] is not None:
-                    progress.say(f"to go on: {_to_go_on(asked, output)}")
+                    progress.say(f"to go on: {_to_go_on(plan, output)}")
 
 
-def _to_go_on(asked: Mapping[str, Any], output: Path) -> str:
+def _to_go_on(plan: ComparisonPlan, output: Path) -> str:
     """The command, with what the file alone would not be believed."""
-    case = f"{quoted(asked['case'])} " if is_own_case(asked["case"]) else ""
-    words = [*(asked["arms"] or ()), *([asked["aa"]] if asked["aa"] else [])]
+    case = f"{quoted(plan.case)} " if is_own_case(plan.case) else ""
+    words = [*(plan.arms or ()), *([plan.aa] if plan.aa else [])]
     trust = " --trust" if any(modules_of(words)) else ""
     return f"osxfs-sim compare {case}--resume {quoted(str(output))}{trust}"
 

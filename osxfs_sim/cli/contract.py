@@ -16,9 +16,9 @@ from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances
 from osxfs_sim.cli.saying import say_json, tell
-from osxfs_sim.coherence.actors.operations import Operation
-from osxfs_sim.coherence.actors.processes import Performed
-from osxfs_sim.coherence.actors.scripts import Exports, Place, set_up
+from osxfs_sim.coherence.actors.operations import ActorOperation
+from osxfs_sim.coherence.actors.processes import OperationInterval
+from osxfs_sim.coherence.actors.scripts import Exports, SharePlace, set_up
 from osxfs_sim.coherence.actors.staging import Stage
 from osxfs_sim.coherence.contract.breaches import breach_script, script_name
 from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
@@ -26,12 +26,12 @@ from osxfs_sim.coherence.contract.kinds import steps_within
 from osxfs_sim.coherence.contract.playing import judge
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Schedule
-from osxfs_sim.coherence.contract.verdicts import Breach, Verdict
+from osxfs_sim.coherence.contract.verdicts import Breach, RuleVerdict
 from osxfs_sim.coherence.scorecard.measure import Pace
 from osxfs_sim.exports import export_keys, load_exports
 from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
-from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.profile import Transport
 from osxfs_sim.mount.launch import Share, mounted
@@ -171,7 +171,7 @@ class LiveSite:
     def __exit__(self, *failure: Any) -> None:
         self._kept.__exit__(*failure)
 
-    def play(self, schedule: Schedule) -> Sequence[Performed]:
+    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
         """What each step was told. Raises UserError."""
         if schedule.exports or schedule.ends:
             with contextlib.ExitStack() as stack:
@@ -180,7 +180,7 @@ class LiveSite:
             self._stage = self._mounted(self._kept, schedule)
         self._played += 1
         ground = f"s{self._played}"
-        self._stage.play([(self._ground_is_made_by, Operation("mkdir", ground, mode=0o777))])
+        self._stage.play([(self._ground_is_made_by, ActorOperation("mkdir", ground, mode=0o777))])
         told = self._stage.play(steps_within(ground, schedule.steps))
         return [
             replace(each, operation=operation)
@@ -194,7 +194,7 @@ class LiveSite:
         return stack.enter_context(Stage(place.host, place.guest, share, MountError))
 
     def _share(
-        self, place: Place, exports: Exports | None
+        self, place: SharePlace, exports: Exports | None
     ) -> contextlib.AbstractContextManager[Share]:
         state = self._settings.state_directory or place.defaults["state_directory"]
         if exports is not None:
@@ -224,7 +224,7 @@ def exports_of(schedule: Schedule, settings: ShareSettings) -> Exports | None:
 
 
 def _write_scripts(
-    directory: Path, verdicts: Sequence[Verdict], settings: ShareSettings
+    directory: Path, verdicts: Sequence[RuleVerdict], settings: ShareSettings
 ) -> dict[str, Path]:
     """A script for every breach, the known ones too; where each is, by its name."""
     written: dict[str, Path] = {}
@@ -283,7 +283,7 @@ def _progress() -> Callable[[str], None]:
     return say
 
 
-def _document(verdict: Verdict, written: Mapping[str, Path]) -> dict[str, Any]:
+def _document(verdict: RuleVerdict, written: Mapping[str, Path]) -> dict[str, Any]:
     def told(breach: Breach) -> dict[str, Any]:
         return _breach_document(breach, written.get(script_name(verdict, breach)))
 

@@ -6,17 +6,19 @@ from pathlib import Path
 
 import click
 
+from osxfs_sim.cli import Group
 from osxfs_sim.cli.saying import say
 from osxfs_sim.coherence.edits.recording import pattern_of, record
 from osxfs_sim.coherence.edits.stream import parse_rate, parse_stream, stream_names
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.model.user_error import UserError
-from osxfs_sim.report.console import console, table
+from osxfs_sim.report.console import console
+from osxfs_sim.report.tables import table
 
 
-@click.group()
+@click.group(cls=Group)
 def edits() -> None:
-    """Edits of the host, for --edits of run, compare and frontier: which there are, and new ones.
+    """List, or record, the edits of the host that run, compare and frontier take as --edits.
 
     \b
     osxfs-sim edits list
@@ -27,7 +29,7 @@ def edits() -> None:
 
 @edits.command("list")
 def list_() -> None:
-    """The edits that ship with osxfs-sim.
+    """List the edits that ship with osxfs-sim.
 
     Written NAME, NAME@RATE (5/s, 2/min), and after it ,same (contents stay, times
     change), ,even (no random moments) or ,files=N.

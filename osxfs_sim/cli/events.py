@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from osxfs_sim.cli.options import ProfileName, share_options
-from osxfs_sim.cli.probing import circumstances, head, hearing_of, sayer, shared, start
+from osxfs_sim.cli.probing import circumstances, head, sayer, settling, shared, start
 from osxfs_sim.cli.saying import say_json
 from osxfs_sim.coherence.scorecard.expectations import expected_of
 from osxfs_sim.coherence.scorecard.measure import KindResult, Pace, run_scorecard
@@ -61,7 +61,7 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
             Pace.of(spec),
             Random(settings.seed),
             sayer(),
-            has_heard=hearing_of(share, "give a smaller --number"),
+            settle=settling(share, "give a smaller --number"),
         )
     if as_json:
         document = head(settings, started) | {

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from osxfs_sim.cli.arms import parse_arms
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.measuring import PLANNED, bench_for, new_comparison, take_all
+from osxfs_sim.cli.measuring import measure_all, planned
 from osxfs_sim.cli.options import Edits
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
@@ -25,13 +25,11 @@ from osxfs_sim.cli.trust import (
 )
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.lab.arms import Arm, check_arms
-from osxfs_sim.lab.caches import WARM
 from osxfs_sim.lab.cases import CaseError
-from osxfs_sim.lab.compare import Stop
+from osxfs_sim.lab.comparing import ComparisonPlan, gone_on_with
 from osxfs_sim.lab.frontier import GROUPS, Best, Point, Standing
 from osxfs_sim.lab.machine import describe_machine_shortly
 from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
-from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.sweep import DEFAULT, load_sweep
 from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.user_error import UserError
@@ -138,13 +136,13 @@ def frontier(ctx: click.Context, /, **asked: Any) -> None:
             _tell(comparisons, asked)
         return
     if asked["resume"] is not None:
-        comparison, arms, wanted = _resumed(asked, given)
+        comparison, arms, plan = _resumed(asked, given)
     else:
-        comparison, arms, wanted = _begun(asked, given)
+        comparison, arms, plan = _begun(asked, given)
     output = Path(asked["resume"] or asked["output"] or f"frontier-{comparison.case}.json")
     _check_output(output, asked)
     end_on_signals()
-    _carry_out(comparison, arms, wanted, output, asked)
+    _carry_out(comparison, arms, plan, output, asked)
     if any(sample.failure for sample in comparison.samples):
         sys.exit(1)
 
@@ -171,7 +169,7 @@ def _refuse_beside(option: str, names: set[str]) -> None:
 
 def _begun(
     asked: Mapping[str, Any], given: set[str]
-) -> tuple[Comparison, tuple[Arm, ...], dict[str, Any]]:
+) -> tuple[Comparison, tuple[Arm, ...], ComparisonPlan]:
     """What was asked for, without a sample yet."""
     if len(asked["what"]) != 1:
         raise click.UsageError("name one case, such as rake; --show takes files")
@@ -191,36 +189,32 @@ def _begun(
     check_arms(arms)
     if not any(not arm.is_native for arm in arms):
         raise click.UsageError("a frontier takes an arm with a share, such as --arm osxfs")
-    wanted = _wanted(asked, words)
-    comparison = new_comparison(wanted, arms)
+    plan = _plan(asked, words)
+    comparison = planned(plan, arms, "frontier")
     comparison.plan["sweep"] = None if asked["arms"] else asked["sweep"]
     comparison.plan[GROUPS] = groups
-    return comparison, arms, wanted
+    return comparison, arms, plan
 
 
-def _wanted(asked: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+def _plan(asked: Mapping[str, Any], words: Sequence[str]) -> ComparisonPlan:
     """As compare has it, of which a frontier is a special one."""
-    return {
-        **dict.fromkeys(PLANNED),
-        "runs": asked["runs"],
-        "most_runs": asked["runs"],
-        "case": asked["what"][0],
-        "arms": list(words),
-        "caches": WARM,
-        "again": False,
-        "quick": asked["quick"],
-        "variant": asked["variant"],
-        "toggles": tuple(asked["toggles"]),
-        "directory": asked["directory"],
-        "seed": asked["seed"],
-        "dilate": 1.0,
-        "edits": asked["edits"],
-    }
+    return ComparisonPlan(
+        case=asked["what"][0],
+        runs=asked["runs"],
+        most_runs=asked["runs"],
+        arms=list(words),
+        quick=asked["quick"],
+        variant=asked["variant"],
+        toggles=tuple(asked["toggles"]),
+        directory=asked["directory"],
+        seed=asked["seed"],
+        edits=asked["edits"],
+    )
 
 
 def _resumed(
     asked: Mapping[str, Any], given: set[str]
-) -> tuple[Comparison, tuple[Arm, ...], dict[str, Any]]:
+) -> tuple[Comparison, tuple[Arm, ...], ComparisonPlan]:
     """What was interrupted, if nothing that it compares has changed since."""
     _refuse_beside("--resume", given - {*_WITH_RESUME} - {"what"})
     before = load_result(asked["resume"])
@@ -233,13 +227,10 @@ def _resumed(
         )
     named = {"case"} if asked["what"] else set()
     check_result(before, asked["resume"], named, trusted=asked["trust"])
-    wanted = {name: before.plan.get(name) for name in PLANNED}
-    if "runs" in given:
-        wanted |= {"runs": asked["runs"], "most_runs": asked["runs"]}
-    arms = parse_arms(wanted["arms"] or ())
-    check_resumable(before, new_comparison(wanted, arms), asked["resume"])
-    before.plan |= {name: wanted[name] for name in ("runs", "most_runs")}
-    return before, arms, wanted
+    more = {"runs": asked["runs"], "most_runs": asked["runs"]} if "runs" in given else {}
+    plan = ComparisonPlan.saved_in(before, **more)
+    arms = parse_arms(plan.arms or ())
+    return gone_on_with(before, planned(plan, arms, "frontier"), asked["resume"]), arms, plan
 
 
 def _check_output(output: Path, asked: Mapping[str, Any]) -> None:
@@ -254,14 +245,13 @@ def _check_output(output: Path, asked: Mapping[str, Any]) -> None:
 def _carry_out(
     comparison: Comparison,
     arms: tuple[Arm, ...],
-    wanted: Mapping[str, Any],
+    plan: ComparisonPlan,
     output: Path,
     asked: Mapping[str, Any],
 ) -> None:
     with StepProgress() as progress:
-        bench = bench_for(comparison, arms, wanted, output, progress)
         try:
-            take_all(comparison, Stop(wanted["runs"]), bench, output, progress)
+            measure_all(comparison, plan.schedule, arms, plan, output, progress)
         finally:
             # What is finished is kept, also when the rest is interrupted.
             progress.stop()
@@ -269,8 +259,8 @@ def _carry_out(
                 _tell([comparison], asked)
                 progress.say(f"saved to {output}")
                 if sys.exc_info()[0] is not None:
-                    case = f"{quoted(wanted['case'])} " if is_own_case(wanted["case"]) else ""
-                    trust = " --trust" if any(modules_of(wanted["arms"] or ())) else ""
+                    case = f"{quoted(plan.case)} " if is_own_case(plan.case) else ""
+                    trust = " --trust" if any(modules_of(plan.arms or ())) else ""
                     progress.say(
                         f"to go on: osxfs-sim frontier {case}--resume {quoted(str(output))}{trust}"
                     )

@@ -19,28 +19,29 @@ from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import Duration, ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances
 from osxfs_sim.cli.saying import say, say_json, say_lines, tell
-from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, Plan, generate
+from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, ProgrammeSize, generate
 from osxfs_sim.coherence.histories.history import History
-from osxfs_sim.coherence.histories.linearize import Answer, Limits
+from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
 from osxfs_sim.coherence.histories.modes import Bounds, past_the_bound
 from osxfs_sim.coherence.histories.record import Flush, record
 from osxfs_sim.coherence.histories.schedules import script_of
 from osxfs_sim.coherence.histories.shrink import by_replay, purely
 from osxfs_sim.coherence.histories.stage import Places
 from osxfs_sim.coherence.histories.timeline import in_words
-from osxfs_sim.coherence.histories.verdicts import PartVerdict, Rules, Verdict, check
+from osxfs_sim.coherence.histories.verdicts import HistoryVerdict, PartitionVerdict, Rules, check
 from osxfs_sim.coherence.staleness.measure import kernel_tick_ns
 from osxfs_sim.coherence.staleness.predictions import Believed
 from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
-from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.consistency import Mode
 from osxfs_sim.model.profile import ProfileError, Transport
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import mounted
-from osxfs_sim.report.console import console, escape, table
+from osxfs_sim.report.console import console, escape
+from osxfs_sim.report.tables import table
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 SCHEMA = 1
@@ -58,7 +59,7 @@ class _Run:
 
     seed: int
     history: History
-    verdict: Verdict
+    verdict: HistoryVerdict
     minimal: History | None = None
     shrunk: str = ""
 
@@ -149,7 +150,7 @@ def histories(
     judged_as = system.mode if mode is None else Mode[mode.upper()]
     rules = Rules(judged_as, _bounds(settings, system, judged_as, stale_ns, allowance_ns))
     apart = judged_as is Mode.DELEGATED
-    plan = Plan(operations, guests, objects or (4 if apart else 3), apart=apart)
+    plan = ProgrammeSize(operations, guests, objects or (4 if apart else 3), apart=apart)
     end_on_signals()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     say = _progress()
@@ -169,7 +170,7 @@ def histories(
             )
             verdict = check(recorded, _limited(rules, limit_ns), executor)
             run = _Run(seed, recorded, verdict)
-            if verdict.answer is Answer.VIOLATION:
+            if verdict.answer is CheckResult.VIOLATION:
                 say(f"run {number + 1} is a violation: making it smaller")
                 run = _shrunk(run, rules, places)
                 if save is not None:
@@ -179,7 +180,7 @@ def histories(
         say_json(_document(done, rules, settings, plan, started), indent=1)
     else:
         _tell(done, rules, profile, save, circumstances(profile, settings.given()))
-    if any(run.verdict.answer is Answer.VIOLATION for run in done):
+    if any(run.verdict.answer is CheckResult.VIOLATION for run in done):
         sys.exit(1)
 
 
@@ -227,7 +228,7 @@ def check_history(
     osxfs-sim check-history found/osxfs-cached-3/history.json
     osxfs-sim check-history found/*/minimal.json --as cached --bound 1s
     """
-    verdicts: dict[Path, Verdict] = {}
+    verdicts: dict[Path, HistoryVerdict] = {}
     for file in files:
         try:
             saved = History.load(file)
@@ -251,7 +252,7 @@ def check_history(
             for part in verdict.violations:
                 say_lines(in_words(part))
         say(_counted([verdict.answer for verdict in verdicts.values()]))
-    if any(verdict.answer is Answer.VIOLATION for verdict in verdicts.values()):
+    if any(verdict.answer is CheckResult.VIOLATION for verdict in verdicts.values()):
         sys.exit(1)
 
 
@@ -359,7 +360,7 @@ def _ground(
             return
         guest.mkdir()
         with mounted(replace(settings, source=str(host), mountpoint=str(guest))) as share:
-            for warning in share.first_status["warnings"]:
+            for warning in share.first_status.warnings:
                 tell(f"osxfs-sim: warning: {warning}")
             yield host, guest, share.flush
 
@@ -383,7 +384,7 @@ def _shrunk(run: _Run, rules: Rules, places: Places) -> _Run:
 
     def violates(history: History) -> bool:
         verdict = check(history, _limited(rules, limit_ns))
-        return verdict.answer is Answer.VIOLATION
+        return verdict.answer is CheckResult.VIOLATION
 
     names = first.names
     replayed = by_replay(run.history, names, places.play, violates)
@@ -421,7 +422,7 @@ def _save(where: Path, run: _Run, rules: Rules, settings: ShareSettings) -> None
     write_output(where / "schedule.py", text)
 
 
-def _minimal_part(run: _Run, rules: Rules) -> PartVerdict:
+def _minimal_part(run: _Run, rules: Rules) -> PartitionVerdict:
     """What is wrong with the smallest history; where time is up before, with the whole one.
 
     It is judged within the limits that it was made smaller in: within them it is a violation,
@@ -451,9 +452,7 @@ def _tell(
         if rules.mode is Mode.DELEGATED:
             title += f", the host up to {format_duration(rules.bounds.lag_ns)}"
         title += ")"
-    rows = table(
-        ">seed", "answer", ">operations", ">objects", ">steps", ">not judged", title=escape(title)
-    )
+    rows = table(">seed", "answer", ">operations", ">objects", ">steps", ">not judged", title=title)
     for run in done:
         parts = run.verdict.parts
         rows.add_row(
@@ -485,16 +484,16 @@ def _past_the_bound(run: _Run, rules: Rules) -> int:
     return past_the_bound(run.history.operations, rules.bounds)
 
 
-def _counted(answers: Sequence[Answer]) -> str:
+def _counted(answers: Sequence[CheckResult]) -> str:
     counts = Counter(answers)
     return (
-        f"{len(answers)} histories: {counts[Answer.OK]} ok, "
-        f"{counts[Answer.VIOLATION]} violations, {counts[Answer.UNKNOWN]} unknown"
+        f"{len(answers)} histories: {counts[CheckResult.OK]} ok, "
+        f"{counts[CheckResult.VIOLATION]} violations, {counts[CheckResult.UNKNOWN]} unknown"
     )
 
 
 def _document(
-    done: Sequence[_Run], rules: Rules, settings: ShareSettings, plan: Plan, started: str
+    done: Sequence[_Run], rules: Rules, settings: ShareSettings, plan: ProgrammeSize, started: str
 ) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
@@ -510,7 +509,8 @@ def _document(
         "guests": plan.guests,
         "objects": plan.objects,
         "counts": {
-            answer.value: sum(run.verdict.answer is answer for run in done) for answer in Answer
+            answer.value: sum(run.verdict.answer is answer for run in done)
+            for answer in CheckResult
         },
         "runs": [
             {"seed": run.seed, "past_the_bound": _past_the_bound(run, rules)}
@@ -525,7 +525,7 @@ def _document(
     }
 
 
-def _verdict_document(verdict: Verdict) -> dict[str, Any]:
+def _verdict_document(verdict: HistoryVerdict) -> dict[str, Any]:
     return {
         "answer": verdict.answer.value,
         "objects": [

@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,28 +14,25 @@ from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.museum.exhibits import (
     Arrangement,
     Demonstration,
+    MakeShare,
     Play,
-    Shown,
+    Showing,
     Sides,
-    Stage,
     demonstrate,
     demonstration_of,
     demonstrations,
 )
-from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.bugs import BUGS, Bug
-from osxfs_sim.model.user_error import UserError, nearest
-from osxfs_sim.mount.launch import Share, mounted
+from osxfs_sim.model.user_error import nearest
+from osxfs_sim.mount.launch import mounted
 from osxfs_sim.report.museum import museum_report, shown_report
 from osxfs_sim.settings import ShareSettings
 
 SCHEMA = 1
 
 ALL = "all"
-_MARK = ".settled"
-_LOOK_AGAIN_S = 0.03
-_SETTLES_WITHIN_S = 60.0
 
 
 class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
@@ -91,7 +87,7 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
         return
     end_on_signals()
     chosen = {each.bug: each for group in which for each in group}.values()
-    shown: list[Shown] = []
+    shown: list[Showing] = []
     for demonstration in chosen:
         shown.append(_shown(demonstration))
         if not as_json:
@@ -102,7 +98,7 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
         sys.exit(1)
 
 
-def _shown(demonstration: Demonstration) -> Shown:
+def _shown(demonstration: Demonstration) -> Showing:
     with work_directory("museum", default_directory()) as work:
         place = work.resolve()  # by its real path the listener names what it hears of
         grounds = (place / f"host-{number}" for number in range(100))
@@ -115,7 +111,7 @@ def _shown(demonstration: Demonstration) -> Shown:
         return demonstrate(demonstration, stage_in(place), ground, _say)
 
 
-def stage_in(place: Path) -> Stage:
+def stage_in(place: Path) -> MakeShare:
     """Shares that are mounted in a directory of *place*, for as long as they are played on."""
 
     @contextlib.contextmanager
@@ -123,31 +119,9 @@ def stage_in(place: Path) -> Stage:
         guest = place / "share"
         guest.mkdir(exist_ok=True)
         with mounted(ShareSettings(str(host), str(guest), **settings)) as share:
-            yield Sides(host, guest, lambda: _settle(host, share))
+            yield Sides(host, guest, share.settle)
 
     return stage
-
-
-def _settle(host: Path, share: Share) -> None:
-    """Wait until the guest has been told of all that the host has done.
-
-    The mark comes after it in the kernel's queue: once that was seen, so was all before it.
-    """
-    events = share.status()["events"]
-    if events is None:
-        return  # it is told of nothing
-    deadline_s = time.monotonic() + _SETTLES_WITHIN_S
-    seen = events["seen"]
-    (host / _MARK).touch()
-    (host / _MARK).unlink()
-    looked, quiet = -1, 0
-    while quiet < 2 or looked == seen:
-        if time.monotonic() > deadline_s:
-            raise UserError("the share does not come to rest: its log may say why")
-        time.sleep(_LOOK_AGAIN_S)
-        events = share.status()["events"]
-        quiet = quiet + 1 if not events["waiting"] and events["seen"] == looked else 0
-        looked = events["seen"]
 
 
 def _say(text: str) -> None:
@@ -180,7 +154,7 @@ def _arranged(arrangement: Arrangement) -> dict[str, Any]:
     }
 
 
-def _document(shown: Shown) -> dict[str, Any]:
+def _document(shown: Showing) -> dict[str, Any]:
     return _described(shown.demonstration) | {
         "as_documented": shown.as_documented,
         "plays": [_play_document(play) for play in shown.plays],

@@ -11,12 +11,13 @@ from typing import Any
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.saying import tell
 from osxfs_sim.lab.machine import describe_machine
-from osxfs_sim.lab.runs import default_directory
+from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import Share, mounted
+from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.settings import ShareSettings
 
 SCHEMA = 1
@@ -45,35 +46,24 @@ def shared(settings: ShareSettings) -> Iterator[tuple[Path, Path, Share]]:
         host.mkdir()
         guest.mkdir()
         with mounted(replace(settings, source=str(host), mountpoint=str(guest))) as share:
-            for warning in share.first_status["warnings"]:
+            for warning in share.first_status.warnings:
                 tell(f"osxfs-sim: warning: {warning}")
             yield host, guest, share
 
 
-_HEARS_WITHIN_S = 60.0
+def settling(share: Share, remedy: str) -> Callable[[], None]:
+    """Waits until the guest has been told of all that the host has done. Raises UserError.
 
-
-def hearing_of(share: Share, remedy: str) -> Callable[[], bool]:
-    """Says whether all events of the host's have reached the guest. Raises UserError.
-
-    Where they have not for a minute: *remedy* is for the user.
+    Where that takes too long *remedy* is for the user.
     """
-    asked_s: list[float] = []
 
-    def has_heard() -> bool:
-        events = share.status()["events"]
-        if events is None or not events["waiting"]:
-            asked_s.clear()
-            return True
-        asked_s.append(time.monotonic())
-        if asked_s[-1] - asked_s[0] > _HEARS_WITHIN_S:
-            raise UserError(
-                f"the guest does not come to hear of what was made ({events['waiting']} events "
-                f"wait): {remedy}"
-            )
-        return False
+    def settle() -> None:
+        try:
+            share.settle()
+        except MountError as error:
+            raise UserError(f"{error}; or {remedy}") from error
 
-    return has_heard
+    return settle
 
 
 def sayer() -> Callable[[str], None]:

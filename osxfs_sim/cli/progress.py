@@ -14,7 +14,9 @@ from osxfs_sim.report.console import error_console
 class StepProgress:
     """Tells what is being done and how much is left; for the time of a ``with`` block."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, begin_lines: bool = False) -> None:
+        """With *begin_lines*, where there is no terminal what begins is a line of its own, too."""
+        self._begin_lines = begin_lines
         self._bar: Progress | None = None
         self._remaining = ""
         if sys.stderr.isatty():
@@ -63,6 +65,8 @@ class StepProgress:
         """What is being done now: shown while it is, where there is a terminal."""
         if self._bar is not None:
             self._describe(text)
+        elif self._begin_lines:
+            tell(f"  {text}")
 
     def finished(self, text: str, done: int, left: int, remaining: str) -> None:
         """A step is finished, *done* of them and *left* to do."""

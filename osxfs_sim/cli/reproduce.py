@@ -12,19 +12,17 @@ from click.shell_completion import CompletionItem
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.cli.arms import parse_arm
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.measuring import bench_for, new_comparison, take_all
+from osxfs_sim.cli.measuring import measure_all, planned
 from osxfs_sim.cli.outputs import check_can_be_written
 from osxfs_sim.cli.progress import StepProgress
 from osxfs_sim.cli.saying import say_json, say_lines, tell
 from osxfs_sim.cli.trust import check_file, modules_of, scripts_of, trust_option
 from osxfs_sim.fs.output import make_output_directory, write_output
-from osxfs_sim.lab.arms import Arm
-from osxfs_sim.lab.caches import WARM
-from osxfs_sim.lab.compare import Stop
+from osxfs_sim.lab.arms import NATIVE, Arm
+from osxfs_sim.lab.comparing import ComparisonPlan, gone_on_with
 from osxfs_sim.lab.machine import describe_machine_shortly
-from osxfs_sim.lab.reproduction import NATIVE, Reproduction, bars_of, reproduction, table_arms
+from osxfs_sim.lab.reproduction import Reproduction, bars_of, reproduction, table_arms
 from osxfs_sim.lab.results import Comparison, ResultError, load_result, read_from
-from osxfs_sim.lab.resume import check_resumable
 from osxfs_sim.lab.statistics import median_estimate
 from osxfs_sim.lab.study import TABLE, Study, load_study, study_names
 from osxfs_sim.model.escaping import quoted
@@ -224,36 +222,25 @@ def _measure(
 ) -> None:
     """Take what is missing of one comparison, which is kept as *name*.json."""
     parsed = tuple(_arm(label, words) for label, words in arms.items())
-    wanted: dict[str, Any] = {
-        "runs": asked.runs,
-        "until": None,
-        "most_runs": asked.runs,
-        "case": case,
-        "arms": list(arms.values()),
-        "aa": None,
-        "baseline": NATIVE,
-        "caches": WARM,
-        "again": again,
-        "quick": asked.quick,
-        "variant": None if asked.quick else variant,
-        "toggles": (),
-        "directory": asked.directory,
-        "seed": asked.seed,
-        "dilate": 1.0,
-        "trace": None,
-        "edits": None,
-    }
-    comparison = new_comparison(wanted, parsed)
+    plan = ComparisonPlan(
+        case=case,
+        runs=asked.runs,
+        most_runs=asked.runs,
+        arms=list(arms.values()),
+        baseline=NATIVE,
+        again=again,
+        quick=asked.quick,
+        variant=None if asked.quick else variant,
+        directory=asked.directory,
+        seed=asked.seed,
+    )
+    comparison = planned(plan, parsed, "reproduce")
     output = asked.output / f"{name}.json"
     if asked.resumes and output.exists():
-        before = load_result(output)
-        check_resumable(before, comparison, output)
-        before.plan |= {key: wanted[key] for key in ("runs", "most_runs")}
-        comparison = before
+        comparison = gone_on_with(load_result(output), comparison, output)
     with StepProgress() as progress:
         progress.say(f"{name}: {len(parsed)} arms, {asked.runs} runs each")
-        bench = bench_for(comparison, parsed, wanted, output, progress)
-        take_all(comparison, Stop(asked.runs), bench, output, progress)
+        measure_all(comparison, plan.schedule, parsed, plan, output, progress)
 
 
 def _arm(label: str, words: str) -> Arm:

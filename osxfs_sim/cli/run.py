@@ -1,42 +1,30 @@
 """``run`` and ``cases``: a case study, arm by arm."""
 
-import datetime
-import json
 import os
 import sys
-from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from osxfs_sim.catalogue import load_profile
-from osxfs_sim.cli.arms import check_traceable, mounted_for_a_run
-from osxfs_sim.cli.clean import sweep
 from osxfs_sim.cli.errors import end_on_signals
+from osxfs_sim.cli.measuring import measure_all, planned
 from osxfs_sim.cli.options import ProfileName, edits_option, share_options
 from osxfs_sim.cli.outputs import check_can_be_written
-from osxfs_sim.cli.saying import say_json, tell
-from osxfs_sim.cli.trust import tell_whose_case
-from osxfs_sim.coherence.edits.stream import parse_stream
-from osxfs_sim.fs.output import make_output_directory, write_output
+from osxfs_sim.cli.progress import StepProgress
+from osxfs_sim.cli.saying import say_json
+from osxfs_sim.fs.output import make_output_directory
+from osxfs_sim.lab.arms import NATIVE, Arm, check_labels
 from osxfs_sim.lab.cases import Case, CaseError, case_names, load_case
-from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
-from osxfs_sim.lab.risk import prepare_edits
-from osxfs_sim.lab.runs import (
-    NATIVE,
-    MountedShare,
-    Plan,
-    default_cache,
-    default_directory,
-    prepare_tree,
-    run_case,
-    to_document,
-)
-from osxfs_sim.report.console import console, table
+from osxfs_sim.lab.comparing import ComparisonPlan
+from osxfs_sim.lab.machine import describe_machine_shortly
+from osxfs_sim.lab.schedule import InTurn
+from osxfs_sim.report.console import console
 from osxfs_sim.report.runs import runs_report
+from osxfs_sim.report.tables import table
 from osxfs_sim.settings import ShareSettings
 
 
@@ -54,7 +42,7 @@ class CaseName(click.ParamType[str]):
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
 def cases(as_json: bool) -> None:
-    """The case studies that can be run, and their variants and options."""
+    """List the case studies that can be run, and their variants and options."""
     if as_json:
         say_json([_described(load_case(name)) for name in case_names()], indent=2)
         return
@@ -109,7 +97,10 @@ def _described(case: Case) -> dict[str, Any]:
 )
 @edits_option
 @share_options
+@click.pass_context
 def run(
+    ctx: click.Context,
+    /,
     case: str,
     arms: tuple[str, ...],
     quick: bool,
@@ -128,74 +119,60 @@ def run(
     """
     loaded = load_case(case)
     loaded.check_needs()
-    tell_whose_case(loaded)
-    chosen = arms or loaded.arms
+    chosen = [Arm(name, name) for name in arms or loaded.arms]
+    check_labels(chosen)
     if quick and loaded.quick is None:
         raise CaseError(f"the case {loaded.name} has no quick form: run it without --quick")
-    settings = ShareSettings("", "", **options)
-    mounted_arms = [arm for arm in chosen if arm != NATIVE]
-    for arm in mounted_arms:
-        replace(settings, profile=arm).system()  # a mistake is found before anything has run
+    is_mounted = any(not arm.is_native for arm in chosen)
     # The seed is that of the edits, too.
-    unused = ShareSettings("", "", seed=settings.seed if edits else 0)
-    if not mounted_arms and settings != unused:
+    unused = ShareSettings("", "", seed=options["seed"] if edits else 0)
+    if not is_mounted and ShareSettings("", "", **options) != unused:
         raise CaseError("options of a share have no effect without a mounted arm: add --arm osxfs")
-    plan = Plan(
-        loaded,
-        chosen,
-        loaded.variant(variant, quick=quick),
-        quick,
-        toggles,
-        runs,
-        seed=settings.seed,
-        dilate=settings.dilate,
-        traces=Path(traces).absolute() if traces else None,
-        edits=parse_stream(edits) if edits else None,
-        edits_seed=settings.seed,
-    )
-    if traces is not None and not mounted_arms:
+    if not is_mounted and traces is not None:
         raise CaseError("--trace has no effect without a mounted arm: add --arm osxfs")
-    if traces is not None:
-        check_traceable((arm, load_profile(arm)) for arm in mounted_arms)
+    given = {"seed": options["seed"]} | {
+        name: value
+        for name, value in options.items()
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    chosen = [arm if arm.is_native else replace(arm, options=given) for arm in chosen]
+    plan = ComparisonPlan(
+        case=case,
+        runs=runs,
+        arms=[arm.label for arm in chosen],
+        baseline=next((arm.label for arm in chosen if arm.label == NATIVE), None),
+        again=runs > 1,
+        quick=quick,
+        variant=variant,
+        toggles=toggles,
+        directory=directory,
+        seed=options["seed"],
+        dilate=options["dilate"],
+        trace=traces,
+        edits=edits,
+    )
+    comparison = planned(plan, chosen, "run")
+    _check_files(json_file, traces)
+    end_on_signals()
+    output = None if json_file is None else Path(json_file)
+    with StepProgress(begin_lines=True) as progress:
+        try:
+            measure_all(comparison, InTurn(runs), chosen, plan, output, progress)
+        finally:
+            # What is finished is kept, also when the rest is interrupted.
+            progress.stop()
+            if comparison.samples:
+                runs_report(comparison, describe_machine_shortly())
+                if output is not None:
+                    progress.say(f"saved to {output}")
+    if any(sample.failure for sample in comparison.samples):
+        sys.exit(1)
 
-    def mount(arm: str, source: Path, mountpoint: Path) -> AbstractContextManager[MountedShare]:
-        return mounted_for_a_run(
-            replace(settings, source=str(source), mountpoint=str(mountpoint), profile=arm)
-        )
 
-    loaded.environment(toggles)
+def _check_files(json_file: str | None, traces: str | None) -> None:
     if json_file is not None:
         check_can_be_written(json_file)
     if traces is not None:
         make_output_directory(traces)
         if os.listdir(traces):
             raise CaseError(f"{traces} is not empty: name another directory for the traces")
-    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    machine = describe_machine()
-    end_on_signals()
-    tree = prepare_tree(loaded, plan.variant, default_cache(), _say)
-    where = Path(directory) if directory else default_directory()
-    sweep(where, _say)
-    results = []
-    try:
-        for result in run_case(plan, tree, where, mount, _say, prepare_edits):
-            results.append(result)
-            for one in result.runs:
-                told = f": {one.told}" if one.told and not one.failure else ""
-                _say(f"{result.arm}: {one.failure or f'{one.wall_s:.2f} s'} ({one.kind}){told}")
-    finally:
-        # What is finished is kept, also when the rest is interrupted.
-        if results:
-            runs_report(plan, results, describe_machine_shortly())
-            if json_file is not None:
-                document = to_document(
-                    plan, results, machine, started, Path(json_file).absolute().parent
-                )
-                write_output(json_file, json.dumps(document, indent=1) + "\n")
-                _say(f"saved to {json_file}")
-    if any(one.failure for result in results for one in result.runs):
-        sys.exit(1)
-
-
-def _say(text: str) -> None:
-    tell(f"  {text}")

@@ -1,200 +1,25 @@
-"""``mount``, ``umount``, ``status`` and so on: one share from its beginning to its end."""
+"""``umount``, ``status``, ``flush`` and ``drop-events``: one share that is mounted."""
 
-import contextlib
 import os
-import signal
-import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from osxfs_sim.cli.options import HostService, PlainPath, ProfileName, share_options
+from osxfs_sim.cli.options import Duration, PlainPath
 from osxfs_sim.cli.saying import say, say_json, tell
-from osxfs_sim.cli.trust import check_file, modules_named, trust_option
-from osxfs_sim.exports import is_share_file, load_exports
-from osxfs_sim.fs import at
-from osxfs_sim.model.profile import Transport
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.force import started_s
+from osxfs_sim.mount.launch import SETTLES_WITHIN_S, unmount_and_wait
 from osxfs_sim.mount.launch import drop_events as lose_events
-from osxfs_sim.mount.launch import launch, launch_exports, unmount_and_wait
-from osxfs_sim.mount.mounts.control import ask, understanding
-from osxfs_sim.mount.mounts.identity import ServerUser, server_user
-from osxfs_sim.mount.mounts.identity import state_directory as default_state
+from osxfs_sim.mount.launch import settle as wait_settled
+from osxfs_sim.mount.mounts.control import ask, ask_status, understanding
 from osxfs_sim.mount.mounts.mountpoints import MountEntry, MountError, mounts
-from osxfs_sim.mount.writeback.journal import Leftover
-from osxfs_sim.mount.writeback.unwritten import all_unwritten, save
-from osxfs_sim.settings import Exports, ShareSettings
 
 # What prints tables is imported where it is used: to load it takes longer than `umount --force`.
-_WORTH_TELLING_S = 2.0
 _LIST_OTHERS_WITHIN_S = 2.0
 _LONGEST_SHOWN = 8_192
 _MOST_EXPORTS_SHOWN = 64  # as a share file may have
-
-
-@click.command()
-@click.argument("source", type=PlainPath())
-@click.argument("mountpoint", type=PlainPath())
-@click.option(
-    "--profile",
-    "-p",
-    type=ProfileName(),
-    default="osxfs",
-    help="The system to be; 'osxfs-sim profiles' lists them. [osxfs]",
-)
-@share_options
-@click.option(
-    "--allow-other/--no-allow-other",
-    default=None,
-    help="Let other users in, with the server's rights. [yes for root, no for others]",
-)
-@click.option(
-    "--user",
-    metavar="NAME",
-    help="Once mounted, let the server be this user: all access is then that user's. [root only]",
-)
-@click.option(
-    "--state",
-    "state_directory",
-    type=click.Path(file_okay=False, resolve_path=True),
-    help="Where owners are kept that no attribute can hold. [/var/lib/osxfs-sim for root, "
-    "~/.local/state/osxfs-sim for others; /var/lib/osxfs-sim-UID for a --user without a home]",
-)
-@click.option(
-    "--copy",
-    type=click.Path(file_okay=False, resolve_path=True),
-    help="Where the guest's copy of SOURCE lies, for a profile that has one. [below --state]",
-)
-@click.option(
-    "--host-service",
-    "host_services",
-    type=HostService(),
-    multiple=True,
-    metavar="NAME=SOCKET",
-    help="A socket of the host that the guest reaches as MOUNTPOINT/host-services/NAME.sock, such "
-    "as ssh-auth=$SSH_AUTH_SOCK. Whoever may use the share may use it.",
-)
-@click.option(
-    "--trace",
-    type=click.Path(dir_okay=False, resolve_path=True),
-    help="Record every request in this file (Parquet), until the share ends; see analyze.",
-)
-@trust_option
-@click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; Ctrl-C unmounts.")
-@click.pass_context
-def mount(
-    ctx: click.Context,
-    /,
-    source: str,
-    mountpoint: str,
-    foreground: bool,
-    trust: bool,
-    **options: Any,
-) -> None:
-    """Share the directory SOURCE at MOUNTPOINT.
-
-    Returns once the share can be used, and serves it in the background until it
-    is unmounted (osxfs-sim umount, umount, fusermount3 -u) or gets a signal.
-
-    SOURCE may be a share file (.toml), which exports several directories below
-    MOUNTPOINT, each with options of its own; options given here hold for all.
-
-    \b
-    osxfs-sim mount ~/project /mnt/share --profile osxfs
-    osxfs-sim mount ~/project /mnt/share --profile osxfs-cached --latency 65us --seed 7
-    osxfs-sim mount share.toml /mnt/share
-    """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)  # so that nothing half mounted is left
-    if is_share_file(source):
-        if options["trace"] is not None:
-            raise MountError("a trace is of one share: mount the export by itself, or trace a run")
-        if options["volumes"]:
-            raise MountError(
-                "a volume is in one share: in a share file, write such as "
-                'volumes = { "node_modules" = "volume" } in the table of its export'
-            )
-        given = {
-            key: value
-            for key, value in options.items()
-            if ctx.get_parameter_source(key) is not ParameterSource.DEFAULT
-        }
-
-        def say_first(policies: Sequence[str]) -> None:
-            check_file(source, modules_named(policies), trusted=trust)
-
-        _mount_exports(load_exports(source, mountpoint, given, say_first), foreground)
-        return
-    settings = ShareSettings(source, mountpoint, **options)
-    if not foreground:
-        with _telling_of_a_copy(settings):
-            share = launch(settings, _say_waiting)
-        share.detach()
-        _say_ready(share.first_status)
-        _say_alone(settings)
-        return
-    if settings.system().profile.is_local:
-        from osxfs_sim.mount.server.local import serve_local as serve
-    else:
-        from osxfs_sim.mount.server.session import serve
-    _say_alone(settings)
-    serve(settings, _say_ready, _say_waiting)
-
-
-@contextlib.contextmanager
-def _telling_of_a_copy(settings: ShareSettings) -> Iterator[None]:
-    """Say what takes so long, once somebody may wonder."""
-    if settings.system().profile.transport is not Transport.COPY:
-        yield
-        return
-    words = f"osxfs-sim: copying {settings.source} for the guest ..."
-    timer = threading.Timer(_WORTH_TELLING_S, lambda: tell(words))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _mount_exports(exports: Exports, foreground: bool) -> None:
-    share = launch_exports(exports, _say_waiting)
-    try:
-        for each in (share, *share.exports):
-            _say_ready(each.first_status)
-        _say_alone(exports.hub)
-        if foreground:
-            share.wait()
-    except (KeyboardInterrupt, SystemExit):
-        share.end()
-        return
-    share.detach()
-
-
-def _say_waiting(what: str) -> None:
-    tell(f"osxfs-sim: {what} ...")
-
-
-def _interrupt(number: int, _frame: object) -> None:
-    sys.exit(128 + number)
-
-
-def _say_ready(status: dict[str, Any]) -> None:
-    for warning in status["warnings"]:
-        tell(f"osxfs-sim: warning: {warning}")
-
-
-def _say_alone(settings: ShareSettings) -> None:
-    if os.geteuid() != 0 and not settings.allow_other:
-        tell(
-            "osxfs-sim: note: only you can use this share; to let others in, mount as root, or "
-            "with --allow-other"
-        )
 
 
 @click.command()
@@ -220,7 +45,7 @@ def umount(mountpoint: str, force: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
 @click.option("--reset", is_flag=True, help="Then start counting anew.")
 def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
-    """What the share at MOUNTPOINT is, and asked-for against achieved latency.
+    """Say what the share at MOUNTPOINT is, and its asked-for against its achieved latency.
 
     Of the mount point of a share file: all its exports. Without MOUNTPOINT, list
     the shares of this machine.
@@ -232,25 +57,27 @@ def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
         return
     question = "reset" if reset else "status"
     answer = ask(mountpoint, question)
+    with understanding(mountpoint):
+        told = ShareStatus.from_dict(answer)
+    exports = {
+        name: _status_of_export(os.path.join(mountpoint, name), question)
+        for name in told.exports[:_MOST_EXPORTS_SHOWN]
+    }
+    if as_json:
+        say_json({**answer, "exports": exports}, indent=2)
+        return
     from osxfs_sim.report.status import services_report, status_report
 
     with understanding(mountpoint):
-        names = answer["exports"][:_MOST_EXPORTS_SHOWN]
-        answer["exports"] = {
-            name: _status_of_export(os.path.join(mountpoint, name), question) for name in names
-        }
-        if as_json:
-            say_json(answer, indent=2)
-            return
-        for export in answer["exports"].values():
+        for export in exports.values():
             if "error" in export:
                 tell(f"osxfs-sim: {export['error']}")
             else:
-                status_report(export)
-        if names:
-            services_report(answer)
+                status_report(ShareStatus.from_dict(export))
+        if exports:
+            services_report(told)
         else:
-            status_report(answer)
+            status_report(told)
 
 
 def _list(entries: list[MountEntry], *, as_json: bool) -> None:
@@ -270,9 +97,8 @@ def _list(entries: list[MountEntry], *, as_json: bool) -> None:
             continue
         since_s = time.monotonic()
         try:
-            status = ask(entry.mountpoint, "status", timeout_s=2.0 if is_own else left_s)
-            with understanding(entry.mountpoint):
-                what = ", ".join(status["exports"]) or f"{status['source']}  {status['profile']}"
+            status = ask_status(entry.mountpoint, timeout_s=2.0 if is_own else left_s)
+            what = ", ".join(status.exports) or f"{status.source}  {status.profile}"
         except MountError as error:
             say(f"{entry.mountpoint}{whose}  ({error})")
         else:
@@ -300,11 +126,8 @@ def flush(mountpoint: str) -> None:
     Only a share with write-back holds anything. Fails where the host has no room, and tells once
     what it has refused since the last time.
     """
-    answer = ask(mountpoint, "flush", timeout_s=None)
     failures = []
-    with understanding(mountpoint):
-        names = [str(name) for name in answer["exports"]][:_MOST_EXPORTS_SHOWN]
-    for name in names:
+    for name in ask_status(mountpoint, "flush", timeout_s=None).exports[:_MOST_EXPORTS_SHOWN]:
         try:
             ask(os.path.join(mountpoint, name), "flush", timeout_s=None)
         except MountError as error:
@@ -314,84 +137,22 @@ def flush(mountpoint: str) -> None:
 
 
 @click.command()
-@click.argument("source", type=PlainPath())
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@click.argument("mountpoint", type=PlainPath())
 @click.option(
-    "--state",
-    "state_directory",
-    type=click.Path(file_okay=False, resolve_path=True),
-    help="Where the share kept its state. [as for mount]",
+    "--timeout",
+    "timeout_ns",
+    type=Duration(),
+    default=f"{SETTLES_WITHIN_S:g}s",
+    help=f"How long to wait. [{SETTLES_WITHIN_S:g}s]",
 )
-@click.option("--user", metavar="NAME", help="The user that the share's server was. [you]")
-@click.option(
-    "--save",
-    "save_directory",
-    metavar="DIR",
-    type=PlainPath(),
-    help="Write the guest's files to the new directory DIR, as the guest had them.",
-)
-def unwritten(
-    source: str,
-    as_json: bool,
-    state_directory: str | None,
-    user: str | None,
-    save_directory: str | None,
-) -> None:
-    """What shares of SOURCE have changed and the host does not have.
+def settle(mountpoint: str, timeout_ns: int) -> None:
+    """Wait until the guest has been told of all that the host has done up to now.
 
-    Left by a server that was killed, or set aside because the host refused it, of a share that is
-    mounted too. Mount SOURCE again with --unwritten recover to write it to the host, or
-    --unwritten discard to give it up.
+    For the share at MOUNTPOINT; of the mount point of a share file, for all its exports. A share
+    without host events tells the guest nothing: there it returns at once. Fails where it takes
+    longer than the timeout, as where the host never pauses.
     """
-    server = server_user(user)
-    state = Path(state_directory) if state_directory else default_state(server)
-    with server.acting():  # what that user has put there leads no further than that user may go
-        found = all_unwritten(state, os.path.realpath(source))
-    journals = [
-        {
-            "source": left.source,
-            "journal": str(left.directory),
-            "bytes": sum(each.length for each in left.changes),
-            "changes": [
-                {
-                    "change": each.kind.value,
-                    "path": path,
-                    "refused": left.refused[each.sequence].reason
-                    if left.is_set_aside(each.sequence)
-                    else None,
-                }
-                for each, path in left.paths()
-            ],
-        }
-        for left in found
-    ]
-    if save_directory is not None:
-        _save(found, save_directory, server)
-    if as_json:
-        say_json(journals, indent=2)
-    else:
-        from osxfs_sim.report.status import unwritten_report
-
-        unwritten_report(journals)
-
-
-def _save(found: list[Leftover], directory: str, server: ServerUser) -> None:
-    """The files of each journal below *directory*, which must be new: nothing is written over.
-
-    Read and written as *server*, whose journals they are: they say which files of the host to add.
-    """
-    try:
-        with at.new_place(directory, 0o700) as top_fd:
-            if server.drops:
-                os.fchown(top_fd, server.uid, server.gid)
-            with server.acting():
-                for number, left in enumerate(found, 1):
-                    within = () if len(found) == 1 else (str(number).encode(),)
-                    for path in save(left, top_fd, within):
-                        shown = os.path.join(directory, *map(os.fsdecode, within), path)
-                        tell(shown)
-    except OSError as error:
-        raise MountError(f"cannot save to {directory}: {error.strerror}") from error
+    wait_settled(mountpoint, timeout_s=timeout_ns / 1e9)
 
 
 @click.command("drop-events")

@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from osxfs_sim.cli.options import ProfileName, share_options
-from osxfs_sim.cli.probing import SCHEMA, circumstances, head, hearing_of, sayer, shared, start
+from osxfs_sim.cli.probing import SCHEMA, circumstances, head, sayer, settling, shared, start
 from osxfs_sim.cli.saying import say, say_json
 from osxfs_sim.coherence.scorecard.measure import Pace
 from osxfs_sim.coherence.staleness.loading import LoadSpec, loaded
@@ -212,13 +212,13 @@ def _measure(
     results: list[ViewResult] = []
 
     def measure(host: Path, guest: Path, share: Share) -> None:
-        has_heard = hearing_of(share, "give a smaller --number, or less --load")
+        settle = settling(share, "give a smaller --number, or less --load")
         for direction, outlooks in plans.items():
             results.extend(
                 measure_views(
                     *(host, guest, outlooks, asked["number"], pace.quiet_ns, random, say),
                     direction,
-                    has_heard,
+                    settle,
                 )
             )
 
@@ -283,8 +283,14 @@ def _under_load(
 
 def _lost(share: Share, rate: float) -> dict[str, Any]:
     """What became of the events of the host, as the share has counted them."""
-    events = share.status()["events"]
-    return {"rate": rate, **{key: events[key] for key in ("seen", "dropped", "rescans")}}
+    events = share.status().events
+    assert events is not None
+    return {
+        "rate": rate,
+        "seen": events.seen,
+        "dropped": events.dropped,
+        "rescans": events.rescans,
+    }
 
 
 def _read(path: str) -> tuple[dict[str, Any], list[ViewResult]]:

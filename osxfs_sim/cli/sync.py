@@ -1,17 +1,18 @@
 """``sync``: how the two sides of a synchronized share stand, and going on after a halt."""
 
-from typing import Any
-
 import click
 
+from osxfs_sim.cli import Group
 from osxfs_sim.cli.options import PlainPath
 from osxfs_sim.cli.saying import say_json
-from osxfs_sim.mount.mounts.control import ask, understanding
+from osxfs_sim.model.documents import document_of
+from osxfs_sim.model.status import SynchronizationStatus
+from osxfs_sim.mount.mounts.control import ask, ask_status, understanding
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.report.synchronization import synchronization_report
 
 
-@click.group()
+@click.group(cls=Group)
 def sync() -> None:
     """See how a synchronized share stands, and let it go on after a halt.
 
@@ -25,10 +26,10 @@ def sync() -> None:
 @click.argument("mountpoint", type=PlainPath())
 @click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
 def status(mountpoint: str, as_json: bool) -> None:
-    """What both sides of the share at MOUNTPOINT hold, conflicts, and what cannot travel."""
+    """Say what both sides of the share at MOUNTPOINT hold, conflicts, and what cannot travel."""
     found = _synchronization(mountpoint)
     if as_json:
-        say_json(found, indent=2)
+        say_json(document_of(found), indent=2)
         return
     with understanding(mountpoint):
         synchronization_report(mountpoint, found)
@@ -42,17 +43,16 @@ def resume(mountpoint: str) -> None:
     After a halt, which `osxfs-sim sync status` explains. If one side was emptied and
     you resume, the other side is emptied too.
     """
-    if _synchronization(mountpoint).get("halted") is None:
+    if _synchronization(mountpoint).halted is None:
         raise MountError(f"the share at {mountpoint} has not halted: there is nothing to resume")
     ask(mountpoint, "sync-resume")
 
 
-def _synchronization(mountpoint: str) -> dict[str, Any]:
-    found: dict[str, Any] | None = ask(mountpoint, "status").get("synchronization")
+def _synchronization(mountpoint: str) -> SynchronizationStatus:
+    found = ask_status(mountpoint).synchronization
     if found is None:
         raise MountError(
             f"the share at {mountpoint} is not synchronized: "
             "mount it with a profile of synchronized shares (osxfs-sim profiles)"
         )
-    with understanding(mountpoint):
-        return dict(found)
+    return found

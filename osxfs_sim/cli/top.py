@@ -10,7 +10,7 @@ from rich.live import Live
 
 from osxfs_sim.cli.options import Duration, PlainPath
 from osxfs_sim.cli.saying import say_json
-from osxfs_sim.mount.mounts.control import ask, understanding
+from osxfs_sim.mount.mounts.control import ask, ask_status, understanding
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.report.console import console
 from osxfs_sim.report.top import pulse_view
@@ -37,13 +37,11 @@ def top(mountpoint: str, interval_ns: int, count: int | None, top: int, as_json:
     """
     if not _SHORTEST_NS <= interval_ns <= _LONGEST_NS:
         raise click.UsageError("--interval goes from 100ms to 5s")
-    status = ask(mountpoint, "status")
-    with understanding(mountpoint):
-        if exports := status["exports"]:
-            raise MountError(
-                f"{mountpoint} shows several exports: name one of them, such as "
-                f"{mountpoint}/{exports[0]}"
-            )
+    if exports := ask_status(mountpoint).exports:
+        raise MountError(
+            f"{mountpoint} shows several exports: name one of them, such as "
+            f"{mountpoint}/{exports[0]}"
+        )
     ask(mountpoint, "pulse", top=top)  # from now on it counts
     out = console()
     looks = itertools.count() if count is None else range(count)

@@ -10,28 +10,31 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from osxfs_sim.lab.runs import NATIVE
 from osxfs_sim.model.user_error import UserError
+
+NATIVE = "native"
+"""The profile of an arm without a share: the host's tree itself."""
 
 _NAMED = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._+-]*)=(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """*profile* is ``native`` or a profile's; *options* are those of a share that were given.
+    """A case under one configuration, under a name.
 
-    ``native`` by itself is the tree itself, without a share. With a volume it is the profile of
-    that name, since something is mounted then.
-
-    They are plain values, named as the fields of ShareSettings.
+    label    the name, once in a comparison
+    profile  ``native``, or a profile's name or file. ``native`` by itself is the tree itself,
+             without a share; with a volume it is the profile of that name, since something is
+             mounted then
+    options  those of a share that were given: plain values, named as the fields of ShareSettings
     """
 
     label: str
     profile: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_native(self) -> bool:
@@ -54,14 +57,19 @@ def words_of(text: str) -> tuple[str, list[str]]:
     return (named[1] if named else " ".join(words)), words
 
 
-def check_arms(arms: Sequence[Arm]) -> None:
-    """Raise UserError unless these can be compared: two or more, each label once."""
+def check_labels(arms: Sequence[Arm]) -> None:
+    """Raise UserError unless each label is there once."""
     for label, times in Counter(arm.label for arm in arms).items():
         if times > 1:
             raise UserError(
                 f"two arms are called {label!r}: name one of them, as in 'other={label}'; "
                 "to compare an arm with itself, use --aa"
             )
+
+
+def check_arms(arms: Sequence[Arm]) -> None:
+    """Raise UserError unless these can be compared: two or more, each label once."""
+    check_labels(arms)
     if len(arms) < 2:
         raise UserError("a comparison takes two arms: add --arm native, for one")
 

@@ -17,15 +17,13 @@ after a native run.
 import os
 import re
 import shutil
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.user_error import UserError, nearest
+from osxfs_sim.toml_files import FileKind, shape_of
 
 
 class CaseError(UserError):
@@ -33,7 +31,7 @@ class CaseError(UserError):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class PublishedClaim:
     """What has been published about this workload, and where."""
 
     text: str
@@ -78,7 +76,7 @@ class Case:
     expected_output: str | None
     toggles: Mapping[str, Toggle]
     arms: tuple[str, ...]
-    claims: tuple[Claim, ...]
+    claims: tuple[PublishedClaim, ...]
     deterministic: tuple[PurePosixPath, ...] = ()
     ignored: tuple[str, ...] = ()
     tells: bool = False
@@ -181,174 +179,166 @@ def load_case(name: str) -> Case:
         if name not in case_names():
             raise CaseError(f"unknown case {name!r}{nearest(name, case_names())}")
         folder = Path(str(_SHIPPED / name))
-    where = folder / "case.toml"
-    try:
-        document = parse_toml(read_text(where))
-        return _case(document, folder)
-    except _MistakeError as error:
-        raise CaseError(f"{where}: {error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise CaseError(f"{where}: {error}") from error
-    except KeyError as error:
-        raise CaseError(f"{where} lacks {error.args[0]!r}") from error
-    except (TypeError, AttributeError) as error:
-        raise CaseError(f"{where} has a value of the wrong kind: {error}") from error
+    return CASE.read(folder / "case.toml").built(folder)
 
 
 def _is_case(folder: str | Path) -> bool:
     return (Path(folder) / "case.toml").is_file()
 
 
-class _MistakeError(UserError):
-    """Something in a case.toml; where that is, is said by who reads it."""
-
-
-KEYS = {
-    "": {"name", "title", "purpose", "needs", "tree", "command", "options", "arms", "claims"},
-    "needs": {"commands", "install"},
-    "tree": {"setup", "reset", "variants", "shared", "copied_from"},
-    "command": {
-        *("measured", "quick", "quick_variant", "check", "expected_output"),
-        *("tells", "deterministic", "ignored"),
-    },
-    "options.NAME": {"about", "environment"},
-    "claims": {"text", "source"},
-}
-"""What a case.toml may hold, table by table; docs/cases.md explains each key."""
-
 _COMMANDS = ("tree.setup", "tree.reset", "command.measured", "command.quick", "command.check")
 PLACEHOLDERS = ("tree", "guest", "host", "variant", "form")
 
 
-def _case(document: Mapping[str, Any], folder: Path) -> Case:
-    _check_keys(document)
-    needs, tree, command = document.get("needs", {}), document["tree"], document["command"]
-    variants = _strings("tree.variants", tree.get("variants", ["default"]))
-    shared = {
-        name: _inside("tree.shared", part, whole="leave it out, and the whole tree is shared")
-        for name, part in tree.get("shared", {}).items()
-    }
-    quick_variant = command.get("quick_variant", variants[0])
-    for name in (*shared, quick_variant):
-        if name not in variants:
-            raise CaseError(
-                f"{folder / 'case.toml'} speaks of a variant {name!r} that it does not list"
-                f"{nearest(name, variants)}"
+# The tables of a case.toml, as they are written; docs/cases.md explains each key.
+
+
+@dataclass(frozen=True, slots=True)
+class _NeedsTable:
+    commands: tuple[str, ...] = ()
+    install: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _TreeTable:
+    setup: tuple[str, ...]
+    reset: tuple[str, ...] | None = None
+    variants: tuple[str, ...] = ("default",)
+    shared: Mapping[str, str] = field(default_factory=dict)
+    copied_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _CommandTable:
+    measured: tuple[str, ...]
+    quick: tuple[str, ...] | None = None
+    quick_variant: str | None = None
+    check: tuple[str, ...] | None = None
+    expected_output: str | None = None
+    tells: bool = False
+    deterministic: tuple[str, ...] | None = None
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _OptionTable:
+    about: str
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _CaseFile:
+    name: str
+    title: str
+    purpose: str
+    tree: _TreeTable
+    command: _CommandTable
+    arms: tuple[str, ...]
+    needs: _NeedsTable = _NeedsTable()
+    options: Mapping[str, _OptionTable] = field(default_factory=dict)
+    claims: tuple[PublishedClaim, ...] = ()
+
+    def __post_init__(self) -> None:
+        # It names directories: of set-up trees, for one.
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise UserError(f"name {self.name!r} is not made of letters, digits, '.', '_' and '-'")
+        tree, command = self.tree, self.command
+        for key, values in {
+            "arms": self.arms,
+            "tree.variants": tree.variants,
+            "command.deterministic": command.deterministic,
+            **self.commands(),
+        }.items():
+            if values is not None and not values:
+                raise UserError(f'{key} is empty: write such as ["..."], or leave it out')
+        for key, words in self.commands().items():
+            _check_placeholders(key, words or ())
+        for name in (*tree.shared, self.quick_variant):
+            if name not in tree.variants:
+                raise UserError(
+                    f"it speaks of a variant {name!r} that it does not list"
+                    f"{nearest(name, tree.variants)}"
+                )
+        for part in tree.shared.values():
+            _inside("tree.shared", part, whole="leave it out, and the whole tree is shared")
+        written = [word for words in self.commands().values() for word in words or ()]
+        if tree.shared and any("{host}" in word for word in written):
+            raise UserError(
+                "{host} is the whole tree's path, and tree.shared shares a part: choose one"
             )
-    words = {
-        key: _words(key, document[table][name])
-        for key in _COMMANDS
-        for table, name in [key.split(".")]
-        if name in document[table] or key in ("tree.setup", "command.measured")
-    }
-    if shared and any("{host}" in word for command_ in words.values() for word in command_):
-        raise _MistakeError(
-            "{host} is the whole tree's path, and tree.shared shares a part: choose one"
+        if command.deterministic is None and command.ignored:
+            raise UserError("command.ignored has no effect without command.deterministic")
+        for part in command.deterministic or ():
+            _inside("command.deterministic", part)
+        if command.expected_output is not None:
+            _inside("command.expected_output", command.expected_output)
+
+    @property
+    def quick_variant(self) -> str:
+        return self.command.quick_variant or self.tree.variants[0]
+
+    def commands(self) -> Mapping[str, tuple[str, ...] | None]:
+        """The words of each command, by its key."""
+        tree, command = self.tree, self.command
+        words = (tree.setup, tree.reset, command.measured, command.quick, command.check)
+        return dict(zip(_COMMANDS, words, strict=True))
+
+    def built(self, folder: Path) -> Case:
+        """The case that lies in *folder*."""
+        needs, tree, command = self.needs, self.tree, self.command
+        return Case(
+            name=self.name,
+            title=self.title,
+            purpose=" ".join(self.purpose.split()),
+            folder=folder,
+            commands_needed=needs.commands,
+            install=needs.install,
+            setup=tree.setup,
+            reset=tree.reset,
+            variants=tree.variants,
+            shared={name: PurePosixPath(part) for name, part in tree.shared.items()},
+            measured=command.measured,
+            quick=command.quick,
+            quick_variant=self.quick_variant,
+            check=command.check,
+            expected_output=(
+                None
+                if command.expected_output is None
+                else str(PurePosixPath(command.expected_output))
+            ),
+            toggles={
+                name: Toggle(" ".join(option.about.split()), dict(option.environment))
+                for name, option in self.options.items()
+            },
+            arms=self.arms,
+            claims=self.claims,
+            deterministic=tuple(map(PurePosixPath, command.deterministic or ())),
+            ignored=command.ignored,
+            tells=command.tells,
+            copied_from=None if tree.copied_from is None else folder / tree.copied_from,
         )
-    deterministic = _strings("command.deterministic", command.get("deterministic", ["."]))
-    ignored = command.get("ignored", [])
-    if "deterministic" not in command:
-        if ignored:
-            raise _MistakeError("command.ignored has no effect without command.deterministic")
-        deterministic = ()
-    return Case(
-        name=_name(document["name"]),
-        title=_string("title", document["title"]),
-        purpose=" ".join(document["purpose"].split()),
-        folder=folder,
-        commands_needed=_strings("needs.commands", needs.get("commands", []), may_be_empty=True),
-        install=_string("needs.install", needs.get("install", "")),
-        setup=words["tree.setup"],
-        reset=words.get("tree.reset"),
-        variants=variants,
-        shared=shared,
-        measured=words["command.measured"],
-        quick=words.get("command.quick"),
-        quick_variant=quick_variant,
-        check=words.get("command.check"),
-        expected_output=(
-            str(_inside("command.expected_output", command["expected_output"]))
-            if "expected_output" in command
-            else None
-        ),
-        toggles={
-            name: Toggle(" ".join(toggle["about"].split()), dict(toggle["environment"]))
-            for name, toggle in document.get("options", {}).items()
-        },
-        arms=_strings("arms", document["arms"]),
-        claims=tuple(Claim(**claim) for claim in document.get("claims", [])),
-        deterministic=tuple(_inside("command.deterministic", part) for part in deterministic),
-        ignored=_strings("command.ignored", ignored, may_be_empty=True),
-        tells=_boolean("command.tells", command.get("tells", False)),
-        copied_from=(
-            folder / _string("tree.copied_from", tree["copied_from"])
-            if "copied_from" in tree
-            else None
-        ),
-    )
 
 
-def _check_keys(document: Mapping[str, Any]) -> None:
-    tables: list[tuple[str, str, Mapping[str, Any]]] = [("", "", document)]
-    for table in ("needs", "tree", "command"):
-        tables.append((table, f"{table}.", document.get(table, {})))
-    for name, toggle in document.get("options", {}).items():
-        tables.append(("options.NAME", f"options.{name}.", toggle))
-    for claim in document.get("claims", []):
-        tables.append(("claims", "claims.", claim))
-    for table, prefix, values in tables:
-        if not isinstance(values, dict):
-            raise _MistakeError(f"{prefix.rstrip('.') or table} is not a table")
-        for key in values:
-            if key not in KEYS[table]:
-                raise _MistakeError(f"unknown key {prefix + key!r}{nearest(key, KEYS[table])}")
+CASE = FileKind("case", _CaseFile, CaseError, begins="{name}")
+KEYS = shape_of(_CaseFile)
+"""What a case.toml may hold, table by table; docs/cases.md explains each key."""
 
 
-def _name(name: str) -> str:
-    # It names directories: of set-up trees, for one.
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise _MistakeError(f"name {name!r} is not made of letters, digits, '.', '_' and '-'")
-    return name
-
-
-def _string(key: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise _MistakeError(f"{key} is not a string")
-    return value
-
-
-def _boolean(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _MistakeError(f"{key} is neither true nor false")
-    return value
-
-
-def _strings(key: str, values: Any, *, may_be_empty: bool = False) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise _MistakeError(f'{key} is not a list of strings: write ["...", "..."]')
-    if not values and not may_be_empty:
-        raise _MistakeError(f"{key} is empty")
-    return tuple(values)
-
-
-def _words(key: str, values: Any) -> tuple[str, ...]:
-    words = _strings(key, values)
+def _check_placeholders(key: str, words: tuple[str, ...]) -> None:
     for word in words:
         for placeholder in re.findall(r"\{([a-z]+)\}", word):
             if placeholder not in PLACEHOLDERS:
-                raise _MistakeError(
+                raise UserError(
                     f"{key} has an unknown placeholder {{{placeholder}}}"
                     f"{nearest(placeholder, PLACEHOLDERS)}"
                 )
             if placeholder == "host" and key not in ("command.measured", "command.quick"):
-                raise _MistakeError(f"{key} cannot be told {{host}}: only what is measured can")
-    return words
+                raise UserError(f"{key} cannot be told {{host}}: only what is measured can")
 
 
-def _inside(key: str, part: str, *, whole: str = "") -> PurePosixPath:
-    """A directory inside the tree; the tree itself only where there is no *whole* to say."""
+def _inside(key: str, part: str, *, whole: str = "") -> None:
+    """That *part* is a directory inside the tree; all of it only where *whole* says nothing."""
     path = PurePosixPath(part)
     if path.is_absolute() or ".." in path.parts or (whole and not path.parts):
         what = f"is no directory inside the tree: {whole}" if whole else "is not inside the tree"
-        raise _MistakeError(f"{key}: {part!r} {what}")
-    return path
+        raise UserError(f"{key}: {part!r} {what}")

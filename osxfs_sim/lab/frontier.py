@@ -14,12 +14,12 @@ import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from osxfs_sim.lab.results import Comparison, Sample
-from osxfs_sim.lab.runs import NATIVE
+from osxfs_sim.lab.arms import NATIVE
+from osxfs_sim.lab.results import FRESH, Comparison, Sample
+from osxfs_sim.lab.stale_answers import JudgedAnswers, StaleAnswers
 from osxfs_sim.lab.statistics import (
     CONFIDENCE,
     FEWEST_FOR_INTERVAL,
@@ -28,7 +28,6 @@ from osxfs_sim.lab.statistics import (
     median_estimate,
 )
 
-FRESH = "fresh"
 GROUPS = "groups"
 """What a comparison's plan keeps the groups of a sweep under: arms that compete, by label."""
 EVERYTHING = ""
@@ -61,14 +60,14 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ParetoPlace:
     """Where a point lies: in seconds, and in stale answers per run."""
 
     wall_s: Reach
     stale: Reach
 
 
-def beats(one: Place, other: Place) -> bool:
+def beats(one: ParetoPlace, other: ParetoPlace) -> bool:
     """Whether *one* is no worse in both, and better in one, beyond the intervals.
 
     The relation is a strict order: nothing beats itself, and what beats a point beats all
@@ -80,7 +79,7 @@ def beats(one: Place, other: Place) -> bool:
     )
 
 
-def seems_better(one: Place, other: Place) -> bool:
+def seems_better(one: ParetoPlace, other: ParetoPlace) -> bool:
     """The same by the estimates alone: also a strict order."""
     pairs = ((one.wall_s, other.wall_s), (one.stale, other.stale))
     return all(mine.value <= theirs.value for mine, theirs in pairs) and any(
@@ -88,7 +87,7 @@ def seems_better(one: Place, other: Place) -> bool:
     )
 
 
-def standings(places: Mapping[str, Place]) -> dict[str, Standing]:
+def standings(places: Mapping[str, ParetoPlace]) -> dict[str, Standing]:
     """How each of these stands among them."""
     found = {}
     for label, place in places.items():
@@ -103,22 +102,25 @@ def standings(places: Mapping[str, Place]) -> dict[str, Standing]:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """Of the answers that caches gave: how many could be judged, and how many were stale."""
-
-    judged: int
-    stale: int
-
-
-@dataclass(frozen=True, slots=True)
 class Point:
     """An arm, over all of its runs. What is None was not measured.
 
-    *runs* are those that count for *wall_s*; stale answers are counted in failed runs too,
-    which may have failed because of them. *changed* runs had another result than a native
-    one under the same edits. Of the answers *recorded*,
-    *unknown* could not be judged; one answer may be stale about several *kinds* of things.
-    *ages_ns* are how old what was stale was, sorted.
+    Stale answers are counted in failed runs too, which may have failed because of them.
+
+    arm, group     its label, and the group that it competes in
+    runs, failed   those that count for *wall_s*, and the others
+    changed        runs that had another result than a native one under the same edits
+    wall_s         the median, in seconds
+    watched_runs   runs during which the host was edited
+    edits_per_run  of the host, the mean
+    recorded       answers about edited names, in all runs
+    judged         of those, how many could be judged
+    unknown        of those, how many could not
+    kinds          per kind of thing; one answer may be stale about several
+    ages_ns        how old what was stale was, sorted
+    stale_per_run  the mean
+    stale_share    of what was judged, from 0 to 1
+    p99_age_ns     the age that one stale answer of a hundred exceeds
     """
 
     arm: str
@@ -132,7 +134,7 @@ class Point:
     recorded: int
     judged: int
     unknown: int
-    kinds: Mapping[str, Judged]
+    kinds: Mapping[str, JudgedAnswers]
     ages_ns: tuple[int, ...]
     stale_per_run: Estimate | None
     stale_share: Estimate | None
@@ -157,11 +159,11 @@ class Point:
         return of_unknown_age + sum(age >= limit_ns for age in self.ages_ns)
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> ParetoPlace | None:
         """Where it lies; an estimate without an interval may be anywhere."""
         if self.wall_s is None or self.stale_per_run is None:
             return None
-        return Place(_reach(self.wall_s), _reach(self.stale_per_run))
+        return ParetoPlace(_reach(self.wall_s), _reach(self.stale_per_run))
 
 
 def _reach(estimate: Estimate) -> Reach:
@@ -206,7 +208,7 @@ def native_points(comparison: Comparison, *, resamples: int = RESAMPLES) -> tupl
 
 
 def _point_in(comparison: Comparison, arm: str, resamples: int) -> Point:
-    samples = [one for one in comparison.samples if (one.arm, one.kind) == (arm, FRESH)]
+    samples = comparison.all_of(arm, FRESH)
     return point_of(
         arm, group_of(comparison, arm), samples, seed=comparison.seed, resamples=resamples
     )
@@ -251,59 +253,31 @@ def point_of(
     """What the *samples* of one arm say."""
     counted = [sample for sample in samples if not sample.failure]
     watched = [sample.risk for sample in samples if sample.risk is not None]
-    runs = [_run_of(risk) for risk in watched]
-    names = list(dict.fromkeys(name for run in runs for name in run.kinds))
-    kinds = {
-        name: Judged(
-            sum(run.kinds[name].judged for run in runs if name in run.kinds),
-            sum(run.kinds[name].stale for run in runs if name in run.kinds),
-        )
-        for name in names
-    }
-    made = [risk["edits"]["made"] for risk in watched]
-    judged = sum(risk["answers"]["judged"] for risk in watched)
+    runs = [StaleAnswers.of([risk]) for risk in watched]
+    total = StaleAnswers.of(watched)
     return Point(
         arm=arm,
         group=group,
         runs=len(counted),
         failed=len(samples) - len(counted),
-        changed=sum(risk["result"] == "changed" for risk in watched),
+        changed=total.changed,
         wall_s=median_estimate([one.wall_s for one in counted], seed=seed, resamples=resamples),
-        watched_runs=len(watched),
-        edits_per_run=sum(made) / len(made) if made else None,
-        recorded=sum(risk["answers"]["recorded"] for risk in watched),
-        judged=judged,
-        unknown=sum(risk["answers"]["unknown"] for risk in watched),
-        kinds=kinds,
-        ages_ns=tuple(sorted(age for run in runs for age in run.ages_ns)),
-        stale_per_run=_stale_per_run(runs, judged, seed, resamples),
+        watched_runs=total.runs,
+        edits_per_run=total.edits_made / total.runs if total.runs else None,
+        recorded=total.recorded,
+        judged=total.judged,
+        unknown=total.unknown,
+        kinds=total.kinds,
+        ages_ns=total.ages_ns,
+        stale_per_run=_stale_per_run(runs, total.judged, seed, resamples),
         stale_share=_stale_share(runs, seed, resamples),
         p99_age_ns=_p99_age_ns(runs, seed, resamples),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    kinds: Mapping[str, Judged]
-    ages_ns: tuple[int, ...]
-
-    @property
-    def judged(self) -> int:
-        return sum(kind.judged for kind in self.kinds.values())
-
-    @property
-    def stale(self) -> int:
-        return sum(kind.stale for kind in self.kinds.values())
-
-
-def _run_of(risk: Mapping[str, Any]) -> _Run:
-    return _Run(
-        {name: Judged(kind["judged"], kind["stale"]) for name, kind in risk["stale"].items()},
-        tuple(age for kind in risk["stale"].values() for age in kind["ages_ns"]),
-    )
-
-
-def _stale_per_run(runs: Sequence[_Run], judged: int, seed: int, resamples: int) -> Estimate | None:
+def _stale_per_run(
+    runs: Sequence[StaleAnswers], judged: int, seed: int, resamples: int
+) -> Estimate | None:
     """The mean; None where nothing was judged.
 
     Where none was seen, the interval is how many there may be all the same.
@@ -316,9 +290,9 @@ def _stale_per_run(runs: Sequence[_Run], judged: int, seed: int, resamples: int)
     return _over_runs(runs, lambda drawn: float(stale[drawn].mean()), seed, resamples)
 
 
-def _stale_share(runs: Sequence[_Run], seed: int, resamples: int) -> Estimate | None:
+def _stale_share(runs: Sequence[StaleAnswers], seed: int, resamples: int) -> Estimate | None:
     """Of what was judged: None where nothing was."""
-    judged = np.asarray([run.judged for run in runs], dtype=float)
+    judged = np.asarray([run.things_judged for run in runs], dtype=float)
     stale = np.asarray([run.stale for run in runs], dtype=float)
     if not judged.sum():
         return None
@@ -331,7 +305,7 @@ def _stale_share(runs: Sequence[_Run], seed: int, resamples: int) -> Estimate | 
     return _over_runs(runs, share, seed, resamples)
 
 
-def _p99_age_ns(runs: Sequence[_Run], seed: int, resamples: int) -> Estimate | None:
+def _p99_age_ns(runs: Sequence[StaleAnswers], seed: int, resamples: int) -> Estimate | None:
     """The age that one stale answer of a hundred exceeds."""
     ages = [np.asarray(run.ages_ns, dtype=float) for run in runs]
     if not any(each.size for each in ages):
@@ -345,7 +319,7 @@ def _p99_age_ns(runs: Sequence[_Run], seed: int, resamples: int) -> Estimate | N
 
 
 def _over_runs(
-    runs: Sequence[_Run],
+    runs: Sequence[StaleAnswers],
     statistic: Callable[[np.ndarray], float],
     seed: int,
     resamples: int,

@@ -10,7 +10,7 @@ A receipt is read for the classes that the run consists of: five metadata reques
 hundred thousand writes say nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,12 +68,23 @@ def out_of_tolerance(receipt: Receipt) -> dict[str, Mapping[str, Any]]:
     }
 
 
+def late_share(receipts: Iterable[Receipt]) -> float | None:
+    """Of all their answers those that came too late, from 0 to 1; None where there are none."""
+    lines = [line for receipt in receipts for line in receipt.values()]
+    answers = sum(line["count"] for line in lines)
+    return sum(line["late"] for line in lines) / answers if answers else None
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One run. *own_s* is the processor time of the command and of the share's server.
+    """One run. Times in seconds.
 
-    *others_s* is that of all other programs of the machine during the run, and *native_s* how
-    long the command takes without a share: None where nobody measured it.
+    wall_s    how long it took
+    own_s     processor time of the command and of the share's server
+    others_s  processor time of all other programs of the machine meanwhile; None: not known
+    cores     processors of the machine
+    native_s  how long the command takes without a share; None where nobody measured it
+    receipt   the share's, over this run; None for native
     """
 
     wall_s: float

@@ -11,12 +11,12 @@ Everything here is derived from samples (lab/results.py): nothing is measured.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from osxfs_sim.lab.arms import NATIVE
 from osxfs_sim.lab.dilation import DilationLine, dilation_between, dilation_line
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.statistics import Estimate, median_estimate, ratio_estimate
 from osxfs_sim.lab.study import TABLE, Check, Platform, Reading, Study, Topology
 
-NATIVE = "native"
 NO_VOLUMES = "no volumes"
 GOAL = 0.1
 """How far a ratio may be from the published one, as a share of it."""

@@ -12,7 +12,7 @@ from osxfs_sim.lab.shapes import (
     TIME,
     TRUTH,
     WHOLE,
-    Record,
+    RecordShape,
     Shape,
     list_of,
     maybe,
@@ -21,7 +21,7 @@ from osxfs_sim.lab.shapes import (
 
 _NOTHING: dict[str, Shape] = {}
 
-LINE = Record(
+LINE = RecordShape(
     {
         "count": COUNT,
         "asked_p50_ns": COUNT,
@@ -43,9 +43,9 @@ _HELD_COUNTS = (
     *("most_changes_at_risk", "most_bytes_at_risk", "lost_host_changes", "throttled"),
     *("throttled_ns", "pending_changes", "pending_bytes", "oldest_ns", "kept_host_changes"),
 )
-HELD = Record(_NOTHING, {**dict.fromkeys(_HELD_COUNTS, COUNT), "kernel": TRUTH})
-_NAME_SETS = Record(_NOTHING, dict.fromkeys(("directories", "names", "answers"), COUNT))
-_EVENTS = Record(
+HELD = RecordShape(_NOTHING, {**dict.fromkeys(_HELD_COUNTS, COUNT), "kernel": TRUTH})
+_NAME_SETS = RecordShape(_NOTHING, dict.fromkeys(("directories", "names", "answers"), COUNT))
+_EVENTS = RecordShape(
     _NOTHING,
     {
         **dict.fromkeys(("latency_ns", "seen", "delivered", "dropped", "rescans"), COUNT),
@@ -55,7 +55,7 @@ _EVENTS = Record(
         "name_sets": _NAME_SETS,
     },
 )
-STATUS = Record(
+STATUS = RecordShape(
     _NOTHING,
     {
         "receipt": table_of(LINE),
@@ -71,7 +71,7 @@ STATUS = Record(
         "policy": TEXT,
         "seed": WHOLE,
         "dilate": NUMBER,
-        "latency": Record(
+        "latency": RecordShape(
             _NOTHING,
             {
                 "base_ns": table_of(COUNT),
@@ -82,49 +82,46 @@ STATUS = Record(
         ),
         "ownership": TABLE,
         "names": TABLE,
-        "calibration": maybe(Record(_NOTHING, {"floor_ns": COUNT, "calibrated": TRUTH})),
+        "calibration": maybe(RecordShape(_NOTHING, {"floor_ns": COUNT, "calibrated": TRUTH})),
         "own_policy": maybe(
-            Record({"errors": COUNT}, {"name": TEXT, "digest": TEXT, "first_error": maybe(TEXT)})
+            RecordShape(
+                {"errors": COUNT}, {"name": TEXT, "digest": TEXT, "first_error": maybe(TEXT)}
+            )
         ),
     },
 )
-_STALE = Record(
+_STALE = RecordShape(
     {"judged": COUNT, "stale": COUNT, "ages_ns": list_of(COUNT)}, {"unexplained": COUNT}
 )
-RISK = Record(
+RISK = RecordShape(
     {
-        "edits": Record({"made": COUNT}, {"stream": TEXT, "seed": COUNT, "skipped": COUNT}),
-        "answers": Record({"recorded": COUNT, "judged": COUNT, "unknown": COUNT}, _NOTHING),
+        "edits": RecordShape({"made": COUNT}, {"stream": TEXT, "seed": COUNT, "skipped": COUNT}),
+        "answers": RecordShape({"recorded": COUNT, "judged": COUNT, "unknown": COUNT}, _NOTHING),
         "stale": table_of(_STALE),
     },
     {
         "result": TEXT,
         "compared": list_of(TEXT),
-        "native": Record(_NOTHING, dict.fromkeys(("judged", "stale", "unexplained"), COUNT)),
+        "native": RecordShape(_NOTHING, dict.fromkeys(("judged", "stale", "unexplained"), COUNT)),
     },
 )
-_OF_A_RUN: dict[str, Shape] = {
+_ALSO_OF_A_RUN: dict[str, Shape] = {
     "failure": TEXT,
-    "caught_up_s": maybe(TIME),
     "share": maybe(STATUS),
     "trace": maybe(TEXT),
-    "told": TEXT,
     "digest": maybe(TEXT),
     "risk": maybe(RISK),
     "others_processor_s": maybe(TIME),
 }
-SAMPLE = Record(
-    {
-        "arm": TEXT,
-        "round": COUNT,
-        "kind": TEXT,
-        "wall_s": TIME,
-        "workload_processor_s": TIME,
-    },
-    {**_OF_A_RUN, "began_s": TIME, "load_average": TIME},
-)
-RUN = Record({"kind": TEXT, "wall_s": TIME, "workload_processor_s": TIME}, _OF_A_RUN)
-MACHINE = Record(
+_DRAIN: dict[str, Shape] = {"drain_s": maybe(TIME), "last_line": TEXT}
+_DRAIN_UNTIL_2: dict[str, Shape] = {"caught_up_s": maybe(TIME), "told": TEXT}
+_TIMED: dict[str, Shape] = {"kind": TEXT, "wall_s": TIME, "workload_processor_s": TIME}
+_PLACED: dict[str, Shape] = {"arm": TEXT, "round": COUNT, **_TIMED}
+_BEGAN: dict[str, Shape] = {"began_s": TIME, "load_average": TIME}
+SAMPLE = RecordShape(_PLACED, {**_ALSO_OF_A_RUN, **_DRAIN, **_BEGAN})
+_SAMPLE_2 = RecordShape(_PLACED, {**_ALSO_OF_A_RUN, **_DRAIN_UNTIL_2, **_BEGAN})
+_RUN_1 = RecordShape(_TIMED, {**_ALSO_OF_A_RUN, **_DRAIN_UNTIL_2})
+MACHINE = RecordShape(
     _NOTHING,
     {
         "processor": TEXT,
@@ -139,34 +136,35 @@ MACHINE = Record(
         "commit": maybe(TEXT),
     },
 )
-PLAN = Record(
-    _NOTHING,
-    {
-        "runs": COUNT,
-        "until": maybe(NUMBER),
-        "most_runs": COUNT,
-        "case": maybe(TEXT),
-        "arms": maybe(list_of(TEXT)),
-        "aa": maybe(TEXT),
-        "baseline": maybe(TEXT),
-        "caches": TEXT,
-        "again": maybe(TRUTH),
-        "quick": maybe(TRUTH),
-        "variant": maybe(TEXT),
-        "toggles": maybe(list_of(TEXT)),
-        "directory": maybe(TEXT),
-        "seed": WHOLE,
-        "dilate": NUMBER,
-        "trace": maybe(TEXT),
-        "edits": maybe(TEXT),
-        "recipe": TEXT,
-        "systems": table_of(TEXT),
-        "policies": table_of(TEXT),
-        "edits_digest": TEXT,
-        "sweep": maybe(TEXT),
-        "groups": table_of(TEXT),
-    },
-)
+_SOURCES: dict[str, Shape] = {
+    "recipe": TEXT,
+    "systems": table_of(TEXT),
+    "policies": table_of(TEXT),
+}
+_ASKED: dict[str, Shape] = {
+    "runs": COUNT,
+    "until": maybe(NUMBER),
+    "most_runs": COUNT,
+    "case": maybe(TEXT),
+    "arms": maybe(list_of(TEXT)),
+    "aa": maybe(TEXT),
+    "baseline": maybe(TEXT),
+    "caches": TEXT,
+    "again": maybe(TRUTH),
+    "quick": maybe(TRUTH),
+    "variant": maybe(TEXT),
+    "toggles": maybe(list_of(TEXT)),
+    "directory": maybe(TEXT),
+    "seed": WHOLE,
+    "dilate": NUMBER,
+    "trace": maybe(TEXT),
+    "edits": maybe(TEXT),
+    "sweep": maybe(TEXT),
+    "groups": table_of(TEXT),
+}
+SOURCES = RecordShape(_NOTHING, {**_SOURCES, "edits": TEXT})
+PLAN = RecordShape(_NOTHING, _ASKED)
+_PLAN_2 = RecordShape(_NOTHING, {**_ASKED, **_SOURCES, "edits_digest": TEXT})
 
 
 def _options(value: object) -> str:
@@ -184,30 +182,35 @@ _OF_BOTH: dict[str, Shape] = {
     "started": TEXT,
     "machine": MACHINE,
 }
-COMPARISON = Record(
-    {
-        **_OF_BOTH,
-        "title": TEXT,
-        "arms": list_of(TEXT),
-        "baseline": TEXT,
-        "caches": TEXT,
-        "samples": list_of(SAMPLE),
-    },
-    {
-        "specs": table_of(Record(_NOTHING, {"profile": TEXT, "options": _options})),
-        "mounted": table_of(STATUS),
-        "plan": PLAN,
-        "claims": list_of(Record({"text": TEXT, "source": TEXT}, _NOTHING)),
-    },
+_COMPARED: dict[str, Shape] = {
+    **_OF_BOTH,
+    "title": TEXT,
+    "arms": list_of(TEXT),
+    "baseline": TEXT,
+    "caches": TEXT,
+}
+_ALSO_COMPARED: dict[str, Shape] = {
+    "specs": table_of(RecordShape(_NOTHING, {"profile": TEXT, "options": _options})),
+    "mounted": table_of(STATUS),
+    "claims": list_of(RecordShape({"text": TEXT, "source": TEXT}, _NOTHING)),
+}
+COMPARISON = RecordShape(
+    {**_COMPARED, "samples": list_of(SAMPLE)},
+    {**_ALSO_COMPARED, "made_by": TEXT, "plan": PLAN, "sources": SOURCES},
 )
-STALENESS = Record(
+"""Of schema 3."""
+COMPARISON_2 = RecordShape(
+    {**_COMPARED, "samples": list_of(_SAMPLE_2)}, {**_ALSO_COMPARED, "plan": _PLAN_2}
+)
+"""Of schema 2: a comparison, until 2026-12."""
+STALENESS = RecordShape(
     {
         "profile": TEXT,
         "changed": TABLE,
         "machine": MACHINE,
         "number": COUNT,
         "views": list_of(
-            Record(
+            RecordShape(
                 {
                     "view": TEXT,
                     "direction": TEXT,
@@ -216,7 +219,7 @@ STALENESS = Record(
                     "phase_ns": COUNT,
                     "patience_ns": COUNT,
                     "samples": list_of(
-                        Record(
+                        RecordShape(
                             {"phase_ns": COUNT, "stale_looks": COUNT, "lower_ns": COUNT},
                             {"seen_ns": maybe(COUNT), "upper_ns": maybe(COUNT)},
                         )
@@ -226,23 +229,26 @@ STALENESS = Record(
             )
         ),
         "load": maybe(
-            Record(
+            RecordShape(
                 {"processes": COUNT, "looks": COUNT, "processor_s": TIME, "elapsed_s": TIME},
                 _NOTHING,
             )
         ),
         "lost": maybe(
-            Record({"rate": NUMBER, "seen": COUNT, "dropped": COUNT, "rescans": COUNT}, _NOTHING)
+            RecordShape(
+                {"rate": NUMBER, "seen": COUNT, "dropped": COUNT, "rescans": COUNT}, _NOTHING
+            )
         ),
     },
     _NOTHING,
 )
-RUNS = Record(
+RUNS_1 = RecordShape(
     {
         **_OF_BOTH,
         "arms": list_of(
-            Record({"arm": TEXT, "mounted": maybe(STATUS), "runs": list_of(RUN)}, _NOTHING)
+            RecordShape({"arm": TEXT, "mounted": maybe(STATUS), "runs": list_of(_RUN_1)}, _NOTHING)
         ),
     },
     _NOTHING,
 )
+"""Of schema 1: what `run --json` saved, until 2026-12."""

@@ -1,8 +1,10 @@
 """The format of results: one JSON document per comparison, raw samples and all.
 
-What is derived (medians, intervals, ratios) is not in it: it is computed again
-from the samples by whoever shows it, so that a later version may compute it
-better. docs/reference.md documents the format field by field.
+``run``, ``compare``, ``frontier`` and ``reproduce`` write the same document; what older versions
+have written is converted when it is read (lab/older_results.py). What is derived (medians,
+intervals, ratios, warnings) is not in it: it is computed again from the samples by whoever shows
+it, so that a later version may compute it better. docs/reference.md documents the format field by
+field.
 """
 
 import contextlib
@@ -15,17 +17,17 @@ from typing import Any
 
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
-from osxfs_sim.lab.cases import case_names, load_case
-from osxfs_sim.lab.result_shapes import COMPARISON, RUNS
+from osxfs_sim.lab.older_results import OLDER
+from osxfs_sim.lab.result_shapes import COMPARISON
 from osxfs_sim.lab.shapes import mismatch, shown
 from osxfs_sim.model.user_error import UserError
 
-SCHEMA = 2
-"""Grows when a field changes its meaning or goes; fields may be added."""
-_SCHEMA_OF_RUNS = 1
-"""Of ``run --json``; it is read, and converted."""
-_NATIVE = "native"
-_LONGEST_S = 1e9
+SCHEMA = 3
+"""Grows when a field changes its meaning, its name or goes; fields may be added."""
+FRESH = "fresh"
+"""The kind of a run on a mount that knows nothing."""
+AGAIN = "again"
+"""The kind of a run on a mount whose caches are as the run before left them."""
 
 
 class ResultError(UserError):
@@ -36,18 +38,27 @@ class ResultError(UserError):
 class Sample:
     """One execution of the measured command under one arm. Times in seconds.
 
-    *round* counts from 0: each round runs every arm once, in an order of its own.
-    *kind* is ``fresh`` (on a mount that knows nothing) or ``again`` (its caches
-    are as the run before left them). *failure* says why it does not count, or is
-    empty. *began_s* is since the comparison began. *caught_up_s* is how long
-    after the command's end the host had everything, and *share* the share's
-    status over this run alone (both None for native). *trace* is the file name
-    of its trace, relative to the result, if there is one. *told* is what the command
-    said, where that is a result, and *digest* is of the parts of the tree that every run
-    must leave alike, where the case has some. *risk* is what the command was told while
-    the host changed files, judged, where it did (coherence/answers/risk.py describes it).
-    *others_processor_s* is the processor time that other programs of the machine used meanwhile;
-    None where that is not known, as of older results.
+    arm                   its label
+    round                 from 0: which time the arm was run. Interleaved, each round runs every
+                          arm; in turn, all rounds of an arm are on one mount
+    kind                  FRESH or AGAIN
+    wall_s                of the command, from its start to its end
+    workload_processor_s  processor time of the command and its children
+    failure               why it does not count; empty if it does
+    began_s               since the comparison began
+    load_average          of the machine then
+    drain_s               how long after the command's end the host had everything; None for
+                          native, or if it never had
+    share                 the share's status over this run alone, its receipt included; None for
+                          native
+    trace                 the file of its trace, relative to the result; None if there is none
+    last_line             the last line that the command printed, where that is a result
+    digest                of the parts of the tree that every run must leave alike, where the case
+                          has some
+    risk                  what the command was told while the host changed files, judged, where it
+                          did (coherence/answers/risk.py describes it)
+    others_processor_s    processor time that other programs of the machine used meanwhile; None
+                          where that is not known, as of older results
     """
 
     arm: str
@@ -58,10 +69,10 @@ class Sample:
     failure: str = ""
     began_s: float = 0.0
     load_average: float = 0.0
-    caught_up_s: float | None = None
+    drain_s: float | None = None
     share: dict[str, Any] | None = None
     trace: str | None = None
-    told: str = ""
+    last_line: str = ""
     digest: str | None = None
     risk: dict[str, Any] | None = None
     others_processor_s: float | None = None
@@ -69,14 +80,27 @@ class Sample:
 
 @dataclass(slots=True)
 class Comparison:
-    """A case under several arms. *arms* are their labels, in the order they were asked for.
+    """A case under several arms.
 
-    *baseline* is one of them. *specs* says per arm what it is: ``profile`` and the
-    ``options`` changed (empty for native); *mounted* its first status, which holds
-    the profile's values and what calibration found. *caches* is ``cold`` or
-    ``warm``. *started* is an ISO date and time. *tables* of *options* of the case
-    are its toggles. *plan* holds what was asked for (runs, until, and so on), so
-    that an interrupted comparison can be resumed.
+    case, title  of the case
+    variant      of the case
+    quick        whether its shortened command was measured
+    options      of the case, those that were switched on
+    arms         their labels, in the order they were asked for
+    baseline     the one of them that the others are compared with
+    caches       ``cold`` or ``warm``: the host's, when a run begins
+    seed         of the order of the arms and of the shares
+    dilate       what every time in the model was multiplied by
+    started      an ISO date and time
+    machine      what it was obtained on (lab/machine.py)
+    specs        per arm what it is: ``profile`` and the ``options`` changed (empty for native)
+    mounted      per arm the share's first status: the profile's values, what calibration found
+    made_by      the command that wrote it: run, compare, frontier or reproduce
+    plan         what was asked for, so that an interrupted comparison can go on
+    sources      digests of what it rests upon: ``recipe`` of the case, ``systems`` and
+                 ``policies`` per arm, ``edits`` of what the host did
+    claims       what is published of the case: ``text`` and ``source``
+    samples      one for each execution, in the order they were taken
     """
 
     case: str
@@ -93,42 +117,49 @@ class Comparison:
     machine: dict[str, Any]
     specs: dict[str, dict[str, Any]] = field(default_factory=dict)
     mounted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    made_by: str = "compare"
     plan: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, Any] = field(default_factory=dict)
     claims: list[dict[str, str]] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
-    def of(self, arm: str, kind: str | None = None) -> list[Sample]:
-        """The samples of *arm* (and *kind*) that count, in the order they were taken."""
+    def all_of(self, arm: str, kind: str | None = None) -> list[Sample]:
+        """The samples of *arm* (and *kind*), failed ones too, in the order they were taken."""
         return [
-            sample
-            for sample in self.samples
-            if sample.arm == arm and kind in (None, sample.kind) and not sample.failure
+            sample for sample in self.samples if sample.arm == arm and kind in (None, sample.kind)
         ]
 
+    def of(self, arm: str, kind: str | None = None) -> list[Sample]:
+        """The samples of *arm* (and *kind*) that count, in the order they were taken."""
+        return [sample for sample in self.all_of(arm, kind) if not sample.failure]
+
     def to_document(self) -> dict[str, Any]:
+        """As a file holds it: plain values."""
         return {"schema": SCHEMA, **asdict(self)}
 
 
 def comparison_from(document: Mapping[str, Any], where: str) -> Comparison:
-    """Read a document of this schema. Raises ResultError, naming *where* it comes from."""
+    """Read a document of this schema, or an older one.
+
+    Raises ResultError, naming *where* it comes from.
+    """
     schema = document.get("schema")
+    if schema is None:
+        raise ResultError(f"{where} is no result: save one with `osxfs-sim run --json FILE`")
+    if type(schema) is not int or schema not in (*OLDER, SCHEMA):
+        raise ResultError(f"{where} has schema {shown(schema)}, this version reads up to {SCHEMA}")
     try:
-        if schema in (_SCHEMA_OF_RUNS, SCHEMA) and not isinstance(schema, bool):
-            wrong = mismatch(document, RUNS if schema == _SCHEMA_OF_RUNS else COMPARISON)
-            if wrong:
-                raise ResultError(f"{where} is no result: {wrong}")
-        if schema == _SCHEMA_OF_RUNS:
-            comparison = _from_runs(document)
-        elif schema == SCHEMA:
-            values = {name: value for name, value in document.items() if name != "schema"}
-            samples = [Sample(**_known(Sample, each)) for each in values.pop("samples")]
-            comparison = Comparison(**_known(Comparison, values), samples=samples)
-        elif schema is None:
-            raise ResultError(f"{where} is no result: save one with `osxfs-sim run --json FILE`")
-        else:
-            raise ResultError(
-                f"{where} has schema {shown(schema)}, this version reads up to {SCHEMA}"
-            )
+        while schema in OLDER:
+            older = OLDER[schema]
+            if wrong := mismatch(document, older.shape):
+                raise TypeError(wrong)
+            document = older.converted(document)
+            schema = document["schema"]
+        if wrong := mismatch(document, COMPARISON):
+            raise TypeError(wrong)
+        values = dict(document)
+        samples = [Sample(**_known(Sample, each)) for each in values.pop("samples")]
+        comparison = Comparison(**_known(Comparison, values), samples=samples)
         _check(comparison)
     except (TypeError, KeyError, AttributeError) as error:
         raise ResultError(f"{where} is no result: {error}") from error
@@ -154,50 +185,6 @@ def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of *values* that *kind* has a field for: a later version may have added some."""
     known = {each.name for each in fields(kind)}
     return {name: value for name, value in values.items() if name in known}
-
-
-def _from_runs(document: Mapping[str, Any]) -> Comparison:
-    """What ``run --json`` has saved: arms one after the other, each fresh once and then again."""
-    arms = [str(arm["arm"]) for arm in document["arms"]]
-    if not arms:
-        raise TypeError("it has no arms")
-    mounted = {arm["arm"]: arm["mounted"] for arm in document["arms"] if arm["mounted"]}
-    title, claims = _of_the_case(str(document["case"]))
-    return Comparison(
-        case=document["case"],
-        title=title,
-        variant=document["variant"],
-        quick=document["quick"],
-        options=document["options"],
-        arms=arms,
-        baseline=_NATIVE if _NATIVE in arms else arms[0],
-        caches="warm",
-        seed=document["seed"],
-        dilate=document["dilate"],
-        started=document["started"],
-        machine=document["machine"],
-        specs={
-            arm: {"profile": mounted[arm]["profile"], "options": mounted[arm].get("changed", [])}
-            if arm in mounted
-            else {}
-            for arm in arms
-        },
-        mounted=mounted,
-        claims=claims,
-        samples=[
-            Sample(arm=arm["arm"], round=number, **_known(Sample, run))
-            for arm in document["arms"]
-            for number, run in enumerate(arm["runs"])
-        ],
-    )
-
-
-def _of_the_case(name: str) -> tuple[str, list[dict[str, str]]]:
-    """Title and claims, which these documents do not hold, as the case has them today."""
-    if name not in case_names():
-        return name, []
-    case = load_case(name)
-    return case.title, [asdict(claim) for claim in case.claims]
 
 
 def load_result(path: str | Path) -> Comparison:

@@ -33,29 +33,29 @@ def _changes(then: Comparison, now: Comparison) -> Iterator[tuple[str, Any, Any]
         ("the dilation of time", then.dilate, now.dilate),
         ("what each mount is measured for", _kinds(then), _kinds(now)),
         ("the edits", then.plan.get("edits"), now.plan.get("edits")),
-        ("the recipe of the case", then.plan.get("recipe"), now.plan.get("recipe")),
+        ("the recipe of the case", then.sources.get("recipe"), now.sources.get("recipe")),
     ]
     pairs += [
         (f"the arm {label}", spec, now.specs.get(label)) for label, spec in then.specs.items()
     ]
-    systems = now.plan.get("systems", {})
+    systems = now.sources.get("systems", {})
     pairs += [
         (f"what the profile of {label} says (its digest)", digest, systems.get(label))
-        for label, digest in then.plan.get("systems", {}).items()
+        for label, digest in then.sources.get("systems", {}).items()
     ]
     pairs += [
         (f"the {key} of the machine", then.machine.get(key), now.machine.get(key))
         for key in _OF_THE_MACHINE
     ]
-    before = then.plan.get("policies", {})
+    before = then.sources.get("policies", {})
     pairs += [
         (f"the source of the policy of {label} (its digest)", before.get(label, _UNKNOWN), digest)
-        for label, digest in now.plan.get("policies", {}).items()
+        for label, digest in now.sources.get("policies", {}).items()
     ]
     pairs.append(("the version of osxfs-sim", _version(then), _version(now)))
-    if "edits_digest" in now.plan:
-        pattern = then.plan.get("edits_digest", _UNKNOWN)
-        pairs.append(("what the edits do (its digest)", pattern, now.plan["edits_digest"]))
+    if "edits" in now.sources:
+        pattern = then.sources.get("edits", _UNKNOWN)
+        pairs.append(("what the edits do (its digest)", pattern, now.sources["edits"]))
     if "code" in now.machine:
         code = then.machine.get("code", _UNKNOWN)
         pairs.append(("the code of osxfs-sim (its digest)", code, now.machine["code"]))

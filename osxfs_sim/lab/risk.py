@@ -13,36 +13,26 @@ without: only that is compared in which these two agree. A command that prints t
 else have another result each time, and an edit that shows natively is no fault of a cache.
 """
 
-import contextlib
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from osxfs_sim.coherence.answers.library import asked_in_vain, begin_recording, compiled
-from osxfs_sim.coherence.answers.log import Answer, Told, read_answers
+from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer, read_answers
 from osxfs_sim.coherence.answers.risk import CHANGED, FAILED, SAME, counted
 from osxfs_sim.coherence.answers.timeline import timeline_from
 from osxfs_sim.coherence.edits.applying import edited, names_of
 from osxfs_sim.coherence.edits.stream import Stream, chosen
 from osxfs_sim.lab.cases import CaseError
-from osxfs_sim.lab.runs import (
-    MountedShare,
-    Plan,
-    Progress,
-    Run,
-    Watched,
-    default_cache,
-    fault,
-    real_places,
-    reset_tree,
-    run_once,
-)
+from osxfs_sim.lab.shares import MountedShare, check_failure, real_places
 from osxfs_sim.lab.tree_digest import entries_of
+from osxfs_sim.lab.trees import default_cache, fresh_tree
+from osxfs_sim.lab.workload import Execution, Say, Watched, Workload, execute
 
 _MOST_BYTES = 256 * 1024
 """Nobody edits larger files by hand, and each content is kept for the judge."""
@@ -54,15 +44,21 @@ _EXIT, _CHECK, _OUTPUT, _TREE = "exit", "check", "output", "tree"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run came to: complaints (empty, if there are none) and digests."""
+class WorkDone:
+    """What a run came to: complaints (empty, if there are none) and digests.
+
+    exit    how the command failed
+    check   how the case's check failed
+    output  digest of what it printed
+    tree    digest of the deterministic parts of the tree
+    """
 
     exit: str
     check: str
     output: str
     tree: str
 
-    def parts_as(self, other: "Outcome") -> tuple[str, ...]:
+    def parts_as(self, other: "WorkDone") -> tuple[str, ...]:
         """The parts in which both are the same."""
         return tuple(
             part
@@ -73,143 +69,145 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class EditedRuns:
-    """What the runs under edits need: the *files* that are edited, and what they shall come to.
+    """What the runs under edits need, found out by native runs.
 
-    *expected* is the outcome of a native run under the same edits, and *compared* what of
-    it an outcome is judged by. *native* counts what of that run was judged, and stale: none,
-    if the judge is right.
+    workload  what is run
+    stream    the edits
+    library   the library that takes down what the command is told
+    files     the names that are edited, relative to what is shared
+    expected  what a native run under the same edits comes to
+    compared  the parts of it that a run is judged by
+    native    how much of that run was judged, and stale: none, if the judge is right
     """
 
-    plan: Plan
+    workload: Workload
     stream: Stream
     library: Path
     files: tuple[str, ...]
-    expected: Outcome
+    expected: WorkDone
     compared: tuple[str, ...]
     native: dict[str, int]
 
-    def run(self, kind: str, guest: Path, host: Path, share: MountedShare | None) -> Run:
-        """Run the command once, edited and recorded; failed, until `finish` says otherwise."""
-        run = _run(self.plan, self.stream, self.library, self.files, kind, guest, host, share)
-        assert run.risk is not None
-        run.risk |= {
-            "result": FAILED,
-            "compared": list(self.compared),
-            "native": dict(self.native),
-        }
-        return run
+    def run(
+        self, guest: Path, host: Path, share: MountedShare | None
+    ) -> tuple[Execution, dict[str, Any]]:
+        """Run the command once, edited and recorded; and its risk.
 
-    def finish(self, run: Run, guest: Path, host: Path, share: MountedShare | None) -> None:
-        """Say whether the result of *run* is the expected one, once the host has everything."""
-        assert run.risk is not None
-        found = _outcome(self.plan, run, self._names(), guest, host, share)
+        The risk's result is failed, until `finish` says otherwise.
+        """
+        execution, risk = _run(
+            *(self.workload, self.stream, self.library, self.files, guest, host, share)
+        )
+        risk |= {"result": FAILED, "compared": list(self.compared), "native": dict(self.native)}
+        return execution, risk
+
+    def finish(
+        self,
+        execution: Execution,
+        risk: dict[str, Any],
+        failure: str,
+        guest: Path,
+        host: Path,
+        share: MountedShare | None,
+    ) -> str:
+        """Put into *risk* whether the result is the expected one, once the host has everything.
+
+        *failure* is what is known against the run; returns it, or what the case's check says.
+        """
+        found = _work_done(
+            *(self.workload, execution, failure, self._names(), guest, host, share),
+        )
         same = found.parts_as(self.expected)
         differs = [part for part in self.compared if part not in same]
         failed = _EXIT in differs or _CHECK in differs
-        result = FAILED if failed else CHANGED if differs else SAME
-        if _CHECK in differs:
-            run.failure = run.failure or found.check
-        run.risk["result"] = result
+        risk["result"] = FAILED if failed else CHANGED if differs else SAME
+        return failure or (found.check if _CHECK in differs else "")
 
     def _names(self) -> frozenset[str]:
         return frozenset(names_of(self.stream, self.files))
 
 
-def prepare_edits(plan: Plan, tree: Path, work: Path, progress: Progress) -> EditedRuns | None:
+def prepare_edits(workload: Workload, tree: Path, work: Path, say: Say) -> EditedRuns | None:
     """Two native runs of *tree*, copied below *work*: one that tells what to edit, one edited.
 
-    None, if the plan has no edits. Raises CaseError, where there is nothing to edit, and
+    None, if the workload has no edits. Raises CaseError, where there is nothing to edit, and
     UserError.
     """
-    if plan.edits is None:
+    if workload.edits is None:
         return None
     library = compiled(default_cache())
-    progress("a native run, to see what the case asks for")
-    with _native_tree(plan, tree, work) as host:
-        place = _real_root(plan, host, None)
+    say("a native run, to see what the case asks for")
+    with fresh_tree(workload, tree, work) as host:
+        place = _real_root(workload, host, None)
         everything = list(_files_below(place))
         with tempfile.TemporaryDirectory(prefix="answers-", dir=work) as made:
-            wants_missing = plan.edits.pattern.targets == "missing"
+            wants_missing = workload.edits.pattern.targets == "missing"
             recording = begin_recording(Path(made), everything, missing=wants_missing)
-            environment = recording.environment(library, place, plan.environment)
-            run = run_once(plan, "fresh", host, host, Watched(environment))
+            environment = recording.environment(library, place, workload.environment)
+            execution = execute(workload, host, host, Watched(environment))
             answers = list(read_answers(recording.directory, recording.names))
             missing = asked_in_vain(recording)
         candidates = _missing(missing, place) if wants_missing else _candidates(answers, place)
-        files = tuple(chosen(plan.edits, candidates, plan.edits_seed))
+        files = tuple(chosen(workload.edits, candidates, workload.edits_seed))
         if not files:
             what = "missing name" if wants_missing else "file"
             raise CaseError(
-                f"the case {plan.case.name} asks for no {what} in its tree that somebody could "
+                f"the case {workload.case.name} asks for no {what} in its tree that somebody could "
                 "edit meanwhile: --edits has no effect on it"
             )
-        names = frozenset(names_of(plan.edits, files))
-        plain = _outcome(plan, run, names, host, host, None)
-    progress(f"a native run under the edits, of {len(files)} names")
+        names = frozenset(names_of(workload.edits, files))
+        plain = _work_done(workload, execution, execution.failure, names, host, host, None)
+    say(f"a native run under the edits, of {len(files)} names")
     native = dict.fromkeys(("judged", "stale", "unexplained"), 0)
     for _ in range(_NATIVE_TRIES):
-        with _native_tree(plan, tree, work) as host:
-            run = _run(plan, plan.edits, library, files, "fresh", host, host, None)
-            expected = _outcome(plan, run, names, host, host, None)
-        assert run.risk is not None
+        with fresh_tree(workload, tree, work) as host:
+            execution, risk = _run(workload, workload.edits, library, files, host, host, None)
+            expected = _work_done(workload, execution, execution.failure, names, host, host, None)
         for key in native:
-            native[key] += sum(of_kind[key] for of_kind in run.risk["stale"].values())
+            native[key] += sum(of_kind[key] for of_kind in risk["stale"].values())
         if not expected.exit or plain.exit:
             break
-        progress(f"the native run fails under these edits: {expected.exit}")
+        say(f"the native run fails under these edits: {expected.exit}")
     if native["stale"] or native["unexplained"]:
-        progress(
+        say(
             f"warning: {native['stale']} answers of a native run were judged to be stale, and "
             f"{native['unexplained']} true of nothing, which cannot be: do not believe what follows"
         )
     compared = expected.parts_as(plain) if not expected.exit or plain.exit else ()
     if _EXIT not in compared:
-        progress(
+        say(
             "warning: natively the command fails under these edits, so that no result is compared: "
             "choose others, such as rewrite,same"
         )
-    return EditedRuns(plan, plan.edits, library, files, expected, compared, native)
-
-
-@contextlib.contextmanager
-def _native_tree(plan: Plan, tree: Path, work: Path) -> Iterator[Path]:
-    """A fresh copy of the tree, as a case makes it before a run, for a ``with`` block."""
-    host = work / "host"
-    shutil.copytree(tree, host, symlinks=True)
-    try:
-        reset_tree(plan, host)
-        yield host
-    finally:
-        shutil.rmtree(host)
+    return EditedRuns(workload, workload.edits, library, files, expected, compared, native)
 
 
 def _run(
-    plan: Plan,
+    workload: Workload,
     stream: Stream,
     library: Path,
     files: tuple[str, ...],
-    kind: str,
     guest: Path,
     host: Path,
     share: MountedShare | None,
-) -> Run:
-    part = plan.case.shared.get(plan.variant)
+) -> tuple[Execution, dict[str, Any]]:
+    """One execution under *stream*, and what it was told, judged."""
+    part = workload.shared_part
     with tempfile.TemporaryDirectory(prefix="answers-", dir=host.parent) as made:
         work = Path(made)
         recording = begin_recording(work, names_of(stream, files))
-        environment = recording.environment(library, guest / (part or ""), plan.environment)
-        place = _real_root(plan, host, share)
-        with edited(stream, place, files, plan.edits_seed, work) as (begin, applied):
-            run = run_once(plan, kind, guest, host, Watched(environment, begin))
+        environment = recording.environment(library, guest / (part or ""), workload.environment)
+        place = _real_root(workload, host, share)
+        with edited(stream, place, files, workload.edits_seed, work) as (begin, applied):
+            execution = execute(workload, guest, host, Watched(environment, begin))
         answers = list(read_answers(work, recording.names))
-    status = {} if share is None else share.first_status
-    private = [one["path"] for one in status.get("volumes", ())]
+    private = [] if share is None else [one.path for one in share.first_status.volumes]
     # A guest that works on a copy sees the times at which its files were made.
-    times = status.get("copy") is None
-    run.risk = {
+    times = share is None or share.first_status.copy is None
+    return execution, {
         "edits": {
             "stream": stream.text,
-            "seed": plan.edits_seed,
+            "seed": workload.edits_seed,
             "made": applied.log["made"],
             "skipped": applied.log["skipped"],
             "files": len(files),
@@ -217,58 +215,58 @@ def _run(
         },
         **counted(timeline_from(applied.log), answers, private, times=times),
     }
-    return run
 
 
-def _real_root(plan: Plan, host: Path, share: MountedShare | None) -> Path:
+def _real_root(workload: Workload, host: Path, share: MountedShare | None) -> Path:
     """Where the host has what is shared: of a part of the tree, it was moved away."""
-    part = plan.case.shared.get(plan.variant)
+    part = workload.shared_part
     if part is None:
         return host
     return host / part if share is None else host.with_name("shared")
 
 
-def _outcome(
-    plan: Plan,
-    run: Run,
+def _work_done(
+    workload: Workload,
+    execution: Execution,
+    failure: str,
     edited_names: frozenset[str],
     guest: Path,
     host: Path,
     share: MountedShare | None,
-) -> Outcome:
-    if run.failure:
-        return Outcome(run.failure, "", run.output, "")
-    return Outcome(
+) -> WorkDone:
+    if failure:
+        return WorkDone(failure, "", execution.output_digest, "")
+    return WorkDone(
         "",
-        fault(plan, guest, host, share),
-        run.output,
-        _tree_digest(plan, edited_names, host, share),
+        check_failure(workload, guest, host, share),
+        execution.output_digest,
+        _tree_digest(workload, edited_names, host, share),
     )
 
 
 def _tree_digest(
-    plan: Plan, edited_names: frozenset[str], host: Path, share: MountedShare | None
+    workload: Workload, edited_names: frozenset[str], host: Path, share: MountedShare | None
 ) -> str:
     """Of the deterministic parts of the tree, without the names that are edited."""
-    if not plan.case.deterministic:
+    if not workload.case.deterministic:
         return ""
-    part = plan.case.shared.get(plan.variant)
+    part = workload.shared_part
     inside = "" if part is None else f"{part}/"
-    tree, elsewhere = real_places(plan, host, share)
+    tree, elsewhere = real_places(workload, host, share)
     digest = hashlib.sha256()
-    for entry in entries_of(tree, plan.case.deterministic, plan.case.ignored, elsewhere):
+    for entry in entries_of(tree, workload.case.deterministic, workload.case.ignored, elsewhere):
         if not entry.path.startswith(inside) or entry.path[len(inside) :] not in edited_names:
             digest.update(repr(tuple(entry)).encode())
     return digest.hexdigest()
 
 
-def _candidates(answers: list[Answer], place: Path) -> list[str]:
+def _candidates(answers: list[RecordedAnswer], place: Path) -> list[str]:
     """The files that the workload asked for by name and did not change."""
-    own = {answer.path for answer in answers if answer.told is Told.OWN}
+    own = {answer.path for answer in answers if answer.told is AnswerKind.OWN}
     asked = {
         answer.path
         for answer in answers
-        if answer.told in (Told.LOOK, Told.STAT, Told.READ) and not answer.error
+        if answer.told in (AnswerKind.LOOK, AnswerKind.STAT, AnswerKind.READ) and not answer.error
     }
     return sorted(path for path in asked if _can_be_edited(path, own, place))
 

@@ -110,7 +110,7 @@ def shown_name(name: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RecordShape:
     """A table that must have *required*, and may have *optional*, each in its shape."""
 
     required: Mapping[str, Shape]

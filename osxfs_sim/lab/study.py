@@ -7,14 +7,13 @@ seed's benchmark. Everything published is in the file, and nothing of it in the 
 """
 
 import enum
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from osxfs_sim.fs.reading import parse_toml, read_text
 from osxfs_sim.model.user_error import UserError, nearest
+from osxfs_sim.toml_files import FileKind, example
 
 TABLE = "table"
 """What a check calls the comparison of the published table itself."""
@@ -129,19 +128,145 @@ class Study:
 
 
 UNITS = ("s", "times", "less")
-_KEYS = (
-    *("name", "title", "case", "volume", "local", "source", "machine"),
-    *("platforms", "checks", "others", "extra_arms"),
-)
+
+
+# The tables of the file, as they are written.
+
+_Written = float | tuple[float, ...]
+_TIME = example("2.1 (seconds), or [average, least, most]")
+
+
+@dataclass(frozen=True, slots=True)
+class _PlatformTable:
+    name: str
+    profile: str
+    native: _Written = field(metadata=_TIME)
+    no_volumes: _Written = field(metadata=_TIME)
+    hybrid: _Written = field(metadata=_TIME)
+    bind: _Written = field(metadata=_TIME)
+    dilations: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(not one > 0 for one in self.dilations):
+            raise UserError(f"{self.name}: dilations are numbers above 0")
+        for topology in Topology:
+            written = getattr(self, topology.value)
+            if isinstance(written, tuple) and len(written) not in (1, 3):
+                raise UserError(
+                    f"{self.name}: {topology.value} is seconds, or [average, least, most]"
+                )
+            time = self.time(topology)
+            if not all(one is None or one > 0 for one in (time.average_s, time.least_s)):
+                raise UserError(f"{self.name}: {topology.value} is above 0 s")
+
+    def time(self, topology: Topology) -> PublishedTime:
+        written: _Written = getattr(self, topology.value)
+        return PublishedTime(*written) if isinstance(written, tuple) else PublishedTime(written)
+
+    def built(self) -> Platform:
+        times = {topology: self.time(topology) for topology in Topology}
+        return Platform(self.name, self.profile, times, self.dilations)
+
+
+@dataclass(frozen=True, slots=True)
+class _OtherTable:
+    case: str
+    arms: tuple[str, ...]
+    name: str | None = None
+    variant: str | None = None
+    again: bool = False
+
+    def built(self) -> Other:
+        return Other(self.name or self.case, self.case, self.variant, self.arms, self.again)
+
+
+@dataclass(frozen=True, slots=True)
+class _ValueTable:
+    case: str
+    arm: str
+    kind: str = "fresh"
+    over: str | None = None
+    minus: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckTable:
+    text: str
+    source: str
+    published: float
+    unit: str
+    value: _ValueTable | None = None
+    not_run: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise UserError(f"unknown unit {self.unit!r}{nearest(self.unit, UNITS)}")
+        if self.value is None and self.not_run is None:
+            raise UserError("it lacks 'value', or 'not_run' with the reason")
+
+    def built(self) -> Check:
+        reading = None
+        if self.not_run is None and self.value is not None:
+            value = self.value
+            reading = Reading(value.case, value.arm, value.kind, value.over, value.minus)
+        return Check(
+            *(self.text, self.source, self.published, self.unit, reading), self.not_run or ""
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _ExtraArmTable:
+    label: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class _StudyFile:
+    name: str
+    title: str
+    case: str
+    volume: str
+    local: str
+    source: str
+    machine: str
+    platforms: tuple[_PlatformTable, ...]
+    checks: tuple[_CheckTable, ...] = ()
+    others: tuple[_OtherTable, ...] = ()
+    extra_arms: tuple[_ExtraArmTable, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.platforms:
+            raise UserError("it has no platforms: write a table [[platforms]] for each")
+        known = {TABLE, *(other.built().name for other in self.others)}
+        for check in self.checks:
+            read = check.built().reading
+            if read is None:
+                continue
+            if read.comparison not in known:
+                raise UserError(
+                    f"a check reads {read.comparison!r}, which is none of its cases"
+                    f"{nearest(read.comparison, known)}"
+                )
+            if (check.unit == "s") == (read.over is not None):
+                raise UserError(f"the check {check.text!r}: seconds need no 'over', others do")
+
+    def built(self) -> Study:
+        return Study(
+            *(self.name, self.title, self.case, self.volume, self.local, self.source),
+            machine=self.machine,
+            platforms=tuple(one.built() for one in self.platforms),
+            checks=tuple(one.built() for one in self.checks),
+            others=tuple(one.built() for one in self.others),
+            extra_arms={one.label: one.words for one in self.extra_arms},
+        )
+
+
+STUDY = FileKind("study", _StudyFile, shipped=_SHIPPED)
 
 
 def study_names() -> list[str]:
     """The studies that ship with the package, sorted."""
-    return sorted(
-        entry.name.removesuffix(".toml")
-        for entry in _SHIPPED.iterdir()
-        if entry.name.endswith(".toml")
-    )
+    return STUDY.names()
 
 
 def load_study(name: str) -> Study:
@@ -149,105 +274,9 @@ def load_study(name: str) -> Study:
 
     Raises UserError, in one line.
     """
-    if name.endswith(".toml"):
-        try:
-            text = read_text(name)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise UserError(f"cannot read the study {name}: {reason}") from error
-    elif name in study_names():
-        text = (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
-    else:
-        raise UserError(f"unknown study {name!r}{nearest(name, study_names())}")
-    try:
-        return study_from(parse_toml(text))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"the study {name} is not valid TOML: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"the study {name}: {_said(error)}") from error
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"it lacks {error.args[0]!r}"
-    return str(error)
+    return STUDY.load(name).built()
 
 
 def study_from(document: Mapping[str, Any]) -> Study:
-    """The study in a parsed *document*. Raises KeyError, TypeError or ValueError."""
-    for key in document:
-        if key not in _KEYS:
-            raise ValueError(f"unknown key {key!r}{nearest(key, _KEYS)}")
-    platforms = tuple(_platform(table) for table in document["platforms"])
-    if not platforms:
-        raise ValueError("it has no platforms: write a table [[platforms]] for each")
-    others = tuple(_other(table) for table in document.get("others", ()))
-    known = {TABLE, *(other.name for other in others)}
-    checks = tuple(_check(table, known) for table in document.get("checks", ()))
-    return Study(
-        name=str(document["name"]),
-        title=str(document["title"]),
-        case=str(document["case"]),
-        volume=str(document["volume"]),
-        local=str(document["local"]),
-        source=str(document["source"]),
-        machine=str(document["machine"]),
-        platforms=platforms,
-        checks=checks,
-        others=others,
-        extra_arms={str(one["label"]): str(one["words"]) for one in document.get("extra_arms", ())},
-    )
-
-
-def _platform(table: Mapping[str, Any]) -> Platform:
-    name = str(table["name"])
-    times = {topology: _time(name, topology, table[topology.value]) for topology in Topology}
-    dilations = tuple(float(one) for one in table.get("dilations", ()))
-    if any(not one > 0 for one in dilations):
-        raise ValueError(f"{name}: dilations are numbers above 0")
-    return Platform(name, str(table["profile"]), times, dilations)
-
-
-def _time(name: str, topology: Topology, written: Any) -> PublishedTime:
-    values: list[Any] = list(written) if isinstance(written, Sequence) else [written]
-    if len(values) not in (1, 3) or not all(isinstance(one, int | float) for one in values):
-        raise ValueError(f"{name}: {topology.value} is seconds, or [average, least, most]")
-    if not all(one > 0 for one in values):
-        raise ValueError(f"{name}: {topology.value} is above 0 s")
-    return PublishedTime(*(float(one) for one in values))
-
-
-def _other(table: Mapping[str, Any]) -> Other:
-    case = str(table["case"])
-    return Other(
-        name=str(table.get("name", case)),
-        case=case,
-        variant=table.get("variant"),
-        arms=tuple(str(arm) for arm in table["arms"]),
-        again=bool(table.get("again", False)),
-    )
-
-
-def _check(table: Mapping[str, Any], known: set[str]) -> Check:
-    unit = str(table["unit"])
-    if unit not in UNITS:
-        raise ValueError(f"unknown unit {unit!r}{nearest(unit, UNITS)}")
-    reading = None
-    if "not_run" not in table:
-        value = dict(table["value"])
-        name = str(value.pop("case"))
-        if name not in known:
-            raise ValueError(
-                f"a check reads {name!r}, which is none of its cases{nearest(name, known)}"
-            )
-        reading = Reading(name, **value)
-        if (unit == "s") == (reading.over is not None):
-            raise ValueError(f"the check {table['text']!r}: seconds need no 'over', others do")
-    return Check(
-        text=str(table["text"]),
-        source=str(table["source"]),
-        published=float(table["published"]),
-        unit=unit,
-        reading=reading,
-        not_run=str(table.get("not_run", "")),
-    )
+    """The study in a parsed *document*. Raises UserError."""
+    return STUDY.build(document).built()

@@ -7,19 +7,21 @@ that they cannot disagree.
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from osxfs_sim.lab.judgement import (
+    Observed,
     beyond_s,
     crowded_by,
     dominant,
+    late_share,
     observed,
     out_of_tolerance,
     warnings_of,
 )
-from osxfs_sim.lab.results import Comparison, Sample
+from osxfs_sim.lab.results import FRESH, Comparison, Sample
 from osxfs_sim.lab.statistics import (
     RESAMPLES,
     SIGNIFICANCE,
@@ -47,16 +49,24 @@ UNKNOWN = ""
 class ArmSummary:
     """One arm and kind of run (``fresh`` or ``again``). Times in seconds unless named _ns.
 
-    *runs* counts the samples that count, *failed* the others. *median_s* and
-    *interval_s* are of wall times; *ratio* is to the baseline's median (above 1 is
-    slower; None for the baseline itself). *p* is of the Mann-Whitney test, after
-    Holm's correction over the arms of this kind; *verdict* is one of the constants
-    above. An interval is None where there are too few runs to give one. Of the share:
-    medians over the runs of *server_processor_s*, of *asked_p50_ns* and *achieved_p50_ns* of the
-    class *judged_class*, whose answers were waited for longest, and of *caught_up_s*;
-    *late_share* is of all answers in all runs, from 0 to 1; *within_tolerance* is False if a
-    run was out of it, None where nothing can be judged (native; no latency asked for).
-    *warnings* are sentences, without the arm's name.
+    label               of the arm
+    kind                of the runs
+    runs, failed        samples that count, and the others
+    median_s            of the wall times; None where no sample counts
+    interval_s          of the median; None where there are too few runs to give one
+    ratio               to the baseline's median: above 1 is slower; None for the baseline itself
+    ratio_interval      of the ratio; None as above
+    p                   of the Mann-Whitney test, after Holm's correction over the arms of this kind
+    verdict             one of the constants above
+    server_processor_s  of the share's server, the median over the runs
+    judged_class        the class of operations whose answers were waited for longest
+    asked_p50_ns        latency asked for in that class, the median over the runs
+    achieved_p50_ns     latency achieved in that class, the median over the runs
+    late_share          of all answers in all runs, from 0 to 1
+    within_tolerance    False if a run was out of it; None where nothing can be judged (native; no
+                        latency asked for)
+    drain_s             how long the host was behind after the command, the median over the runs
+    warnings            sentences, without the arm's name
     """
 
     label: str
@@ -75,7 +85,7 @@ class ArmSummary:
     achieved_p50_ns: int | None
     late_share: float | None
     within_tolerance: bool | None
-    caught_up_s: float | None
+    drain_s: float | None
     warnings: tuple[str, ...]
 
 
@@ -95,7 +105,7 @@ def summarize(
 
 def kinds_of(comparison: Comparison) -> list[str]:
     """The kinds of runs it has, ``fresh`` first."""
-    return sorted({sample.kind for sample in comparison.samples}, key=lambda kind: kind != "fresh")
+    return sorted({sample.kind for sample in comparison.samples}, key=lambda kind: kind != FRESH)
 
 
 def _summaries_of(comparison: Comparison, kind: str, resamples: int, seed: int) -> list[ArmSummary]:
@@ -130,7 +140,7 @@ def _summary(
     resamples: int,
     seed: int,
 ) -> ArmSummary:
-    samples = [one for one in comparison.samples if (one.arm, one.kind) == (arm, kind)]
+    samples = comparison.all_of(arm, kind)
     counted = comparison.of(arm, kind)
     walls_s = _walls_s(counted)
     median = median_estimate(walls_s, seed=seed, resamples=resamples)
@@ -157,7 +167,7 @@ def _summary(
     warnings += [f"the share warns: {said}" for said in mounted.get("warnings", ())]
     judged_class = _dominant(shares)
     lines = [line for share in shares if (line := share["receipt"].get(judged_class))]
-    caught_up_s = [one.caught_up_s for one in counted if one.caught_up_s is not None]
+    drain_s = [one.drain_s for one in counted if one.drain_s is not None]
     return ArmSummary(
         label=arm,
         kind=kind,
@@ -173,9 +183,9 @@ def _summary(
         judged_class=judged_class,
         asked_p50_ns=_whole_median([line["asked_p50_ns"] for line in lines]),
         achieved_p50_ns=_whole_median([line["achieved_p50_ns"] for line in lines]),
-        late_share=_late_share(shares),
+        late_share=late_share(share["receipt"] for share in shares),
         within_tolerance=_within_tolerance(shares),
-        caught_up_s=_median(caught_up_s),
+        drain_s=_median(drain_s),
         warnings=tuple(warnings),
     )
 
@@ -227,16 +237,8 @@ def _dominant(shares: Sequence[dict[str, Any]]) -> str | None:
 
 def _warnings_of_load(comparison: Comparison, samples: Sequence[Sample], kind: str) -> list[str]:
     """Of how many runs the time is not the share's alone, and what is said of the worst."""
-    native_s = _native_s(comparison, kind)
-    cores = comparison.machine.get("cores")
-    runs = [
-        observed(
-            *(one.wall_s, one.workload_processor_s, one.others_processor_s, one.share),
-            cores if isinstance(cores, int) else 1,
-            native_s if one.risk is None else None,
-        )
-        for one in samples
-    ]
+    native_s = native_median_s(comparison, kind)
+    runs = [observed_in(comparison, one, native_s) for one in samples]
     warnings = []
     for measure in (crowded_by, beyond_s):
         found = [(value, run) for run in runs if (value := measure(run)) is not None]
@@ -247,8 +249,8 @@ def _warnings_of_load(comparison: Comparison, samples: Sequence[Sample], kind: s
     return warnings
 
 
-def _native_s(comparison: Comparison, kind: str) -> float | None:
-    """The median of the runs without a share, if there is such an arm."""
+def native_median_s(comparison: Comparison, kind: str) -> float | None:
+    """The median of the runs of *kind* without a share, in seconds; None without such an arm."""
     walls_s = [
         sample.wall_s
         for arm in comparison.arms
@@ -256,6 +258,42 @@ def _native_s(comparison: Comparison, kind: str) -> float | None:
         if sample.share is None
     ]
     return _median(walls_s)
+
+
+def observed_in(comparison: Comparison, sample: Sample, native_s: float | None) -> Observed:
+    """A run of *comparison* as the judgement of times wants it.
+
+    Under edits of the host a run waits for more than its share: *native_s* says nothing then.
+    """
+    cores = comparison.machine.get("cores")
+    return observed(
+        *(sample.wall_s, sample.workload_processor_s, sample.others_processor_s, sample.share),
+        cores if isinstance(cores, int) else 1,
+        native_s if sample.risk is None else None,
+    )
+
+
+def representative(comparison: Comparison, arm: str, kind: str) -> Sample | None:
+    """Of the runs of *arm* and *kind* that count the one in the middle by wall time."""
+    samples = sorted(comparison.of(arm, kind), key=lambda each: each.wall_s)
+    return samples[(len(samples) - 1) // 2] if samples else None
+
+
+def representatives(comparison: Comparison, arm: str) -> list[Sample]:
+    """Of *arm* all failed runs, and of each kind the one in the middle: fresh ones first."""
+    chosen = []
+    for kind in kinds_of(comparison):
+        middle = representative(comparison, arm, kind)
+        chosen += [one for one in comparison.all_of(arm, kind) if one.failure or one is middle]
+    return chosen
+
+
+def most_frequent_requests(samples: Iterable[Sample], most: int) -> list[str]:
+    """The *most* frequent kinds of requests over *samples*, the most frequent first."""
+    total: Counter[str] = Counter()
+    for sample in samples:
+        total.update((sample.share or {}).get("requests") or {})
+    return [name for name, _ in total.most_common(most)]
 
 
 def _warnings_of_shares(shares: Sequence[dict[str, Any]]) -> list[str]:
@@ -287,12 +325,6 @@ def _within_tolerance(shares: Sequence[dict[str, Any]]) -> bool | None:
     if not judged:
         return None
     return not any(out_of_tolerance(share["receipt"]) for share in shares)
-
-
-def _late_share(shares: Sequence[dict[str, Any]]) -> float | None:
-    lines = [line for share in shares for line in share["receipt"].values()]
-    answers = sum(line["count"] for line in lines)
-    return sum(line["late"] for line in lines) / answers if answers else None
 
 
 def _median(values: Sequence[float]) -> float | None:

@@ -31,7 +31,7 @@ _KINDS = {
 }
 
 
-class Entry(NamedTuple):
+class TreeEntry(NamedTuple):
     """One thing in the tree. *size* in bytes and *content* are of files and links only."""
 
     path: str
@@ -49,7 +49,7 @@ def entries_of(
     parts: Iterable[PurePosixPath],
     ignored: Sequence[str] = (),
     elsewhere: Mapping[PurePosixPath, Path] | None = None,
-) -> Iterator[Entry]:
+) -> Iterator[TreeEntry]:
     """The entries of *parts* of *tree*, sorted, each part's top included.
 
     What a pattern of *ignored* matches, by its path in the tree or by its name,
@@ -70,7 +70,7 @@ def entries_of(
 
 def _walk(
     path: str, place: Path, ignored: Sequence[str], moved: Mapping[str, Path]
-) -> Iterator[Entry]:
+) -> Iterator[TreeEntry]:
     if path and _is_ignored(path, ignored):
         return
     try:
@@ -84,14 +84,14 @@ def _walk(
         yield from _walk(inside, moved.get(inside, place / name), ignored, moved)
 
 
-def _entry(path: str, place: Path, status: os.stat_result) -> Entry:
+def _entry(path: str, place: Path, status: os.stat_result) -> TreeEntry:
     kind = _KINDS[stat.S_IFMT(status.st_mode)]
     mode = stat.S_IMODE(status.st_mode)
     if kind == "file":
-        return Entry(path, kind, mode, status.st_size, _hash_of(place))
+        return TreeEntry(path, kind, mode, status.st_size, _hash_of(place))
     if kind == "link":
-        return Entry(path, kind, 0, 0, os.readlink(place))  # a link's own mode has no meaning
-    return Entry(path, kind, mode, 0, "")
+        return TreeEntry(path, kind, 0, 0, os.readlink(place))  # a link's own mode has no meaning
+    return TreeEntry(path, kind, mode, 0, "")
 
 
 def _hash_of(place: Path) -> str:
@@ -116,7 +116,7 @@ def _is_ignored(path: str, patterns: Sequence[str]) -> bool:
 # Keeping one
 
 
-def write_manifest(entries: Iterable[Entry], file: Path) -> str:
+def write_manifest(entries: Iterable[TreeEntry], file: Path) -> str:
     """Write *entries* into *file*, whole or not at all; returns the digest of all of them."""
     digest = hashlib.sha256()
     with output(file) as manifest:
@@ -127,16 +127,16 @@ def write_manifest(entries: Iterable[Entry], file: Path) -> str:
     return digest.hexdigest()
 
 
-def read_manifest(file: Path) -> Iterator[Entry]:
+def read_manifest(file: Path) -> Iterator[TreeEntry]:
     with open(file, "rb") as manifest:
         for line in manifest:
-            yield Entry(*json.loads(line))
+            yield TreeEntry(*json.loads(line))
 
 
 # Comparing two
 
 
-def first_difference(expected: Iterable[Entry], found: Iterable[Entry]) -> str:
+def first_difference(expected: Iterable[TreeEntry], found: Iterable[TreeEntry]) -> str:
     """What differs first, in words that begin with its path; nothing, if all is equal.
 
     Both are sorted as *entries_of* sorts.
@@ -156,15 +156,15 @@ def first_difference(expected: Iterable[Entry], found: Iterable[Entry]) -> str:
         return f"{_shown(present)} {_how(wanted, present)}"
 
 
-def _key(entry: Entry) -> list[str]:
+def _key(entry: TreeEntry) -> list[str]:
     return entry.path.split("/") if entry.path else []
 
 
-def _shown(entry: Entry) -> str:
+def _shown(entry: TreeEntry) -> str:
     return ascii(entry.path)[1:-1] if not entry.path.isprintable() else entry.path or "the tree"
 
 
-def _how(wanted: Entry, present: Entry) -> str:
+def _how(wanted: TreeEntry, present: TreeEntry) -> str:
     if present.kind != wanted.kind:
         return f"is a {present.kind}, not a {wanted.kind}"
     if present.mode != wanted.mode:

@@ -17,6 +17,8 @@ why a new policy can be tested without FUSE.
     bugs             those of real systems that a share can be given on purpose
     profile          one emulated system: the above put together, with its sources
     profiles         the systems themselves, one TOML file each
+    status           what a share tells of itself: a line of documentation for each field
+    documents        frozen dataclasses as JSON documents, and back
     escaping         names, paths and texts of other people, as they may be shown to somebody
     extents          which bytes of a file are held in the guest, and where
     ordering         which requests about one object have to wait for which

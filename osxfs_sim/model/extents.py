@@ -73,11 +73,11 @@ class Extents:
         last = self._pieces[-1]
         return self._cut_out(size, last.offset + last.length)
 
-    def settle_cut(self) -> None:
+    def mark_cut_clean(self) -> None:
         """The host has seen the earliest truncation."""
         del self.cuts[0]
 
-    def settle(self, offset: int, length: int, position: int) -> None:
+    def mark_clean(self, offset: int, length: int, position: int) -> None:
         """The host has these bytes now, as they were written at *position*.
 
         What has been written over them since, and lies elsewhere, stays.

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from osxfs_sim.model.caching import NOT_BELIEVED, CachePolicy, Lifetimes
+from osxfs_sim.model.status import OwnPolicyStatus
 from osxfs_sim.model.user_error import UserError
 
 _LONGEST_NS = 2**63 - 1
@@ -185,14 +186,14 @@ class OwnPolicy(CachePolicy):
     def start_counting_anew(self) -> None:
         self.errors = 0
 
-    def report(self) -> dict[str, Any]:
-        """For the status; documented in docs/reference.md."""
-        return {
-            "name": self.name,
-            "digest": self.digest,
-            "errors": self.errors,
-            "first_error": self.first_error or None,
-        }
+    def report(self) -> OwnPolicyStatus:
+        """For the status."""
+        return OwnPolicyStatus(
+            name=self.name,
+            digest=self.digest,
+            errors=self.errors,
+            first_error=self.first_error or None,
+        )
 
     def warnings(self) -> list[str]:
         if not self.errors_ever:

@@ -5,6 +5,7 @@ and milliseconds to the next, and a lab must not guess.
 """
 
 import re
+from typing import ClassVar, Self
 
 from osxfs_sim.model.user_error import UserError
 
@@ -35,6 +36,50 @@ MAX_DURATION_NS = 1_000 * 3_600 * 1_000_000_000
 
 
 _MAX_NUMBER = 1e18
+
+
+class Quantity(int):
+    """A number that people write with its unit, as in a file; parsed() reads it."""
+
+    EXAMPLE: ClassVar[str]
+
+    @classmethod
+    def parsed(cls, text: str) -> Self:
+        """The quantity that *text* says. Raises UserError."""
+        raise NotImplementedError
+
+
+class Duration(Quantity):
+    """Nanoseconds."""
+
+    EXAMPLE = "130us"
+
+    @classmethod
+    def parsed(cls, text: str) -> Self:
+        """As parse_duration_ns()."""
+        return cls(parse_duration_ns(text))
+
+
+class Size(Quantity):
+    """Bytes."""
+
+    EXAMPLE = "128MB"
+
+    @classmethod
+    def parsed(cls, text: str) -> Self:
+        """As parse_size_bytes()."""
+        return cls(parse_size_bytes(text))
+
+
+class Rate(Quantity):
+    """Bytes per second; 0 where nothing limits them."""
+
+    EXAMPLE = "250MB/s"
+
+    @classmethod
+    def parsed(cls, text: str) -> Self:
+        """As parse_rate_bytes_per_s()."""
+        return cls(parse_rate_bytes_per_s(text) or 0)
 
 
 def _quantity(text: str, what: str, example: str) -> tuple[float, str]:

@@ -120,7 +120,7 @@ class Cancelled(Generic[T]):
 
     dropped: list[Change[T]]
     """What need not cross any more."""
-    turned: list[tuple[Change[T], Change[T]]]
+    compacted: list[tuple[Change[T], Change[T]]]
     """What crosses as another change: as it was, as it is."""
 
 
@@ -128,14 +128,14 @@ class Cancelled(Generic[T]):
 class Closure(Generic[T]):
     """A change that the host will never take, and what falls with it.
 
-    *changes* are that one and those that depend on it, oldest first. *turned* go on, but as
+    *changes* are that one and those that depend on it, oldest first. *compacted* go on, but as
     something else, since the object that they replaced never gets to the host: as they were, as
     they are to be. *lost* are the objects that never get to the host.
     """
 
     changes: list[Change[T]]
     """The change that the host will never take, and those that depend on it, oldest first."""
-    turned: list[tuple[Change[T], Change[T]]]
+    compacted: list[tuple[Change[T], Change[T]]]
     """What goes on as something else: as it was, as it is to be."""
     lost: set[T]
     """The objects that never get to the host."""
@@ -182,7 +182,7 @@ def depending(
     (*is_gone*) may go: without what was to be written to it before.
     """
     found: _Fallen[T] = _Fallen(parent_of)
-    changes, turned = [refused], list[tuple[Change[T], Change[T]]]()
+    changes, compacted = [refused], list[tuple[Change[T], Change[T]]]()
     if not (refused.kind in (Kind.WRITE, Kind.SET) and is_gone(refused.target)):
         found.leave_out(refused)
     for change in later:
@@ -191,9 +191,9 @@ def depending(
             found.leave_out(change)
             continue
         if change.replaced is not None and change.replaced in found.lost:
-            turned.append((change, replace(change, replaced=None, replaced_is_directory=False)))
+            compacted.append((change, replace(change, replaced=None, replaced_is_directory=False)))
         found.go_on(change)
-    return Closure(changes, turned, found.lost)
+    return Closure(changes, compacted, found.lost)
 
 
 class _Fallen(Generic[T]):
@@ -313,7 +313,7 @@ class PendingChanges(Generic[T]):
         self._changes: dict[int, Change[T]] = {}
         self._by_target: dict[T, dict[int, Change[T]]] = {}
         # For objects that were made and are not on the host: their MAKE.
-        self._unmade: dict[T, Change[T]] = {}
+        self._local_only: dict[T, Change[T]] = {}
         self.links = 0
         """How many further names of files the host has yet to make."""
         # Changes by which other objects got or lost a name in a directory.
@@ -366,15 +366,15 @@ class PendingChanges(Generic[T]):
     @property
     def to_make(self) -> int:
         """How many objects are to be made on the host yet."""
-        return len(self._unmade)
+        return len(self._local_only)
 
-    def is_unmade(self, target: T) -> bool:
+    def is_local_only(self, target: T) -> bool:
         """Whether *target* is to be made on the host yet."""
-        return target in self._unmade
+        return target in self._local_only
 
     def cancels(self, target: T) -> bool:
         """Whether the host never gets *target* at all, if it is taken away now."""
-        return target in self._unmade and target not in self._inside
+        return target in self._local_only and target not in self._inside
 
     def add(self, change: Change[T]) -> Change[T]:
         """Note *change* down as the guest's last. Returns the one that carries it, if merged."""
@@ -390,7 +390,7 @@ class PendingChanges(Generic[T]):
         self._changes[change.sequence] = change
         self._by_target.setdefault(change.target, {})[change.sequence] = change
         if change.kind is Kind.MAKE:
-            self._unmade[change.target] = change
+            self._local_only[change.target] = change
         self.links += change.kind is Kind.LINK
         self._count_inside(change, 1)
         self.most_changes = max(self.most_changes, len(self))
@@ -435,7 +435,7 @@ class PendingChanges(Generic[T]):
         """The guest has taken away the last name of *target*: cancel what need not cross."""
         mine = list(self._by_target.get(target, {}).values())
         cancelled: Cancelled[T] = Cancelled([], [])
-        if target not in self._unmade:
+        if target not in self._local_only:
             # What was set on a directory may be what lets the changes in it be made.
             is_needed = target in self._inside
             for change in mine:
@@ -447,7 +447,7 @@ class PendingChanges(Generic[T]):
                 if change.kind is Kind.RENAME and change.replaced is not None:
                     before = replace(change)
                     self._turn(change)
-                    cancelled.turned.append((before, change))
+                    cancelled.compacted.append((before, change))
                 else:
                     self._drop(change)
                     cancelled.dropped.append(change)
@@ -464,8 +464,8 @@ class PendingChanges(Generic[T]):
         del mine[change.sequence]
         if not mine:
             del self._by_target[change.target]
-        if self._unmade.get(change.target) is change:
-            del self._unmade[change.target]
+        if self._local_only.get(change.target) is change:
+            del self._local_only[change.target]
         self.links -= change.kind is Kind.LINK
         self._count_inside(change, -1)
 
@@ -523,7 +523,7 @@ class PendingChanges(Generic[T]):
         self.bytes -= first.length
         for change in others:
             self._drop(change)
-        for _, after in closure.turned:
+        for _, after in closure.compacted:
             self._changes[after.sequence] = after
             self._by_target[after.target][after.sequence] = after
         if is_moot:

@@ -45,8 +45,9 @@ from osxfs_sim.mount.mounts.runtime_records import (
     read_record,
     record_path,
     start_of,
+    user_of,
 )
-from osxfs_sim.mount.writeback.unwritten import is_unwritten, unwritten_error
+from osxfs_sim.mount.writeback.unwritten import command_for, is_unwritten, unwritten_error
 
 WITHIN_S = 2.0
 # Kept for saying what there is to say, and for the end of the command.
@@ -121,6 +122,39 @@ def end_by_force(entry: MountEntry, budget: Budget | None = None) -> MountError 
     return MountError("; ".join(left)) if left else None
 
 
+def end_detached(record: Record, budget: Budget | None = None) -> MountError | None:
+    """End the share of *record*, whose mount is gone while its server lives, within two seconds.
+
+    Somebody has unmounted it lazily, with guests inside; or it writes back what is held. Returns
+    as end_by_force(). By its number nothing may be ended: another share may have that by now. Its
+    supervisor ends its connection, which it was given at the start. Raises MountError.
+    """
+    reading, budget = budget, budget or Budget()
+    pid, started = record.pid, record.started
+    if os.geteuid() not in (0, record.uid) or user_of(pid) != record.uid:
+        raise MountError(
+            f"the server of {record.mountpoint} (process {pid}) belongs to another user: "
+            "end it as that user or root"
+        )
+    if not is_stopped(pid):
+        _kill(pid, started, signal.SIGTERM)
+        within_s = budget.at_most(_ENDS_BY_ITSELF_WITHIN_S, _SHARE_OF_ENDING)
+        deadline_s = time.monotonic() + within_s
+        while not record.is_of_the_dead and time.monotonic() < deadline_s:
+            time.sleep(_LOOK_AGAIN_S)
+    if not record.is_of_the_dead:
+        helpers = _children(pid)
+        _kill(pid, started)
+        _continue(helpers)
+    has_gone = _wait_for_end(pid, started, budget)
+    left = what_is_left(record.uid, record.mountpoint, record, reading)
+    if has_gone:
+        return left
+    raise MountError(
+        "; ".join([_not_ended(record.mountpoint, pid), *([str(left)] if left else [])])
+    )
+
+
 def _each(shares: Sequence[_Kind], call: Callable[[_Kind], _Answer]) -> list[_Answer]:
     """What *call* answers for each, made side by side."""
     if len(shares) < 2:
@@ -158,9 +192,7 @@ class _Share:
         helpers = _children(self.pid) or [*_supervisors_of(self.entry)]
         aborted = connections.abort(self.entry.device) or _abort_as_root(self.entry)
         _kill(self.pid, self._started)
-        for helper in helpers:  # its supervisor may be stopped, too
-            with contextlib.suppress(OSError):
-                os.kill(helper, signal.SIGCONT)
+        _continue(helpers)
         self._detachable = aborted or os.geteuid() == 0
 
     def detach(self) -> None:
@@ -172,7 +204,7 @@ class _Share:
 
     def wait_for_end(self) -> None:
         if not _wait_for_end(self.pid, self._started, self._budget) and not self.complaint:
-            self.complaint = _not_ended(self.entry, self.pid)
+            self.complaint = _not_ended(self.entry.mountpoint, self.pid)
 
     def what_is_left(self) -> MountError | None:
         entry = self.entry
@@ -207,7 +239,7 @@ def what_is_left(
     except TimeoutError:
         return MountError(
             f"changes that the host does not have may be kept in {journal}, which takes longer to "
-            f"read: osxfs-sim unwritten {record.source} tells"
+            f"read: {command_for(record.source, journal)} tells"
         )
 
 
@@ -281,14 +313,21 @@ def _abort_as_root(entry: MountEntry) -> bool:
     return True
 
 
-def _kill(pid: int, started: str) -> None:
+def _continue(helpers: Sequence[int]) -> None:
+    """Its supervisor may be stopped, too."""
+    for helper in helpers:
+        with contextlib.suppress(OSError):
+            os.kill(helper, signal.SIGCONT)
+
+
+def _kill(pid: int, started: str, number: int = signal.SIGKILL) -> None:
     if not pid:
         return
     with contextlib.suppress(OSError):
         pidfd = os.pidfd_open(pid)
         try:
             if start_of(pid) == started:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(pidfd, number)
         finally:
             os.close(pidfd)
 
@@ -306,9 +345,9 @@ def _wait_for_end(pid: int, started: str, budget: Budget) -> bool:
     return True
 
 
-def _not_ended(entry: MountEntry, pid: int) -> str:
+def _not_ended(mountpoint: str, pid: int) -> str:
     return (
-        f"{entry.mountpoint} is unmounted, but its server (process {pid}) has not ended yet: it "
+        f"{mountpoint} is unmounted, but its server (process {pid}) has not ended yet: it "
         "does as soon as the kernel lets it go"
     )
 
@@ -357,7 +396,7 @@ class _LocalShare:
     def wait_for_end(self) -> None:
         for pid, started, _ in self._servers:
             if not _wait_for_end(pid, started, self._budget) and not self.complaint:
-                self.complaint = _not_ended(self.entry, pid)
+                self.complaint = _not_ended(self.entry.mountpoint, pid)
 
     def what_is_left(self) -> MountError | None:
         if self._has_ended_by_itself:

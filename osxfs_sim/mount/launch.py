@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import select
 import signal
@@ -23,8 +24,9 @@ from osxfs_sim.fs import at
 from osxfs_sim.fs.reading import read_text
 from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.profile import ProfileError, Transport
-from osxfs_sim.mount.force import Budget, end_by_force, what_is_left
-from osxfs_sim.mount.mounts.control import ask, understanding
+from osxfs_sim.model.status import ShareStatus
+from osxfs_sim.mount.force import Budget, end_by_force, end_detached, what_is_left
+from osxfs_sim.mount.mounts.control import ask, ask_status
 from osxfs_sim.mount.mounts.identity import server_user, user_of_id
 from osxfs_sim.mount.mounts.mountpoints import (
     GoneError,
@@ -56,7 +58,7 @@ from osxfs_sim.mount.mounts.runtime_records import (
 )
 from osxfs_sim.mount.mounts.service_checks import check_host_services
 from osxfs_sim.mount.mounts.volumes import Volumes
-from osxfs_sim.mount.writeback.journal import aside_of
+from osxfs_sim.mount.writeback.journal_directory import aside_of
 from osxfs_sim.mount.writeback.unwritten import unwritten_error
 from osxfs_sim.settings import Exports, ShareSettings
 
@@ -65,7 +67,10 @@ log = logging.getLogger(__name__)
 OnWait = Callable[[str], None]
 
 _SERVER = "osxfs_sim.mount.server.main"
+SETTLES_WITHIN_S = 60.0
 _READY_WITHIN_S = 60.0
+# Of the last exports of a share file, where the first have taken all of the time.
+_SHORTEST_WAIT_S = 0.1
 _UNMOUNTED_WITHIN_S = 30.0
 _ENDING_WITHIN_S = 10.0
 # The kernel ends a session with its last mount, at once: but the server may have to wait for a
@@ -79,8 +84,8 @@ _ANSWERING_WITHIN_S = 10.0
 class Share:
     """A mounted share, as seen from outside the process that serves it."""
 
-    def __init__(self, first_status: dict[str, Any], server: "subprocess.Popen[bytes]") -> None:
-        self.mountpoint: str = first_status["mountpoint"]
+    def __init__(self, first_status: ShareStatus, server: "subprocess.Popen[bytes]") -> None:
+        self.mountpoint = first_status.mountpoint
         self.first_status = first_status
         self.exports: tuple[Share, ...] = ()
         """The shares in it, where it is the mount point of a share file."""
@@ -88,22 +93,35 @@ class Share:
         self._lifeline = -1
         """By which the server knows that we are there; -1: it does not look."""
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> ShareStatus:
         """What it is, how many requests, asked-for against achieved latency."""
-        return ask(self.mountpoint, "status")
+        return ask_status(self.mountpoint)
 
-    def reset(self) -> dict[str, Any]:
+    def reset(self) -> ShareStatus:
         """The status, after which counts and receipt start from nothing."""
-        return ask(self.mountpoint, "reset")
+        return ask_status(self.mountpoint, "reset")
 
-    def flush(self) -> dict[str, Any]:
+    def settle(self, timeout_s: float = SETTLES_WITHIN_S) -> ShareStatus:
+        """Wait until the guest has been told of all that the host has done up to now.
+
+        That is: everything was read from the kernel, has waited as long as the profile says, has
+        ended what it makes untrue, and was raised as an event. Returns the status then. On a
+        share without host events there is nothing to wait for; on a synchronized one it is
+        a cycle that has seen it all. Of a share file's mount point: all its exports.
+
+        Raises MountError where that takes longer than *timeout_s*, in seconds: the host may go on
+        changing something all the time.
+        """
+        return settle(self.mountpoint, timeout_s=timeout_s)
+
+    def flush(self) -> ShareStatus:
         """Wait until the host has everything that the guest has changed; the status then.
 
         On a share without write-back the host always has. Raises MountError where the host has
         no room, and, once, where it has refused a change for good: that is set aside, and
         everything else is on the host.
         """
-        return ask(self.mountpoint, "flush", timeout_s=None)
+        return ask_status(self.mountpoint, "flush", timeout_s=None)
 
     def start_trace(self, path: str) -> None:
         """Record every request from now on, in a new file *path* of the server's machine.
@@ -284,7 +302,7 @@ def _launch(settings: ShareSettings, on_wait: OnWait, *lifeline: int) -> Share:
         server.wait()
         error_class = ProfileError if message["kind"] == "profile" else MountError
         raise error_class(message["error"])
-    return Share(message, server)
+    return Share(ShareStatus.from_dict(message), server)
 
 
 def launch_exports(
@@ -352,6 +370,19 @@ def drop_events(mountpoint: str, *, count: int, rate: float) -> dict[str, Any]:
     return ask(mountpoint, "drop-events", count=count, rate=rate)
 
 
+def settle(mountpoint: str, *, timeout_s: float = SETTLES_WITHIN_S) -> ShareStatus:
+    """What Share.settle does, for the share at *mountpoint*."""
+    if not 0 < timeout_s < math.inf:
+        raise MountError(f"{timeout_s:g} s is no time to wait: give some seconds")
+    deadline_s = time.monotonic() + timeout_s
+    status = ask_status(mountpoint, "settle", timeout_s=None, within_s=timeout_s)
+    for name in status.exports:
+        left_s = max(deadline_s - time.monotonic(), _SHORTEST_WAIT_S)
+        export = os.path.join(mountpoint, name)
+        ask_status(export, "settle", timeout_s=None, within_s=left_s)
+    return status
+
+
 def unmount_and_wait(
     mountpoint: str, *, force: bool = False, started_s: float | None = None
 ) -> str:
@@ -373,6 +404,11 @@ def unmount_and_wait(
     if entry is None:
         for uid, record in killed_at(target):
             return str(what_is_left(uid, target, record) or "")
+        for record in _detached_from(target) if force else ():
+            left_by_force = end_detached(record, budget)
+            if left_by_force is not None:
+                raise left_by_force
+            return ""
         raise MountError(f"nothing is mounted at {mountpoint}")
     if not entry.is_ours:
         raise MountError(
@@ -380,8 +416,11 @@ def unmount_and_wait(
         )
     if force:
         left_by_force = end_by_force(entry, budget)
-        if left_by_force is not None:
-            raise left_by_force
+        left_before = _left_by_killed_exports(entry, budget)
+        if left_by_force is not None or left_before:
+            raise MountError(
+                "; ".join([*([str(left_by_force)] if left_by_force else []), *left_before])
+            )
         return ""
     if entry.is_hub:
         for export in reversed(shares_in(target)):
@@ -391,16 +430,15 @@ def unmount_and_wait(
     is_foreign = entry.user_id not in (0, os.geteuid())
     looking = user_of_id(entry.user_id).acting if is_foreign else contextlib.nullcontext
     pid, journal, has_volumes, left, gone = 0, "", False, "", False
-    trace: dict[str, Any] | None = None
+    trace: str | None = None
     try:
         status = _status_of(mountpoint, target)
-        with understanding(mountpoint):
-            told = int(status["pid"])
-            kept = str((status["write_back"] or {}).get("journal", ""))
-            mounted_in_it = any(volume["mounted"] for volume in status["volumes"])
-            if status["synchronization"] is not None:
-                left = os.path.join(status["synchronization"]["state"], UNSYNCHRONIZED)
-            trace = {"path": str(status["trace"]["path"])} if status["trace"] else None
+        told = status.pid
+        kept = "" if status.write_back is None else status.write_back.journal
+        mounted_in_it = any(volume.mounted for volume in status.volumes)
+        if status.synchronization is not None:
+            left = os.path.join(status.synchronization.state, UNSYNCHRONIZED)
+        trace = None if status.trace is None else status.trace.path
     except SilentError:
         raise
     except GoneError:
@@ -451,12 +489,10 @@ def unmount_and_wait(
         time.sleep(0.005)
     with looking():
         _tell_what_is_left(mountpoint, journal, left, trace)
-    return ""
+    return "; ".join(_left_by_killed_exports(entry))
 
 
-def _tell_what_is_left(
-    mountpoint: str, journal: str, left: str, trace: dict[str, Any] | None
-) -> None:
+def _tell_what_is_left(mountpoint: str, journal: str, left: str, trace: str | None) -> None:
     """Raises MountError where something is not on the host, or not in the trace."""
     if journal and (os.path.exists(journal) or aside_of(Path(journal)).exists()):
         raise unwritten_error(Path(journal))
@@ -470,7 +506,7 @@ def _tell_what_is_left(
         # Loaded now: the library for its format takes time and memory.
         from osxfs_sim.trace.outcome import complaint
 
-        if said := complaint(Path(trace["path"])):
+        if said := complaint(Path(trace)):
             raise MountError(f"{mountpoint} is unmounted, but {said}")
 
 
@@ -493,12 +529,12 @@ def _tell_to_end(mountpoint: str, others: set[MountEntry], pid: int) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
-def _status_of(mountpoint: str, target: str) -> dict[str, Any]:
+def _status_of(mountpoint: str, target: str) -> ShareStatus:
     """The share's status, for which a server that is busy has some time. Raises MountError."""
     deadline_s = time.monotonic() + _ANSWERING_WITHIN_S
     while True:
         try:
-            return ask(target, "status", timeout_s=_LETTING_GO_WITHIN_S)
+            return ask_status(target, timeout_s=_LETTING_GO_WITHIN_S)
         except SilentError as error:
             if "stopped" in str(error) or time.monotonic() > deadline_s:
                 raise SilentError(str(error).replace(target, mountpoint)) from error
@@ -522,9 +558,35 @@ def _is_starting_or_ending(entry: MountEntry) -> bool:
 
 def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:
     """What servers that were killed have left to say of *mountpoint*, and whose they were."""
+    for uid, record in _records_of(mountpoint):
+        if record.is_of_the_dead:
+            yield uid, record
+
+
+def _left_by_killed_exports(entry: MountEntry, budget: Budget | None = None) -> list[str]:
+    """What exports of the hub *entry* have left whose servers were killed, and are not mounted."""
+    if not entry.is_hub:
+        return []
+    above, users = f"{entry.mountpoint}/", (os.geteuid(), entry.user_id)
+    left = []
+    for record in [*all_records()]:
+        is_export = record.mountpoint.startswith(above) and record.uid in users
+        if is_export and record.is_of_the_dead:
+            left.append(what_is_left(record.uid, record.mountpoint, record, budget))
+    return [str(each) for each in left if each is not None]
+
+
+def _detached_from(mountpoint: str) -> Iterator[Record]:
+    """What living servers say of themselves whose share was at *mountpoint*, where none is now."""
+    for _, record in _records_of(mountpoint):
+        if not record.is_of_the_dead:
+            yield record
+
+
+def _records_of(mountpoint: str) -> Iterator[tuple[int, Record]]:
     for uid in {os.geteuid(), *(each.uid for each in all_records() if os.geteuid() == 0)}:
         record = read_record(uid, mountpoint)
-        if record is not None and record.is_of_the_dead:
+        if record is not None:
             yield uid, record
 
 

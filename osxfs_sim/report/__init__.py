@@ -25,7 +25,7 @@ markdown          a report as Markdown
 museum            the bug museum on a terminal: what there is, and one bug as it was shown
 pictures          which figures a report has, and their alternative texts
 reproduction      a published table beside ours: on a terminal, in Markdown, and as a picture
-rows              a table that is made once and shown twice: on a terminal, and in a document
+tables            the one table: on a terminal, in Markdown, as CSV; never cut
 stale_curves      the picture of staleness: how likely a look shows the old state, against the
                   time since
 timeline          the picture of a violation: who did what, what overlapped what, and what

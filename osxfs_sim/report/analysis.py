@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from rich.padding import Padding
 
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.console import console, escape, table
+from osxfs_sim.report.console import console, escape
+from osxfs_sim.report.tables import table
 from osxfs_sim.trace.analysis import Analysis, Part
 
 _SHOWN_DEPTHS = 8
@@ -70,8 +71,8 @@ def _causes(analysis: Analysis) -> None:
     rows = table("cause", "remedy", ">requests", ">time", ">of wall", ">then")
     for cause in analysis.causes:
         rows.add_row(
-            escape(cause.label),
-            escape(cause.remedy),
+            cause.label,
+            cause.remedy,
             f"{cause.requests:,}",
             format_duration(cause.time_ns),
             _percent(cause.time_ns, analysis.wall_ns),
@@ -102,7 +103,7 @@ def _parts(title: str, parts: Sequence[Part], analysis: Analysis) -> None:
     rows = table(title, ">requests", ">time", ">of wall", ">each")
     for part in parts:
         rows.add_row(
-            escape(part.label),
+            part.label,
             f"{part.requests:,}",
             format_duration(part.time_ns),
             _percent(part.time_ns, analysis.wall_ns),

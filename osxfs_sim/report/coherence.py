@@ -4,14 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from osxfs_sim.coherence.scorecard.measure import KindResult
-from osxfs_sim.coherence.scorecard.signals import Signal
+from osxfs_sim.coherence.scorecard.signals import NameEvent
 from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Crossing, Curve
 from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predicted import departure_ns
-from osxfs_sim.coherence.staleness.predictions import Direction, Sample
+from osxfs_sim.coherence.staleness.predictions import Direction, StalenessSample
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.console import console, escape, table
+from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.quantities import three_digits
+from osxfs_sim.report.tables import Cell, red, table
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BINS = 10
@@ -31,7 +32,7 @@ def scorecard_report(results: Sequence[KindResult], title: str, machine: str) ->
         ">p90",
         ">max",
         "expected",
-        title=escape(title),
+        title=title,
     )
     for result in results:
         score = result.score
@@ -44,7 +45,7 @@ def scorecard_report(results: Sequence[KindResult], title: str, machine: str) ->
             _wrong(score.unexpected),
             _wrong(score.early),
             *(_quantile(score.delays_ns, each) for each in (0.5, 0.9, 1.0)),
-            escape(_expected(result)),
+            _expected(result),
         )
     out.print(rows)
     for result in results:
@@ -68,7 +69,7 @@ def _expected(result: KindResult) -> str:
     return ", ".join(_briefly(each) for each in required) or "nothing"
 
 
-def _briefly(signal: Signal) -> str:
+def _briefly(signal: NameEvent) -> str:
     """A signal in few characters: ``CREATE a/`` for ``IN_CREATE|IN_ISDIR a``."""
     event = signal.event.removeprefix("IN_")
     return f"{event} {signal.role}{'/' if signal.directory else ''}"
@@ -78,8 +79,8 @@ def _count(counted: Counter[str]) -> str:
     return f"{counted.total()}" if counted else ""
 
 
-def _wrong(counted: Counter[str]) -> str:
-    return f"[red]{counted.total()}[/red]" if counted else ""
+def _wrong(counted: Counter[str]) -> str | Cell:
+    return red(f"{counted.total()}") if counted else ""
 
 
 def _quantile(sorted_ns: Sequence[int], share: float) -> str:
@@ -102,7 +103,7 @@ def staleness_report(results: Sequence[ViewResult], title: str, machine: str) ->
         ">0 to max",
         ">samples",
         "verdict",
-        title=escape(title),
+        title=title,
     )
     for result in results:
         seen = [sample for sample in result.samples if sample.seen_ns is not None]
@@ -110,12 +111,12 @@ def staleness_report(results: Sequence[ViewResult], title: str, machine: str) ->
         unseen = len(result.samples) - len(seen)
         rows.add_row(
             result.view.value,
-            escape(_predicted(result)),
+            _predicted(result),
             f"{unseen} in {_short(result.outlook.patience_ns)}" if unseen else "",
             *(_quantile(seen_ns, each) for each in (0.5, 0.9, 1.0)),
             _quantile(_widths_ns(seen), 0.5),
             histogram(seen_ns),
-            escape(_agreement(result)),
+            _agreement(result),
             _verdict(result),
         )
     out.print(rows)
@@ -176,13 +177,13 @@ def _three_digits(duration_ns: float) -> str:
     return format_duration(three_digits(duration_ns))
 
 
-def _departure(result: ViewResult) -> str:
+def _departure(result: ViewResult) -> str | Cell:
     outlook = result.outlook
     if outlook.prediction is None:
         return ""
     departs_ns = result.departs_ns
     if departs_ns is not None:
-        return f"[red]left at {_short(departs_ns)}[/red]"
+        return red(f"left at {_short(departs_ns)}")
     silent = outlook.if_silent
     if silent is None or departure_ns(silent, outlook.phase_ns, result.samples) is None:
         return "met"
@@ -200,10 +201,10 @@ def _agreement(result: ViewResult) -> str:
     return result.comparison.text
 
 
-def _verdict(result: ViewResult) -> str:
+def _verdict(result: ViewResult) -> str | Cell:
     if result.agrees is None:
         return ""
-    return "agrees" if result.agrees else "[red]differs[/red]"
+    return "agrees" if result.agrees else red("differs")
 
 
 def _short(duration_ns: float) -> str:
@@ -211,7 +212,7 @@ def _short(duration_ns: float) -> str:
     return format_duration(float(f"{duration_ns:.2g}"))
 
 
-def _widths_ns(seen: Sequence[Sample]) -> list[int]:
+def _widths_ns(seen: Sequence[StalenessSample]) -> list[int]:
     return sorted(sample.upper_ns - sample.lower_ns for sample in seen if sample.upper_ns)
 
 

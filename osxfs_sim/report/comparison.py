@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 
 from rich.padding import Padding
-from rich.table import Table
 
 from osxfs_sim.lab.false_alarms import FalseAlarms
 from osxfs_sim.lab.judgement import named
-from osxfs_sim.lab.results import Comparison, Sample
+from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.statistics import SIGNIFICANCE
 from osxfs_sim.lab.summary import (
     BASELINE_VERDICT,
@@ -19,8 +18,9 @@ from osxfs_sim.lab.summary import (
     kinds_of,
 )
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.console import console, escape, table
-from osxfs_sim.report.risk import risk_report
+from osxfs_sim.report.console import console, escape
+from osxfs_sim.report.risk import risk_report, risks_of
+from osxfs_sim.report.tables import Table, bold, table
 
 _MOST_DECIMALS = 6
 _LEAST_P = 0.0001
@@ -50,14 +50,7 @@ def comparison_report(
         of_kind = [summary for summary in summaries if summary.kind == kind]
         out.print(escape(_title(comparison, kind)), style="italic")
         out.print(_table(comparison, of_kind))
-    risk_report(
-        out,
-        (
-            (arm, kind, [one.risk for one in _of(comparison, arm, kind) if one.risk])
-            for kind in kinds_of(comparison)
-            for arm in comparison.arms
-        ),
-    )
+    risk_report(out, risks_of(comparison))
     for warning, names in _by_warning(summaries).items():
         line = f"[yellow]{escape('; '.join(names))}: {escape(warning)}[/yellow]"
         out.print(Padding(line, (0, 0, 0, 2)))
@@ -66,11 +59,6 @@ def comparison_report(
     out.print(Padding(escape(_LEGEND), (0, 0, 0, 2)))
     out.print(Padding(escape(LIMITS), (0, 0, 0, 2)))
     out.print(Padding(escape(machine), (0, 0, 0, 2)), style="dim")
-
-
-def _of(comparison: Comparison, arm: str, kind: str) -> list[Sample]:
-    """Failed samples too: an edit may be what they failed of."""
-    return [one for one in comparison.samples if (one.arm, one.kind) == (arm, kind)]
 
 
 def _by_warning(summaries: Sequence[ArmSummary]) -> dict[str, list[str]]:
@@ -95,10 +83,8 @@ def _table(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
         ">achieved",
         ">late",
     )
-    rows.columns[0].no_wrap = False  # a label may be as long as its options
-    rows.columns[0].overflow = "fold"
     for summary in summaries:
-        rows.add_row(f"[bold]{escape(summary.label)}[/bold]", *map(escape, _cells(summary)))
+        rows.add_row(bold(summary.label), *_cells(summary))
     return rows
 
 

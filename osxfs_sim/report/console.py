@@ -5,10 +5,11 @@ a command gets there, whatever a report has put into its tables. What is put int
 cell and is not the program's own goes through escape(), which keeps it on that line too.
 """
 
+import dataclasses
 import shutil
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from rich import box
 from rich import markup as rich_markup
@@ -19,6 +20,8 @@ from rich.table import Table
 from osxfs_sim.model.escaping import printable, printable_lines
 
 _WIDTH_WHEN_PIPED = 120
+
+T = TypeVar("T")
 
 
 class SafeConsole(Console):
@@ -52,14 +55,24 @@ def escape(text: str) -> str:
     return rich_markup.escape(printable(text))
 
 
-def escape_all(answer: Any) -> Any:
+def escape_all(answer: T) -> T:
     """A share's *answer*, with all its texts escaped: its server is another program."""
+    escaped: T = _escaped(answer)
+    return escaped
+
+
+def _escaped(answer: Any) -> Any:
     if isinstance(answer, str):
         return escape(answer)
+    if dataclasses.is_dataclass(answer) and not isinstance(answer, type):
+        texts = {
+            each.name: _escaped(getattr(answer, each.name)) for each in dataclasses.fields(answer)
+        }
+        return dataclasses.replace(answer, **texts)
     if isinstance(answer, dict):
-        return {escape_all(key): escape_all(value) for key, value in answer.items()}
+        return {_escaped(key): _escaped(value) for key, value in answer.items()}
     if isinstance(answer, list | tuple):
-        return [escape_all(value) for value in answer]
+        return [_escaped(value) for value in answer]
     return answer
 
 

@@ -5,32 +5,28 @@ its unit and as many digits as mean something.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from osxfs_sim.lab.arms import NATIVE
 from osxfs_sim.lab.judgement import dominant, named
 from osxfs_sim.lab.results import Comparison, Sample
-from osxfs_sim.lab.runs import NATIVE
-from osxfs_sim.lab.summary import NO_DIFFERENCE, UNKNOWN, ArmSummary
+from osxfs_sim.lab.summary import (
+    NO_DIFFERENCE,
+    UNKNOWN,
+    ArmSummary,
+    most_frequent_requests,
+    representative,
+)
 from osxfs_sim.model.units import format_duration, format_rate, format_size
 from osxfs_sim.report.latencies import Latencies, latencies_of
 from osxfs_sim.report.quantities import format_seconds, three_digits
 from osxfs_sim.report.risk import LEGEND as RISK_LEGEND
-from osxfs_sim.report.risk import RISK_COLUMNS, risk_cells
+from osxfs_sim.report.risk import RISK_COLUMNS, risk_cells, risks_of
+from osxfs_sim.report.tables import Table, table
 from osxfs_sim.report.trade_off import WRITE_BACK_LEGEND
 from osxfs_sim.trace.analysis import Analysis, Part
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of texts. The first column says what a row is about; *numbers* are aligned right."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: frozenset[str] = frozenset()
-    legend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +95,7 @@ def contents_of(
         arms=_arms(comparison, summaries),
         claims=tuple((each["text"], each.get("source", "")) for each in comparison.claims),
         obtained=tuple(_obtained(comparison, summaries)),
-        tables=tuple(table for table in tables if table.rows),
+        tables=tuple(each for each in tables if each.rows),
         profiles=_profiles(comparison),
         samples=_samples(comparison),
         latencies=latencies_of(comparison),
@@ -170,7 +166,7 @@ def _profiles(comparison: Comparison) -> Table:
         bases = [(_at(shares[arm], "latency", "base_ns") or {}).get(label) for arm in arms]
         texts = tuple("" if base is None else format_duration(base) for base in bases)
         rows.append((f"latency, {label}", *texts))
-    return Table("Profile values per arm", ("value", *arms), tuple(rows))
+    return Table("Profile values per arm", ("value", *arms), list(rows))
 
 
 def _spec(spec: Mapping[str, Any]) -> str:
@@ -266,7 +262,7 @@ def _interval(interval_s: tuple[float, float] | None) -> str:
 def _obtained(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterator[str]:
     """Beside the published claims: what they may be held against."""
     for summary in summaries:
-        sample = representative(comparison, summary)
+        sample = representative(comparison, summary.label, summary.kind)
         if sample is None:
             continue
         said = _finding(summary, comparison)
@@ -317,7 +313,7 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
             named(each.judged_class, _duration(each.asked_p50_ns)),
             _duration(each.achieved_p50_ns) + (" !" if each.within_tolerance is False else ""),
             "" if each.late_share is None else f"{100 * each.late_share:.1f}%",
-            _seconds(each.caught_up_s),
+            _seconds(each.drain_s),
         )
         for each in summaries
     ]
@@ -330,7 +326,10 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
         "Late: answers that came later than asked by more than 5 % and 20us. Behind: "
         "from the command's end until the host had everything."
     )
-    return _without_empty(Table("Wall times per arm", columns, tuple(rows), legend=legend), 2)
+    made = table(
+        *_numbers(columns, columns[2:]), title="Wall times per arm", rows=rows, legend=legend
+    )
+    return made.without_empty(2)
 
 
 def _verdict(summary: ArmSummary) -> str:
@@ -346,43 +345,18 @@ def _p(summary: ArmSummary) -> str:
     return "< 0.001" if summary.p < 0.001 else f"{summary.p:.3f}"
 
 
-def _without_empty(table: Table, words: int) -> Table:
-    """Without columns that say nothing; the first *words* columns are texts, the rest numbers."""
-    kept = [
-        number
-        for number, _ in enumerate(table.columns)
-        if number < words or any(row[number] for row in table.rows)
-    ]
-    return Table(
-        table.caption,
-        tuple(table.columns[number] for number in kept),
-        tuple(tuple(row[number] for number in kept) for row in table.rows),
-        frozenset(table.columns[words:]) | table.numbers,
-        table.legend,
-    )
-
-
-def representative(comparison: Comparison, summary: ArmSummary) -> Sample | None:
-    """Of the runs that count the one in the middle by wall time."""
-    samples = sorted(comparison.of(summary.label, summary.kind), key=lambda each: each.wall_s)
-    return samples[(len(samples) - 1) // 2] if samples else None
-
-
 def _representatives(
     comparison: Comparison, summaries: Sequence[ArmSummary]
 ) -> Iterator[tuple[ArmSummary, Sample, Mapping[str, Any]]]:
     for summary in summaries:
-        sample = representative(comparison, summary)
+        sample = representative(comparison, summary.label, summary.kind)
         if sample is not None and sample.share is not None:
             yield summary, sample, sample.share
 
 
 def _requests(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
     chosen = list(_representatives(comparison, summaries))
-    total: Counter[str] = Counter()
-    for _, _, share in chosen:
-        total.update(share.get("requests") or {})
-    shown = [name for name, _ in total.most_common(_SHOWN_REQUESTS)]
+    shown = most_frequent_requests((sample for _, sample, _ in chosen), _SHOWN_REQUESTS)
     rows = []
     for summary, sample, share in chosen:
         requests = share.get("requests") or {}
@@ -392,12 +366,11 @@ def _requests(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
         each = (f"{count:,}" for count in counts)
         rows.append((summary.label, summary.kind, _seconds(sample.wall_s), *each))
     columns = ("arm", "run", "wall", "all", "missing names", *shown, "others")
-    return Table(
-        "Requests in the median run of each arm",
-        columns,
-        tuple(rows),
-        frozenset(columns[2:]),
-        "Missing names: the lookups that found nothing.",
+    return table(
+        *_numbers(columns, columns[2:]),
+        title="Requests in the median run of each arm",
+        rows=rows,
+        legend="Missing names: the lookups that found nothing.",
     )
 
 
@@ -420,12 +393,11 @@ def _receipts(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
             )
     columns = ("arm", "run", "class", "receipt")
     numbers = ("answers", "asked p50", "achieved p50", "p90", "p99", "late")
-    return Table(
-        "Receipts of the median run of each arm: latency asked for and achieved",
-        (*columns, *numbers),
-        tuple(rows),
-        frozenset(numbers),
-        "A class of fewer than 50 answers, or of which nothing was asked, is not judged.",
+    return table(
+        *_numbers((*columns, *numbers), numbers),
+        title="Receipts of the median run of each arm: latency asked for and achieved",
+        rows=rows,
+        legend="A class of fewer than 50 answers, or of which nothing was asked, is not judged.",
     )
 
 
@@ -442,37 +414,26 @@ def _write_back(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Tabl
                     format_size(held["bytes_written_back"]),
                     _duration(held["longest_lag_ns"]),
                     f"{held['most_changes_at_risk']:,}, {format_size(held['most_bytes_at_risk'])}",
-                    "never" if sample.caught_up_s is None else _seconds(sample.caught_up_s),
+                    "never" if sample.drain_s is None else _seconds(sample.drain_s),
                 )
             )
     numbers = ("changes", "merged", "undone", "crossed", "written", "lag", "at risk", "behind")
-    return Table(
-        "What was held back in the median run of each arm",
-        ("arm", "run", *numbers),
-        tuple(rows),
-        frozenset(numbers),
-        WRITE_BACK_LEGEND[0].upper() + WRITE_BACK_LEGEND[1:],
+    return table(
+        *_numbers(("arm", "run", *numbers), numbers),
+        title="What was held back in the median run of each arm",
+        rows=rows,
+        legend=WRITE_BACK_LEGEND[0].upper() + WRITE_BACK_LEGEND[1:],
     )
 
 
 def _risks(comparison: Comparison) -> Table:
     """What each arm was told while the host edited files; no rows, if it did not."""
-    rows = []
-    for arm in comparison.arms:
-        for kind in dict.fromkeys(sample.kind for sample in comparison.samples):
-            risks = [
-                sample.risk
-                for sample in comparison.samples
-                if (sample.arm, sample.kind) == (arm, kind) and sample.risk
-            ]
-            if risks:
-                rows.append((arm, kind, *risk_cells(risks)))
-    return Table(
-        "What was told while the host edited files",
-        ("arm", "run", *RISK_COLUMNS),
-        tuple(rows),
-        frozenset(RISK_COLUMNS) - {"of them", "result"},
-        RISK_LEGEND[0].upper() + RISK_LEGEND[1:],
+    rows = [(arm, kind, *risk_cells(risks)) for arm, kind, risks in risks_of(comparison)]
+    return table(
+        *_numbers(("arm", "run", *RISK_COLUMNS), {*RISK_COLUMNS} - {"of them", "result"}),
+        title="What was told while the host edited files",
+        rows=rows,
+        legend=RISK_LEGEND[0].upper() + RISK_LEGEND[1:],
     )
 
 
@@ -500,28 +461,28 @@ def _samples(comparison: Comparison) -> Table:
                 "" if requests is None else f"{sum(requests.values()):,}",
                 named(judged, _duration(line.get("asked_p50_ns"))),
                 _duration(line.get("achieved_p50_ns")),
-                "" if each.caught_up_s is None else f"{each.caught_up_s:.3f} s",
+                "" if each.drain_s is None else f"{each.drain_s:.3f} s",
                 f"{each.load_average:.2f}" if each.load_average else "",
-                each.told,
+                each.last_line,
                 each.trace or "",
                 each.failure,
             )
         )
-    table = Table(
-        "Every run, in the order it was made",
-        columns,
-        tuple(rows),
+    words = {"arm", "run", "said", "trace", "failure"}
+    made = table(
+        *_numbers(columns, {*columns} - words),
+        title="Every run, in the order it was made",
+        rows=rows,
         legend="Workload, server: processor time. Asked, achieved: median of metadata "
         "requests, or of the class named, where that was waited for longer. "
         "Said: what the command itself said, where that is a result.",
     )
-    return Table(
-        (kept := _without_empty(table, 1)).caption,
-        kept.columns,
-        kept.rows,
-        kept.numbers - {"run", "said", "trace", "failure"},
-        kept.legend,
-    )
+    return made.without_empty(1)
+
+
+def _numbers(columns: Sequence[str], numbers: Collection[str]) -> Iterator[str]:
+    """The names of *columns*, those of *numbers* marked as such."""
+    return (f">{name}" if name in numbers else name for name in columns)
 
 
 # Traces
@@ -530,10 +491,10 @@ def _samples(comparison: Comparison) -> Table:
 def trace_contents(label: str, analysis: Analysis) -> TraceContents:
     """What is said of one trace."""
     tables = [
-        Table(
-            "What its requests could have been spared by",
-            ("cause", "remedy", "requests", "time"),
-            (
+        table(
+            *("cause", "remedy", ">requests", ">time"),
+            title="What its requests could have been spared by",
+            rows=(
                 *(
                     (each.label, each.remedy, f"{each.requests:,}", _part(each.time_ns))
                     for each in analysis.causes
@@ -545,21 +506,19 @@ def trace_contents(label: str, analysis: Analysis) -> TraceContents:
                     _part(analysis.necessary.time_ns),
                 ),
             ),
-            frozenset({"requests", "time"}),
-            "Time: part of the wall time. A request belongs to the first cause that fits.",
+            legend="Time: part of the wall time. A request belongs to the first cause that fits.",
         ),
         _parts("Operations", "operation", analysis.operations),
         _parts("The hottest directories", "directory", analysis.directories),
         _parts("Directories with all below them", "directory", analysis.subtrees),
         _parts("Programs", "program", analysis.programs),
-        Table(
-            "Asked again",
-            ("question", "asked", "of them before"),
-            tuple(
+        table(
+            *("question", ">asked", ">of them before"),
+            title="Asked again",
+            rows=(
                 (kind, *(f"{each:,}" for each in counts.values()))[:3]
                 for kind, counts in analysis.reuse.items()
             ),
-            frozenset({"asked", "of them before"}),
         ),
     ]
     lost = f"; {analysis.lost:,} more found no room in the trace" if analysis.lost else ""
@@ -570,19 +529,18 @@ def trace_contents(label: str, analysis: Analysis) -> TraceContents:
         f"one of {analysis.requests:,} requests was on its way, in the other "
         f"{_part(analysis.rest_ns)} the guest computed or was served by its own caches{lost}.",
         (*analysis.summary, *(each.sentence for each in analysis.causes), *analysis.warnings),
-        tuple(table for table in tables if table.rows),
+        tuple(each for each in tables if each.rows),
     )
 
 
 def _parts(caption: str, column: str, parts: Sequence[Part]) -> Table:
     more = f", {_KEPT_ROWS} of {len(parts)}" if len(parts) > _KEPT_ROWS else ""
-    return Table(
-        caption + more,
-        (column, "requests", "time"),
-        tuple(
+    return table(
+        *(column, ">requests", ">time"),
+        title=caption + more,
+        rows=(
             (each.label, f"{each.requests:,}", _part(each.time_ns)) for each in parts[:_KEPT_ROWS]
         ),
-        frozenset({"requests", "time"}),
     )
 
 

@@ -8,9 +8,10 @@ from rich.console import Console
 from osxfs_sim.coherence.contract.breaches import script_name
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Schedule, Use
-from osxfs_sim.coherence.contract.verdicts import Breach, Finding, Verdict
+from osxfs_sim.coherence.contract.verdicts import Breach, Finding, RuleVerdict
 from osxfs_sim.model.escaping import quoted
-from osxfs_sim.report.console import console, escape, table
+from osxfs_sim.report.console import console, escape
+from osxfs_sim.report.tables import Cell, table
 
 _MOST_UNPLAYED = 4
 
@@ -24,7 +25,7 @@ _STYLES = {
 
 
 def contract_report(
-    verdicts: Sequence[Verdict], title: str, machine: str, scripts: Mapping[str, Path]
+    verdicts: Sequence[RuleVerdict], title: str, machine: str, scripts: Mapping[str, Path]
 ) -> None:
     """Print a line per rule, and below it the schedules that were found.
 
@@ -36,9 +37,9 @@ def contract_report(
         style = _STYLES[verdict.finding]
         rows.add_row(
             verdict.rule,
-            f"[{style}]{verdict.finding}[/{style}]" + ("*" if verdict.known else ""),
+            Cell(f"{verdict.finding}{'*' if verdict.known else ''}", style),
             str(verdict.schedules or ""),
-            escape(_told(verdict)),
+            _told(verdict),
         )
     out.print(rows)
     told: dict[Schedule, RuleId] = {}
@@ -80,7 +81,7 @@ def rules_report(rules: Mapping[RuleId, tuple[str, Sequence[Schedule]]]) -> None
             out.print(f"  {use}{escape(schedule.name)} ({len(schedule.steps)} steps)")
 
 
-def _told(verdict: Verdict) -> str:
+def _told(verdict: RuleVerdict) -> str:
     text = RULES[verdict.rule].text
     if verdict.by is not None:
         return f"{text}: see {verdict.by}"

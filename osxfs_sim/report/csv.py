@@ -1,24 +1,23 @@
 """Every sample as a row of CSV: for a spreadsheet, or R. Plain numbers, units in the names."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from osxfs_sim.lab.judgement import dominant
 from osxfs_sim.lab.results import Comparison, Sample
+from osxfs_sim.report.tables import Table
 
 COLUMNS = (
     *("case", "variant", "quick", "caches", "seed", "started", "baseline"),
     *("arm", "kind", "round", "wall_s", "began_s", "workload_processor_s"),
-    *("server_processor_s", "caught_up_s", "load_average", "requests", "missing_lookups"),
+    *("server_processor_s", "drain_s", "load_average", "requests", "missing_lookups"),
     *(
         "judged_class",
         "asked_p50_ns",
         "achieved_p50_ns",
         "late",
         "within_tolerance",
-        "told",
+        "last_line",
         "trace",
         "failure",
     ),
@@ -32,14 +31,12 @@ def csv_of(comparisons: Sequence[Comparison]) -> str:
     Asked, achieved and within_tolerance are of the judged class, whose answers were waited for
     longest; late counts all answers.
     """
-    text = io.StringIO()
-    # Lines end as RFC 4180 says; else a lone carriage return in a name would not be quoted.
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
-    writer.writeheader()
+    made = Table("", COLUMNS)
     for comparison in comparisons:
         for sample in comparison.samples:
-            writer.writerow(_row(comparison, sample))
-    return text.getvalue()
+            row = _row(comparison, sample)
+            made.add_row(*("" if row[name] is None else str(row[name]) for name in COLUMNS))
+    return made.csv()
 
 
 def _row(comparison: Comparison, sample: Sample) -> dict[str, Any]:
@@ -57,9 +54,9 @@ def _row(comparison: Comparison, sample: Sample) -> dict[str, Any]:
         "wall_s": sample.wall_s,
         "began_s": sample.began_s,
         "workload_processor_s": sample.workload_processor_s,
-        "caught_up_s": sample.caught_up_s,
+        "drain_s": sample.drain_s,
         "load_average": sample.load_average,
-        "told": sample.told,
+        "last_line": sample.last_line,
         "trace": sample.trace,
         "failure": sample.failure,
         "others_processor_s": sample.others_processor_s,

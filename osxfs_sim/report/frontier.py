@@ -1,7 +1,7 @@
 """The frontier in tables: every point with how sure it is, and the best at each limit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.padding import Padding
 
@@ -22,7 +22,7 @@ from osxfs_sim.lab.frontier import (
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL, RESAMPLES, Estimate
 from osxfs_sim.report.console import console, escape
-from osxfs_sim.report.rows import Rows, markdown_of, print_rows
+from osxfs_sim.report.tables import Table, table
 
 NATIVE_STANDING = "native"
 _STANDINGS = {
@@ -95,12 +95,12 @@ def frontier_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> Fronti
     )
 
 
-def tables_of(frontiers: Sequence[Frontier]) -> list[Rows]:
+def tables_of(frontiers: Sequence[Frontier]) -> list[Table]:
     """The best of all cases, and the points of each."""
     return [best_table(frontiers), *(points_table(one) for one in frontiers)]
 
 
-def best_table(frontiers: Sequence[Frontier]) -> Rows:
+def best_table(frontiers: Sequence[Frontier]) -> Table:
     """A row per case, group and limit."""
     rows = []
     measured = [one.comparison.case for one in frontiers]
@@ -120,12 +120,7 @@ def best_table(frontiers: Sequence[Frontier]) -> Rows:
                 )
             )
     columns = ("case", "group", "staleness", "best", ">wall", ">stale", ">unseen", "as fast")
-    return Rows(
-        "The best policy at each limit",
-        columns,
-        tuple(rows),
-        _BEST_LEGEND,
-    )
+    return table(*columns, title="The best policy at each limit", rows=rows, legend=_BEST_LEGEND)
 
 
 def _best_cells(best: Best, group: Sequence[Point]) -> tuple[str, ...]:
@@ -151,7 +146,7 @@ def _nearest(best: Best, group: Sequence[Point]) -> tuple[str, str]:
     return f"nearest: {nearest.arm}", f"{best.limit.broken_by(nearest):,} beyond"
 
 
-def points_table(one: Frontier) -> Rows:
+def points_table(one: Frontier) -> Table:
     """A row per arm, the native ones first."""
     columns = (
         "arm",
@@ -170,7 +165,7 @@ def points_table(one: Frontier) -> Rows:
             group = point.group
             rows.append((f"{group}:", *[""] * (len(columns) - 1)))
         rows.append(_point_cells(point, _STANDINGS[one.standings[point.arm]]))
-    return Rows(one.title, columns, tuple(rows), _LEGEND)
+    return table(*columns, title=one.title, rows=rows, legend=_LEGEND)
 
 
 def _point_cells(point: Point, standing: str) -> tuple[str, ...]:
@@ -260,8 +255,8 @@ def caveats(one: Frontier) -> list[str]:
 def frontier_report(frontiers: Sequence[Frontier], machine: str) -> None:
     """Print all of it."""
     out = console()
-    for rows in tables_of(frontiers):
-        print_rows(out, rows, never_cut=("case", "group", "Pareto", "best", "staleness"))
+    for each in tables_of(frontiers):
+        out.print(each)
     for one in frontiers:
         for line in caveats(one):
             text = f"[yellow]{escape(f'{one.comparison.case}: {line}')}[/yellow]"
@@ -273,8 +268,8 @@ def frontier_markdown(frontiers: Sequence[Frontier]) -> str:
     """The same tables, for a document. What the columns mean is said once."""
     tables = tables_of(frontiers)
     blocks = []
-    for number, rows in enumerate(tables):
+    for number, each in enumerate(tables):
         is_last_of_its_kind = number in (0, len(tables) - 1)
-        shown = rows if is_last_of_its_kind else Rows(rows.title, rows.columns, rows.rows)
-        blocks += list(markdown_of(shown))
+        shown = each if is_last_of_its_kind else replace(each, legend="")
+        blocks += list(shown.markdown())
     return "\n\n".join(blocks)

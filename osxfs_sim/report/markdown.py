@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from osxfs_sim.model.escaping import printable_lines
-from osxfs_sim.report.contents import NO_TRACE, TILDE, Contents, Table, TraceContents
+from osxfs_sim.report.contents import NO_TRACE, TILDE, Contents, TraceContents
+from osxfs_sim.report.tables import markdown_text
 
 
 def markdown(all_contents: Sequence[Contents], extra_traces: Sequence[TraceContents] = ()) -> str:
@@ -15,18 +15,18 @@ def markdown(all_contents: Sequence[Contents], extra_traces: Sequence[TraceConte
         blocks.append("# Traces")
         for trace in extra_traces:
             blocks += _trace(trace, "##")
-    return "\n\n".join([*blocks, escaped(TILDE)]) + "\n"
+    return "\n\n".join([*blocks, markdown_text(TILDE)]) + "\n"
 
 
 def _comparison(contents: Contents) -> Iterator[str]:
-    yield f"# {escaped(contents.title)}"
-    yield escaped(contents.subtitle)
+    yield f"# {markdown_text(contents.title)}"
+    yield markdown_text(contents.subtitle)
     if contents.caveats:
         yield "## Know before believing"
         yield _items(contents.caveats)
     yield _items(f"{name}: {value}" for name, value in contents.facts)
     yield "## Wall times"
-    yield from _table(contents.arms)
+    yield from contents.arms.markdown()
     yield "## Published, and obtained here"
     yield "Published:" if contents.claims else "The case names no published claims."
     if contents.claims:
@@ -35,50 +35,27 @@ def _comparison(contents: Contents) -> Iterator[str]:
         yield "Obtained here:"
         yield _items(contents.obtained)
     for table in contents.tables:
-        yield from _table(table)
+        yield from table.markdown()
     yield "## Where the time went"
     if contents.traces:
         for trace in contents.traces:
             yield from _trace(trace, "###")
     else:
-        yield escaped(NO_TRACE)
+        yield markdown_text(NO_TRACE)
     yield "## What the arms were"
-    yield from _table(contents.profiles)
+    yield from contents.profiles.markdown()
     yield "## Every run"
-    yield from _table(contents.samples)
+    yield from contents.samples.markdown()
 
 
 def _trace(trace: TraceContents, level: str) -> Iterator[str]:
-    yield f"{level} Trace of {escaped(trace.label)}"
-    yield escaped(trace.reconciliation)
+    yield f"{level} Trace of {markdown_text(trace.label)}"
+    yield markdown_text(trace.reconciliation)
     if trace.sentences:
         yield _items(trace.sentences)
     for table in trace.tables:
-        yield from _table(table)
+        yield from table.markdown()
 
 
 def _items(texts: Sequence[str] | Iterator[str]) -> str:
-    return "\n".join(f"- {escaped(text)}" for text in texts)
-
-
-def _table(table: Table) -> Iterator[str]:
-    yield f"**{escaped(table.caption)}**"
-    rules = ["---:" if column in table.numbers else "---" for column in table.columns]
-    lines = [table.columns, tuple(rules), *table.rows]
-    yield "\n".join(
-        f"| {' | '.join(cell if line is lines[1] else escaped(cell) for cell in line)} |"
-        for line in lines
-    )
-    if table.legend:
-        yield escaped(table.legend)
-
-
-# What Markdown, or the HTML that it may hold, would take for something else.
-_SPECIAL = str.maketrans(
-    {letter: f"\\{letter}" for letter in "\\`*_[]<>|#~"} | {"\n": " ", "\r": " "}
-)
-
-
-def escaped(text: str) -> str:
-    """As text, on one line: a label or a failure may hold anything."""
-    return printable_lines(text).translate(_SPECIAL)
+    return "\n".join(f"- {markdown_text(text)}" for text in texts)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from osxfs_sim.coherence.museum.exhibits import Demonstration, Play, Shown, Told
+from osxfs_sim.coherence.museum.exhibits import Demonstration, Play, Showing, StepAnswer
 from osxfs_sim.model.bugs import BUGS
-from osxfs_sim.report.console import console, escape, table
+from osxfs_sim.report.console import console, escape
+from osxfs_sim.report.tables import Cell, green, red, table, yellow
 
 
 def museum_report(demonstrations: Iterable[Demonstration]) -> None:
@@ -16,16 +17,16 @@ def museum_report(demonstrations: Iterable[Demonstration]) -> None:
         rows.add_row(
             spec.id,
             str(demonstration.bug),
-            escape(spec.shows),
-            escape(spec.system),
-            escape(cures),
+            spec.shows,
+            spec.system,
+            cures,
         )
     out = console()
     out.print(rows)
     out.print("  osxfs-sim museum V1 shows one of them, osxfs-sim museum all every one.")
 
 
-def shown_report(shown: Shown) -> None:
+def shown_report(shown: Showing) -> None:
     """Print what was asked and told, with the bug and with each cure, and the verdicts."""
     out = console()
     spec = BUGS[shown.demonstration.bug]
@@ -40,8 +41,8 @@ def shown_report(shown: Shown) -> None:
     first = shown.plays[0]
     for place, step in enumerate(each.step for each in first.told):
         rows.add_row(
-            escape(step.who),
-            escape(str(step.operation)),
+            step.who,
+            str(step.operation),
             *(_told(play.told[place], first.told[place]) for play in shown.plays),
         )
     out.print(rows)
@@ -50,13 +51,13 @@ def shown_report(shown: Shown) -> None:
     out.print()
 
 
-def _told(told: Told, with_bug: Told) -> str:
-    words = escape(told.told)
+def _told(told: StepAnswer, with_bug: StepAnswer) -> str | Cell:
+    words = told.told
     if not told.as_expected:
-        return f"[red]{words} (documented: {escape(told.expected)})[/red]"
+        return red(f"{words} (documented: {told.expected})")
     if told.step.cured is None:
         return words
-    return f"[yellow]{words}[/yellow]" if told is with_bug else f"[green]{words}[/green]"
+    return yellow(words) if told is with_bug else green(words)
 
 
 def _verdict(play: Play) -> str:

@@ -7,7 +7,8 @@ from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import FILE_RULES, POLICIES, Profile
 from osxfs_sim.model.units import format_duration, format_rate, format_size
 from osxfs_sim.model.write_back import WriteBackSpec
-from osxfs_sim.report.console import console, escape, table
+from osxfs_sim.report.console import console, escape
+from osxfs_sim.report.tables import bold, table
 
 
 def profile_values(profile: Profile) -> dict[str, str]:
@@ -112,7 +113,7 @@ def profiles_report(profiles: Sequence[Profile]) -> None:
     """Print a line per profile: what tells one from another at a glance."""
     rows = table("profile", ">metadata", ">1 KiB write", ">bandwidth", "caching", "what it is")
     for profile in profiles:
-        rows.add_row(f"[bold]{profile.name}[/bold]", *_at_a_glance(profile), escape(profile.title))
+        rows.add_row(bold(profile.name), *_at_a_glance(profile), profile.title)
     console().print(rows)
 
 
@@ -142,9 +143,9 @@ def profile_report(profile: Profile) -> None:
     for key, value in profile_values(profile).items():
         source = profile.sources.get(key)
         rows.add_row(
-            escape(key),
-            escape(value),
-            escape(source.basis) if source else "",
-            escape(source.text) if source else "",
+            key,
+            value,
+            source.basis if source else "",
+            source.text if source else "",
         )
     out.print(rows)

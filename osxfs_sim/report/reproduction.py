@@ -14,7 +14,7 @@ from osxfs_sim.lab.summary import summarize
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.comparison import time_with_interval
 from osxfs_sim.report.console import console, escape
-from osxfs_sim.report.rows import Rows, markdown_of, print_rows
+from osxfs_sim.report.tables import Table, table
 
 _NAMES = {
     Topology.NATIVE: "native",
@@ -38,7 +38,7 @@ _LEGEND_ADDED = (
 )
 
 
-def tables_of(study: Study, derived: Reproduction) -> list[Rows]:
+def tables_of(study: Study, derived: Reproduction) -> list[Table]:
     """All that is told, in the order in which it is told."""
     tables = [_ratios(study, derived), _added(derived)]
     if derived.checked:
@@ -54,7 +54,7 @@ def reproduction_report(
     out.print(escape(study.title), style="bold")
     out.print(escape(f"published: {study.source}; {study.machine}"), style="dim")
     for one in tables_of(study, derived):
-        print_rows(out, one, never_cut=("platform",))
+        out.print(one)
     for line in caveats(comparisons):
         out.print(Padding(f"[yellow]{escape(line)}[/yellow]", (0, 0, 0, 2)))
     out.print(Padding(escape(machine), (0, 0, 0, 2)), style="dim")
@@ -62,7 +62,7 @@ def reproduction_report(
 
 def reproduction_markdown(study: Study, derived: Reproduction) -> str:
     """The same tables, for a document."""
-    return "\n\n".join(block for one in tables_of(study, derived) for block in markdown_of(one))
+    return "\n\n".join(block for one in tables_of(study, derived) for block in one.markdown())
 
 
 def caveats(comparisons: Mapping[str, Comparison]) -> list[str]:
@@ -79,14 +79,14 @@ def caveats(comparisons: Mapping[str, Comparison]) -> list[str]:
     return [f"{name}: {', '.join(arms)}: {warning}" for (name, warning), arms in lines.items()]
 
 
-def _ratios(study: Study, derived: Reproduction) -> Rows:
+def _ratios(study: Study, derived: Reproduction) -> Table:
     dilations = {one.name: derived.dilations[one.profile] for one in study.platforms}
-    return Rows(
-        f"Ratios to native, with time dilated so that this machine ({derived.native_s:.2f} s "
+    return table(
+        *("platform", "topology", ">K", ">published", ">ours", ">/ native", ">publ.", ">error", ""),
+        title=f"Ratios to native, with time dilated so that this machine ({derived.native_s:.2f} s "
         "natively) stands to its waiting as the published one to its own",
-        ("platform", "topology", ">K", ">published", ">ours", ">/ native", ">publ.", ">error", ""),
-        tuple(_ratio_row(cell, dilations[cell.platform]) for cell in derived.cells),
-        _LEGEND,
+        rows=(_ratio_row(cell, dilations[cell.platform]) for cell in derived.cells),
+        legend=_LEGEND,
     )
 
 
@@ -134,15 +134,15 @@ def percent(share: float) -> str:
     return f"{100 * share:+.0f} %" if abs(share) >= 0.1 else f"{100 * share:+.1f} %"
 
 
-def _added(derived: Reproduction) -> Rows:
-    return Rows(
-        "Seconds added by a bind mount at K = 1, and the fit",
-        (
+def _added(derived: Reproduction) -> Table:
+    return table(
+        *(
             *("platform", ">published", ">measured", ">waiting", ">error", ">bend"),
             *(">/ native", ">publ.", ">error", ">requests", ">latency", ">fitted"),
         ),
-        tuple(_added_row(one) for one in derived.added),
-        _LEGEND_ADDED,
+        title="Seconds added by a bind mount at K = 1, and the fit",
+        rows=(_added_row(one) for one in derived.added),
+        legend=_LEGEND_ADDED,
     )
 
 
@@ -174,11 +174,11 @@ def _added_row(added: Added) -> tuple[str, ...]:
     )
 
 
-def _checks(derived: Reproduction) -> Rows:
-    return Rows(
-        "Published results that nothing was fitted to (K = 1, but for ratios of the table)",
-        ("what", ">published", ">ours", ">error", "source"),
-        tuple(_check_row(one) for one in derived.checked),
+def _checks(derived: Reproduction) -> Table:
+    return table(
+        *("what", ">published", ">ours", ">error", "source"),
+        title="Published results that nothing was fitted to (K = 1, but for ratios of the table)",
+        rows=(_check_row(one) for one in derived.checked),
     )
 
 

@@ -1,6 +1,6 @@
 """What a workload risked under edits of the host: a line per arm."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -8,8 +8,11 @@ from rich.console import Console
 from rich.padding import Padding
 
 from osxfs_sim.coherence.answers.risk import KINDS, SAME
+from osxfs_sim.lab.results import Comparison
+from osxfs_sim.lab.stale_answers import StaleAnswers
+from osxfs_sim.lab.summary import kinds_of
 from osxfs_sim.model.units import format_duration
-from osxfs_sim.report.console import escape, table
+from osxfs_sim.report.tables import bold, table
 
 RISK_COLUMNS = (
     "edits",
@@ -42,12 +45,10 @@ def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[st
         *("risk", "run"),
         *(name if name in _WORDS else f">{name}" for name in RISK_COLUMNS),
     )
-    for column in lines.columns[6], lines.columns[9]:
-        column.no_wrap, column.overflow = False, "fold"
     doubted = False
     for arm, kind, risks in rows:
         if risks:
-            lines.add_row(f"[bold]{escape(arm)}[/bold]", kind, *map(escape, risk_cells(risks)))
+            lines.add_row(bold(arm), kind, *risk_cells(risks))
             doubted = doubted or any(
                 risk["native"]["stale"] or risk["native"]["unexplained"] for risk in risks
             )
@@ -62,23 +63,31 @@ def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[st
     out.print(Padding(LEGEND, (0, 0, 1, 2)))
 
 
+def risks_of(
+    comparison: Comparison,
+) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
+    """Per kind of run and arm the risks of its runs; none where the host was not edited.
+
+    Of failed runs too: an edit may be what they failed of.
+    """
+    for kind in kinds_of(comparison):
+        for arm in comparison.arms:
+            risks = [one.risk for one in comparison.all_of(arm, kind) if one.risk]
+            if risks:
+                yield arm, kind, list(risks)
+
+
 def risk_cells(risks: Sequence[Mapping[str, Any]]) -> list[str]:
     """The cells of a line, from the number of edits on: RISK_COLUMNS."""
-    ages_ns = [
-        age_ns for risk in risks for kind in risk["stale"].values() for age_ns in kind["ages_ns"]
-    ]
-    judged = sum(kind["judged"] for risk in risks for kind in risk["stale"].values())
-    stale = {
-        kind: sum(risk["stale"][kind]["stale"] for risk in risks)
-        for kind in KINDS
-        if any(risk["stale"][kind]["stale"] for risk in risks)
-    }
+    total = StaleAnswers.of(risks)
+    stale = {kind: found.stale for kind in KINDS if (found := total.kinds.get(kind))}
+    ages_ns = total.ages_ns
     return [
-        f"{sum(risk['edits']['made'] for risk in risks)}",
-        f"{judged}",
-        f"{sum(risk['answers']['unknown'] for risk in risks)}",
-        f"{len(ages_ns)} ({100 * len(ages_ns) / judged:.2g}%)" if ages_ns else "0",
-        ", ".join(f"{kind} {count}" for kind, count in stale.items()),
+        f"{total.edits_made}",
+        f"{total.things_judged}",
+        f"{total.unknown}",
+        f"{len(ages_ns)} ({100 * len(ages_ns) / total.things_judged:.2g}%)" if ages_ns else "0",
+        ", ".join(f"{kind} {count}" for kind, count in stale.items() if count),
         format_duration(round(median(ages_ns))) if ages_ns else "",
         format_duration(max(ages_ns)) if ages_ns else "",
         _results(risks),

@@ -3,67 +3,73 @@
 from collections.abc import Sequence
 from typing import Any
 
+from osxfs_sim.model.status import HostEventsStatus, ShareStatus, WriteBackStatus
 from osxfs_sim.model.units import format_duration, format_rate, format_size
 from osxfs_sim.report.console import console, escape_all, table
 
 
-def _events_report(events: dict[str, Any] | None) -> None:
+def _events_report(events: HostEventsStatus | None) -> None:
     out = console()
     if events is None:
         out.print("  events    none: the guest does not hear of the host's changes")
         return
-    raised = ", ".join(f"{count} {kind}" for kind, count in events["raised"].items() if count)
-    ended = ", ".join(f"{count} {kind}" for kind, count in events["ended"].items() if count)
-    lost = f"; {events['dropped']} lost, {events['rescans']} scans" if events["rescans"] else ""
+    raised = ", ".join(f"{count} {kind}" for kind, count in events.raised.items() if count)
+    ended_of_each = {
+        "entries": events.ended.entries,
+        "attributes": events.ended.attributes,
+        "pages": events.ended.pages,
+    }
+    ended = ", ".join(f"{count} {kind}" for kind, count in ended_of_each.items() if count)
+    lost = f"; {events.dropped} lost, {events.rescans} scans" if events.rescans else ""
     out.print(
-        f"  events    {events['watcher']}, window {format_duration(events['latency_ns'])}: "
-        f"{events['seen']} host changes, {events['waiting']} on their way{lost}"
+        f"  events    {events.watcher}, window {format_duration(events.latency_ns)}: "
+        f"{events.seen} host changes, {events.waiting} on their way{lost}"
     )
     if ended or raised:
         out.print(f"            ended: {ended or 'nothing'}; raised: {raised or 'nothing'}")
-    names = events["name_sets"]
-    if names["directories"]:
+    names = events.name_sets
+    if names.directories:
         out.print(
-            f"            names of {names['directories']} directories known: "
-            f"{names['answers']} lookups answered without a crossing"
+            f"            names of {names.directories} directories known: "
+            f"{names.answers} lookups answered without a crossing"
         )
 
 
-def _write_back_report(held: dict[str, Any] | None) -> None:
+def _write_back_report(held: WriteBackStatus | None) -> None:
     if held is None:
         return
     out = console()
-    kernel = "; small writes in the guest's kernel too" if held["kernel"] else ""
+    kernel = "; small writes in the guest's kernel too" if held.kernel else ""
     out.print(
-        f"  held      {held['pending_changes']} changes ({format_size(held['pending_bytes'])}), "
-        f"the oldest for {format_duration(held['oldest_ns'])}; "
-        f"at most {held['limit_changes']} changes, {format_size(held['limit_bytes'])}, "
-        f"{format_duration(held['age_ns'])}{kernel}"
+        f"  held      {held.pending_changes} changes ({format_size(held.pending_bytes)}), "
+        f"the oldest for {format_duration(held.oldest_ns)}; "
+        f"at most {held.limit_changes} changes, {format_size(held.limit_bytes)}, "
+        f"{format_duration(held.age_ns)}{kernel}"
     )
     out.print(
-        f"            of {held['made']} made {held['crossed']} crossed, "
-        f"{held['merged']} along with others, {held['cancelled']} cancelled out; "
-        f"{format_size(held['bytes_written_back'])} written back"
+        f"            of {held.made} made {held.crossed} crossed, "
+        f"{held.merged} along with others, {held.cancelled} cancelled out; "
+        f"{format_size(held.bytes_written_back)} written back"
     )
     out.print(
-        f"            at the worst {held['most_changes_at_risk']} changes "
-        f"({format_size(held['most_bytes_at_risk'])}) were the guest's alone; "
-        f"the host lagged up to {format_duration(held['longest_lag_ns'])}"
+        f"            at the worst {held.most_changes_at_risk} changes "
+        f"({format_size(held.most_bytes_at_risk)}) were the guest's alone; "
+        f"the host lagged up to {format_duration(held.longest_lag_ns)}"
     )
-    aside = held["set_aside"]
-    if aside["count"]:
-        latest = aside["latest"][-1]
+    aside = held.set_aside
+    if aside is not None and aside.count:
+        latest = aside.latest[-1]
         out.print(
-            f"            {aside['count']} changes ({format_size(aside['bytes'])}) set aside, "
-            f"which the host does not take; the latest: {latest['change']} "
-            f"{latest['path']}: {latest['reason']}"
+            f"            {aside.count} changes ({format_size(aside.bytes)}) set aside, "
+            f"which the host does not take; the latest: {latest.change} "
+            f"{latest.path}: {latest.reason}"
         )
-    if not held["sync_waits"]:
+    if not held.sync_waits:
         out.print("            sync(2) does not wait for the host here; fsync(2) and flush do")
-    if held["throttled"]:
+    if held.throttled:
         out.print(
-            f"            who made changes waited {held['throttled']} times, "
-            f"{format_duration(held['throttled_ns'])} in all"
+            f"            who made changes waited {held.throttled} times, "
+            f"{format_duration(held.throttled_ns)} in all"
         )
 
 
@@ -86,106 +92,106 @@ def unwritten_report(journals: Sequence[dict[str, Any]]) -> None:
         out.print("nothing was left unwritten")
 
 
-def services_report(status: dict[str, Any]) -> None:
+def services_report(status: ShareStatus) -> None:
     """Print the host services of a share, a line each."""
     _services_report(escape_all(status))
 
 
-def _services_report(status: dict[str, Any]) -> None:
-    for service in status["host_services"]:
+def _services_report(status: ShareStatus) -> None:
+    for service in status.host_services:
         console().print(
-            f"  service   {service['name']}: {service['path']}; "
-            f"connections so far {service['connections']}, open {service['open']}"
+            f"  service   {service.name}: {service.path}; "
+            f"connections so far {service.connections}, open {service.open}"
         )
 
 
-def _volumes_report(status: dict[str, Any]) -> None:
-    for volume in status["volumes"]:
-        gone = "" if volume["mounted"] else ", which is gone"
-        console().print(f"  volume    {volume['path']}: {volume['directory']}{gone}")
+def _volumes_report(status: ShareStatus) -> None:
+    for volume in status.volumes:
+        gone = "" if volume.mounted else ", which is gone"
+        console().print(f"  volume    {volume.path}: {volume.directory}{gone}")
 
 
-def _local_report(status: dict[str, Any]) -> None:
+def _local_report(status: ShareStatus) -> None:
     """What is left to tell of a share whose work makes no requests."""
     out = console()
-    if status["copy"] is None:
+    if status.copy is None:
         out.print("  work      in the host's directory itself: nothing crosses")
     else:
-        kept = ", synchronized" if status["synchronization"] is not None else ""
-        out.print(f"  work      in a copy, {status['copy']}{kept}: nothing crosses")
-    out.print(f"  server    process {status['pid']} of {status['user']}")
+        kept = ", synchronized" if status.synchronization is not None else ""
+        out.print(f"  work      in a copy, {status.copy}{kept}: nothing crosses")
+    out.print(f"  server    process {status.pid} of {status.user}")
     _volumes_report(status)
-    for warning in status["warnings"]:
+    for warning in status.warnings:
         out.print(f"[yellow]warning:[/yellow] {warning}")
 
 
-def status_report(status: dict[str, Any]) -> None:
+def status_report(status: ShareStatus) -> None:
     """Print the *status* that a share's server gave."""
     status = escape_all(status)
     out = console()
-    latency = status["latency"]
-    out.print(f"[bold]{status['mountpoint']}[/bold] shares {status['source']}")
-    dilated = f", dilated {status['dilate']:g} times" if status["dilate"] != 1 else ""
-    changed = f", changed: {', '.join(status['changed'])}" if status["changed"] else ""
-    out.print(f"  profile   {status['profile']}: {status['title']}{changed}{dilated}")
-    if status["transport"] != "requests":
+    latency = status.latency
+    out.print(f"[bold]{status.mountpoint}[/bold] shares {status.source}")
+    dilated = f", dilated {status.dilate:g} times" if status.dilate != 1 else ""
+    changed = f", changed: {', '.join(status.changed)}" if status.changed else ""
+    out.print(f"  profile   {status.profile}: {status.title}{changed}{dilated}")
+    if status.transport != "requests":
         _local_report(status)
         return
-    out.print(f"  caching   {status['policy']}")
-    if status["bugs"]:
-        out.print(f"  bugs      {', '.join(status['bugs'])}: on purpose (osxfs-sim museum)")
-    if status["overlaps"]:
-        parts = ", ".join(f"{part['path']} is {part['mode']}" for part in status["overlaps"])
+    out.print(f"  caching   {status.policy}")
+    if status.bugs:
+        out.print(f"  bugs      {', '.join(status.bugs)}: on purpose (osxfs-sim museum)")
+    if status.overlaps:
+        parts = ", ".join(f"{part.path} is {part.mode}" for part in status.overlaps)
         out.print(f"  overlaps  with other exports: {parts}")
     out.print(
-        f"  files     owners {status['ownership']['policy']}; names {status['names']['rules']}; "
-        f"extended attributes {status['extended_attributes']}"
+        f"  files     owners {status.ownership.policy}; names {status.names.rules}; "
+        f"extended attributes {status.extended_attributes}"
     )
     classes = ", ".join(
-        f"{label} {format_duration(base_ns)}" for label, base_ns in latency["base_ns"].items()
+        f"{label} {format_duration(base_ns)}" for label, base_ns in latency.base_ns.items()
     )
-    out.print(f"  latency   {classes}; {latency['distribution']}; seed {status['seed']}")
-    queue = f"; {latency['served_at_once']} served at once" if latency["served_at_once"] else ""
-    out.print(f"  link      {format_rate(latency['bandwidth_bytes_per_s'])}{queue}")
-    if status["calibration"]["calibrated"]:
-        floor = format_duration(status["calibration"]["floor_ns"])
+    out.print(f"  latency   {classes}; {latency.distribution}; seed {status.seed}")
+    queue = f"; {latency.served_at_once} served at once" if latency.served_at_once else ""
+    out.print(f"  link      {format_rate(latency.bandwidth_bytes_per_s)}{queue}")
+    if status.calibration.calibrated:
+        floor = format_duration(status.calibration.floor_ns)
         out.print(
             f"  floor     {floor} a request: what this machine takes when nothing is asked for"
         )
     out.print(
-        f"  server    process {status['pid']} of {status['user']}, "
-        f"{status['server_processor_s']:.2f} s of processor time in {status['counting_s']:.1f} s"
+        f"  server    process {status.pid} of {status.user}, "
+        f"{status.server_processor_s:.2f} s of processor time in {status.counting_s:.1f} s"
     )
     out.print(
-        f"  state     {status['inodes']} inodes, {status['open_handles']} open, "
-        f"{status['in_flight']} in flight"
+        f"  state     {status.inodes} inodes, {status.open_handles} open, "
+        f"{status.in_flight} in flight"
     )
-    _events_report(status["events"])
-    _write_back_report(status["write_back"])
+    _events_report(status.events)
+    _write_back_report(status.write_back)
     _volumes_report(status)
     _services_report(status)
-    if status["receipt"]:
+    if status.receipt:
         receipt = table(
             "receipt", ">answers", ">asked p50", ">achieved p50", ">p90", ">p99", ">late", ""
         )
-        for label, line in status["receipt"].items():
-            within = line["within_tolerance"]
+        for label, line in status.receipt.items():
+            within = line.within_tolerance
             receipt.add_row(
                 label,
-                f"{line['count']}",
-                format_duration(line["asked_p50_ns"]),
-                format_duration(line["achieved_p50_ns"]),
-                format_duration(line["achieved_p90_ns"]),
-                format_duration(line["achieved_p99_ns"]),
-                f"{line['late']}",
+                f"{line.count}",
+                format_duration(line.asked_p50_ns),
+                format_duration(line.achieved_p50_ns),
+                format_duration(line.achieved_p90_ns),
+                format_duration(line.achieved_p99_ns),
+                f"{line.late}",
                 "" if within is None else "ok" if within else "out of tolerance",
             )
         out.print(receipt)
-    if status["requests"]:
+    if status.requests:
         requests = table("request", ">count")
-        for name, count in sorted(status["requests"].items(), key=lambda item: -item[1]):
+        for name, count in sorted(status.requests.items(), key=lambda item: -item[1]):
             requests.add_row(name, f"{count}")
         out.print(requests)
-        out.print(f"  lookups of names that do not exist: {status['missing_lookups']}")
-    for warning in status["warnings"]:
+        out.print(f"  lookups of names that do not exist: {status.missing_lookups}")
+    for warning in status.warnings:
         out.print(f"[yellow]warning:[/yellow] {warning}")

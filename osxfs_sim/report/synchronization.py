@@ -3,6 +3,7 @@
 from typing import Any
 
 from osxfs_sim.model.escaping import quoted
+from osxfs_sim.model.status import SynchronizationStatus
 from osxfs_sim.model.units import format_duration, format_size
 from osxfs_sim.report.console import console, escape, escape_all, table
 
@@ -10,71 +11,70 @@ _BOTH_WAYS = "delete the one that is not to be kept, or make both the same: the 
 _ONE_WAY = "delete the guest's, or make it the same as the host's"
 
 
-def synchronization_report(mountpoint: str, status: dict[str, Any]) -> None:
+def synchronization_report(mountpoint: str, status: SynchronizationStatus) -> None:
     """What `osxfs-sim sync status` shows."""
     resuming = escape(f"osxfs-sim sync resume {quoted(mountpoint)}")
     mountpoint, status = escape(mountpoint), escape_all(status)
     out = console()
-    out.print(f"{mountpoint}: synchronized, {status['mode']}, {status['phase']}")
-    if status["halted"] is not None:
-        out.print(f"  halted    {status['halted']}", soft_wrap=True)
+    out.print(f"{mountpoint}: synchronized, {status.mode}, {status.phase}")
+    if status.halted is not None:
+        out.print(f"  halted    {status.halted}", soft_wrap=True)
         out.print(f"            {resuming}", soft_wrap=True)
     out.print(
-        f"  cycles    {status['cycles']}, the last took {format_duration(status['last_cycle_ns'])}"
-        f"; {status['changes_to_guest']} changes to the guest, "
-        f"{status['changes_to_host']} to the host, {status['changes_put_off']} put off"
+        f"  cycles    {status.cycles}, the last took {format_duration(status.last_cycle_ns)}"
+        f"; {status.changes_to_guest} changes to the guest, "
+        f"{status.changes_to_host} to the host, {status.changes_put_off} put off"
     )
     watched = "all changes are heard of"
-    if status["watching"] != "inotify":
+    if status.watching != "inotify":
         watched = "not all can be watched: raise the sysctl fs.inotify.max_user_watches"
     out.print(
-        f"  watching  {status['watching']}, collected for {format_duration(status['latency_ns'])}, "
-        f"everything every {format_duration(status['rescan_ns'])}: {watched}",
+        f"  watching  {status.watching}, collected for {format_duration(status.latency_ns)}, "
+        f"everything every {format_duration(status.rescan_ns)}: {watched}",
         soft_wrap=True,
     )
     out.print(_sides(status))
-    if status["conflicts_total"]:
+    if status.conflicts_total:
         _conflicts(status)
-    if status["problems_total"]:
+    if status.problems_total:
         _problems(status)
 
 
-def _sides(status: dict[str, Any]) -> Any:
+def _sides(status: SynchronizationStatus) -> Any:
     made = table(
         "side", "directory", ">files", ">directories", ">symlinks", ">size", ">ignored", ">left out"
     )
-    for side in ("host", "guest"):
-        held = status[side]
+    for side, held in (("host", status.host), ("guest", status.guest)):
         made.add_row(
             side,
-            held["path"],
-            str(held["files"]),
-            str(held["directories"]),
-            str(held["symlinks"]),
-            format_size(held["bytes"]),
-            str(held["ignored"]),
-            str(held["not_synchronized"]),
+            held.path,
+            str(held.files),
+            str(held.directories),
+            str(held.symlinks),
+            format_size(held.bytes),
+            str(held.ignored),
+            str(held.not_synchronized),
         )
     return made
 
 
-def _conflicts(status: dict[str, Any]) -> None:
+def _conflicts(status: SynchronizationStatus) -> None:
     out = console()
     made = table("conflict", "agreed upon", "host", "guest")
-    for conflict in status["conflicts"]:
-        made.add_row(conflict["path"], conflict["agreed"], conflict["host"], conflict["guest"])
+    for conflict in status.conflicts:
+        made.add_row(conflict.path, conflict.agreed, conflict.host, conflict.guest)
     out.print(made)
-    _rest(len(status["conflicts"]), status["conflicts_total"])
-    remedy = _ONE_WAY if status["mode"].startswith("one-way") else _BOTH_WAYS
+    _rest(len(status.conflicts), status.conflicts_total)
+    remedy = _ONE_WAY if status.mode.startswith("one-way") else _BOTH_WAYS
     out.print(f"Both sides have changed these, and nothing moves: {remedy}.", soft_wrap=True)
 
 
-def _problems(status: dict[str, Any]) -> None:
+def _problems(status: SynchronizationStatus) -> None:
     made = table("not synchronized", "side", "why")
-    for problem in status["problems"]:
-        made.add_row(problem["path"] or ".", problem["side"], problem["why"])
+    for problem in status.problems:
+        made.add_row(problem.path or ".", problem.side, problem.why)
     console().print(made)
-    _rest(len(status["problems"]), status["problems_total"])
+    _rest(len(status.problems), status.problems_total)
 
 
 def _rest(listed: int, total: int) -> None:

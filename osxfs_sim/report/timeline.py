@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.timeline import said
-from osxfs_sim.coherence.histories.verdicts import PartVerdict
+from osxfs_sim.coherence.histories.verdicts import PartitionVerdict
 from osxfs_sim.report.plots import Style, drawable, drawing
 
 _ROW_INCHES = 0.55
@@ -21,7 +21,7 @@ _LINE_INCHES = 0.24
 _HIGH = 0.34
 
 
-def timeline(part: PartVerdict, style: Style) -> Figure:
+def timeline(part: PartitionVerdict, style: Style) -> Figure:
     """The operations on one object; numbered, and told in words below."""
     with drawing(style):
         operations = part.operations
@@ -73,7 +73,7 @@ def timeline(part: PartVerdict, style: Style) -> Figure:
         return figure
 
 
-def ranks(operations: Sequence[Performed]) -> list[tuple[int, int]]:
+def ranks(operations: Sequence[OperationInterval]) -> list[tuple[int, int]]:
     """Call and return of each as places in the order of all moments; a call before a return."""
     moments = sorted(
         {(each.call_ns, 0) for each in operations} | {(each.return_ns, 1) for each in operations}

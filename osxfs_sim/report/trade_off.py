@@ -4,14 +4,13 @@ Wall time is what the workload waited for. A share that holds changes back owes
 the rest: until it is written back, the host has less than the guest was told.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-
-from osxfs_sim.lab.runs import NATIVE, ArmResult, Run
+from osxfs_sim.lab.arms import NATIVE
+from osxfs_sim.lab.results import Comparison, Sample
+from osxfs_sim.lab.summary import representative, representatives
 from osxfs_sim.model.units import format_duration, format_size
-from osxfs_sim.report.console import escape, table
+from osxfs_sim.report.tables import Table, table
 
 BASELINE = "osxfs"
 """What gains are counted against: every question crosses, every change too."""
@@ -22,7 +21,15 @@ _SCATTER = 0.05
 _AS_FAST = "as fast"
 
 
-def write_back_table(results: Sequence[ArmResult]) -> Table:
+WRITE_BACK_LEGEND = (
+    "changes: what the guest made; merged: became a part of one that was waiting; undone: "
+    "cancelled out before they had crossed; written: bytes written back; lag: the longest that a "
+    "change was not on the host; at risk: most changes and bytes at one moment; behind: from the "
+    "command's end until the host had everything."
+)
+
+
+def write_back_table(comparison: Comparison) -> Table:
     """A line per arm and run of the shares that hold changes back; no lines if none does."""
     rows = table(
         "write-back",
@@ -35,25 +42,18 @@ def write_back_table(results: Sequence[ArmResult]) -> Table:
         ">lag",
         ">at risk",
         ">behind",
+        legend=WRITE_BACK_LEGEND,
     )
-    for result in results:
-        for run in result.representative():
-            held = _write_back(run)
+    for arm in comparison.arms:
+        for sample in representatives(comparison, arm):
+            held = _write_back(sample)
             if held is not None:
-                rows.add_row(escape(result.arm), run.kind, *_write_back_row(held, run))
+                rows.add_row(arm, sample.kind, *_write_back_row(held, sample))
     return rows
 
 
-WRITE_BACK_LEGEND = (
-    "changes: what the guest made; merged: became a part of one that was waiting; undone: "
-    "cancelled out before they had crossed; written: bytes written back; lag: the longest that a "
-    "change was not on the host; at risk: most changes and bytes at one moment; behind: from the "
-    "command's end until the host had everything."
-)
-
-
-def _write_back_row(held: dict[str, Any], run: Run) -> list[str]:
-    late_s = run.caught_up_s
+def _write_back_row(held: dict[str, Any], sample: Sample) -> list[str]:
+    late_s = sample.drain_s
     return [
         f"{held['made']:,}",
         f"{held['merged']:,}",
@@ -66,29 +66,27 @@ def _write_back_row(held: dict[str, Any], run: Run) -> list[str]:
     ]
 
 
-def trade_offs(results: Sequence[ArmResult]) -> list[str]:
+def trade_offs(comparison: Comparison) -> list[str]:
     """One line per arm, native and consistent ones included, in words."""
-    return [_trade_off(result, results) for result in results]
+    return [_trade_off(comparison, arm) for arm in comparison.arms if comparison.all_of(arm)]
 
 
-def _trade_off(result: ArmResult, results: Sequence[ArmResult]) -> str:
-    said = [part for part in (_gain(result, results), _risk(result), _staleness(result)) if part]
-    return f"{result.arm}: {'; '.join(said)}"
+def _trade_off(comparison: Comparison, arm: str) -> str:
+    samples = comparison.all_of(arm)
+    parts = (_gain(comparison, arm), _risk(comparison, arm, samples), _staleness(samples))
+    return f"{arm}: {'; '.join(filter(None, parts))}"
 
 
-def _gain(result: ArmResult, results: Sequence[ArmResult]) -> str:
-    if all(run.failure for run in result.runs):
+def _gain(comparison: Comparison, arm: str) -> str:
+    if not comparison.of(arm):
         return "no run counts"
-    if result.arm == BASELINE:
+    if arm == BASELINE:
         return "the baseline"
-    baseline = next((other for other in results if other.arm == BASELINE), None)
-    if baseline is None:
-        return ""
     gains = {}
-    for run in result.representative():
-        base = None if run.failure else baseline.counterpart(run)
+    for sample in representatives(comparison, arm):
+        base = None if sample.failure else representative(comparison, BASELINE, sample.kind)
         if base is not None:
-            gains[run.kind] = _compared(run.wall_s, base.wall_s)
+            gains[sample.kind] = _compared(sample.wall_s, base.wall_s)
     if not gains:
         return ""
     first, *others = gains.items()
@@ -103,18 +101,18 @@ def _compared(wall_s: float, base_s: float) -> str:
     return f"{ratio:.1f} times faster" if ratio > 1 else f"{1 / ratio:.1f} times slower"
 
 
-def _risk(result: ArmResult) -> str:
+def _risk(comparison: Comparison, arm: str, samples: list[Sample]) -> str:
     """How far the host was behind in the worst of all runs, failed ones too."""
-    if result.arm == NATIVE:
+    if arm == NATIVE:
         return "no share: guest and host are one, and nothing is at risk"
-    held = [found for run in result.runs if (found := _write_back(run)) is not None]
+    held = [found for sample in samples if (found := _write_back(sample)) is not None]
     if not held:
-        return _NOTHING_AT_RISK if any(run.share for run in result.runs) else ""
+        return _NOTHING_AT_RISK if any(sample.share for sample in samples) else ""
     changes = max(each["most_changes_at_risk"] for each in held)
     size = max(each["most_bytes_at_risk"] for each in held)
     lag_ns = max(each["longest_lag_ns"] for each in held)
     lost = sum(each["lost_host_changes"] for each in held)
-    late_s = max(run.caught_up_s or 0.0 for run in result.runs)
+    late_s = max(sample.drain_s or 0.0 for sample in samples)
     if not changes:
         return "nothing was held back"
     said = [
@@ -125,16 +123,17 @@ def _risk(result: ArmResult) -> str:
         said.append("what its kernel held besides is not counted")
     if lost:
         said.append(f"{lost:,} changes that the host made meanwhile are lost")
+    is_cut_short = arm in comparison.mounted and samples[-1].drain_s is None
     said.append(
         "the host did not get everything"
-        if result.is_cut_short
+        if is_cut_short
         else f"the host had everything {format_duration(round(late_s * 1e9))} after the end"
     )
     return "; ".join(said)
 
 
-def _staleness(result: ArmResult) -> str:
-    share = next((run.share for run in result.runs if run.share is not None), None)
+def _staleness(samples: list[Sample]) -> str:
+    share = next((sample.share for sample in samples if sample.share is not None), None)
     if share is None or share["policy"].startswith("consistent"):
         return ""
     if share["events"] is None:
@@ -143,7 +142,7 @@ def _staleness(result: ArmResult) -> str:
     return f"answers could be stale until the host's event arrived (window {window})"
 
 
-def _write_back(run: Run) -> dict[str, Any] | None:
+def _write_back(sample: Sample) -> dict[str, Any] | None:
     """The status of what the share held back over the run; None where it holds nothing back."""
-    held: dict[str, Any] | None = run.share.get("write_back") if run.share is not None else None
+    held: dict[str, Any] | None = (sample.share or {}).get("write_back")
     return held

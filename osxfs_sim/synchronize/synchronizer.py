@@ -12,8 +12,13 @@ import select
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
+from osxfs_sim.model.status import (
+    ConflictStatus,
+    SideStatus,
+    SynchronizationStatus,
+    SyncProblemStatus,
+)
 from osxfs_sim.model.synchronization import SyncSpec
 from osxfs_sim.synchronize import snapshot
 from osxfs_sim.synchronize.archive import Step, no_step
@@ -107,7 +112,7 @@ class Synchronizer:
         self._thread = threading.Thread(target=self._run, name="synchronizer", daemon=True)
         self._thread.start()
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> SynchronizationStatus:
         """One whole cycle that sees everything changed before; raises SyncError when halted."""
         with self._condition:
             if self._thread is None:
@@ -140,58 +145,59 @@ class Synchronizer:
         if thread is not None:
             thread.join()
 
-    def status(self) -> dict[str, Any]:
-        """What there is to know, as plain JSON values."""
+    def status(self) -> SynchronizationStatus:
+        """What there is to know."""
         with self._condition:
             result = self._result
             problems = [
-                {"path": _shown(problem.path), "side": problem.side, "why": problem.why}
+                SyncProblemStatus(path=_shown(problem.path), side=problem.side, why=problem.why)
                 for problem in result.problems[:LISTED]
             ]
             if self._save_problem is not None:
-                problems.append({"path": "", "side": "", "why": self._save_problem})
-            return {
-                "mode": str(self._spec.mode),
-                "phase": "halted" if self._halted is not None else self._phase,
-                "halted": self._halted,
-                "cycles": self._cycles,
-                "last_cycle_ns": self._last_cycle_ns,
-                "full_scans": self._full_scans,
-                "last_full_scan_ns": self._full_scan_ns,
-                "host": self._side("host", result.host),
-                "guest": self._side("guest", result.guest),
-                "changes_to_host": self._travelled["host"],
-                "changes_to_guest": self._travelled["guest"],
-                "changes_put_off": self._raced,
-                "conflicts": [
-                    {
-                        "path": _shown(conflict.path),
-                        "host": snapshot.kind_of(conflict.host),
-                        "guest": snapshot.kind_of(conflict.guest),
-                        "agreed": snapshot.kind_of(conflict.then),
-                    }
+                problems.append(SyncProblemStatus(path="", side="", why=self._save_problem))
+            return SynchronizationStatus(
+                mode=str(self._spec.mode),
+                phase="halted" if self._halted is not None else self._phase,
+                halted=self._halted,
+                cycles=self._cycles,
+                last_cycle_ns=self._last_cycle_ns,
+                full_scans=self._full_scans,
+                last_full_scan_ns=self._full_scan_ns,
+                host=self._side("host", result.host),
+                guest=self._side("guest", result.guest),
+                changes_to_host=self._travelled["host"],
+                changes_to_guest=self._travelled["guest"],
+                changes_put_off=self._raced,
+                conflicts=[
+                    ConflictStatus(
+                        path=_shown(conflict.path),
+                        host=snapshot.kind_of(conflict.host),
+                        guest=snapshot.kind_of(conflict.guest),
+                        agreed=snapshot.kind_of(conflict.then),
+                    )
                     for conflict in result.conflicts[:LISTED]
                 ],
-                "conflicts_total": len(result.conflicts),
-                "problems": problems,
-                "problems_total": len(result.problems) + (self._save_problem is not None),
-                "watching": "inotify" if self._is_watching_all() else "polling",
-                "directories_not_watched": sum(w.refused for w in self._watchers.values()),
-                "latency_ns": self._spec.latency_ns,
-                "rescan_ns": self._spec.rescan_ns,
-            }
+                conflicts_total=len(result.conflicts),
+                problems=problems,
+                problems_total=len(result.problems) + (self._save_problem is not None),
+                watching="inotify" if self._is_watching_all() else "polling",
+                directories_not_watched=sum(w.refused for w in self._watchers.values()),
+                latency_ns=self._spec.latency_ns,
+                rescan_ns=self._spec.rescan_ns,
+                state=os.fsdecode(self._state),
+            )
 
-    def _side(self, side: Side, seen: snapshot.Directory) -> dict[str, Any]:
+    def _side(self, side: Side, seen: snapshot.Directory) -> SideStatus:
         totals = seen.totals
-        return {
-            "path": shown(self._host if side == "host" else self._copy),
-            "files": totals.files,
-            "directories": totals.directories,
-            "symlinks": totals.links,
-            "bytes": totals.size_bytes,
-            "ignored": totals.ignored,
-            "not_synchronized": totals.blocked,
-        }
+        return SideStatus(
+            path=shown(self._host if side == "host" else self._copy),
+            files=totals.files,
+            directories=totals.directories,
+            symlinks=totals.links,
+            bytes=totals.size_bytes,
+            ignored=totals.ignored,
+            not_synchronized=totals.blocked,
+        )
 
     # In the thread
 

@@ -310,6 +310,8 @@ class Arena:
             self._pages_are_old |= bool(code) if actor.is_guest else not code
         if not actor.is_guest or dies:
             return
+        if code in (errno.ECONNABORTED, errno.ENOTCONN):  # what the kernel says in its place
+            self.fail(f"{_DEAD} before {name} {what} was answered")
         if code == errno.EIO and code not in self.expected.excused and not self._set_aside():
             self.fail(f"{name} {what}: {os.strerror(code)}, and nothing is set aside")
         wrong = self.expected.by_guest(name, move, code, answer.get("ok"))
@@ -554,12 +556,11 @@ class Arena:
             self.live.share.flush()
 
     def _conflicts(self) -> dict[str, Any]:
-        return self.live.status().get("write_back") or {}
+        return self.live.status().as_dict()["write_back"] or {}
 
     def _wait_for_agreement(self, *, forgets: bool) -> None:
         """Both sides show the same: the host's changes are told within a while."""
-        if self.live.status()["events"]:
-            self.live.settle()
+        self.live.settle()
         deadline_s = time.monotonic() + ANSWERED_WITHIN_S
         while True:
             if forgets:
@@ -587,8 +588,8 @@ class Arena:
         if any("bug:" in line or "Traceback" in line for line in trouble):
             self.fail(f"the server logged {trouble[0]}")
         status = self.live.status()
-        if drops and status.get("open_handles"):
-            self.fail(f"{status['open_handles']} handles are open, and no actor has one")
+        if drops and status.open_handles:
+            self.fail(f"{status.open_handles} handles are open, and no actor has one")
         grown = self._open_descriptors() - self._descriptors
         if grown > _DESCRIPTORS_ALLOWED:
             self.fail(f"{grown} descriptors more than at the start")

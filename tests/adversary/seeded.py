@@ -4,23 +4,26 @@ import errno
 import os
 from typing import Any
 
+from support import checked_server
+
 from osxfs_sim.model.write_back import Kind
 from osxfs_sim.mount.server.main import main
+from osxfs_sim.mount.writeback import pending_state
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 
 
 def forget() -> None:
     """Each third removal, renaming or write is taken for done, and never reaches the host."""
-    carry_out, count = HostWriter.carry_out, 0
+    apply, count = HostWriter.apply, 0
 
     def forgetful(self: Any, change: Any) -> None:
         nonlocal count
         count += change.kind in (Kind.UNLINK, Kind.RENAME, Kind.WRITE)
         if change.kind not in (Kind.UNLINK, Kind.RENAME, Kind.WRITE) or count % 3:
-            carry_out(self, change)
+            apply(self, change)
 
-    HostWriter.carry_out = forgetful  # type: ignore[method-assign]
+    HostWriter.apply = forgetful  # type: ignore[method-assign]
 
 
 def end() -> None:
@@ -59,14 +62,14 @@ def leak() -> None:
 
 def wedge() -> None:
     """A change that the host does not take is tried for ever, and flush waits for it."""
-    carry_out = HostWriter.carry_out
+    apply = HostWriter.apply
 
     def refusing(self: Any, change: Any) -> None:
         if change.kind is Kind.RENAME:
             raise OSError(errno.ENOSPC, "seeded")
-        carry_out(self, change)
+        apply(self, change)
 
-    HostWriter.carry_out = refusing  # type: ignore[method-assign]
+    HostWriter.apply = refusing  # type: ignore[method-assign]
 
 
 def lie() -> None:
@@ -76,13 +79,13 @@ def lie() -> None:
 
 def forget_attributes() -> None:
     """What the guest sets never reaches the host."""
-    carry_out = HostWriter.carry_out
+    apply = HostWriter.apply
 
     def forgetful(self: Any, change: Any) -> None:
         if change.kind is not Kind.SET or change.detail.size is not None:
-            carry_out(self, change)
+            apply(self, change)
 
-    HostWriter.carry_out = forgetful  # type: ignore[method-assign]
+    HostWriter.apply = forgetful  # type: ignore[method-assign]
 
 
 def count() -> None:
@@ -90,13 +93,20 @@ def count() -> None:
     remove = HostWriter._remove
 
     def counting(self: Any, change: Any, how: Any) -> None:
-        self._lose(change.parent, change.name)
+        self.conflicts.lose(change.parent, change.name)
         remove(self, change, how)
 
     HostWriter._remove = counting  # type: ignore[method-assign]
 
 
+def miscount() -> None:
+    """Links of pending changes are not counted, and whoever checks that state is told of it."""
+    checked_server.install()
+    pending_state.link_effects = lambda _: []  # type: ignore[assignment]
+
+
 BUGS = {
+    "miscount": miscount,
     "forget": forget,
     "end": end,
     "unsync": unsync,

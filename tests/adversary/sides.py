@@ -9,9 +9,6 @@ from pathlib import Path as FilePath
 from adversary.actor import ATTRIBUTE
 from adversary.expected import Path, Seen
 
-IGNORED = frozenset({".settled"})
-"""What LiveShare.settle() makes, and takes away."""
-
 
 def tree(top: FilePath) -> tuple[dict[Path, Seen], dict[Path, int]]:
     """What is seen by path, and inode numbers. What cannot be read has no content."""
@@ -102,8 +99,6 @@ def _walk(top: str, path: Path) -> Iterator[tuple[Path, os.stat_result]]:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return
     for entry in entries:
-        if entry.name in IGNORED:
-            continue
         try:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:

@@ -93,6 +93,7 @@ def run(seed: int, top: Path, adopts_at: int = MOVES // 2) -> Plain:
     return plain
 
 
+@pytest.mark.starts_processes
 @settings(max_examples=150)
 @given(_seeds)
 def test_a_plain_directory_does_what_is_expected(
@@ -101,6 +102,7 @@ def test_a_plain_directory_does_what_is_expected(
     run(seed, tmp_path_factory.mktemp("plain"))
 
 
+@pytest.mark.starts_processes
 def test_it_is_looked_at_indeed(tmp_path: Path) -> None:
     """Moves of every kind are done, and of all but some refused; much is there in the end."""
     log: list[str] = []

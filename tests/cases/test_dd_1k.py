@@ -3,35 +3,44 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 
 from osxfs_sim.lab.cases import load_case
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
-def test_each_block_crosses_by_itself_where_nothing_is_held_back(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_each_block_crosses_by_itself_where_nothing_is_held_back(
+    cli: Command, tmp_path: Path
+) -> None:
     saved = tmp_path / "result.json"
-    command = [sys.executable, "-m", "osxfs_sim", "run", "dd-1k", "--quick", "--runs", "2"]
-    command += ["--arm", "native", "--arm", "none", "--directory", str(tmp_path)]
-    result = subprocess.run(
-        [*command, "--json", str(saved)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
-        timeout=180,
+    words = (
+        "run",
+        "dd-1k",
+        "--quick",
+        "--runs",
+        "2",
+        "--arm",
+        "native",
+        "--arm",
+        "none",
+        "--directory",
+        str(tmp_path),
     )
+    result = cli(*words, "--json", saved, cache=tmp_path / "cache")
     assert result.returncode == 0, result.stderr
-    native, none = json.loads(saved.read_text())["arms"]
-    assert [run["failure"] for arm in (native, none) for run in arm["runs"]] == [""] * 4
-    assert [run["share"]["requests"]["WRITE"] for run in none["runs"]] == [5000, 5000]
+    samples = json.loads(saved.read_text())["samples"]
+    none = [sample for sample in samples if sample["arm"] == "none"]
+    assert [sample["failure"] for sample in samples] == [""] * 4
+    assert [run["share"]["requests"]["WRITE"] for run in none] == [5000, 5000]
     # The file is made anew by each run.
-    assert [run["share"]["requests"]["CREATE"] for run in none["runs"]] == [1, 1]
+    assert [run["share"]["requests"]["CREATE"] for run in none] == [1, 1]
     assert "none: nothing at risk" in result.stdout
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(("form", "size"), [("whole", 104_857_600), ("quick", 5_120_000)])
 def test_only_a_whole_file_passes_the_check(tmp_path: Path, form: str, size: int) -> None:
     def check() -> "subprocess.CompletedProcess[str]":

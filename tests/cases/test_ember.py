@@ -3,12 +3,14 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 
 from osxfs_sim.lab.cases import load_case
+
+pytestmark = pytest.mark.starts_processes
 
 EMBER = load_case("ember")
 # What two builds of one tree differ in: where they worked, and what is made up or drawn from it.
@@ -145,20 +147,30 @@ def test_the_lock_file_fixes_every_package_and_names_no_registry() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+@pytest.mark.usefixtures("need_fuse")
 def test_the_quick_form_builds_natively_and_with_its_temporary_files_on_a_share(
+    cli: Command,
     tmp_path: Path,
 ) -> None:
     saved = tmp_path / "result.json"
-    command = [sys.executable, "-m", "osxfs_sim", "run", "ember", "--quick"]
-    command += ["--arm", "native", "--arm", "osxfs-cached", "--json", str(saved)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    words = (
+        "run",
+        "ember",
+        "--quick",
+        "--arm",
+        "native",
+        "--arm",
+        "osxfs-cached",
+        "--json",
+        str(saved),
+    )
+    result = cli(*words, within_s=900)
     assert result.returncode == 0, result.stdout + result.stderr
     document = json.loads(saved.read_text())
     assert document["variant"] == "tmpdir"
-    native, cached = document["arms"]
-    assert [run["failure"] for arm in (native, cached) for run in arm["runs"]] == [""] * 4
-    requests = cached["runs"][0]["share"]["requests"]
+    assert [sample["failure"] for sample in document["samples"]] == [""] * 4
+    cached = [sample for sample in document["samples"] if sample["arm"] == "osxfs-cached"]
+    requests = cached[0]["share"]["requests"]
     # Directories and links by the hundred; none of the tree's 62,000 files is on the share.
     assert requests["MKDIR"] > 300
     assert requests["SYMLINK"] > 300

@@ -1,12 +1,11 @@
 """The cases that install packages: lock files, what they refuse, and (slow) their quick form."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 
 from osxfs_sim.lab.cases import Case, load_case
 
@@ -55,6 +54,7 @@ def test_npm_install_is_the_published_project() -> None:
     assert {**small, "react-scripts": "5.0.1"} == CREATE_REACT_APP
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("name", "folder", "form"),
     [("npm-install", "small", "whole"), ("vite-install", "app", "quick")],
@@ -84,6 +84,7 @@ def test_a_package_that_is_missing_or_of_another_version_is_refused(
         assert check(case, tmp_path, "whole").returncode == 1
 
 
+@pytest.mark.starts_processes
 def test_pip_install_refuses_an_empty_place(tmp_path: Path) -> None:
     (tmp_path / "env").mkdir()
     result = check(load_case("pip-install"), tmp_path, "quick")
@@ -91,6 +92,7 @@ def test_pip_install_refuses_an_empty_place(tmp_path: Path) -> None:
     assert "check.sh: asgiref==3.8.1 is not" in result.stderr
 
 
+@pytest.mark.starts_processes
 def test_watch_refuses_a_file_without_the_last_edit(tmp_path: Path) -> None:
     case = load_case("watch")
     (tmp_path / "src").mkdir()
@@ -107,40 +109,47 @@ def test_watch_refuses_a_file_without_the_last_edit(tmp_path: Path) -> None:
     assert '"edit 0"' in (tmp_path / "src/word.js").read_text()
 
 
-def run_quick(directory: Path, case: str, *arms: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "osxfs_sim", "run", case, "--quick", "--runs", "1"]
-    command += [word for arm in arms for word in ("--arm", arm)]
-    command += ["--json", str(directory / "result.json")]
-    environment = {**os.environ, "XDG_CACHE_HOME": str(directory / "cache")}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+@pytest.fixture(scope="session")
+def run_quick(cli: Command):
+    def run_quick(directory: Path, case: str, *arms: str) -> "subprocess.CompletedProcess[str]":
+        words = [word for arm in arms for word in ("--arm", arm)]
+        saved = ("--json", directory / "result.json")
+        run = ("run", case, "--quick", "--runs", "1", *words, *saved)
+        return cli(*run, cache=directory / "cache", within_s=600)
+
+    return run_quick
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.parametrize("case", ["npm-install", "vite-install", "pip-install"])
-def test_the_quick_form_leaves_the_same_natively_and_on_a_share(tmp_path: Path, case: str) -> None:
+def test_the_quick_form_leaves_the_same_natively_and_on_a_share(
+    run_quick, tmp_path: Path, case: str
+) -> None:
     result = run_quick(tmp_path, case, "native", "osxfs")
     assert result.returncode == 0, result.stdout + result.stderr
-    arms = json.loads((tmp_path / "result.json").read_text())["arms"]
-    native, shared = (arm["runs"][0] for arm in arms)
+    native, shared = json.loads((tmp_path / "result.json").read_text())["samples"]
     assert native["digest"] == shared["digest"] is not None
     assert shared["share"]["requests"]["CREATE"] > 50
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+@pytest.mark.usefixtures("need_fuse")
 def test_an_edit_on_the_host_is_reported_in_the_guest_where_the_share_raises_events(
+    run_quick,
     tmp_path: Path,
 ) -> None:
     result = run_quick(tmp_path, "watch", "native", "osxfs", "osxfs-cached")
     assert result.returncode == 0, result.stdout + result.stderr
-    for arm in json.loads((tmp_path / "result.json").read_text())["arms"]:
-        assert arm["runs"][0]["told"].startswith("median ")
+    for sample in json.loads((tmp_path / "result.json").read_text())["samples"]:
+        assert sample["last_line"].startswith("median ")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
-def test_where_no_event_is_raised_the_run_fails_in_bounded_time_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_where_no_event_is_raised_the_run_fails_in_bounded_time_and_says_so(
+    run_quick, tmp_path: Path
+) -> None:
     result = run_quick(tmp_path, "watch", "none")
     assert result.returncode == 1
     assert "edit 1 on the host was not reported in the guest within 5 s" in result.stderr

@@ -4,29 +4,32 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from support.command import Command
 
 from osxfs_sim.lab.cases import Case, load_case
 from osxfs_sim.lab.tree_digest import entries_of, first_difference
 
+pytestmark = pytest.mark.starts_processes
+
 ALL = (PurePosixPath("."),)
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
 
-def results_of(directory: Path, case: str, *options: str) -> list[dict[str, Any]]:
-    """The only run of each arm."""
-    saved = directory / "result.json"
-    command = [sys.executable, "-m", "osxfs_sim", "run", case, "--quick", "--runs", "1"]
-    command += [*options, "--json", str(saved)]
-    environment = {**os.environ, "XDG_CACHE_HOME": str(directory / "cache")}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return [arm["runs"][0] for arm in json.loads(saved.read_text())["arms"]]
+@pytest.fixture(scope="session")
+def results_of(cli: Command):
+    def results_of(directory: Path, case: str, *options: str) -> list[dict[str, Any]]:
+        """The only run of each arm."""
+        saved = directory / "result.json"
+        words = ("run", case, "--quick", "--runs", "1", *options, "--json", saved)
+        result = cli(*words, cache=directory / "cache")
+        assert result.returncode == 0, result.stdout + result.stderr
+        return list(json.loads(saved.read_text())["samples"])
+
+    return results_of
 
 
 def set_up(case: Case, tree: Path, variant: str = "small") -> Path:
@@ -42,7 +45,7 @@ def run(
     return subprocess.run(command, capture_output=True, text=True, timeout=180)
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.parametrize(
     ("case", "options", "requests"),
     [
@@ -59,7 +62,7 @@ def run(
     ],
 )
 def test_it_does_the_same_natively_and_on_a_share_and_its_questions_cross(
-    tmp_path: Path, case: str, options: list[str], requests: dict[str, int]
+    results_of, tmp_path: Path, case: str, options: list[str], requests: dict[str, int]
 ) -> None:
     native, shared = results_of(tmp_path, case, "--arm", "native", "--arm", "osxfs", *options)
     assert [native["failure"], shared["failure"]] == ["", ""]
@@ -69,8 +72,10 @@ def test_it_does_the_same_natively_and_on_a_share_and_its_questions_cross(
     assert {name: counted[name] for name in requests if counted[name] < requests[name]} == {}
 
 
-@needs_fuse
-def test_a_share_that_holds_changes_back_still_lets_each_fdatasync_cross(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_a_share_that_holds_changes_back_still_lets_each_fdatasync_cross(
+    results_of, tmp_path: Path
+) -> None:
     (held,) = results_of(tmp_path, "sqlite", "--arm", "osxfs-delegated")
     assert held["failure"] == ""
     assert held["share"]["requests"]["FSYNC"] >= 150

@@ -4,33 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 from support.guests import eventually_beside
 
-from osxfs_sim.cli import share as share_commands
-
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
-
-
-def osxfs_sim(
-    *arguments: str | Path, cwd: Path | None = None
-) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "osxfs_sim", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=180)
-
-
-def complaint(*arguments: str | Path) -> str:
-    """What the command says about a mistake; checks that it is one line, and an error."""
-    result = osxfs_sim(*arguments)
-    assert result.returncode in (1, 2), (result.stdout, result.stderr)
-    assert "Traceback" not in result.stderr
-    line = result.stderr.strip().splitlines()[-1]
-    if result.returncode == 1:
-        assert result.stderr.strip() == line
-    return line.removeprefix("osxfs-sim: ").removeprefix("Error: ")
+from osxfs_sim.cli import mount as mount_command
 
 
 @pytest.fixture
@@ -72,13 +52,13 @@ def directories(tmp_path: Path) -> tuple[Path, Path]:
     ],
 )
 def test_bad_input_is_one_line_with_its_remedy(
-    directories: tuple[Path, Path], options: list[str], said: str
+    complaint, directories: tuple[Path, Path], options: list[str], said: str
 ) -> None:
     assert said in complaint("mount", *directories, *options)
     assert not os.path.ismount(directories[1])
 
 
-def test_samples_that_are_no_samples_are_refused(directories: tuple[Path, Path]) -> None:
+def test_samples_that_are_no_samples_are_refused(complaint, directories: tuple[Path, Path]) -> None:
     samples = directories[0] / "samples"
     for text, said in (
         ("", f"{samples} holds no samples"),
@@ -90,6 +70,7 @@ def test_samples_that_are_no_samples_are_refused(directories: tuple[Path, Path])
 
 
 def test_a_profile_of_ones_own_with_an_unknown_key_names_the_nearest(
+    complaint,
     directories: tuple[Path, Path],
 ) -> None:
     profile = directories[0] / "mine.toml"
@@ -98,7 +79,7 @@ def test_a_profile_of_ones_own_with_an_unknown_key_names_the_nearest(
     assert said == f"{profile}: unknown key 'latency.metadta'; did you mean 'metadata'?"
 
 
-def test_places_that_cannot_be_mounted_are_named(directories: tuple[Path, Path]) -> None:
+def test_places_that_cannot_be_mounted_are_named(complaint, directories: tuple[Path, Path]) -> None:
     source, mountpoint = directories
     (source / "inside").mkdir()
     (source / "file").touch()
@@ -111,13 +92,13 @@ def test_places_that_cannot_be_mounted_are_named(directories: tuple[Path, Path])
     assert "lies inside the mount point" in complaint("mount", source / "inside", source)
 
 
-def test_what_is_not_mounted_has_no_status(tmp_path: Path) -> None:
+def test_what_is_not_mounted_has_no_status(complaint, tmp_path: Path) -> None:
     assert complaint("status", tmp_path).startswith(f"no share is mounted at {tmp_path}")
     assert complaint("umount", tmp_path) == f"nothing is mounted at {tmp_path}"
     assert complaint("umount", "/proc") == "/proc is a proc mount, not a share: use umount"
 
 
-def test_cases_that_cannot_be_run_say_why() -> None:
+def test_cases_that_cannot_be_run_say_why(complaint) -> None:
     assert complaint("run", "raek") == "unknown case 'raek'; did you mean 'rake'?"
     assert "unknown profile 'osxfsx'" in complaint("run", "rake", "--arm", "osxfsx")
     assert "no variant 'fll'" in complaint("run", "rake", "--variant", "fll")
@@ -126,17 +107,16 @@ def test_cases_that_cannot_be_run_say_why() -> None:
     assert "does not exist" in complaint("run", "rake", "--json", "/no/such/directory/file")
 
 
-def test_a_case_without_its_tools_names_the_command_that_installs_them(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "osxfs_sim", "run", "rake"]
-    result = subprocess.run(
-        command, capture_output=True, text=True, env={"PATH": str(tmp_path)}, timeout=180
-    )
+def test_a_case_without_its_tools_names_the_command_that_installs_them(
+    cli: Command, tmp_path: Path
+) -> None:
+    result = cli("run", "rake", env={"PATH": str(tmp_path)})
     assert result.returncode == 1
     assert result.stderr.startswith("osxfs-sim: the case rake needs ruby, rake, bundle")
     assert "apt-get install" in result.stderr
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.parametrize(
     ("option", "value", "key"),
     [
@@ -149,16 +129,16 @@ def test_a_case_without_its_tools_names_the_command_that_installs_them(tmp_path:
     ],
 )
 def test_rules_for_files_are_chosen_by_the_names_that_profiles_use(
-    directories: tuple[Path, Path], option: str, value: str, key: str
+    cli: Command, directories: tuple[Path, Path], option: str, value: str, key: str
 ) -> None:
     source, mountpoint = directories
     arguments = ("--profile", "none", option, value)
-    mounted = osxfs_sim("mount", source, mountpoint, *arguments)
+    mounted = cli("mount", source, mountpoint, *arguments)
     assert (mounted.returncode, mounted.stderr) == (0, "")
     try:
-        status = json.loads(osxfs_sim("status", "--json", mountpoint).stdout)
+        status = json.loads(cli("status", "--json", mountpoint).stdout)
     finally:
-        assert osxfs_sim("umount", mountpoint).returncode == 0
+        assert cli("umount", mountpoint).returncode == 0
     told = status[key]
     assert value in (told, *(told.values() if isinstance(told, dict) else ()))
 
@@ -173,14 +153,16 @@ def test_rules_for_files_are_chosen_by_the_names_that_profiles_use(
         (("mount", "a", "b", "--names", "APFS"), "apfs"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_too(arguments, message: str) -> None:
-    result = osxfs_sim(*arguments)
+def test_a_wrong_command_line_is_one_line_too(cli: Command, arguments, message: str) -> None:
+    result = cli(*arguments)
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
     assert message in result.stderr
 
 
-def test_an_empty_path_is_not_the_working_directory(directories: tuple[Path, Path]) -> None:
+def test_an_empty_path_is_not_the_working_directory(
+    complaint, directories: tuple[Path, Path]
+) -> None:
     source, mountpoint = directories
     told = "name a directory"
     assert told in complaint("mount", source, "")
@@ -189,20 +171,23 @@ def test_an_empty_path_is_not_the_working_directory(directories: tuple[Path, Pat
     assert told in complaint("status", "")
 
 
-def in_shell(script: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    """What a shell makes of *script*, in which "$@" is the command and its arguments."""
-    command = [sys.executable, "-m", "osxfs_sim", *map(str, arguments)]
-    shell = ["sh", "-c", script, "sh", *command]
-    return subprocess.run(shell, capture_output=True, text=True, timeout=180)
+@pytest.fixture(scope="session")
+def in_shell(cli: Command):
+    def in_shell(script: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        """What a shell makes of *script*, in which "$@" is the command and its arguments."""
+        shell = ["sh", "-c", script, "sh", *cli.line(*arguments)]
+        return subprocess.run(shell, capture_output=True, text=True, timeout=180)
+
+    return in_shell
 
 
-def test_a_full_disk_is_told() -> None:
+def test_a_full_disk_is_told(in_shell) -> None:
     for arguments in (("profiles",), ("profiles", "host"), ("profiles", "--json"), ("--help",)):
         result = in_shell('"$@" > /dev/full', *arguments)
         assert (result.returncode, result.stderr) == (1, "osxfs-sim: No space left on device\n")
 
 
-def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_working_directory_that_is_gone_is_told(in_shell, tmp_path: Path) -> None:
     script = f'mkdir "{tmp_path}/gone" && cd "{tmp_path}/gone" && rmdir ../gone && "$@"'
     result = in_shell(script, "mount", "source", "share")
     assert result.returncode == 1
@@ -211,79 +196,83 @@ def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     ]
 
 
-@needs_fuse
-def test_who_has_closed_what_is_always_open_can_mount(directories: tuple[Path, Path]) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_who_has_closed_what_is_always_open_can_mount(
+    cli: Command, in_shell, directories: tuple[Path, Path]
+) -> None:
     source, mountpoint = directories
     assert in_shell('"$@" 0<&- 1>&- 2>&-', "profiles").returncode == 0
     mounted = in_shell('"$@" 0<&- 1>&- 2>&-', "mount", source, mountpoint, "--profile", "none")
     assert mounted.returncode == 0
     (mountpoint / "file").write_text("there")
-    assert osxfs_sim("umount", mountpoint).returncode == 0
+    assert cli("umount", mountpoint).returncode == 0
     assert (source / "file").read_text() == "there"
 
 
-def test_profiles_are_listed_with_their_sources() -> None:
-    listed = json.loads(osxfs_sim("profiles", "--json").stdout)
+def test_profiles_are_listed_with_their_sources(cli: Command) -> None:
+    listed = json.loads(cli("profiles", "--json").stdout)
     assert {"none", "osxfs", "osxfs-cached", "osxfs-negative"} <= {p["name"] for p in listed}
-    one = json.loads(osxfs_sim("profiles", "osxfs", "--json").stdout)
+    one = json.loads(cli("profiles", "osxfs", "--json").stdout)
     assert one["values"]["latency.metadata"] == "130us"
     assert one["sources"]["latency.metadata"]["basis"] == "documented"
     assert one["values"]["events.latency"] == "10ms"
     assert one["sources"]["events.latency"]["basis"] == "assumed"
-    assert "130us" in osxfs_sim("profiles", "osxfs").stdout
-    assert "osxfs-negative" in osxfs_sim("profiles").stdout
+    assert "130us" in cli("profiles", "osxfs").stdout
+    assert "osxfs-negative" in cli("profiles").stdout
 
 
-@needs_fuse
-def test_a_share_from_mount_to_umount(directories: tuple[Path, Path]) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_a_share_from_mount_to_umount(
+    cli: Command, complaint, directories: tuple[Path, Path]
+) -> None:
     source, mountpoint = directories
     (source / "file").write_text("hello")
-    mounted = osxfs_sim("mount", source, mountpoint, "--profile", "osxfs-cached", "--seed", "7")
+    mounted = cli("mount", source, mountpoint, "--profile", "osxfs-cached", "--seed", "7")
     try:
         assert (mounted.returncode, mounted.stdout) == (0, "")
         assert (mountpoint / "file").read_text() == "hello"
-        status = json.loads(osxfs_sim("status", "--json", mountpoint).stdout)
+        status = json.loads(cli("status", "--json", mountpoint).stdout)
         assert (status["profile"], status["seed"]) == ("osxfs-cached", 7)
         assert status["requests"]["READ"] == 1
         assert status["receipt"]["metadata"]["asked_p50_ns"] in range(129_900, 130_100)
-        table = osxfs_sim("status", mountpoint)
+        table = cli("status", mountpoint)
         assert table.returncode == 0
         assert "osxfs with the consistency flag" in table.stdout
-        assert str(mountpoint) in osxfs_sim("status").stdout
-        before = json.loads(osxfs_sim("status", "--json", "--reset", mountpoint).stdout)
-        after = json.loads(osxfs_sim("status", "--json", mountpoint).stdout)
+        assert str(mountpoint) in cli("status").stdout
+        before = json.loads(cli("status", "--json", "--reset", mountpoint).stdout)
+        after = json.loads(cli("status", "--json", mountpoint).stdout)
         # To ask a share is not counted by it.
         assert before["requests"]
         assert not after["requests"]
         assert "already mounted" in complaint("mount", source, mountpoint)
     finally:
-        unmounted = osxfs_sim("umount", mountpoint)
+        unmounted = cli("umount", mountpoint)
     assert (unmounted.returncode, unmounted.stdout, unmounted.stderr) == (0, "", "")
     assert not os.path.ismount(mountpoint)
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_target_out_of_reach_is_said_at_mount_with_its_remedy(
+    cli: Command,
     directories: tuple[Path, Path],
 ) -> None:
-    mounted = osxfs_sim("mount", *directories, "--latency", "1us")
+    mounted = cli("mount", *directories, "--latency", "1us")
     try:
         assert mounted.returncode == 0
         assert "1us is out of reach" in mounted.stderr
         assert "--dilate" in mounted.stderr
     finally:
-        osxfs_sim("umount", directories[1])
+        cli("umount", directories[1])
 
 
-@needs_fuse
-def test_in_the_foreground_a_signal_unmounts(directories: tuple[Path, Path]) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_in_the_foreground_a_signal_unmounts(cli: Command, directories: tuple[Path, Path]) -> None:
     source, mountpoint = directories
     (source / "file").write_text("hello")
-    command = [sys.executable, "-m", "osxfs_sim", "mount", "-f", str(source), str(mountpoint)]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    server = cli.start("mount", "-f", source, mountpoint, stdout=None)
     try:
         eventually_beside(server, (mountpoint / "file").exists)
-        eventually_beside(server, lambda: osxfs_sim("status", mountpoint).returncode == 0)
+        eventually_beside(server, lambda: cli("status", mountpoint).returncode == 0)
         server.terminate()
         assert server.wait(timeout=180) == 0
         assert not os.path.ismount(mountpoint)
@@ -292,46 +281,46 @@ def test_in_the_foreground_a_signal_unmounts(directories: tuple[Path, Path]) -> 
         server.communicate()
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_changes_are_held_flushed_and_found_again_after_a_crash(
-    directories: tuple[Path, Path], tmp_path: Path
+    cli: Command, complaint, directories: tuple[Path, Path], tmp_path: Path
 ) -> None:
     source, mountpoint = directories
     state = ("--state", tmp_path / "state")
     held = ("--profile", "osxfs-delegated", "--write-back-age", "1h")  # until we are done
     mount = ("mount", source, mountpoint, *held, *state)
-    assert osxfs_sim(*mount).returncode == 0
+    assert cli(*mount).returncode == 0
     (mountpoint / "flushed").write_text("content")
-    assert osxfs_sim("flush", mountpoint).returncode == 0
+    assert cli("flush", mountpoint).returncode == 0
     assert (source / "flushed").read_text() == "content"
     (mountpoint / "left").write_text("content")
-    status = json.loads(osxfs_sim("status", mountpoint, "--json").stdout)
-    assert "2 changes (7B)" in osxfs_sim("status", mountpoint).stdout
+    status = json.loads(cli("status", mountpoint, "--json").stdout)
+    assert "2 changes (7B)" in cli("status", mountpoint).stdout
     os.kill(status["pid"], signal.SIGKILL)
-    unmounted = osxfs_sim("umount", mountpoint)  # nobody is there to be asked
+    unmounted = cli("umount", mountpoint)  # nobody is there to be asked
     assert unmounted.returncode == 0
     assert "2 changes (7B)" in unmounted.stderr
-    left = osxfs_sim("unwritten", source, *state)
+    left = cli("unwritten", source, *state)
     assert "2 changes (7B) are not on the host" in left.stdout
-    (journal,) = json.loads(osxfs_sim("unwritten", source, *state, "--json").stdout)
+    (journal,) = json.loads(cli("unwritten", source, *state, "--json").stdout)
     assert journal["changes"] == [
         {"change": "make", "path": "left", "refused": None},
         {"change": "write", "path": "left", "refused": None},
     ]
     assert "--unwritten recover" in complaint(*mount)
-    again = osxfs_sim(*mount, "--unwritten", "recover")
+    again = cli(*mount, "--unwritten", "recover")
     assert "2 changes unwritten: the host has them now" in again.stderr
     assert (source / "left").read_text() == "content"
-    assert osxfs_sim("umount", mountpoint).returncode == 0
-    assert osxfs_sim("unwritten", source, *state).stdout == "nothing was left unwritten\n"
+    assert cli("umount", mountpoint).returncode == 0
+    assert cli("unwritten", source, *state).stdout == "nothing was left unwritten\n"
 
 
-def test_flush_needs_a_share(tmp_path: Path) -> None:
+def test_flush_needs_a_share(complaint, tmp_path: Path) -> None:
     assert "no share is mounted" in complaint("flush", tmp_path)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_while_it_mounts_is_told_by_the_exit_code(number: int, code: int) -> None:
     with pytest.raises(SystemExit) as end:
-        share_commands._interrupt(number, None)
+        mount_command._interrupt(number, None)
     assert end.value.code == code

@@ -5,16 +5,17 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 from support.guests import eventually_beside
+from support.small_cases import write_script
 
 from osxfs_sim.lab.results import load_result, save_result
 from osxfs_sim.mount.mounts.mountpoints import mounts
 
-pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+pytestmark = pytest.mark.usefixtures("need_fuse")
 
 RESULT_OF_A_RUN = Path(__file__).parents[2] / "docs" / "results" / "rake-mid.json"
 CASE = """
@@ -39,38 +40,26 @@ SCRIPTS = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "look"
-    folder.mkdir()
-    (folder / "case.toml").write_text(CASE)
-    for name, text in SCRIPTS.items():
-        script(folder, name, text)
-    return folder
-
-
-def script(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-    (folder / name).chmod(0o755)
-
-
-def command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "osxfs_sim", "compare", *options]
+def folder(small_case) -> Path:
+    return small_case("look", CASE, SCRIPTS)
 
 
 def environment(folder: Path) -> dict[str, str]:
-    named = {name: str(folder.parent / name.lower()) for name in ("RUNS", "HANG", "STARTED")}
-    return {**os.environ, "XDG_CACHE_HOME": str(folder.parent / "cache"), **named}
+    return {name: str(folder.parent / name.lower()) for name in ("RUNS", "HANG", "STARTED")}
 
 
-def compare(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command(*options),
-        capture_output=True,
-        text=True,
-        env=environment(folder),
-        cwd=folder.parent,
-        timeout=180,
-    )
+@pytest.fixture(scope="session")
+def compare(cli: Command):
+    def compare(folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+        return cli(
+            "compare",
+            *options,
+            env=environment(folder),
+            cache=folder.parent / "cache",
+            cwd=folder.parent,
+        )
+
+    return compare
 
 
 def nothing_is_left_in(directory: Path) -> bool:
@@ -83,7 +72,7 @@ ARMS = ("--arm", "native", "--arm", "still=none --seed 5", "--directory", ".")
 
 
 def test_a_case_of_ones_own_is_compared_saved_and_gone_on_with(
-    folder: Path, tmp_path: Path
+    compare, folder: Path, tmp_path: Path
 ) -> None:
     result = compare(folder, "./look", *ARMS, "--runs", "3", "--again", "--trace", "traces")
     assert result.returncode == 0, result.stderr
@@ -128,15 +117,13 @@ def test_a_case_of_ones_own_is_compared_saved_and_gone_on_with(
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_comparison_keeps_what_is_finished_and_goes_on(
-    folder: Path, tmp_path: Path, how: signal.Signals
+    cli: Command, compare, folder: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
     (tmp_path / "hang").touch()
-    process = subprocess.Popen(
-        command("./look", *ARMS, "--runs", "2"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    process = cli.start(
+        *("compare", "./look", *ARMS, "--runs", "2"),
         env=environment(folder),
+        cache=tmp_path / "cache",
         cwd=tmp_path,
         start_new_session=True,
     )
@@ -157,7 +144,9 @@ def test_an_interrupted_comparison_keeps_what_is_finished_and_goes_on(
     assert [len(whole.of(arm)) for arm in whole.arms] == [2, 2]
 
 
-def test_it_does_not_go_on_with_another_recipe_or_other_arms(folder: Path, tmp_path: Path) -> None:
+def test_it_does_not_go_on_with_another_recipe_or_other_arms(
+    compare, folder: Path, tmp_path: Path
+) -> None:
     assert compare(folder, "./look", *ARMS, "--runs", "1").returncode == 0
     before = (tmp_path / "comparison-look.json").read_text()
     go_on = ("./look", "--resume", "comparison-look.json", "--runs", "2")
@@ -166,14 +155,18 @@ def test_it_does_not_go_on_with_another_recipe_or_other_arms(folder: Path, tmp_p
         assert result.returncode == 1
         assert "cannot be resumed: " in result.stderr
         assert len(result.stderr.splitlines()) == 1
-    script(folder, "run.sh", "echo something else")
+    write_script(folder, "run.sh", "echo something else")
     result = compare(folder, *go_on)
     assert "cannot be resumed: the recipe of the case was" in result.stderr
     assert (tmp_path / "comparison-look.json").read_text() == before
 
 
-def test_a_failing_arm_is_shown_and_fails_the_command(folder: Path, tmp_path: Path) -> None:
-    script(folder, "run.sh", 'case "$1" in */share) echo broken >&2; exit 3;; esac; echo fine')
+def test_a_failing_arm_is_shown_and_fails_the_command(
+    compare, folder: Path, tmp_path: Path
+) -> None:
+    write_script(
+        folder, "run.sh", 'case "$1" in */share) echo broken >&2; exit 3;; esac; echo fine'
+    )
     result = compare(folder, "./look", *ARMS, "--runs", "1", "--output", "mine.json")
     assert result.returncode == 1
     assert "0 (1 failed)" in result.stdout
@@ -181,7 +174,9 @@ def test_a_failing_arm_is_shown_and_fails_the_command(folder: Path, tmp_path: Pa
     assert len(load_result(tmp_path / "mine.json").samples) == 2
 
 
-def test_an_arm_against_itself_says_how_often_it_cries_wolf(folder: Path, tmp_path: Path) -> None:
+def test_an_arm_against_itself_says_how_often_it_cries_wolf(
+    compare, folder: Path, tmp_path: Path
+) -> None:
     result = compare(folder, "./look", "--aa", "native", "--runs", "3", "--directory", ".")
     assert result.returncode == 0, result.stderr
     assert "A/A, fresh: 3 rounds of an arm against itself" in result.stdout
@@ -196,7 +191,7 @@ def test_an_arm_against_itself_says_how_often_it_cries_wolf(folder: Path, tmp_pa
 )
 @pytest.mark.usefixtures("alone_with_sync")
 def test_cold_caches_are_dropped_and_a_tree_in_memory_is_warned_about(
-    folder: Path, tmp_path: Path
+    compare, folder: Path, tmp_path: Path
 ) -> None:
     memory = Path("/dev/shm") / f"{tmp_path.name}-{os.getpid()}"
     memory.mkdir()
@@ -230,7 +225,7 @@ def test_cold_caches_are_dropped_and_a_tree_in_memory_is_warned_about(
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_run(
-    folder: Path, tmp_path: Path, options: tuple[str, ...], said: str
+    compare, folder: Path, tmp_path: Path, options: tuple[str, ...], said: str
 ) -> None:
     result = compare(folder, *options)
     assert result.returncode in (1, 2)

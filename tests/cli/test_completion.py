@@ -7,17 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 
 
-def completion(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("XDG_")}
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", "completion", *arguments],
-        capture_output=True,
-        text=True,
-        env={**environment, "HOME": str(home)},
-        timeout=180,
-    )
+@pytest.fixture(scope="session")
+def completion(cli: Command):
+    def completion(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+        environment = {key: "" for key in os.environ if key.startswith("XDG_")}
+        return cli("completion", *arguments, env={**environment, "HOME": str(home)})
+
+    return completion
 
 
 def completed_by_bash(script: Path, words: list[str], tools: Path) -> list[str]:
@@ -48,7 +47,7 @@ def tools(tmp_path: Path) -> Path:
 
 
 def test_bash_completes_commands_profiles_and_cases_once_it_is_installed(
-    tmp_path: Path, tools: Path
+    completion, tmp_path: Path, tools: Path
 ) -> None:
     done = completion("bash", "--install", home=tmp_path)
     script = tmp_path / ".local/share/bash-completion/completions/osxfs-sim"
@@ -62,7 +61,7 @@ def test_bash_completes_commands_profiles_and_cases_once_it_is_installed(
 
 
 @pytest.mark.parametrize(("shell", "place"), [("zsh", ".local/share/zsh"), ("fish", ".config")])
-def test_other_shells_get_theirs(tmp_path: Path, shell: str, place: str) -> None:
+def test_other_shells_get_theirs(completion, tmp_path: Path, shell: str, place: str) -> None:
     printed = completion(shell, home=tmp_path)
     assert "_OSXFS_SIM_COMPLETE" in printed.stdout
     completion(shell, "--install", home=tmp_path)
@@ -72,7 +71,7 @@ def test_other_shells_get_theirs(tmp_path: Path, shell: str, place: str) -> None
         subprocess.run([shell, "-n", written], check=True)
 
 
-def test_another_shell_is_one_line(tmp_path: Path) -> None:
+def test_another_shell_is_one_line(completion, tmp_path: Path) -> None:
     done = completion("tcsh", home=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("osxfs-sim: Invalid value for '{bash|zsh|fish}': 'tcsh'")

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 from support.guests import eventually_beside
 
 import osxfs_sim
 from osxfs_sim.coherence.contract.rules import RuleId
 
 PACKAGE = str(Path(osxfs_sim.__file__).parents[1])
-needs_fuse = pytest.mark.usefixtures("need_fuse")
 
 
 def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -28,22 +28,30 @@ def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def contract(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    return run("-m", "osxfs_sim", "contract", *arguments)
+@pytest.fixture(scope="session")
+def contract(cli: Command):
+    def contract(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        return cli("contract", *arguments)
+
+    return contract
 
 
 def rules(*names: str) -> list[str]:
     return [word for name in names for word in ("--rule", name)]
 
 
-def judged(*arguments: str | Path) -> tuple[int, dict[str, dict[str, object]]]:
-    """The exit code, and what was found by rule."""
-    result = contract(*arguments, "--latency", "0us", "--json")
-    assert result.stdout, result.stderr
-    assert "Traceback" not in result.stderr
-    document = json.loads(result.stdout)
-    assert document["schema"] == 1
-    return result.returncode, {each["rule"]: each for each in document["rules"]}
+@pytest.fixture(scope="session")
+def judged(contract):
+    def judged(*arguments: str | Path) -> tuple[int, dict[str, dict[str, object]]]:
+        """The exit code, and what was found by rule."""
+        result = contract(*arguments, "--latency", "0us", "--json")
+        assert result.stdout, result.stderr
+        assert "Traceback" not in result.stderr
+        document = json.loads(result.stdout)
+        assert document["schema"] == 1
+        return result.returncode, {each["rule"]: each for each in document["rules"]}
+
+    return judged
 
 
 def verdicts(found: dict[str, dict[str, object]]) -> dict[str, object]:
@@ -62,14 +70,14 @@ def verdicts(found: dict[str, dict[str, object]]) -> dict[str, object]:
         ((), 2, "Missing argument 'PROFILE'"),
     ],
 )
-def test_bad_input_is_one_line(arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_bad_input_is_one_line(contract, arguments: tuple[str, ...], code: int, said: str) -> None:
     result = contract(*arguments)
     assert result.returncode == code
     assert len(result.stderr.splitlines()) == 1
     assert said in result.stderr
 
 
-def test_a_list_names_every_rule_and_plays_nothing() -> None:
+def test_a_list_names_every_rule_and_plays_nothing(contract) -> None:
     result = contract("osxfs-delegated", "--list", "--json")
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
@@ -80,8 +88,8 @@ def test_a_list_names_every_rule_and_plays_nothing() -> None:
     assert "DEL-7 a host change" in contract("osxfs", "--list").stdout
 
 
-@needs_fuse
-def test_consistent_keeps_its_rules_and_says_what_a_mapping_shows() -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_consistent_keeps_its_rules_and_says_what_a_mapping_shows(judged) -> None:
     code, found = judged("osxfs", *rules("DEL-3", "CAC-3", "CON-2"))
     assert (code, verdicts(found)) == (0, {"DEL-3": "kept", "CAC-3": "kept", "CON-2": "kept"})
     assert found["CON-2"]["schedules"] > 100
@@ -91,8 +99,8 @@ def test_consistent_keeps_its_rules_and_says_what_a_mapping_shows() -> None:
     )
 
 
-@needs_fuse
-def test_what_a_mapping_shows_is_told_and_has_a_script(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_what_a_mapping_shows_is_told_and_has_a_script(contract, tmp_path: Path) -> None:
     """Where there are no host events it never follows, however slow the machine is."""
     arguments = ("--latency", "0us", *rules("CON-2"), "--script", tmp_path)
     result = contract("none", *arguments)
@@ -102,28 +110,29 @@ def test_what_a_mapping_shows_is_told_and_has_a_script(tmp_path: Path) -> None:
     assert run(tmp_path / "CON-2-known.py").returncode == 1
 
 
-@needs_fuse
-def test_cached_keeps_its_rules_and_is_seen_to_lag() -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_cached_keeps_its_rules_and_is_seen_to_lag(judged) -> None:
     code, found = judged("osxfs-cached", *rules("CAC-3", "CAC-5", "DEL-8"))
     assert (code, verdicts(found)) == (0, {"DEL-8": "kept", "CAC-3": "kept", "CAC-5": "kept"})
 
 
-@needs_fuse
-def test_delegated_keeps_its_rules_and_is_seen_to_hold_back_and_to_lose() -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_delegated_keeps_its_rules_and_is_seen_to_hold_back_and_to_lose(judged) -> None:
     code, found = judged("osxfs-delegated", *rules("DEL-2", "DEL-4", "DEL-7"))
     assert (code, verdicts(found)) == (0, {"DEL-2": "kept", "DEL-4": "kept", "DEL-7": "kept"})
     assert found["DEL-4"]["unplayed"] == []
 
 
-@needs_fuse
-def test_what_shipped_as_delegated_is_suspicious() -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_what_shipped_as_delegated_is_suspicious(judged) -> None:
     arguments = ("osxfs-delegated-17.06", "--as", "delegated", *rules("DEL-2", "DEL-7"))
     code, found = judged(*arguments)
     assert (code, verdicts(found)) == (1, {"DEL-2": "suspicious", "DEL-7": "suspicious"})
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_breach_is_a_script_that_finds_it_again_and_not_where_it_is_cured(
+    contract,
     tmp_path: Path,
 ) -> None:
     """Without host events a cached share cannot but lag."""
@@ -145,8 +154,8 @@ def test_a_breach_is_a_script_that_finds_it_again_and_not_where_it_is_cured(
     assert cured.stdout.endswith("no breach\n")
 
 
-@needs_fuse
-def test_holding_back_breaks_write_through() -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_holding_back_breaks_write_through(judged) -> None:
     code, found = judged("osxfs-delegated", "--as", "cached", *rules("CAC-3"))
     assert (code, verdicts(found)) == (1, {"CAC-3": "broken"})
     steps = found["CAC-3"]["breach"]["steps"]
@@ -156,8 +165,8 @@ def test_holding_back_breaks_write_through() -> None:
     ]
 
 
-@needs_fuse
-def test_a_policy_of_ones_own_that_believes_is_found_out(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_a_policy_of_ones_own_that_believes_is_found_out(cli: Command, tmp_path: Path) -> None:
     """It believes names and attributes for a day, and is held to consistency."""
     (tmp_path / "believer.py").write_text(
         "from osxfs_sim import CachePolicy, Lifetimes\n"
@@ -166,15 +175,9 @@ def test_a_policy_of_ones_own_that_believes_is_found_out(tmp_path: Path) -> None
         "        return Lifetimes(86_400 * 10**9, 86_400 * 10**9)\n"
     )
     arguments = ("--policy", "believer:Believer", "--host-events", "none")
-    result = subprocess.run(
-        [
-            *(sys.executable, "-m", "osxfs_sim", "contract", "osxfs", "--as", "consistent"),
-            *(*arguments, *rules("CON-2"), "--json"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": f"{PACKAGE}:{tmp_path}"},
+    result = cli(
+        *("contract", "osxfs", "--as", "consistent", *arguments, *rules("CON-2"), "--json"),
+        env={"PYTHONPATH": f"{PACKAGE}:{tmp_path}"},
     )
     assert result.returncode == 1, result.stderr
     (found,) = json.loads(result.stdout)["rules"]
@@ -182,8 +185,8 @@ def test_a_policy_of_ones_own_that_believes_is_found_out(tmp_path: Path) -> None
     assert found["breach"]["times"] == found["breach"]["plays"]
 
 
-@needs_fuse
-def test_a_bug_of_the_museum_is_found_out() -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_a_bug_of_the_museum_is_found_out(judged) -> None:
     """An edit in place is not heard of: what is believed of the content never expires."""
     code, found = judged("osxfs-cached", "--bug", "stale-content", *rules("DEL-6", "CAC-5"))
     assert code == 1
@@ -191,17 +194,17 @@ def test_a_bug_of_the_museum_is_found_out() -> None:
     assert found["DEL-6"]["breach"]["times"] >= 2  # what shows once is not called broken
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.parametrize("bug", ["phantom", "stale-size", "stale-content"])
-def test_a_share_that_does_not_hear_of_one_kind_keeps_no_promise_to_tell(bug: str) -> None:
+def test_a_share_that_does_not_hear_of_one_kind_keeps_no_promise_to_tell(judged, bug: str) -> None:
     """Each time: what was made has been told before anybody looks at it."""
     code, found = judged("osxfs-cached", "--bug", bug, *rules("DEL-6"))
     assert (code, verdicts(found)) == (1, {"DEL-6": "broken"})
     assert found["DEL-6"]["breach"]["times"] == found["DEL-6"]["breach"]["plays"]
 
 
-@needs_fuse
-def test_of_a_copy_only_its_own_processes_are_judged() -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_of_a_copy_only_its_own_processes_are_judged(contract) -> None:
     result = contract("volume", *rules("DEL-3", "CON-2"), "--json")
     assert result.returncode == 0, result.stderr
     found = {each["rule"]: each for each in json.loads(result.stdout)["rules"]}
@@ -221,16 +224,9 @@ def mountpoints_of(pid: int) -> list[Path]:
     return found
 
 
-@needs_fuse
-def test_an_interrupted_judgement_leaves_nothing_behind() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "osxfs_sim", "contract", "osxfs", "--latency", "0us"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"PYTHONPATH": PACKAGE},
-    )
+@pytest.mark.usefixtures("need_fuse")
+def test_an_interrupted_judgement_leaves_nothing_behind(cli: Command) -> None:
+    process = cli.start("contract", "osxfs", "--latency", "0us", start_new_session=True)
     try:
         ours = eventually_beside(
             process, lambda: [path for path in mountpoints_of(process.pid) if path.is_mount()]
@@ -245,7 +241,7 @@ def test_an_interrupted_judgement_leaves_nothing_behind() -> None:
     assert not any(path.parent.exists() for path in ours)
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("profile", "kept"),
@@ -259,7 +255,7 @@ def test_an_interrupted_judgement_leaves_nothing_behind() -> None:
         ("osxfs-delegated", "DEL-1 DEL-2 DEL-3 DEL-4 DEL-5 DEL-6 DEL-7 DEL-8"),
     ],
 )
-def test_the_contracts_own_modes_keep_all_that_applies(profile: str, kept: str) -> None:
+def test_the_contracts_own_modes_keep_all_that_applies(judged, profile: str, kept: str) -> None:
     code, found = judged(profile)
     assert code == 0
     assert {rule for rule, each in found.items() if each["verdict"] == "kept"} == set(kept.split())
@@ -267,9 +263,9 @@ def test_the_contracts_own_modes_keep_all_that_applies(profile: str, kept: str) 
     assert others == {"not applicable"}
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.slow
-def test_the_kernels_own_write_back_breaks_what_an_event_promises() -> None:
+def test_the_kernels_own_write_back_breaks_what_an_event_promises(judged) -> None:
     code, found = judged("osxfs-delegated-kernel", *rules("DEL-1"))
     assert (code, verdicts(found)) == (1, {"DEL-1": "broken"})
     assert found["DEL-1"]["breach"]["schedule"].startswith("append")

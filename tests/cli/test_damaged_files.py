@@ -18,7 +18,7 @@ from support.traces import found, in_turn, missed, row, write_trace
 
 from osxfs_sim.lab import results as results_module
 from osxfs_sim.lab.results import ResultError, comparison_from
-from osxfs_sim.lab.shapes import TEXT, Record, mismatch
+from osxfs_sim.lab.shapes import TEXT, RecordShape, mismatch
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 FEW = settings(
@@ -103,6 +103,7 @@ def words_for(kind: str, file: Path) -> list[str]:
     return [str(file) if word == "FILE" else word for word in KINDS[kind][1]]
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_whole_is_shown(kind: str, tmp_path: Path, capsys) -> None:
     code, out, err = said_by(words_for(kind, written(tmp_path / "f.json", KINDS[kind][0])), capsys)
@@ -113,6 +114,7 @@ def test_what_is_whole_is_shown(kind: str, tmp_path: Path, capsys) -> None:
         assert out
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_document_is_shown_or_refused_in_one_line(
     kind: str, tmp_path: Path, capsys
@@ -127,6 +129,7 @@ def test_a_damaged_document_is_shown_or_refused_in_one_line(
     whatever_is_wrong()
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("kind", ["compare", "staleness", "history"])
 def test_a_file_of_damaged_bytes_is_shown_or_refused_in_one_line(
     kind: str, tmp_path: Path, capsys
@@ -143,6 +146,7 @@ def test_a_file_of_damaged_bytes_is_shown_or_refused_in_one_line(
     whatever_is_wrong()
 
 
+@pytest.mark.takes_seconds
 def test_a_damaged_trace_is_analyzed_or_refused_in_one_line(tmp_path: Path, capsys) -> None:
     content = write_trace(tmp_path / "t.parquet", TRACE_ROWS).read_bytes()
     file = tmp_path / "damaged.parquet"
@@ -208,8 +212,9 @@ def test_a_command_that_did_not_look_would_be_found_out(
         whatever_is_wrong()
 
 
+@pytest.mark.takes_seconds
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists))
 def test_a_shape_says_something_of_everything(value: Any) -> None:
-    shape = Record({"a": TEXT}, {})
+    shape = RecordShape({"a": TEXT}, {})
     assert "\n" not in mismatch(value, shape)
     assert mismatch({"a": value}, shape) == "" or not isinstance(value, str)

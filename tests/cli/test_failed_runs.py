@@ -1,11 +1,11 @@
 """A run that did not do its work is shown as failed, with its reason, and never as fast."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
+from support.small_cases import write_case
 
 CASE = """
 name = "word"
@@ -25,25 +25,22 @@ SCRIPTS = {
 }
 
 
-def run(
-    folder: Path, case: str = CASE + CHECK, **scripts: str
-) -> "subprocess.CompletedProcess[str]":
-    folder.mkdir()
-    (folder / "case.toml").write_text(case)
-    texts = SCRIPTS | {f"{name}.sh": text for name, text in scripts.items()}
-    for name, text in texts.items():
-        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-        (folder / name).chmod(0o755)
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", "run", f"{folder}", "--directory", str(folder.parent)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "XDG_CACHE_HOME": str(folder.parent / "cache"), "COLUMNS": "200"},
-        timeout=180,
-    )
+@pytest.fixture(scope="session")
+def run(cli: Command):
+    def run(
+        folder: Path, case: str = CASE + CHECK, **scripts: str
+    ) -> "subprocess.CompletedProcess[str]":
+        write_case(folder, case, SCRIPTS | {f"{name}.sh": text for name, text in scripts.items()})
+        return cli(
+            *("run", folder, "--directory", folder.parent),
+            cache=folder.parent / "cache",
+            env={"COLUMNS": "200"},
+        )
+
+    return run
 
 
-def test_what_does_its_work_is_not_failed(tmp_path: Path) -> None:
+def test_what_does_its_work_is_not_failed(run, tmp_path: Path) -> None:
     result = run(tmp_path / "word", CASE + CHECK + 'deterministic = ["."]\n')
     assert result.returncode == 0, result.stderr
     assert "failed" not in result.stdout
@@ -64,7 +61,7 @@ def test_what_does_its_work_is_not_failed(tmp_path: Path) -> None:
     ids=["command", "check", "no check", "tree"],
 )
 def test_what_does_not_is_a_failed_run_with_its_reason(
-    tmp_path: Path, case: str, scripts: dict[str, str], why: str
+    run, tmp_path: Path, case: str, scripts: dict[str, str], why: str
 ) -> None:
     result = run(tmp_path / "word", case, **scripts)
     assert result.returncode == 1
@@ -73,7 +70,7 @@ def test_what_does_not_is_a_failed_run_with_its_reason(
     assert "Traceback" not in result.stderr
 
 
-def test_a_check_that_is_not_there_is_found_before_anything_runs(tmp_path: Path) -> None:
+def test_a_check_that_is_not_there_is_found_before_anything_runs(run, tmp_path: Path) -> None:
     result = run(tmp_path / "word", CASE + CHECK.replace("check.sh", "chekc.sh"))
     assert result.returncode == 1
     assert "command.check names" in result.stderr
@@ -81,7 +78,9 @@ def test_a_check_that_is_not_there_is_found_before_anything_runs(tmp_path: Path)
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_the_last_line_that_a_command_prints_is_shown_where_it_is_a_result(tmp_path: Path) -> None:
+def test_the_last_line_that_a_command_prints_is_shown_where_it_is_a_result(
+    run, tmp_path: Path
+) -> None:
     printing = 'echo one; echo "median 3 ms"; echo hello > "$1/word"'
     result = run(tmp_path / "word", CASE + CHECK + "tells = true\n", run=printing)
     assert "s (fresh): median 3 ms\n" in result.stderr

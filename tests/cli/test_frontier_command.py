@@ -1,18 +1,16 @@
 """``osxfs-sim frontier`` on a case of one's own: measured under edits, resumed, shown again."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 from support.frontiers import comparison
 
 from osxfs_sim.cli import main
 from osxfs_sim.lab.results import load_result, save_result
 
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 CASE = """
 name = "read"
 title = "Read one file again and again"
@@ -34,30 +32,23 @@ SCRIPTS = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "read"
-    folder.mkdir()
-    (folder / "case.toml").write_text(CASE)
-    for name, text in SCRIPTS.items():
-        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-        (folder / name).chmod(0o755)
-    return folder
+def folder(small_case) -> Path:
+    return small_case("read", CASE, SCRIPTS)
 
 
-def frontier(where: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", "frontier", *options],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "XDG_CACHE_HOME": str(where / "cache")},
-        cwd=where,
-        timeout=180,
-    )
+@pytest.fixture(scope="session")
+def frontier(cli: Command):
+    def frontier(where: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+        return cli("frontier", *options, cache=where / "cache", cwd=where)
+
+    return frontier
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.usefixtures("folder")
-def test_a_case_of_ones_own_is_measured_under_edits_and_gone_on_with(tmp_path: Path) -> None:
+def test_a_case_of_ones_own_is_measured_under_edits_and_gone_on_with(
+    frontier, tmp_path: Path
+) -> None:
     forever = "old=osxfs-cached --lifetime 1h --host-events none"
     arms = ("--arm", "native", "--arm", "none", "--arm", forever, "--directory", ".")
     # The first answer is kept for an hour, and the file is another one after every edit.
@@ -101,7 +92,7 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_saved_results_are_shown_together_without_measuring(saved: Path) -> None:
+def test_saved_results_are_shown_together_without_measuring(frontier, saved: Path) -> None:
     result = frontier(
         saved, "--show", "rake.json", "git.json", "--markdown", "--picture", "f.svg", "--dark"
     )
@@ -114,7 +105,7 @@ def test_saved_results_are_shown_together_without_measuring(saved: Path) -> None
     assert sorted(path.name for path in saved.glob("*.json")) == ["git.json", "rake.json"]
 
 
-def test_what_is_derived_has_no_samples_in_it(saved: Path) -> None:
+def test_what_is_derived_has_no_samples_in_it(frontier, saved: Path) -> None:
     (document,) = json.loads(frontier(saved, "--show", "rake.json", "--json").stdout)["frontiers"]
     assert (document["case"], document["sweep"], document["edits"]) == ("rake", "short", "vim")
     assert "ages_ns" not in document["points"][0]

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.command import Command
 
 import osxfs_sim
-from osxfs_sim.cli import histories
+from osxfs_sim.cli import histories, main
 from osxfs_sim.cli.histories import check_history
 from osxfs_sim.coherence.histories.history import History
-from osxfs_sim.coherence.histories.linearize import Answer
+from osxfs_sim.coherence.histories.linearize import CheckResult
 from osxfs_sim.coherence.histories.modes import Bounds
-from osxfs_sim.coherence.histories.verdicts import PartVerdict, Rules, Verdict
+from osxfs_sim.coherence.histories.verdicts import HistoryVerdict, PartitionVerdict, Rules
 from osxfs_sim.model.consistency import Mode
 
 CORPUS = Path(__file__).parents[1] / "coherence" / "histories"
@@ -32,11 +33,15 @@ def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def osxfs(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    return run("-m", "osxfs_sim", *arguments)
+@pytest.fixture(scope="session")
+def osxfs(cli: Command):
+    def osxfs(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        return cli(*arguments)
+
+    return osxfs
 
 
-def test_a_plain_directory_has_nothing_to_find() -> None:
+def test_a_plain_directory_has_nothing_to_find(osxfs) -> None:
     result = osxfs(
         "histories", "native", "--runs", "2", "--operations", "15", "--seed", "4", "--json"
     )
@@ -47,7 +52,7 @@ def test_a_plain_directory_has_nothing_to_find() -> None:
     assert document["mode"] == "consistent"
 
 
-def test_what_is_not_decided_in_time_is_counted_as_unknown() -> None:
+def test_what_is_not_decided_in_time_is_counted_as_unknown(osxfs) -> None:
     result = osxfs("histories", "native", "--runs", "1", "--operations", "5", "--time-limit", "0s")
     assert "1 histories: 0 ok, 0 violations, 1 unknown" in result.stdout, result.stderr
     assert result.returncode == 0
@@ -62,14 +67,14 @@ def test_what_is_not_decided_in_time_is_counted_as_unknown() -> None:
         (("osxfs", "--objects", "27"), "--objects"),
     ],
 )
-def test_a_mistake_is_one_line(arguments: tuple[str, ...], words: str) -> None:
+def test_a_mistake_is_one_line(osxfs, arguments: tuple[str, ...], words: str) -> None:
     result = osxfs("histories", *arguments)
     assert result.returncode != 0
     assert words in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_saved_histories_are_judged_again() -> None:
+def test_saved_histories_are_judged_again(osxfs) -> None:
     good, bad = CORPUS / "good" / "host-lag.json", CORPUS / "bad" / "read-goes-back.json"
     result = osxfs("check-history", good, bad)
     assert result.returncode == 1, result.stderr
@@ -81,7 +86,7 @@ def test_saved_histories_are_judged_again() -> None:
 
 
 @pytest.mark.parametrize("text", ["no json", "[]", "{}", '{"schema": 99}'])
-def test_a_file_that_is_no_history_is_named(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_history_is_named(osxfs, tmp_path: Path, text: str) -> None:
     path = tmp_path / "history.json"
     path.write_text(text)
     result = osxfs("check-history", path)
@@ -134,7 +139,7 @@ def test_what_was_written_wrongly_by_hand_is_one_line(
 ) -> None:
     path = tmp_path / "history.json"
     path.write_text(text)
-    result = CliRunner().invoke(check_history, [str(path)])
+    result = CliRunner().invoke(main, ["check-history", str(path)])
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit), result.exception
     assert len(result.output.splitlines()) == 1
@@ -155,17 +160,18 @@ def test_the_last_looks_wait_until_the_bound_allows_nothing_old() -> None:
     assert histories._settle_ns(Bounds(86_400_000 * ms)) == histories._settle_ns(Bounds())
 
 
+@pytest.mark.starts_processes
 def test_the_smallest_history_is_not_judged_without_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where its search is given up, the violation that was found is told."""
     limits = []
 
-    def gives_up(_: History, rules: Rules) -> Verdict:
+    def gives_up(_: History, rules: Rules) -> HistoryVerdict:
         limits.append(rules.limits)
-        return Verdict(rules.mode, (PartVerdict(("a",), Answer.UNKNOWN),))
+        return HistoryVerdict(rules.mode, (PartitionVerdict(("a",), CheckResult.UNKNOWN),))
 
     monkeypatch.setattr(histories, "check", gives_up)
-    found = PartVerdict(("a",), Answer.VIOLATION, lost=("a word",))
-    run = histories._Run(1, History(()), Verdict(Mode.CACHED, (found,)), minimal=History(()))
+    found = PartitionVerdict(("a",), CheckResult.VIOLATION, lost=("a word",))
+    run = histories._Run(1, History(()), HistoryVerdict(Mode.CACHED, (found,)), minimal=History(()))
     assert histories._minimal_part(run, Rules(Mode.CACHED)) is found
     assert all(limit.within_ns is not None for limit in limits)
     assert limits
@@ -173,7 +179,7 @@ def test_the_smallest_history_is_not_judged_without_limits(monkeypatch: pytest.M
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("need_fuse")
-def test_where_no_look_is_old_enough_that_is_said() -> None:
+def test_where_no_look_is_old_enough_that_is_said(osxfs) -> None:
     arguments = ("--runs", "1", "--operations", "5", "--objects", "1")
     result = osxfs("histories", "osxfs-cached", "--host-events", "none", *arguments)
     assert "none was judged by the bound" in " ".join(result.stdout.split())
@@ -184,7 +190,7 @@ def test_where_no_look_is_old_enough_that_is_said() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("need_fuse")
-def test_a_share_that_does_not_hear_is_a_violation_as_cached() -> None:
+def test_a_share_that_does_not_hear_is_a_violation_as_cached(osxfs) -> None:
     """A bug of the museum: names that are gone are believed for a day."""
     result = osxfs("histories", "osxfs-cached", "--bug", "phantom", "--runs", "8", "--json")
     assert result.returncode == 1, result.stderr
@@ -196,7 +202,9 @@ def test_a_share_that_does_not_hear_is_a_violation_as_cached() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("need_fuse")
-def test_a_violation_is_saved_and_its_script_finds_it_unless_it_is_cured(tmp_path: Path) -> None:
+def test_a_violation_is_saved_and_its_script_finds_it_unless_it_is_cured(
+    osxfs, tmp_path: Path
+) -> None:
     result = osxfs(
         *("histories", "osxfs-cached", "--host-events", "none", "--as", "consistent"),
         *("--runs", "4", "--objects", "1", "--save", tmp_path),

@@ -19,9 +19,10 @@ import click
 import pytest
 from rich.console import Console
 from support import frontiers, reporting, traces
+from support.command import Command
 
 import osxfs_sim
-from osxfs_sim.cli.errors import _COMMANDS, main
+from osxfs_sim.cli import COMMANDS, main
 from osxfs_sim.lab.machine import describe_machine
 from osxfs_sim.lab.results import save_result
 from osxfs_sim.mount.mounts.control import ask
@@ -88,7 +89,7 @@ def test_no_command_shows_a_name_as_more_than_text(here, capfd, words, command):
 
 
 def test_these_are_all_commands_and_the_check_notices():
-    assert {words[0] for words, _ in ALL} == set(_COMMANDS)
+    assert {words[0] for words, _ in ALL} == {name for group in COMMANDS.values() for name in group}
     assert len(unsafe(f"good\nbad {HOSTILE}")) == 2
 
 
@@ -143,6 +144,7 @@ def edited() -> Any:
     return frontiers.comparison(runs=2, machine=MACHINE).to_document()
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -167,6 +169,7 @@ def test_no_text_of_a_result_is_more_than_text(here, capfd, make, words):
     assert seen > 5, "many are shown"
 
 
+@pytest.mark.takes_seconds
 def test_a_page_shows_them_too_and_its_pictures(here, capfd):
     document = result()
     for text in ("osxfs", "rake -T of a Rails application", "it failed", "AMD EPYC"):
@@ -179,7 +182,7 @@ def test_a_page_shows_them_too_and_its_pictures(here, capfd):
             assert letter not in text, (path, letter)
 
 
-def test_nothing_in_a_trace_is_more_than_text(here, capfd):
+def test_nothing_in_a_trace_is_more_than_text(cli: Command, here, capfd):
     rows = [
         traces.found("f", 2, directory=f"/{HOSTILE}", program=HOSTILE, asked_ns=90),
         *(
@@ -198,9 +201,9 @@ def test_nothing_in_a_trace_is_more_than_text(here, capfd):
     # And on a terminal, which is shown colours of ours.
     ours, theirs = os.openpty()
     subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", "analyze", "t.parquet"],
+        cli.line("analyze", "t.parquet"),
         stdout=theirs,
-        env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(PACKAGE.parent)},
+        env=cli.environment({"TERM": "xterm-256color"}),
         check=True,
     )
     os.close(theirs)
@@ -312,6 +315,7 @@ def test_a_share_of_such_directories_is_shown_as_text(share, field, capfd):
 # Encodings
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_no_encoding_of_the_terminal_is_an_error(here, encoding, monkeypatch):
     save_result(frontiers.comparison(runs=2, machine=MACHINE), here / "f.json")
@@ -376,6 +380,7 @@ def printing(source: str) -> list[str]:
     return found
 
 
+@pytest.mark.takes_seconds
 def test_nothing_is_printed_but_by_what_escapes():
     wrong = {}
     for path in sorted(PACKAGE.rglob("*.py")):

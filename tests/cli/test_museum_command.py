@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_command_line import complaint, needs_fuse, osxfs_sim
+from support.command import Command
 
 from osxfs_sim.cli import main
 from osxfs_sim.coherence.museum.exhibits import Sides
 from osxfs_sim.model.bugs import BUGS, Bug
 
 
-def test_it_lists_every_bug_with_who_had_it_and_its_cure() -> None:
-    result = osxfs_sim("museum")
+def test_it_lists_every_bug_with_who_had_it_and_its_cure(cli: Command) -> None:
+    result = cli("museum")
     assert (result.returncode, result.stderr) == (0, "")
     for bug, spec in BUGS.items():
         assert spec.id in result.stdout
         assert bug.value in result.stdout
-    listed = json.loads(osxfs_sim("museum", "--json").stdout)["bugs"]
+    listed = json.loads(cli("museum", "--json").stdout)["bugs"]
     assert [each["name"] for each in listed] == list(Bug)
     for each in listed:
         assert each["sources"]
@@ -28,9 +28,9 @@ def test_it_lists_every_bug_with_who_had_it_and_its_cure() -> None:
         assert each["cures"]
 
 
-@needs_fuse
-def test_it_shows_a_bug_beside_its_cure(tmp_path: Path) -> None:
-    result = osxfs_sim("museum", "v2", "--json", cwd=tmp_path)
+@pytest.mark.usefixtures("need_fuse")
+def test_it_shows_a_bug_beside_its_cure(cli: Command, tmp_path: Path) -> None:
+    result = cli("museum", "v2", "--json", cwd=tmp_path)
     assert result.returncode == 0, (result.stdout, result.stderr)
     (shown,) = json.loads(result.stdout)["shown"]
     assert shown["as_documented"]
@@ -43,6 +43,7 @@ def test_it_shows_a_bug_beside_its_cure(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.starts_processes
 def test_what_comes_out_otherwise_than_documented_is_told_and_makes_the_exit_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,5 +76,5 @@ def test_what_comes_out_otherwise_than_documented_is_told_and_makes_the_exit_cod
         (["staleness", "native", "--bug", "V5"], "bugs has no effect with the profile native"),
     ],
 )
-def test_mistakes_are_told_in_one_line(arguments: list[str], said: str) -> None:
+def test_mistakes_are_told_in_one_line(complaint, arguments: list[str], said: str) -> None:
     assert said in complaint(*arguments)

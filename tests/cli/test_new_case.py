@@ -3,25 +3,22 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 
 
-def osxfs_sim(directory: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", *words],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "XDG_CACHE_HOME": str(directory / "cache")},
-        timeout=180,
-    )
+@pytest.fixture(scope="session")
+def osxfs_sim(cli: Command):
+    def osxfs_sim(directory: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+        return cli(*words, cwd=directory, cache=directory / "cache")
+
+    return osxfs_sim
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
-def test_a_new_case_is_run_natively_and_on_a_share_at_once(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_a_new_case_is_run_natively_and_on_a_share_at_once(osxfs_sim, tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     (tmp_path / "project/in").write_text("hello")
     made = osxfs_sim(tmp_path, "new-case", "mine", "--tree", "project", "--", "cp", "in", "out")
@@ -33,9 +30,9 @@ def test_a_new_case_is_run_natively_and_on_a_share_at_once(tmp_path: Path) -> No
         *("--json", "result.json", "--directory", str(tmp_path)),
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    native, shared = json.loads((tmp_path / "result.json").read_text())["arms"]
-    assert [arm["runs"][0]["failure"] for arm in (native, shared)] == ["", ""]
-    assert shared["runs"][0]["share"]["requests"]["CREATE"] == 1
+    native, shared = json.loads((tmp_path / "result.json").read_text())["samples"]
+    assert [sample["failure"] for sample in (native, shared)] == ["", ""]
+    assert shared["share"]["requests"]["CREATE"] == 1
     # The original is not touched.
     assert os.listdir(tmp_path / "project") == ["in"]
 
@@ -59,7 +56,7 @@ def test_a_new_case_is_run_natively_and_on_a_share_at_once(tmp_path: Path) -> No
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_made(
-    tmp_path: Path, words: list[str], complaint: str
+    osxfs_sim, tmp_path: Path, words: list[str], complaint: str
 ) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()

@@ -1,14 +1,12 @@
 """A policy of one's own in the lab: it is part of what was measured, and its mistakes show."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 GOOD = """
 from osxfs_sim import CachePolicy, Lifetimes
 
@@ -28,7 +26,7 @@ class Mine(CachePolicy):
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Path:
+def here(osxfs_sim, tmp_path: Path) -> Path:
     (tmp_path / "project").mkdir()
     (tmp_path / "project/v").write_text("hello")
     words = ("new-case", "case", "--tree", "project", "--", "sh", "-c", "cat v; test ! -e gone")
@@ -36,19 +34,16 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def osxfs_sim(directory: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", *words],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "XDG_CACHE_HOME": str(directory / "cache"), "COLUMNS": "400"},
-        timeout=300,
-    )
+@pytest.fixture(scope="session")
+def osxfs_sim(cli: Command):
+    def osxfs_sim(directory: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+        return cli(*words, cwd=directory, cache=directory / "cache", env={"COLUMNS": "400"})
+
+    return osxfs_sim
 
 
-@needs_fuse
-def test_a_policy_that_was_edited_does_not_go_on_as_the_same_arm(here: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_a_policy_that_was_edited_does_not_go_on_as_the_same_arm(osxfs_sim, here: Path) -> None:
     (here / "mine.py").write_text(GOOD)
     words = ("--runs", "1", "--arm", "native", "--arm", "a=osxfs --policy mine:Mine")
     done = osxfs_sim(here, "compare", "./case", *words, "--output", "c.json")
@@ -70,22 +65,22 @@ def test_a_policy_that_was_edited_does_not_go_on_as_the_same_arm(here: Path) -> 
     assert done.returncode == 0, done.stderr
 
 
-@needs_fuse
-def test_a_policy_that_fails_in_a_run_fails_the_arm(here: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_a_policy_that_fails_in_a_run_fails_the_arm(osxfs_sim, here: Path) -> None:
     (here / "mine.py").write_text(FAILS_LATE)
     (here / "project/v").write_text("another")
     words = ("--runs", "1", "--arm", "osxfs", "--policy", "mine:Mine", "--json", "r.json")
     done = osxfs_sim(here, "run", "./case", *words)
     assert done.returncode == 1, done.stdout
-    (run,) = json.loads((here / "r.json").read_text())["arms"][0]["runs"]
+    (run,) = json.loads((here / "r.json").read_text())["samples"]
     assert run["failure"].startswith("the policy failed ")
     assert "mine:Mine.missing_ns (mine.py, line 5) gave None (NoneType)" in run["failure"]
     # The tree was not set up before: what it was copied from has not changed since.
     assert "note:" not in done.stderr
 
 
-@needs_fuse
-def test_a_run_says_that_what_it_was_copied_from_has_changed(here: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_a_run_says_that_what_it_was_copied_from_has_changed(osxfs_sim, here: Path) -> None:
     words = ("run", "./case", "--arm", "native", "--runs", "1")
     assert "note:" not in osxfs_sim(here, *words).stderr
     (here / "project/v").write_text("other")
@@ -114,7 +109,7 @@ PROFILE = 'name = "x"\nextends = "osxfs"\n[caching]\n'
     ],
 )
 def test_a_profile_that_believes_nothing_for_want_of_a_lifetime_is_refused(
-    tmp_path: Path, caching: str, said: str
+    osxfs_sim, tmp_path: Path, caching: str, said: str
 ) -> None:
     (tmp_path / "x.toml").write_text(PROFILE + caching)
     (tmp_path / "m").mkdir()

@@ -12,8 +12,6 @@ from support.guests import eventually_beside
 
 from osxfs_sim.mount.mounts.mountpoints import mounts
 
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
-
 # The command as it is, but for where its trees lie. All tests that run it at the same
 # time would have their trees side by side: none could tell what its own leaves behind.
 _IN_ITS_OWN_PLACE = """
@@ -42,6 +40,7 @@ def left_behind(place: Path) -> set[str]:
     return {*map(str, place.iterdir()), *mounted}
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -72,7 +71,7 @@ def test_bad_input_is_one_line(
     assert not left_behind(field)
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_what_is_heard_is_scored_and_told_to_scripts(field: Path) -> None:
     result = osxfs_sim(field, "events", "osxfs", "--number", "2", "--latency", "0us", "--json")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -87,7 +86,7 @@ def test_what_is_heard_is_scored_and_told_to_scripts(field: Path) -> None:
     assert changes["open, read, close"]["delivered"] == 0
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_staleness_is_told_to_scripts_with_every_sample(field: Path) -> None:
     arguments = ("--host-events", "none", "--lifetime", "20ms", "--latency", "0us")
     views = ("--view", "attributes", "--view", "listing", "--view", "attributes")
@@ -109,7 +108,7 @@ def test_staleness_is_told_to_scripts_with_every_sample(field: Path) -> None:
     assert not left_behind(field)
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_staleness_is_a_table_for_people(field: Path) -> None:
     result = osxfs_sim(field, "staleness", "none", "--view", "existence", "--number", "2")
     assert result.returncode == 0, result.stderr
@@ -117,7 +116,7 @@ def test_staleness_is_a_table_for_people(field: Path) -> None:
     assert "at once" in result.stdout
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("probe", ["events", "staleness"])
 def test_an_interrupted_measurement_leaves_nothing_behind(

@@ -5,11 +5,11 @@ import io
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support import reporting
+from support.command import Command
 
 import osxfs_sim
 from osxfs_sim.cli import main
@@ -18,15 +18,12 @@ from osxfs_sim.lab.results import save_result
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 
-def report(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "osxfs_sim", "report", *map(str, words)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture(scope="session")
+def report(cli: Command):
+    def report(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+        return cli("report", *words, cwd=cwd, python=("-W", "error"))
+
+    return report
 
 
 @pytest.fixture
@@ -40,7 +37,7 @@ def result(tmp_path: Path) -> Path:
     return tmp_path / "rake.json"
 
 
-def test_a_page_and_each_plot_as_a_file(result, tmp_path):
+def test_a_page_and_each_plot_as_a_file(report, result, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     done = report(result, "--plots", "figures", cwd=elsewhere)
@@ -55,7 +52,7 @@ def test_a_page_and_each_plot_as_a_file(result, tmp_path):
     assert sorted(os.listdir(elsewhere)) == ["figures", "report.html"], "nothing is left beside it"
 
 
-def test_two_results_of_one_case_have_plots_of_their_own_as_png(tmp_path):
+def test_two_results_of_one_case_have_plots_of_their_own_as_png(report, tmp_path):
     words = (RESULTS / "rake-mid.json", RESULTS / "rake-complete.json", "--output", "both.md")
     done = report(*words, "--plots", ".", "--plot-format", "png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -70,7 +67,7 @@ def test_two_results_of_one_case_have_plots_of_their_own_as_png(tmp_path):
     assert (tmp_path / "both.md").read_text().count("# rake -T of a Rails application") == 2
 
 
-def test_the_suffix_says_the_format_and_a_dash_is_standard_output(result, tmp_path):
+def test_the_suffix_says_the_format_and_a_dash_is_standard_output(report, result, tmp_path):
     assert report(result, "--output", "samples.csv", cwd=tmp_path).returncode == 0
     text = (tmp_path / "samples.csv").read_bytes().decode()
     assert len(list(csv.DictReader(io.StringIO(text, newline="")))) == 18
@@ -78,7 +75,7 @@ def test_the_suffix_says_the_format_and_a_dash_is_standard_output(result, tmp_pa
     assert done.stdout.startswith("# rake -T of a Rails application\n")
 
 
-def test_a_trace_alone_has_a_page(tmp_path):
+def test_a_trace_alone_has_a_page(report, tmp_path):
     reporting.write_trace(tmp_path / "one.parquet")
     done = report("--trace", "one.parquet", "--output", "one.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -89,6 +86,7 @@ def test_the_page_template_is_part_of_the_package():
     assert (Path(osxfs_sim.__file__).parent / "report" / "page.html.j2").is_file()
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -133,16 +131,16 @@ def test_a_mistake_is_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys,
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_what_was_there_stays_when_writing_fails(result, tmp_path):
+def test_what_was_there_stays_when_writing_fails(cli: Command, result, tmp_path):
     if shutil.which("bash") is None:
         pytest.skip("bash is missing")
     kept = tmp_path / "report.html"
     kept.write_text("as it was")
     # No file may grow beyond a block: as a full disk.
-    program = [sys.executable, "-m", "osxfs_sim", "report", str(result), "--output", str(kept)]
+    program = cli.line("report", result, "--output", kept)
     done = subprocess.run(
         ["bash", "-c", 'ulimit -f 8; trap "" XFSZ; exec "$@"', "bash", *program],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env=cli.environment(),
         capture_output=True,
         text=True,
         check=False,

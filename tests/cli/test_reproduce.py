@@ -1,18 +1,17 @@
 """``osxfs-sim reproduce`` on a tiny study of a tiny case: measured, gone on with, shown, drawn."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command import Command
 
 from osxfs_sim.lab.results import load_result
 from osxfs_sim.mount.mounts.mountpoints import mounts
 
-pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+pytestmark = pytest.mark.usefixtures("need_fuse")
 
 CASE = """
 name = "make"
@@ -69,38 +68,34 @@ again = true
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Path:
-    (tmp_path / "make").mkdir()
-    (tmp_path / "make" / "case.toml").write_text(CASE)
-    for name, text in SCRIPTS.items():
-        (tmp_path / "make" / name).write_text(f"#!/bin/sh\n{text}\n")
-        (tmp_path / "make" / name).chmod(0o755)
+def here(small_case, tmp_path: Path) -> Path:
+    small_case("make", CASE, SCRIPTS)
     (tmp_path / "tiny.toml").write_text(STUDY)
     return tmp_path
 
 
-def reproduce(here: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", "reproduce", *options],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ,
-            "XDG_CACHE_HOME": str(here / "cache"),
-            "BROKEN": str(here / "broken"),
-        },
-        cwd=here,
-        timeout=180,
-    )
+@pytest.fixture(scope="session")
+def reproduce(cli: Command):
+    def reproduce(here: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+        broken = {"BROKEN": str(here / "broken")}
+        return cli("reproduce", *options, cwd=here, cache=here / "cache", env=broken)
+
+    return reproduce
 
 
-def result_of(here: Path, *options: str) -> Any:
-    result = reproduce(here, "tiny.toml", *options)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+@pytest.fixture(scope="session")
+def result_of(reproduce):
+    def result_of(here: Path, *options: str) -> Any:
+        result = reproduce(here, "tiny.toml", *options)
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return result_of
 
 
-def test_a_table_is_measured_gone_on_with_and_shown_as_it_was(here: Path) -> None:
+def test_a_table_is_measured_gone_on_with_and_shown_as_it_was(
+    reproduce, result_of, here: Path
+) -> None:
     first = result_of(here, "--runs", "1", "--directory", ".", "--json")
     kept = here / "reproduction-tiny"
     assert sorted(path.name for path in kept.iterdir()) == [
@@ -147,7 +142,7 @@ def test_a_table_is_measured_gone_on_with_and_shown_as_it_was(here: Path) -> Non
     assert not [one for one in mounts() if one.mountpoint.startswith(str(here))]
 
 
-def test_a_case_that_fails_natively_is_said_and_can_be_gone_on_with(here: Path) -> None:
+def test_a_case_that_fails_natively_is_said_and_can_be_gone_on_with(reproduce, here: Path) -> None:
     (here / "broken").touch()
     result = reproduce(here, "tiny.toml", "--runs", "1", "--directory", ".")
     assert result.returncode == 1
@@ -173,7 +168,7 @@ def test_a_case_that_fails_natively_is_said_and_can_be_gone_on_with(here: Path) 
         (("npm-instal",), "did you mean 'npm-install'"),
     ],
 )
-def test_a_mistake_is_one_line(here: Path, options: tuple[str, ...], said: str) -> None:
+def test_a_mistake_is_one_line(reproduce, here: Path, options: tuple[str, ...], said: str) -> None:
     result = reproduce(here, *options)
     assert result.returncode in (1, 2)
     *before, line = result.stderr.splitlines()

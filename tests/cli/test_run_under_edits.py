@@ -4,11 +4,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from support.asking import asking_case
+from support.command import Command
 
 from osxfs_sim.coherence.edits.stream import parse_stream
 
@@ -18,19 +18,17 @@ needs_a_share = pytest.mark.skipif(
 )
 
 
-def osxfs_sim(where: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "XDG_CACHE_HOME": str(where / "cache"), "COLUMNS": "200"},
-        cwd=where,
-        timeout=300,
-    )
+@pytest.fixture(scope="session")
+def osxfs_sim(cli: Command):
+    def osxfs_sim(where: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+        return cli(*words, cwd=where, cache=where / "cache", env={"COLUMNS": "200"})
+
+    return osxfs_sim
 
 
 @needs_a_share
 def test_a_cache_that_hears_of_nothing_gives_stale_answers_and_none_gives_none(
+    osxfs_sim,
     tmp_path: Path,
 ) -> None:
     asking_case(tmp_path)
@@ -44,39 +42,45 @@ def test_a_cache_that_hears_of_nothing_gives_stale_answers_and_none_gives_none(
     assert "a native run, to see what the case asks for" in result.stderr
     assert "median age" in result.stdout
     assert "do not believe" not in result.stdout
-    native, cached = json.loads((tmp_path / "out.json").read_text())["arms"]
+    native, cached = json.loads((tmp_path / "out.json").read_text())["samples"]
     for arm in (native, cached):
-        risk = arm["runs"][0]["risk"]
+        risk = arm["risk"]
         assert (risk["edits"]["stream"], risk["edits"]["seed"]) == ("rewrite@30/s", 5)
         assert risk["edits"]["made"] > 0
         assert risk["result"] == "same"
         assert risk["answers"]["judged"] > risk["answers"]["unknown"]
         assert risk["native"]["stale"] == 0
-    of_native, of_cached = (arm["runs"][0]["risk"]["stale"] for arm in (native, cached))
+    of_native, of_cached = (arm["risk"]["stale"] for arm in (native, cached))
     assert sum(kind["stale"] for kind in of_native.values()) == 0
     # Attributes are believed for a minute; a listing alone renews them.
     assert of_cached["attributes"]["stale"] > 0
     assert all(age_ns >= 0 for age_ns in of_cached["attributes"]["ages_ns"])
 
 
-def stale_contents(where: Path, replaced: str) -> int:
-    """How many contents that the case reads on a deaf share are stale while files are replaced."""
-    out = where / "out.json"
-    out.unlink(missing_ok=True)
-    options = ("--runs", "1", "--json", str(out), "--directory", str(where), "--seed", "5")
-    share = ("--arm", "virtiofsd-always", "--replaced", replaced)
-    result = osxfs_sim(where, "run", "./ask", *share, *options, "--edits", "replace@30/s")
-    assert result.returncode == 0, result.stderr
-    (arm,) = json.loads(out.read_text())["arms"]
-    risk = arm["runs"][0]["risk"]
-    assert risk["edits"]["made"] > 0
-    stale = risk["stale"]["content"]["stale"]
-    assert isinstance(stale, int)
-    return stale
+@pytest.fixture(scope="session")
+def stale_contents(osxfs_sim):
+    def stale_contents(where: Path, replaced: str) -> int:
+        """How many contents the case reads stale, on a deaf share, while files are replaced."""
+        out = where / "out.json"
+        out.unlink(missing_ok=True)
+        options = ("--runs", "1", "--json", str(out), "--directory", str(where), "--seed", "5")
+        share = ("--arm", "virtiofsd-always", "--replaced", replaced)
+        result = osxfs_sim(where, "run", "./ask", *share, *options, "--edits", "replace@30/s")
+        assert result.returncode == 0, result.stderr
+        (arm,) = json.loads(out.read_text())["samples"]
+        risk = arm["risk"]
+        assert risk["edits"]["made"] > 0
+        stale = risk["stale"]["content"]["stale"]
+        assert isinstance(stale, int)
+        return stale
+
+    return stale_contents
 
 
 @needs_a_share
-def test_what_is_read_of_a_replaced_file_that_is_held_counts_as_stale(tmp_path: Path) -> None:
+def test_what_is_read_of_a_replaced_file_that_is_held_counts_as_stale(
+    stale_contents, tmp_path: Path
+) -> None:
     asking_case(tmp_path)
     assert stale_contents(tmp_path, "anew") == 0
     # The case lists the directory all the time, which brings the new names: most edits meet one
@@ -86,7 +90,7 @@ def test_what_is_read_of_a_replaced_file_that_is_held_counts_as_stale(tmp_path: 
 
 @needs_a_share
 @pytest.mark.slow
-def test_a_comparison_under_edits_is_made_shown_and_gone_on_with(tmp_path: Path) -> None:
+def test_a_comparison_under_edits_is_made_shown_and_gone_on_with(osxfs_sim, tmp_path: Path) -> None:
     asking_case(tmp_path)
     arms = ("--arm", "native", "--arm", "silent=osxfs-cached --lifetime 60s --host-events none")
     options = ("--directory", str(tmp_path), "--edits", "vim@10/s", "--runs", "1")
@@ -100,7 +104,7 @@ def test_a_comparison_under_edits_is_made_shown_and_gone_on_with(tmp_path: Path)
     assert "cannot be resumed: the edits was vim@10/s, and is nano" in again.stderr
 
 
-def test_edits_that_do_not_exist_are_one_line_with_the_remedy(tmp_path: Path) -> None:
+def test_edits_that_do_not_exist_are_one_line_with_the_remedy(osxfs_sim, tmp_path: Path) -> None:
     for command in ("run", "compare"):
         result = osxfs_sim(tmp_path, command, "git", "--edits", "vmi@5/s")
         assert result.returncode == 1
@@ -108,7 +112,7 @@ def test_edits_that_do_not_exist_are_one_line_with_the_remedy(tmp_path: Path) ->
         assert len(result.stderr.splitlines()) == 1
 
 
-def test_edits_are_recorded_listed_and_not_overwritten(tmp_path: Path) -> None:
+def test_edits_are_recorded_listed_and_not_overwritten(osxfs_sim, tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "a.txt").write_text("hello\n")
     record = ("edits", "record", "project", "mine.toml")

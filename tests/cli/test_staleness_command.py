@@ -1,25 +1,31 @@
 """``osxfs-sim staleness``: mistakes, both directions, load and loss, saved results, the picture."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 
 from osxfs_sim.cli import main
 from osxfs_sim.coherence.staleness.measure import ViewResult
-from osxfs_sim.coherence.staleness.predictions import AtOnce, Outlook, Sample, View, compare
+from osxfs_sim.coherence.staleness.predictions import (
+    AtOnce,
+    Outlook,
+    StalenessSample,
+    View,
+    compare,
+)
 from osxfs_sim.coherence.staleness.saved import view_document
 from osxfs_sim.lab.machine import describe_machine
 
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 
+@pytest.fixture(scope="session")
+def staleness(cli: Command):
+    def staleness(*arguments: object) -> "subprocess.CompletedProcess[str]":
+        return cli("staleness", *arguments)
 
-def staleness(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "osxfs_sim", "staleness", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return staleness
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -98,9 +104,9 @@ def test_a_saved_result_is_not_overwritten_unasked(capsys, tmp_path: Path) -> No
     assert (tmp_path / "x.json").read_text() == "precious"
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_both_directions_under_load_and_loss_saved_and_shown_again(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    staleness, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")  # of both that are shown
     saved, picture = tmp_path / "stale.json", tmp_path / "stale.svg"
@@ -146,8 +152,8 @@ def test_both_directions_under_load_and_loss_saved_and_shown_again(
     assert (tmp_path / "again.svg").read_bytes() != picture.read_bytes()
 
 
-@needs_fuse
-def test_a_share_without_write_back_hides_nothing_from_the_host() -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_a_share_without_write_back_hides_nothing_from_the_host(staleness) -> None:
     result = staleness(
         *("none", "--direction", "to-host", "--view", "listing", "--number", "2", "--json")
     )
@@ -159,7 +165,7 @@ def test_a_share_without_write_back_hides_nothing_from_the_host() -> None:
     assert document["load"] is document["lost"] is None
 
 
-def saved_view(tmp_path: Path, *samples: Sample) -> Path:
+def saved_view(tmp_path: Path, *samples: StalenessSample) -> Path:
     """What --output would have saved of a share that shows every change at once."""
     planned = Outlook(AtOnce(), 0, 2_000_000_000)
     result = ViewResult(View.CONTENT, planned, samples, compare(planned.prediction, samples))
@@ -179,7 +185,10 @@ def saved_view(tmp_path: Path, *samples: Sample) -> Path:
 
 
 def test_a_view_that_differs_makes_the_exit_code_1_and_is_told_once(capsys, tmp_path: Path) -> None:
-    fresh, stale = Sample(0, 0, 0, 5, 100), Sample(0, 3, 50_000_000, 60_000_000, 61_000_000)
+    fresh, stale = (
+        StalenessSample(0, 0, 0, 5, 100),
+        StalenessSample(0, 3, 50_000_000, 60_000_000, 61_000_000),
+    )
     code, said, _ = shown(capsys, "--from", saved_view(tmp_path, *[fresh] * 5))
     assert code == 0
     assert "agrees" in said
@@ -193,6 +202,6 @@ def test_a_view_that_differs_makes_the_exit_code_1_and_is_told_once(capsys, tmp_
 
 
 def test_the_heading_names_what_was_changed_of_the_profile(capsys, tmp_path: Path) -> None:
-    _, said, _ = shown(capsys, "--from", saved_view(tmp_path, Sample(0, 0, 0, 5, 100)))
+    _, said, _ = shown(capsys, "--from", saved_view(tmp_path, StalenessSample(0, 0, 0, 5, 100)))
     heading = " ".join(said.split())
     assert "osxfs-cached; policy adaptive:Adaptive; host events none: how long" in heading

@@ -5,11 +5,15 @@ import os
 
 import pytest
 from click.testing import CliRunner
+from support.statuses import a_status
 
 from osxfs_sim.cli import main
 from osxfs_sim.cli import sync as command
+from osxfs_sim.model.documents import document_of
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.synchronize import Synchronizer
+
+pytestmark = pytest.mark.starts_processes
 
 
 class Share:
@@ -17,17 +21,18 @@ class Share:
 
     def __init__(self):
         self.asked = []
-        self.status = {}
+        self.status = a_status()
 
     def ask(self, mountpoint, question):
         self.asked.append((mountpoint, question))
-        return self.status if question == "status" else {}
+        return {}
 
 
 @pytest.fixture
 def share(monkeypatch):
     share = Share()
     monkeypatch.setattr(command, "ask", share.ask)
+    monkeypatch.setattr(command, "ask_status", lambda _: share.status)
     monkeypatch.setenv("COLUMNS", "200")
     return share
 
@@ -57,7 +62,7 @@ def test_status_shows_sides_conflicts_and_problems_with_the_remedies(tmp_path, s
     (tmp_path / "host/[red]f").write_text("1")
     (tmp_path / "guest/[red]f").write_text("22")
     os.mkfifo(tmp_path / "host/pipe")
-    share.status = {"synchronization": synchronizer().status()}
+    share.status = a_status(synchronization=document_of(synchronizer().status()))
     result = run("status", "/mnt/share")
     assert result.exit_code == 0
     told = " ".join(result.stdout.split())
@@ -67,20 +72,22 @@ def test_status_shows_sides_conflicts_and_problems_with_the_remedies(tmp_path, s
     assert "pipe host it is a FIFO" in told
     document = json.loads(run("status", "/mnt/share", "--json").stdout)
     assert document["conflicts_total"] == 1
-    assert document == share.status["synchronization"]
+    assert document == share.status.as_dict()["synchronization"]
 
 
 def test_one_way_the_remedy_is_another(tmp_path, share, synchronizer):
     (tmp_path / "host/f").write_text("1")
     (tmp_path / "guest/f").write_text("22")
-    share.status = {"synchronization": synchronizer(mode=SyncMode.ONE_WAY_SAFE).status()}
+    share.status = a_status(
+        synchronization=document_of(synchronizer(mode=SyncMode.ONE_WAY_SAFE).status())
+    )
     assert "delete the guest's" in run("status", "/mnt/share").stdout
 
 
 def test_a_long_list_says_what_it_leaves_out(tmp_path, share, synchronizer):
     for number in range(130):
         os.mkfifo(tmp_path / f"host/pipe{number:03}")
-    share.status = {"synchronization": synchronizer().status()}
+    share.status = a_status(synchronization=document_of(synchronizer().status()))
     assert "and 30 more" in run("status", "/mnt/share").stdout
 
 
@@ -94,14 +101,14 @@ def test_a_share_that_is_not_synchronized_is_told_so():
 
 def test_a_halt_is_explained_and_resumed(tmp_path, share, synchronizer):
     running = synchronizer()
-    share.status = {"synchronization": running.status()}
+    share.status = a_status(synchronization=document_of(running.status()))
     result = run("resume", "/mnt/share")
     assert result.exit_code == 1
     assert "has not halted" in result.stderr
     (tmp_path / "host").rmdir()
     with pytest.raises(Exception, match="has halted"):
         running.flush()
-    share.status = {"synchronization": running.status()}
+    share.status = a_status(synchronization=document_of(running.status()))
     told = run("status", "/mnt/share").stdout
     assert "is gone: put it back, then resume" in told
     assert "osxfs-sim sync resume /mnt/share" in told

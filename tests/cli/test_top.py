@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from support.command import Command
 from support.guests import eventually
 
 from osxfs_sim.model.operations import Operation
@@ -18,13 +19,12 @@ from osxfs_sim.trace.answers import AnsweredBy
 SHORTLY = ("--interval", "100ms")
 
 
-def top(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", "top", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+@pytest.fixture(scope="session")
+def top(cli: Command):
+    def top(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return cli("top", *arguments)
+
+    return top
 
 
 @pytest.fixture
@@ -35,13 +35,13 @@ def busy(share) -> Iterator[object]:
     looking = f"import os\nwhile True: os.path.exists({str(live.guest / 'lib' / 'missing')!r})"
     with subprocess.Popen([sys.executable, "-c", looking]) as process:
         try:
-            eventually(lambda: live.status()["missing_lookups"] > 0)
+            eventually(lambda: live.status().missing_lookups > 0)
             yield live
         finally:
             process.kill()
 
 
-def test_each_look_tells_rates_latency_and_the_hottest_directory(busy) -> None:
+def test_each_look_tells_rates_latency_and_the_hottest_directory(top, busy) -> None:
     done = top(busy.guest, *SHORTLY, "--count", "2", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     looks = [json.loads(line) for line in done.stdout.splitlines()]
@@ -86,7 +86,7 @@ def test_what_is_kept_of_directories_is_bounded_and_nobody_looks_for_ever() -> N
     assert pulse.take(2_000_000_000, top=1)["requests"] == {}
 
 
-def test_a_place_without_a_share_and_an_interval_out_of_range_are_one_line(tmp_path) -> None:
+def test_a_place_without_a_share_and_an_interval_out_of_range_are_one_line(top, tmp_path) -> None:
     none = top(tmp_path)
     assert (none.returncode, none.stderr.count("\n")) == (1, 1)
     assert "no share is mounted" in none.stderr

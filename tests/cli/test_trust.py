@@ -11,7 +11,7 @@ from support.reporting import comparison
 from support.users import OWNER
 
 import osxfs_sim
-from osxfs_sim.cli.errors import main
+from osxfs_sim.cli import main
 from osxfs_sim.cli.trust import modules_of, scripts_of, whose_else
 from osxfs_sim.lab.results import save_result
 
@@ -81,10 +81,10 @@ def result(theirs: Path, case: str, *arms: str, damage: dict[str, object] | None
         "dilate": 1.0,
         "trace": None,
         "edits": None,
-        "recipe": "x",
         "groups": {},
         **(damage or {}),
     }
+    made.sources = {"recipe": "x"}
     save_result(made, theirs / "result.json")
     return theirs / "result.json"
 
@@ -113,6 +113,7 @@ def test_a_result_that_is_gone_on_with_runs_nothing_of_its_own(
     assert not has_run(theirs)
 
 
+@pytest.mark.starts_processes
 def test_what_is_named_on_the_command_line_too_may_run(theirs, capfd):
     file = result(theirs, str(theirs / "case"), *ARMS)
     assert command("compare", theirs / "case", "--resume", file) == 1
@@ -126,6 +127,7 @@ def test_what_is_named_on_the_command_line_too_may_run(theirs, capfd):
     assert has_run(theirs), "the policy was imported, to see whether it is what it was"
 
 
+@pytest.mark.starts_processes
 def test_what_is_trusted_is_said_all_the_same(theirs, capfd):
     file = result(theirs, str(theirs / "case"), *ARMS)
     command("compare", "--resume", file, "--trust")
@@ -178,6 +180,7 @@ def test_a_share_file_too_before_anything_is_imported(theirs, capfd, owner):
     assert has_run(theirs) == (owner == 0)
 
 
+@pytest.mark.starts_processes
 def test_a_case_that_others_can_write_is_named(theirs, capfd):
     (theirs / "case" / "scripts" / "run.sh").chmod(0o777)
     command("run", "./case", "--arm", "native", "--runs", "1")
@@ -206,12 +209,13 @@ def test_who_else_can_write(tmp_path):
 
 def test_the_hint_to_go_on_names_what_the_file_alone_would_not_be_believed(theirs):
     from osxfs_sim.cli.compare import _to_go_on
+    from osxfs_sim.lab.comparing import ComparisonPlan
 
-    asked = {"case": "./my case", "arms": ARMS, "aa": None}
-    said = _to_go_on(asked, Path("r 1.json"))
+    plan = ComparisonPlan(case="./my case", runs=1, arms=ARMS)
+    said = _to_go_on(plan, Path("r 1.json"))
     assert said == "osxfs-sim compare './my case' --resume 'r 1.json' --trust"
-    asked = {"case": "rake", "arms": ("native", "none"), "aa": None}
-    assert _to_go_on(asked, Path("r.json")) == "osxfs-sim compare --resume r.json"
+    plan = ComparisonPlan(case="rake", runs=1, arms=("native", "none"))
+    assert _to_go_on(plan, Path("r.json")) == "osxfs-sim compare --resume r.json"
     assert json.loads((result(theirs, "rake")).read_text())["plan"]["case"] == "rake"
 
 
@@ -225,6 +229,7 @@ print(hashlib.sha256(drawn).hexdigest())
 """
 
 
+@pytest.mark.starts_processes
 def test_a_style_that_lies_where_one_works_draws_nothing(tmp_path):
     """And runs nothing: with usetex, labels would be given to a program with a preamble."""
     said = []

@@ -20,20 +20,25 @@ import pytest
 from support import edit_oracle, history_oracle, staleness_oracle
 from support.staleness_oracle import Read, Seen, Write
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.answers import judge as judging
 from osxfs_sim.coherence.answers.judge import Judge
-from osxfs_sim.coherence.answers.log import Answer, Told
-from osxfs_sim.coherence.answers.timeline import Held, Named, Timeline
+from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer
+from osxfs_sim.coherence.answers.timeline import Named, ObjectState, Timeline
 from osxfs_sim.coherence.histories import linearize, model, verdicts
 from osxfs_sim.coherence.histories.history import Grain, History
 from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.verdicts import Rules
 from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Curve, joint_level
 from osxfs_sim.coherence.staleness.predicted import departure_ns
-from osxfs_sim.coherence.staleness.predictions import AtOnce, NotSeen, Sample, Uniform
-from osxfs_sim.coherence.staleness.predictions import Held as HeldBack
+from osxfs_sim.coherence.staleness.predictions import (
+    AtOnce,
+    HeldBack,
+    NotSeen,
+    StalenessSample,
+    Uniform,
+)
 from osxfs_sim.lab.statistics import _tied_p, difference
 from osxfs_sim.model.consistency import Mode
 
@@ -65,26 +70,26 @@ PATHS = ("a", "b", "d", "d/x")
 FILES = ("a", "b")
 
 
-def drawn_operation(random: Random, acts: tuple[str, ...]) -> Operation:
+def drawn_operation(random: Random, acts: tuple[str, ...]) -> ActorOperation:
     act = random.choice(acts)
     path = random.choice(PATHS if random.random() < 0.5 else FILES)
     match act:
         case "create" | "write" | "append":
-            return Operation(act, path, data=random.choice(("", "x", "yy", "zzz")))
+            return ActorOperation(act, path, data=random.choice(("", "x", "yy", "zzz")))
         case "overwrite":
             data = random.choice(("", "v", "ww"))
-            return Operation(act, path, data=data, offset=random.choice((0, 0, 2)))
+            return ActorOperation(act, path, data=data, offset=random.choice((0, 0, 2)))
         case "truncate":
-            return Operation(act, path, size=random.choice((0, 1, 3)))
+            return ActorOperation(act, path, size=random.choice((0, 1, 3)))
         case "chmod":
-            return Operation(act, path, mode=random.choice((0o600, 0o644)))
+            return ActorOperation(act, path, mode=random.choice((0o600, 0o644)))
         case "rename" | "link":
-            return Operation(act, path, random.choice(PATHS))
+            return ActorOperation(act, path, random.choice(PATHS))
         case "list":
-            return Operation(act, random.choice(("", "d")))
+            return ActorOperation(act, random.choice(("", "d")))
         case "mkdir" | "rmdir":
-            return Operation(act, random.choice(("d", "a")))
-    return Operation(act, path)
+            return ActorOperation(act, random.choice(("d", "a")))
+    return ActorOperation(act, path)
 
 
 MUTATIONS = ("create", "create", "write", "write", "append", "overwrite", "truncate", "chmod")
@@ -126,10 +131,14 @@ def drawn_history(random: Random, mode: str, most: int) -> tuple[History, Bounds
                 # Objects can be judged apart where no two processes share a moment: with the order
                 # within each, such moments are no intervals any more.
                 begin_ns, end_ns = 3 * call + place, 3 * now + place
-            performed.append(Performed(actor, operation, begin_ns, end_ns, Outcome()))
+            performed.append(
+                OperationInterval(actor, operation, begin_ns, end_ns, OperationResult())
+            )
     if mode == "delegated" and random.random() < 0.5:
         call = 3 * random.randrange(0, 20) + 1
-        performed.append(Performed("share", Operation("sync"), call, call + 2, Outcome()))
+        performed.append(
+            OperationInterval("share", ActorOperation("sync"), call, call + 2, OperationResult())
+        )
     history = History.of(performed, grain=grain, initial=initial, umask=UMASK)
     return answered(history, random, mode, bounds), bounds
 
@@ -138,7 +147,7 @@ def answered(history: History, random: Random, mode: str, bounds: Bounds) -> His
     # A listing is given its answers name by name; so it is asked for whole first.
     names = sorted({*PATHS, *history.initial})
     asked = [
-        replace(each, outcome=Outcome([])) if each.operation.act == "list" else each
+        replace(each, outcome=OperationResult([])) if each.operation.act == "list" else each
         for each in history.operations
     ]
     calls = history_oracle.calls_of(history.only(asked), mode=mode, stale=bounds.stale_ns)
@@ -166,7 +175,7 @@ def answered(history: History, random: Random, mode: str, bounds: Bounds) -> His
                 for name in names
                 if name.rpartition("/")[0] == each.operation.path and random.random() < 0.6
             ]
-            found.append(replace(each, outcome=Outcome(None if error else listed, error)))
+            found.append(replace(each, outcome=OperationResult(None if error else listed, error)))
             continue
         value, error = next(pair[1] for pair in answers if pair[0].op is each.operation)
         if random.random() < 0.04:
@@ -179,7 +188,7 @@ def answered(history: History, random: Random, mode: str, bounds: Bounds) -> His
             error = "ENOENT"
         if isinstance(value, dict):
             value = value | {"inode": 1, "mtime_ns": 0}
-        found.append(replace(each, outcome=Outcome(value, error)))
+        found.append(replace(each, outcome=OperationResult(value, error)))
     return history.only(found)
 
 
@@ -199,10 +208,10 @@ def history_case(mode: str, most: int) -> Callable[[int, Counts], str]:
             return ""  # too many orders
         rules = Rules(Mode[mode.upper()], bounds)
         answer = verdicts.check(history, rules).answer
-        if answer is linearize.Answer.UNKNOWN:  # nobody was told anything
+        if answer is linearize.CheckResult.UNKNOWN:  # nobody was told anything
             return "" if expected else "unknown, where nothing explains it"
         counts[answer] += 1
-        if expected is (answer is linearize.Answer.OK):
+        if expected is (answer is linearize.CheckResult.OK):
             return ""
         return f"{answer}, {mode} in {history.grain}: {history.to_json()}"
 
@@ -220,6 +229,7 @@ def is_judged_as_delegated(history: History) -> bool:
 MODES = ("consistent", "cached", "delegated")
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("mode", MODES)
 def test_histories_are_judged_as_by_trying_every_order(mode: str) -> None:
     counts: Counts = Counter()
@@ -231,15 +241,17 @@ def test_histories_are_judged_as_by_trying_every_order(mode: str) -> None:
 def created_as_a_whole(self: model._Machine) -> object:
     """As the model was: the write of a create makes the content what it wrote, and no more."""
     if self._local.phase == "made":
-        yield from self._told(None, model.Source.HOST, self._with_content(self._operation.data))
+        yield from self._told(
+            None, model.AnswerSource.HOST, self._with_content(self._operation.data)
+        )
         return
     error, state = self._new("", self._operation.mode)
     if error is not None:
-        yield from self._told(error, model.Source.HOST)
+        yield from self._told(error, model.AnswerSource.HOST)
     elif self._operation.data:
-        yield model.Step(model.Source.HOST, state, model.Local("made", self._number))
+        yield model.ModelStep(model.AnswerSource.HOST, state, model.Local("made", self._number))
     else:
-        yield from self._told(None, model.Source.HOST, state)
+        yield from self._told(None, model.AnswerSource.HOST, state)
 
 
 WRONG_HISTORIES = {
@@ -253,11 +265,12 @@ WRONG_HISTORIES = {
     "nothing is ever wrong": (
         verdicts,
         "search",
-        lambda *_: linearize.Search(linearize.Answer.OK, ()),
+        lambda *_: linearize.Search(linearize.CheckResult.OK, ()),
     ),
 }
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("name", WRONG_HISTORIES)
 def test_a_wrong_judge_of_histories_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(*WRONG_HISTORIES[name])
@@ -286,18 +299,22 @@ def bounded_case(number: int, counts: Counts) -> str:
     history = History.of(
         [
             *(
-                Performed(
+                OperationInterval(
                     "host",
-                    Operation("overwrite", "a", data=each.value),
+                    ActorOperation("overwrite", "a", data=each.value),
                     each.call,
                     each.back,
-                    Outcome(),
+                    OperationResult(),
                 )
                 for each in writes
             ),
             *(
-                Performed(
-                    each.who, Operation("read", "a"), each.call, each.back, Outcome(each.value)
+                OperationInterval(
+                    each.who,
+                    ActorOperation("read", "a"),
+                    each.call,
+                    each.back,
+                    OperationResult(each.value),
                 )
                 for each in reads
             ),
@@ -308,9 +325,12 @@ def bounded_case(number: int, counts: Counts) -> str:
     expected = staleness_oracle.is_bounded("o", writes, reads, stale)
     answer = verdicts.check(history, Rules(Mode.CACHED, Bounds(stale_ns=stale))).answer
     counts[answer] += 1
-    return "" if expected is (answer is linearize.Answer.OK) else f"{answer}: {history.to_json()}"
+    return (
+        "" if expected is (answer is linearize.CheckResult.OK) else f"{answer}: {history.to_json()}"
+    )
 
 
+@pytest.mark.takes_seconds
 def test_bounded_staleness_is_judged_as_by_all_that_the_host_had() -> None:
     counts: Counts = Counter()
     assert disagreements(bounded_case, range(600), counts) == []
@@ -324,14 +344,16 @@ def test_bounded_staleness_is_judged_as_by_all_that_the_host_had() -> None:
             verdicts,
             "cached",
             lambda operations, grain, _: [
-                linearize.Task.exactly(each, grain) for each in operations
+                linearize.PendingOperation.exactly(each, grain) for each in operations
             ],
         ),
         (
             verdicts,
             "cached",
             lambda operations, _, bounds: [
-                linearize.Task(each, each.call_ns - bounds.stale_ns, each.call_ns, each.return_ns)
+                linearize.PendingOperation(
+                    each, each.call_ns - bounds.stale_ns, each.call_ns, each.return_ns
+                )
                 for each in operations
             ],
         ),
@@ -400,10 +422,10 @@ def curve_case(number: int, counts: Counts) -> str:
         while now < ended and now < 60 * MS:
             stale, now, looks = now, now + look, looks + 1
         if now >= ended:
-            samples.append(Sample(0, looks, stale or 0, now, now + look))
+            samples.append(StalenessSample(0, looks, stale or 0, now, now + look))
             seen.append(Seen(stale, now, look))
         else:
-            samples.append(Sample(0, looks, stale or 0))
+            samples.append(StalenessSample(0, looks, stale or 0))
             seen.append(Seen(stale, None))
     found = departure_ns(prediction, MS, samples)
     level = joint_level(len(samples), CONFIDENCE)
@@ -418,6 +440,7 @@ def curve_case(number: int, counts: Counts) -> str:
     return "" if (found is None) is (expected is None) else f"{found}, not {expected}: {samples}"
 
 
+@pytest.mark.takes_seconds
 def test_curves_are_judged_as_by_every_moment() -> None:
     counts: Counts = Counter()
     assert disagreements(curve_case, range(150), counts) == []
@@ -437,17 +460,25 @@ def test_a_wrong_judge_of_curves_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 def timeline(world: edit_oracle.World) -> Timeline:
     return Timeline(
         {name: tuple(Named(*each) for each in log) for name, log in world.log_names.items()},
-        {number: tuple(Held(*each) for each in log) for number, log in world.log_files.items()},
+        {
+            number: tuple(ObjectState(*each) for each in log)
+            for number, log in world.log_files.items()
+        },
         dict(world.contents),
     )
 
 
-KINDS = {"look": Told.LOOK, "stat": Told.STAT, "fstat": Told.FSTAT, "read": Told.READ}
+KINDS = {
+    "look": AnswerKind.LOOK,
+    "stat": AnswerKind.STAT,
+    "fstat": AnswerKind.FSTAT,
+    "read": AnswerKind.READ,
+}
 
 
-def answer(asked: edit_oracle.Question) -> Answer:
+def answer(asked: edit_oracle.Question) -> RecordedAnswer:
     is_read = asked.kind == "read"
-    return Answer(
+    return RecordedAnswer(
         *(KINDS[asked.kind], asked.name, asked.call, asked.back, asked.error, *asked.opened),
         size=asked.at if is_read else asked.size,
         more=len(asked.data) if is_read else asked.mtime,
@@ -493,7 +524,7 @@ def test_answers_are_judged_as_by_all_hosts_that_there_were() -> None:
     assert min(counts["fresh"], counts["stale"]) > 300
 
 
-def existence_alone(self: Judge, asked: Answer) -> object:
+def existence_alone(self: Judge, asked: RecordedAnswer) -> object:
     """As the judge was: of what has gone, only that it has."""
     return tuple(
         each
@@ -515,14 +546,14 @@ RIGHT_JUDGE = Judge.judge
         (
             Judge,
             "_stale",
-            lambda _, asked, kind, ended_ns: judging.Judged(
-                kind, judging.Verdict.STALE, max(0, asked.call_ns - ended_ns)
+            lambda _, asked, kind, ended_ns: judging.JudgedStatement(
+                kind, judging.Freshness.STALE, max(0, asked.call_ns - ended_ns)
             ),
         ),
         (
             Judge,
             "_is_true",
-            lambda _, asked, held: asked.told is not Told.READ and asked.size == held.size,
+            lambda _, asked, held: asked.told is not AnswerKind.READ and asked.size == held.size,
         ),
     ],
     ids=["a name that has gone hides old attributes", "aged at the call", "judged by size alone"],

@@ -66,7 +66,7 @@ def _place(side: Side) -> Iterator[Path]:
     yield directory
     if side.share is not None:
         assert not side.share.trouble()
-        assert side.share.status()["in_flight"] == 0
+        assert side.share.status().in_flight == 0
 
 
 @pytest.fixture(scope="module", params=(PLAIN, *PROFILES, HOST))
@@ -104,7 +104,7 @@ def host_side(module_share) -> Side:
     return Side(HOST, share.guest, share)
 
 
-@pytest.fixture(scope="module", params=(PLAIN, HOST))
+@pytest.fixture(scope="module", params=(PLAIN, pytest.param(HOST, marks=pytest.mark.mounts)))
 def posix_side(request, ground: Path) -> Side:
     """A plain directory and a share that must keep POSIX's rules; both lie in memory."""
     if request.param == HOST:

@@ -174,6 +174,7 @@ def test_many_attributes_are_listed(place: Path) -> None:
     assert _of_users(file) == names[1::2]
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("kind", ["fifo", "socket", "symlink"])
 def test_only_files_and_directories_have_attributes_of_users(place: Path, kind: str) -> None:
     path = make(place / "object", kind)
@@ -193,6 +194,7 @@ def test_only_files_and_directories_have_attributes_of_users(place: Path, kind: 
         }
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("kind", ["file", "directory", "fifo", "symlink"])
 def test_trusted_attributes_are_roots(place: Path, kind: str) -> None:
     path = make(place / "object", kind)
@@ -209,6 +211,7 @@ def test_trusted_attributes_are_roots(place: Path, kind: str) -> None:
     assert outcome(os.getxattr, path, "trusted.key", follow_symlinks=False) == "ENODATA"
 
 
+@pytest.mark.starts_processes
 def test_ordinary_users_are_not_shown_trusted_attributes(place: Path) -> None:
     file = make(place / "file", mode=0o644)
     os.setxattr(file, "trusted.key", b"value")
@@ -222,6 +225,7 @@ def _of_all_but_security(path: Path) -> list[str]:
     return sorted(name for name in os.listxattr(path) if not name.startswith("security."))
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("user", "mode", "getting", "setting"),
     [
@@ -257,6 +261,7 @@ def test_attributes_are_read_and_changed_as_contents_are(
     assert outcomes_as(user, acts) == expected
 
 
+@pytest.mark.starts_processes
 def test_attributes_of_a_sticky_directory_are_its_owners(place: Path) -> None:
     directory = make(place / "sticky", "directory", 0o1777)
     acts = {
@@ -270,6 +275,7 @@ def test_attributes_of_a_sticky_directory_are_its_owners(place: Path) -> None:
     assert outcomes_as(ROOT, acts) == dict.fromkeys(acts, OK)
 
 
+@pytest.mark.starts_processes
 def test_attributes_are_reached_through_handles_too(place: Path) -> None:
     file = make(place / "file", mode=0o400)
     fd = os.open(file, os.O_RDONLY)
@@ -304,6 +310,7 @@ def test_attributes_belong_to_the_object_and_not_to_its_name(place: Path) -> Non
     assert _of_users(place / "second") == [KEY]
 
 
+@pytest.mark.starts_processes
 def test_an_attributes_change_is_a_change_of_the_object(place: Path) -> None:
     file = make(place / "file")
     os.utime(file, ns=(10**18, 10**18))
@@ -325,6 +332,7 @@ def test_an_attributes_change_is_a_change_of_the_object(place: Path) -> None:
     assert moves(lambda: outcome(os.removexattr, file, KEY)) == (False, False)
 
 
+@pytest.mark.starts_processes
 def test_attributes_take_no_set_id_bits(place: Path) -> None:
     file = make(place / "file", mode=0o6777)
     acts = {

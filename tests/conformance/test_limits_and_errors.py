@@ -91,6 +91,7 @@ def furnished_place(posix_place: Path) -> Path:
     return posix_place
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
@@ -125,6 +126,7 @@ def test_every_call_tells_where_a_path_breaks_off(
     assert sorted(os.listdir(furnished_place)) == before
 
 
+@pytest.mark.starts_processes
 def test_every_call_on_what_is_missing_says_so(furnished_place: Path) -> None:
     calls = set(_CALLS) - _MAKING
     for path in ("missing", "directory/missing"):
@@ -133,11 +135,13 @@ def test_every_call_on_what_is_missing_says_so(furnished_place: Path) -> None:
         assert outcome(os.open, name, os.O_RDONLY) == "ENOENT"
 
 
+@pytest.mark.starts_processes
 def test_every_call_that_follows_a_dangling_symlink_finds_nothing(furnished_place: Path) -> None:
     follow = set(_CALLS) - _MAKING - _OF_THE_LINK - {"exchange"}
     assert _outcomes(furnished_place, "dangling", follow) == dict.fromkeys(follow, "ENOENT")
 
 
+@pytest.mark.starts_processes
 def test_every_call_that_follows_a_circle_gives_up(furnished_place: Path) -> None:
     follow = set(_CALLS) - _MAKING - _OF_THE_LINK - {"exchange"} | {"create"}
     for name in ("circle", "round-1"):
@@ -308,6 +312,7 @@ def test_offsets_before_the_beginning_are_refused(furnished_place: Path) -> None
 # Limits
 
 
+@pytest.mark.starts_processes
 def test_a_process_that_may_not_write_more_is_told(posix_place: Path) -> None:
     def act() -> list[object]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
@@ -411,6 +416,7 @@ def running_program(posix_place: Path):
     assert process.returncode == 0
 
 
+@pytest.mark.starts_processes
 def test_a_program_that_runs_is_not_written(running_program: Path) -> None:
     for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_CREAT):
         assert outcome(os.open, running_program, flags) == "ETXTBSY"
@@ -420,6 +426,7 @@ def test_a_program_that_runs_is_not_written(running_program: Path) -> None:
     assert running_program.read_bytes()[:4] == b"\x7fELF"
 
 
+@pytest.mark.starts_processes
 def test_a_program_that_runs_is_renamed_replaced_and_removed(running_program: Path) -> None:
     moved = running_program.with_name("moved")
     os.rename(running_program, moved)
@@ -430,6 +437,7 @@ def test_a_program_that_runs_is_renamed_replaced_and_removed(running_program: Pa
     assert os.listdir(moved.parent) == []
 
 
+@pytest.mark.starts_processes
 def test_a_program_that_is_being_written_does_not_run(posix_place: Path) -> None:
     if os.statvfs(posix_place).f_flag & os.ST_NOEXEC:
         pytest.skip("nothing can be executed here")
@@ -447,6 +455,7 @@ def test_a_program_that_is_being_written_does_not_run(posix_place: Path) -> None
 # Sockets and FIFOs have names here, and live in the kernel
 
 
+@pytest.mark.starts_processes
 def test_a_socket_is_bound_to_a_name_once(posix_place: Path) -> None:
     def act() -> list[object]:
         os.chdir(posix_place)

@@ -35,6 +35,8 @@ from support.users import (
     program_as,
 )
 
+pytestmark = pytest.mark.starts_processes
+
 
 def setting(name: str) -> int:
     """How strict the kernel is told to be (proc_sys_fs(5))."""

@@ -21,6 +21,8 @@ from support.users import (
     outcomes_as,
 )
 
+pytestmark = pytest.mark.starts_processes
+
 # Before, set-group-ID bits of what is no program stayed, whoever changed the file.
 _KERNEL = tuple(int(number) for number in os.uname().release.split(".")[:2])
 needs_linux_6_2 = pytest.mark.skipif(_KERNEL < (6, 2), reason="older kernels leave the bit")

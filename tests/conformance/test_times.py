@@ -275,6 +275,7 @@ def _all_of_known(place: Path) -> list[Path]:
     return [place / name for name in ("file", "directory", "full", "fifo", "link", "full/below")]
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("case", list(_CASES))
 def test_each_act_moves_the_times_it_must_and_no_other(posix_place: Path, case: str) -> None:
     act, expected = _CASES[case]
@@ -338,6 +339,7 @@ _REFUSED: dict[str, tuple[User, str, Callable[[Path], object]]] = {
 }
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("case", list(_REFUSED))
 def test_what_is_refused_moves_no_time(posix_place: Path, case: str) -> None:
     user, error, act = _REFUSED[case]
@@ -351,6 +353,7 @@ def test_what_is_refused_moves_no_time(posix_place: Path, case: str) -> None:
     assert moved == {}
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("kind", ["file", "directory", "fifo", "socket", "symlink"])
 def test_what_is_new_has_the_times_of_its_making(posix_place: Path, kind: str) -> None:
     make(posix_place / "witness")
@@ -374,6 +377,7 @@ def test_what_is_new_has_the_times_of_its_making(posix_place: Path, kind: str) -
     assert (posix_place / "later").stat().st_mtime_ns > max(times)
 
 
+@pytest.mark.starts_processes
 def test_a_file_cut_to_the_size_it_has_may_be_taken_for_changed(posix_place: Path) -> None:
     _prepare(posix_place)
     moved = what_moves(posix_place, lambda: os.truncate(posix_place / "file", 7))
@@ -381,6 +385,7 @@ def test_a_file_cut_to_the_size_it_has_may_be_taken_for_changed(posix_place: Pat
     assert (posix_place / "file").read_bytes() == b"content"
 
 
+@pytest.mark.starts_processes
 def test_a_removed_directory_moves_its_parents_times(posix_place: Path) -> None:
     _prepare(posix_place)
     moved = what_moves(posix_place, lambda: os.rmdir(posix_place / "directory"))
@@ -393,6 +398,7 @@ def test_a_removed_directory_moves_its_parents_times(posix_place: Path) -> None:
     assert set(moved) == {".", "full", "full/deep"}
 
 
+@pytest.mark.starts_processes
 def test_a_directory_that_replaces_another_moves_its_parents_times(posix_place: Path) -> None:
     _prepare(posix_place)
     full, directory = posix_place / "full", posix_place / "directory"
@@ -420,6 +426,7 @@ def test_a_file_that_lost_its_name_still_has_times(posix_place: Path) -> None:
         os.close(fd)
 
 
+@pytest.mark.starts_processes
 def test_a_stamp_by_one_user_is_seen_by_another(posix_place: Path) -> None:
     file = make(posix_place / "file", mode=0o666)
     os.utime(file, ns=(1, 2))
@@ -430,6 +437,7 @@ def test_a_stamp_by_one_user_is_seen_by_another(posix_place: Path) -> None:
     assert (file.stat().st_atime_ns, file.stat().st_mtime_ns) == (3, 4)
 
 
+@pytest.mark.starts_processes
 def test_times_of_symlinks_are_set_by_their_owners(posix_place: Path) -> None:
     file = make(posix_place / "file")
     link = make(posix_place / "link", "symlink", owner=STRANGER)
@@ -445,6 +453,7 @@ def test_times_of_symlinks_are_set_by_their_owners(posix_place: Path) -> None:
     assert outcome(os.utime, link) == "ENOENT"  # it leads nowhere
 
 
+@pytest.mark.starts_processes
 def test_times_follow_symlinks_to_who_owns_the_target(posix_place: Path) -> None:
     file = make(posix_place / "file")
     os.symlink("file", posix_place / "link")

@@ -1,7 +1,6 @@
 """docs/analysis.md has every column and every cause, and its examples run."""
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -38,7 +37,7 @@ def test_what_is_not_documented_is_noticed():
     assert undocumented(PAGE.replace("| closing files |", "| closing |")) == ["closing files"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+@pytest.mark.usefixtures("need_fuse")
 def test_its_examples_do_what_they_say(tmp_path):
     result = run_blocks(
         "sh", [text for kind, _, text in blocks("analysis.md") if kind == "sh"], tmp_path

@@ -23,6 +23,7 @@ study = load(ROOT / "scripts" / "frontier_page.py")
 PAGE = study.PAGE.read_text()
 
 
+@pytest.mark.starts_processes
 def test_the_page_says_what_its_samples_say(tmp_path: Path) -> None:
     results = study.measured()
     if not results:

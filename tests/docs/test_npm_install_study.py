@@ -1,8 +1,9 @@
 """The npm-install study says what its samples say, and its picture is theirs."""
 
-import subprocess
-import sys
 from pathlib import Path
+
+import pytest
+from support.command import Command
 
 from osxfs_sim.lab.dilation import dilation_line
 from osxfs_sim.lab.results import load_result
@@ -12,11 +13,14 @@ SAMPLES = DOCS / "results" / "npm-install-study"
 PAGE = (DOCS / "case-studies" / "npm-install.md").read_text()
 
 
-def shown(*options: str) -> str:
-    command = [sys.executable, "-m", "osxfs_sim", "reproduce", "npm-install", "--show", SAMPLES]
-    result = subprocess.run([*command, *options], capture_output=True, text=True, timeout=180)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+@pytest.fixture(scope="session")
+def shown(cli: Command):
+    def shown(*options: str) -> str:
+        result = cli("reproduce", "npm-install", "--show", SAMPLES, *options)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return shown
 
 
 def missing_lines(page: str, told: str) -> list[str]:
@@ -25,11 +29,11 @@ def missing_lines(page: str, told: str) -> list[str]:
     return [line for line in told.splitlines() if line.strip() not in lines]
 
 
-def test_each_line_of_its_tables_comes_from_the_saved_samples() -> None:
+def test_each_line_of_its_tables_comes_from_the_saved_samples(shown) -> None:
     assert missing_lines(PAGE, shown("--markdown")) == []
 
 
-def test_its_picture_is_drawn_from_them(tmp_path: Path) -> None:
+def test_its_picture_is_drawn_from_them(shown, tmp_path: Path) -> None:
     shown("--picture", str(tmp_path / "ratios.svg"))
     published = DOCS / "results" / "npm-install-ratios.svg"
     assert published.read_bytes() == (tmp_path / "ratios.svg").read_bytes()

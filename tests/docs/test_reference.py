@@ -1,8 +1,10 @@
 """The reference names every command, and every field of what is saved."""
 
 import dataclasses
+import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
@@ -10,7 +12,20 @@ import pytest
 from osxfs_sim.cli import main
 from osxfs_sim.lab.results import Comparison, Sample
 
-REFERENCE = (Path(__file__).parents[2] / "docs" / "reference.md").read_text()
+ROOT = Path(__file__).parents[2]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+status_table = load(ROOT / "scripts" / "status_table.py")
 
 
 def named_in(text: str, heading: str) -> set[str]:
@@ -37,3 +52,39 @@ def test_what_is_missing_would_be_noticed() -> None:
     assert named_in(text, "## One") == {"first", "second"}
     assert named_in(text, "## Two") == {"third"}
     assert named_in(text, "## Three") == set()
+
+
+# The status: its tables are made of the classes.
+
+
+def test_the_tables_of_the_status_are_those_of_its_classes() -> None:
+    assert status_table.filled(REFERENCE) == REFERENCE, "python scripts/status_table.py"
+
+
+def test_a_table_that_says_something_else_is_noticed() -> None:
+    changed = REFERENCE.replace("| `pid` | ", "| `pid` | perhaps ")
+    assert changed != REFERENCE
+    assert status_table.filled(changed) == REFERENCE
+    lacking = re.sub(r"\| `descriptors` \|.*\n", "", REFERENCE)
+    assert status_table.filled(lacking) == REFERENCE != lacking
+
+
+def undocumented(source: str) -> list[str]:
+    """Classes and fields without a line of their own, or with more than one."""
+    return [
+        f"{name}.{field}" if field else name
+        for name, (about, fields) in status_table.classes_of(source).items()
+        for field, line in (("", about), *((field, line) for field, _, line in fields))
+        if not line or "\n" in line or "|" in line
+    ]
+
+
+def test_every_field_of_the_status_has_one_line() -> None:
+    assert undocumented(Path(status_table.status.__file__).read_text()) == []
+
+
+def test_a_field_without_a_line_is_noticed() -> None:
+    source = (
+        'class A:\n    """One."""\n    a: int\n    b: int\n    """Two."""\nclass B:\n    pass\n'
+    )
+    assert undocumented(source) == ["A.a", "B"]

@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+import pytest
 from test_examples import DOCS, blocks, run_blocks
 
 
+@pytest.mark.starts_processes
 def test_the_commands_of_the_page_on_reports_work(tmp_path: Path) -> None:
     (tmp_path / "docs").symlink_to(DOCS)
     texts = [text for language, _, text in blocks("report.md") if language == "sh"]

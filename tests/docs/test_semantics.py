@@ -38,6 +38,7 @@ def rules_without_test(page: str) -> list[str]:
     return without
 
 
+@pytest.mark.takes_seconds
 def test_every_rule_names_a_test_that_exists() -> None:
     page = (ROOT / "docs" / "semantics.md").read_text()
     assert len(_TEST.findall(page)) > 50
@@ -45,6 +46,7 @@ def test_every_rule_names_a_test_that_exists() -> None:
     assert rules_without_test(page) == []
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
 def test_every_test_that_a_page_names_exists(page: str) -> None:
     assert missing((ROOT / "docs" / page).read_text()) == []

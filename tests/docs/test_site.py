@@ -45,6 +45,7 @@ def copy(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.starts_processes
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(
     tmp_path: Path,
 ) -> None:
@@ -58,6 +59,7 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(
             assert not target.startswith(("http:", "https:", "//")), (page, target)
 
 
+@pytest.mark.starts_processes
 def test_a_link_that_leads_nowhere_stops_the_build(copy: Path, tmp_path: Path) -> None:
     (copy / "docs" / "tutorial.md").write_text("# Tutorial\n\n[nowhere](no-such-page.md)\n")
     done = build(copy, tmp_path / "site")

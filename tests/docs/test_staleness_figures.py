@@ -43,6 +43,7 @@ def test_the_script_measures_each_figure_of_the_page_and_no_other() -> None:
     assert measured(SCRIPT) == set(FIGURES)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_drawn_of_its_samples(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

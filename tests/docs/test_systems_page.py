@@ -131,7 +131,7 @@ def test_every_value_of_how_files_and_events_are_has_a_source(name: str) -> None
     assert shown - profile.sources.keys() == set()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+@pytest.mark.usefixtures("need_fuse")
 def test_its_example_of_a_profile_of_your_own_works(tmp_path: Path) -> None:
     (text,) = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

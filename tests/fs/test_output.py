@@ -126,6 +126,7 @@ def test_a_device_that_came_there_meanwhile_keeps_its_place(tmp_path):
     assert os.listdir(tmp_path) == ["new"]
 
 
+@pytest.mark.mounts
 @only_root
 def test_a_file_that_nothing_can_take_the_place_of_is_written_to(tmp_path):
     """A mount point, as a file that is handed to a container is."""
@@ -204,6 +205,7 @@ def test_a_pipe_is_written_to(tmp_path):
     assert modes.S_ISFIFO((tmp_path / "pipe").lstat().st_mode)
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("path", ["/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"])
 @pytest.mark.parametrize("kind", ["pipe", "file"])
 def test_standard_output_by_its_name(tmp_path, path, kind):

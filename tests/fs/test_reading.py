@@ -126,6 +126,7 @@ def test_a_time_that_is_none_is_refused(tmp_path, value):
         load_result(path)
 
 
+@pytest.mark.starts_processes
 def test_a_pipe_of_ones_own_can_be_read():
     code = (
         "import sys; from osxfs_sim.fs.reading import read_bytes; print(read_bytes(sys.argv[1], 9))"

@@ -65,6 +65,7 @@ def properties(top: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
+@pytest.mark.starts_processes
 def test_all_that_cp_archive_keeps_is_kept(source: Path, tmp_path: Path) -> None:
     (source / "d" / "e").mkdir(parents=True)
     (source / "d" / "file").write_bytes(b"content")

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osxfs_sim.cli.arms import parse_arm, parse_arms, settings_of
+from osxfs_sim.cli.arms import parse_arm, parse_arms
+from osxfs_sim.emulated_shares import settings_of
 from osxfs_sim.lab.arms import Arm, check_arms, twins_of, words_of
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.model.user_error import UserError

@@ -67,7 +67,10 @@ def test_a_folder_without_a_case_says_so(tmp_path: Path) -> None:
         (CASE.replace("purpose", "porpoise"), "unknown key 'porpoise'; did you mean 'purpose'?"),
         (CASE.replace("variants =", "variant ="), "unknown key 'tree.variant'; did you mean"),
         (CASE.replace('title = "A case for tests"', ""), "lacks 'title'"),
-        (CASE.replace('purpose = "To be run."', "purpose = 3"), "a value of the wrong kind"),
+        (
+            CASE.replace('purpose = "To be run."', "purpose = 3"),
+            "purpose = 3: write a text",
+        ),
         (
             CASE.replace("[command]", 'shared = { larg = "inner" }\n[command]'),
             "speaks of a variant 'larg' that it does not list; did you mean 'large'?",
@@ -84,8 +87,11 @@ def test_a_folder_without_a_case_says_so(tmp_path: Path) -> None:
             for part in ("/tmp", "inner/../..", ".")
         ),
         (CASE.replace("about =", "abuot ="), "unknown key 'options.loud.abuot'; did you mean"),
-        (CASE + "[[claims]]\ntxt = ''", "unknown key 'claims.txt'; did you mean 'text'?"),
-        (CASE.replace('["run.sh", "{tree}"]', '"run.sh"'), "command.measured is not a list of"),
+        (CASE + "[[claims]]\ntxt = ''", "unknown key 'claims[1].txt'; did you mean 'text'?"),
+        (
+            CASE.replace('["run.sh", "{tree}"]', '"run.sh"'),
+            "measured = 'run.sh': write a list",
+        ),
         (CASE.replace('["run.sh", "{tree}"]', "[]"), "command.measured is empty"),
         (CASE.replace("measured =", "quick ="), "lacks 'measured'"),
         (CASE.replace('"run.sh", "{tree}"', '"run.sh", "{tre}"'), "placeholder {tre}; did you mea"),
@@ -100,14 +106,14 @@ def test_a_folder_without_a_case_says_so(tmp_path: Path) -> None:
             "{host} is the whole tree's path, and tree.shared shares a part",
         ),
         (CASE.replace('name = "echo"', 'name = "../echo"'), "name '../echo' is not made of"),
-        (CASE.replace('title = "A case for tests"', "title = 3"), "title is not a string"),
-        (CASE.replace('"large"]', "3]"), "tree.variants is not a list of strings"),
+        (CASE.replace('title = "A case for tests"', "title = 3"), "title = 3: write a text"),
+        (CASE.replace('"large"]', "3]"), "tree.variants = ['small', 3]: write a list of texts"),
         (CASE.replace("[options", "deterministic = []\n[options"), "deterministic is empty"),
         (
             CASE.replace("[options", 'deterministic = ["/etc"]\n[options'),
             "'/etc' is not inside the tree",
         ),
-        (CASE.replace("[options", "tells = 3\n[options"), "command.tells is neither true nor"),
+        (CASE.replace("[options", "tells = 3\n[options"), "command.tells = 3: write true or false"),
         (CASE.replace("[options", 'ignored = ["x"]\n[options'), "ignored has no effect without"),
         (
             CASE.replace("[options", 'expected_output = "../out"\n[options'),

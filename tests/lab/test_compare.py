@@ -16,53 +16,33 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.benches import bench_of, comparison_of
+from support.small_cases import write_script
+from support.statuses import a_status
 
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.caches import check_cold, is_in_memory, make_cold
-from osxfs_sim.lab.cases import CaseError, load_case
-from osxfs_sim.lab.compare import (
-    Bench,
-    Stop,
-    measure,
-    next_step,
-    order_of_round,
-    seed_of,
-    steps_left,
-    widest,
-)
+from osxfs_sim.lab.cases import CaseError
+from osxfs_sim.lab.executor import Bench, measure
 from osxfs_sim.lab.false_alarms import false_alarms
 from osxfs_sim.lab.results import Comparison, ResultError, Sample, load_result, save_result
 from osxfs_sim.lab.resume import check_resumable
-from osxfs_sim.lab.runs import Plan, prepare_tree
+from osxfs_sim.lab.schedule import Interleaved, order_of_round, seed_of, widest
+from osxfs_sim.model.status import ShareStatus
 
 MACHINE = {"kernel": "6.1", "processor": "one", "cores": 2}
 LABELS = ["native", "osxfs", "cached"]
 
 
 def comparison(labels: list[str] | None = None, **others: Any) -> Comparison:
-    arms = labels or LABELS
-    values = {
-        "case": "note",
-        "title": "Write a word",
-        "variant": "default",
-        "quick": False,
-        "options": [],
-        "arms": arms,
-        "baseline": arms[0],
-        "caches": "warm",
-        "seed": 7,
-        "dilate": 1.0,
-        "started": "2026-01-01T00:00:00+00:00",
-        "machine": MACHINE,
-    }
-    return Comparison(**values | others)  # type: ignore[arg-type]
+    return comparison_of(labels or LABELS, **{"machine": MACHINE} | others)
 
 
-def pretend(made: Comparison, stop: Stop, walls_s: dict[str, Iterator[float]]) -> None:
+def pretend(made: Comparison, schedule: Interleaved, walls_s: dict[str, Iterator[float]]) -> None:
     """Take all that is missing, without running anything."""
-    while (step := next_step(made, stop)) is not None:
-        wall_s = next(walls_s[step.label])
-        made.samples.append(Sample(step.label, step.round, "fresh", wall_s, 0.0))
+    while (turn := schedule.next_turn(made)) is not None:
+        wall_s = next(walls_s[turn.arm])
+        made.samples.append(Sample(turn.arm, turn.round, "fresh", wall_s, 0.0))
 
 
 def steady(wall_s: float = 1.0) -> dict[str, Iterator[float]]:
@@ -94,10 +74,10 @@ def test_no_arm_is_favoured_by_its_place() -> None:
 @given(cut=st.integers(0, 12), seed=st.integers(0, 50))
 def test_a_comparison_goes_on_exactly_where_it_stopped(cut: int, seed: int) -> None:
     whole, part = comparison(seed=seed), comparison(seed=seed)
-    pretend(whole, Stop(4), steady())
+    pretend(whole, Interleaved(4), steady())
     assert len(whole.samples) == 12
     part.samples = whole.samples[:cut]
-    pretend(part, Stop(4), steady())
+    pretend(part, Interleaved(4), steady())
     assert [(one.arm, one.round) for one in part.samples] == [
         (one.arm, one.round) for one in whole.samples
     ]
@@ -106,50 +86,50 @@ def test_a_comparison_goes_on_exactly_where_it_stopped(cut: int, seed: int) -> N
 def test_a_failed_sample_is_kept_and_not_taken_again() -> None:
     made = comparison()
     made.samples.append(Sample("osxfs", 0, "fresh", 1.0, 0.0, failure="exit code 1: "))
-    pretend(made, Stop(2), steady())
+    pretend(made, Interleaved(2), steady())
     assert len(made.samples) == 6
     assert len(made.of("osxfs")) == 1
 
 
 def test_more_rounds_may_be_asked_for_later_and_a_begun_one_is_completed() -> None:
     made = comparison()
-    pretend(made, Stop(2), steady())
+    pretend(made, Interleaved(2), steady())
     made.samples.append(Sample("osxfs", 2, "fresh", 1.0, 0.0))
-    pretend(made, Stop(2), steady())
+    pretend(made, Interleaved(2), steady())
     assert Counter(one.round for one in made.samples) == {0: 3, 1: 3, 2: 3}
-    pretend(made, Stop(5), steady())
+    pretend(made, Interleaved(5), steady())
     assert len(made.samples) == 15
 
 
 def test_what_is_left_is_counted_per_arm() -> None:
     made = comparison()
     made.samples.append(Sample("osxfs", 0, "fresh", 1.0, 0.0))
-    assert steps_left(made, Stop(3)) == {"native": 3, "osxfs": 2, "cached": 3}
-    assert steps_left(made, Stop(3, 0.02, 9))["osxfs"] == 8
-    pretend(made, Stop(3), steady())
-    assert steps_left(made, Stop(3)).total() == 0
+    assert Interleaved(3).turns_left(made) == {"native": 3, "osxfs": 2, "cached": 3}
+    assert Interleaved(3, 0.02, 9).turns_left(made)["osxfs"] == 8
+    pretend(made, Interleaved(3), steady())
+    assert Interleaved(3).turns_left(made).total() == 0
 
 
 def test_until_goes_on_while_an_interval_is_wide_and_no_longer() -> None:
     narrow = comparison()
-    pretend(narrow, Stop(2, 0.02, 20), steady())
+    pretend(narrow, Interleaved(2, 0.02, 20), steady())
     assert len(narrow.of("osxfs")) == 5  # no interval can be given before
     wide = comparison()
-    pretend(wide, Stop(2, 0.02, 20), steady() | {"osxfs": itertools.cycle([1.0, 2.0])})
+    pretend(wide, Interleaved(2, 0.02, 20), steady() | {"osxfs": itertools.cycle([1.0, 2.0])})
     assert len(wide.of("osxfs")) == len(wide.of("native")) == 20
     settling = comparison()
     walls_s = itertools.chain([1.0, 2.0, 1.0, 2.0], itertools.repeat(1.5))
-    pretend(settling, Stop(2, 0.02, 50), steady() | {"osxfs": walls_s})
+    pretend(settling, Interleaved(2, 0.02, 50), steady() | {"osxfs": walls_s})
     assert 5 < len(settling.of("osxfs")) < 50
     assert widest(settling) <= 0.02
 
 
 def test_an_arm_of_which_no_run_counts_is_not_waited_for() -> None:
     made = comparison()
-    stop = Stop(5, 0.02, 20)
-    while (step := next_step(made, stop)) is not None:
-        failure = "exit code 1: " if step.label == "osxfs" else ""
-        made.samples.append(Sample(step.label, step.round, "fresh", 1.0, 0.0, failure))
+    schedule = Interleaved(5, 0.02, 20)
+    while (turn := schedule.next_turn(made)) is not None:
+        failure = "exit code 1: " if turn.arm == "osxfs" else ""
+        made.samples.append(Sample(turn.arm, turn.round, "fresh", 1.0, 0.0, failure))
     assert len(made.samples) == 15
 
 
@@ -185,20 +165,11 @@ SCRIPTS = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "note"
-    folder.mkdir()
-    (folder / "case.toml").write_text(CASE)
-    for name, text in SCRIPTS.items():
-        script(folder, name, text)
+def folder(small_case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = small_case("note", CASE, SCRIPTS)
     (tmp_path / "log").touch()
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
     return folder
-
-
-def script(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-    (folder / name).chmod(0o755)
 
 
 class PretendedShare:
@@ -206,23 +177,23 @@ class PretendedShare:
 
     def __init__(self, log: Path, refusal: Exception | None) -> None:
         self.log, self.refusal = log, refusal
-        self.first_status: dict[str, Any] = {"warnings": [], "profile": "pretended"}
+        self.first_status = a_status(profile="pretended")
         self.flushed = 0
 
     def _write(self, text: str) -> None:
         with self.log.open("a") as log:
             log.write(f"{text}\n")
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         self._write("flush")
         self.flushed += 1
         if self.refusal is not None and self.flushed == 2:
             raise self.refusal
         return self.first_status
 
-    def reset(self) -> dict[str, Any]:
+    def reset(self) -> ShareStatus:
         self._write("count anew")
-        return {"receipt": {}, "server_processor_s": 0.5}
+        return a_status(server_processor_s=0.5)
 
     def start_trace(self, path: str) -> None:
         self._write(f"trace {Path(path).name}")
@@ -262,20 +233,7 @@ def bench(
         if refusal is not None:
             raise refusal
 
-    case = load_case(f"{folder}/")
-    seconds = itertools.count()
-    values: dict[str, Any] = {
-        "plan": Plan(case, (), "default", False, (), 1),
-        "arms": {label: Arm(label, label.split()[0], {}) for label in labels},
-        "tree": prepare_tree(case, "default", folder.parent / "cache", lambda _: None),
-        "directory": folder.parent,
-        "mount": mount,
-        "prepare_caches": lambda: None,
-        "clock_s": lambda: float(next(seconds)),
-        "progress": lambda _: None,
-        "say": lambda _: None,
-    }
-    return Bench(**values | others)
+    return bench_of(folder, mount, labels, **others)
 
 
 def logged(folder: Path) -> list[str]:
@@ -284,16 +242,18 @@ def logged(folder: Path) -> list[str]:
 
 def test_each_sample_is_of_a_fresh_mount_of_a_fresh_tree(folder: Path, tmp_path: Path) -> None:
     made = comparison(["native", "pretended"])
-    steps = list(measure(made, Stop(3), bench(folder, made.arms)))
+    steps = list(measure(made, Interleaved(3), bench(folder, made.arms)))
     assert [len(samples) for samples in steps] == [1] * 6
     assert [sample for samples in steps for sample in samples] == made.samples
     assert [sample.failure for sample in made.samples] == [""] * 6
     assert [sample.began_s for sample in made.samples] == [0, 1, 2, 3, 4, 5]
     mounts = [line for line in logged(folder) if line.startswith("mount")]
     assert mounts == [f"mount pretended with seed {seed_of(7, number)}" for number in range(3)]
-    assert {sample.caught_up_s is None for sample in made.of("native")} == {True}
-    assert {sample.caught_up_s is None for sample in made.of("pretended")} == {False}
-    assert made.mounted == {"pretended": {"warnings": [], "profile": "pretended"}}
+    assert {sample.drain_s is None for sample in made.of("native")} == {True}
+    assert {sample.drain_s is None for sample in made.of("pretended")} == {False}
+    assert list(made.mounted) == ["pretended"]
+    first = made.mounted["pretended"]
+    assert (first["warnings"], first["profile"]) == ([], "pretended")
     # Besides the six there is one that is not measured.
     assert logged(folder).count("run") == 7
     assert not list(tmp_path.glob("osxfs-sim-compare-*"))
@@ -301,7 +261,7 @@ def test_each_sample_is_of_a_fresh_mount_of_a_fresh_tree(folder: Path, tmp_path:
 
 def test_a_second_run_is_on_the_same_mount_and_after_a_reset(folder: Path) -> None:
     made = comparison(["pretended", "native"])
-    list(measure(made, Stop(1), bench(folder, made.arms, again=True)))
+    list(measure(made, Interleaved(1, again=True), bench(folder, made.arms)))
     kinds = [(sample.arm, sample.kind) for sample in made.samples]
     assert sorted(kinds) == sorted(
         (arm, kind) for arm in ("native", "pretended") for kind in ("again", "fresh")
@@ -316,9 +276,9 @@ def test_a_second_run_is_on_the_same_mount_and_after_a_reset(folder: Path) -> No
 def test_caches_are_prepared_before_each_fresh_run_of_every_arm(folder: Path) -> None:
     prepared = []
     made = comparison(["native", "pretended"])
-    place = bench(folder, made.arms, again=True)
+    place = bench(folder, made.arms)
     place = replace(place, prepare_caches=lambda: prepared.append(logged(folder)[-1]))
-    list(measure(made, Stop(2), place))
+    list(measure(made, Interleaved(2, again=True), place))
     assert len(prepared) == 4
     # As late as can be: after the tree was made, and mounted.
     assert sorted(line.split()[0] for line in prepared) == ["mount", "mount", "reset", "reset"]
@@ -326,9 +286,9 @@ def test_caches_are_prepared_before_each_fresh_run_of_every_arm(folder: Path) ->
 
 def test_a_failing_command_is_a_failed_sample_and_the_others_go_on(folder: Path) -> None:
     # Fails through a mount point only.
-    script(folder, "run.sh", 'case "$1" in */share) exit 3;; esac; echo hello > "$1/word"')
+    write_script(folder, "run.sh", 'case "$1" in */share) exit 3;; esac; echo hello > "$1/word"')
     made = comparison(["native", "pretended"])
-    list(measure(made, Stop(2), bench(folder, made.arms, again=True)))
+    list(measure(made, Interleaved(2, again=True), bench(folder, made.arms)))
     assert [one.failure for one in made.samples if one.arm == "pretended"] == ["exit code 3: "] * 2
     assert len(made.of("native")) == 4
     assert made.of("pretended") == []
@@ -337,24 +297,24 @@ def test_a_failing_command_is_a_failed_sample_and_the_others_go_on(folder: Path)
 def test_a_command_that_fails_without_a_share_is_said_before_anything_is_measured(
     folder: Path,
 ) -> None:
-    script(folder, "run.sh", "echo broken >&2; exit 3")
+    write_script(folder, "run.sh", "echo broken >&2; exit 3")
     said: list[str] = []
     made = comparison(["native", "pretended"])
-    list(measure(made, Stop(1), bench(folder, made.arms, say=said.append)))
+    list(measure(made, Interleaved(1), bench(folder, made.arms, say=said.append)))
     assert said == ["it failed, even without a share: exit code 3: broken"]
 
 
 def test_a_wrong_result_is_a_failed_sample(folder: Path) -> None:
-    script(folder, "run.sh", 'echo goodbye > "$1/word"')
+    write_script(folder, "run.sh", 'echo goodbye > "$1/word"')
     made = comparison(["native", "pretended"])
-    list(measure(made, Stop(1), bench(folder, made.arms)))
+    list(measure(made, Interleaved(1), bench(folder, made.arms)))
     assert all(sample.failure.startswith("the check failed") for sample in made.samples)
 
 
 def test_a_share_whose_host_refuses_is_a_failed_sample_and_the_others_go_on(folder: Path) -> None:
     made = comparison(["native", "pretended"])
     place = bench(folder, made.arms, refusal=OSError("the disk is full"))
-    list(measure(made, Stop(2), place))
+    list(measure(made, Interleaved(2), place))
     failures = [sample.failure for sample in made.samples if sample.arm == "pretended"]
     assert failures == ["the host did not get everything: the disk is full"] * 2
     assert len(made.of("native")) == 2
@@ -363,9 +323,9 @@ def test_a_share_whose_host_refuses_is_a_failed_sample_and_the_others_go_on(fold
 def test_what_is_finished_is_there_when_it_is_interrupted_and_the_rest_is_taken_later(
     folder: Path, tmp_path: Path
 ) -> None:
-    script(folder, "run.sh", 'test ! -e "$STOP" && echo hello > "$1/word"')
+    write_script(folder, "run.sh", 'test ! -e "$STOP" && echo hello > "$1/word"')
     made = comparison(["native", "pretended"])
-    taken = measure(made, Stop(3), bench(folder, made.arms))
+    taken = measure(made, Interleaved(3), bench(folder, made.arms))
     for _ in range(3):
         next(taken)
         save_result(made, tmp_path / "result.json")
@@ -373,10 +333,10 @@ def test_what_is_finished_is_there_when_it_is_interrupted_and_the_rest_is_taken_
     assert not list(tmp_path.glob("osxfs-sim-compare-*"))
     again = load_result(tmp_path / "result.json")
     assert again == made
-    list(measure(again, Stop(3), bench(folder, made.arms)))
+    list(measure(again, Interleaved(3), bench(folder, made.arms)))
     assert again.samples[:3] == made.samples
     whole = comparison(["native", "pretended"])
-    pretend(whole, Stop(3), {label: itertools.repeat(1.0) for label in whole.arms})
+    pretend(whole, Interleaved(3), {label: itertools.repeat(1.0) for label in whole.arms})
     assert [(one.arm, one.round) for one in again.samples] == [
         (one.arm, one.round) for one in whole.samples
     ]
@@ -384,9 +344,9 @@ def test_what_is_finished_is_there_when_it_is_interrupted_and_the_rest_is_taken_
 
 def test_nothing_is_run_for_a_comparison_that_is_complete(folder: Path) -> None:
     made = comparison(["native", "pretended"])
-    list(measure(made, Stop(1), bench(folder, made.arms)))
+    list(measure(made, Interleaved(1), bench(folder, made.arms)))
     before = logged(folder)
-    assert list(measure(made, Stop(1), bench(folder, made.arms))) == []
+    assert list(measure(made, Interleaved(1), bench(folder, made.arms))) == []
     assert logged(folder) == before
 
 
@@ -397,11 +357,10 @@ def test_each_run_on_a_share_has_a_trace_beside_the_result(folder: Path, tmp_pat
     made = comparison(["native", "pretended a/b"])
     place = bench(
         *(folder, made.arms),
-        again=True,
         traces=tmp_path / "traces",
         result_directory=tmp_path,
     )
-    list(measure(made, Stop(1), place))
+    list(measure(made, Interleaved(1, again=True), place))
     assert {sample.trace for sample in made.of("native")} == {None}
     names = [sample.trace for sample in made.of("pretended a/b")]
     assert names == [f"traces/2-pretended-a-b-001-{kind}.parquet" for kind in ("fresh", "again")]
@@ -414,7 +373,7 @@ def test_each_run_on_a_share_has_a_trace_beside_the_result(folder: Path, tmp_pat
 def test_a_tree_that_cannot_be_copied_is_one_line(folder: Path, tmp_path: Path) -> None:
     made = comparison(["native", "pretended"])
     with pytest.raises(CaseError, match=r"^the tree .*gone cannot be copied to .*No such file"):
-        list(measure(made, Stop(1), bench(folder, made.arms, tree=tmp_path / "gone")))
+        list(measure(made, Interleaved(1), bench(folder, made.arms, tree=tmp_path / "gone")))
 
 
 # Going on
@@ -433,11 +392,11 @@ def test_a_comparison_may_go_on_where_nothing_has_changed() -> None:
         ({"caches": "cold"}, "the state of the caches was warm, and is cold"),
         ({"quick": True}, "its form was whole, and is quick"),
         ({"dilate": 2.0}, "the dilation of time"),
-        ({"plan": {"recipe": "other"}}, "the recipe of the case was one, and is other"),
-        ({"plan": {"recipe": "one", "again": True}}, "what each mount is measured for"),
+        ({"sources": {"recipe": "other"}}, "the recipe of the case was one, and is other"),
+        ({"plan": {"again": True}}, "what each mount is measured for"),
         ({"specs": {"osxfs": {"profile": "host", "options": {}}}}, "the arm osxfs"),
         (
-            {"plan": {"recipe": "one", "systems": {"osxfs": "2"}}},
+            {"sources": {"recipe": "one", "systems": {"osxfs": "2"}}},
             "what the profile of osxfs says",
         ),
         ({"machine": {"kernel": "6.2", "processor": "one", "cores": 2}}, "the kernel of the mach"),
@@ -450,7 +409,7 @@ def test_a_comparison_may_go_on_where_nothing_has_changed() -> None:
             r"the code of osxfs-sim \(its digest\) was not saved, and is 22",
         ),
         (
-            {"plan": {"recipe": "one", "systems": {"osxfs": "1"}, "policies": {"osxfs": "b"}}},
+            {"sources": {"recipe": "one", "systems": {"osxfs": "1"}, "policies": {"osxfs": "b"}}},
             r"the source of the policy of osxfs \(its digest\) was not saved, and is b",
         ),
     ],
@@ -459,7 +418,7 @@ def test_a_comparison_does_not_go_on_where_something_has_changed(
     others: dict[str, Any], said: str
 ) -> None:
     then = comparison(
-        plan={"recipe": "one", "systems": {"osxfs": "1"}},
+        sources={"recipe": "one", "systems": {"osxfs": "1"}},
         specs={"osxfs": {"profile": "osxfs", "options": {}}},
     )
     now = replace(then, **others)
@@ -468,15 +427,15 @@ def test_a_comparison_does_not_go_on_where_something_has_changed(
 
 
 def test_what_ran_with_another_policy_or_another_program_does_not_go_on() -> None:
-    plan = {"recipe": "one", "policies": {"osxfs": "a"}}
-    then = comparison(plan=plan, machine=MACHINE | {"code": "11"})
+    sources = {"recipe": "one", "policies": {"osxfs": "a"}}
+    then = comparison(sources=sources, machine=MACHINE | {"code": "11"})
     check_resumable(then, replace(then), "it")
     with pytest.raises(ResultError, match=r"the source of the policy of osxfs .* was a, and is b"):
-        check_resumable(then, replace(then, plan=plan | {"policies": {"osxfs": "b"}}), "it")
+        check_resumable(then, replace(then, sources=sources | {"policies": {"osxfs": "b"}}), "it")
     with pytest.raises(ResultError, match=r"the code of osxfs-sim .* was 11, and is 12"):
         check_resumable(then, replace(then, machine=MACHINE | {"code": "12"}), "it")
     with pytest.raises(ResultError, match=r"what the edits do .* was not saved, and is e"):
-        check_resumable(then, replace(then, plan=plan | {"edits_digest": "e"}), "it")
+        check_resumable(then, replace(then, sources=sources | {"edits": "e"}), "it")
 
 
 # Caches

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from osxfs_sim.lab.frontier import (
     LIMITS,
-    Place,
+    ParetoPlace,
     Point,
     Reach,
     Standing,
@@ -34,13 +34,13 @@ def reaches() -> st.SearchStrategy[Reach]:
     return st.lists(numbers, min_size=3, max_size=3).map(lambda three: Reach(*sorted(three)))
 
 
-PLACES = st.lists(st.builds(Place, reaches(), reaches()), max_size=8).map(
+PLACES = st.lists(st.builds(ParetoPlace, reaches(), reaches()), max_size=8).map(
     lambda places: {str(number): place for number, place in enumerate(places)}
 )
 
 
 @given(PLACES)
-def test_no_point_on_the_frontier_is_beaten_nor_seems_to_be(places: dict[str, Place]) -> None:
+def test_no_point_on_the_frontier_is_beaten_nor_seems_to_be(places: dict[str, ParetoPlace]) -> None:
     found = standings(places)
     for label, standing in found.items():
         if standing is Standing.FRONTIER:
@@ -49,7 +49,7 @@ def test_no_point_on_the_frontier_is_beaten_nor_seems_to_be(places: dict[str, Pl
 
 
 @given(PLACES)
-def test_every_beaten_point_is_beaten_by_one_that_is_not(places: dict[str, Place]) -> None:
+def test_every_beaten_point_is_beaten_by_one_that_is_not(places: dict[str, ParetoPlace]) -> None:
     found = standings(places)
     kept = [places[label] for label in places if found[label] is not Standing.BEATEN]
     for label, standing in found.items():
@@ -57,9 +57,10 @@ def test_every_beaten_point_is_beaten_by_one_that_is_not(places: dict[str, Place
         assert is_beaten == (standing is Standing.BEATEN)
 
 
+@pytest.mark.takes_seconds
 @given(PLACES)
 def test_whatever_is_not_on_the_frontier_seems_worse_than_something_on_it(
-    places: dict[str, Place],
+    places: dict[str, ParetoPlace],
 ) -> None:
     found = standings(places)
     frontier = [places[label] for label in places if found[label] is Standing.FRONTIER]
@@ -68,20 +69,22 @@ def test_whatever_is_not_on_the_frontier_seems_worse_than_something_on_it(
         assert seems_worse == (standing is not Standing.FRONTIER)
 
 
-@given(PLACES, st.builds(Place, reaches(), reaches()))
-def test_a_beaten_point_more_changes_nothing(places: dict[str, Place], more: Place) -> None:
+@given(PLACES, st.builds(ParetoPlace, reaches(), reaches()))
+def test_a_beaten_point_more_changes_nothing(
+    places: dict[str, ParetoPlace], more: ParetoPlace
+) -> None:
     found = standings({**places, "more": more})
     if found.pop("more") is Standing.BEATEN:
         assert found == standings(places)
 
 
 @given(PLACES)
-def test_somebody_is_always_on_the_frontier(places: dict[str, Place]) -> None:
+def test_somebody_is_always_on_the_frontier(places: dict[str, ParetoPlace]) -> None:
     assert (Standing.FRONTIER in standings(places).values()) == bool(places)
 
 
-def place(wall: tuple[float, float, float], stale: tuple[float, float, float]) -> Place:
-    return Place(Reach(*wall), Reach(*stale))
+def place(wall: tuple[float, float, float], stale: tuple[float, float, float]) -> ParetoPlace:
+    return ParetoPlace(Reach(*wall), Reach(*stale))
 
 
 def test_what_only_seems_worse_is_left_open() -> None:

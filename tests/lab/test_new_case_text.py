@@ -25,6 +25,7 @@ def written(folder: Path, case: NewCase) -> Path:
     return folder
 
 
+@pytest.mark.starts_processes
 @given(words=st.lists(WORDS, max_size=4), title=st.none() | WORDS)
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -42,6 +43,7 @@ def test_any_command_and_title_make_a_case_that_runs_just_that(
     assert said == b"".join(word.encode() + b"\0" for word in words or [""])
 
 
+@pytest.mark.starts_processes
 def test_a_tree_that_is_a_copy_is_made_whole_and_the_command_runs_in_it(tmp_path: Path) -> None:
     source = tmp_path / "what's mine"
     (source / "inner").mkdir(parents=True)
@@ -55,6 +57,7 @@ def test_a_tree_that_is_a_copy_is_made_whole_and_the_command_runs_in_it(tmp_path
     assert sorted(os.listdir(tmp_path)) == ["mine", "tree", "what's mine"]
 
 
+@pytest.mark.starts_processes
 def test_a_folder_that_is_gone_fails_the_set_up_and_leaves_nothing(tmp_path: Path) -> None:
     new = NewCase("mine", ("true",), PurePosixPath(tmp_path / "gone"))
     case = load_case(str(written(tmp_path / "mine", new)))

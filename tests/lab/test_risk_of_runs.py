@@ -14,27 +14,36 @@ from typing import Any
 
 import pytest
 from support.asking import RUN, SETUP, asking_case, write
+from support.benches import (
+    Mount,
+    bench_of,
+    by_label,
+    comparison_of,
+    run_in_turn,
+    tree_of,
+    workload_of,
+)
+from support.statuses import a_status
 
 from osxfs_sim.coherence.answers.risk import KINDS
-from osxfs_sim.coherence.edits.stream import parse_stream
-from osxfs_sim.lab.arms import Arm
-from osxfs_sim.lab.cases import CaseError, load_case
-from osxfs_sim.lab.compare import Bench, Stop, measure
-from osxfs_sim.lab.results import Comparison, comparison_from
+from osxfs_sim.lab.cases import CaseError
+from osxfs_sim.lab.executor import measure
+from osxfs_sim.lab.results import comparison_from
 from osxfs_sim.lab.risk import prepare_edits
-from osxfs_sim.lab.runs import Mount, Plan, prepare_tree, run_case, to_document
+from osxfs_sim.lab.schedule import Interleaved
+from osxfs_sim.model.status import ShareStatus
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 
 @dataclass
 class PretendedShare:
-    first_status: dict[str, Any] = field(default_factory=lambda: {"warnings": []})
+    first_status: ShareStatus = field(default_factory=a_status)
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         return self.first_status
 
-    def reset(self) -> dict[str, Any]:
+    def reset(self) -> ShareStatus:
         return self.first_status
 
     def start_trace(self, path: str) -> None: ...
@@ -50,7 +59,7 @@ def frozen(change: Callable[[Path], None] = lambda _: None, **status: Any) -> Mo
     def mount(_: str, source: Path, mountpoint: Path) -> Iterator[PretendedShare]:
         subprocess.run(["cp", "-a", f"{source}/.", str(mountpoint)], check=True)
         change(mountpoint)
-        share = PretendedShare({"warnings": []} | status)
+        share = PretendedShare(a_status(**status))
         yield share
         shutil.rmtree(mountpoint)
         mountpoint.mkdir()
@@ -64,31 +73,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return asking_case(tmp_path)
 
 
-def plan_of(folder: Path, edits: str, *arms: str) -> Plan:
-    case = load_case(f"{folder}/")
-    return Plan(case, arms, "default", False, (), 1, edits=parse_stream(edits), edits_seed=3)
-
-
-def tree_of(plan: Plan, folder: Path) -> Path:
-    return prepare_tree(plan.case, plan.variant, folder.parent / "cache", lambda _: None)
-
-
 def risks_of(folder: Path, edits: str, mount: Mount, *arms: str) -> dict[str, dict[str, Any]]:
-    plan = plan_of(folder, edits, *arms)
     said: list[str] = []
-    results = list(
-        run_case(plan, tree_of(plan, folder), folder.parent, mount, said.append, prepare_edits)
+    made = run_in_turn(
+        *(folder, mount, *arms), workload=workload_of(folder, edits=edits), progress=said.append
     )
     assert not [line for line in said if "warning" in line]
     assert not list(folder.parent.glob("osxfs-sim-run-*"))
-    saved = to_document(plan, results, {}, "2026-01-01T00:00:00+00:00")
-    return {arm["arm"]: arm["runs"][0] for arm in saved["arms"]}
+    return {sample["arm"]: sample for sample in made.to_document()["samples"]}
 
 
 def stale(run: dict[str, Any]) -> dict[str, int]:
     return {kind: run["risk"]["stale"][kind]["stale"] for kind in KINDS}
 
 
+@pytest.mark.starts_processes
 def test_natively_nothing_is_stale_and_in_a_copy_much_is(folder: Path) -> None:
     runs = risks_of(folder, "come-and-go@20/s,even", frozen(), "native", "copied")
     native, copied = runs["native"]["risk"], runs["copied"]["risk"]
@@ -125,6 +124,7 @@ def test_a_file_that_the_copy_lacks_is_no_stale_answer_of_an_edit(folder: Path) 
     assert run["failure"] == ""
 
 
+@pytest.mark.starts_processes
 def test_the_result_is_that_of_a_native_run_under_the_same_edits(folder: Path) -> None:
     def made(tree: Path) -> None:
         (tree / "src" / "m4.py").write_text("")
@@ -154,6 +154,7 @@ def test_what_lies_in_a_volume_is_not_judged(folder: Path) -> None:
     assert run["risk"]["answers"]["unknown"] > 0
 
 
+@pytest.mark.starts_processes
 def test_only_what_the_command_asks_for_and_leaves_alone_is_edited(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -161,54 +162,30 @@ def test_only_what_the_command_asks_for_and_leaves_alone_is_edited(
     write(folder, "setup.sh", setup)
     ask = "\nfor name in ('.git/config', 'own.py'): os.stat(f'{sys.argv[1]}/{name}')\n"
     write(folder, "run.py", RUN + ask + "os.truncate(f'{sys.argv[1]}/own.py', 0)\n")
-    plan = plan_of(folder, "nano", "native")
-    risks = prepare_edits(plan, tree_of(plan, folder), tmp_path, lambda _: None)
+    workload = workload_of(folder, edits="nano")
+    risks = prepare_edits(workload, tree_of(workload, folder), tmp_path, lambda _: None)
     assert risks is not None
     assert set(risks.files) == {"src/m1.py", "src/m2.py", "src/m3.py"}
 
 
+@pytest.mark.starts_processes
 def test_a_case_that_asks_for_nothing_is_refused(folder: Path, tmp_path: Path) -> None:
     write(folder, "run.py", "#!/bin/sh\necho nothing\n")
-    plan = plan_of(folder, "nano", "native")
+    workload = workload_of(folder, edits="nano")
     with pytest.raises(CaseError, match="asks for no file in its tree that somebody could edit"):
-        prepare_edits(plan, tree_of(plan, folder), tmp_path, lambda _: None)
+        prepare_edits(workload, tree_of(workload, folder), tmp_path, lambda _: None)
 
 
 def test_without_edits_nothing_is_prepared(folder: Path, tmp_path: Path) -> None:
-    plan = Plan(load_case(f"{folder}/"), ("native",), "default", False, (), 1)
-    assert prepare_edits(plan, tmp_path, tmp_path, lambda _: None) is None
+    assert prepare_edits(workload_of(folder), tmp_path, tmp_path, lambda _: None) is None
 
 
+@pytest.mark.starts_processes
 def test_a_comparison_keeps_the_risk_of_each_sample(folder: Path) -> None:
-    plan = plan_of(folder, "rewrite@20/s")
-    arms = [Arm("native", "native", {}), Arm("copied", "osxfs", {})]
-    made = Comparison(
-        case="ask",
-        title="",
-        variant="default",
-        quick=False,
-        options=[],
-        arms=["native", "copied"],
-        baseline="native",
-        caches="warm",
-        seed=3,
-        dilate=1.0,
-        started="2026-01-01T00:00:00+00:00",
-        machine={},
-    )
-    mount = frozen()
-    bench = Bench(
-        plan=plan,
-        arms={arm.label: arm for arm in arms},
-        tree=tree_of(plan, folder),
-        directory=folder.parent,
-        mount=lambda arm, _, source, mountpoint: mount(arm.label, source, mountpoint),
-        prepare_caches=lambda: None,
-        clock_s=lambda: 0.0,
-        progress=lambda _: None,
-        say=lambda _: None,
-    )
-    list(measure(made, Stop(1), bench))
+    labels = ["native", "copied"]
+    made = comparison_of(labels, case="ask")
+    workload = workload_of(folder, edits="rewrite@20/s")
+    list(measure(made, Interleaved(1), bench_of(folder, by_label(frozen()), labels, workload)))
     read = comparison_from(made.to_document(), "here")
     by_arm = {sample.arm: sample.risk for sample in read.samples}
     assert by_arm["native"] is not None
@@ -218,6 +195,7 @@ def test_a_comparison_keeps_the_risk_of_each_sample(folder: Path) -> None:
     assert by_arm["copied"]["edits"]["stream"] == "rewrite@20/s"
 
 
+@pytest.mark.starts_processes
 def test_a_name_that_was_asked_for_in_vain_appears(folder: Path) -> None:
     """The copy goes on without it; natively it is seen when it is there."""
     runs = risks_of(folder, "appear@15/s,even", frozen(), "native", "copied")

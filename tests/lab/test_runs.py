@@ -1,18 +1,17 @@
 """Arms, runs and results, on a case small enough to be read here."""
 
 import json
-import os
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.benches import by_arm, comparison_of, run_in_turn, workload_of
 
 from osxfs_sim import Share, share
 from osxfs_sim.lab.cases import CaseError, load_case
-from osxfs_sim.lab.runs import ArmResult, Plan, Run, prepare_tree, run_case, to_document
-
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+from osxfs_sim.lab.results import Sample
+from osxfs_sim.lab.summary import representative, representatives
+from osxfs_sim.lab.trees import prepare_tree
 
 CASE = """
 name = "look"
@@ -42,19 +41,8 @@ test -e "$1/there" && ! test -e "$1/missing" && ! test -e "$1/gone" && echo foun
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "look"
-    folder.mkdir()
-    (folder / "case.toml").write_text(CASE)
-    for name, text in (("setup.sh", SETUP), ("run.sh", RUN)):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-    return folder
-
-
-def plan_for(folder: Path, *arms: str, runs: int = 2) -> Plan:
-    case = load_case(f"{folder}/")
-    return Plan(case, arms, "default", False, (), runs)
+def folder(small_case) -> Path:
+    return small_case("look", CASE, {"setup.sh": SETUP, "run.sh": RUN})
 
 
 def mount(arm: str, source: Path, mountpoint: Path) -> "AbstractContextManager[Share]":
@@ -92,62 +80,56 @@ def test_variants_with_the_same_set_up_share_its_tree(folder: Path, tmp_path: Pa
     assert prepare_tree(case, "other", tmp_path / "cache", say_nothing) == first
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_each_arm_has_a_fresh_run_and_others_and_its_requests_are_counted(
     folder: Path, tmp_path: Path
 ) -> None:
-    plan = plan_for(folder, "native", "none", "osxfs-negative")
-    tree = prepare_tree(plan.case, "default", tmp_path / "cache", say_nothing)
-    native, consistent, negative = run_case(plan, tree, tmp_path, mount, say_nothing)
-    assert [run.kind for run in native.runs] == ["fresh", "again"]
-    assert [run.failure for arm in (native, consistent, negative) for run in arm.runs] == [""] * 6
-    assert native.mounted is None
+    made = run_in_turn(folder, mount, "native", "none", "osxfs-negative", runs=2)
+    native, consistent, negative = by_arm(made)
+    assert [run.kind for run in native] == ["fresh", "again"]
+    assert [run.failure for arm in (native, consistent, negative) for run in arm] == [""] * 6
+    assert "native" not in made.mounted
     missing = [
-        [run.share["missing_lookups"] for run in arm.runs if run.share]
-        for arm in (consistent, negative)
+        [run.share["missing_lookups"] for run in arm if run.share] for arm in (consistent, negative)
     ]
     assert missing == [[2, 2], [2, 0]]
-    document = to_document(plan, [native, consistent], {"cores": 2}, "2026-01-01T00:00:00+00:00")
+    document = made.to_document()
     assert json.loads(json.dumps(document)) == document
-    assert document["arms"][1]["runs"][0]["share"]["missing_lookups"] == 2
+    assert document["samples"][2]["share"]["missing_lookups"] == 2
     assert not list(tmp_path.glob("osxfs-sim-run-*"))
 
 
-def test_a_failing_command_is_a_failed_run(folder: Path, tmp_path: Path) -> None:
+def test_a_failing_command_is_a_failed_run(folder: Path) -> None:
     (folder / "run.sh").write_text("#!/bin/sh\necho fine\necho broken >&2\nexit 7\n")
-    plan = plan_for(folder, "native", runs=1)
-    tree = prepare_tree(plan.case, "default", tmp_path / "cache", say_nothing)
-    (result,) = run_case(plan, tree, tmp_path, mount, say_nothing)
-    assert result.runs[0].failure == "exit code 7: broken"
+    (run,) = run_in_turn(folder, mount, "native").samples
+    assert run.failure == "exit code 7: broken"
 
 
-def test_another_output_is_a_failed_run(folder: Path, tmp_path: Path) -> None:
+def test_another_output_is_a_failed_run(folder: Path) -> None:
     (folder / "run.sh").write_text("#!/bin/sh\necho lost\n")
-    plan = plan_for(folder, "native", runs=1)
-    tree = prepare_tree(plan.case, "default", tmp_path / "cache", say_nothing)
-    (result,) = run_case(plan, tree, tmp_path, mount, say_nothing)
-    assert result.runs[0].failure == "the output differs from expected"
+    (run,) = run_in_turn(folder, mount, "native").samples
+    assert run.failure == "the output differs from expected"
 
 
-def test_a_quick_command_that_prints_nothing_is_a_failed_run(folder: Path, tmp_path: Path) -> None:
+def test_a_quick_command_that_prints_nothing_is_a_failed_run(folder: Path) -> None:
     (folder / "run.sh").write_text("#!/bin/sh\n")
-    plan = replace(plan_for(folder, "native", runs=1), quick=True)
-    tree = prepare_tree(plan.case, "default", tmp_path / "cache", say_nothing)
-    (result,) = run_case(plan, tree, tmp_path, mount, say_nothing)
-    assert result.runs[0].failure == "the command printed nothing"
+    quick = workload_of(folder, quick=True)
+    (run,) = run_in_turn(folder, mount, "native", workload=quick).samples
+    assert run.failure == "the command printed nothing"
 
 
 def test_the_table_shows_the_fresh_run_and_the_median_of_the_others() -> None:
-    fresh = Run("fresh", 9.0, 1.0)
-    others = [Run("again", wall_s, 1.0) for wall_s in (3.0, 1.0, 2.0)]
-    result = ArmResult("osxfs", [fresh, *others])
-    assert result.representative() == [fresh, others[2]]
-    assert result.counterpart(Run("again", 5.0, 1.0)) == others[2]
+    fresh = Sample("osxfs", 0, "fresh", 9.0, 1.0)
+    others = [Sample("osxfs", 1, "again", wall_s, 1.0) for wall_s in (3.0, 1.0, 2.0)]
+    made = comparison_of(["osxfs"], samples=[fresh, *others])
+    assert representatives(made, "osxfs") == [fresh, others[2]]
+    assert representative(made, "osxfs", "again") == others[2]
 
 
 def test_a_failed_run_never_stands_for_the_others() -> None:
-    good, failed = Run("again", 3.0, 1.0), Run("again", 0.1, 0.0, failure="exit code 1")
-    result = ArmResult("osxfs", [failed, good])
-    assert result.representative() == [failed, good]
-    assert result.counterpart(Run("again", 5.0, 1.0)) == good
-    assert ArmResult("osxfs", [failed]).counterpart(good) is None
+    failed = Sample("osxfs", 1, "again", 0.1, 0.0, failure="exit code 1")
+    good = Sample("osxfs", 2, "again", 3.0, 1.0)
+    made = comparison_of(["osxfs"], samples=[failed, good])
+    assert representatives(made, "osxfs") == [failed, good]
+    assert representative(made, "osxfs", "again") == good
+    assert representative(comparison_of(["osxfs"], samples=[failed]), "osxfs", "again") is None

@@ -121,6 +121,7 @@ def coverage(interval: Interval, count: int, trials: int = 400) -> float:
     return covered / trials
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("count", [5, 10, 25])
 def test_intervals_cover_the_true_median_nearly_as_often_as_they_promise(count: int) -> None:
     # A bootstrap of so few values promises a little too much: docs/statistics.md says how much.
@@ -190,12 +191,14 @@ def false_alarms(test: Test, count: int = 10, trials: int = 1_000) -> float:
     return sum(alarms) / trials
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("count", [5, 10, 20])
 def test_equal_arms_are_quiet_at_about_the_nominal_rate(count: int) -> None:
     # Of 1,000 comparisons; ranks are whole numbers, so it is somewhat below 5% for few runs.
     assert 0.02 <= false_alarms(by_ranks, count) <= 0.065
 
 
+@pytest.mark.takes_seconds
 def test_a_test_that_cries_wolf_is_noticed() -> None:
     assert false_alarms(with_every_run_counted_twice) > 0.1
 
@@ -218,6 +221,7 @@ def test_the_correction_is_that_of_holm() -> None:
     assert holm([0.04]) == [0.04]
 
 
+@pytest.mark.takes_seconds
 def test_among_several_equal_arms_a_false_alarm_is_no_more_likely_than_among_two() -> None:
     generator = np.random.default_rng(17)
     alarms = {"corrected": 0, "as they are": 0}

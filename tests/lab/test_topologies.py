@@ -7,16 +7,18 @@ beside it. The host has one, the other or both: each arm is checked by what it s
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
+from support.small_cases import write_script
 
 from osxfs_sim.mount.mounts.mountpoints import mounts
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not os.path.exists("/dev/fuse"), reason="it takes root and FUSE"
-)
+pytestmark = [
+    pytest.mark.usefixtures("need_fuse"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="it takes root"),
+]
 
 CASE = """
 name = "install"
@@ -46,36 +48,26 @@ SCRIPTS = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "install"
-    folder.mkdir()
-    (folder / "case.toml").write_text(CASE)
-    for name, text in SCRIPTS.items():
-        script(folder, name, text)
-    return folder
+def folder(small_case) -> Path:
+    return small_case("install", CASE, SCRIPTS)
 
 
-def script(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-    (folder / name).chmod(0o755)
+@pytest.fixture(scope="session")
+def osxfs_sim(cli: Command):
+    def osxfs_sim(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+        return cli(*words, cwd=folder.parent, cache=folder.parent / "cache")
+
+    return osxfs_sim
 
 
-def osxfs_sim(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "XDG_CACHE_HOME": str(folder.parent / "cache")},
-        cwd=folder.parent,
-        timeout=180,
-        check=False,
-    )
+@pytest.fixture(scope="session")
+def compare(osxfs_sim):
+    def compare(folder: Path, *arms: str, again: bool = True) -> "subprocess.CompletedProcess[str]":
+        words = [word for arm in ("native", *arms) for word in ("--arm", arm)]
+        options = ("--runs", "1", "--output", "result.json", "--force", "--directory", ".")
+        return osxfs_sim(folder, "compare", "./install", *words, *options, *["--again"] * again)
 
-
-def compare(folder: Path, *arms: str, again: bool = True) -> "subprocess.CompletedProcess[str]":
-    words = [word for arm in ("native", *arms) for word in ("--arm", arm)]
-    options = ("--runs", "1", "--output", "result.json", "--force", "--directory", ".")
-    return osxfs_sim(folder, "compare", "./install", *words, *options, *["--again"] * again)
+    return compare
 
 
 def failures(folder: Path) -> dict[str, set[str]]:
@@ -105,7 +97,9 @@ TOPOLOGIES = (
 )
 
 
-def test_each_is_measured_and_checked_as_the_guest_sees_it(folder: Path) -> None:
+def test_each_is_measured_and_checked_as_the_guest_sees_it(
+    compare, osxfs_sim, folder: Path
+) -> None:
     result = compare(folder, *TOPOLOGIES)
     assert result.returncode == 0, result.stderr
     assert len(failures(folder)) == 1 + len(TOPOLOGIES)
@@ -125,22 +119,22 @@ def test_each_is_measured_and_checked_as_the_guest_sees_it(folder: Path) -> None
     assert "linux" in (folder.parent / "report.html").read_text()
 
 
-def test_what_is_wrong_in_a_copy_is_found(folder: Path) -> None:
-    script(folder, "run.sh", f"{SCRIPTS['run.sh']}; mountpoint -q . && echo other > built; :")
+def test_what_is_wrong_in_a_copy_is_found(compare, folder: Path) -> None:
+    write_script(folder, "run.sh", f"{SCRIPTS['run.sh']}; mountpoint -q . && echo other > built; :")
     assert compare(folder, "volume", again=False).returncode == 1
     assert "app/built" in failures(folder)["volume"].pop()
 
 
-def test_a_synchronized_host_has_all_after_the_run_or_it_has_failed(folder: Path) -> None:
+def test_a_synchronized_host_has_all_after_the_run_or_it_has_failed(compare, folder: Path) -> None:
     # What is a pipe does not travel.
-    script(folder, "run.sh", f"{SCRIPTS['run.sh']}; mkfifo pipe; :")
+    write_script(folder, "run.sh", f"{SCRIPTS['run.sh']}; mkfifo pipe; :")
     assert compare(folder, "none", "docker-vz-sync", again=False).returncode == 1
     found = failures(folder)
     assert found["none"] == {""}
     assert "app/pipe" in found["docker-vz-sync"].pop()
 
 
-def test_without_requests_there_is_nothing_to_trace_or_to_delay(folder: Path) -> None:
+def test_without_requests_there_is_nothing_to_trace_or_to_delay(osxfs_sim, folder: Path) -> None:
     arms = ("--arm", "native", "--arm", "volume", "--arm", "none")
     for command in (("compare", "./install", *arms), ("run", "./install", *arms)):
         result = osxfs_sim(folder, *command, "--trace", "traces")
@@ -153,12 +147,12 @@ def test_without_requests_there_is_nothing_to_trace_or_to_delay(folder: Path) ->
     assert not (folder.parent / "cache").exists()
 
 
-def test_what_is_wrong_in_a_volume_is_found(folder: Path) -> None:
+def test_what_is_wrong_in_a_volume_is_found(compare, folder: Path) -> None:
     # In a volume, and there only: in a share's the check finds it, in the other the comparison.
     wrong = (
         "case $(stat -f -c %T .) in fuse*) rm modules/m/file;; *) echo x > modules/m/file;; esac"
     )
-    script(folder, "run.sh", f"{SCRIPTS['run.sh']}; mountpoint -q modules && {wrong}; :")
+    write_script(folder, "run.sh", f"{SCRIPTS['run.sh']}; mountpoint -q modules && {wrong}; :")
     result = compare(folder, "none", VOLUMES[0], "linux=native --volume modules", again=False)
     assert result.returncode == 1
     found = failures(folder)
@@ -167,19 +161,21 @@ def test_what_is_wrong_in_a_volume_is_found(folder: Path) -> None:
     assert "app/modules/m/file" in found["linux"].pop()
 
 
-def test_a_run_has_volumes_too(folder: Path) -> None:
+def test_a_run_has_volumes_too(osxfs_sim, folder: Path) -> None:
     words = ("run", "./install", "--arm", "none", "--volume", "modules", "--directory", ".")
     result = osxfs_sim(folder, *words, "--runs", "2", "--json", "run.json")
     assert result.returncode == 0, result.stderr
-    (arm,) = json.loads((folder.parent / "run.json").read_text())["arms"]
-    assert [run["failure"] for run in arm["runs"]] == ["", ""]
-    assert arm["mounted"]["volumes"][0]["path"] == "modules"
+    document = json.loads((folder.parent / "run.json").read_text())
+    assert [sample["failure"] for sample in document["samples"]] == ["", ""]
+    assert document["mounted"]["none"]["volumes"][0]["path"] == "modules"
     assert_nothing_is_left(folder.parent)
     refused = osxfs_sim(folder, "run", "./install", "--arm", "native", "--volume", "modules")
     assert "no effect without a mounted arm" in refused.stderr
 
 
-def test_a_volume_outside_of_the_share_is_refused_before_anything_runs(folder: Path) -> None:
+def test_a_volume_outside_of_the_share_is_refused_before_anything_runs(
+    compare, folder: Path
+) -> None:
     result = compare(folder, "none --volume ../modules")
     assert result.returncode == 2
     assert "no path inside the share" in result.stderr

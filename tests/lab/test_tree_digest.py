@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from osxfs_sim.lab.tree_digest import (
-    Entry,
+    TreeEntry,
     entries_of,
     first_difference,
     read_manifest,
@@ -113,14 +113,16 @@ def test_a_manifest_is_read_back_as_it_was_also_names_that_are_no_text(tmp_path:
 PATHS = st.lists(st.sampled_from(["a", "b", "a-b", "é"]), min_size=1, max_size=3).map("/".join)
 TREES = st.dictionaries(PATHS, st.sampled_from(["x", "y"])).map(
     lambda tree: [
-        Entry(path, "file", 0o644, 1, tree[path])
+        TreeEntry(path, "file", 0o644, 1, tree[path])
         for path in sorted(tree, key=lambda path: path.split("/"))
     ]
 )
 
 
 @given(TREES, TREES)
-def test_nothing_is_said_exactly_where_two_are_equal(one: list[Entry], other: list[Entry]) -> None:
+def test_nothing_is_said_exactly_where_two_are_equal(
+    one: list[TreeEntry], other: list[TreeEntry]
+) -> None:
     assert (first_difference(one, other) == "") == (one == other)
     if one != other:
         differing = {entry.path for entry in set(one) ^ set(other)}

@@ -4,12 +4,14 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.benches import Mount, by_arm, failures_of, run_in_turn, workload_of
+from support.small_cases import write_script
+from support.statuses import a_status
 
-from osxfs_sim.lab.cases import load_case
-from osxfs_sim.lab.runs import ArmResult, Mount, Plan, prepare_tree, run_case, to_document
+from osxfs_sim.lab.results import Sample
+from osxfs_sim.model.status import ShareStatus
 
 CASE = """
 name = "note"
@@ -35,39 +37,30 @@ SCRIPTS = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "note"
-    folder.mkdir()
-    (folder / "case.toml").write_text(CASE)
-    for name, text in SCRIPTS.items():
-        script(folder, name, text)
+def folder(small_case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = small_case("note", CASE, SCRIPTS)
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
     return folder
-
-
-def script(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-    (folder / name).chmod(0o755)
 
 
 class CopiedShare:
     """A share whose guest works in a copy, which reaches the host at a flush, spoilt on its way."""
 
     def __init__(self, guest: Path, host: Path, spoil: str) -> None:
-        self.first_status: dict[str, Any] = {}
+        self.first_status = a_status()
         self.guest, self.host, self.spoil = guest, host, spoil
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> ShareStatus:
         shutil.copytree(self.guest, self.host, dirs_exist_ok=True)
         for word in self.host.rglob("word"):
             if self.spoil == "lost":
                 word.unlink()
             elif self.spoil:
                 word.write_text(self.spoil)
-        return {}
+        return self.first_status
 
-    def reset(self) -> dict[str, Any]:
-        return {}
+    def reset(self) -> ShareStatus:
+        return self.first_status
 
 
 def copying(spoil: str = "") -> Mount:
@@ -82,15 +75,12 @@ def copying(spoil: str = "") -> Mount:
     return mount
 
 
-def results_of(folder: Path, mount: Mount, *arms: str, variant: str = "whole") -> list[ArmResult]:
-    plan = Plan(load_case(f"{folder}/"), arms, variant, False, (), 2)
-    said: list[str] = []
-    tree = prepare_tree(plan.case, plan.variant, folder.parent / "cache", said.append)
-    return list(run_case(plan, tree, folder.parent, mount, said.append))
-
-
-def failures_of(result: ArmResult) -> list[str]:
-    return [run.failure for run in result.runs]
+def results_of(
+    folder: Path, mount: Mount, *arms: str, variant: str = "whole"
+) -> list[list[Sample]]:
+    """The samples of each arm, which is run twice."""
+    made = run_in_turn(folder, mount, *arms, runs=2, workload=workload_of(folder, variant))
+    return by_arm(made)
 
 
 @pytest.mark.parametrize("variant", ["whole", "inner"])
@@ -99,12 +89,9 @@ def test_the_same_tree_has_the_same_digest_natively_and_on_a_share(
 ) -> None:
     results = results_of(folder, copying(), "native", "pretended", variant=variant)
     assert [failures_of(result) for result in results] == [["", ""], ["", ""]]
-    digests = {run.digest for result in results for run in result.runs}
+    digests = {run.digest for result in results for run in result}
     assert len(digests) == 1
     assert None not in digests
-    plan = Plan(load_case(f"{folder}/"), ("native",), variant, False, (), 2)
-    (saved, _) = to_document(plan, results, {}, "2026-01-01T00:00:00+00:00")["arms"]
-    assert {run["digest"] for run in saved["runs"]} == digests
 
 
 @pytest.mark.parametrize("variant", ["whole", "inner"])
@@ -118,7 +105,7 @@ def test_a_host_that_has_another_tree_is_a_failed_run_though_the_check_is_conten
 
 
 def test_a_file_that_the_host_never_got_is_named(folder: Path) -> None:
-    script(folder, "check.sh", "exit 0")
+    write_script(folder, "check.sh", "exit 0")
     (result,) = results_of(folder, copying("lost"), "pretended")
     said = "the tree is not what a native run leaves: inner/word is missing"
     # The pretended share copies again what its guest still has; it is lost both times.
@@ -133,19 +120,19 @@ def test_the_native_run_to_compare_with_is_made_once_and_kept(folder: Path, tmp_
 
 
 def test_a_case_that_is_not_as_deterministic_as_it_says_is_a_failed_run(folder: Path) -> None:
-    script(folder, "run.sh", 'echo $$ > "$1/inner/word"')
+    write_script(folder, "run.sh", 'echo $$ > "$1/inner/word"')
     (result,) = results_of(folder, copying(), "native")
     assert all("is not what a native run leaves: inner/word" in why for why in failures_of(result))
 
 
 def test_where_a_native_run_fails_no_other_run_counts(folder: Path) -> None:
-    script(folder, "check.sh", 'case "$1" in */share) exit 0;; esac; echo no >&2; exit 1')
+    write_script(folder, "check.sh", 'case "$1" in */share) exit 0;; esac; echo no >&2; exit 1')
     (result,) = results_of(folder, copying(), "native")
     assert failures_of(result) == ["the check failed: exit code 1: no"] * 2
-    script(
+    write_script(
         folder, "run.sh", 'case "$1" in */share) echo hello > "$1/inner/word";; *) exit 3;; esac'
     )
-    script(folder, "check.sh", "exit 0")
+    write_script(folder, "check.sh", "exit 0")
     (result,) = results_of(folder, copying(), "pretended")
     said = "the tree cannot be verified, because a native run fails: exit code 3: "
     assert failures_of(result) == [said] * 2
@@ -165,7 +152,7 @@ def test_a_program_that_cannot_be_run_is_a_failed_run(folder: Path, name: str, s
 
 
 def test_a_check_that_went_missing_is_a_failed_run(folder: Path) -> None:
-    script(folder, "run.sh", 'rm -f "$(dirname "$0")/check.sh"')
+    write_script(folder, "run.sh", 'rm -f "$(dirname "$0")/check.sh"')
     (result,) = results_of(folder, copying(), "native")
     assert (
         failures_of(result)

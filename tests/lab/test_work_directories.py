@@ -37,6 +37,7 @@ def test_what_a_living_lab_works_in_is_not_left_over(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.starts_processes
 def test_what_a_killed_lab_has_left_is_found_and_taken_away(tmp_path: Path) -> None:
     left = killed_lab(tmp_path)
     assert left_over(tmp_path) == []  # it might be one that is being made
@@ -45,6 +46,7 @@ def test_what_a_killed_lab_has_left_is_found_and_taken_away(tmp_path: Path) -> N
     assert not left.exists()
 
 
+@pytest.mark.starts_processes
 def test_nothing_is_removed_while_something_is_mounted_in_it(tmp_path: Path) -> None:
     left = killed_lab(tmp_path)
     mounted = [str(left / "share")]

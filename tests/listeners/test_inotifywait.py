@@ -198,6 +198,7 @@ def test_without_host_events_only_the_guest_is_heard(
         assert heard.until("CREATE ./mine")[0] == "CREATE ./mine"
 
 
+@pytest.mark.starts_processes
 def test_a_listener_that_ends_is_noticed(field: Path) -> None:
     with (
         pytest.raises(AssertionError, match="ended before it reported"),

@@ -5,8 +5,9 @@ from support.complaints import complaint
 
 from osxfs_sim.model.bugs import BUGS, NOTHING, Ailment, Bug, heard, parse_ailment, together
 from osxfs_sim.model.events import What
-from osxfs_sim.model.profile import Profile, ProfileError, profile_from_document
+from osxfs_sim.model.profile import Profile, ProfileError
 from osxfs_sim.model.user_error import UserError
+from osxfs_sim.profile_file import PROFILE, profile_from
 from osxfs_sim.settings import ShareSettings
 
 
@@ -80,7 +81,7 @@ def test_what_one_bug_hears_another_may_not() -> None:
 
 
 def profile(bugs: dict[str, object], parent: Profile | None = None) -> Profile:
-    return profile_from_document({"name": "mine", "bugs": bugs}, parent)
+    return profile_from(PROFILE.build({"name": "mine", "bugs": bugs}), parent)
 
 
 def test_a_profile_has_its_bugs_and_its_child_may_have_others() -> None:
@@ -98,13 +99,13 @@ def test_a_profile_has_its_bugs_and_its_child_may_have_others() -> None:
         ({"phantoms": True}, "unknown key 'bugs.phantoms'; did you mean 'phantom'?"),
         (
             {"phantom": 1},
-            "bugs.phantom = 1 says neither yes nor no: write true or false",
+            "bugs.phantom = 1: write true or false",
         ),
         (
             {"descriptors": 0},
             "profile 'mine': descriptors=0: nothing could ever be opened; give 1 or more",
         ),
-        ({"descriptors": -3}, "bugs.descriptors = -3 is not a count: write a whole number"),
+        ({"descriptors": -3}, "bugs.descriptors = -3: write a whole number, or true or false"),
         (
             {"stale-size": True, "stale-content": True},
             "profile 'mine': stale-size has data end with each open and stale-content never: "

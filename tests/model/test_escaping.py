@@ -50,6 +50,7 @@ def test_lines_of_our_own_stay_lines(names):
     assert printable_lines(text) == text
 
 
+@pytest.mark.starts_processes
 @given(NAMES)
 @example("sp ace/m t")
 @example("it's")

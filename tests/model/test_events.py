@@ -353,6 +353,7 @@ def nothing_is_lost_silently_nor_told_late(stream_class):
     check()
 
 
+@pytest.mark.takes_seconds
 def test_nothing_is_lost_silently_nor_told_late():
     nothing_is_lost_silently_nor_told_late(EventStream)
 
@@ -403,6 +404,7 @@ class BeginsAWindowAnew(EventStream):
         self._due_ns = now_ns + self.spec.latency_ns
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     "bug",
     [
@@ -442,6 +444,7 @@ def every_name_is_told_by_itself_and_in_order(stream_class):
     check()
 
 
+@pytest.mark.takes_seconds
 def test_with_room_and_no_losses_every_name_is_told_by_itself_and_in_order():
     every_name_is_told_by_itself_and_in_order(EventStream)
 
@@ -484,6 +487,7 @@ def the_same_seed_loses_the_same(stream_class):
     check()
 
 
+@pytest.mark.takes_seconds
 def test_the_same_seed_loses_the_same():
     the_same_seed_loses_the_same(EventStream)
 

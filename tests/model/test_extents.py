@@ -60,7 +60,7 @@ def test_what_the_host_has_got_leaves_but_not_what_was_written_over_it_since():
     extents = Extents()
     extents.write(0, 10, 100)
     extents.write(4, 2, 300)
-    extents.settle(0, 10, 100)
+    extents.mark_clean(0, 10, 100)
     assert extents.pieces() == [Piece(4, 2, 300)]
 
 
@@ -97,11 +97,11 @@ def test_a_reader_always_sees_the_guests_file_whatever_has_been_written_back(hos
             if data is None:
                 del on_host[where:]
                 on_host.extend(bytes(where - len(on_host)))
-                extents.settle_cut()
+                extents.mark_cut_clean()
             else:
                 on_host.extend(bytes(max(0, where - len(on_host))))
                 on_host[where : where + len(data)] = data
-                extents.settle(where, len(data), position)
+                extents.mark_clean(where, len(data), position)
         assert shown(extents, len(file), bytes(on_host), bytes(store)) == file
         pieces = extents.pieces()
         assert extents.bytes == sum(piece.length for piece in pieces)
@@ -109,9 +109,9 @@ def test_a_reader_always_sees_the_guests_file_whatever_has_been_written_back(hos
     while waiting:
         where, data, position = waiting.pop(0)
         if data is None:
-            extents.settle_cut()
+            extents.mark_cut_clean()
         else:
-            extents.settle(where, len(data), position)
+            extents.mark_clean(where, len(data), position)
     assert not extents, "nothing is held once the host has everything"
 
 
@@ -119,5 +119,5 @@ def test_the_property_rejects_extents_that_forget_a_truncation():
     """The seeded bug: host bytes show again beyond a cut."""
     extents = Extents()
     extents.truncate(1)
-    extents.settle_cut()
+    extents.mark_cut_clean()
     assert shown(extents, 3, b"abc", b"") != b"a\0\0"

@@ -442,6 +442,7 @@ def names_are_stored_decomposed(rules):
     check()
 
 
+@pytest.mark.takes_seconds
 def test_hfs_plus_stores_what_unicode_3_2_decomposes_but_for_some_ranges():
     names_are_stored_decomposed(HFS_PLUS)
 

@@ -81,7 +81,9 @@ def test_what_a_cancelled_file_had_replaced_is_taken_away_in_its_stead():
     changes.add(Change(Kind.UNLINK, "new", 0, "root", b"old"))
     cancelled = changes.gone("new")
     assert kinds(changes) == [("unlink", "old")]
-    assert [(was.kind, now.kind) for was, now in cancelled.turned] == [(Kind.RENAME, Kind.UNLINK)]
+    assert [(was.kind, now.kind) for was, now in cancelled.compacted] == [
+        (Kind.RENAME, Kind.UNLINK)
+    ]
 
 
 def test_what_was_written_to_a_host_file_that_goes_does_not_cross_but_its_going_does():
@@ -314,6 +316,7 @@ class Guest:
 STEPS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 50), st.integers(0, 50)), max_size=60)
 
 
+@pytest.mark.takes_seconds
 @settings(max_examples=400)
 @given(steps=STEPS)
 def test_the_host_only_ever_shows_what_the_guest_once_had(steps):

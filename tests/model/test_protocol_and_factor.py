@@ -10,12 +10,13 @@ from support.complaints import complaint
 from osxfs_sim.catalogue import load_profile
 from osxfs_sim.model.caching import Cached, Complete, Dilated, Direct, Negative
 from osxfs_sim.model.latency import DataPath, LatencySpec
-from osxfs_sim.model.profile import Profile, ProfileError, Source, profile_from_document
+from osxfs_sim.model.profile import Profile, ProfileError, Source
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
+from osxfs_sim.profile_file import PROFILE, profile_from
 
 
 def profile(text: str, parent: Profile | None = None) -> Profile:
-    return profile_from_document({"name": "mine"} | tomllib.loads(text), parent)
+    return profile_from(PROFILE.build({"name": "mine"} | tomllib.loads(text)), parent)
 
 
 def refused(text: str, parent: Profile | None = None) -> str:

@@ -158,7 +158,7 @@ def test_what_falls_with_a_refused_change(name: str) -> None:
 def test_what_is_replaced_and_never_made_is_not_looked_for() -> None:
     last = rename("t", "root/t", "root/f", replaced="f")
     closure = depending(make("f"), [write("f"), make("t"), last])
-    assert [(was.replaced, now.replaced) for was, now in closure.turned] == [("f", None)]
+    assert [(was.replaced, now.replaced) for was, now in closure.compacted] == [("f", None)]
 
 
 def test_what_the_guest_has_taken_away_itself_needs_not_be_kept() -> None:
@@ -310,6 +310,7 @@ def live(guest: RefusedGuest, steps: list[tuple[int, int, int]]) -> None:
     assert changes.bytes == 0
 
 
+@pytest.mark.takes_seconds
 @settings(max_examples=500)
 @given(steps=STEPS, seed=st.integers(0, 1_000))
 def test_what_is_refused_falls_with_what_depends_on_it_and_all_else_goes_on(

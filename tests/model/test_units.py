@@ -214,6 +214,7 @@ def test_a_shown_duration_can_be_written_back():
     durations_survive_being_shown(format_duration, parse_duration_ns)
 
 
+@pytest.mark.takes_seconds
 def test_a_shown_rate_can_be_written_back():
     rates_survive_being_shown(format_rate, parse_rate_bytes_per_s)
 

@@ -31,6 +31,7 @@ def test_what_a_budget_gives_is_never_more_than_is_left() -> None:
     assert 0 < spent.at_most(100.0) < 0.1, "a look, all the same"
 
 
+@pytest.mark.starts_processes
 def test_the_two_seconds_of_a_command_begin_with_its_process() -> None:
     before_s = time.monotonic()
     said_s = float(
@@ -63,7 +64,7 @@ def test_a_journal_that_takes_long_to_read_is_named_instead(share, monkeypatch) 
         patch.setattr(force, "is_unwritten", lambda _: go_on.wait(180))
         message = complaint(MountError, unmount_and_wait, str(live.guest), force=True)
     go_on.set()
-    assert f"osxfs-sim unwritten {live.source} tells" in message
+    assert f"osxfs-sim unwritten {live.source} --state " in message
     eventually(lambda: not is_mounted(live.guest))
     share(live.source, live.guest, **DELEGATED, unwritten="discard").unmount()
 

@@ -29,7 +29,7 @@ def test_whoever_asks_and_hangs_up_leaves_the_share_alone(share) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.connect(str(path))
             client.sendall(b"status\n")
-    assert live.status()["profile"] == "none"
+    assert live.status().profile == "none"
 
 
 def test_a_file_system_that_dies_below_the_source_takes_nothing_with_it(share, field: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_file_system_that_dies_below_the_source_takes_nothing_with_it(share, f
     try:
         handle = os.open(outer.guest / "nested" / "file", os.O_RDONLY)
         assert os.read(handle, 5) == b"inner"
-        os.kill(dying.first_status["pid"], signal.SIGKILL)
+        os.kill(dying.first_status.pid, signal.SIGKILL)
         dying._server.wait()
         with contextlib.suppress(OSError):  # ENOTCONN, as the file system below says
             os.close(handle)
@@ -56,11 +56,12 @@ def test_a_file_system_that_dies_below_the_source_takes_nothing_with_it(share, f
         # The rest of the directory can still be listed, and the share still serves.
         assert os.listdir(outer.guest) == ["file"]
         assert (outer.guest / "file").read_text() == "outer"
-        eventually(lambda: outer.status()["open_handles"] == 0)
+        eventually(lambda: outer.status().open_handles == 0)
     finally:
         unmount(str(outer.source / "nested"), lazily=True)
 
 
+@pytest.mark.mounts
 def test_a_server_that_is_still_ending_spares_the_next_share_at_its_place(field: Path) -> None:
     source, guest = field / "source", field / "guest"
     source.mkdir()
@@ -74,7 +75,7 @@ def test_a_server_that_is_still_ending_spares_the_next_share_at_its_place(field:
         with osxfs_sim.share(source, guest, profile="none", calibrate=False) as second:
             first.share._server.wait(180)
             assert (guest / "file").read_text() == "there"
-            assert second.status()["pid"] != first.pid
+            assert second.status().pid != first.pid
     finally:
         inside.kill()
         inside.wait()
@@ -127,7 +128,7 @@ def test_a_create_that_fails_late_leaves_no_handle_behind(share, field: Path, mo
         os.open(live.guest / "bad", os.O_CREAT | os.O_WRONLY)
     (live.source / "precious").write_text("precious")
     with open(live.guest / "precious", "rb") as precious:
-        assert live.status()["open_handles"] == 1
+        assert live.status().open_handles == 1
         with pytest.raises(OSError, match="output error"):
             os.truncate(live.guest / "bad", 0)
         assert precious.read() == b"precious"
@@ -207,6 +208,7 @@ def _system_python() -> str:
     return "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 
 
+@pytest.mark.mounts
 def test_a_share_whose_server_was_killed_is_unmounted_with_somebody_inside(field: Path) -> None:
     source, guest = field / "source", field / "guest"
     source.mkdir()
@@ -216,7 +218,7 @@ def test_a_share_whose_server_was_killed_is_unmounted_with_somebody_inside(field
     )
     inside = subprocess.Popen(["sleep", "30"], cwd=guest)
     try:
-        os.kill(share.first_status["pid"], signal.SIGKILL)
+        os.kill(share.first_status.pid, signal.SIGKILL)
         share._server.wait()
         unmount_and_wait(str(guest))
         assert mount_at(str(guest)) is None
@@ -225,6 +227,7 @@ def test_a_share_whose_server_was_killed_is_unmounted_with_somebody_inside(field
         inside.wait()
 
 
+@pytest.mark.mounts
 def test_an_error_in_the_block_is_not_hidden_by_a_share_in_use(field: Path) -> None:
     source, guest = field / "source", field / "guest"
     source.mkdir()
@@ -257,7 +260,7 @@ def test_who_has_thousands_of_files_open_can_share_all_the_same(field: Path) -> 
             held.append(os.dup(held[0]))
         with osxfs_sim.share(source, guest, profile="none", calibrate=False) as share:
             (guest / "file").touch()
-            assert share.status()["requests"]
+            assert share.status().requests
     finally:
         for fd in held:
             os.close(fd)

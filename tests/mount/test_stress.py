@@ -188,7 +188,7 @@ def server_descriptors(live: LiveShare) -> int:
 
 def is_at_rest(live: LiveShare) -> bool:
     status = live.status()
-    return status["open_handles"] == status["in_flight"] == 0
+    return status.open_handles == status.in_flight == 0
 
 
 @need_root
@@ -269,7 +269,7 @@ def test_a_host_without_room_for_names_is_told(small_host: Path, share, settings
         os.unlink(live.guest / "moved")
         assert os.listdir(live.guest) == ["directory"]
     eventually(lambda: is_at_rest(live) and server_descriptors(live) <= held + 2)
-    assert live.status()["descriptors"] <= 1
+    assert live.status().descriptors <= 1
 
 
 @need_root
@@ -290,7 +290,7 @@ def test_a_mapping_that_a_full_host_cannot_take_is_told(small_host: Path, share)
     assert (small_host / "file").read_bytes()[:4_096] == b"a" * 4_096
     os.unlink(live.guest / "file")
     # The kernel sends RELEASE in the background; the room is free only then.
-    eventually(lambda: live.status()["open_handles"] == 0)
+    eventually(lambda: live.status().open_handles == 0)
     (live.guest / "file").write_text("content")
     assert (small_host / "file").read_text() == "content"
     eventually(lambda: is_at_rest(live))
@@ -410,7 +410,7 @@ def test_a_source_that_is_removed_and_replaced_stays_removed(share, settings: di
     os.statvfs(live.guest)
     assert sorted(os.listdir(live.source)) == ["directory", "file"]
     assert (live.source / "file").read_text() == "not shared"
-    assert live.status()["in_flight"] == 0
+    assert live.status().in_flight == 0
     live.unmount()
     assert live.wait_for_end() == 0
 
@@ -529,8 +529,8 @@ def test_very_many_files_are_remembered_and_forgotten(share, count: int) -> None
     held.append(server_descriptors(live))
     assert max(held) < 1_300
     status = live.status()
-    assert count + 1_500 <= status["inodes"] <= count + 1_501
-    assert status["descriptors"] <= 1_024
+    assert count + 1_500 <= status.inodes <= count + 1_501
+    assert status.descriptors <= 1_024
     live.reset()
     assert run(_STAT_EACH, live.guest, 0, third) == f"{third}\n"
     if third <= 20_000:
@@ -538,11 +538,11 @@ def test_very_many_files_are_remembered_and_forgotten(share, count: int) -> None
 
     def forgotten() -> bool:
         live.drop_dentries()
-        return live.status()["inodes"] < 100
+        return live.status().inodes < 100
 
     eventually(forgotten)
     assert live.requests()["FORGET"] >= count
-    assert live.status()["descriptors"] < 100
+    assert live.status().descriptors < 100
     assert run(_STAT_EACH, live.guest, 0, 100) == "100\n"
 
 
@@ -629,6 +629,6 @@ def test_a_large_directory_is_listed_whole_while_others_change_it(
     assert wrong_in(os.listdir(live.guest / "large"), count) == []
     assert len(os.listdir(live.guest / "large")) == count
     eventually(lambda: is_at_rest(live))
-    assert live.status()["descriptors"] <= 2
+    assert live.status().descriptors <= 2
     (live.guest / "large" / "guest-0-").touch()
     assert (large / "guest-0-").exists()

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from osxfs_sim.coherence.scorecard.expectations import Kind, expected_of
+from osxfs_sim.coherence.scorecard.expectations import ChangeKind, expected_of
 from osxfs_sim.coherence.scorecard.judging import Score
 from osxfs_sim.coherence.scorecard.measure import KindResult
 from osxfs_sim.coherence.staleness.measure import ViewResult
@@ -14,7 +14,7 @@ from osxfs_sim.coherence.staleness.predictions import (
     Mixture,
     NotSeen,
     Outlook,
-    Sample,
+    StalenessSample,
     Uniform,
     View,
     Within,
@@ -39,9 +39,9 @@ def score(**wrong: Counter) -> Score:
 def test_a_scorecard_says_what_was_wrong_with_what(capsys: pytest.CaptureFixture[str]) -> None:
     rename = score(missing=Counter({"IN_MODIFY b": 1}), duplicates=Counter({"IN_DELETE a": 4}))
     results = [
-        KindResult(Kind.RENAME, expected_of(Kind.RENAME, NotifySpec()), rename),
-        KindResult(Kind.RMDIR, expected_of(Kind.RMDIR, NotifySpec()), score()),
-        KindResult(Kind.READ, expected_of(Kind.READ, NotifySpec()), score()),
+        KindResult(ChangeKind.RENAME, expected_of(ChangeKind.RENAME, NotifySpec()), rename),
+        KindResult(ChangeKind.RMDIR, expected_of(ChangeKind.RMDIR, NotifySpec()), score()),
+        KindResult(ChangeKind.READ, expected_of(ChangeKind.READ, NotifySpec()), score()),
     ]
     scorecard_report(results, "a title", "a machine")
     said = capsys.readouterr().out
@@ -57,8 +57,10 @@ def test_a_scorecard_says_what_was_wrong_with_what(capsys: pytest.CaptureFixture
 
 
 def test_staleness_that_was_not_seen_is_in_no_quantile(capsys: pytest.CaptureFixture[str]) -> None:
-    seen = tuple(Sample(0, 3, each * MS - 5, each * MS, each * MS + 5) for each in (1, 2, 3))
-    unseen = (Sample(0, 9, 2_000 * MS),)
+    seen = tuple(
+        StalenessSample(0, 3, each * MS - 5, each * MS, each * MS + 5) for each in (1, 2, 3)
+    )
+    unseen = (StalenessSample(0, 9, 2_000 * MS),)
     prediction = Uniform(0, 4 * MS)
     results = [
         ViewResult(
@@ -87,7 +89,7 @@ def test_staleness_that_was_not_seen_is_in_no_quantile(capsys: pytest.CaptureFix
 
 
 def curves(
-    capsys: pytest.CaptureFixture[str], outlook: Outlook, samples: list[Sample]
+    capsys: pytest.CaptureFixture[str], outlook: Outlook, samples: list[StalenessSample]
 ) -> list[str]:
     """The words of the one line of that table."""
     result = ViewResult(View.CONTENT, outlook, tuple(samples), None, Direction.TO_HOST)
@@ -98,9 +100,9 @@ def curves(
     return row.split()
 
 
-def spread(number: int) -> list[Sample]:
+def spread(number: int) -> list[StalenessSample]:
     """As many as there are milliseconds."""
-    return [Sample(0, 1, k * MS, (k + 1) * MS, (k + 1) * MS) for k in range(number)]
+    return [StalenessSample(0, 1, k * MS, (k + 1) * MS, (k + 1) * MS) for k in range(number)]
 
 
 def test_when_a_look_is_fresh_is_told_with_how_sure_that_is(capsys) -> None:
@@ -128,7 +130,7 @@ def test_a_curve_that_leaves_its_prediction_is_told_with_the_moment(capsys) -> N
 def test_that_no_loss_was_silent_is_told_where_it_can_be(capsys) -> None:
     silent = Mixture(((0.5, Within(10 * MS)), (0.5, NotSeen("lost"))))
     planned = Outlook(Within(10 * MS), 20 * MS, 0, silent)
-    seen = [Sample(0, 1, 0, k * MS // 10, k * MS // 10) for k in range(1, 90)]
+    seen = [StalenessSample(0, 1, 0, k * MS // 10, k * MS // 10) for k in range(1, 90)]
     assert "met, no loss was silent" in " ".join(curves(capsys, planned, seen))
     few = " ".join(curves(capsys, planned, seen[:2]))
     assert "met" in few
@@ -145,7 +147,7 @@ def test_a_histogram_shows_where_samples_lie() -> None:
 def test_a_view_has_one_verdict_by_its_number_and_its_whole_curve(capsys) -> None:
     """Nine of ten within the bound is as many as it takes; the curve says that it is another."""
     planned = Outlook(Within(10 * MS), 20 * MS, 2_000 * MS)
-    samples = tuple(Sample(0, 1, 14 * MS, 15 * MS, 15 * MS) for _ in range(100))
+    samples = tuple(StalenessSample(0, 1, 14 * MS, 15 * MS, 15 * MS) for _ in range(100))
     found = ViewResult(View.CONTENT, planned, samples, compare(planned.prediction, samples))
     assert found.comparison.agrees
     assert found.departs_ns is not None

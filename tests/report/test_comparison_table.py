@@ -73,7 +73,7 @@ def arm(
 ) -> list[Sample]:
     late_s = None if status is None else 0.25
     return [
-        Sample(label, number, kind, wall_s, 0.1, caught_up_s=late_s, share=status)
+        Sample(label, number, kind, wall_s, 0.1, drain_s=late_s, share=status)
         for number, wall_s in enumerate(walls_s)
     ]
 
@@ -120,7 +120,7 @@ def test_arms_are_faster_slower_or_not_told_apart() -> None:
     assert slower.ratio_interval[0] < 3 < slower.ratio_interval[1]
     assert slower.p is not None
     assert slower.p < 0.001
-    assert (slower.server_processor_s, slower.caught_up_s) == (0.5, 0.25)
+    assert (slower.server_processor_s, slower.drain_s) == (0.5, 0.25)
     assert (slower.asked_p50_ns, slower.achieved_p50_ns) == (130_000, 131_000)
     assert (slower.late_share, slower.within_tolerance) == (0.001, True)
     assert slower.warnings == ()

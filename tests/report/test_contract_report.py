@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from osxfs_sim.coherence.actors.operations import Operation
+from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.contract.rules import RuleId
 from osxfs_sim.coherence.contract.schedules import Expected, Schedule
-from osxfs_sim.coherence.contract.verdicts import Breach, Finding, Verdict, by_reference
+from osxfs_sim.coherence.contract.verdicts import Breach, Finding, RuleVerdict, by_reference
 from osxfs_sim.report.contract import contract_report, rules_report
 
 SCHEDULE = Schedule(
     "create: guest, then host",
-    (("guest", Operation("create", "a", data="[red]")), ("host", Operation("stat", "a"))),
+    (("guest", ActorOperation("create", "a", data="[red]")), ("host", ActorOperation("stat", "a"))),
     (Expected(1, ("type", "file")),),
 )
 BREACH = Breach(SCHEDULE, "host: stat a -> ENOENT (expected: type 'file')", 3, 4)
@@ -21,8 +21,8 @@ BREACH = Breach(SCHEDULE, "host: stat a -> ENOENT (expected: type 'file')", 3, 4
 def test_a_breach_is_shown_once_with_its_steps_and_its_script(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    broken = Verdict(RuleId.CAC_3, Finding.BROKEN, BREACH.seen, BREACH, schedules=1)
-    again = Verdict(RuleId.CON_2, Finding.BROKEN, BREACH.seen, BREACH, schedules=1)
+    broken = RuleVerdict(RuleId.CAC_3, Finding.BROKEN, BREACH.seen, BREACH, schedules=1)
+    again = RuleVerdict(RuleId.CON_2, Finding.BROKEN, BREACH.seen, BREACH, schedules=1)
     referring = by_reference(RuleId.CON_1, None, [broken])
     assert referring.by is RuleId.CAC_3
     scripts = {"CAC-3.py": Path("breaches/CAC-3.py")}
@@ -38,7 +38,7 @@ def test_a_breach_is_shown_once_with_its_steps_and_its_script(
 
 def test_what_was_not_shown_is_told_and_not_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
     unplayed = tuple(f"kind {number}: no event came" for number in range(9))
-    kept = Verdict(RuleId.DEL_1, Finding.KEPT, schedules=2, unplayed=unplayed)
+    kept = RuleVerdict(RuleId.DEL_1, Finding.KEPT, schedules=2, unplayed=unplayed)
     contract_report([kept], "a title", "a machine", {})
     said = capsys.readouterr().out
     assert "DEL-1, not shown: kind 3: no event came" in said
@@ -47,7 +47,9 @@ def test_what_was_not_shown_is_told_and_not_all_of_it(capsys: pytest.CaptureFixt
 
 
 def test_an_undecided_rule_says_what_was_in_the_way(capsys: pytest.CaptureFixture[str]) -> None:
-    undecided = Verdict(RuleId.DEL_1, Finding.UNDECIDED, "could not be shown: no event came of a")
+    undecided = RuleVerdict(
+        RuleId.DEL_1, Finding.UNDECIDED, "could not be shown: no event came of a"
+    )
     contract_report([undecided], "a title", "a machine", {})
     said = " ".join(capsys.readouterr().out.split())
     assert "undecided" in said
@@ -76,7 +78,7 @@ def test_a_rule_that_refers_is_as_bad_as_the_worst_of_those(
     findings: list[Finding], expected: Finding
 ) -> None:
     others = [
-        Verdict(rule, finding)
+        RuleVerdict(rule, finding)
         for rule, finding in zip((RuleId.CAC_1, RuleId.CAC_3), findings, strict=True)
     ]
     assert by_reference(RuleId.CON_1, None, others).finding is expected

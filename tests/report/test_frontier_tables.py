@@ -132,6 +132,7 @@ def texts(svg: bytes) -> str:
     return "\n".join("".join(node.itertext()) for node in ElementTree.fromstring(svg).iter())
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("style", [Style(), Style(DARK)], ids=["light", "dark"])
 def test_every_arm_of_every_case_has_its_label(style: Style) -> None:
     svg = drawn(FRONTIERS, style)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from support import reporting
 
 from osxfs_sim.lab.results import ResultError
+from osxfs_sim.model.documents import document_of
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.mount.latency.receipt import Receipt
 from osxfs_sim.report.latencies import latencies_of, time_of
@@ -17,10 +18,11 @@ def comparison_of(times_ns: list[int], asked_ns: int = 130_000):
     for time_ns in times_ns:
         receipt.add(OperationClass.METADATA, asked_ns, time_ns)
     made = reporting.comparison(1, {"osxfs": asked_ns})
-    made.samples[0].share["receipt"] = receipt.report()
+    made.samples[0].share["receipt"] = document_of(receipt.report())
     return made
 
 
+@pytest.mark.takes_seconds
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1_000, 10_000_000), min_size=1, max_size=300))
 def test_a_curve_rises_to_all_answers_and_has_their_percentiles(times_ns):
@@ -52,6 +54,7 @@ def test_where_nothing_was_asked_there_is_no_curve_of_it():
     assert line.asked is None
 
 
+@pytest.mark.takes_seconds
 @settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_damage_to_a_histogram_is_told_as_such(data):

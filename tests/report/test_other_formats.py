@@ -14,7 +14,8 @@ from osxfs_sim.lab.results import load_result
 from osxfs_sim.lab.summary import summarize
 from osxfs_sim.report.contents import contents_of
 from osxfs_sim.report.csv import COLUMNS, csv_of
-from osxfs_sim.report.markdown import escaped, markdown
+from osxfs_sim.report.markdown import markdown
+from osxfs_sim.report.tables import markdown_text
 
 RESULTS = sorted((Path(__file__).parents[2] / "docs" / "results").glob("*.json"))
 NASTY = 'a "quoted", name\nof two lines\rand a third; =1+1, Ω'
@@ -92,6 +93,7 @@ def uneven(text: str) -> list[str]:
     ]
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_each_published_result_has_whole_tables_in_markdown(path):
     text = said(load_result(path))
@@ -116,7 +118,7 @@ def test_a_bar_or_a_tag_in_a_name_breaks_nothing():
 @settings(deadline=None)
 @given(st.text())
 def test_escaped_text_is_one_line_without_anything_special(text):
-    assert not re.search(r"(?<!\\)(?:\\\\)*[|<*`]|[\n\r]", escaped(text))
+    assert not re.search(r"(?<!\\)(?:\\\\)*[|<*`]|[\n\r]", markdown_text(text))
 
 
 def test_markdown_tells_of_failures_first_and_how_to_get_a_trace():

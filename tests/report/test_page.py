@@ -76,6 +76,7 @@ def faults(html: str) -> list[str]:
     return found
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
 def test_every_published_result_makes_a_page_without_fault(path):
     html = page([contents(load_result(path))])
@@ -110,6 +111,7 @@ def test_the_search_for_faults_finds(html, fault):
     assert any(each.startswith(fault) for each in faults(html)), faults(html)
 
 
+@pytest.mark.takes_seconds
 def test_what_a_result_says_is_text_wherever_it_stands():
     arms = {f"native{HOSTILE}": None, f"osxfs{HOSTILE}": 130_000}
     comparison = reporting.comparison(
@@ -146,10 +148,12 @@ def test_only_an_address_becomes_a_link(source, html):
     assert made.startswith("<a ") == source.endswith("c=2")
 
 
+@pytest.mark.takes_seconds
 def test_the_same_result_gives_the_same_page(plain):
     assert page([contents(reporting.comparison())]) == plain
 
 
+@pytest.mark.takes_seconds
 def test_a_failed_run_and_a_quick_command_are_told_before_the_times():
     comparison = reporting.comparison(quick=True)
     comparison.samples[1].failure = "exit code 7: no space"
@@ -182,6 +186,7 @@ def test_no_difference_is_a_tilde_and_explained():
     assert "no difference to the baseline was detected" in Structure(page([found])).text
 
 
+@pytest.mark.takes_seconds
 def test_two_results_are_on_one_page_with_a_table_of_contents():
     other = reporting.comparison(title="another case", case="ember")
     structure = Structure(page([contents(reporting.comparison()), contents(other)]))
@@ -195,6 +200,7 @@ def test_without_a_trace_the_page_says_how_to_get_one(plain):
     assert "--trace DIR" in Structure(plain).text
 
 
+@pytest.mark.takes_seconds
 def test_with_traces_the_page_says_where_the_time_went(tmp_path):
     comparison = reporting.comparison()
     reporting.write_trace(tmp_path / "osxfs.parquet")
@@ -211,6 +217,7 @@ def test_with_traces_the_page_says_where_the_time_went(tmp_path):
     assert any("LOOKUP 480" in alt for alt in alts)
 
 
+@pytest.mark.takes_seconds
 def test_a_trace_that_is_gone_is_told_and_the_rest_is_shown(tmp_path):
     comparison = reporting.comparison()
     comparison.samples[1].trace = "gone.parquet"

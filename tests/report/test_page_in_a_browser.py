@@ -14,6 +14,8 @@ from osxfs_sim.report.page import page as html_page
 from osxfs_sim.report.traces import analyzed, chosen_traces
 from osxfs_sim.trace.analysis import analyze_file
 
+pytestmark = pytest.mark.starts_processes
+
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
 # What A4 has between margins of 15 mm, at 96 dots an inch.

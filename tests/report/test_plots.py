@@ -32,6 +32,7 @@ def texts(svg: bytes) -> str:
     return " ".join("".join(node.itertext()) for node in ElementTree.fromstring(svg).iter())
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.theme.name)
 def test_the_same_values_give_the_same_bytes_and_text_is_text(style):
     for first, second in zip(figures("osxfs", style), figures("osxfs", style), strict=True):
@@ -51,6 +52,7 @@ def test_a_png_is_one_and_always_the_same():
     assert first == second
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     "label",
     ["<script>alert(1)</script> & co", "$\\frac{1}{", "\x00\x1b[31m", "\ud800", "日本語", "", " "],
@@ -145,6 +147,7 @@ LONG = [
 ]
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("width_inches", [3.4, 5.0, 7.5])
 def test_no_legend_is_wider_than_its_picture(width_inches: float) -> None:
     style = Style(width_inches=width_inches)

@@ -1,12 +1,12 @@
 """The tables of a case study and its trade-offs, from results written by hand."""
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from support.benches import comparison_of
 
-from osxfs_sim.lab.cases import Case
-from osxfs_sim.lab.runs import ArmResult, Plan, Run
+from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.report.runs import runs_report
 from osxfs_sim.report.trade_off import trade_offs
 
@@ -42,42 +42,39 @@ def believing(**others: Any) -> dict[str, Any]:
     return status("cached: entries, attributes and pages for 86400s", **others)
 
 
-def arm(name: str, share: dict[str, Any] | None, *walls_s: float) -> ArmResult:
+@dataclass
+class ArmRuns:
+    """An arm with its runs, of which a comparison is put together."""
+
+    name: str
+    runs: list[Sample]
+    is_mounted: bool
+
+
+def arm(name: str, share: dict[str, Any] | None, *walls_s: float) -> ArmRuns:
     kinds = ["fresh", *["again"] * len(walls_s)]
     late_s = None if share is None else 2.5 if share["write_back"] else 0.0
     runs = [
-        Run(kind, wall_s, 1.0, caught_up_s=late_s, share=share)
-        for kind, wall_s in zip(kinds, walls_s, strict=False)
+        Sample(name, number, kind, wall_s, 1.0, drain_s=late_s, share=share)
+        for number, (kind, wall_s) in enumerate(zip(kinds, walls_s, strict=False))
     ]
-    return ArmResult(name, runs, None if share is None else {"warnings": []})
+    return ArmRuns(name, runs, share is not None)
 
 
-def plan() -> Plan:
-    case = Case(
-        name="note",
-        title="Write a word",
-        purpose="",
-        folder=Path("/nowhere"),
-        commands_needed=(),
-        install="",
-        setup=(),
-        reset=None,
-        variants=("default",),
-        shared={},
-        measured=(),
-        quick=None,
-        quick_variant="default",
-        check=None,
-        expected_output=None,
-        toggles={},
-        arms=(),
-        claims=(),
+def together(*arms: ArmRuns) -> Comparison:
+    return comparison_of(
+        [each.name for each in arms],
+        mounted={each.name: {"warnings": []} for each in arms if each.is_mounted},
+        samples=[sample for each in arms for sample in each.runs],
     )
-    return Plan(case, (), "default", False, (), 2)
 
 
-def printed(capsys: pytest.CaptureFixture[str], *results: ArmResult) -> list[str]:
-    runs_report(plan(), results, "a machine")
+def said_of(*arms: ArmRuns) -> list[str]:
+    return trade_offs(together(*arms))
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arms: ArmRuns) -> list[str]:
+    runs_report(together(*arms), "a machine")
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 120 for line in lines)
     assert not any("…" in line for line in lines)
@@ -113,7 +110,7 @@ def test_large_numbers_are_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
         "most_bytes_at_risk": 134_000_000,
     }
     delegated = arm("osxfs-delegated-kernel", believing(write_back=large), 300.0, 299.0)
-    delegated.runs[0].caught_up_s = 135.5
+    delegated.runs[0].drain_s = 135.5
     printed(capsys, arm("osxfs", status(), 900.0, 900.0), delegated)
 
 
@@ -144,7 +141,7 @@ def test_every_arm_has_a_line_on_what_it_gained_and_what_that_put_at_risk() -> N
         arm("osxfs-cached", believing(), 9.2, 6.0),
         arm("osxfs-delegated", believing(write_back=WRITE_BACK), 3.0, 2.0),
     ]
-    assert trade_offs(results) == [
+    assert said_of(*results) == [
         "native: 31.0 times faster than osxfs (again: 30.0 times faster); "
         "no share: guest and host are one, and nothing is at risk",
         f"osxfs: the baseline; {AT_ONCE}",
@@ -157,31 +154,29 @@ def test_every_arm_has_a_line_on_what_it_gained_and_what_that_put_at_risk() -> N
 
 def test_a_loss_is_said_as_well_as_a_gain() -> None:
     results = [arm("osxfs", status(), 2.0), arm("mine", believing(events=None), 5.0)]
-    assert trade_offs(results)[1] == (
+    assert said_of(*results)[1] == (
         f"mine: 2.5 times slower than osxfs; {AT_ONCE}; answers could be stale until their "
         "lifetime ended: no event of the host's ends it"
     )
 
 
 def test_without_the_baseline_no_gain_is_claimed() -> None:
-    assert trade_offs([arm("osxfs-cached", believing(), 1.0)]) == [
-        f"osxfs-cached: {AT_ONCE}; {STALE}"
-    ]
+    assert said_of(arm("osxfs-cached", believing(), 1.0)) == [f"osxfs-cached: {AT_ONCE}; {STALE}"]
 
 
 def test_the_risk_is_that_of_the_worst_run() -> None:
     result = arm("mine", status(write_back=WRITE_BACK), 3.0, 2.0)
     worse = WRITE_BACK | {"most_changes_at_risk": 5_000, "longest_lag_ns": 7_000_000_000}
     result.runs[1].share = status(write_back=worse)
-    result.runs[1].caught_up_s = 0.5
-    (line,) = trade_offs([result])
+    result.runs[1].drain_s = 0.5
+    (line,) = said_of(result)
     assert "lagged up to 7s behind, and at the worst moment 5,000 changes (5.6MB)" in line
     assert line.endswith("the host had everything 2.5s after the end")
 
 
 def test_what_is_lost_or_held_elsewhere_is_said() -> None:
     held = WRITE_BACK | {"kernel": True, "lost_host_changes": 1_001}
-    (line,) = trade_offs([arm("mine", status(write_back=held), 3.0)])
+    (line,) = said_of(arm("mine", status(write_back=held), 3.0))
     assert "what its kernel held besides is not counted" in line
     assert "1,001 changes that the host made meanwhile are lost" in line
 
@@ -190,7 +185,7 @@ def test_a_baseline_that_failed_is_none(capsys: pytest.CaptureFixture[str]) -> N
     failed = arm("osxfs", status(), 0.1)
     failed.runs[0].failure = "exit code 1: "
     results = [failed, arm("mine", status(), 3.0)]
-    assert trade_offs(results) == [f"osxfs: no run counts; {AT_ONCE}", f"mine: {AT_ONCE}"]
+    assert said_of(*results) == [f"osxfs: no run counts; {AT_ONCE}", f"mine: {AT_ONCE}"]
     assert row(printed(capsys, *results), "arm", "mine") == [
         "mine",
         "fresh",
@@ -203,7 +198,7 @@ def test_a_baseline_that_failed_is_none(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_a_share_that_may_hold_back_and_had_nothing_to_says_so() -> None:
     idle = WRITE_BACK | {"made": 0, "most_changes_at_risk": 0, "most_bytes_at_risk": 0}
-    (line,) = trade_offs([arm("mine", status(write_back=idle), 3.0)])
+    (line,) = said_of(arm("mine", status(write_back=idle), 3.0))
     assert line == "mine: nothing was held back"
 
 
@@ -212,9 +207,9 @@ def test_a_failed_run_gains_nothing_and_its_risk_is_told_all_the_same(
 ) -> None:
     failed = arm("osxfs-delegated", believing(write_back=WRITE_BACK), 0.1)
     failed.runs[0].failure = "the host did not get everything: disk full"
-    failed.runs[0].caught_up_s = None
+    failed.runs[0].drain_s = None
     results = [arm("osxfs", status(), 9.0), failed]
-    line = trade_offs(results)[1]
+    line = said_of(*results)[1]
     assert line.startswith("osxfs-delegated: no run counts; the host lagged up to 4.8s behind")
     assert "the host did not get everything" in line
     assert "after the end" not in line

@@ -12,7 +12,7 @@ from osxfs_sim.coherence.staleness.predictions import (
     Mixture,
     NotSeen,
     Outlook,
-    Sample,
+    StalenessSample,
     Uniform,
     View,
     Within,
@@ -23,9 +23,11 @@ from osxfs_sim.report.stale_curves import SCALES, stale_curves
 MS = 10**6
 
 
-def samples(seed: int, number: int = 40) -> tuple[Sample, ...]:
+def samples(seed: int, number: int = 40) -> tuple[StalenessSample, ...]:
     drawn = np.random.default_rng(seed).uniform(0, 100 * MS, number)
-    return tuple(Sample(0, 1, int(each), int(each) + MS, int(each) + 2 * MS) for each in drawn)
+    return tuple(
+        StalenessSample(0, 1, int(each), int(each) + MS, int(each) + 2 * MS) for each in drawn
+    )
 
 
 def result(
@@ -62,6 +64,7 @@ def test_every_panel_has_its_band_and_its_prediction(scale: str) -> None:
     assert "predicted: between" in picture
 
 
+@pytest.mark.takes_seconds
 def test_where_nothing_is_predicted_nothing_is_drawn_for_it() -> None:
     assert ids(drawn([result(prediction=None)])) == {
         "band-content-to-guest",
@@ -119,7 +122,7 @@ def test_the_same_samples_make_the_same_picture() -> None:
 
 
 def test_what_was_never_seen_can_be_drawn() -> None:
-    unseen = tuple(Sample(0, 9, 2_000 * MS) for _ in range(5))
+    unseen = tuple(StalenessSample(0, 9, 2_000 * MS) for _ in range(5))
     outlook = Outlook(NotSeen("nobody asks"), 0, 2_000 * MS)
     picture = drawn([ViewResult(View.MAPPING, outlook, unseen, None)])
     assert "band-mapping-to-guest" in ids(picture)

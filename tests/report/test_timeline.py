@@ -1,25 +1,31 @@
 """The picture of a violation, and the same in words."""
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.history import History
 from osxfs_sim.coherence.histories.timeline import in_words
-from osxfs_sim.coherence.histories.verdicts import PartVerdict, Rules, check
+from osxfs_sim.coherence.histories.verdicts import PartitionVerdict, Rules, check
 from osxfs_sim.model.consistency import Mode
 from osxfs_sim.report.plots import DARK, LIGHT, Style, render
 from osxfs_sim.report.timeline import ranks, timeline
 
 HISTORY = History.of(
     [
-        Performed("host", Operation("write", "a", data="new"), 0, 2_000_000, Outcome()),
-        Performed("guest-1", Operation("read", "a"), 1_000_000, 3_000_000, Outcome("new")),
-        Performed("guest-1", Operation("read", "a"), 4_000_000, 5_000_000, Outcome("<old>")),
+        OperationInterval(
+            "host", ActorOperation("write", "a", data="new"), 0, 2_000_000, OperationResult()
+        ),
+        OperationInterval(
+            "guest-1", ActorOperation("read", "a"), 1_000_000, 3_000_000, OperationResult("new")
+        ),
+        OperationInterval(
+            "guest-1", ActorOperation("read", "a"), 4_000_000, 5_000_000, OperationResult("<old>")
+        ),
     ],
     initial={"a": "<old>"},
 )
 
 
-def violation() -> PartVerdict:
+def violation() -> PartitionVerdict:
     (part,) = check(HISTORY, Rules(Mode.CONSISTENT)).violations
     return part
 

@@ -20,9 +20,11 @@ Programs
 
     clinging_server    a server whose kernel refuses what keeps its threads apart from /dev/fuse
     disorderly_server  a server that breaks the rule of order
+    checked_server     a server that ends when the state of what is pending contradicts itself
     dying_server       a server that is killed before its n-th step
     faulty_server      a server with a bug in a request, in an idle task and in a call of its own
     frugal_server      a server that may have few descriptors
+    hasty_server       a server that says too early that the guest was told of everything
     numbering_server   a server that tells the host's objects by their inode numbers alone
     slow_server        a server that answers in an hour
     waiting_server     a server whose slow writes wait until the test lets them go on
@@ -43,16 +45,23 @@ Random work, and who judges it
 
 Things made by hand
 
+    small_cases        a case of a test's own: its folder, and scripts
+    benches            a comparison of samples, taken by the executor, with mounts of a test's own
     asking             a small case that asks for the same files all the time
+    benches            samples of a comparison taken by the executor, with mounts of a test's own
     pairs              two directories to synchronize, and the engine between them
     sync_trees         small trees on the disk, as plain values
     traces             small traces, a line per request
+    statuses           statuses as a server tells them
     reporting          comparisons as a report gets them
     frontiers          comparisons under host edits
     reproducing        a tiny study, and samples for it
 
 How tests are run
 
+    tiers              a plugin: each test's tier, from what it uses
+    unit_guard         what a unit test may not do: mount, start a process, wait for the clock
+    command            the command osxfs-sim, run as a user runs it
     complaints         how complaints are read and properties are run
     shuffled           a plugin: modules, and the tests of each, in an order of its own
 """

@@ -120,7 +120,7 @@ class Requests:
             elif self.reactor.waiting:
                 self.reactor.resume_next()
             elif held is not None and len(held.changes):
-                held.hurry(held.changes.last_sequence)
+                held.flush_up_to(held.changes.last_sequence)
             else:
                 return
         raise AssertionError("it goes on for ever")

@@ -248,8 +248,10 @@ def _one_way(story: Story, end: End) -> Iterator[str]:
     own = guests_own(story)
     doubtful = {path for path in end.conflicts if may_be_the_guests(story, path)}
     for path in doubtful:
-        at_start = below(story.sides["guest"], path)
-        yield from _differences("a conflict of the guest", below(guest, path), at_start)
+        found, right = below(guest, path), below(story.sides["guest"], path)
+        if not story.is_sure:  # what a crash has interrupted may have emptied it before
+            right = {name: entry for name, entry in right.items() if name in found}
+        yield from _differences("a conflict of the guest", found, right)
     for path, entry in own.items():
         is_hosts = is_no_edit(story, path) and at(guest, path) == at(host, path)
         if at(guest, path) != entry and not is_hosts:

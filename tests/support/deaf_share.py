@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome, Performer
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult, Performer
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.actors.staging import SILENCE
 from osxfs_sim.coherence.contract.schedules import Schedule
 from support.pretended_share import _of_the_tree
@@ -74,12 +74,12 @@ class DeafShare:
         self.believes_special, self.each_process = believes_special, each_process
         self.overlaps_too = overlaps_too
 
-    def play(self, schedule: Schedule) -> Sequence[Performed]:
+    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
         with tempfile.TemporaryDirectory(dir=self.root) as ground:
             playing = _Playing(self, Path(ground), believes=not schedule.exports)
             try:
                 return [
-                    Performed(actor, step, 0, 0, playing.perform(actor, step))
+                    OperationInterval(actor, step, 0, 0, playing.perform(actor, step))
                     for actor, step in schedule.steps
                 ]
             finally:
@@ -92,7 +92,7 @@ class _Playing:
         self.believes = believes or share.overlaps_too
         (ground / "tree" / "inner").mkdir(parents=True)
         self.performers: dict[str, Performer] = {}
-        self.believed: dict[tuple[str, str, str, str], Outcome] = {}
+        self.believed: dict[tuple[str, str, str, str], OperationResult] = {}
         self.handles: dict[tuple[str, str], str] = {}
         self.special = set[str]()
         self.coming: list[tuple[int, Change, str]] = []
@@ -103,13 +103,13 @@ class _Playing:
         for performer in self.performers.values():
             performer.close()
 
-    def perform(self, actor: str, operation: Operation) -> Outcome:
+    def perform(self, actor: str, operation: ActorOperation) -> OperationResult:
         self.step += 1
         self.deliver(self.step)
         if actor == "share":
             if operation.act == "settle":
                 self.deliver()
-            return Outcome()
+            return OperationResult()
         operation = replace(operation, path=_of_the_tree(operation.path))
         if actor == "listener":
             return self.listen(operation)
@@ -131,7 +131,7 @@ class _Playing:
             self.performers[actor] = Performer(str(self.ground))
         return self.performers[actor]
 
-    def look(self, actor: str, operation: Operation) -> Outcome:
+    def look(self, actor: str, operation: ActorOperation) -> OperationResult:
         path = operation.path or self.handles.get((actor, operation.handle), "")
         who = actor if self.share.each_process else "guest"
         key = who, operation.act, path, operation.handle
@@ -162,24 +162,24 @@ class _Playing:
             if self.heard is not None and not (is_deaf and self.share.fault.silent):
                 self.heard.append(path)
 
-    def listen(self, operation: Operation) -> Outcome:
+    def listen(self, operation: ActorOperation) -> OperationResult:
         if operation.act == "watch":
             self.heard = []
-            return Outcome()
+            return OperationResult()
         self.deliver()
         if operation.path not in (self.heard or ()):
-            return Outcome(error=SILENCE)
-        stat = self.look("guest", Operation("stat", operation.path))
+            return OperationResult(error=SILENCE)
+        stat = self.look("guest", ActorOperation("stat", operation.path))
         seen: dict[str, Any] = {"event": "IN_ANY", "exists": stat.error is None}
         if stat.value is not None:
             seen |= {"size_bytes": stat.value["size"], "mode": stat.value["mode"]}
             seen["mtime_ns"] = stat.value["mtime_ns"]
             if stat.value["type"] == "file":
-                seen["content"] = self.look("guest", Operation("read", operation.path)).value
-        return Outcome(seen)
+                seen["content"] = self.look("guest", ActorOperation("read", operation.path)).value
+        return OperationResult(seen)
 
 
-def _events(operation: Operation) -> Sequence[tuple[Change, str]]:
+def _events(operation: ActorOperation) -> Sequence[tuple[Change, str]]:
     path, to = operation.path, operation.to
     match operation.act:
         case "create":

@@ -11,7 +11,7 @@ def _take(self: "PendingChanges[Any]") -> "Change[Any] | None":
         overtaking = [
             change
             for change in self._changes.values()
-            if change.kind in (Kind.WRITE, Kind.SET) and not self.is_unmade(change.target)
+            if change.kind in (Kind.WRITE, Kind.SET) and not self.is_local_only(change.target)
         ]
         change = overtaking[-1] if overtaking else next(iter(self._changes.values()))
         del self._changes[change.sequence]

@@ -88,7 +88,7 @@ if __name__ == "__main__":
     match os.environ["DIES_IN"]:
         case "serving":
             _count()
-            Journal.note = _count_from(Journal.note, to_its_end=False)  # type: ignore[method-assign]
+            Journal.append = _count_from(Journal.append, to_its_end=False)  # type: ignore[method-assign]
         case "discarding":
             _count()
             unwritten.discard = _count_from(unwritten.discard, to_its_end=True)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from support.unit_guard import refuse_waiting
+
 PATIENCE_S = 150.0
 """A generous bound on waiting for what must happen; no test measures time."""
 
@@ -25,6 +27,7 @@ def refused(code: int) -> Iterator[None]:
 
 def eventually(condition: Callable[[], Any], *, within_s: float = PATIENCE_S) -> Any:
     """Ask *condition* until it is true, and return what it said."""
+    refuse_waiting("eventually")
     deadline_s = time.monotonic() + within_s
     while not (answer := condition()):
         assert time.monotonic() < deadline_s, f"not within {within_s} s: {answer!r}"

@@ -6,12 +6,13 @@ import itertools
 import os
 import subprocess
 import threading
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import osxfs_sim
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mounts.mountpoints import log_path, mounts, runtime_directory, unmount
 from osxfs_sim.mount.mounts.runtime_records import record_path
@@ -20,9 +21,9 @@ from support.guests import eventually
 # A share that hangs would hang its test. After this long its server is killed:
 # the test then fails with ENOTCONN instead.
 WATCHDOG_S = 300.0
+# Many events, on a slow machine with more to do.
+SETTLES_WITHIN_S = 240.0
 
-# A name that no test uses: what happened before it was touched has been seen after it.
-_LAST = ".settled"
 _places = itertools.count()
 # mount(2): the flags that every share is mounted with, and the one that mounts it again.
 _NOSUID, _NODEV, _REMOUNT, _RELATIME = 2, 4, 32, 1 << 21
@@ -68,29 +69,19 @@ class LiveShare:
     def pid(self) -> int:
         return self.server.pid
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> ShareStatus:
         return self.share.status()
 
-    def requests(self) -> dict[str, int]:
+    def requests(self) -> Mapping[str, int]:
         """Requests by kind since the last call of reset()."""
-        return self.status()["requests"]
+        return self.status().requests
 
     def reset(self) -> None:
         self.share.reset()
 
     def settle(self) -> None:
         """Wait until the guest has been told of everything that the host has done so far."""
-        (self.source / _LAST).touch()
-        (self.source / _LAST).unlink()
-        quiet = 0
-        before: dict[str, Any] | None = None
-        while quiet < 2:
-            time.sleep(0.03)
-            events = self.status()["events"]
-            quiet = 0 if events["waiting"] else quiet + 1
-            if events != before:  # however many there are, they come one after the other
-                before, deadline_s = events, time.monotonic() + 60
-            assert time.monotonic() < deadline_s, events
+        self.share.settle(SETTLES_WITHIN_S)
 
     def drop_dentries(self) -> None:
         """Have the guest's kernel forget what nobody uses of this share, as if memory were short.
@@ -112,7 +103,7 @@ class LiveShare:
         self.expected_end = None
         self.server.kill()
         self.wait_for_end()
-        if self.share.first_status["transport"] == "requests":  # any other mount outlives it
+        if self.share.first_status.transport == "requests":  # any other mount outlives it
             self._wait_until_taken_away()
 
     def _wait_until_taken_away(self) -> None:
@@ -200,10 +191,10 @@ class Place:
     def guest(self) -> Path:
         return self.live.guest / self.name
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> ShareStatus:
         return self.live.status()
 
-    def requests(self) -> dict[str, int]:
+    def requests(self) -> Mapping[str, int]:
         return self.live.requests()
 
     def reset(self) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome, Performer
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult, Performer
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.contract.schedules import Export, Schedule
 from osxfs_sim.coherence.scorecard.listener import look
 
@@ -75,7 +75,7 @@ class PretendedShare:
         self._is_default = is_default
         self._seeded = seeded
 
-    def play(self, schedule: Schedule) -> Sequence[Performed]:
+    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
         lags, holds = self._weakness
         if schedule.exports:
             lags, holds = self._in_the_overlap(*schedule.exports)
@@ -83,7 +83,7 @@ class PretendedShare:
             playing = _Playing(Path(ground), lags, holds, self._seeded, self._only)
             try:
                 return [
-                    Performed(actor, step, 0, 0, playing.perform(actor, step))
+                    OperationInterval(actor, step, 0, 0, playing.perform(actor, step))
                     for actor, step in schedule.steps
                 ]
             finally:
@@ -116,8 +116,8 @@ class _Playing:
         self._host_performer, self._guest_performer, self._second = (
             Performer(str(view)) for view in views
         )
-        self._to_guest: list[Operation] = []
-        self._to_host: list[Operation] = []
+        self._to_guest: list[ActorOperation] = []
+        self._to_host: list[ActorOperation] = []
         self._known = set[str]()
         self._mine = set[str]()
         self._of_the_host = set[str]()
@@ -128,7 +128,7 @@ class _Playing:
         for performer in (self._host_performer, self._guest_performer, self._second):
             performer.close()
 
-    def perform(self, actor: str, operation: Operation) -> Outcome:
+    def perform(self, actor: str, operation: ActorOperation) -> OperationResult:
         if actor == "share":
             return self._share(operation.act)
         if actor == "listener":
@@ -137,7 +137,7 @@ class _Playing:
             return self._on_the_host(operation)
         return self._in_the_guest(actor, replace(operation, path=_of_the_tree(operation.path)))
 
-    def _on_the_host(self, operation: Operation) -> Outcome:
+    def _on_the_host(self, operation: ActorOperation) -> OperationResult:
         outcome = self._host_performer.perform(operation)
         if operation.act not in CHANGES or outcome.error:
             return outcome
@@ -157,10 +157,10 @@ class _Playing:
         masked = self._seeded is Seeded.OWN_CHANGES_MASK_EVENTS and bool(names & self._mine)
         return self._lags or early or masked
 
-    def _in_the_guest(self, actor: str, operation: Operation) -> Outcome:
+    def _in_the_guest(self, actor: str, operation: ActorOperation) -> OperationResult:
         if operation.act == "fsync":
             self._write_back(but=Seeded.SYNC_DOES_NOTHING)
-            return Outcome()
+            return OperationResult()
         if operation.path and operation.path not in self._known:
             self._expire()  # whoever asks of something new is told of all
         performer = self._guest_performer
@@ -183,7 +183,7 @@ class _Playing:
             self._carried(self._host_performer, operation)
         return outcome
 
-    def _carried(self, performer: Performer, operation: Operation) -> None:
+    def _carried(self, performer: Performer, operation: ActorOperation) -> None:
         if self._seeded is Seeded.ONLY_THE_FIRST_PAGES:
             if operation.offset > _FIRST_PAGES or (
                 operation.act == "truncate" and operation.size > _FIRST_PAGES
@@ -193,14 +193,14 @@ class _Playing:
                 operation = replace(operation, size=min(operation.size, _FIRST_PAGES))
         performer.perform(operation)
 
-    def _note(self, operation: Operation) -> None:
+    def _note(self, operation: ActorOperation) -> None:
         if operation.act in ("mkfifo", "mksock", "mkdev"):
             self._special.add(operation.path)
 
     def _is_special(self, names: set[str]) -> bool:
         return bool(names & self._special) and self._seeded is not Seeded.SPECIAL_FILES_TOO
 
-    def _tell_guest(self, operations: list[Operation]) -> None:
+    def _tell_guest(self, operations: list[ActorOperation]) -> None:
         for operation in operations:
             self._carried(self._guest_performer, operation)
             self._carried(self._second, operation)
@@ -220,15 +220,15 @@ class _Playing:
                 continue
             self._carried(self._host_performer, operation)
 
-    def _listen(self, operation: Operation) -> Outcome:
+    def _listen(self, operation: ActorOperation) -> OperationResult:
         if operation.act == "watch":
-            return Outcome()
+            return OperationResult()
         early = (Seeded.EVENTS_COME_EARLY, Seeded.OWN_CHANGES_MASK_EVENTS)
         if self._seeded not in early:
             self._expire()
-        return Outcome({"event": "IN_MODIFY"} | look(str(self._guest), operation.path))
+        return OperationResult({"event": "IN_MODIFY"} | look(str(self._guest), operation.path))
 
-    def _share(self, act: str) -> Outcome:
+    def _share(self, act: str) -> OperationResult:
         match act:
             case "settle" if self._seeded is not Seeded.NOTHING_EXPIRES:
                 self._expire()
@@ -238,16 +238,16 @@ class _Playing:
                 self._refusing = act == "refuse"
             case "unmount":
                 return self._unmount()
-        return Outcome()
+        return OperationResult()
 
-    def _unmount(self) -> Outcome:
+    def _unmount(self) -> OperationResult:
         if self._refusing and self._to_host:
             if self._seeded is Seeded.REFUSAL_IS_SILENT:
                 self._to_host.clear()
-                return Outcome()
-            return Outcome(error=f"{len(self._to_host)} changes are not on the host")
+                return OperationResult()
+            return OperationResult(error=f"{len(self._to_host)} changes are not on the host")
         self._write_back(but=Seeded.UNMOUNT_DROPS)
-        return Outcome()
+        return OperationResult()
 
 
 def _of_the_tree(path: str) -> str:

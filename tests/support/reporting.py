@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from osxfs_sim.lab.results import Comparison, Sample
+from osxfs_sim.model.documents import document_of
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.mount.latency.receipt import Receipt
 from osxfs_sim.trace.format import Header, TraceWriter, columns_of
@@ -40,7 +41,7 @@ def share(asked_ns: int, seed: int = 0, answers: int = 400) -> dict[str, Any]:
         "server_processor_s": 1.25,
         "requests": {"LOOKUP": answers, "READ": answers // 4, "GETATTR": 12},
         "missing_lookups": answers // 2,
-        "receipt": receipt.report(),
+        "receipt": document_of(receipt.report()),
         "warnings": [],
     }
 
@@ -59,7 +60,7 @@ def comparison(
             WALLS_S.get(arm, 5.0) * random.uniform(0.98, 1.02),
             1.1,
             began_s=20.0 * number,
-            caught_up_s=None if asked_ns is None else 0.01,
+            drain_s=None if asked_ns is None else 0.01,
             share=None if asked_ns is None else share(asked_ns, number),
         )
         for number in range(runs)

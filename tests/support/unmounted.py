@@ -5,11 +5,12 @@ Some milliseconds each, so that every kind of refusal can be tried with every ki
 
 import contextlib
 import errno
+import functools
 import os
 import stat as modes
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pyfuse3
 
@@ -20,11 +21,32 @@ from osxfs_sim.mount.server.assembly import build
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.tree.owners import KnownCaller
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
-from osxfs_sim.mount.writeback.journal import Leftover, MakeDetail, SetDetail, leftovers
+from osxfs_sim.mount.writeback.invariant import breaches
+from osxfs_sim.mount.writeback.journal_format import MakeDetail, SetDetail
+from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal, unfinished_journals
 from osxfs_sim.mount.writeback.recovery import HostTree, open_host_tree, recover
 from osxfs_sim.settings import ShareSettings
 
 GUEST: Any = KnownCaller(0, 0)
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _checked(method: _Method) -> _Method:
+    """After *method*, and after what it has refused, the state of what is pending is sound."""
+
+    @functools.wraps(method)
+    def checked(self: "Unmounted", *arguments: Any, **keywords: Any) -> Any:
+        try:
+            answer = method(self, *arguments, **keywords)
+        except OSError:
+            self.check()
+            raise
+        self.check()
+        return answer
+
+    return cast(_Method, checked)
 
 
 class Unmounted:
@@ -53,19 +75,24 @@ class Unmounted:
         self._umask = os.umask(0)
         self._opened: list[tuple[Inode, int]] = []
 
+    def check(self) -> None:
+        """The five places where a pending change lives say the same: writeback/__init__.py."""
+        wrong = breaches(self.write_back, self.machinery.inodes)
+        assert not wrong, wrong
+
     # What the host refuses
 
     def refuse(self, refuses: Callable[[Change[Inode]], Exception | None]) -> None:
         """From now on the host says *refuses* to a change, where that is anything."""
-        carry_out = self.write_back.writer.carry_out
+        apply = self.write_back.writer.apply
 
         def refusing(change: Change[Inode]) -> None:
             error = refuses(change)
             if error is not None:
                 raise error
-            carry_out(change)
+            apply(change)
 
-        self.write_back.writer.carry_out = refusing  # type: ignore[method-assign]
+        self.write_back.writer.apply = refusing  # type: ignore[method-assign]
 
     # The guest
 
@@ -82,10 +109,14 @@ class Unmounted:
 
     def _place(self, path: str) -> tuple[Inode, bytes]:
         above, _, name = path.rpartition("/")
-        return self.inode(above), name.encode()
+        directory = self.inode(above)
+        if not directory.is_directory:
+            raise NotADirectoryError(errno.ENOTDIR, above)  # the kernel's word
+        return directory, name.encode()
 
+    @_checked
     def make(self, path: str, mode: int = modes.S_IFREG | 0o644, target: bytes = b"") -> Inode:
-        made = self.handlers._hold_make(*self._place(path), mode, GUEST, target)
+        made = self.handlers._defer_make(*self._place(path), mode, GUEST, target)
         made.lookups = 1
         return made
 
@@ -99,7 +130,7 @@ class Unmounted:
         """A handle that stays open until close()."""
         inode = self.inode(path)
         fd = os.open(os.devnull, os.O_RDWR)
-        if not inode.is_unmade:
+        if not inode.is_local_only:
             real = self.machinery.backing.open(inode, os.O_RDWR)
             os.dup2(real, fd)
             os.close(real)
@@ -108,20 +139,21 @@ class Unmounted:
         self._opened.append((inode, fd))
         return fd
 
+    @_checked
     def write(self, path: str, data: bytes, offset: int = 0, handle: int | None = None) -> None:
         inode = self.handlers._open_files[handle] if handle is not None else self.inode(path)
         if inode.is_directory:
             raise IsADirectoryError(errno.EISDIR, path)  # the kernel's word
         journal = self.write_back.journal
-        place = journal.reserve(len(data))
-        journal.put(place, data)
         fd = handle if handle is not None else os.open(os.devnull, os.O_RDONLY)
-        if handle is None and not inode.is_unmade:
+        if handle is None and not inode.is_local_only:
             real = self.machinery.backing.open(inode, os.O_RDWR)
             os.dup2(real, fd)
             os.close(real)
+        place = journal.reserve(len(data))
+        journal.put(place, data)
         try:
-            self.handlers._hold_write(inode, fd, offset, len(data), place)
+            self.handlers._defer_write(inode, fd, offset, len(data), place)
         except OSError:
             journal.free(place, len(data))
             raise
@@ -129,29 +161,36 @@ class Unmounted:
             if handle is None:
                 os.close(fd)
 
+    @_checked
     def set(self, path: str, *, size: int | None = None, mode: int | None = None) -> None:
+        if size is not None and self.inode(path).is_directory:
+            raise IsADirectoryError(errno.EISDIR, path)  # the kernel's word
         detail = SetDetail(size, mode, None, None, None, None, 10**18)
-        self.handlers._hold_set(self.inode(path), detail)
+        self.handlers._defer_set(self.inode(path), detail)
 
+    @_checked
     def link(self, old: str, new: str) -> None:
         if self.inode(old).is_directory:
             raise PermissionError(errno.EPERM, old)  # the kernel's word
-        entry = self.handlers._hold_link(self.inode(old), *self._place(new), GUEST)
+        entry = self.handlers._defer_link(self.inode(old), *self._place(new), GUEST)
         del entry
 
+    @_checked
     def unlink(self, path: str) -> None:
         self.inode(path)
-        self.handlers._hold_removal(Kind.UNLINK, *self._place(path))
+        self.handlers._defer_removal(Kind.UNLINK, *self._place(path))
 
+    @_checked
     def rmdir(self, path: str) -> None:
         self.inode(path)
-        self.handlers._hold_removal(Kind.RMDIR, *self._place(path))
+        self.handlers._defer_removal(Kind.RMDIR, *self._place(path))
 
+    @_checked
     def rename(self, old: str, new: str) -> None:
         moving = self.inode(old)
         with contextlib.suppress(FileNotFoundError):
             self.inode(new)
-        self.handlers._hold_rename(moving, *self._place(old), *self._place(new), 0)
+        self.handlers._defer_rename(moving, *self._place(old), *self._place(new), 0)
 
     def tree(self) -> dict[str, str | None]:
         """Every path that the guest has, and what is in it: None for a directory."""
@@ -170,27 +209,27 @@ class Unmounted:
         return dict(sorted(found.items()))
 
     def _names(self, directory: Inode) -> list[bytes]:
-        held = directory.held
+        overlay = directory.overlay
         names: list[bytes] = []
-        if not directory.is_unmade:
+        if not directory.is_local_only:
             fd = self.machinery.backing.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             names = [os.fsencode(name) for name in os.listdir(fd)]
             os.close(fd)
-        known = (held.names if held is not None else None) or {}
+        known = (overlay.names if overlay is not None else None) or {}
         return self.handlers._merged(names, {n: h.inode is not None for n, h in known.items()})
 
     def read(self, inode: Inode, handle: int = -1) -> str:
         if inode.kind == modes.S_IFLNK:
-            if inode.is_unmade:
+            if inode.is_local_only:
                 return self.handlers._held_link_target(inode).decode()
             fd, name, _ = self.machinery.backing.find(inode)
             return os.readlink(name, dir_fd=fd).decode()  # type: ignore[return-value]
-        held = inode.held
+        overlay = inode.overlay
         fd = handle
         if handle < 0:
-            fd = -1 if inode.is_unmade else self.machinery.backing.open(inode, os.O_RDONLY)
+            fd = -1 if inode.is_local_only else self.machinery.backing.open(inode, os.O_RDONLY)
         try:
-            if held is not None and (held.unmade or held.content):
+            if overlay is not None and (overlay.local_only or overlay.content):
                 return bytes(self.handlers._read_held(inode, fd, 0, 1 << 20)[0]).decode()
             return os.pread(fd, 1 << 20, 0).decode()
         finally:
@@ -199,23 +238,25 @@ class Unmounted:
 
     # Its end
 
+    @_checked
     def finish(self) -> int:
         return self.write_back.finish()
 
+    @_checked
     def work_until_something_is_set_aside(self) -> None:
         """As its worker does, with the guest to look on in between."""
         write_back = self.write_back
-        before = write_back.set_aside
-        while write_back.set_aside == before:
+        before = write_back.aside.count
+        while write_back.aside.count == before:
             change = write_back.changes.take()
             if change is None:
                 return
             try:
-                write_back.writer.carry_out(change)
+                write_back.writer.apply(change)
             except Exception as error:
                 write_back._refused(change, error, ends=True)
             else:
-                write_back._carried_out(change)
+                write_back._applied(change)
 
     def close(self) -> None:
         """As at the end of a mount."""
@@ -249,8 +290,8 @@ def unmounted(source: Path, state: Path, **settings: Any) -> Iterator[Unmounted]
         share.close()
 
 
-def left(source: Path, state: Path) -> list[Leftover]:
-    return leftovers(state, str(source))
+def left(source: Path, state: Path) -> list[UnfinishedJournal]:
+    return unfinished_journals(state, str(source))
 
 
 def recovered(source: Path, state: Path) -> int:

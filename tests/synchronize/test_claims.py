@@ -71,6 +71,7 @@ def test_copies_that_are_only_read_from_one_source_are_shared(claim):
             claim("b", "copy", is_only_read=is_only_read)
 
 
+@pytest.mark.mounts
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 def test_another_name_of_the_same_directory_does_not_help(claim, tmp_path):
     claim(*ONE)
@@ -87,6 +88,7 @@ def test_another_name_of_the_same_directory_does_not_help(claim, tmp_path):
         subprocess.run(["umount", tmp_path / "mounted"], check=True)
 
 
+@pytest.mark.starts_processes
 def test_a_process_that_was_killed_has_nothing_any_more(claim, tmp_path):
     script = (
         "import os, signal, sys; from pathlib import Path;"

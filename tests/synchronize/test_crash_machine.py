@@ -438,6 +438,7 @@ def after(steps: int, action: Callable[[], None]) -> Callable[[str], None]:
     return step
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("mode", SyncMode)
 def test_no_version_is_lost_and_both_sides_agree(mode: SyncMode) -> None:
     run_machine(machine_for(mode), examples=40, steps=25)
@@ -501,6 +502,7 @@ def lets_deletions_win(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconcile._Reconciliation, "_both_ways", wrong)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     ("fault", "mode"),
     [

@@ -321,6 +321,7 @@ IN_DOUBT = ("as it was", "otherwise", "a directory", "by its old name")
 ALL = [(change, again) for change, (_, _, ways) in CHANGES.items() for again in (None, *ways)]
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("stop", ["process", "machine"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_is_made_again_after_a_crash_is_never_deleted(change: str, stop: Stop) -> None:
@@ -330,6 +331,7 @@ def test_what_is_made_again_after_a_crash_is_never_deleted(change: str, stop: St
             go_through(change, again, by, stop=stop)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("mode", [RESOLVED, ONE_WAY, REPLICA])
 @pytest.mark.parametrize("from_", BOTH)
 def test_nor_by_the_rules_of_another_mode(mode: SyncMode, from_: Side) -> None:
@@ -348,6 +350,7 @@ def test_nor_is_what_the_guest_may_have_made_where_only_the_host_travels(
     go_through(change, "otherwise", "host", ONE_WAY, from_=from_, stop="machine")
 
 
+@pytest.mark.takes_seconds
 def test_nor_when_what_follows_crashes_as_well() -> None:
     again: tuple[str, str, Side] = ("a file is edited", "otherwise", "guest")
     go_through(*again, RESOLVED, from_="host", stop="machine", twice=True)
@@ -356,6 +359,7 @@ def test_nor_when_what_follows_crashes_as_well() -> None:
 ASKS_FOR_ROOM = ("write", "mkdir", "symlink", "fsync", "link")
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("change", CHANGES)
 def test_nor_when_the_disk_is_full_at_any_moment(
     change: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -570,6 +574,7 @@ OF_THE_HOST: list[tuple[Fault, str, str, Side, SyncMode, Stop]] = [
 """As FAULTS, where the host goes on."""
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(("fault", "change", "again", "from_", "mode", "stop"), FAULTS)
 def test_a_rule_less_is_noticed(
     fault: Fault,

@@ -62,6 +62,7 @@ def test_what_is_taken_away_is_so_on_both_sides_and_only_an_image_is_opened(
     assert merged(then, new_host, new_guest, runs=runs) == (new_host, new_guest)
 
 
+@pytest.mark.takes_seconds
 def test_a_rule_that_opens_the_original_is_noticed(monkeypatch):
     right = permissions.merged
 

@@ -288,6 +288,7 @@ def test_both_sides_agree_where_it_is_promised(then, host, guest, mode):
         assert host == before
 
 
+@pytest.mark.takes_seconds
 @FEW
 @given(PLAIN, PLAIN, PLAIN)
 def test_both_sides_agree_but_for_conflicts(then, host, guest):
@@ -357,6 +358,7 @@ def test_what_stays_through_changes_keeps_its_fingerprint(side, puts):
         assert type(at(changed, path)) is type(entry)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("seed", ["deletion wins", "guest wins", "edits are not seen"])
 def test_a_wrong_rule_is_noticed(monkeypatch, seed):
     rules = reconcile_module._Reconciliation

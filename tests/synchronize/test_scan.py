@@ -96,6 +96,7 @@ def test_names_that_are_not_utf8_are_names(tmp_path):
     assert isinstance(at(scan(tmp_path, ignored=("*",)), (name,)), Ignored)
 
 
+@pytest.mark.mounts
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 @pytest.mark.parametrize("of_the_same_file_system", [True, False])
 def test_mounts_are_not_entered(tmp_path, of_the_same_file_system):
@@ -155,6 +156,7 @@ def test_what_is_deeper_than_descriptors_last_is_a_problem(tmp_path, monkeypatch
     assert "3 directories deep" in reason(tmp_path, b"a", b"b", b"c", b"d")
 
 
+@pytest.mark.starts_processes
 def test_content_is_read_again_only_where_it_may_have_changed(tmp_path):
     scanner = Scanner(ScanRules(Ignore(())))
     for name in "abc":
@@ -293,10 +295,12 @@ def stay_within(rule, things, data):
         assert list(outward(root)) == []
 
 
+@pytest.mark.takes_seconds
 def test_no_symlinks_that_travel_lead_out_together_whatever_changes_later():
     compositions_stay_within(unportable)
 
 
+@pytest.mark.takes_seconds
 def test_counting_names_would_let_them_out():
     def counting(place, target):
         depth = len(place) - 1

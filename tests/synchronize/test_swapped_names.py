@@ -68,6 +68,7 @@ def staging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(stage, "_can_rename", lambda *_: False)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.usefixtures("staging")
 def test_a_swapped_name_leads_the_synchronizer_nowhere(tmp_path, secret, monkeypatch):
     before = state_of(secret)
@@ -78,6 +79,7 @@ def test_a_swapped_name_leads_the_synchronizer_nowhere(tmp_path, secret, monkeyp
         assert state_of(secret) == before, number
 
 
+@pytest.mark.takes_seconds
 def test_a_mode_that_is_set_by_name_would_be_caught(tmp_path, secret, monkeypatch):
     """As it was with the staging: chmod follows the name."""
     real: Callable[[int, int], None] = os.fchmod

@@ -19,6 +19,8 @@ from osxfs_sim.synchronize import synchronizer as module
 from osxfs_sim.synchronize.engine import Engine
 from osxfs_sim.synchronize.watch import Heard, Watcher
 
+pytestmark = pytest.mark.starts_processes
+
 LONG_NS = 3_600_000_000_000
 
 
@@ -81,7 +83,7 @@ def test_its_own_changes_end(start, sides):
     seen = []
 
     def is_still():
-        seen.append(sync.status()["cycles"])
+        seen.append(sync.status().cycles)
         time.sleep(0.1)
         return len(seen) > 3 and len(set(seen[-4:])) == 1
 
@@ -94,8 +96,8 @@ def test_a_flush_sees_what_changed_before_it(start, sides):
         (sides[1] / "f").write_text(str(number))
         status = sync.flush()
         assert (sides[0] / "f").read_text() == str(number)
-    assert status["changes_to_host"] >= 5
-    assert status["phase"] == "watching"
+    assert status.changes_to_host >= 5
+    assert status.phase == "watching"
 
 
 @pytest.mark.usefixtures("sides")
@@ -115,7 +117,7 @@ def test_stop_synchronizes_a_last_time_and_lets_another_start(start, sides):
     sync.stop()
     sync.stop()
     assert same(sides)
-    assert sync.status()["phase"] == "stopped"
+    assert sync.status().phase == "stopped"
     with pytest.raises(SyncError, match="start it first"):
         sync.flush()
     (sides[1] / "f").unlink()
@@ -139,12 +141,12 @@ def test_a_halt_is_told_and_resumed(start, sides):
     sync = start(latency_ns=500_000_000)  # emptied at once, whatever else the machine does
     for path in list(guest.iterdir()):
         path.unlink()
-    eventually(lambda: sync.status()["phase"] == "halted")
+    eventually(lambda: sync.status().phase == "halted")
     with pytest.raises(SyncError, match=r"halted: .* is empty: put them back"):
         sync.flush()
     assert len(list(host.iterdir())) == 20
     sync.resume()
-    eventually(lambda: sync.status()["halted"] is None)
+    eventually(lambda: sync.status().halted is None)
     with pytest.raises(SyncError, match="not halted"):
         sync.resume()
     assert same(sides)
@@ -180,7 +182,7 @@ def test_without_inotify_it_looks_again_and_again(start, sides, monkeypatch, mis
     else:
         monkeypatch.setattr(Watcher, "follow", unwatched)
     sync = start()
-    assert sync.status()["watching"] == "polling"
+    assert sync.status().watching == "polling"
     write_tree(sides[1], {"d/f": "1"})
     eventually(lambda: same(sides))
 
@@ -217,10 +219,10 @@ def test_a_state_that_cannot_be_saved_is_told(start, sides, monkeypatch):
         context.setattr(Engine, "checkpoint", full)
         (sides[0] / "f").write_text("1")
         sync.flush()
-        eventually(lambda: sync.status()["problems_total"] == 1)
-        assert "cannot be saved" in sync.status()["problems"][0]["why"]
+        eventually(lambda: sync.status().problems_total == 1)
+        assert "cannot be saved" in sync.status().problems[0].why
     sync.flush()
-    eventually(lambda: sync.status()["problems_total"] == 0)
+    eventually(lambda: sync.status().problems_total == 0)
 
 
 @pytest.mark.usefixtures("sides")
@@ -235,7 +237,7 @@ def test_a_bug_halts_instead_of_ending_in_silence(start, monkeypatch):
         with pytest.raises(SyncError, match="surprise"):
             sync.flush()
     sync.resume()
-    eventually(lambda: sync.status()["phase"] == "watching")
+    eventually(lambda: sync.status().phase == "watching")
 
 
 def test_a_state_directory_that_is_missing_is_one_line(tmp_path, sides):
@@ -279,9 +281,9 @@ def test_two_that_scribble_at_once_agree_in_the_end(start, sides, mode):
 
     def agree():
         status = sync.status()
-        if status["phase"] == "halted":  # a side was empty for a moment
+        if status.phase == "halted":  # a side was empty for a moment
             sync.resume()
-        conflicts = [Path(found["path"]) for found in status["conflicts"]]
+        conflicts = [Path(found.path) for found in status.conflicts]
         host, guest = (
             {
                 path: entry
@@ -292,7 +294,7 @@ def test_two_that_scribble_at_once_agree_in_the_end(start, sides, mode):
         )
         if mode is SyncMode.ONE_WAY_SAFE:
             guest = {path: guest.get(path) for path in host}
-        return host == guest and not status["problems"] and status["phase"] == "watching"
+        return host == guest and not status.problems and status.phase == "watching"
 
     # No flush and no rescan: what has not been heard of does not come any more.
     eventually(agree)

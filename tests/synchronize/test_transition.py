@@ -205,6 +205,7 @@ def test_a_full_disk_loses_nothing_and_is_tried_again(pair, monkeypatch):
     assert read_tree(pair.guest) == read_tree(pair.host)
 
 
+@pytest.mark.mounts
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
 def test_a_disk_that_is_really_full_takes_what_fits(tmp_path):
     """On a file system of its own, so that the staging is in the root too."""
@@ -447,6 +448,7 @@ def after(steps, action):
     return step
 
 
+@pytest.mark.starts_processes
 @pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user")
 def test_rm_r_is_never_denied_permission(owned_pair):
     said = errors_of_rm(owned_pair)
@@ -454,6 +456,7 @@ def test_rm_r_is_never_denied_permission(owned_pair):
     assert said <= {"done", "Directory not empty", "No such file or directory"}
 
 
+@pytest.mark.starts_processes
 @pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user")
 def test_rm_r_is_denied_by_one_that_hands_directories_over_late(owned_pair, monkeypatch):
     """What the seed saw: a directory in place, still with its maker's owner and mode."""

@@ -127,6 +127,7 @@ def what_does_not_add_up(result: Analysis) -> list[str]:
     return wrong
 
 
+@pytest.mark.takes_seconds
 @given(ROWS, st.none() | st.tuples(st.integers(0, 2_000), st.integers(0, 2_000)))
 def test_every_breakdown_adds_up(rows, command):
     start, lasts = command or (None, None)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.traces import found, header_of, missed, row, table_of
@@ -93,6 +94,7 @@ def is_kept(steps: list[Step], *, with_followed: bool = True) -> bool:
 WOKEN = [Step(missed("a"), 10, 100, 36)] * 3
 
 
+@pytest.mark.takes_seconds
 @given(STEPS)
 @example(WOKEN)
 @settings(deadline=None, max_examples=200)

@@ -291,6 +291,7 @@ STORIES = st.lists(
 )
 
 
+@pytest.mark.takes_seconds
 @given(STORIES)
 @settings(max_examples=300)
 def test_the_replay_agrees_with_plain_caches(rows):
@@ -307,6 +308,7 @@ def test_plain_caches_do_not_agree_with_anything():
     assert plainly(rows) != causes_of(missed("a"), missed("b"))
 
 
+@pytest.mark.takes_seconds
 @given(STORIES, STORIES)
 def test_what_comes_later_changes_no_cause_of_a_question(rows, more):
     alone = causes_of(*rows)

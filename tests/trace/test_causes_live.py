@@ -8,7 +8,7 @@ from support.guests import eventually
 
 from osxfs_sim.trace.analysis import Analysis, analyze_file
 
-pytestmark = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
+pytestmark = pytest.mark.usefixtures("need_fuse")
 
 SPARED_BY = {
     "osxfs-cached": {"cached"},
@@ -43,7 +43,7 @@ def analysis_under(profile: str, share, tmp_path: Path) -> Analysis:
     live.settle()
     live.share.start_trace(str(tmp_path / profile))
     work(live.guest)
-    eventually(lambda: live.status()["open_handles"] == 0)
+    eventually(lambda: live.status().open_handles == 0)
     live.share.stop_trace()
     return analyze_file(tmp_path / profile)
 

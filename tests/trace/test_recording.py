@@ -24,6 +24,8 @@ from osxfs_sim.trace.outcome import complaint as outcome
 from osxfs_sim.trace.recorder import BLOCK_ROWS, Recorder
 from osxfs_sim.trace.stream import StreamWriter
 
+pytestmark = pytest.mark.starts_processes
+
 BEGINS = Header(0, 0, profile="osxfs")
 
 

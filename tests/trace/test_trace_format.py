@@ -41,6 +41,7 @@ _ROWS = {
 }
 
 
+@pytest.mark.takes_seconds
 @given(st.lists(st.fixed_dictionaries(_ROWS), max_size=8), st.integers(1, 8))
 @settings(max_examples=50, deadline=None)
 def test_what_is_written_is_read_in_the_order_of_arrival(tmp_path_factory, rows, at_once):

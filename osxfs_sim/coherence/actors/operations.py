@@ -28,7 +28,7 @@ _WRITES = frozenset({"create", "write", "overwrite", "append", "pwrite"})
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class ActorOperation:
     """One thing to do below an actor's root.
 
     *act* is one of ACTS; *path* is relative to the root, and *to* the second name, where
@@ -65,7 +65,7 @@ class Operation:
         return {"act": self.act} | given
 
     @classmethod
-    def from_json(cls, words: Mapping[str, Any]) -> "Operation":
+    def from_json(cls, words: Mapping[str, Any]) -> "ActorOperation":
         """What ``to_json`` wrote. Raises TypeError where a value is of another kind."""
         operation = cls(**words)
         for each in fields(cls):
@@ -81,7 +81,7 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class OperationResult:
     """What an operation was told: an errno's name, or a value that JSON can hold.
 
     The value of ``stat`` is a dictionary (type, mode, size, links, inode, mtime_ns), of
@@ -115,15 +115,17 @@ class Performer:
         self._handles: dict[str, int] = {}
         self._mappings: dict[str, mmap.mmap] = {}
 
-    def perform(self, operation: Operation) -> Outcome:
+    def perform(self, operation: ActorOperation) -> OperationResult:
         """Do *operation*. What the system refuses is its outcome; nothing is raised for it."""
         act = ACTS[operation.act]
         try:
-            return Outcome(act(self, operation))
+            return OperationResult(act(self, operation))
         except KeyError:
-            return Outcome(error="EBADF")  # a handle that was never opened: its open has failed
+            return OperationResult(
+                error="EBADF"
+            )  # a handle that was never opened: its open has failed
         except OSError as error:
-            return Outcome(error=errno.errorcode.get(error.errno or 0, str(error)))
+            return OperationResult(error=errno.errorcode.get(error.errno or 0, str(error)))
 
     def close(self) -> None:
         """Close what is still open."""
@@ -135,13 +137,13 @@ class Performer:
         self._mappings.clear()
         self._handles.clear()
 
-    def _path(self, operation: Operation) -> str:
+    def _path(self, operation: ActorOperation) -> str:
         return os.path.join(self._root, operation.path)
 
-    def _to(self, operation: Operation) -> str:
+    def _to(self, operation: ActorOperation) -> str:
         return os.path.join(self._root, operation.to)
 
-    def _written(self, operation: Operation, flags: int, offset: int | None = None) -> None:
+    def _written(self, operation: ActorOperation, flags: int, offset: int | None = None) -> None:
         fd = os.open(self._path(operation), flags | os.O_CLOEXEC, operation.mode)
         try:
             content = operation.content.encode("latin-1")
@@ -154,79 +156,79 @@ class Performer:
 
     # The acts, by name (see ACTS)
 
-    def create(self, operation: Operation) -> None:
+    def create(self, operation: ActorOperation) -> None:
         """A new file with *data*; EEXIST if the name is taken."""
         self._written(operation, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 
-    def write(self, operation: Operation) -> None:
+    def write(self, operation: ActorOperation) -> None:
         """*data* as the whole content, in place; the file is made if there is none."""
         self._written(operation, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
-    def overwrite(self, operation: Operation) -> None:
+    def overwrite(self, operation: ActorOperation) -> None:
         """*data* at *offset* of a file that exists, by a single write."""
         self._written(operation, os.O_WRONLY, operation.offset)
 
-    def append(self, operation: Operation) -> None:
+    def append(self, operation: ActorOperation) -> None:
         """*data* at the end of a file that exists."""
         self._written(operation, os.O_WRONLY | os.O_APPEND)
 
-    def truncate(self, operation: Operation) -> None:
+    def truncate(self, operation: ActorOperation) -> None:
         """The file cut, or extended by zeros, to *size*."""
         os.truncate(self._path(operation), operation.size)
 
-    def unlink(self, operation: Operation) -> None:
+    def unlink(self, operation: ActorOperation) -> None:
         """The name removed."""
         os.unlink(self._path(operation))
 
-    def rename(self, operation: Operation) -> None:
+    def rename(self, operation: ActorOperation) -> None:
         """The name becomes *to*, replacing what is there."""
         os.rename(self._path(operation), self._to(operation))
 
-    def link(self, operation: Operation) -> None:
+    def link(self, operation: ActorOperation) -> None:
         """Another name, *to*, for the object."""
         os.link(self._path(operation), self._to(operation))
 
-    def symlink(self, operation: Operation) -> None:
+    def symlink(self, operation: ActorOperation) -> None:
         """A symlink at *path* with the target *to*."""
         os.symlink(operation.to, self._path(operation))
 
-    def mkdir(self, operation: Operation) -> None:
+    def mkdir(self, operation: ActorOperation) -> None:
         """A new directory."""
         os.mkdir(self._path(operation))
 
-    def rmdir(self, operation: Operation) -> None:
+    def rmdir(self, operation: ActorOperation) -> None:
         """The empty directory removed."""
         os.rmdir(self._path(operation))
 
-    def mkfifo(self, operation: Operation) -> None:
+    def mkfifo(self, operation: ActorOperation) -> None:
         """A new FIFO."""
         os.mkfifo(self._path(operation), operation.mode)
 
-    def mksock(self, operation: Operation) -> None:
+    def mksock(self, operation: ActorOperation) -> None:
         """A new socket, that nobody listens at."""
         os.mknod(self._path(operation), stat.S_IFSOCK | operation.mode)
 
-    def mkdev(self, operation: Operation) -> None:
+    def mkdev(self, operation: ActorOperation) -> None:
         """A new character device, that of /dev/null; needs root."""
         os.mknod(self._path(operation), stat.S_IFCHR | operation.mode, os.makedev(1, 3))
 
-    def chmod(self, operation: Operation) -> None:
+    def chmod(self, operation: ActorOperation) -> None:
         """The permissions become *mode*."""
         os.chmod(self._path(operation), operation.mode)
 
-    def utimes(self, operation: Operation) -> None:
+    def utimes(self, operation: ActorOperation) -> None:
         """Both file times become *offset* nanoseconds since the epoch."""
         os.utime(self._path(operation), ns=(operation.offset, operation.offset))
 
-    def stat(self, operation: Operation) -> dict[str, Any]:
+    def stat(self, operation: ActorOperation) -> dict[str, Any]:
         """The attributes of the name itself (lstat)."""
         return _attributes(os.lstat(self._path(operation)))
 
-    def fstat(self, operation: Operation) -> dict[str, Any]:
+    def fstat(self, operation: ActorOperation) -> dict[str, Any]:
         """The attributes of the open *handle*."""
         return _attributes(os.fstat(self._handles[operation.handle]))
 
-    def read(self, operation: Operation) -> str:
+    def read(self, operation: ActorOperation) -> str:
         """The content: open, read to its end, close. Asks for no attributes."""
         fd = os.open(self._path(operation), os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -234,7 +236,7 @@ class Performer:
         finally:
             os.close(fd)
 
-    def outline(self, operation: Operation) -> str:
+    def outline(self, operation: ActorOperation) -> str:
         """The content, however long, as its runs of equal bytes: ``o*4096 N*3``.
 
         Of the file at *path*, or of the open *handle*.
@@ -247,34 +249,34 @@ class Performer:
         finally:
             os.close(fd)
 
-    def readlink(self, operation: Operation) -> str:
+    def readlink(self, operation: ActorOperation) -> str:
         """The target of the symlink."""
         return os.readlink(self._path(operation))
 
-    def list(self, operation: Operation) -> list[str]:
+    def list(self, operation: ActorOperation) -> list[str]:
         """The names in the directory."""
         return sorted(os.listdir(self._path(operation)))
 
-    def open(self, operation: Operation) -> None:
+    def open(self, operation: ActorOperation) -> None:
         """The file open for both under *handle*, or for reading where *size* is -1."""
         flags = os.O_RDONLY if operation.size < 0 else os.O_RDWR
         self._handles[operation.handle] = os.open(self._path(operation), flags | os.O_CLOEXEC)
 
-    def close_handle(self, operation: Operation) -> None:
+    def close_handle(self, operation: ActorOperation) -> None:
         """The *handle* closed."""
         os.close(self._handles.pop(operation.handle))
 
-    def pread(self, operation: Operation) -> str:
+    def pread(self, operation: ActorOperation) -> str:
         """*size* bytes (all, if 0) at *offset* of the open *handle*."""
         size = operation.size or MOST_READ_BYTES
         return os.pread(self._handles[operation.handle], size, operation.offset).decode("latin-1")
 
-    def pwrite(self, operation: Operation) -> None:
+    def pwrite(self, operation: ActorOperation) -> None:
         """*data* at *offset* of the open *handle*."""
         data = operation.content.encode("latin-1")
         os.pwrite(self._handles[operation.handle], data, operation.offset)
 
-    def fsync(self, operation: Operation) -> None:
+    def fsync(self, operation: ActorOperation) -> None:
         """The open *handle*, or the file or directory at *path*, synchronized."""
         if operation.handle:
             os.fsync(self._handles[operation.handle])
@@ -285,12 +287,12 @@ class Performer:
         finally:
             os.close(fd)
 
-    def sync(self, operation: Operation) -> None:
+    def sync(self, operation: ActorOperation) -> None:
         """All file systems synchronized (sync(2))."""
         del operation
         os.sync()
 
-    def map(self, operation: Operation) -> None:
+    def map(self, operation: ActorOperation) -> None:
         """*size* bytes of the file at *path* mapped for reading as *handle*."""
         fd = os.open(self._path(operation), os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -302,23 +304,23 @@ class Performer:
         finally:
             os.close(fd)
 
-    def mread(self, operation: Operation) -> str:
+    def mread(self, operation: ActorOperation) -> str:
         """What the mapping *handle* shows."""
         return self._mappings[operation.handle][:].decode("latin-1")
 
-    def unmap(self, operation: Operation) -> None:
+    def unmap(self, operation: ActorOperation) -> None:
         """The mapping *handle* ended."""
         self._mappings.pop(operation.handle).close()
 
-    def lock(self, operation: Operation) -> None:
+    def lock(self, operation: ActorOperation) -> None:
         """An exclusive flock(2) on the open *handle*, without waiting."""
         fcntl.flock(self._handles[operation.handle], fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def unlock(self, operation: Operation) -> None:
+    def unlock(self, operation: ActorOperation) -> None:
         """That lock given up."""
         fcntl.flock(self._handles[operation.handle], fcntl.LOCK_UN)
 
-    def wait(self, operation: Operation) -> None:
+    def wait(self, operation: ActorOperation) -> None:
         """Nothing; what it is for is its *pause_ns*."""
 
 
@@ -351,7 +353,7 @@ def _attributes(status: os.stat_result) -> dict[str, Any]:
     }
 
 
-ACTS: Mapping[str, Callable[[Performer, Operation], Any]] = {
+ACTS: Mapping[str, Callable[[Performer, ActorOperation], Any]] = {
     act.__name__.removesuffix("_handle"): act
     for act in (
         *(Performer.create, Performer.write, Performer.overwrite, Performer.append),
@@ -380,7 +382,7 @@ def main() -> None:
     _tell({"ready": True})
     for line in sys.stdin:
         told = []
-        for operation in map(Operation.from_json, json.loads(line)):
+        for operation in map(ActorOperation.from_json, json.loads(line)):
             if operation.pause_ns:
                 time.sleep(operation.pause_ns / 1e9)
             call_ns = time.monotonic_ns()

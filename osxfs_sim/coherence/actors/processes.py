@@ -16,7 +16,7 @@ from typing import Any
 
 from osxfs_sim.coherence.actors import operations
 from osxfs_sim.coherence.actors.helper import Helper
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
 from osxfs_sim.model.user_error import UserError
 
 _STARTS_WITHIN_S = 30.0
@@ -25,14 +25,14 @@ _ENDS_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Performed:
+class OperationInterval:
     """One operation of *actor*: when it was called, when it returned, and what it was told."""
 
     actor: str
-    operation: Operation
+    operation: ActorOperation
     call_ns: int
     return_ns: int
-    outcome: Outcome
+    outcome: OperationResult
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.operation} -> {self.outcome}"
@@ -49,18 +49,18 @@ class Actor(Helper):
         # By path, alone: it shall find the standard library, and nothing else.
         arguments = ["-I", "-S", str(Path(operations.__file__)), str(root)]
         super().__init__(arguments, _ENDS_WITHIN_S)
-        self._asked: Sequence[Operation] = ()
+        self._asked: Sequence[ActorOperation] = ()
 
-    def do(self, operation: Operation) -> Performed:
+    def do(self, operation: ActorOperation) -> OperationInterval:
         """Have one operation performed."""
         return self.play([operation])[0]
 
-    def play(self, lot: Sequence[Operation]) -> list[Performed]:
+    def play(self, lot: Sequence[ActorOperation]) -> list[OperationInterval]:
         """Have all of *lot* performed in order."""
         self.start(lot)
         return self.finish()
 
-    def start(self, lot: Sequence[Operation]) -> None:
+    def start(self, lot: Sequence[ActorOperation]) -> None:
         """Have *lot* performed meanwhile: other actors may be started, and this one finished."""
         assert not self._asked, f"{self.name} is at work"
         assert self._process.stdin is not None
@@ -72,13 +72,13 @@ class Actor(Helper):
         except BrokenPipeError:
             raise UserError(f"the process of the {self.name} has ended") from None
 
-    def finish(self, within_s: float = _ANSWERS_WITHIN_S) -> list[Performed]:
+    def finish(self, within_s: float = _ANSWERS_WITHIN_S) -> list[OperationInterval]:
         """What the lot that was started has been told; *within_s* beside its pauses."""
         asked, self._asked = self._asked, ()
         pauses_s = sum(operation.pause_ns for operation in asked) / 1e9
         told = self._line(within_s + pauses_s)
         return [
-            Performed(self.name, operation, call_ns, return_ns, Outcome(**outcome))
+            OperationInterval(self.name, operation, call_ns, return_ns, OperationResult(**outcome))
             for operation, (call_ns, return_ns, outcome) in zip(asked, told, strict=True)
         ]
 

@@ -30,8 +30,8 @@ not. Settings can be changed for a run: python SCRIPT {example}
 import sys
 
 import osxfs_sim
-from osxfs_sim.coherence.actors.processes import Performed
-{imports}from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.processes import OperationInterval
+{imports}from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
 from osxfs_sim.coherence.actors.scripts import changed, set_up
 from osxfs_sim.coherence.actors.staging import Stage
 
@@ -48,7 +48,7 @@ STEPS = [
 {judge}
 
 
-def play() -> list[Performed]:
+def play() -> list[OperationInterval]:
     settings, exports = changed(SETTINGS, EXPORTS, sys.argv[1:])
     with (
         set_up(exports) as place,
@@ -89,8 +89,8 @@ def script(
     """The source of a script that plays *steps* on a share with *settings*.
 
     *settings* are keywords of osxfs_sim.share. *judge* is the source of a function
-    ``breach(told: list[Performed]) -> str | None``, which says what is wrong with what was told,
-    if anything is: one Performed for each step. It may use Outcome.
+    ``breach(told: list[OperationInterval]) -> str | None``, which says what is wrong with what
+    was told, if anything is: one OperationInterval for each step. It may use OperationResult.
     *title* opens the script's docstring. With *exports* the source is a share file. *imports* are
     lines by which the judge gets what it needs besides. What depends on who is quicker is tried up
     to *tries* times: one breach is enough, or with *every* it needs one each time.
@@ -117,16 +117,15 @@ def operation_source(operation: Any) -> str:
     words = [repr(given.pop("act"))]
     if "path" in given:
         words.append(repr(given.pop("path")))
-    return (
-        f"Operation({', '.join([*words, *(f'{key}={value!r}' for key, value in given.items())])})"
-    )
+    words += [f"{key}={value!r}" for key, value in given.items()]
+    return f"ActorOperation({', '.join(words)})"
 
 
 # What the scripts use
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SharePlace:
     """Where a share is tried: *source* is the host's directory, or a share file beside it.
 
     *defaults* are settings that hold unless a script says otherwise: nothing is left in the
@@ -140,7 +139,7 @@ class Place:
 
 
 @contextlib.contextmanager
-def set_up(exports: Exports | None = None, directory: Path | None = None) -> Iterator[Place]:
+def set_up(exports: Exports | None = None, directory: Path | None = None) -> Iterator[SharePlace]:
     """Empty directories below *directory* (by default in memory) for a ``with`` block."""
     if directory is None:
         memory = Path("/dev/shm")
@@ -156,7 +155,7 @@ def set_up(exports: Exports | None = None, directory: Path | None = None) -> Ite
             source.write_text(_share_file(exports))
             for keys in exports.values():
                 (host / keys["source"]).mkdir(parents=True, exist_ok=True)
-        yield Place(host, guest, source, {"state_directory": str(state), "calibrate": False})
+        yield SharePlace(host, guest, source, {"state_directory": str(state), "calibrate": False})
 
 
 def _share_file(exports: Exports) -> str:

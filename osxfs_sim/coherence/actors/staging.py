@@ -17,11 +17,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
-from osxfs_sim.coherence.actors.processes import Actor, Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
+from osxfs_sim.coherence.actors.processes import Actor, OperationInterval
 from osxfs_sim.coherence.scorecard.hearing import Hearing
 
-Step = tuple[str, Operation]
+Step = tuple[str, ActorOperation]
 """Who, and what. ``host`` and ``guest`` are processes of the two sides; so is every name that
 begins like that (``guest-2``). See LISTENER_ACTS and SHARE_ACTS for the others."""
 
@@ -39,14 +39,6 @@ name in its root. What the share says against it is the error, in its words."""
 
 SILENCE = "SILENCE"
 
-_SETTLES_WITHIN_S = 60.0
-_QUIET_LOOKS = 4
-_QUIET_LOOKS_AFTER_MARK = 2
-_QUIET_LOOKS_WITHOUT_MARK = 200
-_BETWEEN_LOOKS_S = 0.025
-_FOR_A_MARK_S = 0.005
-_MARKS = ".settled"
-
 
 class SharedTree(Protocol):
     """What is asked of a share that was mounted: osxfs_sim.Share is one."""
@@ -55,10 +47,10 @@ class SharedTree(Protocol):
     def exports(self) -> "Sequence[SharedTree]":
         """The shares in it, where it is the mount point of a share file."""
 
-    def status(self) -> dict[str, Any]:
-        """What it is doing."""
+    def settle(self) -> object:
+        """Wait until the guest has been told of all that the host has done."""
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self) -> object:
         """Have the host take everything."""
 
     def unmount(self) -> None:
@@ -93,16 +85,16 @@ class Stage:
         self._refusing.close()
         self._processes.close()
 
-    def play(self, steps: Sequence[Step]) -> list[Performed]:
+    def play(self, steps: Sequence[Step]) -> list[OperationInterval]:
         """Have all *steps* performed in order. Raises UserError."""
         return [self._perform(actor, operation) for actor, operation in steps]
 
-    def _perform(self, actor: str, operation: Operation) -> Performed:
+    def _perform(self, actor: str, operation: ActorOperation) -> OperationInterval:
         if actor not in (LISTENER, SHARE):
             return self._actor(actor).do(operation)
         call_ns = time.monotonic_ns()
         outcome = self._listen(operation) if actor == LISTENER else self._ask(operation)
-        return Performed(actor, operation, call_ns, time.monotonic_ns(), outcome)
+        return OperationInterval(actor, operation, call_ns, time.monotonic_ns(), outcome)
 
     def _actor(self, name: str) -> Actor:
         if name not in self._actors:
@@ -111,31 +103,31 @@ class Stage:
             self._actors[name] = self._processes.enter_context(Actor(name, root))
         return self._actors[name]
 
-    def _listen(self, operation: Operation) -> Outcome:
+    def _listen(self, operation: ActorOperation) -> OperationResult:
         path = os.path.normpath(self._guest / operation.path)
         if self._hearing is None:
             self._hearing = self._processes.enter_context(Hearing())
         if operation.act == "watch":
             self._hearing.watch(path)
-            return Outcome()
+            return OperationResult()
         assert operation.act == "hear", operation
         deadline_ns = time.monotonic_ns() + operation.pause_ns
         while (left_ns := deadline_ns - time.monotonic_ns()) > 0:
             for position, (where, seen) in enumerate(self._heard):
                 if where == path:
                     del self._heard[position]
-                    return Outcome(seen)
+                    return OperationResult(seen)
             self._heard += [
                 (report.path, {"event": str(report.event)} | asdict(report.look))
                 for report in self._hearing.take(left_ns)
             ]
-        return Outcome(error=SILENCE)
+        return OperationResult(error=SILENCE)
 
-    def _ask(self, operation: Operation) -> Outcome:
+    def _ask(self, operation: ActorOperation) -> OperationResult:
         try:
             match operation.act:
                 case "settle":
-                    self._settle()
+                    self._share.settle()
                 case "flush":
                     for share in self._share.exports or (self._share,):
                         share.flush()
@@ -149,57 +141,16 @@ class Stage:
                 case _:
                     raise AssertionError(operation)
         except self._refusals as error:
-            return Outcome(error=str(error))
+            return OperationResult(error=str(error))
         except OSError as error:
-            return Outcome(error=errno.errorcode.get(error.errno or 0, str(error)))
-        return Outcome()
+            return OperationResult(error=errno.errorcode.get(error.errno or 0, str(error)))
+        return OperationResult()
 
     def _leave(self) -> None:
         """End the processes, which may have files of the share open."""
         self._processes.close()
         self._actors.clear()
         self._hearing = None
-
-    def _settle(self) -> None:
-        """Wait until the guest has been told of all that the host has done.
-
-        Where the share counts what it has seen, a mark is made: it comes after all the rest in the
-        kernel's queue, so that once it was seen the rest was. A mark that is never seen (a share
-        that is deaf to it) is not waited for any longer than what comes by itself.
-        """
-        shares = self._share.exports or (self._share,)
-        deadline_s = time.monotonic() + _SETTLES_WITHIN_S
-        events = [share.status()["events"] or {} for share in shares]
-        seen = self._marked(events)
-        quiet, needed = 0, _QUIET_LOOKS if seen is None else _QUIET_LOOKS_WITHOUT_MARK
-        while quiet < needed:
-            time.sleep(_BETWEEN_LOOKS_S if seen is None else _FOR_A_MARK_S)
-            events = [share.status()["events"] or {} for share in shares]
-            if seen is not None and events[0]["seen"] > seen:
-                seen, needed = None, quiet + _QUIET_LOOKS_AFTER_MARK
-            quiet = 0 if any(each.get("waiting") for each in events) else quiet + 1
-            if not quiet and seen is None:
-                needed = min(needed, _QUIET_LOOKS)
-            if time.monotonic() > deadline_s:
-                raise TimeoutError(errno.ETIMEDOUT, "host events do not come to an end")
-
-    def _marked(self, events: Sequence[dict[str, Any]]) -> int | None:
-        """Make a mark, where it can be seen; how many events were seen before, or else None.
-
-        In a directory of its own, as what is believed of the names beside it may end with it.
-        """
-        seen = events[0].get("seen")
-        if len(events) > 1 or not isinstance(seen, int):
-            return None
-        mark = self._host / _MARKS / "mark"
-        try:
-            mark.parent.mkdir(exist_ok=True)
-            os.listdir(self._guest / _MARKS)  # only of what the guest knows anything is told
-            mark.touch()
-            mark.unlink()
-        except OSError:
-            return None
-        return seen
 
 
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS (64 bit)

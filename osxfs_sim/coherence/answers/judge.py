@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from osxfs_sim.coherence.answers.log import Answer, Told
-from osxfs_sim.coherence.answers.timeline import Held, Named, Span, Timeline, possible
+from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer
+from osxfs_sim.coherence.answers.timeline import Named, ObjectState, Span, Timeline, possible
 
 
-class Verdict(StrEnum):
+class Freshness(StrEnum):
     FRESH = "fresh"
     STALE = "stale"
     UNKNOWN = "unknown"
@@ -31,11 +31,11 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedStatement:
     """One thing that an answer said, judged; *age_ns* only where it is stale."""
 
     kind: str
-    verdict: Verdict
+    verdict: Freshness
     age_ns: int | None = None
 
 
@@ -51,7 +51,7 @@ class _View:
     *was_shown*: at some moment the name led to it.
     """
 
-    held: Held
+    held: ObjectState
     ended_ns: int | None
     was_shown: bool
 
@@ -61,33 +61,33 @@ class _View:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class CompleteListing:
     """A directory that was listed to its end: the edited names among what it told."""
 
-    end: Answer
+    end: RecordedAnswer
     told: frozenset[str]
 
 
-def own_changes(answers: Iterable[Answer]) -> dict[str, int]:
+def own_changes(answers: Iterable[RecordedAnswer]) -> dict[str, int]:
     """Since when (ns) the workload itself changes a name, or a directory above it."""
     since: dict[str, int] = {}
     for answer in answers:
-        if answer.told is Told.OWN:
+        if answer.told is AnswerKind.OWN:
             since[answer.path] = min(answer.call_ns, since.get(answer.path, answer.call_ns))
     return since
 
 
-def listings(answers: Iterable[Answer]) -> Iterator[Listing]:
+def listings(answers: Iterable[RecordedAnswer]) -> Iterator[CompleteListing]:
     """The listings among *answers*, each with all names it told."""
     told: dict[tuple[str, int], set[str]] = defaultdict(set)
     ends = []
     for answer in answers:
-        if answer.told is Told.LISTED:
+        if answer.told is AnswerKind.LISTED:
             told[answer.process, answer.number].add(answer.path)
-        elif answer.told is Told.LIST_END:
+        elif answer.told is AnswerKind.LIST_END:
             ends.append(answer)
     for end in ends:
-        yield Listing(end, frozenset(told[end.process, end.number]))
+        yield CompleteListing(end, frozenset(told[end.process, end.number]))
 
 
 class Judge:
@@ -114,18 +114,18 @@ class Judge:
         for name in timeline.names:
             self._in_directory[name.rpartition("/")[0]].append(name)
 
-    def knows(self, answer: Answer) -> bool:
+    def knows(self, answer: RecordedAnswer) -> bool:
         """Whether the answer is about something that is edited at all."""
-        if answer.told is Told.LIST_END:
+        if answer.told is AnswerKind.LIST_END:
             return answer.path in self._in_directory
         return answer.path in self._timeline.names
 
-    def judge(self, answer: Answer) -> tuple[Judged, ...]:
+    def judge(self, answer: RecordedAnswer) -> tuple[JudgedStatement, ...]:
         """What *answer*, which is no listing, said; nothing, if that cannot be known."""
-        if answer.told is Told.UNKNOWN or self._is_own(answer.path, answer.return_ns):
+        if answer.told is AnswerKind.UNKNOWN or self._is_own(answer.path, answer.return_ns):
             return ()
-        if answer.told in (Told.FSTAT, Told.READ):
-            kind = "content" if answer.told is Told.READ else "attributes"
+        if answer.told in (AnswerKind.FSTAT, AnswerKind.READ):
+            kind = "content" if answer.told is AnswerKind.READ else "attributes"
             if answer.error:
                 return ()
             window = self._names_at(answer.path, answer.opened_call_ns, answer.opened_return_ns)
@@ -138,14 +138,14 @@ class Judge:
         if answer.error:
             return ()
         exists = self._existence(answer, "existence", window, present=True)
-        if answer.told is Told.LOOK or exists.verdict is Verdict.UNKNOWN:
+        if answer.told is AnswerKind.LOOK or exists.verdict is Freshness.UNKNOWN:
             return _known(exists)
         attributes = self._of_object(answer, "attributes", window)
-        if exists.verdict is Verdict.STALE and attributes.age_ns == exists.age_ns:
+        if exists.verdict is Freshness.STALE and attributes.age_ns == exists.age_ns:
             return _known(exists)  # they were true for as long as the name was there
         return _known(exists, attributes)
 
-    def judge_listing(self, listing: Listing) -> tuple[Judged, ...]:
+    def judge_listing(self, listing: CompleteListing) -> tuple[JudgedStatement, ...]:
         """What the listing said of the edited names in its directory."""
         end = listing.end
         verdicts = []
@@ -154,12 +154,12 @@ class Judge:
                 window = self._names_at(name, end.call_ns, end.return_ns)
                 seen = name in listing.told
                 verdicts.append(self._presence(end, name, window, present=seen))
-        ages = [age for verdict, age in verdicts if verdict is Verdict.STALE and age is not None]
+        ages = [age for verdict, age in verdicts if verdict is Freshness.STALE and age is not None]
         if ages:
-            return (Judged("listing", Verdict.STALE, max(ages)),)
-        if not verdicts or any(verdict is Verdict.UNKNOWN for verdict, _ in verdicts):
+            return (JudgedStatement("listing", Freshness.STALE, max(ages)),)
+        if not verdicts or any(verdict is Freshness.UNKNOWN for verdict, _ in verdicts):
             return ()
-        return (Judged("listing", Verdict.FRESH),)
+        return (JudgedStatement("listing", Freshness.FRESH),)
 
     def _is_own(self, path: str, until_ns: int) -> bool:
         if any(path == part or path.startswith(f"{part}/") for part in self._private):
@@ -175,10 +175,14 @@ class Judge:
     def _names_at(self, path: str, call_ns: int, return_ns: int) -> range:
         return possible(self._timeline.names[path], call_ns, return_ns)
 
-    def _existence(self, answer: Answer, kind: str, window: range, *, present: bool) -> Judged:
-        return Judged(kind, *self._presence(answer, answer.path, window, present=present))
+    def _existence(
+        self, answer: RecordedAnswer, kind: str, window: range, *, present: bool
+    ) -> JudgedStatement:
+        return JudgedStatement(kind, *self._presence(answer, answer.path, window, present=present))
 
-    def _of_a_lost_object(self, answer: Answer, window: range) -> tuple[Judged, ...]:
+    def _of_a_lost_object(
+        self, answer: RecordedAnswer, window: range
+    ) -> tuple[JudgedStatement, ...]:
         """ESTALE: the guest believed that the name still stood for an object that has gone.
 
         A host does not say that of its own files; it is stale since the name went on.
@@ -187,32 +191,32 @@ class Judge:
         if window.stop == 1:
             return ()  # no edit has made a difference
         done_ns = history[window.stop - 1].done_ns
-        return (Judged("existence", Verdict.STALE, max(0, answer.return_ns - done_ns)),)
+        return (JudgedStatement("existence", Freshness.STALE, max(0, answer.return_ns - done_ns)),)
 
     def _presence(
-        self, answer: Answer, name: str, window: range, *, present: bool
-    ) -> tuple[Verdict, int | None]:
+        self, answer: RecordedAnswer, name: str, window: range, *, present: bool
+    ) -> tuple[Freshness, int | None]:
         """Whether *name* was there, as *answer* says, in one of the states of *window*."""
         history = self._timeline.names[name]
         if any((history[at].object is not None) == present for at in window):
-            return Verdict.FRESH, None
+            return Freshness.FRESH, None
         # Replaced meanwhile: a listing may miss such a name, natively too.
         if len(window) == 1:
             for at in reversed(range(window.start)):
                 if (history[at].object is not None) == present:
-                    return Verdict.STALE, answer.return_ns - history[at + 1].done_ns
-        return Verdict.UNKNOWN, None
+                    return Freshness.STALE, answer.return_ns - history[at + 1].done_ns
+        return Freshness.UNKNOWN, None
 
-    def _of_object(self, answer: Answer, kind: str, window: range) -> Judged:
+    def _of_object(self, answer: RecordedAnswer, kind: str, window: range) -> JudgedStatement:
         """Attributes or content, where the name stood for the objects of *window*."""
         names = self._timeline.names[answer.path]
         if any(self._is_directory(names[at]) for at in range(window.stop)):
-            return Judged(kind, Verdict.UNKNOWN)
+            return JudgedStatement(kind, Freshness.UNKNOWN)
         now = [view for view in self._views(answer, window, now=True) if view.ended_ns is None]
         if any(self._is_true(answer, view.held) for view in now):
-            return Judged(kind, Verdict.FRESH)
+            return JudgedStatement(kind, Freshness.FRESH)
         if len(now) > 1 and self._may_be_torn(answer, [view.held for view in now]):
-            return Judged(kind, Verdict.UNKNOWN)
+            return JudgedStatement(kind, Freshness.UNKNOWN)
         views = list(self._views(answer, window, now=False))
         true = [view for view in views if self._is_true(answer, view.held)]
         # What a name never showed may still be told of it: of a file that it stands for no more.
@@ -221,27 +225,27 @@ class Judge:
             return self._stale(answer, kind, max(view.until_ns for view in shown))
         # True of no state at all, but of parts of two: attributes and pages may be cached apart.
         if len(now) > 1 or len(window) > 1 or len(views) == len(now):
-            return Judged(kind, Verdict.UNKNOWN)
+            return JudgedStatement(kind, Freshness.UNKNOWN)
         ends_ns = [self._part_ended_ns(views, part) for part in self._parts(answer)]
         known_ns = [end_ns for end_ns in ends_ns if end_ns is not None]
         if len(known_ns) < len(ends_ns):
-            return Judged(kind, Verdict.UNEXPLAINED)
+            return JudgedStatement(kind, Freshness.UNEXPLAINED)
         return self._stale(answer, kind, min(known_ns))
 
-    def _stale(self, answer: Answer, kind: str, ended_ns: int) -> Judged:
-        return Judged(kind, Verdict.STALE, max(0, answer.return_ns - ended_ns))
+    def _stale(self, answer: RecordedAnswer, kind: str, ended_ns: int) -> JudgedStatement:
+        return JudgedStatement(kind, Freshness.STALE, max(0, answer.return_ns - ended_ns))
 
     def _is_directory(self, name: Named) -> bool:
         """Whether it stood for a directory, of which nothing else is known."""
         return name.object is not None and not self._timeline.objects[name.object]
 
-    def _views(self, answer: Answer, window: range, *, now: bool) -> Iterator[_View]:
+    def _views(self, answer: RecordedAnswer, window: range, *, now: bool) -> Iterator[_View]:
         """All that the name has shown until then, or that what it stood for was like.
 
         *now*: only what it may show still.
         """
         names = self._timeline.names[answer.path]
-        by_name = answer.told not in (Told.FSTAT, Told.READ)
+        by_name = answer.told not in (AnswerKind.FSTAT, AnswerKind.READ)
         for at in window if now else range(window.stop):
             name = names[at]
             if name.object is None:
@@ -263,10 +267,10 @@ class Judge:
                 )
                 yield _View(held, min(ended_ns, default=None), was_shown)
 
-    def _may_be_torn(self, answer: Answer, states: Sequence[Held]) -> bool:
+    def _may_be_torn(self, answer: RecordedAnswer, states: Sequence[ObjectState]) -> bool:
         """Whether *answer* may mix *states*, of which one was becoming the other meanwhile."""
         sizes = [state.size for state in states]
-        if answer.told is not Told.READ:
+        if answer.told is not AnswerKind.READ:
             return min(sizes) <= answer.size <= max(sizes) and (
                 not self._times or any(answer.more == state.mtime_ns for state in states)
             )
@@ -289,11 +293,13 @@ class Judge:
             for at, byte in enumerate(known)
         )
 
-    def _parts(self, answer: Answer) -> Sequence[Callable[[Held], bool]]:
+    def _parts(self, answer: RecordedAnswer) -> Sequence[Callable[[ObjectState], bool]]:
         """What *answer* says, each by itself."""
         ends = answer.size + answer.more
-        if answer.told is Told.READ:
-            parts: list[Callable[[Held], bool]] = [lambda held: self._has_piece(answer, held)]
+        if answer.told is AnswerKind.READ:
+            parts: list[Callable[[ObjectState], bool]] = [
+                lambda held: self._has_piece(answer, held)
+            ]
             if answer.number:
                 parts.append(lambda held: len(self._timeline.contents[held.content]) == ends)
             return parts
@@ -302,21 +308,23 @@ class Judge:
             parts.append(lambda held: answer.more == held.mtime_ns)
         return parts
 
-    def _part_ended_ns(self, views: Sequence[_View], is_true: Callable[[Held], bool]) -> int | None:
+    def _part_ended_ns(
+        self, views: Sequence[_View], is_true: Callable[[ObjectState], bool]
+    ) -> int | None:
         """When the last state ended of which a part was true; None where there was none."""
         true = [view for view in views if is_true(view.held)]
         shown = [view for view in true if view.was_shown] or true
         return max((view.until_ns for view in shown), default=None)
 
-    def _is_true(self, answer: Answer, held: Held) -> bool:
-        if answer.told is not Told.READ:
+    def _is_true(self, answer: RecordedAnswer, held: ObjectState) -> bool:
+        if answer.told is not AnswerKind.READ:
             same_time = answer.more == held.mtime_ns or not self._times
             return answer.size == held.size and same_time
         content = self._timeline.contents[held.content]
         at_end = answer.size + answer.more >= len(content)
         return self._has_piece(answer, held) and (at_end or not answer.number)
 
-    def _has_piece(self, answer: Answer, held: Held) -> bool:
+    def _has_piece(self, answer: RecordedAnswer, held: ObjectState) -> bool:
         """Whether the bytes that came are these of *held*, wherever it was said to end."""
         return _is_piece(answer, _piece(answer, self._timeline.contents[held.content]))
 
@@ -326,14 +334,14 @@ def _until_ns(history: Sequence[Span], place: int) -> int:
     return history[place + 1].done_ns if place + 1 < len(history) else _STILL_NS
 
 
-def _piece(answer: Answer, content: bytes) -> bytes:
+def _piece(answer: RecordedAnswer, content: bytes) -> bytes:
     """What *answer* would have been of *content*, as long as it was."""
     return content[answer.size : answer.size + answer.more]
 
 
-def _is_piece(answer: Answer, piece: bytes) -> bool:
+def _is_piece(answer: RecordedAnswer, piece: bytes) -> bool:
     return len(piece) == answer.more and zlib.crc32(piece) == answer.crc
 
 
-def _known(*judged: Judged) -> tuple[Judged, ...]:
-    return tuple(one for one in judged if one.verdict is not Verdict.UNKNOWN)
+def _known(*judged: JudgedStatement) -> tuple[JudgedStatement, ...]:
+    return tuple(one for one in judged if one.verdict is not Freshness.UNKNOWN)

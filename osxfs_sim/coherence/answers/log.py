@@ -13,7 +13,7 @@ from pathlib import Path
 _RECORD = struct.Struct("<HHIQQQQqqII")
 
 
-class Told(IntEnum):
+class AnswerKind(IntEnum):
     """What a record is of."""
 
     LOOK = 1
@@ -33,7 +33,7 @@ class Told(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RecordedAnswer:
     """One answer to a call about *path*, between *call_ns* and *return_ns* (monotonic).
 
     *error* is its errno, or 0. For what was asked through a descriptor, that was opened
@@ -43,7 +43,7 @@ class Answer:
     fewer bytes came than were asked for.
     """
 
-    told: Told
+    told: AnswerKind
     path: str
     call_ns: int
     return_ns: int
@@ -57,7 +57,7 @@ class Answer:
     process: str = ""
 
 
-def read_answers(directory: Path, names: Sequence[str]) -> Iterator[Answer]:
+def read_answers(directory: Path, names: Sequence[str]) -> Iterator[RecordedAnswer]:
     """All that the processes of one run have written in *directory*, process by process."""
     for path in sorted(directory.glob("*.log")):
         content = path.read_bytes()
@@ -65,8 +65,8 @@ def read_answers(directory: Path, names: Sequence[str]) -> Iterator[Answer]:
         for op, error, index, *times, size, more, crc, number in _RECORD.iter_unpack(content):
             if op == 0:
                 break
-            yield Answer(
-                Told(op),
+            yield RecordedAnswer(
+                AnswerKind(op),
                 names[index],
                 times[0],
                 times[1],

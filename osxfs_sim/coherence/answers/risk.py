@@ -26,8 +26,14 @@ did not reach the host has failed.
 from collections.abc import Sequence
 from typing import Any
 
-from osxfs_sim.coherence.answers.judge import Judge, Judged, Verdict, listings, own_changes
-from osxfs_sim.coherence.answers.log import Answer, Told
+from osxfs_sim.coherence.answers.judge import (
+    Freshness,
+    Judge,
+    JudgedStatement,
+    listings,
+    own_changes,
+)
+from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer
 from osxfs_sim.coherence.answers.timeline import Timeline
 
 KINDS = ("existence", "absence", "attributes", "content", "listing")
@@ -35,12 +41,12 @@ KINDS = ("existence", "absence", "attributes", "content", "listing")
 
 SAME, CHANGED, FAILED = "same", "changed", "failed"
 
-_NO_ANSWER = (Told.OWN, Told.LISTED)
+_NO_ANSWER = (AnswerKind.OWN, AnswerKind.LISTED)
 
 
 def counted(
     timeline: Timeline,
-    answers: Sequence[Answer],
+    answers: Sequence[RecordedAnswer],
     private: Sequence[str] = (),
     *,
     times: bool = True,
@@ -55,22 +61,22 @@ def counted(
     }
     recorded = judged = 0
 
-    def count(said: Sequence[Judged]) -> None:
+    def count(said: Sequence[JudgedStatement]) -> None:
         nonlocal recorded, judged
         recorded += 1
-        judged += any(one.verdict is not Verdict.UNEXPLAINED for one in said)
+        judged += any(one.verdict is not Freshness.UNEXPLAINED for one in said)
         for one in said:
             of_kind = stale[one.kind]
-            if one.verdict is Verdict.UNEXPLAINED:
+            if one.verdict is Freshness.UNEXPLAINED:
                 of_kind["unexplained"] += 1
                 continue
             of_kind["judged"] += 1
-            if one.verdict is Verdict.STALE:
+            if one.verdict is Freshness.STALE:
                 of_kind["stale"] += 1
                 of_kind["ages_ns"].append(one.age_ns)
 
     for answer in answers:
-        if answer.told not in (*_NO_ANSWER, Told.LIST_END) and judge.knows(answer):
+        if answer.told not in (*_NO_ANSWER, AnswerKind.LIST_END) and judge.knows(answer):
             count(judge.judge(answer))
     for listing in listings(answers):
         if judge.knows(listing.end):

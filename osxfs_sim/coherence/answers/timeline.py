@@ -31,7 +31,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ObjectState:
     """From then on an object has these attributes and this content (a key of contents)."""
 
     began_ns: int
@@ -50,7 +50,7 @@ class Timeline:
     """
 
     names: Mapping[str, Sequence[Named]]
-    objects: Mapping[int, Sequence[Held]]
+    objects: Mapping[int, Sequence[ObjectState]]
     contents: Mapping[str, bytes]
 
 
@@ -69,7 +69,7 @@ def timeline_from(document: Mapping[str, Any]) -> Timeline:
             for path, history in document["names"].items()
         },
         {
-            int(number): tuple(Held(*one) for one in history)
+            int(number): tuple(ObjectState(*one) for one in history)
             for number, history in document["objects"].items()
         },
         {key: text.encode("latin-1") for key, text in document["contents"].items()},

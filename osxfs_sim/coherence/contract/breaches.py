@@ -7,7 +7,7 @@ from osxfs_sim.coherence.actors.scripts import Exports, script
 from osxfs_sim.coherence.contract.playing import ATTEMPTS
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
 from osxfs_sim.coherence.contract.schedules import Schedule, Use
-from osxfs_sim.coherence.contract.verdicts import Breach, Verdict
+from osxfs_sim.coherence.contract.verdicts import Breach, RuleVerdict
 
 _JUDGE = '''
 # What is shown: one of these steps (counted from 0) is told that. Before it, what must be given.
@@ -15,7 +15,7 @@ EXPECTED = {expected}
 GIVEN = {given}
 
 
-def breach(told: list[Performed]) -> str | None:
+def breach(told: list[OperationInterval]) -> str | None:
     """What is wrong: none of EXPECTED was told, although what must be given was."""
     outcomes = [each.outcome for each in told]
     if not all(given.is_met(outcomes) for given in GIVEN):
@@ -27,7 +27,7 @@ def breach(told: list[Performed]) -> str | None:
 '''
 
 
-def script_name(verdict: Verdict, breach: Breach) -> str:
+def script_name(verdict: RuleVerdict, breach: Breach) -> str:
     """What the script of *breach*, one of *verdict*'s, is called: after the rule that it breaks."""
     rule = verdict.by or verdict.rule
     return f"{rule}.py" if breach is verdict.breach else f"{rule}-known.py"

@@ -8,7 +8,7 @@ kind; a freedom needs to be seen by one.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from osxfs_sim.coherence.actors.operations import Operation
+from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.actors.staging import LISTENER, SHARE, Step
 from osxfs_sim.coherence.contract.kinds import (
     DEVICES,
@@ -18,7 +18,7 @@ from osxfs_sim.coherence.contract.kinds import (
     MADE_SPECIAL,
     MAPPING,
     SPECIAL,
-    Kind,
+    ObservableChange,
     steps_within,
 )
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
@@ -95,7 +95,7 @@ def schedules(rule: RuleId, nature: Nature) -> tuple[Schedule, ...]:
 
 
 def _changed_and_seen(
-    kind: Kind,
+    kind: ObservableChange,
     changer: str,
     viewer: str,
     *,
@@ -114,7 +114,7 @@ def _changed_and_seen(
     """
     steps = [(maker or changer, each) for each in kind.prepare]
     if told and (looks_before or kind.viewing):
-        steps.append((SHARE, Operation("settle")))
+        steps.append((SHARE, ActorOperation("settle")))
     steps += [(viewer, each) for each in kind.viewing]
     given: tuple[Expected, ...] = ()
     acts = f", after {between[0][1].act}" if between else ""
@@ -133,7 +133,12 @@ def _changed_and_seen(
 
 
 def _heard(
-    kind: Kind, nature: Nature, shown: State, *, path: str = "a", mine: Step | None = None
+    kind: ObservableChange,
+    nature: Nature,
+    shown: State,
+    *,
+    path: str = "a",
+    mine: Step | None = None,
 ) -> Schedule:
     """The host changes, the listener of the guest hears of it, and looks.
 
@@ -142,11 +147,11 @@ def _heard(
     """
     steps: list[Step] = [("host", each) for each in kind.prepare]
     steps += [("guest", each) for each in kind.viewing]
-    steps += [("guest", kind.look), *filter(None, [mine]), (SHARE, Operation("settle"))]
-    steps += [("guest", kind.look), (LISTENER, Operation("watch"))]
+    steps += [("guest", kind.look), *filter(None, [mine]), (SHARE, ActorOperation("settle"))]
+    steps += [("guest", kind.look), (LISTENER, ActorOperation("watch"))]
     steps.append(("host", kind.change))
     expected = Expected(len(steps), shown)
-    steps.append((LISTENER, Operation("hear", path, pause_ns=nature.patience_ns)))
+    steps.append((LISTENER, ActorOperation("hear", path, pause_ns=nature.patience_ns)))
     steps += [("guest", each) for each in kind.leaving]
     # The guest's own looks may fail: of what does not exist yet.
     looks = [
@@ -159,7 +164,7 @@ def _heard(
     return Schedule(name, tuple(steps), (expected,), given=tuple(looks))
 
 
-def _heard_and_seen(kind: Kind, nature: Nature) -> Schedule:
+def _heard_and_seen(kind: ObservableChange, nature: Nature) -> Schedule:
     """As ``_heard``, where what is to be seen is more than the listener looks at.
 
     A process of the guest looks as soon as the listener has heard.
@@ -169,7 +174,7 @@ def _heard_and_seen(kind: Kind, nature: Nature) -> Schedule:
     steps = list(heard.steps)
     position = heard.expected[0].step
     watched = next(at for at, (actor, _) in enumerate(steps) if actor == LISTENER)
-    steps[watched] = LISTENER, Operation("watch", path.rpartition("/")[0])
+    steps[watched] = LISTENER, ActorOperation("watch", path.rpartition("/")[0])
     steps.insert(position + 1, ("guest", kind.look))
     name = f"{kind.name}: host, then a look at an event in the guest"
     return replace(
@@ -204,15 +209,15 @@ def _events(nature: Nature) -> Iterable[Schedule]:
         yield _heard_and_seen(kind, nature)
 
 
-_GROWS_WHILE_OPEN = Kind(
+_GROWS_WHILE_OPEN = ObservableChange(
     "append, while the guest has it open",
-    change=Operation("append", "a", data="more\n"),
-    look=Operation("fstat", handle="h"),
+    change=ActorOperation("append", "a", data="more\n"),
+    look=ActorOperation("fstat", handle="h"),
     before=("size", 4),
     after=("size", 9),
-    prepare=(Operation("create", "a", data="old\n"),),
-    viewing=(Operation("open", "a", handle="h"),),
-    leaving=(Operation("close", handle="h"),),
+    prepare=(ActorOperation("create", "a", data="old\n"),),
+    viewing=(ActorOperation("open", "a", handle="h"),),
+    leaving=(ActorOperation("close", handle="h"),),
 )
 
 
@@ -226,19 +231,19 @@ def _events_after_own_changes(nature: Nature) -> Iterable[Schedule]:
     yield from _events(nature)
     for kind in KINDS:
         if kind.name in ("overwrite", "append", "truncate", "unlink"):
-            own = ("guest", Operation("chmod", "a", mode=0o640))
+            own = ("guest", ActorOperation("chmod", "a", mode=0o640))
             yield _heard(kind, nature, _SEEN_BY_THE_LISTENER[kind.name], mine=own)
 
 
 def _synchronized(nature: Nature) -> Iterable[Schedule]:
     for kind in KINDS:
-        synced = ("guest", Operation("fsync", kind.synced))
+        synced = ("guest", ActorOperation("fsync", kind.synced))
         # What the host has open, it had before.
         maker = "host" if kind.viewing else "guest"
         yield _changed_and_seen(
             kind, "guest", "host", maker=maker, between=(synced,), looks_before=False
         )
-    flushed = (SHARE, Operation("flush"))
+    flushed = (SHARE, ActorOperation("flush"))
     for kind in (KINDS[0], LARGE_KINDS[0]):
         yield _changed_and_seen(kind, "guest", "host", between=(flushed,), looks_before=False)
     if nature.mode is Mode.DELEGATED:
@@ -255,17 +260,17 @@ def _among_guests(nature: Nature) -> Iterable[Schedule]:
 
 
 def _at_the_end(nature: Nature) -> Iterable[Schedule]:
-    unmount = (SHARE, Operation("unmount"))
+    unmount = (SHARE, ActorOperation("unmount"))
     for create in (KINDS[0], LARGE_KINDS[0]):
         yield _changed_and_seen(create, "guest", "host", between=(unmount,), looks_before=False)
     steps: tuple[Step, ...] = (
-        ("host", Operation("create", "gone", data="old\n")),
-        ("guest", Operation("mkdir", "d", mode=0o755)),
-        ("guest", Operation("create", "d/a", data="new\n")),
-        ("guest", Operation("unlink", "gone")),
+        ("host", ActorOperation("create", "gone", data="old\n")),
+        ("guest", ActorOperation("mkdir", "d", mode=0o755)),
+        ("guest", ActorOperation("create", "d/a", data="new\n")),
+        ("guest", ActorOperation("unlink", "gone")),
         unmount,
-        ("host", Operation("read", "d/a")),
-        ("host", Operation("list")),
+        ("host", ActorOperation("read", "d/a")),
+        ("host", ActorOperation("list")),
     )
     for step, state in ((5, ("value", "new\n")), (6, ("lacks", "gone"))):
         yield Schedule("several changes: guest, unmounted", steps, (Expected(step, state),))
@@ -274,11 +279,11 @@ def _at_the_end(nature: Nature) -> Iterable[Schedule]:
         yield Schedule(
             "create: guest, unmounted while the host refuses",
             (
-                ("guest", Operation("create", "a", data="new\n")),
-                (SHARE, Operation("refuse")),
+                ("guest", ActorOperation("create", "a", data="new\n")),
+                (SHARE, ActorOperation("refuse")),
                 unmount,
-                (SHARE, Operation("accept")),
-                ("host", Operation("read", "a")),
+                (SHARE, ActorOperation("accept")),
+                ("host", ActorOperation("read", "a")),
             ),
             (Expected(4, ("value", "new\n")), Expected(2, ("error", ""))),
         )
@@ -289,10 +294,10 @@ def _all_kinds_at_the_end() -> Iterable[Schedule]:
     kinds = [kind for kind in KINDS if not kind.viewing]
     steps: list[Step] = []
     for number, kind in enumerate(kinds):
-        steps.append(("guest", Operation("mkdir", f"k{number}", mode=0o755)))
+        steps.append(("guest", ActorOperation("mkdir", f"k{number}", mode=0o755)))
         made = [("guest", each) for each in (*kind.prepare, kind.change)]
         steps += steps_within(f"k{number}", made)
-    steps.append((SHARE, Operation("unmount")))
+    steps.append((SHARE, ActorOperation("unmount")))
     first = len(steps)
     for number, kind in enumerate(kinds):
         steps += steps_within(f"k{number}", [("host", kind.look)])
@@ -328,14 +333,14 @@ def _both_at_once(nature: Nature) -> Iterable[Schedule]:
         told=_is_told(nature),
     )
     if nature.tells_caches:
-        settled = (SHARE, Operation("settle"))
+        settled = (SHARE, ActorOperation("settle"))
         yield _changed_and_seen(MAPPING, "host", "guest", between=(settled,), told=True)
 
 
 def _older_until_told(nature: Nature) -> Iterable[Schedule]:
     for kind in (*KINDS, MAPPING):
         if nature.tells_caches:
-            settled = (SHARE, Operation("settle"))
+            settled = (SHARE, ActorOperation("settle"))
             yield _changed_and_seen(kind, "host", "guest", between=(settled,), told=True)
     for kind in KINDS:
         if kind.prepare:  # that a name is missing not every system believes
@@ -344,17 +349,17 @@ def _older_until_told(nature: Nature) -> Iterable[Schedule]:
 
 
 def _may_be_lost(nature: Nature) -> Iterable[Schedule]:
-    made: list[Step] = [("host", Operation("create", "a", data="old\n"))]
+    made: list[Step] = [("host", ActorOperation("create", "a", data="old\n"))]
     if _is_told(nature):
-        made.append((SHARE, Operation("settle")))
+        made.append((SHARE, ActorOperation("settle")))
     yield Schedule(
         "write by both: the host's is gone when the guest's is synchronized",
         (
             *made,
-            ("guest", Operation("write", "a", data="guest's\n")),
-            ("host", Operation("write", "a", data="host's\n")),
-            ("guest", Operation("fsync", "a")),
-            ("host", Operation("read", "a")),
+            ("guest", ActorOperation("write", "a", data="guest's\n")),
+            ("host", ActorOperation("write", "a", data="host's\n")),
+            ("guest", ActorOperation("fsync", "a")),
+            ("host", ActorOperation("read", "a")),
         ),
         (Expected(len(made) + 3, ("value", "guest's\n")),),
         Use.MAY,
@@ -404,7 +409,7 @@ def _exports(above: str | None, inner: str | None, *, hears: bool = True) -> tup
 _DELEGATED, _CACHED, _CONSISTENT = "osxfs-delegated", "osxfs-cached", "osxfs"
 
 
-def _kind(name: str) -> Kind:
+def _kind(name: str) -> ObservableChange:
     return next(kind for kind in KINDS if kind.name == name)
 
 

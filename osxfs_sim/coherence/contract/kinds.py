@@ -7,7 +7,7 @@ relative to an empty directory: *a* is changed, *b* is a second name.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from osxfs_sim.coherence.actors.operations import Operation
+from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.actors.staging import Step
 from osxfs_sim.coherence.contract.schedules import State
 
@@ -18,7 +18,7 @@ _MAPPED = len(_OLD)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ObservableChange:
     """A change, and a look that tells *before* from *after*.
 
     *prepare* makes what is changed; *viewing* is what the one who looks does first, *leaving* what
@@ -27,36 +27,45 @@ class Kind:
     """
 
     name: str
-    change: Operation
-    look: Operation
+    change: ActorOperation
+    look: ActorOperation
     before: State
     after: State
-    prepare: tuple[Operation, ...] = ()
-    viewing: tuple[Operation, ...] = ()
-    leaving: tuple[Operation, ...] = ()
+    prepare: tuple[ActorOperation, ...] = ()
+    viewing: tuple[ActorOperation, ...] = ()
+    leaving: tuple[ActorOperation, ...] = ()
     synced: str = "a"
 
 
-def _file(data: str = _OLD) -> tuple[Operation, ...]:
-    return (Operation("create", "a", data=data, mode=0o644),)
+def _file(data: str = _OLD) -> tuple[ActorOperation, ...]:
+    return (ActorOperation("create", "a", data=data, mode=0o644),)
 
 
-_STAT, _READ, _LIST = Operation("stat", "a"), Operation("read", "a"), Operation("list", "")
-_OPEN, _CLOSE = (Operation("open", "a", handle="h", size=-1),), (Operation("close", handle="h"),)
+_STAT, _READ, _LIST = (
+    ActorOperation("stat", "a"),
+    ActorOperation("read", "a"),
+    ActorOperation("list", ""),
+)
+_OPEN, _CLOSE = (
+    (ActorOperation("open", "a", handle="h", size=-1),),
+    (ActorOperation("close", handle="h"),),
+)
 
 LARGE_BYTES = 320 * 1024
 """More than a page, than a kernel reads ahead, and than is written without a thread."""
 
 _ALL_LARGE = f"o*{LARGE_BYTES}"
-_OUTLINE = Operation("outline", "a")
+_OUTLINE = ActorOperation("outline", "a")
 
 
-def _large(name: str, change: Operation, after: str, look: Operation = _OUTLINE) -> Kind:
+def _large(
+    name: str, change: ActorOperation, after: str, look: ActorOperation = _OUTLINE
+) -> ObservableChange:
     """A change of a file that is large, whose whole content is looked at."""
-    return Kind(
+    return ObservableChange(
         *(f"{name}, of {LARGE_BYTES // 1024} KiB", change, look),
         *(("value", _ALL_LARGE), ("value", after)),
-        prepare=(Operation("create", "a", data="o", size=LARGE_BYTES),),
+        prepare=(ActorOperation("create", "a", data="o", size=LARGE_BYTES),),
         viewing=_OPEN if look.handle else (),
         leaving=_CLOSE if look.handle else (),
     )
@@ -65,78 +74,78 @@ def _large(name: str, change: Operation, after: str, look: Operation = _OUTLINE)
 _CUT_BYTES = 200_001  # in the middle of a page, beyond what was read ahead at first
 _LEFT_BYTES = LARGE_BYTES - _CUT_BYTES - 3
 
-LARGE_KINDS: tuple[Kind, ...] = (
-    Kind(
+LARGE_KINDS: tuple[ObservableChange, ...] = (
+    ObservableChange(
         f"create, of {LARGE_BYTES // 1024} KiB",
-        change=Operation("create", "a", data="N", size=LARGE_BYTES),
+        change=ActorOperation("create", "a", data="N", size=LARGE_BYTES),
         look=_OUTLINE,
         before=_ABSENT,
         after=("value", f"N*{LARGE_BYTES}"),
     ),
     _large(
         "overwrite",
-        Operation("overwrite", "a", data="N", size=LARGE_BYTES),
+        ActorOperation("overwrite", "a", data="N", size=LARGE_BYTES),
         f"N*{LARGE_BYTES}",
     ),
     _large(
         "overwrite in the middle",
-        Operation("overwrite", "a", data="NEW", offset=_CUT_BYTES),
+        ActorOperation("overwrite", "a", data="NEW", offset=_CUT_BYTES),
         f"o*{_CUT_BYTES} N*1 E*1 W*1 o*{_LEFT_BYTES}",
     ),
     _large(
         "append",
-        Operation("append", "a", data="N", size=LARGE_BYTES),
+        ActorOperation("append", "a", data="N", size=LARGE_BYTES),
         f"{_ALL_LARGE} N*{LARGE_BYTES}",
     ),
-    _large("truncate", Operation("truncate", "a", size=_CUT_BYTES), f"o*{_CUT_BYTES}"),
+    _large("truncate", ActorOperation("truncate", "a", size=_CUT_BYTES), f"o*{_CUT_BYTES}"),
     _large(
         "overwrite, by an open handle",
-        Operation("overwrite", "a", data="NEW", offset=_CUT_BYTES),
+        ActorOperation("overwrite", "a", data="NEW", offset=_CUT_BYTES),
         f"o*{_CUT_BYTES} N*1 E*1 W*1 o*{_LEFT_BYTES}",
-        Operation("outline", handle="h"),
+        ActorOperation("outline", handle="h"),
     ),
 )
 """What is true of a page need not be of all of them."""
 
-_BELOW = Operation("mkdir", "d", mode=0o755)
-_FILE_BELOW = Operation("create", "d/a", data=_OLD, mode=0o644)
+_BELOW = ActorOperation("mkdir", "d", mode=0o755)
+_FILE_BELOW = ActorOperation("create", "d/a", data=_OLD, mode=0o644)
 
-KINDS_BELOW: tuple[Kind, ...] = (
-    Kind(
-        *("overwrite, in a directory", Operation("overwrite", "d/a", data=_NEW)),
-        look=Operation("read", "d/a"),
+KINDS_BELOW: tuple[ObservableChange, ...] = (
+    ObservableChange(
+        *("overwrite, in a directory", ActorOperation("overwrite", "d/a", data=_NEW)),
+        look=ActorOperation("read", "d/a"),
         before=("value", _OLD),
         after=("value", _NEW),
         prepare=(_BELOW, _FILE_BELOW),
         synced="d/a",
     ),
-    Kind(
-        *("chmod, in a directory", Operation("chmod", "d/a", mode=0o600)),
-        look=Operation("stat", "d/a"),
+    ObservableChange(
+        *("chmod, in a directory", ActorOperation("chmod", "d/a", mode=0o600)),
+        look=ActorOperation("stat", "d/a"),
         before=("mode", 0o644),
         after=("mode", 0o600),
-        prepare=(_BELOW, _FILE_BELOW, Operation("chmod", "d/a", mode=0o644)),
+        prepare=(_BELOW, _FILE_BELOW, ActorOperation("chmod", "d/a", mode=0o644)),
         synced="d/a",
     ),
-    Kind(
-        *("unlink, in a directory", Operation("unlink", "d/a")),
-        look=Operation("stat", "d/a"),
+    ObservableChange(
+        *("unlink, in a directory", ActorOperation("unlink", "d/a")),
+        look=ActorOperation("stat", "d/a"),
         before=("type", "file"),
         after=_ABSENT,
         prepare=(_BELOW, _FILE_BELOW),
         synced="d",
     ),
-    Kind(
-        *("rename out of a directory", Operation("rename", "d/a", "b")),
-        look=Operation("stat", "d/a"),
+    ObservableChange(
+        *("rename out of a directory", ActorOperation("rename", "d/a", "b")),
+        look=ActorOperation("stat", "d/a"),
         before=("type", "file"),
         after=_ABSENT,
         prepare=(_BELOW, _FILE_BELOW),
         synced="d",
     ),
-    Kind(
-        *("create, in a directory", Operation("create", "d/a", data=_NEW)),
-        look=Operation("read", "d/a"),
+    ObservableChange(
+        *("create, in a directory", ActorOperation("create", "d/a", data=_NEW)),
+        look=ActorOperation("read", "d/a"),
         before=_ABSENT,
         after=("value", _NEW),
         prepare=(_BELOW,),
@@ -145,96 +154,138 @@ KINDS_BELOW: tuple[Kind, ...] = (
 )
 """Who hears of one directory need not hear of those in it."""
 
-KINDS: tuple[Kind, ...] = (
-    Kind("create", Operation("create", "a", data=_NEW), _STAT, _ABSENT, ("type", "file")),
-    Kind(
-        *("create, by listing", Operation("create", "a", data=_NEW), _LIST),
+KINDS: tuple[ObservableChange, ...] = (
+    ObservableChange(
+        "create", ActorOperation("create", "a", data=_NEW), _STAT, _ABSENT, ("type", "file")
+    ),
+    ObservableChange(
+        *("create, by listing", ActorOperation("create", "a", data=_NEW), _LIST),
         *(("lacks", "a"), ("lists", "a")),
         synced="",
     ),
-    Kind(
-        "create, by content", Operation("create", "a", data=_NEW), _READ, _ABSENT, ("value", _NEW)
+    ObservableChange(
+        "create, by content",
+        ActorOperation("create", "a", data=_NEW),
+        _READ,
+        _ABSENT,
+        ("value", _NEW),
     ),
-    Kind("mkdir", Operation("mkdir", "a", mode=0o755), _STAT, _ABSENT, ("type", "directory")),
-    Kind(
-        *("symlink", Operation("symlink", "a", "target"), Operation("readlink", "a")),
+    ObservableChange(
+        "mkdir", ActorOperation("mkdir", "a", mode=0o755), _STAT, _ABSENT, ("type", "directory")
+    ),
+    ObservableChange(
+        *("symlink", ActorOperation("symlink", "a", "target"), ActorOperation("readlink", "a")),
         *(_ABSENT, ("value", "target")),
         synced="",  # nothing can be opened there
     ),
-    Kind(
-        *("write", Operation("write", "a", data=_MORE), _READ, ("value", _OLD), ("value", _MORE)),
+    ObservableChange(
+        *(
+            "write",
+            ActorOperation("write", "a", data=_MORE),
+            _READ,
+            ("value", _OLD),
+            ("value", _MORE),
+        ),
         prepare=_file(),
     ),
-    Kind(
-        *("overwrite", Operation("overwrite", "a", data=_NEW), _READ),
+    ObservableChange(
+        *("overwrite", ActorOperation("overwrite", "a", data=_NEW), _READ),
         *(("value", _OLD), ("value", _NEW)),
         prepare=_file(),
     ),
-    Kind(
-        *("append", Operation("append", "a", data=_MORE), _STAT),
+    ObservableChange(
+        *("append", ActorOperation("append", "a", data=_MORE), _STAT),
         *(("size", len(_OLD)), ("size", len(_OLD + _MORE))),
         prepare=_file(),
     ),
-    Kind(
-        *("append, by content", Operation("append", "a", data=_MORE), _READ),
+    ObservableChange(
+        *("append, by content", ActorOperation("append", "a", data=_MORE), _READ),
         *(("value", _OLD), ("value", _OLD + _MORE)),
         prepare=_file(),
     ),
-    Kind(
-        *("truncate", Operation("truncate", "a", size=1), _STAT, ("size", len(_OLD)), ("size", 1)),
+    ObservableChange(
+        *(
+            "truncate",
+            ActorOperation("truncate", "a", size=1),
+            _STAT,
+            ("size", len(_OLD)),
+            ("size", 1),
+        ),
         prepare=_file(),
     ),
-    Kind(
-        *("chmod", Operation("chmod", "a", mode=0o600), _STAT, ("mode", 0o644), ("mode", 0o600)),
-        prepare=(*_file(), Operation("chmod", "a", mode=0o644)),
+    ObservableChange(
+        *(
+            "chmod",
+            ActorOperation("chmod", "a", mode=0o600),
+            _STAT,
+            ("mode", 0o644),
+            ("mode", 0o600),
+        ),
+        prepare=(*_file(), ActorOperation("chmod", "a", mode=0o644)),
     ),
-    Kind(
-        *("utimes", Operation("utimes", "a", offset=2 * _MTIME_NS), _STAT),
+    ObservableChange(
+        *("utimes", ActorOperation("utimes", "a", offset=2 * _MTIME_NS), _STAT),
         *(("mtime_ns", _MTIME_NS), ("mtime_ns", 2 * _MTIME_NS)),
-        prepare=(*_file(), Operation("utimes", "a", offset=_MTIME_NS)),
+        prepare=(*_file(), ActorOperation("utimes", "a", offset=_MTIME_NS)),
     ),
-    Kind(
-        *("unlink", Operation("unlink", "a"), _STAT, ("type", "file"), _ABSENT),
+    ObservableChange(
+        *("unlink", ActorOperation("unlink", "a"), _STAT, ("type", "file"), _ABSENT),
         prepare=_file(),
         synced="",
     ),
-    Kind(
-        *("rmdir", Operation("rmdir", "a"), _STAT, ("type", "directory"), _ABSENT),
-        prepare=(Operation("mkdir", "a", mode=0o755),),
+    ObservableChange(
+        *("rmdir", ActorOperation("rmdir", "a"), _STAT, ("type", "directory"), _ABSENT),
+        prepare=(ActorOperation("mkdir", "a", mode=0o755),),
         synced="",
     ),
-    Kind(
-        *("rename, by the old name", Operation("rename", "a", "b"), _STAT),
+    ObservableChange(
+        *("rename, by the old name", ActorOperation("rename", "a", "b"), _STAT),
         *(("type", "file"), _ABSENT),
         prepare=_file(),
         synced="",
     ),
-    Kind(
-        *("rename, by the new name", Operation("rename", "a", "b"), Operation("read", "b")),
+    ObservableChange(
+        *(
+            "rename, by the new name",
+            ActorOperation("rename", "a", "b"),
+            ActorOperation("read", "b"),
+        ),
         *(_ABSENT, ("value", _OLD)),
         prepare=_file(),
         synced="",
     ),
-    Kind(
-        *("rename onto another", Operation("rename", "b", "a"), _READ),
+    ObservableChange(
+        *("rename onto another", ActorOperation("rename", "b", "a"), _READ),
         *(("value", _OLD), ("value", _NEW)),
-        prepare=(*_file(), Operation("create", "b", data=_NEW)),
+        prepare=(*_file(), ActorOperation("create", "b", data=_NEW)),
         synced="",
     ),
-    Kind(
-        *("link", Operation("link", "a", "b"), Operation("read", "b"), _ABSENT, ("value", _OLD)),
+    ObservableChange(
+        *(
+            "link",
+            ActorOperation("link", "a", "b"),
+            ActorOperation("read", "b"),
+            _ABSENT,
+            ("value", _OLD),
+        ),
         prepare=_file(),
         synced="",
     ),
-    Kind(
-        *("link, by the count", Operation("link", "a", "b"), _STAT, ("links", 1), ("links", 2)),
+    ObservableChange(
+        *(
+            "link, by the count",
+            ActorOperation("link", "a", "b"),
+            _STAT,
+            ("links", 1),
+            ("links", 2),
+        ),
         prepare=_file(),
         synced="",
     ),
-    Kind(
+    ObservableChange(
         "overwrite, by an open handle",
-        change=Operation("overwrite", "a", data=_NEW),
-        look=Operation("pread", handle="h"),
+        change=ActorOperation("overwrite", "a", data=_NEW),
+        look=ActorOperation("pread", handle="h"),
         before=("value", _OLD),
         after=("value", _NEW),
         prepare=_file(),
@@ -243,70 +294,78 @@ KINDS: tuple[Kind, ...] = (
     ),
     *LARGE_KINDS,
     *KINDS_BELOW,
-    Kind(
+    ObservableChange(
         "chmod, by an open handle",
-        change=Operation("chmod", "a", mode=0o600),
-        look=Operation("fstat", handle="h"),
+        change=ActorOperation("chmod", "a", mode=0o600),
+        look=ActorOperation("fstat", handle="h"),
         before=("mode", 0o644),
         after=("mode", 0o600),
-        prepare=(*_file(), Operation("chmod", "a", mode=0o644)),
+        prepare=(*_file(), ActorOperation("chmod", "a", mode=0o644)),
         viewing=_OPEN,
         leaving=_CLOSE,
     ),
 )
 """All but what is in a mapping."""
 
-MAPPING = Kind(
+MAPPING = ObservableChange(
     "overwrite, by a mapping",
-    change=Operation("overwrite", "a", data=_NEW),
-    look=Operation("mread", handle="m"),
+    change=ActorOperation("overwrite", "a", data=_NEW),
+    look=ActorOperation("mread", handle="m"),
     before=("value", _OLD),
     after=("value", _NEW),
     prepare=_file(),
-    viewing=(Operation("map", "a", handle="m", size=_MAPPED),),
-    leaving=(Operation("unmap", handle="m"),),
+    viewing=(ActorOperation("map", "a", handle="m", size=_MAPPED),),
+    leaving=(ActorOperation("unmap", handle="m"),),
 )
 """The one look that asks nobody: the pages are there."""
 
 _MADE_BY = {"fifo": "mkfifo", "socket": "mksock", "device": "mkdev"}
 
 
-def _of_special(what: str) -> tuple[Kind, ...]:
+def _of_special(what: str) -> tuple[ObservableChange, ...]:
     make = _MADE_BY[what]
     return (
-        Kind(
-            *(f"{what}: chmod", Operation("chmod", "a", mode=0o600), _STAT),
+        ObservableChange(
+            *(f"{what}: chmod", ActorOperation("chmod", "a", mode=0o600), _STAT),
             *(("mode", 0o644), ("mode", 0o600)),
-            prepare=(Operation(make, "a"), Operation("chmod", "a", mode=0o644)),
+            prepare=(ActorOperation(make, "a"), ActorOperation("chmod", "a", mode=0o644)),
         ),
-        Kind(
-            *(f"{what}: unlink", Operation("unlink", "a"), _STAT, ("type", what), _ABSENT),
-            prepare=(Operation(make, "a"),),
+        ObservableChange(
+            *(f"{what}: unlink", ActorOperation("unlink", "a"), _STAT, ("type", what), _ABSENT),
+            prepare=(ActorOperation(make, "a"),),
             synced="",
         ),
-        Kind(
-            *(f"{what}: rename", Operation("rename", "a", "b"), _STAT, ("type", what), _ABSENT),
-            prepare=(Operation(make, "a"),),
+        ObservableChange(
+            *(
+                f"{what}: rename",
+                ActorOperation("rename", "a", "b"),
+                _STAT,
+                ("type", what),
+                _ABSENT,
+            ),
+            prepare=(ActorOperation(make, "a"),),
             synced="",
         ),
     )
 
 
-SPECIAL: tuple[Kind, ...] = (*_of_special("fifo"), *_of_special("socket"))
+SPECIAL: tuple[ObservableChange, ...] = (*_of_special("fifo"), *_of_special("socket"))
 """What is done to FIFOs and sockets that are there."""
 
-DEVICES: tuple[Kind, ...] = _of_special("device")
+DEVICES: tuple[ObservableChange, ...] = _of_special("device")
 """What is done to devices. Only root of the host can make any."""
 
-MADE_SPECIAL: tuple[Kind, ...] = tuple(
-    Kind(f"{what}: made", Operation(_MADE_BY[what], "a"), _STAT, _ABSENT, ("type", what))
+MADE_SPECIAL: tuple[ObservableChange, ...] = tuple(
+    ObservableChange(
+        f"{what}: made", ActorOperation(_MADE_BY[what], "a"), _STAT, _ABSENT, ("type", what)
+    )
     for what in ("fifo", "socket")
 )
 """That there are any. That a name is missing is believed as of any other, so these are for
 directions where nobody has looked before."""
 
 
-def within(directory: str, operations: Iterable[Operation]) -> tuple[Operation, ...]:
+def within(directory: str, operations: Iterable[ActorOperation]) -> tuple[ActorOperation, ...]:
     """*operations* as they are when their names lie in *directory*."""
     return tuple(
         replace(
@@ -329,7 +388,7 @@ def _joined(directory: str, path: str) -> str:
     return "/".join(filter(None, (directory, path)))
 
 
-def _of_handle(operation: Operation) -> bool:
+def _of_handle(operation: ActorOperation) -> bool:
     """Whether it needs no name: an open handle is asked, or everybody."""
     return not operation.path and (bool(operation.handle) or operation.act in _OF_NO_NAME)
 

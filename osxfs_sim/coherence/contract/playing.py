@@ -13,24 +13,24 @@ at all was shown, though it applies: where processes are told of changes, and no
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
 from osxfs_sim.coherence.contract.rules import RULES, RuleId, with_references
-from osxfs_sim.coherence.contract.schedules import Result, Schedule, Shown, Use, judged
-from osxfs_sim.coherence.contract.verdicts import Breach, Finding, Verdict, by_reference
+from osxfs_sim.coherence.contract.schedules import PlayResult, Result, Schedule, Use, judged
+from osxfs_sim.coherence.contract.verdicts import Breach, Finding, RuleVerdict, by_reference
 
 REPEATS = 3
 """How often a breach is tried again."""
 ATTEMPTS = 5
 """How often the use of a freedom is looked for, with every schedule."""
 
-_NOT_SHOWN = (Shown.HINDERED, Shown.NOTHING)
+_NOT_SHOWN = (PlayResult.HINDERED, PlayResult.NOTHING)
 
 
 class Site(Protocol):
     """Where schedules are played: a share, or several, with processes of both sides."""
 
-    def play(self, schedule: Schedule) -> Sequence[Performed]:
+    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
         """What each step of *schedule* was told, on ground where nothing was before."""
 
 
@@ -39,16 +39,16 @@ def judge(
     nature: Nature,
     chosen: Iterable[RuleId] = RuleId,
     progress: Callable[[str], None] | None = None,
-) -> Iterator[Verdict]:
+) -> Iterator[RuleVerdict]:
     """The verdicts of *chosen* rules, in the contract's order, each as soon as it is known."""
     wanted = set(chosen)
-    found: dict[RuleId, Verdict] = {}
+    found: dict[RuleId, RuleVerdict] = {}
     judging = _Judging(site)
     # Rules refer only to what comes before them.
     for rule in with_references(wanted):
         reason = why_not(rule, nature)
         if reason:
-            found[rule] = Verdict(rule, Finding.NOT_APPLICABLE, reason)
+            found[rule] = RuleVerdict(rule, Finding.NOT_APPLICABLE, reason)
         else:
             if progress is not None:
                 progress(f"{rule}: {RULES[rule].text}")
@@ -60,7 +60,7 @@ def judge(
             yield found[rule]
 
 
-def _some(rule: RuleId, verdict: Verdict | None) -> Verdict:
+def _some(rule: RuleId, verdict: RuleVerdict | None) -> RuleVerdict:
     assert verdict is not None, f"{rule} has no schedule"
     return verdict
 
@@ -70,9 +70,9 @@ class _Judging:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._told: dict[tuple[object, ...], Sequence[Performed]] = {}
+        self._told: dict[tuple[object, ...], Sequence[OperationInterval]] = {}
 
-    def verdict(self, rule: RuleId, own: Sequence[Schedule]) -> Verdict:
+    def verdict(self, rule: RuleId, own: Sequence[Schedule]) -> RuleVerdict:
         known, unplayed, hindered, once = list[Breach](), list[str](), list[str](), list[str]()
         shown = 0
         for schedule in _from_the_shortest(own, Use.MUST):
@@ -80,17 +80,17 @@ class _Judging:
             result = self._first(schedule) if hindered else self._unhindered(schedule)
             if result.shown in _NOT_SHOWN:
                 unplayed.append(f"{schedule.name}: {result.seen}")
-                if result.shown is Shown.HINDERED:
+                if result.shown is PlayResult.HINDERED:
                     hindered.append(unplayed[-1])
                 continue
             shown += 1
-            if result.shown is Shown.AS_EXPECTED:
+            if result.shown is PlayResult.AS_EXPECTED:
                 continue
             breach = self._again(schedule, result)
             if schedule.known:
                 known.append(breach)
             elif breach.times > 1:
-                return Verdict(
+                return RuleVerdict(
                     *(rule, Finding.BROKEN, breach.seen, breach, tuple(known)),
                     schedules=shown,
                     unplayed=tuple(unplayed),
@@ -102,7 +102,7 @@ class _Judging:
         is_used, unused = self._use(freedoms, unplayed, hindered)
         played = shown + len(freedoms)
         if unused is not None:
-            return Verdict(
+            return RuleVerdict(
                 *(rule, Finding.SUSPICIOUS, unused.seen, unused, tuple(known)),
                 schedules=played,
                 unplayed=tuple(unplayed),
@@ -111,13 +111,13 @@ class _Judging:
             why = f"could not be shown: {(hindered or unplayed)[0]}"
             if once and not hindered:
                 why = f"is in doubt: {once[0]}"
-            return Verdict(
+            return RuleVerdict(
                 *(rule, Finding.UNDECIDED, why),
                 known=tuple(known),
                 schedules=shown,
                 unplayed=tuple(unplayed),
             )
-        return Verdict(
+        return RuleVerdict(
             *(rule, Finding.KEPT),
             known=tuple(known),
             schedules=played,
@@ -134,7 +134,7 @@ class _Judging:
         """What it shows; where something came in between, what it shows when tried again."""
         result = self._first(schedule)
         for _ in range(REPEATS):
-            if result.shown is not Shown.HINDERED:
+            if result.shown is not PlayResult.HINDERED:
                 break
             result = self._play(schedule)
         return result
@@ -143,7 +143,7 @@ class _Judging:
         return judged(schedule, self._site.play(schedule))
 
     def _again(self, schedule: Schedule, first: Result) -> Breach:
-        times = 1 + sum(self._play(schedule).shown is Shown.OTHERWISE for _ in range(REPEATS))
+        times = 1 + sum(self._play(schedule).shown is PlayResult.OTHERWISE for _ in range(REPEATS))
         return Breach(schedule, first.seen, times, 1 + REPEATS)
 
     def _use(
@@ -159,12 +159,12 @@ class _Judging:
         for attempt in range(ATTEMPTS):
             for schedule in freedoms:
                 result = self._play(schedule)
-                if result.shown is Shown.AS_EXPECTED:
+                if result.shown is PlayResult.AS_EXPECTED:
                     return True, None
                 if result.shown in _NOT_SHOWN:
                     if not attempt:
                         unplayed.append(f"{schedule.name}: {result.seen}")
-                    if result.shown is Shown.HINDERED:
+                    if result.shown is PlayResult.HINDERED:
                         ways.append(f"{schedule.name}: {result.seen}")
                     continue
                 plays += 1

@@ -34,7 +34,7 @@ class RuleId(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ContractRule:
     """One rule: its *text*, the *modes* that obey it, and the rules that it *refers_to*."""
 
     id: RuleId
@@ -47,76 +47,76 @@ _ALL = frozenset(Mode)
 _MAY_LAG = frozenset({Mode.DELEGATED, Mode.CACHED})
 _STRONGER = frozenset({Mode.CACHED, Mode.CONSISTENT})
 
-RULES: Mapping[RuleId, Rule] = {
+RULES: Mapping[RuleId, ContractRule] = {
     rule.id: rule
     for rule in (
-        Rule(
+        ContractRule(
             RuleId.DEL_1,
             "when the guest hears of a host change, it sees what the host had then, but for what "
             "it has changed itself",
             _ALL,
         ),
-        Rule(
+        ContractRule(
             RuleId.DEL_2,
             "what was flushed or synchronized is on the host; else it may be the guest's alone",
             _ALL,
         ),
-        Rule(RuleId.DEL_3, "processes of the guest see each other's changes at once", _ALL),
-        Rule(
+        ContractRule(RuleId.DEL_3, "processes of the guest see each other's changes at once", _ALL),
+        ContractRule(
             RuleId.DEL_4,
             "an unmount leaves everything on the host, or fails and says so",
             _ALL,
         ),
-        Rule(
+        ContractRule(
             RuleId.DEL_5,
             "where a delegated export overlaps a stronger one, it is as strong as that",
             _ALL,
         ),
-        Rule(
+        ContractRule(
             RuleId.DEL_6,
             "what the guest knows may be older than the host's, until it is told of the change",
             _MAY_LAG,
         ),
-        Rule(
+        ContractRule(
             RuleId.DEL_7,
             "a host change of what the guest has changed too may be lost",
             frozenset({Mode.DELEGATED}),
         ),
-        Rule(
+        ContractRule(
             RuleId.DEL_8,
             "FIFOs, sockets and devices are never stale, and never held back",
             _MAY_LAG,
         ),
-        Rule(
+        ContractRule(
             RuleId.CAC_1,
             "as DEL-1 to DEL-5",
             _STRONGER,
             (RuleId.DEL_1, RuleId.DEL_2, RuleId.DEL_3, RuleId.DEL_4, RuleId.DEL_5),
         ),
-        Rule(
+        ContractRule(
             RuleId.CAC_2,
             "as DEL-1, also for what the guest has changed itself",
             _STRONGER,
         ),
-        Rule(RuleId.CAC_3, "what the guest changes is on the host at once", _STRONGER),
-        Rule(
+        ContractRule(RuleId.CAC_3, "what the guest changes is on the host at once", _STRONGER),
+        ContractRule(
             RuleId.CAC_4,
             "where a cached export overlaps a consistent one, it is consistent",
             _STRONGER,
         ),
-        Rule(RuleId.CAC_5, "may use DEL-6", frozenset({Mode.CACHED}), (RuleId.DEL_6,)),
-        Rule(
+        ContractRule(RuleId.CAC_5, "may use DEL-6", frozenset({Mode.CACHED}), (RuleId.DEL_6,)),
+        ContractRule(
             RuleId.CON_1,
             "as CAC-1 to CAC-4",
             frozenset({Mode.CONSISTENT}),
             (RuleId.CAC_1, RuleId.CAC_2, RuleId.CAC_3, RuleId.CAC_4),
         ),
-        Rule(
+        ContractRule(
             RuleId.CON_2,
             "what either side changes, the other sees at once",
             frozenset({Mode.CONSISTENT}),
         ),
-        Rule(
+        ContractRule(
             RuleId.DEF_1,
             "default is consistent itself, and leaves exports that overlap it as they are",
             frozenset({Mode.CONSISTENT}),

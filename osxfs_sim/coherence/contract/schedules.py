@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from osxfs_sim.coherence.actors.operations import Outcome
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import OperationResult
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.actors.staging import SILENCE, Step
 
 State = tuple[str, Any]
@@ -21,7 +21,7 @@ State = tuple[str, Any]
 value that has some, such as ``("size", 3)``."""
 
 
-def shows(outcome: Outcome, state: State) -> bool:
+def shows(outcome: OperationResult, state: State) -> bool:
     """Whether *outcome* tells *state*."""
     what, wanted = state
     match what:
@@ -51,7 +51,7 @@ class Expected:
     step: int
     state: State
 
-    def is_met(self, outcomes: Sequence[Outcome]) -> bool:
+    def is_met(self, outcomes: Sequence[OperationResult]) -> bool:
         """Whether it does."""
         return shows(outcomes[self.step], self.state)
 
@@ -118,7 +118,7 @@ class Schedule:
             assert 0 <= each.step < len(self.steps), (self.name, each)
 
 
-class Shown(enum.Enum):
+class PlayResult(enum.Enum):
     """What playing a schedule has shown."""
 
     AS_EXPECTED = "as expected"
@@ -135,11 +135,11 @@ class Shown(enum.Enum):
 class Result:
     """What a schedule has shown, and in words what was seen, or why nothing was shown."""
 
-    shown: Shown
+    shown: PlayResult
     seen: str = ""
 
 
-def judged(schedule: Schedule, told: Sequence[Performed]) -> Result:
+def judged(schedule: Schedule, told: Sequence[OperationInterval]) -> Result:
     """What *told*, one for each step, shows of *schedule*."""
     assert len(told) == len(schedule.steps), schedule.name
     outcomes = [each.outcome for each in told]
@@ -147,17 +147,17 @@ def judged(schedule: Schedule, told: Sequence[Performed]) -> Result:
     for position, each in enumerate(told):
         silent = each.outcome.error == SILENCE
         if silent or (each.outcome.error is not None and position not in ours):
-            shown = Shown.NOTHING if silent or _is_beyond(each) else Shown.HINDERED
+            shown = PlayResult.NOTHING if silent or _is_beyond(each) else PlayResult.HINDERED
             return Result(shown, _failed(each))
     for given in schedule.given:
         if not given.is_met(outcomes):
-            return Result(Shown.HINDERED, f"{told[given.step]} (needed: {given})")
+            return Result(PlayResult.HINDERED, f"{told[given.step]} (needed: {given})")
     if any(expected.is_met(outcomes) for expected in schedule.expected):
-        return Result(Shown.AS_EXPECTED)
+        return Result(PlayResult.AS_EXPECTED)
     seen = "; ".join(
         f"{told[expected.step]} (expected: {expected})" for expected in schedule.expected
     )
-    return Result(Shown.OTHERWISE, seen)
+    return Result(PlayResult.OTHERWISE, seen)
 
 
 _BEYOND: Mapping[str, frozenset[str]] = {
@@ -169,11 +169,11 @@ _BEYOND: Mapping[str, frozenset[str]] = {
 """What a machine may be unable to do, and how it says so. All other changes a share must make."""
 
 
-def _is_beyond(performed: Performed) -> bool:
+def _is_beyond(performed: OperationInterval) -> bool:
     return performed.outcome.error in _BEYOND.get(performed.operation.act, ())
 
 
-def _failed(performed: Performed) -> str:
+def _failed(performed: OperationInterval) -> str:
     if performed.outcome.error == SILENCE:
         return f"no event came of {performed.operation.path}"
     return str(performed)

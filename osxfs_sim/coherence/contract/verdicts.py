@@ -34,7 +34,7 @@ class Breach:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RuleVerdict:
     """What was found of *rule*, and why.
 
     *breach* is the shortest schedule of a rule that is broken, or the freedom that a suspicious
@@ -59,20 +59,22 @@ class Verdict:
         return self.finding in (Finding.BROKEN, Finding.SUSPICIOUS, Finding.UNDECIDED)
 
 
-def by_reference(rule: RuleId, own: Verdict | None, others: Sequence[Verdict]) -> Verdict:
+def by_reference(
+    rule: RuleId, own: RuleVerdict | None, others: Sequence[RuleVerdict]
+) -> RuleVerdict:
     """The verdict of *rule*, which refers to those of *others*, and has an *own* part or none."""
     parts = [*([own] if own else []), *others]
     applicable = [each for each in parts if each.finding is not Finding.NOT_APPLICABLE]
     names = ", ".join(RULES[rule].refers_to)
     if not applicable:
-        return Verdict(rule, Finding.NOT_APPLICABLE, f"none of {names} applies")
+        return RuleVerdict(rule, Finding.NOT_APPLICABLE, f"none of {names} applies")
     worst = min(applicable, key=lambda each: list(Finding).index(each.finding))
     known = tuple(_each_once(breach for each in applicable for breach in each.known))
     if worst.is_bad:
         by = None if worst is own else worst.by or worst.rule
-        return Verdict(rule, worst.finding, worst.why, worst.breach, known, by=by)
+        return RuleVerdict(rule, worst.finding, worst.why, worst.breach, known, by=by)
     kept = ", ".join(each.rule for each in applicable if each is not own)
-    return Verdict(
+    return RuleVerdict(
         rule,
         Finding.KEPT,
         f"as {kept}" if kept else "",

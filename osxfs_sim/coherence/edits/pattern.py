@@ -22,13 +22,11 @@ vain, and not for files.
 """
 
 import math
-import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from osxfs_sim.fs.reading import parse_toml
 from osxfs_sim.model.user_error import UserError
+from osxfs_sim.toml_files import FileKind
 
 TARGET = "{name}"
 ACTS = ("create", "truncate", "write", "rename", "unlink", "mkdir", "rmdir")
@@ -38,7 +36,7 @@ _MOST_SCRATCH_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class EditStep:
     """One thing that the tool does, *at_ns* after the first, beside the edited file.
 
     *what* and *size* are for a write, *to* is for a rename.
@@ -64,12 +62,15 @@ class Pattern:
     name: str
     about: str
     recorded: str
-    steps: tuple[Step, ...]
+    steps: tuple[EditStep, ...]
     rate_per_s: float = 1.0
     files: int = 20
     burst: int = 1
     gap_ns: int = 0
     targets: str = "files"
+
+    def __post_init__(self) -> None:
+        _check(self)
 
     def names(self) -> set[str]:
         """All templates of names that it uses, the edited file's among them."""
@@ -86,42 +87,13 @@ class Pattern:
         return "\n".join(lines) + "\n"
 
 
-_NUMBER = (int, float)
-_KINDS: Mapping[Any, tuple[Any, str]] = {
-    str: (str, "text"),
-    int: (int, "a whole number"),
-    float: (_NUMBER, "a number"),
-}
-
-
-def pattern_from(text: str) -> Pattern:
-    """The pattern in the TOML document *text*. Raises UserError."""
-    try:
-        document = parse_toml(text)
-        steps = tuple(_step(step) for step in document.pop("steps"))
-        pattern = Pattern(**document, steps=steps)
-        _check(pattern)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(str(error)) from error
-    except KeyError as error:
-        raise UserError(f"it lacks {error.args[0]!r}") from error
-    except TypeError as error:
-        raise UserError(str(error).replace("Pattern.__init__()", "it")) from error
-    return pattern
-
-
-def _step(values: Mapping[str, Any]) -> Step:
-    return Step(**values)
+def pattern_from(text: str, name: str = "by hand") -> Pattern:
+    """The pattern in the TOML document *text*, of a file called *name*. Raises UserError."""
+    return PATTERN.parse(text, name)
 
 
 def _check(pattern: Pattern) -> None:
-    parts: tuple[Pattern | Step, ...] = (pattern, *pattern.steps)
-    for value in parts:
-        for each in fields(value):
-            kind, words = _KINDS.get(each.type, (object, ""))
-            given = getattr(value, each.name)
-            if not isinstance(given, kind) or isinstance(given, bool):
-                raise UserError(f"{each.name} is {given!r}, and not {words}")
+    """That it can be made. Raises UserError."""
     if not pattern.steps:
         raise UserError("it has no steps")
     if (
@@ -154,6 +126,9 @@ def _check(pattern: Pattern) -> None:
     times = [step.at_ns for step in pattern.steps]
     if times != sorted(times) or times[0] < 0:
         raise UserError("at_ns of its steps do not grow")
+
+
+PATTERN = FileKind("pattern of edits", Pattern)
 
 
 def _toml(value: Any) -> str:

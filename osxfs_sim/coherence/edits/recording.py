@@ -29,7 +29,7 @@ from pathlib import Path
 
 from inotify_simple import INotify, flags
 
-from osxfs_sim.coherence.edits.pattern import TARGET, Pattern, Step
+from osxfs_sim.coherence.edits.pattern import TARGET, EditStep, Pattern
 from osxfs_sim.model.user_error import UserError
 
 _HEARD = (
@@ -42,7 +42,7 @@ _NOT_OURS = {".git", ".hg", ".svn"}
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class RecordedEvent:
     """One event: *what* is an inotify flag's name; *size* is the file's, looked at just then."""
 
     at_ns: int
@@ -63,13 +63,13 @@ class Seen:
 
 def record(
     directory: Path, command: Sequence[str]
-) -> tuple[list[Heard], dict[str, Seen], dict[str, Seen]]:
+) -> tuple[list[RecordedEvent], dict[str, Seen], dict[str, Seen]]:
     """What is heard of the files below *directory* while *command* runs; they before, and after.
 
     Raises UserError, if the command cannot be run or fails.
     """
     before = dict(_files(directory))
-    heard: list[Heard] = []
+    heard: list[RecordedEvent] = []
     with INotify() as inotify:
         watched = {}
         for where, names, _ in os.walk(directory):
@@ -99,7 +99,7 @@ def _listen(
     watched: Mapping[int, str],
     directory: Path,
     ended: threading.Event,
-    heard: list[Heard],
+    heard: list[RecordedEvent],
 ) -> None:
     while not ended.is_set():
         if not select.select([inotify], [], [], _SETTLES_S / 2)[0]:
@@ -114,7 +114,7 @@ def _listen(
             size = 0
             with contextlib.suppress(OSError):
                 size = os.lstat(directory / path).st_size
-            heard.append(Heard(at_ns, what or "", path, event.cookie, size))
+            heard.append(RecordedEvent(at_ns, what or "", path, event.cookie, size))
 
 
 def _files(directory: Path) -> Iterator[tuple[str, Seen]]:
@@ -130,7 +130,7 @@ def _files(directory: Path) -> Iterator[tuple[str, Seen]]:
 
 
 def pattern_of(
-    heard: Sequence[Heard],
+    heard: Sequence[RecordedEvent],
     before: Mapping[str, Seen],
     after: Mapping[str, Seen],
     *,
@@ -144,7 +144,7 @@ def pattern_of(
     a burst then.
     """
     targets = [path for path in before if path in after and before[path] != after[path]]
-    found: dict[str, tuple[int, tuple[Step, ...]]] = {}
+    found: dict[str, tuple[int, tuple[EditStep, ...]]] = {}
     for target in targets:
         events = [event for event in heard if _belongs(event.path, target, targets, before, after)]
         if events:
@@ -172,7 +172,7 @@ def pattern_of(
     )
 
 
-def _without_pauses(steps: Sequence[Step]) -> tuple[Step, ...]:
+def _without_pauses(steps: Sequence[EditStep]) -> tuple[EditStep, ...]:
     """*steps* with pauses of a person shortened."""
     at_ns, before_ns, kept = 0, 0, []
     for step in steps:
@@ -200,13 +200,15 @@ def _belongs(
     return base in name or alone
 
 
-def _steps(events: Sequence[Heard], target: str, before: Mapping[str, Seen]) -> tuple[Step, ...]:
+def _steps(
+    events: Sequence[RecordedEvent], target: str, before: Mapping[str, Seen]
+) -> tuple[EditStep, ...]:
     first_ns = events[0].at_ns
     base = target.rpartition("/")[2]
     objects: dict[str, int] = {target: 0}  # what each name stands for; 0 was there before
     cookies: dict[int, tuple[str, int]] = {}
     sizes: dict[int, int] = {}
-    steps: list[tuple[int, Step]] = []  # with the object that it is about
+    steps: list[tuple[int, EditStep]] = []  # with the object that it is about
 
     def template(path: str) -> str:
         return path.rpartition("/")[2].replace(base, TARGET)
@@ -215,34 +217,34 @@ def _steps(events: Sequence[Heard], target: str, before: Mapping[str, Seen]) -> 
         at_ns = event.at_ns - first_ns
         if event.what == "CREATE":
             objects[event.path] = len(steps) + 1
-            steps.append((objects[event.path], Step(at_ns, "create", template(event.path))))
+            steps.append((objects[event.path], EditStep(at_ns, "create", template(event.path))))
         elif event.what == "MODIFY" and event.path in objects:
             number = objects[event.path]
             if number == 0 and not any(one == 0 and step.act == "truncate" for one, step in steps):
-                steps.append((0, Step(at_ns, "truncate", template(event.path))))
-            steps.append((number, Step(at_ns, "write", template(event.path), what="new")))
+                steps.append((0, EditStep(at_ns, "truncate", template(event.path))))
+            steps.append((number, EditStep(at_ns, "write", template(event.path), what="new")))
             sizes[number] = max(event.size, sizes.get(number, 0))
         elif event.what == "MOVED_FROM":
             cookies[event.cookie] = event.path, objects.pop(event.path, 0)
         elif event.what == "MOVED_TO" and event.cookie in cookies:
             path, number = cookies.pop(event.cookie)
             objects[event.path] = number
-            renamed = Step(at_ns, "rename", template(path), to=template(event.path))
+            renamed = EditStep(at_ns, "rename", template(path), to=template(event.path))
             steps.append((number, renamed))
         elif event.what == "DELETE":
             number = objects.pop(event.path, -1)
-            steps.append((number, Step(at_ns, "unlink", template(event.path))))
+            steps.append((number, EditStep(at_ns, "unlink", template(event.path))))
     return _with_contents(steps, objects.get(target), before[target].size, sizes)
 
 
 def _with_contents(
-    steps: Sequence[tuple[int, Step]],
+    steps: Sequence[tuple[int, EditStep]],
     final: int | None,
     old_size: int,
     sizes: Mapping[int, int],
-) -> tuple[Step, ...]:
+) -> tuple[EditStep, ...]:
     """One write for each object, and what it writes: that of *final* is the new content."""
-    kept: list[Step] = []
+    kept: list[EditStep] = []
     for place, (number, step) in enumerate(steps):
         if step.act == "write":
             others = steps[place + 1 :] if number == final else steps[:place]
@@ -257,5 +259,5 @@ def _with_contents(
     return tuple(kept)
 
 
-def _shape(steps: Sequence[Step]) -> tuple[tuple[str, str, str, str], ...]:
+def _shape(steps: Sequence[EditStep]) -> tuple[tuple[str, str, str, str], ...]:
     return tuple((step.act, step.path, step.to, step.what) for step in steps)

@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from random import Random
 
-from osxfs_sim.coherence.edits.pattern import Pattern, pattern_from
-from osxfs_sim.fs.reading import read_text
+from osxfs_sim.coherence.edits.pattern import PATTERN, Pattern, pattern_from
 from osxfs_sim.model.user_error import UserError, nearest
 
 _SHIPPED = resources.files("osxfs_sim.coherence.edits") / "patterns"
@@ -108,20 +107,13 @@ def _pattern(name: str) -> Pattern:
     if name in shipped:
         text = (_SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
     elif "/" in name or name.endswith(".toml"):
-        try:
-            text = read_text(name)
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise UserError(f"the edits {name} cannot be read: {why}") from error
+        text = PATTERN.text_of(name)
     else:
         raise UserError(
             f"there are no edits called {name!r}{nearest(name, shipped)}: "
             f"choose from {', '.join(shipped)}, or name a pattern's file"
         )
-    try:
-        return pattern_from(text)
-    except UserError as error:
-        raise UserError(f"{name} is no pattern of edits: {error}") from error
+    return pattern_from(text, name)
 
 
 def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:

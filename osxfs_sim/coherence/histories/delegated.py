@@ -18,9 +18,9 @@ while such a removal may be under way, what the host sees of the object is not j
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.history import SHARE, Grain, is_guest
-from osxfs_sim.coherence.histories.linearize import Task
+from osxfs_sim.coherence.histories.linearize import PendingOperation
 from osxfs_sim.coherence.histories.model import may_happen_later
 from osxfs_sim.coherence.histories.modes import Bounds, cached, seen_late, too_old
 from osxfs_sim.coherence.histories.sessions import changes, may_have_changed
@@ -33,12 +33,12 @@ _WHOLE = ("create", "write")
 class Delegated:
     """The *tasks* to be put in order, what a rule says was *lost*, and how many are *unjudged*."""
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[PendingOperation, ...]
     lost: tuple[str, ...] = ()
     unjudged: int = 0
 
 
-def delegated(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> Delegated:
+def delegated(operations: Sequence[OperationInterval], grain: Grain, bounds: Bounds) -> Delegated:
     """What there is to judge of the *operations* on one object."""
     by_guests = any(may_have_changed(each) and is_guest(each.actor) for each in operations)
     by_host = any(may_have_changed(each) and not is_guest(each.actor) for each in operations)
@@ -54,9 +54,9 @@ def delegated(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> 
     tasks, unjudged = [], 0
     for number, performed in enumerate(operations):
         if is_guest(performed.actor):
-            tasks.append(Task.exactly(performed, grain))
+            tasks.append(PendingOperation.exactly(performed, grain))
         elif performed.actor == SHARE:
-            tasks.append(Task.exactly(performed, Grain.DIRECTORY))
+            tasks.append(PendingOperation.exactly(performed, Grain.DIRECTORY))
         else:
             flushed_ns = max(
                 (each.call_ns for each in flushes if each.return_ns < performed.call_ns),
@@ -72,14 +72,16 @@ def delegated(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> 
     return Delegated(_renumbered(tasks, operations), unjudged=unjudged)
 
 
-def is_flush(performed: Performed) -> bool:
+def is_flush(performed: OperationInterval) -> bool:
     """Whether the host has everything that was done to this object before it was called."""
     if performed.outcome.error is not None:
         return False
     return performed.operation.act in ("sync", "fsync") and performed.actor != "host"
 
 
-def _may_be_undone(look: Performed, removals: Sequence[Performed], flushed_ns: int | None) -> bool:
+def _may_be_undone(
+    look: OperationInterval, removals: Sequence[OperationInterval], flushed_ns: int | None
+) -> bool:
     return any(
         each.call_ns <= look.return_ns
         and (flushed_ns is None or each.return_ns > flushed_ns or may_happen_later(each))
@@ -87,7 +89,9 @@ def _may_be_undone(look: Performed, removals: Sequence[Performed], flushed_ns: i
     )
 
 
-def _renumbered(tasks: Sequence[Task], operations: Sequence[Performed]) -> tuple[Task, ...]:
+def _renumbered(
+    tasks: Sequence[PendingOperation], operations: Sequence[OperationInterval]
+) -> tuple[PendingOperation, ...]:
     """With the predecessors' numbers among the tasks; those that are not judged are left out."""
     numbers = {id(task.performed): number for number, task in enumerate(tasks)}
 
@@ -97,7 +101,7 @@ def _renumbered(tasks: Sequence[Task], operations: Sequence[Performed]) -> tuple
         )
 
     return tuple(
-        Task(
+        PendingOperation(
             *(task.performed, task.look_ns, task.act_ns, task.end_ns, task.grain),
             *(among(task.after), among(task.looked_before)),
         )
@@ -105,7 +109,7 @@ def _renumbered(tasks: Sequence[Task], operations: Sequence[Performed]) -> tuple
     )
 
 
-def _lost(operations: Sequence[Performed], bounds: Bounds) -> list[str]:
+def _lost(operations: Sequence[OperationInterval], bounds: Bounds) -> list[str]:
     """Guests' last words that the host does not have after a flush."""
     changed = [each for each in operations if may_have_changed(each)]
     lost = []
@@ -143,7 +147,7 @@ def _lost(operations: Sequence[Performed], bounds: Bounds) -> list[str]:
     return lost
 
 
-def _lacks(look: Performed, content: str) -> bool:
+def _lacks(look: OperationInterval, content: str) -> bool:
     value, error = look.outcome.value, look.outcome.error
     match look.operation.act:
         case "read":

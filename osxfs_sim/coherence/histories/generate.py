@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from osxfs_sim.coherence.actors.operations import Operation
+from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.histories.history import HOST
 
 LONGEST_PAUSE_NS = 2_000_000
@@ -37,9 +37,9 @@ class Programme:
     everything: nobody changes that again, so whoever is never told of it goes on believing.
     """
 
-    lots: Mapping[str, tuple[Operation, ...]]
+    lots: Mapping[str, tuple[ActorOperation, ...]]
     initial: Mapping[str, str]
-    last: tuple[Operation, ...] = ()
+    last: tuple[ActorOperation, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ class Programme:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ProgrammeSize:
     """How large a programme is: *operations* for each of the host and the *guests*.
 
     Of the *objects* (each a file, a second name for it, a directory and a file in that) the last
@@ -70,7 +70,7 @@ class Plan:
         return (HOST, *(f"guest-{number}" for number in range(1, self.guests + 1)))
 
 
-def generate(plan: Plan, random: Random) -> Programme:
+def generate(plan: ProgrammeSize, random: Random) -> Programme:
     """A programme of that size."""
     letters = _FIRST_LETTERS[: plan.objects]
     mapped = letters[-1] if plan.objects > 1 else None
@@ -83,7 +83,7 @@ def generate(plan: Plan, random: Random) -> Programme:
     lots = {}
     for actor in plan.actors():
         author = _Author(actor, random)
-        lot: list[Operation] = []
+        lot: list[ActorOperation] = []
         while len(lot) < plan.operations:
             letter = random.choice(letters)
             may_write = writers[letter] in (
@@ -97,7 +97,7 @@ def generate(plan: Plan, random: Random) -> Programme:
             )
         lots[actor] = tuple(lot)
     host = _Author(HOST, random, "z")
-    last: list[Operation] = []
+    last: list[ActorOperation] = []
     for letter in letters:
         if writers[letter] is not Writers.GUESTS:
             last += host.last(letter, is_mapped=letter == mapped)
@@ -125,40 +125,42 @@ class _Author:
             return 0
         return self._random.randrange(LONGEST_PAUSE_NS)
 
-    def plain(self, letter: str, may_write: bool) -> list[Operation]:
+    def plain(self, letter: str, may_write: bool) -> list[ActorOperation]:
         """One operation on an object that is a file, or several."""
         file, second, directory = letter, f"{letter}.2", f"{letter}.d"
         inside = f"{directory}/x"
         chosen, pause_ns = self._random.choice, self._pause_ns()
         path = chosen((file, file, file, second, second, inside))
-        looks: Sequence[Callable[[], Operation]] = (
-            lambda: Operation("stat", chosen((path, path, directory)), pause_ns=pause_ns),
-            lambda: Operation("read", path, pause_ns=pause_ns),
-            lambda: Operation("list", chosen(("", directory)), pause_ns=pause_ns),
-            lambda: Operation("fsync", path, pause_ns=pause_ns),
+        looks: Sequence[Callable[[], ActorOperation]] = (
+            lambda: ActorOperation("stat", chosen((path, path, directory)), pause_ns=pause_ns),
+            lambda: ActorOperation("read", path, pause_ns=pause_ns),
+            lambda: ActorOperation("list", chosen(("", directory)), pause_ns=pause_ns),
+            lambda: ActorOperation("fsync", path, pause_ns=pause_ns),
         )
-        changes: Sequence[Callable[[], Operation]] = (
-            lambda: Operation("create", path, data=self._content(), pause_ns=pause_ns),
-            lambda: Operation("write", path, data=self._content(), pause_ns=pause_ns),
-            lambda: Operation("append", path, data=self._content(), pause_ns=pause_ns),
-            lambda: Operation("truncate", path, size=chosen((0, 3)), pause_ns=pause_ns),
-            lambda: Operation("unlink", path, pause_ns=pause_ns),
-            lambda: Operation(
+        changes: Sequence[Callable[[], ActorOperation]] = (
+            lambda: ActorOperation("create", path, data=self._content(), pause_ns=pause_ns),
+            lambda: ActorOperation("write", path, data=self._content(), pause_ns=pause_ns),
+            lambda: ActorOperation("append", path, data=self._content(), pause_ns=pause_ns),
+            lambda: ActorOperation("truncate", path, size=chosen((0, 3)), pause_ns=pause_ns),
+            lambda: ActorOperation("unlink", path, pause_ns=pause_ns),
+            lambda: ActorOperation(
                 "rename",
                 *chosen(((file, second), (second, file), (file, inside), (inside, file))),
                 pause_ns=pause_ns,
             ),
-            lambda: Operation("link", *chosen(((file, second), (second, file))), pause_ns=pause_ns),
-            lambda: Operation("mkdir", directory, pause_ns=pause_ns),
-            lambda: Operation("rmdir", directory, pause_ns=pause_ns),
-            lambda: Operation("chmod", path, mode=chosen(_MODES), pause_ns=pause_ns),
+            lambda: ActorOperation(
+                "link", *chosen(((file, second), (second, file))), pause_ns=pause_ns
+            ),
+            lambda: ActorOperation("mkdir", directory, pause_ns=pause_ns),
+            lambda: ActorOperation("rmdir", directory, pause_ns=pause_ns),
+            lambda: ActorOperation("chmod", path, mode=chosen(_MODES), pause_ns=pause_ns),
         )
         if not may_write:
             return [self._random.choices(looks, (4, 4, 2, 0))[0]()]
         weights = (8, 7, 3, 1, 3, 5, 2, 2, 2, 3, 2, 2, 1, 2)
         return [self._random.choices((*looks, *changes), weights)[0]()]
 
-    def last(self, letter: str, *, is_mapped: bool) -> list[Operation]:
+    def last(self, letter: str, *, is_mapped: bool) -> list[ActorOperation]:
         """A change of what is there at the end, whatever that is: some of it is refused.
 
         One kind to an object, as a second change might have the first one seen after all.
@@ -167,49 +169,54 @@ class _Author:
         files = (letter, second, f"{directory}/x")
         if is_mapped:
             data = self._content().ljust(_MAPPED_BYTES, "-")
-            return [Operation("overwrite", letter, data=data)]
+            return [ActorOperation("overwrite", letter, data=data)]
         match self._random.choice(("content", "size", "mode", "gone", "moved", "new")):
             case "content":
                 # No longer than what is there, and of each file another.
                 return [
-                    Operation("overwrite", path, data=data)
+                    ActorOperation("overwrite", path, data=data)
                     for path, data in zip(files, "zyx", strict=True)
                 ]
             case "size":
-                return [Operation("append", path, data=self._content()) for path in files]
+                return [ActorOperation("append", path, data=self._content()) for path in files]
             case "mode":
-                return [Operation("chmod", path, mode=_LAST_MODE) for path in (*files, directory)]
+                return [
+                    ActorOperation("chmod", path, mode=_LAST_MODE) for path in (*files, directory)
+                ]
             case "gone":
-                return [Operation("unlink", path) for path in files] + [
-                    Operation("rmdir", directory)
+                return [ActorOperation("unlink", path) for path in files] + [
+                    ActorOperation("rmdir", directory)
                 ]
             case "moved":
-                return [Operation("rename", letter, second), Operation("rename", second, letter)][
-                    : self._random.choice((1, 2))
-                ]
+                return [
+                    ActorOperation("rename", letter, second),
+                    ActorOperation("rename", second, letter),
+                ][: self._random.choice((1, 2))]
             case _:
                 return [
-                    Operation("mkdir", directory),
-                    *(Operation("create", path, data=self._content()) for path in files),
+                    ActorOperation("mkdir", directory),
+                    *(ActorOperation("create", path, data=self._content()) for path in files),
                 ]
 
-    def mapped(self, letter: str, may_write: bool) -> list[Operation]:
+    def mapped(self, letter: str, may_write: bool) -> list[ActorOperation]:
         """Operations on a file that keeps its length: reading a mapping beyond it would kill."""
         pause_ns, chosen = self._pause_ns(), self._random.choice
         match self._random.choices(("write", "read", "stat", "map"), (4 * may_write, 2, 1, 3))[0]:
             case "write":
                 data = self._content().ljust(_MAPPED_BYTES, "-")
-                return [Operation("overwrite", letter, data=data, pause_ns=pause_ns)]
+                return [ActorOperation("overwrite", letter, data=data, pause_ns=pause_ns)]
             case "map":
                 self._mapped += 1
                 handle = f"m{self._mapped}"
                 return [
-                    Operation("map", letter, size=_MAPPED_BYTES, handle=handle, pause_ns=pause_ns),
+                    ActorOperation(
+                        "map", letter, size=_MAPPED_BYTES, handle=handle, pause_ns=pause_ns
+                    ),
                     *(
-                        Operation("mread", handle=handle, pause_ns=self._pause_ns())
+                        ActorOperation("mread", handle=handle, pause_ns=self._pause_ns())
                         for _ in range(chosen((1, 2)))
                     ),
-                    Operation("unmap", handle=handle),
+                    ActorOperation("unmap", handle=handle),
                 ]
             case act:
-                return [Operation(act, letter, pause_ns=pause_ns)]
+                return [ActorOperation(act, letter, pause_ns=pause_ns)]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_text
 from osxfs_sim.model.user_error import UserError
@@ -42,18 +42,18 @@ class History:
     profile, seed, what it shows.
     """
 
-    operations: tuple[Performed, ...]
+    operations: tuple[OperationInterval, ...]
     grain: Grain = Grain.SHARE
     initial: Mapping[str, str] = field(default_factory=dict)
     umask: int = 0o022
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, operations: Sequence[Performed], **rest: Any) -> "History":
+    def of(cls, operations: Sequence[OperationInterval], **rest: Any) -> "History":
         """The same with the operations put in order."""
         return cls(in_order(operations), **rest)
 
-    def only(self, operations: Sequence[Performed]) -> "History":
+    def only(self, operations: Sequence[OperationInterval]) -> "History":
         """The same with other operations."""
         return replace(self, operations=in_order(operations))
 
@@ -110,7 +110,7 @@ class History:
             raise UserError(f"{path}: {' '.join(str(error).split())[:300]}") from error
 
 
-def in_order(operations: Iterable[Performed]) -> tuple[Performed, ...]:
+def in_order(operations: Iterable[OperationInterval]) -> tuple[OperationInterval, ...]:
     """*operations* by their calls; of one process, that took no time, as they are given."""
     return tuple(sorted(operations, key=lambda each: (each.call_ns, each.return_ns)))
 
@@ -120,7 +120,7 @@ def is_guest(actor: str) -> bool:
     return actor not in (HOST, SHARE)
 
 
-def _performed_json(each: Performed, begin_ns: int) -> dict[str, Any]:
+def _performed_json(each: OperationInterval, begin_ns: int) -> dict[str, Any]:
     words: dict[str, Any] = {
         "actor": each.actor,
         "call_ns": each.call_ns - begin_ns,
@@ -134,13 +134,13 @@ def _performed_json(each: Performed, begin_ns: int) -> dict[str, Any]:
     return words
 
 
-def _performed(words: Mapping[str, Any]) -> Performed:
-    performed = Performed(
+def _performed(words: Mapping[str, Any]) -> OperationInterval:
+    performed = OperationInterval(
         str(words["actor"]),
-        Operation.from_json(words["operation"]),
+        ActorOperation.from_json(words["operation"]),
         _number(words["call_ns"], "call_ns"),
         _number(words["return_ns"], "return_ns"),
-        Outcome(words.get("value"), words.get("error")),
+        OperationResult(words.get("value"), words.get("error")),
     )
     if performed.return_ns < performed.call_ns:
         raise ValueError(f"{performed} returned before it was called")

@@ -17,24 +17,24 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.history import Grain
 from osxfs_sim.coherence.histories.model import (
     DONE,
     MUTATORS,
     SAME,
     START,
+    AnswerSource,
     Local,
-    Source,
+    ModelStep,
     State,
-    Step,
     is_pending,
     may_happen_later,
     steps,
 )
 
 
-class Answer(enum.StrEnum):
+class CheckResult(enum.StrEnum):
     """What a check says. Unknown is neither of the two others: the search was given up."""
 
     OK = "ok"
@@ -43,7 +43,7 @@ class Answer(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class PendingOperation:
     """An operation to be put in order.
 
     What a cache may answer is from *look_ns* or later, what it changes happens at *act_ns* or
@@ -51,7 +51,7 @@ class Task:
     looks at each thing no earlier than those of *looked_before* did.
     """
 
-    performed: Performed
+    performed: OperationInterval
     look_ns: int
     act_ns: int
     end_ns: int
@@ -60,7 +60,7 @@ class Task:
     looked_before: tuple[int, ...] = ()
 
     @classmethod
-    def exactly(cls, performed: Performed, grain: Grain) -> "Task":
+    def exactly(cls, performed: OperationInterval, grain: Grain) -> "PendingOperation":
         """Between its call and its return."""
         call_ns = performed.call_ns
         return cls(performed, call_ns, call_ns, performed.return_ns, grain)
@@ -97,14 +97,14 @@ class Search:
     *stuck* are those that might have come next, and to whom nothing explains what they were told.
     """
 
-    answer: Answer
+    answer: CheckResult
     order: tuple[int, ...]
     stuck: tuple[int, ...] = ()
     steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Configuration:
     """A configuration: what is *done* (a bit for each task), who is under way, and the state."""
 
     done: int
@@ -116,19 +116,21 @@ class _Place:
 class _Frame:
     """A place, what may be tried from it, and the order that led to it."""
 
-    place: _Place
+    place: _Configuration
     order: "tuple[int, object] | None"
     length: int
-    untried: Iterator[tuple[int, _Place]] = field(default_factory=lambda: iter(()))
+    untried: Iterator[tuple[int, _Configuration]] = field(default_factory=lambda: iter(()))
 
 
-def search(tasks: Sequence[Task], state: State, umask: int, limits: Limits = NO_LIMITS) -> Search:
+def search(
+    tasks: Sequence[PendingOperation], state: State, umask: int, limits: Limits = NO_LIMITS
+) -> Search:
     """Whether the *tasks*, from *state* on, can be put in order."""
     return _Searcher(tasks, umask).search(state, limits)
 
 
 class _Searcher:
-    def __init__(self, tasks: Sequence[Task], umask: int) -> None:
+    def __init__(self, tasks: Sequence[PendingOperation], umask: int) -> None:
         self._tasks = tasks
         self._umask = umask
         self._by_end = sorted(range(len(tasks)), key=lambda each: tasks[each].end_ns)
@@ -137,18 +139,18 @@ class _Searcher:
 
     def search(self, state: State, limits: Limits) -> Search:
         everything = (1 << len(self._tasks)) - 1
-        first = _Frame(_Place(0, (), state), None, 0)
+        first = _Frame(_Configuration(0, (), state), None, 0)
         first.untried = self._next(first.place)
         stack, tried, best, taken = [first], {first.place}, first, 0
         begun_ns = time.monotonic_ns()
         while stack:
             frame = stack[-1]
             if frame.place.done == everything:
-                return Search(Answer.OK, _listed(frame.order), steps=taken)
+                return Search(CheckResult.OK, _listed(frame.order), steps=taken)
             if frame.length > best.length:
                 best = frame
             if limits.are_reached(taken, begun_ns):
-                return Search(Answer.UNKNOWN, _listed(best.order), steps=taken)
+                return Search(CheckResult.UNKNOWN, _listed(best.order), steps=taken)
             for number, place in frame.untried:
                 taken += 1
                 if place in tried:
@@ -163,12 +165,12 @@ class _Searcher:
             else:
                 stack.pop()
         stuck = tuple(self._ready(best.place))
-        return Search(Answer.VIOLATION, _listed(best.order), stuck, taken)
+        return Search(CheckResult.VIOLATION, _listed(best.order), stuck, taken)
 
     def _first_end_ns(self, done: int) -> int:
         return next((self._tasks[each].end_ns for each in self._by_end if not done >> each & 1), 0)
 
-    def _ready(self, place: _Place) -> Iterator[int]:
+    def _ready(self, place: _Configuration) -> Iterator[int]:
         """Tasks that may do something next, as far as their moments say; those in haste first."""
         first_end_ns = self._first_end_ns(place.done)
         for number in self._by_end:
@@ -181,13 +183,13 @@ class _Searcher:
                 continue
             yield number
 
-    def _without_effect(self, place: _Place) -> int:
+    def _without_effect(self, place: _Configuration) -> int:
         """Renames that have decided to do nothing: there is nothing of them to be seen."""
         return sum(1 << number for number, local in place.under_way if local.phase == SAME)
 
-    def _next(self, place: _Place) -> Iterator[tuple[int, _Place]]:
+    def _next(self, place: _Configuration) -> Iterator[tuple[int, _Configuration]]:
         under_way = dict(place.under_way)
-        later: list[tuple[int, _Place]] = []
+        later: list[tuple[int, _Configuration]] = []
         for number in self._ready(place):
             task = self._tasks[number]
             local = under_way.get(number, START)
@@ -201,7 +203,7 @@ class _Searcher:
         yield from later
 
     def _ends_here(
-        self, place: _Place, under_way: dict[int, Local], number: int, local: Local
+        self, place: _Configuration, under_way: dict[int, Local], number: int, local: Local
     ) -> bool:
         """Whether the operation can do all that it has left in this very state."""
         return any(
@@ -211,15 +213,15 @@ class _Searcher:
         )
 
     def _steps(
-        self, place: _Place, under_way: dict[int, Local], number: int, local: Local
-    ) -> Iterator[Step]:
+        self, place: _Configuration, under_way: dict[int, Local], number: int, local: Local
+    ) -> Iterator[ModelStep]:
         """The steps that it may take now."""
         task = self._tasks[number]
         first_end_ns = self._first_end_ns(place.done)
         for step in steps(
             *(place.state, task.performed, number + 1, local, task.grain, self._umask)
         ):
-            from_ns = task.act_ns if step.source is Source.HOST else task.look_ns
+            from_ns = task.act_ns if step.source is AnswerSource.HOST else task.look_ns
             if from_ns > first_end_ns:
                 continue
             if from_ns >= task.performed.call_ns and self._touching[number] & ~place.done:
@@ -228,24 +230,28 @@ class _Searcher:
                 yield step
 
     def _is_in_session(
-        self, place: _Place, under_way: dict[int, Local], task: Task, step: Step
+        self,
+        place: _Configuration,
+        under_way: dict[int, Local],
+        task: PendingOperation,
+        step: ModelStep,
     ) -> bool:
         """A process that has seen one moment of something sees no earlier one."""
         for other in (*task.after, *task.looked_before):
             if place.done >> other & 1:
                 continue
-            if step.source is not Source.ENTRY or other not in under_way:
+            if step.source is not AnswerSource.ENTRY or other not in under_way:
                 return False
         return True
 
     def _place_after(
         self,
-        place: _Place,
+        place: _Configuration,
         under_way: dict[int, Local],
         number: int,
         state: State,
         local: Local,
-    ) -> _Place:
+    ) -> _Configuration:
         others = {each: other for each, other in under_way.items() if each != number}
         done = place.done
         if local is DONE:
@@ -253,10 +259,10 @@ class _Searcher:
         else:
             others[number] = local
         held = [each.object for each in others.values()]
-        return _Place(done, tuple(sorted(others.items())), state.without_lost(held))
+        return _Configuration(done, tuple(sorted(others.items())), state.without_lost(held))
 
 
-def _touching(tasks: Sequence[Task]) -> list[int]:
+def _touching(tasks: Sequence[PendingOperation]) -> list[int]:
     """Of each the tasks of the same process, as bits, that ended at the moment it was called.
 
     By the moments alone they might come after it; a process does one thing after the other. The
@@ -278,7 +284,7 @@ def _touching(tasks: Sequence[Task]) -> list[int]:
     return found
 
 
-def _are_of_one_listing(one: Performed, other: Performed) -> bool:
+def _are_of_one_listing(one: OperationInterval, other: OperationInterval) -> bool:
     moments = {(each.call_ns, each.return_ns) for each in (one, other)}
     return len(moments) == 1 and {one.operation.act, other.operation.act} <= {"entry", "opendir"}
 

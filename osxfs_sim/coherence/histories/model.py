@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from osxfs_sim.coherence.actors.operations import MOST_READ_BYTES
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.history import Grain
 
 ROOT = 0
@@ -46,12 +46,12 @@ _AT_ITS_END = frozenset({"ENOSPC", "EDQUOT"})
 """Of these, errors of a call that has come to its end: nothing of it happens afterwards."""
 
 
-def is_pending(performed: Performed) -> bool:
+def is_pending(performed: OperationInterval) -> bool:
     """Whether nobody knows what *performed* has done."""
     return performed.outcome.error in UNKNOWN_OUTCOMES
 
 
-def may_happen_later(performed: Performed) -> bool:
+def may_happen_later(performed: OperationInterval) -> bool:
     """Whether some of it may happen after it has returned: it was given up, not carried out."""
     return is_pending(performed) and performed.outcome.error not in _AT_ITS_END
 
@@ -130,7 +130,7 @@ def _merged(pairs: tuple[Any, ...], changes: Mapping[Any, Any] | None) -> tuple[
     return tuple(sorted(merged.items()))
 
 
-class Source(enum.Enum):
+class AnswerSource(enum.Enum):
     """Where a step's answer comes from: what a cache may give, and what it may not."""
 
     ENTRY = "entry"
@@ -158,10 +158,10 @@ START = Local("start", ROOT)
 DONE = Local("done", ROOT)
 
 
-class Step(NamedTuple):
+class ModelStep(NamedTuple):
     """One step that an operation may take, and what is then."""
 
-    source: Source
+    source: AnswerSource
     state: State
     local: Local
 
@@ -180,8 +180,8 @@ def resolve(state: State, path: str) -> int | str:
 
 
 def steps(
-    state: State, performed: Performed, number: int, local: Local, grain: Grain, umask: int
-) -> Iterator[Step]:
+    state: State, performed: OperationInterval, number: int, local: Local, grain: Grain, umask: int
+) -> Iterator[ModelStep]:
     """What the operation *performed*, the *number*-th, may do next such that its outcome holds.
 
     None: here it can do nothing that would lead to what it was told, not now.
@@ -189,7 +189,7 @@ def steps(
     machine = _Machine(state, performed, number, local, grain, umask)
     yield from getattr(machine, performed.operation.act)()
     if is_pending(performed):
-        yield Step(Source.HOST, state, DONE)  # nothing more of it happens
+        yield ModelStep(AnswerSource.HOST, state, DONE)  # nothing more of it happens
 
 
 class _Machine:
@@ -198,7 +198,7 @@ class _Machine:
     def __init__(
         self,
         state: State,
-        performed: Performed,
+        performed: OperationInterval,
         number: int,
         local: Local,
         grain: Grain,
@@ -228,33 +228,33 @@ class _Machine:
         return None if self._state.object(found).is_directory else "ENOTDIR"
 
     def _told(
-        self, error: str | None, source: Source, state: State | None = None
-    ) -> Iterator[Step]:
+        self, error: str | None, source: AnswerSource, state: State | None = None
+    ) -> Iterator[ModelStep]:
         """The end of the operation, if this is what it was told."""
         if error == self._error or (self._is_pending and error is None):
-            yield Step(source, state or self._state, DONE)
+            yield ModelStep(source, state or self._state, DONE)
 
-    def _bind(self, phase: str = "bound", *, only_files: str | None = None) -> Iterator[Step]:
+    def _bind(self, phase: str = "bound", *, only_files: str | None = None) -> Iterator[ModelStep]:
         """Reach the object; the error *only_files* if it is a directory."""
         found = self._found()
         if isinstance(found, str):
-            yield from self._told(found, Source.ENTRY)
+            yield from self._told(found, AnswerSource.ENTRY)
         elif only_files and self._state.object(found).is_directory:
-            yield from self._told(only_files, Source.ENTRY)
+            yield from self._told(only_files, AnswerSource.ENTRY)
         else:
-            yield Step(Source.ENTRY, self._state, Local(phase, found))
+            yield ModelStep(AnswerSource.ENTRY, self._state, Local(phase, found))
 
-    def _gone(self) -> Iterator[Step]:
+    def _gone(self) -> Iterator[ModelStep]:
         """Through a share, who has reached what is then removed may be told so."""
         number = self._local.object
         if self._grain is Grain.SHARE and number != ROOT and not self._state.links(number):
             for error in ("ENOENT", "ESTALE"):
-                yield from self._told(error, Source.HOST)
+                yield from self._told(error, AnswerSource.HOST)
 
-    def _refused(self, error: str | None) -> Iterator[Step]:
+    def _refused(self, error: str | None) -> Iterator[ModelStep]:
         """An error by what the guest's kernel believes of names, before anything is asked."""
         if error is not None:
-            yield from self._told(error, Source.ENTRY)
+            yield from self._told(error, AnswerSource.ENTRY)
 
     def _with_content(self, content: str) -> State:
         number = self._local.object
@@ -281,25 +281,25 @@ class _Machine:
             objects={self._number: Object(content, mode & ~self._umask)},
         )
 
-    def create(self) -> Iterator[Step]:
+    def create(self) -> Iterator[ModelStep]:
         if self._local.phase == "made":
             yield from self._written()
             return
         error, state = self._new("", self._operation.mode)
         yield from self._refused(error)
         if error is not None:
-            yield from self._told(error, Source.HOST)
+            yield from self._told(error, AnswerSource.HOST)
         elif self._operation.content:
-            yield Step(Source.HOST, state, Local("made", self._number))
+            yield ModelStep(AnswerSource.HOST, state, Local("made", self._number))
         else:
-            yield from self._told(None, Source.HOST, state)
+            yield from self._told(None, AnswerSource.HOST, state)
 
-    def mkdir(self) -> Iterator[Step]:
+    def mkdir(self) -> Iterator[ModelStep]:
         error, state = self._new(None, 0o777)
         yield from self._refused(error)
-        yield from self._told(error, Source.HOST, state)
+        yield from self._told(error, AnswerSource.HOST, state)
 
-    def unlink(self) -> Iterator[Step]:
+    def unlink(self) -> Iterator[ModelStep]:
         found = self._found()
         error = found if isinstance(found, str) else None
         if not isinstance(found, str) and self._state.object(found).is_directory:
@@ -308,9 +308,9 @@ class _Machine:
         state = self._state
         if error is None:
             state = state.changed(names={self._operation.path: None})
-        yield from self._told(error, Source.HOST, state)
+        yield from self._told(error, AnswerSource.HOST, state)
 
-    def rmdir(self) -> Iterator[Step]:
+    def rmdir(self) -> Iterator[ModelStep]:
         found = self._found()
         error = found if isinstance(found, str) else None
         if not isinstance(found, str) and not self._state.object(found).is_directory:
@@ -321,17 +321,17 @@ class _Machine:
         state = self._state
         if error is None:
             state = state.changed(names={self._operation.path: None})
-        yield from self._told(error, Source.HOST, state)
+        yield from self._told(error, AnswerSource.HOST, state)
 
     def _inside(self, path: str) -> list[str]:
         return [name for name, _ in self._state.names if name.startswith(f"{path}/")]
 
-    def rename(self) -> Iterator[Step]:
+    def rename(self) -> Iterator[ModelStep]:
         path, to = self._operation.path, self._operation.to
         old, new = self._found(), resolve(self._state, to)
         if self._local.phase == SAME:
             if new == self._local.object:
-                yield from self._told(None, Source.ENTRY)
+                yield from self._told(None, AnswerSource.ENTRY)
             return
         if self._local.phase == "looked":
             # The kernel knows the old name from one moment and looks at the new one now.
@@ -339,13 +339,15 @@ class _Machine:
             if not isinstance(new, str):
                 is_directory = self._state.object(new).is_directory
                 if is_directory != was_directory:
-                    yield from self._told("EISDIR" if is_directory else "ENOTDIR", Source.ENTRY)
+                    yield from self._told(
+                        "EISDIR" if is_directory else "ENOTDIR", AnswerSource.ENTRY
+                    )
             yield from self._gone()
         elif self._grain is Grain.SHARE and not isinstance(old, str):
             kind = int(self._state.object(old).is_directory)
-            yield Step(Source.ENTRY, self._state, Local("looked", old, kind))
+            yield ModelStep(AnswerSource.ENTRY, self._state, Local("looked", old, kind))
             if self._error is None:
-                yield Step(Source.ENTRY, self._state, Local(SAME, old))
+                yield ModelStep(AnswerSource.ENTRY, self._state, Local(SAME, old))
         error = self._parent_error(path) or self._parent_error(to)
         if error is None and isinstance(old, str):
             error = old
@@ -355,7 +357,7 @@ class _Machine:
             error, state = self._renamed(old, new)
         if error != "ENOTEMPTY" and self._local.phase == "start":
             yield from self._refused(error)
-        yield from self._told(error, Source.HOST, state)
+        yield from self._told(error, AnswerSource.HOST, state)
 
     def _renamed(self, old: int, new: int | str) -> tuple[str | None, State]:
         path, to = self._operation.path, self._operation.to
@@ -377,7 +379,7 @@ class _Machine:
             moved[to + name.removeprefix(path)] = dict(self._state.names)[name]
         return None, self._state.changed(names=moved)
 
-    def link(self) -> Iterator[Step]:
+    def link(self) -> Iterator[ModelStep]:
         if self._local.phase == "start":
             yield from self._bind()
             return
@@ -393,12 +395,12 @@ class _Machine:
         state = self._state
         if error is None:
             state = state.changed(names={to: self._local.object})
-        yield from self._told(error, Source.HOST, state)
+        yield from self._told(error, AnswerSource.HOST, state)
         yield from self._gone()
 
     # Acts that change an object
 
-    def write(self) -> Iterator[Step]:
+    def write(self) -> Iterator[ModelStep]:
         match self._local.phase:
             case "start":
                 yield from self._opened()
@@ -408,14 +410,14 @@ class _Machine:
             case _:
                 yield from self._written()
 
-    def _then_written(self, state: State, number: int) -> Iterator[Step]:
+    def _then_written(self, state: State, number: int) -> Iterator[ModelStep]:
         """The file is empty in *state*: what is left is the write(2), if there is anything."""
         if self._operation.content:
-            yield Step(Source.HOST, state, Local("cut", number))
+            yield ModelStep(AnswerSource.HOST, state, Local("cut", number))
         else:
-            yield from self._told(None, Source.HOST, state)
+            yield from self._told(None, AnswerSource.HOST, state)
 
-    def _written(self, offset: int = 0) -> Iterator[Step]:
+    def _written(self, offset: int = 0) -> Iterator[ModelStep]:
         """One write(2) at *offset*: another may have written meanwhile, and be longer."""
         data, before = self._operation.content, self._content()
         state = self._state
@@ -423,59 +425,61 @@ class _Machine:
             before = before.ljust(offset, "\0")
             written = before[:offset] + data + before[offset + len(data) :]
             state = self._with_content(written)
-        yield from self._told(None, Source.HOST, state)
+        yield from self._told(None, AnswerSource.HOST, state)
         yield from self._gone()
 
-    def _opened(self) -> Iterator[Step]:
+    def _opened(self) -> Iterator[ModelStep]:
         found = self._found()
         if not isinstance(found, str):
             if self._state.object(found).is_directory:
-                yield from self._told("EISDIR", Source.ENTRY)
-                yield from self._told("EISDIR", Source.HOST)
+                yield from self._told("EISDIR", AnswerSource.ENTRY)
+                yield from self._told("EISDIR", AnswerSource.HOST)
                 return
-            for source in (Source.ENTRY, Source.HOST):
-                yield Step(source, self._state, Local("bound", found))
+            for source in (AnswerSource.ENTRY, AnswerSource.HOST):
+                yield ModelStep(source, self._state, Local("bound", found))
             return
         error, state = self._new("", self._operation.mode)
         yield from self._refused(error)
         if error is not None:
-            yield from self._told(error, Source.HOST)
+            yield from self._told(error, AnswerSource.HOST)
         else:
             yield from self._then_written(state, self._number)
 
-    def overwrite(self) -> Iterator[Step]:
+    def overwrite(self) -> Iterator[ModelStep]:
         if self._local.phase == "start":
             yield from self._bind(only_files="EISDIR")
             return
         yield from self._written(self._operation.offset)
 
-    def append(self) -> Iterator[Step]:
+    def append(self) -> Iterator[ModelStep]:
         if self._local.phase == "start":
             yield from self._bind(only_files="EISDIR")
             return
         yield from self._written(len(self._content()))
 
-    def truncate(self) -> Iterator[Step]:
+    def truncate(self) -> Iterator[ModelStep]:
         if self._local.phase == "start":
             yield from self._bind(only_files="EISDIR")
             return
         size = self._operation.size
         cut = self._content()[:size].ljust(size, "\0")
-        yield from self._told(None, Source.HOST, self._with_content(cut))
+        yield from self._told(None, AnswerSource.HOST, self._with_content(cut))
         yield from self._gone()
 
-    def chmod(self) -> Iterator[Step]:
+    def chmod(self) -> Iterator[ModelStep]:
         if self._local.phase == "start":
             yield from self._bind()
             return
         number = self._local.object
         changed = self._state.object(number)._replace(mode=self._operation.mode)
-        yield from self._told(None, Source.HOST, self._state.changed(objects={number: changed}))
+        yield from self._told(
+            None, AnswerSource.HOST, self._state.changed(objects={number: changed})
+        )
         yield from self._gone()
 
     # Acts that only look
 
-    def stat(self) -> Iterator[Step]:
+    def stat(self) -> Iterator[ModelStep]:
         if self._local.phase == "start":
             yield from self._bind()
             return
@@ -488,10 +492,10 @@ class _Machine:
                 links, size = self._value.get("links"), self._value.get("size")
                 told &= links == self._state.links(number) and size == len(there.content)
             if told or number == ROOT:
-                yield from self._told(None, Source.CONTENT)
+                yield from self._told(None, AnswerSource.CONTENT)
         yield from self._gone()
 
-    def read(self) -> Iterator[Step]:
+    def read(self) -> Iterator[ModelStep]:
         match self._local.phase:
             case "start":
                 yield from self._bind(only_files="EISDIR")
@@ -499,8 +503,10 @@ class _Machine:
                 # The kernel asks how long the file is, and then for its content: what has grown
                 # in between is cut.
                 number = self._local.object
-                yield Step(
-                    Source.CONTENT, self._state, Local("measured", number, len(self._content()))
+                yield ModelStep(
+                    AnswerSource.CONTENT,
+                    self._state,
+                    Local("measured", number, len(self._content())),
                 )
                 yield from self._gone()
             case phase:
@@ -510,68 +516,68 @@ class _Machine:
                     # Who cuts a page clears what is behind the cut: that may be seen as well.
                     cleared = content.ljust(seen, "\0")
                     if content and len(content) < seen and cleared == self._value:
-                        yield from self._told(None, Source.CONTENT)
+                        yield from self._told(None, AnswerSource.CONTENT)
                     content = content[:seen]
                 if content[:MOST_READ_BYTES] == self._value:
-                    yield from self._told(None, Source.CONTENT)
+                    yield from self._told(None, AnswerSource.CONTENT)
                 yield from self._gone()
 
-    def entry(self) -> Iterator[Step]:
+    def entry(self) -> Iterator[ModelStep]:
         """One name of a listing: it was there (True), or not."""
         if (not isinstance(self._found(), str)) == self._value:
-            yield from self._told(None, Source.ENTRY)
+            yield from self._told(None, AnswerSource.ENTRY)
 
-    def opendir(self) -> Iterator[Step]:
+    def opendir(self) -> Iterator[ModelStep]:
         """What a listing says of the directory itself."""
         found = self._found()
         if isinstance(found, str):
-            yield from self._told(found, Source.ENTRY)
+            yield from self._told(found, AnswerSource.ENTRY)
         else:
             error = None if self._state.object(found).is_directory else "ENOTDIR"
-            yield from self._told(error, Source.ENTRY)
+            yield from self._told(error, AnswerSource.ENTRY)
 
-    def fsync(self) -> Iterator[Step]:
+    def fsync(self) -> Iterator[ModelStep]:
         if self._local.phase == "start":
             yield from self._bind()
             return
-        yield from self._told(None, Source.HOST)
+        yield from self._told(None, AnswerSource.HOST)
         yield from self._gone()
 
-    def sync(self) -> Iterator[Step]:
-        yield from self._told(None, Source.HOST)
+    def sync(self) -> Iterator[ModelStep]:
+        yield from self._told(None, AnswerSource.HOST)
 
-    def map(self) -> Iterator[Step]:
+    def map(self) -> Iterator[ModelStep]:
         if self._local.phase == "start":
             yield from self._bind(only_files="ENODEV")
             return
         number = self._local.object
         if len(self._content()) < self._operation.size:
-            yield from self._told("EINVAL", Source.CONTENT)
+            yield from self._told("EINVAL", AnswerSource.CONTENT)
         else:
             size = self._operation.size or len(self._content())
             mapped = self._state.changed(mappings={self._mapping: (number, size)})
-            yield from self._told(None, Source.CONTENT, mapped)
+            yield from self._told(None, AnswerSource.CONTENT, mapped)
         yield from self._gone()
 
     @property
     def _mapping(self) -> str:
         return f"{self._actor}:{self._operation.handle}"
 
-    def mread(self) -> Iterator[Step]:
+    def mread(self) -> Iterator[ModelStep]:
         mapped = dict(self._state.mappings).get(self._mapping)
         if mapped is None:
-            yield from self._told(_NOT_MAPPED, Source.HOST)  # the map was refused
+            yield from self._told(_NOT_MAPPED, AnswerSource.HOST)  # the map was refused
             return
         number, size = mapped
         content = self._state.object(number).content
         # What lies beyond the end is zero, up to the end of its page; beyond that nobody survives.
         if content and content[:size].ljust(size, "\0") == self._value:
-            yield from self._told(None, Source.CONTENT)
+            yield from self._told(None, AnswerSource.CONTENT)
 
-    def unmap(self) -> Iterator[Step]:
+    def unmap(self) -> Iterator[ModelStep]:
         if self._mapping not in dict(self._state.mappings):
-            yield from self._told(_NOT_MAPPED, Source.HOST)
+            yield from self._told(_NOT_MAPPED, AnswerSource.HOST)
             return
         yield from self._told(
-            None, Source.HOST, self._state.changed(mappings={self._mapping: None})
+            None, AnswerSource.HOST, self._state.changed(mappings={self._mapping: None})
         )

@@ -12,9 +12,9 @@ delegated    see delegated.py.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.history import Grain, is_guest
-from osxfs_sim.coherence.histories.linearize import Task
+from osxfs_sim.coherence.histories.linearize import PendingOperation
 from osxfs_sim.coherence.histories.model import MUTATORS, is_pending, may_happen_later
 from osxfs_sim.coherence.histories.sessions import changes, predecessors
 
@@ -34,7 +34,7 @@ class Bounds:
 EXACT = Bounds()
 
 
-def past_the_bound(operations: Sequence[Performed], bounds: Bounds) -> int:
+def past_the_bound(operations: Sequence[OperationInterval], bounds: Bounds) -> int:
     """How many looks of guests the bound can find wrong: some change was made longer before.
 
     All others may be told what was before there was any change, and are right whatever they say
@@ -51,7 +51,9 @@ def past_the_bound(operations: Sequence[Performed], bounds: Bounds) -> int:
     )
 
 
-def too_old(operations: Sequence[Performed], bounds: Bounds) -> list[tuple[Performed, str]]:
+def too_old(
+    operations: Sequence[OperationInterval], bounds: Bounds
+) -> list[tuple[OperationInterval, str]]:
     """Guests' looks that say otherwise than the host, when the last change is past the bound.
 
     All of these say of the same state what it is, so this needs no search, which is long for a
@@ -82,12 +84,12 @@ _COMPARED = ("stat", "read", "entry", "opendir")
 """Not a mapping: what it leads to may have no name any more."""
 
 
-def _may_change(performed: Performed) -> bool:
+def _may_change(performed: OperationInterval) -> bool:
     """Also one that was refused: what is done in two steps may have done the first."""
     return performed.operation.act in MUTATORS
 
 
-def _differ(one: Performed, other: Performed) -> bool:
+def _differ(one: OperationInterval, other: OperationInterval) -> bool:
     if one.outcome.error is not None or other.outcome.error is not None:
         # Which error it is depends on how far somebody came.
         return (one.outcome.error is None) is not (other.outcome.error is None)
@@ -102,7 +104,7 @@ def _compared(value: object) -> object:
     return [value.get(key) for key in keys]
 
 
-def consistent(operations: Sequence[Performed], grain: Grain) -> list[Task]:
+def consistent(operations: Sequence[OperationInterval], grain: Grain) -> list[PendingOperation]:
     """Each between its call and its return; a mapping through a share since it was mapped."""
     tasks = []
     for number, performed in enumerate(operations):
@@ -110,16 +112,18 @@ def consistent(operations: Sequence[Performed], grain: Grain) -> list[Task]:
         if performed.operation.act == "mread" and own is Grain.SHARE:
             tasks.append(_as_mapped(operations, number, own, 0))
         else:
-            tasks.append(Task.exactly(performed, own))
+            tasks.append(PendingOperation.exactly(performed, own))
     return tasks
 
 
-def cached(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> list[Task]:
+def cached(
+    operations: Sequence[OperationInterval], grain: Grain, bounds: Bounds
+) -> list[PendingOperation]:
     """The guests' looks up to *stale_ns* earlier, in sessions."""
     tasks = []
     for number, performed in enumerate(operations):
         if not is_guest(performed.actor):
-            tasks.append(Task.exactly(performed, Grain.DIRECTORY))
+            tasks.append(PendingOperation.exactly(performed, Grain.DIRECTORY))
         elif performed.operation.act == "mread" and grain is Grain.SHARE:
             tasks.append(_as_mapped(operations, number, grain, bounds.stale_ns))
         else:
@@ -127,7 +131,9 @@ def cached(operations: Sequence[Performed], grain: Grain, bounds: Bounds) -> lis
     return tasks
 
 
-def _as_mapped(operations: Sequence[Performed], number: int, grain: Grain, stale_ns: int) -> Task:
+def _as_mapped(
+    operations: Sequence[OperationInterval], number: int, grain: Grain, stale_ns: int
+) -> PendingOperation:
     performed = operations[number]
     mapped_ns = max(
         (
@@ -140,27 +146,31 @@ def _as_mapped(operations: Sequence[Performed], number: int, grain: Grain, stale
         default=performed.call_ns,  # it was given up, and then there is nothing mapped
     )
     after, looked = predecessors(operations, number)
-    return Task(
+    return PendingOperation(
         *(performed, mapped_ns - stale_ns, performed.call_ns, performed.return_ns, grain),
         *(tuple(after), tuple(looked)),
     )
 
 
-def _in_session(operations: Sequence[Performed], number: int, grain: Grain, stale_ns: int) -> Task:
+def _in_session(
+    operations: Sequence[OperationInterval], number: int, grain: Grain, stale_ns: int
+) -> PendingOperation:
     performed = operations[number]
     after, looked = predecessors(operations, number)
     look_ns = performed.call_ns - stale_ns
-    return Task(
+    return PendingOperation(
         *(performed, look_ns, performed.call_ns, performed.return_ns, grain),
         *(tuple(after), tuple(looked)),
     )
 
 
-def seen_late(operations: Sequence[Performed], number: int, grain: Grain, from_ns: int) -> Task:
+def seen_late(
+    operations: Sequence[OperationInterval], number: int, grain: Grain, from_ns: int
+) -> PendingOperation:
     """All of it from *from_ns* on, in its session: for somebody who changes nothing."""
     performed = operations[number]
     assert not changes(performed), performed
     after, looked = predecessors(operations, number)
-    return Task(
+    return PendingOperation(
         *(performed, from_ns, from_ns, performed.return_ns, grain), *(tuple(after), tuple(looked))
     )

@@ -15,8 +15,8 @@ known to nobody else is a name from nowhere, and nothing explains it.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.history import History, in_order
 from osxfs_sim.coherence.histories.sessions import TWO_NAMES
 
@@ -27,15 +27,15 @@ _OF_NAMES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Partition:
     """The *operations* on the *names* of one object. *initial* is what was there before."""
 
     names: tuple[str, ...]
-    operations: tuple[Performed, ...]
+    operations: tuple[OperationInterval, ...]
     initial: Mapping[str, str]
 
 
-def parts_of(history: History) -> list[Part]:
+def parts_of(history: History) -> list[Partition]:
     """The history's objects, and those operations on each that are a matter of its own.
 
     ``sync`` is about all of them, and is in each.
@@ -43,7 +43,7 @@ def parts_of(history: History) -> list[Part]:
     joined = _joined(history)
     known = {name for name in joined if name}
     operations = taken_apart(history.operations, known)
-    by_object: dict[str, list[Performed]] = {}
+    by_object: dict[str, list[OperationInterval]] = {}
     everywhere = []
     for performed in operations:
         operation = performed.operation
@@ -53,7 +53,7 @@ def parts_of(history: History) -> list[Part]:
             name = operation.path or _name_of_handle(performed, operations)
             by_object.setdefault(_root(joined, name), []).append(performed)
     return [
-        Part(
+        Partition(
             tuple(sorted(name for name in known if _root(joined, name) == root)),
             in_order((*found, *everywhere)),
             {
@@ -109,7 +109,7 @@ def _join(joined: dict[str, str], one: str, other: str) -> None:
     joined[other] = one
 
 
-def _name_of_handle(performed: Performed, operations: Sequence[Performed]) -> str:
+def _name_of_handle(performed: OperationInterval, operations: Sequence[OperationInterval]) -> str:
     """The path at which the handle of *performed* was last made by its process."""
     handle = performed.operation.handle
     return next(
@@ -125,9 +125,11 @@ def _name_of_handle(performed: Performed, operations: Sequence[Performed]) -> st
     )
 
 
-def taken_apart(operations: Iterable[Performed], known: Iterable[str]) -> list[Performed]:
+def taken_apart(
+    operations: Iterable[OperationInterval], known: Iterable[str]
+) -> list[OperationInterval]:
     """The same with each listing as what it says of the directory, and of each *known* name."""
-    found: list[Performed] = []
+    found: list[OperationInterval] = []
     for performed in operations:
         operation, outcome = performed.operation, performed.outcome
         if operation.act != "list":
@@ -137,8 +139,8 @@ def taken_apart(operations: Iterable[Performed], known: Iterable[str]) -> list[P
             found.append(
                 replace(
                     performed,
-                    operation=Operation("opendir", operation.path),
-                    outcome=Outcome(error=outcome.error),
+                    operation=ActorOperation("opendir", operation.path),
+                    outcome=OperationResult(error=outcome.error),
                 )
             )
         if outcome.error is not None:
@@ -148,8 +150,8 @@ def taken_apart(operations: Iterable[Performed], known: Iterable[str]) -> list[P
         found += [
             replace(
                 performed,
-                operation=Operation("entry", name),
-                outcome=Outcome(name.removeprefix(prefix) in listed),
+                operation=ActorOperation("entry", name),
+                outcome=OperationResult(name.removeprefix(prefix) in listed),
             )
             for name in sorted(known)
             if name.rpartition("/")[0] == operation.path

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
-from osxfs_sim.coherence.actors.processes import Actor, Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
+from osxfs_sim.coherence.actors.processes import Actor, OperationInterval
 from osxfs_sim.coherence.histories.generate import Programme
 from osxfs_sim.coherence.histories.history import HOST, SHARE, Grain, History
 
@@ -39,7 +39,7 @@ def record(
         (host / path).write_text(content)
         (host / path).chmod(0o644 & ~process_umask())
     grain = Grain.DIRECTORY if host == guest else Grain.SHARE
-    performed: list[Performed] = []
+    performed: list[OperationInterval] = []
     with contextlib.ExitStack() as processes:
         actors = {
             name: processes.enter_context(Actor(name, host if name == HOST else guest))
@@ -55,7 +55,7 @@ def record(
         if programme.last:
             performed += actors[first].play(last_looks(programme.names))
             performed += actors[HOST].play(programme.last)
-        performed += actors[HOST].play([Operation("wait", pause_ns=settle_ns)])
+        performed += actors[HOST].play([ActorOperation("wait", pause_ns=settle_ns)])
         for name in (HOST, first):
             performed += actors[name].play(last_looks(programme.names))
     known = [each for each in performed if each.operation.act != "wait"]
@@ -68,19 +68,21 @@ def record(
     )
 
 
-def last_looks(names: tuple[str, ...]) -> list[Operation]:
+def last_looks(names: tuple[str, ...]) -> list[ActorOperation]:
     """One look at everything."""
     return [
-        Operation("list"),
-        *(Operation(act, name) for name in names for act in ("stat", "read")),
+        ActorOperation("list"),
+        *(ActorOperation(act, name) for name in names for act in ("stat", "read")),
     ]
 
 
-def flushed(flush: Flush) -> Performed:
+def flushed(flush: Flush) -> OperationInterval:
     """Have it done; when it was."""
     call_ns = time.monotonic_ns()
     flush()
-    return Performed(SHARE, Operation("sync"), call_ns, time.monotonic_ns(), Outcome())
+    return OperationInterval(
+        SHARE, ActorOperation("sync"), call_ns, time.monotonic_ns(), OperationResult()
+    )
 
 
 def process_umask() -> int:

@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from osxfs_sim.coherence.actors.operations import Operation
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.actors.scripts import script
 from osxfs_sim.coherence.histories.history import HOST, SHARE, History
-from osxfs_sim.coherence.histories.linearize import Answer
+from osxfs_sim.coherence.histories.linearize import CheckResult
 from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.record import process_umask
 from osxfs_sim.coherence.histories.timeline import in_words
 from osxfs_sim.coherence.histories.verdicts import Rules, check
 from osxfs_sim.model.consistency import Mode
 
-Step = tuple[str, Operation]
+Step = tuple[str, ActorOperation]
 """Who, and what (as in coherence/actors/staging.py)."""
 
 _JUDGE = '''
-def breach(told: list[Performed]) -> str | None:
+def breach(told: list[OperationInterval]) -> str | None:
     """Judged as {mode}; what a guest is told may be {stale_ns} ns old, the host {lag_ns} ns."""
     from osxfs_sim.coherence.histories.schedules import judged
 
@@ -33,7 +33,7 @@ def breach(told: list[Performed]) -> str | None:
 def schedule_of(history: History) -> list[Step]:
     """Its operations in the order of their calls; what was there before is made by the host."""
     made = [
-        (HOST, Operation("create", path, data=content))
+        (HOST, ActorOperation("create", path, data=content))
         for path, content in sorted(history.initial.items())
     ]
     return made + [(each.actor, replace(each.operation, pause_ns=0)) for each in history.operations]
@@ -42,7 +42,7 @@ def schedule_of(history: History) -> list[Step]:
 def script_of(history: History, rules: Rules, settings: Mapping[str, Any], title: str) -> str:
     """The source of a script that plays the schedule of *history* on a share with *settings*."""
     steps = [
-        (actor, Operation("flush") if actor == SHARE else operation)
+        (actor, ActorOperation("flush") if actor == SHARE else operation)
         for actor, operation in schedule_of(history)
     ]
     judge = _JUDGE.format(
@@ -52,14 +52,15 @@ def script_of(history: History, rules: Rules, settings: Mapping[str, Any], title
 
 
 def judged(
-    told: Sequence[Performed], mode: str, *, stale_ns: int = 0, lag_ns: int = 0
+    told: Sequence[OperationInterval], mode: str, *, stale_ns: int = 0, lag_ns: int = 0
 ) -> str | None:
     """What is wrong with what was told, for a script; None if nothing is."""
     operations = [
-        replace(each, operation=Operation("sync")) if each.actor == SHARE else each for each in told
+        replace(each, operation=ActorOperation("sync")) if each.actor == SHARE else each
+        for each in told
     ]
     history = History.of(operations, umask=process_umask())
     verdict = check(history, Rules(Mode[mode.upper()], Bounds(stale_ns, lag_ns)))
-    if verdict.answer is not Answer.VIOLATION:
+    if verdict.answer is not CheckResult.VIOLATION:
         return None
     return "\n".join(in_words(part) for part in verdict.violations)

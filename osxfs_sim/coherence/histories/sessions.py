@@ -12,7 +12,7 @@ it no longer has may still be believed. So listings follow listings, and looks f
 
 from collections.abc import Iterator, Sequence
 
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.model import MUTATORS, is_pending
 
 _OF_OBJECTS = frozenset({"write", "overwrite", "append", "truncate", "chmod"})
@@ -23,17 +23,19 @@ TWO_NAMES = frozenset({"rename", "link"})
 """They look at two names, each as of a moment of its own: no one moment holds for both."""
 
 
-def changes(performed: Performed) -> bool:
+def changes(performed: OperationInterval) -> bool:
     """Whether it was a change that was made, as far as its process was told."""
     return performed.operation.act in MUTATORS and performed.outcome.error is None
 
 
-def may_have_changed(performed: Performed) -> bool:
+def may_have_changed(performed: OperationInterval) -> bool:
     """Whether it changed something, or nobody knows whether it did."""
     return performed.operation.act in MUTATORS and (changes(performed) or is_pending(performed))
 
 
-def predecessors(operations: Sequence[Performed], number: int) -> tuple[list[int], list[int]]:
+def predecessors(
+    operations: Sequence[OperationInterval], number: int
+) -> tuple[list[int], list[int]]:
     """Of the *number*-th: own changes that it must see, own looks that it must not go behind."""
     mine = operations[number]
     after: list[int] = []
@@ -58,11 +60,11 @@ def predecessors(operations: Sequence[Performed], number: int) -> tuple[list[int
     return after, looked
 
 
-def _is_listing(performed: Performed) -> bool:
+def _is_listing(performed: OperationInterval) -> bool:
     return performed.operation.act in ("entry", "opendir")
 
 
-def _names(performed: Performed) -> Iterator[str]:
+def _names(performed: OperationInterval) -> Iterator[str]:
     operation = performed.operation
     if operation.path:
         yield operation.path

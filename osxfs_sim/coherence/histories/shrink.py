@@ -13,8 +13,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from osxfs_sim.coherence.actors.operations import Outcome
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import OperationResult
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.history import SHARE, History
 from osxfs_sim.coherence.histories.schedules import Step, schedule_of
 from osxfs_sim.coherence.histories.sessions import may_have_changed
@@ -55,7 +55,7 @@ def purely(history: History, names: Sequence[str], violates: Violates) -> Histor
     fixed = [each for each in history.operations if may_have_changed(each)]
     units = _units([each for each in history.operations if not may_have_changed(each)])
 
-    def fails(kept: Sequence[list[Performed]]) -> bool:
+    def fails(kept: Sequence[list[OperationInterval]]) -> bool:
         looks = [each for unit in kept for each in unit]
         return violates(history.only([*fixed, *looks]))
 
@@ -79,7 +79,7 @@ def restricted(history: History, names: Sequence[str]) -> History:
         if each.operation.act == "map" and each.operation.path in wanted
     }
 
-    def is_about(each: Performed) -> bool:
+    def is_about(each: OperationInterval) -> bool:
         operation = each.operation
         if operation.handle:
             return (each.actor, operation.handle) in mapped
@@ -92,13 +92,13 @@ def restricted(history: History, names: Sequence[str]) -> History:
     return History(kept.operations, kept.grain, initial, kept.umask, kept.about)
 
 
-def _told_of(each: Performed, names: Sequence[str]) -> Performed:
+def _told_of(each: OperationInterval, names: Sequence[str]) -> OperationInterval:
     operation, value = each.operation, each.outcome.value
     if operation.act != "list" or value is None:
         return each
     prefix = f"{operation.path}/" if operation.path else ""
     told = [name for name in value if f"{prefix}{name}" in names]
-    return replace(each, outcome=Outcome(told))
+    return replace(each, outcome=OperationResult(told))
 
 
 def _ended_early(history: History, violates: Violates) -> History:
@@ -113,9 +113,9 @@ def _ended_early(history: History, violates: Violates) -> History:
     return history
 
 
-def _units(operations: Sequence[Performed]) -> list[list[Performed]]:
+def _units(operations: Sequence[OperationInterval]) -> list[list[OperationInterval]]:
     """What goes together: a mapping, what was read in it, and its end."""
-    units: dict[Hashable, list[Performed]] = {}
+    units: dict[Hashable, list[OperationInterval]] = {}
     for number, each in enumerate(operations):
         handle = each.operation.handle
         units.setdefault((each.actor, handle) if handle else number, []).append(each)

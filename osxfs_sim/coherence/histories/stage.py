@@ -11,8 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
-from osxfs_sim.coherence.actors.operations import Operation
-from osxfs_sim.coherence.actors.processes import Actor, Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation
+from osxfs_sim.coherence.actors.processes import Actor, OperationInterval
 from osxfs_sim.coherence.histories.history import SHARE, Grain, History, is_guest
 from osxfs_sim.coherence.histories.record import Flush, flushed, process_umask
 from osxfs_sim.coherence.histories.schedules import Step
@@ -53,7 +53,7 @@ class Places:
         """
         place = self._new()
         grain = Grain.DIRECTORY if self._host == self._guest else Grain.SHARE
-        performed: list[Performed] = []
+        performed: list[OperationInterval] = []
         for name, operation in schedule:
             if name != SHARE:
                 done = self._actor(name).do(_within(place, operation))
@@ -69,7 +69,7 @@ class Places:
         return self._actors[name]
 
 
-def _within(place: str, operation: Operation) -> Operation:
+def _within(place: str, operation: ActorOperation) -> ActorOperation:
     """The operation in the directory *place*; one by a handle is where the handle is."""
     path = operation.path
     if path or operation.act == "list":

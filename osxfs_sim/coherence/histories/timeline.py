@@ -1,12 +1,12 @@
 """A judged object in words: what was done to it when, and what of it nothing explains."""
 
-from osxfs_sim.coherence.actors.processes import Performed
-from osxfs_sim.coherence.histories.verdicts import PartVerdict
+from osxfs_sim.coherence.actors.processes import OperationInterval
+from osxfs_sim.coherence.histories.verdicts import PartitionVerdict
 
 _MS = 1_000_000
 
 
-def in_words(part: PartVerdict) -> str:
+def in_words(part: PartitionVerdict) -> str:
     """A line per operation in the order of their calls, and those that explain nothing marked."""
     lines = [f"{', '.join(part.names)}:"]
     begin_ns = min((each.call_ns for each in part.operations), default=0)
@@ -19,7 +19,7 @@ def in_words(part: PartVerdict) -> str:
     return "\n".join(lines)
 
 
-def said(performed: Performed) -> str:
+def said(performed: OperationInterval) -> str:
     """Who did what, and was told what, shortly."""
     operation, outcome = performed.operation, performed.outcome
     told = "done" if outcome.error is None and outcome.value is None else None
@@ -38,7 +38,7 @@ def said(performed: Performed) -> str:
     return f"{performed.actor}: {operation_words} -> {told or outcome}"
 
 
-def mark(part: PartVerdict, performed: Performed) -> str:
+def mark(part: PartitionVerdict, performed: OperationInterval) -> str:
     """How the search left it: nothing where it is explained."""
     if performed in part.stuck:
         return "   <- not explained"

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.delegated import delegated
 from osxfs_sim.coherence.histories.history import Grain, History, is_guest
-from osxfs_sim.coherence.histories.linearize import NO_LIMITS, Answer, Limits, search
+from osxfs_sim.coherence.histories.linearize import NO_LIMITS, CheckResult, Limits, search
 from osxfs_sim.coherence.histories.model import State, is_pending, may_happen_later
 from osxfs_sim.coherence.histories.modes import EXACT, Bounds, cached, consistent, too_old
-from osxfs_sim.coherence.histories.objects import Part, parts_of
+from osxfs_sim.coherence.histories.objects import Partition, parts_of
 from osxfs_sim.coherence.histories.sessions import may_have_changed
 from osxfs_sim.coherence.histories.wording import require_judgeable
 from osxfs_sim.model.consistency import Mode
@@ -33,7 +33,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class PartVerdict:
+class PartitionVerdict:
     """What is said of one object.
 
     *explained* is the longest order that explains what everybody was told, *stuck* those that
@@ -42,39 +42,39 @@ class PartVerdict:
     """
 
     names: tuple[str, ...]
-    answer: Answer
-    operations: tuple[Performed, ...] = ()
-    explained: tuple[Performed, ...] = ()
-    stuck: tuple[Performed, ...] = ()
+    answer: CheckResult
+    operations: tuple[OperationInterval, ...] = ()
+    explained: tuple[OperationInterval, ...] = ()
+    stuck: tuple[OperationInterval, ...] = ()
     lost: tuple[str, ...] = ()
     unjudged: int = 0
     steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HistoryVerdict:
     """What is said of a history."""
 
     mode: Mode
-    parts: tuple[PartVerdict, ...]
+    parts: tuple[PartitionVerdict, ...]
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> CheckResult:
         answers = {part.answer for part in self.parts}
-        if Answer.VIOLATION in answers:
-            return Answer.VIOLATION
-        return Answer.UNKNOWN if Answer.UNKNOWN in answers else Answer.OK
+        if CheckResult.VIOLATION in answers:
+            return CheckResult.VIOLATION
+        return CheckResult.UNKNOWN if CheckResult.UNKNOWN in answers else CheckResult.OK
 
     @property
     def unjudged(self) -> int:
         return sum(part.unjudged for part in self.parts)
 
     @property
-    def violations(self) -> tuple[PartVerdict, ...]:
-        return tuple(part for part in self.parts if part.answer is Answer.VIOLATION)
+    def violations(self) -> tuple[PartitionVerdict, ...]:
+        return tuple(part for part in self.parts if part.answer is CheckResult.VIOLATION)
 
 
-def check(history: History, rules: Rules, executor: Executor | None = None) -> Verdict:
+def check(history: History, rules: Rules, executor: Executor | None = None) -> HistoryVerdict:
     """The verdict on *history*; its objects by the processes of *executor*.
 
     Raises ValueError where it holds what no history can (see wording.py).
@@ -85,14 +85,14 @@ def check(history: History, rules: Rules, executor: Executor | None = None) -> V
     parts = parts_of(history)
     words = [(part, history.grain, history.umask, rules) for part in parts]
     verdicts = executor.map(_judged, words) if executor is not None else map(_judged, words)
-    return Verdict(rules.mode, tuple(verdicts))
+    return HistoryVerdict(rules.mode, tuple(verdicts))
 
 
-def _judged(words: tuple[Part, Grain, int, Rules]) -> PartVerdict:
+def _judged(words: tuple[Partition, Grain, int, Rules]) -> PartitionVerdict:
     return judge(*words)
 
 
-def judge(part: Part, grain: Grain, umask: int, rules: Rules) -> PartVerdict:
+def judge(part: Partition, grain: Grain, umask: int, rules: Rules) -> PartitionVerdict:
     """The verdict on one object."""
     # Who was told nothing says nothing; of a change it is open whether and when it was made.
     operations = tuple(
@@ -105,8 +105,8 @@ def judge(part: Part, grain: Grain, umask: int, rules: Rules) -> PartVerdict:
             tasks = tuple(consistent(operations, grain))
         case Mode.CACHED:
             if old := too_old(operations, rules.bounds):
-                return PartVerdict(
-                    *(part.names, Answer.VIOLATION, part.operations),
+                return PartitionVerdict(
+                    *(part.names, CheckResult.VIOLATION, part.operations),
                     stuck=tuple(each for each, _ in old),
                     lost=tuple(words for _, words in old),
                     unjudged=untold,
@@ -122,13 +122,13 @@ def judge(part: Part, grain: Grain, umask: int, rules: Rules) -> PartVerdict:
     )
     found = search(tasks, State.of(part.initial, umask), umask, rules.limits)
     answer = found.answer
-    if answer is Answer.OK and untold and not any(is_guest(each.actor) for each in operations):
-        answer = Answer.UNKNOWN  # every call of the guests failed: there is nothing to go by
-    if answer is Answer.VIOLATION and _may_be_torn(operations):
-        answer = Answer.UNKNOWN
-    return PartVerdict(
+    if answer is CheckResult.OK and untold and not any(is_guest(each.actor) for each in operations):
+        answer = CheckResult.UNKNOWN  # every call of the guests failed: there is nothing to go by
+    if answer is CheckResult.VIOLATION and _may_be_torn(operations):
+        answer = CheckResult.UNKNOWN
+    return PartitionVerdict(
         part.names,
-        Answer.VIOLATION if lost else answer,
+        CheckResult.VIOLATION if lost else answer,
         part.operations,
         tuple(tasks[each].performed for each in found.order),
         tuple(tasks[each].performed for each in found.stuck),
@@ -138,7 +138,7 @@ def judge(part: Part, grain: Grain, umask: int, rules: Rules) -> PartVerdict:
     )
 
 
-def _may_be_torn(operations: Sequence[Performed]) -> bool:
+def _may_be_torn(operations: Sequence[OperationInterval]) -> bool:
     """Whether what was long was read while it changed: no system reads several pages at once."""
     changed = [each for each in operations if each.operation.act in _OF_CONTENT]
     return any(
@@ -155,7 +155,7 @@ _PAGE_BYTES = 4096
 _OF_CONTENT = frozenset({"create", "write", "overwrite", "append", "truncate"})
 
 
-def out_of_order(operations: Sequence[Performed]) -> Performed | None:
+def out_of_order(operations: Sequence[OperationInterval]) -> OperationInterval | None:
     """One that its process called before another of it had returned."""
     returned_ns: dict[str, int] = {}
     for each in operations:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from osxfs_sim.coherence.actors.operations import Operation
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.history import in_order
 from osxfs_sim.coherence.histories.model import MUTATORS, OBSERVERS
 
@@ -18,7 +18,7 @@ _NUMBERS = frozenset({"offset", "size", "mode", "pause_ns"})
 _OF_HANDLES = frozenset({"mread", "unmap"})
 
 
-def require_judgeable(operations: Sequence[Performed]) -> None:
+def require_judgeable(operations: Sequence[OperationInterval]) -> None:
     """Raise ValueError, with the reason, where one of *operations* cannot be judged."""
     mapped = set[tuple[str, str]]()
     for each in in_order(operations):
@@ -38,7 +38,7 @@ def require_judgeable(operations: Sequence[Performed]) -> None:
             raise ValueError(f"{each.actor}: {operation} comes before any map of that handle")
 
 
-def _require_fields(operation: Operation) -> None:
+def _require_fields(operation: ActorOperation) -> None:
     for field in fields(operation):
         value = getattr(operation, field.name)
         if field.name in _NUMBERS:
@@ -49,7 +49,7 @@ def _require_fields(operation: Operation) -> None:
             raise ValueError(f"{field.name} of an operation must be {words}, and is {value!r}")
 
 
-def _wrong_value(performed: Performed) -> str:
+def _wrong_value(performed: OperationInterval) -> str:
     """What is wrong with what it was told; empty if nothing is."""
     value, error = performed.outcome.value, performed.outcome.error
     if error is not None:

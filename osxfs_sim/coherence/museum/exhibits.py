@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
 from osxfs_sim.coherence.actors.processes import Actor
 from osxfs_sim.coherence.scorecard.hearing import Hearing
 from osxfs_sim.model.bugs import BUGS, Bug
@@ -35,7 +35,7 @@ _END = ".heard"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ExhibitStep:
     """*who* does what, and what is told: *shown* with the bug, *cured* without it (None: the same).
 
     The listener can ``watch`` and ``hear``, the share ``settle`` (the guest has been told of
@@ -43,7 +43,7 @@ class Step:
     """
 
     who: str
-    operation: Operation
+    operation: ActorOperation
     shown: str
     cured: str | None = None
 
@@ -72,14 +72,14 @@ class Demonstration:
     bug: Bug
     shows: Arrangement
     cures: tuple[Arrangement, ...]
-    steps: tuple[Step, ...] = field(repr=False)
+    steps: tuple[ExhibitStep, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StepAnswer:
     """What a step was told."""
 
-    step: Step
+    step: ExhibitStep
     told: str
     expected: str
 
@@ -94,7 +94,7 @@ class Play:
 
     arrangement: Arrangement
     is_cured: bool
-    told: tuple[Told, ...]
+    told: tuple[StepAnswer, ...]
 
     @property
     def as_documented(self) -> bool:
@@ -103,7 +103,7 @@ class Play:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Showing:
     """A demonstration, played with the bug and with each cure."""
 
     demonstration: Demonstration
@@ -116,17 +116,14 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """A mounted share: its directories, and what waits until the guest knows what the host did.
-
-    ``settle`` may make files whose names begin with a dot, and leaves none.
-    """
+    """A mounted share: its directories, and what waits until the guest knows what the host did."""
 
     host: Path
     guest: Path
-    settle: Callable[[], None]
+    settle: Callable[[], object]
 
 
-class Stage(Protocol):
+class MakeShare(Protocol):
     """Makes a share of *settings* for the time of a ``with`` block."""
 
     def __call__(
@@ -134,7 +131,7 @@ class Stage(Protocol):
     ) -> "contextlib.AbstractContextManager[Sides]": ...
 
 
-def seen(outcome: Outcome) -> str:
+def seen(outcome: OperationResult) -> str:
     """What an operation was told, in the words of a demonstration."""
     if outcome.error is not None:
         return outcome.error
@@ -152,10 +149,10 @@ def seen(outcome: Outcome) -> str:
 
 def demonstrate(
     demonstration: Demonstration,
-    stage: Stage,
+    stage: MakeShare,
     ground: Callable[[], Path],
     say: Callable[[str], None],
-) -> Shown:
+) -> Showing:
     """Play it with the bug and with each cure. Raises UserError.
 
     *ground* gives a new empty directory for the host's side of each play; *say* is told what
@@ -168,29 +165,34 @@ def demonstrate(
         say(f"{BUGS[demonstration.bug].id} {demonstration.bug}: {what}{arrangement.words}")
         told = play(demonstration.steps, arrangement, stage, ground(), is_cured=is_cured)
         plays.append(Play(arrangement, is_cured, told))
-    return Shown(demonstration, tuple(plays))
+    return Showing(demonstration, tuple(plays))
 
 
 def play(
-    steps: Sequence[Step], arrangement: Arrangement, stage: Stage, host: Path, *, is_cured: bool
-) -> tuple[Told, ...]:
+    steps: Sequence[ExhibitStep],
+    arrangement: Arrangement,
+    stage: MakeShare,
+    host: Path,
+    *,
+    is_cured: bool,
+) -> tuple[StepAnswer, ...]:
     """*steps* on shares of *host* made as *arrangement* says. Raises UserError."""
-    told: list[Told] = []
+    told: list[StepAnswer] = []
     for scene in _scenes(steps):
-        with stage(host, arrangement.settings) as sides, _Cast(sides) as cast:
+        with stage(host, arrangement.settings) as sides, _Actors(sides) as cast:
             for step in scene:
-                told.append(Told(step, cast.perform(step), step.expected(is_cured=is_cured)))
+                told.append(StepAnswer(step, cast.perform(step), step.expected(is_cured=is_cured)))
     return tuple(told)
 
 
-def _scenes(steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
+def _scenes(steps: Sequence[ExhibitStep]) -> Iterator[tuple[ExhibitStep, ...]]:
     """*steps* as parts, each on a mount of its own; ``remount`` begins one."""
     begins = [0, *(n for n, step in enumerate(steps) if step.operation.act == "remount")]
     for begin, end in zip(begins, [*begins[1:], len(steps)], strict=True):
         yield tuple(steps[begin:end])
 
 
-class _Cast:
+class _Actors:
     """The processes of one mount, each started when it is first needed."""
 
     def __init__(self, sides: Sides) -> None:
@@ -199,13 +201,13 @@ class _Cast:
         self._hearing: Hearing | None = None
         self._ends = contextlib.ExitStack()
 
-    def __enter__(self) -> "_Cast":
+    def __enter__(self) -> "_Actors":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ends.close()
 
-    def perform(self, step: Step) -> str:
+    def perform(self, step: ExhibitStep) -> str:
         match step.who, step.operation.act:
             case ("share", "settle"):
                 self._sides.settle()
@@ -229,7 +231,7 @@ class _Cast:
     def _heard(self) -> list[str]:
         """All events so far: until one that is made now, and comes after them."""
         assert self._hearing is not None
-        self._actor(HOST).do(Operation("create", _END))
+        self._actor(HOST).do(ActorOperation("create", _END))
         heard: list[str] = []
         while True:
             reports = self._hearing.take(_HEARS_WITHIN_NS)
@@ -266,8 +268,10 @@ def _without(**settings: Any) -> dict[str, Any]:
     return {**_AT_ONCE, **settings}
 
 
-def _step(who: str, act: str, shown: str = "done", cured: str | None = None, **what: Any) -> Step:
-    return Step(who, Operation(act, **what), shown, cured)
+def _step(
+    who: str, act: str, shown: str = "done", cured: str | None = None, **what: Any
+) -> ExhibitStep:
+    return ExhibitStep(who, ActorOperation(act, **what), shown, cured)
 
 
 _SETTLE = _step(SHARE, "settle")

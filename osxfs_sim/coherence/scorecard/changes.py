@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from osxfs_sim.coherence.scorecard.expectations import Kind
-from osxfs_sim.coherence.scorecard.signals import Role, Shown, Step
+from osxfs_sim.coherence.scorecard.expectations import ChangeKind
+from osxfs_sim.coherence.scorecard.signals import ChangeStep, ExpectedState, Role
 
 A, B = Role.A, Role.B
 _BEFORE = "before\n"
 _AFTER = "AFTER.\n"  # as long: only its content tells it from what was there
 _MORE = "more\n"
 _MTIME_NS = 1_000_000_000 * 10**9
-_GONE = Shown(exists=False)
+_GONE = ExpectedState(exists=False)
 _NAME = re.compile(r"([0-9]{6,})\.([ab])")
 
 
@@ -47,23 +47,23 @@ def parse_name(name: str) -> tuple[int, Role] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Performed:
+class PerformedChange:
     """When a change began, its steps, and what is to be closed when all has been heard."""
 
     began_ns: int
-    steps: tuple[Step, ...]
+    steps: tuple[ChangeStep, ...]
     kept_open: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class HostChange:
+class ScorecardChange:
     """How to make what a change needs, and how to perform it.
 
     *roles* are its names; with *watched* the object itself is listened to as well.
     """
 
     prepare: Callable[[Names], None]
-    perform: Callable[[Names], Performed]
+    perform: Callable[[Names], PerformedChange]
     roles: tuple[Role, ...] = (A,)
     watched: bool = False
 
@@ -89,35 +89,37 @@ def _make_directory(names: Names) -> None:
     os.mkdir(names.path(A))
 
 
-def _once(call: Callable[[], object], shown: Mapping[Role, Shown]) -> Performed:
+def _once(call: Callable[[], object], shown: Mapping[Role, ExpectedState]) -> PerformedChange:
     """A change that is one system call."""
     began_ns = time.monotonic_ns()
     call()
-    return Performed(began_ns, (Step(time.monotonic_ns(), shown),))
+    return PerformedChange(began_ns, (ChangeStep(time.monotonic_ns(), shown),))
 
 
-def _create(names: Names) -> Performed:
+def _create(names: Names) -> PerformedChange:
     began_ns = time.monotonic_ns()
     fd = os.open(names.path(A), os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o644)
     done_ns = time.monotonic_ns()
     os.close(fd)
-    return Performed(began_ns, (Step(done_ns, {A: Shown(size_bytes=0, content="")}),))
+    return PerformedChange(
+        began_ns, (ChangeStep(done_ns, {A: ExpectedState(size_bytes=0, content="")}),)
+    )
 
 
-def _write(names: Names) -> Performed:
+def _write(names: Names) -> PerformedChange:
     began_ns = time.monotonic_ns()
     fd = os.open(names.path(A), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    created = Step(time.monotonic_ns(), {A: Shown()})
+    created = ChangeStep(time.monotonic_ns(), {A: ExpectedState()})
     try:
         os.write(fd, _BEFORE.encode())
-        written = Step(time.monotonic_ns(), {A: _file(_BEFORE)})
+        written = ChangeStep(time.monotonic_ns(), {A: _file(_BEFORE)})
     finally:
         os.close(fd)
-    return Performed(began_ns, (created, written))
+    return PerformedChange(began_ns, (created, written))
 
 
-def _file(content: str) -> Shown:
-    return Shown(size_bytes=len(content), content=content)
+def _file(content: str) -> ExpectedState:
+    return ExpectedState(size_bytes=len(content), content=content)
 
 
 def _through_descriptor(
@@ -127,7 +129,7 @@ def _through_descriptor(
     *,
     flags: int = 0,
     keep_open: bool = False,
-) -> Performed:
+) -> PerformedChange:
     fd = os.open(names.path(A), os.O_WRONLY | flags)
     try:
         performed = _once(lambda: call(fd), {A: _file(content)})
@@ -135,71 +137,73 @@ def _through_descriptor(
         os.close(fd)
         raise
     if keep_open:
-        return Performed(performed.began_ns, performed.steps, kept_open=fd)
+        return PerformedChange(performed.began_ns, performed.steps, kept_open=fd)
     os.close(fd)
     return performed
 
 
-def _modify(names: Names) -> Performed:
+def _modify(names: Names) -> PerformedChange:
     return _through_descriptor(names, lambda fd: os.write(fd, _AFTER.encode()), _AFTER)
 
 
-def _modify_open(names: Names) -> Performed:
+def _modify_open(names: Names) -> PerformedChange:
     return _through_descriptor(
         names, lambda fd: os.write(fd, _AFTER.encode()), _AFTER, keep_open=True
     )
 
 
-def _append(names: Names) -> Performed:
+def _append(names: Names) -> PerformedChange:
     return _through_descriptor(
         names, lambda fd: os.write(fd, _MORE.encode()), _BEFORE + _MORE, flags=os.O_APPEND
     )
 
 
-def _truncate(names: Names) -> Performed:
+def _truncate(names: Names) -> PerformedChange:
     # By descriptor, so that a writer closes: some systems tell of nothing before that.
     return _through_descriptor(names, lambda fd: os.ftruncate(fd, 3), _BEFORE[:3])
 
 
-def _chmod(names: Names) -> Performed:
-    return _once(lambda: os.chmod(names.path(A), 0o600), {A: Shown(mode=0o600)})
+def _chmod(names: Names) -> PerformedChange:
+    return _once(lambda: os.chmod(names.path(A), 0o600), {A: ExpectedState(mode=0o600)})
 
 
-def _utimes(names: Names) -> Performed:
+def _utimes(names: Names) -> PerformedChange:
     times_ns = (_MTIME_NS, _MTIME_NS)
-    return _once(lambda: os.utime(names.path(A), ns=times_ns), {A: Shown(mtime_ns=_MTIME_NS)})
+    return _once(
+        lambda: os.utime(names.path(A), ns=times_ns), {A: ExpectedState(mtime_ns=_MTIME_NS)}
+    )
 
 
-def _delete(names: Names) -> Performed:
+def _delete(names: Names) -> PerformedChange:
     return _once(lambda: os.unlink(names.path(A)), {A: _GONE})
 
 
-def _mkdir(names: Names) -> Performed:
-    return _once(lambda: os.mkdir(names.path(A)), {A: Shown()})
+def _mkdir(names: Names) -> PerformedChange:
+    return _once(lambda: os.mkdir(names.path(A)), {A: ExpectedState()})
 
 
-def _rmdir(names: Names) -> Performed:
+def _rmdir(names: Names) -> PerformedChange:
     return _once(lambda: os.rmdir(names.path(A)), {A: _GONE})
 
 
-def _rename(names: Names) -> Performed:
+def _rename(names: Names) -> PerformedChange:
     return _once(lambda: os.rename(names.path(A), names.path(B)), {A: _GONE, B: _file(_BEFORE)})
 
 
-def _rename_directory(names: Names) -> Performed:
-    return _once(lambda: os.rename(names.path(A), names.path(B)), {A: _GONE, B: Shown()})
+def _rename_directory(names: Names) -> PerformedChange:
+    return _once(lambda: os.rename(names.path(A), names.path(B)), {A: _GONE, B: ExpectedState()})
 
 
-def _symlink(names: Names) -> Performed:
-    return _once(lambda: os.symlink("nowhere", names.path(A)), {A: Shown()})
+def _symlink(names: Names) -> PerformedChange:
+    return _once(lambda: os.symlink("nowhere", names.path(A)), {A: ExpectedState()})
 
 
-def _link(names: Names) -> Performed:
+def _link(names: Names) -> PerformedChange:
     shown = _file(_BEFORE)
     return _once(lambda: os.link(names.path(A), names.path(B)), {A: shown, B: shown})
 
 
-def _read(names: Names) -> Performed:
+def _read(names: Names) -> PerformedChange:
     def read() -> None:
         with open(names.path(A), "rb") as file:
             file.read()
@@ -207,22 +211,22 @@ def _read(names: Names) -> Performed:
     return _once(read, {A: _file(_BEFORE)})
 
 
-CHANGES: Mapping[Kind, HostChange] = {
-    Kind.CREATE: HostChange(_nothing, _create),
-    Kind.WRITE: HostChange(_nothing, _write),
-    Kind.MODIFY: HostChange(_make_file, _modify),
-    Kind.MODIFY_OPEN: HostChange(_make_file, _modify_open),
-    Kind.APPEND: HostChange(_make_file, _append),
-    Kind.TRUNCATE: HostChange(_make_file, _truncate),
-    Kind.CHMOD: HostChange(_make_file, _chmod),
-    Kind.UTIMES: HostChange(_make_file, _utimes),
-    Kind.DELETE: HostChange(_make_file, _delete, watched=True),
-    Kind.MKDIR: HostChange(_nothing, _mkdir),
-    Kind.RMDIR: HostChange(_make_directory, _rmdir, watched=True),
-    Kind.RENAME: HostChange(_make_file, _rename, (A, B)),
-    Kind.REPLACE: HostChange(_make_files, _rename, (A, B)),
-    Kind.RENAME_DIRECTORY: HostChange(_make_directory, _rename_directory, (A, B)),
-    Kind.SYMLINK: HostChange(_nothing, _symlink),
-    Kind.LINK: HostChange(_make_file, _link, (A, B)),
-    Kind.READ: HostChange(_make_file, _read),
+CHANGES: Mapping[ChangeKind, ScorecardChange] = {
+    ChangeKind.CREATE: ScorecardChange(_nothing, _create),
+    ChangeKind.WRITE: ScorecardChange(_nothing, _write),
+    ChangeKind.MODIFY: ScorecardChange(_make_file, _modify),
+    ChangeKind.MODIFY_OPEN: ScorecardChange(_make_file, _modify_open),
+    ChangeKind.APPEND: ScorecardChange(_make_file, _append),
+    ChangeKind.TRUNCATE: ScorecardChange(_make_file, _truncate),
+    ChangeKind.CHMOD: ScorecardChange(_make_file, _chmod),
+    ChangeKind.UTIMES: ScorecardChange(_make_file, _utimes),
+    ChangeKind.DELETE: ScorecardChange(_make_file, _delete, watched=True),
+    ChangeKind.MKDIR: ScorecardChange(_nothing, _mkdir),
+    ChangeKind.RMDIR: ScorecardChange(_make_directory, _rmdir, watched=True),
+    ChangeKind.RENAME: ScorecardChange(_make_file, _rename, (A, B)),
+    ChangeKind.REPLACE: ScorecardChange(_make_files, _rename, (A, B)),
+    ChangeKind.RENAME_DIRECTORY: ScorecardChange(_make_directory, _rename_directory, (A, B)),
+    ChangeKind.SYMLINK: ScorecardChange(_nothing, _symlink),
+    ChangeKind.LINK: ScorecardChange(_make_file, _link, (A, B)),
+    ChangeKind.READ: ScorecardChange(_make_file, _read),
 }

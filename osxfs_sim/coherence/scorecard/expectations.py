@@ -10,11 +10,11 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from osxfs_sim.coherence.scorecard.signals import Event, Role, Signal
+from osxfs_sim.coherence.scorecard.signals import Event, NameEvent, Role
 from osxfs_sim.model.events import NotifySpec
 
 
-class Kind(enum.StrEnum):
+class ChangeKind(enum.StrEnum):
     """The changes of the scorecard, by the names of its rows."""
 
     CREATE = "create"
@@ -40,91 +40,92 @@ class Kind(enum.StrEnum):
 class Expectation:
     """What must be heard of a change, and what may be. All else is unexpected."""
 
-    required: tuple[Signal, ...] = ()
-    allowed: frozenset[Signal] = frozenset()
+    required: tuple[NameEvent, ...] = ()
+    allowed: frozenset[NameEvent] = frozenset()
 
     @property
-    def known(self) -> frozenset[Signal]:
+    def known(self) -> frozenset[NameEvent]:
         """All signals that are not unexpected."""
         return self.allowed.union(self.required)
 
 
-_MODIFIED = Signal(Event.MODIFY)
-_ATTRIBUTES = Signal(Event.ATTRIB)
-_CREATED = Signal(Event.CREATE)
-_CREATED_B = Signal(Event.CREATE, Role.B)
-_DELETED = Signal(Event.DELETE)
-_DELETED_SELF = Signal(Event.DELETE_SELF)
-_MODIFIED_B = Signal(Event.MODIFY, Role.B)
-_ATTRIBUTES_B = Signal(Event.ATTRIB, Role.B)
-_DELETED_B = Signal(Event.DELETE, Role.B)
-_CREATED_DIRECTORY = Signal(Event.CREATE, directory=True)
-_DELETED_DIRECTORY = Signal(Event.DELETE, directory=True)
-_MODIFIED_DIRECTORY_B = Signal(Event.MODIFY, Role.B, directory=True)
+_MODIFIED = NameEvent(Event.MODIFY)
+_ATTRIBUTES = NameEvent(Event.ATTRIB)
+_CREATED = NameEvent(Event.CREATE)
+_CREATED_B = NameEvent(Event.CREATE, Role.B)
+_DELETED = NameEvent(Event.DELETE)
+_DELETED_SELF = NameEvent(Event.DELETE_SELF)
+_MODIFIED_B = NameEvent(Event.MODIFY, Role.B)
+_ATTRIBUTES_B = NameEvent(Event.ATTRIB, Role.B)
+_DELETED_B = NameEvent(Event.DELETE, Role.B)
+_CREATED_DIRECTORY = NameEvent(Event.CREATE, directory=True)
+_DELETED_DIRECTORY = NameEvent(Event.DELETE, directory=True)
+_MODIFIED_DIRECTORY_B = NameEvent(Event.MODIFY, Role.B, directory=True)
 
-_Row = tuple[tuple[Signal, ...], frozenset[Signal]]
+_Row = tuple[tuple[NameEvent, ...], frozenset[NameEvent]]
 
 
-def _row(*required: Signal, may: tuple[Signal, ...] = ()) -> _Row:
+def _row(*required: NameEvent, may: tuple[NameEvent, ...] = ()) -> _Row:
     return required, frozenset(may)
 
 
-_OSXFS: Mapping[Kind, _Row] = {
-    Kind.CREATE: _row(_CREATED),
-    Kind.WRITE: _row(_CREATED, _MODIFIED),
+_OSXFS: Mapping[ChangeKind, _Row] = {
+    ChangeKind.CREATE: _row(_CREATED),
+    ChangeKind.WRITE: _row(_CREATED, _MODIFIED),
     # "IN_MODIFY (often with IN_ATTRIB)"
-    Kind.MODIFY: _row(_MODIFIED, may=(_ATTRIBUTES,)),
-    Kind.MODIFY_OPEN: _row(_MODIFIED, may=(_ATTRIBUTES,)),
-    Kind.APPEND: _row(_MODIFIED, may=(_ATTRIBUTES,)),
-    Kind.TRUNCATE: _row(_MODIFIED, may=(_ATTRIBUTES,)),
-    Kind.CHMOD: _row(_ATTRIBUTES),
-    Kind.UTIMES: _row(_ATTRIBUTES),
-    Kind.DELETE: _row(_DELETED, _DELETED_SELF),
-    Kind.MKDIR: _row(_CREATED_DIRECTORY),
-    Kind.RMDIR: _row(_DELETED_DIRECTORY, _DELETED_SELF),
+    ChangeKind.MODIFY: _row(_MODIFIED, may=(_ATTRIBUTES,)),
+    ChangeKind.MODIFY_OPEN: _row(_MODIFIED, may=(_ATTRIBUTES,)),
+    ChangeKind.APPEND: _row(_MODIFIED, may=(_ATTRIBUTES,)),
+    ChangeKind.TRUNCATE: _row(_MODIFIED, may=(_ATTRIBUTES,)),
+    ChangeKind.CHMOD: _row(_ATTRIBUTES),
+    ChangeKind.UTIMES: _row(_ATTRIBUTES),
+    ChangeKind.DELETE: _row(_DELETED, _DELETED_SELF),
+    ChangeKind.MKDIR: _row(_CREATED_DIRECTORY),
+    ChangeKind.RMDIR: _row(_DELETED_DIRECTORY, _DELETED_SELF),
     # "IN_DELETE of a, IN_MODIFY of b", and nothing else: not even where b is new.
-    Kind.RENAME: _row(_DELETED, _MODIFIED_B, may=(_ATTRIBUTES_B,)),
-    Kind.REPLACE: _row(_DELETED, _MODIFIED_B, may=(_ATTRIBUTES_B,)),
-    Kind.RENAME_DIRECTORY: _row(_DELETED_DIRECTORY, _MODIFIED_DIRECTORY_B),
-    Kind.SYMLINK: _row(_CREATED),
+    ChangeKind.RENAME: _row(_DELETED, _MODIFIED_B, may=(_ATTRIBUTES_B,)),
+    ChangeKind.REPLACE: _row(_DELETED, _MODIFIED_B, may=(_ATTRIBUTES_B,)),
+    ChangeKind.RENAME_DIRECTORY: _row(_DELETED_DIRECTORY, _MODIFIED_DIRECTORY_B),
+    ChangeKind.SYMLINK: _row(_CREATED),
     # Its link count is an attribute of the object, whatever its name.
-    Kind.LINK: _row(_CREATED_B, may=(_ATTRIBUTES, _ATTRIBUTES_B)),
-    Kind.READ: _row(),
+    ChangeKind.LINK: _row(_CREATED_B, may=(_ATTRIBUTES, _ATTRIBUTES_B)),
+    ChangeKind.READ: _row(),
 }
 
-_CLOSED = Signal(Event.CLOSE_WRITE)
-_MOVED = (Signal(Event.MOVED_FROM), Signal(Event.MOVED_TO, Role.B))
+_CLOSED = NameEvent(Event.CLOSE_WRITE)
+_MOVED = (NameEvent(Event.MOVED_FROM), NameEvent(Event.MOVED_TO, Role.B))
 
-_NATIVE: Mapping[Kind, _Row] = {
+_NATIVE: Mapping[ChangeKind, _Row] = {
     # Made by open(2) for reading: nothing is closed that could have been written.
-    Kind.CREATE: _row(_CREATED),
-    Kind.WRITE: _row(_CREATED, _MODIFIED, _CLOSED),
-    Kind.MODIFY: _row(_MODIFIED, _CLOSED),
-    Kind.MODIFY_OPEN: _row(_MODIFIED),
-    Kind.APPEND: _row(_MODIFIED, _CLOSED),
-    Kind.TRUNCATE: _row(_MODIFIED, _CLOSED),
-    Kind.CHMOD: _row(_ATTRIBUTES),
-    Kind.UTIMES: _row(_ATTRIBUTES),
-    Kind.DELETE: _row(_DELETED, _DELETED_SELF),
-    Kind.MKDIR: _row(_CREATED_DIRECTORY),
-    Kind.RMDIR: _row(_DELETED_DIRECTORY, _DELETED_SELF),
-    Kind.RENAME: _row(*_MOVED),
-    Kind.REPLACE: _row(*_MOVED),
-    Kind.RENAME_DIRECTORY: _row(
-        Signal(Event.MOVED_FROM, directory=True), Signal(Event.MOVED_TO, Role.B, directory=True)
+    ChangeKind.CREATE: _row(_CREATED),
+    ChangeKind.WRITE: _row(_CREATED, _MODIFIED, _CLOSED),
+    ChangeKind.MODIFY: _row(_MODIFIED, _CLOSED),
+    ChangeKind.MODIFY_OPEN: _row(_MODIFIED),
+    ChangeKind.APPEND: _row(_MODIFIED, _CLOSED),
+    ChangeKind.TRUNCATE: _row(_MODIFIED, _CLOSED),
+    ChangeKind.CHMOD: _row(_ATTRIBUTES),
+    ChangeKind.UTIMES: _row(_ATTRIBUTES),
+    ChangeKind.DELETE: _row(_DELETED, _DELETED_SELF),
+    ChangeKind.MKDIR: _row(_CREATED_DIRECTORY),
+    ChangeKind.RMDIR: _row(_DELETED_DIRECTORY, _DELETED_SELF),
+    ChangeKind.RENAME: _row(*_MOVED),
+    ChangeKind.REPLACE: _row(*_MOVED),
+    ChangeKind.RENAME_DIRECTORY: _row(
+        NameEvent(Event.MOVED_FROM, directory=True),
+        NameEvent(Event.MOVED_TO, Role.B, directory=True),
     ),
-    Kind.SYMLINK: _row(_CREATED),
-    Kind.LINK: _row(_CREATED_B),
-    Kind.READ: _row(),
+    ChangeKind.SYMLINK: _row(_CREATED),
+    ChangeKind.LINK: _row(_CREATED_B),
+    ChangeKind.READ: _row(),
 }
 
 
-def native(kind: Kind) -> Expectation:
+def native(kind: ChangeKind) -> Expectation:
     """What a plain directory raises."""
     return Expectation(*_NATIVE[kind])
 
 
-def expected_of(kind: Kind, notify: NotifySpec) -> Expectation:
+def expected_of(kind: ChangeKind, notify: NotifySpec) -> Expectation:
     """What a system raises that notifies as *notify* says: what it leaves out is not known."""
     required, allowed = _OSXFS[kind]
     told = tuple(signal for signal in required if _is_told(signal, kind, notify))
@@ -135,20 +136,20 @@ def expected_of(kind: Kind, notify: NotifySpec) -> Expectation:
     return Expectation(told, may)
 
 
-def _touched(signal: Signal) -> Signal:
+def _touched(signal: NameEvent) -> NameEvent:
     """What is heard instead where all that is told of is touched."""
     if signal.event in (Event.DELETE, Event.DELETE_SELF):
         return signal
     return replace(signal, event=Event.ATTRIB)
 
 
-def _is_told(signal: Signal, kind: Kind, notify: NotifySpec) -> bool:
+def _is_told(signal: NameEvent, kind: ChangeKind, notify: NotifySpec) -> bool:
     match signal.event:
         case Event.CREATE:
             return notify.creates
         case Event.MODIFY:
             if notify.modifies == "closed":
-                return kind is not Kind.MODIFY_OPEN
+                return kind is not ChangeKind.MODIFY_OPEN
             return notify.modifies == "written"
         case Event.ATTRIB:
             return notify.attributes

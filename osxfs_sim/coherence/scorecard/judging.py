@@ -11,24 +11,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from osxfs_sim.coherence.scorecard.expectations import Expectation
-from osxfs_sim.coherence.scorecard.signals import Heard, Log, Signal, Step
+from osxfs_sim.coherence.scorecard.signals import ChangeStep, Log, NameEvent, ReceivedEvent
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ChangeScore:
     """One change. *delays_ns*: from its beginning until each requirement was first met."""
 
     delivered: int
-    missing: tuple[Signal, ...]
-    duplicates: tuple[Signal, ...]
-    unexpected: tuple[Signal, ...]
-    early: tuple[Signal, ...]
+    missing: tuple[NameEvent, ...]
+    duplicates: tuple[NameEvent, ...]
+    unexpected: tuple[NameEvent, ...]
+    early: tuple[NameEvent, ...]
     delays_ns: tuple[int, ...]
 
 
-def judge(log: Log, expectation: Expectation) -> Verdict:
+def judge(log: Log, expectation: Expectation) -> ChangeScore:
     """Compare a change's *log* with what was expected of it."""
-    first: dict[Signal, Heard] = {}
+    first: dict[NameEvent, ReceivedEvent] = {}
     duplicates, unexpected, early = [], [], []
     known = expectation.known
     for heard in log.heard:
@@ -47,7 +47,7 @@ def judge(log: Log, expectation: Expectation) -> Verdict:
             delays_ns.append(first[signal].at_ns - log.began_ns)
         else:
             missing.append(signal)
-    return Verdict(
+    return ChangeScore(
         len(delays_ns),
         tuple(missing),
         tuple(duplicates),
@@ -57,7 +57,7 @@ def judge(log: Log, expectation: Expectation) -> Verdict:
     )
 
 
-def is_early(heard: Heard, steps: tuple[Step, ...]) -> bool:
+def is_early(heard: ReceivedEvent, steps: tuple[ChangeStep, ...]) -> bool:
     """Whether the guest still saw an older state when the event came.
 
     It must see at least what the host had finished before the look began;
@@ -95,7 +95,7 @@ class Score:
         return not (self.missing or self.unexpected or self.early)
 
 
-def add_up(verdicts: Iterable[Verdict]) -> Score:
+def add_up(verdicts: Iterable[ChangeScore]) -> Score:
     """The score of many changes of one kind."""
     verdicts = tuple(verdicts)
     return Score(

@@ -15,12 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from osxfs_sim.coherence.scorecard.changes import CHANGES, HostChange, Names, Performed, parse_name
-from osxfs_sim.coherence.scorecard.expectations import Expectation, Kind
+from osxfs_sim.coherence.scorecard.changes import (
+    CHANGES,
+    Names,
+    PerformedChange,
+    ScorecardChange,
+    parse_name,
+)
+from osxfs_sim.coherence.scorecard.expectations import ChangeKind, Expectation
 from osxfs_sim.coherence.scorecard.hearing import Hearing
 from osxfs_sim.coherence.scorecard.judging import Score, add_up, is_satisfied, judge
 from osxfs_sim.coherence.scorecard.listener import look
-from osxfs_sim.coherence.scorecard.signals import Heard, Log, Signal
+from osxfs_sim.coherence.scorecard.signals import Log, NameEvent, ReceivedEvent
 from osxfs_sim.model.events import EventSpec, NotifySpec, StreamSpec
 from osxfs_sim.model.user_error import UserError
 
@@ -61,7 +67,7 @@ class Pace:
 class KindResult:
     """What was expected of a kind of change, and its score."""
 
-    kind: Kind
+    kind: ChangeKind
     expectation: Expectation
     score: Score
 
@@ -69,18 +75,18 @@ class KindResult:
 def run_scorecard(
     host: Path,
     guest: Path,
-    expected: Callable[[Kind], Expectation],
+    expected: Callable[[ChangeKind], Expectation],
     number: int,
     pace: Pace,
     random: Random,
     progress: Progress,
-    kinds: tuple[Kind, ...] = tuple(Kind),
-    has_heard: Callable[[], bool] = lambda: True,
+    kinds: tuple[ChangeKind, ...] = tuple(ChangeKind),
+    settle: Callable[[], object] = lambda: None,
 ) -> Iterator[KindResult]:
     """Perform each of *kinds* *number* times in *host*; yields each when it is scored.
 
     *guest* shows the same directory to the guest. What is made beforehand is waited for until
-    nothing more is heard, and *has_heard* says that no event of it is on its way. Raises
+    nothing more is heard, after *settle* has waited until no event of it is on its way. Raises
     UserError if nothing can be heard there.
     """
     with Hearing() as hearing:
@@ -90,7 +96,7 @@ def run_scorecard(
             os.mkdir(host / name)
             field = _Field(
                 *(host / name, guest / name, kind, expected(kind), hearing, pace, random),
-                has_heard,
+                settle,
             )
             yield KindResult(kind, field.expectation, field.score(number))
 
@@ -102,23 +108,23 @@ class _Field:
         self,
         host: Path,
         guest: Path,
-        kind: Kind,
+        kind: ChangeKind,
         expectation: Expectation,
         hearing: Hearing,
         pace: Pace,
         random: Random,
-        has_heard: Callable[[], bool],
+        settle: Callable[[], object],
     ) -> None:
         self.expectation = expectation
-        self._has_heard = has_heard
+        self._settle = settle
         self._host = host
         self._guest = guest
-        self._change: HostChange = CHANGES[kind]
+        self._change: ScorecardChange = CHANGES[kind]
         self._hearing = hearing
         self._pace = pace
         self._random = random
-        self._heard: dict[int, list[Heard]] = {}
-        self._performed: dict[int, Performed] = {}
+        self._heard: dict[int, list[ReceivedEvent]] = {}
+        self._performed: dict[int, PerformedChange] = {}
         self._prepared_ns: dict[int, int] = {}
         self._until_ns: dict[int, int] = {}
         self._strange: Counter[str] = Counter()
@@ -147,8 +153,7 @@ class _Field:
         for change in lot:
             self._change.prepare(Names(self._host, change))
         self._settle()
-        while not self._has_heard():
-            self._settle()
+        self._hear_out()
         self._prepared_ns |= dict.fromkeys(lot, time.monotonic_ns())
         for change in lot:
             names = Names(self._guest, change)
@@ -160,7 +165,7 @@ class _Field:
             for change in lot:
                 self._perform(change)
             self._listen(lambda: all(map(self._is_satisfied, lot)), self._pace.patience_ns)
-            self._settle()
+            self._hear_out()
         finally:
             self._close(lot)
 
@@ -182,7 +187,7 @@ class _Field:
                 os.close(performed.kept_open)
                 was_open = True
         if was_open:
-            self._settle()
+            self._hear_out()
 
     def _is_satisfied(self, change: int) -> bool:
         return is_satisfied(self._log(change), self.expectation)
@@ -197,7 +202,7 @@ class _Field:
         )
         return Log(performed.began_ns, performed.steps, heard)
 
-    def _settle(self) -> None:
+    def _hear_out(self) -> None:
         """Wait until nothing has been heard for the quiet time."""
         while self._take(self._pace.quiet_ns):
             pass
@@ -220,7 +225,7 @@ class _Field:
                 self._strange[f"{report.event} {name}"] += 1
                 continue
             change, role = parsed
-            signal = Signal(report.event, role, report.directory)
-            heard = Heard(signal, report.at_ns, report.look)
+            signal = NameEvent(report.event, role, report.directory)
+            heard = ReceivedEvent(signal, report.at_ns, report.look)
             self._heard.setdefault(change, []).append(heard)
         return bool(reports)

@@ -30,7 +30,7 @@ class Role(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class NameEvent:
     """One event about one of the names of a change; *directory*: with IN_ISDIR."""
 
     event: Event
@@ -60,7 +60,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ExpectedState:
     """What a look at a name must show; None: not looked at."""
 
     exists: bool = True
@@ -83,20 +83,20 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ReceivedEvent:
     """A signal, when the listener had it in its hands, and what it saw then."""
 
-    signal: Signal
+    signal: NameEvent
     at_ns: int
     look: Look
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ChangeStep:
     """A system call of a change: when it had returned, and what each name then shows."""
 
     done_ns: int
-    shown: Mapping[Role, Shown]
+    shown: Mapping[Role, ExpectedState]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +107,5 @@ class Log:
     """
 
     began_ns: int
-    steps: tuple[Step, ...]
-    heard: tuple[Heard, ...]
+    steps: tuple[ChangeStep, ...]
+    heard: tuple[ReceivedEvent, ...]

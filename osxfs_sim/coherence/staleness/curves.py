@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from osxfs_sim.coherence.staleness.predictions import Sample
+from osxfs_sim.coherence.staleness.predictions import StalenessSample
 
 Numbers = npt.NDArray[np.float64]
 
@@ -72,7 +72,7 @@ class Curve:
     seen_ns: tuple[float, ...]
 
     @classmethod
-    def of(cls, samples: Sequence[Sample]) -> "Curve":
+    def of(cls, samples: Sequence[StalenessSample]) -> "Curve":
         """The curve of *samples*, at least one."""
         assert samples
         return cls(

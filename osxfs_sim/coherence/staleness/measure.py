@@ -21,10 +21,10 @@ from random import Random
 
 from osxfs_sim.coherence.staleness.predicted import departure_ns
 from osxfs_sim.coherence.staleness.predictions import (
-    Comparison,
     Direction,
     Outlook,
-    Sample,
+    PredictionTest,
+    StalenessSample,
     View,
     compare,
 )
@@ -51,8 +51,8 @@ class ViewResult:
 
     view: View
     outlook: Outlook
-    samples: tuple[Sample, ...]
-    comparison: Comparison | None
+    samples: tuple[StalenessSample, ...]
+    comparison: PredictionTest | None
     direction: Direction = Direction.TO_GUEST
 
     @property
@@ -84,14 +84,14 @@ def measure_views(
     random: Random,
     progress: Progress,
     direction: Direction = Direction.TO_GUEST,
-    has_heard: Callable[[], bool] = lambda: True,
+    settle: Callable[[], object] = lambda: None,
 ) -> Iterator[ViewResult]:
     """Measure each view *number* times; yields each when it is measured.
 
     *guest* shows the directory *host* to the guest. What is looked at is made on the host in
     both directions, so that nothing of it is still held by the guest. *settle_ns* is how long the
-    host's events of what is made beforehand may take to reach the guest; it is waited for again
-    until *has_heard* says that they have, which on a busy share takes longer.
+    host's events of what is made beforehand may take to reach the guest; then *settle* waits
+    until they have, which on a busy share takes longer.
     """
     for position, (view, outlook) in enumerate(outlooks.items(), start=1):
         progress(f"{direction}: {view} ({position} of {len(outlooks)})")
@@ -102,7 +102,7 @@ def measure_views(
         sides = _Sides(host / name, guest / name, host / name)
         if direction is Direction.TO_HOST:
             sides = _Sides(host / name, host / name, guest / name)
-        samples = tuple(_measure(VIEWS[view], sides, outlook, number, settle_ns, random, has_heard))
+        samples = tuple(_measure(VIEWS[view], sides, outlook, number, settle_ns, random, settle))
         comparison = None if outlook.prediction is None else compare(outlook.prediction, samples)
         yield ViewResult(view, outlook, samples, comparison, direction)
 
@@ -123,14 +123,13 @@ def _measure(
     number: int,
     settle_ns: int,
     random: Random,
-    has_heard: Callable[[], bool],
-) -> Iterator[Sample]:
+    settle: Callable[[], object],
+) -> Iterator[StalenessSample]:
     names = [f"{each:06}" for each in range(number)]
     for name in names:
         view.prepare(str(sides.made / name))
     _sleep(max(settle_ns, _OLD_ENOUGH_NS))
-    while not has_heard():
-        _sleep(max(settle_ns, _OLD_ENOUGH_NS))
+    settle()
     unseen = 0
     for position, name in enumerate(names):
         phase_ns = round(random.random() * outlook.phase_ns)
@@ -147,7 +146,7 @@ def _measure(
 
 def _look_until_seen(
     view: ViewOf, path: str, look: Look, phase_ns: int, patience_ns: int
-) -> Sample:
+) -> StalenessSample:
     called = view.change(path)
     stale_looks = lower_ns = 0
     while True:
@@ -155,7 +154,7 @@ def _look_until_seen(
         is_new = look()
         ended_ns = time.monotonic_ns()
         if is_new:
-            return Sample(
+            return StalenessSample(
                 phase_ns,
                 stale_looks,
                 lower_ns,
@@ -166,7 +165,7 @@ def _look_until_seen(
         lower_ns = began_ns - called.done_ns
         since_ns = ended_ns - called.done_ns
         if since_ns > patience_ns:
-            return Sample(phase_ns, stale_looks, lower_ns)
+            return StalenessSample(phase_ns, stale_looks, lower_ns)
         _sleep(min(since_ns // _SPACING, _LONGEST_PAUSE_NS))
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Band, Curve, Numbers
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
-    Held,
+    HeldBack,
     Mixture,
     NotSeen,
     Prediction,
-    Sample,
+    StalenessSample,
     Uniform,
     Within,
     latest_ns,
@@ -62,7 +62,7 @@ def predicted_band(prediction: Prediction, phase_ns: int, times_ns: Numbers) -> 
                     late_ns > 0, np.clip(late_ns / max(1, min(window_ns, phase_ns)), 0, 1), 0.0
                 ),
             )
-        case Held(age_ns):
+        case HeldBack(age_ns):
             return Band(
                 (times_ns < age_ns).astype(float),
                 (times_ns < latest_ns(prediction)).astype(float),
@@ -77,7 +77,7 @@ def predicted_band(prediction: Prediction, phase_ns: int, times_ns: Numbers) -> 
 
 
 def band_of_looks(
-    prediction: Prediction, phase_ns: int, samples: Sequence[Sample], times_ns: Numbers
+    prediction: Prediction, phase_ns: int, samples: Sequence[StalenessSample], times_ns: Numbers
 ) -> Band:
     """As ``predicted_band``, for answers that are found by looks as long as those of *samples*.
 
@@ -103,7 +103,7 @@ def band_of_looks(
 def departure_ns(
     prediction: Prediction,
     phase_ns: int,
-    samples: Sequence[Sample],
+    samples: Sequence[StalenessSample],
     confidence: float = CONFIDENCE,
 ) -> int | None:
     """When the measured curve first is where it should not be, at this *confidence*; else None.

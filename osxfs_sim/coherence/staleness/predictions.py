@@ -133,7 +133,7 @@ class NotSeen(Prediction):
 
 
 @dataclass(frozen=True, slots=True)
-class Held(Prediction):
+class HeldBack(Prediction):
     """Exactly that, and the way: the guest holds its changes back until they are so old."""
 
     age_ns: int
@@ -229,7 +229,7 @@ def outlook_to_host(write_back: WriteBackSpec | None) -> Outlook:
     if write_back is None:
         return Outlook(AtOnce(), _SHORTEST_PHASE_NS, _PATIENCE_NS)
     patience_ns = max(_PATIENCE_NS, 2 * write_back.age_ns)
-    return Outlook(Held(write_back.age_ns), _SHORTEST_PHASE_NS, patience_ns)
+    return Outlook(HeldBack(write_back.age_ns), _SHORTEST_PHASE_NS, patience_ns)
 
 
 def with_losses(known: Outlook, without_events: Outlook, rate: float) -> Outlook:
@@ -250,7 +250,7 @@ def with_losses(known: Outlook, without_events: Outlook, rate: float) -> Outlook
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class StalenessSample:
     """One change, *phase_ns* after the look before it.
 
     Until it was seen, *stale_looks* showed the old state. The answer
@@ -268,7 +268,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PredictionTest:
     """Whether samples keep to a prediction, and by which number.
 
     *distance* and *critical* where a test was made. It is half of a verdict: the whole curve is
@@ -287,21 +287,21 @@ _ON_THE_WAY_NS = 5_000_000
 _KEEP_TO_IT = 0.9
 
 
-def latest_ns(prediction: Within | Held) -> int:
+def latest_ns(prediction: Within | HeldBack) -> int:
     """Until when nearly every change must be seen: the time predicted, and the way."""
-    if isinstance(prediction, Held):
+    if isinstance(prediction, HeldBack):
         return prediction.age_ns + 2 * _ON_THE_WAY_NS  # and the crossing
     return prediction.limit_ns + prediction.limit_ns // 10 + _ON_THE_WAY_NS
 
 
-def compare(prediction: Prediction, samples: Sequence[Sample]) -> Comparison:
+def compare(prediction: Prediction, samples: Sequence[StalenessSample]) -> PredictionTest:
     """Whether the *samples*, at least one, agree with *prediction* (no Mixture)."""
     assert not isinstance(prediction, Mixture), prediction
     number = len(samples)
     match prediction:
         case Uniform():
             return _compare_uniform(prediction, samples)
-        case Within() | Held():
+        case Within() | HeldBack():
             bound_ns = latest_ns(prediction)
             kept = sum(
                 sample.seen_ns is not None and sample.lower_ns <= bound_ns for sample in samples
@@ -310,24 +310,24 @@ def compare(prediction: Prediction, samples: Sequence[Sample]) -> Comparison:
             early = _early(prediction, samples)
             if early:
                 text += f", {early} early"
-            return Comparison(kept >= _KEEP_TO_IT * number and not early, text)
+            return PredictionTest(kept >= _KEEP_TO_IT * number and not early, text)
         case NotSeen():
             seen = sum(sample.seen_ns is not None for sample in samples)
-            return Comparison(seen == 0, f"{seen}/{number} seen")
+            return PredictionTest(seen == 0, f"{seen}/{number} seen")
     late = sum(sample.stale_looks > 0 for sample in samples)
-    return Comparison(late == 0, f"{late}/{number} stale")
+    return PredictionTest(late == 0, f"{late}/{number} stale")
 
 
-def _early(prediction: Within | Held, samples: Sequence[Sample]) -> int:
+def _early(prediction: Within | HeldBack, samples: Sequence[StalenessSample]) -> int:
     """How many were seen before what is held may have crossed: one that need not be held is."""
-    if not isinstance(prediction, Held):
+    if not isinstance(prediction, HeldBack):
         return 0
     return sum(
         sample.upper_ns is not None and sample.upper_ns < prediction.age_ns for sample in samples
     )
 
 
-def _compare_uniform(prediction: Uniform, samples: Sequence[Sample]) -> Comparison:
+def _compare_uniform(prediction: Uniform, samples: Sequence[StalenessSample]) -> PredictionTest:
     lower_ns = np.array([sample.lower_ns for sample in samples], dtype=float)
     upper_ns = np.array(
         [math.inf if sample.upper_ns is None else sample.upper_ns for sample in samples]
@@ -338,7 +338,7 @@ def _compare_uniform(prediction: Uniform, samples: Sequence[Sample]) -> Comparis
     distance = distance_from_uniform(lower_ns, upper_ns, prediction.low_ns, prediction.high_ns)
     critical = critical_distance(len(samples))
     text = f"D {distance:.2f} of {critical:.2f}"
-    return Comparison(distance <= critical, text, distance, critical)
+    return PredictionTest(distance <= critical, text, distance, critical)
 
 
 def distance_from_uniform(

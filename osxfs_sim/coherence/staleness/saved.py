@@ -12,12 +12,12 @@ from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
     Direction,
-    Held,
+    HeldBack,
     Mixture,
     NotSeen,
     Outlook,
     Prediction,
-    Sample,
+    StalenessSample,
     Uniform,
     View,
     Within,
@@ -29,7 +29,7 @@ _KINDS: Mapping[str, type[Prediction]] = {
     "at once": AtOnce,
     "uniform": Uniform,
     "within": Within,
-    "held": Held,
+    "held": HeldBack,
     "not seen": NotSeen,
 }
 _MIXTURE = "mixture"
@@ -56,7 +56,7 @@ def view_document(result: ViewResult) -> dict[str, Any]:
 def view_result(document: Mapping[str, Any]) -> ViewResult:
     """What ``view_document`` wrote. Raises UserError."""
     try:
-        samples = tuple(Sample(**each) for each in document["samples"])
+        samples = tuple(StalenessSample(**each) for each in document["samples"])
         outlook = Outlook(
             _prediction(document["prediction"]),
             document["phase_ns"],

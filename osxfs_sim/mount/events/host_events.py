@@ -45,6 +45,7 @@ from osxfs_sim.model.events import (
     ended,
     notices,
 )
+from osxfs_sim.model.status import EndedStatus, HostEventsStatus, NameSetsStatus
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.events.inject import BUSY, Injection, Injector
 from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
@@ -125,6 +126,8 @@ class HostEvents:
         self._to_tell: collections.deque[tuple[FileEvent[Inode], Inode | None]] = (
             collections.deque()
         )
+        self._ending = 0
+        """Deliveries whose answers are not known to have ended."""
         self._turn = 0
         self._drained_ns = time.monotonic_ns()
         self._readable = select.poll()
@@ -309,6 +312,7 @@ class HostEvents:
             if self._notify is not None:
                 told.append((event, gone))
         if endings or told:
+            self._ending += 1
             self._invalidator.end(
                 endings, lambda: self._reactor.call_soon(lambda: self._ended(told))
             )
@@ -378,6 +382,7 @@ class HostEvents:
 
     def _ended(self, told: list[tuple[FileEvent[Inode], Inode | None]]) -> None:
         """The caches that these concern are ended."""
+        self._ending -= 1
         if self._debounce is None:
             self._to_tell.extend(told)
         else:
@@ -411,7 +416,7 @@ class HostEvents:
         directory, name, what = event.directory, event.name, event.what
         if not self._inodes.knows(directory):
             return
-        if directory.held is not None and directory.held.name(name) is not None:
+        if directory.overlay is not None and directory.overlay.name(name) is not None:
             return  # the guest has changed it itself, and sees what it has made of it (DEL-1)
         status = self._status(directory, name)
         kind = modes.S_IFDIR if What.DIRECTORY in what else modes.S_IFREG
@@ -571,43 +576,60 @@ class HostEvents:
         waiting = len(self._due) + len(self._to_tell)
         return waiting >= _MOST_FOUND_WAITING or self._injector.waiting >= BUSY
 
+    def has_delivered(self, asked_ns: int) -> bool:
+        """Whether the guest has been told of all that the host had done at *asked_ns* (monotonic).
+
+        What the host does is in the kernel's queue before its system call returns: so it was
+        all read once that queue was seen empty later than that. Then nothing may be on its way;
+        where the host never pauses, something always is.
+        """
+        has_read_all = self._drained_ns >= asked_ns
+        injector = self._injector
+        overflowed = injector is not None and injector.overflowed_since_ns is not None
+        return has_read_all and not (self.waiting or self.stream.due_ns is not None or overflowed)
+
     @property
     def waiting(self) -> int:
         """Changes and notices on their way; 0 once the guest has been told everything."""
         waiting = self.stream.waiting + len(self._due) + len(self._to_tell) + len(self._scans)
         waiting += self._scanning
         if self._invalidator is not None:
-            waiting += self._invalidator.waiting
+            # What it has just ended is told of a moment later.
+            waiting += max(self._invalidator.waiting, self._ending)
         if self._injector is not None:
             waiting += self._injector.waiting
         if self._debounce is not None:
             waiting += self._debounce.due_ns is not None
         return waiting
 
-    def report(self) -> dict[str, Any]:
-        """For the status; documented in docs/reference.md."""
+    def report(self) -> HostEventsStatus:
+        """For the status."""
         stream, invalidator, injector = self.stream, self._invalidator, self._injector
-        return {
-            "watcher": self.watcher.kind,
-            "latency_ns": stream.spec.latency_ns,
-            "seen": stream.seen,
-            "delivered": stream.delivered,
-            "coalesced": stream.coalesced,
-            "dropped": stream.dropped,
-            "must_scans": stream.must_scans,
-            "rescans": self.rescans,
-            "kernel_losses": self.kernel_losses,
-            "waiting": self.waiting,
-            "ended": {
-                "entries": invalidator.entries if invalidator else 0,
-                "attributes": invalidator.attributes if invalidator else 0,
-                "pages": invalidator.pages if invalidator else 0,
-            },
-            "raised": {
-                notice.value: injector.raised[notice] if injector else 0 for notice in Notice
-            },
-            "not_raised": injector.failed if injector else 0,
-        }
+        names = self._names
+        return HostEventsStatus(
+            watcher=self.watcher.kind,
+            latency_ns=stream.spec.latency_ns,
+            seen=stream.seen,
+            delivered=stream.delivered,
+            coalesced=stream.coalesced,
+            dropped=stream.dropped,
+            must_scans=stream.must_scans,
+            rescans=self.rescans,
+            kernel_losses=self.kernel_losses,
+            waiting=self.waiting,
+            ended=EndedStatus(
+                entries=invalidator.entries if invalidator else 0,
+                attributes=invalidator.attributes if invalidator else 0,
+                pages=invalidator.pages if invalidator else 0,
+            ),
+            raised={notice.value: injector.raised[notice] if injector else 0 for notice in Notice},
+            not_raised=injector.failed if injector else 0,
+            name_sets=NameSetsStatus(
+                directories=len(names) if names is not None else 0,
+                names=names.names if names is not None else 0,
+                answers=names.answers if names is not None else 0,
+            ),
+        )
 
 
 def _nothing() -> None:

@@ -252,7 +252,7 @@ def _is_there_again(inode: Inode) -> bool:
     """Whether the guest has something in a removed directory, which is made again for that."""
     if not inode.is_directory:
         return False
-    return inode.device != -1 or (inode.held is not None and bool(inode.held.names))
+    return inode.device != -1 or (inode.overlay is not None and bool(inode.overlay.names))
 
 
 def shadow(inode: Inode) -> EntryAttributes:

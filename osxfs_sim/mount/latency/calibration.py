@@ -195,7 +195,7 @@ async def _rounds(
 
 def _median_inside_ns(crossings: Crossings) -> int:
     report = crossings.receipt.report()
-    return int(report[OperationClass.METADATA.label]["achieved_p50_ns"])
+    return report[OperationClass.METADATA.label].achieved_p50_ns
 
 
 def _latencies_in_use(latency: LatencySpec) -> list[int]:

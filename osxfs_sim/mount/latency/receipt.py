@@ -8,12 +8,12 @@ mergeable by adding, and readable by that project's own tools.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from hdrh.histogram import HdrHistogram
 
 from osxfs_sim.model.operations import OperationClass
+from osxfs_sim.model.status import ReceiptLine
 
 _LOWEST_NS = 1
 _HIGHEST_NS = 3_600_000_000_000
@@ -99,13 +99,13 @@ class Receipt:
             np.count_nonzero(achieved - asked > np.maximum(LATE_BY_NS, asked * LATE_BY_SHARE))
         )
 
-    def report(self) -> dict[str, dict[str, Any]]:
+    def report(self) -> dict[str, ReceiptLine]:
         """Per class that was used: counts, percentiles in nanoseconds, late answers, histograms.
 
         ``within_tolerance`` is None where no latency was asked for: there is
         nothing to compare with. Histograms are in HdrHistogram's own encoding.
         """
-        report: dict[str, dict[str, Any]] = {}
+        report: dict[str, ReceiptLine] = {}
         for operation_class, line in self._lines.items():
             self.fold(operation_class)
             count = line.asked.get_total_count()
@@ -114,23 +114,23 @@ class Receipt:
             asked_p50 = _percentile_ns(line.asked, 50)
             achieved_p50 = _percentile_ns(line.achieved, 50)
             asked_nothing = not line.asked_for_something
-            report[operation_class.label] = {
-                "count": count,
+            report[operation_class.label] = ReceiptLine(
+                count=count,
                 # The smallest value a histogram can hold is 1, and stands for 0.
-                "asked_p50_ns": 0 if asked_p50 <= _LOWEST_NS else asked_p50,
-                "achieved_p50_ns": achieved_p50,
-                "achieved_p90_ns": _percentile_ns(line.achieved, 90),
-                "achieved_p99_ns": _percentile_ns(line.achieved, 99),
-                "asked_total_ns": line.asked_total_ns,
-                "achieved_total_ns": line.achieved_total_ns,
-                "late": 0 if asked_nothing else line.late,
-                "within_tolerance": None
+                asked_p50_ns=0 if asked_p50 <= _LOWEST_NS else asked_p50,
+                achieved_p50_ns=achieved_p50,
+                achieved_p90_ns=_percentile_ns(line.achieved, 90),
+                achieved_p99_ns=_percentile_ns(line.achieved, 99),
+                asked_total_ns=line.asked_total_ns,
+                achieved_total_ns=line.achieved_total_ns,
+                late=0 if asked_nothing else line.late,
+                within_tolerance=None
                 if asked_nothing or count < FEWEST_JUDGED
                 else (asked_p50 <= _LOWEST_NS or abs(achieved_p50 / asked_p50 - 1) <= TOLERANCE)
                 and line.late <= LATE_TOLERANCE * count,
-                "asked_histogram": line.asked.encode().decode("ascii"),
-                "achieved_histogram": line.achieved.encode().decode("ascii"),
-            }
+                asked_histogram=line.asked.encode().decode("ascii"),
+                achieved_histogram=line.achieved.encode().decode("ascii"),
+            )
         return report
 
 

@@ -6,7 +6,8 @@ them costs what it was about. Neither takes the share away from everybody else.
 
 import logging
 import traceback
-from typing import Any
+
+from osxfs_sim.model.status import InternalErrorsStatus
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,6 @@ class InternalErrors:
         self._known.add(kind)
         log.error("bug: %s%s failed", what, details, exc_info=error)
 
-    def report(self) -> dict[str, Any]:
-        """For the status; documented in docs/reference.md."""
-        return {"count": self.count, "latest": self.latest or None}
+    def report(self) -> InternalErrorsStatus:
+        """For the status."""
+        return InternalErrorsStatus(count=self.count, latest=self.latest or None)

@@ -10,6 +10,8 @@
     pulse        what was asked since this was asked last: rates, latency, directories
     stop-trace   complete the trace's file; what is to stand in its header may be given
     flush        the status, once the host has everything that the guest has changed
+    settle       the status, once the guest has been told of all that the host has done until
+                 it was asked: settle {"within_s": 60}
 
 What a question needs to know follows it as a JSON object: the keyword arguments
 of its answer. The socket lies in a directory that only its owner (and root) can enter.
@@ -28,6 +30,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from osxfs_sim.model.escaping import quoted
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.mounts.mountpoints import (
     GoneError,
     MountEntry,
@@ -104,6 +107,15 @@ def ask(
             f"the share at {mountpoint} answered: {str(answer['error'])[:_LONGEST_ERROR]}"
         )
     return answer
+
+
+def ask_status(
+    mountpoint: str, question: str = "status", *, timeout_s: float | None = 10.0, **arguments: Any
+) -> ShareStatus:
+    """The status by which the share at *mountpoint* answers to *question*: see ask()."""
+    answer = ask(mountpoint, question, timeout_s=timeout_s, **arguments)
+    with understanding(mountpoint):
+        return ShareStatus.from_dict(answer)
 
 
 @contextlib.contextmanager

@@ -28,11 +28,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import trio
 
 from osxfs_sim.model.escaping import quoted
+from osxfs_sim.model.status import HostServiceStatus
 from osxfs_sim.mount.mounts import binder
 from osxfs_sim.mount.mounts.identity import ServerUser
 from osxfs_sim.mount.mounts.mountpoints import MountError, mounts
@@ -156,15 +156,15 @@ class HostServices:
             self._thread.join()
         self._close_sockets()
 
-    def status(self) -> list[dict[str, Any]]:
+    def status(self) -> list[HostServiceStatus]:
         """The services, and their connections so far and now."""
         return [
-            {
-                "name": service.name,
-                "path": service.path,
-                "connections": service.connections,
-                "open": service.open,
-            }
+            HostServiceStatus(
+                name=service.name,
+                path=service.path,
+                connections=service.connections,
+                open=service.open,
+            )
             for service in self._services
         ]
 

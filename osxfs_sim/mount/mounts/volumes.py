@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from osxfs_sim.model.escaping import quoted
+from osxfs_sim.model.status import VolumeStatus
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.mounts.mountpoints import MountError, mount_number_of, mounts
 
@@ -227,26 +228,26 @@ class Volumes:
         """The share's directories on the way to any, by number."""
         return frozenset().union(*(volume.way for volume in self._volumes))
 
-    def status(self) -> list[dict[str, Any]]:
-        """For the status; documented in docs/reference.md."""
+    def status(self) -> list[VolumeStatus]:
+        """For the status."""
         mounted = _mountpoints() if self._volumes else {}
         return [
-            {
-                "path": volume.path,
-                "directory": volume.directory,
-                "mounted": volume.mounted in mounted,
-            }
+            VolumeStatus(
+                path=volume.path,
+                directory=volume.directory,
+                mounted=volume.mounted in mounted,
+            )
             for volume in self._volumes
         ]
 
     def warnings(self) -> list[str]:
         """Of those that are gone, a line each."""
         return [
-            f"the volume {volume['path']} is gone: the host, or somebody in the guest, took away "
+            f"the volume {volume.path} is gone: the host, or somebody in the guest, took away "
             "the directory that it was mounted on; what it holds is still in "
-            f"{volume['directory']}"
+            f"{volume.directory}"
             for volume in self.status()
-            if not volume["mounted"]
+            if not volume.mounted
         ]
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pyfuse3 import FUSEError, RequestContext
 
 from osxfs_sim.model.operations import UNAWAITED, Operation
+from osxfs_sim.model.status import TraceStatus
 from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.request import Crossing, Request
@@ -108,11 +109,16 @@ class Tracing:
         self._processes: dict[int, int] = {}
         """Who opened each handle: a read does not say who asks."""
 
-    def report(self) -> dict[str, Any] | None:
+    def report(self) -> TraceStatus | None:
         recorder = self._recorder
         if recorder is None:
             return None
-        return {**_numbers(recorder), "failure": recorder.failure or None}
+        return TraceStatus(
+            path=str(recorder.path),
+            rows=recorder.rows,
+            lost=recorder.lost,
+            failure=recorder.failure or None,
+        )
 
     def start(self, path: Path, **header: Any) -> None:
         """Record from now on; *header*: what answers. Raises MountError where that cannot be."""
@@ -462,8 +468,8 @@ def _numbers(recorder: "Recorder") -> dict[str, Any]:
 
 def _place_of(inode: Inode) -> tuple[Inode | None, bytes]:
     """The directory that the guest has it in, and its name there."""
-    if inode.held is not None and inode.held.guest_place is not None:
-        return inode.held.guest_place  # made or moved, and the host does not know yet
+    if inode.overlay is not None and inode.overlay.guest_place is not None:
+        return inode.overlay.guest_place  # made or moved, and the host does not know yet
     return inode.parent, inode.name
 
 

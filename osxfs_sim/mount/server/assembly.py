@@ -156,14 +156,15 @@ def build(
             writer,
             journal,
             handlers.let_go_if_forgotten,
-            handlers.has_arrived,
+            handlers.created_on_host,
+            handlers.attributes_set_on_host,
         )
         handlers.write_back = write_back
         held += write_back.most_descriptors
-        write_back.on_aside = handlers.was_set_aside
+        write_back.aside.on_aside = handlers.was_set_aside
         handlers.enable_writeback_cache = system.write_back.kernel
         if host_events is not None:
-            writer.on_conflict = host_events.overruled
+            writer.conflicts.on_conflict = host_events.overruled
             handlers.end_answers = host_events.end_answers
     return Machinery(
         *(

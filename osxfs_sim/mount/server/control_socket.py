@@ -12,6 +12,8 @@ from typing import Any
 
 import trio
 
+from osxfs_sim.model.documents import document_of
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.mounts.mountpoints import MountError
 
 log = logging.getLogger(__name__)
@@ -19,7 +21,8 @@ log = logging.getLogger(__name__)
 _LONGEST_QUESTION_BYTES = 4096
 _SLOWEST_CLIENT_S = 5.0
 
-Answer = Callable[..., dict[str, Any] | Awaitable[dict[str, Any]]]
+Told = ShareStatus | dict[str, Any]
+Answer = Callable[..., Told | Awaitable[Told]]
 """Answers a question; raises MountError, in one line, where it cannot."""
 
 
@@ -77,13 +80,13 @@ async def _reply(line: bytes, answers: dict[str, Answer]) -> bytes:
     """The answer as it is sent: whatever an answer holds, its sending must not fail."""
     answer = await _answer_to(line, answers)
     try:
-        return json.dumps(answer).encode() + b"\n"
+        return json.dumps(document_of(answer)).encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         log.exception("bug: an answer cannot be sent")
         return json.dumps({"error": f"{type(error).__name__}: {error}"}).encode() + b"\n"
 
 
-async def _answer_to(line: bytes, answers: dict[str, Answer]) -> dict[str, Any]:
+async def _answer_to(line: bytes, answers: dict[str, Answer]) -> Told:
     if len(line) > _LONGEST_QUESTION_BYTES:
         return {"error": f"a question has at most {_LONGEST_QUESTION_BYTES} bytes"}
     question, _, text = line.decode("ascii", "replace").strip().partition(" ")
@@ -115,3 +118,12 @@ def _takes(answer: Answer, arguments: dict[str, Any]) -> bool:
     except TypeError:
         return False
     return True
+
+
+def not_settled(within_s: float, waiting: int = 0) -> MountError:
+    """That what the host has done has not all reached the guest in time."""
+    how_many = f", {waiting} changes and notices" if waiting else ""
+    return MountError(
+        f"what the host has done is still on its way to the guest after {within_s:g} s{how_many}: "
+        "have the host pause, or wait longer"
+    )

@@ -24,10 +24,9 @@ import trio
 from osxfs_sim.fs import at
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.model.escaping import quoted
-from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.model.profile import Transport
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount import syscalls
-from osxfs_sim.mount.loop.internal_errors import InternalErrors
 from osxfs_sim.mount.mounts.copying import (
     check_copy,
     copy_place,
@@ -44,24 +43,23 @@ from osxfs_sim.mount.mounts.mountpoints import (
     control_path,
     local_record_path,
     local_records,
-    log_path,
     make_runtime_directory,
     mount_at,
     mounts,
-    runtime_directory,
     unmount,
 )
 from osxfs_sim.mount.mounts.runtime_records import UNSYNCHRONIZED, has_ended, start_of
 from osxfs_sim.mount.mounts.volumes import Volumes, check_volumes
 from osxfs_sim.mount.server import control_socket
 from osxfs_sim.mount.server.signals import hear_signals_early, signals_of_the_end
+from osxfs_sim.mount.server.status import Counting, processor_s, status_without_requests
 from osxfs_sim.mount.writeback.unwritten import check_unwritten
-from osxfs_sim.settings import OF_REQUESTS, EmulatedSystem, ShareSettings
+from osxfs_sim.settings import EmulatedSystem, ShareSettings
 from osxfs_sim.synchronize import Claim, SyncError, Synchronizer
 
 log = logging.getLogger(__name__)
 
-Ready = Callable[[dict[str, Any]], None]
+Ready = Callable[[ShareStatus], None]
 
 _BACKGROUND_NICENESS = 19
 _UNMOUNT_ATTEMPTS = 6
@@ -237,8 +235,7 @@ class _LocalShare:
         self.failure: MountError | None = None
         """What could not be synchronized at the end."""
         self._stop = trio.Event()
-        self._started_ns = self._counting_since_ns = time.monotonic_ns()
-        self._processor_before_s = 0.0
+        self.counting = Counting()
 
     def write_record(self) -> None:
         """Say which mount is ours, for who finds it without us."""
@@ -266,6 +263,7 @@ class _LocalShare:
                 "status": self.status,
                 "reset": self.reset,
                 "flush": self._flush,
+                "settle": self._settle,
                 "stop": self._answer_stop,
                 "release": lambda: {"released": False},
                 "pulse": self._pulse,
@@ -277,7 +275,7 @@ class _LocalShare:
                 "stop-trace": self._has_no_requests,
             }
             await nursery.start(control_socket.serve, socket_path, answers)
-            self._processor_before_s = _processor_s()
+            self.counting.start_anew()
             on_ready(self.status())
             nursery.start_soon(self._wait_until_unmounted)
             await self._stop.wait()
@@ -326,7 +324,7 @@ class _LocalShare:
         assert self.synchronizer is not None
         try:
             self.synchronizer.stop()
-            halted = self.synchronizer.status()["halted"]
+            halted = self.synchronizer.status().halted
             if halted is not None:
                 raise SyncError(
                     f"the synchronization had halted ({halted}): what the guest has changed "
@@ -360,7 +358,7 @@ class _LocalShare:
             "there is nothing to trace, and there are no events to lose"
         )
 
-    async def _flush(self) -> dict[str, Any]:
+    async def _flush(self) -> ShareStatus:
         if self.synchronizer is not None:
             try:
                 await trio.to_thread.run_sync(self.synchronizer.flush)
@@ -368,7 +366,19 @@ class _LocalShare:
                 raise MountError(str(error)) from error
         return self.status()
 
-    async def _resume(self) -> dict[str, Any]:
+    async def _settle(self, within_s: float) -> ShareStatus:
+        """Where the guest works in a copy: after a cycle that has seen all. Raises MountError."""
+        with trio.move_on_after(within_s) as waiting:
+            if self.synchronizer is not None:
+                try:
+                    await trio.to_thread.run_sync(self.synchronizer.flush, abandon_on_cancel=True)
+                except SyncError as error:
+                    raise MountError(str(error)) from error
+        if waiting.cancelled_caught:
+            raise control_socket.not_settled(within_s)
+        return self.status()
+
+    async def _resume(self) -> ShareStatus:
         if self.synchronizer is None:
             raise MountError("it is not synchronized: there is nothing to go on with")
         try:
@@ -377,17 +387,15 @@ class _LocalShare:
             raise MountError(str(error)) from error
         return self.status()
 
-    def reset(self) -> dict[str, Any]:
+    def reset(self) -> ShareStatus:
         status = self.status()
-        self._counting_since_ns = time.monotonic_ns()
-        self._processor_before_s = _processor_s()
+        self.counting.start_anew()
         return status
 
     def _pulse(self, top: int = 10) -> dict[str, Any]:
         """That nothing is asked, in the words of a share that is."""
-        now_ns = time.monotonic_ns()
         return {
-            "interval_s": (now_ns - self._counting_since_ns) / 1e9,
+            "interval_s": self.counting.counting_s,
             "requests": {},
             "missing_lookups": 0,
             "answered_by": {},
@@ -400,92 +408,35 @@ class _LocalShare:
             "in_flight": 0,
             "inodes": 0,
             "open_handles": 0,
-            "server_processor_s": _processor_s(),
+            "server_processor_s": processor_s(),
             "write_back": None,
         }
 
-    def status(self) -> dict[str, Any]:
-        """As of any share (docs/reference.md), with nothing where there are no requests."""
-        profile = self.system.profile
-        changed = set(self.settings.given()) & ({*OF_REQUESTS} - {"dilate"})
-        return {
-            "mountpoint": self.mountpoint,
-            "source": self.source,
-            "pid": os.getpid(),
-            "profile": profile.name,
-            "title": profile.title,
-            "transport": profile.transport.value,
-            "copy": None if self.copy is None else str(self.copy),
-            "synchronization": None if self.synchronizer is None else self._synchronization(),
-            "policy": "the kernel's own",
-            "own_policy": None,
-            "user": "root",
-            "exports": [],
-            "overlaps": [],
-            "bugs": [],
-            "changed": sorted(changed),
-            "log": str(log_path(runtime_directory(0), self.mountpoint)),
-            "ownership": {"policy": "the kernel's own"},
-            "names": {"rules": "case-sensitive"},
-            "extended_attributes": "the kernel's own",
-            "replaced": "the kernel's own",
-            "seed": self.settings.seed,
-            "dilate": self.system.dilate,
-            "latency": {
-                "base_ns": {operation_class.label: 0 for operation_class in OperationClass},
-                "bandwidth_bytes_per_s": None,
-                "distribution": self.system.latency.distribution.describe(),
-                "served_at_once": None,
-            },
-            "calibration": {
-                "calibrated": False,
-                "floor_ns": 0,
-                "outside_ns": {},
-                "wake_ns": {},
-            },
-            "warnings": [*self.volumes.warnings(), *self._warnings()],
-            "up_s": (time.monotonic_ns() - self._started_ns) / 1e9,
-            "counting_s": (time.monotonic_ns() - self._counting_since_ns) / 1e9,
-            "server_processor_s": _processor_s() - self._processor_before_s,
-            "requests": {},
-            "missing_lookups": 0,
-            "wakes": {},
-            "receipt": {},
-            "in_flight": 0,
-            "inodes": 0,
-            "open_handles": 0,
-            "most_handles": 0,
-            "handles_refused": 0,
-            "descriptors": 0,
-            "internal_errors": InternalErrors().report(),  # it answers nothing, so there are none
-            "pm_qos_held": False,
-            "events": None,
-            "write_back": None,
-            "trace": None,
-            "volumes": self.volumes.status(),
-            "host_services": [],
-        }
-
-    def _synchronization(self) -> dict[str, Any]:
-        assert self.synchronizer is not None
-        return {**self.synchronizer.status(), "state": str(self.state)}
+    def status(self) -> ShareStatus:
+        """As of any share (model/status.py), with nothing where there are no requests."""
+        return status_without_requests(
+            self.settings,
+            self.system,
+            self.source,
+            self.mountpoint,
+            self.counting,
+            volumes=self.volumes.status(),
+            warnings=[*self.volumes.warnings(), *self._warnings()],
+            copy=None if self.copy is None else str(self.copy),
+            synchronization=None if self.synchronizer is None else self.synchronizer.status(),
+        )
 
     def _warnings(self) -> Iterator[str]:
         if self.synchronizer is not None:
             state = self.synchronizer.status()
-            if state["halted"] is not None:
-                yield f"the synchronization has halted: {state['halted']}"
-            if state["conflicts_total"]:
+            if state.halted is not None:
+                yield f"the synchronization has halted: {state.halted}"
+            if state.conflicts_total:
                 yield (
-                    f"{state['conflicts_total']} conflicts: osxfs-sim sync status "
+                    f"{state.conflicts_total} conflicts: osxfs-sim sync status "
                     f"{quoted(self.mountpoint)} lists them"
                 )
         below = str(self.copy or self.source).rstrip("/") + "/"
         hidden = [entry.mountpoint for entry in mounts() if entry.mountpoint.startswith(below)]
         if hidden and self.copy is None:
             yield f"what is mounted inside the source is not seen, such as {hidden[0]}"
-
-
-def _processor_s() -> float:
-    times = os.times()
-    return times.user + times.system

@@ -65,7 +65,7 @@ def main() -> None:
             from osxfs_sim.mount.server.local import serve_local as serve
         else:
             from osxfs_sim.mount.server.session import serve
-        serve(settings, say, wait)
+        serve(settings, lambda status: say(status.as_dict()), wait)
     except UserError as error:
         if not mountpoint:  # afterwards nobody listens; the log has it
             kind = "profile" if isinstance(error, ProfileError) else "mount"

@@ -71,6 +71,7 @@ def _how(code: int) -> str:
 
 
 def main() -> None:
+    """The process itself."""
     asked = json.loads(sys.argv[1])
     log_to()
     os.umask(0)  # modes come from the guest, where its own umask was already applied

@@ -11,7 +11,6 @@ import errno
 import gc
 import importlib
 import logging
-import math
 import os
 import resource
 import subprocess
@@ -27,14 +26,10 @@ import trio
 
 from osxfs_sim.fs import at
 from osxfs_sim.model.caching import Consistent
-from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
-from osxfs_sim.model.operations import Operation, OperationClass
-from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.profile import FILE_RULES
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.latency.calibration import (
     NOT_CALIBRATED,
@@ -47,7 +42,6 @@ from osxfs_sim.mount.latency.crossings import Outside
 from osxfs_sim.mount.loop.apart import run_apart
 from osxfs_sim.mount.loop.pm_qos import sleep_precisely
 from osxfs_sim.mount.loop.reactor import Wake
-from osxfs_sim.mount.mounts import services
 from osxfs_sim.mount.mounts.cycles import (
     CycleGuard,
     check_cycles,
@@ -63,13 +57,11 @@ from osxfs_sim.mount.mounts.mountpoints import (
     check_before_mounting,
     check_fuse,
     control_path,
-    log_path,
     make_runtime_directory,
     mount_at,
     mount_number_of,
     mounts,
     real_mountpoint,
-    runtime_directory,
     shares_in,
     unmount,
 )
@@ -82,21 +74,26 @@ from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.server import control_socket
 from osxfs_sim.mount.server.assembly import Machinery, build, kept_in, make_graft, mount_options
 from osxfs_sim.mount.server.recovery_process import recover_apart
-from osxfs_sim.mount.server.signals import hear_signals_early, signals_of_the_end
+from osxfs_sim.mount.server.request_status import status_of_requests, write_back_of
+from osxfs_sim.mount.server.signals import (
+    end_at_once_by_faults,
+    hear_signals_early,
+    signals_of_the_end,
+)
+from osxfs_sim.mount.server.status import Counting, processor_s
 from osxfs_sim.mount.server.supervision import Supervision
 from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
 from osxfs_sim.mount.tree.collisions import Collision, collisions_below
 from osxfs_sim.mount.tree.spellings import FoldedNames
-from osxfs_sim.mount.writeback.journal import Leftover
+from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal
 from osxfs_sim.mount.writeback.unwritten import (
     check_unwritten,
-    describe_kept,
     kept_aside,
     told_of_set_aside,
     unwritten_error,
 )
 from osxfs_sim.mount.writeback.writeback import WriteBack
-from osxfs_sim.settings import WRITE_BACK_KEYS, EmulatedSystem, ShareSettings
+from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 log = logging.getLogger(__name__)
 
@@ -110,21 +107,11 @@ _LONGEST_GRACE_S = 10.0
 _UNUSED_S = 5.0
 _LOOKED_AFTER_S = 60.0
 # Settings by which a share is not what its profile says.
-_OF_THE_SYSTEM = frozenset(
-    {
-        *FILE_RULES,
-        *("latency_ns", "bandwidth", "distribution", "served_at_once", "data_path"),
-        *("lifetime_ns", "missing_lifetime_ns", "policy"),
-        *("host_events", "event_latency_ns"),
-        *WRITE_BACK_KEYS,
-        "bugs",
-    }
-)
 _UNMOUNT_ATTEMPTS = 6
 _LOOK_AGAIN_S = 0.002
 _LONGEST_SYNC_S = 30.0
 
-Ready = Callable[[dict[str, Any]], None]
+Ready = Callable[[ShareStatus], None]
 
 
 def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) -> None:
@@ -175,7 +162,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
         recovered = 0
         if leftover:
             # While there is no mount, and nobody whom it could concern.
-            changes = sum(len(left.pending) for left in leftover)
+            changes = sum(len(left.changes) for left in leftover)
             say(f"writing {changes} changes of an earlier share of {source} to the host")
             recovered = recover_apart(state, source, system.files.ownership, user)
         with user.acting():
@@ -202,7 +189,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
             raise MountError(
                 f"the kernel refused to mount at {mountpoint}: {_what_mounting_needs()}"
             ) from error
-        session = _Session(
+        session = Session(
             *(settings, system, user, source, mountpoint, machinery, early, volumes),
             *(supervision, recovered, still_aside),
         )
@@ -239,6 +226,7 @@ def _prepare_process() -> None:
     os.chdir("/")  # keep no directory of the caller's busy
     # Modes come from the guest, where its own umask was already applied.
     os.umask(0)
+    end_at_once_by_faults()
     _raise_descriptor_limit()
     sleep_precisely()
     # A thread that finishes a host call shall not wait 5 ms for the interpreter.
@@ -255,7 +243,7 @@ def _raise_descriptor_limit() -> None:
             return
 
 
-class _Session:
+class Session:
     """What lives as long as the mount."""
 
     def __init__(
@@ -270,7 +258,7 @@ class _Session:
         volumes: tuple[tuple[str, str], ...],
         supervision: Supervision,
         recovered: int,
-        still_aside: list[Leftover],
+        still_aside: list[UnfinishedJournal],
     ) -> None:
         self.settings = settings
         self.system = system
@@ -290,12 +278,10 @@ class _Session:
         if machinery.write_back is not None:
             machinery.write_back.journal.mounted(mountpoint, self._device)
         self._record: Path | None = None
-        self._cycles = CycleGuard(self._device, machinery.inodes.root.path_fd)
-        self.reactor.watch_mounts(self._cycles.fileno(), self._cycles.look)
+        self.cycles = CycleGuard(self._device, machinery.inodes.root.path_fd)
+        self.reactor.watch_mounts(self.cycles.fileno(), self.cycles.look)
         self.reactor.when_at_work = supervision.at_work
-        self._started_ns = time.monotonic_ns()
-        self._counting_since_ns = self._started_ns
-        self._processor_before_s = 0.0
+        self.counting = Counting()
         self._stop = trio.Event()
         self._unmounted = trio.Event()
         self.volumes = Volumes(volumes, mountpoint, self._device)
@@ -380,6 +366,7 @@ class _Session:
                 "release": self._answer_release,
                 "drop-events": self._drop_events,
                 "flush": self._flush,
+                "settle": self._settle,
                 "start-trace": self._start_trace,
                 "stop-trace": self._stop_trace,
                 "pulse": self._pulse,
@@ -515,8 +502,7 @@ class _Session:
 
     def _pulse(self, top: int = 10) -> dict[str, Any]:
         """What is asked just now; with what changes from moment to moment of the status."""
-        write_back = self._write_back()
-        kept = ("pending_changes", "pending_bytes", "oldest_ns")
+        write_back = write_back_of(self)
         return {
             **self.tracing.pulse(top),
             "profile": self.system.profile.name,
@@ -524,8 +510,14 @@ class _Session:
             "in_flight": self.reactor.in_flight,
             "inodes": len(self.machinery.inodes),
             "open_handles": self.handlers.open_handles,
-            "server_processor_s": _processor_s(),
-            "write_back": write_back and {key: write_back[key] for key in kept},
+            "server_processor_s": processor_s(),
+            "write_back": None
+            if write_back is None
+            else {
+                "pending_changes": write_back.pending_changes,
+                "pending_bytes": write_back.pending_bytes,
+                "oldest_ns": write_back.oldest_ns,
+            },
         }
 
     async def _start_trace(self, path: str) -> dict[str, Any]:
@@ -555,7 +547,7 @@ class _Session:
             "floor_ns": self.calibration.floor_ns,
         }
 
-    async def _flush(self) -> dict[str, Any]:
+    async def _flush(self) -> ShareStatus:
         """Have the host get everything that is held now. Raises MountError where it refuses."""
         write_back = self.machinery.write_back
         if write_back is None:
@@ -567,10 +559,23 @@ class _Session:
                 f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
                 f"{os.strerror(code)}"
             )
-        untold = write_back.take_untold()
+        untold = write_back.aside.take_untold()
         if untold:
-            raise MountError(told_of_set_aside(untold, write_back.quarantine_directory))
+            raise MountError(told_of_set_aside(untold, write_back.aside.directory))
         write_back.tidy()
+        return self.status()
+
+    async def _settle(self, within_s: float) -> ShareStatus:
+        """Have the guest told of all that the host has done until now. Raises MountError."""
+        events = self.machinery.host_events
+        if events is not None:
+            asked_ns = time.monotonic_ns()
+            self.reactor.chore_wanted()
+            with trio.move_on_after(within_s) as waiting:
+                while not events.has_delivered(asked_ns):
+                    await trio.sleep(_LOOK_AGAIN_S)
+            if waiting.cancelled_caught:
+                raise control_socket.not_settled(within_s, events.waiting)
         return self.status()
 
     async def _answer_sync(self) -> None:
@@ -695,7 +700,7 @@ class _Session:
             except MountError as error:
                 self.failure = self.failure or error
                 log.error("%s", error)
-        self._cycles.close()
+        self.cycles.close()
         self.machinery.close()
         still_mounted = _is_mounted(self.mountpoint, self._device)
         # Closing the device ends the session of whoever still uses it (ENOTCONN).
@@ -714,7 +719,7 @@ class _Session:
             return
         left = write_back.finish()
         write_back.close(keep=left > 0)
-        if left or write_back.set_aside:
+        if left or write_back.aside.count:
             self.failure = unwritten_error(write_back.journal.directory, self.source)
             log.error("%s", self.failure)
 
@@ -728,7 +733,7 @@ class _Session:
         self.machinery.inodes.compact()
         syscalls.give_memory_back()
 
-    def reset(self) -> dict[str, Any]:
+    def reset(self) -> ShareStatus:
         """The status so far; counts, receipt and processor time then start from nothing."""
         status = self.status()
         self._count_anew()
@@ -741,239 +746,11 @@ class _Session:
         if self.system.own_policy is not None:
             self.system.own_policy.start_counting_anew()
         self.reactor.wakes = [0] * len(Wake)
-        self._counting_since_ns = time.monotonic_ns()
-        self._processor_before_s = _processor_s()
+        self.counting.start_anew()
 
-    def status(self) -> dict[str, Any]:
-        """Everything worth knowing, as plain values; documented in docs/reference.md."""
-        latency = self.system.latency
-        counts = self.crossings.counts
-        own_policy = self.system.own_policy
-        return {
-            "mountpoint": self.mountpoint,
-            "source": self.source,
-            "pid": os.getpid(),
-            "profile": self.system.profile.name,
-            "title": self.system.profile.title,
-            "transport": self.system.profile.transport.value,
-            "copy": None,
-            "synchronization": None,
-            "policy": self.system.policy.describe(),
-            "own_policy": own_policy and own_policy.report(),
-            "user": str(self.user),
-            "exports": list(self.settings.exports),
-            "overlaps": [{"path": path, "mode": label} for path, label in self.settings.stronger],
-            "bugs": list(map(str, self.system.bugs)),
-            "changed": sorted(_OF_THE_SYSTEM & self.settings.given().keys()),
-            "log": str(log_path(runtime_directory(self.user.uid), self.mountpoint)),
-            "ownership": self.machinery.owners.report(),
-            "names": self.machinery.spellings.report(),
-            "extended_attributes": self.system.files.extended_attributes.value,
-            "replaced": self.system.files.replaced.value,
-            "seed": self.settings.seed,
-            "dilate": self.system.dilate,
-            "latency": {
-                "base_ns": {
-                    operation_class.label: latency.base_ns[operation_class]
-                    for operation_class in OperationClass
-                },
-                "bandwidth_bytes_per_s": latency.bandwidth_bytes_per_s,
-                "distribution": latency.distribution.describe(),
-                "served_at_once": latency.served_at_once,
-            },
-            "calibration": {
-                "calibrated": self.calibration is not NOT_CALIBRATED,
-                "floor_ns": self.calibration.floor_ns,
-                "outside_ns": {str(k): v for k, v in self.calibration.outside_ns.items()},
-                "wake_ns": {w.name.lower(): ns for w, ns in self.calibration.wake_ns.items()},
-            },
-            "warnings": self.warnings(),
-            "up_s": (time.monotonic_ns() - self._started_ns) / 1e9,
-            "counting_s": (time.monotonic_ns() - self._counting_since_ns) / 1e9,
-            "server_processor_s": _processor_s() - self._processor_before_s,
-            "requests": {op.name: counts[op] for op in Operation if counts[op]},
-            "missing_lookups": self.crossings.missing_lookups,
-            "wakes": {wake.name.lower(): self.reactor.wakes[wake] for wake in Wake},
-            "receipt": self.crossings.receipt.report(),
-            "in_flight": self.reactor.in_flight,
-            "internal_errors": self.reactor.internal_errors.report(),
-            "inodes": len(self.machinery.inodes),
-            "open_handles": self.handlers.open_handles,
-            "most_handles": self.machinery.dispatcher.opened.most,
-            "handles_refused": self.machinery.dispatcher.opened.refused,
-            "descriptors": self.machinery.backing.descriptors,
-            "pm_qos_held": self.reactor.awake.held,
-            "events": self._events(),
-            "write_back": self._write_back(),
-            "trace": self.tracing.report(),
-            "volumes": self.volumes.status(),
-            "host_services": self.services.status() if self.services is not None else [],
-        }
-
-    def _write_back(self) -> dict[str, Any] | None:
-        write_back = self.machinery.write_back
-        if write_back is None:
-            return None
-        waits = self.supervision.sync_waits
-        return {**write_back.report(), "recovered": self.recovered, "sync_waits": waits}
-
-    def _events(self) -> dict[str, Any] | None:
-        events, sets = self.machinery.host_events, self.handlers.name_sets
-        if events is None:
-            return None
-        names = {"directories": 0, "names": 0, "answers": 0}
-        if sets is not None:
-            names = {"directories": len(sets), "names": sets.names, "answers": sets.answers}
-        return {**events.report(), "name_sets": names}
-
-    def warnings(self) -> list[str]:
-        """What the user should know before trusting a number; one line each."""
-        warnings = self.volumes.warnings()
-        if self.settings.calibrate and self.calibration is NOT_CALIBRATED:
-            warnings.append(
-                "calibration failed: what lies outside the server (some 10 to 20 us a request) "
-                "is not subtracted; mount again"
-            )
-        if self.services is not None:
-            assert isinstance(self.handlers, GraftedHandlers)
-            if self.handlers.hides_an_entry:
-                warnings.append(
-                    f"the source has an entry {services.DIRECTORY}: the guest does not see it, "
-                    "but the host services; rename it"
-                )
-            warnings += self.services.warnings()
-        warnings += self._cycles.warnings()
-        if self.kept_aside:
-            warnings.append(describe_kept(self.kept_aside))
-        warnings += self._warnings_of_events()
-        warnings += self._warnings_of_write_back()
-        floor_ns = self.calibration.floor_ns
-        latency = self.system.latency
-        asked = {base_ns for base_ns in latency.base_ns if base_ns}
-        out_of_reach = [base_ns for base_ns in asked if base_ns < floor_ns]
-        if out_of_reach:
-            factor = math.ceil(floor_ns / min(out_of_reach) * 1.25 * self.system.dilate)
-            warnings.append(
-                f"{format_duration(min(out_of_reach))} is out of reach: this machine's floor is "
-                f"{format_duration(floor_ns)} a request; --dilate {factor} brings it into reach"
-            )
-        if asked and not self.reactor.awake.available:
-            warnings.append(
-                "without root the processors cannot be kept awake (PM QoS): "
-                "expect latencies to scatter more, above all after idle times"
-            )
-        for label, line in self.crossings.receipt.report().items():
-            if line["within_tolerance"] is False:
-                warnings.append(
-                    f"{label}: asked for {format_duration(line['asked_p50_ns'])}, achieved "
-                    f"{format_duration(line['achieved_p50_ns'])} (median), "
-                    f"{line['late']} of {line['count']} late: out of tolerance"
-                )
-        trace = self.tracing.report()
-        if trace is not None and trace["failure"]:
-            warnings.append(
-                f"the trace {trace['path']} loses requests, {trace['lost']} so far: "
-                f"{trace['failure']}"
-            )
-        elif trace is not None and trace["lost"]:
-            warnings.append(
-                f"{trace['lost']} requests found no room in the trace: the disk is slow"
-            )
-        warnings += self._warnings_of_files()
-        if self.system.own_policy is not None:
-            warnings += self.system.own_policy.warnings()
-        warnings += filter(None, (self.machinery.dispatcher.opened.warning(),))
-        errors = self.reactor.internal_errors
-        if errors.count:
-            warnings.append(
-                f"{errors.count} internal errors, for the first of each kind see the log, which "
-                f"is worth a report; the latest is {errors.latest}"
-            )
-        return warnings
-
-    def _warnings_of_events(self) -> list[str]:
-        events = self.machinery.host_events
-        if events is None:
-            return []
-        warnings = [events.trouble] if events.trouble else []
-        not_raised = events.report()["not_raised"]
-        if not_raised:
-            warnings.append(
-                f"{not_raised} events could not be raised in the guest, for the first of each kind "
-                "see the log: where the guest's kernel checks rights (ownership host), the "
-                "server's user needs those to change what the host has changed"
-            )
-        if events.watcher.refused:
-            warnings.append(
-                f"{events.watcher.refused} directories cannot be watched: nothing in them is "
-                "believed; raise fs.inotify.max_user_watches and fs.fanotify.max_user_marks"
-            )
-        return warnings
-
-    def _warnings_of_write_back(self) -> list[str]:
-        write_back = self.machinery.write_back
-        if write_back is None:
-            return []
-        warnings = []
-        if self.recovered:
-            warnings.append(
-                f"an earlier share of this source had left {self.recovered} changes unwritten: "
-                "the host has them now"
-            )
-        if write_back.refusal is not None:
-            code, path = write_back.refusal
-            warnings.append(
-                f"{len(write_back.changes)} changes wait, because the host refuses the first, of "
-                f"{path}: {os.strerror(code)}; it is tried again each second"
-            )
-        if write_back.set_aside:
-            latest = write_back.latest_set_aside[-1]
-            warnings.append(
-                f"{write_back.set_aside} changes were set aside, because the host does not take "
-                f"them; the latest is of {latest['path']}: {latest['reason']}; kept in "
-                f"{write_back.quarantine_directory} (osxfs-sim unwritten {quoted(self.source)})"
-            )
-        if write_back.writer.lost:
-            warnings.append(
-                f"{write_back.writer.lost} changes of the host were lost to changes that the guest "
-                f"had made meanwhile (DEL-7); the latest is {write_back.writer.lost_paths[-1]}"
-            )
-        if write_back.writer.kept:
-            warnings.append(
-                f"{write_back.writer.kept} removals of the guest's were not carried out, because "
-                "the host had put something else there meanwhile; the latest is "
-                f"{write_back.writer.kept_paths[-1]}"
-            )
-        return warnings
-
-    def _warnings_of_files(self) -> list[str]:
-        warnings = []
-        if self.user.uid != 0 and self.system.files.ownership is Ownership.HOST:
-            warnings.append(
-                f"ownership host without root: everything is made as {self.user}, "
-                "and owners cannot be changed"
-            )
-        owners, names = self.machinery.owners.report(), self.machinery.spellings.report()
-        if owners.get("malformed"):
-            warnings.append(
-                f"{owners['malformed']} objects have a malformed owner attribute, taken as unset; "
-                f"the first is {owners['first_malformed']}"
-            )
-        if owners.get("store_trouble"):
-            warnings.append(f"the owners that no attribute can hold: {owners['store_trouble']}")
-        if names.get("directories_with_collisions"):
-            warnings.append(
-                f"{names['directories_with_collisions']} directories hold names that "
-                f"{names['rules']} takes for one; each is reached by its own spelling only, other "
-                f"spellings reach the first; {names['first_collision']}"
-            )
-        if not names.get("names_can_be_ended", True) and self.settings.calibrate:
-            who = "a share with volumes" if self.settings.volumes else "this kernel (before 6.16)"
-            warnings.append(
-                f"{who} cannot end all cached names at once, so that under "
-                f"{names['rules']} no name is believed: expect more LOOKUPs"
-            )
-        return warnings
+    def status(self) -> ShareStatus:
+        """Everything worth knowing (model/status.py)."""
+        return status_of_requests(self)
 
 
 def _what_mounting_needs() -> str:
@@ -991,8 +768,8 @@ def _what_mounting_needs() -> str:
 async def _write_back_all(write_back: WriteBack) -> bool:
     """Have the host get everything that is held now; False where it refuses."""
     wanted, refusals = write_back.changes.last_sequence, write_back.refusals
-    while not write_back.has_reached(wanted):
-        write_back.hurry(wanted)
+    while not write_back.is_flushed(wanted):
+        write_back.flush_up_to(wanted)
         if write_back.refusals > refusals and write_back.refusal is not None:
             return False
         await trio.sleep(_LOOK_AGAIN_S)
@@ -1008,11 +785,6 @@ def _load_recorder() -> None:
             f"the server, of user {os.geteuid()}, cannot load what records a trace ({error}): "
             "mount with --trace, or have a Python that this user can read"
         ) from error
-
-
-def _processor_s() -> float:
-    times = os.times()
-    return times.user + times.system
 
 
 def _is_mounted(mountpoint: str, device: str) -> bool:

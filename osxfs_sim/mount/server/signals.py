@@ -1,10 +1,16 @@
-"""The signals by which a share's server is asked to end, of whatever kind it is."""
+"""The signals by which a share's server, of whatever kind, is asked to end, or ends at once."""
 
+import ctypes
 import signal
 
 import trio
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_DUMPING = (
+    *(signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL),
+    *(signal.SIGQUIT, signal.SIGSYS, signal.SIGTRAP, signal.SIGXCPU),
+)
+"""By default they end a process with a core dump (signal(7))."""
 
 
 def hear_signals_early() -> list[int]:
@@ -31,3 +37,18 @@ async def signals_of_the_end(
             stop.set()
         async for _ in signals:
             stop.set()
+
+
+def end_at_once_by_faults() -> None:
+    """Have this process end by a fault as by SIGKILL: without a core dump.
+
+    For a dump the kernel first waits for all threads, whatever its limits say; and one that waits
+    in the share for what only the kernel's end of this process lets go would never come. Nor is
+    its supervisor told before that of its end.
+    """
+    libc = ctypes.CDLL(None)
+    libc.signal.argtypes = ctypes.c_int, ctypes.c_void_p
+    libc.signal.restype = ctypes.c_void_p
+    for number in _DUMPING:
+        # No handler of Python's: the interpreter may be what has failed.
+        libc.signal(number, ctypes.cast(libc._exit, ctypes.c_void_p))

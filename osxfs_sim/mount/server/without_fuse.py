@@ -50,6 +50,7 @@ def end_with(parent_pid: int) -> None:
 
 
 def main() -> None:
+    """The process itself, up to the main() of the module."""
     block()
     module = sys.argv[1]
     del sys.argv[1]

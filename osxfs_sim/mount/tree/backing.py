@@ -70,13 +70,13 @@ class Backing:
         self._inside = self._prefix()
         self._most_descriptors = most_descriptors
         self._with_descriptor: collections.OrderedDict[Inode, None] = collections.OrderedDict()
-        self._nameless: dict[Inode, None] = {}
+        self._orphans: dict[Inode, None] = {}
         self._in_use: list[Inode] = []
 
     @property
     def descriptors(self) -> int:
         """Descriptors held between requests, the root's not counted."""
-        return len(self._with_descriptor) + len(self._nameless)
+        return len(self._with_descriptor) + len(self._orphans)
 
     def directory_fd(self, directory: Inode) -> int:
         """An O_PATH descriptor of *directory*, good until the next call of this method.
@@ -193,8 +193,8 @@ class Backing:
         """The guest no longer knows *inode*: close what is held for it."""
         if inode.path_fd < 0 or inode is self._root:
             return
-        if inode in self._nameless:
-            del self._nameless[inode]
+        if inode in self._orphans:
+            del self._orphans[inode]
         else:
             del self._with_descriptor[inode]
         os.close(inode.path_fd)
@@ -202,11 +202,11 @@ class Backing:
 
     def close(self) -> None:
         """Close all that is held, the root's descriptor included."""
-        for inode in (*self._with_descriptor, *self._nameless, self._root):
+        for inode in (*self._with_descriptor, *self._orphans, self._root):
             os.close(inode.path_fd)
             inode.path_fd = -1
         self._with_descriptor.clear()
-        self._nameless.clear()
+        self._orphans.clear()
         os.close(self._own_fds)
 
     def find(self, inode: Inode) -> tuple[int, bytes, os.stat_result]:
@@ -303,14 +303,14 @@ class Backing:
     def _own_fd(self, inode: Inode) -> int:
         """A descriptor of *inode* itself, which is no directory; -1 if there is none."""
         if inode.path_fd >= 0:
-            if not self.holds_objects or inode in self._nameless:
+            if not self.holds_objects or inode in self._orphans:
                 return inode.path_fd
             inode.recently_used = True
             if self._may_be_served(inode, inode.path_fd):
                 return inode.path_fd
             self.forget(inode)  # the host has moved it out of the export
         # What is unmade is open by a descriptor of nothing.
-        if inode.open_fds and not inode.is_unmade:
+        if inode.open_fds and not inode.is_local_only:
             return inode.open_fds[-1]
         return self._found_again(inode) if self.holds_objects else -1
 
@@ -367,7 +367,7 @@ class Backing:
             os.close(fd)
         raise StaleError
 
-    def keep_nameless(self, inode: Inode, fd: int) -> None:
+    def keep_orphan(self, inode: Inode, fd: int) -> None:
         """*inode* has lost its last name: hold O_PATH *fd* until it is forgotten.
 
         Too many of these at once (a guest that keeps thousands of deleted
@@ -376,16 +376,16 @@ class Backing:
         """
         self.forget(inode)
         inode.path_fd = fd
-        self._nameless[inode] = None
-        if len(self._nameless) > self._most_descriptors:
-            oldest = next(iter(self._nameless))
-            del self._nameless[oldest]
+        self._orphans[inode] = None
+        if len(self._orphans) > self._most_descriptors:
+            oldest = next(iter(self._orphans))
+            del self._orphans[oldest]
             self._give_up(oldest)
 
     def is_own(self, inode: Inode) -> bool:
         """Whether *inode* is reached by a descriptor because no name leads to it."""
         if self.holds_objects:
-            return inode is self._root or inode in self._nameless
+            return inode is self._root or inode in self._orphans
         return inode.path_fd >= 0
 
 

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from osxfs_sim.mount.writeback.overlay import Held
+    from osxfs_sim.mount.writeback.overlay import Overlay
 
 ROOT_NUMBER = 1
 _FIRST_INVENTED = 1 << 62
@@ -92,7 +92,6 @@ class Inode:
         "facts",
         "followed",
         "handle",
-        "held",
         "host_number",
         "kind",
         "lookups",
@@ -100,6 +99,7 @@ class Inode:
         "number",
         "open_fds",
         "openable_handle",
+        "overlay",
         "path_fd",
         "pins",
         "recently_used",
@@ -134,7 +134,7 @@ class Inode:
         self.children: dict[bytes, Inode] | None = None
         self.followed: bool | None = None
         self.changed_ns = 0
-        self.held: Held | None = None
+        self.overlay: Overlay | None = None
         self.facts: Facts | None = None
         self.shown: Shown | None = None
 
@@ -181,9 +181,9 @@ class Inode:
             self.table.unneeded.append(self)
 
     @property
-    def is_unmade(self) -> bool:
+    def is_local_only(self) -> bool:
         """Whether the guest has made it and the host has not got it."""
-        return self.held is not None and self.held.unmade
+        return self.overlay is not None and self.overlay.local_only
 
     def is_same(self, status: os.stat_result) -> bool:
         """Whether *status* is of this very object."""
@@ -360,7 +360,7 @@ class InodeTable:
         for parent, _ in inode.ways():
             parent.pins += 1
 
-    def unmade(self, kind: int) -> Inode:
+    def new_local_only(self, kind: int) -> Inode:
         """An inode for what the guest has just made, and the host has not got yet."""
         self._next_invented += 1
         inode = Inode(self._next_invented, -1, 0, kind, None, b"")
@@ -369,7 +369,9 @@ class InodeTable:
             inode.children = {}
         return inode
 
-    def arrived(self, inode: Inode, parent: Inode, name: bytes, status: os.stat_result) -> None:
+    def created_on_host(
+        self, inode: Inode, parent: Inode, name: bytes, status: os.stat_result
+    ) -> None:
         """The host has got what *inode* stands for, as *name* in *parent*.
 
         Its number stays what it is for as long as the kernel knows it.
@@ -423,7 +425,7 @@ class InodeTable:
             inode.lookups > 0
             or inode.pins > 0
             or inode is self.root
-            or (inode.held is not None and inode.held.changes > 0)
+            or (inode.overlay is not None and inode.overlay.changes > 0)
         )
 
     def let_go(self, inode: Inode) -> bool:
@@ -462,12 +464,12 @@ class InodeTable:
                 wrong.append(f"{what} is found by its number and does not know of the table")
             if inode.lookups < 0:
                 wrong.append(f"{what} has {inode.lookups} lookups")
-            is_waiting = inode in self.unneeded or inode.held is not None
+            is_waiting = inode in self.unneeded or inode.overlay is not None
             if not self.is_needed(inode) and not is_waiting:
                 wrong.append(f"{what} is needed by nobody")
             ways = [parent for parent, _ in inode.ways()]
-            if inode.held is not None:
-                ways += [place[0] for place in inode.held.places()]
+            if inode.overlay is not None:
+                ways += [place[0] for place in inode.overlay.places()]
             pins.update(ways)
             wrong += [
                 f"{what} is reached through {parent.number} ({parent.name!r}), which is not here"

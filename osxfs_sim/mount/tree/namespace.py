@@ -124,12 +124,12 @@ class Namespace:
             named = inode.drop_name(parent, name)
             if unlinked or inode.is_directory:
                 self._inodes.renounce_identity(inode)
-                self._backing.keep_nameless(inode, fd)
+                self._backing.keep_orphan(inode, fd)
                 fd = -1
             elif not named:
                 # Its other names are the host's secret until the guest looks them up.
                 inode.parent = None
-                self._backing.keep_nameless(inode, fd)
+                self._backing.keep_orphan(inode, fd)
                 fd = -1
         finally:
             if fd >= 0:

@@ -32,6 +32,7 @@ from osxfs_sim.model.ownership import (
     format_owner,
     parse_owner,
 )
+from osxfs_sim.model.status import OwnershipStatus
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree.backing import magic_link
 from osxfs_sim.mount.tree.owner_store import OwnerStore
@@ -92,7 +93,7 @@ class Owners(Protocol):
     def check(self) -> None:
         """Once the server is who it is to be: whether owners could be kept; the report says so."""
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> OwnershipStatus:
         """For the status."""
 
     def close(self) -> None: ...
@@ -137,8 +138,8 @@ class HostOwners:
     def check(self) -> None:
         return
 
-    def report(self) -> dict[str, Any]:
-        return {"policy": Ownership.HOST.value}
+    def report(self) -> OwnershipStatus:
+        return OwnershipStatus(policy=Ownership.HOST.value)
 
     def close(self) -> None:
         return
@@ -339,13 +340,13 @@ class OsxfsOwners:
     def check(self) -> None:
         self._store.check()
 
-    def report(self) -> dict[str, Any]:
-        return {
-            "policy": Ownership.OSXFS.value,
-            "malformed": len(self._malformed),
-            "first_malformed": self._first_malformed,
-            "store_trouble": self._store.trouble,
-        }
+    def report(self) -> OwnershipStatus:
+        return OwnershipStatus(
+            policy=Ownership.OSXFS.value,
+            malformed=len(self._malformed),
+            first_malformed=self._first_malformed,
+            store_trouble=self._store.trouble,
+        )
 
     def close(self) -> None:
         self._store.close()

@@ -23,10 +23,11 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from osxfs_sim.model.caching import Lifetimes
 from osxfs_sim.model.names import NameRules
+from osxfs_sim.model.status import NamesStatus
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree.collisions import Collision
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode
@@ -125,7 +126,7 @@ class Spellings(Protocol):
 
     def forget(self, directory: Inode) -> None: ...
 
-    def report(self) -> dict[str, Any]: ...
+    def report(self) -> NamesStatus: ...
 
 
 class ExactNames:
@@ -192,8 +193,8 @@ class ExactNames:
     def forget(self, directory: Inode) -> None:
         return
 
-    def report(self) -> dict[str, Any]:
-        return {"rules": "case-sensitive"}
+    def report(self) -> NamesStatus:
+        return NamesStatus(rules="case-sensitive")
 
 
 class _Index:
@@ -436,14 +437,14 @@ class FoldedNames:
         if index is not None:
             self._names_indexed -= index.count
 
-    def report(self) -> dict[str, Any]:
-        return {
-            "rules": self._rules.label,
-            "directories_with_collisions": self._collisions,
-            "first_collision": self._first_collision,
-            "names_indexed": self._names_indexed,
-            "names_can_be_ended": self._may_believe,
-        }
+    def report(self) -> NamesStatus:
+        return NamesStatus(
+            rules=self._rules.label,
+            directories_with_collisions=self._collisions,
+            first_collision=self._first_collision,
+            names_indexed=self._names_indexed,
+            names_can_be_ended=self._may_believe,
+        )
 
     def _otherwise_spelled(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes | None:
         try:

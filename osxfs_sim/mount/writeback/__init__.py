@@ -1,15 +1,52 @@
 """Changes of the guest that the host gets later (docs/write-back.md).
 
-handlers      the requests of a share that holds changes
-overlay       what is held of an object, laid over the host's answers
-journal       keeps it beyond the server's end: a write-ahead log
-writeback     holds, waits, and has changes made on the host in time and in order
-host_writer   makes one change on the host, whatever that did meanwhile
-room          whether the host says itself that it has no room
-quarantine    what the host has refused, apart from what is still on its way
-sync_errors   what fsync(2) has to say of changes that the host has not taken
-sync_barrier  tells of sync(2), for which the kernel does not wait
-unwritten     what a share that ended badly has left: told, or given up
-recovery      writes it to the host
-draining      waits for the journal of a share that is unmounted and still writes back
+A pending change lives in five places: in the list of what must cross (model/write_back.py), in
+the journal's records, in its data, in the overlay of each object that it is about (Inode.overlay),
+and in what keeps those objects at hand: the table of inodes, and descriptors. Between two
+steps, always:
+
+* List and journal: what a crash would find unfinished in the journal is the list, in its order,
+  and nothing of it has a number at or below the one that the journal calls done.
+* List and overlay: an object has an overlay as long as the list has a change in which it takes
+  part, and the overlay counts just those; names and links in it are what these changes made of
+  them, and an object is local-only as long as its MAKE is in the list. What has lost its last
+  name before the host had it keeps an overlay without changes, for who has it open.
+* Overlay and data: the bytes that are shown of a file are those of its writes in the list, or,
+  without a name, its own; the journal keeps these bytes, each once, and no others.
+* Pending and table: every object that a change in the list is about, and every directory by
+  which one is reached, is in the table of inodes.
+* Overlay and descriptors: a descriptor to write through is of that very object on the host, of
+  one overlay's alone, and closed with it.
+
+invariant.py says where this does not hold; the tests ask it after each step.
+
+handlers             the requests of a share that holds changes
+overlay              what is pending of an object, laid over the host's answers
+pending_state        begins and ends what is pending: list, journal, overlay and data in step
+pending_descriptors  by which files are written to, so that not too many are open
+invariant            checks that these say the same, for tests
+
+journal              keeps it beyond the server's end: a write-ahead log
+journal_format       what its files say, as bytes and as values
+journal_directory    where journals lie, whose they are, who may touch them
+journal_reader       what a server has left behind in one, after a crash
+
+writeback            waits, and has changes made on the host in time and in order
+host_writer          makes one change on the host, whatever that did meanwhile
+host_places          where things are there, and what is in the way
+host_contents        content and attributes of them, by descriptors
+restoring            what is made again is as the guest was shown it
+conflicts            what of the host's changes was lost, or kept
+
+room                 whether the host says itself that it has no room
+set_aside            what the host will never take: told once, shown no more
+quarantine           where that is kept, apart from what is still on its way
+sync_errors          what fsync(2) has to say of it
+sync_barrier         tells of sync(2), for which the kernel does not wait
+
+unwritten            what a share that ended badly has left: told, or given up
+recovery             writes it to the host
+inode_resolver       the objects that an unfinished journal speaks of
+recovery_progress    how far that has got, for the next one
+draining             waits for the journal of a share that is unmounted and still writes back
 """

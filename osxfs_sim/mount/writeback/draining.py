@@ -12,13 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from osxfs_sim.mount.mounts.mountpoints import MountError, is_below, mounts
-from osxfs_sim.mount.writeback.journal import (
-    Owner,
-    all_journals,
-    numbers_of,
-    owner_of,
-    read_journal,
-)
+from osxfs_sim.mount.writeback.journal_directory import Owner, all_journals, numbers_of, owner_of
+from osxfs_sim.mount.writeback.journal_reader import read_journal
 
 _LOOK_AGAIN_S = 0.02
 _STANDS_STILL_S = 10.0

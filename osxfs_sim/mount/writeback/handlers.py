@@ -49,16 +49,16 @@ from osxfs_sim.mount.tree.host_limits import HostLimits, limits_of
 from osxfs_sim.mount.tree.inodes import Facts, Inode, Shown
 from osxfs_sim.mount.tree.owners import KnownCaller
 from osxfs_sim.mount.tree.set_id import ends_set_id_alone, without_set_id
-from osxfs_sim.mount.writeback.host_writer import what_is_seen
-from osxfs_sim.mount.writeback.journal import MakeDetail, OtherDetail, SetDetail
+from osxfs_sim.mount.writeback.journal_format import MakeDetail, OtherDetail, SetDetail
 from osxfs_sim.mount.writeback.overlay import (
     GuestStatus,
-    drop,
-    hold,
+    drop_overlay,
     laid_over,
     name_effects,
-    status_of_unmade,
+    overlay_of,
+    status_of_local_only,
 )
+from osxfs_sim.mount.writeback.restoring import what_is_seen
 from osxfs_sim.mount.writeback.sync_errors import SyncErrors
 from osxfs_sim.mount.writeback.writeback import WriteBack
 
@@ -119,7 +119,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         move there, and whether there is room.
         """
         here: Inode | None = inode
-        while here is not None and here.is_unmade:
+        while here is not None and here.is_local_only:
             here = self._guest_parent(here)
         if here is None or here.device != self._inodes.root.device:
             return True
@@ -135,7 +135,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
             # What is held of what lies below it must not wait any longer.
             write_back = self.write_back
             wanted = write_back.changes.last_sequence
-            self._reactor.call_soon(lambda: write_back.hurry(wanted))
+            self._reactor.call_soon(lambda: write_back.flush_up_to(wanted))
 
     def _facts(self, inode: Inode, request: Request | None) -> Facts | None:
         """What the host says of *inode* since a change of it is held, or else now.
@@ -144,7 +144,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         One *request* looks once.
         """
         facts = inode.facts
-        if facts is not None and inode.held is not None and facts.mount_id:
+        if facts is not None and inode.overlay is not None and facts.mount_id:
             return facts
         if request is not None and request is self._looked_by:
             if inode in self._looked_at:
@@ -155,7 +155,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         looked, failure = self._attempt(self._look, inode)
         if failure:
             return None
-        if facts is not None and inode.held is not None:
+        if facts is not None and inode.overlay is not None:
             # What is held is of the object that it was.
             looked = looked._replace(generation=facts.generation)
         inode.facts = looked
@@ -190,7 +190,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         """Whether a name in *directory* may be held."""
         if self._is_stronger(directory, request):
             return False
-        if directory.is_unmade:
+        if directory.is_local_only:
             return True
         facts = self._facts(directory, request)
         if facts is None or facts.attributes & _FIXED:
@@ -205,8 +205,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         """Whether a change of the object itself may be held."""
         if inode.kind not in _HELD_KINDS or inode is self._inodes.root:
             return False
-        held = inode.held
-        if held is not None and (held.unmade or held.nameless):
+        overlay = inode.overlay
+        if overlay is not None and (overlay.local_only or overlay.orphan):
             return True
         if inode.parent is None or self._is_stronger(inode, request):
             return False
@@ -270,7 +270,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if sequence < self.write_back.changes.oldest_sequence:
             return request
         try:
-            await self.write_back.reach(sequence)
+            await self.write_back.wait_flushed(sequence)
         except OSError as error:
             raise FUSEError(error.errno or errno.EIO) from error
         return request.again()  # what follows is a request of its own
@@ -280,13 +280,13 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
         Of a directory that includes its names.
         """
-        sequence = inode.held.last_sequence if inode.held is not None else 0
+        sequence = inode.overlay.last_sequence if inode.overlay is not None else 0
         here: Inode | None = inode
         for _ in range(_DEEPEST):
             if here is None:
                 break
-            if here.held is not None:
-                sequence = max(sequence, here.held.own_sequence)
+            if here.overlay is not None:
+                sequence = max(sequence, here.overlay.own_sequence)
             here = self._guest_parent(here)
         return sequence
 
@@ -296,9 +296,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
         """Whether the modes that are held, or else the host, let us. Raises OSError."""
         if self._privileged:
             return True
-        held = inode.held
-        mode = held.mode if held is not None else None
-        if held is not None and held.unmade:
+        overlay = inode.overlay
+        mode = overlay.mode if overlay is not None else None
+        if overlay is not None and overlay.local_only:
             return ((mode or 0) >> 6) & wanted == wanted  # it will be our own
         if mode is None:
             with self._backing.pinned(inode) as fd:
@@ -331,7 +331,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         for _ in range(_DEEPEST):
             if inode is None:
                 return False
-            if inode.held is not None and inode.held.mode is not None:
+            if inode.overlay is not None and inode.overlay.mode is not None:
                 return True
             inode = self._guest_parent(inode)
         return False
@@ -379,8 +379,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     @staticmethod
     def _guest_parent(inode: Inode) -> Inode | None:
-        if inode.held is not None and inode.held.guest_place is not None:
-            return inode.held.guest_place[0]
+        if inode.overlay is not None and inode.overlay.guest_place is not None:
+            return inode.overlay.guest_place[0]
         return inode.parent
 
     # What the guest is shown
@@ -388,11 +388,11 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def _attributes(
         self, inode: Inode, status: Any, ids: tuple[int, int], believed: Lifetimes
     ) -> EntryAttributes:
-        held = inode.held
-        if held is not None:
-            ids = held.owner.reported_to(*ids)
-            if not held.unmade:
-                status = laid_over(held, status)
+        overlay = inode.overlay
+        if overlay is not None:
+            ids = overlay.owner.reported_to(*ids)
+            if not overlay.local_only:
+                status = laid_over(overlay, status)
         if inode.is_directory and status.st_mode != (inode.shown.mode if inode.shown else 0):
             owners = inode.shown[3:] if inode.shown is not None else ()
             inode.shown = Shown(status.st_mode, status.st_uid, status.st_gid, *owners)
@@ -400,22 +400,22 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _status(self, inode: Inode) -> _Status:
         """What the guest is told that *inode* is like. Raises OSError."""
-        held = inode.held
-        if held is None:
+        overlay = inode.overlay
+        if overlay is None:
             return self._backing.status(inode)
-        if held.unmade:
-            return status_of_unmade(inode)
-        return laid_over(held, self._backing.status(inode))
+        if overlay.local_only:
+            return status_of_local_only(inode)
+        return laid_over(overlay, self._backing.status(inode))
 
     def _held_attributes(
         self, inode: Inode, name: bytes, caller: RequestContext, *, believes: bool
     ) -> EntryAttributes:
         """The attributes of an object that is reached by a held name, or not on the host."""
-        held = inode.held
+        overlay = inode.overlay
         status: Any
         believed = NOT_BELIEVED
-        if held is not None and held.unmade:
-            status, ids = status_of_unmade(inode), (caller.uid, caller.gid)
+        if overlay is not None and overlay.local_only:
+            status, ids = status_of_local_only(inode), (caller.uid, caller.gid)
             if believes:
                 believed = self.policy.found(name, status, time.time_ns())
         else:
@@ -441,20 +441,20 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
         Raises OSError: ENOENT.
         """
-        held = parent.held
-        if held is not None:
-            known = held.name(name)
+        overlay = parent.overlay
+        if overlay is not None:
+            known = overlay.name(name)
             if known is not None:
                 if known.inode is None:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
                 return known.inode, self._status(known.inode)
-            if held.unmade:
+            if overlay.local_only:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         dir_fd = self._backing.directory_fd(parent)
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         inode = self._inodes.known(status)
-        if inode is not None and inode.held is not None:
-            return inode, laid_over(inode.held, status)
+        if inode is not None and inode.overlay is not None:
+            return inode, laid_over(inode.overlay, status)
         return inode, status
 
     def inode_called(self, parent_number: int, asked: bytes) -> Inode | None:
@@ -468,11 +468,11 @@ class WriteBackHandlers(AcknowledgingHandlers):
         return True
 
     def _is_empty(self, directory: Inode) -> bool:
-        held = directory.held
-        names = (held.names if held is not None else None) or {}
+        overlay = directory.overlay
+        names = (overlay.names if overlay is not None else None) or {}
         if any(each.inode is not None for each in names.values()):
             return False
-        if directory.is_unmade:
+        if directory.is_local_only:
             return True
         fd = self._backing.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -541,17 +541,17 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         parent = self._inodes[parent_inode]
-        held = parent.held
-        if held is not None and not self._is_injected(ctx):
-            known = held.name(name)
+        overlay = parent.overlay
+        if overlay is not None and not self._is_injected(ctx):
+            known = overlay.name(name)
             if known is not None and known.inode is not None:
                 inode = known.inode
-                if inode.is_unmade:
+                if inode.is_local_only:
                     return self._answer(request, self._held_entry, parent, name, inode, ctx)
                 return self._look_up_held(request, parent, name, inode, ctx)
-            if held.unmade and len(name) > self._limits.name_bytes:
+            if overlay.local_only and len(name) > self._limits.name_bytes:
                 return self._answer(request, _too_long)
-            if known is not None or held.unmade:
+            if known is not None or overlay.local_only:
                 return self._answer_missing(parent, name)
         return super().lookup(request, parent_inode, name, ctx)
 
@@ -572,7 +572,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
             request = await self._settle_stale(request, inode)
         else:
             return entry
-        known = parent.held.name(name) if parent.held is not None else None
+        known = parent.overlay.name(name) if parent.overlay is not None else None
         if known is not None and known.inode is inode:
             raise FUSEError(errno.ESTALE)  # it was changed again meanwhile
         return await self._look_up(request, parent.number, name, ctx)
@@ -590,7 +590,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         known = self._inodes.known(status)
         if (
             known is not None
-            and known.held is not None
+            and known.overlay is not None
             and not generations.is_same(known, dir_fd, name, status)
         ):
             # Something is held of an object that the host has removed; this one has its number.
@@ -599,8 +599,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def let_go(self, inode: Inode) -> None:
         self._sync_errors.forget(inode)
-        if inode.held is not None:
-            self.write_back.forget(inode)  # comes back without
+        if inode.overlay is not None:
+            self.write_back.pending.forget(inode)  # comes back without
             return
         super().let_go(inode)
 
@@ -610,17 +610,31 @@ class WriteBackHandlers(AcknowledgingHandlers):
             super().let_go(inode)
         self._let_go_unneeded()
 
-    def has_arrived(self, inode: Inode) -> None:
+    def created_on_host(self, inode: Inode) -> None:
         """The host has got *inode*: the guest's open directories are real from now on."""
         if not inode.is_directory:
             return
-        for handle, listing in self._listings.items():
-            # Its mode, or the host, may forbid it by now: what is open stays open.
-            if listing.directory is inode and self._attempt(self._open_directory, handle, inode)[1]:
-                self._unopened.add(handle)
+        self._unopened.update(
+            handle for handle, listing in self._listings.items() if listing.directory is inode
+        )
+        self.attributes_set_on_host(inode)
+
+    def attributes_set_on_host(self, inode: Inode) -> None:
+        """The host has got *inode*, or a mode of it: what waits for that to be open is opened.
+
+        The guest may have opened a directory under a mode that was pending then, made it so before
+        and takes it back afterwards. Only in between the host allows to open it; and what is open
+        stays open.
+        """
+        if not self._unopened or not inode.is_directory:
+            return
+        for handle in [each for each in self._unopened if self._listings[each].directory is inode]:
+            self._attempt(self._open_directory, handle, inode)
 
     def _open_directory(self, handle: int, inode: Inode) -> None:
         """From now on *handle* is of the host's directory. Raises OSError."""
+        if handle not in self._unopened:
+            return  # it was opened while somebody waited to do so
         fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
         os.dup2(fd, handle, inheritable=False)
         os.close(fd)
@@ -628,7 +642,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _check_new(self, parent: Inode, name: bytes, *, is_object: bool = True) -> None:
         """Whether *name* can be made in *parent*, and an object for it. Raises OSError."""
-        self.write_back.check_not_aside(parent)
+        self.write_back.pending.check_not_aside(parent)
         if len(name) > self._limits.name_bytes:
             _too_long()
         if self._exists_in_guest(parent, name):
@@ -681,7 +695,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
             self._room_looked_ns = _NEVER_NS  # what crosses meanwhile counts: look again each time
         return changes.bytes + size_bytes + objects * self._block_bytes <= self._room_bytes
 
-    def _hold_make(
+    def _defer_make(
         self,
         parent: Inode,
         name: bytes,
@@ -692,25 +706,25 @@ class WriteBackHandlers(AcknowledgingHandlers):
         """The guest makes an object of the kind and with the bits of *mode*. Raises OSError."""
         self._check_new(parent, name)
         now_ns = time.time_ns()
-        inode = self._inodes.unmade(modes.S_IFMT(mode))
+        inode = self._inodes.new_local_only(modes.S_IFMT(mode))
         permissions = modes.S_IMODE(mode)
         if not inode.is_directory:
             permissions = self._owners.may_carry(permissions, caller)
         if inode.kind == modes.S_IFLNK:
             permissions = 0o777
         detail = MakeDetail(permissions, caller.uid, caller.gid, link_target, now_ns)
-        held = hold(inode)
-        held.unmade = True
-        held.guest_place = parent, name
-        held.mode = permissions
-        held.atime_ns = held.mtime_ns = held.ctime_ns = now_ns
-        held.link_target = link_target
-        held.size = len(link_target) if inode.kind == modes.S_IFLNK else 0
+        overlay = overlay_of(inode)
+        overlay.local_only = True
+        overlay.guest_place = parent, name
+        overlay.mode = permissions
+        overlay.atime_ns = overlay.mtime_ns = overlay.ctime_ns = now_ns
+        overlay.link_target = link_target
+        overlay.size = len(link_target) if inode.kind == modes.S_IFLNK else 0
         change = Change(Kind.MAKE, inode, time.monotonic_ns(), parent, name, detail=detail)
         try:
-            self.write_back.hold(change)
+            self.write_back.defer(change)
         except BaseException:
-            drop(inode)
+            drop_overlay(inode)
             self._inodes.remove(inode)
             raise
         self._names_changed(parent, now_ns)
@@ -722,7 +736,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self, parent_number: int, name: bytes, mode: int, ctx: RequestContext, target: bytes = b""
     ) -> EntryAttributes:
         parent = self._inodes[parent_number]
-        inode = self._hold_make(parent, name, mode, ctx, target)
+        inode = self._defer_make(parent, name, mode, ctx, target)
         return self._held_entry(parent, name, inode, ctx)
 
     def mknod(
@@ -833,7 +847,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 (parent, source),
                 self._hold,
                 0,
-                self._hold_link,
+                self._defer_link,
                 target,
                 parent,
                 new_name,
@@ -852,12 +866,12 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _is_ours(self, inode: Inode) -> bool:
         """Who is not root may not link what belongs to others (proc(5), protected_hardlinks)."""
-        if self._privileged or inode.is_unmade:
+        if self._privileged or inode.is_local_only:
             return True
         status, _ = self._attempt(self._backing.status, inode)
         return status is not None and status.st_uid == os.geteuid()
 
-    def _hold_link(
+    def _defer_link(
         self, target: Inode, parent: Inode, name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
         self._check_new(parent, name, is_object=self._limits.links_take_inodes)
@@ -867,8 +881,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         change = Change(
             Kind.LINK, target, time.monotonic_ns(), parent, name, detail=OtherDetail(now_ns)
         )
-        self.write_back.hold(change)
-        hold(target).ctime_ns = now_ns
+        self.write_back.defer(change)
+        overlay_of(target).ctime_ns = now_ns
         self._names_changed(parent, now_ns)
         self._has_name(parent, name)
         return self._held_entry(parent, name, target, ctx)
@@ -926,8 +940,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if inode is None or not self._holds_in(request, parent) or not self._holds(request, inode):
             await self._through(request, (parent, inode), handler, parent_number, name, ctx)
             return
-        asks_host = kind is Kind.RMDIR and not inode.is_unmade
-        _, failure = self._attempt(self._hold_removal, kind, parent, name)
+        asks_host = kind is Kind.RMDIR and not inode.is_local_only
+        _, failure = self._attempt(self._defer_removal, kind, parent, name)
         if failure == errno.EACCES and not self._privileged:
             # We may not see whether it is empty; or may not at all, which the host will say.
             await self._through(request, (parent, inode), handler, parent_number, name, ctx)
@@ -940,7 +954,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if failure:
             raise FUSEError(failure)
 
-    def _hold_removal(self, kind: Kind, parent: Inode, name: bytes) -> None:
+    def _defer_removal(self, kind: Kind, parent: Inode, name: bytes) -> None:
         inode, status = self._in_guest(parent, name)
         if inode is None:
             # The host has put another object there since it was looked at: the guest's kernel
@@ -958,18 +972,18 @@ class WriteBackHandlers(AcknowledgingHandlers):
         is_last = inode.is_directory or status.st_nlink <= 1
         self._note_seen(inode)
         change = Change(kind, inode, time.monotonic_ns(), parent, name, detail=OtherDetail(now_ns))
-        self.write_back.hold(change, loses=[inode] if is_last else [])
-        if inode.held is not None:
-            inode.held.ctime_ns = now_ns
+        self.write_back.defer(change, loses=[inode] if is_last else [])
+        if inode.overlay is not None:
+            inode.overlay.ctime_ns = now_ns
         self._names_changed(parent, now_ns)
         self._untell(parent, name, inode)
 
     @staticmethod
     def _names_changed(directory: Inode, now_ns: int) -> None:
         """A change of its names is held, unless it has been cancelled at once."""
-        held = directory.held
-        if held is not None:
-            held.mtime_ns = held.ctime_ns = now_ns
+        overlay = directory.overlay
+        if overlay is not None:
+            overlay.mtime_ns = overlay.ctime_ns = now_ns
 
     @staticmethod
     def _untell(parent: Inode, name: bytes, inode: Inode) -> None:
@@ -1031,9 +1045,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
             await self._through(request, involved, handler, *arguments)
             return
         assert moving is not None
-        asks_host = replaced is not None and replaced.is_directory and not replaced.is_unmade
+        asks_host = replaced is not None and replaced.is_directory and not replaced.is_local_only
         _, failure = self._attempt(
-            self._hold_rename, moving, old_parent, old_name, new_parent, new_name, flags
+            self._defer_rename, moving, old_parent, old_name, new_parent, new_name, flags
         )
         if failure == errno.EACCES and not self._privileged:
             # As in _take_away.
@@ -1047,7 +1061,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if failure:
             raise FUSEError(failure)
 
-    def _hold_rename(
+    def _defer_rename(
         self,
         moving: Inode,
         old_parent: Inode,
@@ -1091,13 +1105,13 @@ class WriteBackHandlers(AcknowledgingHandlers):
             replaced_is_directory=replaced is not None and replaced.is_directory,
             detail=OtherDetail(now_ns),
         )
-        self.write_back.hold(change, loses=loses)
-        held = hold(moving)
-        held.ctime_ns = now_ns
-        held.guest_place = new_parent, new_name
+        self.write_back.defer(change, loses=loses)
+        overlay = overlay_of(moving)
+        overlay.ctime_ns = now_ns
+        overlay.guest_place = new_parent, new_name
         if replaced is not None:
-            if replaced.held is not None:
-                replaced.held.ctime_ns = now_ns
+            if replaced.overlay is not None:
+                replaced.overlay.ctime_ns = now_ns
             self._untell(new_parent, new_name, replaced)
         self._untell(old_parent, old_name, moving)
         self._names_changed(old_parent, now_ns)
@@ -1120,13 +1134,13 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _note_seen(self, inode: Inode) -> None:
         """What the host's file is like, before the guest first changes it."""
-        if inode.kind != modes.S_IFREG or inode.is_unmade:
+        if inode.kind != modes.S_IFREG or inode.is_local_only:
             return
-        held = hold(inode)
-        if held.seen is None:
+        overlay = overlay_of(inode)
+        if overlay.seen is None:
             status, failure = self._attempt(self._backing.status, inode)
             if not failure:
-                held.seen = what_is_seen(status)
+                overlay.seen = what_is_seen(status)
 
     # Attributes
 
@@ -1134,7 +1148,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         node = self._inodes[inode]
-        if node.is_unmade:
+        if node.is_local_only:
             return self._answer(request, self._attributes_of_unmade, node, ctx)
         return self._asked(request, (node,), super().getattr, inode, ctx)
 
@@ -1142,7 +1156,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self, number: int, ctx: RequestContext, *, believes: bool = True
     ) -> EntryAttributes:
         inode = self._inodes[number]
-        if inode.is_unmade:  # what it is open by is nothing of the host's yet
+        if inode.is_local_only:  # what it is open by is nothing of the host's yet
             return self._held_attributes(inode, b"", ctx, believes=believes)
         return super()._getattr(number, ctx, believes=believes)
 
@@ -1200,13 +1214,13 @@ class WriteBackHandlers(AcknowledgingHandlers):
         request = await self._wait_for_room(request, 0)
         if not self._holds(request, inode):  # it has lost its name while this waited
             return await handler(request, inode.number, attr, fields, fh, ctx)
-        entry, failure = self._attempt(self._hold_attributes, inode, attr, fields, fh, ctx)
+        entry, failure = self._attempt(self._defer_attributes, inode, attr, fields, fh, ctx)
         self._acknowledged(OperationClass.METADATA, arrived)
         if failure:
             raise FUSEError(failure)
         return entry  # type: ignore[no-any-return]
 
-    def _hold_attributes(
+    def _defer_attributes(
         self,
         inode: Inode,
         wanted: EntryAttributes,
@@ -1240,22 +1254,22 @@ class WriteBackHandlers(AcknowledgingHandlers):
             wanted.st_mtime_ns if fields.update_mtime else None,
             now_ns,
         )
-        self._hold_set(inode, detail)
+        self._defer_set(inode, detail)
         if size is not None and fh is not None:
             # Who has it open may cut it, whatever its mode has become.
-            self.write_back.keep_descriptor(inode, hold(inode), fh)
+            self.write_back.pending.descriptors.keep(inode, overlay_of(inode), fh)
         elif not self._privileged:
             self._keep_any_descriptor(inode)
         return self._held_attributes(inode, b"", ctx, believes=True)
 
     def _keep_any_descriptor(self, inode: Inode) -> None:
         """Of a file that is open: the modes above it may keep us from finding it again."""
-        held = inode.held
-        if held is None or held.fd >= 0 or held.unmade or inode.kind != modes.S_IFREG:
+        overlay = inode.overlay
+        if overlay is None or overlay.fd >= 0 or overlay.local_only or inode.kind != modes.S_IFREG:
             return
         for fd in inode.open_fds or ():
             if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
-                self.write_back.keep_descriptor(inode, held, fd)
+                self.write_back.pending.descriptors.keep(inode, overlay, fd)
                 return
 
     def _check_may_set(
@@ -1288,59 +1302,59 @@ class WriteBackHandlers(AcknowledgingHandlers):
         kept = without_set_id(modes.S_IMODE(mode))
         return None if kept == modes.S_IMODE(mode) else kept
 
-    def _hold_set(self, inode: Inode, detail: SetDetail) -> None:
+    def _defer_set(self, inode: Inode, detail: SetDetail) -> None:
         """The guest sets attributes. Raises OSError."""
-        self.write_back.check_not_aside(inode)
+        self.write_back.pending.check_not_aside(inode)
         self._note_seen(inode)
-        held = hold(inode)
-        if not held.nameless:
+        overlay = overlay_of(inode)
+        if not overlay.orphan:
             self._check_room(0)
             change = Change(Kind.SET, inode, time.monotonic_ns(), detail=detail)
-            self.write_back.hold(change)
-        held.ctime_ns = detail.at_ns
+            self.write_back.defer(change)
+        overlay.ctime_ns = detail.at_ns
         if detail.size is not None:
-            if held.content is None:
-                held.content = Extents()
-            cut = held.content.truncate(detail.size)
-            if held.nameless:
-                self.write_back.free(cut)
-                held.content.cuts = [min(held.content.cuts)]
-            held.size = detail.size
-            held.mtime_ns = detail.at_ns
+            if overlay.content is None:
+                overlay.content = Extents()
+            cut = overlay.content.truncate(detail.size)
+            if overlay.orphan:
+                self.write_back.pending.free(cut)
+                overlay.content.cuts = [min(overlay.content.cuts)]
+            overlay.size = detail.size
+            overlay.mtime_ns = detail.at_ns
         if detail.mode is not None:
-            held.mode = detail.mode
-        held.owner = held.owner.overlaid(detail.uid, detail.gid)
+            overlay.mode = detail.mode
+        overlay.owner = overlay.owner.overlaid(detail.uid, detail.gid)
         if detail.atime_ns is not None:
-            held.atime_ns = detail.atime_ns
+            overlay.atime_ns = detail.atime_ns
         if detail.mtime_ns is not None:
-            held.mtime_ns = detail.mtime_ns
+            overlay.mtime_ns = detail.mtime_ns
         inode.changed_ns = detail.at_ns
 
     def readlink(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, bytes]:
         node = self._inodes[inode]
-        if node.is_unmade:
+        if node.is_local_only:
             return self._answer(request, self._held_link_target, node)
         return self._asked(request, (node,), super().readlink, inode, ctx)
 
     @staticmethod
     def _held_link_target(inode: Inode) -> bytes:
-        assert inode.held is not None
-        return inode.held.link_target
+        assert inode.overlay is not None
+        return inode.overlay.link_target
 
     def access(
         self, request: Request, inode: int, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, bool]:
         node = self._inodes[inode]
-        if node.held is not None and node.held.mode is not None:
+        if node.overlay is not None and node.overlay.mode is not None:
             return self._answer(request, self._may_access, node, mode)
         return self._asked(request, (node,), super().access, inode, mode, ctx)
 
     def _may_access(self, inode: Inode, mode: int) -> bool:
         """As access(2) would say to the server, whose the object will be."""
-        assert inode.held is not None
-        bits = inode.held.mode or 0
+        assert inode.overlay is not None
+        bits = inode.overlay.mode or 0
         if self._privileged:
             return not mode & os.X_OK or inode.is_directory or bool(bits & 0o111)
         return self._permits(inode, mode)
@@ -1365,8 +1379,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         """Whether the modes that are held let us open it so. Raises OSError."""
         if not inode.open_fds:
             self._check_search(self._guest_parent(inode))
-        held = inode.held
-        if held is None or held.mode is None or held.nameless:
+        overlay = inode.overlay
+        if overlay is None or overlay.mode is None or overlay.orphan:
             return
         wanted = {os.O_RDONLY: _READ, os.O_WRONLY: _WRITE}.get(flags & os.O_ACCMODE, _READ | _WRITE)
         self._check_permits(inode, wanted | (_WRITE if flags & os.O_TRUNC else 0))
@@ -1375,7 +1389,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self, request: Request, inode: int, flags: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, FileInfo]:
         node = self._inodes[inode]
-        if node.is_unmade:
+        if node.is_local_only:
             return self._open_while_unmade(request, node, flags, ctx)
         if self.enable_writeback_cache and flags & os.O_ACCMODE == os.O_WRONLY:
             return self._open_to_fill_pages(request, super().open, node, flags, ctx)
@@ -1395,13 +1409,13 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self, request: Request, inode: Inode, flags: int, ctx: RequestContext
     ) -> FileInfo:
         request = await self._wait_for_room(request, 0)
-        if inode.is_unmade:
+        if inode.is_local_only:
             return await self._hold(request, 0, self._open_unmade, inode, flags, ctx)  # type: ignore[no-any-return]
         # The host has got it meanwhile.
         return await self._open_in_guest(request, inode.number, flags, ctx)
 
     def _open_unmade(self, inode: Inode, flags: int, ctx: RequestContext) -> FileInfo:
-        if inode.held is not None and inode.held.aside:
+        if inode.overlay is not None and inode.overlay.aside:
             raise StaleError  # the guest's kernel shall look again
         # A descriptor that stands for the host's file: once there is one, it is one.
         fd = os.dup(self._null_fd)
@@ -1472,7 +1486,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         mode = None
         if ctx.uid and self._privileged:
             mode = self._ended_set_id(status.st_mode)
-        self._hold_set(inode, SetDetail(0, mode, None, None, None, None, time.time_ns()))
+        self._defer_set(inode, SetDetail(0, mode, None, None, None, None, time.time_ns()))
 
     def create(
         self,
@@ -1508,7 +1522,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         fd = os.dup(self._null_fd)
         try:
             try:
-                inode = self._hold_make(parent, name, modes.S_IFREG | modes.S_IMODE(mode), ctx)
+                inode = self._defer_make(parent, name, modes.S_IFREG | modes.S_IMODE(mode), ctx)
             except FileExistsError:
                 if flags & os.O_EXCL:
                     raise
@@ -1523,8 +1537,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     async def read(self, request: Request, fh: int, off: int, size: int) -> bytes:
         inode = self._open_files[fh]
-        held = inode.held
-        if held is None or not (held.unmade or held.content):
+        overlay = inode.overlay
+        if overlay is None or not (overlay.local_only or overlay.content):
             return await super().read(request, fh, off, size)
         answer, failure = self._attempt(self._read_held, inode, fh, off, size)
         if failure:
@@ -1536,21 +1550,21 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _read_held(self, inode: Inode, fd: int, offset: int, size: int) -> tuple[bytearray, int]:
         """The bytes, and how many of them the host had to be asked for."""
-        held = inode.held
-        assert held is not None
-        end = held.size
+        overlay = inode.overlay
+        assert overlay is not None
+        end = overlay.size
         if end is None:
-            end = 0 if held.unmade else os.fstat(fd).st_size
+            end = 0 if overlay.local_only else os.fstat(fd).st_size
         data = bytearray(max(0, min(size, end - offset)))
         of_host = 0
-        if held.content is None:
+        if overlay.content is None:
             return data, 0
         view = memoryview(data)
-        for piece in held.content.read(offset, len(data)):
+        for piece in overlay.content.read(offset, len(data)):
             start = piece.offset - offset
             part = view[start : start + piece.length]
             if piece.position == ON_HOST:
-                if not held.unmade:
+                if not overlay.local_only:
                     of_host += read_fully(fd, piece.offset, part)
             elif piece.position != ZEROS:
                 part[:] = self.write_back.journal.read(piece.position, piece.length)
@@ -1581,9 +1595,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
             try:
                 if not is_put:
                     journal.put(place, buf)
-                self._hold_write(inode, fh, off, length, place)
+                self._defer_write(inode, fh, off, length, place)
             except Exception as error:
-                failure = self._errno_of(error, self._hold_write, (inode, fh, off, length, place))
+                failure = self._errno_of(error, self._defer_write, (inode, fh, off, length, place))
         if failure:
             journal.free(place, length)
             raise FUSEError(failure)
@@ -1592,26 +1606,29 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self._acknowledged(OperationClass.WRITE, arrived)
         return length
 
-    def _hold_write(self, inode: Inode, fd: int, offset: int, length: int, place: int) -> None:
+    def _defer_write(self, inode: Inode, fd: int, offset: int, length: int, place: int) -> None:
         """The guest has written *length* bytes, which are kept at *place*. Raises OSError."""
-        self.write_back.check_not_aside(inode)
+        self.write_back.pending.check_not_aside(inode)
         self._check_room(length)
-        if inode.held is None or inode.held.seen is None:
+        if inode.overlay is None or inode.overlay.seen is None:
             self._note_seen(inode)
-        held = hold(inode)
-        size = held.size
+        overlay = overlay_of(inode)
+        size = overlay.size
         if size is None:
-            size = 0 if held.unmade else os.fstat(fd).st_size
+            size = 0 if overlay.local_only else os.fstat(fd).st_size
         if fd in self._appending:
             offset = size
         if fd in self._ending_set_id:
             mode = self._ended_set_id(self._status(inode).st_mode)
             if mode is not None:
-                self._hold_set(inode, SetDetail(None, mode, None, None, None, None, time.time_ns()))
+                self._defer_set(
+                    inode, SetDetail(None, mode, None, None, None, None, time.time_ns())
+                )
         now_ns = time.time_ns()
         detail = OtherDetail(now_ns)
-        if not held.nameless and not self.write_back.extend(inode, offset, length, place, detail):
-            self.write_back.keep_descriptor(inode, held, fd)
+        pending = self.write_back.pending
+        if not overlay.orphan and not pending.extend(inode, offset, length, place, detail):
+            self.write_back.pending.descriptors.keep(inode, overlay, fd)
             change = Change(
                 Kind.WRITE,
                 inode,
@@ -1622,17 +1639,17 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 detail=detail,
             )
             try:
-                self.write_back.hold(change)
+                self.write_back.defer(change)
             except OSError:
-                self.write_back.drop_unused(inode)
+                self.write_back.pending.drop_unused(inode)
                 raise
-        if held.content is None:
-            held.content = Extents()
-        replaced = held.content.write(offset, length, place)
-        if held.nameless:
-            self.write_back.free(replaced)
-        held.size = max(size, offset + length)
-        held.mtime_ns = held.ctime_ns = now_ns
+        if overlay.content is None:
+            overlay.content = Extents()
+        replaced = overlay.content.write(offset, length, place)
+        if overlay.orphan:
+            self.write_back.pending.free(replaced)
+        overlay.size = max(size, offset + length)
+        overlay.mtime_ns = overlay.ctime_ns = now_ns
         inode.changed_ns = now_ns
 
     async def flush(self, request: Request, fh: int) -> None:
@@ -1646,7 +1663,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     async def _sync(self, request: Request, inode: Inode, fh: int, *, datasync: bool) -> None:
         await self._settle(request, inode)
         self._check_synced(fh, inode)
-        if inode.is_unmade:
+        if inode.is_local_only:
             return  # it has no name any more, and never will: there is nothing to find again
         parent_fd, _ = self._attempt(self._open_directory_of, inode)
         await self._cross_in_thread(
@@ -1666,7 +1683,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, int]:
         node = self._inodes[inode]
-        if node.is_unmade:
+        if node.is_local_only:
             return self._answer(request, self._open_unmade_directory, node, ctx)
         if self._privileged:
             return super().opendir(request, inode, ctx)
@@ -1689,15 +1706,15 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if start_id == 0:
             # As it is before the host is asked, which may take a while: what the host gets
             # meanwhile is in here, and what it loses is not in its answer.
-            held = listing.directory.held
-            names = (held.names if held is not None else None) or {}
+            overlay = listing.directory.overlay
+            names = (overlay.names if overlay is not None else None) or {}
             listing.held = {name: each.inode is not None for name, each in names.items()}
             if fh in self._unopened:
                 directory = listing.directory
                 await self._once_allowed(
                     request, (directory,), self._answer, self._open_directory, fh, directory
                 )
-        if not listing.directory.is_unmade:
+        if not listing.directory.is_local_only:
             try:
                 await super().readdir(request, fh, start_id, token)
             except FUSEError as error:
@@ -1730,21 +1747,21 @@ class WriteBackHandlers(AcknowledgingHandlers):
         return names[:2] + merged
 
     @staticmethod
-    def _merged(names: list[bytes], held: dict[bytes, bool]) -> list[bytes]:
+    def _merged(names: list[bytes], overlay: dict[bytes, bool]) -> list[bytes]:
         """The *names* that the host has, as the guest has changed them."""
-        if not held:
+        if not overlay:
             return names
-        shown = [name for name in names if name not in held]
-        return shown + [name for name, is_there in held.items() if is_there]
+        shown = [name for name in names if name not in overlay]
+        return shown + [name for name, is_there in overlay.items() if is_there]
 
     def _add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
         name = listing.names[position]
         directory = listing.directory
-        held = directory.held
-        if held is None:
+        overlay = directory.overlay
+        if overlay is None:
             return super()._add_entry(token, fh, listing, position)
         if name in (b".", b".."):
-            if not held.unmade:
+            if not overlay.local_only:
                 return super()._add_entry(token, fh, listing, position)
             inode = directory
             if name == b"..":
@@ -1753,9 +1770,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
             entry = self._attributes(inode, status, listing.caller, NOT_BELIEVED)
             added = pyfuse3.readdir_reply(token, name, entry, position + 1)
             return DIRENTPLUS_BYTES if added else 0
-        known = held.name(name)
+        known = overlay.name(name)
         if known is None:
-            return 1 if held.unmade else super()._add_entry(token, fh, listing, position)
+            return 1 if overlay.local_only else super()._add_entry(token, fh, listing, position)
         if known.inode is None:
             return 1  # gone since the listing began: passed over
         caller: Any = listing.caller
@@ -1774,7 +1791,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         directory = self._listings[fh].directory
         await self._settle(request, directory)
         self._check_synced(fh, directory)
-        if directory.is_unmade:
+        if directory.is_local_only:
             return
         if fh in self._unopened:
             await self._answer(request, self._open_directory, fh, directory)
@@ -1807,7 +1824,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, bytes]:
         node = self._inodes[inode]
-        if node.is_unmade:
+        if node.is_local_only:
             return self._answer(request, self._no_attribute, name)
         return self._asked(request, (node,), super().getxattr, inode, name, ctx)
 
@@ -1818,7 +1835,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def listxattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, Sequence[bytes]]:
-        if self._inodes[inode].is_unmade:
+        if self._inodes[inode].is_local_only:
             return self._answer(request, self._no_attributes)
         return super().listxattr(request, inode, ctx)
 

@@ -15,16 +15,15 @@ from pathlib import Path
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode
-from osxfs_sim.mount.writeback.journal import (
-    Journal,
-    Refusal,
-    _frame,
-    _new_lock,
+from osxfs_sim.mount.writeback.journal import Journal
+from osxfs_sim.mount.writeback.journal_directory import (
     aside_of,
     make_directory,
+    new_lock,
     opened,
     take_away,
 )
+from osxfs_sim.mount.writeback.journal_format import Refusal, record
 
 _ATTEMPTS = 20
 _COPIED_BYTES = 1 << 20
@@ -40,7 +39,8 @@ class Quarantine(Journal):
 
     @property
     def is_empty(self) -> bool:
-        return not self._frames_bytes
+        """Whether it keeps nothing."""
+        return not self._records_bytes
 
     def _number(self, inode: Inode | None) -> int:
         if inode is None:
@@ -48,9 +48,14 @@ class Quarantine(Journal):
         return self._numbers_given.setdefault(inode, len(self._numbers_given) + ROOT_NUMBER)
 
     def _ways(self, inode: Inode) -> list[tuple[Inode, bytes]]:
-        held = inode.held
-        if held is not None and held.unmade and not held.aside and held.guest_place is not None:
-            return [held.guest_place]  # on its way there
+        overlay = inode.overlay
+        if (
+            overlay is not None
+            and overlay.local_only
+            and not overlay.aside
+            and overlay.guest_place is not None
+        ):
+            return [overlay.guest_place]  # on its way there
         return super()._ways(inode)
 
     def keep(
@@ -67,14 +72,14 @@ class Quarantine(Journal):
         end = self._end
         try:
             copies = [self._with_data(change, read) for change in changes]
-            frames = bytearray(b"" if self._frames_bytes else self._base())
+            records = bytearray(b"" if self._records_bytes else self._base())
             for copy in copies:
-                frames += self._frames_of(copy)
+                records += self._records_of(copy)
             for inode, like in seen.items():
-                frames += _frame(("seen", self._number(inode), *like))
-            frames += _frame(("refused", [copy.sequence for copy in copies], *refusal))
+                records += record(("seen", self._number(inode), *like))
+            records += record(("refused", [copy.sequence for copy in copies], *refusal))
             os.fdatasync(self.data_fd)
-            self._append_introducing(frames)
+            self._append_introducing(records)
             os.fdatasync(self._changes_fd)
         except BaseException:
             self._take_back(self._introduced)
@@ -106,7 +111,7 @@ def open_quarantine(journal: Journal, source: str, root: Inode) -> Quarantine:
         with contextlib.suppress(FileExistsError):
             # Above it too, where somebody has removed the state directory.
             make_directory(directory)
-        lock_fd = _new_lock(directory)
+        lock_fd = new_lock(directory)
         if lock_fd >= 0:
             break
     else:

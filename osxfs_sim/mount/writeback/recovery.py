@@ -6,7 +6,6 @@ import heapq
 import itertools
 import logging
 import os
-import stat as modes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,33 +15,23 @@ from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.refusals import Verdict, judge
 from osxfs_sim.model.write_back import Change, Kind, depending
 from osxfs_sim.mount.mounts.mountpoints import MountError
-from osxfs_sim.mount.tree.backing import Backing, StaleError, affordable, reached
-from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Facts, Inode, InodeTable
+from osxfs_sim.mount.tree.backing import Backing, affordable
+from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
 from osxfs_sim.mount.tree.spellings import ExactNames
 from osxfs_sim.mount.writeback.host_writer import HostWriter
-from osxfs_sim.mount.writeback.journal import (
-    Continuation,
-    Known,
-    LeftChange,
-    Leftover,
-    Owner,
-    Refusal,
-    claim,
-    discard,
-    is_aside,
-    locked,
-    open_file,
-)
-from osxfs_sim.mount.writeback.overlay import drop, hold
+from osxfs_sim.mount.writeback.inode_resolver import Identity, InodeResolver
+from osxfs_sim.mount.writeback.journal_directory import Owner, claim, is_aside, locked, open_file
+from osxfs_sim.mount.writeback.journal_format import KnownObject, RecordedChange, Refusal
+from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal, discard
+from osxfs_sim.mount.writeback.recovery_progress import RecoveryProgress
 from osxfs_sim.mount.writeback.room import has_room
 from osxfs_sim.mount.writeback.unwritten import describe
 
 log = logging.getLogger(__name__)
 
 _MOST_DIRECTORIES = 1_024  # that have a descriptor at a time
-_MANY = 2  # links: a file may have further names
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +63,7 @@ def open_host_tree(source: str, state: Path, ownership: Ownership) -> Iterator[H
         backing.close()
 
 
-def recover(leftovers: Sequence[Leftover], tree: HostTree) -> int:
+def recover(unfinished_journals: Sequence[UnfinishedJournal], tree: HostTree) -> int:
     """Write to the host what *leftovers* hold. Returns how many changes that were.
 
     Those of several journals in the order of their times, whichever journal they lie in: shares of
@@ -85,37 +74,37 @@ def recover(leftovers: Sequence[Leftover], tree: HostTree) -> int:
     What was set aside before is tried again, but for what has come to the host in its place since.
     Raises MountError where the host has no room; what it did not take is still kept.
     """
-    carried_out = 0
+    applied = 0
     for aside in (False, True):
-        together = [left for left in leftovers if is_aside(left.directory) is aside]
-        carried_out += _recover_together(together, tree)
-    return carried_out
+        together = [left for left in unfinished_journals if is_aside(left.directory) is aside]
+        applied += _recover_together(together, tree)
+    return applied
 
 
-def _recover_together(leftovers: Sequence[Leftover], tree: HostTree) -> int:
+def _recover_together(unfinished_journals: Sequence[UnfinishedJournal], tree: HostTree) -> int:
     with contextlib.ExitStack() as locks:
-        for left in leftovers:
+        for left in unfinished_journals:
             if not locks.enter_context(locked(left.directory)):
                 raise MountError(f"{left.directory} is in use by another share: unmount that first")
             _claim(left, tree.inodes.root)
         recoveries = []
-        shared: dict[_Identity, Inode] = {}
+        shared: dict[Identity, Inode] = {}
         try:
-            for left in leftovers:
+            for left in unfinished_journals:
                 recoveries.append(_Recovery(left, tree, shared))
             # Each yields the time of what it does next: the earliest of all goes on.
-            for _ in heapq.merge(*(each.carry_out() for each in recoveries)):
+            for _ in heapq.merge(*(each.apply() for each in recoveries)):
                 pass
         finally:
             for each in recoveries:
                 each.close()
-        for left in leftovers:
+        for left in unfinished_journals:
             if not left.changes:
                 discard(left)
-        return sum(each.carried_out for each in recoveries)
+        return sum(each.applied for each in recoveries)
 
 
-def _claim(left: Leftover, root: Inode) -> None:
+def _claim(left: UnfinishedJournal, root: Inode) -> None:
     """Whoever mounts the source meanwhile waits for us, as for a share that is unmounted."""
     owner = Owner(os.getpid(), left.source, (root.device, root.host_number), drains=True)
     with contextlib.suppress(OSError):  # then the lock alone tells
@@ -125,58 +114,60 @@ def _claim(left: Leftover, root: Inode) -> None:
 class _Recovery:
     """One journal on its way to the host."""
 
-    def __init__(self, left: Leftover, tree: HostTree, shared: "dict[_Identity, Inode]") -> None:
+    def __init__(
+        self, left: UnfinishedJournal, tree: HostTree, shared: "dict[Identity, Inode]"
+    ) -> None:
         self._left = left
         self._tree = tree
         self._data_fd = open_file(left.directory, "data")
-        self._noted = Continuation(left)
+        self._noted = RecoveryProgress(left)
         self._writer = HostWriter(
             *(tree.namespace, tree.inodes, tree.backing, tree.owners, None),
             lambda position, length: os.pread(self._data_fd, length, position),
         )
-        self._cast = _Cast(left, tree.inodes, shared)
-        self.carried_out = 0
+        self._resolver = InodeResolver(left, tree.inodes, shared)
+        self.applied = 0
         """How many changes the host has got so far."""
         self._fallen: set[int] = set()
         """What depends on something that was refused just now."""
 
-    def carry_out(self) -> Iterator[int]:
+    def apply(self) -> Iterator[int]:
         """All that the host takes; yields before each change its time. Raises MountError."""
         left = self._left
         latest_ns = 0
-        for number, each in list(zip(left.numbers, left.story, strict=True)):
-            if isinstance(each, Known):
+        for number, each in list(zip(left.numbers, left.records, strict=True)):
+            if isinstance(each, KnownObject):
                 try:
-                    self._cast.introduce(number, each)
+                    self._resolver.introduce(number, each)
                 except (KeyError, OSError) as error:  # what needs it will be refused
                     log.warning("%s does not say where all is: %r", left.directory, error)
             elif left.has(each.sequence):
-                self._cast.has_happened(each, self._cast.change(each))
+                self._resolver.has_happened(each, self._resolver.change(each))
             elif each.sequence not in self._fallen:
                 # A clock that was set back changes nothing about the order in a journal.
                 latest_ns = max(latest_ns, each.detail.at_ns)
                 yield latest_ns
-                self.carried_out += self._try(each)
+                self.applied += self._try(each)
 
     def close(self) -> None:
         """Let go of everything, also of what is not done."""
         os.close(self._data_fd)
         self._noted.close()
-        for inode in self._cast.dismissed():
+        for inode in self._resolver.dismissed():
             self._tree.namespace.forget(inode)
 
-    def _try(self, each: LeftChange) -> bool:
+    def _try(self, each: RecordedChange) -> bool:
         """Have the host get *each*, or set it aside. Returns whether the host has it."""
         left, noted = self._left, self._noted
         was_refused = left.is_set_aside(each.sequence)
         for attempt in itertools.count(1):
-            self._writer.yields = was_refused
+            self._writer.conflicts.yields = was_refused
             # What yields must never take what it finds for its own.
             is_half_done = each.sequence == left.started or attempt > 1
-            self._writer.repeats = is_half_done and not was_refused
+            self._writer.conflicts.repeats = is_half_done and not was_refused
             noted.started(each.sequence)
             try:
-                self._writer.carry_out(self._cast.change(each))
+                self._writer.apply(self._resolver.change(each))
             except Exception as error:
                 refusal = self._refusal(each, error)
                 verdict = Verdict.ASIDE
@@ -198,15 +189,15 @@ class _Recovery:
                 return False
             break
         if each.kind is Kind.MAKE:
-            noted.arrived(each.target, self._cast.change(each).target)
+            noted.created(each.target, self._resolver.change(each).target)
         if was_refused:
-            noted.settled(each.sequence)
-            left.settled.add(each.sequence)
+            noted.applied_since(each.sequence)
+            left.applied_since.add(each.sequence)
         else:
             self._passed(each.sequence)
         return True
 
-    def _refusal(self, each: LeftChange, error: Exception) -> Refusal:
+    def _refusal(self, each: RecordedChange, error: Exception) -> Refusal:
         code = error.errno if isinstance(error, OSError) else None
         paths = {change.sequence: path for change, path in self._left.paths()}
         path = paths.get(each.sequence, "?")
@@ -214,7 +205,7 @@ class _Recovery:
             log.error("bug: %s of %s", each.kind, path, exc_info=error)
         return Refusal(code or errno.EIO, path)
 
-    def _set_aside(self, each: LeftChange, refusal: Refusal) -> None:
+    def _set_aside(self, each: RecordedChange, refusal: Refusal) -> None:
         """The host does not take *each*: it stays where it is, with what depends on it."""
         left = self._left
         fallen = [change.sequence for change in self._closure(each)]
@@ -237,11 +228,11 @@ class _Recovery:
             self._left.done = sequence
             self._noted.done(sequence)
 
-    def _closure(self, each: LeftChange) -> "list[Change[int]]":
+    def _closure(self, each: RecordedChange) -> "list[Change[int]]":
         later = [change for change in self._left.changes if change.sequence > each.sequence]
         return depending(_by_numbers(each), map(_by_numbers, later)).changes
 
-    def _makes_room(self, each: LeftChange) -> bool:
+    def _makes_room(self, each: RecordedChange) -> bool:
         """Whether anything that is still to come, and does not depend on *each*, frees room."""
         fallen = {change.sequence for change in self._closure(each)}
         return any(
@@ -251,152 +242,10 @@ class _Recovery:
         )
 
 
-def _by_numbers(left: LeftChange) -> "Change[int]":
+def _by_numbers(left: RecordedChange) -> "Change[int]":
     return Change(
         *(left.kind, left.target, 0, left.parent or None, left.name),
         *(left.old_parent or None, left.old_name, left.replaced or None),
         left.replaced_is_directory,
         sequence=left.sequence,
     )
-
-
-_Identity = tuple[int, int, bytes | None]
-"""Device, inode number and generation."""
-
-
-class _Cast:
-    """The objects of a journal's story, as inodes of the new share that stand for them.
-
-    *shared* are those that the stories of other journals may speak of, too.
-    """
-
-    def __init__(self, left: Leftover, inodes: InodeTable, shared: dict[_Identity, Inode]) -> None:
-        self._left = left
-        self._shared = shared
-        self._table = inodes
-        self._by_number: dict[int, Inode] = {ROOT_NUMBER: inodes.root}
-        self._open: Inode | None = None
-        self._seen: dict[Inode, tuple[int, int, int]] = {}
-
-    def introduce(self, number: int, known: Known) -> None:
-        """The host had it there, too."""
-        identity = self._device(known.device), known.host_number, known.generation
-        inode = self._by_number.get(number)
-        if inode is None or inode.kind != known.kind:
-            inode = self._shared.get(identity) if known.host_number else None
-            if inode is None or inode.kind != known.kind:
-                inode = self._table.unmade(known.kind)
-            self._by_number[number] = inode
-        name = self._by_number[known.parent], known.name
-        if inode.parent is None or inode.is_directory:
-            inode.parent, inode.name = name
-        elif name != (inode.parent, inode.name):
-            # It is called that, too; or was, and has been renamed since in this story.
-            inode.other_names = [*(inode.other_names or ()), name]
-        if known.host_number:
-            self._identify(inode, identity)
-        else:
-            self._adopt(inode)  # it was on its way there
-        inode.facts = Facts(known.generation, 0, 0)
-        inode.shown = known.shown
-
-    def _identify(self, inode: Inode, identity: _Identity) -> None:
-        if self._shared.get(identity) is not inode:
-            self._shared[identity] = inode
-            self._table.identify(inode, *identity[:2])
-
-    def _device(self, device: int) -> int:
-        """File systems may have another number after the machine was started anew."""
-        return self._table.root.device if device == self._left.root_device else device
-
-    def change(self, left: LeftChange) -> "Change[Inode]":
-        """*left* with the objects that it speaks of."""
-        if left.target not in self._by_number:
-            self._by_number[left.target] = self._table.unmade(left.target_kind)
-        target = self._by_number[left.target]
-        if target is not self._open or target.held is None:
-            self._close()
-            hold(target)  # so that the writer has a place for its descriptor
-            self._open = target
-        replaced = self._by_number.get(left.replaced)
-        for number, inode in ((left.target, target), (left.replaced, replaced)):
-            if inode is not None and number in self._left.seen:
-                held = hold(inode)
-                if held.seen is None:
-                    held.seen = self._seen.setdefault(inode, self._left.seen[number])
-        return Change(
-            left.kind,
-            target,
-            0,
-            self._by_number.get(left.parent),
-            left.name,
-            self._by_number.get(left.old_parent),
-            left.old_name,
-            replaced,
-            left.replaced_is_directory,
-            left.offset,
-            left.length,
-            left.position,
-            left.detail,
-            left.sequence,
-        )
-
-    def _close(self) -> None:
-        inode = self._open
-        if inode is not None and inode.held is not None:
-            if inode.held.fd >= 0:
-                os.close(inode.held.fd)
-            if inode.held.seen is not None:
-                self._seen[inode] = inode.held.seen  # by our own changes, too
-            drop(inode)
-
-    def has_happened(self, left: LeftChange, change: "Change[Inode]") -> None:
-        """The host has it already: only where things are is to be known."""
-        target, parent, name = change.target, change.parent, change.name
-        if change.kind is Kind.MAKE:
-            target.parent, target.name = parent, name
-            identity = self._left.arrived.get(left.target)
-            if identity is not None:
-                device, host_number, generation = identity
-                whose = self._device(device), host_number, generation
-                known = self._shared.get(whose)
-                if known is not None and known.kind == target.kind:
-                    self._by_number[left.target] = known  # another share has come to know it
-                else:
-                    self._identify(target, whose)
-                    target.facts = Facts(generation, 0, 0)
-            else:
-                self._adopt(target)
-        elif change.kind is Kind.RENAME:
-            assert parent is not None
-            assert change.old_parent is not None
-            if change.replaced is not None:
-                change.replaced.drop_name(parent, name)
-            target.moved(parent, name, change.old_parent, change.old_name)
-        elif change.kind is Kind.LINK:
-            assert parent is not None
-            target.add_name(parent, name, _MANY)
-        elif change.kind in (Kind.UNLINK, Kind.RMDIR):
-            assert parent is not None
-            target.drop_name(parent, name)
-
-    def _adopt(self, inode: Inode) -> None:
-        """What is there is it, if it is of its kind: the server ended before it could say."""
-        assert inode.parent is not None
-        try:
-            with reached(inode.parent) as fd:
-                status = os.stat(inode.name, dir_fd=fd, follow_symlinks=False)
-        except (StaleError, FileNotFoundError):
-            return
-        if modes.S_IFMT(status.st_mode) == inode.kind:
-            self._table.identify(inode, status.st_dev, status.st_ino)
-
-    def dismissed(self) -> Iterator[Inode]:
-        """All of them, out of the table: the share begins with nothing known."""
-        self._close()
-        for inode in self._seen:
-            drop(inode)
-        for inode in self._by_number.values():
-            if inode is not self._table.root and self._table.knows(inode):
-                self._table.remove(inode)
-                yield inode

@@ -15,36 +15,40 @@ from osxfs_sim.fs import at
 from osxfs_sim.model.escaping import quoted
 from osxfs_sim.model.units import format_size
 from osxfs_sim.model.write_back import Kind
+from osxfs_sim.mount.mounts.identity import state_directory, user_of_id
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER
 from osxfs_sim.mount.writeback.draining import paths_overlap, wait_until_drained
-from osxfs_sim.mount.writeback.journal import (
-    Known,
-    LeftChange,
-    Leftover,
+from osxfs_sim.mount.writeback.journal_directory import (
     all_journals,
     aside_of,
-    discard,
     has_changes,
     is_aside,
     journals_of,
-    leftovers,
     locked,
     open_file,
     opened,
+)
+from osxfs_sim.mount.writeback.journal_format import KnownObject, RecordedChange
+from osxfs_sim.mount.writeback.journal_reader import (
+    UnfinishedJournal,
+    discard,
     read_journal,
+    unfinished_journals,
 )
 
 _SHOWN = 5
 _DEEPEST = 4_096
 _COPIED_BYTES = 1 << 20
 _MOST_OF_A_NAME = 10_000
+_DAMAGED = " (and what came after them, which cannot be read: the journal is damaged)"
 
 
 def is_unwritten(directory: Path) -> bool:
     """Whether the journal in *directory* holds anything that the host has not got, or may."""
     try:
-        return bool(read_journal(directory).pending)
+        left = read_journal(directory)
+        return bool(left.pending) or left.damaged
     except FileNotFoundError:
         return False
     except (OSError, ValueError):
@@ -62,27 +66,29 @@ def unwritten_error(directory: Path, source: str = "") -> MountError:
             left = read_journal(directory)
             source = left.source or source
             if left.pending:
-                parts.append(f"{describe(left)}; kept in {directory}; {remedy(source)}")
+                parts.append(f"{describe(left)}; kept in {directory}; {remedy(source, directory)}")
+            elif left.damaged:
+                parts.append(f"{directory} is damaged: what it held is not on the host")
         aside = aside_of(directory)
         if has_changes(aside):
             left = read_journal(aside)
             source = left.source or source
-            parts.append(f"{describe_aside(left)}; {_remedy_of_aside(source)}")
+            parts.append(f"{describe_aside(left)}; {_remedy_of_aside(source, aside)}")
     except (OSError, ValueError) as error:
         return MountError(f"changes that the host does not have are kept in {directory}: {error}")
     return MountError("; ".join(parts) or f"changes of {source} are not on the host")
 
 
-def describe(left: Leftover) -> str:
+def describe(left: UnfinishedJournal) -> str:
     """How much of *left* is not on the host, and of what."""
     paths = [path for each, path in left.paths() if not left.is_set_aside(each.sequence)]
     return (
         f"{len(left.pending)} changes ({format_size(left.pending_bytes)}) of {left.source} are not "
-        f"on the host: {_first(paths)}"
+        f"on the host: {_first(paths)}{_DAMAGED if left.damaged else ''}"
     )
 
 
-def describe_aside(left: Leftover) -> str:
+def describe_aside(left: UnfinishedJournal) -> str:
     """What the host has refused of *left*, why, and where it is kept."""
     aside = left.aside
     reasons: dict[str, list[str]] = {}
@@ -97,10 +103,10 @@ def describe_aside(left: Leftover) -> str:
     )
 
 
-def describe_kept(kept: list[Leftover]) -> str:
+def describe_kept(kept: list[UnfinishedJournal]) -> str:
     """As a warning for who mounts the source again."""
     told = "; ".join(map(describe_aside, kept[:_SHOWN]))
-    return f"of earlier shares {told}; {_remedy_of_aside(kept[0].source)}"
+    return f"of earlier shares {told}; {_remedy_of_aside(kept[0].source, kept[0].directory)}"
 
 
 def told_of_set_aside(reasons: dict[str, str], directory: Path) -> str:
@@ -119,24 +125,34 @@ def _first(paths: list[str]) -> str:
     return f"{', '.join(paths[:_SHOWN])}{more}"
 
 
-def _remedy_of_aside(source: str) -> str:
+def command_for(source: str, directory: Path) -> str:
+    """The command that tells what the journal in *directory* has of *source*."""
+    state = directory.parent.parent
+    is_usual = state == state_directory(user_of_id(os.geteuid()))
+    return f"osxfs-sim unwritten {quoted(source)}" + (
+        "" if is_usual else f" --state {quoted(str(state))}"
+    )
+
+
+def _remedy_of_aside(source: str, directory: Path) -> str:
     return (
-        f"osxfs-sim unwritten {quoted(source)} lists them, and saves them with --save DIR; "
+        f"{command_for(source, directory)} lists them, and saves them with --save DIR; "
         "mount with --unwritten recover tries them again, with --unwritten discard gives them up"
     )
 
 
-def remedy(source: str) -> str:
+def remedy(source: str, directory: Path) -> str:
+    """What can be done about what is left of *source* in the journal *directory*."""
     return (
         f"mount {quoted(source)} with --unwritten recover to write them, or --unwritten "
-        f"discard to give them up (osxfs-sim unwritten {quoted(source)} lists them)"
+        f"discard to give them up ({command_for(source, directory)} lists them)"
     )
 
 
-def left_unwritten(state: Path, source: str) -> list[Leftover]:
+def left_unwritten(state: Path, source: str) -> list[UnfinishedJournal]:
     """What ended shares of *source* have left in *state*. Raises MountError."""
     try:
-        return leftovers(state, source)
+        return unfinished_journals(state, source)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise MountError(f"cannot read what was left unwritten of {source}: {why}") from error
@@ -144,7 +160,7 @@ def left_unwritten(state: Path, source: str) -> list[Leftover]:
 
 def check_unwritten(
     state: Path, source: str, wanted: str | None, say: Callable[[str], None]
-) -> list[Leftover]:
+) -> list[UnfinishedJournal]:
     """What earlier shares of *source* have left and is to be recovered now.
 
     *wanted* is recover, discard, or None: then there must be nothing, but for what the host has
@@ -162,11 +178,11 @@ def check_unwritten(
         return []
     for left in found:
         if left.pending:
-            raise MountError(f"{describe(left)}; {remedy(source)}")
+            raise MountError(f"{describe(left)}; {remedy(source, left.directory)}")
     return []
 
 
-def recoverable(state: Path, source: str) -> list[Leftover]:
+def recoverable(state: Path, source: str) -> list[UnfinishedJournal]:
     """What ended shares of *source* have left in *state*, to be written to the host by us.
 
     In the order in which that is to be done. Raises MountError.
@@ -174,11 +190,12 @@ def recoverable(state: Path, source: str) -> list[Leftover]:
     found = left_unwritten(state, source)
     for left in found:
         _check_ours(left)
+        _check_whole(left)
     # What is still to come is older than what was done after it had been refused.
     return sorted(found, key=lambda left: is_aside(left.directory))
 
 
-def _check_ours(left: Leftover) -> None:
+def _check_ours(left: UnfinishedJournal) -> None:
     """That nobody else can have written it: it would be done with our rights. Raises MountError."""
     with opened(left.directory) as fd:
         uid = os.fstat(fd).st_uid
@@ -187,6 +204,17 @@ def _check_ours(left: Leftover) -> None:
             f"{left.directory} is user {uid}'s, whose changes are not for user {os.geteuid()} to "
             "make: recover it with --user"
         )
+
+
+def _check_whole(left: UnfinishedJournal) -> None:
+    """That the bytes of what is to be written are there. Raises MountError."""
+    try:
+        os.close(open_file(left.directory, "data"))
+    except OSError as error:
+        raise MountError(
+            f"{left.directory} is damaged, its data cannot be read: {error.strerror}; mount with "
+            "--unwritten discard to give it up"
+        ) from error
 
 
 def check_apart(state: Path, source: str) -> None:
@@ -206,19 +234,20 @@ def check_apart(state: Path, source: str) -> None:
             continue
         if paths_overlap(left.source, source):
             raise MountError(
-                f"{describe(left)}, which overlaps {source}; first {remedy(left.source)}"
+                f"{describe(left)}, which overlaps {source}; first "
+                f"{remedy(left.source, left.directory)}"
             )
 
 
-def kept_aside(state: Path, source: str) -> list[Leftover]:
+def kept_aside(state: Path, source: str) -> list[UnfinishedJournal]:
     """What the host has refused of ended shares of *source*, and is kept."""
     try:
-        return [left for left in leftovers(state, source) if left.aside]
+        return [left for left in unfinished_journals(state, source) if left.aside]
     except (OSError, ValueError):
         return []  # told by check_unwritten()
 
 
-def all_unwritten(state: Path, source: str) -> list[Leftover]:
+def all_unwritten(state: Path, source: str) -> list[UnfinishedJournal]:
     """As left_unwritten(), and what living shares have set aside. Raises MountError."""
     found = {left.directory: left for left in left_unwritten(state, source)}
     for directory in journals_of(state, source):
@@ -230,13 +259,13 @@ def all_unwritten(state: Path, source: str) -> list[Leftover]:
     return list(found.values())
 
 
-def save(left: Leftover, top_fd: int, within: tuple[bytes, ...] = ()) -> list[str]:
+def save(left: UnfinishedJournal, top_fd: int, within: tuple[bytes, ...] = ()) -> list[str]:
     """Write the files of *left* that the guest had written to below the directory *top_fd*.
 
     Each lies where the guest had it, with the guest's bytes laid over what the host has of it.
     Returns their paths. Raises OSError.
     """
-    files: dict[int, list[LeftChange]] = {}
+    files: dict[int, list[RecordedChange]] = {}
     made = set()
     paths = dict[int, str]()
     for each, path in left.paths():
@@ -260,12 +289,12 @@ def save(left: Leftover, top_fd: int, within: tuple[bytes, ...] = ()) -> list[st
     return saved
 
 
-def _place_on_host(left: Leftover, number: int) -> list[bytes] | None:
+def _place_on_host(left: UnfinishedJournal, number: int) -> list[bytes] | None:
     """The names that led to it on the host, from the source on."""
     places = {
         each_number: each
-        for each_number, each in zip(left.numbers, left.story, strict=True)
-        if isinstance(each, Known)
+        for each_number, each in zip(left.numbers, left.records, strict=True)
+        if isinstance(each, KnownObject)
     }
     names: list[bytes] = []
     while number != ROOT_NUMBER:
@@ -278,8 +307,8 @@ def _place_on_host(left: Leftover, number: int) -> list[bytes] | None:
 
 
 def _save_one(
-    left: Leftover,
-    changes: list[LeftChange],
+    left: UnfinishedJournal,
+    changes: list[RecordedChange],
     path: str,
     within: tuple[bytes, ...],
     base: list[bytes] | None,

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 import osxfs_sim
-from osxfs_sim.coherence.actors.operations import Operation
+from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.actors.scripts import changed, operation_source, script, set_up
 
 STEPS = [
-    ("host", Operation("create", "a", data="old")),
-    ("guest", Operation("read", "a")),
-    ("host", Operation("write", "a", data='"new"\\')),
-    ("guest", Operation("read", "a")),
+    ("host", ActorOperation("create", "a", data="old")),
+    ("guest", ActorOperation("read", "a")),
+    ("host", ActorOperation("write", "a", data='"new"\\')),
+    ("guest", ActorOperation("read", "a")),
 ]
 JUDGE = '''
-def breach(told: list[Performed]) -> str | None:
+def breach(told: list[OperationInterval]) -> str | None:
     """The guest reads what the host wrote."""
-    if told[-1].outcome == Outcome('"new"\\\\'):
+    if told[-1].outcome == OperationResult('"new"\\\\'):
         return None
     return f"the guest read {told[-1].outcome.value!r}"
 '''
@@ -43,11 +43,11 @@ def run(source: str, path: Path, *arguments: str) -> "subprocess.CompletedProces
 def test_an_operation_is_written_as_it_was() -> None:
     for operation in (
         *(operation for _, operation in STEPS),
-        Operation("rename", "a", "b"),
-        Operation("pread", handle="h", offset=3, size=4),
-        Operation("sync"),
+        ActorOperation("rename", "a", "b"),
+        ActorOperation("pread", handle="h", offset=3, size=4),
+        ActorOperation("sync"),
     ):
-        assert eval(operation_source(operation), {"Operation": Operation}) == operation
+        assert eval(operation_source(operation), {"ActorOperation": ActorOperation}) == operation
 
 
 @pytest.mark.parametrize("title", ["plain", 'with """ and \\ and {braces}'])

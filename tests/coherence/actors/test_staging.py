@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from osxfs_sim.coherence.actors.operations import Operation
+from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.actors.staging import SILENCE, Stage, Step, refusing
+
+pytestmark = pytest.mark.starts_processes
 
 MS = 10**6
 
@@ -20,18 +22,18 @@ class RefusalError(Exception):
 
 
 class PlainShare:
-    """Notes what it is asked; has *waiting* events one after the other."""
+    """Notes what it is asked."""
 
     exports = ()
 
-    def __init__(self, *waiting: int, refuses: bool = False) -> None:
+    def __init__(self, *, refuses: bool = False) -> None:
         self.asked: list[str] = []
-        self._waiting = list(waiting)
         self._refuses = refuses
 
-    def status(self) -> dict[str, Any]:
-        self.asked.append("status")
-        return {"events": {"waiting": self._waiting.pop(0) if self._waiting else 0}}
+    def settle(self) -> None:
+        self.asked.append("settle")
+        if self._refuses:
+            raise RefusalError("the host never pauses")
 
     def flush(self) -> dict[str, Any]:
         self.asked.append("flush")
@@ -52,10 +54,10 @@ def test_processes_of_both_sides_perform_steps_in_order(tmp_path: Path) -> None:
     outcomes = told(
         tmp_path,
         PlainShare(),
-        ("host", Operation("create", "a", data="x")),
-        ("guest", Operation("read", "a")),
-        ("guest-2", Operation("unlink", "a")),
-        ("guest", Operation("read", "a")),
+        ("host", ActorOperation("create", "a", data="x")),
+        ("guest", ActorOperation("read", "a")),
+        ("guest-2", ActorOperation("unlink", "a")),
+        ("guest", ActorOperation("read", "a")),
     )
     assert outcomes == ["done", "'x'", "done", "ENOENT"]
 
@@ -64,12 +66,12 @@ def test_a_listener_hears_of_a_name_and_looks(tmp_path: Path) -> None:
     with Stage(tmp_path, tmp_path, PlainShare(), RefusalError) as stage:
         _, _, _, heard, other, silence = stage.play(
             [
-                ("listener", Operation("watch")),
-                ("host", Operation("create", "b")),
-                ("host", Operation("create", "a", data="x")),
-                ("listener", Operation("hear", "a", pause_ns=10_000 * MS)),
-                ("listener", Operation("hear", "b", pause_ns=10_000 * MS)),
-                ("listener", Operation("hear", "c", pause_ns=MS)),
+                ("listener", ActorOperation("watch")),
+                ("host", ActorOperation("create", "b")),
+                ("host", ActorOperation("create", "a", data="x")),
+                ("listener", ActorOperation("hear", "a", pause_ns=10_000 * MS)),
+                ("listener", ActorOperation("hear", "b", pause_ns=10_000 * MS)),
+                ("listener", ActorOperation("hear", "c", pause_ns=MS)),
             ]
         )
     assert heard.outcome.value["event"] == "IN_CREATE"
@@ -78,15 +80,17 @@ def test_a_listener_hears_of_a_name_and_looks(tmp_path: Path) -> None:
     assert silence.outcome.error == SILENCE
 
 
-def test_to_settle_is_to_wait_until_nothing_waits(tmp_path: Path) -> None:
-    share = PlainShare(3, 0, 0, 1, 0)
-    assert told(tmp_path, share, ("share", Operation("settle"))) == ["done"]
-    assert share.asked == ["status"] * (4 + 4)  # four times quiet after the last that waited
+def test_to_settle_is_asked_of_the_share(tmp_path: Path) -> None:
+    share = PlainShare()
+    assert told(tmp_path, share, ("share", ActorOperation("settle"))) == ["done"]
+    assert share.asked == ["settle"]
+    share = PlainShare(refuses=True)
+    assert told(tmp_path, share, ("share", ActorOperation("settle"))) == ["the host never pauses"]
 
 
 def test_what_the_share_says_against_it_is_the_outcome(tmp_path: Path) -> None:
     share = PlainShare(refuses=True)
-    steps = ("share", Operation("flush")), ("share", Operation("unmount"))
+    steps = ("share", ActorOperation("flush")), ("share", ActorOperation("unmount"))
     assert told(tmp_path, share, *steps) == ["done", "in use by somebody"]
     assert share.asked == ["flush", "unmount"]
 
@@ -95,11 +99,11 @@ def test_an_unmount_ends_the_processes_and_their_handles(tmp_path: Path) -> None
     outcomes = told(
         tmp_path,
         PlainShare(),
-        ("guest", Operation("create", "a", data="x")),
-        ("guest", Operation("open", "a", handle="h")),
-        ("share", Operation("unmount")),
-        ("guest", Operation("pread", handle="h")),
-        ("host", Operation("read", "a")),
+        ("guest", ActorOperation("create", "a", data="x")),
+        ("guest", ActorOperation("open", "a", handle="h")),
+        ("share", ActorOperation("unmount")),
+        ("guest", ActorOperation("pread", handle="h")),
+        ("host", ActorOperation("read", "a")),
     )
     assert outcomes == ["done", "done", "done", "EBADF", "'x'"]
 
@@ -113,17 +117,17 @@ def test_a_host_that_refuses_lets_nobody_make_or_remove_a_name(field: Path) -> N
     outcomes = told(
         field,
         PlainShare(),
-        ("host", Operation("create", "a")),
-        ("share", Operation("refuse")),
-        ("host", Operation("create", "b")),
-        ("host", Operation("unlink", "a")),
-        ("share", Operation("accept")),
-        ("host", Operation("unlink", "a")),
+        ("host", ActorOperation("create", "a")),
+        ("share", ActorOperation("refuse")),
+        ("host", ActorOperation("create", "b")),
+        ("host", ActorOperation("unlink", "a")),
+        ("share", ActorOperation("accept")),
+        ("host", ActorOperation("unlink", "a")),
     )
     refused = "EACCES" if os.geteuid() else "EPERM"
     assert outcomes == ["done", "done", refused, refused, "done", "done"]
 
 
 def test_what_still_refuses_at_the_end_accepts_again(field: Path) -> None:
-    told(field, PlainShare(), ("share", Operation("refuse")))
+    told(field, PlainShare(), ("share", ActorOperation("refuse")))
     (field / "a").touch()

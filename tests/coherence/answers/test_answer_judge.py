@@ -11,35 +11,43 @@ from dataclasses import replace
 import pytest
 
 from osxfs_sim.coherence.answers.judge import (
+    CompleteListing,
+    Freshness,
     Judge,
-    Judged,
-    Listing,
-    Verdict,
+    JudgedStatement,
     listings,
     own_changes,
 )
-from osxfs_sim.coherence.answers.log import Answer, Told
+from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer
 from osxfs_sim.coherence.answers.risk import KINDS, counted
-from osxfs_sim.coherence.answers.timeline import Held, Named, Timeline, possible, timeline_from
+from osxfs_sim.coherence.answers.timeline import (
+    Named,
+    ObjectState,
+    Timeline,
+    possible,
+    timeline_from,
+)
 
 OLD, NEW = b"old", b"new one"
 CONTENTS = {"0": OLD, "1": NEW, "2": b""}
-FIRST = Held(0, 0, 3, 1_000, "0")
-WRITTEN = Held(100, 110, 7, 2_000, "1")
+FIRST = ObjectState(0, 0, 3, 1_000, "0")
+WRITTEN = ObjectState(100, 110, 7, 2_000, "1")
 
 IN_PLACE = Timeline({"d/a": (Named(0, 0, 1),)}, {1: (FIRST, WRITTEN)}, CONTENTS)
 REPLACED = Timeline(
     {"d/a": (Named(0, 0, 1), Named(100, 110, 2))},
-    {1: (FIRST,), 2: (Held(0, 0, 7, 2_000, "1"),)},
+    {1: (FIRST,), 2: (ObjectState(0, 0, 7, 2_000, "1"),)},
     CONTENTS,
 )
 REMOVED = Timeline({"d/a": (Named(0, 0, 1), Named(100, 110, None))}, {1: (FIRST,)}, CONTENTS)
 MADE = Timeline(
-    {"d/a": (Named(0, 0, None), Named(100, 110, 1))}, {1: (Held(0, 0, 3, 1_000, "0"),)}, CONTENTS
+    {"d/a": (Named(0, 0, None), Named(100, 110, 1))},
+    {1: (ObjectState(0, 0, 3, 1_000, "0"),)},
+    CONTENTS,
 )
 CUT_AND_WRITTEN = Timeline(
     {"d/a": (Named(0, 0, 1),)},
-    {1: (FIRST, Held(100, 110, 0, 2_000, "2"), Held(120, 130, 7, 3_000, "1"))},
+    {1: (FIRST, ObjectState(100, 110, 0, 2_000, "2"), ObjectState(120, 130, 7, 3_000, "1"))},
     CONTENTS,
 )
 
@@ -49,23 +57,25 @@ APPEARED = Timeline(
 )
 
 
-def judge(timeline: Timeline, answer: Answer, **more: object) -> tuple[Judged, ...]:
+def judge(
+    timeline: Timeline, answer: RecordedAnswer, **more: object
+) -> tuple[JudgedStatement, ...]:
     return Judge(timeline, more.pop("own", {}), **more).judge(answer)  # type: ignore[arg-type]
 
 
-def looked(call_ns: int, return_ns: int, error: int = 0) -> Answer:
-    return Answer(Told.LOOK, "d/a", call_ns, return_ns, error)
+def looked(call_ns: int, return_ns: int, error: int = 0) -> RecordedAnswer:
+    return RecordedAnswer(AnswerKind.LOOK, "d/a", call_ns, return_ns, error)
 
 
-def stated(call_ns: int, return_ns: int, size: int, mtime_ns: int) -> Answer:
-    return Answer(Told.STAT, "d/a", call_ns, return_ns, size=size, more=mtime_ns)
+def stated(call_ns: int, return_ns: int, size: int, mtime_ns: int) -> RecordedAnswer:
+    return RecordedAnswer(AnswerKind.STAT, "d/a", call_ns, return_ns, size=size, more=mtime_ns)
 
 
 def was_read(
     data: bytes, call_ns: int, return_ns: int, opened: tuple[int, int] = (0, 0), at: int = 0
-) -> Answer:
-    return Answer(
-        Told.READ,
+) -> RecordedAnswer:
+    return RecordedAnswer(
+        AnswerKind.READ,
         "d/a",
         call_ns,
         return_ns,
@@ -78,12 +88,12 @@ def was_read(
     )
 
 
-def fresh(*kinds: str) -> tuple[Judged, ...]:
-    return tuple(Judged(kind, Verdict.FRESH) for kind in kinds)
+def fresh(*kinds: str) -> tuple[JudgedStatement, ...]:
+    return tuple(JudgedStatement(kind, Freshness.FRESH) for kind in kinds)
 
 
-def stale(kind: str, age_ns: int) -> tuple[Judged, ...]:
-    return (Judged(kind, Verdict.STALE, age_ns),)
+def stale(kind: str, age_ns: int) -> tuple[JudgedStatement, ...]:
+    return (JudgedStatement(kind, Freshness.STALE, age_ns),)
 
 
 # Which states there were
@@ -159,7 +169,7 @@ def test_where_the_guest_has_a_copy_its_times_are_its_own() -> None:
     copied = stated(200, 210, 7, 5_555)
     assert judge(IN_PLACE, copied) == (
         *fresh("existence"),
-        Judged("attributes", Verdict.UNEXPLAINED),
+        JudgedStatement("attributes", Freshness.UNEXPLAINED),
     )
     assert judge(IN_PLACE, copied, times=False) == fresh("existence", "attributes")
     not_yet = stated(200, 210, 3, 5_555)
@@ -175,8 +185,15 @@ def test_a_torn_answer_during_an_edit_is_unknown() -> None:
 
 
 def test_attributes_by_descriptor_are_those_of_what_was_opened() -> None:
-    answer = Answer(
-        Told.FSTAT, "d/a", 200, 210, opened_call_ns=50, opened_return_ns=60, size=3, more=1_000
+    answer = RecordedAnswer(
+        AnswerKind.FSTAT,
+        "d/a",
+        200,
+        210,
+        opened_call_ns=50,
+        opened_return_ns=60,
+        size=3,
+        more=1_000,
     )
     assert judge(REPLACED, answer) == fresh("attributes")  # the old file is as it was
     assert judge(IN_PLACE, answer) == stale("attributes", 100)
@@ -262,8 +279,10 @@ def test_content_through_a_name_that_has_gone_is_stale() -> None:
 # Listings
 
 
-def listed(call_ns: int, return_ns: int, *names: str) -> Listing:
-    return Listing(Answer(Told.LIST_END, "d", call_ns, return_ns), frozenset(names))
+def listed(call_ns: int, return_ns: int, *names: str) -> CompleteListing:
+    return CompleteListing(
+        RecordedAnswer(AnswerKind.LIST_END, "d", call_ns, return_ns), frozenset(names)
+    )
 
 
 def test_a_listing_is_stale_if_one_of_its_names_is() -> None:
@@ -285,10 +304,10 @@ def test_a_listing_may_miss_a_name_that_is_replaced_meanwhile() -> None:
 
 def test_listings_are_told_apart_by_process_and_number() -> None:
     answers = [
-        Answer(Told.LISTED, "d/a", 1, 2, number=1, process="7"),
-        Answer(Told.LISTED, "d/b", 1, 2, number=1, process="8"),
-        Answer(Told.LIST_END, "d", 1, 3, number=1, process="7"),
-        Answer(Told.LIST_END, "d", 1, 3, number=2, process="7"),
+        RecordedAnswer(AnswerKind.LISTED, "d/a", 1, 2, number=1, process="7"),
+        RecordedAnswer(AnswerKind.LISTED, "d/b", 1, 2, number=1, process="8"),
+        RecordedAnswer(AnswerKind.LIST_END, "d", 1, 3, number=1, process="7"),
+        RecordedAnswer(AnswerKind.LIST_END, "d", 1, 3, number=2, process="7"),
     ]
     assert [one.told for one in listings(answers)] == [{"d/a"}, frozenset()]
 
@@ -297,7 +316,12 @@ def test_listings_are_told_apart_by_process_and_number() -> None:
 
 
 def test_what_the_workload_changed_itself_is_unknown_from_then_on() -> None:
-    own = own_changes([Answer(Told.OWN, "d/a", 140, 145), Answer(Told.OWN, "d/a", 130, 131)])
+    own = own_changes(
+        [
+            RecordedAnswer(AnswerKind.OWN, "d/a", 140, 145),
+            RecordedAnswer(AnswerKind.OWN, "d/a", 130, 131),
+        ]
+    )
     assert own == {"d/a": 130}
     assert judge(REMOVED, looked(115, 129), own=own) == stale("existence", 19)
     assert judge(REMOVED, looked(115, 130), own=own) == ()
@@ -316,7 +340,7 @@ def test_what_lies_in_a_volume_is_not_the_hosts() -> None:
 
 
 def test_a_mapping_is_unknown() -> None:
-    assert judge(REMOVED, Answer(Told.UNKNOWN, "d/a", 200, 210)) == ()
+    assert judge(REMOVED, RecordedAnswer(AnswerKind.UNKNOWN, "d/a", 200, 210)) == ()
 
 
 # All of them
@@ -333,7 +357,7 @@ def kind(judged: int, *ages_ns: int, unexplained: int = 0) -> dict[str, object]:
 
 def test_what_is_true_of_nothing_is_told_apart_and_not_taken_for_stale() -> None:
     """Another program's bytes under a descriptor's old number, or a change that nobody saw."""
-    unexplained = (Judged("content", Verdict.UNEXPLAINED),)
+    unexplained = (JudgedStatement("content", Freshness.UNEXPLAINED),)
     assert judge(IN_PLACE, was_read(b"a socket's", 200, 210)) == unexplained
     found = counted(IN_PLACE, [was_read(b"a socket's", 200, 210), stated(200, 210, 3, 777)])
     assert found["stale"]["content"] == kind(0, unexplained=1)
@@ -354,11 +378,11 @@ def test_answers_are_counted_by_kind() -> None:
         stated(10, 20, 3, 1_000),
         looked(111, 150),
         looked(111, 210, errno.EACCES),
-        Answer(Told.LISTED, "d/a", 111, 120, number=1),
-        Answer(Told.LIST_END, "d", 111, 150, number=1),
+        RecordedAnswer(AnswerKind.LISTED, "d/a", 111, 120, number=1),
+        RecordedAnswer(AnswerKind.LIST_END, "d", 111, 150, number=1),
         looked(150, 160, errno.ENOENT),
-        Answer(Told.LOOK, "d/other", 1, 2),
-        Answer(Told.OWN, "d/a", 900, 910),
+        RecordedAnswer(AnswerKind.LOOK, "d/other", 1, 2),
+        RecordedAnswer(AnswerKind.OWN, "d/a", 900, 910),
         looked(950, 960),
     ]
     found = counted(REMOVED, answers)
@@ -381,11 +405,17 @@ def test_a_timeline_is_read_from_the_editors_log() -> None:
 
 def test_of_a_directory_that_comes_and_goes_only_its_being_there_is_judged() -> None:
     assert judge(APPEARED, looked(120, 130, errno.ENOENT)) == (
-        Judged("absence", Verdict.STALE, 20),
+        JudgedStatement("absence", Freshness.STALE, 20),
     )
-    assert judge(APPEARED, stated(120, 130, 4096, 5)) == (Judged("existence", Verdict.FRESH),)
-    assert judge(APPEARED, stated(220, 230, 4096, 5)) == (Judged("existence", Verdict.STALE, 20),)
-    assert judge(APPEARED, looked(220, 230, errno.ENOENT)) == (Judged("absence", Verdict.FRESH),)
+    assert judge(APPEARED, stated(120, 130, 4096, 5)) == (
+        JudgedStatement("existence", Freshness.FRESH),
+    )
+    assert judge(APPEARED, stated(220, 230, 4096, 5)) == (
+        JudgedStatement("existence", Freshness.STALE, 20),
+    )
+    assert judge(APPEARED, looked(220, 230, errno.ENOENT)) == (
+        JudgedStatement("absence", Freshness.FRESH),
+    )
     assert judge(APPEARED, was_read(b"", 120, 130, (112, 115))) == ()
 
 
@@ -410,7 +440,14 @@ def test_attributes_are_as_old_as_they_are_also_where_the_name_has_gone() -> Non
 
 EDITED_TWICE = Timeline(
     {"d/a": (Named(0, 0, 1),)},
-    {1: (FIRST, WRITTEN, Held(500, 510, 3, 3_000, "0"), Held(900, 910, 5, 4_000, "3"))},
+    {
+        1: (
+            FIRST,
+            WRITTEN,
+            ObjectState(500, 510, 3, 3_000, "0"),
+            ObjectState(900, 910, 5, 4_000, "3"),
+        )
+    },
     CONTENTS | {"3": b"fifth"},
 )
 
@@ -432,14 +469,20 @@ def test_content_that_came_back_is_as_old_as_when_it_ended_last() -> None:
 def test_a_read_that_was_cut_where_no_state_ended_is_not_stale() -> None:
     """A signal, or a device, may end a read anywhere: nothing is concluded from that."""
     short = was_read(NEW[:2], 200, 210)
-    assert judge(IN_PLACE, short) == (Judged("content", Verdict.UNEXPLAINED),)
+    assert judge(IN_PLACE, short) == (JudgedStatement("content", Freshness.UNEXPLAINED),)
 
 
 def test_what_may_be_made_of_both_sides_of_a_change_is_unknown() -> None:
     """Two of three pages were written when they were read: so it may be natively, too."""
     timeline = Timeline(
         {"d/a": (Named(0, 0, 1),)},
-        {1: (Held(0, 0, 2, 1, "x"), Held(10, 20, 2, 2, "y"), Held(100, 110, 2, 3, "z"))},
+        {
+            1: (
+                ObjectState(0, 0, 2, 1, "x"),
+                ObjectState(10, 20, 2, 2, "y"),
+                ObjectState(100, 110, 2, 3, "z"),
+            )
+        },
         {"x": b"ab", "y": b"aa", "z": b"bb"},
     )
     assert judge(timeline, was_read(b"ab", 105, 106)) == ()
@@ -450,7 +493,10 @@ def test_a_state_from_before_the_name_was_given_is_not_what_the_name_shows() -> 
     """It was written under another name, and renamed: by this one nobody saw it so."""
     timeline = Timeline(
         {"d/a": (Named(0, 0, 1), Named(100, 110, 2))},
-        {1: (Held(0, 0, 3, 7, "0"),), 2: (Held(0, 0, 3, 7, "0"), Held(50, 60, 7, 8, "1"))},
+        {
+            1: (ObjectState(0, 0, 3, 7, "0"),),
+            2: (ObjectState(0, 0, 3, 7, "0"), ObjectState(50, 60, 7, 8, "1")),
+        },
         CONTENTS,
     )
     # The old file had that until it was replaced, which is later than the new one had it.
@@ -458,7 +504,7 @@ def test_a_state_from_before_the_name_was_given_is_not_what_the_name_shows() -> 
     # And while both may be asked for, what was before the rename is nothing to be seen.
     late = Timeline(
         {"d/a": (Named(0, 0, None), Named(100, 110, 2))},
-        {2: (Held(0, 0, 3, 7, "0"), Held(50, 60, 7, 8, "1"))},
+        {2: (ObjectState(0, 0, 3, 7, "0"), ObjectState(50, 60, 7, 8, "1"))},
         CONTENTS,
     )
     assert judge(late, stated(55, 120, 3, 7))[1:] != fresh("attributes")

@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 
 from osxfs_sim.coherence.answers.library import Recording, asked_in_vain, begin_recording, compiled
-from osxfs_sim.coherence.answers.log import Answer, Told, read_answers
+from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer, read_answers
 from osxfs_sim.coherence.answers.names import directories_of, fnv_1a, table_of
 from osxfs_sim.model.user_error import UserError
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+pytestmark = [
+    pytest.mark.starts_processes,
+    pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler"),
+]
 
 NAMES = ("d/file", "d/missing", "d/made", "other")
 
-Ask = Callable[..., list[Answer]]
+Ask = Callable[..., list[RecordedAnswer]]
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +46,7 @@ def ask(library: Path, root: Path, tmp_path: Path) -> Ask:
     directory.mkdir()
     recording: Recording = begin_recording(directory, NAMES)
 
-    def run(*command: str, cwd: Path = root, fails: bool = False) -> list[Answer]:
+    def run(*command: str, cwd: Path = root, fails: bool = False) -> list[RecordedAnswer]:
         environment = recording.environment(library, root, os.environ)
         done = subprocess.run(
             command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
@@ -62,7 +65,7 @@ def python(text: str) -> tuple[str, ...]:
     return (sys.executable, "-I", "-S", "-c", f"import os, mmap\n{text}")
 
 
-def told(answers: list[Answer]) -> list[tuple[Told, str, int]]:
+def told(answers: list[RecordedAnswer]) -> list[tuple[AnswerKind, str, int]]:
     return [(answer.told, answer.path, answer.error) for answer in answers]
 
 
@@ -71,10 +74,10 @@ def test_what_cat_is_told_of_a_file(ask: Ask, root: Path) -> None:
     answers = ask("cat", "d/file")
     after_ns = time.monotonic_ns()
     assert [answer.told for answer in answers] == [
-        Told.LOOK,
-        Told.FSTAT,
-        Told.READ,
-        Told.READ,
+        AnswerKind.LOOK,
+        AnswerKind.FSTAT,
+        AnswerKind.READ,
+        AnswerKind.READ,
     ]
     opened, attributes, read, end = answers
     status = (root / "d" / "file").stat()
@@ -93,10 +96,10 @@ def test_what_cat_is_told_of_a_file(ask: Ask, root: Path) -> None:
 @pytest.mark.parametrize("path", ["d//./file", "./d/file", "{root}/d/file", "{root}/./d/file"])
 def test_a_name_is_known_however_it_is_spelt(ask: Ask, root: Path, path: str) -> None:
     answers = ask(*python(f"os.stat({path.format(root=root)!r})"))
-    assert told(answers) == [(Told.STAT, "d/file", 0)]
+    assert told(answers) == [(AnswerKind.STAT, "d/file", 0)]
     for above in ("file", "../d/file"):
         answers = ask(*python(f"os.stat({above!r})"), cwd=root / "d")
-        assert told(answers) == [(Told.STAT, "d/file", 0)]
+        assert told(answers) == [(AnswerKind.STAT, "d/file", 0)]
 
 
 def test_what_only_the_kernel_can_resolve_is_not_guessed(ask: Ask) -> None:
@@ -118,7 +121,7 @@ def test_a_pipe_with_the_number_of_a_file_is_not_taken_for_it(ask: Ask) -> None:
             "os.write(other, b'from elsewhere')\n"
             "assert os.read(end, 100) == b'from elsewhere'\n"
         )
-        assert Told.READ not in [answer.told for answer in ask(*python(program))]
+        assert AnswerKind.READ not in [answer.told for answer in ask(*python(program))]
 
 
 def test_a_pipe_that_was_put_in_a_files_place_unseen_is_noticed_when_it_is_read(ask: Ask) -> None:
@@ -132,7 +135,7 @@ def test_a_pipe_that_was_put_in_a_files_place_unseen_is_noticed_when_it_is_read(
     )
     if os.uname().machine == "x86_64":  # dup2 has a number of its own there
         answers = ask(*python(program % 33))
-        assert Told.READ not in [answer.told for answer in answers]
+        assert AnswerKind.READ not in [answer.told for answer in answers]
 
 
 def test_times_of_a_directory_and_a_failed_open_make_nothing_the_workloads_own(ask: Ask) -> None:
@@ -142,41 +145,47 @@ def test_times_of_a_directory_and_a_failed_open_make_nothing_the_workloads_own(a
         "except IsADirectoryError:\n    pass\n"
         "os.stat('d/file')\n"
     )
-    assert told(ask(*python(program))) == [(Told.STAT, "d/file", 0)]
-    assert (Told.OWN, "d/file", 0) in told(ask(*python("os.utime('d/file')")))
+    assert told(ask(*python(program))) == [(AnswerKind.STAT, "d/file", 0)]
+    assert (AnswerKind.OWN, "d/file", 0) in told(ask(*python("os.utime('d/file')")))
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("os.path.exists('d/missing')", [(Told.STAT, "d/missing", 2)]),
-        ("os.access('d/missing', os.R_OK)", [(Told.LOOK, "d/missing", 2)]),
-        ("os.access('d/file', os.R_OK)", [(Told.LOOK, "d/file", 0)]),
-        ("os.lstat('d/file')", [(Told.STAT, "d/file", 0)]),
-        ("fd = os.open('d', 0); os.stat('file', dir_fd=fd)", [(Told.STAT, "d/file", 0)]),
+        ("os.path.exists('d/missing')", [(AnswerKind.STAT, "d/missing", 2)]),
+        ("os.access('d/missing', os.R_OK)", [(AnswerKind.LOOK, "d/missing", 2)]),
+        ("os.access('d/file', os.R_OK)", [(AnswerKind.LOOK, "d/file", 0)]),
+        ("os.lstat('d/file')", [(AnswerKind.STAT, "d/file", 0)]),
+        ("fd = os.open('d', 0); os.stat('file', dir_fd=fd)", [(AnswerKind.STAT, "d/file", 0)]),
         (
             "fd = os.open('d/file', 0); os.pread(fd, 3, 1)",
-            [(Told.LOOK, "d/file", 0), (Told.READ, "d/file", 0)],
+            [(AnswerKind.LOOK, "d/file", 0), (AnswerKind.READ, "d/file", 0)],
         ),
         (
             "fd = os.dup(os.open('d/file', 0)); os.readv(fd, [bytearray(2), bytearray(9)])",
-            [(Told.LOOK, "d/file", 0), (Told.READ, "d/file", 0)],
+            [(AnswerKind.LOOK, "d/file", 0), (AnswerKind.READ, "d/file", 0)],
         ),
         (
             "fd = os.open('d/file', 0); os.close(fd)\n"
             "fd = os.open('d/unrelated', 0); os.read(fd, 9)",
-            [(Told.LOOK, "d/file", 0)],
+            [(AnswerKind.LOOK, "d/file", 0)],
         ),
         (
             "fd = os.open('d/file', 0); mmap.mmap(fd, 0, prot=mmap.PROT_READ)",
-            [(Told.LOOK, "d/file", 0), (Told.FSTAT, "d/file", 0), (Told.UNKNOWN, "d/file", 0)],
+            [
+                (AnswerKind.LOOK, "d/file", 0),
+                (AnswerKind.FSTAT, "d/file", 0),
+                (AnswerKind.UNKNOWN, "d/file", 0),
+            ],
         ),
         ("os.stat('d/unrelated'); os.listdir('/')", []),
     ],
 )
-def test_what_python_is_told(ask: Ask, text: str, expected: list[tuple[Told, str, int]]) -> None:
+def test_what_python_is_told(
+    ask: Ask, text: str, expected: list[tuple[AnswerKind, str, int]]
+) -> None:
     answers = ask(*python(text))
-    if expected and expected[-1][0] is Told.UNKNOWN:
+    if expected and expected[-1][0] is AnswerKind.UNKNOWN:
         # How often the module asks for the size is its own affair; the mapping must be seen.
         assert set(expected) == set(told(answers))
         return
@@ -185,7 +194,7 @@ def test_what_python_is_told(ask: Ask, text: str, expected: list[tuple[Told, str
 
 def test_a_listing_tells_of_the_known_names_alone(ask: Ask) -> None:
     answers = ask(*python("os.listdir('d'); os.listdir('d')"))
-    assert told(answers) == [(Told.LISTED, "d/file", 0), (Told.LIST_END, "d", 0)] * 2
+    assert told(answers) == [(AnswerKind.LISTED, "d/file", 0), (AnswerKind.LIST_END, "d", 0)] * 2
     assert answers[0].number == answers[1].number != answers[2].number == answers[3].number
 
 
@@ -205,7 +214,7 @@ def test_a_listing_tells_of_the_known_names_alone(ask: Ask) -> None:
 )
 def test_the_workloads_own_changes_are_known(ask: Ask, text: str, changed: set[str]) -> None:
     answers = ask(*python(text))
-    assert {one.path for one in answers if one.told is Told.OWN} == changed
+    assert {one.path for one in answers if one.told is AnswerKind.OWN} == changed
 
 
 def test_every_process_and_every_thread_is_recorded(ask: Ask) -> None:
@@ -240,7 +249,7 @@ def test_every_process_and_every_thread_is_recorded(ask: Ask) -> None:
 def test_a_program_in_an_environment_of_its_own_is_recorded_too(
     ask: Ask, command: tuple[str, ...]
 ) -> None:
-    assert [one.told for one in ask(*command)].count(Told.READ) == 2
+    assert [one.told for one in ask(*command)].count(AnswerKind.READ) == 2
 
 
 def test_more_answers_than_a_file_holds_go_on_in_another(ask: Ask) -> None:
@@ -250,7 +259,7 @@ def test_more_answers_than_a_file_holds_go_on_in_another(ask: Ask) -> None:
 
 def test_a_killed_process_has_lost_nothing(ask: Ask) -> None:
     answers = ask(*python("os.stat('d/file'); os.kill(os.getpid(), 9)"), fails=True)
-    assert told(answers) == [(Told.STAT, "d/file", 0)]
+    assert told(answers) == [(AnswerKind.STAT, "d/file", 0)]
 
 
 def test_an_errno_is_what_it_would_have_been(ask: Ask) -> None:

@@ -12,8 +12,8 @@ import pytest
 from support.deaf_share import EVERY_KIND, HEARING, Change, DeafShare, Fault
 from support.pretended_share import PretendedShare, Seeded
 
-from osxfs_sim.coherence.actors.operations import Operation
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.actors.staging import SHARE
 from osxfs_sim.coherence.contract.checks import Nature, schedules
 from osxfs_sim.coherence.contract.playing import judge
@@ -41,6 +41,7 @@ def found(site: object, nature: Nature, *rules: RuleId) -> dict[RuleId, Finding]
     return {verdict.rule: verdict.finding for verdict in judge(site, nature, rules)}
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("delay", DELAYS)
 def test_a_share_that_hears_keeps_its_rules_whenever_it_hears(field: Path, delay: int) -> None:
     rules = (*TOLD_OF_CHANGES, RuleId.DEL_3, RuleId.DEL_8, RuleId.CAC_4)
@@ -51,6 +52,7 @@ def test_a_share_that_hears_keeps_its_rules_whenever_it_hears(field: Path, delay
         assert finding is (Finding.SUSPICIOUS if rule in suspicious else Finding.KEPT), rule
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("delay", DELAYS)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_what_the_caches_never_hear_of_breaks_the_promise_to_tell(
@@ -61,6 +63,7 @@ def test_what_the_caches_never_hear_of_breaks_the_promise_to_tell(
     assert kept == {RuleId.DEL_6: Finding.BROKEN, RuleId.CAC_5: Finding.BROKEN}
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("delay", DELAYS)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_processes_that_hear_of_what_the_caches_do_not_see_what_was(
@@ -71,6 +74,7 @@ def test_processes_that_hear_of_what_the_caches_do_not_see_what_was(
     assert kept == {RuleId.DEL_1: Finding.BROKEN, RuleId.CAC_2: Finding.BROKEN}
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("delay", DELAYS[1:])
 @pytest.mark.parametrize("fault", [HEARING, *FAULTS.values()], ids=["hearing", *FAULTS])
 def test_whoever_believes_until_it_is_told_is_not_consistent(
@@ -94,11 +98,11 @@ def test_other_rules_of_beliefs_do_not_depend_on_when_events_come(field: Path, d
 class WithoutWaiting(DeafShare):
     """As the schedules were: what was made is not waited for before it is looked at."""
 
-    def play(self, schedule: Schedule) -> Sequence[Performed]:
+    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
         settles = [at for at, step in enumerate(schedule.steps) if step == SETTLE]
         first = settles[0] if len(settles) > 1 else None
         steps = tuple(
-            (SHARE, Operation("accept")) if at == first else step
+            (SHARE, ActorOperation("accept")) if at == first else step
             for at, step in enumerate(schedule.steps)
         )
         told = super().play(replace(schedule, steps=steps))
@@ -108,7 +112,7 @@ class WithoutWaiting(DeafShare):
         ]
 
 
-SETTLE = SHARE, Operation("settle")
+SETTLE = SHARE, ActorOperation("settle")
 
 
 def test_without_the_wait_some_delay_would_hide_the_fault(field: Path) -> None:
@@ -151,6 +155,7 @@ ACTS = ("create", "mkdir", "symlink", "overwrite", "append", "truncate", "chmod"
 ACTS += ("unlink", "rmdir", "rename", "link")
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("act", ACTS)
 def test_one_kind_of_change_alone_that_does_not_reach_the_host_is_found(
     field: Path, act: str

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.pretended_share import PretendedShare, Seeded
 
-from osxfs_sim.coherence.actors.operations import ACTS, Operation, Outcome
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ACTS, ActorOperation, OperationResult
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.actors.staging import LISTENER, LISTENER_ACTS, SHARE, SHARE_ACTS, SILENCE
 from osxfs_sim.coherence.contract import playing
 from osxfs_sim.coherence.contract.breaches import breach_script
@@ -19,13 +19,13 @@ from osxfs_sim.coherence.contract.playing import ATTEMPTS, REPEATS, judge
 from osxfs_sim.coherence.contract.rules import RULES, RuleId, with_references
 from osxfs_sim.coherence.contract.schedules import (
     Expected,
+    PlayResult,
     Schedule,
-    Shown,
     Use,
     judged,
     shows,
 )
-from osxfs_sim.coherence.contract.verdicts import Finding, Verdict
+from osxfs_sim.coherence.contract.verdicts import Finding, RuleVerdict
 from osxfs_sim.model.consistency import Mode
 
 CONSISTENT, CACHED, DELEGATED = (
@@ -100,7 +100,7 @@ SEEDS = {
 
 def verdicts(
     root: Path, nature: Nature, *rules: RuleId, **otherwise: object
-) -> dict[RuleId, Verdict]:
+) -> dict[RuleId, RuleVerdict]:
     site = PretendedShare(root, **WEAKNESS[nature] | otherwise)
     return {verdict.rule: verdict for verdict in judge(site, nature, rules or tuple(RuleId))}
 
@@ -112,6 +112,7 @@ def test_every_rule_of_the_contract_has_a_seeded_breach() -> None:
     } == {*Seeded}
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("name", NATURES)
 def test_a_share_that_obeys_keeps_every_rule_that_applies(field: Path, name: str) -> None:
     nature = NATURES[name]
@@ -131,6 +132,7 @@ def test_a_share_that_obeys_keeps_every_rule_that_applies(field: Path, name: str
         assert verdict.breach is None
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     ("rule", "nature", "seed", "finding"),
     [(rule, *seed) for rule, seeds in SEEDS.items() for seed in seeds],
@@ -148,11 +150,11 @@ def test_a_broken_policy_is_caught(
     assert breach.schedule.use is (Use.MUST if finding is BROKEN else Use.MAY)
     # No shorter schedule of the same rule shows it; the one that does would be played again.
     site = PretendedShare(field, **WEAKNESS[nature] | seed)
-    assert judged(breach.schedule, site.play(breach.schedule)).shown is Shown.OTHERWISE
+    assert judged(breach.schedule, site.play(breach.schedule)).shown is PlayResult.OTHERWISE
     for schedule in schedules(verdict.by or rule, nature):
         alike = bool(schedule.exports) is bool(breach.schedule.exports)
         if alike and schedule.use is Use.MUST and len(schedule.steps) < len(breach.schedule.steps):
-            assert judged(schedule, site.play(schedule)).shown is Shown.AS_EXPECTED, schedule
+            assert judged(schedule, site.play(schedule)).shown is PlayResult.AS_EXPECTED, schedule
 
 
 def test_the_shortest_breach_of_holding_back_is_two_steps(field: Path) -> None:
@@ -166,6 +168,7 @@ def test_the_shortest_breach_of_holding_back_is_two_steps(field: Path) -> None:
     assert (breach.times, breach.plays) == (1 + REPEATS, 1 + REPEATS)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     ("as_what", "weaker", "broken"),
     [
@@ -198,35 +201,37 @@ def test_a_stronger_share_is_suspicious_where_it_may_be_weaker(field: Path) -> N
 @pytest.mark.parametrize(
     ("outcome", "state", "is_shown"),
     [
-        (Outcome("new"), ("value", "new"), True),
-        (Outcome("old"), ("value", "new"), False),
-        (Outcome(error="ENOENT"), ("value", None), False),
-        (Outcome(error="ENOENT"), ("error", "ENOENT"), True),
-        (Outcome(error="EIO"), ("error", "ENOENT"), False),
-        (Outcome(error="EIO"), ("error", ""), True),
-        (Outcome(), ("error", ""), False),
-        (Outcome(), ("done", True), True),
-        (Outcome(error="EIO"), ("done", True), False),
-        (Outcome(error="EIO"), ("done", False), True),
-        (Outcome(["a"]), ("lists", "a"), True),
-        (Outcome(["a"]), ("lacks", "a"), False),
-        (Outcome(["b"]), ("lacks", "a"), True),
-        (Outcome(error="EIO"), ("lacks", "a"), False),
-        (Outcome({"size": 3}), ("size", 3), True),
-        (Outcome({"size": 3}), ("size", 4), False),
-        (Outcome(error="ENOENT"), ("size", 4), False),
+        (OperationResult("new"), ("value", "new"), True),
+        (OperationResult("old"), ("value", "new"), False),
+        (OperationResult(error="ENOENT"), ("value", None), False),
+        (OperationResult(error="ENOENT"), ("error", "ENOENT"), True),
+        (OperationResult(error="EIO"), ("error", "ENOENT"), False),
+        (OperationResult(error="EIO"), ("error", ""), True),
+        (OperationResult(), ("error", ""), False),
+        (OperationResult(), ("done", True), True),
+        (OperationResult(error="EIO"), ("done", True), False),
+        (OperationResult(error="EIO"), ("done", False), True),
+        (OperationResult(["a"]), ("lists", "a"), True),
+        (OperationResult(["a"]), ("lacks", "a"), False),
+        (OperationResult(["b"]), ("lacks", "a"), True),
+        (OperationResult(error="EIO"), ("lacks", "a"), False),
+        (OperationResult({"size": 3}), ("size", 3), True),
+        (OperationResult({"size": 3}), ("size", 4), False),
+        (OperationResult(error="ENOENT"), ("size", 4), False),
     ],
 )
-def test_what_an_outcome_shows(outcome: Outcome, state: tuple[str, object], is_shown: bool) -> None:
+def test_what_an_outcome_shows(
+    outcome: OperationResult, state: tuple[str, object], is_shown: bool
+) -> None:
     assert shows(outcome, state) is is_shown
 
 
 SCHEDULE = Schedule(
     "append: host, then guest",
     (
-        ("guest", Operation("stat", "a")),
-        ("host", Operation("append", "a", data="more")),
-        ("guest", Operation("stat", "a")),
+        ("guest", ActorOperation("stat", "a")),
+        ("host", ActorOperation("append", "a", data="more")),
+        ("guest", ActorOperation("stat", "a")),
     ),
     (Expected(2, ("size", 9)),),
     given=(Expected(0, ("size", 4)),),
@@ -236,22 +241,33 @@ SCHEDULE = Schedule(
 @pytest.mark.parametrize(
     ("told", "shown", "words"),
     [
-        ([{"size": 4}, None, {"size": 9}], Shown.AS_EXPECTED, ""),
-        ([{"size": 4}, None, {"size": 4}], Shown.OTHERWISE, "-> {'size': 4} (expected: size 9)"),
-        ([{"size": 4}, None, "ENOENT"], Shown.OTHERWISE, "-> ENOENT (expected: size 9)"),
-        ([{"size": 9}, None, {"size": 4}], Shown.HINDERED, "(needed: size 4)"),
-        ([{"size": 4}, "EACCES", {"size": 4}], Shown.HINDERED, "append a data='more' -> EACCES"),
-        ([{"size": 4}, None, SILENCE], Shown.NOTHING, "no event came of a"),
+        ([{"size": 4}, None, {"size": 9}], PlayResult.AS_EXPECTED, ""),
+        (
+            [{"size": 4}, None, {"size": 4}],
+            PlayResult.OTHERWISE,
+            "-> {'size': 4} (expected: size 9)",
+        ),
+        ([{"size": 4}, None, "ENOENT"], PlayResult.OTHERWISE, "-> ENOENT (expected: size 9)"),
+        ([{"size": 9}, None, {"size": 4}], PlayResult.HINDERED, "(needed: size 4)"),
+        (
+            [{"size": 4}, "EACCES", {"size": 4}],
+            PlayResult.HINDERED,
+            "append a data='more' -> EACCES",
+        ),
+        ([{"size": 4}, None, SILENCE], PlayResult.NOTHING, "no event came of a"),
     ],
 )
 def test_a_breach_is_what_was_given_and_then_not_so(
-    told: list[object], shown: Shown, words: str
+    told: list[object], shown: PlayResult, words: str
 ) -> None:
-    outcomes = [Outcome(error=each) if isinstance(each, str) else Outcome(each) for each in told]
+    outcomes = [
+        OperationResult(error=each) if isinstance(each, str) else OperationResult(each)
+        for each in told
+    ]
     result = judged(
         SCHEDULE,
         [
-            Performed(actor, step, 0, 1, outcome)
+            OperationInterval(actor, step, 0, 1, outcome)
             for (actor, step), outcome in zip(SCHEDULE.steps, outcomes, strict=True)
         ],
     )
@@ -265,11 +281,11 @@ class Scripted:
     def __init__(self, *sizes: int) -> None:
         self.sizes = list(sizes)
 
-    def play(self, schedule: Schedule) -> list[Performed]:
+    def play(self, schedule: Schedule) -> list[OperationInterval]:
         told = []
         for position, (actor, step) in enumerate(schedule.steps):
             size = self.sizes.pop(0) if position == len(schedule.steps) - 1 else 4
-            told.append(Performed(actor, step, 0, 1, Outcome({"size": size})))
+            told.append(OperationInterval(actor, step, 0, 1, OperationResult({"size": size})))
         return told
 
 
@@ -309,19 +325,19 @@ class Failing:
         self.share = PretendedShare(root, **weakness)
         self.failing = failing
 
-    def play(self, schedule: Schedule) -> list[Performed]:
+    def play(self, schedule: Schedule) -> list[OperationInterval]:
         told = []
         for each in self.share.play(schedule):
             for actor, act, error in self.failing:
                 if each.actor.startswith(actor) and act in ("", each.operation.act):
-                    each = replace(each, outcome=Outcome(error=error))
+                    each = replace(each, outcome=OperationResult(error=error))
             told.append(each)
         return told
 
 
 def judged_failing(
     root: Path, nature: Nature, *failing: tuple[str, str, str]
-) -> dict[RuleId, Verdict]:
+) -> dict[RuleId, RuleVerdict]:
     site = Failing(root, WEAKNESS[nature], *failing)
     return {verdict.rule: verdict for verdict in judge(site, nature)}
 
@@ -332,6 +348,7 @@ def test_a_share_on_which_nothing_works_keeps_no_rule(field: Path) -> None:
         assert verdict.is_bad is applies, verdict
 
 
+@pytest.mark.takes_seconds
 def test_where_no_event_comes_the_rules_of_events_are_undecided(field: Path) -> None:
     found = judged_failing(field, CONSISTENT, (LISTENER, "hear", SILENCE))
     undecided = {rule for rule, each in found.items() if each.finding is Finding.UNDECIDED}
@@ -351,10 +368,10 @@ def test_where_events_of_one_kind_never_come_the_others_decide(field: Path) -> N
     """Some systems tell nobody of a removal."""
 
     class NoneOfRemovals(PretendedShare):
-        def play(self, schedule: Schedule) -> list[Performed]:
+        def play(self, schedule: Schedule) -> list[OperationInterval]:
             told = list(super().play(schedule))
             if told[-1].operation.act == "hear" and schedule.steps[-2][1].act == "unlink":
-                told[-1] = replace(told[-1], outcome=Outcome(error=SILENCE))
+                told[-1] = replace(told[-1], outcome=OperationResult(error=SILENCE))
             return told
 
     (verdict,) = judge(NoneOfRemovals(field), CONSISTENT, [RuleId.DEL_1])
@@ -363,6 +380,7 @@ def test_where_events_of_one_kind_never_come_the_others_decide(field: Path) -> N
     assert "unlink" in line
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("act", ["rename", "chmod", "mkfifo"])
 def test_a_change_that_always_fails_leaves_its_rules_undecided(field: Path, act: str) -> None:
     """All other kinds of change are shown as they must be."""
@@ -388,7 +406,7 @@ def test_what_the_machine_cannot_do_leaves_nothing_undecided(field: Path) -> Non
 
 def test_what_fails_once_and_then_no_more_is_not_undecided(field: Path) -> None:
     class Stumbling(Failing):
-        def play(self, schedule: Schedule) -> list[Performed]:
+        def play(self, schedule: Schedule) -> list[OperationInterval]:
             told = super().play(schedule)
             self.failing = ()
             return told
@@ -407,7 +425,9 @@ def test_where_nothing_can_be_shown_a_rule_that_applies_is_undecided(field: Path
     assert verdict.finding is Finding.UNDECIDED
     assert verdict.is_bad
     assert "EPERM" in verdict.why
-    no_devices = replace(SCHEDULE, steps=(("host", Operation("mkdev", "a")), *SCHEDULE.steps[1:]))
+    no_devices = replace(
+        SCHEDULE, steps=(("host", ActorOperation("mkdev", "a")), *SCHEDULE.steps[1:])
+    )
     verdict = playing._Judging(site).verdict(RuleId.DEL_8, [no_devices])
     assert verdict.finding is Finding.UNDECIDED
 
@@ -454,19 +474,19 @@ def test_names_move_into_a_directory_and_handles_stay() -> None:
     moved = within(
         "d/e",
         [
-            Operation("rename", "a", "b"),
-            Operation("symlink", "a", "target"),
-            Operation("list"),
-            Operation("pread", handle="h"),
-            Operation("settle"),
+            ActorOperation("rename", "a", "b"),
+            ActorOperation("symlink", "a", "target"),
+            ActorOperation("list"),
+            ActorOperation("pread", handle="h"),
+            ActorOperation("settle"),
         ],
     )
     assert moved == (
-        Operation("rename", "d/e/a", "d/e/b"),
-        Operation("symlink", "d/e/a", "target"),
-        Operation("list", "d/e"),
-        Operation("pread", handle="h"),
-        Operation("settle"),
+        ActorOperation("rename", "d/e/a", "d/e/b"),
+        ActorOperation("symlink", "d/e/a", "target"),
+        ActorOperation("list", "d/e"),
+        ActorOperation("pread", handle="h"),
+        ActorOperation("settle"),
     )
 
 
@@ -481,7 +501,7 @@ def test_every_kind_tells_before_from_after(field: Path) -> None:
         schedule = Schedule(
             kind.name, tuple(("host", step) for step in steps), (after,), given=(before,)
         )
-        assert judged(schedule, site.play(schedule)).shown is Shown.AS_EXPECTED, kind
+        assert judged(schedule, site.play(schedule)).shown is PlayResult.AS_EXPECTED, kind
 
 
 def test_the_judge_of_a_script_agrees(field: Path) -> None:

@@ -5,15 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from osxfs_sim.coherence.edits.pattern import Pattern, Step
-from osxfs_sim.coherence.edits.recording import LONGEST_PAUSE_NS, Heard, Seen, pattern_of, record
+from osxfs_sim.coherence.edits.pattern import EditStep, Pattern
+from osxfs_sim.coherence.edits.recording import (
+    LONGEST_PAUSE_NS,
+    RecordedEvent,
+    Seen,
+    pattern_of,
+    record,
+)
 from osxfs_sim.model.user_error import UserError
 
 BEFORE = {"d/a.rb": Seen(1, 10, 1), "d/other": Seen(2, 5, 1)}
 
 
 def taken(
-    heard: list[Heard],
+    heard: list[RecordedEvent],
     after: dict[str, Seen],
     before: dict[str, Seen] = BEFORE,
 ) -> Pattern:
@@ -26,33 +32,33 @@ def acts(pattern: Pattern) -> list[tuple[str, str, str]]:
 
 def test_a_modification_in_place_begins_with_cutting_short() -> None:
     heard = [
-        Heard(100, "MODIFY", "d/a.rb"),
-        Heard(300, "MODIFY", "d/a.rb", size=12),
-        Heard(310, "CLOSE_WRITE", "d/a.rb", size=12),
+        RecordedEvent(100, "MODIFY", "d/a.rb"),
+        RecordedEvent(300, "MODIFY", "d/a.rb", size=12),
+        RecordedEvent(310, "CLOSE_WRITE", "d/a.rb", size=12),
     ]
     pattern = taken(heard, {"d/a.rb": Seen(1, 12, 2)})
     assert pattern.steps == (
-        Step(0, "truncate", "{name}"),
-        Step(200, "write", "{name}", what="new"),
+        EditStep(0, "truncate", "{name}"),
+        EditStep(200, "write", "{name}", what="new"),
     )
     assert (pattern.burst, pattern.gap_ns) == (1, 0)
 
 
 def test_names_become_general_and_contents_are_told_apart() -> None:
     heard = [
-        Heard(0, "CREATE", "d/.a.rb.swp"),
-        Heard(1, "MODIFY", "d/.a.rb.swp", size=4096),
-        Heard(2, "CREATE", "d/4913"),
-        Heard(3, "DELETE", "d/4913"),
-        Heard(4, "CREATE", "d/a.rb~"),
-        Heard(5, "MODIFY", "d/a.rb~", size=10),
-        Heard(6, "CREATE", "d/tmp"),
-        Heard(7, "MODIFY", "d/tmp", size=12),
-        Heard(8, "MOVED_FROM", "d/tmp", cookie=9),
-        Heard(8, "MOVED_TO", "d/a.rb", cookie=9),
-        Heard(9, "DELETE", "d/a.rb~"),
-        Heard(10, "DELETE", "d/.a.rb.swp"),
-        Heard(11, "MODIFY", "d/other", size=6),
+        RecordedEvent(0, "CREATE", "d/.a.rb.swp"),
+        RecordedEvent(1, "MODIFY", "d/.a.rb.swp", size=4096),
+        RecordedEvent(2, "CREATE", "d/4913"),
+        RecordedEvent(3, "DELETE", "d/4913"),
+        RecordedEvent(4, "CREATE", "d/a.rb~"),
+        RecordedEvent(5, "MODIFY", "d/a.rb~", size=10),
+        RecordedEvent(6, "CREATE", "d/tmp"),
+        RecordedEvent(7, "MODIFY", "d/tmp", size=12),
+        RecordedEvent(8, "MOVED_FROM", "d/tmp", cookie=9),
+        RecordedEvent(8, "MOVED_TO", "d/a.rb", cookie=9),
+        RecordedEvent(9, "DELETE", "d/a.rb~"),
+        RecordedEvent(10, "DELETE", "d/.a.rb.swp"),
+        RecordedEvent(11, "MODIFY", "d/other", size=6),
     ]
     pattern = taken(heard, {"d/a.rb": Seen(3, 12, 2)})
     assert acts(pattern) == [
@@ -73,9 +79,9 @@ def test_names_become_general_and_contents_are_told_apart() -> None:
 
 def test_a_persons_pauses_are_shortened() -> None:
     heard = [
-        Heard(0, "CREATE", "d/.a.rb.swp"),
-        Heard(10**9, "MODIFY", "d/a.rb", size=12),
-        Heard(10**9 + 7, "DELETE", "d/.a.rb.swp"),
+        RecordedEvent(0, "CREATE", "d/.a.rb.swp"),
+        RecordedEvent(10**9, "MODIFY", "d/a.rb", size=12),
+        RecordedEvent(10**9 + 7, "DELETE", "d/.a.rb.swp"),
     ]
     pattern = taken(heard, {"d/a.rb": Seen(1, 12, 2)})
     assert [step.at_ns for step in pattern.steps] == [
@@ -88,8 +94,8 @@ def test_a_persons_pauses_are_shortened() -> None:
 
 def test_several_files_are_a_burst_of_what_most_of_them_had() -> None:
     before = {f"f{number}": Seen(number, 5, 1) for number in range(4)}
-    heard = [Heard(number * 100, "MODIFY", f"f{number}", size=6) for number in range(3)]
-    heard += [Heard(300, "DELETE", "f3"), Heard(310, "CREATE", "f3")]
+    heard = [RecordedEvent(number * 100, "MODIFY", f"f{number}", size=6) for number in range(3)]
+    heard += [RecordedEvent(300, "DELETE", "f3"), RecordedEvent(310, "CREATE", "f3")]
     after = {f"f{number}": Seen(number, 6, 2) for number in range(4)}
     pattern = taken(heard, after, before)
     assert (pattern.burst, pattern.gap_ns) == (3, 100)
@@ -97,7 +103,7 @@ def test_several_files_are_a_burst_of_what_most_of_them_had() -> None:
 
 
 def test_where_no_file_was_edited_the_remedy_is_named() -> None:
-    made_anew = [Heard(0, "CREATE", "new"), Heard(1, "MODIFY", "new", size=1)]
+    made_anew = [RecordedEvent(0, "CREATE", "new"), RecordedEvent(1, "MODIFY", "new", size=1)]
     with pytest.raises(UserError, match="no file was edited: the command must change a file"):
         taken(made_anew, {"new": Seen(9, 1, 1)})
 
@@ -107,6 +113,7 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.starts_processes
 @pytest.mark.skipif(shutil.which("sed") is None, reason="there is no sed")
 def test_a_real_tool_is_recorded_and_the_pattern_can_be_kept(tmp_path: Path) -> None:
     heard, before, after = record(project(tmp_path), ["sed", "-i", "s/h/H/", f"{tmp_path}/a.txt"])
@@ -117,12 +124,14 @@ def test_a_real_tool_is_recorded_and_the_pattern_can_be_kept(tmp_path: Path) -> 
     assert pattern.steps[2].to == "{name}"
 
 
+@pytest.mark.starts_processes
 def test_an_append_by_the_shell_is_taken_as_written_in_place(tmp_path: Path) -> None:
     found = record(project(tmp_path), ["sh", "-c", f"echo more > {tmp_path}/a.txt"])
     pattern = pattern_of(*found, name="sh", about="a", recorded="r")
     assert acts(pattern) == [("truncate", "{name}", ""), ("write", "{name}", "new")]
 
 
+@pytest.mark.starts_processes
 def test_a_command_that_fails_is_no_recording(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^sh failed \(exit code 3\)"):
         record(project(tmp_path), ["sh", "-c", "exit 3"])

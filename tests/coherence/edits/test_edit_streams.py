@@ -16,7 +16,7 @@ from osxfs_sim.coherence.answers.timeline import timeline_from
 from osxfs_sim.coherence.edits.applying import edited, names_of
 from osxfs_sim.coherence.edits.contents import comment_of
 from osxfs_sim.coherence.edits.editor import Editor, altered, beside
-from osxfs_sim.coherence.edits.pattern import Pattern, Step, pattern_from
+from osxfs_sim.coherence.edits.pattern import EditStep, Pattern, pattern_from
 from osxfs_sim.coherence.edits.stream import (
     Stream,
     chosen,
@@ -78,12 +78,12 @@ what = "new"
         ('path = "{name}"\nwhat', 'path = "../{name}"\nwhat', "step 2: '../{name}' is no name"),
         ('act = "truncate"', 'act = "rename"', "step 1: to is for a rename, and a rename has it"),
         ('name = "good"', 'name = "good"\nburst = 0', "rate_per_s, files and burst are positive"),
-        ('about = "what"', "", "missing 1 required positional argument: 'about'"),
+        ('about = "what"', "", "it lacks 'about'"),
         ('about = "what"', "about = ", "Invalid value"),
     ],
 )
 def test_a_pattern_with_a_mistake_is_refused(old: str, new: str, complaint: str) -> None:
-    assert pattern_from(GOOD).steps[1] == Step(5, "write", "{name}", what="new")
+    assert pattern_from(GOOD).steps[1] == EditStep(5, "write", "{name}", what="new")
     assert old in GOOD
     with pytest.raises(UserError) as refused:
         pattern_from(GOOD.replace(old, new))
@@ -117,7 +117,7 @@ def test_a_pattern_of_ones_own_is_named_by_its_path(tmp_path: Path) -> None:
         ("vim@0/s", r"write the rate like 5/s or 2/min"),
         ("vim@", r"write the rate like 5/s or 2/min"),
         ("vim,files=0", r"'files=0' is none of same, even and files=N"),
-        ("./none.toml", r"the edits ./none.toml cannot be read: No such file"),
+        ("./none.toml", r"cannot read the pattern of edits ./none.toml: No such file"),
     ],
 )
 def test_a_mistake_in_a_stream_is_one_line_with_the_remedy(text: str, complaint: str) -> None:
@@ -262,6 +262,7 @@ def test_names_beside_a_file() -> None:
     assert names_of(parse_stream("replace"), ["a/b.rb"]) == ["a/.b.rb.new", "a/b.rb"]
 
 
+@pytest.mark.starts_processes
 def test_edits_begin_when_they_are_told_to_and_end_with_the_block(
     tree: Path, tmp_path: Path
 ) -> None:
@@ -276,6 +277,7 @@ def test_edits_begin_when_they_are_told_to_and_end_with_the_block(
     assert applied.log["made"] >= 1
 
 
+@pytest.mark.starts_processes
 def test_without_a_beginning_nothing_is_edited(tree: Path, tmp_path: Path) -> None:
     with edited(parse_stream("nano@1000/s"), tree, FILES, 0, tmp_path) as (_, applied):
         pass
@@ -283,6 +285,7 @@ def test_without_a_beginning_nothing_is_edited(tree: Path, tmp_path: Path) -> No
     assert set(applied.log["names"]) == set(FILES)
 
 
+@pytest.mark.starts_processes
 def test_a_directory_is_where_nothing_was_and_goes_again(tree: Path, tmp_path: Path) -> None:
     stream = replace(parse_stream("appear,even"), rate_per_s=1000)
     with edited(stream, tree, ["d/none"], 0, tmp_path) as (begin, applied):
@@ -324,12 +327,12 @@ def test_one_candidate_more_leaves_the_others_chosen() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("rate_per_s = 15.0", 'rate_per_s = "15/s"', "rate_per_s is '15/s', and not a number"),
+        ("rate_per_s = 15.0", 'rate_per_s = "15/s"', "rate_per_s = '15/s': write a number"),
         ("rate_per_s = 15.0", "rate_per_s = inf", "rate_per_s, files and burst are positive"),
-        ("files = 2000", "files = 2.5", "files is 2.5, and not a whole number"),
+        ("files = 2000", "files = 2.5", "files = 2.5: write a whole number"),
         ('act = "mkdir"', 'act = "unlink"', 'step 1: unlink is for targets = "files"'),
         ('"missing"', '"files"', 'step 1: mkdir is for targets = "missing"'),
-        ('path = "{name}"', "path = 3", "path is 3, and not text"),
+        ('path = "{name}"', "path = 3", "steps[1].path = 3: write a text between quotes"),
     ],
 )
 def test_a_pattern_by_hand_is_read_with_care(old: str, new: str, why: str) -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
-from osxfs_sim.coherence.actors.processes import Performed
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
+from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.histories.history import HOST, History
-from osxfs_sim.coherence.histories.linearize import Answer, Limits
+from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
 from osxfs_sim.coherence.histories.modes import Bounds, past_the_bound, too_old
 from osxfs_sim.coherence.histories.verdicts import Rules, check
 from osxfs_sim.model.consistency import Mode
@@ -14,11 +14,15 @@ BOUND = Bounds(100, 100)
 
 
 def did(actor: str, act: str, call_ns: int, value: object = None, error: str | None = None):
-    return Performed(actor, Operation(act, "a"), call_ns, call_ns + 1, Outcome(value, error))
+    return OperationInterval(
+        actor, ActorOperation(act, "a"), call_ns, call_ns + 1, OperationResult(value, error)
+    )
 
 
-CHANGE = Performed(HOST, Operation("overwrite", "a", data="new"), 0, 1, Outcome())
-GONE = Performed(HOST, Operation("unlink", "a"), 0, 1, Outcome())
+CHANGE = OperationInterval(
+    HOST, ActorOperation("overwrite", "a", data="new"), 0, 1, OperationResult()
+)
+GONE = OperationInterval(HOST, ActorOperation("unlink", "a"), 0, 1, OperationResult())
 
 
 def status(mode: int = 0o644, size: int = 3, inode: int = 1) -> dict[str, object]:
@@ -45,7 +49,10 @@ def status(mode: int = 0o644, size: int = 3, inode: int = 1) -> dict[str, object
     ],
 )
 def test_what_the_host_has_had_for_longer_than_the_bound_the_guest_sees(
-    change: Performed, of_the_host: Performed, of_the_guest: Performed, is_old: bool
+    change: OperationInterval,
+    of_the_host: OperationInterval,
+    of_the_guest: OperationInterval,
+    is_old: bool,
 ) -> None:
     operations = (change, of_the_host, of_the_guest)
     found = too_old(operations, BOUND)
@@ -53,7 +60,7 @@ def test_what_the_host_has_had_for_longer_than_the_bound_the_guest_sees(
     # And it is said without any search.
     history = History.of(operations, initial={"a": "old"})
     verdict = check(history, Rules(Mode.CACHED, BOUND, Limits(0)))
-    assert (verdict.answer is Answer.VIOLATION) is is_old
+    assert (verdict.answer is CheckResult.VIOLATION) is is_old
     if is_old:
         (part,) = verdict.violations
         assert part.stuck == (of_the_guest,)
@@ -70,7 +77,7 @@ def test_as_delegated_what_only_the_host_changes_is_judged_the_same() -> None:
     operations = (CHANGE, did(HOST, "read", 150, "new"), did("guest", "read", 150, "old"))
     history = History.of(operations, initial={"a": "old"})
     verdict = check(history, Rules(Mode.DELEGATED, BOUND, Limits(0)))
-    assert verdict.answer is Answer.VIOLATION
+    assert verdict.answer is CheckResult.VIOLATION
     assert verdict.violations[0].lost
 
 
@@ -84,5 +91,7 @@ def test_as_delegated_what_only_the_host_changes_is_judged_the_same() -> None:
         ((did("guest", "read", 500, "old"),), 0),
     ],
 )
-def test_looks_past_the_bound_are_counted(operations: tuple[Performed, ...], number: int) -> None:
+def test_looks_past_the_bound_are_counted(
+    operations: tuple[OperationInterval, ...], number: int
+) -> None:
     assert past_the_bound(operations, BOUND) == number

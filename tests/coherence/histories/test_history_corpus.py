@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from osxfs_sim.coherence.histories.history import History
-from osxfs_sim.coherence.histories.linearize import Answer, Limits
+from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
 from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.verdicts import Rules, check
 from osxfs_sim.model.consistency import Mode
@@ -30,13 +30,14 @@ CASES = [
 ]
 
 
-def judged(path: Path, mode: str) -> Answer:
+def judged(path: Path, mode: str) -> CheckResult:
     history = History.load(path)
     rules = history.about["rules"]
     bounds = Bounds(rules["stale_ns"], rules["lag_ns"])
     return check(history, Rules(Mode[mode.upper()], bounds, Limits(STEPS))).answer
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(("path", "mode", "answer"), CASES)
 def test_each_is_judged_as_its_file_says(path: Path, mode: str, answer: str) -> None:
     assert judged(path, mode) == answer
@@ -59,6 +60,7 @@ def spoilt(words: Any, random: Random) -> Any:
     return random.choice(JUNK)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_whatever_is_in_a_file_it_is_judged_or_refused(path: Path) -> None:
     random, refused = Random(path.stem), 0

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome, Performer
-from osxfs_sim.coherence.actors.processes import Performed
-from osxfs_sim.coherence.histories.generate import Plan, generate
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult, Performer
+from osxfs_sim.coherence.actors.processes import OperationInterval
+from osxfs_sim.coherence.histories.generate import ProgrammeSize, generate
 from osxfs_sim.coherence.histories.history import HOST, Grain, History
-from osxfs_sim.coherence.histories.linearize import Answer, Limits, Task, search
-from osxfs_sim.coherence.histories.model import DONE, MUTATORS, START, Source, State, steps
+from osxfs_sim.coherence.histories.linearize import CheckResult, Limits, PendingOperation, search
+from osxfs_sim.coherence.histories.model import DONE, MUTATORS, START, AnswerSource, State, steps
 from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.objects import parts_of
 from osxfs_sim.coherence.histories.verdicts import Rules, check
@@ -22,8 +22,10 @@ STEPS = 200_000
 S = 10**9
 
 
-def does(actor: str, begin: int, end: int, operation: Operation, **told: object) -> Performed:
-    return Performed(actor, operation, begin, end, Outcome(**told))
+def does(
+    actor: str, begin: int, end: int, operation: ActorOperation, **told: object
+) -> OperationInterval:
+    return OperationInterval(actor, operation, begin, end, OperationResult(**told))
 
 
 def rules(mode: Mode, stale_ns: int = S, lag_ns: int = S, limit: int = STEPS) -> Rules:
@@ -32,20 +34,24 @@ def rules(mode: Mode, stale_ns: int = S, lag_ns: int = S, limit: int = STEPS) ->
 
 def one_after_the_other(root: str, seed: int, actors: tuple[str, ...]) -> History:
     """What a real directory says to a random programme when nothing overlaps."""
-    programme = generate(Plan(operations=8, guests=len(actors) - 1, objects=2), Random(seed))
+    programme = generate(
+        ProgrammeSize(operations=8, guests=len(actors) - 1, objects=2), Random(seed)
+    )
     for path, content in programme.initial.items():
         with open(f"{root}/{path}", "w") as file:
             file.write(content)
     random = Random(seed)
     left = {actor: list(lot) for actor, lot in programme.lots.items()}
     performers = {actor: Performer(root) for actor in left}
-    performed: list[Performed] = []
+    performed: list[OperationInterval] = []
     while any(left.values()):
         actor = random.choice([each for each, lot in left.items() if lot])
         operation = left[actor].pop(0)
         outcome = performers[actor].perform(operation)
         performed.append(
-            Performed(actor, operation, 10 * len(performed), 10 * len(performed) + 5, outcome)
+            OperationInterval(
+                actor, operation, 10 * len(performed), 10 * len(performed) + 5, outcome
+            )
         )
     for performer in performers.values():
         performer.close()
@@ -64,19 +70,19 @@ def test_what_a_real_directory_says_in_sequence_is_accepted_by_all(
     history = one_after_the_other(str(tmp_path_factory.mktemp("root")), seed, ACTORS)
     for grain in Grain:
         verdict = check(replace(history, grain=grain), rules(mode))
-        assert verdict.answer is Answer.OK, verdict.violations
+        assert verdict.answer is CheckResult.OK, verdict.violations
 
 
-def altered(performed: Performed) -> Performed | None:
+def altered(performed: OperationInterval) -> OperationInterval | None:
     """The same with an answer that it cannot have been given; None where there is none to alter."""
     value, error = performed.outcome.value, performed.outcome.error
     match performed.operation.act:
         case "read" | "mread" if value is not None:
-            told = Outcome(f"{value}never")
+            told = OperationResult(f"{value}never")
         case "stat" if value is not None and value["type"] == "file":
-            told = Outcome(value | {"links": value["links"] + 5})
+            told = OperationResult(value | {"links": value["links"] + 5})
         case act if act in MUTATORS and error is None:
-            told = Outcome(error="ENOTTY")
+            told = OperationResult(error="ENOTTY")
         case _:
             return None
     return replace(performed, outcome=told)
@@ -96,70 +102,71 @@ def test_an_altered_answer_is_rejected_by_all_that_judge_it(
     assert changed is not None
     wrong = history.only([changed if each is chosen else each for each in history.operations])
     for mode in (Mode.CONSISTENT, Mode.CACHED):
-        assert check(wrong, rules(mode)).answer is Answer.VIOLATION
+        assert check(wrong, rules(mode)).answer is CheckResult.VIOLATION
 
 
 def test_a_search_that_is_given_up_is_unknown_and_no_violation() -> None:
     history = History.of(
         [
             *(
-                does(f"guest-{number}", 0, 100, Operation("append", "a", data=str(number)))
+                does(f"guest-{number}", 0, 100, ActorOperation("append", "a", data=str(number)))
                 for number in range(5)
             ),
-            does(HOST, 200, 201, Operation("read", "a"), value="none of these"),
+            does(HOST, 200, 201, ActorOperation("read", "a"), value="none of these"),
         ],
         initial={"a": ""},
     )
-    assert check(history, rules(Mode.CONSISTENT, limit=50)).answer is Answer.UNKNOWN
+    assert check(history, rules(Mode.CONSISTENT, limit=50)).answer is CheckResult.UNKNOWN
     found = check(history, rules(Mode.CONSISTENT))
-    assert found.answer is Answer.VIOLATION
+    assert found.answer is CheckResult.VIOLATION
     assert len(found.parts[0].explained) == 5
     assert [each.actor for each in found.parts[0].stuck] == [HOST]
     timely = Rules(Mode.CONSISTENT, limits=Limits(within_ns=0))
-    assert check(history, timely).answer is Answer.UNKNOWN
+    assert check(history, timely).answer is CheckResult.UNKNOWN
 
 
 def test_one_violation_outweighs_what_is_unknown() -> None:
     appends = [
-        does(f"guest-{number}", 0, 100, Operation("append", "a", data=str(number)))
+        does(f"guest-{number}", 0, 100, ActorOperation("append", "a", data=str(number)))
         for number in range(5)
     ]
-    wrong = does("guest-8", 0, 1, Operation("read", "b"), value="nothing")
-    unknown = does(HOST, 200, 201, Operation("read", "a"), value="none of these")
+    wrong = does("guest-8", 0, 1, ActorOperation("read", "b"), value="nothing")
+    unknown = does(HOST, 200, 201, ActorOperation("read", "a"), value="none of these")
     history = History.of([*appends, wrong, unknown], initial={"a": "", "b": ""})
     verdict = check(history, rules(Mode.CONSISTENT, limit=50))
     assert {part.names: part.answer for part in verdict.parts} == {
-        ("a",): Answer.UNKNOWN,
-        ("b",): Answer.VIOLATION,
+        ("a",): CheckResult.UNKNOWN,
+        ("b",): CheckResult.VIOLATION,
     }
-    assert verdict.answer is Answer.VIOLATION
+    assert verdict.answer is CheckResult.VIOLATION
 
 
 def test_a_configuration_is_searched_once() -> None:
     """Six changes of two steps each: millions of orders, and at most 4 ** 6 configurations."""
     tasks = [
-        Task.exactly(
-            does(f"guest-{number}", 0, 100, Operation("chmod", "a", mode=0o600)), Grain.DIRECTORY
+        PendingOperation.exactly(
+            does(f"guest-{number}", 0, 100, ActorOperation("chmod", "a", mode=0o600)),
+            Grain.DIRECTORY,
         )
         for number in range(6)
     ]
-    wrong = does(HOST, 200, 201, Operation("read", "a"), value="no")
-    tasks.append(Task.exactly(wrong, Grain.DIRECTORY))
+    wrong = does(HOST, 200, 201, ActorOperation("read", "a"), value="no")
+    tasks.append(PendingOperation.exactly(wrong, Grain.DIRECTORY))
     found = search(tasks, State.of({"a": ""}, 0o022), 0o022)
-    assert found.answer is Answer.VIOLATION
+    assert found.answer is CheckResult.VIOLATION
     assert found.steps < 4**6
 
 
 def test_objects_are_what_rename_link_and_changed_directories_connect() -> None:
     history = History.of(
         [
-            does(HOST, 0, 1, Operation("rename", "a", "b")),
-            does(HOST, 2, 3, Operation("link", "b", "c")),
-            does(HOST, 4, 5, Operation("mkdir", "d")),
-            does(HOST, 6, 7, Operation("create", "d/x", data="1")),
-            does(HOST, 8, 9, Operation("create", "e", data="1")),
-            does(HOST, 10, 11, Operation("list"), value=["b", "c", "d", "e"]),
-            does(HOST, 12, 13, Operation("stat", "still/there"), error="ENOENT"),
+            does(HOST, 0, 1, ActorOperation("rename", "a", "b")),
+            does(HOST, 2, 3, ActorOperation("link", "b", "c")),
+            does(HOST, 4, 5, ActorOperation("mkdir", "d")),
+            does(HOST, 6, 7, ActorOperation("create", "d/x", data="1")),
+            does(HOST, 8, 9, ActorOperation("create", "e", data="1")),
+            does(HOST, 10, 11, ActorOperation("list"), value=["b", "c", "d", "e"]),
+            does(HOST, 12, 13, ActorOperation("stat", "still/there"), error="ENOENT"),
         ],
         initial={"a": "x"},
     )
@@ -177,43 +184,47 @@ def test_a_failed_rename_of_kinds_from_two_moments_is_what_a_share_may_say() -> 
     """The kernel looks at one name before the other: never were both as it says."""
     history = History.of(
         [
-            does("guest-1", 0, 100, Operation("rename", "a", "b"), error="EISDIR"),
-            does(HOST, 10, 11, Operation("unlink", "a")),
-            does(HOST, 12, 13, Operation("mkdir", "b")),
+            does("guest-1", 0, 100, ActorOperation("rename", "a", "b"), error="EISDIR"),
+            does(HOST, 10, 11, ActorOperation("unlink", "a")),
+            does(HOST, 12, 13, ActorOperation("mkdir", "b")),
         ],
         initial={"a": "x"},
     )
     shared = check(history, rules(Mode.CONSISTENT))
-    assert shared.answer is Answer.OK
+    assert shared.answer is CheckResult.OK
     native = check(replace(history, grain=Grain.DIRECTORY), rules(Mode.CONSISTENT))
-    assert native.answer is Answer.VIOLATION
+    assert native.answer is CheckResult.VIOLATION
 
 
 def test_a_mapping_may_show_any_state_since_it_was_mapped_and_none_before() -> None:
-    def shown(content: str) -> Answer:
+    def shown(content: str) -> CheckResult:
         history = History.of(
             [
-                does(HOST, 0, 1, Operation("overwrite", "m", data="1")),
-                does("guest-1", 2, 3, Operation("map", "m", size=1, handle="h")),
-                does(HOST, 4, 5, Operation("overwrite", "m", data="2")),
-                does("guest-1", 6, 7, Operation("mread", handle="h"), value=content),
+                does(HOST, 0, 1, ActorOperation("overwrite", "m", data="1")),
+                does("guest-1", 2, 3, ActorOperation("map", "m", size=1, handle="h")),
+                does(HOST, 4, 5, ActorOperation("overwrite", "m", data="2")),
+                does("guest-1", 6, 7, ActorOperation("mread", handle="h"), value=content),
             ],
             initial={"m": "0"},
         )
         return check(history, rules(Mode.CONSISTENT)).answer
 
-    assert [shown(content) for content in "012"] == [Answer.VIOLATION, Answer.OK, Answer.OK]
+    assert [shown(content) for content in "012"] == [
+        CheckResult.VIOLATION,
+        CheckResult.OK,
+        CheckResult.OK,
+    ]
 
 
 def test_steps_of_a_write_are_seen_one_by_one() -> None:
     state = State.of({"a": "long before"}, 0o022)
-    write = does(HOST, 0, 1, Operation("write", "a", data="new"))
+    write = does(HOST, 0, 1, ActorOperation("write", "a", data="new"))
     contents, local = [], START
     while local is not DONE:
         step = next(
             each
             for each in steps(state, write, 1, local, Grain.DIRECTORY, 0o022)
-            if each.source is Source.HOST
+            if each.source is AnswerSource.HOST
         )
         state, local = step.state, step.local
         contents.append(state.object(-1).content)
@@ -223,8 +234,8 @@ def test_steps_of_a_write_are_seen_one_by_one() -> None:
 def test_a_history_survives_its_file(tmp_path) -> None:
     history = History.of(
         [
-            does(HOST, 100, 101, Operation("mkdir", "d"), error="EEXIST"),
-            does("guest-1", 103, 104, Operation("list"), value=["d"]),
+            does(HOST, 100, 101, ActorOperation("mkdir", "d"), error="EEXIST"),
+            does("guest-1", 103, 104, ActorOperation("list"), value=["d"]),
         ],
         grain=Grain.DIRECTORY,
         initial={"a": "x"},
@@ -242,45 +253,45 @@ def test_a_history_survives_its_file(tmp_path) -> None:
 
 
 def test_where_every_call_of_the_guests_failed_there_is_nothing_to_go_by() -> None:
-    def answer(*operations: Performed) -> Answer:
+    def answer(*operations: OperationInterval) -> CheckResult:
         history = History.of(operations, initial={"a": "x"})
         verdict = check(history, rules(Mode.CONSISTENT))
         assert verdict.unjudged == sum(each.outcome.error == "EIO" for each in operations)
         return verdict.answer
 
-    failed = does("guest-1", 0, 1, Operation("read", "a"), error="EIO")
-    by_host = does(HOST, 2, 3, Operation("read", "a"), value="x")
-    assert answer(failed, by_host) is Answer.UNKNOWN
-    read = does("guest-1", 4, 5, Operation("read", "a"), value="x")
-    assert answer(failed, by_host, read) is Answer.OK
-    wrong = does(HOST, 6, 7, Operation("read", "a"), value="y")
-    assert answer(failed, by_host, wrong) is Answer.VIOLATION
+    failed = does("guest-1", 0, 1, ActorOperation("read", "a"), error="EIO")
+    by_host = does(HOST, 2, 3, ActorOperation("read", "a"), value="x")
+    assert answer(failed, by_host) is CheckResult.UNKNOWN
+    read = does("guest-1", 4, 5, ActorOperation("read", "a"), value="x")
+    assert answer(failed, by_host, read) is CheckResult.OK
+    wrong = does(HOST, 6, 7, ActorOperation("read", "a"), value="y")
+    assert answer(failed, by_host, wrong) is CheckResult.VIOLATION
 
 
 def test_a_long_content_that_changes_while_it_is_read_is_unknown_and_no_violation() -> None:
     """No system reads several pages at one moment: half of each is what may be seen."""
 
-    def answer(begin: int) -> Answer:
+    def answer(begin: int) -> CheckResult:
         torn = "n" * 4_096 + "o" * 4_096
         history = History.of(
             [
-                does(HOST, 10, 20, Operation("overwrite", "a", data="n", size=8_192)),
-                does("guest-1", begin, begin + 1, Operation("read", "a"), value=torn),
+                does(HOST, 10, 20, ActorOperation("overwrite", "a", data="n", size=8_192)),
+                does("guest-1", begin, begin + 1, ActorOperation("read", "a"), value=torn),
             ],
             initial={"a": "o" * 8_192},
         )
         return check(history, rules(Mode.CONSISTENT)).answer
 
     assert [answer(begin) for begin in (1, 15, 30)] == [
-        *(Answer.VIOLATION, Answer.UNKNOWN, Answer.VIOLATION)
+        *(CheckResult.VIOLATION, CheckResult.UNKNOWN, CheckResult.VIOLATION)
     ]
 
 
 def test_a_process_that_does_two_things_at_once_is_none() -> None:
     history = History.of(
         [
-            does("guest-1", 0, 9, Operation("read", "a"), value="x"),
-            does("guest-1", 5, 6, Operation("read", "a"), value="x"),
+            does("guest-1", 0, 9, ActorOperation("read", "a"), value="x"),
+            does("guest-1", 5, 6, ActorOperation("read", "a"), value="x"),
         ],
         initial={"a": "x"},
     )

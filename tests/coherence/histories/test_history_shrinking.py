@@ -6,11 +6,11 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome, Performer
-from osxfs_sim.coherence.actors.processes import Performed
-from osxfs_sim.coherence.histories.generate import Plan, generate
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult, Performer
+from osxfs_sim.coherence.actors.processes import OperationInterval
+from osxfs_sim.coherence.histories.generate import ProgrammeSize, generate
 from osxfs_sim.coherence.histories.history import HOST, Grain, History, is_guest
-from osxfs_sim.coherence.histories.linearize import Answer, Limits
+from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
 from osxfs_sim.coherence.histories.schedules import Step, schedule_of
 from osxfs_sim.coherence.histories.shrink import by_replay, minimize, purely
 from osxfs_sim.coherence.histories.verdicts import Rules, check
@@ -20,7 +20,7 @@ RULES = Rules(Mode.CONSISTENT, limits=Limits(100_000))
 
 
 def violates(history: History) -> bool:
-    return check(history, RULES).answer is Answer.VIOLATION
+    return check(history, RULES).answer is CheckResult.VIOLATION
 
 
 def test_what_is_needed_stays_and_nothing_else() -> None:
@@ -51,12 +51,14 @@ class Forgetful:
         performed = []
         for number, (actor, operation) in enumerate(schedule):
             if is_guest(actor) and operation.act == "stat" and operation.path in missing:
-                outcome = Outcome(error="ENOENT")
+                outcome = OperationResult(error="ENOENT")
             else:
                 outcome = performer.perform(operation)
                 if is_guest(actor) and operation.act == "stat" and outcome.error == "ENOENT":
                     missing.add(operation.path)
-            performed.append(Performed(actor, operation, 10 * number, 10 * number + 5, outcome))
+            performed.append(
+                OperationInterval(actor, operation, 10 * number, 10 * number + 5, outcome)
+            )
         performer.close()
         return History.of(performed, grain=Grain.SHARE, umask=umask())
 
@@ -69,10 +71,11 @@ def umask() -> int:
 
 def interleaved(seed: int) -> list[Step]:
     """A random programme, one step after the other."""
-    programme = generate(Plan(operations=25, objects=1), Random(seed))
+    programme = generate(ProgrammeSize(operations=25, objects=1), Random(seed))
     random, left = Random(seed), {actor: list(lot) for actor, lot in programme.lots.items()}
     made = [
-        (HOST, Operation("create", path, data=text)) for path, text in programme.initial.items()
+        (HOST, ActorOperation("create", path, data=text))
+        for path, text in programme.initial.items()
     ]
     while any(left.values()):
         actor = random.choice([each for each, lot in left.items() if lot])
@@ -82,15 +85,15 @@ def interleaved(seed: int) -> list[Step]:
 
 def test_a_seeded_bug_is_played_again_in_three_steps(tmp_path: Path) -> None:
     bug = [
-        ("guest-1", Operation("stat", "a")),
-        (HOST, Operation("create", "a", data="1")),
-        ("guest-2", Operation("stat", "a")),
+        ("guest-1", ActorOperation("stat", "a")),
+        (HOST, ActorOperation("create", "a", data="1")),
+        ("guest-2", ActorOperation("stat", "a")),
     ]
     noise = [
-        (HOST, Operation("mkdir", "d")),
-        ("guest-2", Operation("create", "d/x", data="2")),
-        ("guest-1", Operation("list")),
-        ("guest-1", Operation("read", "a")),
+        (HOST, ActorOperation("mkdir", "d")),
+        ("guest-2", ActorOperation("create", "d/x", data="2")),
+        ("guest-1", ActorOperation("list")),
+        ("guest-1", ActorOperation("read", "a")),
     ]
     share = Forgetful(tmp_path)
     seen = share.play([*noise, bug[0], *noise, bug[1], *noise, bug[2], *noise])
@@ -106,7 +109,7 @@ def test_in_random_programmes_it_comes_down_to_a_handful(tmp_path: Path) -> None
     for seed in range(8):
         seen = share.play(interleaved(seed))
         verdict = check(seen, RULES)
-        if verdict.answer is not Answer.VIOLATION:
+        if verdict.answer is not CheckResult.VIOLATION:
             continue
         shortest = by_replay(seen, verdict.violations[0].names, share.play, violates)
         assert shortest is not None
@@ -123,8 +126,10 @@ def test_in_random_programmes_it_comes_down_to_a_handful(tmp_path: Path) -> None
 def test_what_does_not_show_when_played_again_is_left_as_it_was_seen(tmp_path: Path) -> None:
     history = History.of(
         [
-            Performed(HOST, Operation("create", "a", data="1"), 0, 1, Outcome()),
-            Performed("guest-1", Operation("read", "a"), 2, 3, Outcome("2")),
+            OperationInterval(
+                HOST, ActorOperation("create", "a", data="1"), 0, 1, OperationResult()
+            ),
+            OperationInterval("guest-1", ActorOperation("read", "a"), 2, 3, OperationResult("2")),
         ]
     )
     assert violates(history)
@@ -140,20 +145,22 @@ class Places(Forgetful):
 
 
 def test_looks_other_objects_and_what_came_after_are_left_out_purely() -> None:
-    def does(begin: int, actor: str, operation: Operation, told: object = None) -> Performed:
-        return Performed(actor, operation, begin, begin + 1, Outcome(told))
+    def does(
+        begin: int, actor: str, operation: ActorOperation, told: object = None
+    ) -> OperationInterval:
+        return OperationInterval(actor, operation, begin, begin + 1, OperationResult(told))
 
     wanted = [
-        does(20, HOST, Operation("write", "a", data="new")),
-        does(50, "guest-1", Operation("read", "a"), "old"),
+        does(20, HOST, ActorOperation("write", "a", data="new")),
+        does(50, "guest-1", ActorOperation("read", "a"), "old"),
     ]
     noise = [
-        does(0, "guest-1", Operation("read", "a"), "old"),
-        does(10, "guest-2", Operation("write", "b", data="b")),
-        does(30, "guest-2", Operation("read", "a"), "new"),
-        does(40, HOST, Operation("list"), ["a", "b"]),
-        does(60, HOST, Operation("write", "a", data="newer")),
-        does(70, "guest-2", Operation("read", "b"), "b"),
+        does(0, "guest-1", ActorOperation("read", "a"), "old"),
+        does(10, "guest-2", ActorOperation("write", "b", data="b")),
+        does(30, "guest-2", ActorOperation("read", "a"), "new"),
+        does(40, HOST, ActorOperation("list"), ["a", "b"]),
+        does(60, HOST, ActorOperation("write", "a", data="newer")),
+        does(70, "guest-2", ActorOperation("read", "b"), "b"),
     ]
     history = History.of([*wanted, *noise], initial={"a": "old"})
     smallest = purely(history, ["a"], violates)

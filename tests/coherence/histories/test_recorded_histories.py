@@ -5,15 +5,15 @@ from random import Random
 
 import pytest
 
-from osxfs_sim.coherence.actors.operations import Operation
-from osxfs_sim.coherence.histories.generate import Plan, generate
+from osxfs_sim.coherence.actors.operations import ActorOperation
+from osxfs_sim.coherence.histories.generate import ProgrammeSize, generate
 from osxfs_sim.coherence.histories.history import HOST, Grain, History
-from osxfs_sim.coherence.histories.linearize import Answer, Limits
+from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
 from osxfs_sim.coherence.histories.modes import Bounds
 from osxfs_sim.coherence.histories.record import record
 from osxfs_sim.coherence.histories.shrink import by_replay
 from osxfs_sim.coherence.histories.stage import Places
-from osxfs_sim.coherence.histories.verdicts import Rules, Verdict, check
+from osxfs_sim.coherence.histories.verdicts import HistoryVerdict, Rules, check
 from osxfs_sim.model.consistency import Mode
 
 S = 10**9
@@ -21,17 +21,17 @@ DAY_NS = 86_400 * S
 LIMITS = Limits(50_000)
 
 # Enough on few names that whatever a mode allows to go wrong does.
-PLAN = Plan(operations=40, guests=2, objects=2)
+PLAN = ProgrammeSize(operations=40, guests=2, objects=2)
 
 
 def judged(
     history: History, mode: Mode, bounds: Bounds | None = None, limits: Limits = LIMITS
-) -> Verdict:
+) -> HistoryVerdict:
     return check(history, Rules(mode, bounds or Bounds(), limits))
 
 
 def recorded(
-    places: Places, seeds: range, plan: Plan = PLAN, flush: object = None
+    places: Places, seeds: range, plan: ProgrammeSize = PLAN, flush: object = None
 ) -> list[History]:
     return [
         record(generate(plan, Random(seed)), *places.sides(), flush)  # type: ignore[arg-type]
@@ -44,13 +44,13 @@ def answers(
     mode: Mode,
     bounds: Bounds | None = None,
     limits: Limits = LIMITS,
-) -> dict[Answer, int]:
+) -> dict[CheckResult, int]:
     verdicts = [judged(history, mode, bounds, limits) for history in histories]
-    return {answer: sum(each.answer is answer for each in verdicts) for answer in Answer}
+    return {answer: sum(each.answer is answer for each in verdicts) for answer in CheckResult}
 
 
-def all_are(answer: Answer, number: int) -> dict[Answer, int]:
-    return {each: number if each is answer else 0 for each in Answer}
+def all_are(answer: CheckResult, number: int) -> dict[CheckResult, int]:
+    return {each: number if each is answer else 0 for each in CheckResult}
 
 
 def test_a_programme_follows_from_its_seed_and_its_size() -> None:
@@ -76,7 +76,7 @@ def test_every_act_is_in_some_programme() -> None:
 
 def test_apart_only_whose_object_it_is_changes_it() -> None:
     looks = {"stat", "read", "list", "fsync", "map", "mread", "unmap"}
-    programme = generate(Plan(200, 2, 4, apart=True), Random(1))
+    programme = generate(ProgrammeSize(200, 2, 4, apart=True), Random(1))
 
     def changed_by(actor: str) -> set[str]:
         return {each.path[0] for each in programme.lots[actor] if each.act not in looks}
@@ -85,38 +85,40 @@ def test_apart_only_whose_object_it_is_changes_it() -> None:
     assert changed_by("guest-1") | changed_by("guest-2") == {"a", "c", "d"}
 
 
+@pytest.mark.starts_processes
 def test_a_plain_directory_is_linearizable(field: Path) -> None:
     """The check of the check: where one kernel does it all, there is nothing to find."""
     with Places(field, field) as places:
         histories = recorded(places, range(4))
     assert {history.grain for history in histories} == {Grain.DIRECTORY}
     for mode in Mode:
-        assert answers(histories, mode) == all_are(Answer.OK, 4)
+        assert answers(histories, mode) == all_are(CheckResult.OK, 4)
 
 
 @pytest.mark.slow
 def test_a_plain_directory_is_linearizable_many_times(field: Path) -> None:
     with Places(field, field) as places:
-        histories = recorded(places, range(100, 300), Plan(60, 3, 2))
-    assert answers(histories, Mode.CONSISTENT) == all_are(Answer.OK, 200)
+        histories = recorded(places, range(100, 300), ProgrammeSize(60, 3, 2))
+    assert answers(histories, Mode.CONSISTENT) == all_are(CheckResult.OK, 200)
 
 
+@pytest.mark.starts_processes
 def test_a_directory_that_is_not_the_same_is_found_out(field: Path) -> None:
     """Two directories as two sides: nobody sees what the other does."""
     for side in ("host", "guest"):
         (field / side).mkdir()
     (field / "guest" / "a").write_text("=" * 16)
-    programme = generate(Plan(operations=20, objects=1), Random(1))
+    programme = generate(ProgrammeSize(operations=20, objects=1), Random(1))
     history = record(programme, field / "host", field / "guest")
     for mode in (Mode.CONSISTENT, Mode.CACHED):
-        assert judged(history, mode).answer is Answer.VIOLATION
+        assert judged(history, mode).answer is CheckResult.VIOLATION
 
 
 def test_osxfs_is_consistent(share) -> None:
     live = share(profile="osxfs", latency_ns=0)
     with Places(live.source, live.guest) as places:
         histories = recorded(places, range(2))
-    assert answers(histories, Mode.CONSISTENT) == all_are(Answer.OK, 2)
+    assert answers(histories, Mode.CONSISTENT) == all_are(CheckResult.OK, 2)
 
 
 def test_long_lifetimes_are_cached_and_not_consistent(share) -> None:
@@ -125,19 +127,19 @@ def test_long_lifetimes_are_cached_and_not_consistent(share) -> None:
         histories = recorded(places, range(4))
         # With answers that may be a day old, some searches are too long for a test: unknown.
         said = answers(histories, Mode.CACHED, Bounds(2 * DAY_NS), Limits(3_000))
-        assert not said[Answer.VIOLATION]
-        assert said[Answer.OK] >= 2
+        assert not said[CheckResult.VIOLATION]
+        assert said[CheckResult.OK] >= 2
         wrong = [
             (history, verdict)
             for history in histories
-            if (verdict := judged(history, Mode.CONSISTENT)).answer is Answer.VIOLATION
+            if (verdict := judged(history, Mode.CONSISTENT)).answer is CheckResult.VIOLATION
         ]
         assert wrong
 
 
-def ended(live, bounds: Bounds) -> list[Answer]:
+def ended(live, bounds: Bounds) -> list[CheckResult]:
     """Short programmes, after which the last looks wait for longer than the bound."""
-    plan = Plan(operations=4, guests=1, objects=1)
+    plan = ProgrammeSize(operations=4, guests=1, objects=1)
     with Places(live.source, live.guest) as places:
         return [
             judged(
@@ -154,16 +156,17 @@ def ended(live, bounds: Bounds) -> list[Answer]:
 def test_who_is_never_told_of_a_change_is_found_out_at_the_end(share) -> None:
     """The bound says that events end what is believed, and there are none."""
     deaf = share(profile="osxfs-cached", latency_ns=0, host_events="none")
-    assert Answer.VIOLATION in ended(deaf, Bounds(S // 10))
+    assert CheckResult.VIOLATION in ended(deaf, Bounds(S // 10))
 
 
 def test_who_is_told_of_changes_keeps_to_the_bound_at_the_end(share) -> None:
     told = share(profile="osxfs-cached", latency_ns=0)
-    assert set(ended(told, Bounds(S // 4))) == {Answer.OK}
+    assert set(ended(told, Bounds(S // 4))) == {CheckResult.OK}
 
 
+@pytest.mark.starts_processes
 def test_at_the_end_the_host_changes_what_a_guest_has_seen(field: Path) -> None:
-    programme = generate(Plan(operations=3, guests=1, objects=2), Random(1))
+    programme = generate(ProgrammeSize(operations=3, guests=1, objects=2), Random(1))
     assert programme.last
     with Places(field, field) as places:
         told = record(programme, *places.sides()).operations
@@ -184,19 +187,19 @@ def test_at_the_end_the_host_changes_what_a_guest_has_seen(field: Path) -> None:
 def test_at_the_end_the_host_changes_only_what_is_its_own() -> None:
     """As delegated, an object that both sides change is judged by less."""
     for seed in range(20):
-        programme = generate(Plan(5, 2, 4, apart=True), Random(seed))
+        programme = generate(ProgrammeSize(5, 2, 4, apart=True), Random(seed))
         assert {each.path[0] for each in programme.last} == {"b", "c"}
 
 
 STALE = (
-    (HOST, Operation("create", "a", data="old")),
-    ("guest-1", Operation("stat", "b")),
-    ("guest-1", Operation("read", "a")),
-    (HOST, Operation("mkdir", "d")),
-    (HOST, Operation("write", "a", data="new one")),
-    ("guest-2", Operation("stat", "d")),
-    ("guest-2", Operation("read", "a")),
-    (HOST, Operation("read", "a")),
+    (HOST, ActorOperation("create", "a", data="old")),
+    ("guest-1", ActorOperation("stat", "b")),
+    ("guest-1", ActorOperation("read", "a")),
+    (HOST, ActorOperation("mkdir", "d")),
+    (HOST, ActorOperation("write", "a", data="new one")),
+    ("guest-2", ActorOperation("stat", "d")),
+    ("guest-2", ActorOperation("read", "a")),
+    (HOST, ActorOperation("read", "a")),
 )
 
 
@@ -204,7 +207,7 @@ def test_a_violation_is_played_again_on_the_share_in_four_steps(share) -> None:
     live = share(profile="osxfs-cached", latency_ns=0, host_events="none")
 
     def violates(history: History) -> bool:
-        return judged(history, Mode.CONSISTENT).answer is Answer.VIOLATION
+        return judged(history, Mode.CONSISTENT).answer is CheckResult.VIOLATION
 
     with Places(live.source, live.guest) as places:
         seen = places.play(STALE)
@@ -225,18 +228,18 @@ def test_what_is_older_than_the_bound_is_no_cached_answer(share) -> None:
     live = share(profile="osxfs-cached", latency_ns=0, host_events="none")
     with Places(live.source, live.guest) as places:
         seen = places.play(STALE)
-    assert judged(seen, Mode.CACHED, Bounds(DAY_NS)).answer is Answer.OK
-    assert judged(seen, Mode.CACHED, Bounds(0)).answer is Answer.VIOLATION
+    assert judged(seen, Mode.CACHED, Bounds(DAY_NS)).answer is CheckResult.OK
+    assert judged(seen, Mode.CACHED, Bounds(0)).answer is CheckResult.VIOLATION
 
 
 def test_delegated_is_delegated_and_not_consistent(share) -> None:
     live = share(profile="osxfs-delegated", latency_ns=0)
-    plan = Plan(operations=40, guests=2, objects=4, apart=True)
+    plan = ProgrammeSize(operations=40, guests=2, objects=4, apart=True)
     with Places(live.source, live.guest, live.share.flush) as places:
         histories = recorded(places, range(2), plan, live.share.flush)
     allowed = Bounds(60 * S, 60 * S)
-    assert answers(histories, Mode.DELEGATED, allowed) == all_are(Answer.OK, 2)
-    assert answers(histories, Mode.CONSISTENT)[Answer.VIOLATION]
+    assert answers(histories, Mode.DELEGATED, allowed) == all_are(CheckResult.OK, 2)
+    assert answers(histories, Mode.CONSISTENT)[CheckResult.VIOLATION]
     for history in histories:
         verdict = judged(history, Mode.DELEGATED, allowed)
         assert verdict.unjudged < len(history.operations) // 2

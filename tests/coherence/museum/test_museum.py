@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
 from osxfs_sim.coherence.museum.exhibits import (
     Arrangement,
     Demonstration,
+    ExhibitStep,
     Sides,
-    Step,
     demonstrate,
     demonstration_of,
     demonstrations,
@@ -76,6 +76,7 @@ def test_a_cure_is_a_policy_and_keeps_the_bug_or_says_that_it_does_not(demonstra
         assert cure.has_bug != cure.words.startswith("without the bug")
 
 
+@pytest.mark.starts_processes
 @every_bug
 def test_where_nothing_is_emulated_there_is_no_bug_and_that_is_noticed(
     demonstration: Demonstration, ground
@@ -92,11 +93,13 @@ def test_where_nothing_is_emulated_there_is_no_bug_and_that_is_noticed(
     assert different == [step for step in demonstration.steps if step.cured is not None]
 
 
+@pytest.mark.starts_processes
 def test_a_plain_directory_is_not_the_cure_of_spellings(ground) -> None:
     shown = demonstrate(demonstration_of(Bug.ONE_SPELLING), plain, ground, say_nothing)
     assert [play.as_documented for play in shown.plays] == [False, False]
 
 
+@pytest.mark.starts_processes
 def test_a_remount_is_a_share_of_its_own_with_processes_of_its_own(ground) -> None:
     mounts: list[dict[str, Any]] = []
 
@@ -106,11 +109,11 @@ def test_a_remount_is_a_share_of_its_own_with_processes_of_its_own(ground) -> No
         yield Sides(host, host, lambda: None)
 
     steps = (
-        Step("guest", Operation("create", "f", data="x"), "done"),
-        Step("guest", Operation("open", "f", handle="h"), "done"),
-        Step("share", Operation("remount"), "done"),
-        Step("guest", Operation("open", "f", handle="h"), "done"),
-        Step("guest", Operation("read", "f"), "'y'", "'x'"),
+        ExhibitStep("guest", ActorOperation("create", "f", data="x"), "done"),
+        ExhibitStep("guest", ActorOperation("open", "f", handle="h"), "done"),
+        ExhibitStep("share", ActorOperation("remount"), "done"),
+        ExhibitStep("guest", ActorOperation("open", "f", handle="h"), "done"),
+        ExhibitStep("guest", ActorOperation("read", "f"), "'y'", "'x'"),
     )
     arrangement = Arrangement("", {"profile": "osxfs"})
     told = play(steps, arrangement, counting, ground(), is_cured=True)
@@ -122,15 +125,15 @@ def test_a_remount_is_a_share_of_its_own_with_processes_of_its_own(ground) -> No
 @pytest.mark.parametrize(
     ("outcome", "words"),
     [
-        (Outcome(), "done"),
-        (Outcome(error="ENOENT"), "ENOENT"),
-        (Outcome("abc\n"), "'abc\\n'"),
-        (Outcome(""), "''"),
-        (Outcome(["a", "b"]), "a, b"),
-        (Outcome([]), "nothing"),
-        (Outcome({"type": "file", "size": 4, "mode": 0o644}), "a file of 4 bytes"),
-        (Outcome({"type": "directory", "size": 4096}), "a directory"),
+        (OperationResult(), "done"),
+        (OperationResult(error="ENOENT"), "ENOENT"),
+        (OperationResult("abc\n"), "'abc\\n'"),
+        (OperationResult(""), "''"),
+        (OperationResult(["a", "b"]), "a, b"),
+        (OperationResult([]), "nothing"),
+        (OperationResult({"type": "file", "size": 4, "mode": 0o644}), "a file of 4 bytes"),
+        (OperationResult({"type": "directory", "size": 4096}), "a directory"),
     ],
 )
-def test_what_is_told_is_put_into_words(outcome: Outcome, words: str) -> None:
+def test_what_is_told_is_put_into_words(outcome: OperationResult, words: str) -> None:
     assert seen(outcome) == words

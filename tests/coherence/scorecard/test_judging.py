@@ -4,20 +4,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osxfs_sim.coherence.scorecard.expectations import Expectation, Kind, expected_of, native
+from osxfs_sim.coherence.scorecard.expectations import ChangeKind, Expectation, expected_of, native
 from osxfs_sim.coherence.scorecard.judging import add_up, is_satisfied, judge
-from osxfs_sim.coherence.scorecard.signals import Event, Heard, Log, Look, Role, Shown, Signal, Step
+from osxfs_sim.coherence.scorecard.signals import (
+    ChangeStep,
+    Event,
+    ExpectedState,
+    Log,
+    Look,
+    NameEvent,
+    ReceivedEvent,
+    Role,
+)
 from osxfs_sim.model.events import NotifySpec
 
-CREATED, MODIFIED = Signal(Event.CREATE), Signal(Event.MODIFY)
-DELETED, ATTRIBUTES = Signal(Event.DELETE), Signal(Event.ATTRIB)
-CLOSED = Signal(Event.CLOSE_WRITE)
+CREATED, MODIFIED = NameEvent(Event.CREATE), NameEvent(Event.MODIFY)
+DELETED, ATTRIBUTES = NameEvent(Event.DELETE), NameEvent(Event.ATTRIB)
+CLOSED = NameEvent(Event.CLOSE_WRITE)
 WRITTEN = Expectation((CREATED, MODIFIED), frozenset({ATTRIBUTES}))
 
-EMPTY = Shown(size_bytes=0, content="")
-FULL = Shown(size_bytes=4, content="full")
+EMPTY = ExpectedState(size_bytes=0, content="")
+FULL = ExpectedState(size_bytes=4, content="full")
 # Created within 10 ns of the beginning, written within 20.
-STEPS = (Step(1_010, {Role.A: EMPTY}), Step(1_020, {Role.A: FULL}))
+STEPS = (ChangeStep(1_010, {Role.A: EMPTY}), ChangeStep(1_020, {Role.A: FULL}))
 
 
 def look(at_ns: int, content: str | None) -> Look:
@@ -27,11 +36,11 @@ def look(at_ns: int, content: str | None) -> Look:
     return Look(at_ns, True, True, len(content), 0o644, 1, content)
 
 
-def heard(signal: Signal, at_ns: int, content: str | None = "full") -> Heard:
-    return Heard(signal, at_ns, look(at_ns, content))
+def heard(signal: NameEvent, at_ns: int, content: str | None = "full") -> ReceivedEvent:
+    return ReceivedEvent(signal, at_ns, look(at_ns, content))
 
 
-def log(*each: Heard) -> Log:
+def log(*each: ReceivedEvent) -> Log:
     return Log(1_000, STEPS, each)
 
 
@@ -89,7 +98,7 @@ def test_an_early_event_that_comes_again_in_time_is_still_early():
 
 
 def test_a_name_that_the_directory_does_not_list_is_not_there_yet():
-    unlisted = Heard(CREATED, 1_500, Look(1_500, True, False, 4, 0o644, 1, "full"))
+    unlisted = ReceivedEvent(CREATED, 1_500, Look(1_500, True, False, 4, 0o644, 1, "full"))
     assert judge(log(unlisted, heard(MODIFIED, 1_700)), WRITTEN).early == (CREATED,)
 
 
@@ -121,7 +130,7 @@ def test_an_event_before_its_change_is_of_nothing():
 
 
 def test_a_delete_is_early_while_the_name_can_be_seen():
-    gone = (Step(1_010, {Role.A: Shown(exists=False)}),)
+    gone = (ChangeStep(1_010, {Role.A: ExpectedState(exists=False)}),)
     expectation = Expectation((DELETED,))
     in_time = Log(1_000, gone, (heard(DELETED, 1_500, None),))
     early = Log(1_000, gone, (heard(DELETED, 1_500, "full"),))
@@ -132,14 +141,14 @@ def test_a_delete_is_early_while_the_name_can_be_seen():
 @pytest.mark.parametrize(
     ("shown", "seen"),
     [
-        (Shown(mode=0o600), Look(1_500, True, True, 4, 0o644, 1, "full")),
-        (Shown(mtime_ns=7), Look(1_500, True, True, 4, 0o600, 1, "full")),
+        (ExpectedState(mode=0o600), Look(1_500, True, True, 4, 0o644, 1, "full")),
+        (ExpectedState(mtime_ns=7), Look(1_500, True, True, 4, 0o600, 1, "full")),
     ],
 )
-def test_attributes_are_early_with_the_old_mode_or_time(shown: Shown, seen: Look):
-    steps = (Step(1_010, {Role.A: shown}),)
+def test_attributes_are_early_with_the_old_mode_or_time(shown: ExpectedState, seen: Look):
+    steps = (ChangeStep(1_010, {Role.A: shown}),)
     expectation = Expectation((ATTRIBUTES,))
-    verdict = judge(Log(1_000, steps, (Heard(ATTRIBUTES, 1_500, seen),)), expectation)
+    verdict = judge(Log(1_000, steps, (ReceivedEvent(ATTRIBUTES, 1_500, seen),)), expectation)
     assert verdict.early == (ATTRIBUTES,)
 
 
@@ -156,10 +165,10 @@ def test_scores_add_up():
 # Every table: what fulfils it is right, and nothing else
 
 EXPECTATIONS = st.one_of(
-    st.sampled_from(Kind).map(native),
+    st.sampled_from(ChangeKind).map(native),
     st.builds(
         expected_of,
-        st.sampled_from(Kind),
+        st.sampled_from(ChangeKind),
         st.builds(
             NotifySpec,
             creates=st.booleans(),
@@ -169,7 +178,7 @@ EXPECTATIONS = st.one_of(
         ),
     ),
 )
-ANYTHING = st.builds(Signal, st.sampled_from(Event), st.sampled_from(Role), st.booleans())
+ANYTHING = st.builds(NameEvent, st.sampled_from(Event), st.sampled_from(Role), st.booleans())
 
 
 @given(EXPECTATIONS, st.data())

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from osxfs_sim.coherence.staleness.curves import Band, Curve, joint_level
-from osxfs_sim.coherence.staleness.predictions import Sample
+from osxfs_sim.coherence.staleness.predictions import StalenessSample
 
 MS = 10**6
 
 
-def looked_at(changed_ns: float, first_ns: float, grow: float, patience_ns: float) -> Sample:
+def looked_at(
+    changed_ns: float, first_ns: float, grow: float, patience_ns: float
+) -> StalenessSample:
     """What a prober finds of an answer that changes at *changed_ns*.
 
     Its looks begin at *first_ns* and come further and further apart, as those of staleness.py.
@@ -23,14 +25,14 @@ def looked_at(changed_ns: float, first_ns: float, grow: float, patience_ns: floa
     while begins < changed_ns:
         stale, lower = stale + 1, round(begins)
         if begins > patience_ns:
-            return Sample(0, stale, lower)
+            return StalenessSample(0, stale, lower)
         begins = begins * grow + 1
-    return Sample(0, stale, lower, round(begins), round(begins))
+    return StalenessSample(0, stale, lower, round(begins), round(begins))
 
 
 def simulated(
     truth: "stats.rv_continuous", number: int, seed: int, *, patience_ns: float = math.inf
-) -> list[Sample]:
+) -> list[StalenessSample]:
     generator = np.random.default_rng(seed)
     changed_ns = truth.rvs(number, random_state=generator)
     firsts_ns = generator.uniform(0, 0.2 * MS, number)
@@ -59,6 +61,7 @@ def coverage(truth, number: int, confidence: float, repetitions: int = 300) -> f
     return held / repetitions
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("truth", [UNIFORM, SKEWED])
 @pytest.mark.parametrize("number", [5, 40])
 def test_the_band_holds_everywhere_at_once_as_often_as_it_says(truth, number: int) -> None:
@@ -66,10 +69,10 @@ def test_the_band_holds_everywhere_at_once_as_often_as_it_says(truth, number: in
     assert coverage(truth, number, 0.95) >= 0.91
 
 
-def exact(number: int, seed: int) -> list[Sample]:
+def exact(number: int, seed: int) -> list[StalenessSample]:
     """Known to a nanosecond: nothing is gained by wide brackets."""
     changed = UNIFORM.rvs(number, random_state=np.random.default_rng(seed))
-    return [Sample(0, 1, math.floor(at), math.ceil(at), math.ceil(at)) for at in changed]
+    return [StalenessSample(0, 1, math.floor(at), math.ceil(at), math.ceil(at)) for at in changed]
 
 
 def held_of(number: int, level: float, repetitions: int = 400) -> float:
@@ -106,9 +109,9 @@ def test_a_band_that_forgets_the_brackets_would_be_caught() -> None:
     for seed in range(60):
         seldom_ns = 10 * MS
         looks = [each.lower_ns // seldom_ns for each in exact(200, seed)]
-        samples = [Sample(0, 1, k * seldom_ns, (k + 1) * seldom_ns) for k in looks]
+        samples = [StalenessSample(0, 1, k * seldom_ns, (k + 1) * seldom_ns) for k in looks]
         honest += holds(Curve.of(samples).band(TIMES_NS), UNIFORM)
-        forgetful = [Sample(0, 1, each.seen_ns - 1, each.seen_ns) for each in samples]
+        forgetful = [StalenessSample(0, 1, each.seen_ns - 1, each.seen_ns) for each in samples]
         wrong += holds(Curve.of(forgetful).band(TIMES_NS), UNIFORM)
     assert honest >= 0.9 * 60
     assert wrong <= 0.2 * 60
@@ -132,7 +135,7 @@ def test_when_a_share_is_reached_lies_in_the_interval_as_often_as_it_says(share:
 
 
 def test_too_few_samples_cannot_tell_of_one_in_a_hundred() -> None:
-    fresh = [Sample(0, 0, 0, 5_000, 90_000)]
+    fresh = [StalenessSample(0, 0, 0, 5_000, 90_000)]
     assert Curve.of(fresh * 367).falls_below(0.01).high_ns is None
     # (1 - 0.01)^368 < 0.025
     assert Curve.of(fresh * 368).falls_below(0.01).high_ns == 5_000
@@ -140,7 +143,9 @@ def test_too_few_samples_cannot_tell_of_one_in_a_hundred() -> None:
 
 
 def test_what_was_not_seen_stays_possible_for_ever() -> None:
-    curve = Curve.of([Sample(0, 9, 100), Sample(0, 9, 200), Sample(0, 1, 10, 20, 30)])
+    curve = Curve.of(
+        [StalenessSample(0, 9, 100), StalenessSample(0, 9, 200), StalenessSample(0, 1, 10, 20, 30)]
+    )
     shares = curve.shares(np.array([0.0, 10.0, 15.0, 20.0, 150.0, 1e12]))
     assert shares.low.tolist() == pytest.approx([1, 1, 2 / 3, 2 / 3, 1 / 3, 0])
     assert shares.high.tolist() == pytest.approx([1, 1, 1, 2 / 3, 2 / 3, 2 / 3])
@@ -160,7 +165,7 @@ def test_patience_that_ends_early_makes_no_curve_too_low() -> None:
 brackets = st.tuples(
     st.integers(0, 10**9), st.integers(1, 10**9), st.booleans(), st.booleans()
 ).map(
-    lambda each: Sample(
+    lambda each: StalenessSample(
         0,
         int(each[2]),
         each[0] if each[2] else 0,

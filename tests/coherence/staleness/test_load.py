@@ -11,6 +11,8 @@ from osxfs_sim.coherence.staleness.load import look_at, rest_s
 from osxfs_sim.coherence.staleness.loading import FILES, LoadSpec, loaded
 from osxfs_sim.model.user_error import UserError
 
+pytestmark = pytest.mark.starts_processes
+
 
 def test_who_has_taken_more_than_its_share_rests_until_it_has_not() -> None:
     assert rest_s(0.5, 1.0, 0.25) == pytest.approx(1.0)

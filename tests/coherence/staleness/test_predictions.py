@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
     Believed,
-    Comparison,
     NotSeen,
-    Sample,
+    PredictionTest,
+    StalenessSample,
     Uniform,
     View,
     Within,
@@ -29,16 +29,16 @@ CACHED = Believed.by(Cached(100 * MS), 0)
 STREAM = EventSpec(StreamSpec(10 * MS), NotifySpec())
 
 
-def samples(staleness_ns, *, look_ns: int = 0) -> list[Sample]:
+def samples(staleness_ns, *, look_ns: int = 0) -> list[StalenessSample]:
     """Samples known to the width of a look."""
     return [
-        Sample(0, 1, max(0, round(each) - look_ns), round(each), round(each) + look_ns)
+        StalenessSample(0, 1, max(0, round(each) - look_ns), round(each), round(each) + look_ns)
         for each in staleness_ns
     ]
 
 
-def unseen(number: int, after_ns: int = 2 * S) -> list[Sample]:
-    return [Sample(0, 9, after_ns) for _ in range(number)]
+def unseen(number: int, after_ns: int = 2 * S) -> list[StalenessSample]:
+    return [StalenessSample(0, 9, after_ns) for _ in range(number)]
 
 
 # Predictions
@@ -198,10 +198,10 @@ def test_no_samples_within_the_bounds_are_nearer_than_the_distance(pairs, data) 
 
 
 def test_at_once_means_that_no_look_showed_the_old_state() -> None:
-    fresh = [Sample(0, 0, 0, 5, 100)] * 9
-    assert compare(AtOnce(), fresh) == Comparison(True, "0/9 stale")
-    late = compare(AtOnce(), [*fresh, Sample(0, 1, 50, 60, 90)])
-    assert late == Comparison(False, "1/10 stale")
+    fresh = [StalenessSample(0, 0, 0, 5, 100)] * 9
+    assert compare(AtOnce(), fresh) == PredictionTest(True, "0/9 stale")
+    late = compare(AtOnce(), [*fresh, StalenessSample(0, 1, 50, 60, 90)])
+    assert late == PredictionTest(False, "1/10 stale")
     assert not compare(AtOnce(), unseen(3)).agrees
 
 

@@ -10,11 +10,11 @@ from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
     Direction,
-    Held,
+    HeldBack,
     Mixture,
     NotSeen,
     Outlook,
-    Sample,
+    StalenessSample,
     Uniform,
     View,
     Within,
@@ -25,8 +25,8 @@ from osxfs_sim.model.user_error import UserError
 
 MS = 10**6
 
-SAMPLES = (Sample(5, 1, 10, 20, 30), Sample(7, 9, 10**9))
-PREDICTIONS = [AtOnce(), Uniform(1, 2, 3, 4), Within(5, True), Held(6), NotSeen("why")]
+SAMPLES = (StalenessSample(5, 1, 10, 20, 30), StalenessSample(7, 9, 10**9))
+PREDICTIONS = [AtOnce(), Uniform(1, 2, 3, 4), Within(5, True), HeldBack(6), NotSeen("why")]
 
 
 def result(prediction, if_silent=None, samples=SAMPLES) -> ViewResult:
@@ -53,12 +53,12 @@ def test_a_comparison_is_made_anew_and_not_believed() -> None:
 
 
 def test_where_a_curve_departs_is_told_to_scripts() -> None:
-    stale = tuple(Sample(0, 1, 90 * MS, 91 * MS, 92 * MS) for _ in range(20))
+    stale = tuple(StalenessSample(0, 1, 90 * MS, 91 * MS, 92 * MS) for _ in range(20))
     assert view_document(result(AtOnce(), samples=stale))["departs_ns"] == 90 * MS
     assert view_document(result(AtOnce(), samples=stale))["agrees"] is False
-    assert view_document(result(Held(91 * MS), samples=stale))["agrees"] is True
+    assert view_document(result(HeldBack(91 * MS), samples=stale))["agrees"] is True
     assert view_document(result(None, samples=stale))["agrees"] is None
-    assert view_document(result(Held(91 * MS), samples=stale))["departs_ns"] is None
+    assert view_document(result(HeldBack(91 * MS), samples=stale))["departs_ns"] is None
     assert view_document(result(None, samples=stale))["departs_ns"] is None
 
 

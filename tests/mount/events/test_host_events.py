@@ -277,17 +277,17 @@ def own_changes(directory: Path) -> list[Callable[[], object]]:
 
 def test_the_guests_own_changes_do_not_come_back(cached: Place) -> None:
     look(cached)
-    before = cached.status()["events"]
+    before = cached.status().events
     for change in own_changes(cached.guest / "directory"):
         change()
-        if before["watcher"] == "inotify":
+        if before.watcher == "inotify":
             # It tells no process: what is ours is known by what it leaves, and a name
             # that is gone when its event is read leaves nothing.
             time.sleep(0.05)
     time.sleep(0.1)
-    after = cached.status()["events"]
-    assert after["seen"] == before["seen"]
-    assert after["raised"] == before["raised"]
+    after = cached.status().events
+    assert after.seen == before.seen
+    assert after.raised == before.raised
     look(cached)
     cached.reset()
     look_again(cached)
@@ -445,9 +445,9 @@ def test_what_was_lost_is_looked_for_and_nothing_stays_untrue(share, settings: d
             (live.source / directory / "changed").write_text("after!")
             (live.source / directory / "removed").unlink()
             (live.source / directory / "made").write_text("made")
-    events = live.status()["events"]
-    assert events["dropped"] >= 3
-    assert events["must_scans"] >= 1
+    events = live.status().events
+    assert events.dropped >= 3
+    assert events.must_scans >= 1
     for directory in ("d", "d/e", "f"):
         assert (guest / directory / "changed").read_text() == "after!"
         assert not (guest / directory / "removed").exists()
@@ -501,7 +501,7 @@ def test_without_events_to_hear_they_cannot_be_dropped(share) -> None:
     from osxfs_sim import MountError
 
     live = share(**CACHED, host_events="none")
-    assert live.status()["events"] is None
+    assert live.status().events is None
     with pytest.raises(MountError, match="hears no host events"):
         live.share.drop_events(count=1)
 
@@ -539,7 +539,7 @@ def test_a_name_that_a_known_directory_lacks_is_answered_without_a_crossing(shar
     for number in range(100):
         assert not (live.guest / "directory" / f"missing-{number}").exists()
     assert asked(live, "LOOKUP") == crossed, "in the first run too"
-    assert live.status()["events"]["name_sets"]["answers"] == 100
+    assert live.status().events.name_sets.answers == 100
     assert (live.guest / "directory" / "present").exists()
 
 
@@ -621,7 +621,7 @@ def test_the_lie_detector_catches_one_who_hears_nothing_in_time(share) -> None:
     live = share(**COMPLETE, event_latency_ns=3_600_000_000_000)
     (live.source / "d").mkdir()
     # The first event is told at once; from then on the window is open for an hour.
-    eventually(lambda: live.status()["events"]["delivered"])
+    eventually(lambda: live.status().events.delivered)
     detector = start(_LIE_DETECTOR, live.guest / "d", "", 3)
     with ended(detector):
         assert detector.stdin is not None
@@ -640,10 +640,10 @@ def test_known_names_are_dropped_whole_when_events_were_lost(share) -> None:
     live.settle()
     for name in ("d", "e"):
         assert not (live.guest / name / "missing").exists()
-    assert live.status()["events"]["name_sets"]["directories"] >= 2
+    assert live.status().events.name_sets.directories >= 2
     with losing(live, 1):
         (live.source / "d" / "missing").touch()
-    assert live.status()["events"]["name_sets"]["directories"] == 0
+    assert live.status().events.name_sets.directories == 0
     assert (live.guest / "d" / "missing").exists()
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.guests import eventually
 from support.live import LiveShare
 
 NEGATIVE = {"profile": "osxfs-negative", "latency_ns": 0}
@@ -23,7 +22,7 @@ def tell_late(live: LiveShare) -> None:
     """What the host does from now on is told only when the window ends that this opens."""
     live.settle()
     (live.source / ".first").touch()
-    eventually(lambda: not live.status()["events"]["waiting"])
+    live.settle()
 
 
 def test_a_missing_name_ends_though_its_other_spelling_was_found_meanwhile(share) -> None:
@@ -152,6 +151,6 @@ def test_who_may_not_raise_events_says_so_once(share, field: Path) -> None:
         (live.source / "roots" / f"made-{number}").touch()
     live.settle()
     os.close(looking)
-    assert live.status()["events"]["not_raised"] >= 20
-    assert Path(live.status()["log"]).read_text().count("cannot raise create") == 1
+    assert live.status().events.not_raised >= 20
+    assert Path(live.status().log).read_text().count("cannot raise create") == 1
     assert len(os.listdir(live.guest / "roots")) == 20

@@ -115,6 +115,7 @@ def test_everything_is_one_call(invalidator: Invalidator) -> None:
     assert calls == ["all"]
 
 
+@pytest.mark.starts_processes
 def test_what_waits_when_it_stops_is_left(kernel: FakeKernel) -> None:
     invalidator = Invalidator()
     held, go_on = threading.Event(), threading.Event()

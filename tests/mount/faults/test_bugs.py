@@ -11,7 +11,7 @@ from support.guests import eventually
 from support.live import LiveShare
 
 import osxfs_sim
-from osxfs_sim.coherence.actors.operations import Operation, Outcome
+from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
 from osxfs_sim.coherence.actors.processes import Actor
 from osxfs_sim.coherence.museum.exhibits import (
     HOUR_NS,
@@ -36,7 +36,7 @@ def stage(share: Callable[..., LiveShare]):
     @contextlib.contextmanager
     def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[Sides]:
         live = share(host, **settings)
-        has_events = live.status()["events"] is not None
+        has_events = live.status().events is not None
         yield Sides(host, live.guest, live.settle if has_events else lambda: None)
         live.unmount()
 
@@ -117,15 +117,15 @@ def test_bugs_are_laid_over_the_usual_class_and_change_no_other() -> None:
 def test_status_tells_of_the_bugs_of_a_share(share) -> None:
     live = share(bugs=("V5", "descriptors=100"))
     status = live.status()
-    assert status["bugs"] == ["phantom", "descriptors=100"]
-    assert status["changed"] == ["bugs"]
+    assert status.bugs == ["phantom", "descriptors=100"]
+    assert status.changed == ["bugs"]
 
 
 # Each one's limits
 
 
-def told(actor: Actor, act: str, **what: Any) -> Outcome:
-    return actor.do(Operation(act, **what)).outcome
+def told(actor: Actor, act: str, **what: Any) -> OperationResult:
+    return actor.do(ActorOperation(act, **what)).outcome
 
 
 @pytest.fixture(scope="module")
@@ -151,42 +151,42 @@ def test_bugs_can_be_had_together(believing: LiveShare) -> None:
         (host / "removed").unlink()
         (host / "made").mkdir()
         believing.settle()
-        assert told(guest, "read", path="edited") == Outcome("123a")
-        assert told(guest, "read", path="removed") == Outcome(error="EINVAL")
-        assert told(guest, "mkdir", path="made") == Outcome(error="EEXIST")
-        assert told(guest, "stat", path="made") == Outcome(error="ENOENT")
+        assert told(guest, "read", path="edited") == OperationResult("123a")
+        assert told(guest, "read", path="removed") == OperationResult(error="EINVAL")
+        assert told(guest, "mkdir", path="made") == OperationResult(error="EEXIST")
+        assert told(guest, "stat", path="made") == OperationResult(error="ENOENT")
 
 
 def test_of_what_the_guest_itself_changes_it_knows_the_size(believing: LiveShare) -> None:
     with Actor("guest", believing.guest) as guest, Actor("guest", believing.guest) as other:
         told(guest, "create", path="f", data="abc")
         told(guest, "append", path="f", data="def")
-        assert told(other, "read", path="f") == Outcome("abcdef")
+        assert told(other, "read", path="f") == OperationResult("abcdef")
         told(guest, "truncate", path="f", size=1)
-        assert told(other, "read", path="f") == Outcome("a")
+        assert told(other, "read", path="f") == OperationResult("a")
 
 
 def test_what_the_guest_itself_removes_is_no_phantom(believing: LiveShare) -> None:
     with Actor("guest", believing.guest) as guest:
         told(guest, "create", path="gone", data="abc")
         told(guest, "unlink", path="gone")
-        assert told(guest, "stat", path="gone") == Outcome(error="ENOENT")
-        assert told(guest, "read", path="gone") == Outcome(error="ENOENT")
+        assert told(guest, "stat", path="gone") == OperationResult(error="ENOENT")
+        assert told(guest, "read", path="gone") == OperationResult(error="ENOENT")
 
 
 def test_what_the_guest_itself_makes_is_not_missing(believing: LiveShare) -> None:
     with Actor("guest", believing.guest) as guest:
-        assert told(guest, "stat", path="d") == Outcome(error="ENOENT")
-        assert told(guest, "stat", path="e") == Outcome(error="ENOENT")
-        assert told(guest, "mkdir", path="d") == Outcome()
-        assert told(guest, "rename", path="d", to="e") == Outcome()
-        assert told(guest, "list", path="e") == Outcome([])
+        assert told(guest, "stat", path="d") == OperationResult(error="ENOENT")
+        assert told(guest, "stat", path="e") == OperationResult(error="ENOENT")
+        assert told(guest, "mkdir", path="d") == OperationResult()
+        assert told(guest, "rename", path="d", to="e") == OperationResult()
+        assert told(guest, "list", path="e") == OperationResult([])
 
 
 def test_a_name_stays_missing_for_its_lifetime_and_no_longer(share) -> None:
     live = share(profile="osxfs-negative", missing_lifetime_ns=10**9, bugs=("still-missing",))
     with Actor("guest", live.guest) as guest:
-        assert told(guest, "stat", path="d") == Outcome(error="ENOENT")
+        assert told(guest, "stat", path="d") == OperationResult(error="ENOENT")
         (live.source / "d").mkdir()
         eventually(lambda: told(guest, "stat", path="d").error != "ENOENT")
 
@@ -196,13 +196,13 @@ def test_a_file_with_two_locks_can_be_read_and_written_as_before(share) -> None:
     with Actor("guest", live.guest) as one, Actor("guest", live.guest) as other:
         told(one, "create", path="f", data="abc")
         for number, actor in enumerate((one, other, one)):
-            assert told(actor, "open", path="f", handle=f"h{number}") == Outcome()
+            assert told(actor, "open", path="f", handle=f"h{number}") == OperationResult()
         told(other, "pwrite", handle="h1", data="X")
         assert (live.source / "f").read_text() == "Xbc"
-        assert told(one, "pwrite", handle="h0", data="Y", offset=1) == Outcome()
+        assert told(one, "pwrite", handle="h0", data="Y", offset=1) == OperationResult()
         for number, actor in enumerate((one, other, one)):
-            assert told(actor, "close", handle=f"h{number}") == Outcome()
-        assert told(one, "read", path="f") == Outcome("XYc")
+            assert told(actor, "close", handle=f"h{number}") == OperationResult()
+        assert told(one, "read", path="f") == OperationResult("XYc")
 
 
 def descriptors_of(live: LiveShare) -> int:
@@ -214,15 +214,15 @@ def test_descriptors_are_held_until_the_guests_kernel_forgets(share) -> None:
     with Actor("guest", live.guest) as guest:
         before = descriptors_of(live)
         for number in range(40):
-            assert told(guest, "create", path=f"f{number}") == Outcome()
+            assert told(guest, "create", path=f"f{number}") == OperationResult()
         assert descriptors_of(live) >= before + 40
-        assert told(guest, "create", path="more") == Outcome(error="ENFILE")
+        assert told(guest, "create", path="more") == OperationResult(error="ENFILE")
         assert not (live.source / "more").exists()
         for number in range(20):
-            assert told(guest, "unlink", path=f"f{number}") == Outcome()
+            assert told(guest, "unlink", path=f"f{number}") == OperationResult()
         # The kernel's forgets come in their own time.
         eventually(lambda: told(guest, "create", path="more").error != "ENFILE")
-        assert told(guest, "read", path="more") == Outcome("")
+        assert told(guest, "read", path="more") == OperationResult("")
 
 
 def test_a_spelling_is_a_matter_of_who_asks(share) -> None:
@@ -230,15 +230,16 @@ def test_a_spelling_is_a_matter_of_who_asks(share) -> None:
     (live.source / "a").mkdir()
     (live.source / "File").write_text("x")
     with Actor("ls", live.guest) as ls:
-        assert told(ls, "list") == Outcome(["File", "a"])
+        assert told(ls, "list") == OperationResult(["File", "a"])
         # Having listed what is above, it finds it by the listed name alone.
-        assert told(ls, "list", path="A") == Outcome(error="ENOENT")
-        assert told(ls, "list", path="a") == Outcome([])
-        assert told(ls, "read", path="fILE") == Outcome("x")
+        assert told(ls, "list", path="A") == OperationResult(error="ENOENT")
+        assert told(ls, "list", path="a") == OperationResult([])
+        assert told(ls, "read", path="fILE") == OperationResult("x")
     with Actor("another", live.guest) as another:
-        assert told(another, "list", path="A") == Outcome([])
+        assert told(another, "list", path="A") == OperationResult([])
 
 
+@pytest.mark.mounts
 def test_a_bug_shows_while_requests_are_recorded_and_after(tmp_path: Path, field) -> None:
     (field / "host").mkdir()
     (field / "guest").mkdir()
@@ -259,8 +260,8 @@ def test_a_bug_shows_while_requests_are_recorded_and_after(tmp_path: Path, field
                 live.start_trace(tmp_path / "trace.parquet")
             told(one, "create", path=name)
             for actor in (one, other):
-                assert told(actor, "open", path=name, handle=name) == Outcome()
-                assert told(actor, "lock", handle=name) == Outcome()
+                assert told(actor, "open", path=name, handle=name) == OperationResult()
+                assert told(actor, "lock", handle=name) == OperationResult()
             if name == "during":
                 live.stop_trace()
 

@@ -152,8 +152,8 @@ def test_a_reply_that_is_overdue_is_sent_at_once(clock):
     clock.now_ns = 500_000
     crossings = crossings_of()
     assert cross(crossings, Operation.LOOKUP, 0, 1_000) is None
-    assert line_of(crossings)["achieved_p50_ns"] == pytest.approx(499_000, rel=0.001)
-    assert line_of(crossings)["late"] == 1
+    assert line_of(crossings).achieved_p50_ns == pytest.approx(499_000, rel=0.001)
+    assert line_of(crossings).late == 1
 
 
 def test_a_reply_that_is_due_this_very_moment_is_sent_at_once(clock):
@@ -170,15 +170,15 @@ def test_less_latency_than_lies_outside_cannot_be_held_at_all(clock):
     clock.now_ns = 1_000
     crossings = crossings_of(5_000, outside={0: 20_000})
     assert cross(crossings, Operation.LOOKUP, 0, 1_000) is None
-    assert line_of(crossings)["achieved_p50_ns"] == pytest.approx(20_000, rel=0.001)
+    assert line_of(crossings).achieved_p50_ns == pytest.approx(20_000, rel=0.001)
 
 
 @pytest.mark.usefixtures("clock")
 def test_the_receipt_says_what_the_client_saw_and_not_what_the_server_did():
     crossings = crossings_of(outside={0: 20_000})
     cross(crossings, Operation.LOOKUP, 0, 1_000, resumed_late_by_ns=3_000)
-    assert line_of(crossings)["asked_p50_ns"] == pytest.approx(130_000, rel=0.001)
-    assert line_of(crossings)["achieved_p50_ns"] == pytest.approx(133_000, rel=0.001)
+    assert line_of(crossings).asked_p50_ns == pytest.approx(130_000, rel=0.001)
+    assert line_of(crossings).achieved_p50_ns == pytest.approx(133_000, rel=0.001)
 
 
 @pytest.mark.usefixtures("clock")
@@ -189,7 +189,7 @@ def test_a_request_is_receipted_in_its_class_and_counted_by_its_kind():
     counted = {each: crossings.counts[each] for each in Operation if crossings.counts[each]}
     assert counted == {Operation.LOOKUP: 2, Operation.GETATTR: 1, Operation.FSYNC: 1}
     report = crossings.receipt.report()
-    assert {label: line["count"] for label, line in report.items()} == {"metadata": 3, "sync": 1}
+    assert {label: line.count for label, line in report.items()} == {"metadata": 3, "sync": 1}
 
 
 @pytest.mark.usefixtures("clock")

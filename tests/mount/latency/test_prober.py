@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from osxfs_sim.mount.latency import prober
 
 
+@pytest.mark.starts_processes
 def test_each_line_is_answered_with_as_many_times_as_it_asks_for(tmp_path):
     command = [sys.executable, "-I", "-S", prober.__file__, "-", str(tmp_path / "not-there")]
     result = subprocess.run(
@@ -19,6 +22,7 @@ def test_each_line_is_answered_with_as_many_times_as_it_asks_for(tmp_path):
         assert all(type(taken) is int and taken >= 0 for taken in taken_ns)
 
 
+@pytest.mark.starts_processes
 def test_it_ends_when_its_input_does(tmp_path):
     command = [sys.executable, "-I", "-S", prober.__file__, "-", str(tmp_path)]
     result = subprocess.run(command, input="", capture_output=True, text=True, check=True)

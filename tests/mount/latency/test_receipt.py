@@ -91,11 +91,11 @@ def test_a_receipt_of_many_agrees_with_numpy_within_one_percent():
     generator = np.random.default_rng(7)
     achieved = np.rint(130_000 * np.exp(0.3 * generator.standard_normal(30_000))).astype(int)
     line = receipt_of(*((130_000, each) for each in achieved.tolist())).report()["metadata"]
-    assert line["count"] == 30_000
-    assert line["asked_p50_ns"] == pytest.approx(130_000, rel=0.001)
+    assert line.count == 30_000
+    assert line.asked_p50_ns == pytest.approx(130_000, rel=0.001)
     for percentile in (50, 90, 99):
         expected = np.percentile(achieved, percentile)
-        assert line[f"achieved_p{percentile}_ns"] == pytest.approx(expected, rel=0.01)
+        assert getattr(line, f"achieved_p{percentile}_ns") == pytest.approx(expected, rel=0.01)
 
 
 # Folding and adding
@@ -137,10 +137,10 @@ def test_histograms_merge_by_adding(first_ns, second_ns):
 def test_a_reports_histograms_are_read_and_merged_by_hdrhistograms_own_tools():
     first = receipt_of((130_000, 131_000), (130_000, 250_000)).report()["metadata"]
     second = receipt_of((130_000, 131_000)).report()["metadata"]
-    merged = HdrHistogram.decode(first["achieved_histogram"])
-    merged.decode_and_add(second["achieved_histogram"])
+    merged = HdrHistogram.decode(first.achieved_histogram)
+    merged.decode_and_add(second.achieved_histogram)
     assert counts(merged) == counts(recorded([131_000, 250_000, 131_000]))
-    asked = HdrHistogram.decode(first["asked_histogram"])
+    asked = HdrHistogram.decode(first.asked_histogram)
     assert counts(asked) == counts(recorded([130_000, 130_000]))
 
 
@@ -170,20 +170,20 @@ def test_classes_are_kept_apart():
     receipt.add(READ, 2_000, 2_000)
     receipt.add(READ, 2_000, 2_000)
     report = receipt.report()
-    assert {label: line["count"] for label, line in report.items()} == {"metadata": 1, "read": 2}
-    assert (report["metadata"]["achieved_p50_ns"], report["read"]["achieved_p50_ns"]) == (100, 2000)
+    assert {label: line.count for label, line in report.items()} == {"metadata": 1, "read": 2}
+    assert (report["metadata"].achieved_p50_ns, report["read"].achieved_p50_ns) == (100, 2000)
 
 
 def test_reporting_does_not_end_the_counting():
     receipt = receipt_of((100, 100))
     assert receipt.report() == receipt.report()
     receipt.add(METADATA, 100, 100)
-    assert receipt.report()["metadata"]["count"] == 2
+    assert receipt.report()["metadata"].count == 2
 
 
 @pytest.mark.parametrize("count", [4_095, 4_096, 4_097, 10_000])
 def test_no_answer_is_lost_or_doubled_where_a_block_ends(count):
-    assert receipt_of(*[(100, 100)] * count).report()["metadata"]["count"] == count
+    assert receipt_of(*[(100, 100)] * count).report()["metadata"].count == count
 
 
 def test_what_waits_to_be_folded_is_bounded():
@@ -204,7 +204,7 @@ def test_what_waits_to_be_folded_is_bounded():
     ],
 )
 def test_late_is_later_than_twenty_microseconds_and_five_percent(asked_ns, achieved_ns, late):
-    assert receipt_of((asked_ns, achieved_ns)).report()["metadata"]["late"] == late
+    assert receipt_of((asked_ns, achieved_ns)).report()["metadata"].late == late
 
 
 @pytest.mark.parametrize(
@@ -213,31 +213,31 @@ def test_late_is_later_than_twenty_microseconds_and_five_percent(asked_ns, achie
 )
 def test_a_median_is_tolerated_up_to_five_percent_either_way(achieved_ns, within):
     report = receipt_of(*[(130_000, achieved_ns)] * 50).report()["metadata"]
-    assert report["within_tolerance"] is within
+    assert report.within_tolerance is within
 
 
 def test_a_handful_of_answers_is_shown_and_not_judged():
     report = receipt_of(*[(130_000, 900_000)] * 49).report()["metadata"]
-    assert (report["late"], report["within_tolerance"]) == (49, None)
+    assert (report.late, report.within_tolerance) == (49, None)
 
 
 @pytest.mark.parametrize(("late", "within"), [(0, True), (10, True), (11, False)])
 def test_one_late_answer_in_ten_is_tolerated_and_no_more(late, within):
     lines = [(130_000, 131_000)] * (100 - late) + [(130_000, 200_000)] * late
     report = receipt_of(*lines).report()["metadata"]
-    assert report["late"] == late
-    assert report["within_tolerance"] is within
+    assert report.late == late
+    assert report.within_tolerance is within
 
 
 def test_where_nothing_was_asked_for_nothing_is_late_and_nothing_is_judged():
     line = receipt_of((0, 30_000), (0, 90_000), (0, 90_000)).report()["metadata"]
-    assert line["asked_p50_ns"] == 0
-    assert line["achieved_p50_ns"] == pytest.approx(90_000, rel=0.001)
-    assert line["late"] == 0
-    assert line["within_tolerance"] is None
+    assert line.asked_p50_ns == 0
+    assert line.achieved_p50_ns == pytest.approx(90_000, rel=0.001)
+    assert line.late == 0
+    assert line.within_tolerance is None
 
 
 def test_asked_for_and_achieved_are_shown_on_the_same_scale():
     # Both come out of a histogram: what was met exactly must not look off by its rounding.
     line = receipt_of((130_000, 130_000)).report()["metadata"]
-    assert line["asked_p50_ns"] == line["achieved_p50_ns"]
+    assert line.asked_p50_ns == line.achieved_p50_ns

@@ -69,6 +69,7 @@ def test_where_no_thread_can_be_apart_calls_are_made_all_the_same(monkeypatch) -
     os.close(fd)
 
 
+@pytest.mark.mounts
 def test_what_is_no_share_is_not_cloned() -> None:
     fd = os.open("/dev/null", os.O_RDONLY)
     device = Device(fd)
@@ -109,4 +110,4 @@ def test_events_are_raised_all_the_same_where_the_kernel_refuses(
         (live.source / name).write_text("content")
         live.settle()
         assert (live.guest / name).read_text() == "content"
-    assert live.status()["events"]["raised"]["create"] >= 2
+    assert live.status().events.raised["create"] >= 2

@@ -162,8 +162,8 @@ def test_a_listing_by_names_is_traced_and_priced_as_a_listing(share, field: Path
     os.listdir(live.guest)
     assert live.share.stop_trace()["rows"] >= 4
     status = live.status()
-    assert status["requests"]["READDIR"] == 2
-    assert "READDIRPLUS" not in status["requests"]
+    assert status.requests["READDIR"] == 2
+    assert "READDIRPLUS" not in status.requests
 
 
 def test_the_directory_for_host_services_is_in_a_listing_by_names(share, field: Path) -> None:

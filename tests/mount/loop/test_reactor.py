@@ -19,6 +19,8 @@ import trio
 from osxfs_sim.mount.loop import reactor as reactor_module
 from osxfs_sim.mount.loop.reactor import Patience, Reactor, breathe, in_thread
 
+pytestmark = pytest.mark.starts_processes
+
 MS = 1_000_000
 HOUR_NS = 3_600_000 * MS
 Behaviour = Callable[["Kernel"], Coroutine[Any, Any, None]]

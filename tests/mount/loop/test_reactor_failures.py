@@ -11,6 +11,8 @@ from test_reactor import Behaviour, Busy, HeldUntil, Kernel, at_once
 
 from osxfs_sim.mount.loop.reactor import Patience, in_thread
 
+pytestmark = pytest.mark.starts_processes
+
 
 def _until_answered(kernel: Kernel, name: str, times: int = 1) -> Callable[[], bool]:
     return lambda: kernel.events.count(f"{name} is answered") >= times

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 import trio
 from support.complaints import complaint
+from support.statuses import a_status
 
-from osxfs_sim.cli.errors import main
+from osxfs_sim.cli import main
 from osxfs_sim.mount.launch import Share
 from osxfs_sim.mount.mounts import control
 from osxfs_sim.mount.mounts.mountpoints import MountError
@@ -148,7 +149,7 @@ def test_an_answer_that_fails_is_a_bug_and_logged_as_one(caplog):
 
 
 def test_a_share_is_asked_to_lose_events(answers):
-    share = Share({"mountpoint": "/guest"}, None)
+    share = Share(a_status(mountpoint="/guest"), None)
     assert share.drop_events(count=2)["dropping"] == {"count": 2, "rate": 0.0}
     share.drop_events(rate=0.5)
     share.drop_events()
@@ -159,7 +160,7 @@ def test_a_share_is_asked_to_lose_events(answers):
     "values", [{"count": -1}, {"rate": 1.5}, {"rate": float("nan")}, {"count": 1, "rate": 0.5}]
 )
 def test_what_cannot_be_lost_is_not_asked_for(answers, values):
-    share = Share({"mountpoint": "/guest"}, None)
+    share = Share(a_status(mountpoint="/guest"), None)
     assert complaint(MountError, share.drop_events, **values) == (
         "give a count from 0 on, or a rate from 0 to 1, of the events to lose"
     )

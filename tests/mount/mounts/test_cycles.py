@@ -98,12 +98,12 @@ def test_a_share_bound_into_its_own_source_is_not_entered(share, profile: str) -
             (live.guest / "loop" / "new").touch()
         assert (live.guest / "file").read_text() == "content"
         assert sorted(os.listdir(live.guest)) in (["file", "link"], ["file", "link", "loop"])
-        assert any("own source" in line for line in live.status()["warnings"])
+        assert any("own source" in line for line in live.status().warnings)
     eventually(lambda: (live.guest / "loop").is_dir())
     (live.guest / "loop" / "new").touch()
     live.share.flush()
     assert os.listdir(live.source / "loop") == ["new"]
-    assert not any("own source" in line for line in live.status()["warnings"])
+    assert not any("own source" in line for line in live.status().warnings)
 
 
 def test_a_share_bound_over_a_directory_that_the_guest_knows_is_not_entered(share) -> None:
@@ -117,7 +117,7 @@ def test_a_share_bound_over_a_directory_that_the_guest_knows_is_not_entered(shar
                     (live.guest / path).stat()
             with contextlib.suppress(OSError):
                 os.listdir(held)
-            assert live.status()["mountpoint"] == str(live.guest)
+            assert live.status().mountpoint == str(live.guest)
             (live.guest / "new").touch()
     finally:
         os.close(held)
@@ -182,7 +182,7 @@ def assert_not_entered(live, name: str) -> None:
     for path in (name, f"{name}/below"):
         with refused(errno.ELOOP):
             (live.guest / path).stat()
-    assert any("own source" in line for line in live.status()["warnings"])
+    assert any("own source" in line for line in live.status().warnings)
     (live.guest / "new").touch()
 
 
@@ -229,7 +229,7 @@ def test_a_mount_below_the_source_that_rests_on_something_else_is_entered(
     layers = f"lowerdir={field / 'one'}:{field / 'two'}"
     with mounted("-t", "overlay", "none", "-o", layers, live.source / "merged"):
         assert os.listdir(live.guest / "merged") == ["file"]
-        assert not any("own source" in line for line in live.status()["warnings"])
+        assert not any("own source" in line for line in live.status().warnings)
 
 
 def test_two_shares_that_would_ask_each_other_are_refused(field: Path, share) -> None:

@@ -6,11 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.command import Command
 from support.guests import eventually, refused
 from support.live import is_mounted, shares_below
 
@@ -40,9 +40,9 @@ profile = "none"
 
 
 @pytest.fixture
-def site(field: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+def site(field: Path, need_fuse: None) -> Iterator[Path]:
     """A directory with two trees, a share file and a mount point; nothing stays mounted."""
-    request.getfixturevalue("need_fuse")
+    del need_fuse
     for name in ("first/inner", "second", "mnt", "outside"):
         (field / name).mkdir(parents=True)
     (field / "outside" / "secret").write_text("secret")
@@ -65,13 +65,12 @@ def exported(site: Path) -> contextlib.AbstractContextManager[osxfs_sim.Share]:
     return osxfs_sim.share(site / "share.toml", site / "mnt", calibrate=False)
 
 
-def osxfs_sim_command(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture(scope="session")
+def osxfs_sim_command(cli: Command):
+    def osxfs_sim_command(*arguments: object) -> "subprocess.CompletedProcess[str]":
+        return cli(*arguments)
+
+    return osxfs_sim_command
 
 
 def test_exports_lie_side_by_side_and_each_is_its_own_share(site: Path) -> None:
@@ -85,10 +84,10 @@ def test_exports_lie_side_by_side_and_each_is_its_own_share(site: Path) -> None:
             name: each.status()
             for name, each in zip(("cached", "host", "none"), share.exports, strict=True)
         }
-        assert [each["profile"] for each in status.values()] == ["osxfs-cached", "host", "none"]
-        assert status["host"]["ownership"] == {"policy": "host"}
-        assert status["cached"]["ownership"]["policy"] == "osxfs"
-        assert share.status()["exports"] == ["cached", "host", "none"]
+        assert [each.profile for each in status.values()] == ["osxfs-cached", "host", "none"]
+        assert status["host"].as_dict()["ownership"] == {"policy": "host"}
+        assert status["cached"].ownership.policy == "osxfs"
+        assert share.status().exports == ["cached", "host", "none"]
     assert not shares_below(site)
     assert not skeleton(site).exists()
 
@@ -173,8 +172,8 @@ def test_to_walk_into_an_export_costs_the_hub_no_request(site: Path) -> None:
         share.reset()
         for _ in range(20):
             assert not (site / "mnt" / "none" / "missing").exists()
-        assert share.status()["requests"] == {}
-        assert share.exports[2].status()["missing_lookups"] == 20
+        assert share.status().requests == {}
+        assert share.exports[2].status().missing_lookups == 20
 
 
 def test_an_export_that_cannot_be_mounted_leaves_nothing_mounted(site: Path) -> None:
@@ -195,7 +194,7 @@ def test_an_export_that_holds_the_mount_point_is_refused(site: Path) -> None:
     assert not shares_below(site)
 
 
-def test_the_commands_treat_them_as_one(site: Path) -> None:
+def test_the_commands_treat_them_as_one(osxfs_sim_command, site: Path) -> None:
     mounted = osxfs_sim_command("mount", site / "share.toml", site / "mnt", "--latency", "0us")
     assert (mounted.returncode, mounted.stdout) == (0, "")
     listed = osxfs_sim_command("status", site / "mnt")
@@ -213,9 +212,9 @@ def test_the_commands_treat_them_as_one(site: Path) -> None:
     assert not shares_below(site)
 
 
-def test_in_the_foreground_a_signal_unmounts_all(site: Path) -> None:
-    command = [sys.executable, "-m", "osxfs_sim", "mount", "-f", site / "share.toml", site / "mnt"]
-    with subprocess.Popen([*command, "--latency", "0us"]) as process:
+def test_in_the_foreground_a_signal_unmounts_all(cli: Command, site: Path) -> None:
+    words = ("mount", "-f", site / "share.toml", site / "mnt", "--latency", "0us")
+    with cli.start(*words, stdout=None, stderr=None) as process:
         eventually(lambda: is_mounted(site / "mnt" / "none"))
         eventually(lambda: (site / "mnt" / "none").is_dir())
         process.send_signal(signal.SIGTERM)
@@ -229,7 +228,7 @@ def test_the_end_of_the_hub_is_the_end_of_all(site: Path, number: signal.Signals
     with contextlib.suppress(osxfs_sim.MountError), exported(site) as share:
         servers = [each._server for each in share.exports]
         (site / "mnt" / "host" / "file").write_text("written before")
-        os.kill(share.first_status["pid"], number)
+        os.kill(share.first_status.pid, number)
         if number == signal.SIGKILL:
             share._server.wait(180)
             share.unmount()
@@ -281,7 +280,7 @@ def test_an_ordinary_user_is_told_what_a_share_file_needs(site: Path, monkeypatc
         pytest.fail("mounted")
 
 
-def test_an_export_that_has_ended_does_not_hide_the_others(site: Path) -> None:
+def test_an_export_that_has_ended_does_not_hide_the_others(osxfs_sim_command, site: Path) -> None:
     with exported(site) as share:
         share.exports[0].unmount()
         told = osxfs_sim_command("status", site / "mnt")
@@ -289,6 +288,29 @@ def test_an_export_that_has_ended_does_not_hide_the_others(site: Path) -> None:
         assert f"{site}/mnt/host shares" in told.stdout
         told = osxfs_sim_command("status", "--json", site / "mnt")
         assert list(json.loads(told.stdout)["exports"]["cached"]) == ["error"]
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_what_an_export_has_left_that_was_killed_is_told_with_the_others(
+    osxfs_sim_command, site: Path, force: list[str]
+) -> None:
+    (site / "share.toml").write_text(
+        '[exports.held]\nsource = "first"\nprofile = "osxfs-delegated"\nwrite_back_age = "1h"\n'
+        '[exports.none]\nsource = "second"\nprofile = "none"\n'
+    )
+    mounted = osxfs_sim_command(
+        *("mount", site / "share.toml", site / "mnt", "--state", site / "state", "--latency", "0us")
+    )
+    assert not mounted.returncode, mounted.stderr
+    status = json.loads(osxfs_sim_command("status", "--json", site / "mnt" / "held").stdout)
+    (site / "mnt" / "held" / "new").write_text("held")
+    os.kill(status["pid"], signal.SIGKILL)
+    eventually(lambda: not is_mounted(site / "mnt" / "held"))
+    told = osxfs_sim_command("umount", *force, site / "mnt")
+    said = told.stdout + told.stderr
+    assert "2 changes (4B) of" in said
+    assert f"osxfs-sim unwritten {site}/first --state {site}/state lists them" in said
+    assert not shares_below(site)
 
 
 def test_a_share_whose_profile_is_called_exports_is_no_hub(site: Path) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.command import Command
 from support.guests import PATIENCE_S, eventually, finish, refused, run, start
 from support.live import LiveShare, is_mounted
 from support.nobody import need_fusermount, run_as_nobody
@@ -174,10 +175,10 @@ def test_a_guest_uses_the_agent_of_the_host(share, agent: Agent, field: Path) ->
         text=True,
     )
     assert signed.returncode == 0, signed.stderr
-    (service,) = live.status()["host_services"]
-    assert (service["name"], service["path"]) == ("ssh-auth", str(agent.path))
-    assert service["connections"] >= 3
-    assert eventually(lambda: live.status()["host_services"][0]["open"] == 0)
+    (service,) = live.status().host_services
+    assert (service.name, service.path) == ("ssh-auth", str(agent.path))
+    assert service.connections >= 3
+    assert eventually(lambda: live.status().host_services[0].open == 0)
 
 
 def test_an_agent_that_ends_takes_nothing_else_along_and_may_come_back(share, field: Path) -> None:
@@ -213,7 +214,7 @@ def test_who_talks_to_an_agent_that_is_killed_is_told_so(share, field: Path) -> 
         host.kill()
         host.communicate()
         assert client.recv(10) == b""
-    assert eventually(lambda: live.status()["host_services"][0]["open"] == 0)
+    assert eventually(lambda: live.status().host_services[0].open == 0)
 
 
 # Carrying
@@ -265,7 +266,7 @@ def test_a_host_that_does_not_listen_to_the_end_is_heard_to_its_own(share, field
                 while True:
                     client.sendall(b"x" * 65_536)
             assert client.recv(100) in (b"enough", b"")
-        assert eventually(lambda: live.status()["host_services"][0]["open"] == 0)
+        assert eventually(lambda: live.status().host_services[0].open == 0)
 
 
 def test_large_transfers_arrive_whole_both_ways_at_once(share, echoes: Path) -> None:
@@ -305,24 +306,24 @@ def test_a_slow_reader_slows_the_writer_and_not_the_share(share, field: Path) ->
                 time.sleep(0.2)
             assert sent[0] < 4 << 20
             (live.guest / "file").touch()
-        assert eventually(lambda: live.status()["host_services"][0]["open"] == 0)
+        assert eventually(lambda: live.status().host_services[0].open == 0)
 
 
 def test_many_connections_are_led_at_once_and_none_leaves_a_descriptor(share, echoes: Path) -> None:
     live = share(host_services=(("echo", str(echoes)), ("again", str(echoes))))
     assert says_again(live)
-    assert eventually(lambda: live.status()["host_services"][0]["open"] == 0)
+    assert eventually(lambda: live.status().host_services[0].open == 0)
     before = len(os.listdir(f"/proc/{live.pid}/fd"))
     clients = [connect(live, name) for _ in range(60) for name in ("echo", "again")]
     for number, client in enumerate(clients):
         client.sendall(b"%d" % number)
     for number, client in enumerate(clients):
         assert client.recv(10) == b"%d" % number
-    assert [s["open"] for s in live.status()["host_services"]] == [60, 60]
+    assert [s.open for s in live.status().host_services] == [60, 60]
     for client in clients:
         client.close()
-    assert eventually(lambda: [s["open"] for s in live.status()["host_services"]] == [0, 0])
-    assert [s["connections"] for s in live.status()["host_services"]] == [61, 60]
+    assert eventually(lambda: [s.open for s in live.status().host_services] == [0, 0])
+    assert [s.connections for s in live.status().host_services] == [61, 60]
     assert len(os.listdir(f"/proc/{live.pid}/fd")) == before
 
 
@@ -369,7 +370,7 @@ def test_a_share_without_services_has_no_such_directory(share) -> None:
     live = share()
     assert os.listdir(live.guest) == []
     assert not (live.guest / "host-services").exists()
-    assert live.status()["host_services"] == []
+    assert live.status().host_services == []
     (live.guest / "host-services").mkdir()
     assert os.listdir(live.source) == ["host-services"]
 
@@ -439,7 +440,7 @@ def test_an_entry_of_that_name_in_the_source_is_hidden_and_left_alone(
     (source / "host-services").mkdir(parents=True)
     (source / "host-services" / "file").write_text("content")
     live = share(source, host_services=(("echo", str(echoes)),))
-    (warning,) = live.share.first_status["warnings"]
+    (warning,) = live.share.first_status.warnings
     assert "has an entry host-services" in warning
     assert os.listdir(live.guest) == ["host-services"]
     assert os.listdir(live.guest / "host-services") == ["echo.sock"]
@@ -467,7 +468,7 @@ def test_to_make_the_services_costs_the_share_neither_requests_nor_randomness(
         assert live.requests() == {}
         for _ in range(20):
             os.stat(live.guest)
-        asked.append(live.status()["receipt"]["metadata"]["asked_p50_ns"])
+        asked.append(live.status().receipt["metadata"].asked_p50_ns)
     assert asked[0] == asked[1]
 
 
@@ -478,7 +479,7 @@ def test_a_mount_point_too_deep_for_the_path_of_a_socket_is_warned_of(
     source.mkdir()
     guest.mkdir()
     live = share(source, guest, host_services=(("echo", str(echoes)),))
-    (warning,) = live.share.first_status["warnings"]
+    (warning,) = live.share.first_status.warnings
     assert "from within its directory" in warning
     monkeypatch.chdir(guest / "host-services")
     with socket.socket(socket.AF_UNIX) as client:
@@ -610,7 +611,7 @@ import sys, osxfs_sim
 source, guest, host = sys.argv[1:]
 settings = {"profile": "none", "calibrate": False, "host_services": {"echo": host}}
 with osxfs_sim.share(source, guest, **settings) as share:
-    print(*share.first_status["warnings"], flush=True)
+    print(*share.first_status.warnings, flush=True)
     sys.stdin.readline()
 """
 
@@ -690,7 +691,7 @@ def echo():
 threading.Thread(target=echo, daemon=True).start()
 with osxfs_sim.share(source, guest, profile="none", calibrate=False,
                      host_services={"echo": path}) as share:
-    print(*share.first_status["warnings"])
+    print(*share.first_status.warnings)
     client = socket.socket(socket.AF_UNIX)
     client.connect(f"{guest}/host-services/echo.sock")
     client.sendall(b"words")
@@ -761,18 +762,15 @@ def test_a_source_that_holds_what_is_kept_from_the_guest_is_refused(
         launch(settings)
 
 
-def osxfs(*arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(Path(osxfs_sim.__file__).parents[1])},
-        timeout=PATIENCE_S,
-    )
+@pytest.fixture(scope="session")
+def osxfs(cli: Command):
+    def osxfs(*arguments: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+        return cli(*arguments, cwd=cwd)
+
+    return osxfs
 
 
-def test_services_are_asked_for_on_the_command_line(field: Path, echoes: Path) -> None:
+def test_services_are_asked_for_on_the_command_line(osxfs, field: Path, echoes: Path) -> None:
     for name in ("source", "guest"):
         (field / name).mkdir()
     refusal = osxfs("mount", "source", "guest", "--host-service", "ssh-auth", cwd=field)

@@ -9,12 +9,12 @@ import shutil
 import signal
 import stat as modes
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.acting import ALICE, BOB, need_root, owner, owner_told  # noqa: F401
+from support.command import Command
 from support.complaints import complaint
 from support.guests import PATIENCE_S, eventually, refused
 from support.live import LiveShare, is_mounted
@@ -75,7 +75,7 @@ def test_every_thread_of_the_server_is_that_user_for_good(as_nobody) -> None:
         os.fsync(file.fileno())
     assert len(os.listdir(f"/proc/{live.pid}/task")) > 1
     assert_is_nobody_for_good(live.pid)
-    assert live.status()["user"] == "nobody"
+    assert live.status().user == "nobody"
     mounted = mount_at(str(live.guest))
     assert mounted is not None
     assert mounted.user_id == NOBODY.pw_uid
@@ -89,9 +89,9 @@ def test_such_a_server_hears_the_host_and_tells_the_guest(as_nobody) -> None:
     (live.source / "d" / "new").touch()
     live.settle()
     assert os.listdir(live.guest / "d") == ["new"]
-    events = live.status()["events"]
-    assert events["raised"]["create"] >= 1
-    assert events["not_raised"] == 0
+    events = live.status().events
+    assert events.raised["create"] >= 1
+    assert events.not_raised == 0
 
 
 def test_the_check_of_who_a_server_is_notices_root(share) -> None:
@@ -102,7 +102,7 @@ def test_the_check_of_who_a_server_is_notices_root(share) -> None:
 
 def test_what_the_server_makes_belongs_to_that_user_on_the_host(as_nobody) -> None:
     live = as_nobody(user=str(NOBODY.pw_uid))
-    assert live.status()["user"] == "nobody"
+    assert live.status().user == "nobody"
     (live.guest / "file").touch()
     (live.guest / "directory").mkdir()
     (live.guest / "link").symlink_to("file")
@@ -183,7 +183,7 @@ def test_what_cannot_be_opened_belongs_to_whoever_asks_until_it_can_be_read(as_n
         assert mode(it) == 0
         it.chmod(0o755)
         assert owner_told(live.guest / it.name, BOB) == (5, 6)
-    assert live.status()["ownership"]["malformed"] == 0
+    assert live.status().ownership.malformed == 0
     for name, value in (("short", b"?"), ("long", b"?" * 100)):
         (live.guest / name).touch()
         os.setxattr(live.source / name, ATTRIBUTE, value)
@@ -191,7 +191,7 @@ def test_what_cannot_be_opened_belongs_to_whoever_asks_until_it_can_be_read(as_n
     for _ in range(2):
         for name in ("short", "long"):
             assert owner_told(live.guest / name, BOB) == (BOB, BOB)
-    assert live.status()["ownership"]["malformed"] == 2, "also of what was opened by force"
+    assert live.status().ownership.malformed == 2, "also of what was opened by force"
 
 
 _STAT_MANY = """
@@ -226,13 +226,13 @@ def test_servers_that_open_one_file_at_once_leave_it_as_it_was(as_nobody, field,
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "command", "umount", "fusermount3"])
-def test_the_share_ends_in_every_way(as_nobody, how: str) -> None:
+def test_the_share_ends_in_every_way(cli: Command, as_nobody, how: str) -> None:
     live = as_nobody()
     (live.guest / "file").write_text("content")
     if how.startswith("SIG"):
         os.kill(live.pid, signal.Signals[how])
     elif how == "command":
-        subprocess.run([sys.executable, "-m", "osxfs_sim", "umount", live.guest], check=True)
+        assert cli("umount", live.guest).returncode == 0
     elif how == "umount":
         subprocess.run(["umount", live.guest], check=True)
     else:
@@ -251,12 +251,11 @@ def test_the_share_ends_in_every_way(as_nobody, how: str) -> None:
     assert not log.with_suffix(".sock").exists()
 
 
-def test_in_the_foreground_too(field: Path, as_nobody) -> None:
+def test_in_the_foreground_too(cli: Command, field: Path, as_nobody) -> None:
     assert as_nobody is not None  # the directories
     source, guest = field / "source", field / "guest"
-    command = [sys.executable, "-m", "osxfs_sim", "mount", source, guest, "--foreground"]
-    command += ["--profile", "none", "--user", "nobody", "--state", field / "state"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+    options = ("--profile", "none", "--user", "nobody", "--state", field / "state")
+    with cli.start("mount", source, guest, "--foreground", *options, stdout=None) as server:
         try:
             eventually(lambda: is_mounted(guest) or server.poll() is not None)
             (guest / "file").touch()
@@ -278,10 +277,10 @@ def test_the_processors_are_kept_awake_all_the_same(as_nobody) -> None:
 
     def held_while_in_use() -> bool:
         os.stat(live.guest / "file")
-        return live.status()["pm_qos_held"]
+        return live.status().pm_qos_held
 
     eventually(held_while_in_use)
-    assert not any("PM QoS" in warning for warning in live.status()["warnings"])
+    assert not any("PM QoS" in warning for warning in live.status().warnings)
 
 
 # Where it keeps what outlives it

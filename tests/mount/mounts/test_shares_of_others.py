@@ -5,6 +5,7 @@ commands do then is bounded: in time, in memory, in what they believe, and in wh
 """
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -16,9 +17,12 @@ from types import SimpleNamespace
 import pytest
 from support.guests import ended, eventually
 from support.nobody import interpreter_for_everybody
+from support.statuses import a_status, filled
 from support.users import OWNER
 
-from osxfs_sim.cli.errors import main
+from osxfs_sim.cli import main
+from osxfs_sim.model.documents import document_of
+from osxfs_sim.model.status import SynchronizationStatus, TraceStatus, WriteBackStatus
 from osxfs_sim.mount import launch
 from osxfs_sim.mount.force import end_by_force
 from osxfs_sim.mount.launch import unmount_and_wait
@@ -26,6 +30,8 @@ from osxfs_sim.mount.mounts import control, mountpoints, runtime_records
 from osxfs_sim.mount.mounts.control import ask
 from osxfs_sim.mount.mounts.mountpoints import MountEntry, MountError, SilentError
 from osxfs_sim.mount.mounts.runtime_records import Record, is_server_of, start_of, user_of
+
+pytestmark = pytest.mark.starts_processes
 
 _TITLE = "\x1b]0;PWNED\x07"
 
@@ -133,19 +139,8 @@ class Spoof:
         """What a share says of itself, as far as it is asked by these commands."""
         if not self.pid:
             self.answer("say")
-        return json.dumps(
-            {
-                "pid": self.pid,
-                "exports": [],
-                "source": _TITLE,
-                "profile": _TITLE,
-                "write_back": None,
-                "volumes": [],
-                "synchronization": None,
-                "trace": None,
-                **others,
-            }
-        )
+        told = {"pid": self.pid, "source": _TITLE, "profile": _TITLE, **others}
+        return json.dumps(a_status(**told).as_dict())
 
     def close(self) -> None:
         self._ending.close()
@@ -191,7 +186,7 @@ def test_many_of_them_have_little_time_all_together(spoof, capfd, monkeypatch):
         clock.monotonic_s += timeout_s
         raise SilentError("it does not answer")
 
-    monkeypatch.setattr("osxfs_sim.cli.share.ask", silent)
+    monkeypatch.setattr("osxfs_sim.cli.share.ask_status", silent)
     monkeypatch.setattr("osxfs_sim.cli.share.mounts", lambda: [spoof.entry] * 200)
     assert command("status") == 0
     said = capfd.readouterr().out
@@ -251,6 +246,12 @@ def test_nonsense_is_one_line_and_no_traceback(spoof, capfd, words):
         assert len(err.splitlines()) <= 1, said
 
 
+def whole(kind: type) -> dict[str, object]:
+    """A part of a status that lacks nothing, so that it is not refused for that."""
+    part: dict[str, object] = document_of(filled(kind, itertools.count(), sparse=False))
+    return part
+
+
 def test_root_unmounts_it_whatever_it_says_and_reads_no_file_for_it(spoof, capfd):
     secret = spoof.directory / "secret"
     secret.write_text("TOP SECRET")
@@ -260,9 +261,9 @@ def test_root_unmounts_it_whatever_it_says_and_reads_no_file_for_it(spoof, capfd
     (left / "unsynchronized").symlink_to(secret)
     spoof.say(
         spoof.status(
-            write_back={"journal": str(secret)},
-            synchronization={"state": str(left)},
-            trace={"path": str(secret)},
+            write_back={**whole(WriteBackStatus), "journal": str(secret)},
+            synchronization={**whole(SynchronizationStatus), "state": str(left)},
+            trace={**whole(TraceStatus), "path": str(secret)},
         )
     )
     command("umount", spoof.mountpoint)
@@ -282,6 +283,7 @@ def bystander() -> Iterator["subprocess.Popen[bytes]"]:
         process.wait()
 
 
+@pytest.mark.mounts
 def test_whom_it_names_as_its_server_is_not_signalled(spoof):
     with bystander() as other:
         spoof.say(spoof.status(pid=other.pid))
@@ -303,6 +305,7 @@ def test_whom_it_names_as_its_server_is_not_signalled(spoof):
         assert not is_server_of(spoof.entry, os.getpid())
 
 
+@pytest.mark.mounts
 def test_the_server_that_is_there_is_told_to_end(spoof):
     spoof.say("{}")
     assert user_of(spoof.pid) == OWNER.uid

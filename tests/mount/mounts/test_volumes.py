@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.command import Command
 from support.complaints import complaint
 from support.guests import eventually
 from support.live import LiveShare, is_mounted
 from support.nobody import NOBODY
 
 import osxfs_sim
+from osxfs_sim.model.status import VolumeStatus
 from osxfs_sim.mount.mounts.mountpoints import mounts, unmount
 from osxfs_sim.mount.mounts.volumes import check_volumes
 
@@ -53,9 +55,12 @@ def with_volume(share: Shared, volume: Path) -> Shared:
     return mount
 
 
-def run_cli(*words: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "osxfs_sim", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+@pytest.fixture(scope="session")
+def run_cli(cli: Command):
+    def run_cli(*words: object) -> "subprocess.CompletedProcess[str]":
+        return cli(*words)
+
+    return run_cli
 
 
 # The two sides of it
@@ -80,11 +85,11 @@ def test_each_side_sees_its_own_and_the_content_survives(
     assert not mounted_below(live.guest.parent)
 
 
-def test_the_status_tells_of_it(with_volume: Shared, volume: Path) -> None:
+def test_the_status_tells_of_it(run_cli, with_volume: Shared, volume: Path) -> None:
     live = with_volume()
-    told = {"path": "modules", "directory": str(volume), "mounted": True}
-    assert live.status()["volumes"] == [told]
-    assert live.status()["warnings"] == []
+    told = VolumeStatus(path="modules", directory=str(volume), mounted=True)
+    assert live.status().volumes == [told]
+    assert live.status().warnings == []
     assert f"modules: {volume}" in run_cli("status", live.guest).stdout.replace("\n", "")
 
 
@@ -102,7 +107,7 @@ def test_one_lies_in_another(share: Shared, field: Path) -> None:
     assert not mounted_below(live.guest.parent)
 
 
-def test_exports_have_volumes_of_their_own(field: Path) -> None:
+def test_exports_have_volumes_of_their_own(run_cli, field: Path) -> None:
     for name in ("first", "second", "volume"):
         (field / name).mkdir()
     (field / "guest").mkdir()
@@ -113,7 +118,7 @@ def test_exports_have_volumes_of_their_own(field: Path) -> None:
     (field / "share.toml").write_text(text)
     with osxfs_sim.share(field / "share.toml", field / "guest", calibrate=False) as hub:
         (field / "guest" / "a" / "deep" / "er" / "file").touch()
-        assert hub.exports[0].status()["volumes"][0]["mounted"]
+        assert hub.exports[0].status().volumes[0].mounted
     assert os.listdir(field / "volume") == ["file"]
     assert os.listdir(field / "first" / "deep" / "er") == []
     assert not mounted_below(field)
@@ -126,7 +131,7 @@ def test_exports_have_volumes_of_their_own(field: Path) -> None:
 # Its end
 
 
-def test_umount_finds_it_in_use_and_leaves_all_as_it_is(with_volume: Shared) -> None:
+def test_umount_finds_it_in_use_and_leaves_all_as_it_is(run_cli, with_volume: Shared) -> None:
     live = with_volume()
     inside = os.open(live.guest / "modules", os.O_RDONLY)
     try:
@@ -166,7 +171,7 @@ def test_a_signal_takes_both_away(with_volume: Shared, volume: Path) -> None:
 
 @pytest.mark.parametrize("remedy", ["umount", "mount"])
 def test_a_killed_servers_volumes_are_taken_away_with_its_share(
-    with_volume: Shared, volume: Path, remedy: str
+    run_cli, with_volume: Shared, volume: Path, remedy: str
 ) -> None:
     live = with_volume()
     live.kill()
@@ -185,8 +190,8 @@ def test_what_others_have_mounted_is_not_unmounted(with_volume: Shared) -> None:
     live = with_volume()
     place = str(live.guest / "modules")
     unmount(place)
-    assert live.status()["volumes"][0]["mounted"] is False
-    assert "is gone" in live.status()["warnings"][0]
+    assert live.status().volumes[0].mounted is False
+    assert "is gone" in live.status().warnings[0]
     subprocess.run(["mount", "-t", "tmpfs", "other", place], check=True)
     try:
         assert "in use" in complaint(osxfs_sim.MountError, live.unmount)
@@ -240,7 +245,7 @@ def test_a_volume_is_the_guests_own(volume: Path, field: Path, share: Shared) ->
     assert check_volumes((("a", str(volume)),), source, guest) == (("a", str(volume)),)
 
 
-def test_it_takes_root_and_a_server_that_stays_root(volume: Path, field: Path) -> None:
+def test_it_takes_root_and_a_server_that_stays_root(run_cli, volume: Path, field: Path) -> None:
     for name in ("source", "guest"):
         (field / name).mkdir()
     words = ("mount", field / "source", field / "guest", "--volume", f"a={volume}")
@@ -282,10 +287,10 @@ def test_changes_on_the_way_do_not_take_it_away(
     (web / "lost").touch()
     web.chmod(0o755)
     live.settle()
-    assert live.status()["events"]["rescans"], "and so is what follows after a loss"
+    assert live.status().events.rescans, "and so is what follows after a loss"
     assert (live.guest / "web" / "lost").exists()
     assert (live.guest / "web" / "modules" / "kept").exists()
-    assert live.status()["volumes"][0]["mounted"]
+    assert live.status().volumes[0].mounted
 
 
 def test_names_that_were_missing_are_found_after_a_loss(with_volume: Shared) -> None:
@@ -330,8 +335,8 @@ def test_the_host_takes_it_away_with_its_directory(
     assert inside.exists() == (how == "replace")
     if how == "replace":
         assert os.listdir(inside) == ["host's"]
-    eventually(lambda: not live.status()["volumes"][0]["mounted"])
-    assert "is gone" in live.status()["warnings"][0]
+    eventually(lambda: not live.status().volumes[0].mounted)
+    assert "is gone" in live.status().warnings[0]
     assert (volume / "kept").read_text() == "in the volume"
     live.unmount()
     assert not mounted_below(live.guest.parent)

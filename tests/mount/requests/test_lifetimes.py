@@ -91,7 +91,7 @@ def test_cached_asks_for_a_missing_name_every_time(share) -> None:
     for _ in range(TIMES):
         assert missing(live.guest / "nothing")
     assert asked(live, "LOOKUP") == TIMES
-    assert live.status()["missing_lookups"] == TIMES
+    assert live.status().missing_lookups == TIMES
 
 
 def test_negative_asks_for_a_missing_name_once(share) -> None:
@@ -101,7 +101,7 @@ def test_negative_asks_for_a_missing_name_once(share) -> None:
         assert missing(live.guest / "nothing")
         assert missing(live.guest / "nothing" / "below")
     assert live.requests() == {"LOOKUP": 1}
-    assert live.status()["missing_lookups"] == 1
+    assert live.status().missing_lookups == 1
 
 
 def test_a_lifetime_of_zero_makes_cached_ask_every_time(share) -> None:
@@ -537,7 +537,7 @@ def policy(field: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_policy_of_ones_own_decides_by_name(share, policy: str) -> None:
     live = share(policy=policy)
-    assert live.status()["policy"] == policy
+    assert live.status().policy == policy
     for name in ("a.h", "a.c"):
         (live.source / name).touch()
     for path, count in (("a.h", 1), ("a.c", TIMES), ("b.h", 1), ("b.c", TIMES)):
@@ -589,18 +589,16 @@ def test_a_policy_that_fails_late_is_not_believed_and_is_told_of(share, field, m
     (live.source / "thirteen").write_bytes(b"x" * 13)
     assert (live.guest / "thirteen").read_bytes() == b"x" * 13
     status = live.status()
-    own = status["own_policy"]
-    assert own["errors"] == 2
-    assert own["first_error"] == (
-        f"{name}:Failing.found fails ({name}.py, line 7): KeyError: b'bad'"
-    )
-    (said,) = (each for each in status["warnings"] if "policy" in each)
+    own = status.own_policy
+    assert own.errors == 2
+    assert own.first_error == (f"{name}:Failing.found fails ({name}.py, line 7): KeyError: b'bad'")
+    (said,) = (each for each in status.warnings if "policy" in each)
     assert said.startswith("the policy failed 2 times, and nothing was believed then; at first: ")
-    assert own["first_error"] in said
-    assert status["internal_errors"]["count"] == 0
+    assert own.first_error in said
+    assert status.internal_errors.count == 0
     assert "Traceback" in live.log()
     live.reset()
-    assert live.status()["own_policy"]["errors"] == 0
+    assert live.status().own_policy.errors == 0
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_a_user_who_opens_all_there_is_stops_nobody_else(share, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     live = share()
     (live.source / "file").write_text("hi")
-    most = live.status()["most_handles"]
+    most = live.status().most_handles
     assert most < LIMIT
     with contextlib.ExitStack() as ending:
         for user, expected in ((OWNER, most // 2), (STRANGER, most // 4)):
@@ -125,6 +125,6 @@ def test_a_user_who_opens_all_there_is_stops_nobody_else(share, monkeypatch):
         assert (live.guest / "file").read_text() == "hi"
         (live.guest / "made").touch()
         status = live.status()
-        assert status["handles_refused"] == 2
-        assert any(f"for users {OWNER.uid}, {STRANGER.uid}" in each for each in status["warnings"])
-    eventually(lambda: live.status()["open_handles"] == 0)
+        assert status.handles_refused == 2
+        assert any(f"for users {OWNER.uid}, {STRANGER.uid}" in each for each in status.warnings)
+    eventually(lambda: live.status().open_handles == 0)

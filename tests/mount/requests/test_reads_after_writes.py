@@ -50,7 +50,7 @@ def _overtaken(
     go.touch()
     path = live.guest / "file"
     path.write_bytes(b"a" * size)
-    if live.status()["write_back"] is not None:
+    if live.status().write_back is not None:
         live.share.flush()
     fd = os.open(path, os.O_RDWR | flags)
     with mmap.mmap(fd, size) as mapped:
@@ -72,7 +72,7 @@ def _overtaken(
         reader = threading.Thread(target=read)
         reader.start()
         # Either it was answered, or it waits, as the writer does.
-        eventually(lambda: not reader.is_alive() or live.status()["in_flight"] >= 2)
+        eventually(lambda: not reader.is_alive() or live.status().in_flight >= 2)
         go.touch()
         writer.join()
         reader.join()
@@ -139,7 +139,7 @@ def test_a_share_that_ends_while_somebody_waits_for_a_turn_ends_well(
     threads = [ask(lambda: os.pwrite(fd, b"c" * _LARGE_BYTES, 0))]
     eventually((field / "begun").exists)
     threads += [ask(lambda: os.fstat(fd)), ask(lambda: os.close(os.open(path, os.O_RDONLY)))]
-    eventually(lambda: live.status()["in_flight"] >= 3)
+    eventually(lambda: live.status().in_flight >= 3)
     live.server.terminate()
     eventually(lambda: not is_mounted(live.guest))
     (field / "go").touch()

@@ -212,6 +212,7 @@ def run(seed: int, settings: dict[str, object]) -> tuple[list[str], list[str]]:
         shutil.rmtree(base)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("side", SIDES)
 def test_every_interleaving_gives_what_the_order_of_arrival_gives(side: str) -> None:
     for seed in range(300):
@@ -237,6 +238,7 @@ class _NoOrder(Order[Any]):
         return super().enter(of, access, has_begun=True)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("side", SIDES)
 def test_without_an_order_it_is_found_out(side: str, monkeypatch: pytest.MonkeyPatch) -> None:
     own = Dispatcher.__init__

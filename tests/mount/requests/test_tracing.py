@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from support.command import Command
 from support.complaints import complaint
 from support.guests import eventually
 
@@ -31,7 +32,7 @@ def traced(live, path: Path, work) -> tuple[Header, list[dict], dict]:
     live.share.start_trace(str(path))
     live.share.reset()
     work()
-    eventually(lambda: live.status()["open_handles"] == 0)
+    eventually(lambda: live.status().open_handles == 0)
     status = live.status()
     told = live.share.stop_trace(command_start_ns=1, command_end_ns=2, notes={"case": "own"})
     header, rows = rows_of(path)
@@ -64,7 +65,7 @@ def test_every_request_is_in_the_trace_once_and_agrees_with_the_shares_counts(
 
     header, rows, status = traced(live, tmp_path / "trace.parquet", work)
     counted = Counter(row["operation"] for row in rows)
-    assert counted == status["requests"]
+    assert counted == status.requests
     assert header.profile == "osxfs"
     assert header.notes == {"case": "own"}
     assert (header.command_end_ns - header.command_start_ns, header.lost) == (1, 0)
@@ -72,9 +73,7 @@ def test_every_request_is_in_the_trace_once_and_agrees_with_the_shares_counts(
     assert [(row["error"], row["found"], row["directory"]) for row in missing] == [
         ("ENOENT", 0, "/lib")
     ] * 3
-    assert status["missing_lookups"] == sum(
-        row["error"] == "ENOENT" for row in about(rows, "LOOKUP")
-    )
+    assert status.missing_lookups == sum(row["error"] == "ENOENT" for row in about(rows, "LOOKUP"))
     assert {row["asked_ns"] for row in missing} == {1_000}
     assert all(row["took_ns"] > 0 for row in rows)
     made = about(rows, "CREATE")[0]
@@ -140,9 +139,9 @@ def test_what_the_share_itself_asks_in_order_to_raise_events_is_no_request_of_th
     os.listdir(live.guest)
 
     def change() -> None:
-        before = live.status()["events"]["raised"]["create"]
+        before = live.status().events.raised["create"]
         (live.source / "of-the-host").write_text("")
-        eventually(lambda: live.status()["events"]["raised"]["create"] > before)
+        eventually(lambda: live.status().events.raised["create"] > before)
 
     _, rows, _ = traced(live, tmp_path / "trace.parquet", change)
     assert not about(rows, "MKNOD")
@@ -154,13 +153,13 @@ def test_a_trace_can_be_had_again_and_again_and_only_one_at_a_time(share, tmp_pa
     first, second = tmp_path / "first.parquet", tmp_path / "second.parquet"
     assert "no trace is being written" in complaint(MountError, live.share.stop_trace)
     live.share.start_trace(str(first))
-    assert live.status()["trace"]["path"] == str(first)
+    assert live.status().trace.path == str(first)
     assert f"a trace is being written already, to {first}" in complaint(
         MountError, live.share.start_trace, str(second)
     )
     os.stat(live.guest)
     live.share.stop_trace()
-    assert live.status()["trace"] is None
+    assert live.status().trace is None
     os.stat(live.guest / "..")
     assert not second.exists()
     live.share.start_trace(str(second))
@@ -205,16 +204,17 @@ def test_more_than_a_block_of_requests_is_written_in_order(
     assert pa.schema(SCHEMA).names == list(rows[0])
 
 
-def osxfs_sim(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "osxfs_sim", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+@pytest.fixture(scope="session")
+def osxfs_sim(cli: Command):
+    def osxfs_sim(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return cli(*arguments)
+
+    return osxfs_sim
 
 
-def test_a_trace_can_be_asked_for_when_a_share_is_mounted_by_a_command(field: Path) -> None:
+def test_a_trace_can_be_asked_for_when_a_share_is_mounted_by_a_command(
+    osxfs_sim, field: Path
+) -> None:
     for name in ("source", "guest"):
         (field / name).mkdir()
     trace = field / "trace.parquet"
@@ -253,12 +253,14 @@ def test_a_later_trace_that_the_servers_user_cannot_record_is_one_line(monkeypat
     assert "cannot load what records a trace" in complaint(MountError, session._load_recorder)
 
 
-def test_a_server_that_is_killed_leaves_what_it_has_recorded(share, tmp_path: Path) -> None:
+def test_a_server_that_is_killed_leaves_what_it_has_recorded(
+    osxfs_sim, share, tmp_path: Path
+) -> None:
     path = tmp_path / "trace.parquet"
     live = share(trace=str(path))
     for number in range(5):
         assert not (live.guest / f"missing-{number}").exists()
-    eventually(lambda: live.status()["trace"]["rows"] >= 5)
+    eventually(lambda: live.status().trace.rows >= 5)
     live.kill()
     header, rows = rows_of(path)
     assert [row["name"] for row in about(rows, "LOOKUP")] == [f"missing-{n}" for n in range(5)]
@@ -285,11 +287,11 @@ def fill(live, path: Path) -> dict:
     """Ask so much that its trace finds no room; returns the status then."""
     for number in range(12_000):
         os.path.exists(f"{live.guest}/{number * 7919 % 100_003}")
-    eventually(lambda: live.status()["trace"]["lost"] > 0)
+    eventually(lambda: live.status().trace.lost > 0)
     status = live.status()
-    assert status["trace"]["failure"] == "No space left on device"
-    said = f"the trace {path} loses requests, {status['trace']['lost']} so far: No space left"
-    assert [line for line in status["warnings"] if line.startswith(said)]
+    assert status.trace.failure == "No space left on device"
+    said = f"the trace {path} loses requests, {status.trace.lost} so far: No space left"
+    assert [line for line in status.warnings if line.startswith(said)]
     return status
 
 
@@ -300,14 +302,14 @@ def test_a_trace_that_finds_no_room_is_told_by_status_and_by_stop(share, tiny_di
     fill(live, path)
     said = complaint(MountError, live.share.stop_trace)
     assert "requests are lost: No space left on device" in said
-    assert live.status()["trace"] is None
+    assert live.status().trace is None
     header, rows = rows_of(path)
     assert 0 < len(rows) < 12_000
     assert header.lost + len(rows) == 12_000
     live.unmount()
 
 
-def test_a_trace_that_finds_no_room_is_told_by_umount(share, tiny_disk: Path) -> None:
+def test_a_trace_that_finds_no_room_is_told_by_umount(osxfs_sim, share, tiny_disk: Path) -> None:
     path = tiny_disk / "trace.parquet"
     live = share(trace=str(path))
     live.expected_end, live.expected_trouble = 1, True

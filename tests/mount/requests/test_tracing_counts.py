@@ -21,6 +21,7 @@ import pytest
 from osxfs_sim.catalogue import load_profile, profile_names
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.operations import CLASS_OF, UNAWAITED, Operation
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.latency.crossings import Crossings, Outside
 from osxfs_sim.mount.loop.reactor import Reactor, Signal, told
 from osxfs_sim.mount.loop.request import Crossing, Request, made
@@ -115,26 +116,26 @@ def steps(root: Path, chance: random.Random, count: int) -> None:
         step(root, chance)
 
 
-def crossings(status: dict[str, Any]) -> Counter[str]:
+def crossings(status: ShareStatus) -> Counter[str]:
     """What crossed: all that was asked but what nobody waits for."""
     unawaited = {operation.name for operation in UNAWAITED}
-    return Counter({op: n for op, n in status["requests"].items() if op not in unawaited})
+    return Counter({op: n for op, n in status.requests.items() if op not in unawaited})
 
 
-def quiet(live: Any) -> dict[str, Any]:
+def quiet(live: Any) -> ShareStatus:
     """The status, once nothing is asked any more: the kernel writes some things out later."""
     before = live.status()
     for _ in range(600):
         time.sleep(0.05)
         status = live.status()
-        held = (status["write_back"] or {}).get("pending_changes", 0)
-        if status["requests"] == before["requests"] and not (status["in_flight"] or held):
+        held = status.write_back is not None and status.write_back.pending_changes
+        if status.requests == before.requests and not (status.in_flight or held):
             return status
         before = status
-    raise AssertionError(f"requests go on: {before['requests']}")
+    raise AssertionError(f"requests go on: {before.requests}")
 
 
-def disagreements(rows: list[dict], before: dict, after: dict) -> list[str]:
+def disagreements(rows: list[dict], before: ShareStatus, after: ShareStatus) -> list[str]:
     """Where the rows of a trace and what the share counted meanwhile differ."""
     counted = crossings(after)
     counted.subtract(crossings(before))
@@ -145,14 +146,14 @@ def disagreements(rows: list[dict], before: dict, after: dict) -> list[str]:
         if by_host[name] != counted[name]
     ]
     of_class = Counter(CLASS_OF[Operation[name]].label for name in by_host.elements())
-    for label, line in after["receipt"].items():
-        count = line["count"] - before["receipt"].get(label, {"count": 0})["count"]
+    for label, line in after.receipt.items():
+        count = line.count - (before.receipt[label].count if label in before.receipt else 0)
         if of_class[label] != count:
             wrong.append(f"{label}: {of_class[label]} rows by the host, {count} in the receipt")
     return wrong
 
 
-def traced(live: Any, path: Path, seed: int) -> tuple[list[dict], dict, dict]:
+def traced(live: Any, path: Path, seed: int) -> tuple[list[dict], ShareStatus, ShareStatus]:
     before = quiet(live)
     live.share.start_trace(str(path))
     work(live, seed)

@@ -58,8 +58,8 @@ def test_a_share_lasts_for_its_block(field: Path) -> None:
         assert share.mountpoint == str(guest)
         assert (guest / "file").read_text() == "content"
         status = share.status()
-        assert (status["source"], status["mountpoint"]) == (str(source), str(guest))
-        pid = status["pid"]
+        assert (status.source, status.mountpoint) == (str(source), str(guest))
+        pid = status.pid
     assert os.listdir(guest) == []
     assert not is_mounted(guest)
     assert not os.path.exists(f"/proc/{pid}")
@@ -208,7 +208,7 @@ def test_mistakes_are_told_in_one_line(share, field: Path) -> None:
         "/proc is a proc mount, not a share: use umount"
     )
     assert not is_mounted(guest)
-    assert live.status()["mountpoint"] == str(live.guest), "the share in use was not disturbed"
+    assert live.status().mountpoint == str(live.guest), "the share in use was not disturbed"
 
 
 def test_a_second_share_at_a_mount_point_does_not_touch_the_log_of_the_first(
@@ -331,7 +331,7 @@ def test_the_end_of_a_slow_share_is_not_slow(share) -> None:
     (live.source / "file").write_bytes(b"-" * 8_192)
     slow = share(live.source, latency_ns=ten_minutes_ns)
     process = start("import os, sys; print(os.stat(sys.argv[1]).st_size)", slow.guest / "file")
-    eventually(lambda: slow.status()["in_flight"])
+    eventually(lambda: slow.status().in_flight)
     os.kill(slow.pid, signal.SIGTERM)
     assert slow.wait_for_end() == 0
     assert finish(process) == "8192\n"
@@ -443,7 +443,7 @@ try:
         else:
             raise AssertionError("opened what is not mine")
         assert mount_at(guest).user_id == 65534
-        assert share.status()["requests"]
+        assert share.status().requests
     assert mount_at(guest) is None
 except osxfs_sim.MountError as error:
     print("refused:", error)
@@ -554,8 +554,8 @@ def test_forty_threads_of_mixed_work_come_to_an_end(share) -> None:
     assert not any(thread.is_alive() for thread in threads)
     assert not failures, failures
     assert sum(len(files) for _, _, files in os.walk(live.source)) >= 40 * 15
-    eventually(lambda: live.status()["open_handles"] == 0)
-    assert live.status()["in_flight"] == 0
+    eventually(lambda: live.status().open_handles == 0)
+    assert live.status().in_flight == 0
 
 
 def test_a_held_reply_holds_up_nobody_else(share) -> None:
@@ -573,7 +573,7 @@ def test_a_held_reply_holds_up_nobody_else(share) -> None:
     for thread in threads:
         thread.start()
     try:
-        assert eventually(lambda: live.status()["in_flight"] > 1)
+        assert eventually(lambda: live.status().in_flight > 1)
     finally:
         done.set()
         for thread in threads:
@@ -616,14 +616,14 @@ def test_descriptors_for_directories_are_bounded_and_all_stay_reachable(share) -
     for number in range(count):
         os.stat(live.guest / f"d{number}" / "file")
         if number % 500 == 0:
-            assert live.status()["descriptors"] <= 1_024
-    assert live.status()["descriptors"] <= 1_024
-    assert live.status()["inodes"] > count
+            assert live.status().descriptors <= 1_024
+    assert live.status().descriptors <= 1_024
+    assert live.status().inodes > count
     os.stat("file", dir_fd=held)
     for number in random.Random(0).sample(range(count), 500):
         (live.guest / f"d{number}" / "new").touch()
         assert sorted(os.listdir(live.guest / f"d{number}")) == ["file", "new"]
-    assert live.status()["descriptors"] <= 1_024
+    assert live.status().descriptors <= 1_024
     os.close(held)
 
 
@@ -658,12 +658,12 @@ def test_what_the_kernel_forgets_is_forgotten(share) -> None:
     for above, _, files in os.walk(live.guest):
         for name in files:
             os.stat(os.path.join(above, name))
-    assert live.status()["inodes"] > 1_200
+    assert live.status().inodes > 1_200
 
     def forgotten() -> bool:
         live.drop_dentries()
         status = live.status()
-        return status["inodes"] <= 2 and status["descriptors"] == 0
+        return status.inodes <= 2 and status.descriptors == 0
 
     eventually(forgotten)
     assert live.requests()["FORGET"] >= 1_200
@@ -687,7 +687,7 @@ def test_deleted_objects_are_let_go_of(share) -> None:
     def let_go() -> bool:
         live.drop_dentries()
         status = live.status()
-        return (status["inodes"], status["descriptors"], status["open_handles"]) == (1, 0, 0)
+        return (status.inodes, status.descriptors, status.open_handles) == (1, 0, 0)
 
     eventually(let_go)
     assert len(os.listdir(f"/proc/{live.pid}/fd")) < 40
@@ -719,7 +719,7 @@ def test_deleted_files_in_use_beyond_the_descriptors_stay_readable(share) -> Non
             holders.append(start(_HOLD_DELETED, live.guest, first, first + 500))
             ending.enter_context(ended(holders[-1]))
             hear(holders[-1], "held")
-        assert live.status()["descriptors"] <= 1_024
+        assert live.status().descriptors <= 1_024
         for holder in holders:
             finish(holder, "go on\n")
 
@@ -751,14 +751,14 @@ def test_sixty_thousand_files_are_open_at_once(most_descriptors: int, share) -> 
                 path.mkdir()
             held.append(os.open(path / f"f{number}", os.O_RDWR | os.O_CREAT))
             os.write(held[-1], b"%d" % number)
-        assert live.status()["open_handles"] == count
+        assert live.status().open_handles == count
         for number in range(0, count, 997):
             assert os.pread(held[number], 10, 0) == b"%d" % number
         assert len(os.listdir(live.guest / "d7")) == count // 300
     finally:
         for fd in held:
             os.close(fd)
-    eventually(lambda: live.status()["open_handles"] == 0)
+    eventually(lambda: live.status().open_handles == 0)
 
 
 @pytest.mark.slow
@@ -782,7 +782,7 @@ def test_more_open_files_than_descriptors_is_an_error_and_not_the_end(share) -> 
             except OSError as error:
                 failures.append(error)
     assert not failures, "what was open before can be closed without an error"
-    eventually(lambda: live.status()["open_handles"] == 0)
+    eventually(lambda: live.status().open_handles == 0)
     (live.guest / "after").write_text("all")
     assert (live.source / "after").read_text() == "all"
 

@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.command import Command
 from support.guests import eventually
 from support.live import is_mounted
 
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="there is no /dev/fuse")
 _LAB = """
 import sys, osxfs_sim
 with osxfs_sim.share(sys.argv[1], sys.argv[2], profile="none", calibrate=False) as share:
     if sys.argv[3] == "detach":
         share.detach()
-    print(share.status()["pid"], flush=True)
+    print(share.status().pid, flush=True)
     sys.stdin.read()
 """
 
@@ -30,7 +30,7 @@ def lab(source: Path, guest: Path, how: str) -> "subprocess.Popen[str]":
     )
 
 
-@needs_fuse
+@pytest.mark.usefixtures("need_fuse")
 def test_a_share_ends_with_a_lab_that_is_killed(field: Path) -> None:
     source, guest = field / "source", field / "guest"
     source.mkdir()
@@ -44,8 +44,8 @@ def test_a_share_ends_with_a_lab_that_is_killed(field: Path) -> None:
     eventually(lambda: not os.path.exists(f"/proc/{server}"))
 
 
-@needs_fuse
-def test_a_share_that_was_detached_does_not(field: Path) -> None:
+@pytest.mark.usefixtures("need_fuse")
+def test_a_share_that_was_detached_does_not(cli: Command, field: Path) -> None:
     source, guest = field / "source", field / "guest"
     source.mkdir()
     guest.mkdir()
@@ -58,4 +58,4 @@ def test_a_share_that_was_detached_does_not(field: Path) -> None:
         assert (source / "made").exists()
         assert os.path.exists(f"/proc/{server}")
     finally:
-        subprocess.run([sys.executable, "-m", "osxfs_sim", "umount", str(guest)], check=True)
+        assert cli("umount", guest).returncode == 0

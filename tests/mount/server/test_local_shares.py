@@ -8,12 +8,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.command import Command
 from support.complaints import complaint
 from support.guests import eventually
 from support.live import LiveShare, is_mounted
@@ -35,9 +35,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can bind-mo
 Shared = Callable[..., LiveShare]
 
 
-def run_cli(*words: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "osxfs_sim", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+@pytest.fixture(scope="session")
+def run_cli(cli: Command):
+    def run_cli(*words: object) -> "subprocess.CompletedProcess[str]":
+        return cli(*words)
+
+    return run_cli
 
 
 @pytest.fixture
@@ -103,7 +106,7 @@ def test_a_copy_is_made_once_with_all_that_the_source_is_and_kept(
     (source / "host's").touch()
     assert not (source / "guest's").exists()
     assert not (guest / "host's").exists()
-    copy = Path(live.status()["copy"])
+    copy = Path(live.status().copy)
     assert copy.is_relative_to(field / "state")
     live.unmount()
     again = local("volume")
@@ -127,8 +130,8 @@ def test_both_have_volumes(local: Shared, field: Path) -> None:
     for profile in ("volume", "native"):
         live = local(profile, volumes=(("a/b", str(field / "volume")),))
         (live.guest / "a" / "b" / profile).touch()
-        assert live.status()["volumes"][0]["mounted"]
-        assert live.status()["warnings"] == []
+        assert live.status().volumes[0].mounted
+        assert live.status().warnings == []
         live.unmount()
         assert (live.source / "a" / "b").exists() == (profile == "native")
     assert sorted(os.listdir(field / "volume")) == ["native", "volume"]
@@ -147,7 +150,7 @@ def test_a_synchronized_copy_and_the_host_get_each_others_changes(
     assert (live.source / "guest's").read_text() == "made by the guest"
     (live.source / "host's").touch()
     eventually((live.guest / "host's").exists)
-    assert live.status()["synchronization"]["phase"] == "watching"
+    assert live.status().synchronization.phase == "watching"
     (live.guest / "last").touch()
     live.unmount()
     assert (live.source / "last").exists(), "what was done last is on the host when it has ended"
@@ -164,13 +167,13 @@ def test_a_contradiction_is_warned_of_and_the_share_ends_well(local: Shared, fie
     (field / "copy" / "file").write_text("as the guest has it")
     again = local("docker-vz-sync", copy=str(field / "copy"))
     assert (again.guest / "file").read_text() == "as the guest has it"
-    assert "1 conflicts" in again.status()["warnings"][0]
+    assert "1 conflicts" in again.status().warnings[0]
     again.unmount()
     assert (again.source / "file").read_text() == "as the host has it"
 
 
 def test_what_a_halt_keeps_from_the_host_is_said_when_the_share_ends(
-    local: Shared, field: Path
+    run_cli, local: Shared, field: Path
 ) -> None:
     live = local("docker-vz-sync", copy=str(field / "copy"))
     live.expected_end, live.expected_trouble = 1, True
@@ -179,7 +182,7 @@ def test_what_a_halt_keeps_from_the_host_is_said_when_the_share_ends(
     live.share.flush()
     for path in live.source.iterdir():
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    eventually(lambda: live.status()["synchronization"]["halted"] is not None)
+    eventually(lambda: live.status().synchronization.halted is not None)
     (live.guest / "late").write_text("the guest's alone")
     result = run_cli("umount", live.guest)
     assert result.returncode == 1
@@ -206,13 +209,13 @@ def test_a_signal_lets_the_host_have_the_last_changes(local: Shared) -> None:
 # They are asked as any other
 
 
-def test_the_questions_of_a_share_are_answered(local: Shared) -> None:
+def test_the_questions_of_a_share_are_answered(run_cli, local: Shared) -> None:
     live = local()
     status = live.status()
-    assert (status["profile"], status["transport"]) == ("native", "host")
-    assert (status["requests"], status["receipt"], status["write_back"]) == ({}, {}, None)
-    assert live.share.flush()["source"] == str(live.source)
-    assert live.share.reset()["counting_s"] > 0
+    assert (status.profile, status.transport) == ("native", "host")
+    assert (status.requests, status.receipt, status.write_back) == ({}, {}, None)
+    assert live.share.flush().source == str(live.source)
+    assert live.share.reset().counting_s > 0
     for question in (
         lambda: live.share.start_trace("/tmp/never"),
         live.share.stop_trace,
@@ -226,13 +229,13 @@ def test_the_questions_of_a_share_are_answered(local: Shared) -> None:
 
 
 def test_the_status_has_the_keys_of_any_share(local: Shared, share: Shared) -> None:
-    assert local().status().keys() == share().status().keys()
+    assert local().status().as_dict().keys() == share().status().as_dict().keys()
 
 
 # Their end
 
 
-def test_what_is_in_use_stays(local: Shared) -> None:
+def test_what_is_in_use_stays(run_cli, local: Shared) -> None:
     live = local()
     inside = os.open(live.guest / "directory", os.O_RDONLY)
     try:
@@ -267,7 +270,9 @@ def test_a_signal_ends_it(local: Shared, in_use: bool, field: Path) -> None:
         os.close(inside)
 
 
-def test_what_a_killed_server_has_left_is_found_and_unmounted(local: Shared, field: Path) -> None:
+def test_what_a_killed_server_has_left_is_found_and_unmounted(
+    run_cli, local: Shared, field: Path
+) -> None:
     (field / "volume").mkdir()
     live = local(volumes=(("directory", str(field / "volume")),))
     live.kill()
@@ -291,7 +296,7 @@ def test_a_share_is_not_forgotten_by_who_cannot_see_its_mount(local: Shared, mon
     assert any(record["mountpoint"] == str(live.guest) for record in local_records())
 
 
-def test_a_mount_of_somebody_elses_is_not_ours(local: Shared, field: Path) -> None:
+def test_a_mount_of_somebody_elses_is_not_ours(run_cli, local: Shared, field: Path) -> None:
     live = local()
     live.kill()
     unmount(str(live.guest))
@@ -401,6 +406,7 @@ def test_a_volume_that_cannot_be_mounted_leaves_nothing(
     assert not (sides[0].parent / "a").exists(), "nothing was made behind the link"
 
 
+@pytest.mark.mounts
 def test_exports_can_be_of_any_kind(field: Path, sides: tuple[Path, Path]) -> None:
     text = "".join(
         f'[exports.{name}]\nsource = "source"\nprofile = "{profile}"\n{more}\n'
@@ -412,7 +418,7 @@ def test_exports_can_be_of_any_kind(field: Path, sides: tuple[Path, Path]) -> No
     )
     (field / "share.toml").write_text(text)
     with osxfs_sim.share(field / "share.toml", sides[1], calibrate=False) as hub:
-        assert [export.status()["transport"] for export in hub.exports] == [
+        assert [export.status().transport for export in hub.exports] == [
             "host",
             "copy",
             "requests",

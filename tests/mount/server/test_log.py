@@ -54,6 +54,7 @@ def test_a_long_line_is_cut_and_a_traceback_too(written):
     assert lines[-1].startswith("ValueError: \\x1b[2Jxxx")
 
 
+@pytest.mark.takes_seconds
 def test_one_place_has_so_many_lines_and_later_some_more_and_others_have_theirs(written):
     logger, clock, path = written
 

@@ -15,6 +15,8 @@ from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.mount.server import recovery_process, without_fuse
 from osxfs_sim.mount.server.recovery_process import recover_apart
 
+pytestmark = pytest.mark.starts_processes
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:

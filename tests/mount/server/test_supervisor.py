@@ -74,7 +74,7 @@ def held_up(live: LiveShare) -> "subprocess.Popen[str]":
     guest = inside(live)
     live.reset()  # from now on it is slow
     go(guest)
-    eventually(lambda: live.status()["in_flight"])
+    eventually(lambda: live.status().in_flight)
     (live.source / "new").touch()
     eventually(lambda: threads_in_the_kernel(live.pid))
     return guest
@@ -91,6 +91,22 @@ def test_a_killed_server_whose_thread_waits_in_its_own_mount_lets_everybody_go(s
         live.kill()
         said, _ = guest.communicate(timeout=PATIENCE_S)
         assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
+    assert_gone(live, device)
+
+
+def test_so_does_one_that_ends_by_a_fault(slow_share) -> None:
+    """For a core dump the kernel would wait for that very thread, and tell nobody."""
+    live = slow_share()
+    device = device_of(live)
+    with aborting_at_the_end(device):
+        guest = held_up(live)
+        with ended(guest):
+            live.expected_end = None
+            os.kill(live.pid, signal.SIGSEGV)
+            said, _ = guest.communicate(timeout=PATIENCE_S)
+            assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
+        live.wait_for_end()
+    eventually(lambda: not is_mounted(live.guest))
     assert_gone(live, device)
 
 
@@ -230,7 +246,7 @@ def ask():
     except OSError as error: told.append(error.errno)
 thread = threading.Thread(target=ask)
 thread.start()
-while not share.status()["in_flight"]: time.sleep(0.01)
+while not share.status().in_flight: time.sleep(0.01)
 open(source + "/new", "w").close()
 def waits():
     stats = (f"/proc/{pid}/task/{thread}/stat" for thread in os.listdir(f"/proc/{pid}/task"))
@@ -278,7 +294,7 @@ def test_whoever_asks_a_stopped_server_is_told_the_way_out(stopped: LiveShare) -
     settings = live_settings(stopped)
     assert "is already mounted" in complaint(MountError, launch.launch, settings)
     os.kill(stopped.pid, signal.SIGCONT)
-    assert stopped.status()["pid"] == stopped.pid, "nothing was done to it"
+    assert stopped.status().pid == stopped.pid, "nothing was done to it"
     stopped.expected_end = 0
 
 
@@ -300,6 +316,38 @@ def test_force_ends_a_stopped_server_whose_guests_wait(share) -> None:
         said, _ = guest.communicate(timeout=PATIENCE_S)
         assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
     assert_gone(live, device)
+
+
+def test_force_ends_a_stopped_server_whose_share_was_unmounted_lazily(share) -> None:
+    live = share()
+    device = device_of(live)
+    guest = inside(live)
+    with ended(guest):
+        live.expected_end = None
+        os.kill(live.pid, signal.SIGSTOP)
+        go(guest)
+        unmount(str(live.guest), lazily=True)
+        assert "nothing is mounted" in complaint(MountError, unmount_and_wait, str(live.guest))
+        unmount_and_wait(str(live.guest), force=True)
+        said, _ = guest.communicate(timeout=PATIENCE_S)
+        assert int(said) in (errno.ENOTCONN, errno.ECONNABORTED)
+    live.wait_for_end()
+    assert_gone(live, device)
+
+
+def test_force_says_what_a_share_that_was_unmounted_lazily_has_not_written(share) -> None:
+    live = share(**DELEGATED)
+    with open(live.guest / "file", "w") as file:
+        file.write("held")
+        file.flush()
+        live.expected_end = None
+        os.kill(live.pid, signal.SIGSTOP)
+        unmount(str(live.guest), lazily=True)
+        said = complaint(MountError, unmount_and_wait, str(live.guest), force=True)
+        with contextlib.suppress(OSError):
+            file.close()
+    assert "are not on the host: file" in said
+    live.wait_for_end()
 
 
 def test_force_ends_a_share_whose_supervisor_is_stopped_too(stopped: LiveShare) -> None:

@@ -10,7 +10,7 @@ from support.guests import eventually, refused
 from support.live import LiveShare
 
 from osxfs_sim.catalogue import load_profile
-from osxfs_sim.coherence.scorecard.expectations import Kind, expected_of
+from osxfs_sim.coherence.scorecard.expectations import ChangeKind, expected_of
 from osxfs_sim.coherence.scorecard.measure import Pace, run_scorecard
 
 # Those of osxfs have tests of their own all over; their variants differ in one value each.
@@ -59,7 +59,7 @@ def test_a_share_can_be_worked_in(share, name: str) -> None:
 def test_its_events_are_those_of_its_table(share, name: str) -> None:
     live = share(profile=name, latency_ns=0)
     events = load_profile(name).events
-    kinds = (Kind.WRITE, Kind.MODIFY_OPEN, Kind.DELETE)
+    kinds = (ChangeKind.WRITE, ChangeKind.MODIFY_OPEN, ChangeKind.DELETE)
     results = run_scorecard(
         *(live.source, live.guest, lambda kind: expected_of(kind, events.notify)),
         *(TIMES, Pace.of(events), Random(1), say_nothing, kinds),

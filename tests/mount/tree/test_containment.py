@@ -264,7 +264,7 @@ def test_a_file_that_is_swapped_is_never_mistaken(
     assert "done" in came
     assert untouched(outside)
     os.stat(live.guest / "name")
-    assert live.status()["in_flight"] == 0
+    assert live.status().in_flight == 0
 
 
 @pytest.mark.parametrize("settings", [CONSISTENT, CACHED])
@@ -733,7 +733,7 @@ def test_a_deep_walk_while_the_host_moves_its_middle_out_and_in_touches_nothing_
     names = {path.name for path in middle.rglob("*")}
     assert names <= {"a", "b", "c", "file", "new", "made"}
     assert "file" in names
-    eventually(lambda: live.status()["open_handles"] == live.status()["in_flight"] == 0)
+    eventually(lambda: live.status().open_handles == live.status().in_flight == 0)
 
 
 @pytest.mark.parametrize("settings", [CONSISTENT, CACHED])

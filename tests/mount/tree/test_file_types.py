@@ -17,11 +17,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.guests import eventually, finish, hear, refused, run, start
 from support.live import LiveShare
+
+from osxfs_sim.model.status import ShareStatus
 
 _libc = ctypes.CDLL(None, use_errno=True)
 RENAME_NOREPLACE, RENAME_WHITEOUT = 1, 4
@@ -61,8 +62,8 @@ def place(each_share: LiveShare) -> Iterator[Place]:
     eventually(lambda: is_at_rest(each_share.status()))
 
 
-def is_at_rest(status: dict[str, Any]) -> bool:
-    return status["open_handles"] == status["in_flight"] == 0
+def is_at_rest(status: ShareStatus) -> bool:
+    return status.open_handles == status.in_flight == 0
 
 
 # A share that believes nothing, and one that does.
@@ -269,7 +270,7 @@ def test_a_new_fifo_is_not_the_one_whose_number_it_was_given(
                 os.fchmod(reading, 0o600)
             assert os.stat(live.guest / new).st_nlink == 1
         joins_two_processes(live.guest / new)
-    assert live.status()["in_flight"] == 0
+    assert live.status().in_flight == 0
 
 
 def joins_two_processes(fifo: Path) -> None:
@@ -481,7 +482,7 @@ def test_whatever_it_is_it_can_have_several_names(
         assert os.path.samestat(first, second)
         assert IS_KIND[kind](first.st_mode), oct(first.st_mode)
         # A guest that believes what it was told may not have heard of the second name.
-        if side == linked_by or place.share.status()["profile"] == "none":
+        if side == linked_by or place.share.status().profile == "none":
             assert first.st_nlink == second.st_nlink == 2
     assert sum(check(first.st_mode) for check in IS_KIND.values()) == 1
     os.unlink(place.guest / "first")

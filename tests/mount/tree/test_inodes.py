@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 from support.complaints import noticed
 
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
-from osxfs_sim.mount.writeback.overlay import drop, hold
+from osxfs_sim.mount.writeback.overlay import drop_overlay, overlay_of
 
 FILE, DIRECTORY, SYMLINK = modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK
 HERE, BELOW = 5, 6  # the export's own device, and one mounted below it
@@ -411,6 +411,7 @@ def history_agrees_with_the_model(table, histories=150):
     )
 
 
+@pytest.mark.takes_seconds
 def test_any_history_of_lookups_and_forgets_leaves_what_the_kernel_knows():
     history_agrees_with_the_model(InodeTable)
 
@@ -454,6 +455,7 @@ class LeavesTheIdentityBehind(InodeTable):
         del self._by_number[inode.number]
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize(
     "bug",
     [
@@ -477,14 +479,14 @@ def test_the_check_of_histories_notices(bug):
 def test_a_directory_is_kept_for_what_is_held_below_it(table):
     above = told(table, status_of(7, DIRECTORY), name=b"above")
     file = told(table, status_of(42), above, b"file")
-    hold(file).changes = 1
+    overlay_of(file).changes = 1
     assert table.forget(file.number, 1) is None
     assert table.forget(above.number, 1) is None
     file.parent = None  # the host has removed it
     assert table.take_unneeded() is None
     assert table.check() == []
-    file.held.changes = 0
-    drop(file)
+    file.overlay.changes = 0
+    drop_overlay(file)
     assert table.let_go(file)
     assert table.take_unneeded() is above
     assert len(table) == 1
@@ -493,14 +495,14 @@ def test_a_directory_is_kept_for_what_is_held_below_it(table):
 def test_what_is_not_in_the_table_is_not_found_by_a_new_identity(table):
     gone = told(table, status_of(7, DIRECTORY))
     table.forget(gone.number, 1)
-    table.arrived(gone, table.root, b"gone", status_of(8, DIRECTORY))
+    table.created_on_host(gone, table.root, b"gone", status_of(8, DIRECTORY))
     assert table.known(status_of(8, DIRECTORY)) is None
     assert table.check() == []
 
 
 def test_a_listing_that_overflows_does_not_forget_what_is_held(table):
     file = told(table, status_of(42))
-    hold(file).changes = 1
+    overlay_of(file).changes = 1
     table.forget(file.number, 1)
     assert table.found(table.root, b"name", status_of(42)) is file
     assert not table.let_go(file)
@@ -578,40 +580,40 @@ class HeldHost(RuleBasedStateMachine):
     def hold_a_change(self, data):
         inode = self.some(data, lambda each: each.lookups)
         if inode is not None:
-            hold(inode).changes += 1
+            overlay_of(inode).changes += 1
 
     @rule(data=st.data())
     def hold_a_rename(self, data):
         inode = self.some(data, lambda each: each.lookups and not each.is_directory)
         if inode is not None:
-            held = hold(inode)
+            held = overlay_of(inode)
             held.changes += 1
             held.guest_place = self.directory(data), b"moved"
 
     @rule(data=st.data())
     def make(self, data):
-        inode = self.table.unmade(data.draw(st.sampled_from((FILE, DIRECTORY))))
-        held = hold(inode)
-        held.changes, held.unmade = 1, True
+        inode = self.table.new_local_only(data.draw(st.sampled_from((FILE, DIRECTORY))))
+        held = overlay_of(inode)
+        held.changes, held.local_only = 1, True
         held.guest_place = self.directory(data), b"made"
         inode.lookups += 1
         self.inodes.append(inode)
 
     @rule(data=st.data(), is_removed=st.booleans())
     def carry_out(self, data, is_removed):
-        inode = self.some(data, lambda each: each.held is not None)
+        inode = self.some(data, lambda each: each.overlay is not None)
         if inode is None:
             return
-        held = inode.held
+        held = inode.overlay
         place = held.guest_place or held.place
-        if place is not None and (held.unmade or is_removed):
+        if place is not None and (held.local_only or is_removed):
             # The host gets it, or has removed it and gets it again, and what it lies in.
             self.next_number += 1
-            self.table.arrived(inode, *place, status_of(self.next_number, inode.kind))
-            held.place, held.unmade = place, False
+            self.table.created_on_host(inode, *place, status_of(self.next_number, inode.kind))
+            held.place, held.local_only = place, False
         held.changes -= 1
         if not held.changes:
-            drop(inode)
+            drop_overlay(inode)
             self.table.let_go(inode)
         self.drain()
 
@@ -635,7 +637,7 @@ class HeldHost(RuleBasedStateMachine):
         assert not self.table.check()
         for inode in self.inodes:
             assert self.is_in(inode)
-        wanted = [each for each in self.inodes if each.lookups or each.held is not None]
+        wanted = [each for each in self.inodes if each.lookups or each.overlay is not None]
         assert all(self.is_in(each) for each in wanted)
         if not wanted:
             assert len(self.table) == 1
@@ -650,6 +652,7 @@ def held_history_is_consistent(table, histories=150):
     )
 
 
+@pytest.mark.takes_seconds
 def test_any_history_of_held_changes_leaves_a_consistent_table():
     held_history_is_consistent(InodeTable)
 
@@ -661,7 +664,7 @@ class ForgetsWhatIsHeld(InodeTable):
 
 class ForgetsTheWay(InodeTable):
     def is_needed(self, inode):
-        held = inode.held is not None and inode.held.changes > 0
+        held = inode.overlay is not None and inode.overlay.changes > 0
         return inode.lookups > 0 or inode is self.root or held
 
 
@@ -676,6 +679,7 @@ class IdentifiesAnything(InodeTable):
         self._by_identity[device, host_number] = inode
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("bug", [ForgetsWhatIsHeld, ForgetsTheWay, NeverLetsGo, IdentifiesAnything])
 def test_the_check_of_held_histories_notices(bug):
     with noticed(AssertionError, KeyError):

@@ -17,6 +17,7 @@ from support.live import shares_below
 import osxfs_sim
 from osxfs_sim.model.caching import Cached, Consistent
 from osxfs_sim.model.consistency import Mode
+from osxfs_sim.model.status import OverlapStatus
 from osxfs_sim.mount.mounts.mountpoints import (
     control_path,
     runtime_directory,
@@ -57,8 +58,8 @@ class Site:
 
 
 @pytest.fixture
-def site(field: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
-    request.getfixturevalue("need_fuse")
+def site(field: Path, need_fuse: None) -> Iterator[Site]:
+    del need_fuse
     site = Site(field)
     yield site
     for mountpoint in reversed(shares_below(field)):
@@ -111,7 +112,7 @@ def test_who_asks_for_nothing_stronger_strengthens_nothing(site: Site, profile: 
     trees = ("above", "tree", "osxfs-negative"), ("inner", "tree/inner", profile)
     with site.exports(*trees) as share:
         assert unseen(site.guest / "above" / "inner", site.host / "tree" / "inner") == CHANGES
-        assert [export.status()["overlaps"] for export in share.exports] == [[], []]
+        assert [export.status().overlaps for export in share.exports] == [[], []]
 
 
 def test_default_itself_is_consistent(site: Site) -> None:
@@ -129,8 +130,8 @@ def test_a_cached_export_below_a_consistent_one_is_consistent_wholly(
         for below in (".", "deep"):
             assert unseen(site.guest / "inner" / below, site.host / inner / below) == set()
         told = share.exports[0].status()
-        assert told["overlaps"] == [{"path": ".", "mode": "consistent"}]
-        assert told["policy"] == Consistent().describe()
+        assert told.overlaps == [OverlapStatus(path=".", mode="consistent")]
+        assert told.policy == Consistent().describe()
 
 
 def test_the_directory_where_the_overlap_begins_is_part_of_it(site: Site) -> None:
@@ -233,7 +234,7 @@ def test_in_the_overlap_no_set_of_names_answers(site: Site) -> None:
             above.reset()
             for number in range(20):
                 assert not (site.guest / "above" / below / f"missing-{number}").exists()
-            assert above.status()["missing_lookups"] == crossings
+            assert above.status().missing_lookups == crossings
 
 
 def test_a_status_tells_what_a_share_obeys(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,14 +243,17 @@ def test_a_status_tells_what_a_share_obeys(site: Site, capsys: pytest.CaptureFix
         *(("two", "tree/two/deep", "none"), ("three", "tree/two/deep/er", "osxfs-cached")),
     )
     with site.exports(*trees) as share:
-        told = [export.status()["overlaps"] for export in share.exports]
+        told = [export.status().overlaps for export in share.exports]
         assert told == [
-            [{"path": "one", "mode": "consistent"}, {"path": "two/deep", "mode": "consistent"}],
+            [
+                OverlapStatus(path="one", mode="consistent"),
+                OverlapStatus(path="two/deep", mode="consistent"),
+            ],
             [],
             [],
-            [{"path": ".", "mode": "consistent"}],
+            [OverlapStatus(path=".", mode="consistent")],
         ]
-        assert share.status()["overlaps"] == []
+        assert share.status().overlaps == []
         for export in share.exports[:2]:
             status_report(export.status())
         lines = [line for line in capsys.readouterr().out.splitlines() if "overlaps" in line]
@@ -263,7 +267,7 @@ def test_two_shares_without_a_share_file_do_not_know_of_each_other(share) -> Non
     (cached.source / "inner").mkdir()
     consistent = share(source=cached.source / "inner", profile="osxfs", latency_ns=0)
     assert unseen(cached.guest / "inner", consistent.source) == CHANGES
-    assert cached.status()["overlaps"] == consistent.status()["overlaps"] == []
+    assert cached.status().overlaps == consistent.status().overlaps == []
 
 
 # Which inode obeys what
@@ -377,7 +381,7 @@ def test_a_delegated_export_holds_nothing_back_in_a_stronger_part(
         os.unlink(outer / "part" / "directory" / "file")
         assert not (site.host / "tree" / "part" / "directory" / "file").exists()
         status = share.exports[0].status()
-        assert status["write_back"]["pending_changes"] == 2
+        assert status.write_back.pending_changes == 2
         share.exports[0].flush()
 
 
@@ -403,4 +407,4 @@ def test_a_delegated_export_below_a_consistent_one_is_consistent(site: Site) -> 
     ) as share:
         (site.guest / "inner" / "file").write_text("content")
         assert (site.host / "tree" / "part" / "file").read_text() == "content"
-        assert share.exports[0].status()["write_back"] is None
+        assert share.exports[0].status().write_back is None

@@ -240,10 +240,12 @@ def count_at_once(field: Path, program: str, *, meeting: bool = False) -> set[by
         return {get(store, path) for path in links}
 
 
+@pytest.mark.starts_processes
 def test_no_change_of_several_processes_at_once_is_lost(field: Path) -> None:
     assert count_at_once(field, _WRITER) == {b"0:60:60"}
 
 
+@pytest.mark.starts_processes
 def test_the_check_of_changes_at_once_notices_one_that_reads_too_early(field: Path) -> None:
     early = _WRITER.replace(
         "store.change(fd, os.fstat(fd), changed)",
@@ -278,10 +280,12 @@ def count_alone(field: Path, program: str, *, meeting: bool = False) -> int:
     return int((field / "count").read_text())
 
 
+@pytest.mark.starts_processes
 def test_blocks_alone_wait_for_one_another(field: Path) -> None:
     assert count_alone(field, _COUNTER) == 6_000
 
 
+@pytest.mark.starts_processes
 def test_the_check_of_blocks_alone_notices_one_that_does_not_wait(field: Path) -> None:
     careless = _COUNTER.replace("with store.alone(), store.alone():", "if True:")
     careless = careless.replace("int(os.pread(fd, 8, 0))", "meet(int(os.pread(fd, 8, 0)))")
@@ -338,6 +342,7 @@ def mounted(path: Path, *arguments: object) -> Iterator[Path]:
         subprocess.run(["umount", path], check=True)
 
 
+@pytest.mark.mounts
 @pytest.mark.usefixtures("need_root")
 def test_a_file_system_mounted_upon_the_name_has_names_of_its_own(make_store, field: Path) -> None:
     """As where one binds a socket into a directory; its key is the same from everywhere."""
@@ -354,6 +359,7 @@ def test_a_file_system_mounted_upon_the_name_has_names_of_its_own(make_store, fi
             subprocess.run(["umount", place], check=True)
 
 
+@pytest.mark.mounts
 @pytest.mark.usefixtures("need_root")
 def test_an_owner_on_an_overlay_survives_the_copy_that_a_chown_makes(field: Path) -> None:
     lower, upper, work = (field / name for name in ("lower", "upper", "work"))
@@ -432,7 +438,7 @@ def test_a_file_system_with_neither_attributes_nor_lasting_names_keeps_no_owner(
                     os.chown(live.guest / name, 5, 6, follow_symlinks=False)
             assert owner_told(live.guest / name, BOB) == (BOB, BOB)
         assert live.log().count("no lasting name") == 1
-        assert "no lasting name" in live.status()["warnings"][0]
+        assert "no lasting name" in live.status().warnings[0]
         live.unmount()
 
 
@@ -467,7 +473,7 @@ def test_a_database_that_is_none_is_eio_and_one_line_of_the_log(broken, field: P
     with refused(errno.EIO):
         os.listdir(live.guest)
     assert len(live.log().splitlines()) == 1
-    assert live.status()["warnings"][0].endswith("owners.sqlite: file is not a database")
+    assert live.status().warnings[0].endswith("owners.sqlite: file is not a database")
     # What carries its owner itself is none the worse.
     chown(live.guest / "file", 5, 6)
     assert owner(live.guest / "file") == (5, 6)
@@ -494,6 +500,7 @@ def test_a_database_damaged_while_it_is_in_use_is_eio(make_store, field: Path, c
     assert 1 <= len(caplog.records) <= 2
 
 
+@pytest.mark.mounts
 @pytest.mark.usefixtures("need_root")
 def test_a_full_disk_is_enospc(field: Path) -> None:
     with (
@@ -511,6 +518,7 @@ def test_a_full_disk_is_enospc(field: Path) -> None:
             assert get(store, path) == b"0:5:6"
 
 
+@pytest.mark.mounts
 @pytest.mark.usefixtures("need_root")
 @pytest.mark.parametrize("left_bytes", [0, 4_096, 8_192, 12_288, 20_480])
 def test_a_disk_that_was_full_before_is_enospc(field: Path, left_bytes: int) -> None:
@@ -552,7 +560,7 @@ def test_a_read_only_state_directory_is_read_and_not_written(field: Path, broken
         (live.guest / "link-0").unlink()
         # Once when it was mounted, before anybody had to find out, and once when it failed.
         assert len(live.log().splitlines()) == 2
-        assert any("cannot be made or written" in line for line in live.status()["warnings"])
+        assert any("cannot be made or written" in line for line in live.status().warnings)
         live.unmount()
     finally:
         subprocess.run(["umount", state], check=True)
@@ -573,6 +581,7 @@ def test_a_file_in_the_place_of_the_state_directory_is_eio(field: Path, broken) 
     assert "--state" in live.log()
 
 
+@pytest.mark.starts_processes
 @pytest.mark.usefixtures("need_root")
 def test_a_state_directory_of_somebody_else_is_eacces(field: Path, caplog) -> None:
     (field / "state").mkdir(mode=0o700)

@@ -477,8 +477,8 @@ def test_a_malformed_attribute_counts_as_none_and_is_reported_once(shared) -> No
             assert owner_told(live.guest / name, BOB) == (BOB, BOB)
         os.listdir(live.guest)
     status = live.status()
-    assert status["ownership"]["malformed"] == len(names)
-    assert status["warnings"] == [
+    assert status.ownership.malformed == len(names)
+    assert status.warnings == [
         f"{len(names)} objects have a malformed owner attribute, taken as unset; "
         f"the first is {live.source / names[0]}"
     ]
@@ -495,7 +495,7 @@ def test_a_malformed_attribute_of_an_awkwardly_named_object_is_reported_on_one_l
     path.touch()
     os.setxattr(path, ATTRIBUTE, b"?\n\x1b")
     os.listdir(live.guest)
-    (warning,) = live.status()["warnings"]
+    (warning,) = live.status().warnings
     assert warning.isprintable()
     assert "feed" in warning
     assert len(live.log().splitlines()) == 1
@@ -514,7 +514,7 @@ def test_a_malformed_attribute_too_deep_to_be_named_is_no_reason_to_fail(shared)
         for _ in range(30):
             os.chdir("d" * 250)
         assert owner_told(Path("it"), BOB) == (BOB, BOB)
-    assert live.status()["ownership"]["malformed"] == 1
+    assert live.status().ownership.malformed == 1
 
 
 def test_a_malformed_record_counts_as_none_and_is_reported(shared, field: Path) -> None:
@@ -527,7 +527,7 @@ def test_a_malformed_record_counts_as_none_and_is_reported(shared, field: Path) 
     database = field / "state" / "owners.sqlite"
     subprocess.run(["/usr/bin/python3", "-Ic", change, database], check=True)
     assert owner_told(live.guest / "link", BOB) == (BOB, BOB)
-    assert live.status()["ownership"]["malformed"] == 1
+    assert live.status().ownership.malformed == 1
     chown(live.guest / "link", -1, 7)
     assert owner_told(live.guest / "link", BOB) == (BOB, 7)
 

@@ -183,7 +183,7 @@ def test_a_server_that_looked_names_up_anew_would_be_caught(share) -> None:
 def test_osxfs_shows_what_is_there_now_however_long_it_believes(share) -> None:
     live = share(profile="osxfs-cached", host_events="none", latency_ns=0)
     said = look_and_replace(live)
-    assert live.status()["replaced"] == "anew"
+    assert live.status().replaced == "anew"
     assert said["content of r"] == "replaced, and longer\n"
     assert said["content of h"] == "old\n"  # by its other name: an entry leads to its object
     assert (said["content of x"], said["content of z"]) == ("ENOENT", "ENOENT")
@@ -227,25 +227,25 @@ def test_what_the_guest_forgets_is_held_no_longer(share) -> None:
     names = [f"file-{number}" for number in range(50)]
     for name in names:
         (live.source / name).touch()
-    before = live.status()["descriptors"]
+    before = live.status().descriptors
     for name in names:
         os.stat(live.guest / name)
-    assert live.status()["descriptors"] == before + 50
+    assert live.status().descriptors == before + 50
     for name in names:
         (live.guest / name).unlink()
-    eventually(lambda: live.status()["descriptors"] == before)
+    eventually(lambda: live.status().descriptors == before)
 
 
 def test_what_was_replaced_is_let_go_when_its_name_is_looked_up_anew(share) -> None:
     live = share(profile="virtiofsd-none")
     (live.source / "file").write_text("old")
     (live.guest / "file").read_text()
-    before = live.status()["descriptors"]
+    before = live.status().descriptors
     for number in range(20):
         (live.source / "new").write_text(f"{number}")
         os.rename(live.source / "new", live.source / "file")
         assert (live.guest / "file").read_text() == f"{number}"
-    eventually(lambda: live.status()["descriptors"] <= before)
+    eventually(lambda: live.status().descriptors <= before)
 
 
 def test_what_leaves_the_export_is_refused_although_it_is_held(share) -> None:
@@ -440,7 +440,7 @@ def test_what_the_guest_unlinks_stays_and_is_let_go_when_it_is_forgotten(held: H
     inode = make(held, "file", "old")
     fd = os.open(held.host / "file", os.O_PATH)
     (held.host / "file").unlink()
-    held.backing.keep_nameless(inode, fd)
+    held.backing.keep_orphan(inode, fd)
     held.give_way(nameless=1)
     assert held.content(inode) == b"old"
     held.backing.forget(inode)

@@ -236,7 +236,7 @@ def test_a_kernel_that_ends_nothing_is_told_to_believe_nothing(bench) -> None:
     names.can_end = False
     names.names.check_kernel()
     assert names.ends == 1
-    assert names.names.report()["names_can_be_ended"] is False
+    assert names.names.report().names_can_be_ended is False
     assert names.believe(b"a", b"a") == 0
     assert names.miss(b"a") == 0
     names.make(b"a")
@@ -391,10 +391,10 @@ def test_indices_are_bounded_and_forgotten_with_their_directories(bench, monkeyp
             inode = names.table.found(names.root, b"d%d" % number, path.stat())
             directories.append(inode)
             assert names.names.find(inode, fd, b"N3")[0] == b"n3"
-            assert names.names.report()["names_indexed"] <= 25
+            assert names.names.report().names_indexed <= 25
     for inode in directories:
         names.names.forget(inode)
-    assert names.names.report()["names_indexed"] == 0
+    assert names.names.report().names_indexed == 0
 
 
 # Trees that hold collisions
@@ -610,7 +610,7 @@ def test_a_tree_with_collisions_is_warned_about_when_mounted(field: Path, share)
     for name in ("a", "A"):
         (field / "source" / "deep" / name).write_text(name)
     live = share(field / "source", field / "guest", names="apfs")
-    assert any("'A' and 'a'" in line for line in live.share.first_status["warnings"])
+    assert any("'A' and 'a'" in line for line in live.share.first_status.warnings)
     for name in ("a", "A"):
         assert (live.guest / "deep" / name).read_text() == name
     os.unlink(live.guest / "deep" / "a")
@@ -623,7 +623,7 @@ def test_no_warning_where_names_do_not_fold(field: Path, share) -> None:
         (field / path).mkdir()
     for name in ("a", "A"):
         (field / "source" / name).touch()
-    assert share(field / "source", field / "guest").share.first_status["warnings"] == []
+    assert share(field / "source", field / "guest").share.first_status.warnings == []
 
 
 def test_a_mount_inside_survives_where_nothing_is_believed(share) -> None:
@@ -659,4 +659,4 @@ def test_without_names_that_fold_nothing_is_ended_or_indexed(share) -> None:
     live = share()
     (live.guest / "a").touch()
     assert not (live.guest / "A").exists()
-    assert live.status()["names"] == {"rules": "case-sensitive"}
+    assert live.status().as_dict()["names"] == {"rules": "case-sensitive"}

@@ -15,7 +15,7 @@ from support.unmounted import Unmounted, recovered, unmounted
 
 from osxfs_sim.mount.mounts.copying import make_copy
 from osxfs_sim.mount.mounts.mountpoints import MountError
-from osxfs_sim.mount.writeback.journal import journals_of
+from osxfs_sim.mount.writeback.journal_directory import journals_of
 from osxfs_sim.mount.writeback.unwritten import all_unwritten, check_unwritten, save
 
 NAMES = ["d", "e", "f", "g", "n", "new", "link", "d/f", "d/new"]
@@ -81,6 +81,7 @@ def exposed(
     return swapper.calls, state_of(secret) == before
 
 
+@pytest.mark.takes_seconds
 def test_write_back_changes_nothing_where_a_swapped_name_leads(tmp_path, secret, monkeypatch):
     calls, _ = exposed(tmp_path, secret, monkeypatch, 10_000)
     assert calls > 50
@@ -89,6 +90,7 @@ def test_write_back_changes_nothing_where_a_swapped_name_leads(tmp_path, secret,
         assert holds, number
 
 
+@pytest.mark.takes_seconds
 def test_one_chmod_by_name_would_be_caught(tmp_path, secret, monkeypatch):
     """As it was: the mode of a directory that both sides had made was set by its name."""
     by_name(monkeypatch)
@@ -97,6 +99,7 @@ def test_one_chmod_by_name_would_be_caught(tmp_path, secret, monkeypatch):
     assert not all(outcomes)
 
 
+@pytest.mark.takes_seconds
 def test_recovery_changes_nothing_where_a_swapped_name_leads(tmp_path, secret, monkeypatch):
     def recover(number: int) -> int:
         place = tmp_path / f"{number}"
@@ -208,7 +211,7 @@ def test_a_journal_that_is_reached_by_its_path_would_be_caught(
     def open_place(path: Path, flags: int = 0) -> int:
         return os.open(path, flags | os.O_DIRECTORY)
 
-    monkeypatch.setattr("osxfs_sim.mount.writeback.journal.at.open_place", open_place)
+    monkeypatch.setattr("osxfs_sim.mount.writeback.journal_directory.at.open_place", open_place)
     with pytest.raises(AssertionError):
         test_what_a_user_puts_in_the_place_of_a_journal_is_not_followed(
             kept, tmp_path, "journal", "list"

@@ -17,6 +17,8 @@ import pytest
 from osxfs_sim.mount.tree import syscall_inspection
 from osxfs_sim.mount.tree.syscall_inspection import Renaming, renaming
 
+pytestmark = pytest.mark.starts_processes
+
 _number = itertools.count()
 
 # A process that says that it is about to do something, and does it.

@@ -36,6 +36,8 @@ from osxfs_sim.mount.watch.fanotify import FanotifyWatcher
 from osxfs_sim.mount.watch.inotify import InotifyWatcher
 from osxfs_sim.mount.watch.watcher import HostChange, Lost, Watcher, open_watcher
 
+pytestmark = pytest.mark.starts_processes
+
 C, X, R, M, A, W = (
     What.CREATED,
     What.REMOVED,

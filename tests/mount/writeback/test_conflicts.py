@@ -303,9 +303,12 @@ def play(both: LiveShare, row: Row, name: str) -> tuple[dict[str, str], int, int
     tree(guest)
     row.does(guest)
     row.meanwhile(host)
-    before = both.status()["write_back"]
-    after = both.share.flush()["write_back"]
-    counts = [after[key] - before[key] for key in ("lost_host_changes", "kept_host_changes")]
+    before = both.status().write_back
+    after = both.share.flush().write_back
+    counts = (
+        after.lost_host_changes - before.lost_host_changes,
+        after.kept_host_changes - before.kept_host_changes,
+    )
     return tree(host), *counts
 
 
@@ -321,6 +324,7 @@ def test_when_both_have_changed_it(both: LiveShare, name: str) -> None:
     assert (both.trouble(), both.server.poll()) == ([], None)
 
 
+@pytest.mark.mounts
 def test_where_numbers_are_used_again_the_rows_are_about_that(small_ext4: Path) -> None:
     path = small_ext4 / "file"
     path.write_text("old")
@@ -385,14 +389,14 @@ def test_what_is_held_is_shown_though_a_listing_overflows_after_the_kernel_forgo
     os.listdir(live.guest / "d")
     for name in names:
         (live.guest / "d" / name).write_text("NEWER")
-    inodes = live.status()["inodes"]
+    inodes = live.status().inodes
     forgotten = live.requests().get("FORGET", 0)
     os.rename(live.source / "d", live.source / "e")
     live.settle()
     os.rename(live.source / "e", live.source / "d")
     live.settle()
     eventually(lambda: live.requests().get("FORGET", 0) >= forgotten + len(names))
-    assert live.status()["inodes"] >= inodes - 2, "held: the server knows them all"
+    assert live.status().inodes >= inodes - 2, "held: the server knows them all"
     os.listdir(live.guest / "d")
     for name in names:
         with open(live.guest / "d" / name, "a") as file:
@@ -534,7 +538,7 @@ def test_a_link_put_in_a_directorys_place_does_not_lead_a_change_of_mode_astray(
             os.mkdir(name, dir_fd=here)
         except FileExistsError:
             continue
-        while live.status()["write_back"]["pending_changes"]:
+        while live.status().write_back.pending_changes:
             for _ in range(200):
                 libc.renameat2(here, name, here, b"link", RENAME_EXCHANGE)
     os.close(here)

@@ -24,7 +24,7 @@ from support.scribbler import Scribbler, furnish
 
 from osxfs_sim.mount import launch
 from osxfs_sim.mount.mounts.mountpoints import MountError, unmount
-from osxfs_sim.mount.writeback.journal import leftovers
+from osxfs_sim.mount.writeback.journal_reader import unfinished_journals
 
 _MS = 1_000_000
 _AGES_NS = (1 * _MS, 3 * _MS, 10 * _MS, 30 * _MS, 100 * _MS, 5_000 * _MS, 5_000 * _MS)
@@ -139,7 +139,7 @@ class Crash:
         self.demand(any(v.point is not None for v in verdicts), verdicts[-1].why)
 
     def left(self) -> int:
-        return sum(len(each.pending) for each in leftovers(self.state, str(self.source)))
+        return sum(len(each.pending) for each in unfinished_journals(self.state, str(self.source)))
 
     def check_complete(self, found: Tree) -> None:
         """*found* is exactly the guest's last state, perhaps without what was not answered."""
@@ -233,7 +233,7 @@ def test_a_killed_share_can_be_recovered_or_given_up(
     else:
         left = made.left()
         live = made.mount("recover")
-        made.demand(live.status()["write_back"]["recovered"] == left, f"not {left} recovered")
+        made.demand(live.status().write_back.recovered == left, f"not {left} recovered")
         made.check_complete(snapshot(made.source))
         made.check_complete(snapshot(made.guest))
         live.unmount()
@@ -311,7 +311,7 @@ def test_a_directory_replaced_by_another_leaves_nothing_aside(
     bury(live)
     live = share(*sides, **HELD, unwritten="recover")
     assert set(os.listdir(source)) <= {"old", "new"}
-    assert live.status()["write_back"]["lost_host_changes"] == 0
+    assert live.status().write_back.lost_host_changes == 0
 
 
 def test_a_rename_that_was_carried_out_and_not_noted_is_gone_on_from(

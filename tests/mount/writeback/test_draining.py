@@ -17,15 +17,8 @@ from osxfs_sim.mount.launch import launch
 from osxfs_sim.mount.mounts.mountpoints import mount_at, unmount
 from osxfs_sim.mount.tree.inodes import InodeTable
 from osxfs_sim.mount.writeback.draining import overlap, wait_until_drained
-from osxfs_sim.mount.writeback.journal import (
-    Journal,
-    Owner,
-    all_journals,
-    claim,
-    locked,
-    open_journal,
-    owner_of,
-)
+from osxfs_sim.mount.writeback.journal import Journal, open_journal
+from osxfs_sim.mount.writeback.journal_directory import Owner, all_journals, claim, locked, owner_of
 from osxfs_sim.settings import ShareSettings
 
 HOUR_NS = 3_600 * 10**9
@@ -98,6 +91,7 @@ def test_a_share_that_begins_or_is_mounted_is_not_waited_for(
     assert said == []
 
 
+@pytest.mark.starts_processes
 @pytest.mark.parametrize("how", ["it says so", "its mount is gone"])
 def test_a_share_that_is_unmounted_is_waited_for_until_it_ends(
     tmp_path: Path, source: Path, how: str
@@ -125,6 +119,7 @@ def test_a_share_that_is_unmounted_is_waited_for_until_it_ends(
     assert f"waiting until the host has what an earlier share of {source}" in said[0]
 
 
+@pytest.mark.starts_processes
 def test_a_recovery_is_waited_for_until_it_ends(tmp_path: Path, source: Path) -> None:
     journal = open_journal(tmp_path, str(source), InodeTable(os.stat(source)).root)
     journal.mounted("/mnt", "0:57")  # which is there still, and dead
@@ -140,17 +135,18 @@ def test_a_recovery_is_waited_for_until_it_ends(tmp_path: Path, source: Path) ->
         waiting.start()
         eventually(lambda: len(said) == 1)
         assert waiting.is_alive()
-    waiting.join(60)
+    waiting.join(180)
     assert not waiting.is_alive()
 
 
+@pytest.mark.starts_processes
 def test_one_that_stands_still_is_told_with_the_remedy(
     tmp_path: Path, source: Path, journal: Journal
 ) -> None:
     from test_journal import make
 
     table = InodeTable(os.stat(source))
-    journal.note(make(table, b"a", 1))
+    journal.append(make(table, b"a", 1))
     journal.mounted("/mnt", "0:57")
     journal.drains()
     with pytest.raises(MountError, match=rf"kill {os.getpid()}") as caught:
@@ -158,6 +154,7 @@ def test_one_that_stands_still_is_told_with_the_remedy(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.starts_processes
 def test_one_that_has_nothing_to_write_back_keeps_nobody(
     tmp_path: Path, source: Path, journal: Journal
 ) -> None:
@@ -202,7 +199,7 @@ def test_what_a_guest_syncs_is_not_overwritten_by_an_earlier_share(
         pytest.skip("only root can mount it")
     live = share(**HELD)
     (live.guest / "file").write_text("older")
-    state = Path(live.status()["write_back"]["journal"]).parents[1]
+    state = Path(live.status().write_back.journal).parents[1]
     stopped_and_unmounted(live)
     said = Said()
     settings = ShareSettings(

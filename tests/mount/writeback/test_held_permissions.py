@@ -106,6 +106,17 @@ def list_open(path: str, mode: str) -> list[str]:
         os.close(fd)
 
 
+def list_synced(path: str, mode: str) -> list[str]:
+    """As list_open, and the host has got all of it in between."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.chmod(path, int(mode))
+        os.fsync(fd)
+        return sorted(os.listdir(fd))
+    finally:
+        os.close(fd)
+
+
 STEPS: dict[str, Callable[..., object]] = {
     "chmod": lambda path, mode: os.chmod(path, int(mode)),
     "create": lambda path: write(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, b"new"),
@@ -126,6 +137,7 @@ STEPS: dict[str, Callable[..., object]] = {
     "touch_open": touch_open,
     "make_closed": make_closed,
     "list_open": list_open,
+    "list_synced": list_synced,
 }
 
 
@@ -192,7 +204,7 @@ def assert_alike(
         live.share.flush()
         began = end
     assert tree(live.source) == tree(native), steps
-    assert live.status()["write_back"]["refusal"] is None
+    assert live.status().write_back.refusal is None
 
 
 def clear(live: LiveShare) -> None:
@@ -272,14 +284,28 @@ def test_what_is_open_can_be_gone_on_with_whatever_its_mode_becomes(mounted) -> 
     assert live.server.poll() is None
 
 
+def test_what_was_opened_under_a_mode_that_the_host_had_for_a_moment_stays_open(mounted) -> None:
+    live = mounted()
+    steps = [
+        ("mkdir", "g", str(0o300)),
+        ("chmod", "g", str(0o700)),
+        ("list_synced", "g", str(0o100)),
+        ("list", "g"),
+    ]
+    assert_alike(live, steps)
+
+
+LISTING = ("list_open", "list_synced")
+
+
 def random_step(rng: random.Random) -> Step:
     name = rng.choice(list(STEPS))
     paths = [rng.choice(PLACES)]
     if name in ("link", "rename"):
         paths.append(rng.choice(PLACES))
-    if name in ("chmod", "mkdir", "touch_open", "make_closed", "list_open"):
+    if name in ("chmod", "mkdir", "touch_open", "make_closed", *LISTING):
         mode = rng.choice(MODES)
-        paths.append(str(mode | 0o100 if name == "list_open" else mode))
+        paths.append(str(mode | 0o100 if name in LISTING else mode))
     return name, *paths
 
 

@@ -131,8 +131,8 @@ def test_the_host_shows_one_state_of_the_guest_after_the_other(
     assert len(points) > 5, f"too little was seen: {sorted(points)}"
     assert not difference(scribbler.tree, snapshot(field / "source"))
     assert not difference(scribbler.tree, snapshot(field / "guest"))
-    status = live.status()["write_back"]
-    assert status["lost_host_changes"] == status["kept_host_changes"] == 0
+    status = live.status().write_back
+    assert status.lost_host_changes == status.kept_host_changes == 0
 
 
 def test_a_server_that_breaks_the_rule_is_found_out(

@@ -16,7 +16,10 @@ from support.nobody import NOBODY
 
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.inodes import InodeTable
-from osxfs_sim.mount.writeback.journal import OtherDetail, journals_of, open_journal, read_journal
+from osxfs_sim.mount.writeback.journal import open_journal
+from osxfs_sim.mount.writeback.journal_directory import journals_of
+from osxfs_sim.mount.writeback.journal_format import OtherDetail
+from osxfs_sim.mount.writeback.journal_reader import read_journal
 
 HELD = {
     "profile": "osxfs-delegated",
@@ -26,7 +29,7 @@ HELD = {
 
 
 def counts(live: LiveShare) -> dict:
-    return live.status()["write_back"]
+    return live.status().write_back
 
 
 def crash(live: LiveShare) -> None:
@@ -75,8 +78,8 @@ def test_what_a_full_disk_did_not_note_is_told_again(
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", full)
         with pytest.raises(OSError, match="full"):
-            journal.note(unlink(1))
-    journal.note(unlink(1))
+            journal.append(unlink(1))
+    journal.append(unlink(1))
     journal.close(keep=True)
     left = read_journal(journals_of(tmp_path, str(source))[0])
     assert inode.number in left.numbers
@@ -105,7 +108,7 @@ def test_a_link_to_what_the_host_has_removed_does_not_stop_the_rest(
     (live.guest / "later").touch()
     live.share.flush()
     assert os.listdir(live.source) == ["later"]
-    assert counts(live)["lost_host_changes"] == 1
+    assert counts(live).lost_host_changes == 1
 
 
 def test_recovery_goes_on_where_the_host_has_removed_a_file_that_was_written(
@@ -216,7 +219,7 @@ def test_what_the_host_closes_and_takes_away_is_there_again(
     os.unlink(live.source / "file")
     live.share.flush()
     assert (live.source / "file").read_bytes() == b"guest"
-    assert live.status()["write_back"]["set_aside"]["count"] == 0
+    assert live.status().write_back.set_aside.count == 0
 
 
 @pytest.mark.parametrize("move", [os.link, os.rename])
@@ -304,7 +307,7 @@ def test_what_the_guest_has_moved_and_the_host_taken_away_is_settled_when_it_is_
     assert looked(its.guest) == told
     assert sorted(os.listdir(its.guest)) == (["new", "other"] if look == "make" else ["other"])
     nothing_believed.share.flush()
-    assert nothing_believed.status()["write_back"]["set_aside"]["count"] == 0
+    assert nothing_believed.status().write_back.set_aside.count == 0
 
 
 @pytest.mark.parametrize("told_first", [True, False])

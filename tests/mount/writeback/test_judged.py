@@ -41,9 +41,9 @@ def bound(field: Path) -> Iterator[Path]:
 def goes_on(live: LiveShare) -> None:
     """What the guest does next reaches the host."""
     (live.guest / "precious").write_text("guest")
-    after = live.share.flush()["write_back"]
+    after = live.share.flush().write_back
     assert (live.source / "precious").read_text() == "guest"
-    assert (after["pending_changes"], after["refusal"]) == (0, None)
+    assert (after.pending_changes, after.refusal) == (0, None)
 
 
 def test_another_mount_of_the_same_file_system_is_another(bound: Path, share) -> None:

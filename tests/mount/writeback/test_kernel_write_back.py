@@ -24,8 +24,8 @@ def test_small_writes_reach_the_server_together(share: Callable[..., LiveShare])
     with open(live.guest / "file", "wb", buffering=0) as file:
         for _ in range(1_000):
             file.write(bytes(1_024))
-    held = live.share.flush()["write_back"]
-    assert held["made"] < 50
+    held = live.share.flush().write_back
+    assert held.made < 50
     assert os.path.getsize(live.source / "file") == 1_024_000
 
 

@@ -9,7 +9,7 @@ from support.live import LiveShare
 from support.unmounted import Unmounted, recovering
 
 from osxfs_sim.mount.writeback import recovery
-from osxfs_sim.mount.writeback.journal import leftovers
+from osxfs_sim.mount.writeback.journal_reader import unfinished_journals
 
 HELD = {
     "profile": "osxfs-delegated",
@@ -35,7 +35,7 @@ def killed(*shares: LiveShare) -> None:
 def recovered(share: Callable[..., LiveShare], field: Path) -> dict[str, str]:
     live = share(field / "host", **HELD, state_directory=str(field), unwritten="recover")
     live.unmount()
-    assert leftovers(field, str(field / "host")) == []
+    assert unfinished_journals(field, str(field / "host")) == []
     return {path.name: path.read_text() for path in (field / "host").iterdir()}
 
 
@@ -82,12 +82,12 @@ def test_a_clock_that_was_set_back_changes_no_order_within_a_journal(field: Path
     for name in ("a", "b", "c"):
         share.make(name)
     share.crash()
-    (left,) = leftovers(field / "state", str(field / "host"))
+    (left,) = unfinished_journals(field / "state", str(field / "host"))
     for number, each in enumerate(left.changes):
         each.detail = each.detail._replace(at_ns=1_000 - number)
     with recovering(field / "host", field / "other") as tree:
         its = recovery._Recovery(left, tree, {})
-        times = list(its.carry_out())
+        times = list(its.apply())
         its.close()
     assert times == [1_000] * 3
     assert sorted(os.listdir(field / "host")) == ["a", "b", "c"]

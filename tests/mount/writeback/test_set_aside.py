@@ -19,8 +19,9 @@ from osxfs_sim.model import write_back as model
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.backing import StaleError
 from osxfs_sim.mount.tree.inodes import Inode
-from osxfs_sim.mount.writeback import quarantine, recovery, writeback
-from osxfs_sim.mount.writeback.journal import Refusal, discard
+from osxfs_sim.mount.writeback import quarantine, recovery, set_aside
+from osxfs_sim.mount.writeback.journal_format import Refusal
+from osxfs_sim.mount.writeback.journal_reader import discard
 from osxfs_sim.mount.writeback.unwritten import all_unwritten, check_unwritten, save
 
 HOST = {"h": "host", "i": "other", "d": None, "d/in": "inside", "e": None}
@@ -87,6 +88,7 @@ def expected(changes: dict[str, str | None]) -> dict[str, str | None]:
     return {path: text for path, text in sorted({**HOST, **changes}.items()) if text != "gone"}
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("change", CHANGES)
 def test_whatever_is_refused_for_whatever_reason_falls_alone_and_can_be_recovered(
@@ -116,12 +118,12 @@ def test_whatever_is_refused_for_whatever_reason_falls_alone_and_can_be_recovere
         assert guest.finish() == 0
         assert tree_of(source) == guest.tree() == expected(around)
         report = guest.write_back.report()
-        assert report["set_aside"]["count"] == report["refused"] == 1
-        assert report["set_aside"]["latest"][0]["change"] == kind.value
-        assert report["made"] == report["crossed"] + report["refused"]
-        assert report["pending_bytes"] == 0
-        assert len(guest.write_back.take_untold()) == 1
-        assert not guest.write_back.take_untold(), "it is told once"
+        assert report.set_aside.count == report.refused == 1
+        assert report.set_aside.latest[0].change == kind.value
+        assert report.made == report.crossed + report.refused
+        assert report.pending_bytes == 0
+        assert len(guest.write_back.aside.take_untold()) == 1
+        assert not guest.write_back.aside.take_untold(), "it is told once"
     (kept,) = left(source, state)
     assert [each.kind for each in kept.aside] == [kind]
     assert not kept.pending
@@ -182,8 +184,8 @@ def test_what_the_guest_has_taken_away_meanwhile_is_nobodys(source: Path, state:
         guest.refuse(never(Kind.MAKE))
         assert guest.finish() == 0
         report = guest.write_back.report()
-        assert report["set_aside"]["count"] == 0
-        assert report["cancelled"] == report["made"] == 3
+        assert report.set_aside.count == 0
+        assert report.cancelled == report.made == 3
     assert left(source, state) == []
 
 
@@ -207,15 +209,16 @@ def test_who_has_a_refused_file_open_reads_it_and_is_told_when_writing(
         assert guest.write_back.changes.bytes == 0
 
 
+@pytest.mark.takes_seconds
 def test_nothing_is_made_in_a_directory_that_was_refused(source: Path, state: Path) -> None:
     with unmounted(source, state) as guest:
         directory = guest.mkdir("new")
         guest.refuse(never(Kind.MAKE, names=(b"new",)))
         guest.finish()
         with pytest.raises(OSError, match="Stale"):
-            guest.handlers._hold_make(directory, b"x", modes.S_IFREG | 0o600, GUEST)
+            guest.handlers._defer_make(directory, b"x", modes.S_IFREG | 0o600, GUEST)
         with pytest.raises(OSError, match="Stale"):
-            guest.handlers._hold_rename(
+            guest.handlers._defer_rename(
                 *(guest.inode("h"), guest.machinery.inodes.root, b"h", directory, b"h", 0)
             )
         assert guest.finish() == 0
@@ -308,9 +311,9 @@ def test_who_is_killed_while_setting_aside_has_it_in_one_place_at_least(
     if where == "before it is kept":
         monkeypatch.setattr(os, "fdatasync", killed)
     elif where == "when it is kept":
-        monkeypatch.setattr(writeback.WriteBack, "_leave", killed)
+        monkeypatch.setattr(set_aside.SetAside, "_leave", killed)
     else:
-        monkeypatch.setattr(writeback.WriteBack, "_show_the_hosts", killed)
+        monkeypatch.setattr(set_aside.SetAside, "_show_the_hosts", killed)
     with pytest.raises(KeyboardInterrupt):
         guest.finish()
     monkeypatch.undo()
@@ -333,10 +336,10 @@ def test_recovery_sets_aside_what_the_host_refuses_and_goes_on(source: Path, sta
     refused = OSError(errno.EPERM, "never")
 
     class Refusing(recovery.HostWriter):
-        def carry_out(self, change: Change[Inode]) -> None:
+        def apply(self, change: Change[Inode]) -> None:
             if change.name == b"new":
                 raise refused
-            super().carry_out(change)
+            super().apply(change)
 
     with pytest.MonkeyPatch.context() as patched, recovering(source, state) as tree:
         patched.setattr(recovery, "HostWriter", Refusing)
@@ -473,19 +476,20 @@ def live(source: Path, state: Path, scratch: Path, seed: int) -> None:
             kept = saved_words(source, state, scratch / f"{turn}")
             assert alive <= on_host | kept, "what was acknowledged is lost"
             report = share.write_back.report()
-            assert report["pending_bytes"] == report["pending_changes"] == 0
-            assert report["made"] == (
-                report["crossed"] + report["cancelled"] + report["merged"] + report["refused"]
+            assert report.pending_bytes == report.pending_changes == 0
+            assert report.made == (
+                report.crossed + report.cancelled + report.merged + report.refused
             )
             assert not share.write_back.journal.holds_data
             for inode in share.machinery.inodes.all():
-                held = inode.held
-                assert held is None or held.aside or held.nameless, "something is held still"
+                held = inode.overlay
+                assert held is None or held.aside or held.orphan, "something is held still"
     finally:
         share.close()
     recovered(source, state)
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("seed", range(40))
 def test_nothing_that_a_random_guest_was_told_is_lost_and_it_always_ends(
     source: Path, state: Path, tmp_path: Path, seed: int
@@ -515,6 +519,7 @@ class KeepsNoBytes(quarantine.Quarantine):
         super().put(position, bytes(len(data)))
 
 
+@pytest.mark.takes_seconds
 @pytest.mark.parametrize("bug", ["names", "bytes", "view"])
 def test_a_server_that_breaks_the_rule_is_found_out(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bug: str
@@ -524,8 +529,8 @@ def test_a_server_that_breaks_the_rule_is_found_out(
     elif bug == "bytes":
         monkeypatch.setattr(quarantine, "Quarantine", KeepsNoBytes)
     else:
-        monkeypatch.setattr(writeback.WriteBack, "_name_again", lambda *_: None)
-        monkeypatch.setattr(writeback.WriteBack, "_forget_what_was_written", lambda *_: None)
+        monkeypatch.setattr(set_aside.SetAside, "_name_again", lambda *_: None)
+        monkeypatch.setattr(set_aside.SetAside, "_forget_what_was_written", lambda *_: None)
     for seed in range(100, 400):
         place = tmp_path / f"{seed}"
         shutil.copytree(source, place / "source")
@@ -545,7 +550,7 @@ def test_what_the_host_has_put_in_a_removed_ones_place_just_now_is_looked_up_aga
     guest = Unmounted(field / "host", field / "state")
     try:
         with pytest.raises(StaleError):
-            guest.handlers._hold_removal(Kind.UNLINK, guest.machinery.inodes.root, b"new")
+            guest.handlers._defer_removal(Kind.UNLINK, guest.machinery.inodes.root, b"new")
     finally:
         guest.close()
     assert (field / "host" / "new").exists()

@@ -26,7 +26,7 @@ def held(alone_with_sync: None, share: Callable[..., LiveShare]) -> LiveShare:
     if os.geteuid() or not os.path.exists("/dev/loop-control"):
         pytest.skip("only root, with loop devices, can be told of sync(2)")
     live = share(**HELD)
-    eventually(lambda: live.status()["write_back"]["sync_waits"])
+    eventually(lambda: live.status().write_back.sync_waits)
     return live
 
 
@@ -48,7 +48,7 @@ def test_sync_brings_everything_that_is_held(held: LiveShare) -> None:
     assert os.listdir(held.source) == []
     os.sync()
     assert len(os.listdir(held.source / "renamed")) == 200
-    assert held.status()["write_back"]["pending_changes"] == 0
+    assert held.status().write_back.pending_changes == 0
 
 
 @contextlib.contextmanager
@@ -171,7 +171,7 @@ def test_a_host_that_refuses_does_not_hold_a_sync(
     (live.guest / "file").write_bytes(b"guest" * 200_000)
     (small_source / "host").write_bytes(bytes((24 << 20) - 300_000))
     os.sync()
-    assert live.status()["write_back"]["refusal"]["path"] == "file"
+    assert live.status().write_back.refusal.path == "file"
     (small_source / "host").unlink()
     os.sync()
     assert (small_source / "file").read_bytes() == b"guest" * 200_000

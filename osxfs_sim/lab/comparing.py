@@ -1,0 +1,355 @@
+"""Comparisons from beginning to end: planned, checked, measured, saved, and gone on with.
+
+This is what the commands are made of, and what Python can do without them:
+
+    comparison = run_comparison("rake", [Arm("native", "native"), Arm("osxfs", "osxfs")],
+                                shares=EmulatedShares(), samples=5)
+
+The lab mounts nothing itself: *shares* are handed in (lab/shares.py).
+"""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Self
+
+from osxfs_sim.coherence.edits.stream import parse_stream
+from osxfs_sim.lab.arms import Arm, check_arms
+from osxfs_sim.lab.caches import COLD, COLD_IN_MEMORY, WARM, check_cold, is_in_memory, make_cold
+from osxfs_sim.lab.cases import CaseError, load_case
+from osxfs_sim.lab.executor import Bench, measure
+from osxfs_sim.lab.machine import describe_machine
+from osxfs_sim.lab.results import Comparison, Sample, save_result
+from osxfs_sim.lab.resume import check_resumable
+from osxfs_sim.lab.schedule import Interleaved, Schedule
+from osxfs_sim.lab.shares import MountArm, MountedShare, Shares
+from osxfs_sim.lab.trees import default_cache, default_directory, prepare_tree, recipe_of
+from osxfs_sim.lab.workload import Say, Workload
+from osxfs_sim.model.user_error import UserError, nearest
+from osxfs_sim.sources import digest_of_program
+
+
+class PlanError(UserError):
+    """What was asked for contradicts itself, or has no effect; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonPlan:
+    """What is asked for. A result keeps it under these names, so that it can go on.
+
+    case       a shipped case, or the path of a folder
+    runs       of each arm, at the least
+    until      goes on until intervals reach no further than this share; None: *runs* are enough
+    most_runs  with *until*: of each arm, at the most
+    arms       in words, as they were given; None: the case's own
+    aa         in words, the arm that is compared with itself; None: there is none
+    baseline   the label of the arm that the others are compared with; None: the first
+    caches     of the host, when a run begins: ``warm``, ``cold``
+    again      whether each mount is measured twice
+    quick      whether the case's shortened command is measured
+    variant    of the case; None: its first
+    toggles    the options of the case that are switched on
+    directory  where host trees lie; None: in memory
+    seed       of all randomness
+    dilate     multiplies every time in the model, in every mounted arm that does not say its own
+    trace      the directory for traces of each run's requests; None: there are none
+    edits      the stream of the host's edits, as --edits has it; None: there are none
+    """
+
+    case: str
+    runs: int
+    until: float | None = None
+    most_runs: int = 0
+    arms: Sequence[str] | None = None
+    aa: str | None = None
+    baseline: str | None = None
+    caches: str = WARM
+    again: bool = False
+    quick: bool = False
+    variant: str | None = None
+    toggles: Sequence[str] = ()
+    directory: str | None = None
+    seed: int = 0
+    dilate: float = 1.0
+    trace: str | None = None
+    edits: str | None = None
+
+    @classmethod
+    def saved_in(cls, comparison: Comparison, **others: Any) -> Self:
+        """As *comparison* keeps it, but for *others*. What it does not say is as by default."""
+        known = {each.name for each in dataclasses.fields(cls)}
+        values: dict[str, Any] = {"case": comparison.case, "runs": 1}
+        for name, value in comparison.plan.items():
+            if name in known and value is not None:
+                values[name] = value
+        return cls(**values | others)
+
+    @property
+    def schedule(self) -> Interleaved:
+        """The order of its arms, and when it is enough."""
+        return Interleaved(self.runs, self.until, self.most_runs, bool(self.again))
+
+    def workload(self) -> Workload:
+        """What each arm runs. Raises CaseError or StreamError."""
+        case = load_case(self.case)
+        return Workload(
+            case,
+            case.variant(self.variant, quick=self.quick),
+            self.quick,
+            tuple(self.toggles),
+            parse_stream(self.edits) if self.edits else None,
+            self.seed,
+        )
+
+
+MAY_GROW = ("runs", "until", "most_runs")
+"""Of a plan, what may be asked for anew when a comparison goes on."""
+
+
+def new_comparison(
+    plan: ComparisonPlan, arms: Sequence[Arm], shares: Shares, *, made_by: str = "compare"
+) -> Comparison:
+    """What was asked for, checked, and without a sample yet.
+
+    Raises PlanError, CaseError, or what *shares* raises of an arm that cannot be mounted.
+    """
+    case = load_case(plan.case)
+    case.check_needs()
+    if plan.quick and case.quick is None:
+        raise CaseError(f"the case {case.name} has no quick form: compare it without --quick")
+    case.environment(tuple(plan.toggles))
+    labels = [arm.label for arm in arms]
+    baseline = plan.baseline or labels[0]
+    if baseline not in labels:
+        raise PlanError(f"no arm is called {baseline!r}{nearest(baseline, labels)}")
+    mounted = [arm for arm in arms if not arm.is_native]
+    if not mounted:
+        for name, is_asked in (("dilate", plan.dilate != 1), ("trace", plan.trace is not None)):
+            if is_asked:
+                raise PlanError(f"--{name} has no effect without a mounted arm: add --arm osxfs")
+    for arm in mounted:
+        shares.check(arm, traced=plan.trace is not None)
+    if plan.caches == COLD:
+        check_cold()
+    return Comparison(
+        case=case.name,
+        title=case.title,
+        variant=case.variant(plan.variant, quick=plan.quick),
+        quick=plan.quick,
+        options=list(plan.toggles),
+        arms=labels,
+        baseline=baseline,
+        caches=plan.caches,
+        seed=plan.seed,
+        dilate=plan.dilate,
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        machine=describe_machine(),
+        specs=_plain({arm.label: arm.spec() for arm in arms}),
+        made_by=made_by,
+        plan=_plain(dataclasses.asdict(plan)),
+        sources=_sources(plan, arms, shares),
+        claims=[dataclasses.asdict(claim) for claim in case.claims],
+    )
+
+
+def _sources(plan: ComparisonPlan, arms: Sequence[Arm], shares: Shares) -> dict[str, Any]:
+    """Digests of what a comparison rests upon, besides this program (machine.code)."""
+    sources: dict[str, Any] = {"recipe": recipe_of(load_case(plan.case))}
+    sources |= _identities(arms, shares, plan.dilate)
+    if plan.edits:
+        stream = repr(parse_stream(plan.edits))
+        sources["edits"] = hashlib.sha256(stream.encode()).hexdigest()[:16]
+    return sources
+
+
+def _identities(arms: Sequence[Arm], shares: Shares, dilate: float) -> dict[str, dict[str, str]]:
+    """By which *arms* can be told from others of the same name."""
+    found = {arm.label: shares.identity(arm, dilate=dilate) for arm in arms if not arm.is_native}
+    return {
+        "systems": {label: each.system for label, each in found.items()},
+        "policies": {label: each.policy for label, each in found.items() if each.policy},
+    }
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """As it will be when it is read again: a tuple is a list then."""
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
+
+
+def check_unchanged(comparison: Comparison, arm: Arm, shares: Shares) -> None:
+    """That *arm* is what it was when the comparison began. Raises CaseError.
+
+    Whoever works at a policy, a profile or this program edits it while others are measured.
+    """
+    now = _identities((arm,), shares, comparison.dilate)
+    changed = [
+        what
+        for what, key in (("the profile", "systems"), ("the source of the policy", "policies"))
+        if now[key].get(arm.label) != comparison.sources.get(key, {}).get(arm.label)
+    ]
+    if digest_of_program() != comparison.machine.get("code"):
+        changed.append("the code of osxfs-sim")
+    if changed:
+        raise CaseError(
+            f"{' and '.join(changed)} of the arm {arm.label} changed while it was measured: what "
+            "was measured before is kept; begin another comparison"
+        )
+
+
+def gone_on_with(before: Comparison, now: Comparison, where: str | Path) -> Comparison:
+    """*before*, with more asked for as *now* has it.
+
+    Raises ResultError, naming *where* it is from, unless all that it compares is as it was.
+    """
+    check_resumable(before, now, where)
+    before.plan |= {name: now.plan[name] for name in MAY_GROW}
+    return before
+
+
+def bench_for(
+    comparison: Comparison,
+    arms: Sequence[Arm],
+    plan: ComparisonPlan,
+    shares: Shares,
+    *,
+    result_directory: Path,
+    progress: Say,
+    say: Say,
+) -> Bench:
+    """With what the samples of *comparison* are taken; sets the case's tree up if need be.
+
+    Traces are named relative to *result_directory*. Raises CaseError.
+    """
+    workload = plan.workload()
+    directory = Path(plan.directory) if plan.directory else default_directory()
+    tree = prepare_tree(workload.case, workload.variant, default_cache(), say)
+    in_memory = is_in_memory(directory)
+    if comparison.caches == COLD and in_memory:
+        say(f"warning: {COLD_IN_MEMORY}")
+    return Bench(
+        workload=workload,
+        arms={arm.label: arm for arm in arms},
+        tree=tree,
+        directory=directory,
+        mount=_mount(comparison, shares),
+        prepare_caches=_caches(comparison.caches, in_memory=in_memory),
+        clock_s=_clock_since(comparison.started),
+        progress=progress,
+        say=say,
+        traces=Path(plan.trace).absolute() if plan.trace else None,
+        result_directory=result_directory,
+    )
+
+
+def _mount(comparison: Comparison, shares: Shares) -> MountArm:
+    def mount(
+        arm: Arm, seed: int, source: Path, mountpoint: Path
+    ) -> AbstractContextManager[MountedShare]:
+        check_unchanged(comparison, arm, shares)
+        return shares.mount(arm, source, mountpoint, seed=seed, dilate=comparison.dilate)
+
+    return mount
+
+
+def _caches(wanted: str, *, in_memory: bool) -> Callable[[], None]:
+    """What is done before each measured mount: in memory nothing waits to be written."""
+    if wanted == COLD:
+        return make_cold
+    return (lambda: None) if in_memory else os.sync
+
+
+def _clock_since(started: str) -> Callable[[], float]:
+    """Seconds since *started*, an ISO date and time: also of a comparison that is resumed."""
+    began_s = datetime.datetime.fromisoformat(started).timestamp()
+    now_s, ticks_s = time.time(), time.monotonic()
+    return lambda: max(0.0, now_s - began_s) + time.monotonic() - ticks_s
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Samples that have just been taken, and how far the comparison is.
+
+    samples      of one mount
+    done         mounts that have been measured
+    left         mounts that are left: at most, where that is not known yet
+    remaining_s  how long those will take, as those before did; None: not known yet
+    """
+
+    samples: Sequence[Sample]
+    done: int
+    left: int
+    remaining_s: float | None
+
+
+def take_all(comparison: Comparison, schedule: Schedule, bench: Bench) -> Iterator[Taken]:
+    """Take what is missing; each mount's samples are in *comparison* when yielded.
+
+    Raises what `measure` raises.
+    """
+    took_s: dict[str, list[float]] = defaultdict(list)
+    since_s = time.monotonic()
+    for samples in measure(comparison, schedule, bench):
+        took_s[samples[0].arm].append(time.monotonic() - since_s)
+        left = +schedule.turns_left(comparison)
+        remaining_s = None
+        if all(took_s[label] for label in left):
+            remaining_s = sum(fmean(took_s[label]) * count for label, count in left.items())
+        yield Taken(samples, schedule.turns_done(comparison), left.total(), remaining_s)
+        since_s = time.monotonic()
+
+
+def run_comparison(
+    case: str,
+    arms: Sequence[Arm],
+    *,
+    shares: Shares,
+    samples: int = 10,
+    seed: int = 0,
+    on_progress: Callable[[Taken], None] | None = None,
+    say: Say | None = None,
+    save_to: str | Path | None = None,
+    **others: Any,
+) -> Comparison:
+    """Run *case* under *arms* in random order, *samples* times each, and return all that came out.
+
+    *case* is a shipped case or the path of a folder, *shares* how arms are mounted
+    (osxfs_sim.emulated_shares.EmulatedShares for the emulator's own). *seed* is of all
+    randomness: the order of the arms, latencies, edits. *on_progress* is called after each
+    mount, *say* with a line where something is to be known (a tree is set up, a warning). The
+    result is saved in the file *save_to* after each mount, if one is given. *others* are further
+    fields of ComparisonPlan, such as ``quick=True`` or ``edits="vim"``.
+
+    Failed runs are samples that say why; see `summarize` for medians, intervals and ratios.
+    Raises UserError for arms that cannot be compared, PlanError or CaseError for what cannot be
+    run, and what *shares* raises where nothing can be mounted. Nothing stays mounted.
+    """
+    check_arms(arms)
+    plan = ComparisonPlan(case=case, runs=samples, most_runs=samples, seed=seed, **others)
+    comparison = new_comparison(plan, arms, shares)
+    tell = say or _say_nothing
+    bench = bench_for(
+        *(comparison, arms, plan, shares),
+        result_directory=Path.cwd() if save_to is None else Path(save_to).absolute().parent,
+        progress=_say_nothing,
+        say=tell,
+    )
+    for taken in take_all(comparison, plan.schedule, bench):
+        if save_to is not None:
+            save_result(comparison, save_to)
+        if on_progress is not None:
+            on_progress(taken)
+    return comparison
+
+
+def _say_nothing(text: str) -> None:
+    del text

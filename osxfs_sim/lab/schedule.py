@@ -1,0 +1,186 @@
+"""In which order the arms of a comparison are run, and when it is enough.
+
+What is next follows from the samples that are there. So whatever was interrupted can go on
+where it was.
+
+*Interleaved*: each round runs every arm once, in a random order of its own, so that no drift of
+the machine can favour an arm; each run is on a fresh mount of a freshly made tree, so that no
+run inherits from another. *InTurn*: one arm after the other, each on one mount; its first run
+finds the guest's caches empty, the following ones find them as the run before left them.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from osxfs_sim.lab.results import AGAIN, FRESH, Comparison
+from osxfs_sim.lab.statistics import median_estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What is measured next: an arm on a fresh mount.
+
+    arm   its label
+    runs  each run on that mount: its round, which counts from 0, and its kind
+    """
+
+    arm: str
+    runs: tuple[tuple[int, str], ...]
+
+    @property
+    def round(self) -> int:
+        """Of its first run."""
+        return self.runs[0][0]
+
+
+class Schedule(Protocol):
+    """Says what is run next, and what besides."""
+
+    work: ClassVar[str]
+    """The kind of work directory (lab/work_directories.py)."""
+    warms_up: ClassVar[bool]
+    """Whether the case is run once natively before, and not measured.
+
+    The interpreters and libraries of the workload come into the page cache then, and not in
+    whichever arm happens to be first.
+    """
+    prepares_caches: ClassVar[bool]
+    """Whether the host's caches are made alike before each mount (lab/caches.py)."""
+    goes_on_after_failure: ClassVar[bool]
+    """Whether a mount on which a run has failed is used for the ones that follow."""
+
+    def next_turn(self, comparison: Comparison) -> Turn | None:
+        """What is to be measured after all that there is; None if it is enough."""
+
+    def turns_done(self, comparison: Comparison) -> int:
+        """How many mounts have been measured."""
+
+    def turns_left(self, comparison: Comparison) -> Counter[str]:
+        """How often each arm is still to be mounted: at most, where that is not known."""
+
+    def name_of(self, round: int, kind: str) -> str:
+        """Of a run, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interleaved:
+    """Rounds, in each of which every arm is mounted once.
+
+    runs       rounds at the least
+    until      goes on until every arm's interval reaches no further than this share of its
+               median to either side; None: *runs* are enough
+    most_runs  with *until*: rounds at the most
+    again      whether each mount is measured twice
+    """
+
+    runs: int
+    until: float | None = None
+    most_runs: int = 0
+    again: bool = False
+
+    work: ClassVar[str] = "compare"
+    warms_up: ClassVar[bool] = True
+    prepares_caches: ClassVar[bool] = True
+    goes_on_after_failure: ClassVar[bool] = False
+
+    def wants(self, comparison: Comparison, finished: int) -> bool:
+        """Whether there shall be a round after the *finished* ones."""
+        if finished < self.runs:
+            return True
+        if self.until is None or finished >= self.most_runs:
+            return False
+        return widest(comparison) > self.until
+
+    def next_turn(self, comparison: Comparison) -> Turn | None:
+        """As the order of the round has it; a round that has begun is completed in any case."""
+        taken = {(sample.round, sample.arm) for sample in comparison.samples}
+        for number in itertools.count():
+            order = order_of_round(comparison.arms, comparison.seed, number)
+            left = [label for label in order if (number, label) not in taken]
+            if len(left) == len(order) and not self.wants(comparison, number):
+                return None
+            if left:
+                kinds = (FRESH, AGAIN) if self.again else (FRESH,)
+                return Turn(left[0], tuple((number, kind) for kind in kinds))
+        raise AssertionError("rounds are endless")
+
+    def turns_done(self, comparison: Comparison) -> int:
+        """Failed ones, too."""
+        return len({(sample.round, sample.arm) for sample in comparison.samples})
+
+    def turns_left(self, comparison: Comparison) -> Counter[str]:
+        """Where *until* decides, at most."""
+        rounds = self.runs if self.until is None else max(self.runs, self.most_runs)
+        taken = Counter(arm for _, arm in {(one.round, one.arm) for one in comparison.samples})
+        return Counter({label: max(0, rounds - taken[label]) for label in comparison.arms})
+
+    def name_of(self, round: int, kind: str) -> str:
+        """``round 3 (fresh)``"""
+        return f"round {round + 1} ({kind})"
+
+
+@dataclass(frozen=True, slots=True)
+class InTurn:
+    """Each arm once, with so many *runs* on its mount."""
+
+    runs: int
+
+    work: ClassVar[str] = "run"
+    warms_up: ClassVar[bool] = False
+    prepares_caches: ClassVar[bool] = False
+    goes_on_after_failure: ClassVar[bool] = True
+
+    def next_turn(self, comparison: Comparison) -> Turn | None:
+        """The first arm that has no sample."""
+        taken = {sample.arm for sample in comparison.samples}
+        for arm in comparison.arms:
+            if arm not in taken:
+                kinds = [FRESH, *[AGAIN] * (self.runs - 1)]
+                return Turn(arm, tuple(enumerate(kinds)))
+        return None
+
+    def turns_done(self, comparison: Comparison) -> int:
+        """One for each arm that has a sample."""
+        return len({sample.arm for sample in comparison.samples})
+
+    def turns_left(self, comparison: Comparison) -> Counter[str]:
+        """One for each arm that has no sample."""
+        taken = {sample.arm for sample in comparison.samples}
+        return Counter({arm: int(arm not in taken) for arm in comparison.arms})
+
+    def name_of(self, round: int, kind: str) -> str:
+        """``run 2 of 3 (again)``"""
+        return f"run {round + 1} of {self.runs} ({kind})"
+
+
+def order_of_round(labels: Sequence[str], seed: int, number: int) -> list[str]:
+    """All *labels* in the order in which round *number* runs them."""
+    order = np.random.default_rng([seed, number]).permutation(len(labels))
+    return [labels[index] for index in order]
+
+
+def seed_of(seed: int, number: int) -> int:
+    """The seed of a share in round *number*: another one each time, the same for every arm."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def widest(comparison: Comparison) -> float:
+    """Of all arms and kinds of run: how far an interval reaches to a side, as a share.
+
+    Infinite while an interval cannot be given. An arm of which no run counts has no time at
+    all, and is not waited for.
+    """
+    reaches = [0.0]
+    for arm in comparison.arms:
+        for kind in {sample.kind for sample in comparison.samples}:
+            walls_s = [sample.wall_s for sample in comparison.of(arm, kind)]
+            estimate = median_estimate(walls_s, seed=comparison.seed)
+            if estimate is not None:
+                reach = estimate.relative_half_width
+                reaches.append(float("inf") if reach is None else reach)
+    return max(reaches)

@@ -1,0 +1,79 @@
+"""What the answers of several runs under edits of the host came to, added up.
+
+Each run's risk is a document of its own (coherence/answers/risk.py describes it).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedAnswers:
+    """Of the answers that caches gave about one kind of thing.
+
+    judged  how many could be judged
+    stale   how many of them were not the host's at that moment
+    """
+
+    judged: int
+    stale: int
+
+
+@dataclass(frozen=True, slots=True)
+class StaleAnswers:
+    """Sums over runs. One answer may be about several kinds of things.
+
+    runs        how many were watched
+    changed     how many had another result than a native one under the same edits
+    edits_made  by the host
+    recorded    answers about edited names
+    judged      of those, how many could be judged
+    unknown     of those, how many could not
+    kinds       per kind of thing how many were judged, and stale
+    ages_ns     how old what was stale was, sorted
+    """
+
+    runs: int
+    changed: int
+    edits_made: int
+    recorded: int
+    judged: int
+    unknown: int
+    kinds: Mapping[str, JudgedAnswers]
+    ages_ns: tuple[int, ...]
+
+    @classmethod
+    def of(cls, risks: Sequence[Mapping[str, Any]]) -> Self:
+        """Add up the *risks* of runs, a document each."""
+        names = dict.fromkeys(name for risk in risks for name in risk["stale"])
+        kinds = {
+            name: [risk["stale"][name] for risk in risks if name in risk["stale"]] for name in names
+        }
+        return cls(
+            runs=len(risks),
+            changed=sum(risk.get("result") == "changed" for risk in risks),
+            edits_made=sum(risk["edits"]["made"] for risk in risks),
+            recorded=sum(risk["answers"]["recorded"] for risk in risks),
+            judged=sum(risk["answers"]["judged"] for risk in risks),
+            unknown=sum(risk["answers"]["unknown"] for risk in risks),
+            kinds={
+                name: JudgedAnswers(
+                    sum(each["judged"] for each in found), sum(each["stale"] for each in found)
+                )
+                for name, found in kinds.items()
+            },
+            ages_ns=tuple(
+                sorted(age for found in kinds.values() for each in found for age in each["ages_ns"])
+            ),
+        )
+
+    @property
+    def things_judged(self) -> int:
+        """Over all kinds: more than *judged*, where an answer says several things."""
+        return sum(kind.judged for kind in self.kinds.values())
+
+    @property
+    def stale(self) -> int:
+        """Over all kinds."""
+        return sum(kind.stale for kind in self.kinds.values())

@@ -1,0 +1,71 @@
+"""Conflicts between guest and host that a change meets: counted, told, or not to be won.
+
+The contract's DEL-7: host changes may be lost. Which are is decided where a change is made
+(host_writer.py and what it stands on); here it is noted down.
+"""
+
+import collections
+import errno
+import os
+from collections.abc import Callable
+
+from osxfs_sim.mount.tree.inodes import Inode
+
+_KEPT_PATHS = 10
+_DEEPEST = 4_096
+
+
+class OvertakenError(OSError):
+    """What was refused before would now take the place of what has come since."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+class Conflicts:
+    """Those of one share's changes. The reactor's thread only."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+        """Changes of the host that the guest's have taken the place of."""
+        self.lost_paths: collections.deque[str] = collections.deque(maxlen=_KEPT_PATHS)
+        """Where the latest of them were."""
+        self.kept = 0
+        """Removals of the guest's that the host's changes have prevented."""
+        self.kept_paths: collections.deque[str] = collections.deque(maxlen=_KEPT_PATHS)
+        """Where the latest of them were."""
+        self.on_conflict: Callable[[Inode, bytes], None] = _nothing
+        """Is told of a name that is not on the host what the guest has made of it."""
+        self.repeats = False
+        """Whether the next change may be half done: what it finds there is its own."""
+        self.yields = False
+        """Whether the next change was refused before: what came since is not to be lost to it."""
+
+    def lose(self, inode: Inode | None, name: bytes = b"") -> None:
+        """A change of the host is about to be lost. Raises OSError where it must not be."""
+        if self.yields and not self.repeats:
+            raise OvertakenError
+        if not self.repeats:
+            self.lost += 1
+            self.lost_paths.append(path_of(inode, name))
+
+    def keep(self, inode: Inode | None, name: bytes) -> None:
+        """The host keeps *name* in the directory *inode*, which the guest has taken away."""
+        self.kept += 1
+        self.kept_paths.append(path_of(inode, name))
+        if inode is not None:
+            self.on_conflict(inode, name)
+
+
+def _nothing(_directory: Inode, _name: bytes) -> None:
+    """Nobody is to be told."""
+
+
+def path_of(inode: Inode | None, name: bytes = b"") -> str:
+    """Where *name* in a directory is, below the source, for people: on one line."""
+    names = [name] if name else []
+    while inode is not None and inode.name and len(names) < _DEEPEST:
+        names.append(inode.name)
+        inode = inode.parent
+    path = os.fsdecode(b"/".join(reversed(names))) or "."
+    return path if path.isprintable() else repr(path)

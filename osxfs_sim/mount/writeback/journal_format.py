@@ -1,0 +1,218 @@
+"""What a journal's files say, as bytes and as values: nothing here opens a file.
+
+``changes`` is a row of records, each with its length and its checksum (CRC-32) before it, and a
+msgpack array in it whose first element says which it is:
+
+    base        version, source, device number of the source's root: the first record
+    known       where the host had an object: number, number of the directory, name, identity, and
+                what the guest was shown of it
+    change      one change, objects by their numbers
+    longer      the last change, a write, was continued: its new length
+    gone        these changes need not cross any more
+    arrived     the host has got an object: its identity
+    refused     these changes are set aside, with the errno and the path
+    seen        what a file was like on the host when a change of it was set aside
+    settled     the host has taken, after all, a change that was set aside
+
+``progress`` is two numbers: the change that is being applied, and the last that was. ``data`` is
+the bytes that the guest has written, wherever a change says.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgpack
+
+from osxfs_sim.model.write_back import Change, Kind
+from osxfs_sim.mount.tree.inodes import Inode, Shown
+
+VERSION = 2
+READABLE = (1, 2)
+"""The first had neither generations nor what the guest was shown in its records."""
+_HEADER = struct.Struct("<II")  # length and CRC-32 of the record that follows
+_BASE = b"\x94\xa4base"
+"""How the first record begins."""
+_ARRAY, _ARRAY_MASK = 0x90, 0xF0
+"""How every record begins (msgpack's fixarray)."""
+_PROGRESS = struct.Struct("=QQ")
+_NUMBER = struct.Struct("=Q")
+PROGRESS_DONE_AT = _NUMBER.size
+"""Where in ``progress`` the second number is: of the last change that the host has."""
+
+
+class MakeDetail(NamedTuple):
+    """Of a MAKE: what is made, for whom."""
+
+    mode: int
+    uid: int
+    gid: int
+    link_target: bytes
+    at_ns: int
+
+
+class SetDetail(NamedTuple):
+    """Of a SET: the attributes that are set; None for the others. Times are wall-clock."""
+
+    size: int | None
+    mode: int | None
+    uid: int | None
+    gid: int | None
+    atime_ns: int | None
+    mtime_ns: int | None
+    at_ns: int
+
+
+class OtherDetail(NamedTuple):
+    """Of all others: when it was, by the wall clock."""
+
+    at_ns: int
+
+
+_DETAILS: dict[Kind, Callable[..., Any]] = {Kind.MAKE: MakeDetail, Kind.SET: SetDetail}
+
+
+@dataclass(slots=True)
+class KnownObject:
+    """What a record says of an object that the host had: how to find it."""
+
+    parent: int
+    name: bytes
+    device: int
+    host_number: int
+    kind: int
+    generation: bytes | None = None
+    shown: Shown | None = None
+
+
+@dataclass(slots=True)
+class RecordedChange:
+    """One change as its record has it; objects by their numbers."""
+
+    sequence: int
+    kind: Kind
+    target: int
+    target_kind: int
+    parent: int
+    name: bytes
+    old_parent: int
+    old_name: bytes
+    replaced: int
+    replaced_is_directory: bool
+    offset: int
+    length: int
+    position: int
+    detail: Any
+
+
+class Refusal(NamedTuple):
+    """That the host has not taken a change: with which errno, and of what; the path is text."""
+
+    code: int
+    path: str
+
+    @property
+    def reason(self) -> str:
+        """The errno in words."""
+        return os.strerror(self.code)
+
+
+def record(values: tuple[Any, ...]) -> bytes:
+    """*values* as a record: with its length and its checksum before it."""
+    body: bytes = msgpack.packb(values, use_bin_type=True)
+    return _HEADER.pack(len(body), zlib.crc32(body)) + body
+
+
+def known_record(inode: Inode, number: int, parent_number: int, name: bytes) -> bytes:
+    """Says that the host has *inode* as *name* in a directory."""
+    identity = (inode.device, inode.host_number, inode.kind, _generation(inode))
+    return record(("known", number, parent_number, name, *identity, inode.shown))
+
+
+def created_record(number: int, inode: Inode) -> bytes:
+    """Says that the host has got *inode*."""
+    return record(("arrived", number, inode.device, inode.host_number, _generation(inode)))
+
+
+def change_record(change: Change[Inode], number: Callable[[Inode | None], int]) -> bytes:
+    """Says what *change* is; *number* is what the records call an object, 0 for none."""
+    return record(
+        (
+            "change",
+            change.sequence,
+            change.kind.value,
+            number(change.target),
+            change.target.kind,
+            number(change.parent),
+            change.name,
+            number(change.old_parent),
+            change.old_name,
+            number(change.replaced),
+            change.replaced_is_directory,
+            change.offset,
+            change.length,
+            change.position,
+            tuple(change.detail),
+        )
+    )
+
+
+def progress_bytes(number: int) -> bytes:
+    """One number of ``progress``, as it lies there."""
+    return _NUMBER.pack(number)
+
+
+def progress_numbers(data: bytes) -> tuple[int, int]:
+    """Which change is being applied, and which was last; zeros where that was never written."""
+    if len(data) < _PROGRESS.size:
+        return 0, 0
+    applying, done = _PROGRESS.unpack_from(data)
+    return applying, done
+
+
+def _generation(inode: Inode) -> bytes | None:
+    return inode.facts.generation if inode.facts is not None else None
+
+
+def intact_records(data: bytes) -> Iterator[tuple[list[Any], int]]:
+    """The records of *data* up to the first that was cut off, and where each of them ends."""
+    at = 0
+    while at < len(data):
+        body = b""
+        if at + _HEADER.size <= len(data):
+            length, checksum = _HEADER.unpack_from(data, at)
+            body = data[at + _HEADER.size : at + _HEADER.size + length]
+        if not body or len(body) != length or zlib.crc32(body) != checksum:
+            return
+        at += _HEADER.size + length
+        yield msgpack.unpackb(body, raw=False), at
+
+
+def is_damaged(data: bytes, end: int) -> bool:
+    """Whether of *data* more is unreadable than one record that was cut off at *end*.
+
+    Which is where intact_records() end.
+    """
+    if not any(memoryview(data)[end:]):
+        return False  # never reached the disk, before the machine lost its power
+    if end == 0 and not _BASE.startswith(data[_HEADER.size :][: len(_BASE)]):
+        return True  # the first one of all, or something else altogether
+    for start in range(end + 1, len(data) - _HEADER.size):
+        length, checksum = _HEADER.unpack_from(data, start)
+        body = start + _HEADER.size
+        if (
+            0 < length <= len(data) - body
+            and data[body] & _ARRAY_MASK == _ARRAY
+            and zlib.crc32(memoryview(data)[body : body + length]) == checksum
+        ):
+            return True
+    return False
+
+
+def detail_of(kind: Kind, values: Iterable[Any]) -> MakeDetail | SetDetail | OtherDetail:
+    """The detail of a change of that *kind*, as its record has it."""
+    detail: MakeDetail | SetDetail | OtherDetail = _DETAILS.get(kind, OtherDetail)(*values)
+    return detail

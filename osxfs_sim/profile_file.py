@@ -1,0 +1,453 @@
+"""A profile as it is written: the tables of the file, and the profile that they make.
+
+A profile may start from another (``extends``): what it does not set is its parent's. So every key
+can be left out, and None stands for one that was.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from osxfs_sim.model.bugs import BUGS, Ailment, Bug, parse_ailment, together
+from osxfs_sim.model.events import NO_EVENTS, EventSpec, NotifySpec, StreamSpec
+from osxfs_sim.model.latency import DataPath, LatencySpec
+from osxfs_sim.model.operations import OperationClass
+from osxfs_sim.model.profile import (
+    POLICIES,
+    CachingSpec,
+    FileRules,
+    Profile,
+    ProfileError,
+    Source,
+    Transport,
+    check_is_heard,
+    parse_distribution,
+    with_lifetime,
+)
+from osxfs_sim.model.protocol import USUAL, ProtocolSpec
+from osxfs_sim.model.synchronization import SyncMode, SyncSpec
+from osxfs_sim.model.units import Duration, Quantity, Rate, Size
+from osxfs_sim.model.user_error import UserError, nearest
+from osxfs_sim.model.write_back import WriteBackSpec
+from osxfs_sim.toml_files import FileKind, example, key_of, within
+
+_COUNT = within(0, 1_000_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class ShareTable:
+    """``[share]``"""
+
+    transport: Transport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataPathTable:
+    """``[latency.data_path]``"""
+
+    copies: int = field(metadata=_COUNT)
+    context_switches: int = field(metadata=_COUNT)
+    copy: Duration
+    context_switch: Duration
+    hypervisor_hop: Duration
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyTable:
+    """``[latency]``"""
+
+    factor: Any = None
+    metadata: Duration | None = None
+    read: Duration | None = None
+    write: Duration | None = None
+    directory: Duration | None = None
+    sync: Duration | None = None
+    bandwidth: Rate | None = None
+    distribution: str | None = field(default=None, metadata=example("'constant'"))
+    served_at_once: int | None = field(default=None, metadata=_COUNT)
+    data_path: DataPathTable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CachingTable:
+    """``[caching]``"""
+
+    policy: Any = None
+    lifetime: Duration | None = None
+    missing_lifetime: Duration | None = None
+    keep_pages: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilesTable:
+    """``[files]``"""
+
+    ownership: str | None = None
+    names: str | None = None
+    extended_attributes: str | None = None
+    replaced: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventsTable:
+    """``[events]``"""
+
+    stream: Literal["none", "fsevents"] | None = None
+    latency: Duration | None = None
+    no_defer: bool | None = None
+    most_pending: int | None = field(default=None, metadata=_COUNT)
+    inotify: bool | None = None
+    creates: bool | None = None
+    modifies: Literal["written", "closed", "never"] | None = None
+    attributes: bool | None = None
+    deletes: bool | None = None
+    touches: bool | None = None
+    debounce_files: Duration | None = None
+    debounce_directories: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolTable:
+    """``[protocol]``"""
+
+    readdirplus: Literal["always", "adaptive", "never"] | None = None
+    parallel_directories: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBackTable:
+    """``[write_back]``"""
+
+    held: bool | None = None
+    age: Duration | None = None
+    changes: int | None = field(default=None, metadata=_COUNT)
+    bytes: Size | None = None
+    in_flight: int | None = field(default=None, metadata=_COUNT)
+    kernel: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SynchronizationTable:
+    """``[synchronization]``"""
+
+    mode: SyncMode | None = None
+    latency: Duration | None = None
+    rescan: Duration | None = None
+    ignored: tuple[str, ...] | None = field(default=None, metadata=example("['*.tmp', 'build/']"))
+    ignore_vcs: bool | None = None
+    most_file_size: Size | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTable:
+    """``[sources."TABLE.KEY"]``: where the value of that key comes from."""
+
+    basis: Literal["documented", "fitted", "assumed"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFile:
+    """A profile's file."""
+
+    name: str = ""
+    title: str | None = None
+    about: str | None = None
+    extends: str | None = None
+    share: ShareTable = ShareTable()
+    latency: LatencyTable = LatencyTable()
+    caching: CachingTable = CachingTable()
+    files: FilesTable = FilesTable()
+    events: EventsTable = EventsTable()
+    protocol: ProtocolTable = ProtocolTable()
+    write_back: WriteBackTable = WriteBackTable()
+    bugs: Mapping[str, bool | int] = field(default_factory=dict)
+    synchronization: SynchronizationTable = SynchronizationTable()
+    sources: Mapping[str, SourceTable] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise UserError("a profile needs a name")
+
+
+PROFILE = FileKind("profile", ProfileFile, ProfileError, begins="{name}")
+_OF_REQUESTS = ("latency", "caching", "files", "events", "protocol", "write_back", "bugs")
+_VALUE_TABLES = ("share", *_OF_REQUESTS, "synchronization")
+_OF_THE_STREAM = ("latency", "no_defer", "most_pending")
+
+
+def _said(table: Any) -> dict[str, Any]:
+    """The keys of *table* that are in the file, and their values."""
+    if isinstance(table, Mapping):
+        return dict(table)
+    values = {key_of(each): getattr(table, each.name) for each in fields(table)}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def profile_from(file: ProfileFile, parent: Profile | None) -> Profile:
+    """The profile that *file* describes, on top of *parent*.
+
+    Raises ProfileError for a value that cannot be, or one that would have no effect.
+    """
+    name = file.name
+    start = parent or Profile(name=name, title=name)
+    transport = _transport(file, start)
+    if transport is not start.transport:
+        # Nothing of what is said of one way holds for another.
+        start = Profile(name=name, title=start.title, about=start.about)
+    try:
+        synchronization = _synchronization(file.synchronization, start.synchronization, transport)
+        latency = _latency(file.latency, start.latency)
+        caching = _caching(file.caching, start.caching)
+        files = _files(file.files, start.files)
+        events = _events(file.events, start.events)
+        protocol = _protocol(file.protocol, start.protocol)
+        write_back = _write_back(file.write_back, start.write_back)
+        bugs = _bugs(file.bugs, start.bugs)
+    except ProfileError:
+        raise
+    except UserError as error:
+        raise ProfileError(f"profile {name!r}: {error}") from error
+    if protocol != USUAL and write_back is not None:
+        raise ProfileError(
+            f"profile {name!r}: a protocol of its own cannot be had with write-back: "
+            "use readdirplus = 'always' and parallel_directories = false, or held = false"
+        )
+    return replace(
+        start,
+        name=name,
+        title=start.title if file.title is None else file.title,
+        about=" ".join((start.about if file.about is None else file.about).split()),
+        latency=latency,
+        caching=caching,
+        files=files,
+        events=events,
+        protocol=protocol,
+        write_back=write_back,
+        sources=_sources(file, start),
+        transport=transport,
+        synchronization=synchronization,
+        bugs=bugs,
+    )
+
+
+def _sources(file: ProfileFile, start: Profile) -> Mapping[str, Source]:
+    # What the parent said about a number says nothing about the child's.
+    own = {f"{table}.{key}" for table in _VALUE_TABLES for key in _said(getattr(file, table))}
+    if "latency.factor" in own:
+        own |= {f"latency.{operation_class.label}" for operation_class in OperationClass}
+    sources = {key: source for key, source in start.sources.items() if key not in own}
+    for key, entry in file.sources.items():
+        sources[key] = Source(entry.basis, " ".join(entry.text.split()))
+    if "latency.factor" in own and "latency.factor" in sources:
+        for operation_class in OperationClass:
+            # A product is as well known as its factor.
+            sources.setdefault(f"latency.{operation_class.label}", sources["latency.factor"])
+    return sources
+
+
+def _transport(file: ProfileFile, start: Profile) -> Transport:
+    transport = file.share.transport or start.transport
+    if transport is not Transport.REQUESTS:
+        for key in _OF_REQUESTS:
+            if _said(getattr(file, key)):
+                raise ProfileError(
+                    f"[{key}] has no effect where nothing is requested: leave it out, or set "
+                    "share.transport = 'requests'"
+                )
+    return transport
+
+
+def _synchronization(
+    table: SynchronizationTable, start: SyncSpec | None, transport: Transport
+) -> SyncSpec | None:
+    said = _said(table)
+    if said and transport is not Transport.COPY:
+        raise ProfileError(
+            "[synchronization] has no effect without a copy: set share.transport = 'copy'"
+        )
+    if not said:
+        return start
+    if table.rescan == 0:
+        raise ProfileError("synchronization.rescan = 0: it would never rest; write such as 10s")
+    called = {"latency": "latency_ns", "rescan": "rescan_ns", "most_file_size": "most_file_bytes"}
+    values: dict[str, Any] = {
+        called.get(key, key): int(value) if isinstance(value, Quantity) else value
+        for key, value in said.items()
+    }
+    return replace(start or SyncSpec(), **values)
+
+
+def _latency(table: LatencyTable, start: LatencySpec) -> LatencySpec:
+    said = _said(table)
+    if table.factor is not None:
+        start = start.multiplied(_factor(table.factor, start))
+    base_ns = list(start.base_ns)
+    if table.metadata is not None:
+        # A class that a profile does not speak of costs what metadata costs.
+        base_ns = [table.metadata if base == start.metadata_ns else base for base in base_ns]
+    for operation_class in OperationClass:
+        if operation_class.label in said:
+            base_ns[operation_class] = said[operation_class.label]
+    latency = replace(start, base_ns=tuple(map(int, base_ns)))
+    if table.bandwidth is not None:
+        latency = replace(latency, bandwidth_bytes_per_s=int(table.bandwidth) or None)
+    if table.distribution is not None:
+        latency = replace(latency, distribution=parse_distribution(table.distribution))
+    if table.served_at_once is not None:
+        latency = replace(latency, served_at_once=table.served_at_once)
+    if table.data_path is not None:
+        path = table.data_path
+        data_path = DataPath(
+            copies=path.copies,
+            context_switches=path.context_switches,
+            copy_ns=int(path.copy),
+            context_switch_ns=int(path.context_switch),
+            hypervisor_hop_ns=int(path.hypervisor_hop),
+        )
+        if data_path.total_ns != latency.metadata_ns:
+            raise ProfileError(
+                f"latency.data_path adds up to {data_path.total_ns} ns, "
+                f"but latency.metadata is {latency.metadata_ns} ns"
+            )
+        latency = replace(latency, data_path=data_path)
+    elif table.metadata is not None:
+        latency = replace(latency, data_path=None)
+    return latency
+
+
+def _factor(factor: Any, start: LatencySpec) -> float:
+    """By how much every round trip of the parent's is multiplied."""
+    if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor <= 1_000:
+        raise ProfileError(
+            f"latency.factor = {factor!r} is not a factor: write a number above 0 and up to 1000"
+        )
+    if not any(start.base_ns):
+        raise ProfileError(
+            "latency.factor has no effect where nothing costs anything: "
+            "let extends name a profile with latency"
+        )
+    return factor
+
+
+def _caching(table: CachingTable, start: CachingSpec) -> CachingSpec:
+    caching = start
+    if table.policy is not None:
+        if not isinstance(table.policy, str) or table.policy not in POLICIES:
+            hint = nearest(str(table.policy), POLICIES)
+            if isinstance(table.policy, str) and ":" in table.policy:
+                hint = f"; a policy of your own is given with the option --policy {table.policy}"
+            raise ProfileError(f"unknown policy {table.policy!r}{hint}")
+        caching = replace(caching, policy=table.policy)
+    if table.lifetime is not None:
+        caching = with_lifetime(caching, "lifetime", int(table.lifetime))
+    if table.missing_lifetime is not None:
+        caching = with_lifetime(caching, "missing_lifetime", int(table.missing_lifetime))
+    if table.keep_pages is not None:
+        check_is_heard(caching, "keep_pages")
+        caching = replace(caching, keep_pages=table.keep_pages)
+    return caching
+
+
+def _files(table: FilesTable, start: FileRules) -> FileRules:
+    files = start
+    for key, value in _said(table).items():
+        files = files.with_value(key, value)
+    return files
+
+
+def _events(table: EventsTable, start: EventSpec) -> EventSpec:
+    events = start
+    if table.stream == "none":
+        events = NO_EVENTS
+    elif table.stream is not None and start.stream is None:
+        events = EventSpec(StreamSpec(), NotifySpec())
+    if events.stream is None:
+        for key in _said(table):
+            if key != "stream":
+                raise ProfileError(
+                    f"events.{key} has no effect without a stream: add stream = 'fsevents'"
+                )
+        return events
+    notify = events.notify
+    if table.inotify is not None:
+        notify = (notify or NotifySpec()) if table.inotify else None
+    return EventSpec(_stream(table, events.stream), _notify(table, notify))
+
+
+def _stream(table: EventsTable, stream: StreamSpec) -> StreamSpec:
+    if table.latency is not None:
+        stream = replace(stream, latency_ns=int(table.latency))
+    if table.no_defer is not None:
+        stream = replace(stream, no_defer=table.no_defer)
+    if table.most_pending is not None:
+        if table.most_pending == 0:
+            raise ProfileError("events.most_pending = 0: at least 1 name has to have room")
+        stream = replace(stream, most_pending=table.most_pending)
+    return stream
+
+
+def _notify(table: EventsTable, notify: NotifySpec | None) -> NotifySpec | None:
+    changes: dict[str, Any] = {}
+    for key, value in _said(table).items():
+        if key in ("stream", "inotify", *_OF_THE_STREAM):
+            continue
+        if notify is None:
+            raise ProfileError(f"events.{key} has no effect without notices: add inotify = true")
+        if isinstance(value, Duration):
+            changes[f"{key}_ns"] = int(value)
+        else:
+            changes[key] = value
+    return None if notify is None else replace(notify, **changes)
+
+
+def _protocol(table: ProtocolTable, start: ProtocolSpec) -> ProtocolSpec:
+    return replace(start, **_said(table))
+
+
+def _write_back(table: WriteBackTable, start: WriteBackSpec | None) -> WriteBackSpec | None:
+    spec = start
+    if table.held is not None:
+        spec = (start or WriteBackSpec()) if table.held else None
+    if spec is None:
+        for key in _said(table):
+            if key != "held":
+                raise ProfileError(
+                    f"write_back.{key} has no effect where nothing is held: add held = true"
+                )
+        return None
+    for key in ("changes", "in_flight"):
+        if getattr(table, key) == 0:
+            raise ProfileError(f"write_back.{key} = 0: nothing could ever cross; give 1 or more")
+    if table.age is not None:
+        spec = replace(spec, age_ns=int(table.age))
+    if table.bytes is not None:
+        spec = replace(spec, most_bytes=int(table.bytes))
+    if table.changes is not None:
+        spec = replace(spec, most_changes=table.changes)
+    if table.in_flight is not None:
+        spec = replace(spec, in_flight=table.in_flight)
+    if table.kernel is not None:
+        spec = replace(spec, kernel=table.kernel)
+    return spec
+
+
+def _bugs(table: Mapping[str, bool | int], start: Iterable[Ailment]) -> tuple[Ailment, ...]:
+    """Those of *start* and *table*: a bug is had or not, or had with a number of its own."""
+    had = {ailment.bug: ailment for ailment in start}
+    known = [bug.value for bug in Bug]
+    for key, value in table.items():
+        if key not in known:
+            raise ProfileError(f"unknown key {f'bugs.{key}'!r}{nearest(key, known)}")
+        bug = Bug(key)
+        had.pop(bug, None)
+        if isinstance(value, bool):
+            if value:
+                had[bug] = parse_ailment(key)
+        elif not BUGS[bug].limit:
+            raise ProfileError(f"bugs.{key} = {value}: write true or false")
+        elif value < 0:
+            raise ProfileError(f"bugs.{key} = {value}: write a whole number, or true or false")
+        else:
+            had[bug] = parse_ailment(f"{key}={value}")
+    return together(had.values())
