@@ -4,6 +4,22 @@ The guest's kernel keeps the caches (names, attributes, pages); what it keeps
 is what each answer allows. A policy is asked once per answer and returns the
 permission. It knows no clock and no FUSE: callers pass the time.
 
+What the kernel makes of a permission (fs/fuse/dir.c of Linux 6.18; the numbers are cited
+elsewhere):
+
+1. An answer is valid until the tick in which it came, and its lifetime in ticks, rounded up, have
+   passed; in its last tick it still is. 0 is never.
+2. A hit renews nothing: only an answer sets the time.
+3. An entry that is older than the connection's epoch is invalid, whatever its lifetime, positive
+   and negative alike (FUSE_NOTIFY_INC_EPOCH).
+4. A positive entry that has expired is revalidated by one LOOKUP, which renews entry and
+   attributes (fuse_dentry_revalidate); one that names another inode is dropped, and looked up
+   again. A negative one that has expired is looked up afresh.
+5. Who makes a name with O_EXCL, and the target of a rename, are asked for in any case.
+6. ENOENT is never kept; the node id 0 with a lifetime is: that is a negative entry.
+7. A GETATTR is sent if a wanted attribute is invalidated, or the attributes have expired.
+8. What the guest itself changes in a directory invalidates its attributes, and not its entries.
+
 To try an idea, write one small class and name it on the command line
 (``--policy package.module:Class``):
 
@@ -17,6 +33,7 @@ To try an idea, write one small class and name it on the command line
 """
 
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,6 +50,16 @@ class Lifetimes(NamedTuple):
 
 
 NOT_BELIEVED = Lifetimes(0, 0)
+
+_NEVER_CACHED = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
+
+
+def is_ever_cached(mode: int) -> bool:
+    """Whether anything may be kept of an object of this st_mode.
+
+    Whatever the policy, nothing is of sockets, pipes and devices (osxfs-caching.md, DEL-8).
+    """
+    return stat.S_IFMT(mode) not in _NEVER_CACHED
 
 
 class CachePolicy:
@@ -80,6 +107,15 @@ class CachePolicy:
     def describe(self) -> str:
         """One phrase for a status line."""
         return f"{type(self).__module__}:{type(self).__qualname__}"
+
+
+def negative_timeout_ns(policy: CachePolicy, name: bytes, now_ns: int, *, can_end: bool) -> int:
+    """How long a negative entry for *name* may be kept, in nanoseconds; 0: ENOENT is answered.
+
+    *can_end* tells whether the kernel can be told of it when the host makes the name: else rule 1
+    alone would end it, and the host's new file would not be seen until then.
+    """
+    return max(0, policy.missing_ns(name, now_ns)) if can_end else 0
 
 
 class Consistent(CachePolicy):

@@ -6,6 +6,7 @@ changes wait for is in writeback.
 
     launch     starts a mount in a process of its own, and waits until it is ready
     force      ends a share within two seconds, whatever state it is in
+    errors     what goes wrong with a share, for its user
     syscalls   the few system calls that the standard library lacks
     loop       the event loop over /dev/fuse: reads requests, resumes those whose reply is due
     latency    what a round trip costs, and what it did cost

@@ -107,15 +107,15 @@ class Failing(CachePolicy):
     pass
 
 if getattr(sys.modules["__main__"].__spec__, "name", "") == "osxfs_sim.mount.server.main":
-    from osxfs_sim.mount.requests.handlers import Handlers
-    found = Handlers._found
+    from osxfs_sim.mount.requests.caching import Caching
+    found = Caching._found
 
     def fails(self, place, name, status):
         if name == b"bad":
             raise ValueError(name)
         return found(self, place, name, status)
 
-    Handlers._found = fails
+    Caching._found = fails
 """
 
 

@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 from pyfuse3 import EntryAttributes, FUSEError
 
+from osxfs_sim.mount.events.injected_requests import InjectedRequests
 from osxfs_sim.mount.loop.reactor import Job, Reactor, Worker
 from osxfs_sim.mount.mounts.identity import server_user
 from osxfs_sim.mount.requests import handlers
 from osxfs_sim.mount.requests.dispatch import Dispatcher
+from osxfs_sim.mount.requests.layer import Layer
 from osxfs_sim.mount.server import assembly
 from osxfs_sim.mount.server.assembly import Machinery
 from osxfs_sim.mount.writeback import handlers as held_handlers
@@ -35,8 +37,8 @@ SLOW_FROM_BYTES = 8
 class ControlledReactor(Reactor):
     """Does nothing by itself. *jobs* are the calls in threads that have not ended."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
         self.jobs: list[tuple[Worker, Job]] = []
 
     def _start_job(self, worker: Worker, job: Job) -> None:
@@ -124,6 +126,18 @@ class Requests:
             else:
                 return
         raise AssertionError("it goes on for ever")
+
+
+def injected_layer(machinery: Machinery, injector: Any) -> InjectedRequests:
+    """What answers the requests of *injector*, over the handlers of a share that has none."""
+    written_through = machinery.handlers
+    while isinstance(written_through, Layer):
+        written_through = written_through.next
+    return InjectedRequests(
+        *(machinery.handlers, injector, written_through._calls, machinery.inodes),
+        *(machinery.backing, machinery.spellings, written_through._entries),
+        machinery.handlers._operations,
+    )
 
 
 CALLER: Any = SimpleNamespace(uid=0, gid=0, pid=1, umask=0)

@@ -20,6 +20,7 @@ from osxfs_sim.mount.mounts.identity import server_user
 from osxfs_sim.mount.server.assembly import build
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.tree.owners import KnownCaller
+from osxfs_sim.mount.writeback.guest_view import merged
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.invariant import breaches
 from osxfs_sim.mount.writeback.journal_format import MakeDetail, SetDetail
@@ -135,13 +136,13 @@ class Unmounted:
             os.dup2(real, fd)
             os.close(real)
         inode.open_fds = [*(inode.open_fds or []), fd]
-        self.handlers._open_files[fd] = inode
+        self.machinery.handles.files[fd] = inode
         self._opened.append((inode, fd))
         return fd
 
     @_checked
     def write(self, path: str, data: bytes, offset: int = 0, handle: int | None = None) -> None:
-        inode = self.handlers._open_files[handle] if handle is not None else self.inode(path)
+        inode = self.machinery.handles.files[handle] if handle is not None else self.inode(path)
         if inode.is_directory:
             raise IsADirectoryError(errno.EISDIR, path)  # the kernel's word
         journal = self.write_back.journal
@@ -216,7 +217,7 @@ class Unmounted:
             names = [os.fsencode(name) for name in os.listdir(fd)]
             os.close(fd)
         known = (overlay.names if overlay is not None else None) or {}
-        return self.handlers._merged(names, {n: h.inode is not None for n, h in known.items()})
+        return merged(names, {n: h.inode is not None for n, h in known.items()})
 
     def read(self, inode: Inode, handle: int = -1) -> str:
         if inode.kind == modes.S_IFLNK:
@@ -274,7 +275,7 @@ class Unmounted:
     def _release(self) -> None:
         for inode, fd in self._opened:
             os.close(fd)
-            self.handlers._open_files.pop(fd, None)
+            self.machinery.handles.files.pop(fd, None)
             inode.open_fds = None
         self._opened.clear()
         os.umask(self._umask)

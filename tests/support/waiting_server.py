@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.model import ordering
-from osxfs_sim.mount.requests.handlers import WRITE_IN_THREAD_BYTES, Handlers
+from osxfs_sim.mount.requests.handlers import WRITE_IN_THREAD_BYTES
+from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.server.main import main
 from osxfs_sim.mount.writeback.journal import Journal
 
@@ -30,7 +31,7 @@ def _wait() -> None:
 
 def _waiting_write(own: Callable[..., int]) -> Callable[..., int]:
     def write(self: Any, fd: int, offset: int, data: bytes) -> int:
-        if len(data) >= WRITE_IN_THREAD_BYTES or fd in self._synchronous:
+        if len(data) >= WRITE_IN_THREAD_BYTES or fd in self._handles.synchronous:
             _wait()
         return own(self, fd, offset, data)
 
@@ -47,7 +48,7 @@ def _waiting_put(own: Callable[..., None]) -> Callable[..., None]:
 
 
 if __name__ == "__main__":
-    Handlers._write = _waiting_write(Handlers._write)  # type: ignore[method-assign]
+    HostOperations.write = _waiting_write(HostOperations.write)  # type: ignore[method-assign]
     Journal.put = _waiting_put(Journal.put)  # type: ignore[method-assign]
     if (Path(os.environ[GATE]) / "disorder").exists():
         ordering._waits = lambda *_: False

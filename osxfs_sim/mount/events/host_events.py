@@ -25,12 +25,13 @@ the injector's; each says so when it overflows, and a rescan follows.
 import collections
 import errno
 import functools
+import itertools
 import logging
 import os
 import select
 import stat as modes
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from osxfs_sim.model.events import (
@@ -48,19 +49,14 @@ from osxfs_sim.model.events import (
 from osxfs_sim.model.status import EndedStatus, HostEventsStatus, NameSetsStatus
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.events.inject import BUSY, Injection, Injector
-from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
-from osxfs_sim.mount.events.invalidate import (
-    Attributes,
-    Ending,
-    Entry,
-    Everything,
-    Invalidator,
-    Pages,
-)
+from osxfs_sim.mount.events.invalidate import Invalidator
+from osxfs_sim.mount.loop.notifications import Attributes, Ending, Entry, Everything, Pages
 from osxfs_sim.mount.loop.reactor import Reactor, breathe, in_thread, pause
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.mount.mounts.volumes import Volumes
+from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.tree.backing import Backing
+from osxfs_sim.mount.tree.directory_names import NameSets
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import Spellings
 from osxfs_sim.mount.watch.watcher import HostChange, Lost, Watcher
@@ -93,10 +89,20 @@ class HostEvents:
         inodes: InodeTable,
         backing: Backing,
         spellings: Spellings,
-        handlers: AcknowledgingHandlers,
-        mountpoint: str,
+        caching: Caching,
+        name_sets: NameSets | None,
+        injector: Injector | None,
         seed: int,
+        *,
+        forgets: bool = False,
+        hears: Callable[[HostChange], HostChange | None] | None = None,
+        raises: Callable[[Injection], Iterator[Injection]] | None = None,
     ) -> None:
+        """*injector* raises events, and is not started yet; *forgets* as Invalidator's. *hears*
+        says what is heard of a change, and *raises* what an event is told as (faults/).
+        """
+        self._hears = hears
+        self._raises = raises
         assert spec.stream is not None
         self.watcher = watcher
         self.stream = EventStream[Inode](spec.stream, inodes.root, seed)
@@ -104,8 +110,7 @@ class HostEvents:
         """Why events are not raised, for the user; else empty."""
         self.rescans = 0
         self.kernel_losses = 0
-        self.volumes: Volumes | None = None
-        """What is mounted in the share, and must not be taken away by an answer's end."""
+        self._volumes: Volumes | None = None
         self._notify = spec.notify
         self._debounce = None
         if spec.notify is not None and (
@@ -116,11 +121,11 @@ class HostEvents:
         self._inodes = inodes
         self._backing = backing
         self._spellings = spellings
-        self._handlers = handlers
-        self._names = handlers.name_sets
-        self._mountpoint = mountpoint
+        self._caching = caching
+        self._names = name_sets
+        self._forgets = forgets
         self._invalidator: Invalidator | None = None
-        self._injector: Injector | None = None
+        self._injector = injector
         self._due: collections.deque[FileEvent[Inode] | MustScan[Inode]] = collections.deque()
         self._gone: dict[tuple[Inode, bytes], Inode] = {}
         self._to_tell: collections.deque[tuple[FileEvent[Inode], Inode | None]] = (
@@ -139,18 +144,20 @@ class HostEvents:
         """Begin, once requests are served."""
         device = self._reactor.device
         self._invalidator = Invalidator(
-            forgets=self._handlers.enable_writeback_cache,
+            forgets=self._forgets,
             device=device,
             keep=self._reactor.wakes_it_up,
         )
         # Names that are missing in the root can be ended all at once, or not at all;
         # those further down end with the entry of their directory.
-        self._handlers.root_can_lack_names = self._reactor.end_all_names()
-        if self._notify is not None:
-            self._injector = self._handlers.injector = Injector(
-                self._mountpoint, lambda: self._reactor.in_flight > 0, device
-            )
+        self._caching.tell_whether_root_names_can_end(self._reactor.end_all_names())
+        if self._injector is not None:
+            self._injector.start(device)
         self._reactor.take_on(self)
+
+    def tell_of_volumes(self, volumes: Volumes) -> None:
+        """What is mounted in the share must not be taken away by an answer's end."""
+        self._volumes = volumes
 
     def reach_mount(self) -> None:
         """Find out whether events can be raised. In a thread, while requests are served."""
@@ -176,7 +183,7 @@ class HostEvents:
             way = Attributes(directory.number, _way_to(directory))
             self._invalidator.end({Entry(directory.number, name): None, way: None}, _nothing)
 
-    def end_answers(self, endings: dict[Ending, None]) -> None:
+    def end_answers(self, endings: Iterable[Ending]) -> None:
         """The guest's kernel shall believe these no more, though the host has changed nothing."""
         if self._invalidator is not None:
             self._invalidator.end(endings, _nothing)
@@ -260,6 +267,11 @@ class HostEvents:
             self.kernel_losses += 1
             self.stream.kernel_dropped(change.at_ns, self._drained_ns)
             return
+        if self._hears is not None:
+            audible = self._hears(change)
+            if audible is None:
+                return
+            change = audible
         if change.moved_to is not None:
             self._note_place(*change.moved_to)
         self.stream.happened(change.directory, change.name, change.what, change.at_ns)
@@ -366,7 +378,7 @@ class HostEvents:
         return None if moved else before
 
     def _leads_to_a_volume(self, inode: Inode) -> bool:
-        return self.volumes is not None and self.volumes.holds(inode.number)
+        return self._volumes is not None and self._volumes.holds(inode.number)
 
     def _was_replaced(self, event: FileEvent[Inode], now: Inode) -> bool:
         """Whether a directory is another than the one known by its number: see Inode.handle."""
@@ -406,7 +418,10 @@ class HostEvents:
         for _ in range(min(len(self._to_tell), _TOLD_AT_ONCE)):
             event, gone = self._to_tell.popleft()
             gone = gone or self._gone.pop((event.directory, event.name), None)
-            injections += self._injections(event, gone)
+            told = self._injections(event, gone)
+            if self._raises is not None:
+                told = itertools.chain.from_iterable(map(self._raises, told))
+            injections += told
         if injections:
             self._injector.inject(injections, at_ns)
         return True
@@ -497,7 +512,7 @@ class HostEvents:
         endings: list[Ending] = [Everything(self._reactor.end_all_names)]
         for inode in self._known_below(top):
             way = _way_to(inode)
-            if not self._handlers.root_can_lack_names:
+            if not self._caching.can_end_root_names():
                 # Name by name; a directory's entry takes the missing names below it along.
                 endings += [
                     Entry(inode.number, name)

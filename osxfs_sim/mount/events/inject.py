@@ -34,11 +34,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from osxfs_sim.model.events import Notice
 from osxfs_sim.mount import syscalls
-from osxfs_sim.mount.events.invalidate import NORMAL, Entry, end_entry
+from osxfs_sim.mount.events.invalidate import NORMAL, end_entry
 from osxfs_sim.mount.loop.apart import Device
+from osxfs_sim.mount.loop.notifications import Entry
 from osxfs_sim.mount.tree.inodes import Inode
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ _MOST_WAITING = 16_384
 BUSY = 4_096
 """How many may wait before those who can wait should."""
 _STUCK_AFTER_S = 5.0
+_NO_THREAD = -1  # 0 is who is in no process namespace of ours
 _SMALL_BURST = 64
 _LONGEST_WAY_NS = 2_000_000
 _REST_NS = 3_000_000_000
@@ -84,9 +87,7 @@ class Injection:
 class Injector:
     """The thread that raises events. *thread_id* is the one whose requests are not applied."""
 
-    def __init__(
-        self, mountpoint: str, guest_waits: Callable[[], bool], device: Device | None = None
-    ) -> None:
+    def __init__(self, mountpoint: str, guest_waits: Callable[[], bool]) -> None:
         """*guest_waits* tells whether requests of the guest are being served."""
         self.current: Injection | None = None
         """What the thread is raising: by it the server knows what to answer."""
@@ -98,7 +99,7 @@ class Injector:
         self.waiting = 0
         self._mountpoint = mountpoint
         self._guest_waits = guest_waits
-        self._device_of_share = device
+        self._device_of_share: Device | None = None
         self._end_entry: Callable[[Entry], None] = end_entry
         self._in_a_row = 0
         self._began_ns = 0
@@ -111,9 +112,23 @@ class Injector:
         # It lives as long as the share: the number of a thread that has ended may be
         # given to a process of the guest, whose requests would then not be applied.
         self._thread = threading.Thread(target=self._run, name="osxfs-sim injector", daemon=True)
+        self._thread_id = _NO_THREAD
+
+    def start(self, device: Device | None = None) -> None:
+        """Begin the thread, once requests are served: by *device*, which it does not keep."""
+        self._device_of_share = device
         self._thread.start()
         assert self._thread.native_id is not None
-        self.thread_id = self._thread.native_id
+        self._thread_id = self._thread.native_id
+
+    @property
+    def thread_id(self) -> int:
+        """The thread whose requests are the server's own; of no process before start()."""
+        return self._thread_id
+
+    def has_asked(self, ctx: Any) -> bool:
+        """Whether a request from this context is one by which an event is raised."""
+        return getattr(ctx, "pid", 0) == self._thread_id
 
     def open(self) -> None:
         """Learn which file system the share is. In a thread, while requests are served."""
@@ -145,6 +160,8 @@ class Injector:
     def stop(self) -> bool:
         """End the thread. Returns False where it is stuck: the requests must be served still."""
         self._stopping = True
+        if self._thread_id == _NO_THREAD:
+            return True
         self._batches.put(None)
         self._thread.join(_STUCK_AFTER_S)
         return not self._thread.is_alive()

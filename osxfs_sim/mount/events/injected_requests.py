@@ -16,18 +16,23 @@ not be believed, and is told the truth.
 import errno
 import os
 import stat as modes
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pyfuse3
-from pyfuse3 import EntryAttributes, FUSEError, RequestContext
+from pyfuse3 import EntryAttributes, RequestContext
 
 from osxfs_sim.model.events import Notice
 from osxfs_sim.mount.events.inject import Injection, Injector, way_up
 from osxfs_sim.mount.loop.request import Request
+from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.handlers import Handlers
-from osxfs_sim.mount.tree.backing import StaleError
-from osxfs_sim.mount.tree.inodes import Inode
+from osxfs_sim.mount.requests.host_calls import HostCalls
+from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.requests.layer import Layer
+from osxfs_sim.mount.tree.backing import Backing, StaleError
+from osxfs_sim.mount.tree.inodes import Inode, InodeTable
+from osxfs_sim.mount.tree.spellings import Spellings
 
 
 class NotAnnouncedError(OSError):
@@ -37,31 +42,44 @@ class NotAnnouncedError(OSError):
         super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
-class AcknowledgingHandlers(Handlers):
-    """The handlers of a share in which events are raised."""
+class InjectedRequests(Layer):
+    """The layer that answers the injector's requests; all others are *next*'s.
 
-    injector: Injector | None = None
+    pyfuse3 tells of each request which thread made it.
+    """
 
-    # pyfuse3 tells of each request which thread made it.
+    next: Handlers
 
-    def _is_injected(self, ctx: RequestContext) -> bool:
-        return self.injector is not None and ctx.pid == self.injector.thread_id
+    def __init__(
+        self,
+        below: Any,
+        injector: Injector,
+        calls: HostCalls,
+        inodes: InodeTable,
+        backing: Backing,
+        spellings: Spellings,
+        entries: Entries,
+        operations: HostOperations,
+        is_synthetic: Callable[[int, bytes], bool] | None = None,
+    ) -> None:
+        """What *is_synthetic* (a directory's number, a name) is none of the host's to tell of."""
+        super().__init__(below)
+        self._is_synthetic = is_synthetic or _never
+        self._injector = injector
+        self._acknowledge = calls.answer
+        self._inodes = inodes
+        self._backing = backing
+        self._spellings = spellings
+        self._entries = entries
+        self._operations = operations
 
-    @property
-    def injector_thread(self) -> int:
-        """The thread whose requests are the server's own, or 0."""
-        return 0 if self.injector is None else self.injector.thread_id
-
-    async def _acknowledge(self, *arguments: Any) -> Any:
-        answer, failure = self._attempt(*arguments)
-        if failure:
-            raise FUSEError(failure)
-        return answer
+    def _is_of_host(self, ctx: RequestContext, parent_number: int, name: bytes) -> bool:
+        """Whether it is the injector that asks, and for a name that the host may have."""
+        return ctx.pid == self._injector.thread_id and not self._is_synthetic(parent_number, name)
 
     def _injection(self, parent_number: int, name: bytes, *notices: Notice) -> Injection:
         """The one being raised, if that is for *name*. Raises NotAnnouncedError."""
-        assert self.injector is not None
-        injection = self.injector.current
+        injection = self._injector.current
         if (
             injection is None
             or injection.notice not in notices
@@ -74,9 +92,10 @@ class AcknowledgingHandlers(Handlers):
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        if self._is_injected(ctx):
-            return self._acknowledge(self._look_up_injected, parent_inode, name, ctx)
-        return super().lookup(request, parent_inode, name, ctx)
+        # The thread first, and without a call: most look-ups are the guest's.
+        if ctx.pid == self._injector.thread_id and self._is_of_host(ctx, parent_inode, name):
+            return self._acknowledge(request, self._look_up_injected, parent_inode, name, ctx)
+        return self.next.lookup(request, parent_inode, name, ctx)
 
     def _look_up_injected(
         self, parent_number: int, name: bytes, ctx: RequestContext
@@ -103,7 +122,9 @@ class AcknowledgingHandlers(Handlers):
             dir_fd = self._backing.directory_fd(parent)
             name, status = self._spellings.find(parent, dir_fd, asked)
             if before is None or self._inodes.known(status) is before:
-                return self._entry(parent, dir_fd, name, status, ctx, asked, believes=False)
+                return self._entries.entry(
+                    parent, dir_fd, name, status, ctx, asked, is_cached=False
+                )
         except OSError as error:
             if before is None or error.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
@@ -112,8 +133,7 @@ class AcknowledgingHandlers(Handlers):
 
     def _directory_before(self, parent_number: int, name: bytes) -> Inode | None:
         """The directory of this name that a deletion is about, or lies below."""
-        assert self.injector is not None
-        injection = self.injector.current
+        injection = self._injector.current
         if injection is None or injection.notice is not Notice.DELETE:
             return None
         return next(
@@ -141,7 +161,7 @@ class AcknowledgingHandlers(Handlers):
             try:
                 # Open in the guest, or with another link: it is as it is, and what the
                 # call takes from its link count is added to it.
-                answer = self._getattr(inode.number, ctx, believes=False)
+                answer = self._operations.getattr(inode.number, ctx, is_cached=False)
                 answer.st_nlink += 1
             except OSError:
                 answer = shadow(inode)
@@ -151,9 +171,9 @@ class AcknowledgingHandlers(Handlers):
     def getattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        if self._is_injected(ctx):
-            return self._acknowledge(self._where_it_got_to, inode, ctx)
-        return super().getattr(request, inode, ctx)
+        if ctx.pid == self._injector.thread_id:
+            return self._acknowledge(request, self._where_it_got_to, inode, ctx)
+        return self.next.getattr(request, inode, ctx)
 
     def _where_it_got_to(self, number: int, ctx: RequestContext) -> EntryAttributes:
         """The injector asks only which directory it has reached, which may be gone: see above.
@@ -177,12 +197,12 @@ class AcknowledgingHandlers(Handlers):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        if self._is_injected(ctx):
-            return self._acknowledge(self._attributes_now, inode, ctx)
-        return super().setattr(request, inode, attr, fields, fh, ctx)
+        if ctx.pid == self._injector.thread_id:
+            return self._acknowledge(request, self._attributes_now, inode, ctx)
+        return self.next.setattr(request, inode, attr, fields, fh, ctx)
 
     def _attributes_now(self, number: int, ctx: RequestContext) -> EntryAttributes:
-        return self._getattr(number, ctx, believes=False)
+        return self._operations.getattr(number, ctx, is_cached=False)
 
     def mknod(
         self,
@@ -193,23 +213,23 @@ class AcknowledgingHandlers(Handlers):
         rdev: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        if self._is_injected(ctx):
-            return self._acknowledge(self._made_by_host, parent_inode, name, ctx)
-        return super().mknod(request, parent_inode, name, mode, rdev, ctx)
+        if self._is_of_host(ctx, parent_inode, name):
+            return self._acknowledge(request, self._made_by_host, parent_inode, name, ctx)
+        return self.next.mknod(request, parent_inode, name, mode, rdev, ctx)
 
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        if self._is_injected(ctx):
-            return self._acknowledge(self._made_by_host, parent_inode, name, ctx)
-        return super().mkdir(request, parent_inode, name, mode, ctx)
+        if self._is_of_host(ctx, parent_inode, name):
+            return self._acknowledge(request, self._made_by_host, parent_inode, name, ctx)
+        return self.next.mkdir(request, parent_inode, name, mode, ctx)
 
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        if self._is_injected(ctx):
-            return self._acknowledge(self._made_by_host, parent_inode, name, ctx)
-        return super().symlink(request, parent_inode, name, target, ctx)
+        if self._is_of_host(ctx, parent_inode, name):
+            return self._acknowledge(request, self._made_by_host, parent_inode, name, ctx)
+        return self.next.symlink(request, parent_inode, name, target, ctx)
 
     def _made_by_host(
         self, parent_number: int, name: bytes, ctx: RequestContext
@@ -223,21 +243,21 @@ class AcknowledgingHandlers(Handlers):
             # Another object by now, of another kind: an event of its own will come.
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         injection.void = False
-        return self._entry(parent, dir_fd, host_name, status, ctx, name, believes=False)
+        return self._entries.entry(parent, dir_fd, host_name, status, ctx, name, is_cached=False)
 
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        if self._is_injected(ctx):
-            return self._acknowledge(self._removed_by_host, parent_inode, name)
-        return super().unlink(request, parent_inode, name, ctx)
+        if self._is_of_host(ctx, parent_inode, name):
+            return self._acknowledge(request, self._removed_by_host, parent_inode, name)
+        return self.next.unlink(request, parent_inode, name, ctx)
 
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        if self._is_injected(ctx):
-            return self._acknowledge(self._removed_by_host, parent_inode, name)
-        return super().rmdir(request, parent_inode, name, ctx)
+        if self._is_of_host(ctx, parent_inode, name):
+            return self._acknowledge(request, self._removed_by_host, parent_inode, name)
+        return self.next.rmdir(request, parent_inode, name, ctx)
 
     def _removed_by_host(self, parent_number: int, name: bytes) -> None:
         injection = self._injection(parent_number, name, Notice.DELETE)
@@ -246,6 +266,10 @@ class AcknowledgingHandlers(Handlers):
             # The kernel goes by an answer to somebody else, about what is there now:
             # to acknowledge would take that for gone.
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def _never(_: int, __: bytes) -> bool:
+    return False
 
 
 def _is_there_again(inode: Inode) -> bool:

@@ -25,11 +25,11 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import pyfuse3
 
 from osxfs_sim.mount.loop.apart import Device
+from osxfs_sim.mount.loop.notifications import Attributes, Ending, Entry, Everything, Pages
 
 log = logging.getLogger(__name__)
 
@@ -37,36 +37,6 @@ NORMAL = (errno.ENOENT, errno.ENOTCONN, errno.ENODEV, errno.EBADF)
 """The kernel does not know it; or the mount is being taken away."""
 
 _STUCK_AFTER_S = 5.0
-
-
-class Entry(NamedTuple):
-    """The answer that *name* is, or is not, in the directory of this number."""
-
-    directory: int
-    name: bytes
-
-
-class Attributes(NamedTuple):
-    """What the inode of this number is like; *entry* is a way by which the guest knows it."""
-
-    number: int
-    entry: Entry | None
-
-
-class Pages(NamedTuple):
-    """As Attributes, and its content."""
-
-    number: int
-    entry: Entry | None
-
-
-class Everything(NamedTuple):
-    """All names that the kernel holds, missing ones included."""
-
-    call: Callable[[], bool]
-
-
-Ending = Entry | Attributes | Pages | Everything
 
 
 class Invalidator:
@@ -172,3 +142,27 @@ def end_entry(entry: Entry) -> None:
     except OSError as error:
         if error.errno not in NORMAL:
             raise
+
+
+def _nothing() -> None:
+    """After endings that nobody waits for."""
+
+
+class LateInvalidator:
+    """An Invalidator that is begun when it is first needed: most shares never need it."""
+
+    def __init__(self, begin: Callable[[], Invalidator | None]) -> None:
+        """*begin* makes it; None where the kernel cannot be talked to."""
+        self._begin = begin
+        self._invalidator: Invalidator | None = None
+
+    def end(self, endings: Iterable[Ending]) -> None:
+        """End these answers, soon."""
+        if self._invalidator is None:
+            self._invalidator = self._begin()
+        if self._invalidator is not None:
+            self._invalidator.end(endings, _nothing)
+
+    def close(self) -> None:
+        if self._invalidator is not None:
+            self._invalidator.stop()

@@ -121,7 +121,7 @@ async def calibrate(
     """
     kept = crossings.latency, crossings.outside, reactor.patience
     processors = os.sched_getaffinity(0)
-    crossings.outside = Outside({0: 0})
+    crossings.look_outside(Outside({0: 0}))
     probe = _Prober(process)
     try:
         _part_processors(process.pid, sorted(processors))
@@ -130,7 +130,9 @@ async def calibrate(
         await probe.end()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(process.wait)
-        crossings.latency, crossings.outside, reactor.patience = kept
+        crossings.price_by(kept[0])
+        crossings.look_outside(kept[1])
+        reactor.wait_by(kept[2])
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, processors)
 
@@ -154,7 +156,7 @@ async def _rounds(
 ) -> Calibration:
     def ask_for(latency_ns: int) -> None:
         spec = LatencySpec((latency_ns,) * len(OperationClass))
-        crossings.latency = LatencyModel(spec, seed=0)
+        crossings.price_by(LatencyModel(spec, seed=0))
 
     async def outside(latency_ns: int) -> int:
         """The least that a client waited beyond what the server took."""
@@ -187,9 +189,9 @@ async def _rounds(
             (Wake.ASLEEP, replace(patience, spin_ns=0, block_ns=0)),
             (Wake.COLD, Patience(spin_ns=0, block_ns=0, awake_ns=0)),
         ):
-            reactor.patience = state
+            reactor.wait_by(state)
             wake_ns[wake] = max(0, await quietest(_WAKE_PROBES, _WAKE_PAUSE_NS) - floor_ns)
-        reactor.patience = patience
+        reactor.wait_by(patience)
     return Calibration(floor_ns, outside_ns, wake_ns)
 
 

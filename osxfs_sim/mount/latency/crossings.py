@@ -5,11 +5,12 @@ the kernel, the wake-up of the client, the reply itself. It is calibrated when
 the share is mounted, and a reply is sent that much earlier than it is due.
 """
 
+import contextlib
 import time
 import types
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
-from osxfs_sim.model.latency import LatencyModel
+from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.operations import CLASS_OF, Operation
 from osxfs_sim.mount.latency.receipt import FOLD_AT, Receipt
 from osxfs_sim.mount.loop.request import Crossing, Request
@@ -57,6 +58,26 @@ class Crossings:
         self.latency = latency
         self.outside = outside
         self.start_counting_anew()
+
+    def price_by(self, latency: LatencyModel) -> None:
+        """From now on a crossing takes what *latency* says."""
+        self.latency = latency
+
+    def look_outside(self, outside: Outside) -> None:
+        """This is what lies outside, from now on."""
+        self.outside = outside
+
+    @contextlib.contextmanager
+    def at_no_price(self) -> Iterator[None]:
+        """For what the server asks of itself before anybody uses the share: it may be slow.
+
+        Nothing is drawn from the share's own randomness either.
+        """
+        kept, self.latency = self.latency, LatencyModel(NO_LATENCY, seed=0)
+        try:
+            yield
+        finally:
+            self.latency = kept
 
     def start_counting_anew(self) -> None:
         """Forget counts and receipt; the latency model goes on where it is."""

@@ -1,6 +1,7 @@
 """The event loop over /dev/fuse. It knows nothing of file systems.
 
 reactor          reads requests from the kernel, and resumes each when its reply is due
+notifications    what the kernel can be told to keep no longer, as values
 request          a request as a value: made when it comes, passed along until its answer
 contention       whether others want the processor that it polls on
 pm_qos           polling, PM QoS and sleep: what it costs to be quick

@@ -52,7 +52,7 @@ import select
 import struct
 import time
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -203,12 +203,13 @@ class Reactor:
     Wake state.
     """
 
-    def __init__(self, session_loop: Callable[..., Worker]) -> None:
+    def __init__(self, session_loop: Callable[..., Worker], *, keeps_names: bool = False) -> None:
+        """*keeps_names*: names are not to be ended all at once, for what is mounted on them."""
         self.arrival_ns = 0
         self.wake_ns = [0] * len(Wake)
         self.wakes = [0] * len(Wake)
         self.ended = False
-        self.keeps_names = False
+        self.keeps_names = keeps_names
         self.internal_errors = InternalErrors()
         self.awake = ProcessorsAwake()
         self._contention = Contention()
@@ -403,6 +404,31 @@ class Reactor:
     def wake_up(self) -> None:
         """Have the loop look around, from any thread."""
         os.eventfd_write(self._wake_fd, 1)
+
+    def tell_when_idle(self, call: Callable[[], None]) -> None:
+        """*call* when nothing has been asked for a while."""
+        self.when_idle = call
+
+    def tell_at_work(self, call: Callable[[], None]) -> None:
+        """*call* every few seconds while there is something to do."""
+        self.when_at_work = call
+
+    def wait_by(self, patience: Patience) -> None:
+        """Wait by this from now on."""
+        self.patience = patience
+
+    def date_back(self, wake_ns: Mapping[Wake, int]) -> None:
+        """Arrivals are dated back by what a wake-up takes, per state."""
+        for wake, took_ns in wake_ns.items():
+            self.wake_ns[wake] = took_ns
+
+    def count_wakes_anew(self) -> None:
+        self.wakes = [0] * len(Wake)
+
+    def end(self) -> None:
+        """Serve no longer, though the kernel does not end the session."""
+        self.ended = True
+        self.wake_up()
 
     def end_all_names(self) -> bool:
         """End every name that the kernel believes, missing ones included, at once.

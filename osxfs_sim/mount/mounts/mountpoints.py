@@ -18,17 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from osxfs_sim.model.escaping import quoted
-from osxfs_sim.model.user_error import UserError
+from osxfs_sim.mount.errors import MountError as MountError
 
 FILE_SYSTEM_TYPE = "fuse.osxfs-sim"
 HUB_NAME = "osxfs-sim:exports"
 """No profile's: their mounts are called osxfs-sim#NAME."""
 FORCE, _MNT_DETACH = 1, 2
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class MountError(UserError):
-    """The share cannot be mounted, unmounted or found; the message names the remedy."""
 
 
 class SilentError(MountError):

@@ -29,9 +29,9 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError
 
 from osxfs_sim.model.operations import Operation
 from osxfs_sim.model.ordering import ACCESS_OF, Access, Order, Turn
-from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
 from osxfs_sim.mount.loop.reactor import Reactor, Signal
 from osxfs_sim.mount.loop.request import Request, made
+from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.open_handles import OpenHandles
 from osxfs_sim.mount.tree.inodes import Inode
 
@@ -39,18 +39,18 @@ _SLASH = ord("/")
 _LARGEST_ERRNO = 999
 """What libfuse takes for one."""
 
-Find = Callable[[AcknowledgingHandlers, tuple[Any, ...]], Inode | None]
+Find = Callable[[Handlers, tuple[Any, ...]], Inode | None]
 
 
-def _by_number(handlers: AcknowledgingHandlers, arguments: tuple[Any, ...]) -> Inode | None:
+def _by_number(handlers: Handlers, arguments: tuple[Any, ...]) -> Inode | None:
     return handlers.inode(arguments[0])
 
 
-def _by_handle(handlers: AcknowledgingHandlers, arguments: tuple[Any, ...]) -> Inode | None:
+def _by_handle(handlers: Handlers, arguments: tuple[Any, ...]) -> Inode | None:
     return handlers.inode_of(arguments[0], is_directory=False)
 
 
-def _by_name(handlers: AcknowledgingHandlers, arguments: tuple[Any, ...]) -> Inode | None:
+def _by_name(handlers: Handlers, arguments: tuple[Any, ...]) -> Inode | None:
     return handlers.inode_called(arguments[0], arguments[1])
 
 
@@ -171,6 +171,11 @@ _CHECKS: dict[Operation, _Check] = {
 }
 
 
+def _never(_: Any) -> bool:
+    """Nobody raises events: there are no such requests."""
+    return False
+
+
 class Dispatcher(pyfuse3.Operations):
     """What pyfuse3 calls, one method for each kind of request; they are bound by serve_by().
 
@@ -186,13 +191,15 @@ class Dispatcher(pyfuse3.Operations):
 
     def __init__(
         self,
-        handlers: AcknowledgingHandlers,
+        handlers: Handlers,
         reactor: Reactor,
         opened: OpenHandles,
         *,
+        is_suppressed: Callable[[Any], bool] | None = None,
         kernel_writes_back: bool = False,
     ) -> None:
         super().__init__()
+        self._is_suppressed = is_suppressed or _never
         self.enable_writeback_cache = kernel_writes_back
         self.opened = opened
         self.order: Order[Inode] = Order()
@@ -222,8 +229,7 @@ class Dispatcher(pyfuse3.Operations):
         self, operation: Operation, find: Find | None, arguments: tuple[Any, ...]
     ) -> Turn[Inode] | None:
         """The turn of a request that has just come, if something of its object is under way."""
-        handlers = self._handlers
-        if getattr(arguments[-1], "pid", 0) == (handlers.injector_thread or -1):
+        if self._is_suppressed(arguments[-1]):
             return None  # it looks at nothing, and changes nothing
         inode = self._found(find, arguments)
         if inode is None or inode not in self.order.turns:

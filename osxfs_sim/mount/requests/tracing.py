@@ -23,11 +23,11 @@ from pyfuse3 import FUSEError, RequestContext
 
 from osxfs_sim.model.operations import UNAWAITED, Operation
 from osxfs_sim.model.status import TraceStatus
-from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
+from osxfs_sim.mount.errors import MountError
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.request import Crossing, Request
-from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.mount.requests.dispatch import Dispatcher
+from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.live_counters import Pulse
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
 from osxfs_sim.trace.answers import AnsweredBy
@@ -85,18 +85,31 @@ class _Traced:
     """The layer that lies over the handlers while somebody looks: a method for each request."""
 
 
+def _as_it_is(handlers: Any) -> Any:
+    return handlers
+
+
 class Tracing:
     """At most one trace of a share at a time, and one pulse."""
 
     def __init__(
         self,
         dispatcher: Dispatcher,
-        handlers: AcknowledgingHandlers,
+        handlers: Handlers,
         inodes: InodeTable,
         crossings: Crossings,
         call_soon: Callable[[Callable[[], None]], None],
+        *,
+        names_answer: bool = False,
+        lay_over: Callable[[Any], Any] = _as_it_is,
     ) -> None:
-        """*dispatcher* is served by *handlers* while nobody looks; *call_soon* is the reactor's."""
+        """*dispatcher* is served by *handlers* while nobody looks; *call_soon* is the reactor's.
+
+        *names_answer*: names that are missing may be answered by what is known of a directory.
+        *lay_over* puts over handlers what answers requests that shall not be seen here.
+        """
+        self._names_answer = names_answer
+        self._lay_over = lay_over
         self._dispatcher = dispatcher
         self._handlers = handlers
         self._inodes = inodes
@@ -105,7 +118,6 @@ class Tracing:
         self._recorder: Recorder | None = None
         self._pulse: Pulse | None = None
         self._sinks: tuple[Callable[..., None], ...] = ()
-        self._own_thread = 0
         self._processes: dict[int, int] = {}
         """Who opened each handle: a read does not say who asks."""
 
@@ -149,9 +161,8 @@ class Tracing:
         self._sinks = self._wanted()
         if was_noting:
             return
-        self._own_thread = self._handlers.injector_thread
         self._processes.clear()
-        self._dispatcher.serve_by(self._traced())
+        self._dispatcher.serve_by(self._lay_over(self._traced()))
 
     def _traced(self) -> _Traced:
         traced = _Traced()
@@ -199,7 +210,7 @@ class Tracing:
         self._sinks = self._wanted()
         if self._sinks:
             return
-        self._dispatcher.serve_by(self._handlers)
+        self._dispatcher.serve_by(self._lay_over(self._handlers))
 
     # One wrapper per shape of arguments. What they do is in every request's way: so what
     # depends on the operation alone is decided before, and nothing is passed by keyword.
@@ -208,8 +219,7 @@ class Tracing:
         code, note = int(operation), self._note
         is_create = operation is Operation.CREATE
         is_rename = operation is Operation.RENAME
-        has_sets = self._handlers.name_sets is not None
-        by = _NAMES if has_sets and operation is Operation.LOOKUP else _HELD
+        by = _NAMES if self._names_answer and operation is Operation.LOOKUP else _HELD
 
         async def handler(request: Request, parent: int, name: bytes, *more: Any) -> Any:
             request = request.traced()
@@ -363,8 +373,6 @@ class Tracing:
         answered_by = otherwise
         asked_ns = 0
         if not paid:
-            if pid == self._own_thread and pid:
-                return
             took_ns = time.monotonic_ns() - arrival_ns
             if otherwise != _GUEST:
                 took_ns += self._crossings.outside.ns(0)

@@ -1,8 +1,11 @@
 """Puts the parts of one share together, as its settings ask for them."""
 
+import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyfuse3
 
@@ -10,30 +13,50 @@ from osxfs_sim.fs import at
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.profile import GuestAttributes, Replaced
+from osxfs_sim.model.profile import GuestAttributes as WhoseAttributes
+from osxfs_sim.model.profile import Replaced
 from osxfs_sim.mount.events.host_events import HostEvents
-from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
-from osxfs_sim.mount.faults.bugs import afflicted, hearing
+from osxfs_sim.mount.events.inject import Injector
+from osxfs_sim.mount.events.injected_requests import InjectedRequests
+from osxfs_sim.mount.events.invalidate import Invalidator, LateInvalidator
+from osxfs_sim.mount.faults.chosen import faults_of, hearing, raising
+from osxfs_sim.mount.faults.fault import Fault
 from osxfs_sim.mount.latency.crossings import Crossings, Outside
+from osxfs_sim.mount.loop.notifications import EndAnswers
 from osxfs_sim.mount.loop.reactor import Reactor
 from osxfs_sim.mount.mounts import services
 from osxfs_sim.mount.mounts.identity import ServerUser, state_directory
 from osxfs_sim.mount.mounts.mountpoints import HUB_NAME, MountError
+from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.dispatch import Dispatcher
-from osxfs_sim.mount.requests.handlers import Rights
+from osxfs_sim.mount.requests.entries import Entries, Identify, Identities, Show, show
+from osxfs_sim.mount.requests.handle_table import HandleTable
+from osxfs_sim.mount.requests.handlers import Handlers
+from osxfs_sim.mount.requests.host_calls import HostCalls
+from osxfs_sim.mount.requests.host_operations import HostOperations, Rights
+from osxfs_sim.mount.requests.listing import HostListing, Listings
 from osxfs_sim.mount.requests.open_handles import OpenHandles, most_handles
+from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.server.synthetic_directories import (
     Graft,
+    Grafted,
     GraftedBacking,
-    GraftedHandlers,
-    GraftedWriteBackHandlers,
+    SyntheticDirectory,
+    SyntheticListing,
 )
 from osxfs_sim.mount.tree.backing import Backing, affordable
-from osxfs_sim.mount.tree.inodes import InodeTable
+from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.inodes import Inode, InodeTable
+from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.overlaps import Overlaps
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
 from osxfs_sim.mount.tree.spellings import ExactNames, FoldedNames, Spellings
-from osxfs_sim.mount.watch.watcher import Watcher, open_watcher
+from osxfs_sim.mount.tree.xattrs import GuestAttributes
+from osxfs_sim.mount.watch.open_watcher import open_watcher
+from osxfs_sim.mount.watch.watcher import Watcher
+from osxfs_sim.mount.writeback.deferral import Deferral
+from osxfs_sim.mount.writeback.guest_side import GuestSide, HeldEviction
+from osxfs_sim.mount.writeback.guest_view import GuestView, HeldListing, HeldOperations
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 from osxfs_sim.mount.writeback.journal import Journal, open_journal
@@ -49,21 +72,29 @@ class Machinery:
     """What serves the requests of one share."""
 
     reactor: Reactor
-    handlers: AcknowledgingHandlers
+    handlers: Any
+    """The uppermost of the layers that a trace sees; all have what Handlers has."""
     dispatcher: Dispatcher
+    tracing: Tracing
     owners: Owners
     spellings: Spellings
     inodes: InodeTable
     backing: Backing
     crossings: Crossings
+    caching: Caching
+    handles: HandleTable
+    synthetic: SyntheticDirectory | None
     host_events: HostEvents | None
     write_back: WriteBack | None
+    closes: tuple[Callable[[], None], ...]
+    """What else is to be let go of, in this order."""
 
     def close(self) -> None:
         if self.host_events is not None:
             self.host_events.close()
         self.reactor.close()
-        self.handlers.close()
+        for close in self.closes:
+            close()
         self.owners.close()
         self.backing.close()
 
@@ -76,114 +107,251 @@ def build(
     mountpoint: str,
     graft: Graft | None,
 ) -> Machinery:
-    """All that serves requests for the directory *source*. Raises OSError and MountError."""
+    """All that serves requests for the directory *source*. Raises OSError and MountError.
+
+    From the tree upwards: each part is given those that it uses when it is made. Requests then
+    pass the layers in the other direction: injected requests, a trace while there is one,
+    synthetic directories, write-back, written through.
+    """
     with user.acting():
         root_fd = at.open_place(source)
     has_events = system.events.stream is not None and not settings.exports
+    kernel_writes_back = system.write_back is not None and system.write_back.kernel
+    server_is_root = user.uid == 0
+
+    # The tree, and what is said of it
     inodes = InodeTable(os.fstat(root_fd), remembers_names=has_events)
     watcher: Watcher | None = None
     if has_events:
         # While the server may still be root, whatever it becomes.
         watcher = open_watcher(settings.host_events, inodes.root, root_fd)
         inodes.root.followed = watcher.follow(inodes.root, root_fd, b".")
-    backing_class = Backing if graft is None else GraftedBacking
     holds_objects = system.files.replaced is Replaced.HELD
     most_descriptors = affordable(_MOST_OBJECTS if holds_objects else _MOST_DIRECTORIES)
+    backing_class = Backing if graft is None else GraftedBacking
     backing = backing_class(
         inodes.root, root_fd, most_descriptors=most_descriptors, holds_objects=holds_objects
     )
     # What has a name, and what has none any more; and with write-back what was made.
     held = 2 * most_descriptors
     crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
-    reactor = Reactor(pyfuse3._session_loop)  # type: ignore[attr-defined]
-    reactor.keeps_names = bool(settings.volumes)
+    reactor = Reactor(pyfuse3._session_loop, keeps_names=bool(settings.volumes))  # type: ignore[attr-defined]
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
     owners = open_owners(
         system.files.ownership, kept_in(settings, user), KnownCaller(user.uid, user.gid)
     )
     rules = RULES[system.files.names]
-    spellings = (
+    spellings: Spellings = (
         FoldedNames(rules, reactor.end_all_names, mountpoint) if rules.folds else ExactNames()
     )
-    rights = Rights(
-        guest_attributes=system.files.extended_attributes is GuestAttributes.HOST,
-        guest_devices=system.files.ownership is Ownership.HOST,
-        guest_changes=not settings.exports,
-        kernel_checks=system.files.ownership is Ownership.HOST,
-        server_is_root=user.uid == 0,
-    )
-    arguments = (
-        *(reactor, inodes, backing, crossings, system.policy),
-        *(owners, spellings, rights, watcher),
-    )
-    if graft is None:
-        usual = WriteBackHandlers if system.write_back else AcknowledgingHandlers
-        handlers = afflicted(usual, system.bugs)(*arguments)
-    else:
+    grafted = None
+    if graft is not None:
         assert isinstance(backing, GraftedBacking)
-        grafted = GraftedWriteBackHandlers if system.write_back else GraftedHandlers
-        handlers = afflicted(grafted, system.bugs)(graft, inodes, backing, *arguments)
-    handlers.mode = system.mode
+        grafted = Grafted(graft, inodes, backing)
+    overlaps = None
     parts = settings.stronger_modes()
     if any(mode > system.mode for mode in parts.values()):
         with user.acting():
-            handlers.overlaps = Overlaps(system.mode, parts.items(), inodes, root_fd)
+            overlaps = Overlaps(system.mode, parts.items(), inodes, root_fd)
+    faults = faults_of(system.bugs, inodes, backing, spellings)
+
+    # What an answer is made of
+    calls = HostCalls(crossings, reactor.internal_errors, may_change=not settings.exports)
+    name_sets = NameSets() if system.policy.complete else None
+    real_caching = Caching(system.policy, inodes.root, backing, spellings, name_sets, overlaps)
+    caching = _laid(faults, "over_caching", real_caching)
+    identities = Identities(inodes, backing, watcher, overlaps, reactor.end_all_names)
+    namespace = Namespace(
+        *(inodes, backing, owners, spellings, name_sets, watcher),
+        before_moved=identities.arrives,
+        when_named=functools.partial(_tell_named, faults) if faults else None,
+    )
+    identify: Identify = _laid(faults, "over_identify", identities.identify)
+    shown: Show = _laid(faults, "over_show", show)
+    evict: Callable[[Inode], None] = namespace.forget
+    handles = HandleTable(direct=system.policy.direct, kernel_appends=kernel_writes_back)
+    view = None
+    if system.write_back is not None:
+        view = GuestView(inodes, backing, owners, caching, identify, shown)
+        identify, shown = view.identify, view.show
+
+    # What the host does
+    injector = None
     host_events = None
     if watcher is not None:
-        host_events = hearing(
-            system.bugs,
-            system.events,
-            watcher,
-            reactor,
-            inodes,
-            backing,
-            spellings,
-            handlers,
-            mountpoint,
-            settings.seed,
+        if system.events.notify is not None:
+            injector = Injector(mountpoint, lambda: reactor.in_flight > 0)
+        host_events = HostEvents(
+            *(system.events, watcher, reactor, inodes, backing, spellings),
+            *(real_caching, name_sets, injector, settings.seed),
+            forgets=kernel_writes_back,
+            hears=hearing(system.bugs),
+            raises=raising(system.bugs),
         )
-    write_back = None
+
+    # What the guest's changes wait for
+    closes: list[Callable[[], None]] = []
+    write_back = side = None
     if system.write_back is not None:
-        assert isinstance(handlers, WriteBackHandlers)
+        if host_events is not None:
+            end_answers: EndAnswers = host_events.end_answers
+        else:
+            end_answers, close = _late_invalidator(reactor, forgets=kernel_writes_back)
+            closes.append(close)
         with user.acting():
             journal = _journal(settings, user, source, inodes)
-        writer = HostWriter(handlers.namespace, inodes, backing, owners, watcher, journal.read)
-        write_back = WriteBack(
-            system.write_back,
-            reactor,
-            crossings,
-            inodes,
-            writer,
-            journal,
-            handlers.let_go_if_forgotten,
-            handlers.created_on_host,
-            handlers.attributes_set_on_host,
+        side = GuestSide(calls, inodes, backing, spellings, name_sets, handles, evict, end_answers)
+        writer = HostWriter(
+            *(namespace, inodes, backing, owners, watcher, journal.read),
+            on_conflict=None if host_events is None else host_events.overruled,
         )
-        handlers.write_back = write_back
+        write_back = WriteBack(
+            *(system.write_back, reactor, crossings, inodes, writer, journal),
+            *(side.evict_if_forgotten, side.created_on_host, side.attributes_set_on_host),
+            side.was_set_aside,
+        )
         held += write_back.most_descriptors
-        write_back.aside.on_aside = handlers.was_set_aside
-        handlers.enable_writeback_cache = system.write_back.kernel
-        if host_events is not None:
-            writer.conflicts.on_conflict = host_events.overruled
-            handlers.end_answers = host_events.end_answers
-    return Machinery(
-        *(
-            reactor,
-            handlers,
-            Dispatcher(
-                handlers,
-                reactor,
-                OpenHandles(most_handles(held), user.uid),
-                kernel_writes_back=system.write_back is not None and system.write_back.kernel,
-            ),
-            owners,
-            spellings,
-            inodes,
-            backing,
-            crossings,
-        ),
-        *(host_events, write_back),
+        evict = HeldEviction(write_back, side.sync_errors, evict)
+    evict = _laid(faults, "over_eviction", evict)
+
+    # The layers of requests, from below
+    rights = Rights(
+        guest_devices=system.files.ownership is Ownership.HOST,
+        kernel_checks=system.files.ownership is Ownership.HOST,
+        server_is_root=server_is_root,
     )
+    guest_attributes = GuestAttributes(
+        owners, allowed=system.files.extended_attributes is WhoseAttributes.HOST
+    )
+    entries = _laid(
+        faults,
+        "over_entries",
+        Entries(inodes, backing, owners, caching, namespace, identify, shown),
+    )
+    operations: Any = HostOperations(
+        *(inodes, backing, owners, spellings, namespace, crossings),
+        *(caching, entries, shown, handles, rights),
+    )
+    for fault in faults:
+        operations = fault.over_operations(operations, evict)
+    listing: Any = HostListing(inodes, backing, owners, spellings, caching, identify, shown, evict)
+    if view is not None:
+        operations = HeldOperations(operations, inodes, view)
+        listing = HeldListing(listing, view)
+    if grafted is not None:
+        listing = SyntheticListing(listing, grafted, spellings)
+    handlers: Any = Handlers(
+        *(calls, crossings, reactor.internal_errors, inodes, backing, spellings, namespace),
+        *(caching, name_sets, entries, handles, operations),
+        Listings(calls, crossings, backing, spellings, caching, name_sets, handles, listing),
+        guest_attributes,
+        evict,
+    )
+    if write_back is not None and view is not None and side is not None:
+        deferral = Deferral(
+            *(calls, inodes, backing, owners, view, overlaps),
+            server_is_root=server_is_root,
+            never=frozenset() if grafted is None else frozenset({grafted.directory}),
+        )
+        identities.when_arriving(
+            functools.partial(_flush_if_stronger, deferral, write_back, reactor)
+        )
+        handlers = WriteBackHandlers(
+            *(handlers, write_back, view, side, deferral),
+            calls=calls,
+            crossings=crossings,
+            inodes=inodes,
+            backing=backing,
+            owners=owners,
+            caching=caching,
+            handles=handles,
+            operations=operations,
+            listing=listing,
+            guest_attributes=guest_attributes,
+            overlaps=overlaps,
+            server_is_root=server_is_root,
+            kernel_writes_back=kernel_writes_back,
+        )
+        closes.append(handlers.close)
+    synthetic = None
+    if grafted is not None:
+        handlers = synthetic = SyntheticDirectory(
+            handlers, grafted, calls, inodes, spellings, operations
+        )
+
+    def lay_over(below: Any) -> Any:
+        """What answers the requests that raise events, and lets all others pass."""
+        if injector is None:
+            return below
+        layer: Any = InjectedRequests(
+            *(below, injector, calls, inodes, backing, spellings, entries, operations),
+            is_synthetic=None if synthetic is None else synthetic.is_graft,
+        )
+        for fault in faults:
+            layer = fault.over_injected(layer, injector)
+        return layer
+
+    dispatcher = Dispatcher(
+        lay_over(handlers),
+        reactor,
+        OpenHandles(most_handles(held), user.uid),
+        is_suppressed=None if injector is None else injector.has_asked,
+        kernel_writes_back=kernel_writes_back,
+    )
+    return Machinery(
+        reactor=reactor,
+        handlers=handlers,
+        dispatcher=dispatcher,
+        tracing=Tracing(
+            *(dispatcher, handlers, inodes, crossings, reactor.call_soon),
+            names_answer=name_sets is not None,
+            lay_over=lay_over,
+        ),
+        owners=owners,
+        spellings=spellings,
+        inodes=inodes,
+        backing=backing,
+        crossings=crossings,
+        caching=real_caching,
+        handles=handles,
+        synthetic=synthetic,
+        host_events=host_events,
+        write_back=write_back,
+        closes=(handles.close, *(fault.close for fault in faults), *closes),
+    )
+
+
+def _laid(faults: list[Fault], over: str, below: Any) -> Any:
+    """*below* with each of the *faults* laid over it that has something to lay there."""
+    for fault in faults:
+        below = getattr(fault, over)(below)
+    return below
+
+
+def _tell_named(faults: list[Fault], parent: Inode, asked: bytes) -> None:
+    for fault in faults:
+        fault.when_named(parent, asked)
+
+
+def _flush_if_stronger(
+    deferral: Deferral, write_back: WriteBack, reactor: Reactor, directory: Inode
+) -> None:
+    """Something has come to *directory*: what is held below it must perhaps wait no longer."""
+    if deferral.is_stronger(directory):
+        wanted = write_back.changes.last_sequence
+        reactor.call_soon(lambda: write_back.flush_up_to(wanted))
+
+
+def _late_invalidator(reactor: Reactor, *, forgets: bool) -> tuple[EndAnswers, Callable[[], None]]:
+    """What ends answers where no host events do, and what closes it."""
+
+    def begin() -> Invalidator | None:
+        if not reactor.serves or reactor.ended:
+            return None
+        return Invalidator(forgets=forgets, device=reactor.device)
+
+    invalidator = LateInvalidator(begin)
+    return invalidator.end, invalidator.close
 
 
 def _journal(settings: ShareSettings, user: ServerUser, source: str, inodes: InodeTable) -> Journal:

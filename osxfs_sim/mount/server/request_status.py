@@ -58,7 +58,7 @@ def status_of_requests(share: "Session") -> ShareStatus:
         in_flight=reactor.in_flight,
         internal_errors=reactor.internal_errors.report(),
         inodes=len(machinery.inodes),
-        open_handles=share.handlers.open_handles,
+        open_handles=len(machinery.handles),
         most_handles=opened.most,
         handles_refused=opened.refused,
         descriptors=machinery.backing.descriptors,

@@ -16,7 +16,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ import pyfuse3
 import trio
 
 from osxfs_sim.fs import at
-from osxfs_sim.model.caching import Consistent
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
@@ -41,7 +40,6 @@ from osxfs_sim.mount.latency.calibration import (
 from osxfs_sim.mount.latency.crossings import Outside
 from osxfs_sim.mount.loop.apart import run_apart
 from osxfs_sim.mount.loop.pm_qos import sleep_precisely
-from osxfs_sim.mount.loop.reactor import Wake
 from osxfs_sim.mount.mounts.cycles import (
     CycleGuard,
     check_cycles,
@@ -70,7 +68,6 @@ from osxfs_sim.mount.mounts.runtime_records import Record, start_of, write_recor
 from osxfs_sim.mount.mounts.service_checks import check_host_services
 from osxfs_sim.mount.mounts.services import HostServices
 from osxfs_sim.mount.mounts.volumes import Volumes, check_volumes
-from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.server import control_socket
 from osxfs_sim.mount.server.assembly import Machinery, build, kept_in, make_graft, mount_options
 from osxfs_sim.mount.server.recovery_process import recover_apart
@@ -82,7 +79,6 @@ from osxfs_sim.mount.server.signals import (
 )
 from osxfs_sim.mount.server.status import Counting, processor_s
 from osxfs_sim.mount.server.supervision import Supervision
-from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
 from osxfs_sim.mount.tree.collisions import Collision, collisions_below
 from osxfs_sim.mount.tree.spellings import FoldedNames
 from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal
@@ -268,7 +264,6 @@ class Session:
         self.mountpoint = mountpoint
         self.machinery = machinery
         self.reactor = machinery.reactor
-        self.handlers = machinery.handlers
         self.crossings = machinery.crossings
         self._early = early  # signals that came before anybody listened
         self._prober: subprocess.Popen[bytes] | None = None
@@ -280,19 +275,13 @@ class Session:
         self._record: Path | None = None
         self.cycles = CycleGuard(self._device, machinery.inodes.root.path_fd)
         self.reactor.watch_mounts(self.cycles.fileno(), self.cycles.look)
-        self.reactor.when_at_work = supervision.at_work
+        self.reactor.tell_at_work(supervision.at_work)
         self.counting = Counting()
         self._stop = trio.Event()
         self._unmounted = trio.Event()
         self.volumes = Volumes(volumes, mountpoint, self._device)
         self.services: HostServices | None = None
-        self.tracing = Tracing(
-            machinery.dispatcher,
-            machinery.handlers,
-            machinery.inodes,
-            machinery.crossings,
-            machinery.reactor.call_soon,
-        )
+        self.tracing = machinery.tracing
         self.recovered = recovered
         """Changes that an earlier share had left unwritten."""
         self.kept_aside = still_aside
@@ -352,7 +341,7 @@ class Session:
             gc.collect()
             gc.freeze()
             gc.disable()
-            self.reactor.when_idle = self._tidy
+            self.reactor.tell_when_idle(self._tidy)
             if isinstance(self.machinery.spellings, FoldedNames):
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
@@ -378,7 +367,7 @@ class Session:
                 while not self.reactor.serves:
                     await trio.lowlevel.checkpoint()
                 self.machinery.host_events.start()
-                with self._at_no_price():
+                with self.crossings.at_no_price():
                     reach_mount = self.machinery.host_events.reach_mount
                     await trio.to_thread.run_sync(run_apart, reach_mount)
             if self.settings.volumes and not await self._mount_volumes():
@@ -405,54 +394,29 @@ class Session:
         return await trio.to_thread.run_sync(collisions_below, root_fd, rules, behind)
 
     async def _calibrate(self, prober: "subprocess.Popen[bytes]") -> None:
-        policy = self.handlers.policy
-        self.handlers.policy = Consistent()
         try:
-            self.calibration = await calibrate(
-                self.reactor, self.crossings, prober, self.system.latency
-            )
+            with self.machinery.caching.suspended():
+                self.calibration = await calibrate(
+                    self.reactor, self.crossings, prober, self.system.latency
+                )
         except (CalibrationError, trio.BrokenResourceError, OSError) as error:
             log.warning("not calibrated: %r", error)
-        finally:
-            self.handlers.policy = policy
-        self.crossings.outside = Outside(self.calibration.outside_ns)
-        for wake, wake_ns in self.calibration.wake_ns.items():
-            self.reactor.wake_ns[wake] = wake_ns
+        self.crossings.look_outside(Outside(self.calibration.outside_ns))
+        self.reactor.date_back(self.calibration.wake_ns)
 
     async def _start_services(self, host_services: HostServices) -> bool:
         """Bind the sockets in the share, by requests that are neither priced nor believed."""
-        handlers = self.handlers
-        assert isinstance(handlers, GraftedHandlers)
-        kept = handlers.policy
-        handlers.policy = Consistent()
-
-        def allow(pid: int) -> None:
-            handlers.builder_pid = pid
-
+        synthetic = self.machinery.synthetic
+        assert synthetic is not None
         try:
-            with self._at_no_price():
-                await trio.to_thread.run_sync(host_services.start, allow)
+            with self.machinery.caching.suspended(), self.crossings.at_no_price():
+                await trio.to_thread.run_sync(host_services.start, synthetic.allow_sockets_of)
         except MountError as error:
             if self._stop.is_set():
                 return False  # it was unmounted meanwhile, as a signal asked
             self.failure = error
             self._stop.set()
-        finally:
-            handlers.policy = kept
         return self.failure is None
-
-    @contextlib.contextmanager
-    def _at_no_price(self) -> Iterator[None]:
-        """For what the server asks of itself before anybody uses the share: it may be slow.
-
-        Nothing is drawn from the share's own randomness either.
-        """
-        kept = self.crossings.latency
-        self.crossings.latency = LatencyModel(NO_LATENCY, seed=0)
-        try:
-            yield
-        finally:
-            self.crossings.latency = kept
 
     async def _mount_volumes(self) -> bool:
         while not self.reactor.serves:
@@ -464,9 +428,9 @@ class Session:
                 self.failure = error
                 self._stop.set()
             return False
-        self.handlers.directories_to_volumes = self.volumes.directories
+        self.machinery.caching.tell_of_volumes(self.volumes.directories)
         if self.machinery.host_events is not None:
-            self.machinery.host_events.volumes = self.volumes
+            self.machinery.host_events.tell_of_volumes(self.volumes)
         return True
 
     async def _answer_mount_volumes(self) -> dict[str, Any]:
@@ -509,7 +473,7 @@ class Session:
             "source": self.source,
             "in_flight": self.reactor.in_flight,
             "inodes": len(self.machinery.inodes),
-            "open_handles": self.handlers.open_handles,
+            "open_handles": len(self.machinery.handles),
             "server_processor_s": processor_s(),
             "write_back": None
             if write_back is None
@@ -605,7 +569,7 @@ class Session:
         """Unmount while requests are still served; the reactor then ends by itself."""
         await self._stop.wait()
         # Nobody measures a share that ends; what is written out shall not wait.
-        self.crossings.latency = LatencyModel(NO_LATENCY, self.settings.seed)
+        self.crossings.price_by(LatencyModel(NO_LATENCY, self.settings.seed))
         self.reactor.reply_at_once()
         if self.services is not None:
             await trio.to_thread.run_sync(self.services.stop)
@@ -625,8 +589,7 @@ class Session:
             # Somebody is still inside. The name is gone, what was written is written
             # out; let them finish what they are at, and no longer.
             await trio.sleep(_GRACE_S)
-        self.reactor.ended = True
-        self.reactor.wake_up()
+        self.reactor.end()
 
     async def _write_out_elsewhere(self) -> None:
         """Return when a session that the kernel does not end has all written out, and is quiet.
@@ -667,7 +630,7 @@ class Session:
             pause_s = min(1.5 * pause_s, _LOOKED_AFTER_S)
 
     def _is_unused(self) -> bool:
-        return not self.handlers.open_handles and self.reactor.quiet_ns > _UNUSED_S * 1e9
+        return not len(self.machinery.handles) and self.reactor.quiet_ns > _UNUSED_S * 1e9
 
     def _is_left_over(self) -> bool:
         return are_left_over(copies_of(self._device), self.mountpoint)
@@ -745,7 +708,7 @@ class Session:
             self.machinery.write_back.start_counting_anew()
         if self.system.own_policy is not None:
             self.system.own_policy.start_counting_anew()
-        self.reactor.wakes = [0] * len(Wake)
+        self.reactor.count_wakes_anew()
         self.counting.start_anew()
 
     def status(self) -> ShareStatus:

@@ -8,7 +8,6 @@ from osxfs_sim.model.ownership import Ownership
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount.latency.calibration import NOT_CALIBRATED
 from osxfs_sim.mount.mounts import services
-from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
 from osxfs_sim.mount.writeback.unwritten import command_for, describe_kept
 
 if TYPE_CHECKING:
@@ -24,8 +23,8 @@ def warnings_of(share: "Session") -> list[str]:
             "is not subtracted; mount again"
         )
     if share.services is not None:
-        assert isinstance(share.handlers, GraftedHandlers)
-        if share.handlers.hides_an_entry:
+        synthetic = share.machinery.synthetic
+        if synthetic is not None and synthetic.hides_an_entry():
             warnings.append(
                 f"the source has an entry {services.DIRECTORY}: the guest does not see it, "
                 "but the host services; rename it"

@@ -6,7 +6,7 @@ what would change it is refused here. In the export an entry of its name is
 hidden, and left alone.
 
 Only the root's number and its listing are known here, nothing of what else is
-in the root. A share without a graft uses the plain classes and pays nothing.
+in the root. A share without a graft has no such layers, and pays nothing.
 """
 
 import contextlib
@@ -29,14 +29,19 @@ from pyfuse3 import (
     SetattrFields,
 )
 
-from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
 from osxfs_sim.mount.loop.request import Request
-from osxfs_sim.mount.requests.handlers import Listing, NamesReply
+from osxfs_sim.mount.requests.handle_table import Listing
+from osxfs_sim.mount.requests.handlers import Handlers
+from osxfs_sim.mount.requests.host_calls import HostCalls
+from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.requests.layer import Layer
+from osxfs_sim.mount.requests.listing import NamesReply, Source
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
-from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
+from osxfs_sim.mount.tree.spellings import Spellings
 
 _PREFIX = "graft-"
+_NO_PROCESS = -1  # 0 is who is in no process namespace of ours
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -101,53 +106,116 @@ def _remove_if_abandoned(path: Path) -> None:
 class GraftedBacking(Backing):
     """The exported tree, and directories beside it that are always reached by their descriptor."""
 
-    grafted: frozenset[Inode] = frozenset()
+    _grafted: frozenset[Inode] = frozenset()
+
+    def keep_reachable(self, grafted: frozenset[Inode]) -> None:
+        """These are reached by their descriptor, whatever their names are."""
+        self._grafted = grafted
 
     def directory_fd(self, directory: Inode) -> int:
-        if directory in self.grafted:
+        if directory in self._grafted:
             return directory.path_fd
         return super().directory_fd(directory)
 
     def _may_be_served(self, inode: Inode, fd: int) -> bool:
-        return inode.parent in self.grafted or super()._may_be_served(inode, fd)
+        return inode.parent in self._grafted or super()._may_be_served(inode, fd)
 
 
-class GraftedHandlers(AcknowledgingHandlers):
-    """The requests of a share with a graft in its root.
+class Grafted:
+    """A graft as a part of the tree of inodes."""
 
-    *builder_pid* is the process that may make sockets in it, while there is one; else -1
-    (0 is who is in no process namespace of ours).
-    Refusals cross, and cost, as any other answer.
-    """
-
-    def __init__(
-        self, graft: Graft, inodes: InodeTable, backing: GraftedBacking, *arguments: Any
-    ) -> None:
-        super().__init__(*arguments)
-        self.builder_pid = -1
-        root = inodes.root
-        self._root = root
-        self._name = graft.name
-        self._holder_fd = graft.holder_fd
+    def __init__(self, graft: Graft, inodes: InodeTable, backing: GraftedBacking) -> None:
+        self.root = root = inodes.root
+        self.name = graft.name
+        self.holder_fd = graft.holder_fd
         try:
             hidden = os.stat(graft.name, dir_fd=root.path_fd, follow_symlinks=False)
         except OSError:
             hidden = None
         self.hides_an_entry = hidden is not None
         """Whether the export has an entry of that name."""
-        self._more_links = 0 if hidden and modes.S_ISDIR(hidden.st_mode) else 1
+        self.more_links = 0 if hidden and modes.S_ISDIR(hidden.st_mode) else 1
         # Both count a lookup that is never paid back, as the root does: the kernel
         # does not know the holder, and may forget the graft and ask for it again.
         holder = inodes.found(root, b"", os.fstat(graft.holder_fd))
         holder.lookups, holder.path_fd = 1, graft.holder_fd
-        self._holder_number = holder.number
+        self.holder_number = holder.number
         holder.number = ROOT_NUMBER  # it stands for the root: this is the graft's ".."
-        self._graft = inodes.found(holder, graft.name, os.fstat(graft.fd))
-        self._graft.lookups, self._graft.path_fd = 1, graft.fd
-        backing.grafted = frozenset((holder, self._graft))
+        self.directory = inodes.found(holder, graft.name, os.fstat(graft.fd))
+        self.directory.lookups, self.directory.path_fd = 1, graft.fd
+        backing.keep_reachable(frozenset((holder, self.directory)))
 
-    def _is_graft(self, parent_number: int, name: bytes) -> bool:
-        return parent_number == ROOT_NUMBER and self._spellings.is_same(name, self._name)
+
+class SyntheticListing(Layer):
+    """A listing of the root with a graft in it."""
+
+    next: Source
+
+    def __init__(self, below: Source, grafted: Grafted, spellings: Spellings) -> None:
+        super().__init__(below)
+        self._grafted = grafted
+        self._spellings = spellings
+
+    def names(self, fh: int, listing: Listing) -> list[bytes]:
+        names = self.next.names(fh, listing)
+        if listing.directory is self._grafted.root:
+            is_same = self._spellings.is_same
+            names = [name for name in names if not is_same(name, self._grafted.name)] + [
+                self._grafted.name
+            ]
+        return names
+
+    def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
+        if (
+            listing.directory is self._grafted.root
+            and listing.names[position] == self._grafted.name
+        ):
+            fh = self._grafted.holder_fd
+        return self.next.add_entry(token, fh, listing, position)
+
+    def add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
+        if (
+            listing.directory is self._grafted.root
+            and listing.names[position] == self._grafted.name
+        ):
+            fh = self._grafted.holder_fd
+        return self.next.add_name(reply, fh, listing, position)
+
+
+class SyntheticDirectory(Layer):
+    """The requests of a share with a graft in its root. Refusals cross, and cost, as any answer."""
+
+    next: Handlers
+
+    def __init__(
+        self,
+        below: Any,
+        grafted: Grafted,
+        calls: HostCalls,
+        inodes: InodeTable,
+        spellings: Spellings,
+        operations: HostOperations,
+    ) -> None:
+        super().__init__(below)
+        self._builder_pid = _NO_PROCESS
+        self._grafted = grafted
+        self._graft = grafted.directory
+        self._cross = calls.cross
+        self._inodes = inodes
+        self._spellings = spellings
+        self._operations = operations
+
+    def hides_an_entry(self) -> bool:
+        """Whether the export has an entry of that name."""
+        return self._grafted.hides_an_entry
+
+    def allow_sockets_of(self, pid: int) -> None:
+        """From now on the process *pid* alone may make sockets in it."""
+        self._builder_pid = pid
+
+    def is_graft(self, parent_number: int, name: bytes) -> bool:
+        """Whether that name leads to it."""
+        return parent_number == ROOT_NUMBER and self._spellings.is_same(name, self._grafted.name)
 
     def _is_of_graft(self, number: int) -> bool:
         """Whether it is the graft or lies in it. There are no directories below it."""
@@ -159,7 +227,7 @@ class GraftedHandlers(AcknowledgingHandlers):
 
     def _no_new_name(self, parent_number: int, name: bytes) -> int:
         """The errno for whoever would make *name* there, or 0."""
-        if self._is_graft(parent_number, name):
+        if self.is_graft(parent_number, name):
             return errno.EEXIST
         return errno.EPERM if parent_number == self._graft.number else 0
 
@@ -168,38 +236,21 @@ class GraftedHandlers(AcknowledgingHandlers):
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        if self._is_graft(parent_inode, name):
-            parent_inode = self._holder_number
-        return super().lookup(request, parent_inode, name, ctx)
-
-    def _list(self, fh: int, listing: Listing) -> list[bytes]:
-        names = super()._list(fh, listing)
-        if listing.directory is self._root:
-            is_same = self._spellings.is_same
-            names = [name for name in names if not is_same(name, self._name)] + [self._name]
-        return names
-
-    def _add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
-        if listing.directory is self._root and listing.names[position] == self._name:
-            fh = self._holder_fd
-        return super()._add_entry(token, fh, listing, position)
-
-    def _add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
-        if listing.directory is self._root and listing.names[position] == self._name:
-            fh = self._holder_fd
-        return super()._add_name(reply, fh, listing, position)
+        if self.is_graft(parent_inode, name):
+            parent_inode = self._grafted.holder_number
+        return self.next.lookup(request, parent_inode, name, ctx)
 
     def getattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        answer = super().getattr(request, inode, ctx)
+        answer = self.next.getattr(request, inode, ctx)
         return self._with_its_link(answer) if inode == ROOT_NUMBER else answer
 
     async def _with_its_link(self, answer: Coroutine[Any, Any, EntryAttributes]) -> EntryAttributes:
         """find(1) and others conclude from a directory's links how many directories are in it."""
         entry = await answer
         if entry.st_nlink > 1:
-            entry.st_nlink += self._more_links
+            entry.st_nlink += self._grafted.more_links
         return entry
 
     # What changes
@@ -215,7 +266,7 @@ class GraftedHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_of_graft(inode):
             return self._refused(request, errno.EPERM)
-        answer = super().setattr(request, inode, attr, fields, fh, ctx)
+        answer = self.next.setattr(request, inode, attr, fields, fh, ctx)
         return self._with_its_link(answer) if inode == ROOT_NUMBER else answer
 
     def mknod(
@@ -229,29 +280,29 @@ class GraftedHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if (
             parent_inode == self._graft.number
-            and ctx.pid == self.builder_pid
+            and ctx.pid == self._builder_pid
             and modes.S_ISSOCK(mode)
         ):
             # Whoever may use the share may use its sockets.
             mode = modes.S_IFSOCK | 0o666
-            return self._cross(request, self._mknod, parent_inode, name, mode, 0, ctx)
+            return self._cross(request, self._operations.mknod, parent_inode, name, mode, 0, ctx)
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
-        return super().mknod(request, parent_inode, name, mode, rdev, ctx)
+        return self.next.mknod(request, parent_inode, name, mode, rdev, ctx)
 
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
-        return super().mkdir(request, parent_inode, name, mode, ctx)
+        return self.next.mkdir(request, parent_inode, name, mode, ctx)
 
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
-        return super().symlink(request, parent_inode, name, target, ctx)
+        return self.next.symlink(request, parent_inode, name, target, ctx)
 
     def link(
         self,
@@ -266,7 +317,7 @@ class GraftedHandlers(AcknowledgingHandlers):
             code = errno.EPERM  # a name for it in the export would be a name on the host
         if code:
             return self._refused(request, code)
-        return super().link(request, inode, new_parent_inode, new_name, ctx)
+        return self.next.link(request, inode, new_parent_inode, new_name, ctx)
 
     def create(
         self,
@@ -279,11 +330,11 @@ class GraftedHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
-        return super().create(request, parent_inode, name, mode, flags, ctx)
+        return self.next.create(request, parent_inode, name, mode, flags, ctx)
 
     def _no_removal(self, parent_number: int, name: bytes) -> int:
         """The errno for whoever would take *name* away there, or 0."""
-        if self._is_graft(parent_number, name):
+        if self.is_graft(parent_number, name):
             return errno.EBUSY
         return errno.EPERM if parent_number == self._graft.number else 0
 
@@ -292,14 +343,14 @@ class GraftedHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, None]:
         if code := self._no_removal(parent_inode, name):
             return self._refused(request, code)
-        return super().unlink(request, parent_inode, name, ctx)
+        return self.next.unlink(request, parent_inode, name, ctx)
 
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         if code := self._no_removal(parent_inode, name):
             return self._refused(request, code)
-        return super().rmdir(request, parent_inode, name, ctx)
+        return self.next.rmdir(request, parent_inode, name, ctx)
 
     def rename(
         self,
@@ -315,7 +366,7 @@ class GraftedHandlers(AcknowledgingHandlers):
         code = code or self._no_removal(parent_inode_new, name_new)
         if code:
             return self._refused(request, code)
-        return super().rename(
+        return self.next.rename(
             request, parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx
         )
 
@@ -324,21 +375,14 @@ class GraftedHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, None]:
         if self._is_of_graft(inode):
             return self._refused(request, errno.EPERM)
-        return super().setxattr(request, inode, name, value, ctx)
+        return self.next.setxattr(request, inode, name, value, ctx)
 
     def removexattr(
         self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
         if self._is_of_graft(inode):
             return self._refused(request, errno.EPERM)
-        return super().removexattr(request, inode, name, ctx)
-
-
-class GraftedWriteBackHandlers(GraftedHandlers, WriteBackHandlers):
-    """As GraftedHandlers, for a share with write-back. What lies in the graft is never held."""
-
-    def _is_stronger(self, inode: Inode, request: Request | None = None) -> bool:
-        return inode is self._graft or super()._is_stronger(inode, request)
+        return self.next.removexattr(request, inode, name, ctx)
 
 
 def _refuse(code: int) -> None:

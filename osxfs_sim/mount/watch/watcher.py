@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from osxfs_sim.model.events import What
-from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.mount.tree.inodes import Inode
 
 CHOICES = ("auto", "fanotify", "inotify")
@@ -101,27 +100,6 @@ class Watcher(Protocol):
 
     def close(self) -> None:
         """Follow nothing any more."""
-
-
-def open_watcher(choice: str, root: Inode, root_fd: int) -> Watcher:
-    """A watcher for the tree at *root_fd*, of which it follows nothing yet.
-
-    *choice* is one of CHOICES; "auto" is fanotify where it can be had, since it
-    names the process that made a change, else inotify. Raises MountError.
-    """
-    # Here, because these modules speak of the values above.
-    from osxfs_sim.mount.watch.fanotify import FanotifyWatcher
-
-    if choice == "fanotify":
-        return FanotifyWatcher(root, root_fd)
-    if choice == "auto":
-        try:
-            return FanotifyWatcher(root, root_fd)
-        except MountError:
-            pass
-    from osxfs_sim.mount.watch.inotify import InotifyWatcher
-
-    return InotifyWatcher(root, root_fd)
 
 
 def now_ns() -> int:

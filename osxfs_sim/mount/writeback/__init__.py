@@ -20,7 +20,10 @@ steps, always:
 
 invariant.py says where this does not hold; the tests ask it after each step.
 
-handlers             the requests of a share that holds changes
+handlers             the layer of requests of a share that holds changes; next: written through
+deferral             may a change be held for a while, or must the host have it at once?
+guest_view           what the guest is shown of what is held, laid over the host's answers
+guest_side           what becomes of that when the host gets it, or does not take it
 overlay              what is pending of an object, laid over the host's answers
 pending_state        begins and ends what is pending: list, journal, overlay and data in step
 pending_descriptors  by which files are written to, so that not too many are open

@@ -25,7 +25,9 @@ class OvertakenError(OSError):
 class Conflicts:
     """Those of one share's changes. The reactor's thread only."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_conflict: Callable[[Inode, bytes], None] | None = None) -> None:
+        """*on_conflict* is told of a name that is not on the host what the guest has made of it."""
+        self.on_conflict = on_conflict or _nothing
         self.lost = 0
         """Changes of the host that the guest's have taken the place of."""
         self.lost_paths: collections.deque[str] = collections.deque(maxlen=_KEPT_PATHS)
@@ -34,8 +36,6 @@ class Conflicts:
         """Removals of the guest's that the host's changes have prevented."""
         self.kept_paths: collections.deque[str] = collections.deque(maxlen=_KEPT_PATHS)
         """Where the latest of them were."""
-        self.on_conflict: Callable[[Inode, bytes], None] = _nothing
-        """Is told of a name that is not on the host what the guest has made of it."""
         self.repeats = False
         """Whether the next change may be half done: what it finds there is its own."""
         self.yields = False

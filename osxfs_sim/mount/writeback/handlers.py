@@ -18,7 +18,6 @@ they allow, and the host does not yet, waits until they have crossed.
 import errno
 import fcntl
 import os
-import select
 import stat as modes
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -28,190 +27,98 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext
 
 from osxfs_sim.fs import at
-from osxfs_sim.model.caching import NOT_BELIEVED, Lifetimes
 from osxfs_sim.model.extents import ON_HOST, ZEROS, Extents
 from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.model.write_back import Change, Kind
-from osxfs_sim.mount import syscalls
-from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
-from osxfs_sim.mount.events.invalidate import Attributes, Ending, Entry, Invalidator, Pages
+from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.reactor import in_thread
 from osxfs_sim.mount.loop.request import Request
-from osxfs_sim.mount.requests.handlers import (
-    DIRENTPLUS_BYTES,
-    WRITE_IN_THREAD_BYTES,
-    Listing,
-    read_fully,
-)
-from osxfs_sim.mount.tree import generations
-from osxfs_sim.mount.tree.backing import StaleError, magic_link
-from osxfs_sim.mount.tree.host_limits import HostLimits, limits_of
-from osxfs_sim.mount.tree.inodes import Facts, Inode, Shown
-from osxfs_sim.mount.tree.owners import KnownCaller
+from osxfs_sim.mount.requests.caching import Caching
+from osxfs_sim.mount.requests.handle_table import HandleTable, Listing
+from osxfs_sim.mount.requests.handlers import WRITE_IN_THREAD_BYTES, Handlers
+from osxfs_sim.mount.requests.host_calls import HostCalls
+from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.requests.layer import Layer
+from osxfs_sim.mount.requests.listing import Source
+from osxfs_sim.mount.requests.reading import read_fully
+from osxfs_sim.mount.tree.backing import Backing, StaleError, magic_link
+from osxfs_sim.mount.tree.inodes import Inode, InodeTable
+from osxfs_sim.mount.tree.overlaps import Overlaps
+from osxfs_sim.mount.tree.owners import KnownCaller, Owners
 from osxfs_sim.mount.tree.set_id import ends_set_id_alone, without_set_id
+from osxfs_sim.mount.tree.xattrs import GuestAttributes
+from osxfs_sim.mount.writeback.deferral import Deferral
+from osxfs_sim.mount.writeback.guest_side import GuestSide
+from osxfs_sim.mount.writeback.guest_view import GuestView, Status, guest_parent, merged
 from osxfs_sim.mount.writeback.journal_format import MakeDetail, OtherDetail, SetDetail
-from osxfs_sim.mount.writeback.overlay import (
-    GuestStatus,
-    drop_overlay,
-    laid_over,
-    name_effects,
-    overlay_of,
-    status_of_local_only,
-)
+from osxfs_sim.mount.writeback.overlay import drop_overlay, laid_over, overlay_of
 from osxfs_sim.mount.writeback.restoring import what_is_seen
-from osxfs_sim.mount.writeback.sync_errors import SyncErrors
 from osxfs_sim.mount.writeback.writeback import WriteBack
 
-_HELD_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
 _READ, _WRITE, _SEARCH = 4, 2, 1
-# Who may not be changed, or not in all ways (chattr(1)): the host has to say.
-_FIXED = syscalls.STATX_ATTR_IMMUTABLE | syscalls.STATX_ATTR_APPEND
-_NOBODY = KnownCaller(-1, -1)
-"""Asks for owners, and is told of -1 where none is set."""
 # Room on the host that is left to others: a full disk is met when the guest writes, not later.
 _SPARE_BYTES = 16 << 20
 _LOOK_FOR_ROOM_NS = 50_000_000
 _NEVER_NS = -2 * _LOOK_FOR_ROOM_NS  # also on a machine just booted
 _FEW_OBJECTS = 1_000
 
-_Status = os.stat_result | GuestStatus
 
+class WriteBackHandlers(Layer):
+    """The requests of a share with write-back; *next* makes those of the host that have to be."""
 
-class WriteBackHandlers(AcknowledgingHandlers):
-    """The handlers of a share with write-back. *write_back* is set before the first request."""
+    next: Handlers
 
-    write_back: WriteBack
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(
+        self,
+        below: Handlers,
+        write_back: WriteBack,
+        view: GuestView,
+        side: GuestSide,
+        deferral: Deferral,
+        *,
+        calls: HostCalls,
+        crossings: Crossings,
+        inodes: InodeTable,
+        backing: Backing,
+        owners: Owners,
+        caching: Caching,
+        handles: HandleTable,
+        operations: HostOperations,
+        listing: Source,
+        guest_attributes: GuestAttributes,
+        overlaps: Overlaps | None,
+        server_is_root: bool,
+        kernel_writes_back: bool,
+    ) -> None:
+        """*operations* and *listing* are those with what is held laid over them."""
+        super().__init__(below)
+        self.write_back = write_back
+        self._view = view
+        self._side = side
+        self._deferral = deferral
+        self._limits = deferral.limits
+        self._holds_in, self._holds = deferral.holds_in, deferral.holds
+        self._calls = calls
+        self._attempt, self._errno_of = calls.attempt, calls.errno_of
+        self._crossings = crossings
+        self._inodes = inodes
+        self._backing = backing
+        self._owners = owners
+        self._caching = caching
+        self._handles = handles
+        self._operations = operations
+        self._listing = listing
+        self._guest_attributes = guest_attributes
+        self._overlaps = overlaps
+        self._privileged = server_is_root
+        self._kernel_writes_back = kernel_writes_back
         self._null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._sync_errors = SyncErrors()
-        self.end_answers: Callable[[dict[Ending, None]], None] = self._end_answers
-        """Has the kernel believe these no more; of the host events, where there are any."""
-        self._invalidator: Invalidator | None = None
         self._room_looked_ns = _NEVER_NS
         self._room_bytes = self._room_objects = self._block_bytes = 0
-        root_fd = self._inodes.root.path_fd
-        self._limits: HostLimits = limits_of(root_fd)
-        self._mount_id = syscalls.more_status(root_fd, b"")[1]
-        self._mounts_fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        self._mounts = select.poll()
-        self._mounts.register(self._mounts_fd, select.POLLPRI)
-        self._looked_by: Request | None = None
-        """Whose look at the host what is below is of."""
-        self._looked_at: set[Inode] = set()
-        self._unopened: set[int] = set()
-        """Handles of directories that could not be opened when the host got them."""
 
     def close(self) -> None:
-        super().close()
         os.close(self._null_fd)
-        os.close(self._mounts_fd)
-        if self._invalidator is not None:
-            self._invalidator.stop()
-
-    # What may be held
-
-    def _is_stronger(self, inode: Inode, request: Request | None = None) -> bool:
-        """Whether changes of *inode*, or in it, must be on the host at once (DEL-5).
-
-        So must those on another file system below the export: only the host knows what may
-        move there, and whether there is room.
-        """
-        here: Inode | None = inode
-        while here is not None and here.is_local_only:
-            here = self._guest_parent(here)
-        if here is None or here.device != self._inodes.root.device:
-            return True
-        # A device may be mounted in several places, between which nothing can be moved.
-        facts = self._facts(here, request)
-        if facts is not None and facts.mount_id not in (self._mount_id, 0):
-            return True
-        return self.overlaps is not None and self.overlaps.is_stronger(here)
-
-    def _arrives(self, inode: Inode, directory: Inode) -> None:
-        super()._arrives(inode, directory)
-        if self._is_stronger(directory):
-            # What is held of what lies below it must not wait any longer.
-            write_back = self.write_back
-            wanted = write_back.changes.last_sequence
-            self._reactor.call_soon(lambda: write_back.flush_up_to(wanted))
-
-    def _facts(self, inode: Inode, request: Request | None) -> Facts | None:
-        """What the host says of *inode* since a change of it is held, or else now.
-
-        None where it cannot be reached, or something else is there: the host shall answer.
-        One *request* looks once.
-        """
-        facts = inode.facts
-        if facts is not None and inode.overlay is not None and facts.mount_id:
-            return facts
-        if request is not None and request is self._looked_by:
-            if inode in self._looked_at:
-                return facts
-        else:
-            self._looked_by = request
-            self._looked_at.clear()
-        looked, failure = self._attempt(self._look, inode)
-        if failure:
-            return None
-        if facts is not None and inode.overlay is not None:
-            # What is held is of the object that it was.
-            looked = looked._replace(generation=facts.generation)
-        inode.facts = looked
-        self._looked_at.add(inode)
-        return looked  # type: ignore[no-any-return]
-
-    def _look(self, inode: Inode) -> Facts:
-        """Raises OSError."""
-        if inode.is_directory and inode.parent is not None:
-            # By its name: what may be mounted there, its descriptor does not show.
-            dir_fd, name = self._backing.directory_fd(inode.parent), inode.name
-            status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-            if not inode.is_same(status):
-                raise StaleError
-        else:
-            dir_fd, name, status = self._backing.find(inode)
-            name = b"" if name == b"." else name
-        facts = generations.look(dir_fd, name, status)
-        owners = self._owners.ids(dir_fd, name, status, _NOBODY)
-        inode.shown = Shown(status.st_mode, status.st_uid, status.st_gid, *owners)
-        return facts
-
-    def _look_for_mounts(self) -> None:
-        """Has anything been mounted since? Then where it was has to be looked at again."""
-        if self._mounts.poll(0):
-            self._mount_id = syscalls.more_status(self._inodes.root.path_fd, b"")[1]
-            for inode in self._inodes.all():
-                if inode.facts is not None:
-                    inode.facts = inode.facts._replace(mount_id=0)
-
-    def _holds_in(self, request: Request, directory: Inode) -> bool:
-        """Whether a name in *directory* may be held."""
-        if self._is_stronger(directory, request):
-            return False
-        if directory.is_local_only:
-            return True
-        facts = self._facts(directory, request)
-        if facts is None or facts.attributes & _FIXED:
-            return False
-        if self._privileged:
-            return True
-        # Who is not root cannot tell who may remove what from a sticky directory.
-        status, _ = self._attempt(self._status, directory)
-        return status is not None and not status.st_mode & modes.S_ISVTX
-
-    def _holds(self, request: Request | None, inode: Inode) -> bool:
-        """Whether a change of the object itself may be held."""
-        if inode.kind not in _HELD_KINDS or inode is self._inodes.root:
-            return False
-        overlay = inode.overlay
-        if overlay is not None and (overlay.local_only or overlay.orphan):
-            return True
-        if inode.parent is None or self._is_stronger(inode, request):
-            return False
-        facts = self._facts(inode, request)
-        return facts is not None and not facts.attributes & _FIXED
+        self._deferral.close()
 
     async def _hold(
         self, request: Request, size_bytes: int, work: Callable[..., Any], *arguments: Any
@@ -237,14 +144,6 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def _acknowledged(self, operation_class: OperationClass, request: Request) -> None:
         achieved_ns = time.monotonic_ns() - request.arrival_ns
         self.write_back.acknowledged.add(operation_class, 0, achieved_ns)
-
-    async def _answer(self, request: Request, work: Callable[..., Any], *arguments: Any) -> Any:
-        """An answer that needs nothing of the host."""
-        del request
-        answer, failure = self._attempt(work, *arguments)
-        if failure:
-            raise FUSEError(failure)
-        return answer
 
     async def _through(
         self,
@@ -287,7 +186,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 break
             if here.overlay is not None:
                 sequence = max(sequence, here.overlay.own_sequence)
-            here = self._guest_parent(here)
+            here = guest_parent(here)
         return sequence
 
     # What a server that is not root may do
@@ -324,7 +223,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
             if here is None:
                 return
             self._check_permits(here, _SEARCH)
-            here = self._guest_parent(here)
+            here = guest_parent(here)
 
     def _mode_is_held(self, inode: Inode | None) -> bool:
         """Whether the host has other modes yet, of *inode* or of a directory above it."""
@@ -333,7 +232,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 return False
             if inode.overlay is not None and inode.overlay.mode is not None:
                 return True
-            inode = self._guest_parent(inode)
+            inode = guest_parent(inode)
         return False
 
     def _as_permitted(
@@ -358,7 +257,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         *arguments: Any,
     ) -> Any:
         for directory in directories:
-            await self._answer(request, self._check_search, directory)
+            await self._calls.answer(request, self._check_search, directory)
         return await handler(request, *arguments)
 
     async def _once_allowed(
@@ -377,66 +276,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
         request = await self._settle(request, *inodes)
         return await handler(request, *arguments)
 
-    @staticmethod
-    def _guest_parent(inode: Inode) -> Inode | None:
-        if inode.overlay is not None and inode.overlay.guest_place is not None:
-            return inode.overlay.guest_place[0]
-        return inode.parent
-
     # What the guest is shown
 
-    def _attributes(
-        self, inode: Inode, status: Any, ids: tuple[int, int], believed: Lifetimes
-    ) -> EntryAttributes:
-        overlay = inode.overlay
-        if overlay is not None:
-            ids = overlay.owner.reported_to(*ids)
-            if not overlay.local_only:
-                status = laid_over(overlay, status)
-        if inode.is_directory and status.st_mode != (inode.shown.mode if inode.shown else 0):
-            owners = inode.shown[3:] if inode.shown is not None else ()
-            inode.shown = Shown(status.st_mode, status.st_uid, status.st_gid, *owners)
-        return super()._attributes(inode, status, ids, believed)
-
-    def _status(self, inode: Inode) -> _Status:
-        """What the guest is told that *inode* is like. Raises OSError."""
-        overlay = inode.overlay
-        if overlay is None:
-            return self._backing.status(inode)
-        if overlay.local_only:
-            return status_of_local_only(inode)
-        return laid_over(overlay, self._backing.status(inode))
-
-    def _held_attributes(
-        self, inode: Inode, name: bytes, caller: RequestContext, *, believes: bool
-    ) -> EntryAttributes:
-        """The attributes of an object that is reached by a held name, or not on the host."""
-        overlay = inode.overlay
-        status: Any
-        believed = NOT_BELIEVED
-        if overlay is not None and overlay.local_only:
-            status, ids = status_of_local_only(inode), (caller.uid, caller.gid)
-            if believes:
-                believed = self.policy.found(name, status, time.time_ns())
-        else:
-            fd, host_name, status = self._backing.find(inode)
-            ids = self._owners.ids(fd, host_name, status, caller)
-            if believes:
-                believed = self._believed(inode, status)
-        return self._attributes(inode, status, ids, believed)
-
-    def _held_entry(
-        self, parent: Inode, name: bytes, inode: Inode, caller: RequestContext
-    ) -> EntryAttributes:
-        """As _held_attributes, for an answer that names the object."""
-        believes = parent.followed is not False
-        entry = self._held_attributes(inode, name, caller, believes=believes)
-        inode.lookups += 1
-        if parent.children is not None:
-            parent.children[name] = inode
-        return entry
-
-    def _in_guest(self, parent: Inode, name: bytes) -> tuple[Inode | None, _Status]:
+    def _in_guest(self, parent: Inode, name: bytes) -> tuple[Inode | None, Status]:
         """What the guest has by *name*: its inode, if it is known, and what it is like.
 
         Raises OSError: ENOENT.
@@ -447,7 +289,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
             if known is not None:
                 if known.inode is None:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-                return known.inode, self._status(known.inode)
+                return known.inode, self._view.status(known.inode)
             if overlay.local_only:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         dir_fd = self._backing.directory_fd(parent)
@@ -483,55 +325,16 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     # What the host has not taken
 
-    def was_set_aside(
-        self, changes: "list[Change[Inode]]", shown_anew: set[Inode], code: int
-    ) -> None:
-        """The host has refused *changes*: what the guest was told by them is true no more."""
-        endings: dict[Ending, None] = {}
-        for change in changes:
-            concerned = {change.target, *change.directories}
-            for inode in concerned:
-                self._sync_errors.happened(inode, code, self._handles_of(inode))
-            for directory, name, _ in name_effects(change):
-                self._has_name(directory, name)  # it may be there still
-                if directory.children is not None and directory.told(name) is not None:
-                    del directory.children[name]
-                endings[Entry(directory.number, name)] = None
-                endings[Attributes(directory.number, None)] = None
-        for inode in shown_anew:
-            endings[Pages(inode.number, None)] = None
-        self.end_answers(endings)
-
-    def _handles_of(self, inode: Inode) -> list[int]:
-        if inode.is_directory:
-            return [fh for fh, each in self._listings.items() if each.directory is inode]
-        return list(inode.open_fds or ())
-
-    def _end_answers(self, endings: dict[Ending, None]) -> None:
-        if not self._reactor.serves or self._reactor.ended:
-            return
-        if self._invalidator is None:
-            self._invalidator = Invalidator(
-                forgets=self.enable_writeback_cache, device=self._reactor.device
-            )
-        self._invalidator.end(endings, lambda: None)
-
-    def _check_synced(self, handle: int, inode: Inode) -> None:
-        """For fsync(2). Raises FUSEError where something was set aside, once."""
-        _, failure = self._attempt(self._sync_errors.check, handle, inode)
-        if failure:
-            raise FUSEError(failure)
-
     async def release(self, request: Request, fh: int) -> None:
-        self._sync_errors.closed(fh)
-        await super().release(request, fh)
+        self._side.sync_errors.closed(fh)
+        await self.next.release(request, fh)
 
     # Names
 
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        if self._privileged or self._is_injected(ctx):
+        if self._privileged:
             return self._look_up(request, parent_inode, name, ctx)
         return self._as_permitted(
             request, (self._inodes[parent_inode],), self._look_up, parent_inode, name, ctx
@@ -542,18 +345,20 @@ class WriteBackHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, EntryAttributes]:
         parent = self._inodes[parent_inode]
         overlay = parent.overlay
-        if overlay is not None and not self._is_injected(ctx):
+        if overlay is not None:
             known = overlay.name(name)
             if known is not None and known.inode is not None:
                 inode = known.inode
                 if inode.is_local_only:
-                    return self._answer(request, self._held_entry, parent, name, inode, ctx)
+                    return self._calls.answer(
+                        request, self._view.held_entry, parent, name, inode, ctx
+                    )
                 return self._look_up_held(request, parent, name, inode, ctx)
             if overlay.local_only and len(name) > self._limits.name_bytes:
-                return self._answer(request, _too_long)
+                return self._calls.answer(request, _too_long)
             if known is not None or overlay.local_only:
-                return self._answer_missing(parent, name)
-        return super().lookup(request, parent_inode, name, ctx)
+                return self.next.answer_missing(parent, name)
+        return self.next.lookup(request, parent_inode, name, ctx)
 
     async def _look_up_held(
         self, request: Request, parent: Inode, name: bytes, inode: Inode, ctx: RequestContext
@@ -563,8 +368,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         Else it would be ESTALE until that change crosses, and all that lies in it.
         """
         try:
-            entry: EntryAttributes = await self._cross(
-                request, self._held_entry, parent, name, inode, ctx
+            entry: EntryAttributes = await self._calls.cross(
+                request, self._view.held_entry, parent, name, inode, ctx
             )
         except FUSEError as error:
             if error.errno != errno.ESTALE:
@@ -583,62 +388,6 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return await self._settle(request, inode)
         except FUSEError:
             raise FUSEError(errno.ESTALE) from None
-
-    def _inode(
-        self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
-    ) -> tuple[Inode, os.stat_result]:
-        known = self._inodes.known(status)
-        if (
-            known is not None
-            and known.overlay is not None
-            and not generations.is_same(known, dir_fd, name, status)
-        ):
-            # Something is held of an object that the host has removed; this one has its number.
-            self._inodes.renounce_identity(known)
-        return super()._inode(parent, dir_fd, name, status)
-
-    def let_go(self, inode: Inode) -> None:
-        self._sync_errors.forget(inode)
-        if inode.overlay is not None:
-            self.write_back.pending.forget(inode)  # comes back without
-            return
-        super().let_go(inode)
-
-    def let_go_if_forgotten(self, inode: Inode) -> None:
-        """Nothing is held of *inode* any more: has the kernel forgotten it meanwhile?"""
-        if not self._inodes.knows(inode) or self._inodes.let_go(inode):
-            super().let_go(inode)
-        self._let_go_unneeded()
-
-    def created_on_host(self, inode: Inode) -> None:
-        """The host has got *inode*: the guest's open directories are real from now on."""
-        if not inode.is_directory:
-            return
-        self._unopened.update(
-            handle for handle, listing in self._listings.items() if listing.directory is inode
-        )
-        self.attributes_set_on_host(inode)
-
-    def attributes_set_on_host(self, inode: Inode) -> None:
-        """The host has got *inode*, or a mode of it: what waits for that to be open is opened.
-
-        The guest may have opened a directory under a mode that was pending then, made it so before
-        and takes it back afterwards. Only in between the host allows to open it; and what is open
-        stays open.
-        """
-        if not self._unopened or not inode.is_directory:
-            return
-        for handle in [each for each in self._unopened if self._listings[each].directory is inode]:
-            self._attempt(self._open_directory, handle, inode)
-
-    def _open_directory(self, handle: int, inode: Inode) -> None:
-        """From now on *handle* is of the host's directory. Raises OSError."""
-        if handle not in self._unopened:
-            return  # it was opened while somebody waited to do so
-        fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
-        os.dup2(fd, handle, inheritable=False)
-        os.close(fd)
-        self._unopened.discard(handle)
 
     def _check_new(self, parent: Inode, name: bytes, *, is_object: bool = True) -> None:
         """Whether *name* can be made in *parent*, and an object for it. Raises OSError."""
@@ -662,7 +411,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         now_ns = time.monotonic_ns()
         if now_ns - self._room_looked_ns > _LOOK_FOR_ROOM_NS:
             self._look_for_room(now_ns)
-            self._look_for_mounts()
+            self._deferral.look_for_mounts()
         if not self._has_room(size_bytes, objects):
             if self._room_looked_ns != now_ns:
                 self._look_for_room(now_ns)
@@ -728,7 +477,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
             self._inodes.remove(inode)
             raise
         self._names_changed(parent, now_ns)
-        self._has_name(parent, name)
+        self._side.has_name(parent, name)
         inode.changed_ns = now_ns
         return inode
 
@@ -737,7 +486,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     ) -> EntryAttributes:
         parent = self._inodes[parent_number]
         inode = self._defer_make(parent, name, mode, ctx, target)
-        return self._held_entry(parent, name, inode, ctx)
+        return self._view.held_entry(parent, name, inode, ctx)
 
     def mknod(
         self,
@@ -748,9 +497,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         rdev: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        handler = super().mknod
-        if self._is_injected(ctx):
-            return handler(request, parent_inode, name, mode, rdev, ctx)
+        handler = self.next.mknod
         parent = self._inodes[parent_inode]
         if modes.S_ISREG(mode) and self._holds_in(request, parent):
             return self._as_permitted(
@@ -780,9 +527,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        handler = super().mkdir
-        if self._is_injected(ctx):
-            return handler(request, parent_inode, name, mode, ctx)
+        handler = self.next.mkdir
         parent = self._inodes[parent_inode]
         if not self._holds_in(request, parent) or not self._may_have_more_links(parent):
             return self._as_permitted(
@@ -796,9 +541,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        handler = super().symlink
-        if self._is_injected(ctx):
-            return handler(request, parent_inode, name, target, ctx)
+        handler = self.next.symlink
         parent = self._inodes[parent_inode]
         if not self._holds_in(request, parent) or len(target) > self._limits.link_target_bytes:
             return self._as_permitted(
@@ -834,7 +577,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         parent, target = self._inodes[new_parent_inode], self._inodes[inode]
-        source = self._guest_parent(target)
+        source = guest_parent(target)
         if (
             self._limits.has_links
             and self._holds_in(request, parent)
@@ -853,7 +596,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
                 new_name,
                 ctx,
             )
-        handler = super().link
+        handler = self.next.link
         arguments = (inode, new_parent_inode, new_name, ctx)
         return self._as_permitted(
             request, (parent, source), self._through, (parent, target), handler, *arguments
@@ -861,7 +604,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     def _may_have_more_links(self, inode: Inode) -> bool:
         """Whether every file system lets *inode* have one more. Else the host shall say."""
-        status, _ = self._attempt(self._status, inode)
+        status, _ = self._attempt(self._view.status, inode)
         return status is not None and status.st_nlink < self._limits.links
 
     def _is_ours(self, inode: Inode) -> bool:
@@ -884,15 +627,13 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self.write_back.defer(change)
         overlay_of(target).ctime_ns = now_ns
         self._names_changed(parent, now_ns)
-        self._has_name(parent, name)
-        return self._held_entry(parent, name, target, ctx)
+        self._side.has_name(parent, name)
+        return self._view.held_entry(parent, name, target, ctx)
 
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        handler = super().unlink
-        if self._is_injected(ctx):
-            return handler(request, parent_inode, name, ctx)
+        handler = self.next.unlink
         return self._as_permitted(
             request,
             (self._inodes[parent_inode],),
@@ -907,9 +648,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        handler = super().rmdir
-        if self._is_injected(ctx):
-            return handler(request, parent_inode, name, ctx)
+        handler = self.next.rmdir
         return self._as_permitted(
             request,
             (self._inodes[parent_inode],),
@@ -948,7 +687,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
             return
         if asks_host:
             # Only the host knows whether a directory of its own is empty.
-            await self.crossings.cross(arrived, Operation.READDIRPLUS, 0)
+            await self._crossings.cross(arrived, Operation.READDIRPLUS, 0)
         else:
             self._acknowledged(OperationClass.METADATA, arrived)
         if failure:
@@ -1005,7 +744,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         arguments = (parent_inode_old, name_old, parent_inode_new, name_new, flags, ctx)
         directories = (self._inodes[parent_inode_old], self._inodes[parent_inode_new])
         return self._as_permitted(
-            request, directories, self._rename_in_guest, super().rename, arguments
+            request, directories, self._rename_in_guest, self.next.rename, arguments
         )
 
     async def _rename_in_guest(
@@ -1038,7 +777,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
             )
         )
         if not holds:
-            if self.overlaps is not None:
+            if self._overlaps is not None:
                 # A directory may take what is held below it to where nothing may be held.
                 request = await self._reach(request, self.write_back.changes.last_sequence)
             involved = (old_parent, new_parent, moving, replaced)
@@ -1055,7 +794,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
             await self._through(request, involved, handler, *arguments)
             return
         if asks_host:
-            await self.crossings.cross(arrived, Operation.READDIRPLUS, 0)
+            await self._crossings.cross(arrived, Operation.READDIRPLUS, 0)
         else:
             self._acknowledged(OperationClass.METADATA, arrived)
         if failure:
@@ -1116,12 +855,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         self._untell(old_parent, old_name, moving)
         self._names_changed(old_parent, now_ns)
         self._names_changed(new_parent, now_ns)
-        self._has_name(new_parent, new_name)
-
-    def _has_name(self, directory: Inode, name: bytes) -> None:
-        """The guest has put *name* there."""
-        if self.name_sets is not None:
-            self.name_sets.added(directory, self._spellings.key(name))
+        self._side.has_name(new_parent, new_name)
 
     def _check_replaceable(self, moving: Inode, replaced: Inode) -> None:
         if moving.is_directory and not replaced.is_directory:
@@ -1149,16 +883,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, EntryAttributes]:
         node = self._inodes[inode]
         if node.is_local_only:
-            return self._answer(request, self._attributes_of_unmade, node, ctx)
-        return self._asked(request, (node,), super().getattr, inode, ctx)
-
-    def _getattr(
-        self, number: int, ctx: RequestContext, *, believes: bool = True
-    ) -> EntryAttributes:
-        inode = self._inodes[number]
-        if inode.is_local_only:  # what it is open by is nothing of the host's yet
-            return self._held_attributes(inode, b"", ctx, believes=believes)
-        return super()._getattr(number, ctx, believes=believes)
+            return self._calls.answer(request, self._attributes_of_unmade, node, ctx)
+        return self._asked(request, (node,), self.next.getattr, inode, ctx)
 
     def _asked(
         self,
@@ -1173,7 +899,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         return self._once_allowed(request, inodes, handler, *arguments)
 
     def _attributes_of_unmade(self, inode: Inode, ctx: RequestContext) -> EntryAttributes:
-        return self._held_attributes(inode, b"", ctx, believes=True)
+        return self._view.held_attributes(inode, b"", ctx, is_cached=True)
 
     def setattr(
         self,
@@ -1185,12 +911,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         node = self._inodes[inode]
-        handler = super().setattr
-        if self._is_injected(ctx):
-            return handler(request, inode, attr, fields, fh, ctx)
+        handler = self.next.setattr
         too_large = fields.update_size and attr.st_size > self._limits.file_bytes
         # What is open may be set by that, which we are not always told.
-        directories = () if node.open_fds else (self._guest_parent(node),)
+        directories = () if node.open_fds else (guest_parent(node),)
         if not self._holds(request, node) or too_large:
             arguments = (inode, attr, fields, fh, ctx)
             return self._as_permitted(
@@ -1229,9 +953,9 @@ class WriteBackHandlers(AcknowledgingHandlers):
         ctx: RequestContext,
     ) -> EntryAttributes:
         if fh is not None:
-            self.inode_of(fh, is_directory=False)
+            self._handles.inode_of(fh, is_directory=False)
         self._check_may_set(inode, wanted, fields, fh)
-        status = self._status(inode)
+        status = self._view.status(inode)
         size = wanted.st_size if fields.update_size else None
         uid = wanted.st_uid if fields.update_uid else None
         gid = wanted.st_gid if fields.update_gid else None
@@ -1260,7 +984,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
             self.write_back.pending.descriptors.keep(inode, overlay_of(inode), fh)
         elif not self._privileged:
             self._keep_any_descriptor(inode)
-        return self._held_attributes(inode, b"", ctx, believes=True)
+        return self._view.held_attributes(inode, b"", ctx, is_cached=True)
 
     def _keep_any_descriptor(self, inode: Inode) -> None:
         """Of a file that is open: the modes above it may keep us from finding it again."""
@@ -1285,7 +1009,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         is_ours = self._is_ours(inode)
         sets_mode = fields.update_mode and not (
             # As before a write, which is the host's to do then.
-            ends_set_id_alone(self._status(inode).st_mode, modes.S_IMODE(wanted.st_mode))
+            ends_set_id_alone(self._view.status(inode).st_mode, modes.S_IMODE(wanted.st_mode))
             and self._permits(inode, _WRITE)
         )
         if not is_ours and (sets_mode or fields.update_atime or fields.update_mtime):
@@ -1335,8 +1059,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, bytes]:
         node = self._inodes[inode]
         if node.is_local_only:
-            return self._answer(request, self._held_link_target, node)
-        return self._asked(request, (node,), super().readlink, inode, ctx)
+            return self._calls.answer(request, self._held_link_target, node)
+        return self._asked(request, (node,), self.next.readlink, inode, ctx)
 
     @staticmethod
     def _held_link_target(inode: Inode) -> bytes:
@@ -1348,8 +1072,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, bool]:
         node = self._inodes[inode]
         if node.overlay is not None and node.overlay.mode is not None:
-            return self._answer(request, self._may_access, node, mode)
-        return self._asked(request, (node,), super().access, inode, mode, ctx)
+            return self._calls.answer(request, self._may_access, node, mode)
+        return self._asked(request, (node,), self.next.access, inode, mode, ctx)
 
     def _may_access(self, inode: Inode, mode: int) -> bool:
         """As access(2) would say to the server, whose the object will be."""
@@ -1372,13 +1096,13 @@ class WriteBackHandlers(AcknowledgingHandlers):
     async def _open_permitted(
         self, request: Request, inode: Inode, flags: int, ctx: RequestContext
     ) -> FileInfo:
-        await self._answer(request, self._check_open, inode, flags)
+        await self._calls.answer(request, self._check_open, inode, flags)
         return await self._open_in_guest(request, inode.number, flags, ctx)
 
     def _check_open(self, inode: Inode, flags: int) -> None:
         """Whether the modes that are held let us open it so. Raises OSError."""
         if not inode.open_fds:
-            self._check_search(self._guest_parent(inode))
+            self._check_search(guest_parent(inode))
         overlay = inode.overlay
         if overlay is None or overlay.mode is None or overlay.orphan:
             return
@@ -1391,19 +1115,11 @@ class WriteBackHandlers(AcknowledgingHandlers):
         node = self._inodes[inode]
         if node.is_local_only:
             return self._open_while_unmade(request, node, flags, ctx)
-        if self.enable_writeback_cache and flags & os.O_ACCMODE == os.O_WRONLY:
-            return self._open_to_fill_pages(request, super().open, node, flags, ctx)
+        if self._kernel_writes_back and flags & os.O_ACCMODE == os.O_WRONLY:
+            return self._open_to_fill_pages(request, self.next.open, node, flags, ctx)
         if flags & os.O_TRUNC and self._holds(request, node):
-            return self._open_and_cut(request, super().open, node, flags, ctx)
-        return super().open(request, inode, flags, ctx)
-
-    def _opened(
-        self, inode: Inode, fd: int, flags: int, caller: RequestContext, keep_pages: bool
-    ) -> FileInfo:
-        if self.enable_writeback_cache:
-            # The guest's kernel appends where it takes the end to be, by way of its pages.
-            flags &= ~os.O_APPEND
-        return super()._opened(inode, fd, flags, caller, keep_pages)
+            return self._open_and_cut(request, self.next.open, node, flags, ctx)
+        return self.next.open(request, inode, flags, ctx)
 
     async def _open_while_unmade(
         self, request: Request, inode: Inode, flags: int, ctx: RequestContext
@@ -1422,8 +1138,8 @@ class WriteBackHandlers(AcknowledgingHandlers):
         try:
             if flags & os.O_TRUNC:
                 self._cut(inode, ctx)
-            keeps = self.policy.keep_pages(_as_status(self._status(inode)), time.time_ns())
-            return self._opened(inode, fd, flags, ctx, keeps)
+            keeps = self._caching.keeps_local_pages(self._view.status(inode))
+            return self._operations.opened(inode, fd, flags, ctx, keeps)
         except BaseException:
             os.close(fd)
             raise
@@ -1482,7 +1198,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         return handle
 
     def _cut(self, inode: Inode, ctx: RequestContext) -> None:
-        status = self._status(inode)
+        status = self._view.status(inode)
         mode = None
         if ctx.uid and self._privileged:
             mode = self._ended_set_id(status.st_mode)
@@ -1499,7 +1215,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
         parent = self._inodes[parent_inode]
         if not self._holds_in(request, parent):
-            handler = super().create
+            handler = self.next.create
             return self._as_permitted(
                 request,
                 (parent,),
@@ -1528,24 +1244,24 @@ class WriteBackHandlers(AcknowledgingHandlers):
                     raise
                 # The guest's kernel shall look again, and open what is there.
                 raise StaleError from None
-            keeps = self.policy.keep_pages(_as_status(self._status(inode)), time.time_ns())
-            entry = self._held_entry(parent, name, inode, ctx)
-            return self._opened(inode, fd, flags, ctx, keeps), entry
+            keeps = self._caching.keeps_local_pages(self._view.status(inode))
+            entry = self._view.held_entry(parent, name, inode, ctx)
+            return self._operations.opened(inode, fd, flags, ctx, keeps), entry
         except BaseException:
             os.close(fd)
             raise
 
     async def read(self, request: Request, fh: int, off: int, size: int) -> bytes:
-        inode = self._open_files[fh]
+        inode = self._handles.files[fh]
         overlay = inode.overlay
         if overlay is None or not (overlay.local_only or overlay.content):
-            return await super().read(request, fh, off, size)
+            return await self.next.read(request, fh, off, size)
         answer, failure = self._attempt(self._read_held, inode, fh, off, size)
         if failure:
             raise FUSEError(failure)
         data, of_host = answer
         if of_host:
-            await self.crossings.cross(request, Operation.READ, of_host)
+            await self._crossings.cross(request, Operation.READ, of_host)
         return bytes(data)
 
     def _read_held(self, inode: Inode, fd: int, offset: int, size: int) -> tuple[bytearray, int]:
@@ -1571,11 +1287,11 @@ class WriteBackHandlers(AcknowledgingHandlers):
         return data, of_host
 
     async def write(self, request: Request, fh: int, off: int, buf: bytes) -> int:
-        inode = self._open_files[fh]
+        inode = self._handles.files[fh]
         length = len(buf)
         if not self._holds(request, inode) or off + length > self._limits.file_bytes:
             request = await self._settle(request, inode)
-            return await super().write(request, fh, off, buf)
+            return await self.next.write(request, fh, off, buf)
         arrived = request
         has_waited = False
         if not self.write_back.has_room_for(length):
@@ -1590,7 +1306,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if has_waited and not failure and not self._holds(request, inode):
             # It has lost its name while this waited: nothing of it is held any more.
             journal.free(place, length)
-            return await super().write(request, fh, off, buf)
+            return await self.next.write(request, fh, off, buf)
         if not failure:
             try:
                 if not is_put:
@@ -1601,7 +1317,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         if failure:
             journal.free(place, length)
             raise FUSEError(failure)
-        if fh in self._synchronous:
+        if fh in self._handles.synchronous:
             await self._sync(request, inode, fh, datasync=True)
         self._acknowledged(OperationClass.WRITE, arrived)
         return length
@@ -1616,10 +1332,10 @@ class WriteBackHandlers(AcknowledgingHandlers):
         size = overlay.size
         if size is None:
             size = 0 if overlay.local_only else os.fstat(fd).st_size
-        if fd in self._appending:
+        if fd in self._handles.appending:
             offset = size
-        if fd in self._ending_set_id:
-            mode = self._ended_set_id(self._status(inode).st_mode)
+        if fd in self._handles.ending_set_id:
+            mode = self._ended_set_id(self._view.status(inode).st_mode)
             if mode is not None:
                 self._defer_set(
                     inode, SetDetail(None, mode, None, None, None, None, time.time_ns())
@@ -1654,19 +1370,19 @@ class WriteBackHandlers(AcknowledgingHandlers):
 
     async def flush(self, request: Request, fh: int) -> None:
         """close(2) is no sync: nothing crosses for it, and there is nothing to report."""
-        if not self._holds(request, self._open_files[fh]):
-            await super().flush(request, fh)
+        if not self._holds(request, self._handles.files[fh]):
+            await self.next.flush(request, fh)
 
     async def fsync(self, request: Request, fh: int, datasync: bool) -> None:
-        await self._sync(request, self._open_files[fh], fh, datasync=datasync)
+        await self._sync(request, self._handles.files[fh], fh, datasync=datasync)
 
     async def _sync(self, request: Request, inode: Inode, fh: int, *, datasync: bool) -> None:
         await self._settle(request, inode)
-        self._check_synced(fh, inode)
+        self._side.check_synced(fh, inode)
         if inode.is_local_only:
             return  # it has no name any more, and never will: there is nothing to find again
         parent_fd, _ = self._attempt(self._open_directory_of, inode)
-        await self._cross_in_thread(
+        await self._calls.cross_in_thread(
             request.again(),
             *(_sync_on_host, fh, parent_fd, datasync),
             operation=Operation.FSYNC,
@@ -1684,130 +1400,87 @@ class WriteBackHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, int]:
         node = self._inodes[inode]
         if node.is_local_only:
-            return self._answer(request, self._open_unmade_directory, node, ctx)
+            return self._calls.answer(request, self._open_unmade_directory, node, ctx)
         if self._privileged:
-            return super().opendir(request, inode, ctx)
+            return self.next.opendir(request, inode, ctx)
         return self._once_allowed(request, (node,), self._open_directory_permitted, node, ctx)
 
     async def _open_directory_permitted(
         self, request: Request, inode: Inode, ctx: RequestContext
     ) -> int:
-        await self._answer(request, self._check_open, inode, os.O_RDONLY)
-        return await super().opendir(request, inode.number, ctx)
+        await self._calls.answer(request, self._check_open, inode, os.O_RDONLY)
+        return await self.next.opendir(request, inode.number, ctx)
 
     def _open_unmade_directory(self, inode: Inode, ctx: RequestContext) -> int:
         self._check_open(inode, os.O_RDONLY)
         fd = os.dup(self._null_fd)
-        self._listings[fd] = Listing(inode, KnownCaller(ctx.uid, ctx.gid))
+        self._handles.listings[fd] = Listing(inode, KnownCaller(ctx.uid, ctx.gid))
         return fd
 
     async def readdir(self, request: Request, fh: int, start_id: int, token: ReaddirToken) -> None:
-        listing = self._listings[fh]
+        listing = self._handles.listings[fh]
         if start_id == 0:
             # As it is before the host is asked, which may take a while: what the host gets
             # meanwhile is in here, and what it loses is not in its answer.
             overlay = listing.directory.overlay
             names = (overlay.names if overlay is not None else None) or {}
             listing.held = {name: each.inode is not None for name, each in names.items()}
-            if fh in self._unopened:
+            if fh in self._side.unopened:
                 directory = listing.directory
                 await self._once_allowed(
-                    request, (directory,), self._answer, self._open_directory, fh, directory
+                    request,
+                    (directory,),
+                    self._calls.answer,
+                    self._side.open_directory,
+                    fh,
+                    directory,
                 )
         if not listing.directory.is_local_only:
             try:
-                await super().readdir(request, fh, start_id, token)
+                await self.next.readdir(request, fh, start_id, token)
             except FUSEError as error:
                 if error.errno != errno.ESTALE:
                     raise
                 # The host has taken away what the guest has put in it: see _look_up_held().
                 request = await self._settle_stale(request, listing.directory)
                 listing.held = {}
-                await super().readdir(request, fh, start_id, token)
+                await self.next.readdir(request, fh, start_id, token)
             return
         if start_id == 0:
-            listing.names = [b".", b"..", *self._merged([], listing.held)]
+            listing.names = [b".", b"..", *merged([], listing.held)]
         for position in range(start_id, len(listing.names)):
-            added, failure = self._attempt(self._add_entry, token, fh, listing, position)
+            added, failure = self._attempt(self._listing.add_entry, token, fh, listing, position)
             if failure:
                 raise FUSEError(failure)
             if not added:
                 break
 
-    def _list(self, fh: int, listing: Listing) -> list[bytes]:
-        names = super()._list(fh, listing)
-        merged = self._merged(names[2:], listing.held)
-        # Positions that were told before stay what they were, though names have moved from
-        # what is held to the host's own order.
-        present = set(merged)
-        earlier = [name for name in listing.names[2:] if name in present]
-        if earlier:
-            known = set(earlier)
-            merged = earlier + [name for name in merged if name not in known]
-        return names[:2] + merged
-
-    @staticmethod
-    def _merged(names: list[bytes], overlay: dict[bytes, bool]) -> list[bytes]:
-        """The *names* that the host has, as the guest has changed them."""
-        if not overlay:
-            return names
-        shown = [name for name in names if name not in overlay]
-        return shown + [name for name, is_there in overlay.items() if is_there]
-
-    def _add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
-        name = listing.names[position]
-        directory = listing.directory
-        overlay = directory.overlay
-        if overlay is None:
-            return super()._add_entry(token, fh, listing, position)
-        if name in (b".", b".."):
-            if not overlay.local_only:
-                return super()._add_entry(token, fh, listing, position)
-            inode = directory
-            if name == b"..":
-                inode = self._guest_parent(directory) or directory
-            status = self._status(inode)
-            entry = self._attributes(inode, status, listing.caller, NOT_BELIEVED)
-            added = pyfuse3.readdir_reply(token, name, entry, position + 1)
-            return DIRENTPLUS_BYTES if added else 0
-        known = overlay.name(name)
-        if known is None:
-            return 1 if overlay.local_only else super()._add_entry(token, fh, listing, position)
-        if known.inode is None:
-            return 1  # gone since the listing began: passed over
-        caller: Any = listing.caller
-        entry = self._held_entry(directory, name, known.inode, caller)
-        if not pyfuse3.readdir_reply(token, name, entry, position + 1):
-            known.inode.lookups -= 1
-            return 0
-        return DIRENTPLUS_BYTES + len(name)
-
     async def releasedir(self, request: Request, fh: int) -> None:
-        self._sync_errors.closed(fh)
-        self._unopened.discard(fh)
-        await super().releasedir(request, fh)
+        self._side.sync_errors.closed(fh)
+        self._side.unopened.discard(fh)
+        await self.next.releasedir(request, fh)
 
     async def fsyncdir(self, request: Request, fh: int, datasync: bool) -> None:
-        directory = self._listings[fh].directory
+        directory = self._handles.listings[fh].directory
         await self._settle(request, directory)
-        self._check_synced(fh, directory)
+        self._side.check_synced(fh, directory)
         if directory.is_local_only:
             return
-        if fh in self._unopened:
-            await self._answer(request, self._open_directory, fh, directory)
-        await super().fsyncdir(request.again(), fh, datasync)
+        if fh in self._side.unopened:
+            await self._calls.answer(request, self._side.open_directory, fh, directory)
+        await self.next.fsyncdir(request.again(), fh, datasync)
 
     # Extended attributes: the host's at once, and after what is held of the object.
 
     def setxattr(
         self, request: Request, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._with_attributes(request, super().setxattr, name, inode, name, value, ctx)
+        return self._with_attributes(request, self.next.setxattr, name, inode, name, value, ctx)
 
     def removexattr(
         self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        return self._with_attributes(request, super().removexattr, name, inode, name, ctx)
+        return self._with_attributes(request, self.next.removexattr, name, inode, name, ctx)
 
     async def _with_attributes(
         self,
@@ -1817,7 +1490,7 @@ class WriteBackHandlers(AcknowledgingHandlers):
         number: int,
         *arguments: Any,
     ) -> None:
-        await self._answer(request, self._attributes_of_guests.check, name)
+        await self._calls.answer(request, self._guest_attributes.check, name)
         await self._through(request, (self._inodes[number],), handler, number, *arguments)
 
     def getxattr(
@@ -1825,22 +1498,22 @@ class WriteBackHandlers(AcknowledgingHandlers):
     ) -> Coroutine[Any, Any, bytes]:
         node = self._inodes[inode]
         if node.is_local_only:
-            return self._answer(request, self._no_attribute, name)
-        return self._asked(request, (node,), super().getxattr, inode, name, ctx)
+            return self._calls.answer(request, self._no_attribute, name)
+        return self._asked(request, (node,), self.next.getxattr, inode, name, ctx)
 
     def _no_attribute(self, name: bytes) -> bytes:
-        self._attributes_of_guests.check(name)
+        self._guest_attributes.check(name)
         raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
 
     def listxattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, Sequence[bytes]]:
         if self._inodes[inode].is_local_only:
-            return self._answer(request, self._no_attributes)
-        return super().listxattr(request, inode, ctx)
+            return self._calls.answer(request, self._no_attributes)
+        return self.next.listxattr(request, inode, ctx)
 
     def _no_attributes(self) -> Sequence[bytes]:
-        self._attributes_of_guests.check(b"")
+        self._guest_attributes.check(b"")
         return ()
 
 
@@ -1860,8 +1533,3 @@ def _sync_on_host(fd: int, parent_fd: int | None, datasync: bool) -> None:
     finally:
         if parent_fd is not None and parent_fd >= 0:
             os.close(parent_fd)
-
-
-def _as_status(status: _Status) -> Any:
-    """For a cache policy, which takes what os.stat gives: it has the same names."""
-    return status

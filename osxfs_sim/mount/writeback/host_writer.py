@@ -51,9 +51,10 @@ class HostWriter:
         owners: Owners,
         watcher: Follower | None,
         read_data: ReadData,
+        on_conflict: Callable[[Inode, bytes], None] | None = None,
     ) -> None:
-        """*read_data* tells the bytes that a write is of."""
-        self.conflicts = Conflicts()
+        """*read_data* tells the bytes that a write is of; *on_conflict* as Conflicts'."""
+        self.conflicts = Conflicts(on_conflict)
         """What the host has changed meanwhile, and became of it."""
         self.places = HostPlaces(namespace, inodes, backing, owners, watcher, self.conflicts)
         """Where things are."""

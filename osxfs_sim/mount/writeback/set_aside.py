@@ -29,10 +29,23 @@ _KEPT_PATHS = 10
 _MOST_UNTOLD = 10_000
 
 
+OnAside = Callable[[list[Change[Inode]], set[Inode], int], None]
+
+
 class SetAside:
     """What was set aside of one share. The reactor's thread only."""
 
-    def __init__(self, pending: PendingState, writer: HostWriter, inodes: InodeTable) -> None:
+    def __init__(
+        self,
+        pending: PendingState,
+        writer: HostWriter,
+        inodes: InodeTable,
+        on_aside: OnAside | None = None,
+    ) -> None:
+        """*on_aside* is told of changes that were set aside, of what is shown anew, and of the
+        errno.
+        """
+        self._on_aside = on_aside or _nothing
         self.quarantine: Quarantine | None = None
         """Where it is kept; None where nothing was set aside."""
         self.count = 0
@@ -41,8 +54,6 @@ class SetAside:
         """Of how many bytes."""
         self.latest: collections.deque[ChangeSetAside] = collections.deque(maxlen=_KEPT_PATHS)
         """The latest of them, as the status has them."""
-        self.on_aside: Callable[[list[Change[Inode]], set[Inode], int], None] = _nothing
-        """Is told of changes that were set aside, of what is shown anew, and of the errno."""
         self._pending = pending
         self._writer = writer
         self._inodes = inodes
@@ -184,7 +195,7 @@ class SetAside:
             if inode.overlay is None:
                 self._writer.comes_back_as_another(inode)
         if code:
-            self.on_aside(closure.changes, lost | back | unwritten, code)
+            self._on_aside(closure.changes, lost | back | unwritten, code)
 
     def _comes_back(self, inode: Inode) -> None:
         """The host keeps the name that the guest had taken away."""

@@ -34,7 +34,7 @@ from osxfs_sim.mount.writeback.journal_format import Refusal
 from osxfs_sim.mount.writeback.overlay import path_of_change
 from osxfs_sim.mount.writeback.pending_state import PendingState
 from osxfs_sim.mount.writeback.room import has_room
-from osxfs_sim.mount.writeback.set_aside import SetAside
+from osxfs_sim.mount.writeback.set_aside import OnAside, SetAside
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +68,11 @@ class WriteBack:
         evict: Callable[[Inode], None],
         created_on_host: Callable[[Inode], None],
         attributes_set_on_host: Callable[[Inode], None],
+        on_aside: OnAside | None = None,
     ) -> None:
         """*evict* is told of objects of which nothing is held any more, *created_on_host* of those
-        that the host has got, *attributes_set_on_host* of those whose attributes it has got.
+        that the host has got, *attributes_set_on_host* of those whose attributes it has got;
+        *on_aside* as SetAside's.
         """
         self._reactor = reactor
         self._crossings = crossings
@@ -87,7 +89,7 @@ class WriteBack:
             lambda: reactor.tell(self._progress),
         )
         """What is pending: list, journal, overlay, data, descriptors."""
-        self.aside = SetAside(self.pending, writer, inodes)
+        self.aside = SetAside(self.pending, writer, inodes, on_aside)
         """What the host will never take."""
         self.changes: PendingChanges[Inode] = self.pending.changes
         """What must cross, in its order."""

@@ -4,16 +4,20 @@ import errno
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pyfuse3
 import pytest
 from support.guests import eventually
 
 from osxfs_sim.model.caching import Negative
-from osxfs_sim.mount.events.invalidate import Attributes, Entry, Everything, Invalidator, Pages
-from osxfs_sim.mount.requests.handlers import Handlers
+from osxfs_sim.mount.events.invalidate import Invalidator
+from osxfs_sim.mount.loop.notifications import Attributes, Entry, Everything, Pages
+from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.tree.inodes import InodeTable
 from osxfs_sim.mount.tree.spellings import ExactNames
+
+NO_BACKING: Any = None
 
 
 class FakeKernel:
@@ -142,9 +146,8 @@ def test_a_name_missing_in_the_root_is_believed_only_if_that_can_be_ended(
     status = os.stat("/")
     inodes = InodeTable(status, remembers_names=True)
     below = inodes.found(inodes.root, b"below", os.stat("/proc"))
-    handlers = Handlers.__new__(Handlers)
-    handlers.policy = Negative(1_000_000_000, 1_000_000_000)
-    handlers._inodes, handlers._spellings = inodes, ExactNames()
-    handlers.root_can_lack_names = can_end_all_names
-    assert (handlers._missing(inodes.root, b"missing") is not None) is can_end_all_names
-    assert handlers._missing(below, b"missing") is not None
+    policy = Negative(1_000_000_000, 1_000_000_000)
+    caching = Caching(policy, inodes.root, NO_BACKING, ExactNames(), None, None)
+    caching.tell_whether_root_names_can_end(can_end_all_names)
+    assert (caching.of_missing_ns(inodes.root, b"missing") > 0) is can_end_all_names
+    assert caching.of_missing_ns(below, b"missing") == 1_000_000_000

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.controlled import requests
 from support.guests import eventually
 from support.live import LiveShare
 
@@ -20,11 +21,14 @@ from osxfs_sim.coherence.museum.exhibits import (
     demonstrations,
     play,
 )
-from osxfs_sim.model.bugs import Bug, parse_ailment
-from osxfs_sim.mount.events.host_events import HostEvents
-from osxfs_sim.mount.events.injected_requests import AcknowledgingHandlers
-from osxfs_sim.mount.faults.bugs import Afflicted, afflicted, hearing
-from osxfs_sim.mount.server.synthetic_directories import GraftedHandlers
+from osxfs_sim.model.bugs import Bug
+from osxfs_sim.mount.faults.chosen import FAULTS, hearing, raising
+from osxfs_sim.mount.faults.fault import Fault
+from osxfs_sim.mount.requests.entries import Entries
+from osxfs_sim.mount.requests.handlers import Handlers
+from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.requests.layer import Layer
+from osxfs_sim.mount.tree.namespace import Namespace
 
 CACHED = {"profile": "osxfs-cached", "lifetime_ns": HOUR_NS, "latency_ns": 0}
 
@@ -89,29 +93,29 @@ def test_the_other_cures_work(demonstration, cure, stage, field: Path) -> None:
 # Where there are none
 
 
-def test_a_share_without_bugs_is_made_of_the_usual_classes_alone() -> None:
-    for usual in (AcknowledgingHandlers, GraftedHandlers):
-        assert afflicted(usual, ()) is usual
-        assert not issubclass(usual, Afflicted)
-    made: list[tuple[Any, ...]] = []
-
-    class Recorded(HostEvents):
-        def __init__(self, *arguments: Any) -> None:
-            made.append(arguments)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("osxfs_sim.mount.faults.bugs.HostEvents", Recorded)
-        assert type(hearing((), "a", "b")) is Recorded
-    assert made == [("a", "b")]
+def test_a_share_without_bugs_is_made_of_the_usual_parts_alone(field: Path) -> None:
+    assert hearing(()) is None
+    assert raising(()) is None
+    with requests(field) as share:
+        handlers = share.machinery.handlers
+        assert type(handlers) is Handlers
+        assert type(handlers._operations) is HostOperations
+        assert type(handlers._entries) is Entries
+        assert handlers._caching is share.machinery.caching
+        assert handlers._evict.__func__ is Namespace.forget
 
 
-def test_bugs_are_laid_over_the_usual_class_and_change_no_other() -> None:
-    before = dict(vars(AcknowledgingHandlers))
-    both = tuple(map(parse_ailment, ("phantom", "two-locks")))
-    sick = afflicted(AcknowledgingHandlers, both)
-    assert issubclass(sick, Afflicted)
-    assert issubclass(sick, AcknowledgingHandlers)
-    assert dict(vars(AcknowledgingHandlers)) == before
+def test_bugs_are_laid_over_the_usual_parts_and_change_none_of_them(field: Path) -> None:
+    before = dict(vars(HostOperations))
+    with requests(field, bugs=("phantom", "two-locks")) as share:
+        laid = share.machinery.handlers._operations
+        names = []
+        while isinstance(laid, Layer):
+            names.append(type(laid).__name__)
+            laid = laid.next
+        assert names == ["_InvalidWhenGone", "_TwoInodes"], "the first named is the outermost"
+        assert type(laid) is HostOperations
+    assert dict(vars(HostOperations)) == before
 
 
 def test_status_tells_of_the_bugs_of_a_share(share) -> None:
@@ -267,7 +271,7 @@ def test_a_bug_shows_while_requests_are_recorded_and_after(tmp_path: Path, field
 
 
 def test_every_bug_is_made_by_something() -> None:
-    for bug in Bug:
-        words = f"{bug}=1" if bug is Bug.DESCRIPTORS else str(bug)  # so few can be had anywhere
-        laid_over = afflicted(AcknowledgingHandlers, (parse_ailment(words),)).__mro__[1]
-        assert [name for name in vars(laid_over) if not name.startswith("__")], bug
+    assert set(FAULTS) == set(Bug)
+    seams = {name for name in vars(Fault) if not name.startswith("_")}
+    for bug, fault in FAULTS.items():
+        assert seams & set(vars(fault)), bug

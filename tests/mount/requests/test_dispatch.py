@@ -11,7 +11,15 @@ from typing import Any
 import pyfuse3
 import pytest
 from pyfuse3 import FUSEError
-from support.controlled import CALLER, SLOW_FROM_BYTES, Requests, attributes, fields, requests
+from support.controlled import (
+    CALLER,
+    SLOW_FROM_BYTES,
+    Requests,
+    attributes,
+    fields,
+    injected_layer,
+    requests,
+)
 from support.guests import refused
 from support.live import LiveShare
 
@@ -378,9 +386,9 @@ def test_the_server_s_own_requests_for_events_wait_for_nobody(
     with sharing(field, AT_ONCE) as at:
         share = at.share
         own: Any = SimpleNamespace(uid=0, gid=0, pid=77, umask=0)
-        monkeypatch.setattr(
-            share.machinery.handlers, "injector", SimpleNamespace(thread_id=77, current=None)
-        )
+        injector: Any = SimpleNamespace(thread_id=77, current=None)
+        share.dispatcher.serve_by(injected_layer(share.machinery, injector))
+        monkeypatch.setattr(share.dispatcher, "_is_suppressed", lambda ctx: ctx is own)
         share.ask("write", at.handle, 0, _SLOW)
         touch = attributes(mtime_ns=1), fields(mtime=True), None
         theirs = share.ask("setattr", at.file, *touch, own)

@@ -72,12 +72,14 @@ class Run:
             for flags in (0, os.O_DSYNC, os.O_APPEND)
         ]
         # As if the host had to fetch what is read in odd numbers of bytes.
-        own = share.machinery.handlers._read_from_memory
+        handlers = share.machinery.handlers
+        reader = getattr(handlers, "next", handlers)._reader
+        own = reader._read_from_memory
 
         def read_from_memory(fd: int, offset: int, buffer: memoryview) -> int | None:
             return None if len(buffer) % 2 else own(fd, offset, buffer)
 
-        share.machinery.handlers._read_from_memory = read_from_memory  # type: ignore[method-assign]
+        reader._read_from_memory = read_from_memory
 
     @property
     def source(self) -> Path:

@@ -34,7 +34,8 @@ from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.watch import inotify
 from osxfs_sim.mount.watch.fanotify import FanotifyWatcher
 from osxfs_sim.mount.watch.inotify import InotifyWatcher
-from osxfs_sim.mount.watch.watcher import HostChange, Lost, Watcher, open_watcher
+from osxfs_sim.mount.watch.open_watcher import open_watcher
+from osxfs_sim.mount.watch.watcher import HostChange, Lost, Watcher
 
 pytestmark = pytest.mark.starts_processes
 
@@ -796,7 +797,7 @@ _WITH_FEW_WATCHES = """
 import os, sys
 from pathlib import Path
 from osxfs_sim.mount.tree.inodes import InodeTable
-from osxfs_sim.mount.watch.watcher import open_watcher
+from osxfs_sim.mount.watch.open_watcher import open_watcher
 kind, path = sys.argv[1:]
 limit = {"inotify": "max_inotify_watches", "fanotify": "max_fanotify_marks"}[kind]
 Path("/proc/sys/user", limit).write_text("3")

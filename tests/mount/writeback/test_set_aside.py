@@ -12,11 +12,13 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from support.controlled import injected_layer
 from support.unmounted import GUEST, Unmounted, left, recovered, recovering, tree_of, unmounted
 
 from osxfs_sim.fs.at import new_place
 from osxfs_sim.model import write_back as model
 from osxfs_sim.model.write_back import Change, Kind
+from osxfs_sim.mount.events.inject import Injector
 from osxfs_sim.mount.tree.backing import StaleError
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.writeback import quarantine, recovery, set_aside
@@ -203,8 +205,8 @@ def test_who_has_a_refused_file_open_reads_it_and_is_told_when_writing(
         with pytest.raises(OSError, match="Input/output"):
             guest.write("new", b"more", handle=handle)
         with pytest.raises(OSError, match="not permitted"):
-            guest.handlers._sync_errors.check(handle, inode)
-        guest.handlers._sync_errors.check(handle, inode)  # once
+            guest.handlers._side.sync_errors.check(handle, inode)
+        guest.handlers._side.sync_errors.check(handle, inode)  # once
         assert guest.read(inode, handle) == "precious"
         assert guest.write_back.changes.bytes == 0
 
@@ -563,9 +565,10 @@ def test_the_injector_too_is_told_of_a_file_that_only_the_guest_has(field: Path)
         inode = guest.make("new")
         guest.open("new")
         guest.write("new", b"12345")
+        layer = injected_layer(guest.machinery, Injector("/nowhere", lambda: False))
         for attributes in (
-            guest.handlers._attributes_now(inode.number, GUEST),
-            guest.handlers._where_it_got_to(inode.number, GUEST),
+            layer._attributes_now(inode.number, GUEST),
+            layer._where_it_got_to(inode.number, GUEST),
         ):
             assert modes.S_ISREG(attributes.st_mode)
             assert attributes.st_size == 5

@@ -1,0 +1,57 @@
+"""What a fault may lie over: the seams of a share, each of which it may leave as it is."""
+
+from collections.abc import Callable
+from typing import Any
+
+from osxfs_sim.mount.requests.caching import Caching
+from osxfs_sim.mount.requests.entries import Entries, Identify, Show
+from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.tree.backing import Backing
+from osxfs_sim.mount.tree.inodes import Inode, InodeTable
+from osxfs_sim.mount.tree.spellings import Spellings
+
+Evict = Callable[[Inode], None]
+
+
+class Fault:
+    """One bug of one share. Each method is given what is next, and returns what lies over it."""
+
+    def __init__(
+        self, limit: int, inodes: InodeTable, backing: Backing, spellings: Spellings
+    ) -> None:
+        """*limit* is the bug's number, where it takes one."""
+        self._limit = limit
+        self._inodes = inodes
+        self._backing = backing
+        self._spellings = spellings
+
+    def over_identify(self, below: Identify) -> Identify:
+        return below
+
+    def over_show(self, below: Show) -> Show:
+        return below
+
+    def over_caching(self, below: Caching) -> Any:
+        return below
+
+    def over_entries(self, below: Entries) -> Any:
+        return below
+
+    def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """*evict* is to be told of what was identified, and is not told to the guest after all."""
+        del evict
+        return below
+
+    def over_eviction(self, below: Evict) -> Evict:
+        return below
+
+    def over_injected(self, below: Any, injector: Any) -> Any:
+        """Over the layer that answers the requests of *injector*."""
+        del injector
+        return below
+
+    def when_named(self, parent: Inode, asked: bytes) -> None:
+        """The guest has made a name in *parent*."""
+
+    def close(self) -> None:
+        """The share has ended."""

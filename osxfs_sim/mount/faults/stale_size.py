@@ -1,0 +1,76 @@
+"""V1: the size that the guest was told stays what it is, whatever the host writes."""
+
+import os
+import stat as modes
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pyfuse3 import EntryAttributes, FileInfo, RequestContext
+
+from osxfs_sim.model.caching import Lifetimes
+from osxfs_sim.mount.faults.fault import Evict, Fault
+from osxfs_sim.mount.requests.entries import Show
+from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.requests.layer import Layer
+from osxfs_sim.mount.tree.inodes import Inode
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """What the guest was told: *told_ns* is wall-clock time, *until_ns* monotonic."""
+
+    size_bytes: int
+    told_ns: int
+    until_ns: int
+
+
+class StaleSize(Fault):
+    """An open ends the pages; the size that the guest was told stays what it is for its lifetime.
+
+    Not only because no event ends it: a kernel that has read asks anew for the attributes
+    (the time of access has changed), and the report has the old size in ``ls`` still. What the
+    guest changes itself, it knows. Where no attributes are believed, there is nothing to keep.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._sizes: dict[Inode, _Size] = {}
+
+    def over_show(self, below: Show) -> Show:
+        def show(
+            inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: Lifetimes
+        ) -> EntryAttributes:
+            entry = below(inode, status, ids, timeouts)
+            if not modes.S_ISREG(status.st_mode):
+                return entry
+            now_ns = time.monotonic_ns()
+            told = self._sizes.get(inode)
+            if told is not None and now_ns < told.until_ns and inode.changed_ns <= told.told_ns:
+                entry.st_size = told.size_bytes
+            elif timeouts.attributes_ns:
+                until_ns = now_ns + timeouts.attributes_ns
+                self._sizes[inode] = _Size(status.st_size, time.time_ns(), until_ns)
+            return entry
+
+        return show
+
+    def over_eviction(self, below: Evict) -> Evict:
+        def evict(inode: Inode) -> None:
+            self._sizes.pop(inode, None)
+            below(inode)
+
+        return evict
+
+    def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        del evict
+        return _EveryOpenEndsPages(below)
+
+
+class _EveryOpenEndsPages(Layer):
+    next: HostOperations
+
+    def open(self, number: int, flags: int, ctx: RequestContext) -> FileInfo:
+        handle = self.next.open(number, flags, ctx)
+        handle.keep_cache = False
+        return handle

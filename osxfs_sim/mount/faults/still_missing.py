@@ -1,0 +1,88 @@
+"""V7: a name that was missing stays missing for as long as the guest was told."""
+
+import time
+from typing import Any
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, RequestContext
+
+from osxfs_sim.mount.faults.fault import Evict, Fault
+from osxfs_sim.mount.requests.caching import Caching
+from osxfs_sim.mount.requests.entries import S_PER_NS
+from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.requests.layer import Layer
+from osxfs_sim.mount.tree.inodes import Inode, InodeTable
+
+_MISSING_REMEMBERED = 4_096  # of a directory
+
+
+class StillMissing(Fault):
+    """A name stays missing as long as the guest was told that it may believe that.
+
+    Linux before 6.6 believed it itself. Since then a kernel that meets EEXIST asks anew
+    (fuse: invalidate dentry on EEXIST creates), and the server answers what an older one
+    would have believed. Where no missing name is believed, there is nothing to keep.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._missing_until_ns: dict[Inode, dict[bytes, int]] = {}
+
+    def over_caching(self, below: Caching) -> Any:
+        return _Remembering(below, self._missing_until_ns)
+
+    def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        del evict
+        return _StillMissingOperations(below, self._inodes, self._missing_until_ns)
+
+    def over_eviction(self, below: Evict) -> Evict:
+        def evict(inode: Inode) -> None:
+            self._missing_until_ns.pop(inode, None)
+            below(inode)
+
+        return evict
+
+    def when_named(self, parent: Inode, asked: bytes) -> None:
+        self._missing_until_ns.get(parent, {}).pop(asked, None)  # made by the guest itself
+
+
+class _Remembering(Layer):
+    next: Caching
+
+    def __init__(self, below: Caching, missing_until_ns: dict[Inode, dict[bytes, int]]) -> None:
+        super().__init__(below)
+        self._missing_until_ns = missing_until_ns
+
+    def of_missing_ns(self, parent: Inode, asked: bytes) -> int:
+        timeout_ns = self.next.of_missing_ns(parent, asked)
+        if timeout_ns > 0:
+            names = self._missing_until_ns.setdefault(parent, {})
+            names[asked] = time.monotonic_ns() + timeout_ns
+            if len(names) > _MISSING_REMEMBERED:
+                del names[next(iter(names))]
+        return timeout_ns
+
+
+class _StillMissingOperations(Layer):
+    next: HostOperations
+
+    def __init__(
+        self,
+        below: HostOperations,
+        inodes: InodeTable,
+        missing_until_ns: dict[Inode, dict[bytes, int]],
+    ) -> None:
+        super().__init__(below)
+        self._inodes = inodes
+        self._missing_until_ns = missing_until_ns
+
+    def lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
+        parent = self._inodes[parent_number]
+        until_ns = self._missing_until_ns.get(parent, {}).get(asked, 0)
+        left_ns = until_ns - time.monotonic_ns()
+        if left_ns > 0:
+            missing = EntryAttributes()
+            missing.st_ino = pyfuse3.InodeT(0)
+            missing.entry_timeout = left_ns * S_PER_NS
+            return missing
+        return self.next.lookup(parent_number, asked, ctx)

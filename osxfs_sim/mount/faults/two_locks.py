@@ -1,0 +1,48 @@
+"""V4: who looks up a file that is open gets another inode of it."""
+
+from typing import Any
+
+from pyfuse3 import EntryAttributes, RequestContext
+
+from osxfs_sim.mount.faults.fault import Evict, Fault
+from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.requests.layer import Layer
+from osxfs_sim.mount.tree.backing import Backing
+from osxfs_sim.mount.tree.inodes import InodeTable
+from osxfs_sim.mount.tree.spellings import Spellings
+
+
+class TwoLocks(Fault):
+    """Who looks up a file that is open gets another inode of it; flock(2) is an inode's own.
+
+    A name that the kernel believes is not looked up, and leads both to one inode: so too
+    in the report, where locks that follow quickly exclude each other.
+    """
+
+    def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        del evict
+        return _TwoInodes(below, self._inodes, self._backing, self._spellings)
+
+
+class _TwoInodes(Layer):
+    next: HostOperations
+
+    def __init__(
+        self, below: HostOperations, inodes: InodeTable, backing: Backing, spellings: Spellings
+    ) -> None:
+        super().__init__(below)
+        self._inodes = inodes
+        self._backing = backing
+        self._spellings = spellings
+
+    def lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
+        parent = self._inodes[parent_number]
+        try:
+            dir_fd = self._backing.directory_fd(parent)
+            _, status = self._spellings.find(parent, dir_fd, asked)
+            known = self._inodes.known(status)
+        except OSError:
+            known = None  # what is wrong, the look-up itself will say
+        if known is not None and known.open_fds:
+            self._inodes.renounce_identity(known)
+        return self.next.lookup(parent_number, asked, ctx)

@@ -1,0 +1,163 @@
+"""May the guest's kernel keep an answer, and for how long? Decided here, for every answer.
+
+The policy says what the emulated system allows (model/caching.py, with the kernel's own rules);
+what is known of the share may only take away from it:
+
+- a change of the host's that the guest would not be told of: a directory that is not watched;
+- a part of the share that another export has, with a stronger mode (tree/overlaps.py);
+- a name that could not be invalidated: in the root, or above a volume, on older kernels;
+- a spelling that is not the host's own (tree/spellings.py).
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from osxfs_sim.model.caching import (
+    NOT_BELIEVED,
+    CachePolicy,
+    Consistent,
+    Lifetimes,
+    is_ever_cached,
+    negative_timeout_ns,
+)
+from osxfs_sim.mount.tree.backing import Backing
+from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.inodes import Inode
+from osxfs_sim.mount.tree.overlaps import Overlaps
+from osxfs_sim.mount.tree.spellings import Spellings
+
+
+class Caching:
+    """What the guest's kernel may keep of one share. The reactor's thread only."""
+
+    def __init__(
+        self,
+        policy: CachePolicy,
+        root: Inode,
+        backing: Backing,
+        spellings: Spellings,
+        name_sets: NameSets | None,
+        overlaps: Overlaps | None,
+    ) -> None:
+        self._policy = policy
+        self._root = root
+        self._backing = backing
+        self._spellings = spellings
+        self._name_sets = name_sets
+        self._overlaps = overlaps
+        self._root_names_can_end = True
+        self._directories_to_volumes: frozenset[int] = frozenset()
+
+    # What it learns
+
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Nothing may be kept within: for what the server asks of its own share."""
+        kept, self._policy = self._policy, Consistent()
+        try:
+            yield
+        finally:
+            self._policy = kept
+
+    def can_end_root_names(self) -> bool:
+        """Whether all names in the root can be invalidated at once."""
+        return self._root_names_can_end
+
+    def tell_whether_root_names_can_end(self, can_end: bool) -> None:
+        """The kernel was asked. Else no missing name of the root may be kept."""
+        self._root_names_can_end = can_end
+
+    def tell_of_volumes(self, directories: frozenset[int]) -> None:
+        """In these, numbers of inodes, no missing name may be kept: see mounts/volumes.py."""
+        self._directories_to_volumes = directories
+
+    # What it decides
+
+    def of_entry(
+        self, parent: Inode, name: bytes, asked: bytes, status: os.stat_result
+    ) -> Lifetimes:
+        """Of the host's *name* in *parent*, that the guest has *asked* for."""
+        if parent.followed is False:
+            return NOT_BELIEVED
+        return self._spellings.believed(name, asked, self._found(parent, name, status))
+
+    def of_attributes(self, inode: Inode, status: os.stat_result) -> Lifetimes:
+        """Of what *inode* is like, asked for without a name."""
+        if not self._is_followed(inode):
+            return NOT_BELIEVED
+        return self._found(inode, b"", status)
+
+    def of_local(self, name: bytes, status: Any) -> Lifetimes:
+        """Of what the guest has made, and the host has not got yet: nobody else can change it."""
+        return self._policy.found(name, status, time.time_ns())
+
+    def of_missing_ns(self, parent: Inode, asked: bytes) -> int:
+        """Of the answer that there is no *asked* in *parent*; 0: not at all."""
+        can_end = parent.followed is not False and (
+            (parent is not self._root or self._root_names_can_end)
+            and parent.number not in self._directories_to_volumes
+        )
+        policy = self._at(parent)
+        timeout_ns = negative_timeout_ns(policy, asked, time.time_ns(), can_end=can_end)
+        if timeout_ns <= 0:
+            return 0
+        return self._spellings.believed_missing_ns(parent, asked, timeout_ns)
+
+    def keeps_pages(self, inode: Inode, status: os.stat_result) -> bool:
+        """Whether the pages of *inode* outlive this open of it."""
+        return self._is_followed(inode) and self._at(inode).keep_pages(status, time.time_ns())
+
+    def keeps_pages_of_new(self, parent: Inode, status: os.stat_result) -> bool:
+        """As keeps_pages, of what is being made in *parent*."""
+        return parent.followed is not False and self._at(parent).keep_pages(status, time.time_ns())
+
+    def keeps_local_pages(self, status: Any) -> bool:
+        """As keeps_pages, of what the host has not got yet."""
+        return self._policy.keep_pages(status, time.time_ns())
+
+    def lacks(self, directory: Inode, name: bytes) -> bool:
+        """Whether the guest's side knows all names of *directory*, and *name* is none of them."""
+        sets = self._name_sets
+        return (
+            sets is not None
+            and self._at(directory).complete
+            and sets.lacks(directory, self._spellings.key(name))
+        )
+
+    def wants_names(self, directory: Inode) -> bool:
+        """Whether all names of *directory* should be learnt, to be kept as a whole."""
+        sets = self._name_sets
+        return (
+            sets is not None
+            and bool(directory.followed)
+            and sets.wants(directory)
+            and self._at(directory).complete
+        )
+
+    # By what
+
+    def _found(self, place: Inode, name: bytes, status: os.stat_result) -> Lifetimes:
+        """Of what was found as *name* in *place*, or is *place* itself."""
+        if not is_ever_cached(status.st_mode):
+            return NOT_BELIEVED
+        policy = self._policy
+        if self._overlaps is not None:
+            policy = self._overlaps.policy_at(place, policy, status)
+        return policy.found(name, status, time.time_ns())
+
+    def _at(self, inode: Inode) -> CachePolicy:
+        """What decides in a directory, or about a file."""
+        if self._overlaps is None:
+            return self._policy
+        return self._overlaps.policy_at(inode, self._policy)
+
+    def _is_followed(self, inode: Inode) -> bool:
+        """Whether the guest will learn of it when the host changes *inode*."""
+        directory = inode.parent
+        if directory is None:
+            # The root; what the guest itself has unlinked; or what the host has moved away.
+            return self._backing.is_own(inode) and inode.followed is not False
+        return inode.followed is not False and directory.followed is not False

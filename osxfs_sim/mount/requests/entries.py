@@ -1,0 +1,228 @@
+"""What the guest is told of an object: which inode it is, what it is like, how long that holds.
+
+Two steps may have something laid over them, which holds the next: which inode a name leads to
+(Identify), and how its attributes are shown (Show). Write-back lays what it holds over both.
+"""
+
+import contextlib
+import os
+import stat as modes
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from pyfuse3 import EntryAttributes
+
+from osxfs_sim.model.caching import NOT_BELIEVED, Lifetimes
+from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.requests.caching import Caching
+from osxfs_sim.mount.tree.backing import Backing
+from osxfs_sim.mount.tree.inodes import Inode, InodeTable
+from osxfs_sim.mount.tree.namespace import Namespace
+from osxfs_sim.mount.tree.overlaps import Overlaps
+from osxfs_sim.mount.tree.owners import Caller, Owners
+from osxfs_sim.mount.watch.watcher import Watcher
+
+S_PER_NS = 1e-9
+_MEETING_PLACES = (modes.S_IFIFO, modes.S_IFSOCK)
+
+Identify = Callable[[Inode, int, bytes, os.stat_result], tuple[Inode, os.stat_result]]
+"""The inode of a name: of its directory, a descriptor of that, the name, and its status."""
+
+
+class Show(Protocol):
+    """How an object is shown to the guest."""
+
+    def __call__(
+        self, inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: Lifetimes
+    ) -> EntryAttributes:
+        """*ids* are its user and group, *timeouts* how long the kernel may keep the answer."""
+
+
+def show(
+    inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: Lifetimes
+) -> EntryAttributes:
+    """*inode* as the host has it."""
+    entry = EntryAttributes()
+    entry.st_ino = inode.number
+    entry.st_mode = status.st_mode
+    entry.st_nlink = status.st_nlink
+    entry.st_uid, entry.st_gid = ids
+    entry.st_rdev = status.st_rdev
+    entry.st_size = status.st_size
+    entry.st_blksize = status.st_blksize
+    entry.st_blocks = status.st_blocks
+    entry.st_atime_ns = status.st_atime_ns
+    entry.st_mtime_ns = status.st_mtime_ns
+    entry.st_ctime_ns = status.st_ctime_ns
+    entry.entry_timeout = timeouts[0] * S_PER_NS
+    entry.attr_timeout = timeouts[1] * S_PER_NS
+    return entry
+
+
+def _nothing(_: Inode) -> None:
+    """Nobody wants to know."""
+
+
+class Identities:
+    """Which inode a name leads to."""
+
+    def __init__(
+        self,
+        inodes: InodeTable,
+        backing: Backing,
+        watcher: Watcher | None,
+        overlaps: Overlaps | None,
+        end_all_names: Callable[[], bool],
+    ) -> None:
+        self._inodes = inodes
+        self._backing = backing
+        self._watcher = watcher
+        self._overlaps = overlaps
+        self._end_all_names = end_all_names
+        self._when_arriving: Callable[[Inode], None] = _nothing
+
+    def when_arriving(self, tell: Callable[[Inode], None]) -> None:
+        """*tell* of directories that get something that is known from elsewhere."""
+        self._when_arriving = tell
+
+    def arrives(self, inode: Inode, directory: Inode) -> None:
+        """*inode*, known from elsewhere, is now in *directory*: call it before that is noted.
+
+        In a stronger part what is believed of it, and of what lies below it, must
+        end. One message ends all names, because it is the only one that needs no
+        lock of a request on its way (reactor.end_all_names).
+        """
+        overlaps = self._overlaps
+        if overlaps is not None and overlaps.mode_of(directory) > overlaps.mode_of(inode):
+            self._end_all_names()
+        self._when_arriving(directory)
+
+    def identify(
+        self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
+    ) -> tuple[Inode, os.stat_result]:
+        """The inode of *name*, and its status, which may be newer than the one given.
+
+        Never one which had its number before. Of a FIFO or a socket, because the
+        kernel joins processes by inode, and those of an object that the host has
+        removed must not meet those of a later one with the same number. Of a
+        directory that is followed, because the changes in the later one are told by
+        another handle: taken for the old one they would never be heard of.
+        """
+        if self._overlaps is not None:
+            elsewhere = self._inodes.known(status)
+            if elsewhere is not None and elsewhere.parent not in (None, parent):
+                self.arrives(elsewhere, parent)
+        kind = modes.S_IFMT(status.st_mode)
+        follows = kind == modes.S_IFDIR and self._watcher is not None
+        if self._backing.holds_objects:
+            known = self._inodes.known(status)
+            if known is not None and self._backing.is_another(known, dir_fd, name):
+                self._inodes.renounce_identity(known)
+        if not follows and kind not in _MEETING_PLACES:
+            return self._inodes.found(parent, name, status), status
+        known = self._inodes.known(status)
+        if known is not None and known.path_fd >= 0:
+            # Nobody is given its number while we hold it.
+            return self._inodes.found(parent, name, status), status
+        handle = syscalls.file_handle(dir_fd, name)
+        if known is not None and known.handle != handle:
+            self._inodes.renounce_identity(known)
+        inode = self._inodes.found(parent, name, status)
+        inode.handle = handle
+        if follows and inode.followed is None and self._watcher is not None:
+            inode.followed = self._watcher.follow(inode, dir_fd, name)
+            # It may have changed just before; of what comes, we shall hear.
+            with contextlib.suppress(OSError):
+                status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        return inode, status
+
+
+class Entries:
+    """Answers about objects of the host's."""
+
+    def __init__(
+        self,
+        inodes: InodeTable,
+        backing: Backing,
+        owners: Owners,
+        caching: Caching,
+        namespace: Namespace,
+        identify: Identify,
+        show: Show,
+    ) -> None:
+        self._inodes = inodes
+        self._backing = backing
+        self._owners = owners
+        self._caching = caching
+        self._namespace = namespace
+        self._identify = identify
+        self._show = show
+
+    def entry(
+        self,
+        parent: Inode,
+        dir_fd: int,
+        name: bytes,
+        status: os.stat_result,
+        caller: Caller,
+        asked: bytes,
+        *,
+        is_cached: bool = True,
+    ) -> EntryAttributes:
+        """The answer that names an object: the kernel owes a forget for it.
+
+        *name* is what the host calls it, *asked* what the guest does.
+        """
+        # A policy of the user's own may fail: ask it before anything is noted down.
+        timeouts = NOT_BELIEVED
+        if is_cached:
+            timeouts = self._caching.of_entry(parent, name, asked, status)
+        ids = self._owners.ids(dir_fd, name, status, caller)
+        inode, status = self._identify(parent, dir_fd, name, status)
+        inode.lookups += 1
+        self._backing.hold(inode, dir_fd, name)
+        return self._show(inode, status, ids, timeouts)
+
+    def attributes(
+        self, inode: Inode, caller: Caller, *, is_cached: bool = True
+    ) -> EntryAttributes:
+        """The answer about an *inode* that is asked for without a name. Raises OSError."""
+        fd, name, status = self._backing.find(inode)
+        ids = self._owners.ids(fd, name, status, caller)
+        timeouts = self._caching.of_attributes(inode, status) if is_cached else NOT_BELIEVED
+        return self._show(inode, status, ids, timeouts)
+
+    def made(
+        self,
+        parent: Inode,
+        dir_fd: int,
+        name: bytes,
+        caller: Caller,
+        asked: bytes,
+        *,
+        is_new: bool = True,
+    ) -> EntryAttributes:
+        """The answer for a name that was just made; *is_new*: of an object just made too."""
+        self._namespace.named(parent, dir_fd, name, asked)
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        gone = self._inodes.known(status) if is_new else None
+        if gone is not None:
+            # What was just made cannot be known: the host has removed an object and
+            # given its number to this one. Taken for it, a new FIFO would be the old
+            # pipe, and a new directory would show what the old one is believed to hold.
+            self._inodes.renounce_identity(gone)
+        entry = self.entry(parent, dir_fd, name, status, caller, asked)
+        self._inodes[entry.st_ino].changed_ns = time.time_ns()
+        return entry
+
+    def missing(self, parent: Inode, asked: bytes) -> EntryAttributes | None:
+        """The answer that there is no *asked*, as a negative entry; None where none may be kept."""
+        timeout_ns = self._caching.of_missing_ns(parent, asked)
+        if timeout_ns <= 0:
+            return None
+        # A number of zero is the protocol's way to say: missing, and that may be kept.
+        missing = EntryAttributes()
+        missing.st_ino = 0
+        missing.entry_timeout = timeout_ns * S_PER_NS
+        return missing

@@ -1,0 +1,95 @@
+"""The host's part of a request: made now or in a thread, paid for, and what the guest is told.
+
+What a guest sees of a failure is an errno, and is decided here: what the host said, or EIO for a
+bug of ours, which is noted down.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from pyfuse3 import FUSEError
+
+from osxfs_sim.model.operations import Operation
+from osxfs_sim.mount.latency.crossings import Crossings
+from osxfs_sim.mount.loop.internal_errors import InternalErrors
+from osxfs_sim.mount.loop.reactor import in_thread
+from osxfs_sim.mount.loop.request import Request
+
+
+class HostCalls:
+    """Does work on the host for requests. *may_change*: whether the guest may change anything."""
+
+    def __init__(
+        self, crossings: Crossings, internal_errors: InternalErrors, *, may_change: bool
+    ) -> None:
+        self._crossings = crossings
+        self._internal_errors = internal_errors
+        self._may_change = may_change
+
+    async def cross(self, request: Request, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Do *work* on the host now, and answer when the crossing is paid. Raises FUSEError."""
+        # As attempt, without its call: most requests pass here.
+        answer, failure = None, 0
+        try:
+            answer = work(*arguments)
+        except Exception as error:
+            failure = self.errno_of(error, work, arguments)
+        await self._crossings.cross(request, request.operation, 0)
+        if failure:
+            raise FUSEError(failure)
+        return answer
+
+    def change(
+        self, request: Request, work: Callable[..., Any], *arguments: Any
+    ) -> Coroutine[Any, Any, Any]:
+        """As cross, for what the guest may do only where it may change anything."""
+        if not self._may_change:
+            return self.cross(request, _read_only)
+        return self.cross(request, work, *arguments)
+
+    async def cross_in_thread(
+        self,
+        request: Request,
+        work: Callable[..., Any],
+        *arguments: Any,
+        operation: Operation | None = None,
+    ) -> Any:
+        """As cross, for work that may block; paid as *operation*, if not as the request's own."""
+        answer, failure = await in_thread(lambda: self.attempt(work, *arguments))
+        await self._crossings.cross(request, operation or request.operation, 0)
+        if failure:
+            raise FUSEError(failure)
+        return answer
+
+    async def answer(self, request: Request, work: Callable[..., Any], *arguments: Any) -> Any:
+        """What *work* answers, which needs nothing of the host: no crossing is paid."""
+        del request
+        answer, failure = self.attempt(work, *arguments)
+        if failure:
+            raise FUSEError(failure)
+        return answer
+
+    def attempt(self, work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
+        """The answer of *work* and 0, or None and the errno that the guest shall see."""
+        try:
+            return work(*arguments), 0
+        except Exception as error:
+            return None, self.errno_of(error, work, arguments)
+
+    def errno_of(
+        self, error: Exception, work: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> int:
+        """What the guest shall see of it that *work* has failed."""
+        if isinstance(error, OSError):
+            return error.errno or errno.EIO
+        if isinstance(error, FUSEError):
+            return error.errno
+        name = getattr(work, "__name__", repr(work))
+        self._internal_errors.note(name, error, arguments)
+        return errno.EIO
+
+
+def _read_only() -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))

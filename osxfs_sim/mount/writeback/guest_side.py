@@ -1,0 +1,136 @@
+"""What becomes of the guest's side when the host gets what is held, or does not take it."""
+
+import os
+from collections.abc import Callable
+
+from pyfuse3 import FUSEError
+
+from osxfs_sim.model.write_back import Change
+from osxfs_sim.mount.loop.notifications import Attributes, EndAnswers, Ending, Entry, Pages
+from osxfs_sim.mount.requests.handle_table import HandleTable
+from osxfs_sim.mount.requests.host_calls import HostCalls
+from osxfs_sim.mount.tree.backing import Backing
+from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.inodes import Inode, InodeTable
+from osxfs_sim.mount.tree.spellings import Spellings
+from osxfs_sim.mount.writeback.overlay import name_effects
+from osxfs_sim.mount.writeback.sync_errors import SyncErrors
+from osxfs_sim.mount.writeback.writeback import WriteBack
+
+
+class GuestSide:
+    """What write-back tells of its changes: open handles, failures of fsync(2), cached answers."""
+
+    def __init__(
+        self,
+        calls: HostCalls,
+        inodes: InodeTable,
+        backing: Backing,
+        spellings: Spellings,
+        name_sets: NameSets | None,
+        handles: HandleTable,
+        evict: Callable[[Inode], None],
+        end_answers: EndAnswers,
+    ) -> None:
+        """*evict* is told of what the guest refers to no more, and of which nothing is held."""
+        self.sync_errors = SyncErrors()
+        self.unopened: set[int] = set()
+        """Handles of directories that could not be opened when the host got them."""
+        self._attempt = calls.attempt
+        self._inodes = inodes
+        self._backing = backing
+        self._spellings = spellings
+        self._name_sets = name_sets
+        self._handles = handles
+        self._evict = evict
+        self._end_answers = end_answers
+
+    def was_set_aside(
+        self, changes: "list[Change[Inode]]", shown_anew: set[Inode], code: int
+    ) -> None:
+        """The host has refused *changes*: what the guest was told by them is true no more."""
+        endings: dict[Ending, None] = {}
+        for change in changes:
+            concerned = {change.target, *change.directories}
+            for inode in concerned:
+                self.sync_errors.happened(inode, code, self._handles.of(inode))
+            for directory, name, _ in name_effects(change):
+                self.has_name(directory, name)  # it may be there still
+                if directory.children is not None and directory.told(name) is not None:
+                    del directory.children[name]
+                endings[Entry(directory.number, name)] = None
+                endings[Attributes(directory.number, None)] = None
+        for inode in shown_anew:
+            endings[Pages(inode.number, None)] = None
+        self._end_answers(endings)
+
+    def evict_if_forgotten(self, inode: Inode) -> None:
+        """Nothing is held of *inode* any more: has the kernel forgotten it meanwhile?"""
+        if not self._inodes.knows(inode) or self._inodes.let_go(inode):
+            self._evict(inode)
+        while (unneeded := self._inodes.take_unneeded()) is not None:
+            self._evict(unneeded)
+
+    def created_on_host(self, inode: Inode) -> None:
+        """The host has got *inode*: the guest's open directories are real from now on."""
+        if not inode.is_directory:
+            return
+        self.unopened.update(
+            handle
+            for handle, listing in self._handles.listings.items()
+            if listing.directory is inode
+        )
+        self.attributes_set_on_host(inode)
+
+    def attributes_set_on_host(self, inode: Inode) -> None:
+        """The host has got *inode*, or a mode of it: what waits for that to be open is opened.
+
+        The guest may have opened a directory under a mode that was pending then, made it so before
+        and takes it back afterwards. Only in between the host allows to open it; and what is open
+        stays open.
+        """
+        if not self.unopened or not inode.is_directory:
+            return
+        for handle in [
+            each for each in self.unopened if self._handles.listings[each].directory is inode
+        ]:
+            self._attempt(self.open_directory, handle, inode)
+
+    def open_directory(self, handle: int, inode: Inode) -> None:
+        """From now on *handle* is of the host's directory. Raises OSError."""
+        if handle not in self.unopened:
+            return  # it was opened while somebody waited to do so
+        fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
+        os.dup2(fd, handle, inheritable=False)
+        os.close(fd)
+        self.unopened.discard(handle)
+
+    def has_name(self, directory: Inode, name: bytes) -> None:
+        """The guest has put *name* there."""
+        if self._name_sets is not None:
+            self._name_sets.added(directory, self._spellings.key(name))
+
+    def check_synced(self, handle: int, inode: Inode) -> None:
+        """For fsync(2). Raises FUSEError where something was set aside, once."""
+        _, failure = self._attempt(self.sync_errors.check, handle, inode)
+        if failure:
+            raise FUSEError(failure)
+
+
+class HeldEviction:
+    """What the guest refers to no more, where something may be held of it: then it stays."""
+
+    def __init__(
+        self, write_back: WriteBack, sync_errors: SyncErrors, evict: Callable[[Inode], None]
+    ) -> None:
+        """*evict* is the next one."""
+        self._write_back = write_back
+        self._sync_errors = sync_errors
+        self._next_evict = evict
+
+    def __call__(self, inode: Inode) -> None:
+        self._sync_errors.forget(inode)
+        if inode.overlay is not None:
+            self._write_back.pending.forget(inode)  # comes back without
+            return
+        self._next_evict(inode)

@@ -1,0 +1,193 @@
+"""What the guest is shown of objects of which something is held: the host's answer, and over it
+what is held; or that alone, where the host has nothing.
+"""
+
+import os
+from typing import Any
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, ReaddirToken, RequestContext
+
+from osxfs_sim.model.caching import NOT_BELIEVED, Lifetimes
+from osxfs_sim.mount.requests.caching import Caching
+from osxfs_sim.mount.requests.entries import Identify, Show
+from osxfs_sim.mount.requests.handle_table import Listing
+from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.requests.layer import Layer
+from osxfs_sim.mount.requests.listing import DIRENTPLUS_BYTES, Source
+from osxfs_sim.mount.tree import generations
+from osxfs_sim.mount.tree.backing import Backing
+from osxfs_sim.mount.tree.inodes import Inode, InodeTable, Shown
+from osxfs_sim.mount.tree.owners import Caller, Owners
+from osxfs_sim.mount.writeback.overlay import GuestStatus, laid_over, status_of_local_only
+
+Status = os.stat_result | GuestStatus
+
+
+def guest_parent(inode: Inode) -> Inode | None:
+    """The directory that the guest has it in."""
+    if inode.overlay is not None and inode.overlay.guest_place is not None:
+        return inode.overlay.guest_place[0]
+    return inode.parent
+
+
+class GuestView:
+    """Lays what is held over how the host's objects are identified and shown."""
+
+    def __init__(
+        self,
+        inodes: InodeTable,
+        backing: Backing,
+        owners: Owners,
+        caching: Caching,
+        identify: Identify,
+        show: Show,
+    ) -> None:
+        """*identify* and *show* are the next ones, which know nothing of what is held."""
+        self._inodes = inodes
+        self._backing = backing
+        self._owners = owners
+        self._caching = caching
+        self._next_identify = identify
+        self._next_show = show
+
+    def show(
+        self, inode: Inode, status: Any, ids: tuple[int, int], timeouts: Lifetimes
+    ) -> EntryAttributes:
+        overlay = inode.overlay
+        if overlay is not None:
+            ids = overlay.owner.reported_to(*ids)
+            if not overlay.local_only:
+                status = laid_over(overlay, status)
+        if inode.is_directory and status.st_mode != (inode.shown.mode if inode.shown else 0):
+            owners = inode.shown[3:] if inode.shown is not None else ()
+            inode.shown = Shown(status.st_mode, status.st_uid, status.st_gid, *owners)
+        return self._next_show(inode, status, ids, timeouts)
+
+    def identify(
+        self, parent: Inode, dir_fd: int, name: bytes, status: os.stat_result
+    ) -> tuple[Inode, os.stat_result]:
+        known = self._inodes.known(status)
+        if (
+            known is not None
+            and known.overlay is not None
+            and not generations.is_same(known, dir_fd, name, status)
+        ):
+            # Something is held of an object that the host has removed; this one has its number.
+            self._inodes.renounce_identity(known)
+        return self._next_identify(parent, dir_fd, name, status)
+
+    def status(self, inode: Inode) -> Status:
+        """What the guest is told that *inode* is like. Raises OSError."""
+        overlay = inode.overlay
+        if overlay is None:
+            return self._backing.status(inode)
+        if overlay.local_only:
+            return status_of_local_only(inode)
+        return laid_over(overlay, self._backing.status(inode))
+
+    def held_attributes(
+        self, inode: Inode, name: bytes, caller: Caller, *, is_cached: bool
+    ) -> EntryAttributes:
+        """The attributes of an object that is reached by a held name, or not on the host."""
+        overlay = inode.overlay
+        status: Any
+        timeouts = NOT_BELIEVED
+        if overlay is not None and overlay.local_only:
+            status, ids = status_of_local_only(inode), (caller.uid, caller.gid)
+            if is_cached:
+                timeouts = self._caching.of_local(name, status)
+        else:
+            fd, host_name, status = self._backing.find(inode)
+            ids = self._owners.ids(fd, host_name, status, caller)
+            if is_cached:
+                timeouts = self._caching.of_attributes(inode, status)
+        return self.show(inode, status, ids, timeouts)
+
+    def held_entry(
+        self, parent: Inode, name: bytes, inode: Inode, caller: Caller
+    ) -> EntryAttributes:
+        """As _held_attributes, for an answer that names the object."""
+        is_cached = parent.followed is not False
+        entry = self.held_attributes(inode, name, caller, is_cached=is_cached)
+        inode.lookups += 1
+        if parent.children is not None:
+            parent.children[name] = inode
+        return entry
+
+
+def merged(names: list[bytes], overlay: dict[bytes, bool]) -> list[bytes]:
+    """The *names* that the host has, as the guest has changed them."""
+    if not overlay:
+        return names
+    shown = [name for name in names if name not in overlay]
+    return shown + [name for name, is_there in overlay.items() if is_there]
+
+
+class HeldListing(Layer):
+    """A listing with what is held laid over the host's names."""
+
+    next: Source
+
+    def __init__(self, below: Source, view: GuestView) -> None:
+        super().__init__(below)
+        self._view = view
+
+    def names(self, fh: int, listing: Listing) -> list[bytes]:
+        names: list[bytes] = self.next.names(fh, listing)
+        together = merged(names[2:], listing.held)
+        # Positions that were told before stay what they were, though names have moved from
+        # what is held to the host's own order.
+        present = set(together)
+        earlier = [name for name in listing.names[2:] if name in present]
+        if earlier:
+            known = set(earlier)
+            together = earlier + [name for name in together if name not in known]
+        return names[:2] + together
+
+    def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
+        name = listing.names[position]
+        directory = listing.directory
+        overlay = directory.overlay
+        if overlay is None:
+            return self.next.add_entry(token, fh, listing, position)
+        if name in (b".", b".."):
+            if not overlay.local_only:
+                return self.next.add_entry(token, fh, listing, position)
+            inode = directory
+            if name == b"..":
+                inode = guest_parent(directory) or directory
+            status = self._view.status(inode)
+            entry = self._view.show(inode, status, listing.caller, NOT_BELIEVED)
+            added = pyfuse3.readdir_reply(token, name, entry, position + 1)
+            return DIRENTPLUS_BYTES if added else 0
+        known = overlay.name(name)
+        if known is None:
+            return 1 if overlay.local_only else self.next.add_entry(token, fh, listing, position)
+        if known.inode is None:
+            return 1  # gone since the listing began: passed over
+        caller: Any = listing.caller
+        entry = self._view.held_entry(directory, name, known.inode, caller)
+        if not pyfuse3.readdir_reply(token, name, entry, position + 1):
+            known.inode.lookups -= 1
+            return 0
+        return DIRENTPLUS_BYTES + len(name)
+
+
+class HeldOperations(Layer):
+    """The host's part of requests, where the host may have nothing yet."""
+
+    next: HostOperations
+
+    def __init__(self, below: HostOperations, inodes: InodeTable, view: GuestView) -> None:
+        super().__init__(below)
+        self._inodes = inodes
+        self._view = view
+
+    def getattr(
+        self, number: int, ctx: RequestContext, *, is_cached: bool = True
+    ) -> EntryAttributes:
+        inode = self._inodes[number]
+        if inode.is_local_only:  # what it is open by is nothing of the host's yet
+            return self._view.held_attributes(inode, b"", ctx, is_cached=is_cached)
+        return self.next.getattr(number, ctx, is_cached=is_cached)
