@@ -109,7 +109,7 @@ class CachePolicy:
         return f"{type(self).__module__}:{type(self).__qualname__}"
 
 
-def negative_timeout_ns(policy: CachePolicy, name: bytes, now_ns: int, *, can_end: bool) -> int:
+def negative_timeout_ns(policy: CachePolicy, name: bytes, now_ns: int, can_end: bool) -> int:
     """How long a negative entry for *name* may be kept, in nanoseconds; 0: ENOENT is answered.
 
     *can_end* tells whether the kernel can be told of it when the host makes the name: else rule 1

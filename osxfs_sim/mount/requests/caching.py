@@ -100,8 +100,8 @@ class Caching:
             (parent is not self._root or self._root_names_can_end)
             and parent.number not in self._directories_to_volumes
         )
-        policy = self._at(parent)
-        timeout_ns = negative_timeout_ns(policy, asked, time.time_ns(), can_end=can_end)
+        policy = self._policy if self._overlaps is None else self._at(parent)
+        timeout_ns = negative_timeout_ns(policy, asked, time.time_ns(), can_end)
         if timeout_ns <= 0:
             return 0
         return self._spellings.believed_missing_ns(parent, asked, timeout_ns)

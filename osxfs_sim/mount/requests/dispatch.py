@@ -135,11 +135,6 @@ def _size(arguments: tuple[Any, ...]) -> None:
         _refuse()
 
 
-def _name_looked_up(arguments: tuple[Any, ...]) -> None:
-    if _SLASH in arguments[1]:
-        _refuse()
-
-
 def _one_name(arguments: tuple[Any, ...]) -> None:
     if _is_no_name(arguments[1]):
         _refuse()
@@ -158,7 +153,6 @@ def _new_name(arguments: tuple[Any, ...]) -> None:
 # A kernel sends nothing of this kind, and what the host would make of it is not ours to find out.
 # What only looks pays for as little as can be: the host itself refuses all but a path.
 _CHECKS: dict[Operation, _Check] = {
-    Operation.LOOKUP: _name_looked_up,
     Operation.SETATTR: _size,
     Operation.CREATE: _one_name,
     Operation.MKNOD: _one_name,
@@ -335,24 +329,26 @@ class Dispatcher(pyfuse3.Operations):
         operation: Operation,
         find: Find | None,
         expected: Any,
-    ) -> Callable[..., Any]:
+    ) -> Any:
         """The method *name*: for each kind of request the least that has to be done for it.
 
         Every request passes here, so what depends on the operation alone is decided here, once.
         """
         assert (find is None) == (operation not in ACCESS_OF)
         check = _CHECKS.get(operation)
-        has_offset = operation in (Operation.READ, Operation.WRITE)
-        is_create = operation is Operation.CREATE
-        reactor, turns = self._reactor, self.order.turns
+        is_create, is_lookup = operation is Operation.CREATE, operation is Operation.LOOKUP
+        reactor, turns, code = self._reactor, self.order.turns, int(operation)
 
         def at_once(*arguments: Any) -> Generator[Any, Any, Any]:
             try:
-                if check is not None:
+                if is_lookup:
+                    if _SLASH in arguments[1]:
+                        _refuse()
+                elif check is not None:
                     check(arguments)
                 request = Request()
                 request.arrival_ns = reactor.arrival_ns
-                request.operation = operation
+                request.operation = code
                 request.paid = None
                 if turns and (turn := self._take_turn(operation, find, arguments)):
                     cuts = _cuts(operation, arguments)
@@ -371,14 +367,11 @@ class Dispatcher(pyfuse3.Operations):
 
         def perhaps_later(*arguments: Any) -> Generator[Any, Any, Any]:
             try:
-                if has_offset:
-                    if arguments[1] < 0:
-                        _refuse()
-                elif check is not None:
+                if check is not None:
                     check(arguments)
                 request = Request()
                 request.arrival_ns = reactor.arrival_ns
-                request.operation = operation
+                request.operation = code
                 request.paid = None
                 if turns and (turn := self._take_turn(operation, find, arguments)):
                     cuts = _cuts(operation, arguments)
@@ -403,18 +396,62 @@ class Dispatcher(pyfuse3.Operations):
                 raise self._failed(operation, error) from error
             return answer
 
+        def of_data(handle: int, offset: int, wanted_or_data: Any) -> Generator[Any, Any, Any]:
+            # As perhaps_later, of READ and WRITE alone, of which there are the most: their
+            # arguments need not be packed and unpacked again.
+            try:
+                if offset < 0:
+                    _refuse()
+                request = Request()
+                request.arrival_ns = reactor.arrival_ns
+                request.operation = code
+                request.paid = None
+                if turns:
+                    arguments = handle, offset, wanted_or_data
+                    if turn := self._take_turn(operation, find, arguments):
+                        answer = yield from self._in_turn(turn, False, method, request, arguments)
+                        if not isinstance(answer, expected):
+                            _unexpected(answer)
+                        return answer
+                work = method(request, handle, offset, wanted_or_data)
+                try:
+                    wanted = work.send(None)
+                except StopIteration as done:
+                    answer = done.value
+                else:
+                    begun = None
+                    if not isinstance(wanted, int):
+                        begun = self._begin(operation, find, (handle, offset, wanted_or_data))
+                    answer = yield from self._to_its_end(begun, False, work, wanted)
+                if not isinstance(answer, expected):
+                    _unexpected(answer)
+            except Exception as error:
+                if type(error) is FUSEError and 0 < error.errno <= _LARGEST_ERRNO:
+                    raise
+                raise self._failed(operation, error) from error
+            return answer
+
         # What a name leads to is not known before it is looked up: it may meet others there, and
         # they need not wait for it. The others of these are done at once by every handler.
-        passes = at_once if find is None or operation in _DONE_AT_ONCE else perhaps_later
+        passes: _Passes = perhaps_later
+        if find is None or operation in _DONE_AT_ONCE:
+            passes = at_once
+        elif operation in (Operation.READ, Operation.WRITE):
+            passes = of_data
         if operation in _OPENING:
-            passes = _opening(self.opened, types.coroutine(passes))
+            passes = _opening(self.opened, _awaitable(passes))
         elif operation in _CLOSING:
-            passes = _closing(self.opened, types.coroutine(passes))
+            passes = _closing(self.opened, _awaitable(passes))
         passes.__name__ = passes.__qualname__ = name
-        return types.coroutine(passes)
+        return _awaitable(passes)
 
 
 _Passes = Callable[..., Generator[Any, Any, Any]]
+
+
+def _awaitable(passes: _Passes) -> Any:
+    """*passes*, that pyfuse3 can await."""
+    return types.coroutine(passes)
 
 
 def _opening(handles: OpenHandles, passes: _Passes) -> _Passes:

@@ -70,7 +70,7 @@ class Handlers:
         self._inodes = inodes
         self._backing = backing
         self._spellings = spellings
-        self._namespace = namespace
+        self._has_changed = namespace.has_changed
         self._caching = caching
         self._name_sets = name_sets
         self._entries = entries
@@ -78,6 +78,8 @@ class Handlers:
         self._files = handles.files
         self._synchronous = handles.synchronous
         self._operations = operations
+        self._write_on_host = operations.write
+        self._pay = crossings.cross
         self._listings = listings
         self._guest_attributes = guest_attributes
         self._evict = evict
@@ -278,16 +280,16 @@ class Handlers:
         length, failure = 0, 0
         if len(buf) >= WRITE_IN_THREAD_BYTES or fh in self._synchronous:
             length, failure = await in_thread(
-                lambda: self._attempt(self._operations.write, fh, off, buf)
+                lambda: self._attempt(self._write_on_host, fh, off, buf)
             )
         else:
             try:
-                length = self._operations.write(fh, off, buf)
+                length = self._write_on_host(fh, off, buf)
             except Exception as error:
-                failure = self._errno_of(error, self._operations.write, (fh, off, buf))
+                failure = self._errno_of(error, self._write_on_host, (fh, off, buf))
         if length:
-            self._namespace.has_changed(inode, fh)
-        await self._crossings.cross(request, Operation.WRITE, length or 0)
+            self._has_changed(inode, fh)
+        await self._pay(request, request.operation, length or 0)
         if failure:
             raise FUSEError(failure)
         assert isinstance(length, int)

@@ -24,7 +24,7 @@ class HostCalls:
     def __init__(
         self, crossings: Crossings, internal_errors: InternalErrors, *, may_change: bool
     ) -> None:
-        self._crossings = crossings
+        self._pay = crossings.cross
         self._internal_errors = internal_errors
         self._may_change = may_change
 
@@ -36,7 +36,7 @@ class HostCalls:
             answer = work(*arguments)
         except Exception as error:
             failure = self.errno_of(error, work, arguments)
-        await self._crossings.cross(request, request.operation, 0)
+        await self._pay(request, request.operation, 0)
         if failure:
             raise FUSEError(failure)
         return answer
@@ -58,7 +58,7 @@ class HostCalls:
     ) -> Any:
         """As cross, for work that may block; paid as *operation*, if not as the request's own."""
         answer, failure = await in_thread(lambda: self.attempt(work, *arguments))
-        await self._crossings.cross(request, operation or request.operation, 0)
+        await self._pay(request, operation or request.operation, 0)
         if failure:
             raise FUSEError(failure)
         return answer

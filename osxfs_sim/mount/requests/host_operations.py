@@ -75,6 +75,9 @@ class HostOperations:
         self._entries = entries
         self._show = show
         self._handles = handles
+        # Each write looks at these.
+        self._ending_set_id, self._strangers = handles.ending_set_id, handles.strangers
+        self._appending = handles.appending
         self._guest_devices = rights.guest_devices
         self._kernel_checks = rights.kernel_checks
         self._privileged = rights.server_is_root
@@ -348,9 +351,9 @@ class HostOperations:
         return handle
 
     def write(self, fd: int, offset: int, data: bytes) -> int:
-        if fd in self._handles.ending_set_id:
-            end_set_id(fd, stranger=fd in self._handles.strangers)
-        if fd in self._handles.appending:
+        if fd in self._ending_set_id:
+            end_set_id(fd, stranger=fd in self._strangers)
+        if fd in self._appending:
             # The guest's kernel appends at the size it knows, which the host may
             # have outgrown: the host's own end of file decides.
             return os.pwritev(fd, [data], offset, os.RWF_APPEND)

@@ -6,7 +6,6 @@ from typing import cast
 
 from pyfuse3 import FUSEError
 
-from osxfs_sim.model.operations import Operation
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.reactor import in_thread
 from osxfs_sim.mount.loop.request import Request
@@ -21,8 +20,8 @@ class Reader:
 
     def __init__(self, calls: HostCalls, crossings: Crossings, handles: HandleTable) -> None:
         self._calls = calls
-        self._crossings = crossings
-        self._handles = handles
+        self._pay = crossings.cross
+        self._files = handles.files
         self._spent_buffers: list[bytearray] = []
         self._never_waiting: set[int] = set()  # devices
 
@@ -41,7 +40,7 @@ class Reader:
             length, failure = await in_thread(
                 lambda: self._calls.attempt(read_fully, fh, off, buffer)
             )
-        await self._crossings.cross(request, Operation.READ, length or 0)
+        await self._pay(request, request.operation, length or 0)
         if failure:
             raise FUSEError(failure)
         # pyfuse3 takes any buffer, and copies it into its reply before any other
@@ -55,7 +54,7 @@ class Reader:
 
     def _read_from_memory(self, fd: int, offset: int, buffer: memoryview) -> int | None:
         """The bytes read if the host has them in memory; None if it would have to wait."""
-        device = self._handles.files[fd].device
+        device = self._files[fd].device
         if device in self._never_waiting and device >= 0:
             return read_fully(fd, offset, buffer)
         try:

@@ -106,6 +106,8 @@ class WriteBackHandlers(Layer):
         self._owners = owners
         self._caching = caching
         self._handles = handles
+        self._files = handles.files
+        self._read_through = below.read
         self._operations = operations
         self._listing = listing
         self._guest_attributes = guest_attributes
@@ -1251,11 +1253,16 @@ class WriteBackHandlers(Layer):
             os.close(fd)
             raise
 
-    async def read(self, request: Request, fh: int, off: int, size: int) -> bytes:
-        inode = self._handles.files[fh]
+    def read(self, request: Request, fh: int, off: int, size: int) -> Coroutine[Any, Any, bytes]:
+        inode = self._files[fh]
         overlay = inode.overlay
         if overlay is None or not (overlay.local_only or overlay.content):
-            return await self.next.read(request, fh, off, size)
+            return self._read_through(request, fh, off, size)
+        return self._read_overlaid(request, inode, fh, off, size)
+
+    async def _read_overlaid(
+        self, request: Request, inode: Inode, fh: int, off: int, size: int
+    ) -> bytes:
         answer, failure = self._attempt(self._read_held, inode, fh, off, size)
         if failure:
             raise FUSEError(failure)
@@ -1287,7 +1294,7 @@ class WriteBackHandlers(Layer):
         return data, of_host
 
     async def write(self, request: Request, fh: int, off: int, buf: bytes) -> int:
-        inode = self._handles.files[fh]
+        inode = self._files[fh]
         length = len(buf)
         if not self._holds(request, inode) or off + length > self._limits.file_bytes:
             request = await self._settle(request, inode)
@@ -1370,11 +1377,11 @@ class WriteBackHandlers(Layer):
 
     async def flush(self, request: Request, fh: int) -> None:
         """close(2) is no sync: nothing crosses for it, and there is nothing to report."""
-        if not self._holds(request, self._handles.files[fh]):
+        if not self._holds(request, self._files[fh]):
             await self.next.flush(request, fh)
 
     async def fsync(self, request: Request, fh: int, datasync: bool) -> None:
-        await self._sync(request, self._handles.files[fh], fh, datasync=datasync)
+        await self._sync(request, self._files[fh], fh, datasync=datasync)
 
     async def _sync(self, request: Request, inode: Inode, fh: int, *, datasync: bool) -> None:
         await self._settle(request, inode)

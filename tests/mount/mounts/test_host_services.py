@@ -665,7 +665,7 @@ def test_a_share_whose_services_cannot_be_bound_is_not_mounted(field: Path, echo
         timeout=PATIENCE_S,
     )
     assert refusal.stderr.splitlines()[-1] == (
-        "osxfs_sim.mount.mounts.mountpoints.MountError: "
+        "osxfs_sim.mount.errors.MountError: "
         "the host services cannot be offered: Operation not permitted"
     )
     assert not is_mounted(field / "guest")

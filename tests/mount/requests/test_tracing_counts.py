@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -238,10 +239,9 @@ class Scene:
         rows = [{"operation": name, "answered_by": by} for name, by in self.rows]
         counts = {op.name: self.crossings.counts[op] for op in Operation}
         self.reactor.close()
-        return disagreements(rows, {"requests": {}, "receipt": {}}, {"requests": counts} | RECEIPT)
-
-
-RECEIPT: dict[str, Any] = {"receipt": {}}
+        before: Any = SimpleNamespace(requests={}, receipt={})
+        after: Any = SimpleNamespace(requests=counts, receipt={})
+        return disagreements(rows, before, after)
 
 
 def one_that_waits_and_then_crosses(scene: Scene) -> None:
@@ -269,7 +269,7 @@ def one_that_waits_and_another_that_crosses_with_the_same_arrival(scene: Scene) 
 
 
 def one_in_whose_turn_others_begin(scene: Scene) -> None:
-    """A handler has write-back begin, and pyfuse3 another worker, before it goes on itself."""
+    """A handler has write-back begin, and pyfuse3 another worker, before it goes on and after."""
 
     async def background() -> None:
         await scene.cross(made(Operation.WRITE, time.monotonic_ns()), Operation.WRITE)
@@ -279,6 +279,7 @@ def one_in_whose_turn_others_begin(scene: Scene) -> None:
         scene.reactor.start_own(background())
         scene.ask("read", lambda request: scene.cross(request, Operation.READ))
         await scene.cross(request, Operation.FLUSH)
+        scene.reactor.start_own(background())
 
     scene.ask("flush", deed)
     assert scene.rows == [("READ", "host"), ("FLUSH", "host")]
