@@ -58,6 +58,36 @@ BEYOND_THE_TABLE = {
 }
 
 
+# The same within mount: of its packages, and of the modules that lie beside them, those that each
+# may import besides itself. What a module of mount's imports of the others goes by MAY_IMPORT.
+MOUNT_MAY_IMPORT = {
+    "errors": set(),
+    "syscalls": set(),
+    "loop": set(),
+    "mounts": {"syscalls", "errors"},
+    "tree": {"syscalls", "errors"},
+    "latency": {"loop", "mounts", "errors"},
+    "watch": {"tree", "mounts", "syscalls", "errors"},
+    "requests": {"tree", "watch", "loop", "latency", "syscalls", "errors"},
+    # These two are siblings that do not know each other.
+    "events": {"requests", "tree", "watch", "loop", "mounts", "syscalls", "errors"},
+    "writeback": {
+        *("requests", "tree", "watch", "loop", "latency", "mounts", "syscalls", "errors"),
+    },
+    "faults": {"events", "requests", "tree", "watch", "loop", "errors"},
+    # They start a share and end it, from outside: of write-back they know what it leaves behind.
+    "force": {"mounts", "syscalls", "errors", "writeback.unwritten"},
+    "launch": {"force", "mounts", "syscalls", "errors", "writeback.unwritten"},
+    "server": {
+        *("requests", "events", "writeback", "faults", "tree", "watch", "loop", "latency"),
+        *("mounts", "launch", "force", "syscalls", "errors"),
+    },
+}
+
+# Where mount does otherwise, module by module.
+BEYOND_THE_TABLE_OF_MOUNT: set[tuple[str, str]] = set()
+
+
 @functools.cache
 def imports_of(source: str, module: str, *, is_package: bool = False) -> set[str]:
     """The full names of all that *source* imports, itself being *module*."""
@@ -158,6 +188,28 @@ def against_the_table(package: Path) -> list[str]:
     return wrong
 
 
+def against_the_table_of_mount(package: Path) -> list[str]:
+    """Imports between the packages of mount that its table does not have."""
+    within = "osxfs_sim.mount"
+    wrong = []
+    for module, names in modules_of(package):
+        if not is_within(module, within) or module == within:
+            continue
+        own = module.removeprefix(f"{within}.").split(".")[0]
+        allowed = MOUNT_MAY_IMPORT.get(own, set()) | {own}
+        for name in sorted(names):
+            if not is_within(name, within) or name == within:
+                continue
+            if any(is_within(name, f"{within}.{each}") for each in allowed):
+                continue
+            if not any(
+                is_within(module, importer) and is_within(name, imported)
+                for importer, imported in BEYOND_THE_TABLE_OF_MOUNT
+            ):
+                wrong.append(f"{module} imports {name}")
+    return wrong
+
+
 def beside_the_reader(package: Path) -> list[str]:
     """Who reads TOML, or checks what was read, by another way than toml_files."""
     libraries = {
@@ -243,7 +295,7 @@ def tied_to_a_mount(package: Path) -> list[str]:
 
 RULES = [
     *(impure, worldly, with_fuse, against_the_table),
-    *(beside_the_reader, beyond_the_library, tied_to_a_mount),
+    *(against_the_table_of_mount, beside_the_reader, beyond_the_library, tied_to_a_mount),
 ]
 
 
@@ -258,6 +310,55 @@ def test_the_rules_are_about_modules_that_exist():
     assert set(HELPERS) | WITHOUT_FUSE <= modules
     imports = dict(modules_of(PACKAGE))
     assert "pyfuse3" in imports["osxfs_sim.mount.requests.handlers"]
+
+
+def test_the_table_of_mount_has_all_that_is_in_it():
+    here = {path.stem for path in (PACKAGE / "mount").iterdir() if path.name[0] != "_"}
+    assert set(MOUNT_MAY_IMPORT) == here
+    allowed = {each for others in MOUNT_MAY_IMPORT.values() for each in others}
+    assert {each.split(".")[0] for each in allowed} <= here
+
+
+REFUSED_IN_MOUNT = {
+    "errors": "syscalls",
+    "syscalls": "errors",
+    "loop": "tree.inodes",
+    "mounts": "loop.reactor",
+    "tree": "writeback.overlay",
+    "latency": "requests.handlers",
+    "watch": "loop.reactor",
+    "requests": "events.injected_requests",
+    "events": "writeback.overlay",
+    "writeback": "events.invalidate",
+    "faults": "writeback.handlers",
+    "force": "server.session",
+    "launch": "writeback.journal",
+}
+"""Of each package of mount something that it may not import; server may import all."""
+
+
+def test_every_package_of_mount_but_the_server_is_refused_something():
+    assert set(REFUSED_IN_MOUNT) == set(MOUNT_MAY_IMPORT) - {"server"}
+
+
+@pytest.mark.parametrize("importer", REFUSED_IN_MOUNT)
+@pytest.mark.parametrize("source", ["import {}", "def f():\n    from {} import x"])
+def test_an_import_against_the_table_of_mount_is_refused(tmp_path, importer, source):
+    imported = f"osxfs_sim.mount.{REFUSED_IN_MOUNT[importer]}"
+    folder = tmp_path / "mount" / importer
+    folder.mkdir(parents=True)
+    (folder / "x.py").write_text(source.format(imported))
+    name = imported if source.startswith("import") else f"{imported}.x"
+    assert against_the_table_of_mount(tmp_path) == [f"osxfs_sim.mount.{importer}.x imports {name}"]
+
+
+@pytest.mark.parametrize("importer", MOUNT_MAY_IMPORT)
+def test_what_the_table_of_mount_has_may_be_imported(tmp_path, importer):
+    folder = tmp_path / "mount" / importer
+    folder.mkdir(parents=True)
+    allowed = [*MOUNT_MAY_IMPORT[importer], importer]
+    (folder / "x.py").write_text("\n".join(f"import osxfs_sim.mount.{each}.x" for each in allowed))
+    assert against_the_table_of_mount(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -504,7 +605,7 @@ def test_what_writes_to_the_host_is_imported_where_there_is_no_fuse():
 
 def test_every_exception_to_the_table_is_still_needed():
     imports = dict(modules_of(PACKAGE))
-    for importer, imported in BEYOND_THE_TABLE:
+    for importer, imported in BEYOND_THE_TABLE | BEYOND_THE_TABLE_OF_MOUNT:
         assert any(
             is_within(module, importer) and is_within(name, imported)
             for module, names in imports.items()

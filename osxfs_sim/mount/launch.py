@@ -58,8 +58,7 @@ from osxfs_sim.mount.mounts.runtime_records import (
 )
 from osxfs_sim.mount.mounts.service_checks import check_host_services
 from osxfs_sim.mount.mounts.volumes import Volumes
-from osxfs_sim.mount.writeback.journal_directory import aside_of
-from osxfs_sim.mount.writeback.unwritten import unwritten_error
+from osxfs_sim.mount.writeback.unwritten import is_anything_kept, unwritten_error
 from osxfs_sim.settings import Exports, ShareSettings
 
 log = logging.getLogger(__name__)
@@ -494,7 +493,7 @@ def unmount_and_wait(
 
 def _tell_what_is_left(mountpoint: str, journal: str, left: str, trace: str | None) -> None:
     """Raises MountError where something is not on the host, or not in the trace."""
-    if journal and (os.path.exists(journal) or aside_of(Path(journal)).exists()):
+    if journal and is_anything_kept(Path(journal)):
         raise unwritten_error(Path(journal))
     if os.path.exists(left):
         try:

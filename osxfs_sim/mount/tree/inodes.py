@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from osxfs_sim.mount.writeback.overlay import Overlay
+    from osxfs_sim.mount.tree.pending import Overlay
 
 ROOT_NUMBER = 1
 _FIRST_INVENTED = 1 << 62

@@ -45,13 +45,14 @@ from osxfs_sim.mount.tree.backing import Backing, StaleError, magic_link
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.overlaps import Overlaps
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
+from osxfs_sim.mount.tree.pending import drop_overlay, overlay_of
 from osxfs_sim.mount.tree.set_id import ends_set_id_alone, without_set_id
 from osxfs_sim.mount.tree.xattrs import GuestAttributes
 from osxfs_sim.mount.writeback.deferral import Deferral
 from osxfs_sim.mount.writeback.guest_side import GuestSide
 from osxfs_sim.mount.writeback.guest_view import GuestView, Status, guest_parent, merged
 from osxfs_sim.mount.writeback.journal_format import MakeDetail, OtherDetail, SetDetail
-from osxfs_sim.mount.writeback.overlay import drop_overlay, laid_over, overlay_of
+from osxfs_sim.mount.writeback.overlay import laid_over
 from osxfs_sim.mount.writeback.restoring import what_is_seen
 from osxfs_sim.mount.writeback.writeback import WriteBack
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount.tree.backing import StaleError, reached
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Facts, Inode, InodeTable
+from osxfs_sim.mount.tree.pending import drop_overlay, overlay_of
 from osxfs_sim.mount.writeback.journal_format import KnownObject, RecordedChange
 from osxfs_sim.mount.writeback.journal_reader import UnfinishedJournal
-from osxfs_sim.mount.writeback.overlay import drop_overlay, overlay_of
 
 _MANY = 2  # links: a file may have further names
 

@@ -12,7 +12,7 @@ import resource
 from collections.abc import Set
 
 from osxfs_sim.mount.tree.inodes import Inode
-from osxfs_sim.mount.writeback.overlay import Overlay
+from osxfs_sim.mount.tree.pending import Overlay
 
 _SPARE_DESCRIPTORS = 32
 """More than one change takes: a few directories, a file or two."""

@@ -55,6 +55,11 @@ def is_unwritten(directory: Path) -> bool:
         return True
 
 
+def is_anything_kept(directory: Path) -> bool:
+    """Whether a share whose journal lay in *directory* has left that, or what was set aside."""
+    return directory.exists() or aside_of(directory).exists()
+
+
 def unwritten_error(directory: Path, source: str = "") -> MountError:
     """What is not on the host, the first names of it, where it is kept, and the remedy.
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 from support.complaints import noticed
 
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
-from osxfs_sim.mount.writeback.overlay import drop_overlay, overlay_of
+from osxfs_sim.mount.tree.pending import drop_overlay, overlay_of
 
 FILE, DIRECTORY, SYMLINK = modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK
 HERE, BELOW = 5, 6  # the export's own device, and one mounted below it

@@ -14,9 +14,9 @@ import pytest
 from support.unmounted import Unmounted, unmounted
 
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
+from osxfs_sim.mount.tree.pending import Overlay
 from osxfs_sim.mount.writeback import invariant, pending_state
 from osxfs_sim.mount.writeback.journal import Journal
-from osxfs_sim.mount.writeback.overlay import Overlay
 from osxfs_sim.mount.writeback.pending_descriptors import PendingDescriptors
 from osxfs_sim.mount.writeback.pending_state import PendingState
 
