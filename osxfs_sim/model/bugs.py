@@ -1,7 +1,7 @@
 """The bugs of real systems that a share can be given on purpose, one value each.
 
 A bug is described by what a user sees and by the mistake behind it; the mount
-makes the mistake (mount/faults/bugs.py), and docs/museum.md shows each. Where the mistake
+makes the mistake (mount/faults/), and docs/museum.md shows each. Where the mistake
 is about what is believed, the cache policy decides whether it shows: a share that
 believes nothing can have it and be right all the same.
 

@@ -23,8 +23,6 @@ the injector's; each says so when it overflows, and a rescan follows.
 """
 
 import collections
-import errno
-import functools
 import itertools
 import logging
 import os
@@ -50,8 +48,9 @@ from osxfs_sim.model.status import EndedStatus, HostEventsStatus, NameSetsStatus
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.events.inject import BUSY, Injection, Injector
 from osxfs_sim.mount.events.invalidate import Invalidator
-from osxfs_sim.mount.loop.notifications import Attributes, Ending, Entry, Everything, Pages
-from osxfs_sim.mount.loop.reactor import Reactor, breathe, in_thread, pause
+from osxfs_sim.mount.events.rescan import Rescans, way_to
+from osxfs_sim.mount.loop.notifications import Attributes, Ending, Entry, Pages
+from osxfs_sim.mount.loop.reactor import Reactor
 from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.mount.mounts.volumes import Volumes
 from osxfs_sim.mount.requests.caching import Caching
@@ -67,15 +66,9 @@ log = logging.getLogger(__name__)
 _READ_AT_ONCE = 8
 _DELIVERED_AT_ONCE = 2
 _TOLD_AT_ONCE = 2
-_MOST_SCANS = 64
-_ENDED_AT_ONCE = 64
 _MOST_FOUND_WAITING = 1024
 _MOST_ENDINGS_WAITING = 256
-# A rescan looks this much further back than the loss: a change is read some time after
-# it was made. What is told twice is allowed to be (the vendor says so).
-_LOOK_BACK_NS = 2_000_000_000
 _AGAIN_SOON_NS = 1_000_000
-_AGAIN_LATER_NS = 1_000_000_000
 
 
 class HostEvents:
@@ -108,7 +101,6 @@ class HostEvents:
         self.stream = EventStream[Inode](spec.stream, inodes.root, seed)
         self.trouble = ""
         """Why events are not raised, for the user; else empty."""
-        self.rescans = 0
         self.kernel_losses = 0
         self._volumes: Volumes | None = None
         self._notify = spec.notify
@@ -137,8 +129,9 @@ class HostEvents:
         self._drained_ns = time.monotonic_ns()
         self._readable = select.poll()
         self._readable.register(watcher.fileno(), select.POLLIN)
-        self._scans: dict[Inode, MustScan[Inode]] = {}
-        self._scanning = False
+        self._rescans = Rescans(
+            self, reactor, inodes, backing, caching, tells=spec.notify is not None
+        )
 
     def start(self) -> None:
         """Begin, once requests are served."""
@@ -180,7 +173,7 @@ class HostEvents:
     def overruled(self, directory: Inode, name: bytes) -> None:
         """The host has kept *name*, which the guest had taken away: it is there again."""
         if self._invalidator is not None and self._inodes.knows(directory):
-            way = Attributes(directory.number, _way_to(directory))
+            way = Attributes(directory.number, way_to(directory))
             self._invalidator.end({Entry(directory.number, name): None, way: None}, _nothing)
 
     def end_answers(self, endings: Iterable[Ending]) -> None:
@@ -254,7 +247,7 @@ class HostEvents:
     def _next_ns(self) -> int | None:
         soon_ns = time.monotonic_ns() + _AGAIN_SOON_NS
         dues_ns = [self.stream.due_ns]
-        if self._is_held_up:
+        if self.is_held_up:
             dues_ns = [soon_ns]
         if self._debounce is not None:
             dues_ns.append(self._debounce.due_ns)
@@ -296,7 +289,7 @@ class HostEvents:
     # Ending what is untrue
 
     @property
-    def _is_held_up(self) -> bool:
+    def is_held_up(self) -> bool:
         """Whether the kernel has so much to end that more must wait.
 
         The stream goes on to fill meanwhile: that is bounded, and overflows honestly.
@@ -307,7 +300,7 @@ class HostEvents:
     def _deliver_some(self) -> bool:
         """Deliver what is due next; all its endings come before the first notice."""
         assert self._invalidator is not None
-        if self._is_held_up:
+        if self.is_held_up:
             return False
         if not self._due:
             self._due.extend(self.stream.take(time.monotonic_ns()))
@@ -318,7 +311,7 @@ class HostEvents:
         for _ in range(min(len(self._due), _DELIVERED_AT_ONCE)):
             event = self._due.popleft()
             if isinstance(event, MustScan):
-                self._want_scan(event)
+                self._rescan(event)
                 continue
             gone = self._end(event, endings)
             if self._notify is not None:
@@ -345,7 +338,7 @@ class HostEvents:
         if now is not None and now is before and self._was_replaced(event, now):
             now = None
         entry = Entry(directory.number, name)
-        keeps = now is not None and now is before and self._leads_to_a_volume(now)
+        keeps = now is not None and now is before and self.leads_to_a_volume(now)
         if Ends.ENTRY in ends:
             if self._names is not None and status is not None:
                 self._names.added(directory, self._spellings.key(name))
@@ -357,7 +350,7 @@ class HostEvents:
             if spelling is not None:
                 endings[Entry(directory.number, spelling)] = None
         if Ends.DIRECTORY_ATTRIBUTES in ends:
-            endings[Attributes(directory.number, _way_to(directory))] = None
+            endings[Attributes(directory.number, way_to(directory))] = None
         for inode in {before, now} - {None}:
             assert inode is not None
             if Ends.PAGES in ends and modes.S_ISREG(inode.kind):
@@ -377,7 +370,8 @@ class HostEvents:
                 self._names.forget(before)
         return None if moved else before
 
-    def _leads_to_a_volume(self, inode: Inode) -> bool:
+    def leads_to_a_volume(self, inode: Inode) -> bool:
+        """Whether something is mounted there that must not be taken away."""
         return self._volumes is not None and self._volumes.holds(inode.number)
 
     def _was_replaced(self, event: FileEvent[Inode], now: Inode) -> bool:
@@ -446,7 +440,7 @@ class HostEvents:
                 if status is not None:
                     return
         told = directory.told(shown)
-        leads_to_a_volume = told is not None and self._leads_to_a_volume(told)
+        leads_to_a_volume = told is not None and self.leads_to_a_volume(told)
         for notice in notices(
             what,
             self._notify,
@@ -468,124 +462,26 @@ class HostEvents:
             return
         since_ns = self._injector.take_overflow()
         if since_ns is not None:
-            self._want_scan(MustScan(self._inodes.root, since_ns, "too many to raise"))
+            self._rescan(MustScan(self._inodes.root, since_ns, "too many to raise"))
 
     # After a loss
 
-    def _want_scan(self, loss: MustScan[Inode]) -> None:
+    def _rescan(self, loss: MustScan[Inode]) -> None:
         if self._names is not None:
             self._names.clear()
-        earlier = self._scans.get(loss.directory)
-        if earlier is not None and earlier.since_ns < loss.since_ns:
-            loss = earlier
-        self._scans[loss.directory] = loss
-        if len(self._scans) > _MOST_SCANS:
-            since_ns = min(scan.since_ns for scan in self._scans.values())
-            self._scans = {self._inodes.root: MustScan(self._inodes.root, since_ns, loss.why)}
-        if not self._scanning:
-            self._scanning = True
-            self._reactor.start_own(self._scan_all())
+        self._rescans.want(loss)
 
-    async def _scan_all(self) -> None:
-        """One scan after the other; each ends what is believed, and looks for what has changed."""
-        try:
-            while self._scans:
-                loss = self._scans.pop(next(iter(self._scans)))
-                self.rescans += 1
-                try:
-                    await self._scan(loss)
-                except Exception as error:
-                    self._reactor.internal_errors.note("a rescan", error)
-                    self._scans.setdefault(loss.directory, loss)
-                    await pause(_AGAIN_LATER_NS)
-        finally:
-            self._scanning = False
-
-    async def _scan(self, loss: MustScan[Inode]) -> None:
-        await self._end_below(loss.directory)
-        if self._notify is not None:
-            await self._look_below(loss)
-
-    async def _end_below(self, top: Inode) -> None:
-        """End all that is believed of *top* and below, whatever it costs."""
+    def end_answers_then(self, endings: Iterable[Ending], then: Callable[[], None]) -> None:
+        """End these answers, and call *then* (in another thread)."""
         assert self._invalidator is not None
-        endings: list[Ending] = [Everything(self._reactor.end_all_names)]
-        for inode in self._known_below(top):
-            way = _way_to(inode)
-            if not self._caching.can_end_root_names():
-                # Name by name; a directory's entry takes the missing names below it along.
-                endings += [
-                    Entry(inode.number, name)
-                    for name, child in (inode.children or {}).items()
-                    if not self._leads_to_a_volume(child)
-                ]
-            if modes.S_ISREG(inode.kind):
-                endings.append(Pages(inode.number, way))
-            else:
-                endings.append(Attributes(inode.number, way))
-            if len(endings) >= _ENDED_AT_ONCE:
-                self._invalidator.end(endings, _nothing)
-                endings = []
-                await breathe()
-                while self._is_held_up:
-                    await pause(_AGAIN_SOON_NS)
-        done = False
+        self._invalidator.end(endings, then)
 
-        def all_ended() -> None:
-            nonlocal done
-            done = True
-
-        self._invalidator.end(endings, all_ended)
-        while not done:
-            await pause(_AGAIN_SOON_NS)
-
-    def _known_below(self, top: Inode) -> Iterator[Inode]:
-        """*top* and all below it that the guest knows, wherever the host has moved it."""
-        everything = top is self._inodes.root
-        for inode in self._inodes.all():
-            if everything or top in _ways_up(inode):
-                yield inode
-
-    async def _look_below(self, loss: MustScan[Inode]) -> None:
-        """Tell of what has changed since the loss, as far as the host's times say."""
-        since_ns = time.time_ns() - (time.monotonic_ns() - loss.since_ns) - _LOOK_BACK_NS
-        for directory in self._known_below(loss.directory):
-            if not directory.is_directory or not self._inodes.knows(directory):
-                continue
-            await breathe()
-            try:
-                fd = self._backing.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-            except OSError:
-                continue  # gone: its own directory tells of it
-            try:
-                changed, names = await in_thread(functools.partial(_changed_since, fd, since_ns))
-            except OSError as error:
-                log.warning("cannot look for changes: %s", error)
-                continue
-            finally:
-                os.close(fd)
-            found = {
-                name: what
-                for name, (what, status) in changed.items()
-                if not self._is_of_guest(status)
-            }
-            for name, inode in list((directory.children or {}).items()):
-                if name and name not in names:
-                    found[name] = _how_it_went(inode)
-            for name, what in found.items():
-                while self._is_behind:
-                    self._reactor.chore_wanted()
-                    await pause(_AGAIN_SOON_NS)
-                self._due.append(FileEvent(directory, name, what, loss.since_ns))
-            self._reactor.chore_wanted()
-
-    def _is_of_guest(self, status: os.stat_result) -> bool:
-        """Whether the last change of an object was the guest's, which is no host event."""
-        inode = self._inodes.known(status)
-        return inode is not None and status.st_ctime_ns <= inode.changed_ns
+    def found(self, event: FileEvent[Inode]) -> None:
+        """A rescan has found this: tell the guest of it, as of what was heard."""
+        self._due.append(event)
 
     @property
-    def _is_behind(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether a scan should wait, so that what it finds does not overflow anything."""
         assert self._injector is not None
         waiting = len(self._due) + len(self._to_tell)
@@ -606,8 +502,7 @@ class HostEvents:
     @property
     def waiting(self) -> int:
         """Changes and notices on their way; 0 once the guest has been told everything."""
-        waiting = self.stream.waiting + len(self._due) + len(self._to_tell) + len(self._scans)
-        waiting += self._scanning
+        waiting = self.stream.waiting + len(self._due) + len(self._to_tell) + self._rescans.waiting
         if self._invalidator is not None:
             # What it has just ended is told of a moment later.
             waiting += max(self._invalidator.waiting, self._ending)
@@ -629,7 +524,7 @@ class HostEvents:
             coalesced=stream.coalesced,
             dropped=stream.dropped,
             must_scans=stream.must_scans,
-            rescans=self.rescans,
+            rescans=self._rescans.count,
             kernel_losses=self.kernel_losses,
             waiting=self.waiting,
             ended=EndedStatus(
@@ -649,61 +544,3 @@ class HostEvents:
 
 def _nothing() -> None:
     """After endings that nobody waits for."""
-
-
-def _way_to(directory: Inode) -> Entry | None:
-    if directory.parent is None:
-        return None
-    return Entry(directory.parent.number, directory.name)
-
-
-def _ways_up(inode: Inode) -> set[Inode]:
-    """*inode* and all directories above it, by each of its names."""
-    found = {inode}
-    waiting = [parent for parent, _ in inode.other_names or ()]
-    if inode.parent is not None:
-        waiting.append(inode.parent)
-    while waiting:
-        above = waiting.pop()
-        if above not in found:
-            found.add(above)
-            if above.parent is not None:
-                waiting.append(above.parent)
-    return found
-
-
-def _how_it_went(inode: Inode) -> What:
-    """What happened to an object whose name is no longer there."""
-    what = What.DIRECTORY if inode.is_directory else What(0)
-    if inode.path_fd >= 0 and os.fstat(inode.path_fd).st_nlink:
-        return what | What.RENAMED  # it lives on, under a name that nobody told us
-    return what | What.REMOVED
-
-
-def _changed_since(
-    fd: int, since_ns: int
-) -> tuple[dict[bytes, tuple[What, os.stat_result]], set[bytes]]:
-    """Of the directory behind *fd*: what has changed since (wall-clock time), and all names."""
-    changed: dict[bytes, tuple[What, os.stat_result]] = {}
-    names = {os.fsencode(name) for name in os.listdir(fd)}
-    for name in names:
-        try:
-            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            if status.st_ctime_ns < since_ns:
-                continue
-            birth_ns = syscalls.birth_time_ns(fd, name)
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ENOTCONN, errno.ELOOP):
-                raise
-            continue
-        what = What.ATTRIBUTES
-        if modes.S_ISDIR(status.st_mode):
-            what |= What.DIRECTORY
-        if status.st_mtime_ns >= since_ns:
-            what |= What.MODIFIED
-        if birth_ns >= since_ns:
-            what |= What.CREATED
-        elif status.st_mtime_ns < since_ns:
-            what |= What.RENAMED
-        changed[name] = what, status
-    return changed, names
