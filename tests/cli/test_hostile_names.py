@@ -169,6 +169,7 @@ def test_no_text_of_a_result_is_more_than_text(here, capfd, make, words):
     assert seen > 5, "many are shown"
 
 
+@pytest.mark.starts_processes
 @pytest.mark.takes_seconds
 def test_a_page_shows_them_too_and_its_pictures(here, capfd):
     document = result()
