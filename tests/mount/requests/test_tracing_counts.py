@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.statuses import a_status
 
 from osxfs_sim.catalogue import load_profile, profile_names
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
@@ -231,10 +232,7 @@ class Scene:
         rows = [{"operation": name, "answered_by": by} for name, by in self.rows]
         counts = {op.name: self.crossings.counts[op] for op in Operation}
         self.reactor.close()
-        return disagreements(rows, {"requests": {}, "receipt": {}}, {"requests": counts} | RECEIPT)
-
-
-RECEIPT: dict[str, Any] = {"receipt": {}}
+        return disagreements(rows, a_status(), a_status(requests=counts))
 
 
 def one_that_waits_and_then_crosses(scene: Scene) -> None:
