@@ -27,6 +27,7 @@ from osxfs_sim.lab.machine import describe_machine
 from osxfs_sim.lab.results import save_result
 from osxfs_sim.mount.mounts.control import ask
 from osxfs_sim.report import console as console_module
+from osxfs_sim.report import tables as tables_module
 
 PACKAGE = Path(osxfs_sim.__file__).parent
 # A title for the terminal, a line of its own, text turned around, colour in eight bits, markup,
@@ -169,6 +170,7 @@ def test_no_text_of_a_result_is_more_than_text(here, capfd, make, words):
     assert seen > 5, "many are shown"
 
 
+@pytest.mark.starts_processes
 @pytest.mark.takes_seconds
 def test_a_page_shows_them_too_and_its_pictures(here, capfd):
     document = result()
@@ -403,6 +405,7 @@ def test_a_console_that_escapes_nothing_is_noticed(here, capfd, monkeypatch):
     traces.write_trace(here / "t.parquet", traces.in_turn(rows))
     monkeypatch.setattr(console_module, "SafeConsole", Console)
     monkeypatch.setattr(console_module, "printable", lambda text: text)
+    monkeypatch.setattr(tables_module, "printable", lambda text: text)
     assert unsafe(run("analyze", "t.parquet", capfd=capfd))
 
 

@@ -49,7 +49,7 @@ def test_a_policy_that_was_edited_does_not_go_on_as_the_same_arm(osxfs_sim, here
     done = osxfs_sim(here, "compare", "./case", *words, "--output", "c.json")
     assert done.returncode == 0, done.stderr
     saved = json.loads((here / "c.json").read_text())
-    digest = saved["plan"]["policies"]["a"]
+    digest = saved["sources"]["policies"]["a"]
     assert saved["mounted"]["a"]["own_policy"]["digest"] == digest
     assert len(saved["machine"]["code"]) == 16
     (here / "mine.py").write_text(GOOD.replace("60", "0"))

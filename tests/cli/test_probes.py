@@ -17,9 +17,9 @@ from osxfs_sim.mount.mounts.mountpoints import mounts
 _IN_ITS_OWN_PLACE = """
 import sys
 from pathlib import Path
-from osxfs_sim.lab import runs
+from osxfs_sim.lab import trees
 place = Path(sys.argv.pop(1))
-runs.default_directory = lambda: place
+trees.default_directory = lambda: place
 from osxfs_sim.cli import main
 sys.argv[0] = "osxfs-sim"
 main()

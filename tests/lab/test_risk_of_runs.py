@@ -148,7 +148,7 @@ def test_what_natively_differs_by_itself_is_not_compared(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_what_lies_in_a_volume_is_not_judged(folder: Path) -> None:
-    volumes = frozen(volumes=[{"path": "src", "directory": "/dev/null"}])
+    volumes = frozen(volumes=[{"path": "src", "directory": "/dev/null", "mounted": True}])
     (run,) = risks_of(folder, "nano@20/s", volumes, "copied").values()
     assert run["risk"]["answers"]["judged"] == 0
     assert run["risk"]["answers"]["unknown"] > 0

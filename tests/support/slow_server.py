@@ -11,6 +11,7 @@ import trio
 
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.operations import OperationClass
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.loop import apart
 from osxfs_sim.mount.server import session
 from osxfs_sim.mount.server.main import main
@@ -39,14 +40,14 @@ class Nobody:
     def end(self, **_: object) -> None: ...
 
 
-def _become_slow(self: session._Session) -> dict[str, Any]:
+def _become_slow(self: session.Session) -> ShareStatus:
     slow = replace(self.system.latency, base_ns=(_HOUR_NS,) * len(OperationClass))
     self.crossings.latency = LatencyModel(slow, seed=0)
-    return {}
+    return self.status()
 
 
 if __name__ == "__main__":
-    session._Session.reset = _become_slow  # type: ignore[method-assign]
+    session.Session.reset = _become_slow  # type: ignore[method-assign]
     if "UNSUPERVISED" in os.environ:
         nobody: Any = Nobody
         session.Supervision = nobody

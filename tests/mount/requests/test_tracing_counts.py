@@ -14,10 +14,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.statuses import a_status
 
 from osxfs_sim.catalogue import load_profile, profile_names
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
@@ -239,9 +239,7 @@ class Scene:
         rows = [{"operation": name, "answered_by": by} for name, by in self.rows]
         counts = {op.name: self.crossings.counts[op] for op in Operation}
         self.reactor.close()
-        before: Any = SimpleNamespace(requests={}, receipt={})
-        after: Any = SimpleNamespace(requests=counts, receipt={})
-        return disagreements(rows, before, after)
+        return disagreements(rows, a_status(), a_status(requests=counts))
 
 
 def one_that_waits_and_then_crosses(scene: Scene) -> None:

@@ -408,8 +408,8 @@ def test_collisions_are_counted_and_logged_once_per_directory(bench, caplog) -> 
         names.names.listed(names.root, names.fd, [b"a", b"A", b"b"])
         names.find(b"B")
     report = names.names.report()
-    assert report["directories_with_collisions"] == 1
-    assert report["first_collision"] == f"{names.path}: 'A' and 'a'"
+    assert report.directories_with_collisions == 1
+    assert report.first_collision == f"{names.path}: 'A' and 'a'"
     assert len(caplog.records) == 1
 
 

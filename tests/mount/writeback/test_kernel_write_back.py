@@ -9,13 +9,20 @@ HOUR_NS = 3_600 * 10**9
 HELD = {"latency_ns": 0, "write_back_age_ns": HOUR_NS}
 
 
+def host_writes(live: LiveShare, content: bytes) -> None:
+    """A file, before the guest asks for it: of one that is just made the kernel may learn, by its
+    event, that it is empty, and then goes by that until the next event.
+    """
+    (live.source / "file").write_bytes(content)
+    live.settle()
+
+
 def grow_on_the_host(live: LiveShare) -> int:
     """The size that the guest sees of a file that it has open and the host makes longer."""
-    (live.source / "file").write_text("short")
+    host_writes(live, b"short")
     with open(live.guest / "file") as file:
         assert file.read() == "short"
-        (live.source / "file").write_text("much longer")
-        live.settle()
+        host_writes(live, b"much longer")
         return os.stat(live.guest / "file").st_size
 
 
@@ -39,17 +46,16 @@ def test_the_hosts_growth_is_not_seen_where_the_kernel_holds_writes(
 def test_of_a_file_that_is_not_open_it_is_seen(share: Callable[..., LiveShare]) -> None:
     """By the event the kernel forgets the file; its own size is not asked for after that."""
     live = share(profile="osxfs-delegated-kernel", **HELD)
-    (live.source / "file").write_text("short")
+    host_writes(live, b"short")
     assert (live.guest / "file").read_text() == "short"
-    (live.source / "file").write_text("much longer")
-    live.settle()
+    host_writes(live, b"much longer")
     assert os.stat(live.guest / "file").st_size == 11
     assert (live.guest / "file").read_text() == "much longer"
 
 
 def test_a_partial_page_of_a_write_only_file_is_filled(share: Callable[..., LiveShare]) -> None:
     live = share(profile="osxfs-delegated-kernel", **HELD)
-    (live.source / "file").write_bytes(b"x" * 10_000)
+    host_writes(live, b"x" * 10_000)
     fd = os.open(live.guest / "file", os.O_WRONLY)
     try:
         os.pwrite(fd, b"guest", 5_000)
