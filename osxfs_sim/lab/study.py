@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Any
 
 from osxfs_sim.model.user_error import UserError, nearest
-from osxfs_sim.toml_files import FileKind, example
+from osxfs_sim.toml_files import FileKind, example, written
 
 TABLE = "table"
 """What a check calls the comparison of the published table itself."""
@@ -72,7 +72,7 @@ class Reading:
     *comparison* names it; *over* is the arm to divide by, *minus* the one to subtract.
     """
 
-    comparison: str
+    comparison: str = field(metadata=written("case"))
     arm: str
     kind: str = "fresh"
     over: str | None = None
@@ -181,21 +181,12 @@ class _OtherTable:
 
 
 @dataclass(frozen=True, slots=True)
-class _ValueTable:
-    case: str
-    arm: str
-    kind: str = "fresh"
-    over: str | None = None
-    minus: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _CheckTable:
     text: str
     source: str
     published: float
     unit: str
-    value: _ValueTable | None = None
+    value: Reading | None = None
     not_run: str | None = None
 
     def __post_init__(self) -> None:
@@ -205,10 +196,7 @@ class _CheckTable:
             raise UserError("it lacks 'value', or 'not_run' with the reason")
 
     def built(self) -> Check:
-        reading = None
-        if self.not_run is None and self.value is not None:
-            value = self.value
-            reading = Reading(value.case, value.arm, value.kind, value.over, value.minus)
+        reading = self.value if self.not_run is None else None
         return Check(
             *(self.text, self.source, self.published, self.unit, reading), self.not_run or ""
         )

@@ -195,10 +195,6 @@ class Engine:
         """
         self._confirmed = self._halted_for
 
-    def root_paths(self) -> dict[Side, bytes]:
-        """Where the sides are."""
-        return {side: self._sides[side].root.path for side in _SIDES}
-
     def cycle(self, changed: dict[Side, set[Path]] | None = None) -> CycleResult:
         """Make both sides agree; only *changed* directories are looked at (None: all).
 

@@ -29,7 +29,6 @@ from osxfs_sim.trace.schema import WORD, header_of, metadata_of
 from osxfs_sim.trace.schema import Header as Header
 from osxfs_sim.trace.stream import DAMAGES, MAGIC, StreamReader
 
-_PARQUET_MAGIC = b"PAR1"
 _ROWS_OF_A_GROUP = 65_536  # of a Parquet file
 
 MOST_ROWS = 1 << 25

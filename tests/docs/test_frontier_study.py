@@ -1,25 +1,15 @@
 """The frontier's page has what its samples say between its marks, and its picture is theirs."""
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from support.project_scripts import project_script
 
 ROOT = Path(__file__).parents[2]
 
 
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-study = load(ROOT / "scripts" / "frontier_page.py")
+study = project_script("frontier_page")
 PAGE = study.PAGE.read_text()
 
 

@@ -1,13 +1,12 @@
 """The reference names every command, and every field of what is saved."""
 
 import dataclasses
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import click
 import pytest
+from support.project_scripts import project_script
 
 from osxfs_sim.cli import main
 from osxfs_sim.lab.results import Comparison, Sample
@@ -16,16 +15,7 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 
 
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-status_table = load(ROOT / "scripts" / "status_table.py")
+status_table = project_script("status_table")
 
 
 def named_in(text: str, heading: str) -> set[str]:

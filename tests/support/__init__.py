@@ -48,7 +48,6 @@ Things made by hand
     small_cases        a case of a test's own: its folder, and scripts
     benches            a comparison of samples, taken by the executor, with mounts of a test's own
     asking             a small case that asks for the same files all the time
-    benches            samples of a comparison taken by the executor, with mounts of a test's own
     pairs              two directories to synchronize, and the engine between them
     sync_trees         small trees on the disk, as plain values
     traces             small traces, a line per request
@@ -56,6 +55,7 @@ Things made by hand
     reporting          comparisons as a report gets them
     frontiers          comparisons under host edits
     reproducing        a tiny study, and samples for it
+    project_scripts    a script of the project's as a module
 
 How tests are run
 

@@ -17,8 +17,6 @@ from osxfs_sim.fs.tree_copy import CopyError, copy_tree
 from osxfs_sim.mount.mounts.mountpoints import MountError, lies_in
 from osxfs_sim.synchronize import created
 
-_LOOK_AGAIN_S = 0.05
-
 
 def copy_place(state: Path, source: str) -> Path:
     """Where the copy of *source* (a real path) lies unless asked otherwise."""

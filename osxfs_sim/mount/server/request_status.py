@@ -34,10 +34,10 @@ def status_of_requests(share: "Session") -> ShareStatus:
         share.mountpoint,
         share.counting,
         volumes=share.volumes.status(),
-        warnings=warnings_of(share),
+        warnings=[],
         uid=share.user.uid,
     )
-    return replace(
+    status = replace(
         without,
         policy=system.policy.describe(),
         own_policy=None if own_policy is None else own_policy.report(),
@@ -64,10 +64,11 @@ def status_of_requests(share: "Session") -> ShareStatus:
         descriptors=machinery.backing.descriptors,
         pm_qos_held=reactor.awake.held,
         events=_events(share),
-        write_back=write_back_of(share),
+        write_back=_write_back(share),
         trace=share.tracing.report(),
         host_services=share.services.status() if share.services is not None else [],
     )
+    return replace(status, warnings=warnings_of(share, status))
 
 
 def _latency(system: EmulatedSystem) -> LatencyStatus:
@@ -89,8 +90,7 @@ def _calibration(calibration: Calibration) -> CalibrationStatus:
     )
 
 
-def write_back_of(share: "Session") -> WriteBackStatus | None:
-    """What *share* tells of its write-back, if it has any."""
+def _write_back(share: "Session") -> WriteBackStatus | None:
     write_back = share.machinery.write_back
     if write_back is None:
         return None

@@ -71,7 +71,7 @@ from osxfs_sim.mount.mounts.volumes import Volumes, check_volumes
 from osxfs_sim.mount.server import control_socket
 from osxfs_sim.mount.server.assembly import Machinery, build, kept_in, make_graft, mount_options
 from osxfs_sim.mount.server.recovery_process import recover_apart
-from osxfs_sim.mount.server.request_status import status_of_requests, write_back_of
+from osxfs_sim.mount.server.request_status import status_of_requests
 from osxfs_sim.mount.server.signals import (
     end_at_once_by_faults,
     hear_signals_early,
@@ -466,7 +466,7 @@ class Session:
 
     def _pulse(self, top: int = 10) -> dict[str, Any]:
         """What is asked just now; with what changes from moment to moment of the status."""
-        write_back = write_back_of(self)
+        write_back = self.machinery.write_back
         return {
             **self.tracing.pulse(top),
             "profile": self.system.profile.name,
@@ -478,9 +478,9 @@ class Session:
             "write_back": None
             if write_back is None
             else {
-                "pending_changes": write_back.pending_changes,
-                "pending_bytes": write_back.pending_bytes,
-                "oldest_ns": write_back.oldest_ns,
+                "pending_changes": len(write_back.changes),
+                "pending_bytes": write_back.changes.bytes,
+                "oldest_ns": write_back.oldest_age_ns,
             },
         }
 

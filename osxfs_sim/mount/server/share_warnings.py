@@ -5,6 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 from osxfs_sim.model.ownership import Ownership
+from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.mount.latency.calibration import NOT_CALIBRATED
 from osxfs_sim.mount.mounts import services
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from osxfs_sim.mount.server.session import Session
 
 
-def warnings_of(share: "Session") -> list[str]:
-    """What the user should know before trusting a number; one line each."""
+def warnings_of(share: "Session", status: ShareStatus) -> list[str]:
+    """What the user should know before trusting a number of *status*; one line each."""
     warnings = share.volumes.warnings()
     if share.settings.calibrate and share.calibration is NOT_CALIBRATED:
         warnings.append(
@@ -33,7 +34,7 @@ def warnings_of(share: "Session") -> list[str]:
     warnings += share.cycles.warnings()
     if share.kept_aside:
         warnings.append(describe_kept(share.kept_aside))
-    warnings += _of_events(share)
+    warnings += _of_events(share, status)
     warnings += _of_write_back(share)
     floor_ns = share.calibration.floor_ns
     latency = share.system.latency
@@ -50,21 +51,21 @@ def warnings_of(share: "Session") -> list[str]:
             "without root the processors cannot be kept awake (PM QoS): "
             "expect latencies to scatter more, above all after idle times"
         )
-    for label, line in share.crossings.receipt.report().items():
+    for label, line in status.receipt.items():
         if line.within_tolerance is False:
             warnings.append(
                 f"{label}: asked for {format_duration(line.asked_p50_ns)}, achieved "
                 f"{format_duration(line.achieved_p50_ns)} (median), "
                 f"{line.late} of {line.count} late: out of tolerance"
             )
-    trace = share.tracing.report()
+    trace = status.trace
     if trace is not None and trace.failure:
         warnings.append(
             f"the trace {trace.path} loses requests, {trace.lost} so far: {trace.failure}"
         )
     elif trace is not None and trace.lost:
         warnings.append(f"{trace.lost} requests found no room in the trace: the disk is slow")
-    warnings += _of_files(share)
+    warnings += _of_files(share, status)
     if share.system.own_policy is not None:
         warnings += share.system.own_policy.warnings()
     warnings += filter(None, (share.machinery.dispatcher.opened.warning(),))
@@ -77,12 +78,12 @@ def warnings_of(share: "Session") -> list[str]:
     return warnings
 
 
-def _of_events(share: "Session") -> list[str]:
+def _of_events(share: "Session", status: ShareStatus) -> list[str]:
     events = share.machinery.host_events
-    if events is None:
+    if events is None or status.events is None:
         return []
     warnings = [events.trouble] if events.trouble else []
-    not_raised = events.report().not_raised
+    not_raised = status.events.not_raised
     if not_raised:
         warnings.append(
             f"{not_raised} events could not be raised in the guest, for the first of each kind "
@@ -136,14 +137,14 @@ def _of_write_back(share: "Session") -> list[str]:
     return warnings
 
 
-def _of_files(share: "Session") -> list[str]:
+def _of_files(share: "Session", status: ShareStatus) -> list[str]:
     warnings = []
     if share.user.uid != 0 and share.system.files.ownership is Ownership.HOST:
         warnings.append(
             f"ownership host without root: everything is made as {share.user}, "
             "and owners cannot be changed"
         )
-    owners, names = share.machinery.owners.report(), share.machinery.spellings.report()
+    owners, names = status.ownership, status.names
     if owners.malformed:
         warnings.append(
             f"{owners.malformed} objects have a malformed owner attribute, taken as unset; "

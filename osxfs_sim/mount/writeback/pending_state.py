@@ -222,7 +222,7 @@ class PendingState:
         overlay.content = None
 
     def free(self, pieces: Iterable[Piece]) -> None:
-        """These pieces of a orphan file's content are replaced."""
+        """These pieces of an orphan file's content are replaced."""
         now = self.changes.under_way
         # What is being written, or is refused, is still to be read, and freed after that.
         busy = [(now.position, now.length)] if now is not None and now.kind is Kind.WRITE else []

@@ -416,10 +416,15 @@ class WriteBack:
         self.aside.close()
         self.journal.close(keep=keep)
 
+    @property
+    def oldest_age_ns(self) -> int:
+        """For how long the oldest pending change has waited; 0: there is none."""
+        oldest_ns = self.changes.oldest_ns
+        return 0 if oldest_ns is None else time.monotonic_ns() - oldest_ns
+
     def report(self, *, recovered: int = 0, sync_waits: bool = False) -> WriteBackStatus:
         """For the status; the arguments are what only the session knows."""
         changes, spec = self.changes, self.changes.spec
-        oldest_ns = changes.oldest_ns
         return WriteBackStatus(
             age_ns=spec.age_ns,
             limit_changes=spec.most_changes,
@@ -433,7 +438,7 @@ class WriteBack:
             refused=changes.set_aside,
             pending_changes=len(changes),
             pending_bytes=changes.bytes,
-            oldest_ns=0 if oldest_ns is None else time.monotonic_ns() - oldest_ns,
+            oldest_ns=self.oldest_age_ns,
             bytes_written_back=changes.written_back_bytes,
             longest_lag_ns=changes.longest_lag_ns,
             most_changes_at_risk=changes.most_changes,
