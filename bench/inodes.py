@@ -35,7 +35,7 @@ def measure(quick: bool) -> dict[str, Any]:
             profile="osxfs-cached",
             latency_ns=0,
             bandwidth="none",
-            lifetime_ns=24 * 3_600 * 1_000_000_000,
+            cache_timeout_ns=24 * 3_600 * 1_000_000_000,
         ) as share:
             pid = pid_of(share)
             wait_quiet(pid, quiet_s=_TIDY_AFTER_S, within_s=30)

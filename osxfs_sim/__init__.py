@@ -33,7 +33,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from osxfs_sim.model.caching import CachePolicy, Lifetimes
+    from osxfs_sim.model.caching import CachePolicy, CacheTimeouts
     from osxfs_sim.model.profile import ProfileError
     from osxfs_sim.model.status import ShareStatus
     from osxfs_sim.model.user_error import UserError
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CachePolicy",
-    "Lifetimes",
+    "CacheTimeouts",
     "MountError",
     "ProfileError",
     "Share",
@@ -61,7 +61,7 @@ __version__ = "0.1.0"
 # to start for what it does not use, and what interrupts it meanwhile meets code of ours.
 _HOMES = {
     "CachePolicy": "model.caching",
-    "Lifetimes": "model.caching",
+    "CacheTimeouts": "model.caching",
     "MountError": "mount.mounts.mountpoints",
     "ProfileError": "model.profile",
     "Share": "mount.launch",
@@ -72,7 +72,12 @@ _HOMES = {
 }
 
 
+_RENAMED = {"Lifetimes": "CacheTimeouts"}
+
+
 def __getattr__(name: str) -> Any:
+    if new := _RENAMED.get(name):
+        raise ImportError(f"{__name__}.{name} is called {new} now")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"osxfs_sim.{_HOMES[name]}"), name)

@@ -91,6 +91,7 @@ _SHARE_FILE = FileKind(
     _ShareFile,
     ProfileError,
     begins="share file {name}",
+    renamed={f"exports.NAME.{each.was}": each.key for each in OPTIONS if each.was},
     elsewhere={
         f"exports.NAME.{key}": "holds for the whole mount: give it on the command line"
         for each in _FOR_ALL

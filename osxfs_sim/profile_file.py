@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from osxfs_sim.model.bugs import BUGS, Ailment, Bug, parse_ailment, together
+from osxfs_sim.model.bugs import BUGS, Bug, FaultSpec, parse_fault, together
 from osxfs_sim.model.events import NO_EVENTS, EventSpec, NotifySpec, StreamSpec
 from osxfs_sim.model.latency import DataPath, LatencySpec
 from osxfs_sim.model.operations import OperationClass
@@ -22,7 +22,7 @@ from osxfs_sim.model.profile import (
     Transport,
     check_is_heard,
     parse_distribution,
-    with_lifetime,
+    with_timeout,
 )
 from osxfs_sim.model.protocol import USUAL, ProtocolSpec
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
@@ -73,8 +73,8 @@ class CachingTable:
     """``[caching]``"""
 
     policy: Any = None
-    lifetime: Duration | None = None
-    missing_lifetime: Duration | None = None
+    cache_timeout: Duration | None = None
+    negative_timeout: Duration | None = None
     keep_pages: bool | None = None
 
 
@@ -170,7 +170,12 @@ class ProfileFile:
             raise UserError("a profile needs a name")
 
 
-PROFILE = FileKind("profile", ProfileFile, ProfileError, begins="{name}")
+_RENAMED = {
+    "caching.lifetime": "cache_timeout",
+    "caching.missing_lifetime": "negative_timeout",
+}
+"""Keys of earlier versions."""
+PROFILE = FileKind("profile", ProfileFile, ProfileError, _RENAMED, begins="{name}")
 _OF_REQUESTS = ("latency", "caching", "files", "events", "protocol", "write_back", "bugs")
 _VALUE_TABLES = ("share", *_OF_REQUESTS, "synchronization")
 _OF_THE_STREAM = ("latency", "no_defer", "most_pending")
@@ -339,10 +344,10 @@ def _caching(table: CachingTable, start: CachingSpec) -> CachingSpec:
                 hint = f"; a policy of your own is given with the option --policy {table.policy}"
             raise ProfileError(f"unknown policy {table.policy!r}{hint}")
         caching = replace(caching, policy=table.policy)
-    if table.lifetime is not None:
-        caching = with_lifetime(caching, "lifetime", int(table.lifetime))
-    if table.missing_lifetime is not None:
-        caching = with_lifetime(caching, "missing_lifetime", int(table.missing_lifetime))
+    if table.cache_timeout is not None:
+        caching = with_timeout(caching, "cache_timeout", int(table.cache_timeout))
+    if table.negative_timeout is not None:
+        caching = with_timeout(caching, "negative_timeout", int(table.negative_timeout))
     if table.keep_pages is not None:
         check_is_heard(caching, "keep_pages")
         caching = replace(caching, keep_pages=table.keep_pages)
@@ -432,7 +437,7 @@ def _write_back(table: WriteBackTable, start: WriteBackSpec | None) -> WriteBack
     return spec
 
 
-def _bugs(table: Mapping[str, bool | int], start: Iterable[Ailment]) -> tuple[Ailment, ...]:
+def _bugs(table: Mapping[str, bool | int], start: Iterable[FaultSpec]) -> tuple[FaultSpec, ...]:
     """Those of *start* and *table*: a bug is had or not, or had with a number of its own."""
     had = {ailment.bug: ailment for ailment in start}
     known = [bug.value for bug in Bug]
@@ -443,11 +448,11 @@ def _bugs(table: Mapping[str, bool | int], start: Iterable[Ailment]) -> tuple[Ai
         had.pop(bug, None)
         if isinstance(value, bool):
             if value:
-                had[bug] = parse_ailment(key)
+                had[bug] = parse_fault(key)
         elif not BUGS[bug].limit:
             raise ProfileError(f"bugs.{key} = {value}: write true or false")
         elif value < 0:
             raise ProfileError(f"bugs.{key} = {value}: write a whole number, or true or false")
         else:
-            had[bug] = parse_ailment(f"{key}={value}")
+            had[bug] = parse_fault(f"{key}={value}")
     return together(had.values())

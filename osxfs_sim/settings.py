@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from osxfs_sim.catalogue import load_distribution, load_policy, load_profile
-from osxfs_sim.model.bugs import Ailment, Bug, parse_ailment, together
+from osxfs_sim.model.bugs import Bug, FaultSpec, parse_fault, together
 from osxfs_sim.model.caching import CachePolicy, Consistent, Dilated
 from osxfs_sim.model.consistency import Mode, Promise, promised
 from osxfs_sim.model.events import NO_EVENTS, EventSpec
@@ -26,10 +26,10 @@ from osxfs_sim.model.profile import (
     ProfileError,
     Replaced,
     Transport,
-    check_believes,
+    check_caches,
     check_keeps,
     with_event_latency,
-    with_lifetime,
+    with_timeout,
 )
 from osxfs_sim.model.synchronization import SyncSpec
 from osxfs_sim.model.units import parse_rate_bytes_per_s, parse_size_bytes
@@ -76,7 +76,7 @@ class EmulatedSystem:
     write_back: WriteBackSpec | None
     dilate: float
     synchronization: SyncSpec | None = None
-    bugs: tuple[Ailment, ...] = ()
+    bugs: tuple[FaultSpec, ...] = ()
     own_policy: OwnPolicy | None = None
     """The user's, where *policy* is that one, or rests upon it."""
 
@@ -162,22 +162,24 @@ class ShareSettings:
         example='"copies=5,switches=3"',
     )
     """The numbers of copies and of context switches on the way of data."""
-    lifetime_ns: int | None = option(
+    cache_timeout_ns: int | None = option(
         None,
         DURATION,
         "How long names, attributes and pages are believed (cached, negative, complete).",
         docs="how long names, attributes and pages are believed, under the policies `cached`, "
         "`negative` and `complete`",
         example='"10s"',
+        was="lifetime",
     )
     """How long names, attributes and pages are believed."""
-    missing_lifetime_ns: int | None = option(
+    negative_timeout_ns: int | None = option(
         None,
         DURATION,
         "How long a missing name is believed missing (negative, complete).",
         docs="how long a missing name is believed missing, under the policies `negative` and "
         "`complete`",
         example='"1s"',
+        was="missing_lifetime",
     )
     """How long a missing name is believed missing."""
     policy: str | None = option(
@@ -513,18 +515,18 @@ class ShareSettings:
 
     def _bugs(
         self,
-        bugs: tuple[Ailment, ...],
+        bugs: tuple[FaultSpec, ...],
         files: FileRules,
         events: EventSpec,
         write_back: WriteBackSpec | None,
-    ) -> tuple[Ailment, ...]:
+    ) -> tuple[FaultSpec, ...]:
         """The profile's *bugs* and one's own, if they can do something. Raises ProfileError.
 
         A bug of what is believed may be had where nothing is: that the policy keeps it from
         showing is what the museum is about.
         """
         try:
-            own = [parse_ailment(text) for text in self.bugs]
+            own = [parse_fault(text) for text in self.bugs]
             chosen = {ailment.bug for ailment in own}
             bugs = together([each for each in bugs if each.bug not in chosen] + own)
         except UserError as error:
@@ -675,7 +677,10 @@ class ShareSettings:
         return latency
 
     def _policy(self, profile: Profile) -> CachePolicy:
-        lifetimes = (("lifetime", self.lifetime_ns), ("missing_lifetime", self.missing_lifetime_ns))
+        lifetimes = (
+            ("cache_timeout", self.cache_timeout_ns),
+            ("negative_timeout", self.negative_timeout_ns),
+        )
         if self.policy is not None:
             for key, value_ns in lifetimes:
                 if value_ns is not None:
@@ -687,9 +692,9 @@ class ShareSettings:
         caching = profile.caching
         for key, value_ns in lifetimes:
             if value_ns is not None:
-                caching = with_lifetime(caching, key, value_ns)
+                caching = with_timeout(caching, key, value_ns)
         check_keeps(profile.caching, profile.name)
-        check_believes(caching, profile.name)
+        check_caches(caching, profile.name)
         return caching.build()
 
     def to_json(self) -> str:

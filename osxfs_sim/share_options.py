@@ -16,7 +16,7 @@ from os import PathLike, fspath
 from typing import Any
 
 from osxfs_sim.catalogue import profile_names
-from osxfs_sim.model.bugs import Bug, parse_ailment
+from osxfs_sim.model.bugs import Bug, parse_fault
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.model.units import (
     MAX_DURATION_NS,
@@ -90,7 +90,7 @@ def _parse_rate(text: str) -> str:
 
 
 def _parse_bug(text: str) -> str:
-    return str(parse_ailment(text))
+    return str(parse_fault(text))
 
 
 def parse_service(text: str) -> tuple[str, str]:
@@ -271,6 +271,8 @@ class Option:
     """Whether it means something only where the guest's work makes requests."""
     is_shown: bool = True
     """Whether a share's status says that it was changed: it makes another system of it."""
+    was: str = ""
+    """Its key in earlier versions, which is refused by the new name."""
     name: str = ""
     """Of the field; filled in by options_of()."""
     default: Any = None

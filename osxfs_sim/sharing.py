@@ -20,6 +20,14 @@ from osxfs_sim.share_options import Where
 _KEYWORDS = {each.name: each for each in OPTIONS if Where.PYTHON in each.where}
 
 
+_RENAMED = {
+    f"{each.was}_ns" if name.endswith("_ns") else each.was: name
+    for name, each in _KEYWORDS.items()
+    if each.was
+}
+"""Keywords of earlier versions."""
+
+
 def _share(
     source: str | PathLike[str], mountpoint: str | PathLike[str], **options: Any
 ) -> AbstractContextManager[Share]:
@@ -41,6 +49,8 @@ def _share(
     """
     fields = {}
     for name, value in options.items():
+        if new := _RENAMED.get(name):
+            raise TypeError(f"share()'s keyword {name!r} is called {new!r} now")
         if name not in _KEYWORDS:
             raise TypeError(f"share() has no keyword {name!r}{nearest(name, _KEYWORDS)}")
         try:
@@ -82,8 +92,8 @@ if TYPE_CHECKING:
         distribution: str | None = None,
         served_at_once: int | None = None,
         data_path: tuple[int, int] | None = None,
-        lifetime_ns: int | None = None,
-        missing_lifetime_ns: int | None = None,
+        cache_timeout_ns: int | None = None,
+        negative_timeout_ns: int | None = None,
         policy: str | None = None,
         ownership: str | None = None,
         names: str | None = None,

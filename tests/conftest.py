@@ -258,7 +258,7 @@ def sharing(need_fuse: None, ground: Path, sync_lock: SyncLock) -> Sharing:
 
 @pytest.fixture
 def share(sharing: Sharing) -> Iterator[Callable[..., LiveShare]]:
-    """A function that mounts: share(source, guest, profile=..., lifetime_ns=...) -> LiveShare.
+    """A function that mounts: share(source, guest, profile=..., cache_timeout_ns=...) -> LiveShare.
 
     Without settings: new directories in memory, profile "none", not
     calibrated. Every share must end well: unmountable, exit code 0, and

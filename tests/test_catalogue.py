@@ -11,7 +11,7 @@ import pytest
 from support.complaints import complaint
 
 from osxfs_sim.catalogue import load_distribution, load_policy, load_profile, profile_names
-from osxfs_sim.model.caching import Cached, Complete, Lifetimes, Negative
+from osxfs_sim.model.caching import Cached, CacheTimeouts, Complete, Negative
 from osxfs_sim.model.events import NO_EVENTS, EventSpec, NotifySpec, StreamSpec
 from osxfs_sim.model.latency import Constant, DataPath, Empirical, LogNormal
 from osxfs_sim.model.profile import ProfileError
@@ -297,15 +297,15 @@ def test_a_policy_is_found_in_the_current_directory(module_here):
     module_here(
         "trial",
         """
-        from osxfs_sim.model.caching import CachePolicy, Lifetimes
+        from osxfs_sim.model.caching import CachePolicy, CacheTimeouts
 
         class Trial(CachePolicy):
             def found(self, name, status, now_ns):
-                return Lifetimes(1, 2)
+                return CacheTimeouts(1, 2)
         """,
     )
     policy = load_policy("trial:Trial")
-    assert policy.found(b"", None, 0) == Lifetimes(1, 2)
+    assert policy.found(b"", None, 0) == CacheTimeouts(1, 2)
     assert policy.describe() == "trial:Trial"
 
 
@@ -391,7 +391,7 @@ def test_a_policy_with_arguments_must_have_defaults_for_them():
     message = complaint(ProfileError, load_policy, "osxfs_sim.model.caching:Cached")
     assert message == (
         "osxfs_sim.model.caching:Cached() fails: TypeError: "
-        "Cached.__init__() missing 1 required positional argument: 'lifetime_ns' "
+        "Cached.__init__() missing 1 required positional argument: 'cache_timeout_ns' "
         "(it is made without arguments: give each a default)"
     )
 
@@ -426,7 +426,7 @@ def test_a_policy_is_tried_before_it_is_used(module_here):
     )
     assert complaint(ProfileError, load_policy, "wrong:Wrong") == (
         "the policy wrong:Wrong.found (wrong.py, line 5) gave 5 (int): "
-        "return Lifetimes(entry_ns, attributes_ns)"
+        "return CacheTimeouts(entry_timeout_ns, attr_timeout_ns)"
     )
 
 
@@ -434,7 +434,7 @@ def test_a_policy_begins_anew_after_it_was_tried(module_here):
     module_here(
         "learning",
         """
-        from osxfs_sim.model.caching import CachePolicy, Lifetimes
+        from osxfs_sim.model.caching import CachePolicy, CacheTimeouts
 
         class Learning(CachePolicy):
             def __init__(self):
@@ -442,11 +442,11 @@ def test_a_policy_begins_anew_after_it_was_tried(module_here):
 
             def found(self, name, status, now_ns):
                 self.seen += 1
-                return Lifetimes(self.seen, 0)
+                return CacheTimeouts(self.seen, 0)
         """,
     )
     policy = load_policy("learning:Learning")
-    assert policy.found(b"", None, 0) == Lifetimes(1, 0)
+    assert policy.found(b"", None, 0) == CacheTimeouts(1, 0)
 
 
 def test_a_module_that_exits_does_not_end_the_command(module_here):
@@ -466,7 +466,7 @@ def test_the_digest_of_a_policy_is_of_all_files_of_its_own(module_here):
         from osxfs_sim.model.caching import CachePolicy
 
         class Uses(CachePolicy):
-            def missing_ns(self, name, now_ns):
+            def negative_timeout_ns(self, name, now_ns):
                 return helper.LIFETIME_NS
         """,
     )

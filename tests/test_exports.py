@@ -32,8 +32,8 @@ latency = "65us"
 bandwidth = "500MB/s"
 distribution = "lognormal:0.2"
 served_at_once = 4
-lifetime = "10s"
-missing_lifetime = "1s"
+cache_timeout = "10s"
+negative_timeout = "1s"
 ownership = "host"
 names = "apfs"
 extended_attributes = "host"
@@ -78,8 +78,8 @@ def test_each_export_is_a_share_with_options_of_its_own(share_file, tmp_path: Pa
             bandwidth="500MB/s",
             distribution="lognormal:0.2",
             served_at_once=4,
-            lifetime_ns=10_000_000_000,
-            missing_lifetime_ns=1_000_000_000,
+            cache_timeout_ns=10_000_000_000,
+            negative_timeout_ns=1_000_000_000,
             ownership="host",
             names="apfs",
             extended_attributes="host",
@@ -331,7 +331,9 @@ def test_a_directory_may_be_called_as_it_likes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        ShareSettings("", "", profile="osxfs-cached", latency_ns=65_000, lifetime_ns=10**9, seed=7),
+        ShareSettings(
+            "", "", profile="osxfs-cached", latency_ns=65_000, cache_timeout_ns=10**9, seed=7
+        ),
         ShareSettings("", "", data_path=(5, 3), dilate=2.5, host_events="inotify"),
         ShareSettings(
             "", "", profile="osxfs-delegated", write_back_age_ns=1, kernel_write_back=True

@@ -90,8 +90,8 @@ def test_the_planned_data_path_is_thirty_microseconds_shorter():
 
 
 def test_lifetimes_replace_the_profiles():
-    assert system(profile="osxfs-cached", lifetime_ns=5).policy == Cached(5)
-    assert system(profile="osxfs-negative", lifetime_ns=5, missing_lifetime_ns=0).policy == (
+    assert system(profile="osxfs-cached", cache_timeout_ns=5).policy == Cached(5)
+    assert system(profile="osxfs-negative", cache_timeout_ns=5, negative_timeout_ns=0).policy == (
         Negative(5, 0)
     )
 
@@ -124,7 +124,7 @@ def test_default_believes_what_consistent_does():
 
 
 def test_a_share_that_all_obeys_another_mode_has_its_policy():
-    cached = {"profile": "osxfs-cached", "lifetime_ns": 5, "dilate": 2.0}
+    cached = {"profile": "osxfs-cached", "cache_timeout_ns": 5, "dilate": 2.0}
     wholly = system(**cached, stronger=((".", "consistent"),))
     assert (wholly.promise, wholly.mode) == (Promise(Mode.CACHED), Mode.CONSISTENT)
     assert type(wholly.policy) is Consistent
@@ -174,7 +174,9 @@ def test_dilation_reaches_the_window_of_host_events():
 
 
 def test_a_complete_policy_stays_complete_when_it_is_dilated():
-    assert system(profile="osxfs-complete", lifetime_ns=5).policy == Complete(5, 24 * 3_600 * 10**9)
+    assert system(profile="osxfs-complete", cache_timeout_ns=5).policy == Complete(
+        5, 24 * 3_600 * 10**9
+    )
     assert system(profile="osxfs-complete", dilate=2.0).policy.complete
     assert not system(profile="osxfs-negative", dilate=2.0).policy.complete
 
@@ -278,22 +280,22 @@ def test_a_latency_is_not_negative():
             "a latency and a data path both set the round trip: give one of them",
         ),
         (
-            {"lifetime_ns": 1},
+            {"cache_timeout_ns": 1},
             "lifetime has no effect under the policy 'consistent': "
             "use it with cached, negative or complete",
         ),
         (
-            {"missing_lifetime_ns": 1, "profile": "osxfs-cached"},
-            "missing_lifetime has no effect under the policy 'cached': "
+            {"negative_timeout_ns": 1, "profile": "osxfs-cached"},
+            "negative_timeout has no effect under the policy 'cached': "
             "use it with negative or complete",
         ),
         (
-            {"lifetime_ns": 1, "policy": "module:Class"},
+            {"cache_timeout_ns": 1, "policy": "module:Class"},
             "lifetime has no effect beside a policy of your own: set it in the policy's class",
         ),
         (
-            {"missing_lifetime_ns": 0, "policy": "module:Class"},
-            "missing_lifetime has no effect beside a policy of your own: "
+            {"negative_timeout_ns": 0, "policy": "module:Class"},
+            "negative_timeout has no effect beside a policy of your own: "
             "set it in the policy's class",
         ),
         ({"policy": "Class"}, "'Class' names no class: write package.module:Class"),
@@ -311,7 +313,7 @@ def test_samples_and_a_data_path_cannot_both_set_the_round_trip(samples):
 
 @pytest.mark.parametrize(
     ("profile", "values"),
-    [("osxfs-cached", {"lifetime_ns": -1}), ("osxfs-negative", {"missing_lifetime_ns": -1})],
+    [("osxfs-cached", {"cache_timeout_ns": -1}), ("osxfs-negative", {"negative_timeout_ns": -1})],
 )
 def test_a_lifetime_is_not_negative(profile, values):
     assert "negative" in refused(profile=profile, **values)
@@ -330,8 +332,8 @@ SETTINGS = st.builds(
     distribution=st.none() | st.text(),
     served_at_once=st.none() | st.integers(),
     data_path=st.none() | st.tuples(st.integers(), st.integers()),
-    lifetime_ns=st.none() | st.integers(),
-    missing_lifetime_ns=st.none() | st.integers(),
+    cache_timeout_ns=st.none() | st.integers(),
+    negative_timeout_ns=st.none() | st.integers(),
     policy=st.none() | st.text(),
     host_events=st.text(),
     event_latency_ns=st.none() | st.integers(),
@@ -412,7 +414,7 @@ def test_a_share_with_volumes_obeys_the_strongest_mode_as_a_whole():
 
 
 def test_without_requests_an_option_of_requests_is_a_mistake():
-    for key, value in (("latency_ns", 1), ("lifetime_ns", 1), ("host_events", "inotify")):
+    for key, value in (("latency_ns", 1), ("cache_timeout_ns", 1), ("host_events", "inotify")):
         assert "whose work makes no requests" in refused(profile="native", **{key: value})
     assert "copy has no effect" in refused(profile="osxfs", copy="/copy")
     assert system(profile="volume", copy="/copy", seed=7).profile.is_local

@@ -33,7 +33,7 @@ def run_and_end(command: Callable[[], object]) -> NoReturn:
         print(printable_lines(error.format_message()), file=sys.stderr)
         sys.exit(2)
     except click.NoSuchOption as error:
-        message = error.format_message()
+        message = _renamed(error.option_name) or error.format_message()
         if error.ctx is not None and error.ctx.parent is None:
             message = f"no such option {error.option_name}: options come after the command"
         _end(2, f"{message} (see --help)")
@@ -55,6 +55,16 @@ def run_and_end(command: Callable[[], object]) -> NoReturn:
         sys.stdout = None  # what it still holds cannot be written either
         _end(1, why)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _renamed(flag: str) -> str:
+    """What is said to who gives *flag*, where it is one of an earlier version; else nothing."""
+    from osxfs_sim.settings import OPTIONS
+
+    for each in OPTIONS:
+        if each.was and flag == f"--{each.was.replace('_', '-')}":
+            return f"{flag} is called {each.flags[0]} now"
+    return ""
 
 
 def _end(code: int, message: str) -> NoReturn:

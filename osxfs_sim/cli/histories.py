@@ -291,7 +291,9 @@ def _bounds(
                 "how long a policy of your own believes is not known: give --bound"
             )
         believed = Believed.by(system.policy, time.time_ns())
-        stale_ns = max(believed.entry_ns, believed.attributes_ns, believed.missing_ns)
+        stale_ns = max(
+            believed.entry_timeout_ns, believed.attr_timeout_ns, believed.negative_timeout_ns
+        )
         # The kernel rounds up to a tick, and lets a lifetime end with the tick after that.
         stale_ns += 2 * kernel_tick_ns()
         if system.events.stream is not None:
@@ -475,7 +477,7 @@ def _tell(
         out.print(
             f"[yellow]  no look came {format_duration(rules.bounds.stale_ns)} or more after a "
             "change: none was judged by the bound, and guests that are never told of any host "
-            "change would pass. A shorter --bound, or another --lifetime, judges more.[/yellow]"
+            "change would pass. A shorter --bound, or another --cache-timeout judges more.[/yellow]"
         )
     out.print(f"  {escape(describe_machine_shortly())}", style="dim")
 

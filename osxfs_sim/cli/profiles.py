@@ -7,7 +7,7 @@ import click
 from osxfs_sim.catalogue import load_profile, profile_names
 from osxfs_sim.cli.options import ProfileName
 from osxfs_sim.cli.saying import say_json
-from osxfs_sim.model.profile import check_believes, check_keeps
+from osxfs_sim.model.profile import check_caches, check_keeps
 from osxfs_sim.report.profiles import profile_report, profile_values, profiles_report
 
 
@@ -18,7 +18,7 @@ def profiles(name: str | None, as_json: bool) -> None:
     """List the systems a share can be; with NAME, show one with the source of each value."""
     if name is not None:
         profile = load_profile(name)
-        check_believes(profile.caching, profile.name)
+        check_caches(profile.caching, profile.name)
         check_keeps(profile.caching, profile.name)
         if as_json:
             values = profile_values(profile)

@@ -132,7 +132,7 @@ def staleness(ctx: click.Context, /, profile: str | None, **asked: Any) -> None:
 
     \b
     osxfs-sim staleness osxfs
-    osxfs-sim staleness osxfs-cached --lifetime 50ms --view attributes --view content
+    osxfs-sim staleness osxfs-cached --cache-timeout 50ms --view attributes --view content
     osxfs-sim staleness osxfs-delegated --direction both --write-back-age 200ms --svg stale.svg
     osxfs-sim staleness osxfs-cached --load 4 --lose 0.2 -o stale.json
     osxfs-sim staleness --from stale.json --svg stale.svg

@@ -2,7 +2,7 @@
 
 An arm is written as one word of the command line: ``native``, ``osxfs``,
 ``osxfs --latency 65us``, or with a name of one's own,
-``cached=osxfs-cached --lifetime 1s``. Here it is only taken apart; what its
+``cached=osxfs-cached --cache-timeout 1s``. Here it is only taken apart; what its
 options mean is known where the options of a share are (cli/arms.py).
 """
 

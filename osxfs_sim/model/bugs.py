@@ -153,7 +153,7 @@ BUGS: Mapping[Bug, BugSpec] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ailment:
+class FaultSpec:
     """A bug that a share has, and its number, where it takes one (else 0)."""
 
     bug: Bug
@@ -168,7 +168,7 @@ class Ailment:
 _WORDS = re.compile(r"([^=]*)(?:=([0-9]{1,9}))?")
 
 
-def parse_ailment(text: str) -> Ailment:
+def parse_fault(text: str) -> FaultSpec:
     """What ``phantom`` or ``descriptors=100`` stands for; ``V5`` is understood too.
 
     Raises UserError.
@@ -188,16 +188,16 @@ def parse_ailment(text: str) -> Ailment:
         limit = int(words[2])
         if limit < 1:
             raise UserError(f"{found}=0: nothing could ever be opened; give 1 or more")
-    return Ailment(found, limit)
+    return FaultSpec(found, limit)
 
 
 _CONTRARY = frozenset({Bug.STALE_SIZE, Bug.STALE_CONTENT})
 
 
-def together(ailments: Iterable[Ailment]) -> tuple[Ailment, ...]:
+def together(faults: Iterable[FaultSpec]) -> tuple[FaultSpec, ...]:
     """*ailments*, if one share can have them all. Raises UserError."""
-    ailments = tuple(ailments)
-    bugs = [ailment.bug for ailment in ailments]
+    faults = tuple(faults)
+    bugs = [ailment.bug for ailment in faults]
     for bug in bugs:
         if bugs.count(bug) > 1:
             raise UserError(f"the bug {bug} is given twice: leave one of them out")
@@ -206,12 +206,12 @@ def together(ailments: Iterable[Ailment]) -> tuple[Ailment, ...]:
             f"{Bug.STALE_SIZE} has data end with each open and {Bug.STALE_CONTENT} never: "
             "leave one of them out"
         )
-    return ailments
+    return faults
 
 
-def heard(ailments: Iterable[Ailment], what: What) -> What:
+def heard(faults: Iterable[FaultSpec], what: What) -> What:
     """What the server is told where *what* has happened on the host; or NOTHING."""
-    for ailment in ailments:
+    for ailment in faults:
         spec = BUGS[ailment.bug]
         if spec.of_directories or What.DIRECTORY not in what:
             what &= ~spec.unheard

@@ -28,8 +28,8 @@ To try an idea, write one small class and name it on the command line
 
         def found(self, name, status, now_ns):
             age_ns = now_ns - status.st_mtime_ns
-            lifetime_ns = min(max(age_ns // 10, 0), 60 * 10**9)
-            return Lifetimes(lifetime_ns, lifetime_ns)
+            cache_timeout_ns = min(max(age_ns // 10, 0), 60 * 10**9)
+            return CacheTimeouts(cache_timeout_ns, cache_timeout_ns)
 """
 
 import os
@@ -38,18 +38,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-class Lifetimes(NamedTuple):
+class CacheTimeouts(NamedTuple):
     """How long the two parts of an answer may be believed, in nanoseconds; 0: not at all.
 
     The entry says "this name is this object", the attributes say what the
     object is like.
     """
 
-    entry_ns: int
-    attributes_ns: int
+    entry_timeout_ns: int
+    attr_timeout_ns: int
 
 
-NOT_BELIEVED = Lifetimes(0, 0)
+UNCACHED = CacheTimeouts(0, 0)
 
 _NEVER_CACHED = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 
@@ -78,7 +78,7 @@ class CachePolicy:
     """Whether the guest keeps no content at all: each read(2) and write(2) is a
     request of its own, also while a file is open."""
 
-    def found(self, name: bytes, status: os.stat_result, now_ns: int) -> Lifetimes:
+    def found(self, name: bytes, status: os.stat_result, now_ns: int) -> CacheTimeouts:
         """For an object that exists.
 
         *name* is the name it was found by (empty when it was asked for without
@@ -86,9 +86,9 @@ class CachePolicy:
         nanoseconds, comparable with ``status.st_mtime_ns``.
         """
         del name, status, now_ns
-        return NOT_BELIEVED
+        return UNCACHED
 
-    def missing_ns(self, name: bytes, now_ns: int) -> int:
+    def negative_timeout_ns(self, name: bytes, now_ns: int) -> int:
         """For a name that does not exist: how long that may be believed, in nanoseconds."""
         del name, now_ns
         return 0
@@ -115,7 +115,7 @@ def negative_timeout_ns(policy: CachePolicy, name: bytes, now_ns: int, can_end: 
     *can_end* tells whether the kernel can be told of it when the host makes the name: else rule 1
     alone would end it, and the host's new file would not be seen until then.
     """
-    return max(0, policy.missing_ns(name, now_ns)) if can_end else 0
+    return max(0, policy.negative_timeout_ns(name, now_ns)) if can_end else 0
 
 
 class Consistent(CachePolicy):
@@ -155,34 +155,34 @@ class Cached(CachePolicy):
     Without *keeps_pages* content is fresh whenever a file is opened.
     """
 
-    lifetime_ns: int
+    timeout_ns: int
     keeps_pages: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        self._believed = Lifetimes(self.lifetime_ns, self.lifetime_ns)
+        self._timeouts = CacheTimeouts(self.timeout_ns, self.timeout_ns)
 
-    def found(self, name: bytes, status: os.stat_result, now_ns: int) -> Lifetimes:
-        return self._believed
+    def found(self, name: bytes, status: os.stat_result, now_ns: int) -> CacheTimeouts:
+        return self._timeouts
 
     def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
         return self.keeps_pages
 
     def describe(self) -> str:
         believed = "entries, attributes and pages" if self.keeps_pages else "entries and attributes"
-        return f"cached: {believed} for {self.lifetime_ns / 1e9:g}s"
+        return f"cached: {believed} for {self.timeout_ns / 1e9:g}s"
 
 
 @dataclass
 class Negative(Cached):
     """As ``cached``, and names that do not exist are believed missing for a lifetime too."""
 
-    missing_lifetime_ns: int = 0
+    negative_ns: int = 0
 
-    def missing_ns(self, name: bytes, now_ns: int) -> int:
-        return self.missing_lifetime_ns
+    def negative_timeout_ns(self, name: bytes, now_ns: int) -> int:
+        return self.negative_ns
 
     def describe(self) -> str:
-        return f"{super().describe()}, missing names for {self.missing_lifetime_ns / 1e9:g}s"
+        return f"{super().describe()}, missing names for {self.negative_ns / 1e9:g}s"
 
 
 @dataclass
@@ -211,12 +211,16 @@ class Dilated(CachePolicy):
         self.complete = self.policy.complete
         self.direct = self.policy.direct
 
-    def found(self, name: bytes, status: os.stat_result, now_ns: int) -> Lifetimes:
-        entry_ns, attributes_ns = self.policy.found(name, status, self._undilated(status, now_ns))
-        return Lifetimes(round(entry_ns * self.factor), round(attributes_ns * self.factor))
+    def found(self, name: bytes, status: os.stat_result, now_ns: int) -> CacheTimeouts:
+        entry_timeout_ns, attr_timeout_ns = self.policy.found(
+            name, status, self._undilated(status, now_ns)
+        )
+        return CacheTimeouts(
+            round(entry_timeout_ns * self.factor), round(attr_timeout_ns * self.factor)
+        )
 
-    def missing_ns(self, name: bytes, now_ns: int) -> int:
-        return round(self.policy.missing_ns(name, now_ns) * self.factor)
+    def negative_timeout_ns(self, name: bytes, now_ns: int) -> int:
+        return round(self.policy.negative_timeout_ns(name, now_ns) * self.factor)
 
     def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
         return self.policy.keep_pages(status, self._undilated(status, now_ns))

@@ -583,11 +583,11 @@ class Debounce(Generic[D]):
     def _settle(self) -> None:
         """Make the first entry of the queue a true one."""
         while self._queue:
-            entry_ns, number, key = self._queue[0]
+            entry_timeout_ns, number, key = self._queue[0]
             quiet = self._waiting.get(key)
-            if quiet is None or (number, entry_ns) != (quiet.number, quiet.queued_ns):
+            if quiet is None or (number, entry_timeout_ns) != (quiet.number, quiet.queued_ns):
                 heapq.heappop(self._queue)
-            elif quiet.due_ns > entry_ns:
+            elif quiet.due_ns > entry_timeout_ns:
                 heapq.heappop(self._queue)
                 self._enqueue(key, quiet)
             else:

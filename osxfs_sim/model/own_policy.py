@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from osxfs_sim.model.caching import NOT_BELIEVED, CachePolicy, Lifetimes
+from osxfs_sim.model.caching import UNCACHED, CachePolicy, CacheTimeouts
 from osxfs_sim.model.status import OwnPolicyStatus
 from osxfs_sim.model.user_error import UserError
 
@@ -37,22 +37,24 @@ class Attempt:
     """What it is told."""
 
 
-def checked_lifetimes(answer: object) -> Lifetimes:
+def checked_timeouts(answer: object) -> CacheTimeouts:
     """*answer* of ``found``. Raises PolicyError where it is none."""
     if not isinstance(answer, tuple) or len(answer) != 2:
-        raise PolicyError(f"gave {_shown(answer)}: return Lifetimes(entry_ns, attributes_ns)")
-    return Lifetimes(_checked_ns(answer[0]), _checked_ns(answer[1]))
+        raise PolicyError(
+            f"gave {_shown(answer)}: return CacheTimeouts(entry_timeout_ns, attr_timeout_ns)"
+        )
+    return CacheTimeouts(_checked_ns(answer[0]), _checked_ns(answer[1]))
 
 
 def _checked_ns(value: object) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise PolicyError(f"gave {_shown(value)} for a lifetime: return whole nanoseconds")
-    lifetime_ns = int(value.__index__())
-    if not 0 <= lifetime_ns <= _LONGEST_NS:
+    cache_timeout_ns = int(value.__index__())
+    if not 0 <= cache_timeout_ns <= _LONGEST_NS:
         raise PolicyError(
-            f"gave a lifetime of {_shown(lifetime_ns)} ns: return 0 (not at all) to 2**63 - 1"
+            f"gave a lifetime of {_shown(cache_timeout_ns)} ns: return 0 (not at all) to 2**63 - 1"
         )
-    return lifetime_ns
+    return cache_timeout_ns
 
 
 def _checked_truth(value: object) -> bool:
@@ -68,8 +70,8 @@ def _checked_phrase(value: object) -> str:
 
 
 _CHECKS: dict[str, Callable[[object], Any]] = {
-    "found": checked_lifetimes,
-    "missing_ns": _checked_ns,
+    "found": checked_timeouts,
+    "negative_timeout_ns": _checked_ns,
     "keep_pages": _checked_truth,
     "describe": _checked_phrase,
 }
@@ -114,6 +116,10 @@ def _place(trace: TracebackType) -> str:
     return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno}"
 
 
+_RENAMED = {"missing_ns": "negative_timeout_ns"}
+"""Methods of earlier versions: one that is never asked would go unnoticed."""
+
+
 class OwnPolicy(CachePolicy):
     """Another policy, whose mistakes cost an answer its being believed, and nothing else.
 
@@ -149,24 +155,27 @@ class OwnPolicy(CachePolicy):
 
     def try_out(self) -> None:
         """Ask it once for each kind of object. Raises PolicyError, in one line."""
+        for old, new in _RENAMED.items():
+            if hasattr(self.policy, old):
+                raise PolicyError(f"{self.name}: its method {old} is called {new} now")
         for attempt in ATTEMPTS:
             try:
                 self._ask(attempt.method, *attempt.arguments)
             except (Exception, SystemExit) as error:
                 raise PolicyError(self._line(attempt.method, error)) from error
 
-    def found(self, name: bytes, status: os.stat_result, now_ns: int) -> Lifetimes:
+    def found(self, name: bytes, status: os.stat_result, now_ns: int) -> CacheTimeouts:
         try:
-            return checked_lifetimes(self.policy.found(name, status, now_ns))
+            return checked_timeouts(self.policy.found(name, status, now_ns))
         except (Exception, SystemExit) as error:
             self._note("found", error)
-            return NOT_BELIEVED
+            return UNCACHED
 
-    def missing_ns(self, name: bytes, now_ns: int) -> int:
+    def negative_timeout_ns(self, name: bytes, now_ns: int) -> int:
         try:
-            return _checked_ns(self.policy.missing_ns(name, now_ns))
+            return _checked_ns(self.policy.negative_timeout_ns(name, now_ns))
         except (Exception, SystemExit) as error:
-            self._note("missing_ns", error)
+            self._note("negative_timeout_ns", error)
             return 0
 
     def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
@@ -260,7 +269,7 @@ _OBJECTS = (
 ATTEMPTS = (
     Attempt("describe", ()),
     *(Attempt("found", (name, status, _NOW_NS)) for name, status in _OBJECTS),
-    *(Attempt("missing_ns", (name, _NOW_NS)) for name in (b"not-there", b"\xff\xfe")),
+    *(Attempt("negative_timeout_ns", (name, _NOW_NS)) for name in (b"not-there", b"\xff\xfe")),
     *(
         Attempt("keep_pages", (status, _NOW_NS))
         for _, status in _OBJECTS

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from osxfs_sim.model.bugs import Ailment
+from osxfs_sim.model.bugs import FaultSpec
 from osxfs_sim.model.caching import (
     Cached,
     CachePolicy,
@@ -63,19 +63,19 @@ class CachingSpec:
     """
 
     policy: str = "consistent"
-    lifetime_ns: int | None = None
-    missing_lifetime_ns: int | None = None
+    cache_timeout_ns: int | None = None
+    negative_timeout_ns: int | None = None
     keep_pages: bool = True
 
     @property
-    def believes(self) -> bool:
+    def caches(self) -> bool:
         """Whether any answer of the host outlives the question."""
         heard = POLICIES[self.policy]
-        of_missing = "missing_lifetime" in heard and bool(self.missing_lifetime_ns)
-        return ("lifetime" in heard and bool(self.lifetime_ns)) or of_missing
+        of_missing = "negative_timeout" in heard and bool(self.negative_timeout_ns)
+        return ("cache_timeout" in heard and bool(self.cache_timeout_ns)) or of_missing
 
     def build(self) -> CachePolicy:
-        lifetimes = self.lifetime_ns or 0, self.missing_lifetime_ns or 0
+        lifetimes = self.cache_timeout_ns or 0, self.negative_timeout_ns or 0
         match self.policy:
             case "consistent":
                 return Consistent()
@@ -98,9 +98,9 @@ POLICIES: Mapping[str, frozenset[str]] = {
     "consistent": frozenset(),
     "direct": frozenset(),
     "default": frozenset(),
-    "cached": frozenset({"lifetime", "keep_pages"}),
-    "negative": frozenset({"lifetime", "missing_lifetime", "keep_pages"}),
-    "complete": frozenset({"lifetime", "missing_lifetime", "keep_pages"}),
+    "cached": frozenset({"cache_timeout", "keep_pages"}),
+    "negative": frozenset({"cache_timeout", "negative_timeout", "keep_pages"}),
+    "complete": frozenset({"cache_timeout", "negative_timeout", "keep_pages"}),
 }
 
 
@@ -205,7 +205,7 @@ class Profile:
     """How a copy and the host's directory are kept the same; None: they are not."""
     protocol: ProtocolSpec = USUAL
     """What the server asks the guest's kernel for."""
-    bugs: tuple[Ailment, ...] = ()
+    bugs: tuple[FaultSpec, ...] = ()
     """What it does wrong on purpose (model/bugs.py)."""
 
     @property
@@ -258,31 +258,31 @@ def with_event_latency(events: EventSpec, latency_ns: int) -> EventSpec:
     return replace(events, stream=replace(events.stream, latency_ns=latency_ns))
 
 
-def with_lifetime(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
-    """*caching* with its ``lifetime`` or ``missing_lifetime`` set.
+def with_timeout(caching: CachingSpec, key: str, value_ns: int) -> CachingSpec:
+    """*caching* with its ``lifetime`` or ``negative_timeout`` set.
 
     Raises ProfileError where the policy would not listen, or for less than nothing.
     """
     if value_ns < 0:
         raise ProfileError(f"{key} {value_ns} ns is negative: 0 means not at all")
     check_is_heard(caching, key)
-    if key == "lifetime":
-        return replace(caching, lifetime_ns=value_ns)
-    return replace(caching, missing_lifetime_ns=value_ns)
+    if key == "cache_timeout":
+        return replace(caching, cache_timeout_ns=value_ns)
+    return replace(caching, negative_timeout_ns=value_ns)
 
 
-def check_believes(caching: CachingSpec, profile: str) -> None:
+def check_caches(caching: CachingSpec, profile: str) -> None:
     """That the policy has each lifetime that it goes by: else it caches less than its name says.
 
     Raises ProfileError.
     """
     heard = POLICIES[caching.policy]
     for key, value_ns in (
-        ("lifetime", caching.lifetime_ns),
-        ("missing_lifetime", caching.missing_lifetime_ns),
+        ("cache_timeout", caching.cache_timeout_ns),
+        ("negative_timeout", caching.negative_timeout_ns),
     ):
         if key in heard and value_ns is None:
-            what = "missing name" if key == "missing_lifetime" else "answer"
+            what = "missing name" if key == "negative_timeout" else "answer"
             raise ProfileError(
                 f"profile {profile!r}: the policy {caching.policy!r} believes no {what} without a "
                 f"{key}: set caching.{key}, such as '10s' ('0s': not at all)"
@@ -295,7 +295,7 @@ def check_keeps(caching: CachingSpec, profile: str) -> None:
     For a profile alone: who asks for a lifetime of 0 by an option knows why.
     """
     heard = POLICIES[caching.policy]
-    said_to_be_0 = heard and not caching.believes and caching.lifetime_ns is not None
+    said_to_be_0 = heard and not caching.caches and caching.cache_timeout_ns is not None
     if said_to_be_0 and not caching.keep_pages and caching.policy != "complete":
         raise ProfileError(
             f"profile {profile!r}: the policy {caching.policy!r} keeps nothing with lifetimes of 0 "

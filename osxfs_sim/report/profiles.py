@@ -33,10 +33,10 @@ def profile_values(profile: Profile) -> dict[str, str]:
         )
     values["caching.policy"] = caching.policy
     heard = POLICIES[caching.policy]
-    if "lifetime" in heard:
-        values["caching.lifetime"] = format_duration(caching.lifetime_ns or 0)
-    if "missing_lifetime" in heard:
-        values["caching.missing_lifetime"] = format_duration(caching.missing_lifetime_ns or 0)
+    if "cache_timeout" in heard:
+        values["caching.cache_timeout"] = format_duration(caching.cache_timeout_ns or 0)
+    if "negative_timeout" in heard:
+        values["caching.negative_timeout"] = format_duration(caching.negative_timeout_ns or 0)
     if "keep_pages" in heard:
         values["caching.keep_pages"] = _yes_or_no(caching.keep_pages)
     for key in FILE_RULES:

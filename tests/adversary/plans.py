@@ -27,8 +27,8 @@ WRITING_BACK = {
     "held for a while": Plan(held(50 * MS), flush_rate=0.05),
     "held for seconds": Plan(held(5_000 * MS), flush_rate=0.02, remount_rate=0.01),
     "held for long": Plan(held(HOUR_NS)),
-    "held for long, nothing cached": Plan(held(HOUR_NS, lifetime_ns=0), remount_rate=0.01),
-    "held for a while, cached for a day": Plan(held(50 * MS, lifetime_ns=24 * HOUR_NS)),
+    "held for long, nothing cached": Plan(held(HOUR_NS, cache_timeout_ns=0), remount_rate=0.01),
+    "held for a while, cached for a day": Plan(held(50 * MS, cache_timeout_ns=24 * HOUR_NS)),
     "few may be held": Plan(held(HOUR_NS, write_back_changes=5), flush_rate=0.05),
     "slow to cross": Plan(held(MS, latency_ns=2 * MS), remount_rate=0.01),
     "attributes of the host's": Plan(

@@ -33,7 +33,7 @@ def directories(tmp_path: Path) -> tuple[Path, Path]:
         (["--distribution", "normal"], "unknown distribution 'normal'"),
         (["--distribution", "lognormal:x"], "write lognormal and its sigma"),
         (["--distribution", "empirical:/no/such/file"], "cannot read the samples /no/such/file"),
-        (["--lifetime", "1s"], "lifetime has no effect under the policy 'consistent'"),
+        (["--cache-timeout", "1s"], "lifetime has no effect under the policy 'consistent'"),
         (["--policy", "nowhere"], "'nowhere' names no class"),
         (["--policy", "nowhere:Class"], "cannot import the policy's module"),
         (["--dilate", "0"], "dilate multiplies time"),

@@ -66,7 +66,7 @@ def verdicts(found: dict[str, dict[str, object]]) -> dict[str, object]:
         (("osxfs", "--rule", "CON-3"), 2, "'CON-3' is not one of 'DEL-1'"),
         (("osxfs", "--list", "--script", "x"), 2, "--script has no effect with --list"),
         (("osxfs", "--volume", "a"), 2, "--volume has no part in the contract"),
-        (("osxfs", "--lifetime", "1s"), 1, "lifetime has no effect under the policy"),
+        (("osxfs", "--cache-timeout", "1s"), 1, "lifetime has no effect under the policy"),
         ((), 2, "Missing argument 'PROFILE'"),
     ],
 )
@@ -169,10 +169,10 @@ def test_holding_back_breaks_write_through(judged) -> None:
 def test_a_policy_of_ones_own_that_believes_is_found_out(cli: Command, tmp_path: Path) -> None:
     """It believes names and attributes for a day, and is held to consistency."""
     (tmp_path / "believer.py").write_text(
-        "from osxfs_sim import CachePolicy, Lifetimes\n"
+        "from osxfs_sim import CachePolicy, CacheTimeouts\n"
         "class Believer(CachePolicy):\n"
         "    def found(self, name, status, now_ns):\n"
-        "        return Lifetimes(86_400 * 10**9, 86_400 * 10**9)\n"
+        "        return CacheTimeouts(86_400 * 10**9, 86_400 * 10**9)\n"
     )
     arguments = ("--policy", "believer:Believer", "--host-events", "none")
     result = cli(

@@ -49,7 +49,7 @@ def frontier(cli: Command):
 def test_a_case_of_ones_own_is_measured_under_edits_and_gone_on_with(
     frontier, tmp_path: Path
 ) -> None:
-    forever = "old=osxfs-cached --lifetime 1h --host-events none"
+    forever = "old=osxfs-cached --cache-timeout 1h --host-events none"
     arms = ("--arm", "native", "--arm", "none", "--arm", forever, "--directory", ".")
     # The first answer is kept for an hour, and the file is another one after every edit.
     result = frontier(

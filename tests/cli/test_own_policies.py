@@ -8,19 +8,19 @@ import pytest
 from support.command import Command
 
 GOOD = """
-from osxfs_sim import CachePolicy, Lifetimes
+from osxfs_sim import CachePolicy, CacheTimeouts
 
 LIFETIME_NS = 60 * 10**9
 
 class Mine(CachePolicy):
     def found(self, name, status, now_ns):
-        return Lifetimes(LIFETIME_NS, LIFETIME_NS)
+        return CacheTimeouts(LIFETIME_NS, LIFETIME_NS)
 """
 FAILS_LATE = """
 from osxfs_sim import CachePolicy
 
 class Mine(CachePolicy):
-    def missing_ns(self, name, now_ns):
+    def negative_timeout_ns(self, name, now_ns):
         return {b"gone": None}.get(name, 0)
 """
 
@@ -74,7 +74,7 @@ def test_a_policy_that_fails_in_a_run_fails_the_arm(osxfs_sim, here: Path) -> No
     assert done.returncode == 1, done.stdout
     (run,) = json.loads((here / "r.json").read_text())["samples"]
     assert run["failure"].startswith("the policy failed ")
-    assert "mine:Mine.missing_ns (mine.py, line 5) gave None (NoneType)" in run["failure"]
+    assert "mine:Mine.negative_timeout_ns (mine.py, line 5) gave None (NoneType)" in run["failure"]
     # The tree was not set up before: what it was copied from has not changed since.
     assert "note:" not in done.stderr
 
@@ -104,7 +104,7 @@ PROFILE = 'name = "x"\nextends = "osxfs"\n[caching]\n'
         ('policy = "negative"\nmissing_lifetime = "10s"', "believes no answer without a lifetime"),
         ('policy = "cached"', "believes no answer without a lifetime: set caching.lifetime"),
         ('policy = "complete"', "believes no answer without a lifetime"),
-        ('policy = "complete"\nlifetime = "1s"', "without a missing_lifetime"),
+        ('policy = "complete"\nlifetime = "1s"', "without a negative_timeout"),
         ('policy = "cached"\nlifetime = "0s"\nkeep_pages = false', "keeps nothing with lifetimes"),
     ],
 )

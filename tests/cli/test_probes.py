@@ -55,7 +55,11 @@ def left_behind(place: Path) -> set[str]:
         (("events", "osxfs", "--number", "0"), 2, "0 is not in the range x>=1"),
         (("staleness", "osxfs", "--number", "0"), 2, "0 is not in the range x>=1"),
         (("staleness", "osxfs", "--view", "contents"), 2, "'contents' is not one of 'existence'"),
-        (("staleness", "osxfs", "--lifetime", "1s"), 1, "lifetime has no effect under the policy"),
+        (
+            ("staleness", "osxfs", "--cache-timeout", "1s"),
+            1,
+            "lifetime has no effect under the policy",
+        ),
         (("staleness", "osxfs", "--latency", "1"), 2, "'1' has no unit"),
         (("events",), 2, "Missing argument 'PROFILE'"),
         (("event", "osxfs"), 2, "no such command 'event'; did you mean 'events'?"),
@@ -88,7 +92,7 @@ def test_what_is_heard_is_scored_and_told_to_scripts(field: Path) -> None:
 
 @pytest.mark.usefixtures("need_fuse")
 def test_staleness_is_told_to_scripts_with_every_sample(field: Path) -> None:
-    arguments = ("--host-events", "none", "--lifetime", "20ms", "--latency", "0us")
+    arguments = ("--host-events", "none", "--cache-timeout", "20ms", "--latency", "0us")
     views = ("--view", "attributes", "--view", "listing", "--view", "attributes")
     result = osxfs_sim(
         field, "staleness", "osxfs-cached", *arguments, *views, "--number", "3", "--json"
@@ -104,7 +108,7 @@ def test_staleness_is_told_to_scripts_with_every_sample(field: Path) -> None:
         *("phase_ns", "stale_looks", "lower_ns", "seen_ns", "upper_ns"),
     }
     assert len(attributes["samples"]) == len(listing["samples"]) == 3
-    assert document["changed"]["lifetime_ns"] == 20_000_000
+    assert document["changed"]["cache_timeout_ns"] == 20_000_000
     assert not left_behind(field)
 
 

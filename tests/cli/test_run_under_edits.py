@@ -33,7 +33,7 @@ def test_a_cache_that_hears_of_nothing_gives_stale_answers_and_none_gives_none(
 ) -> None:
     asking_case(tmp_path)
     options = ("--runs", "1", "--json", "out.json", "--directory", str(tmp_path), "--seed", "5")
-    silent = ("--lifetime", "60s", "--host-events", "none")
+    silent = ("--cache-timeout", "60s", "--host-events", "none")
     arms = ("--arm", "native", "--arm", "osxfs-cached")
     result = osxfs_sim(
         tmp_path, "run", "./ask", *arms, *options, *silent, "--edits", "rewrite@30/s"
@@ -92,7 +92,12 @@ def test_what_is_read_of_a_replaced_file_that_is_held_counts_as_stale(
 @pytest.mark.slow
 def test_a_comparison_under_edits_is_made_shown_and_gone_on_with(osxfs_sim, tmp_path: Path) -> None:
     asking_case(tmp_path)
-    arms = ("--arm", "native", "--arm", "silent=osxfs-cached --lifetime 60s --host-events none")
+    arms = (
+        "--arm",
+        "native",
+        "--arm",
+        "silent=osxfs-cached --cache-timeout 60s --host-events none",
+    )
     options = ("--directory", str(tmp_path), "--edits", "vim@10/s", "--runs", "1")
     result = osxfs_sim(tmp_path, "compare", "./ask", *arms, *options)
     assert result.returncode in (0, 1), result.stderr  # a replaced file may be a lost handle

@@ -66,7 +66,11 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, 
         (("--from", "/nowhere.json"), 1, "/nowhere.json cannot be read: No such file"),
         (("osxfs", "--from", "x.json"), 2, "PROFILE has no effect with --from"),
         (("--from", "x.json", "--number", "3"), 2, "--number has no effect with --from"),
-        (("--from", "x.json", "--lifetime", "1s"), 2, "--lifetime has no effect with --from"),
+        (
+            ("--from", "x.json", "--cache-timeout", "1s"),
+            2,
+            "--cache-timeout has no effect with --from",
+        ),
         (("--from", "x.json", "-o", "y.json"), 2, "-o has no effect with --from"),
     ],
 )

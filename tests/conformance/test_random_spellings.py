@@ -333,12 +333,12 @@ def _run(machine: type[Spelled], *, examples: int, shrink: bool = True) -> None:
 
 POLICIES: dict[str, dict[str, Any]] = {
     "consistent": {},
-    "cached": {"profile": "osxfs-cached", "latency_ns": 0, "lifetime_ns": HOUR_NS},
+    "cached": {"profile": "osxfs-cached", "latency_ns": 0, "cache_timeout_ns": HOUR_NS},
     "negative": {
         "profile": "osxfs-negative",
         "latency_ns": 0,
-        "lifetime_ns": HOUR_NS,
-        "missing_lifetime_ns": HOUR_NS,
+        "cache_timeout_ns": HOUR_NS,
+        "negative_timeout_ns": HOUR_NS,
     },
 }
 
@@ -389,7 +389,7 @@ if spec is None or spec.name != "osxfs_sim.mount.server.main":
 
 class NeverEndsNames(Negative):
     def __init__(self):
-        super().__init__(HOUR_NS, missing_lifetime_ns=HOUR_NS)
+        super().__init__(HOUR_NS, negative_timeout_ns=HOUR_NS)
         spellings.FoldedNames._end_names = lambda self: None
 
 class NeverEndsNamesCached(Cached):
@@ -410,8 +410,8 @@ class NeverRespells(Cached):
 # No mistake, but a kernel that does not know how to end names.
 class OlderKernel(Negative):
     def __init__(self):
-        super().__init__(HOUR_NS, missing_lifetime_ns=HOUR_NS)
-        Reactor.end_all_names = lambda self: False
+        super().__init__(HOUR_NS, negative_timeout_ns=HOUR_NS)
+        Reactor.increment_epoch = lambda self: False
 
 class KeepsOldIndices(Cached):
     def __init__(self):

@@ -44,14 +44,16 @@ def test_an_arm_that_says_nothing_is_refused_with_the_remedy(text: str) -> None:
 
 
 def test_the_words_are_those_of_a_share() -> None:
-    arm = parse_arm("cached=osxfs-cached --lifetime 1s --seed 3 --data-path copies=5,switches=3")
+    arm = parse_arm(
+        "cached=osxfs-cached --cache-timeout 1s --seed 3 --data-path copies=5,switches=3"
+    )
     assert arm == Arm(
         "cached",
         "osxfs-cached",
-        {"lifetime_ns": 1_000_000_000, "seed": 3, "data_path": (5, 3)},
+        {"cache_timeout_ns": 1_000_000_000, "seed": 3, "data_path": (5, 3)},
     )
     settings = settings_of(arm, "/source", "/mountpoint")
-    assert (settings.profile, settings.lifetime_ns, settings.seed) == (
+    assert (settings.profile, settings.cache_timeout_ns, settings.seed) == (
         "osxfs-cached",
         1_000_000_000,
         3,
@@ -86,7 +88,7 @@ def test_an_arm_dilates_time_by_itself_or_as_all_arms_do() -> None:
     assert settings_of(other).dilate == 1
 
 
-@pytest.mark.parametrize("text", ["osxsf", "osxfs --lifetime 1s"])
+@pytest.mark.parametrize("text", ["osxsf", "osxfs --cache-timeout 1s"])
 def test_what_a_profile_cannot_do_is_found_before_anything_runs(text: str) -> None:
     with pytest.raises(ProfileError):
         parse_arm(text)

@@ -3,7 +3,7 @@
 import pytest
 from support.complaints import complaint
 
-from osxfs_sim.model.bugs import BUGS, NOTHING, Ailment, Bug, heard, parse_ailment, together
+from osxfs_sim.model.bugs import BUGS, NOTHING, Bug, FaultSpec, heard, parse_fault, together
 from osxfs_sim.model.events import What
 from osxfs_sim.model.profile import Profile, ProfileError
 from osxfs_sim.model.user_error import UserError
@@ -13,15 +13,15 @@ from osxfs_sim.settings import ShareSettings
 
 def test_a_bug_is_understood_by_its_name_and_by_its_number_in_the_museum() -> None:
     for bug, spec in BUGS.items():
-        assert parse_ailment(bug.value) == parse_ailment(spec.id) == parse_ailment(spec.id.lower())
-        assert parse_ailment(bug.value) == Ailment(bug, spec.limit)
-        assert parse_ailment(str(parse_ailment(bug.value))) == parse_ailment(bug.value)
+        assert parse_fault(bug.value) == parse_fault(spec.id) == parse_fault(spec.id.lower())
+        assert parse_fault(bug.value) == FaultSpec(bug, spec.limit)
+        assert parse_fault(str(parse_fault(bug.value))) == parse_fault(bug.value)
 
 
 def test_a_bug_with_a_limit_can_be_given_another() -> None:
-    assert parse_ailment("descriptors") == Ailment(Bug.DESCRIPTORS, 50_000)
-    assert parse_ailment("V9=7") == Ailment(Bug.DESCRIPTORS, 7)
-    assert str(parse_ailment("V9=7")) == "descriptors=7"
+    assert parse_fault("descriptors") == FaultSpec(Bug.DESCRIPTORS, 50_000)
+    assert parse_fault("V9=7") == FaultSpec(Bug.DESCRIPTORS, 7)
+    assert str(parse_fault("V9=7")) == "descriptors=7"
 
 
 @pytest.mark.parametrize(
@@ -36,16 +36,16 @@ def test_a_bug_with_a_limit_can_be_given_another() -> None:
     ],
 )
 def test_what_is_no_bug_is_told(text: str, message: str) -> None:
-    assert complaint(UserError, parse_ailment, text) == message
+    assert complaint(UserError, parse_fault, text) == message
 
 
 def test_bugs_that_exclude_each_other_are_not_had_together() -> None:
-    size, content = Ailment(Bug.STALE_SIZE), Ailment(Bug.STALE_CONTENT)
+    size, content = FaultSpec(Bug.STALE_SIZE), FaultSpec(Bug.STALE_CONTENT)
     assert "leave one of them out" in complaint(UserError, together, [size, content])
     assert complaint(UserError, together, [size, size]) == (
         "the bug stale-size is given twice: leave one of them out"
     )
-    assert together([size, Ailment(Bug.PHANTOM)]) == (size, Ailment(Bug.PHANTOM))
+    assert together([size, FaultSpec(Bug.PHANTOM)]) == (size, FaultSpec(Bug.PHANTOM))
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_bugs_that_exclude_each_other_are_not_had_together() -> None:
     ],
 )
 def test_what_a_server_with_the_bug_hears(bug: Bug, happened: What, is_heard: What) -> None:
-    assert heard((Ailment(bug),), happened) == is_heard
+    assert heard((FaultSpec(bug),), happened) == is_heard
     assert heard((), happened) == happened
 
 
 def test_what_one_bug_hears_another_may_not() -> None:
-    both = (Ailment(Bug.PHANTOM), Ailment(Bug.STILL_MISSING))
+    both = (FaultSpec(Bug.PHANTOM), FaultSpec(Bug.STILL_MISSING))
     assert heard(both, What.CREATED | What.REMOVED) == NOTHING
     assert heard(both, What.CREATED | What.REMOVED | What.MODIFIED) == What.MODIFIED
 
@@ -86,9 +86,9 @@ def profile(bugs: dict[str, object], parent: Profile | None = None) -> Profile:
 
 def test_a_profile_has_its_bugs_and_its_child_may_have_others() -> None:
     parent = profile({"phantom": True, "descriptors": 9})
-    assert parent.bugs == (Ailment(Bug.PHANTOM), Ailment(Bug.DESCRIPTORS, 9))
+    assert parent.bugs == (FaultSpec(Bug.PHANTOM), FaultSpec(Bug.DESCRIPTORS, 9))
     child = profile({"phantom": False, "descriptors": True, "two-locks": True}, parent)
-    assert child.bugs == (Ailment(Bug.DESCRIPTORS, 50_000), Ailment(Bug.TWO_LOCKS))
+    assert child.bugs == (FaultSpec(Bug.DESCRIPTORS, 50_000), FaultSpec(Bug.TWO_LOCKS))
     assert profile({}, parent).bugs == parent.bugs
     assert profile({}).bugs == ()
 
@@ -125,9 +125,9 @@ def test_a_share_has_the_bugs_that_it_is_given_beside_its_profiles(tmp_path) -> 
     path = tmp_path / "mine.toml"
     path.write_text('name = "mine"\n[bugs]\nphantom = true\ndescriptors = 9\n')
     assert settings(profile=str(path), bugs=("V4", "descriptors=3")).system().bugs == (
-        Ailment(Bug.PHANTOM),
-        Ailment(Bug.TWO_LOCKS),
-        Ailment(Bug.DESCRIPTORS, 3),
+        FaultSpec(Bug.PHANTOM),
+        FaultSpec(Bug.TWO_LOCKS),
+        FaultSpec(Bug.DESCRIPTORS, 3),
     )
     assert settings().system().bugs == ()
 

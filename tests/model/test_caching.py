@@ -10,13 +10,13 @@ from support.complaints import noticed
 
 from osxfs_sim.model import caching
 from osxfs_sim.model.caching import (
-    NOT_BELIEVED,
+    UNCACHED,
     Cached,
     CachePolicy,
+    CacheTimeouts,
     Complete,
     Consistent,
     Dilated,
-    Lifetimes,
     Negative,
 )
 
@@ -31,32 +31,32 @@ def status_of(mtime_s: float = 0) -> os.stat_result:
     )
 
 
-def permissions(policy: CachePolicy, now_ns: int = 0) -> tuple[Lifetimes, int, bool]:
+def permissions(policy: CachePolicy, now_ns: int = 0) -> tuple[CacheTimeouts, int, bool]:
     """All that a policy may be asked, of one file and one missing name."""
     status = status_of()
     return (
         policy.found(b"name", status, now_ns),
-        policy.missing_ns(b"missing", now_ns),
+        policy.negative_timeout_ns(b"missing", now_ns),
         policy.keep_pages(status, now_ns),
     )
 
 
 def test_the_base_of_all_policies_believes_nothing():
-    assert permissions(CachePolicy()) == (NOT_BELIEVED, 0, False)
-    assert Lifetimes(entry_ns=0, attributes_ns=0) == NOT_BELIEVED
+    assert permissions(CachePolicy()) == (UNCACHED, 0, False)
+    assert CacheTimeouts(entry_timeout_ns=0, attr_timeout_ns=0) == UNCACHED
 
 
 def test_consistent_believes_nothing():
-    assert permissions(Consistent()) == (NOT_BELIEVED, 0, False)
+    assert permissions(Consistent()) == (UNCACHED, 0, False)
 
 
 def test_cached_believes_what_exists_and_not_what_is_missing():
-    assert permissions(Cached(HOUR_NS)) == (Lifetimes(HOUR_NS, HOUR_NS), 0, True)
+    assert permissions(Cached(HOUR_NS)) == (CacheTimeouts(HOUR_NS, HOUR_NS), 0, True)
 
 
 def test_negative_believes_missing_names_for_a_lifetime_of_their_own():
     policy = Negative(HOUR_NS, 5 * SECOND_NS)
-    assert permissions(policy) == (Lifetimes(HOUR_NS, HOUR_NS), 5 * SECOND_NS, True)
+    assert permissions(policy) == (CacheTimeouts(HOUR_NS, HOUR_NS), 5 * SECOND_NS, True)
 
 
 def test_complete_believes_what_negative_does_and_a_set_of_names_too():
@@ -103,12 +103,12 @@ def test_a_policy_describes_itself_in_one_phrase(policy, phrase):
 def test_a_dilated_policy_multiplies_every_lifetime_and_nothing_else():
     policy = Negative(HOUR_NS, 5 * SECOND_NS)
     assert permissions(Dilated(policy, 10.0)) == (
-        Lifetimes(10 * HOUR_NS, 10 * HOUR_NS),
+        CacheTimeouts(10 * HOUR_NS, 10 * HOUR_NS),
         50 * SECOND_NS,
         True,
     )
     assert permissions(Dilated(policy, 0.5)) == (
-        Lifetimes(HOUR_NS // 2, HOUR_NS // 2),
+        CacheTimeouts(HOUR_NS // 2, HOUR_NS // 2),
         5 * SECOND_NS // 2,
         True,
     )
@@ -121,16 +121,16 @@ def every_lifetime_is_multiplied(dilated):
     def check(entry, attributes, missing, factor):
         class Told(CachePolicy):
             def found(self, name, status, now_ns):
-                return Lifetimes(entry, attributes)
+                return CacheTimeouts(entry, attributes)
 
-            def missing_ns(self, name, now_ns):
+            def negative_timeout_ns(self, name, now_ns):
                 return missing
 
-        believed, missing_ns, keep = permissions(dilated(Told(), float(factor)))
+        believed, negative_timeout_ns, keep = permissions(dilated(Told(), float(factor)))
         # A float carries 53 bits of the product.
-        assert believed.entry_ns == pytest.approx(entry * factor, rel=1e-15)
-        assert believed.attributes_ns == pytest.approx(attributes * factor, rel=1e-15)
-        assert missing_ns == pytest.approx(missing * factor, rel=1e-15)
+        assert believed.entry_timeout_ns == pytest.approx(entry * factor, rel=1e-15)
+        assert believed.attr_timeout_ns == pytest.approx(attributes * factor, rel=1e-15)
+        assert negative_timeout_ns == pytest.approx(missing * factor, rel=1e-15)
         assert not keep
 
     check()
@@ -141,14 +141,14 @@ def test_dilating_multiplies_the_lifetimes_of_any_policy():
 
 
 class ForgetsMissing(Dilated):
-    def missing_ns(self, name, now_ns):
-        return self.policy.missing_ns(name, now_ns)
+    def negative_timeout_ns(self, name, now_ns):
+        return self.policy.negative_timeout_ns(name, now_ns)
 
 
 class ForgetsAttributes(Dilated):
     def found(self, name, status, now_ns):
-        entry_ns, attributes_ns = self.policy.found(name, status, now_ns)
-        return Lifetimes(round(entry_ns * self.factor), attributes_ns)
+        entry_timeout_ns, attr_timeout_ns = self.policy.found(name, status, now_ns)
+        return CacheTimeouts(round(entry_timeout_ns * self.factor), attr_timeout_ns)
 
 
 class AlwaysKeeps(Dilated):
@@ -165,13 +165,13 @@ def test_the_check_of_dilated_policies_notices(bug):
 def test_the_example_for_authors_works_as_printed():
     text = caching.__doc__
     example = textwrap.dedent(text[text.index("    class ") :])
-    names = {"CachePolicy": CachePolicy, "Lifetimes": Lifetimes}
+    names = {"CachePolicy": CachePolicy, "CacheTimeouts": CacheTimeouts}
     exec(example, names)
     policy = names["FreshFilesChange"]()
 
     def believed(age_s):
         return policy.found(b"", status_of(mtime_s=1_000), (1_000 + age_s) * SECOND_NS)
 
-    assert believed(age_s=100) == Lifetimes(10 * SECOND_NS, 10 * SECOND_NS)
-    assert believed(age_s=10_000) == Lifetimes(60 * SECOND_NS, 60 * SECOND_NS)
-    assert believed(age_s=-5) == NOT_BELIEVED  # a file of the future
+    assert believed(age_s=100) == CacheTimeouts(10 * SECOND_NS, 10 * SECOND_NS)
+    assert believed(age_s=10_000) == CacheTimeouts(60 * SECOND_NS, 60 * SECOND_NS)
+    assert believed(age_s=-5) == UNCACHED  # a file of the future

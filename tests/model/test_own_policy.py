@@ -2,8 +2,8 @@
 
 import pytest
 
-from osxfs_sim.model.caching import NOT_BELIEVED, CachePolicy, Dilated, Lifetimes
-from osxfs_sim.model.own_policy import OwnPolicy, PolicyError, checked_lifetimes
+from osxfs_sim.model.caching import UNCACHED, CachePolicy, CacheTimeouts, Dilated
+from osxfs_sim.model.own_policy import OwnPolicy, PolicyError, checked_timeouts
 
 FILE = __file__
 
@@ -24,10 +24,10 @@ class Good(CachePolicy):
     """As in the documentation: the older, the longer."""
 
     def found(self, name, status, now_ns):
-        lifetime_ns = min(max((now_ns - status.st_mtime_ns) // 10, 0), 60 * 10**9)
-        return Lifetimes(lifetime_ns, lifetime_ns)
+        cache_timeout_ns = min(max((now_ns - status.st_mtime_ns) // 10, 0), 60 * 10**9)
+        return CacheTimeouts(cache_timeout_ns, cache_timeout_ns)
 
-    def missing_ns(self, name, now_ns):
+    def negative_timeout_ns(self, name, now_ns):
         return 5
 
     def keep_pages(self, status, now_ns):
@@ -37,7 +37,7 @@ class Good(CachePolicy):
 def test_a_good_policy_is_as_if_nobody_watched() -> None:
     policy = own(Good())
     policy.try_out()
-    assert policy.missing_ns(b"x", 0) == 5
+    assert policy.negative_timeout_ns(b"x", 0) == 5
     assert policy.describe().endswith(":Good")
     assert policy.report().errors == 0
     assert policy.warnings() == []
@@ -50,19 +50,19 @@ def returning(method: str, value: object) -> CachePolicy:
 @pytest.mark.parametrize(
     ("method", "value", "said"),
     [
-        ("found", 5, "gave 5 (int): return Lifetimes(entry_ns, attributes_ns)"),
-        ("found", "5s", "gave '5s' (str): return Lifetimes"),
-        ("found", None, "gave None (NoneType): return Lifetimes"),
-        ("found", (1,), "gave (1,) (tuple): return Lifetimes"),
-        ("found", [1, 2], "gave [1, 2] (list): return Lifetimes"),
+        ("found", 5, "gave 5 (int): return CacheTimeouts(entry_timeout_ns, attr_timeout_ns)"),
+        ("found", "5s", "gave '5s' (str): return CacheTimeouts"),
+        ("found", None, "gave None (NoneType): return CacheTimeouts"),
+        ("found", (1,), "gave (1,) (tuple): return CacheTimeouts"),
+        ("found", [1, 2], "gave [1, 2] (list): return CacheTimeouts"),
         ("found", (1, "2"), "gave '2' (str) for a lifetime: return whole nanoseconds"),
         ("found", (0.5, 1), "gave 0.5 (float) for a lifetime: return whole nanoseconds"),
         ("found", (float("nan"), 1), "gave nan (float) for a lifetime"),
         ("found", (True, 1), "gave True (bool) for a lifetime"),
         ("found", (-1, 1), "gave a lifetime of -1 (int) ns: return 0 (not at all)"),
         ("found", (1, 2**63), "gave a lifetime of 9223372036854775808 (int) ns"),
-        ("missing_ns", None, "gave None (NoneType) for a lifetime"),
-        ("missing_ns", Lifetimes(1, 1), "for a lifetime: return whole nanoseconds"),
+        ("negative_timeout_ns", None, "gave None (NoneType) for a lifetime"),
+        ("negative_timeout_ns", CacheTimeouts(1, 1), "for a lifetime: return whole nanoseconds"),
         ("keep_pages", None, "gave None (NoneType): return True or False"),
         ("keep_pages", 1, "gave 1 (int): return True or False"),
         ("describe", 7, "gave 7 (int): return a phrase, a str"),
@@ -76,7 +76,7 @@ def test_an_answer_of_the_wrong_kind_is_refused(method: str, value: object, said
 
 def test_what_can_be_a_number_is_one() -> None:
     np = pytest.importorskip("numpy")
-    assert checked_lifetimes((np.int64(3), 4)) == Lifetimes(3, 4)
+    assert checked_timeouts((np.int64(3), 4)) == CacheTimeouts(3, 4)
     own(returning("keep_pages", np.bool_(1))).try_out()
 
 
@@ -86,18 +86,18 @@ class Raises(CachePolicy):
 
 
 class ExitsLate(CachePolicy):
-    def missing_ns(self, name, now_ns):
+    def negative_timeout_ns(self, name, now_ns):
         raise SystemExit(3)
 
 
 class TakesTooLittle(CachePolicy):
     def found(self, name):
-        return NOT_BELIEVED
+        return UNCACHED
 
 
 class Awaited(CachePolicy):
     async def found(self, name, status, now_ns):
-        return NOT_BELIEVED
+        return UNCACHED
 
 
 class NoMethod(CachePolicy):
@@ -137,9 +137,9 @@ class FailsFor(CachePolicy):
     def found(self, name, status, now_ns):
         if name == b"bad":
             raise ZeroDivisionError("no children")
-        return Lifetimes(7, 7)
+        return CacheTimeouts(7, 7)
 
-    def missing_ns(self, name, now_ns):
+    def negative_timeout_ns(self, name, now_ns):
         return None if name == b"bad" else 7
 
 
@@ -149,9 +149,9 @@ def test_later_mistakes_believe_nothing_and_are_counted() -> None:
     policy.try_out()
     dilated = Dilated(policy, 2.0)
     status = type("Status", (), {"st_mtime_ns": 0})()
-    assert dilated.found(b"good", status, 0) == Lifetimes(14, 14)
-    assert dilated.found(b"bad", status, 0) == NOT_BELIEVED
-    assert dilated.missing_ns(b"bad", 0) == 0
+    assert dilated.found(b"good", status, 0) == CacheTimeouts(14, 14)
+    assert dilated.found(b"bad", status, 0) == UNCACHED
+    assert dilated.negative_timeout_ns(b"bad", 0) == 0
     assert policy.report().errors == 2
     assert "ZeroDivisionError: no children" in (policy.report().first_error or "")
     assert len(told) == 1

@@ -18,7 +18,7 @@ from osxfs_sim.model.profile import (
     Source,
     Transport,
     parse_distribution,
-    with_lifetime,
+    with_timeout,
 )
 from osxfs_sim.model.synchronization import SyncMode, SyncSpec
 from osxfs_sim.model.user_error import UserError, nearest
@@ -58,8 +58,8 @@ PARENT = profile(
     served_at_once = 4
     [caching]
     policy = "negative"
-    lifetime = "2s"
-    missing_lifetime = "1s"
+    cache_timeout = "2s"
+    negative_timeout = "1s"
     [sources."latency.metadata"]
     basis = "documented"
     text = "A page."
@@ -372,11 +372,11 @@ def test_a_document_without_a_name_is_told_so():
         ),
         (
             "[caching]\nlifetimes = '1s'",
-            "unknown key 'caching.lifetimes'; did you mean 'lifetime'?",
+            "unknown key 'caching.cache_timeouts'; did you mean 'cache_timeout'?",
         ),
         (
             "[caching]\nxyz = '1s'",
-            "unknown key 'caching.xyz': there are keep_pages, lifetime, missing_lifetime, policy",
+            "unknown key 'caching.xyz': there are keep_pages, lifetime, negative_timeout, policy",
         ),
         (
             PATH + "hops = 3",
@@ -421,7 +421,7 @@ def test_sources_are_tables():
         ),
         (
             "[caching]\npolicy = 'cached'\nlifetime = 3600",
-            "caching.lifetime = 3600 has no unit: write a text such as '130us'",
+            "caching.cache_timeout = 3600 has no unit: write a text such as '130us'",
         ),
         (
             "[latency]\nmetadata = '130'",
@@ -499,13 +499,13 @@ def test_a_policy_that_is_no_word_is_a_users_mistake_too(value):
             "use it with cached, negative or complete",
         ),
         (
-            "lifetime = '1s'",
+            "cache_timeout = '1s'",
             "lifetime has no effect under the policy 'consistent': "
             "use it with cached, negative or complete",
         ),
         (
             "policy = 'cached'\nmissing_lifetime = '1s'",
-            "missing_lifetime has no effect under the policy 'cached': "
+            "negative_timeout has no effect under the policy 'cached': "
             "use it with negative or complete",
         ),
     ],
@@ -516,8 +516,8 @@ def test_a_lifetime_that_nobody_listens_to_is_a_mistake(text, message):
 
 def test_a_lifetime_is_set_where_its_policy_listens():
     caching = CachingSpec("negative", 1, 2)
-    assert with_lifetime(caching, "lifetime", 5) == CachingSpec("negative", 5, 2)
-    assert with_lifetime(caching, "missing_lifetime", 5) == CachingSpec("negative", 1, 5)
+    assert with_timeout(caching, "cache_timeout", 5) == CachingSpec("negative", 5, 2)
+    assert with_timeout(caching, "negative_timeout", 5) == CachingSpec("negative", 1, 5)
 
 
 def test_a_data_path_must_add_up_to_the_round_trip():
@@ -631,7 +631,7 @@ def test_the_nearest_word_is_offered_and_else_all_of_them():
                         "distribution",
                         "served_at_once",
                         "data_path",
-                        "lifetime",
+                        "cache_timeout",
                         "policy",
                         "copies",
                         "copy",

@@ -261,7 +261,9 @@ def test_a_warning_about_several_arms_is_printed_once(
 def test_failures_few_runs_and_long_labels_have_their_place(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    label = "osxfs-cached --latency 65us --lifetime 1s --missing-lifetime 500ms --bandwidth 1GB/s"
+    label = (
+        "osxfs-cached --latency 65us --cache-timeout 1s --negative-timeout 500ms --bandwidth 1GB/s"
+    )
     broken = arm(label, times(3)[:4], share())
     broken[0].failure = "exit code 3: [broken]"
     made = comparison(arm("osxfs-delegated-kernel", times(1)[:3]), broken)

@@ -24,7 +24,7 @@ from osxfs_sim.mount.requests import handlers
 from osxfs_sim.mount.requests.dispatch import Dispatcher
 from osxfs_sim.mount.requests.layer import Layer
 from osxfs_sim.mount.server import assembly
-from osxfs_sim.mount.server.assembly import Machinery
+from osxfs_sim.mount.server.assembly import Components
 from osxfs_sim.mount.writeback import handlers as held_handlers
 from osxfs_sim.mount.writeback import writeback
 from osxfs_sim.settings import ShareSettings
@@ -80,7 +80,7 @@ class ControlledReactor(Reactor):
 class Requests:
     """The requests of a share that nobody has mounted; *answers* by the order they came in."""
 
-    machinery: Machinery
+    machinery: Components
     reactor: ControlledReactor
     answers: dict[int, Any] = field(default_factory=dict)
     asked: int = 0
@@ -128,7 +128,7 @@ class Requests:
         raise AssertionError("it goes on for ever")
 
 
-def injected_layer(machinery: Machinery, injector: Any) -> InjectedRequests:
+def injected_layer(machinery: Components, injector: Any) -> InjectedRequests:
     """What answers the requests of *injector*, over the handlers of a share that has none."""
     written_through = machinery.handlers
     while isinstance(written_through, Layer):

@@ -76,7 +76,7 @@ class DeafShare:
 
     def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
         with tempfile.TemporaryDirectory(dir=self.root) as ground:
-            playing = _Playing(self, Path(ground), believes=not schedule.exports)
+            playing = _Playing(self, Path(ground), cacheable=not schedule.exports)
             try:
                 return [
                     OperationInterval(actor, step, 0, 0, playing.perform(actor, step))
@@ -87,9 +87,9 @@ class DeafShare:
 
 
 class _Playing:
-    def __init__(self, share: DeafShare, ground: Path, *, believes: bool) -> None:
+    def __init__(self, share: DeafShare, ground: Path, *, cacheable: bool) -> None:
         self.share, self.ground = share, ground
-        self.believes = believes or share.overlaps_too
+        self.cacheable = cacheable or share.overlaps_too
         (ground / "tree" / "inner").mkdir(parents=True)
         self.performers: dict[str, Performer] = {}
         self.believed: dict[tuple[str, str, str, str], OperationResult] = {}
@@ -139,7 +139,7 @@ class _Playing:
             self.believed[key] = self.performer(actor).perform(operation)
         told = self.believed[key]
         is_special = path in self.special and not self.share.believes_special
-        if not self.believes or is_special or operation.act == "mread":
+        if not self.cacheable or is_special or operation.act == "mread":
             del self.believed[key]
         return told
 

@@ -275,7 +275,7 @@ def _step(
 
 
 _SETTLE = _step(SHARE, "settle")
-_CACHED: Mapping[str, Any] = {"profile": "osxfs-cached", "lifetime_ns": HOUR_NS}
+_CACHED: Mapping[str, Any] = {"profile": "osxfs-cached", "cache_timeout_ns": HOUR_NS}
 _BELIEVES_AN_HOUR = "profile osxfs-cached: names and attributes are believed for an hour"
 _BELIEVES_NOTHING = "the policy: profile osxfs (consistent), which believes nothing"
 _CONSISTENT: Mapping[str, Any] = {"profile": "osxfs"}
@@ -288,7 +288,7 @@ _DEMONSTRATIONS = (
             Arrangement(_BELIEVES_NOTHING, _share(Bug.STALE_SIZE, **_CONSISTENT)),
             Arrangement(
                 "the policy: a lifetime of 0",
-                _share(Bug.STALE_SIZE, profile="osxfs-cached", lifetime_ns=0),
+                _share(Bug.STALE_SIZE, profile="osxfs-cached", cache_timeout_ns=0),
             ),
         ),
         (
@@ -413,12 +413,12 @@ _DEMONSTRATIONS = (
         Bug.STILL_MISSING,
         Arrangement(
             "profile osxfs-negative: a missing name is believed missing for an hour",
-            _share(Bug.STILL_MISSING, profile="osxfs-negative", missing_lifetime_ns=HOUR_NS),
+            _share(Bug.STILL_MISSING, profile="osxfs-negative", negative_timeout_ns=HOUR_NS),
         ),
         (
             Arrangement(
                 "the policy: a missing name is not believed missing (missing lifetime 0)",
-                _share(Bug.STILL_MISSING, profile="osxfs-negative", missing_lifetime_ns=0),
+                _share(Bug.STILL_MISSING, profile="osxfs-negative", negative_timeout_ns=0),
             ),
         ),
         (

@@ -46,36 +46,41 @@ class Believed:
     *keeps_pages*: an open does not drop the content that the guest holds.
     """
 
-    entry_ns: int = 0
-    attributes_ns: int = 0
-    missing_ns: int = 0
+    entry_timeout_ns: int = 0
+    attr_timeout_ns: int = 0
+    negative_timeout_ns: int = 0
     keeps_pages: bool = False
 
     @classmethod
     def by(cls, policy: CachePolicy, now_ns: int) -> "Believed":
         """What *policy* answers for a new, empty file; *now_ns* is the wall-clock time."""
         status = os.stat_result((0o100644, 1, 1, 1, 0, 0, 0, 0, 0, 0), {"st_mtime_ns": now_ns})
-        entry_ns, attributes_ns = policy.found(b"file", status, now_ns)
-        missing_ns = policy.missing_ns(b"file", now_ns)
-        return cls(entry_ns, attributes_ns, missing_ns, policy.keep_pages(status, now_ns))
+        entry_timeout_ns, attr_timeout_ns = policy.found(b"file", status, now_ns)
+        negative_timeout_ns = policy.negative_timeout_ns(b"file", now_ns)
+        return cls(
+            entry_timeout_ns,
+            attr_timeout_ns,
+            negative_timeout_ns,
+            policy.keep_pages(status, now_ns),
+        )
 
-    def lifetime_ns(self, view: View) -> int | None:
+    def cache_timeout_ns(self, view: View) -> int | None:
         """How long *view* may go on showing an old state; None: for ever."""
         match view:
             case View.EXISTENCE:
-                return self.missing_ns
+                return self.negative_timeout_ns
             case View.ABSENCE:
-                return self.entry_ns
+                return self.entry_timeout_ns
             case View.ATTRIBUTES:
                 # A lookup of the name brings the attributes too.
-                return min(self.entry_ns, self.attributes_ns)
+                return min(self.entry_timeout_ns, self.attr_timeout_ns)
             case View.CONTENT:
-                lifetime_ns = min(self.entry_ns, self.attributes_ns)
-                return lifetime_ns if self.keeps_pages else 0
+                cache_timeout_ns = min(self.entry_timeout_ns, self.attr_timeout_ns)
+                return cache_timeout_ns if self.keeps_pages else 0
             case View.LISTING:
                 return 0  # the guest's kernel is not asked to keep listings
             case View.HANDLE:
-                return self.attributes_ns
+                return self.attr_timeout_ns
             case View.MAPPING:
                 return None  # reading memory asks nobody
 
@@ -190,33 +195,33 @@ def outlook(
     *patience_ns* None: twice the lifetime or 2 s, whichever is longer; 2 s for
     a lifetime above half a minute.
     """
-    lifetime_ns = 0 if believed is None else believed.lifetime_ns(view)
+    cache_timeout_ns = 0 if believed is None else believed.cache_timeout_ns(view)
     window_ns = None if events.stream is None else events.stream.latency_ns
     if patience_ns is None:
         patience_ns = max(_PATIENCE_NS, 2 * (window_ns or 0))
-        if lifetime_ns is not None and lifetime_ns <= _LONGEST_WAITED_FOR_NS:
-            patience_ns = max(patience_ns, 2 * lifetime_ns)
+        if cache_timeout_ns is not None and cache_timeout_ns <= _LONGEST_WAITED_FOR_NS:
+            patience_ns = max(patience_ns, 2 * cache_timeout_ns)
     # With a stream, a change must meet its window anywhere too.
     phase_ns = max(_SHORTEST_PHASE_NS, 2 * (window_ns or 0))
     if believed is None:
         return Outlook(None, phase_ns, patience_ns)
-    if lifetime_ns == 0:
+    if cache_timeout_ns == 0:
         return Outlook(AtOnce(), phase_ns, patience_ns)
-    if window_ns is not None and (lifetime_ns is None or lifetime_ns > window_ns):
-        if lifetime_ns is not None:
-            phase_ns = min(phase_ns, lifetime_ns)
+    if window_ns is not None and (cache_timeout_ns is None or cache_timeout_ns > window_ns):
+        if cache_timeout_ns is not None:
+            phase_ns = min(phase_ns, cache_timeout_ns)
         assert events.stream is not None
         return Outlook(Within(window_ns, not events.stream.no_defer), phase_ns, patience_ns)
-    if lifetime_ns is None:
+    if cache_timeout_ns is None:
         return Outlook(NotSeen("nobody asks"), phase_ns, patience_ns)
     # Nobody waits an hour to meet a lifetime at its end.
-    phase_ns = min(lifetime_ns, patience_ns)
-    low_ns = lifetime_ns - phase_ns
+    phase_ns = min(cache_timeout_ns, patience_ns)
+    low_ns = cache_timeout_ns - phase_ns
     if low_ns >= patience_ns:
-        why = f"believed for {format_duration(lifetime_ns)}"
+        why = f"believed for {format_duration(cache_timeout_ns)}"
         return Outlook(NotSeen(why), phase_ns, patience_ns)
-    rounding_ns = -lifetime_ns % tick_ns
-    uniform = Uniform(low_ns, lifetime_ns, rounding_ns, rounding_ns + tick_ns)
+    rounding_ns = -cache_timeout_ns % tick_ns
+    uniform = Uniform(low_ns, cache_timeout_ns, rounding_ns, rounding_ns + tick_ns)
     return Outlook(uniform, phase_ns, patience_ns)
 
 

@@ -55,7 +55,7 @@ from osxfs_sim.mount.mounts.mountpoints import MountError
 from osxfs_sim.mount.mounts.volumes import Volumes
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import Spellings
 from osxfs_sim.mount.watch.watcher import HostChange, Lost, Watcher
@@ -83,7 +83,7 @@ class HostEvents:
         backing: Backing,
         spellings: Spellings,
         caching: Caching,
-        name_sets: NameSets | None,
+        name_sets: CompleteDirectories | None,
         injector: Injector | None,
         seed: int,
         *,
@@ -143,7 +143,7 @@ class HostEvents:
         )
         # Names that are missing in the root can be ended all at once, or not at all;
         # those further down end with the entry of their directory.
-        self._caching.tell_whether_root_names_can_end(self._reactor.end_all_names())
+        self._caching.tell_whether_root_names_can_end(self._reactor.increment_epoch())
         if self._injector is not None:
             self._injector.start(device)
         self._reactor.take_on(self)
@@ -346,7 +346,7 @@ class HostEvents:
             # when the name was missing, and believe that; by any spelling.
             if not keeps:
                 endings[entry] = None
-            spelling = self._spellings.believed_missing(directory, name)
+            spelling = self._spellings.negative_spelling(directory, name)
             if spelling is not None:
                 endings[Entry(directory.number, spelling)] = None
         if Ends.DIRECTORY_ATTRIBUTES in ends:
@@ -365,7 +365,7 @@ class HostEvents:
             before.parent = None
         if before.is_directory and not moved:
             # Its number may be another's by now, of which nothing is known.
-            self._inodes.renounce_identity(before)
+            self._inodes.detach_host_number(before)
             if self._names is not None:
                 self._names.forget(before)
         return None if moved else before

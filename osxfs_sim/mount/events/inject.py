@@ -333,7 +333,7 @@ def _remove(dir_fd: int, injection: Injection) -> None:
     remove(injection.name, dir_fd=dir_fd)
 
 
-def way_up(directory: Inode) -> Iterator[Inode]:
+def ancestors(directory: Inode) -> Iterator[Inode]:
     """*directory* and those above it, but the root. Raises OSError: ELOOP where there are too many.
 
     As two renames of which we have heard in the wrong order can make it.
@@ -349,7 +349,7 @@ def way_up(directory: Inode) -> Iterator[Inode]:
 
 def _walk(root_fd: int, directory: Inode) -> int:
     """A descriptor of *directory* in the share, by the names that the guest knows."""
-    names = [here.name for here in way_up(directory)]
+    names = [here.name for here in ancestors(directory)]
     fd = os.dup(root_fd)
     try:
         while names:

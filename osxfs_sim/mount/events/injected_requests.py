@@ -23,7 +23,7 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, RequestContext
 
 from osxfs_sim.model.events import Notice
-from osxfs_sim.mount.events.inject import Injection, Injector, way_up
+from osxfs_sim.mount.events.inject import Injection, Injector, ancestors
 from osxfs_sim.mount.loop.request import Request
 from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.handlers import Handlers
@@ -139,7 +139,7 @@ class InjectedRequests(Layer):
         return next(
             (
                 here
-                for here in way_up(injection.directory)
+                for here in ancestors(injection.directory)
                 if here.name == name
                 and here.parent is not None
                 and here.parent.number == parent_number

@@ -117,7 +117,7 @@ class Rescans:
 
     async def _end_below(self, top: Inode) -> None:
         """End all that is believed of *top* and below, whatever it costs."""
-        endings: list[Ending] = [Everything(self._reactor.end_all_names)]
+        endings: list[Ending] = [Everything(self._reactor.increment_epoch)]
         for inode in self._known_below(top):
             way = way_to(inode)
             if not self._caching.can_end_root_names():

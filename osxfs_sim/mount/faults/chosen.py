@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from osxfs_sim.model.bugs import Ailment, Bug, heard
+from osxfs_sim.model.bugs import Bug, FaultSpec, heard
 from osxfs_sim.mount.events.inject import Injection
 from osxfs_sim.mount.faults.descriptors import Descriptors
 from osxfs_sim.mount.faults.false_create import FalseCreate, with_false_creations
@@ -39,19 +39,19 @@ Raise = Callable[[Injection], Iterator[Injection]]
 
 
 def faults_of(
-    ailments: tuple[Ailment, ...], inodes: InodeTable, backing: Backing, spellings: Spellings
+    faults: tuple[FaultSpec, ...], inodes: InodeTable, backing: Backing, spellings: Spellings
 ) -> list[Fault]:
     """The faults of a share, that which is laid on first first. Raises MountError."""
-    return [FAULTS[each.bug](each.limit, inodes, backing, spellings) for each in reversed(ailments)]
+    return [FAULTS[each.bug](each.limit, inodes, backing, spellings) for each in reversed(faults)]
 
 
-def hearing(ailments: tuple[Ailment, ...]) -> Hear | None:
+def hearing(faults: tuple[FaultSpec, ...]) -> Hear | None:
     """How the changes of the host are heard; None: as they are."""
-    if not ailments:
+    if not faults:
         return None
 
     def hear(change: HostChange) -> HostChange | None:
-        what = heard(ailments, change.what)
+        what = heard(faults, change.what)
         if not what:
             return None
         return HostChange(change.directory, change.name, what, change.at_ns, change.moved_to)
@@ -59,8 +59,8 @@ def hearing(ailments: tuple[Ailment, ...]) -> Hear | None:
     return hear
 
 
-def raising(ailments: tuple[Ailment, ...]) -> Raise | None:
+def raising(faults: tuple[FaultSpec, ...]) -> Raise | None:
     """What is raised in the guest; None: each event as it is."""
-    if any(each.bug is Bug.FALSE_CREATE for each in ailments):
+    if any(each.bug is Bug.FALSE_CREATE for each in faults):
         return with_false_creations
     return None

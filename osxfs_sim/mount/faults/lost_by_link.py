@@ -63,7 +63,7 @@ class _LosingEntries(Layer):
         if not is_new:
             linked = self._inodes.known(os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
             if linked is not None:
-                self._inodes.renounce_identity(linked)
+                self._inodes.detach_host_number(linked)
                 self._lost.add(linked)
                 # What is believed of it goes with it; for attributes alone, the kernel waits
                 # for nobody (fuse_reverse_inval_inode), so that it can be told from here.

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyfuse3 import EntryAttributes, FileInfo, RequestContext
 
-from osxfs_sim.model.caching import Lifetimes
+from osxfs_sim.model.caching import CacheTimeouts
 from osxfs_sim.mount.faults.fault import Evict, Fault
 from osxfs_sim.mount.requests.entries import Show
 from osxfs_sim.mount.requests.host_operations import HostOperations
@@ -39,7 +39,7 @@ class StaleSize(Fault):
 
     def over_show(self, below: Show) -> Show:
         def show(
-            inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: Lifetimes
+            inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: CacheTimeouts
         ) -> EntryAttributes:
             entry = below(inode, status, ids, timeouts)
             if not modes.S_ISREG(status.st_mode):
@@ -48,8 +48,8 @@ class StaleSize(Fault):
             told = self._sizes.get(inode)
             if told is not None and now_ns < told.until_ns and inode.changed_ns <= told.told_ns:
                 entry.st_size = told.size_bytes
-            elif timeouts.attributes_ns:
-                until_ns = now_ns + timeouts.attributes_ns
+            elif timeouts.attr_timeout_ns:
+                until_ns = now_ns + timeouts.attr_timeout_ns
                 self._sizes[inode] = _Size(status.st_size, time.time_ns(), until_ns)
             return entry
 

@@ -44,5 +44,5 @@ class _TwoInodes(Layer):
         except OSError:
             known = None  # what is wrong, the look-up itself will say
         if known is not None and known.open_fds:
-            self._inodes.renounce_identity(known)
+            self._inodes.detach_host_number(known)
         return self.next.lookup(parent_number, asked, ctx)

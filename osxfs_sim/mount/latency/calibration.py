@@ -22,7 +22,7 @@ import trio
 from osxfs_sim.model.latency import LatencyModel, LatencySpec
 from osxfs_sim.model.operations import OperationClass
 from osxfs_sim.mount.latency import prober
-from osxfs_sim.mount.latency.crossings import Crossings, Outside
+from osxfs_sim.mount.latency.crossings import ClientOverhead, Crossings
 from osxfs_sim.mount.loop.reactor import Patience, Reactor, Wake
 from osxfs_sim.mount.mounts.identity import ServerUser
 
@@ -121,7 +121,7 @@ async def calibrate(
     """
     kept = crossings.latency, crossings.outside, reactor.patience
     processors = os.sched_getaffinity(0)
-    crossings.look_outside(Outside({0: 0}))
+    crossings.look_outside(ClientOverhead({0: 0}))
     probe = _Prober(process)
     try:
         _part_processors(process.pid, sorted(processors))

@@ -16,7 +16,7 @@ from osxfs_sim.mount.latency.receipt import FOLD_AT, Receipt
 from osxfs_sim.mount.loop.request import Crossing, Request
 
 
-class Outside:
+class ClientOverhead:
     """What a client waits for outside the server, as a function of the latency asked for.
 
     It grows with the latency, as processors go colder in longer waits.
@@ -58,7 +58,7 @@ _CLASS_OF = tuple(map(int, CLASS_OF))
 class Crossings:
     """The state that every request passes: model, receipt, counts."""
 
-    def __init__(self, latency: LatencyModel, outside: Outside) -> None:
+    def __init__(self, latency: LatencyModel, outside: ClientOverhead) -> None:
         self.latency = latency
         self.outside = outside
         self.start_counting_anew()
@@ -67,7 +67,7 @@ class Crossings:
         """From now on a crossing takes what *latency* says."""
         self.latency = latency
 
-    def look_outside(self, outside: Outside) -> None:
+    def look_outside(self, outside: ClientOverhead) -> None:
         """This is what lies outside, from now on."""
         self.outside = outside
 

@@ -120,7 +120,7 @@ class Patience:
     """Then it keeps the processors awake so long."""
 
 
-class Chore(Protocol):
+class IdleTask(Protocol):
     """Work that the server has to do beside the requests, in the reactor's thread."""
 
     def fileno(self) -> int:
@@ -230,7 +230,7 @@ class Reactor:
         self._poller = select.poll()
         self._epoll = select.epoll()
         self._waking: tuple[int, ...] = (self._wake_fd,)
-        self._chore: Chore | None = None
+        self._chore: IdleTask | None = None
         self._chore_rest_ns = 0
         """How long the chore rests, if it has failed and is resting; else 0."""
         self._lost_in_a_row = 0
@@ -287,7 +287,7 @@ class Reactor:
         self._table_fd, self._mounts_changed = table_fd, changed
         changed()
 
-    def take_on(self, chore: Chore) -> None:
+    def take_on(self, chore: IdleTask) -> None:
         """Do *chore* from now on, beside the requests."""
         self._chore = chore
         self._watch(chore.fileno())
@@ -302,13 +302,13 @@ class Reactor:
             self._listen_not(self._chore)
         self._chore, self._chore_due_ns, self._chore_rest_ns = None, None, 0
 
-    def _listen_not(self, chore: Chore) -> None:
+    def _listen_not(self, chore: IdleTask) -> None:
         fd = chore.fileno()
         self._poller.unregister(fd)
         self._epoll.unregister(fd)
         self._waking = tuple(each for each in self._waking if each != fd)
 
-    def _work_on_chore(self, chore: Chore, until_ns: int) -> None:
+    def _work_on_chore(self, chore: IdleTask, until_ns: int) -> None:
         """Let *chore* work; where it fails, let it rest, and its descriptor be."""
         rest_ns = self._chore_rest_ns
         if rest_ns:
@@ -430,7 +430,7 @@ class Reactor:
         self.ended = True
         self.wake_up()
 
-    def end_all_names(self) -> bool:
+    def increment_epoch(self) -> bool:
         """End every name that the kernel believes, missing ones included, at once.
 
         FUSE_NOTIFY_INC_EPOCH (linux/fuse.h, Linux 6.16). Unlike the message that

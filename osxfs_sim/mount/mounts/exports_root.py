@@ -15,10 +15,10 @@ from pathlib import Path
 from osxfs_sim.model.caching import Cached
 from osxfs_sim.mount.mounts.mountpoints import MountError, control_path
 
-FOR_GOOD = Cached(lifetime_ns=10 * 365 * 86_400 * 10**9)
+FOR_GOOD = Cached(timeout_ns=10 * 365 * 86_400 * 10**9)
 
 
-class Skeleton:
+class ExportsRoot:
     """The directory behind it, for one mount point.
 
     It lies in a directory of the user that the server works as: to be made and

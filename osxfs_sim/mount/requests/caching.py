@@ -16,15 +16,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from osxfs_sim.model.caching import (
-    NOT_BELIEVED,
+    UNCACHED,
     CachePolicy,
+    CacheTimeouts,
     Consistent,
-    Lifetimes,
     is_ever_cached,
     negative_timeout_ns,
 )
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode
 from osxfs_sim.mount.tree.overlaps import Overlaps
 from osxfs_sim.mount.tree.spellings import Spellings
@@ -39,7 +39,7 @@ class Caching:
         root: Inode,
         backing: Backing,
         spellings: Spellings,
-        name_sets: NameSets | None,
+        name_sets: CompleteDirectories | None,
         overlaps: Overlaps | None,
     ) -> None:
         self._policy = policy
@@ -78,19 +78,19 @@ class Caching:
 
     def of_entry(
         self, parent: Inode, name: bytes, asked: bytes, status: os.stat_result
-    ) -> Lifetimes:
+    ) -> CacheTimeouts:
         """Of the host's *name* in *parent*, that the guest has *asked* for."""
         if parent.followed is False:
-            return NOT_BELIEVED
+            return UNCACHED
         return self._spellings.believed(name, asked, self._found(parent, name, status))
 
-    def of_attributes(self, inode: Inode, status: os.stat_result) -> Lifetimes:
+    def of_attributes(self, inode: Inode, status: os.stat_result) -> CacheTimeouts:
         """Of what *inode* is like, asked for without a name."""
         if not self._is_followed(inode):
-            return NOT_BELIEVED
+            return UNCACHED
         return self._found(inode, b"", status)
 
-    def of_local(self, name: bytes, status: Any) -> Lifetimes:
+    def of_local(self, name: bytes, status: Any) -> CacheTimeouts:
         """Of what the guest has made, and the host has not got yet: nobody else can change it."""
         return self._policy.found(name, status, time.time_ns())
 
@@ -104,7 +104,7 @@ class Caching:
         timeout_ns = negative_timeout_ns(policy, asked, time.time_ns(), can_end)
         if timeout_ns <= 0:
             return 0
-        return self._spellings.believed_missing_ns(parent, asked, timeout_ns)
+        return self._spellings.negative_timeout_ns(parent, asked, timeout_ns)
 
     def keeps_pages(self, inode: Inode, status: os.stat_result) -> bool:
         """Whether the pages of *inode* outlive this open of it."""
@@ -139,10 +139,10 @@ class Caching:
 
     # By what
 
-    def _found(self, place: Inode, name: bytes, status: os.stat_result) -> Lifetimes:
+    def _found(self, place: Inode, name: bytes, status: os.stat_result) -> CacheTimeouts:
         """Of what was found as *name* in *place*, or is *place* itself."""
         if not is_ever_cached(status.st_mode):
-            return NOT_BELIEVED
+            return UNCACHED
         policy = self._policy
         if self._overlaps is not None:
             policy = self._overlaps.policy_at(place, policy, status)

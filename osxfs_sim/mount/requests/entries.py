@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pyfuse3 import EntryAttributes
 
-from osxfs_sim.model.caching import NOT_BELIEVED, Lifetimes
+from osxfs_sim.model.caching import UNCACHED, CacheTimeouts
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.tree.backing import Backing
@@ -34,13 +34,13 @@ class Show(Protocol):
     """How an object is shown to the guest."""
 
     def __call__(
-        self, inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: Lifetimes
+        self, inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: CacheTimeouts
     ) -> EntryAttributes:
         """*ids* are its user and group, *timeouts* how long the kernel may keep the answer."""
 
 
 def show(
-    inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: Lifetimes
+    inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: CacheTimeouts
 ) -> EntryAttributes:
     """*inode* as the host has it."""
     entry = EntryAttributes()
@@ -73,13 +73,13 @@ class Identities:
         backing: Backing,
         watcher: Watcher | None,
         overlaps: Overlaps | None,
-        end_all_names: Callable[[], bool],
+        increment_epoch: Callable[[], bool],
     ) -> None:
         self._inodes = inodes
         self._backing = backing
         self._watcher = watcher
         self._overlaps = overlaps
-        self._end_all_names = end_all_names
+        self._increment_epoch = increment_epoch
         self._when_arriving: Callable[[Inode], None] = _nothing
 
     def when_arriving(self, tell: Callable[[Inode], None]) -> None:
@@ -91,11 +91,11 @@ class Identities:
 
         In a stronger part what is believed of it, and of what lies below it, must
         end. One message ends all names, because it is the only one that needs no
-        lock of a request on its way (reactor.end_all_names).
+        lock of a request on its way (reactor.increment_epoch).
         """
         overlaps = self._overlaps
         if overlaps is not None and overlaps.mode_of(directory) > overlaps.mode_of(inode):
-            self._end_all_names()
+            self._increment_epoch()
         self._when_arriving(directory)
 
     def identify(
@@ -118,7 +118,7 @@ class Identities:
         if self._backing.holds_objects:
             known = self._inodes.known(status)
             if known is not None and self._backing.is_another(known, dir_fd, name):
-                self._inodes.renounce_identity(known)
+                self._inodes.detach_host_number(known)
         if not follows and kind not in _MEETING_PLACES:
             return self._inodes.found(parent, name, status), status
         known = self._inodes.known(status)
@@ -127,7 +127,7 @@ class Identities:
             return self._inodes.found(parent, name, status), status
         handle = syscalls.file_handle(dir_fd, name)
         if known is not None and known.handle != handle:
-            self._inodes.renounce_identity(known)
+            self._inodes.detach_host_number(known)
         inode = self._inodes.found(parent, name, status)
         inode.handle = handle
         if follows and inode.followed is None and self._watcher is not None:
@@ -175,7 +175,7 @@ class Entries:
         *name* is what the host calls it, *asked* what the guest does.
         """
         # A policy of the user's own may fail: ask it before anything is noted down.
-        timeouts = NOT_BELIEVED
+        timeouts = UNCACHED
         if is_cached:
             timeouts = self._caching.of_entry(parent, name, asked, status)
         ids = self._owners.ids(dir_fd, name, status, caller)
@@ -190,7 +190,7 @@ class Entries:
         """The answer about an *inode* that is asked for without a name. Raises OSError."""
         fd, name, status = self._backing.find(inode)
         ids = self._owners.ids(fd, name, status, caller)
-        timeouts = self._caching.of_attributes(inode, status) if is_cached else NOT_BELIEVED
+        timeouts = self._caching.of_attributes(inode, status) if is_cached else UNCACHED
         return self._show(inode, status, ids, timeouts)
 
     def made(
@@ -211,7 +211,7 @@ class Entries:
             # What was just made cannot be known: the host has removed an object and
             # given its number to this one. Taken for it, a new FIFO would be the old
             # pipe, and a new directory would show what the old one is believed to hold.
-            self._inodes.renounce_identity(gone)
+            self._inodes.detach_host_number(gone)
         entry = self.entry(parent, dir_fd, name, status, caller, asked)
         self._inodes[entry.st_ino].changed_ns = time.time_ns()
         return entry

@@ -27,7 +27,7 @@ from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.requests.listing import Listings
 from osxfs_sim.mount.requests.reading import Reader
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.spellings import Spellings
@@ -50,7 +50,7 @@ class Handlers:
         spellings: Spellings,
         namespace: Namespace,
         caching: Caching,
-        name_sets: NameSets | None,
+        name_sets: CompleteDirectories | None,
         entries: Entries,
         handles: HandleTable,
         operations: HostOperations,

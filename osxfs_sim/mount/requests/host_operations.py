@@ -28,7 +28,7 @@ from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
 from osxfs_sim.mount.tree.set_id import end_group_id, end_set_id, has_group_id_alone, set_mode
-from osxfs_sim.mount.tree.spellings import GivesWayError, Spellings
+from osxfs_sim.mount.tree.spellings import CaseOnlyRenameError, Spellings
 from osxfs_sim.mount.tree.syscall_inspection import groups_of
 
 # Flags of open(2) that mean something to the host's file. write() deals with
@@ -37,7 +37,7 @@ _HOST_FLAGS = os.O_ACCMODE | os.O_SYNC | os.O_DSYNC | os.O_NOATIME
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
+class Capabilities:
     """What the guest may do at all, and the server with it."""
 
     guest_devices: bool = False
@@ -63,7 +63,7 @@ class HostOperations:
         entries: Entries,
         show: Show,
         handles: HandleTable,
-        rights: Rights,
+        rights: Capabilities,
     ) -> None:
         self._inodes = inodes
         self._backing = backing
@@ -89,7 +89,7 @@ class HostOperations:
         dir_fd = self._backing.directory_fd(parent)
         try:
             name, status = self._spellings.look_up(parent, dir_fd, asked, ctx.pid)
-        except GivesWayError:
+        except CaseOnlyRenameError:
             raise
         except FileNotFoundError:
             self._crossings.missing_lookups += 1

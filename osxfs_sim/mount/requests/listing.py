@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pyfuse3
 from pyfuse3 import FUSEError, ReaddirToken
 
-from osxfs_sim.model.caching import NOT_BELIEVED
+from osxfs_sim.model.caching import UNCACHED
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.reactor import breathe, in_thread
 from osxfs_sim.mount.loop.request import Request
@@ -23,7 +23,7 @@ from osxfs_sim.mount.requests.entries import Identify, Show
 from osxfs_sim.mount.requests.handle_table import HandleTable, Listing
 from osxfs_sim.mount.requests.host_calls import HostCalls
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.owners import Owners
 from osxfs_sim.mount.tree.spellings import Spellings
@@ -109,7 +109,7 @@ class HostListing:
                 inode = inode.parent
             status = os.fstat(fh)
             ids = self._owners.ids(fh, b".", status, listing.caller)
-            entry = self._show(inode, status, ids, NOT_BELIEVED)
+            entry = self._show(inode, status, ids, UNCACHED)
             added = pyfuse3.readdir_reply(token, name, entry, position + 1)
             return DIRENTPLUS_BYTES if added else 0
         seen = _status_of_entry(fh, name)
@@ -156,7 +156,7 @@ class Listings:
         backing: Backing,
         spellings: Spellings,
         caching: Caching,
-        name_sets: NameSets | None,
+        name_sets: CompleteDirectories | None,
         handles: HandleTable,
         source: Source,
     ) -> None:

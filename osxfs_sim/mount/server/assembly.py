@@ -21,7 +21,7 @@ from osxfs_sim.mount.events.injected_requests import InjectedRequests
 from osxfs_sim.mount.events.invalidate import Invalidator, LateInvalidator
 from osxfs_sim.mount.faults.chosen import faults_of, hearing, raising
 from osxfs_sim.mount.faults.fault import Fault
-from osxfs_sim.mount.latency.crossings import Crossings, Outside
+from osxfs_sim.mount.latency.crossings import ClientOverhead, Crossings
 from osxfs_sim.mount.loop.notifications import EndAnswers
 from osxfs_sim.mount.loop.reactor import Reactor
 from osxfs_sim.mount.mounts import services
@@ -33,7 +33,7 @@ from osxfs_sim.mount.requests.entries import Entries, Identify, Identities, Show
 from osxfs_sim.mount.requests.handle_table import HandleTable
 from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.host_calls import HostCalls
-from osxfs_sim.mount.requests.host_operations import HostOperations, Rights
+from osxfs_sim.mount.requests.host_operations import Capabilities, HostOperations
 from osxfs_sim.mount.requests.listing import HostListing, Listings
 from osxfs_sim.mount.requests.open_handles import OpenHandles, most_handles
 from osxfs_sim.mount.requests.tracing import Tracing
@@ -45,7 +45,7 @@ from osxfs_sim.mount.server.synthetic_directories import (
     SyntheticListing,
 )
 from osxfs_sim.mount.tree.backing import Backing, affordable
-from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.overlaps import Overlaps
@@ -68,7 +68,7 @@ _MOST_OBJECTS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Machinery:
+class Components:
     """What serves the requests of one share."""
 
     reactor: Reactor
@@ -106,7 +106,7 @@ def build(
     source: str,
     mountpoint: str,
     graft: Graft | None,
-) -> Machinery:
+) -> Components:
     """All that serves requests for the directory *source*. Raises OSError and MountError.
 
     From the tree upwards: each part is given those that it uses when it is made. Requests then
@@ -134,7 +134,7 @@ def build(
     )
     # What has a name, and what has none any more; and with write-back what was made.
     held = 2 * most_descriptors
-    crossings = Crossings(LatencyModel(system.latency, settings.seed), Outside({0: 0}))
+    crossings = Crossings(LatencyModel(system.latency, settings.seed), ClientOverhead({0: 0}))
     reactor = Reactor(pyfuse3._session_loop, keeps_names=bool(settings.volumes))  # type: ignore[attr-defined]
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
     owners = open_owners(
@@ -142,7 +142,7 @@ def build(
     )
     rules = RULES[system.files.names]
     spellings: Spellings = (
-        FoldedNames(rules, reactor.end_all_names, mountpoint) if rules.folds else ExactNames()
+        FoldedNames(rules, reactor.increment_epoch, mountpoint) if rules.folds else ExactNames()
     )
     grafted = None
     if graft is not None:
@@ -157,10 +157,10 @@ def build(
 
     # What an answer is made of
     calls = HostCalls(crossings, reactor.internal_errors, may_change=not settings.exports)
-    name_sets = NameSets() if system.policy.complete else None
+    name_sets = CompleteDirectories() if system.policy.complete else None
     real_caching = Caching(system.policy, inodes.root, backing, spellings, name_sets, overlaps)
     caching = _laid(faults, "over_caching", real_caching)
-    identities = Identities(inodes, backing, watcher, overlaps, reactor.end_all_names)
+    identities = Identities(inodes, backing, watcher, overlaps, reactor.increment_epoch)
     namespace = Namespace(
         *(inodes, backing, owners, spellings, name_sets, watcher),
         before_moved=identities.arrives,
@@ -215,7 +215,7 @@ def build(
     evict = _laid(faults, "over_eviction", evict)
 
     # The layers of requests, from below
-    rights = Rights(
+    rights = Capabilities(
         guest_devices=system.files.ownership is Ownership.HOST,
         kernel_checks=system.files.ownership is Ownership.HOST,
         server_is_root=server_is_root,
@@ -298,7 +298,7 @@ def build(
         is_suppressed=None if injector is None else injector.has_asked,
         kernel_writes_back=kernel_writes_back,
     )
-    return Machinery(
+    return Components(
         reactor=reactor,
         handlers=handlers,
         dispatcher=dispatcher,

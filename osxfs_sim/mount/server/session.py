@@ -37,7 +37,7 @@ from osxfs_sim.mount.latency.calibration import (
     calibrate,
     start_prober,
 )
-from osxfs_sim.mount.latency.crossings import Outside
+from osxfs_sim.mount.latency.crossings import ClientOverhead
 from osxfs_sim.mount.loop.apart import run_apart
 from osxfs_sim.mount.loop.pm_qos import sleep_precisely
 from osxfs_sim.mount.mounts.cycles import (
@@ -47,7 +47,7 @@ from osxfs_sim.mount.mounts.cycles import (
     check_own_places,
     own_places,
 )
-from osxfs_sim.mount.mounts.exports_root import FOR_GOOD, Skeleton
+from osxfs_sim.mount.mounts.exports_root import FOR_GOOD, ExportsRoot
 from osxfs_sim.mount.mounts.identity import ServerUser, check_state_apart, server_user
 from osxfs_sim.mount.mounts.mountpoints import (
     MountError,
@@ -69,7 +69,7 @@ from osxfs_sim.mount.mounts.service_checks import check_host_services
 from osxfs_sim.mount.mounts.services import HostServices
 from osxfs_sim.mount.mounts.volumes import Volumes, check_volumes
 from osxfs_sim.mount.server import control_socket
-from osxfs_sim.mount.server.assembly import Machinery, build, kept_in, make_graft, mount_options
+from osxfs_sim.mount.server.assembly import Components, build, kept_in, make_graft, mount_options
 from osxfs_sim.mount.server.recovery_process import recover_apart
 from osxfs_sim.mount.server.request_status import status_of_requests
 from osxfs_sim.mount.server.signals import (
@@ -125,7 +125,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
         if settings.exports:
             mountpoint = real_mountpoint(settings.mountpoint)
             with user.acting():
-                skeleton = Skeleton(directory, mountpoint, settings.exports)
+                skeleton = ExportsRoot(directory, mountpoint, settings.exports)
             cleaning_up.callback(_as_user, user, skeleton.remove)
             source, system = str(skeleton.path), replace(system, policy=FOR_GOOD, own_policy=None)
         with user.acting():
@@ -200,7 +200,7 @@ def serve(settings: ShareSettings, on_ready: Ready, say: Callable[[str], None]) 
         raise session.failure
 
 
-def _agreeing(spec: ProtocolSpec, machinery: Machinery) -> contextlib.AbstractContextManager[None]:
+def _agreeing(spec: ProtocolSpec, machinery: Components) -> contextlib.AbstractContextManager[None]:
     """Around the beginning of the session: what the kernel is asked for."""
     if spec == USUAL:
         return contextlib.nullcontext()
@@ -249,7 +249,7 @@ class Session:
         user: ServerUser,
         source: str,
         mountpoint: str,
-        machinery: Machinery,
+        machinery: Components,
         early: list[int],
         volumes: tuple[tuple[str, str], ...],
         supervision: Supervision,
@@ -401,7 +401,7 @@ class Session:
                 )
         except (CalibrationError, trio.BrokenResourceError, OSError) as error:
             log.warning("not calibrated: %r", error)
-        self.crossings.look_outside(Outside(self.calibration.outside_ns))
+        self.crossings.look_outside(ClientOverhead(self.calibration.outside_ns))
         self.reactor.date_back(self.calibration.wake_ns)
 
     async def _start_services(self, host_services: HostServices) -> bool:

@@ -19,7 +19,7 @@ _LARGEST_DIRECTORY = 200_000
 _COST_OF_A_SET = 8  # what an empty set takes, in names
 
 
-class NameSets:
+class CompleteDirectories:
     """Sets of names by directory, the least recently used dropped first."""
 
     def __init__(

@@ -379,7 +379,7 @@ class InodeTable:
         before = self.known(status)
         if before is not None and before is not inode:
             # The host has removed that, and given its number to this one.
-            self.renounce_identity(before)
+            self.detach_host_number(before)
         self.identify(inode, status.st_dev, status.st_ino)
         inode.parent, inode.name, inode.other_names = parent, name, None
         if parent.children is not None:
@@ -389,8 +389,8 @@ class InodeTable:
         """The host's object with these numbers is *inode*, and was another before, perhaps."""
         before = self._by_identity.get((device, host_number))
         if before is not None:
-            self.renounce_identity(before)
-        self.renounce_identity(inode)
+            self.detach_host_number(before)
+        self.detach_host_number(inode)
         inode.device, inode.host_number = device, host_number
         if inode.table is self:  # or it would be found here, and its number would not
             self._by_identity[device, host_number] = inode
@@ -488,7 +488,7 @@ class InodeTable:
                 wrong.append(f"{identity} leads to {inode.number}, which is another object")
         return wrong
 
-    def renounce_identity(self, inode: Inode) -> None:
+    def detach_host_number(self, inode: Inode) -> None:
         """*inode* lost its last name: the host may give its number to another object.
 
         From now on a new object with the same host number is another inode.

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.owners import Owners
 from osxfs_sim.mount.tree.spellings import Spellings
@@ -49,7 +49,7 @@ class Namespace:
         backing: Backing,
         owners: Owners,
         spellings: Spellings,
-        name_sets: NameSets | None,
+        name_sets: CompleteDirectories | None,
         watcher: Follower | None,
         *,
         before_moved: Callable[[Inode, Inode], None] | None = None,
@@ -123,7 +123,7 @@ class Namespace:
             inode.changed_ns = time.time_ns()
             named = inode.drop_name(parent, name)
             if unlinked or inode.is_directory:
-                self._inodes.renounce_identity(inode)
+                self._inodes.detach_host_number(inode)
                 self._backing.keep_orphan(inode, fd)
                 fd = -1
             elif not named:

@@ -13,7 +13,7 @@ what it is (ExactNames), and costs nothing here. Where names fold together
 The guest's kernel knows nothing of all this: it caches each spelling on its
 own. So only the host's own spelling is ever believed, and when a change is made
 under another spelling, or a name is made that was believed missing under
-another, every name the kernel holds is ended at once (see end_all_names), before
+another, every name the kernel holds is ended at once (see increment_epoch), before
 the change is answered.
 """
 
@@ -25,7 +25,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
-from osxfs_sim.model.caching import Lifetimes
+from osxfs_sim.model.caching import CacheTimeouts
 from osxfs_sim.model.names import NameRules
 from osxfs_sim.model.status import NamesStatus
 from osxfs_sim.mount import syscalls
@@ -49,7 +49,7 @@ _DEEPEST_PATH = 2048
 _RENAME_NOREPLACE = 1
 
 
-class GivesWayError(FileNotFoundError):
+class CaseOnlyRenameError(FileNotFoundError):
     """The name exists in another spelling, and a rename is about to give it this one.
 
     The guest's kernel has to take it for missing, and not to believe it.
@@ -65,7 +65,7 @@ class Spellings(Protocol):
     def look_up(
         self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        """As find, for LOOKUP: GivesWayError where a rename shall respell the name."""
+        """As find, for LOOKUP: CaseOnlyRenameError where a rename shall respell the name."""
 
     def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
         """What the host calls *asked*, and what it is. Raises FileNotFoundError."""
@@ -91,7 +91,7 @@ class Spellings(Protocol):
     def key(self, name: bytes) -> bytes:
         """What all spellings of *name* have in common."""
 
-    def believed_missing(self, directory: Inode, name: bytes) -> bytes | None:
+    def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
         """The host has made *name*: another spelling that the guest may believe missing.
 
         It may be *name* itself, where the guest found it by another since.
@@ -106,10 +106,10 @@ class Spellings(Protocol):
     def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
         """*name* was replaced by a rename to *asked*: give it that spelling, and return it."""
 
-    def believed(self, name: bytes, asked: bytes, lifetimes: Lifetimes) -> Lifetimes:
+    def believed(self, name: bytes, asked: bytes, lifetimes: CacheTimeouts) -> CacheTimeouts:
         """How long the guest may believe that *asked* is the host's *name*."""
 
-    def believed_missing_ns(self, directory: Inode, asked: bytes, lifetime_ns: int) -> int:
+    def negative_timeout_ns(self, directory: Inode, asked: bytes, cache_timeout_ns: int) -> int:
         """How long the guest may believe that there is no *asked*."""
 
     def added(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
@@ -160,7 +160,7 @@ class ExactNames:
     def key(self, name: bytes) -> bytes:
         return name
 
-    def believed_missing(self, directory: Inode, name: bytes) -> bytes | None:
+    def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
         return None
 
     def stored(self, asked: bytes) -> bytes:
@@ -172,11 +172,11 @@ class ExactNames:
     def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
         return name
 
-    def believed(self, name: bytes, asked: bytes, lifetimes: Lifetimes) -> Lifetimes:
+    def believed(self, name: bytes, asked: bytes, lifetimes: CacheTimeouts) -> CacheTimeouts:
         return lifetimes
 
-    def believed_missing_ns(self, directory: Inode, asked: bytes, lifetime_ns: int) -> int:
-        return lifetime_ns
+    def negative_timeout_ns(self, directory: Inode, asked: bytes, cache_timeout_ns: int) -> int:
+        return cache_timeout_ns
 
     def added(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
         return
@@ -241,7 +241,7 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 class FoldedNames:
     """Several spellings name one object. The reactor's thread only.
 
-    *end_all_names* ends every name that the guest's kernel believes, without
+    *increment_epoch* ends every name that the guest's kernel believes, without
     waiting for any lock of its own, and returns whether it could. Where it
     cannot (Linux before 6.16), no name and no missing name is ever believed.
     It is called only if a name was ever believed: it costs the kernel all it
@@ -252,13 +252,13 @@ class FoldedNames:
     """
 
     def __init__(
-        self, rules: NameRules, end_all_names: Callable[[], bool], mountpoint: str = "/"
+        self, rules: NameRules, increment_epoch: Callable[[], bool], mountpoint: str = "/"
     ) -> None:
         self._rules = rules
-        self._end_all_names = end_all_names
+        self._increment_epoch = increment_epoch
         self._mountpoint = [part for part in os.fsencode(mountpoint).split(b"/") if part]
-        self._may_believe = True
-        self._ever_believed = False
+        self._may_cache = True
+        self._ever_cached = False
         self._indices: OrderedDict[Inode, _Index] = OrderedDict()
         self._names_indexed = 0
         # Per directory and key, the spelling that the kernel believes missing.
@@ -269,7 +269,7 @@ class FoldedNames:
 
     def check_kernel(self) -> None:
         """Find out whether names can be ended; once requests are served."""
-        self._may_believe = self._end_all_names()
+        self._may_cache = self._increment_epoch()
 
     def look_up(
         self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
@@ -281,7 +281,7 @@ class FoldedNames:
         if respelling:
             # rename("a", "A"): to the kernel both would be the same object, for
             # which rename(2) does nothing. It has to believe that there is no "A".
-            raise GivesWayError
+            raise CaseOnlyRenameError
         return name, status
 
     def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
@@ -337,7 +337,7 @@ class FoldedNames:
     def key(self, name: bytes) -> bytes:
         return self._rules.key(name)
 
-    def believed_missing(self, directory: Inode, name: bytes) -> bytes | None:
+    def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
         return self._missing.pop((directory.number, self._rules.key(name)), None)
 
     def stored(self, asked: bytes) -> bytes:
@@ -367,23 +367,23 @@ class FoldedNames:
         self._end_names()
         return stored
 
-    def believed(self, name: bytes, asked: bytes, lifetimes: Lifetimes) -> Lifetimes:
-        if name == asked and self._may_believe:
-            self._ever_believed |= lifetimes.entry_ns > 0
+    def believed(self, name: bytes, asked: bytes, lifetimes: CacheTimeouts) -> CacheTimeouts:
+        if name == asked and self._may_cache:
+            self._ever_cached |= lifetimes.entry_timeout_ns > 0
             return lifetimes
-        return Lifetimes(0, lifetimes.attributes_ns)
+        return CacheTimeouts(0, lifetimes.attr_timeout_ns)
 
-    def believed_missing_ns(self, directory: Inode, asked: bytes, lifetime_ns: int) -> int:
-        if lifetime_ns <= 0 or not self._may_believe:
+    def negative_timeout_ns(self, directory: Inode, asked: bytes, cache_timeout_ns: int) -> int:
+        if cache_timeout_ns <= 0 or not self._may_cache:
             return 0
-        self._ever_believed = True
+        self._ever_cached = True
         place = directory.number, self._rules.key(asked)
         if self._missing.setdefault(place, asked) != asked:
             return 0  # one spelling of each is enough to keep track of
         if len(self._missing) > _MOST_BELIEVED_MISSING:
             self._end_names()
             self._missing[place] = asked
-        return lifetime_ns
+        return cache_timeout_ns
 
     def added(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
         key = self._rules.key(name)
@@ -443,7 +443,7 @@ class FoldedNames:
             directories_with_collisions=self._collisions,
             first_collision=self._first_collision,
             names_indexed=self._names_indexed,
-            names_can_be_ended=self._may_believe,
+            names_can_be_ended=self._may_cache,
         )
 
     def _otherwise_spelled(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes | None:
@@ -502,8 +502,8 @@ class FoldedNames:
 
     def _end_names(self) -> None:
         self._missing.clear()
-        if self._may_believe and self._ever_believed:
-            self._may_believe = self._end_all_names()
+        if self._may_cache and self._ever_cached:
+            self._may_cache = self._increment_epoch()
 
     def _stored(self, asked: bytes) -> bytes:
         """As stored, for a name that exists and may be one that cannot be made."""

@@ -10,7 +10,7 @@ from osxfs_sim.mount.loop.notifications import Attributes, EndAnswers, Ending, E
 from osxfs_sim.mount.requests.handle_table import HandleTable
 from osxfs_sim.mount.requests.host_calls import HostCalls
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import Spellings
 from osxfs_sim.mount.writeback.overlay import name_effects
@@ -27,7 +27,7 @@ class GuestSide:
         inodes: InodeTable,
         backing: Backing,
         spellings: Spellings,
-        name_sets: NameSets | None,
+        name_sets: CompleteDirectories | None,
         handles: HandleTable,
         evict: Callable[[Inode], None],
         end_answers: EndAnswers,

@@ -8,7 +8,7 @@ from typing import Any
 import pyfuse3
 from pyfuse3 import EntryAttributes, ReaddirToken, RequestContext
 
-from osxfs_sim.model.caching import NOT_BELIEVED, Lifetimes
+from osxfs_sim.model.caching import UNCACHED, CacheTimeouts
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.entries import Identify, Show
 from osxfs_sim.mount.requests.handle_table import Listing
@@ -52,7 +52,7 @@ class GuestView:
         self._next_show = show
 
     def show(
-        self, inode: Inode, status: Any, ids: tuple[int, int], timeouts: Lifetimes
+        self, inode: Inode, status: Any, ids: tuple[int, int], timeouts: CacheTimeouts
     ) -> EntryAttributes:
         overlay = inode.overlay
         if overlay is not None:
@@ -74,7 +74,7 @@ class GuestView:
             and not generations.is_same(known, dir_fd, name, status)
         ):
             # Something is held of an object that the host has removed; this one has its number.
-            self._inodes.renounce_identity(known)
+            self._inodes.detach_host_number(known)
         return self._next_identify(parent, dir_fd, name, status)
 
     def status(self, inode: Inode) -> Status:
@@ -92,7 +92,7 @@ class GuestView:
         """The attributes of an object that is reached by a held name, or not on the host."""
         overlay = inode.overlay
         status: Any
-        timeouts = NOT_BELIEVED
+        timeouts = UNCACHED
         if overlay is not None and overlay.local_only:
             status, ids = status_of_local_only(inode), (caller.uid, caller.gid)
             if is_cached:
@@ -158,7 +158,7 @@ class HeldListing(Layer):
             if name == b"..":
                 inode = guest_parent(directory) or directory
             status = self._view.status(inode)
-            entry = self._view.show(inode, status, listing.caller, NOT_BELIEVED)
+            entry = self._view.show(inode, status, listing.caller, UNCACHED)
             added = pyfuse3.readdir_reply(token, name, entry, position + 1)
             return DIRENTPLUS_BYTES if added else 0
         known = overlay.name(name)

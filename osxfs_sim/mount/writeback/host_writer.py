@@ -222,7 +222,7 @@ class HostWriter:
             return  # it is gone after all
         for parent, name in [*inode.ways()]:
             inode.drop_name(parent, name)
-        self._inodes.renounce_identity(inode)
+        self._inodes.detach_host_number(inode)
         self._backing.keep_orphan(inode, kept)
 
     def _rename(self, change: "Change[Inode]") -> None:

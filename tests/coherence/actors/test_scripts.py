@@ -53,7 +53,9 @@ def test_an_operation_is_written_as_it_was() -> None:
 @pytest.mark.parametrize("title", ["plain", 'with """ and \\ and {braces}'])
 def test_a_script_is_python_whatever_its_title(title: str) -> None:
     exports = {"above": {"source": "tree", "profile": "osxfs-cached"}}
-    source = script({"profile": "osxfs", "lifetime_ns": 0}, STEPS, JUDGE, title, exports=exports)
+    source = script(
+        {"profile": "osxfs", "cache_timeout_ns": 0}, STEPS, JUDGE, title, exports=exports
+    )
     tree = ast.parse(source)
     assert "breach" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
@@ -76,10 +78,15 @@ def test_a_script_finds_the_breach_and_not_where_it_is_cured(tmp_path: Path) -> 
 
 def test_what_is_changed_for_a_run_is_json_or_text() -> None:
     exports = {"above": {"source": "tree", "profile": "osxfs-cached"}}
-    arguments = ["profile=osxfs", "lifetime_ns=5", "above.profile=none", "kernel_write_back=true"]
-    settings, trees = changed({"lifetime_ns": 4, "seed": 1}, exports, arguments)
+    arguments = [
+        "profile=osxfs",
+        "cache_timeout_ns=5",
+        "above.profile=none",
+        "kernel_write_back=true",
+    ]
+    settings, trees = changed({"cache_timeout_ns": 4, "seed": 1}, exports, arguments)
     assert settings == {
-        "lifetime_ns": 5,
+        "cache_timeout_ns": 5,
         "seed": 1,
         "profile": "osxfs",
         "kernel_write_back": True,

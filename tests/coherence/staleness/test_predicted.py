@@ -136,8 +136,8 @@ def test_with_it_when_it_is_as_old_as_it_may_be_and_that_is_waited_for() -> None
     assert outlook_to_host(WriteBackSpec(age_ns=MS).dilated(3)).prediction == HeldBack(3 * MS)
 
 
-def planned_with_losses(lifetime_ns: int, view: View = View.ATTRIBUTES) -> Outlook:
-    believed = Believed.by(Cached(lifetime_ns), 0)
+def planned_with_losses(cache_timeout_ns: int, view: View = View.ATTRIBUTES) -> Outlook:
+    believed = Believed.by(Cached(cache_timeout_ns), 0)
     return with_losses(outlook(view, believed, STREAM), outlook(view, believed, NO_EVENTS), 0.2)
 
 

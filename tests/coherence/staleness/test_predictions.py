@@ -81,7 +81,7 @@ def test_content_that_an_open_drops_is_never_stale() -> None:
 
 
 def test_dilation_makes_what_is_believed_last_longer() -> None:
-    assert Believed.by(Dilated(Cached(100 * MS), 3.0), 0).entry_ns == 300 * MS
+    assert Believed.by(Dilated(Cached(100 * MS), 3.0), 0).entry_timeout_ns == 300 * MS
 
 
 def test_with_a_stream_an_event_ends_what_is_believed_longer() -> None:

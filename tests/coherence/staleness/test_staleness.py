@@ -92,19 +92,19 @@ def test_consistent_shows_every_change_at_once(share) -> None:
 
 def test_cached_shows_the_old_state_until_its_lifetime_ends(share) -> None:
     """Seen at all, and later than the rest of the lifetime; how much later is not for a test."""
-    lifetime_ns = 40 * MS
+    cache_timeout_ns = 40 * MS
     live = share(
         profile="osxfs-negative",
         latency_ns=0,
-        lifetime_ns=lifetime_ns,
-        missing_lifetime_ns=lifetime_ns,
+        cache_timeout_ns=cache_timeout_ns,
+        negative_timeout_ns=cache_timeout_ns,
         host_events="none",
     )
-    believed = Believed.by(Negative(lifetime_ns, lifetime_ns), 0)
+    believed = Believed.by(Negative(cache_timeout_ns, cache_timeout_ns), 0)
     stale = (View.EXISTENCE, View.ABSENCE, View.ATTRIBUTES, View.CONTENT, View.HANDLE)
     planned = {
         # Early in the lifetime, so that a busy machine does not meet it at its end.
-        view: Outlook(outlook(view, believed, NO_EVENTS).prediction, lifetime_ns // 4, 60 * S)
+        view: Outlook(outlook(view, believed, NO_EVENTS).prediction, cache_timeout_ns // 4, 60 * S)
         for view in (*stale, View.LISTING)
     }
     results = measure(live.source, live.guest, planned)

@@ -30,7 +30,7 @@ from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.requests.layer import Layer
 from osxfs_sim.mount.tree.namespace import Namespace
 
-CACHED = {"profile": "osxfs-cached", "lifetime_ns": HOUR_NS, "latency_ns": 0}
+CACHED = {"profile": "osxfs-cached", "cache_timeout_ns": HOUR_NS, "latency_ns": 0}
 
 
 @pytest.fixture
@@ -138,8 +138,8 @@ def believing(module_share) -> LiveShare:
     return module_share(
         profile="osxfs-negative",
         latency_ns=0,
-        lifetime_ns=HOUR_NS,
-        missing_lifetime_ns=HOUR_NS,
+        cache_timeout_ns=HOUR_NS,
+        negative_timeout_ns=HOUR_NS,
         bugs=("phantom", "still-missing", "stale-size"),
     )
 
@@ -188,7 +188,7 @@ def test_what_the_guest_itself_makes_is_not_missing(believing: LiveShare) -> Non
 
 
 def test_a_name_stays_missing_for_its_lifetime_and_no_longer(share) -> None:
-    live = share(profile="osxfs-negative", missing_lifetime_ns=10**9, bugs=("still-missing",))
+    live = share(profile="osxfs-negative", negative_timeout_ns=10**9, bugs=("still-missing",))
     with Actor("guest", live.guest) as guest:
         assert told(guest, "stat", path="d") == OperationResult(error="ENOENT")
         (live.source / "d").mkdir()

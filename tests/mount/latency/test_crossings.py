@@ -9,7 +9,7 @@ from support.complaints import noticed
 from osxfs_sim.model.latency import LatencyModel, LatencySpec, LogNormal
 from osxfs_sim.model.operations import Operation, OperationClass
 from osxfs_sim.mount.latency import crossings as crossings_module
-from osxfs_sim.mount.latency.crossings import Crossings, Outside
+from osxfs_sim.mount.latency.crossings import ClientOverhead, Crossings
 from osxfs_sim.mount.loop.request import made
 
 
@@ -32,7 +32,7 @@ def clock(monkeypatch):
 
 def crossings_of(base_ns=130_000, outside=None, seed=0, **values) -> Crossings:
     spec = LatencySpec((base_ns,) * len(OperationClass), **values)
-    return Crossings(LatencyModel(spec, seed), Outside(outside or {0: 0}))
+    return Crossings(LatencyModel(spec, seed), ClientOverhead(outside or {0: 0}))
 
 
 def cross(crossings, operation, size_bytes, arrival_ns, resumed_late_by_ns=0):
@@ -55,27 +55,27 @@ def line_of(crossings, label="metadata"):
 
 
 def test_one_measured_point_holds_for_all_latencies():
-    outside = Outside({0: 20_000})
+    outside = ClientOverhead({0: 20_000})
     assert [outside.ns(asked_ns) for asked_ns in (0, 1, 10**9)] == [20_000] * 3
 
 
 def test_between_two_points_it_grows_in_proportion_and_beyond_them_not_at_all():
-    outside = Outside({100_000: 20_000, 200_000: 30_000})
+    outside = ClientOverhead({100_000: 20_000, 200_000: 30_000})
     asked = (0, 100_000, 125_000, 150_000, 200_000, 10**9)
     assert [outside.ns(each) for each in asked] == [20_000, 20_000, 22_500, 25_000, 30_000, 30_000]
 
 
 def test_points_may_be_given_in_any_order():
-    assert Outside({200: 2, 100: 1}).points == {100: 1, 200: 2}
+    assert ClientOverhead({200: 2, 100: 1}).points == {100: 1, 200: 2}
 
 
 def test_no_point_at_all_is_a_bug():
     with pytest.raises(AssertionError, match="at least one measured point"):
-        Outside({})
+        ClientOverhead({})
 
 
 def test_ever_new_latencies_are_not_all_remembered():
-    outside = Outside({0: 0, 10**6: 1_000})
+    outside = ClientOverhead({0: 0, 10**6: 1_000})
     for asked_ns in range(20_000):
         outside.ns(asked_ns)
     assert len(outside.known) < 10_000
@@ -98,21 +98,21 @@ def interpolates_as_numpy_does(outside_class):
 
 
 def test_interpolation_is_numpys():
-    interpolates_as_numpy_does(Outside)
+    interpolates_as_numpy_does(ClientOverhead)
 
 
-class TakesTheNearest(Outside):
+class TakesTheNearest(ClientOverhead):
     def _interpolate(self, asked_ns):
         return self.points[min(self.points, key=lambda point: abs(point - asked_ns))]
 
 
-class GoesOnBeyond(Outside):
+class GoesOnBeyond(ClientOverhead):
     def _interpolate(self, asked_ns):
         last = max(self.points)
         return super()._interpolate(asked_ns) + max(0, asked_ns - last)
 
 
-class RemembersTheWrongOne(Outside):
+class RemembersTheWrongOne(ClientOverhead):
     def ns(self, asked_ns):
         return self.known.setdefault(0, self._interpolate(asked_ns))
 

@@ -8,26 +8,28 @@ from typing import Any
 import pytest
 
 from osxfs_sim.model.caching import (
-    NOT_BELIEVED,
+    UNCACHED,
+    CacheTimeouts,
     Complete,
-    Lifetimes,
     Negative,
     is_ever_cached,
     negative_timeout_ns,
 )
 from osxfs_sim.mount.requests.caching import Caching
-from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import ExactNames
 
-POLICY = Negative(5, missing_lifetime_ns=7)
-KEPT = Lifetimes(5, 5)
+POLICY = Negative(5, negative_timeout_ns=7)
+KEPT = CacheTimeouts(5, 5)
 
 
 class Tree:
     """A root, and a directory in it."""
 
-    def __init__(self, policy: Negative = POLICY, name_sets: NameSets | None = None) -> None:
+    def __init__(
+        self, policy: Negative = POLICY, name_sets: CompleteDirectories | None = None
+    ) -> None:
         self.inodes = InodeTable(os.stat("/"), remembers_names=True)
         self.status = os.stat("/proc")
         self.below: Inode = self.inodes.found(self.inodes.root, b"below", self.status)
@@ -36,7 +38,7 @@ class Tree:
             policy, self.inodes.root, backing, ExactNames(), name_sets, overlaps=None
         )
 
-    def entry(self) -> Lifetimes:
+    def entry(self) -> CacheTimeouts:
         return self.caching.of_entry(self.below, b"f", b"f", self.status)
 
 
@@ -52,8 +54,8 @@ def test_where_nothing_speaks_against_it_the_policy_decides() -> None:
 def test_of_a_directory_that_is_not_watched_nothing_is_kept() -> None:
     tree = Tree()
     tree.below.followed = False
-    assert tree.entry() == NOT_BELIEVED
-    assert tree.caching.of_attributes(tree.below, tree.status) == NOT_BELIEVED
+    assert tree.entry() == UNCACHED
+    assert tree.caching.of_attributes(tree.below, tree.status) == UNCACHED
     assert tree.caching.of_missing_ns(tree.below, b"f") == 0
     assert not tree.caching.keeps_pages(tree.below, tree.status)
     assert not tree.caching.keeps_pages_of_new(tree.below, tree.status)
@@ -62,7 +64,7 @@ def test_of_a_directory_that_is_not_watched_nothing_is_kept() -> None:
 def test_of_what_the_host_has_moved_away_nothing_is_kept_and_of_the_root_it_is() -> None:
     tree = Tree()
     tree.below.parent = None
-    assert tree.caching.of_attributes(tree.below, tree.status) == NOT_BELIEVED
+    assert tree.caching.of_attributes(tree.below, tree.status) == UNCACHED
     assert tree.caching.of_attributes(tree.inodes.root, tree.status) == KEPT
 
 
@@ -80,14 +82,14 @@ def test_a_negative_entry_is_kept_only_where_it_can_be_invalidated() -> None:
 def test_what_the_server_asks_of_itself_leaves_nothing_in_the_kernel() -> None:
     tree = Tree()
     with tree.caching.suspended():
-        assert tree.entry() == NOT_BELIEVED
+        assert tree.entry() == UNCACHED
         assert tree.caching.of_missing_ns(tree.below, b"f") == 0
     assert tree.entry() == KEPT
 
 
 def test_a_name_is_lacking_once_all_others_are_known() -> None:
-    sets = NameSets()
-    tree = Tree(Complete(5, missing_lifetime_ns=7), sets)
+    sets = CompleteDirectories()
+    tree = Tree(Complete(5, negative_timeout_ns=7), sets)
     tree.below.followed = True
     assert tree.caching.wants_names(tree.below)
     assert not tree.caching.lacks(tree.below, b"f")
@@ -107,4 +109,4 @@ def test_of_pipes_sockets_and_devices_nothing_is_ever_kept(kind: int) -> None:
 def test_a_policy_s_negative_entries_are_no_shorter_than_nothing() -> None:
     assert negative_timeout_ns(POLICY, b"f", 0, True) == 7
     assert negative_timeout_ns(POLICY, b"f", 0, False) == 0
-    assert negative_timeout_ns(Negative(1, missing_lifetime_ns=-1), b"f", 0, True) == 0
+    assert negative_timeout_ns(Negative(1, negative_timeout_ns=-1), b"f", 0, True) == 0

@@ -105,7 +105,7 @@ def test_negative_asks_for_a_missing_name_once(share) -> None:
 
 
 def test_a_lifetime_of_zero_makes_cached_ask_every_time(share) -> None:
-    live = share(**CACHED, lifetime_ns=0)
+    live = share(**CACHED, cache_timeout_ns=0)
     (live.source / "file").touch()
     live.reset()
     for _ in range(TIMES):
@@ -232,7 +232,7 @@ def test_what_the_guest_makes_itself_is_no_more_believed(share, kind: int) -> No
 
 
 def test_a_host_change_is_seen_once_the_lifetime_ends(share) -> None:
-    live = share(**CACHED, lifetime_ns=SHORT_NS)
+    live = share(**CACHED, cache_timeout_ns=SHORT_NS)
     (live.source / "file").write_text("old")
     assert (live.guest / "file").read_text() == "old"
     (live.source / "file").write_text("much longer")
@@ -251,7 +251,7 @@ def test_a_new_host_file_is_unseen_while_its_name_is_believed_missing(share) -> 
 
 
 def test_a_new_host_file_is_seen_once_its_absence_is_no_longer_believed(share) -> None:
-    live = share(**NEGATIVE, missing_lifetime_ns=SHORT_NS)
+    live = share(**NEGATIVE, negative_timeout_ns=SHORT_NS)
     assert missing(live.guest / "file")
     (live.source / "file").touch()
     eventually(lambda: not missing(live.guest / "file"))
@@ -373,7 +373,7 @@ def test_cached_keeps_pages_of_a_file_that_did_not_change_visibly(share, setting
 
 
 def test_cached_drops_pages_when_it_learns_of_a_change(share) -> None:
-    live = share(**CACHED, lifetime_ns=SHORT_NS)
+    live = share(**CACHED, cache_timeout_ns=SHORT_NS)
     (live.source / "file").write_bytes(b"a" * 10_000)
     assert (live.guest / "file").read_bytes() == b"a" * 10_000
     with open(live.guest / "file", "rb", buffering=0) as file:
@@ -508,17 +508,17 @@ def test_nothing_is_lost_when_host_and_guest_append_and_somebody_looks(
 # Policies of one's own
 
 _POLICY = """
-from osxfs_sim.model.caching import CachePolicy, Lifetimes
+from osxfs_sim.model.caching import CachePolicy, CacheTimeouts
 
 class OnlyHeaders(CachePolicy):
     '''Believes in headers for ever, and in nothing else.'''
 
     def found(self, name, status, now_ns):
         if name.endswith(b".h"):
-            return Lifetimes(3600 * 10**9, 3600 * 10**9)
+            return CacheTimeouts(3600 * 10**9, 3600 * 10**9)
         return super().found(name, status, now_ns)
 
-    def missing_ns(self, name, now_ns):
+    def negative_timeout_ns(self, name, now_ns):
         return 3600 * 10**9 if name.endswith(b".h") else 0
 """
 
@@ -604,9 +604,15 @@ def test_a_policy_that_fails_late_is_not_believed_and_is_told_of(share, field, m
 @pytest.mark.parametrize(
     ("method", "said"),
     [
-        ("found(self, n, s, t): return 5", r"found .*line 4\) gave 5 \(int\): return Lifetimes"),
+        (
+            "found(self, n, s, t): return 5",
+            r"found .*line 4\) gave 5 \(int\): return CacheTimeouts",
+        ),
         ("found(self, n, s, t): return n.no", r"found fails .*line 4\): AttributeError: "),
-        ("missing_ns(self, n, t): return None", r"missing_ns .* gave None \(NoneType\)"),
+        (
+            "negative_timeout_ns(self, n, t): return None",
+            r"negative_timeout_ns .* gave None \(NoneType\)",
+        ),
     ],
 )
 def test_a_policy_that_fails_at_once_is_not_mounted(

@@ -23,7 +23,7 @@ from osxfs_sim.catalogue import load_profile, profile_names
 from osxfs_sim.model.latency import NO_LATENCY, LatencyModel
 from osxfs_sim.model.operations import CLASS_OF, UNAWAITED, Operation
 from osxfs_sim.model.status import ShareStatus
-from osxfs_sim.mount.latency.crossings import Crossings, Outside
+from osxfs_sim.mount.latency.crossings import ClientOverhead, Crossings
 from osxfs_sim.mount.loop.reactor import Reactor, Signal, told
 from osxfs_sim.mount.loop.request import Crossing, Request, made
 from osxfs_sim.mount.requests.tracing import Tracing
@@ -189,7 +189,7 @@ class Scene:
         async def nothing() -> None: ...
 
         self.reactor = Reactor(nothing)
-        self.crossings = Crossings(LatencyModel(NO_LATENCY, 0), Outside({0: 0}))
+        self.crossings = Crossings(LatencyModel(NO_LATENCY, 0), ClientOverhead({0: 0}))
         self.inode = Inode.__new__(Inode)
         self.inode.number, self.inode.kind = 7, stat.S_IFDIR
         self.latest: list[Any] = []

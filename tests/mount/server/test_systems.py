@@ -71,7 +71,7 @@ def test_its_events_are_those_of_its_table(share, name: str) -> None:
 @pytest.mark.parametrize("name", ["docker-vz", "docker-vmm", "orbstack", "grpc-fuse"])
 def test_a_change_that_is_told_ends_what_was_believed(share, name: str) -> None:
     """Deletions too, of which the guest's processes hear nothing on some systems."""
-    live = share(profile=name, latency_ns=0, lifetime_ns=3_600 * 10**9)
+    live = share(profile=name, latency_ns=0, cache_timeout_ns=3_600 * 10**9)
     file = live.source / "file"
     file.write_text("old")
     assert (live.guest / "file").read_text() == "old"
@@ -84,18 +84,18 @@ def test_a_change_that_is_told_ends_what_was_believed(share, name: str) -> None:
 @pytest.mark.parametrize("name", SILENT)
 def test_a_system_that_tells_nothing_goes_by_its_lifetimes(share, name: str) -> None:
     spec = load_profile(name).caching
-    lifetime_ns = {"lifetime_ns": 3_600 * 10**9} if spec.lifetime_ns else {}
-    live = share(profile=name, latency_ns=0, **lifetime_ns)
+    cache_timeout_ns = {"cache_timeout_ns": 3_600 * 10**9} if spec.cache_timeout_ns else {}
+    live = share(profile=name, latency_ns=0, **cache_timeout_ns)
     (live.source / "file").write_text("old")
     assert os.stat(live.guest / "file").st_size == 3
     (live.source / "file").write_text("new content")
     size = os.stat(live.guest / "file").st_size
-    assert size == (3 if spec.lifetime_ns else 11)
+    assert size == (3 if spec.cache_timeout_ns else 11)
 
 
 def test_pages_that_an_open_drops_are_read_again(share) -> None:
     def reads(name: str) -> int:
-        live: LiveShare = share(profile=name, latency_ns=0, lifetime_ns=3_600 * 10**9)
+        live: LiveShare = share(profile=name, latency_ns=0, cache_timeout_ns=3_600 * 10**9)
         (live.source / "file").write_text("content")
         live.reset()
         for _ in range(3):

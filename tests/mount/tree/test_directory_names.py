@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osxfs_sim.mount.tree.directory_names import NameSets
+from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 
 
@@ -16,13 +16,13 @@ def directories(count: int) -> list[Inode]:
     return [Inode(number, status.st_dev, number, 0o040000, None, b"") for number in range(count)]
 
 
-def known(sets: NameSets, directory: Inode, *names: bytes) -> None:
+def known(sets: CompleteDirectories, directory: Inode, *names: bytes) -> None:
     sets.begin_reading(directory)
     sets.end_reading(directory, set(names))
 
 
 def test_only_a_directory_that_was_read_lacks_anything() -> None:
-    sets, (directory, other) = NameSets(), directories(2)
+    sets, (directory, other) = CompleteDirectories(), directories(2)
     assert not sets.lacks(directory, b"missing")
     known(sets, directory, b"there")
     assert sets.lacks(directory, b"missing")
@@ -33,14 +33,14 @@ def test_only_a_directory_that_was_read_lacks_anything() -> None:
 
 
 def test_a_name_that_comes_is_no_longer_lacking() -> None:
-    sets, (directory,) = NameSets(), directories(1)
+    sets, (directory,) = CompleteDirectories(), directories(1)
     known(sets, directory)
     sets.added(directory, b"new")
     assert not sets.lacks(directory, b"new")
 
 
 def test_a_name_that_comes_while_the_directory_is_read_is_not_missed() -> None:
-    sets, (directory,) = NameSets(), directories(1)
+    sets, (directory,) = CompleteDirectories(), directories(1)
     sets.begin_reading(directory)
     assert not sets.wants(directory)
     sets.added(directory, b"new")
@@ -51,7 +51,7 @@ def test_a_name_that_comes_while_the_directory_is_read_is_not_missed() -> None:
 
 @pytest.mark.parametrize("loses", ["all", "it"])
 def test_what_is_read_while_events_are_lost_is_not_believed(loses: str) -> None:
-    sets, (directory,) = NameSets(), directories(1)
+    sets, (directory,) = CompleteDirectories(), directories(1)
     sets.begin_reading(directory)
     if loses == "all":
         sets.clear()
@@ -63,7 +63,7 @@ def test_what_is_read_while_events_are_lost_is_not_believed(loses: str) -> None:
 
 
 def test_a_reading_that_fails_leaves_nothing() -> None:
-    sets, (directory,) = NameSets(), directories(1)
+    sets, (directory,) = CompleteDirectories(), directories(1)
     sets.begin_reading(directory)
     sets.end_reading(directory, None)
     assert not sets.lacks(directory, b"missing")
@@ -71,14 +71,14 @@ def test_a_reading_that_fails_leaves_nothing() -> None:
 
 
 def test_too_large_a_directory_is_not_kept_nor_read_again() -> None:
-    sets, (directory,) = NameSets(largest_directory=3), directories(1)
+    sets, (directory,) = CompleteDirectories(largest_directory=3), directories(1)
     known(sets, directory, b"1", b"2", b"3", b"4")
     assert not sets.lacks(directory, b"missing")
     assert not sets.wants(directory)
 
 
 def test_the_least_recently_used_are_dropped_first() -> None:
-    sets, (first, second, third) = NameSets(most_names=50), directories(3)
+    sets, (first, second, third) = CompleteDirectories(most_names=50), directories(3)
     names = [b"%d" % number for number in range(10)]
     known(sets, first, *names)
     known(sets, second, *names)
@@ -101,7 +101,7 @@ _STEPS = st.lists(
 
 @given(_STEPS)
 def test_it_never_lacks_what_is_there_and_counts_right(steps: list[tuple[str, int, int]]) -> None:
-    sets, inodes = NameSets(most_names=60, largest_directory=12), directories(4)
+    sets, inodes = CompleteDirectories(most_names=60, largest_directory=12), directories(4)
     there: list[set[bytes]] = [set() for _ in inodes]
     for what, which, name in steps:
         match what:

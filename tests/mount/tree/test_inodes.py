@@ -87,7 +87,7 @@ def test_an_object_of_a_file_system_below_gets_a_number_of_its_own():
 def test_a_number_held_by_a_deleted_object_is_not_given_to_a_new_one():
     table = new_table()
     deleted = told(table, status_of(42))
-    table.renounce_identity(deleted)
+    table.detach_host_number(deleted)
     assert table.known(status_of(42)) is None
     new = told(table, status_of(42))
     assert new is not deleted
@@ -99,7 +99,7 @@ def test_a_number_held_by_a_deleted_object_is_not_given_to_a_new_one():
 def test_once_the_deleted_object_is_forgotten_its_number_is_free_and_the_new_one_keeps_its_own():
     table = new_table()
     deleted = told(table, status_of(42))
-    table.renounce_identity(deleted)
+    table.detach_host_number(deleted)
     new = told(table, status_of(42))
     assert table.forget(42, 1) is deleted
     assert table.known(status_of(42)) is new
@@ -374,7 +374,7 @@ class Host(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.objects)))
         inode = self.inodes.pop(key, None)
         if inode is not None:
-            self.table.renounce_identity(inode)
+            self.table.detach_host_number(inode)
         # A renounced object is told apart from whatever comes after it.
         self.kinds[key].discard(self.objects.pop(key))
 
@@ -432,7 +432,7 @@ class ForgetsTooEarly(InodeTable):
 
 
 class KeepsTheIdentityOfTheDeleted(InodeTable):
-    def renounce_identity(self, inode):
+    def detach_host_number(self, inode):
         pass
 
 

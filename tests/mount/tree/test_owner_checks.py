@@ -206,7 +206,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two 
     [
         ({"profile": "osxfs-cached", "latency_ns": 0}, 0),
         ({"profile": "osxfs-delegated", "latency_ns": 0}, 0),
-        ({"profile": "docker-vz", "latency_ns": 0, "lifetime_ns": 3_600 * 10**9}, 0),
+        ({"profile": "docker-vz", "latency_ns": 0, "cache_timeout_ns": 3_600 * 10**9}, 0),
         ({"profile": "osxfs", "latency_ns": 0}, 1),
     ],
 )

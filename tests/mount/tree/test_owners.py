@@ -108,7 +108,7 @@ def osxfs_with_attributes(module_share) -> LiveShare:
 def cached_for_an_hour(module_share) -> LiveShare:
     # What the host's changes end is not the story here.
     return module_share(
-        profile="osxfs-cached", latency_ns=0, lifetime_ns=HOUR_NS, host_events="none"
+        profile="osxfs-cached", latency_ns=0, cache_timeout_ns=HOUR_NS, host_events="none"
     )
 
 
@@ -602,14 +602,16 @@ def test_with_a_lifetime_everybody_is_told_what_the_first_was_told(cached: Place
 
 
 def test_without_a_lifetime_everybody_is_told_its_own(shared) -> None:
-    live = shared(profile="osxfs-cached", latency_ns=0, lifetime_ns=0)
+    live = shared(profile="osxfs-cached", latency_ns=0, cache_timeout_ns=0)
     (live.source / "file").touch()
     for user in (ALICE, BOB, ALICE):
         assert owner_told(live.guest / "file", user) == (user, user)
 
 
 def test_with_a_lifetime_a_listing_s_reader_is_the_first_to_be_told(shared) -> None:
-    live = shared(profile="osxfs-cached", latency_ns=0, lifetime_ns=HOUR_NS, host_events="none")
+    live = shared(
+        profile="osxfs-cached", latency_ns=0, cache_timeout_ns=HOUR_NS, host_events="none"
+    )
     (live.source / "file").touch()
     with acting_as(ALICE):
         os.listdir(live.guest)

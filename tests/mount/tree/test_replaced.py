@@ -22,7 +22,7 @@ from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree.backing import Backing, StaleError
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 
-BELIEVING = {"lifetime_ns": 3_600 * 10**9}
+BELIEVING = {"cache_timeout_ns": 3_600 * 10**9}
 """A lifetime that does not end while a test looks, on however slow a machine."""
 
 
@@ -295,7 +295,7 @@ class Held:
         status = os.stat(encoded, dir_fd=dir_fd, follow_symlinks=False)
         known = self.inodes.known(status)
         if known is not None and self.backing.is_another(known, dir_fd, encoded):
-            self.inodes.renounce_identity(known)
+            self.inodes.detach_host_number(known)
         inode = self.inodes.found(self.inodes.root, encoded, status)
         self.backing.hold(inode, dir_fd, encoded)
         return inode

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from osxfs_sim.model.caching import Lifetimes
+from osxfs_sim.model.caching import CacheTimeouts
 from osxfs_sim.model.names import RULES
 from osxfs_sim.mount.tree import spellings
 from osxfs_sim.mount.tree.collisions import collisions_below
 from osxfs_sim.mount.tree.inodes import InodeTable
-from osxfs_sim.mount.tree.spellings import ExactNames, FoldedNames, GivesWayError
+from osxfs_sim.mount.tree.spellings import CaseOnlyRenameError, ExactNames, FoldedNames
 from osxfs_sim.mount.tree.syscall_inspection import Renaming
 
 HOUR_NS = 3_600 * 10**9
@@ -56,7 +56,7 @@ class Bench:
         self.can_end = True
         self.reads = 0
         self.clock = Clock()
-        self.names = FoldedNames(RULES[rules], self.end_all_names, "/mnt/share")
+        self.names = FoldedNames(RULES[rules], self.increment_epoch, "/mnt/share")
 
         def listdir(path: int) -> list[str]:
             self.reads += 1
@@ -66,7 +66,7 @@ class Bench:
         monkeypatch.setattr(spellings, "os", types.SimpleNamespace(**{**real, "listdir": listdir}))
         monkeypatch.setattr(spellings, "time", self.clock)
 
-    def end_all_names(self) -> bool:
+    def increment_epoch(self) -> bool:
         self.ends += 1
         return self.can_end
 
@@ -88,13 +88,13 @@ class Bench:
         os.unlink(name, dir_fd=self.fd)
         self.names.removed(self.root, self.fd, name, asked)
 
-    def miss(self, asked: bytes, lifetime_ns: int = HOUR_NS) -> int:
+    def miss(self, asked: bytes, cache_timeout_ns: int = HOUR_NS) -> int:
         """As a handler answers that there is no *asked*: how long that may be believed."""
         assert self.find(asked) is None
-        return self.names.believed_missing_ns(self.root, asked, lifetime_ns)
+        return self.names.negative_timeout_ns(self.root, asked, cache_timeout_ns)
 
     def believe(self, name: bytes, asked: bytes) -> int:
-        return self.names.believed(name, asked, Lifetimes(HOUR_NS, HOUR_NS)).entry_ns
+        return self.names.believed(name, asked, CacheTimeouts(HOUR_NS, HOUR_NS)).entry_timeout_ns
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_only_the_hosts_own_spelling_is_believed(bench) -> None:
     names = bench()
     assert names.believe(b"a", b"a") == HOUR_NS
     assert names.believe(b"a", b"A") == 0
-    assert names.names.believed(b"a", b"A", Lifetimes(5, 7)) == Lifetimes(0, 7)
+    assert names.names.believed(b"a", b"A", CacheTimeouts(5, 7)) == CacheTimeouts(0, 7)
 
 
 def test_a_change_under_another_spelling_ends_what_is_believed(bench) -> None:
@@ -203,7 +203,7 @@ def test_a_change_under_another_spelling_ends_what_is_believed(bench) -> None:
 def test_where_nothing_was_ever_believed_nothing_is_ended(bench) -> None:
     names = bench()
     names.make(b"a")
-    names.names.believed(b"a", b"a", Lifetimes(0, HOUR_NS))
+    names.names.believed(b"a", b"a", CacheTimeouts(0, HOUR_NS))
     names.miss(b"b", 0)
     names.remove(b"A")
     assert names.ends == 0
@@ -273,7 +273,7 @@ def test_a_name_gives_way_to_its_own_new_spelling_only(
     (names.path / "a").touch()
     told(monkeypatch, old, new)
     if respelled:
-        with pytest.raises(GivesWayError):
+        with pytest.raises(CaseOnlyRenameError):
             names.names.look_up(names.root, names.fd, b"A", 1)
     else:
         assert names.names.look_up(names.root, names.fd, b"A", 1)[0] == b"a"
@@ -287,7 +287,7 @@ def test_below_the_root_the_directory_must_be_the_one_the_rename_names(bench, mo
     fd = os.open(names.path / "d", os.O_PATH)
     try:
         told(monkeypatch, b"/mnt/share/D/a", b"/mnt/share/d/A")
-        with pytest.raises(GivesWayError):
+        with pytest.raises(CaseOnlyRenameError):
             names.names.look_up(inode, fd, b"A", 1)
         told(monkeypatch, b"/mnt/share/x/a", b"/mnt/share/x/A")
         assert names.names.look_up(inode, fd, b"A", 1)[0] == b"a"
@@ -452,12 +452,12 @@ def test_exact_names_are_bytes(field: Path) -> None:
 NEGATIVE = {
     "profile": "osxfs-negative",
     "latency_ns": 0,
-    "lifetime_ns": HOUR_NS,
-    "missing_lifetime_ns": HOUR_NS,
+    "cache_timeout_ns": HOUR_NS,
+    "negative_timeout_ns": HOUR_NS,
 }
 POLICIES: dict[str, dict[str, Any]] = {
     "consistent": {},
-    "cached": {"profile": "osxfs-cached", "latency_ns": 0, "lifetime_ns": HOUR_NS},
+    "cached": {"profile": "osxfs-cached", "latency_ns": 0, "cache_timeout_ns": HOUR_NS},
     "negative": NEGATIVE,
 }
 

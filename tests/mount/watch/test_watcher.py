@@ -905,7 +905,7 @@ def test_before_handles_for_events_there_were_handles(field, monkeypatch):
 def test_two_inodes_of_one_directory_share_its_watch(tree):
     tree.host("os.mkdir('a')")
     first = tree.follow("a")
-    tree.inodes.renounce_identity(first)
+    tree.inodes.detach_host_number(first)
     tree.inodes._by_number.clear()
     second = tree.follow("a")
     assert first is not second

@@ -227,7 +227,7 @@ def test_what_the_guest_could_not_move_after_all_it_believes_no_more(
     share: Callable[..., LiveShare], move: Callable[[Path, Path], None]
 ) -> None:
     """A name that the guest has made of what the host took away meanwhile is there for nobody."""
-    live = share(**HELD, lifetime_ns=24 * 3_600 * 10**9)
+    live = share(**HELD, cache_timeout_ns=24 * 3_600 * 10**9)
     (live.guest / "old").write_bytes(b"guest")
     live.share.flush()
     with open(live.guest / "old", "rb"):
@@ -289,7 +289,7 @@ LOOKS: dict[str, tuple[Callable[[Path], object], object]] = {
 
 @pytest.fixture(scope="module")
 def nothing_believed(module_share: Callable[..., LiveShare]) -> LiveShare:
-    return module_share(**HELD, lifetime_ns=0)
+    return module_share(**HELD, cache_timeout_ns=0)
 
 
 @pytest.mark.parametrize("look", LOOKS)

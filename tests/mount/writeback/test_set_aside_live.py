@@ -258,7 +258,7 @@ def test_a_server_without_descriptors_frees_its_own(
 def test_what_the_guests_kernel_believes_ends_with_or_without_host_events(
     fixed: Callable[..., None], share: Callable[..., LiveShare], events: str
 ) -> None:
-    live = share(**HELD, host_events=events, lifetime_ns=3_600 * 10**9)
+    live = share(**HELD, host_events=events, cache_timeout_ns=3_600 * 10**9)
     live.expected_trouble, live.expected_end = True, 1
     (live.source / "directory").mkdir()
     (live.source / "file").write_text("host")
