@@ -87,7 +87,7 @@ def kernel_header(path: Path = KERNEL_HEADER) -> Header | None:
 
 def library_headers(directory: Path = LIBRARY_HEADERS) -> Header | None:
     """Those of libfuse, as one; None where there are none."""
-    paths = [directory / name for name in ("fuse_common.h", "fuse_lowlevel.h")]
+    paths = [directory / name for name in ("fuse.h", "fuse_common.h", "fuse_lowlevel.h")]
     if not all(path.exists() for path in paths):
         return None
     text = "\n".join(path.read_text() for path in paths)
