@@ -17,7 +17,7 @@ guest is told follows from what it had been told and what is there now.
 After a loss everything below is ended, and then looked for: what has changed
 since, by its times, is told as if it had been heard of (a rescan).
 
-The first three steps run in the reactor's spare time (a Chore). What waits is
+The first three steps run in the reactor's spare time (an IdleTask). What waits is
 bounded: by the kernel's queue, by the stream's, by _MOST_ENDINGS_WAITING, and by
 the injector's; each says so when it overflows, and a rescan follows.
 """

@@ -26,7 +26,7 @@ How eagerly the loop waits follows from what it waits for:
 Where others want the processor (mount/loop/contention.py) it polls only just before a reply is
 due: polling would take from the workload what it shall be measured with.
 
-Work of the server's own (a Chore) is done in between, in slices that end before
+Work of the server's own (an IdleTask) is done in between, in slices that end before
 the next reply is due, so that no request waits for it; but not so long that it
 would starve.
 

@@ -20,7 +20,7 @@ from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import ExactNames
 
-POLICY = Negative(5, negative_timeout_ns=7)
+POLICY = Negative(5, negative_ns=7)
 KEPT = CacheTimeouts(5, 5)
 
 
@@ -89,7 +89,7 @@ def test_what_the_server_asks_of_itself_leaves_nothing_in_the_kernel() -> None:
 
 def test_a_name_is_lacking_once_all_others_are_known() -> None:
     sets = CompleteDirectories()
-    tree = Tree(Complete(5, negative_timeout_ns=7), sets)
+    tree = Tree(Complete(5, negative_ns=7), sets)
     tree.below.followed = True
     assert tree.caching.wants_names(tree.below)
     assert not tree.caching.lacks(tree.below, b"f")
@@ -109,4 +109,4 @@ def test_of_pipes_sockets_and_devices_nothing_is_ever_kept(kind: int) -> None:
 def test_a_policy_s_negative_entries_are_no_shorter_than_nothing() -> None:
     assert negative_timeout_ns(POLICY, b"f", 0, True) == 7
     assert negative_timeout_ns(POLICY, b"f", 0, False) == 0
-    assert negative_timeout_ns(Negative(1, negative_timeout_ns=-1), b"f", 0, True) == 0
+    assert negative_timeout_ns(Negative(1, negative_ns=-1), b"f", 0, True) == 0
