@@ -37,7 +37,7 @@ class CompleteDirectories:
     def __len__(self) -> int:
         return len(self._sets)
 
-    def lacks(self, directory: Inode, key: bytes) -> bool:
+    def known_absent(self, directory: Inode, key: bytes) -> bool:
         """Whether *directory* is known to have no such name."""
         names = self._sets.get(directory)
         if names is None or key in names:
@@ -45,7 +45,7 @@ class CompleteDirectories:
         self._sets.move_to_end(directory)
         return True
 
-    def wants(self, directory: Inode) -> bool:
+    def should_read(self, directory: Inode) -> bool:
         """Whether the names of *directory* should be read."""
         return directory not in self._sets and directory not in self._readings
 
