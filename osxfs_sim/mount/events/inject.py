@@ -20,7 +20,7 @@ another file system, where these calls would be real. So paths are walked
 without crossing a mount or following a link (openat2(2)), from a root that is
 checked to be the share's. The root is held no longer than one batch, since
 whoever holds it keeps the share from being unmounted. The thread holds nothing of
-/dev/fuse while it waits in the share (apart.py), so that it keeps nobody waiting
+/dev/fuse while it waits in the share (fd_tables.py), so that it keeps nobody waiting
 when the server is killed.
 """
 
@@ -39,7 +39,7 @@ from typing import Any
 from osxfs_sim.model.events import Notice
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.events.invalidate import NORMAL, invalidate_entry
-from osxfs_sim.mount.loop.apart import Device
+from osxfs_sim.mount.loop.fd_tables import Device
 from osxfs_sim.mount.loop.notifications import InvalEntry
 from osxfs_sim.mount.tree.inodes import Inode
 
@@ -76,12 +76,22 @@ class Injection:
     """
 
     notice: Notice
+    """The event that the guest's processes shall get."""
     directory: Inode
+    """Where it is raised; the injector walks there."""
     name: bytes
+    """The name in it, as the guest spells it; b"" is the root itself."""
     kind: int
+    """The object's type, its S_IFMT bits."""
     gone: Inode | None = None
+    """Of a DELETE, the inode that the guest knew by that name, if it is that which is gone.
+    Written by injected_requests, too."""
     was_looked_up: bool = False
+    """Whether the call has made the kernel send a LOOKUP of the name. Written by injector and
+    injected_requests."""
     is_moot: bool = False
+    """Whether there is nothing to tell any more: the host has something else there. Written by
+    injected_requests."""
 
 
 class Injector:

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable
 
 import pyfuse3
 
-from osxfs_sim.mount.loop.apart import Device
+from osxfs_sim.mount.loop.fd_tables import Device
 from osxfs_sim.mount.loop.notifications import (
     IncrementEpoch,
     InvalAttributes,

@@ -97,7 +97,7 @@ class _Prober:
 
 
 def start_prober(mountpoint: str, user: ServerUser) -> "subprocess.Popen[bytes]":
-    """The process to calibrate with, for the share at *mountpoint*; it becomes *user* too."""
+    """Start the client process that calibrate() measures with, at *mountpoint*, as *user*."""
     missing = os.path.join(mountpoint, f".osxfs-sim-probe-{os.getpid()}")
     script = str(Path(prober.__file__))
     return subprocess.Popen(
@@ -114,10 +114,11 @@ async def calibrate(
     process: "subprocess.Popen[bytes]",
     latency: LatencySpec,
 ) -> Calibration:
-    """Measure a share that serves nobody else yet, with the prober *process*; it then ends.
+    """Measure floor, client overhead and wake-ups of a share that serves nobody else yet.
 
-    The caller has made its cache policy believe nothing; its latency, constant
-    and patience are changed for each round, and left as they were.
+    *process* is the prober, which then ends. The caller has made its cache policy keep nothing; its
+    latency, client overhead and patience are changed for each round, and left as they were. Raises
+    CalibrationError, and trio.BrokenResourceError or OSError where the prober or the share fails.
     """
     kept = crossings.latency, crossings.client_overhead, reactor.patience
     processors = os.sched_getaffinity(0)

@@ -33,16 +33,16 @@ LATE_TOLERANCE = 0.10
 
 
 def new_histogram() -> HdrHistogram:
-    """An empty histogram of nanoseconds, up to an hour."""
+    """An empty HdrHistogram of nanoseconds, from 1 ns to an hour, three significant digits."""
     return HdrHistogram(_LOWEST_NS, _HIGHEST_NS, _DIGITS)
 
 
 def fold(histogram: HdrHistogram, values_ns: np.ndarray) -> None:
-    """Add many values at once. *values_ns* is an array of integers, shape (n,).
+    """Add *values_ns*, integers of shape (n,), to *histogram*, clipped to its range.
 
-    HdrHistogram takes a microsecond a value. Values that share their leading
-    bits share a bucket, so we round them as it would (11 bits give three
-    digits) and add each distinct one with its count.
+    HdrHistogram takes a microsecond a value. Values that share their leading bits share a bucket,
+    so we round them as it would (11 bits give three digits) and add each distinct one with its
+    count.
     """
     values = np.clip(values_ns, _LOWEST_NS, _HIGHEST_NS).astype(np.int64)
     # frexp gives the position of the leading bit.
@@ -63,7 +63,10 @@ class _Line:
 
 
 class Receipt:
-    """The histograms of one share, per operation class. Bounded, however long it runs."""
+    """Target and observed latency of all answers of a share, as histograms per operation class.
+
+    Bounded, however long it runs. "Receipt" is the product's word for this latency report.
+    """
 
     def __init__(self) -> None:
         self._lines = {
@@ -75,7 +78,7 @@ class Receipt:
         request's way appends to it, as add() does, and has it folded in at FOLD_AT."""
 
     def add(self, operation_class: OperationClass, target_ns: int, observed_ns: int) -> None:
-        """One answered request: what it was to take, and what its client saw it take."""
+        """Enter one answer: its target latency, and what its client observed, both in ns."""
         pending = self.pending[operation_class]
         pending.append(target_ns)
         pending.append(observed_ns)
@@ -83,7 +86,7 @@ class Receipt:
             self.fold(operation_class)
 
     def fold(self, operation_class: OperationClass) -> None:
-        """Fold what is pending of a class into its histograms."""
+        """Move the pending answers of a class into its histograms; nothing where there are none."""
         pending = self.pending[operation_class]
         if not pending:
             return
@@ -100,10 +103,10 @@ class Receipt:
         )
 
     def report(self) -> dict[str, ReceiptLine]:
-        """Per class that was used: counts, percentiles in nanoseconds, late answers, histograms.
+        """The receipt per label of a class that was used: counts, percentiles in ns, late answers.
 
-        ``within_tolerance`` is None where no latency was asked for: there is
-        nothing to compare with. Histograms are in HdrHistogram's own encoding.
+        ``within_tolerance`` is None where there was no target: there is nothing to compare with.
+        Histograms are in HdrHistogram's own encoding.
         """
         report: dict[str, ReceiptLine] = {}
         for operation_class, line in self._lines.items():

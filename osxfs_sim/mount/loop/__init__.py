@@ -6,6 +6,6 @@ request          a request as a value: made when it comes, passed along until it
 contention       whether others want the processor that it polls on
 pm_qos           polling, PM QoS and sleep: what it costs to be quick
 negotiation      asks the kernel for what pyfuse3 does not ask for (FUSE_INIT)
-apart            threads without /dev/fuse, which may wait in the server's own mount
+fd_tables        threads without /dev/fuse, which may wait in the server's own mount
 internal_errors  errors of our own: counted, told of once per kind, survived
 """

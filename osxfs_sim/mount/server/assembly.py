@@ -72,20 +72,33 @@ class Components:
     """What serves the requests of one share."""
 
     reactor: Reactor
+    """The event loop that drives the requests."""
     handlers: Any
     """The uppermost of the layers that a trace sees; all have what Handlers has."""
     dispatcher: Dispatcher
+    """What pyfuse3 calls."""
     tracing: Tracing
+    """Traces and live counters."""
     owners: Owners
+    """Who owns what, by the ownership policy."""
     spellings: Spellings
+    """How names are found: exactly, or case-insensitively."""
     inodes: InodeTable
+    """The inode table."""
     backing: Backing
+    """The host's directory, by descriptors."""
     crossings: Crossings
+    """Latency model and receipt."""
     caching: Caching
+    """What the kernel may cache, without the faults laid over it."""
     handles: HandleTable
+    """What the guest has open."""
     synthetic: SyntheticDirectory | None
+    """The layer of the directory host-services; None where there are no host services."""
     host_events: HostEvents | None
+    """The way of host changes to the guest; None on a share without host events."""
     write_back: WriteBack | None
+    """The guest's pending changes; None on a share that writes through."""
     closes: tuple[Callable[[], None], ...]
     """What else is to be let go of, in this order."""
 

@@ -38,7 +38,7 @@ from osxfs_sim.mount.latency.calibration import (
     start_prober,
 )
 from osxfs_sim.mount.latency.crossings import ClientOverhead
-from osxfs_sim.mount.loop.apart import run_without_fuse_fds
+from osxfs_sim.mount.loop.fd_tables import run_without_fuse_fds
 from osxfs_sim.mount.loop.pm_qos import set_timer_slack
 from osxfs_sim.mount.mounts.cycles import (
     CycleGuard,

@@ -22,7 +22,7 @@ _RENAME_EXCHANGE = 2  # linux/fs.h
 
 
 class DirectoryWatcher(Protocol):
-    """Whoever watches the host's directories (watch/), as far as the guest's own changes go."""
+    """What watches the host's directories (watch/), as far as the guest's own changes go."""
 
     needs_own_changes: bool
     """Whether it has to be told of them; else it tells them from the host's by itself."""
@@ -31,13 +31,16 @@ class DirectoryWatcher(Protocol):
         """Watch *directory*, which is *name* in *dir_fd*; False where that is not possible."""
 
     def unwatch(self, directory: Inode) -> None:
-        """*directory* need not be watched any more."""
+        """Watch *directory* no more."""
 
     def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
-        """The guest itself has just changed *name* in *directory*, open as *dir_fd*."""
+        """The guest itself has just changed *name* in *directory*: that is no host event.
+
+        *dir_fd* is the directory's.
+        """
 
     def record_own_change_fd(self, fd: int) -> None:
-        """The guest itself has just changed the object behind *fd*."""
+        """The guest itself has just changed the object behind *fd*: that is no host event."""
 
 
 class Namespace:
@@ -69,26 +72,26 @@ class Namespace:
         self._on_name_added = on_name_added or _nothing
 
     def record_change(self, inode: Inode, fd: int) -> None:
-        """The guest has changed the object behind *fd*: it is no host event."""
+        """The guest has changed the object behind *fd*: that is no host event."""
         inode.changed_ns = time.time_ns()
         if self._needs_own_changes:
             assert self._watcher is not None
             self._watcher.record_own_change_fd(fd)
 
     def name_added(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """The guest has made *name*, by asking for *asked*."""
+        """The guest has made *name* in *parent*, by asking for *requested*."""
         self._on_name_added(parent, requested)
         self._spellings.added(parent, dir_fd, name, requested)
         self._note_present(parent, name)
         self._record_own_change(parent, name, dir_fd)
 
     def name_removed(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """The guest has taken *name* away."""
+        """The guest has removed *name* from *parent*, by asking for *requested*."""
         self._spellings.removed(parent, dir_fd, name, requested)
         self._record_own_change(parent, name, dir_fd)
 
     def name_moved_in(self, parent: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
-        """The guest has given *name* to something that had another."""
+        """A rename of the guest's has put *name* into *parent*, where it asked for *requested*."""
         self._on_name_added(parent, requested)
         self._spellings.renamed(parent, dir_fd, name, requested)
         self._note_present(parent, name)
@@ -105,10 +108,10 @@ class Namespace:
 
     @contextlib.contextmanager
     def removing_name(self, parent: Inode, parent_fd: int, name: bytes) -> Iterator[None]:
-        """Around a call that takes *name* away: the object may live on without it.
+        """Around a call that removes *name*: if it was the last, keep the object as an orphan.
 
-        The guest may hold it open, or be inside it. If this was its last name,
-        a descriptor is the only way to reach it from now on.
+        The guest may have it open, or be inside it. If this was its last name, a descriptor is the
+        only way to reach it from now on. Raises OSError where *name* cannot be opened.
         """
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
         try:
@@ -188,7 +191,7 @@ class Namespace:
             inode.moved(*to, *was)
 
     def forget(self, inode: Inode) -> None:
-        """The guest refers to *inode* no more."""
+        """The kernel has forgotten *inode*: free its descriptor, watch, index and names."""
         if inode.watched and self._watcher is not None:
             self._watcher.unwatch(inode)  # while it can be reached
         self._backing.forget(inode)

@@ -136,9 +136,11 @@ class FanotifyWatcher:
             syscalls.fanotify_mark(self._fd, flags, mask | _MOVED_FROM | _MOVED_TO, dir_fd, name)
 
     def fileno(self) -> int:
+        """The fanotify group's descriptor."""
         return self._fd
 
     def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
+        """Report changes in *directory*; marks it where no mark of the file system covers it."""
         if directory.device != self._device:
             return False
         try:
@@ -161,6 +163,7 @@ class FanotifyWatcher:
         return True
 
     def unwatch(self, directory: Inode) -> None:
+        """Skip its events from now on, and remove its mark where it can be reached."""
         handle = self._drop(directory)
         if handle is None or handle in self._by_handle or not self._marks_directories:
             return
@@ -177,6 +180,7 @@ class FanotifyWatcher:
         return handle
 
     def read(self, most: int) -> Sequence[HostChange | Lost]:
+        """About *most* changes by other processes; one Lost where the queue overflowed."""
         at_ns = now_ns()
         data, position = self._unread, self._position
         if position >= len(data):
@@ -276,12 +280,13 @@ class FanotifyWatcher:
         return directory.parent, directory.name
 
     def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
-        pass
+        """Nothing: the kernel tells our own process from others."""
 
     def record_own_change_fd(self, fd: int) -> None:
-        pass
+        """Nothing: the kernel tells our own process from others."""
 
     def close(self) -> None:
+        """Close the group, and with it all marks."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

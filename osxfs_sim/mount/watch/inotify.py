@@ -126,9 +126,11 @@ class InotifyWatcher:
         self._own_objects = collections.OrderedDict()
 
     def fileno(self) -> int:
+        """The inotify instance's descriptor."""
         return self._fd
 
     def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
+        """Add a watch of *directory*; False: none is left, or *name* is something else."""
         if directory.device != self._device:
             return False
         try:
@@ -150,6 +152,7 @@ class InotifyWatcher:
         return True
 
     def unwatch(self, directory: Inode) -> None:
+        """Remove the watch of *directory*, if there is one."""
         watch = self._watches.pop(directory, None)
         if watch is None:
             return
@@ -162,6 +165,7 @@ class InotifyWatcher:
                 raise
 
     def read(self, most: int) -> Sequence[HostChange | Lost]:
+        """About *most* changes that are not our own; one Lost where the queue overflowed."""
         at_ns = now_ns()
         if not self._unread:
             self._fill(most)
@@ -308,6 +312,7 @@ class InotifyWatcher:
         return self._own_objects.get((status.st_dev, status.st_ino)) == _state(status)
 
     def record_own_change(self, directory: Inode, name: bytes, dir_fd: int) -> None:
+        """Remember what we left at *name*, so that its event counts as ours. Raises OSError."""
         watch = self._watches.get(directory)
         key = (-1 if watch is None else watch, name)
         own = self._own_names.get(key) or _OwnName()
@@ -333,6 +338,7 @@ class InotifyWatcher:
             self._own_names.popitem(last=False)
 
     def record_own_change_fd(self, fd: int) -> None:
+        """Remember the state of the object behind *fd*, where times tell changes apart."""
         if self._times_tell:
             self._note(os.fstat(fd))
 
@@ -344,6 +350,7 @@ class InotifyWatcher:
             self._own_objects.popitem(last=False)
 
     def close(self) -> None:
+        """Remove all watches and forget what was our own."""
         self._inotify.close()
         self._by_watch.clear()
         self._watches.clear()

@@ -30,7 +30,9 @@ class Owner(NamedTuple):
     """Which server a journal belongs to, while that lives."""
 
     pid: int
+    """The server's process."""
     source: str
+    """The directory that is shared, as a real path."""
     root: tuple[int, int]
     """Device and inode number of the source's root."""
     mountpoint: str = ""

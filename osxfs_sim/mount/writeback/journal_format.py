@@ -48,28 +48,41 @@ class MakeDetail(NamedTuple):
     """Of a MAKE: what is made, for whom."""
 
     mode: int
+    """Its permissions, without the type."""
     uid: int
+    """The guest's user that makes it."""
     gid: int
+    """That user's group."""
     link_target: bytes
+    """Of a symlink, where it leads; else empty."""
     at_ns: int
+    """When it was made, wall-clock."""
 
 
 class SetDetail(NamedTuple):
     """Of a SET: the attributes that are set; None for the others. Times are wall-clock."""
 
     size: int | None
+    """In bytes."""
     mode: int | None
+    """Permissions, without the type."""
     uid: int | None
+    """Owner."""
     gid: int | None
+    """Group."""
     atime_ns: int | None
+    """Time of access."""
     mtime_ns: int | None
+    """Time of modification."""
     at_ns: int
+    """When they were set."""
 
 
 class OtherDetail(NamedTuple):
     """Of all others: when it was, by the wall clock."""
 
     at_ns: int
+    """When it was, wall-clock."""
 
 
 _DETAILS: dict[Kind, Callable[..., Any]] = {Kind.MAKE: MakeDetail, Kind.SET: SetDetail}
@@ -80,12 +93,20 @@ class KnownObject:
     """What a record says of an object that the host had: how to find it."""
 
     parent: int
+    """The number of its directory in the records."""
     name: bytes
+    """Its name there."""
     device: int
+    """Its st_dev on the host."""
     host_number: int
+    """Its st_ino on the host."""
     kind: int
+    """Its type, the S_IFMT bits."""
     generation: bytes | None = None
+    """What tells it from a later object with that number; None: nothing does, or a record of
+    version 1."""
     shown: Shown | None = None
+    """What the guest was last shown of it; None: nothing was, or a record of version 1."""
 
 
 @dataclass(slots=True)
@@ -93,26 +114,43 @@ class RecordedChange:
     """One change as its record has it; objects by their numbers."""
 
     sequence: int
+    """Its number: changes are applied in this order."""
     kind: Kind
+    """What is done."""
     target: int
+    """The object that it is about."""
     target_kind: int
+    """The target's type, its S_IFMT bits."""
     parent: int
+    """The directory in which a name is given or taken; 0: none is."""
     name: bytes
+    """That name."""
     old_parent: int
+    """Of a RENAME, the directory that it leaves; else 0."""
     old_name: bytes
+    """Of a RENAME, the name that it had."""
     replaced: int
+    """Of a RENAME, the object that loses the name; 0: none does."""
     replaced_is_directory: bool
+    """Whether that is a directory."""
     offset: int
+    """Of a WRITE, where in the file, in bytes."""
     length: int
+    """Of a WRITE, how many bytes. Written by the reader, where later records make it longer."""
     position: int
+    """Of a WRITE, where its bytes are in ``data``."""
     detail: Any
+    """A MakeDetail, SetDetail or OtherDetail, as the kind asks for. Written by the reader, as
+    length."""
 
 
 class Refusal(NamedTuple):
     """That the host has not taken a change: with which errno, and of what; the path is text."""
 
     code: int
+    """The errno."""
     path: str
+    """The path below the source that it was about, for people."""
 
     @property
     def reason(self) -> str:

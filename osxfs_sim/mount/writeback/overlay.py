@@ -23,18 +23,31 @@ class GuestStatus:
     """What the guest is told of an object, by the names of os.stat_result."""
 
     st_mode: int
+    """Type and permissions."""
     st_ino: int
+    """The host's inode number, or ours while it is local-only."""
     st_dev: int
+    """The host's device; -1 while it is local-only."""
     st_nlink: int
+    """Links, with what is pending of them."""
     st_uid: int
+    """The host's owner; what the guest is shown is Owners' to say."""
     st_gid: int
+    """The host's group; as st_uid."""
     st_rdev: int
+    """Of a device, which."""
     st_size: int
+    """In bytes."""
     st_blksize: int
+    """The preferred size of a read or write, in bytes."""
     st_blocks: int
+    """Room that it takes, in units of 512 bytes."""
     st_atime_ns: int
+    """Last access, wall-clock."""
     st_mtime_ns: int
+    """Last modification, wall-clock."""
     st_ctime_ns: int
+    """Last change, wall-clock."""
 
 
 def status_of_local_only(inode: Inode) -> GuestStatus:
