@@ -134,7 +134,7 @@ class HostEvents:
         )
 
     def start(self) -> None:
-        """Begin, once requests are served."""
+        """Start the threads and watch, once requests are served."""
         device = self._reactor.device
         self._invalidator = Invalidator(
             forgets=self._forgets,
@@ -149,11 +149,11 @@ class HostEvents:
         self._reactor.set_idle_task(self)
 
     def set_volumes(self, volumes: Volumes) -> None:
-        """What is mounted in the share must not be taken away by an answer's end."""
+        """Invalidate no name that leads to one of these *volumes*: that would unmount it."""
         self._volumes = volumes
 
     def open_mount(self) -> None:
-        """Find out whether events can be raised. In a thread, while requests are served."""
+        """Find out whether events can be raised; sets *trouble*. In a thread, while served."""
         if self._injector is None:
             return
         try:
@@ -162,7 +162,10 @@ class HostEvents:
             self.trouble = f"no events are raised in the guest: {error.strerror}: {error.filename}"
 
     def drop(self, count: int = 0, rate: float = 0.0) -> dict[str, Any]:
-        """Lose events on demand: see EventStream.drop. Raises MountError."""
+        """Lose the next *count* events, or each at *rate* (0 to 1). Raises MountError.
+
+        See EventStream.drop.
+        """
         if not (isinstance(count, int) and count >= 0 and isinstance(rate, int | float)):
             raise MountError("to drop events: a number from 0 on, or a rate from 0 to 1")
         if not 0 <= rate <= 1:
@@ -171,7 +174,7 @@ class HostEvents:
         return {"count": count, "rate": rate}
 
     def host_kept_name(self, directory: Inode, name: bytes) -> None:
-        """The host has kept *name*, which the guest had taken away: it is there again."""
+        """The host has kept *name*, which the guest had removed: invalidate that it is gone."""
         if self._invalidator is not None and self._inodes.knows(directory):
             way = InvalAttributes(directory.number, entry_to(directory))
             self._invalidator.invalidate(
@@ -179,37 +182,44 @@ class HostEvents:
             )
 
     def invalidate(self, invalidations: Iterable[Invalidation]) -> None:
-        """The guest's kernel shall believe these no more, though the host has changed nothing."""
+        """Have the kernel invalidate these, though the host has changed nothing."""
         if self._invalidator is not None:
             self._invalidator.invalidate(invalidations, _nothing)
 
     def pause(self) -> bool:
-        """Hold nothing in the share for long enough to unmount it. Whether anything is held."""
+        """Hold nothing in the share for long enough to unmount it. Whether anything was held."""
         return self._injector is not None and self._injector.pause()
 
     def stop(self) -> bool:
-        """End the threads; while requests are still served, or when nobody can ask any more.
+        """End the threads; False where one of them is stuck in the kernel.
 
-        Returns False where one of them is stuck in the kernel.
+        While requests are still served, or when nobody can ask any more.
         """
         ended = self._invalidator is None or self._invalidator.stop()
         return (self._injector is None or self._injector.stop()) and ended
 
     def close(self) -> None:
-        """After end(), and once the reactor has ended."""
+        """Close the watcher; after stop(), and once the reactor has ended."""
         self.watcher.close()
 
     # The chore
 
     def fileno(self) -> int:
+        """The watcher's descriptor, readable when the host has changed something."""
         return self.watcher.fileno()
 
     @property
     def has_threads_at_work(self) -> bool:
+        """Whether injector or invalidator have something to do."""
         injector, invalidator = self._injector, self._invalidator
         return bool((injector and injector.waiting) or (invalidator and invalidator.waiting))
 
     def work(self, until_ns: int) -> int | None:
+        """Read, deliver and raise until *until_ns* (monotonic); when to be called again.
+
+        None: when fileno() is readable. An exception drops what was under way, and makes a rescan
+        of everything follow.
+        """
         try:
             return self._work(until_ns)
         except Exception:
@@ -292,9 +302,9 @@ class HostEvents:
 
     @property
     def is_backlogged(self) -> bool:
-        """Whether the kernel has so much to end that more must wait.
+        """Whether so many invalidations wait that more must not be added.
 
-        The stream goes on to fill meanwhile: that is bounded, and overflows honestly.
+        The stream goes on to fill meanwhile: that is bounded, and reports what it loses.
         """
         assert self._invalidator is not None
         return self._invalidator.waiting >= _MOST_INVALIDATIONS_WAITING
@@ -375,7 +385,7 @@ class HostEvents:
         return None if moved else before
 
     def leads_to_a_volume(self, inode: Inode) -> bool:
-        """Whether something is mounted there that must not be taken away."""
+        """Whether something is mounted on *inode*, or below it, that must not be taken away."""
         return self._volumes is not None and self._volumes.holds(inode.number)
 
     def _was_replaced(self, event: FileEvent[Inode], now: Inode) -> bool:
@@ -478,27 +488,27 @@ class HostEvents:
     def invalidate_then(
         self, invalidations: Iterable[Invalidation], then: Callable[[], None]
     ) -> None:
-        """End these answers, and call *then* (in another thread)."""
+        """Invalidate these, then call *then* (in another thread)."""
         assert self._invalidator is not None
         self._invalidator.invalidate(invalidations, then)
 
     def found(self, event: FileEvent[Inode]) -> None:
-        """A rescan has found this: tell the guest of it, as of what was heard."""
+        """Tell the guest of *event*, which a rescan has found, as of what was read."""
         self._due.append(event)
 
     @property
     def is_behind(self) -> bool:
-        """Whether a scan should wait, so that what it finds does not overflow anything."""
+        """Whether a rescan should wait, so that what it finds does not overflow anything."""
         assert self._injector is not None
         waiting = len(self._due) + len(self._to_tell)
         return waiting >= _MOST_FOUND_WAITING or self._injector.waiting >= BUSY
 
     def has_delivered(self, asked_ns: int) -> bool:
-        """Whether the guest has been told of all that the host had done at *asked_ns* (monotonic).
+        """Whether the guest was told of all that the host had done at *asked_ns* (monotonic).
 
-        What the host does is in the kernel's queue before its system call returns: so it was
-        all read once that queue was seen empty later than that. Then nothing may be on its way;
-        where the host never pauses, something always is.
+        What the host does is in the kernel's queue before its system call returns: so it was all
+        read once that queue was seen empty later than that. Then nothing may be on its way; where
+        the host never pauses, something always is.
         """
         has_read_all = self._drained_ns >= asked_ns
         injector = self._injector
@@ -507,7 +517,7 @@ class HostEvents:
 
     @property
     def waiting(self) -> int:
-        """Changes and notices on their way; 0 once the guest has been told everything."""
+        """How many changes and notices are on their way; 0 once the guest was told all."""
         waiting = self.stream.waiting + len(self._due) + len(self._to_tell) + self._rescans.waiting
         if self._invalidator is not None:
             # What it has just ended is told of a moment later.
@@ -519,7 +529,7 @@ class HostEvents:
         return waiting
 
     def report(self) -> HostEventsStatus:
-        """For the status."""
+        """Counts of the way of events, as a part of the share's status."""
         stream, invalidator, injector = self.stream, self._invalidator, self._injector
         names = self._names
         return HostEventsStatus(

@@ -67,13 +67,7 @@ _INSIDE = (
 
 @dataclass(slots=True, eq=False)
 class Injection:
-    """One event to raise: *notice* for *name* (as the guest calls it) in *directory*.
-
-    The name is empty for the root itself. *kind* are the object's S_IFMT bits.
-    Of a DELETE, *gone* is the inode that the guest knew by that name, if it is
-    that which is gone. The last two are the server's word while the call is made:
-    *asked* that it was asked what the name is, *void* that there is nothing to tell.
-    """
+    """One inotify event to raise in the guest."""
 
     notice: Notice
     """The event that the guest's processes shall get."""
@@ -95,7 +89,7 @@ class Injection:
 
 
 class Injector:
-    """The thread that raises events. *thread_id* is the one whose requests are not applied."""
+    """The thread that raises inotify events in the guest, by system calls in the mount."""
 
     def __init__(self, mountpoint: str, guest_waits: Callable[[], bool]) -> None:
         """*guest_waits* tells whether requests of the guest are being served."""
@@ -125,7 +119,7 @@ class Injector:
         self._thread_id = _NO_THREAD
 
     def start(self, device: Device | None = None) -> None:
-        """Begin the thread, once requests are served: by *device*, which it does not keep."""
+        """Start the thread, once requests are served; it gives up the descriptors of *device*."""
         self._device_of_share = device
         self._thread.start()
         assert self._thread.native_id is not None
@@ -133,19 +127,22 @@ class Injector:
 
     @property
     def thread_id(self) -> int:
-        """The thread whose requests are the server's own; of no process before start()."""
+        """The thread whose requests are injected ones; of no process before start()."""
         return self._thread_id
 
     def is_injected_request(self, ctx: Any) -> bool:
-        """Whether a request from this context is one by which an event is raised."""
+        """Whether a request of this context (pyfuse3's) is made by the injector's thread."""
         return getattr(ctx, "pid", 0) == self._thread_id
 
     def open(self) -> None:
-        """Learn which file system the share is. In a thread, while requests are served."""
+        """Find out which file system the share is. In a thread, while served. Raises OSError."""
         self._device = os.stat(self._mountpoint).st_dev
 
     def inject(self, injections: Sequence[Injection], at_ns: int) -> None:
-        """Raise these, in order, after those before them; *at_ns* is when the first happened."""
+        """Queue these, in order; *at_ns* (monotonic) is when the first happened.
+
+        Where too many wait already they are dropped, and take_overflow() says so.
+        """
         with self._lock:
             if self.waiting + len(injections) > _MOST_WAITING:
                 if self.overflowed_since_ns is None:
@@ -155,7 +152,7 @@ class Injector:
         self._batches.put(list(injections))
 
     def take_overflow(self) -> int | None:
-        """Once all that waited is raised: since when events were left out, if they were."""
+        """Since when events were dropped (monotonic), once all is raised; None: none were."""
         with self._lock:
             if self.waiting:
                 return None
@@ -168,7 +165,7 @@ class Injector:
         return self.waiting > 0
 
     def stop(self) -> bool:
-        """End the thread. Returns False where it is stuck: the requests must be served still."""
+        """End the thread; False where it is stuck: the requests must be served still."""
         self._stopping = True
         if self._thread_id == _NO_THREAD:
             return True
@@ -344,9 +341,9 @@ def _remove(dir_fd: int, injection: Injection) -> None:
 
 
 def ancestors(directory: Inode) -> Iterator[Inode]:
-    """*directory* and those above it, but the root. Raises OSError: ELOOP where there are too many.
+    """*directory* and those above it but the root, by the guest's names. Raises OSError: ELOOP.
 
-    As two renames of which we have heard in the wrong order can make it.
+    ELOOP where there are too many, as two renames that were seen in the wrong order can make it.
     """
     here: Inode | None = directory
     for _ in range(_LONGEST_WALK_BYTES):

@@ -36,14 +36,14 @@ from osxfs_sim.mount.tree.spellings import Spellings
 
 
 class NotAnnouncedError(OSError):
-    """The injector has met something else than what it is about to tell of."""
+    """The injector's request is not for the event that is being raised; errno is ESTALE."""
 
     def __init__(self) -> None:
         super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
 class InjectedRequests(Layer):
-    """The layer that answers the injector's requests; all others are *next*'s.
+    """The layer that answers injected requests and applies none; all others are *next*'s.
 
     pyfuse3 tells of each request which thread made it.
     """
@@ -92,6 +92,7 @@ class InjectedRequests(Layer):
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """LOOKUP, if injected: what makes the event possible; uncached. Raises FUSEError."""
         # The thread first, and without a call: most look-ups are the guest's.
         if ctx.pid == self._injector.thread_id and self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(request, self._look_up_injected, parent_inode, name, ctx)
@@ -173,6 +174,7 @@ class InjectedRequests(Layer):
     def getattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """GETATTR, if injected: never without a link, so that watches survive. Raises FUSEError."""
         if ctx.pid == self._injector.thread_id:
             return self._answer_suppressed(request, self._where_it_got_to, inode, ctx)
         return self.next.getattr(request, inode, ctx)
@@ -199,6 +201,7 @@ class InjectedRequests(Layer):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SETATTR, if injected: nothing is set; the attributes as they are. Raises FUSEError."""
         if ctx.pid == self._injector.thread_id:
             return self._answer_suppressed(request, self._attributes_now, inode, ctx)
         return self.next.setattr(request, inode, attr, fields, fh, ctx)
@@ -215,6 +218,7 @@ class InjectedRequests(Layer):
         rdev: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKNOD, if injected: what the host has made, already. FUSEError: ENOENT, ESTALE."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(
                 request, self._suppressed_create, parent_inode, name, ctx
@@ -224,6 +228,7 @@ class InjectedRequests(Layer):
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKDIR, if injected: what the host has made, already. FUSEError: ENOENT, ESTALE."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(
                 request, self._suppressed_create, parent_inode, name, ctx
@@ -233,6 +238,7 @@ class InjectedRequests(Layer):
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SYMLINK, if injected: what the host has made, already. FUSEError: ENOENT, ESTALE."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(
                 request, self._suppressed_create, parent_inode, name, ctx
@@ -256,6 +262,7 @@ class InjectedRequests(Layer):
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """UNLINK, if injected: nothing is removed. FUSEError: EAGAIN where it is there again."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(request, self._suppressed_remove, parent_inode, name)
         return self.next.unlink(request, parent_inode, name, ctx)
@@ -263,6 +270,7 @@ class InjectedRequests(Layer):
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """RMDIR, if injected: nothing is removed. FUSEError: EAGAIN where it is there again."""
         if self._is_of_host(ctx, parent_inode, name):
             return self._answer_suppressed(request, self._suppressed_remove, parent_inode, name)
         return self.next.rmdir(request, parent_inode, name, ctx)
@@ -288,7 +296,7 @@ def _is_there_again(inode: Inode) -> bool:
 
 
 def tombstone_attributes(inode: Inode) -> EntryAttributes:
-    """The answer for something that is no more: its kind, its last link, and nothing believed."""
+    """Attributes for something that is gone: its type, one link, no timeout."""
     entry = EntryAttributes()
     entry.st_ino = inode.number
     entry.st_mode = inode.kind | (0o700 if inode.is_directory else 0o600)

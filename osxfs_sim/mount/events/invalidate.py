@@ -46,12 +46,12 @@ _STUCK_AFTER_S = 5.0
 
 
 class Invalidator:
-    """A thread that ends cached answers in the order in which it is asked to.
+    """The thread that sends FUSE invalidations, in the order in which they are asked for.
 
-    A kernel that holds writes trusts its own size and times of a file for as long as it knows
-    it (fs/fuse/inode.c, fuse_change_attributes): what has ended comes back with the next answer.
-    With *forgets* the name by which it knows the file is ended too, so that it forgets the file,
-    unless somebody has it open.
+    A kernel that holds writes trusts its own size and times of a file for as long as it knows it
+    (fs/fuse/inode.c, fuse_change_attributes): what was invalidated comes back with the next answer.
+    With *forgets* the dentry by which it knows the file is invalidated too, so that it forgets the
+    file, unless somebody has it open.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class Invalidator:
         self._thread.start()
 
     def invalidate(self, invalidations: Iterable[Invalidation], then: Callable[[], None]) -> None:
-        """End these answers, and call *then* (in the thread) once the kernel believes none."""
+        """Queue these; *then* is called, in the thread, once the kernel caches none of them."""
         with self._lock:
             self.waiting += 1
         self._queue.put((list(invalidations), then))
 
     def stop(self) -> bool:
-        """End the thread. Returns False where it is stuck: the requests must be served still."""
+        """End the thread; False where it is stuck: the requests must be served still."""
         self._stopping = True
         self._queue.put(None)
         self._thread.join(_STUCK_AFTER_S)
@@ -148,7 +148,10 @@ class Invalidator:
 
 
 def invalidate_entry(entry: InvalEntry) -> None:
-    """Have the kernel ask anew for a name. From a thread that holds nothing of the share's."""
+    """Send FUSE_NOTIFY_INVAL_ENTRY, from a thread that holds nothing of the share's. OSError.
+
+    That the kernel does not know it, or the mount is going, is no error.
+    """
     try:
         pyfuse3.invalidate_entry(pyfuse3.InodeT(entry.directory), entry.name)
     except OSError as error:
@@ -161,7 +164,7 @@ def _nothing() -> None:
 
 
 class LateInvalidator:
-    """An Invalidator that is begun when it is first needed: most shares never need it."""
+    """An Invalidator that is started when it is first needed: most shares never need it."""
 
     def __init__(self, begin: Callable[[], Invalidator | None]) -> None:
         """*begin* makes it; None where the kernel cannot be talked to."""
@@ -169,12 +172,13 @@ class LateInvalidator:
         self._invalidator: Invalidator | None = None
 
     def invalidate(self, invalidations: Iterable[Invalidation]) -> None:
-        """End these answers, soon."""
+        """Queue these, starting the thread if need be; nothing where there is no connection."""
         if self._invalidator is None:
             self._invalidator = self._begin()
         if self._invalidator is not None:
             self._invalidator.invalidate(invalidations, _nothing)
 
     def close(self) -> None:
+        """Stop the thread, if it was started."""
         if self._invalidator is not None:
             self._invalidator.stop()

@@ -39,11 +39,11 @@ _AGAIN_LATER_NS = 1_000_000_000
 
 
 class Way(Protocol):
-    """What a rescan needs of the way that events take."""
+    """What a rescan needs of the way that events take (HostEvents)."""
 
     @property
     def is_backlogged(self) -> bool:
-        """Whether the kernel has so much to end that more must wait."""
+        """Whether so many invalidations wait that more must not be added."""
 
     @property
     def is_behind(self) -> bool:
@@ -52,17 +52,17 @@ class Way(Protocol):
     def invalidate_then(
         self, invalidations: Iterable[Invalidation], then: Callable[[], None]
     ) -> None:
-        """End these answers, and call *then* (in another thread)."""
+        """Invalidate these, then call *then* (in another thread)."""
 
     def found(self, event: FileEvent[Inode]) -> None:
-        """Tell the guest of this, soon."""
+        """Tell the guest of *event*, soon."""
 
     def leads_to_a_volume(self, inode: Inode) -> bool:
-        """Whether something is mounted there that must not be taken away."""
+        """Whether something is mounted on *inode* that must not be taken away."""
 
 
 class Rescans:
-    """The scans of one share, one after the other. The reactor's thread only."""
+    """The rescans of one share, one after the other. The reactor's thread only."""
 
     def __init__(
         self,
@@ -87,11 +87,11 @@ class Rescans:
 
     @property
     def waiting(self) -> int:
-        """Scans that are not done."""
+        """How many rescans are wanted or under way."""
         return len(self._scans) + self._scanning
 
     def want(self, loss: MustScan[Inode]) -> None:
-        """Look again below a directory, as soon as those before are done."""
+        """Scan below the directory of *loss*, as soon as those before are done."""
         earlier = self._scans.get(loss.directory)
         if earlier is not None and earlier.since_ns < loss.since_ns:
             loss = earlier
@@ -202,7 +202,7 @@ class Rescans:
 
 
 def entry_to(directory: Inode) -> InvalEntry | None:
-    """A name by which the guest knows it; None for the root, and what has none."""
+    """The dentry by which the guest knows *directory*; None for the root, and what has none."""
     if directory.parent is None:
         return None
     return InvalEntry(directory.parent.number, directory.name)

@@ -31,9 +31,12 @@ class OneSpelling(Fault):
         self._listed: _Spellings = OrderedDict()
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """LOOKUP of a listed directory by another spelling fails: OSError (ENOENT)."""
         return _OneSpellingOperations(below, self._inodes, evict, self._requested, self._listed)
 
     def over_eviction(self, below: Evict) -> Evict:
+        """Forgets an evicted inode."""
+
         def evict(inode: Inode) -> None:
             for spellings in (*self._requested.values(), *self._listed.values()):
                 spellings.pop(inode, None)

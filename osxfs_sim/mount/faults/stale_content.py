@@ -13,6 +13,7 @@ class StaleContent(Fault):
     """No open ends the pages: only what the kernel itself learns of size and mtime does."""
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """Every OPEN keeps the page cache."""
         del evict
         return _NoOpenEndsPages(below)
 

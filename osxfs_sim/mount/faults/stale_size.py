@@ -26,11 +26,11 @@ class _Size:
 
 
 class StaleSize(Fault):
-    """An open ends the pages; the size that the guest was told stays what it is for its lifetime.
+    """No event changes the size that the guest was shown, until its attribute timeout.
 
-    Not only because no event ends it: a kernel that has read asks anew for the attributes
+    Not only because no event invalidates it: a kernel that has read asks anew for the attributes
     (the time of access has changed), and the report has the old size in ``ls`` still. What the
-    guest changes itself, it knows. Where no attributes are believed, there is nothing to keep.
+    guest changes itself, it knows. Where no attributes are cached, there is nothing to keep.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -38,6 +38,8 @@ class StaleSize(Fault):
         self._sizes: dict[Inode, _Size] = {}
 
     def over_show(self, below: Show) -> Show:
+        """Shows the size that was shown before, until its attribute timeout has passed."""
+
         def show(
             inode: Inode, status: os.stat_result, ids: tuple[int, int], timeouts: CacheTimeouts
         ) -> EntryAttributes:
@@ -56,6 +58,8 @@ class StaleSize(Fault):
         return show
 
     def over_eviction(self, below: Evict) -> Evict:
+        """Forgets an evicted inode."""
+
         def evict(inode: Inode) -> None:
             self._sizes.pop(inode, None)
             below(inode)
@@ -63,6 +67,7 @@ class StaleSize(Fault):
         return evict
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """No OPEN keeps the page cache."""
         del evict
         return _EveryOpenEndsPages(below)
 

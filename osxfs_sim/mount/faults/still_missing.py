@@ -29,13 +29,17 @@ class StillMissing(Fault):
         self._missing_until_ns: dict[Inode, dict[bytes, int]] = {}
 
     def over_caching(self, below: Caching) -> Any:
+        """Remembers until when each negative entry may be cached."""
         return _Remembering(below, self._missing_until_ns)
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """LOOKUP answers by a negative entry for as long as one was allowed."""
         del evict
         return _StillMissingOperations(below, self._inodes, self._missing_until_ns)
 
     def over_eviction(self, below: Evict) -> Evict:
+        """Forgets an evicted inode."""
+
         def evict(inode: Inode) -> None:
             self._missing_until_ns.pop(inode, None)
             below(inode)
@@ -43,6 +47,7 @@ class StillMissing(Fault):
         return evict
 
     def on_name_added(self, parent: Inode, requested: bytes) -> None:
+        """The guest has made the name itself: it is missing no more."""
         self._missing_until_ns.get(parent, {}).pop(requested, None)  # made by the guest itself
 
 

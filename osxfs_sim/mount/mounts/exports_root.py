@@ -19,10 +19,10 @@ FOR_GOOD = Cached(timeout_ns=10 * 365 * 86_400 * 10**9)
 
 
 class ExportsRoot:
-    """The directory behind it, for one mount point.
+    """The host directory behind the mount point of a share file: an empty directory per export.
 
-    It lies in a directory of the user that the server works as: to be made and
-    removed as that user, so that nothing put there leads root elsewhere.
+    It lies in a directory of the user that the server works as: to be made and removed as that
+    user, so that nothing put there leads root elsewhere.
     """
 
     def __init__(self, runtime: Path, mountpoint: str, names: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ class ExportsRoot:
             raise MountError(f"cannot make {self.path}: {error.strerror}") from error
 
     def remove(self) -> None:
-        """Take it away; only what is empty, so that nothing of anybody's can be lost."""
+        """Remove it, but only what is empty, so that nothing of anybody's can be lost. OSError."""
         try:
             for name in os.listdir(self.path):
                 (self.path / name).rmdir()

@@ -171,10 +171,10 @@ def _never(_: Any) -> bool:
 
 
 class Dispatcher(pyfuse3.Operations):
-    """What pyfuse3 calls, one method for each kind of request; they are bound by serve_by().
+    """The FUSE operations as pyfuse3 calls them; set_handlers() binds what answers each.
 
-    *is_suppressed* tells of a caller's context whether its requests are the server's own, which
-    look at nothing and change nothing: they wait for nobody.
+    *is_suppressed* tells of a caller's context whether its requests are injected by the server
+    itself, which read nothing and change nothing: they wait for nobody.
     """
 
     supports_dot_lookup = False
@@ -202,9 +202,9 @@ class Dispatcher(pyfuse3.Operations):
         self.set_handlers(handlers)
 
     def set_handlers(self, handlers: Any) -> None:
-        """Have *handlers* answer from the next request on: one method for each, bound here once.
+        """From the next request on have *handlers* answer: one method of it for each operation.
 
-        That is what it costs nothing by to have layers, or to take one away again.
+        Bound here once: so layers, or taking one away again, cost a request nothing.
         """
         for methods, find in (
             (_BY_NUMBER, _by_number),
@@ -320,7 +320,7 @@ class Dispatcher(pyfuse3.Operations):
         return forget
 
     def stacktrace(self) -> None:
-        """Of threads, for who debugs pyfuse3: there is nothing to tell."""
+        """Nothing: pyfuse3 calls it for who debugs its threads."""
 
     def _passing(
         self,

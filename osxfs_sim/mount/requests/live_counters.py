@@ -20,7 +20,10 @@ _LATEST = 8_192
 
 
 class LiveCounters:
-    """Counts since the last question. Bounded: beyond so many directories the rest is one."""
+    """Counts of what is asked of a share, from one call of take() to the next. Bounded.
+
+    Beyond so many directories all others are counted as one.
+    """
 
     def __init__(self, directory_path: Callable[[int], str | None], now_ns: int) -> None:
         self._directory_path = directory_path
@@ -35,7 +38,7 @@ class LiveCounters:
         self._latest: deque[tuple[int, int]] = deque(maxlen=_LATEST)
 
     def is_over(self, now_ns: int) -> bool:
-        """Whether nobody looks any more."""
+        """Whether nobody has called take() for LOOKED_AT_NS."""
         return now_ns - self._since_ns > LOOKED_AT_NS
 
     def add(
@@ -54,7 +57,7 @@ class LiveCounters:
         directory: int,
         answered_by: int,
     ) -> None:
-        """As Recorder.add."""
+        """Count one answered request; the arguments are those of trace.recorder.Recorder.add."""
         self._requests[operation] += 1
         self._answered_by[answered_by] += 1
         if answered_by == AnsweredBy.HOST:
@@ -67,7 +70,10 @@ class LiveCounters:
             counts[0] += 1
 
     def take(self, now_ns: int, top: int) -> dict[str, Any]:
-        """What was counted since the last question, with the *top* hottest directories."""
+        """What was counted since the last call, with the *top* hottest directories.
+
+        As a document: docs/reference.md describes it.
+        """
         latest = np.array(self._latest, dtype=np.int64).reshape(-1, 2)
         directories: Counter[str | None] = Counter()
         for number, count in self._directories.most_common(top):

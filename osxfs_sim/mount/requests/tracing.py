@@ -90,7 +90,7 @@ def _as_it_is(handlers: Any) -> Any:
 
 
 class Tracing:
-    """At most one trace of a share at a time, and one pulse."""
+    """Records the requests of a share: at most one trace at a time, and live counters."""
 
     def __init__(
         self,
@@ -122,6 +122,7 @@ class Tracing:
         """Who opened each handle: a read does not say who asks."""
 
     def report(self) -> TraceStatus | None:
+        """The trace that is being written, as a part of the share's status; None: there is none."""
         recorder = self._recorder
         if recorder is None:
             return None
@@ -133,7 +134,7 @@ class Tracing:
         )
 
     def start(self, path: Path, **header: Any) -> None:
-        """Record from now on; *header*: what answers. Raises MountError where that cannot be."""
+        """Record every request from now on to *path*; *header*: what answers. Raises MountError."""
         if self._recorder is not None:
             raise MountError(f"a trace is being written already, to {self._recorder.path}")
         # Loaded now: the library for its format takes time and memory.
@@ -149,7 +150,7 @@ class Tracing:
         self._start_recording()
 
     def live_counters(self, top: int) -> dict[str, Any]:
-        """What was asked since the last time that this was; see Pulse.take."""
+        """What was asked since the last call: see LiveCounters.take."""
         now_ns = time.monotonic_ns()
         if self._live_counters is None:
             self._live_counters = LiveCounters(self._path_of, now_ns)
@@ -186,7 +187,10 @@ class Tracing:
         command: tuple[int, int] | None = None,
         notes: dict[str, Any] | None = None,
     ) -> Callable[[], dict[str, Any]]:
-        """Record no more. Returns what completes the file, which may block; see Recorder.close."""
+        """Record no more. Returns what completes the file, which may block. Raises MountError.
+
+        See Recorder.close; what it returns raises MountError, too.
+        """
         recorder = self._recorder
         if recorder is None:
             raise MountError("no trace is being written")

@@ -69,7 +69,7 @@ _MOST_OBJECTS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """What serves the requests of one share."""
+    """The parts of one share that serve its requests, put together by build()."""
 
     reactor: Reactor
     """The event loop that drives the requests."""
@@ -103,6 +103,7 @@ class Components:
     """What else is to be let go of, in this order."""
 
     def close(self) -> None:
+        """Close all parts, in the order in which they need each other."""
         if self.host_events is not None:
             self.host_events.close()
         self.reactor.close()
@@ -120,11 +121,11 @@ def build(
     mountpoint: str,
     private_directory: PrivateDirectory | None,
 ) -> Components:
-    """All that serves requests for the directory *source*. Raises OSError and MountError.
+    """The parts that serve requests for *source*, put together. Raises OSError, MountError.
 
-    From the tree upwards: each part is given those that it uses when it is made. Requests then
-    pass the layers in the other direction: injected requests, a trace while there is one,
-    synthetic directories, write-back, written through.
+    From the tree upwards: each part is given those that it uses when it is made. Requests then pass
+    the layers in the other direction: injected requests, a trace while there is one, synthetic
+    directories, write-back, written through.
     """
     with user.acting():
         root_fd = at.open_place(source)
@@ -384,14 +385,14 @@ def _journal(settings: ShareSettings, user: ServerUser, source: str, inodes: Ino
 
 
 def kept_in(settings: ShareSettings, user: ServerUser) -> Path:
-    """The directory for what outlives a share."""
+    """The directory for what outlives a share of *user*: journals, owners, copies."""
     if settings.state_directory is not None:
         return Path(settings.state_directory)
     return state_directory(user)
 
 
 def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: bool) -> set[str]:
-    """Of mount(8), as libfuse takes them."""
+    """The options of mount(8), as libfuse takes them: name, type, who may enter."""
     name = EXPORTS_ROOT_NAME if settings.exports else f"osxfs-sim#{_plain(system.profile.name)}"
     options = {f"fsname={name}", "subtype=osxfs-sim"}
     if allow_other:
@@ -402,7 +403,7 @@ def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: 
 
 
 def make_private_directory(runtime: Path, source: str) -> PrivateDirectory:
-    """The private directory behind the one for host services. Raises MountError."""
+    """The private directory behind host-services, below *runtime*. Raises MountError."""
     if os.path.commonpath((source, os.path.realpath(runtime))) == source:
         raise MountError(
             f"the source {source} holds {runtime}, where host services are kept out of "

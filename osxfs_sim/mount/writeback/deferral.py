@@ -23,7 +23,7 @@ _NOBODY = KnownCaller(-1, -1)
 
 
 class Deferral:
-    """Decides of each change whether it may wait. *never*: directories in which nothing may."""
+    """Decides of each change whether it may be pending. *never*: directories in which none may."""
 
     def __init__(
         self,
@@ -57,13 +57,14 @@ class Deferral:
         self._facts_read_of: set[Inode] = set()
 
     def close(self) -> None:
+        """Close the table of mounts."""
         os.close(self._mounts_fd)
 
     def is_stronger(self, inode: Inode, request: Request | None = None) -> bool:
         """Whether changes of *inode*, or in it, must be on the host at once (DEL-5).
 
-        So must those on another file system below the export: only the host knows what may
-        move there, and whether there is room.
+        So must those on another file system below the export: only the host knows what may move
+        there, and whether there is room. One *request* reads the host once.
         """
         here: Inode | None = inode
         while here is not None and here.is_local_only:
@@ -118,7 +119,7 @@ class Deferral:
         return facts
 
     def check_mounts(self) -> None:
-        """Has anything been mounted since? Then where it was has to be looked at again."""
+        """Where something was mounted since, forget on which mounts inodes were."""
         if self._mounts.poll(0):
             self._mount_id = syscalls.more_status(self._inodes.root.path_fd, b"")[1]
             for inode in self._inodes.all():
@@ -126,7 +127,7 @@ class Deferral:
                     inode.facts = inode.facts._replace(mount_id=0)
 
     def may_defer_in(self, request: Request, directory: Inode) -> bool:
-        """Whether a name in *directory* may be held."""
+        """Whether a change of a name in *directory* may be pending."""
         if self.is_stronger(directory, request):
             return False
         if directory.is_local_only:
@@ -141,7 +142,7 @@ class Deferral:
         return status is not None and not status.st_mode & modes.S_ISVTX
 
     def may_defer(self, request: Request | None, inode: Inode) -> bool:
-        """Whether a change of the object itself may be held."""
+        """Whether a change of the object itself may be pending."""
         if inode.kind not in _DEFERRABLE_KINDS or inode is self._inodes.root:
             return False
         overlay = inode.overlay

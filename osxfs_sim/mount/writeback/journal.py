@@ -61,7 +61,10 @@ _MOST_JOURNALS = 4_096
 
 
 class Journal:
-    """The journal of one share. Raises OSError where it cannot be written: nothing is held then."""
+    """The write-ahead log of one share. Raises OSError where it cannot be written.
+
+    Nothing may be pending then.
+    """
 
     def __init__(self, directory: Path, source: str, root: Inode, lock_fd: int) -> None:
         """Begin with nothing held, in *directory*, which is locked by *lock_fd*."""
@@ -97,13 +100,13 @@ class Journal:
     # Whose it is
 
     def mounted(self, mountpoint: str, device: str) -> None:
-        """The share's mount is the one of *device* (``major:minor``) at *mountpoint*."""
+        """Record which mount the share's is: of *device* (``major:minor``), at *mountpoint*."""
         self._owner = self._owner._replace(mountpoint=mountpoint, device=device)
         with contextlib.suppress(OSError):
             self._say_whose()
 
     def drains(self) -> None:
-        """The mount is gone: what is still held is written back, and no more comes."""
+        """Record that the mount is gone: what is pending is written back, and no more comes."""
         self._owner = self._owner._replace(drains=True)
         with contextlib.suppress(OSError):  # its mount tells, too
             self._say_whose()
@@ -121,7 +124,7 @@ class Journal:
     # Data
 
     def reserve(self, length: int) -> int:
-        """A place for *length* bytes: to be put there, noted in a record, and freed."""
+        """Reserve *length* bytes of data; their position, to be put and later freed."""
         position = self._end
         self._end += length
         segment = position // SEGMENT_BYTES
@@ -133,13 +136,13 @@ class Journal:
         return position
 
     def put(self, position: int, data: bytes) -> None:
-        """Keep *data* at the reserved *position*; in a thread, perhaps. Raises OSError."""
+        """Write *data* at the reserved *position*; in a thread, perhaps. Raises OSError."""
         written = os.pwrite(self.data_fd, data, position)
         while written < len(data):
             written += os.pwrite(self.data_fd, memoryview(data)[written:], position + written)
 
     def free(self, position: int, length: int) -> None:
-        """These bytes are held no more."""
+        """Give back *length* bytes at *position*: they are dirty no more."""
         for segment, part in _segments(position, length):
             left = self._live[segment] - part
             if left:
@@ -155,23 +158,23 @@ class Journal:
             syscalls.fallocate(self.data_fd, _PUNCH_HOLE, position, SEGMENT_BYTES)
 
     def read(self, position: int, length: int) -> bytes:
-        """The bytes kept at *position*."""
+        """The *length* bytes kept at *position*, or fewer. Raises OSError."""
         return os.pread(self.data_fd, length, position)
 
     @property
     def holds_data(self) -> bool:
-        """Whether any bytes are still needed."""
+        """Whether any bytes of data are still needed."""
         return bool(self._live)
 
     @property
     def live_bytes(self) -> dict[int, int]:
-        """How many bytes of each segment of the data are still needed, where any are."""
+        """How many bytes of each data segment are still needed, where any are."""
         return dict(self._live)
 
     # Frames
 
     def append(self, change: "Change[Inode]") -> None:
-        """The guest is about to make *change*. Raises OSError, and nothing is kept of it."""
+        """Record *change* before the guest's request is answered. OSError: nothing is recorded."""
         records = bytearray()
         if not self._records_bytes:
             records += self._base()
@@ -179,18 +182,18 @@ class Journal:
         self._append_introducing(records)
 
     def append_extension(self, sequence: int, length: int, detail: Any) -> None:
-        """The last change, a write, becomes longer. Raises OSError."""
+        """Record that the last change, a write, is *length* bytes long now. Raises OSError."""
         self._append(record(("longer", sequence, length, tuple(detail))))
 
     def append_cancelled(self, dropped: list[int], compacted: "Iterable[Change[Inode]]") -> None:
-        """These numbers need not cross any more; *compacted* cross as something else."""
+        """Record that *dropped* need not be applied, and *compacted* as something else. OSError."""
         records = bytearray(record(("gone", dropped)))
         for each in compacted:
             records += self._records_of(each)
         self._append_introducing(records)
 
     def append_created(self, inode: Inode) -> None:
-        """The host has got *inode*."""
+        """Record that the host has created *inode*. Raises OSError."""
         self._append(created_record(inode.number, inode))
 
     def _append_introducing(self, records: bytearray) -> None:
@@ -281,11 +284,11 @@ class Journal:
         return records
 
     def started(self, sequence: int) -> None:
-        """This change is being carried out: it may be half done."""
+        """Record that the change *sequence* is being applied: it may be half done. OSError."""
         os.pwrite(self._progress_fd, progress_bytes(sequence), 0)
 
     def done(self, sequence: int) -> None:
-        """This change and all before it are on the host."""
+        """Record that the host has the change *sequence* and all before it. Raises OSError."""
         os.pwrite(self._progress_fd, progress_bytes(sequence), PROGRESS_DONE_AT)
 
     @property
@@ -294,7 +297,7 @@ class Journal:
         return self._records_bytes > max(_COMPACT_AT_BYTES, 2 * self._compacted_bytes)
 
     def compact(self, overlay: "Iterable[Change[Inode]]") -> None:
-        """Leave out all records but those that the changes still *held* need."""
+        """Write the records anew with those alone that the pending changes need. Raises OSError."""
         told = self._recorded, self._recorded_places
         self._forget_recorded()
         try:
@@ -315,23 +318,23 @@ class Journal:
 
     @property
     def is_small(self) -> bool:
-        """Whether it may stay as it is for a while."""
+        """Whether it is too small to be worth emptying."""
         return self._records_bytes < _SMALL_BYTES and self._end < _SMALL_BYTES
 
     def clear(self) -> None:
-        """No change is held, and no data."""
+        """Empty it: nothing is pending, and no data is needed. Raises OSError."""
         if self._records_bytes or self._end:
             self._begin()
 
     def clear_records(self) -> None:
-        """No change is held; data is, of files without a name."""
+        """Empty the records: nothing is pending, but data of orphans is needed. Raises OSError."""
         if self._records_bytes:
             os.ftruncate(self._changes_fd, 0)
             self._records_bytes = 0
             self._forget_recorded()
 
     def close(self, *, keep: bool) -> None:
-        """*keep* it for the next mount, or take it away."""
+        """Close it; *keep* it for the next mount, or remove it."""
         if not keep:
             with contextlib.suppress(OSError):
                 take_away(self.directory)
@@ -382,7 +385,7 @@ def _segments(position: int, length: int) -> Iterator[tuple[int, int]]:
 
 
 def open_journal(state: Path, source: str, root: Inode) -> Journal:
-    """A new journal for *source*. Raises OSError."""
+    """A new journal for *source* in the *state* directory. Raises OSError."""
     parent = state / "write-back"
     for number in range(_MOST_JOURNALS):
         directory = parent / f"{digest_of(source)}-{number}"

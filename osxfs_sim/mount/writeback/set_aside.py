@@ -34,7 +34,7 @@ OnAside = Callable[[list[Change[Inode]], set[Inode], int], None]
 
 
 class SetAside:
-    """What was set aside of one share. The reactor's thread only."""
+    """What was set aside of one share, and kept in its quarantine. Reactor's thread only."""
 
     def __init__(
         self,
@@ -62,14 +62,14 @@ class SetAside:
 
     @property
     def directory(self) -> Path:
-        """Where it is kept, or would be."""
+        """Where the quarantine is, or would be."""
         return aside_of(self._pending.journal.directory)
 
     def set_aside(self, refusal: Refusal) -> None:
-        """The host will not take the change under way: that and what depends on it is kept apart.
+        """Set aside the change under way, and all that depends on it. Raises OSError.
 
-        The guest is shown what is on the host instead. Raises OSError, and nothing has happened,
-        where it cannot be kept.
+        The guest is shown what is on the host instead. Where it cannot be kept nothing has
+        happened.
         """
         closure = self._pending.changes.closure(self._is_gone, self._parent_on_host)
         is_moot = closure.is_moot(self._is_gone)
@@ -244,12 +244,12 @@ class SetAside:
                 overlay_of(change.target).guest_place = change.parent, change.name
 
     def take_unreported(self) -> dict[str, str]:
-        """Paths of what was set aside since this was last asked for, and why."""
+        """The paths that were set aside since this was last called, and why."""
         untold, self._unreported = self._unreported, {}
         return untold
 
     def close(self) -> None:
-        """The share ends: what was set aside stays."""
+        """Close the quarantine, which stays."""
         if self.quarantine is not None:
             self.quarantine.close(keep=True)
 
