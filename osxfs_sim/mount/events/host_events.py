@@ -2,22 +2,22 @@
 
 In this order, for each change:
 
-    watch       the kernel tells of it; the new place of what was renamed is noted at
+    watch       the kernel reports it; the new place of what was renamed is recorded at
                 once, since only the server needs that
     stream      it waits, is joined with others, or is lost, as on the emulated host
                 (model/events.py)
-    invalidate  every answer that it made untrue is ended, in a thread
+    invalidate  every cached answer that it made untrue is invalidated, in a thread
     debounce    some systems wait before they tell
-    inject      the guest's processes are told, in another thread: who looks then, sees
+    inject      an event is raised in the guest, in another thread: who looks then, sees
                 the new state (the contract's DEL-1 and CAC-2)
 
 Changes are hints, and so are the flags that the stream has joined: what the
-guest is told follows from what it had been told and what is there now.
+guest gets follows from the dentries that its kernel was sent and what is there now.
 
-After a loss everything below is ended, and then looked for: what has changed
-since, by its times, is told as if it had been heard of (a rescan).
+After a loss everything below is invalidated, and then looked for: what has changed
+since, by its times, is raised as if it had been reported (a rescan).
 
-The first three steps run in the reactor's spare time (a Chore). What waits is
+The first three steps run in the reactor's spare time (an IdleTask). What waits is
 bounded: by the kernel's queue, by the stream's, by _MOST_ENDINGS_WAITING, and by
 the injector's; each says so when it overflows, and a rescan follows.
 """
@@ -91,8 +91,9 @@ class HostEvents:
         filter_change: Callable[[HostChange], HostChange | None] | None = None,
         map_injection: Callable[[Injection], Iterator[Injection]] | None = None,
     ) -> None:
-        """*injector* raises events, and is not started yet; *forgets* as Invalidator's. *hears*
-        says what is heard of a change, and *raises* what an event is told as (faults/).
+        """*injector* raises events, and is not started yet; *forgets* as Invalidator's.
+        *filter_change* says what is left of a host change, and *map_injection* what is raised in
+        place of an event (faults/).
         """
         self._filter_change = filter_change
         self._map_injection = map_injection
@@ -124,7 +125,7 @@ class HostEvents:
             collections.deque()
         )
         self._invalidating = 0
-        """Deliveries whose answers are not known to have ended."""
+        """Deliveries whose invalidations are not known to be done."""
         self._turn = 0
         self._drained_ns = time.monotonic_ns()
         self._readable = select.poll()
@@ -141,8 +142,8 @@ class HostEvents:
             device=device,
             keep=self._reactor.wake_fds,
         )
-        # Names that are missing in the root can be ended all at once, or not at all;
-        # those further down end with the entry of their directory.
+        # Negative entries in the root can be invalidated all at once, or not at all;
+        # those further down go with the entry of their directory.
         self._caching.set_can_invalidate_root_names(self._reactor.increment_epoch())
         if self._injector is not None:
             self._injector.start(device)
@@ -202,7 +203,7 @@ class HostEvents:
         """Close the watcher; after stop(), and once the reactor has ended."""
         self.watcher.close()
 
-    # The chore
+    # The idle task
 
     def fileno(self) -> int:
         """The watcher's descriptor, readable when the host has changed something."""
@@ -250,7 +251,7 @@ class HostEvents:
             self._happened(change)
         if len(changes) >= _READ_AT_ONCE:
             return True
-        # Few were ours to follow; there may be many that are not.
+        # Few were in directories that we watch; there may be many that are not.
         more = bool(self._readable.poll(0))
         if not more:
             self._drained_ns = before_ns
@@ -298,7 +299,7 @@ class HostEvents:
         except OSError:
             return None
 
-    # Ending what is untrue
+    # Invalidating what is untrue
 
     @property
     def is_backlogged(self) -> bool:
@@ -310,7 +311,7 @@ class HostEvents:
         return self._invalidator.waiting >= _MOST_INVALIDATIONS_WAITING
 
     def _deliver_some(self) -> bool:
-        """Deliver what is due next; all its endings come before the first notice."""
+        """Deliver what is due next; all its invalidations come before the first notice."""
         assert self._invalidator is not None
         if self.is_backlogged:
             return False
@@ -338,7 +339,7 @@ class HostEvents:
     def _invalidate_for(
         self, event: FileEvent[Inode], invalidations: dict[Invalidation, None]
     ) -> Inode | None:
-        """Note down what *event* ends. Returns what the guest knew by that name, if it is gone."""
+        """Add what *event* makes untrue. Returns what the guest knew by that name, if it is gone."""
         directory, name, what = event.directory, event.name, event.what
         if not self._inodes.knows(directory):
             return None  # forgotten meanwhile, and all that was known of it
@@ -357,7 +358,7 @@ class HostEvents:
             if self._names is not None and status is not None:
                 self._names.added(directory, self._spellings.key(name))
             # Also where the guest knows what is there now: it may have asked in between,
-            # when the name was missing, and believe that; by any spelling.
+            # when the name was missing, and cache that; by any spelling.
             if not keeps:
                 invalidations[entry] = None
             spelling = self._spellings.negative_spelling(directory, name)
@@ -375,7 +376,7 @@ class HostEvents:
             return None
         moved = What.RENAMED in what
         if not before.drop_name(directory, name) and not before.is_directory:
-            # Open in the guest, and where it is now, if anywhere, nobody follows.
+            # Open in the guest, and where it is now, if anywhere, nobody watches.
             before.parent = None
         if before.is_directory and not moved:
             # Its number may be another's by now, of which nothing is known.
@@ -401,7 +402,7 @@ class HostEvents:
     # Telling the guest's processes
 
     def _invalidated(self, told: list[tuple[FileEvent[Inode], Inode | None]]) -> None:
-        """The caches that these concern are ended."""
+        """What is cached of these is invalidated."""
         self._invalidating -= 1
         if self._debounce is None:
             self._to_tell.extend(told)
@@ -520,7 +521,7 @@ class HostEvents:
         """How many changes and notices are on their way; 0 once the guest was told all."""
         waiting = self.stream.waiting + len(self._due) + len(self._to_tell) + self._rescans.waiting
         if self._invalidator is not None:
-            # What it has just ended is told of a moment later.
+            # What it has just invalidated is raised a moment later.
             waiting += max(self._invalidator.waiting, self._invalidating)
         if self._injector is not None:
             waiting += self._injector.waiting
@@ -559,4 +560,4 @@ class HostEvents:
 
 
 def _nothing() -> None:
-    """After endings that nobody waits for."""
+    """After invalidations that nobody waits for."""

@@ -1,8 +1,8 @@
 """Raises inotify events in the guest, by real system calls of a thread of its own.
 
 The kernel raises an event when somebody makes a system call, and offers no
-other way. So the injector makes one in the mount, and the server acknowledges
-it without applying it (injected_requests.py), as osxfs did:
+other way. So the injector makes one in the mount, and the server answers it
+without applying it (injected_requests.py), as osxfs did:
 
     what the guest shall see    the call
     IN_CREATE                   mknod, mkdir or symlink
@@ -220,7 +220,7 @@ class Injector:
             self.current = None
 
     def _raise_all(self, left: "collections.deque[Injection]") -> None:
-        """Raise from the left, until there are none or somebody wants the share let go."""
+        """Raise from the left, until there are none or somebody wants the share released."""
         root_fd = os.open(self._mountpoint, _WALK | os.O_DIRECTORY)
         directory, dir_fd = None, -1
         try:
@@ -281,7 +281,7 @@ class Injector:
     def _make_or_remove(self, dir_fd: int, injection: Injection) -> bool:
         """Whether it was raised; False where there is nothing to tell any more."""
         for _ in range(_ATTEMPTS):
-            # The call must not meet what the guest believes of the name, but the server.
+            # The call must not meet what the guest has cached of the name, but the server.
             self._invalidate_entry(InvalEntry(injection.directory.number, injection.name))
             injection.was_looked_up = False
             try:
@@ -291,19 +291,19 @@ class Injector:
                     _remove(dir_fd, injection)
             except OSError as error:
                 # A process of the guest has asked in this moment, and its answer
-                # is believed: once more.
-                if injection.is_moot or error.errno not in _BELIEVED_OTHERWISE:
+                # is cached: once more.
+                if injection.is_moot or error.errno not in _CACHED_OTHERWISE:
                     raise
                 continue
             return True
         return False
 
 
-# What the calls say where the guest's kernel goes by what it believes, the last by
+# What the calls say where the guest's kernel goes by what it has cached, the last by
 # injected_requests.py.
-_BELIEVED_OTHERWISE = (errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EAGAIN)
+_CACHED_OTHERWISE = (errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EAGAIN)
 _OVERTAKEN = (
-    *_BELIEVED_OTHERWISE,
+    *_CACHED_OTHERWISE,
     errno.ESTALE,
     errno.ELOOP,
     errno.EXDEV,  # the guest has mounted something there
@@ -330,7 +330,7 @@ def _make(dir_fd: int, injection: Injection) -> None:
     if injection.kind == modes.S_IFDIR:
         os.mkdir(injection.name, dir_fd=dir_fd)
     elif injection.kind == modes.S_IFLNK:
-        os.symlink(b"acknowledged", injection.name, dir_fd=dir_fd)
+        os.symlink(b"suppressed", injection.name, dir_fd=dir_fd)
     else:
         os.mknod(injection.name, injection.kind | 0o600, dir_fd=dir_fd)
 

@@ -1,16 +1,16 @@
-"""Answers the requests of the injector's thread: acknowledged, and never applied.
+"""Suppresses the injected requests, of the injector's thread: answered, and never applied.
 
 What the injector does to raise an event (inject.py) has happened on the host
 already. Its requests cost no crossing, are not counted as the guest's, and are
-not believed by the kernel for longer than the call takes: so an event leaves the
+not cached by the kernel for longer than the call takes: so an event leaves the
 caches as empty as the invalidation before it did.
 
 What another process of the guest sees meanwhile: the kernel holds the
 directory's lock from the injector's LOOKUP to the end of its call. A name that
-is about to be created is found missing under that lock only, and believed by
+is about to be created is found missing under that lock only, and cached by
 nobody. A name that is about to be deleted is found there under that lock only;
-another process that meets it in the dcache must ask the server, because it may
-not be believed, and is told the truth.
+another process that meets it in the dcache must ask the server (revalidate),
+because its timeout is 0, and gets the truth.
 """
 
 import errno
@@ -62,7 +62,7 @@ class InjectedRequests(Layer):
         operations: HostOperations,
         is_synthetic: Callable[[int, bytes], bool] | None = None,
     ) -> None:
-        """What *is_synthetic* (a directory's number, a name) is none of the host's to tell of."""
+        """What *is_synthetic* (a directory's number, a name) is none of the host's to report."""
         super().__init__(below)
         self._is_synthetic = is_synthetic or _never
         self._injector = injector
@@ -115,8 +115,8 @@ class InjectedRequests(Layer):
     ) -> EntryAttributes:
         """A directory that the injector walks through to what it has announced.
 
-        What goes with a tree goes before its directories do, and is told of when
-        they are gone, too. Who watches them is still to be told, so they are
+        What goes with a tree goes before its directories do, and is raised when
+        they are gone, too. Who watches them is still to hear of it, so they are
         shown as they were; or else `rm -r` would be one deletion.
         """
         before = self._directory_before(parent_number, requested)
@@ -182,8 +182,8 @@ class InjectedRequests(Layer):
     def _where_it_got_to(self, number: int, ctx: RequestContext) -> EntryAttributes:
         """The injector asks only which directory it has reached, which may be gone: see above.
 
-        Told of no link, the kernel would take it for deleted and end the watches on
-        it, before what was deleted in it could be told.
+        Shown without a link, the kernel would take it for deleted and end the watches on
+        it, before what was deleted in it could be raised.
         """
         try:
             answer = self._attributes_now(number, ctx)
@@ -280,7 +280,7 @@ class InjectedRequests(Layer):
         is_back = injection.gone is not None and _is_there_again(injection.gone)
         if not injection.was_looked_up or is_back:
             # The kernel goes by an answer to somebody else, about what is there now:
-            # to acknowledge would take that for gone.
+            # a suppressed removal would take that for gone.
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 

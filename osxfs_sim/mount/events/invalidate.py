@@ -1,22 +1,22 @@
-"""Ends answers that the guest's kernel has cached, in a thread of its own.
+"""Sends FUSE invalidations: the guest's kernel drops what it has cached. A thread of its own.
 
 The kernel may have to wait for a directory's lock or for pages that wait for
 this very server (pyfuse3's documentation of invalidate_inode and
 invalidate_entry), so that the requests must go on meanwhile.
 
-Answers that are on their way when a change is told are decided for the change,
+Replies that are on their way when a change is reported are decided for the change,
 by the kernel's own order:
 
-- To end an entry takes the directory's lock, which a LOOKUP, a READDIRPLUS or a
-  CREATE of a name in it holds from its request to the end of its reply: what
-  they bring is there before it is ended (fs/fuse/dir.c, fuse_reverse_inval_entry).
-- To end attributes raises the inode's attr_version; attributes that were asked
+- To invalidate an entry takes the directory's lock, which a LOOKUP, a READDIRPLUS or a
+  CREATE of a name in it holds from its request to the end of its reply: what they bring
+  is there before it is invalidated (fs/fuse/dir.c, fuse_reverse_inval_entry).
+- To invalidate attributes raises the inode's attr_version; attributes that were asked
   for before are then not taken over (fs/fuse/inode.c, fuse_change_attributes_i).
-- To end pages waits for those that are being read (invalidate_inode_pages2).
+- To invalidate pages waits for those that are being read (invalidate_inode_pages2).
 
 One gap is left: an inode that a reply on its way is about to bring. The kernel
-does not know it yet (ENOENT), and would believe what it is then told. So the
-entry that brings it is ended, which waits for the reply, and then the inode.
+does not know it yet (ENOENT), and would cache what the reply says. So the entry
+that brings it is invalidated, which waits for the reply, and then the inode.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class Invalidator:
     def __init__(
         self, *, forgets: bool = False, device: Device | None = None, keep: Iterable[int] = ()
     ) -> None:
-        """*keep* are descriptors that the calls after endings need."""
+        """*keep* are descriptors that the calls after invalidations need."""
         self._forgets = forgets
         self._device = device
         self._keep = tuple(keep)
@@ -65,7 +65,7 @@ class Invalidator:
         self.attributes = 0
         self.pages = 0
         self.waiting = 0
-        """Calls of end() that have not been carried out; written by the caller's thread too."""
+        """Calls of invalidate() that are not done; written by the caller's thread too."""
         self._queue: queue.SimpleQueue[tuple[list[Invalidation], Callable[[], None]] | None] = (
             queue.SimpleQueue()
         )
@@ -101,13 +101,13 @@ class Invalidator:
                 try:
                     self._invalidate(invalidation)
                 except Exception:
-                    log.exception("bug: %r was not ended", invalidation)
+                    log.exception("bug: %r was not sent", invalidation)
             with self._lock:
                 self.waiting -= 1
             try:
                 then()
             except Exception:
-                log.exception("bug: after %d endings", len(invalidations))
+                log.exception("bug: after %d invalidations", len(invalidations))
 
     def _invalidate(self, invalidation: Invalidation) -> None:
         match invalidation:
@@ -160,7 +160,7 @@ def invalidate_entry(entry: InvalEntry) -> None:
 
 
 def _nothing() -> None:
-    """After endings that nobody waits for."""
+    """After invalidations that nobody waits for."""
 
 
 class LateInvalidator:

@@ -69,8 +69,8 @@ class _LosingEntries(Layer):
             if linked is not None:
                 self._inodes.detach_host_number(linked)
                 self._lost.add(linked)
-                # What is believed of it goes with it; for attributes alone, the kernel waits
-                # for nobody (fuse_reverse_inval_inode), so that it can be told from here.
+                # What is cached of it goes with it; for attributes alone, the kernel waits
+                # for nobody (fuse_reverse_inval_inode), so that it can be sent from here.
                 with contextlib.suppress(OSError):  # it does not know it any more
                     pyfuse3.invalidate_inode(pyfuse3.InodeT(linked.number), True)
         return self.next.made(parent, dir_fd, name, caller, requested, is_new=is_new)

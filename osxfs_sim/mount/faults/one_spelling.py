@@ -73,7 +73,7 @@ class _OneSpellingOperations(Layer):
         listed = self._listed.get(ctx.pid, {})
         known_as = inode.name if parent in listed else listed.get(inode, requested)
         if known_as != requested:
-            # Not told of it after all: the kernel owes no forget.
+            # The kernel is not sent it after all: it will send no FORGET.
             if self._inodes.forget(inode.number, 1) is not None:
                 self._evict(inode)
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))

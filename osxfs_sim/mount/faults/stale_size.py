@@ -1,4 +1,4 @@
-"""V1: the size that the guest was told stays what it is, whatever the host writes."""
+"""V1: the size that the guest was shown stays what it is, whatever the host writes."""
 
 import os
 import stat as modes
@@ -18,10 +18,10 @@ from osxfs_sim.mount.tree.inodes import Inode
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """What the guest was told: *told_ns* is wall-clock time, *until_ns* monotonic."""
+    """What the guest was shown: *shown_ns* is wall-clock time, *until_ns* monotonic."""
 
     size_bytes: int
-    told_ns: int
+    shown_ns: int
     until_ns: int
 
 
@@ -47,9 +47,9 @@ class StaleSize(Fault):
             if not modes.S_ISREG(status.st_mode):
                 return entry
             now_ns = time.monotonic_ns()
-            told = self._sizes.get(inode)
-            if told is not None and now_ns < told.until_ns and inode.changed_ns <= told.told_ns:
-                entry.st_size = told.size_bytes
+            shown = self._sizes.get(inode)
+            if shown is not None and now_ns < shown.until_ns and inode.changed_ns <= shown.shown_ns:
+                entry.st_size = shown.size_bytes
             elif timeouts.attr_timeout_ns:
                 until_ns = now_ns + timeouts.attr_timeout_ns
                 self._sizes[inode] = _Size(status.st_size, time.time_ns(), until_ns)
@@ -69,10 +69,10 @@ class StaleSize(Fault):
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
         """No OPEN keeps the page cache."""
         del evict
-        return _EveryOpenEndsPages(below)
+        return _NeverKeepCache(below)
 
 
-class _EveryOpenEndsPages(Layer):
+class _NeverKeepCache(Layer):
     next: HostOperations
 
     def open(self, number: int, flags: int, ctx: RequestContext) -> FileInfo:

@@ -15,7 +15,7 @@ from osxfs_sim.mount.tree.spellings import Spellings
 class TwoLocks(Fault):
     """Who looks up a file that is open gets another inode of it; flock(2) is an inode's own.
 
-    A name that the kernel believes is not looked up, and leads both to one inode: so too
+    A name that the kernel has cached is not looked up, and leads both to one inode: so too
     in the report, where locks that follow quickly exclude each other.
     """
 

@@ -1,4 +1,4 @@
-"""Prices a request, holds its reply until it is due, and writes the receipt.
+"""Prices a request, delays its reply until it is due, and writes the receipt.
 
 Part of what a client waits for lies outside the server's clock: the way into
 the kernel, the wake-up of the client, the reply itself. It is calibrated when
@@ -28,7 +28,7 @@ class ClientOverhead:
         assert points, "at least one measured point"
         self.points = dict(sorted(points.items()))
         self.known: dict[int, int] = {}
-        """What ns() has worked out, by the latency asked for; it may be forgotten at any time."""
+        """What overhead_ns() has worked out, by target; it may be forgotten at any time."""
 
     def overhead_ns(self, target_ns: int) -> int:
         """What a client waits outside the server, at a target of *target_ns*: interpolated."""

@@ -1,8 +1,8 @@
-"""Asked-for against achieved latency, for everything that ran on a share.
+"""Target against observed latency, for everything that ran on a share.
 
-Each held reply adds one line: its class, what it was asked to take, and what
-the client saw. Writing a line must cost next to nothing, so the lines go into
-plain lists and are folded into histograms in blocks. The histograms are
+Each reply adds one line: its class, its target, and what the client observed. Writing
+a line must cost next to nothing, so the lines go into plain lists and are folded into
+histograms in blocks. The histograms are
 HdrHistogram's with three significant digits: under 0.1 % relative error,
 mergeable by adding, and readable by that project's own tools.
 """
@@ -22,14 +22,15 @@ FOLD_AT = 8192
 
 LATE_BY_NS = 20_000
 LATE_BY_SHARE = 0.05
-"""An answer is late when it came later than asked by more than the larger of the two."""
+"""An answer is late when it came later than its target by more than the larger of the two."""
 
 TOLERANCE = 0.05
-"""A class is out of tolerance when its median is off by more than this share of what was asked."""
+"""A class is out of tolerance when its median is off by more than this share of its target,
+or when more than LATE_TOLERANCE of its answers was late."""
 FEWEST_JUDGED = 50
 """Fewer answers than this are shown, and not judged."""
 LATE_TOLERANCE = 0.10
-"""... or when more than this share of its answers was late."""
+"""See TOLERANCE."""
 
 
 def new_histogram() -> HdrHistogram:
@@ -74,7 +75,7 @@ class Receipt:
             for operation_class in OperationClass
         }
         self.pending: list[list[int]] = [[] for _ in OperationClass]
-        """Per class what is not folded in yet, asked and achieved by turns. Whoever is in every
+        """Per class what is not folded in yet, target and observed by turns. Whoever is in every
         request's way appends to it, as add() does, and has it folded in at FOLD_AT."""
 
     def add(self, operation_class: OperationClass, target_ns: int, observed_ns: int) -> None:

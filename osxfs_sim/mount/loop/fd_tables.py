@@ -1,6 +1,6 @@
-"""Threads that may wait in the server's own mount, kept apart from /dev/fuse.
+"""Descriptor tables of threads that may wait in the server's own mount, without /dev/fuse.
 
-The kernel ends a connection, and lets go of everybody who waits in the share, when the last
+The kernel ends a connection, and wakes everybody who waits in the share, when the last
 descriptor of /dev/fuse is closed. A server that is killed closes its own with its table of
 descriptors: once the last thread that shares that table has ended. A thread that waits in the
 mount ends by no signal: it may wait for a directory's lock, which a guest holds who waits for
@@ -10,10 +10,10 @@ So a thread that goes into the mount has a table of its own (unshare(2) with CLO
 nothing of the share's in it. It sees no descriptor that others open, and must not use one; its
 own are below /proc/thread-self, and not /proc/self.
 
-To tell the kernel that an answer has ended takes such a lock, too, and a descriptor. It is
+To have the kernel invalidate an entry takes such a lock, too, and a descriptor. It is
 another one than that by which requests are read (FUSE_DEV_IOC_CLONE): when the server is
 killed, the latter is closed all the same, which ends the requests that were read by it
-(fuse_dev_release in fs/fuse/dev.c), and so lets go of the locks.
+(fuse_dev_release in fs/fuse/dev.c), and so releases the locks.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""Errors of our own: noted down, counted, told of once per kind, and survived.
+"""Errors of our own: recorded, counted, logged once per kind, and survived.
 
 A bug in the answer to one request is that request's EIO, and one in what the server does beside
 them costs what it was about. Neither takes the share away from everybody else.

@@ -1,4 +1,4 @@
-"""What the kernel can be told to keep no longer, as values (FUSE_NOTIFY_INVAL_*, linux/fuse.h).
+"""FUSE invalidations as values: what the kernel is to cache no longer (linux/fuse.h).
 
 Who sends them is in events/invalidate.py; who wants them sent need know no more than this.
 """
@@ -45,4 +45,4 @@ class IncrementEpoch(NamedTuple):
 Invalidation = InvalEntry | InvalAttributes | InvalPages | IncrementEpoch
 
 Invalidate = Callable[[Iterable[Invalidation]], None]
-"""Has the kernel keep none of these any longer, soon, in another thread."""
+"""Has the kernel invalidate these, soon, in another thread."""

@@ -3,7 +3,7 @@
 A processor that went to sleep takes 50 to 100 us to wake, as long as a whole
 crossing. While a share is in use we therefore ask the kernel to keep the
 processors shallow (PM QoS, Documentation/power/pm_qos_interface.rst: hold
-/dev/cpu_dma_latency open with a 32-bit 0 written to it), and let go when idle.
+/dev/cpu_dma_latency open with a 32-bit 0 written to it), and release it when idle.
 """
 
 import os

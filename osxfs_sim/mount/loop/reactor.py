@@ -9,9 +9,9 @@ hands the loop what it waits for:
     READABLE        the next request of the kernel
     an integer      a moment of the monotonic clock, in nanoseconds
     a Job           a call that may block, made in a thread
-    a Signal        something that another worker will tell of
+    a Signal        what another worker will notify of
 
-pyfuse3 is told to wait our way by giving it another object for its module
+pyfuse3 waits our way because it is given another object for its module
 global ``trio``: the seam that pyfuse3.asyncio uses.
 
 How eagerly the loop waits follows from what it waits for:
@@ -26,7 +26,7 @@ How eagerly the loop waits follows from what it waits for:
 Where others want the processor (mount/loop/contention.py) it polls only just before a reply is
 due: polling would take from the workload what it shall be measured with.
 
-Work of the server's own (a Chore) is done in between, in slices that end before
+Work of the server's own (an IdleTask) is done in between, in slices that end before
 the next reply is due, so that no request waits for it; but not so long that it
 would starve.
 
@@ -34,8 +34,8 @@ A request that finds the loop not polling was in the kernel's queue for the
 time the wake-up took. That time is calibrated per state, and the arrival is
 dated back by it.
 
-No exception ends the loop, wherever it comes from: it is noted down
-(internal_errors.py), and costs what it was about. A chore that fails rests, longer
+No exception ends the loop, wherever it comes from: it is recorded
+(internal_errors.py), and costs what it was about. An idle task that fails rests, longer
 each time, and is tried again. What ends a process, or closes a worker, is no
 Exception, and passes.
 """
@@ -66,11 +66,11 @@ from osxfs_sim.mount.loop.pm_qos import PmQosRequest
 _SPIN_BEFORE_DUE_NS = 60_000
 # Where others want the processor: as long as a wake-up by the clock takes.
 _SPIN_BEFORE_DUE_CONTENDED_NS = 20_000
-# A chore's slice: the longest, the shortest worth beginning, and what it gets all the
+# An idle task's slice: the longest, the shortest worth beginning, and what it gets all the
 # same when requests have left it no time for _CHORE_STARVES_NS.
 _LONGEST_SLICE_NS = 80_000
 _SHORTEST_SLICE_NS = 60_000
-_STEP_NS = 30_000  # a chore ends a step later than it is told to
+_STEP_NS = 30_000  # an idle task returns up to a step later than it is to
 _SLICE_OF_THE_STARVING_NS = 60_000
 _IDLE_TASK_STARVES_NS = 2_000_000
 # Other trio tasks (the control socket, signals) run at least this often under load.
@@ -80,7 +80,7 @@ _SAYS_SO_NS = 5_000_000_000
 # select(2) itself, and the way back into Python.
 _SHORTEST_BLOCK_NS = 20_000
 _THREADS = 8
-# A chore that fails rests so long before it is tried again; twice as long each time.
+# An idle task that fails rests so long before it is tried again; twice as long each time.
 _SHORTEST_REST_NS = 10_000_000
 _LONGEST_REST_NS = 1_000_000_000
 # Workers of pyfuse3's that end by an exception, with none that goes on between: then it is
@@ -206,7 +206,7 @@ class Reactor:
     def __init__(
         self, session_loop: Callable[..., Worker], *, keeps_dentries: bool = False
     ) -> None:
-        """*keeps_names*: names are not to be ended all at once, for what is mounted on them."""
+        """*keeps_dentries*: never to be invalidated all at once, for what is mounted on them."""
         self.arrival_ns = 0
         self.wake_ns = [0] * len(Wake)
         self.wakes = [0] * len(Wake)
@@ -224,7 +224,7 @@ class Reactor:
         self._cold = False
         """Whether the processors may sleep."""
         self._last_active_ns = time.monotonic_ns()
-        self._fuse_fd = -1  # pyfuse3 tells it to nobody but whoever waits for it
+        self._fuse_fd = -1  # pyfuse3 gives it to nobody but whoever waits for it
         self._device: Device | None = None
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # poll(2) for the quick look, select(2) for its microsecond timeout,
@@ -234,7 +234,7 @@ class Reactor:
         self._waking: tuple[int, ...] = (self._wake_fd,)
         self._idle_task: IdleTask | None = None
         self._idle_task_rest_ns = 0
-        """How long the chore rests, if it has failed and is resting; else 0."""
+        """How long the idle task rests, if it has failed and is resting; else 0."""
         self._lost_in_a_row = 0
         self._spawned: set[Worker] = set()
         self._calls: collections.deque[Callable[[], None]] = collections.deque()
@@ -311,7 +311,7 @@ class Reactor:
         self._waking = tuple(each for each in self._waking if each != fd)
 
     def _run_idle_task(self, idle_task: IdleTask, until_ns: int) -> None:
-        """Let *chore* work; where it fails, let it rest, and its descriptor be."""
+        """Let *idle_task* work; where it fails, let it rest, and poll its descriptor no more."""
         rest_ns = self._idle_task_rest_ns
         if rest_ns:
             self._watch(idle_task.fileno())
@@ -321,7 +321,7 @@ class Reactor:
         try:
             again_ns = idle_task.work(until_ns)
         except Exception as error:
-            self.internal_errors.record(f"the chore {type(idle_task).__name__}", error)
+            self.internal_errors.record(f"the idle task {type(idle_task).__name__}", error)
             if self._idle_task is not idle_task:
                 return  # it was its end
             self._unwatch(idle_task)
@@ -581,7 +581,7 @@ class Reactor:
     async def _sleep(self) -> None:
         """Wait in trio for something to do; let the processors sleep if no request comes.
 
-        Only the next request has them awake again: a chore whose work never ends,
+        Only the next request has them awake again: an idle task whose work never ends,
         because the host is busy, has nobody who waits for it.
         """
         if not self._cold:
@@ -598,7 +598,7 @@ class Reactor:
         await trio.lowlevel.wait_readable(self._epoll)
 
     def _resume(self, worker: Worker, value: Any, error: BaseException | None = None) -> None:
-        """Let *worker* go on until it awaits again, and note what it waits for."""
+        """Let *worker* go on until it awaits again, and file it by what it waits for."""
         try:
             wanted = worker.send(value) if error is None else worker.throw(error)
         except StopIteration:

@@ -14,13 +14,13 @@ class Crossing(NamedTuple):
     operation: int
     """The Operation's number."""
     size_bytes: int
-    """The data that crossed with it."""
+    """The data that crossed with it, in bytes."""
     arrival_ns: int
     """From when on it was paid (monotonic)."""
     target_ns: int
-    """What it was to take."""
+    """The target: what it was to take."""
     observed_ns: int
-    """What its client saw it take."""
+    """What its client saw it take, client overhead included."""
 
 
 class Request:
@@ -32,11 +32,11 @@ class Request:
     __slots__ = ("arrival_ns", "operation", "paid")
 
     arrival_ns: int
-    """When it reached the share, or began to be answered as a request of its own (monotonic)."""
+    """When it reached the share, or began to be answered as a request of its own; monotonic."""
     operation: int
     """What the kernel asks for: an Operation's number, since lists are faster by a plain one."""
     paid: list[Crossing] | None
-    """Where what it pays is noted, for whoever traces it; None: nobody does."""
+    """Collects what it pays, for whoever traces it; None: nobody does."""
 
     def restarted(self) -> "Request":
         """The same request as if it had come only now: what it waited for is not its own time."""

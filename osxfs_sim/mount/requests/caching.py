@@ -3,7 +3,7 @@
 The policy says what the emulated system allows (model/caching.py, with the kernel's own rules);
 what is known of the share may only take away from it:
 
-- a change of the host's that the guest would not be told of: a directory that is not watched;
+- a change of the host's that the guest would not hear of: a directory that is not watched;
 - a part of the share that another export has, with a stronger mode (tree/overlaps.py);
 - a name that could not be invalidated: in the root, or above a volume, on older kernels;
 - a spelling that is not the host's own (tree/spellings.py).

@@ -1,7 +1,7 @@
-"""What the guest is told of an object: which inode it is, what it is like, how long that holds.
+"""What the guest is shown of an object: which inode it is, its attributes, how long to cache them.
 
 Two steps may have something laid over them, which holds the next: which inode a name leads to
-(Identify), and how its attributes are shown (Show). Write-back lays what it holds over both.
+(Identify), and how its attributes are shown (Show). Write-back lays what is pending over both.
 """
 
 import contextlib
@@ -113,12 +113,12 @@ class Identities:
             if elsewhere is not None and elsewhere.parent not in (None, parent):
                 self.moves_in(elsewhere, parent)
         kind = modes.S_IFMT(status.st_mode)
-        follows = kind == modes.S_IFDIR and self._watcher is not None
+        is_watchable = kind == modes.S_IFDIR and self._watcher is not None
         if self._backing.holds_objects:
             known = self._inodes.find(status)
             if known is not None and self._backing.has_been_replaced(known, dir_fd, name):
                 self._inodes.detach_host_number(known)
-        if not follows and kind not in _MEETING_PLACES:
+        if not is_watchable and kind not in _MEETING_PLACES:
             return self._inodes.find_or_add(parent, name, status), status
         known = self._inodes.find(status)
         if known is not None and known.path_fd >= 0:
@@ -129,7 +129,7 @@ class Identities:
             self._inodes.detach_host_number(known)
         inode = self._inodes.find_or_add(parent, name, status)
         inode.handle = handle
-        if follows and inode.watched is None and self._watcher is not None:
+        if is_watchable and inode.watched is None and self._watcher is not None:
             inode.watched = self._watcher.watch(inode, dir_fd, name)
             # It may have changed just before; of what comes, we shall hear.
             with contextlib.suppress(OSError):
@@ -213,7 +213,7 @@ class Entries:
         if gone is not None:
             # What was just made cannot be known: the host has removed an object and
             # given its number to this one. Taken for it, a new FIFO would be the old
-            # pipe, and a new directory would show what the old one is believed to hold.
+            # pipe, and a new directory would show what is cached of the old one.
             self._inodes.detach_host_number(gone)
         entry = self.entry(parent, dir_fd, name, status, caller, requested)
         self._inodes[entry.st_ino].changed_ns = time.time_ns()

@@ -28,7 +28,7 @@ class Listing:
     def __init__(self, directory: Inode, caller: KnownCaller) -> None:
         self.directory = directory
         self.pending_names: dict[bytes, bool] = {}
-        """Where the guest's changes are held: names that differ from the host's; is it there?"""
+        """Pending names, which differ from the host's; is it there? Written by write-back."""
         self.caller = caller
         self.names: list[bytes] = []
 
@@ -54,7 +54,7 @@ class HandleTable:
         self.synchronous: set[int] = set()
         """Handles whose writes are to be synced (O_SYNC, O_DSYNC)."""
         self.clearing_set_id: set[int] = set()
-        """Handles by whose writes set-id bits end: of whoever is not root."""
+        """Handles whose writes clear set-id bits: of whoever is not root."""
         self.non_members: set[int] = set()
         """Of these, those of callers who are not in the file's group."""
         self._direct = direct

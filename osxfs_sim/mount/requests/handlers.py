@@ -1,4 +1,4 @@
-"""The requests of a share that writes through: the host's part, its price, the hold, the reply.
+"""The requests of a share that writes through: the host's part, its price, the delay, the reply.
 
 The public methods are what pyfuse3 calls (its class Operations documents each), by way of
 dispatch.py and of the layers that lie over these; each has the request before the arguments of
@@ -58,7 +58,7 @@ class Handlers:
         guest_attributes: GuestAttributes,
         evict: Callable[[Inode], None],
     ) -> None:
-        """*evict* is told of inodes that the guest refers to no more."""
+        """*evict* is called with inodes that the guest refers to no more."""
         self._calls = calls
         self._cross = calls.cross
         self._change = calls.change
@@ -149,11 +149,11 @@ class Handlers:
             try:
                 inode = self._inodes.forget(number, nlookup)
             except KeyError as error:
-                self._internal_errors.record("FORGET of what was not told", error)
+                self._internal_errors.record("FORGET of an inode that was not sent", error)
                 continue
             except AssertionError as error:
-                # More than it was told of: what is left of the count is made to hold.
-                self._internal_errors.record("FORGET of more than was told", error)
+                # More than its lookup count: what is left of that is made to fit.
+                self._internal_errors.record("FORGET of more than was looked up", error)
                 self._inodes[number].nlookup = 0
                 inode = self._inodes.forget(number, 0)
             if inode is not None:

@@ -1,7 +1,7 @@
-"""The host's part of a request: made now or in a thread, paid for, and what the guest is told.
+"""The host's part of a request: made now or in a thread, paid for, and the errno of a failure.
 
 What a guest sees of a failure is an errno, and is decided here: what the host said, or EIO for a
-bug of ours, which is noted down.
+bug of ours, which is recorded.
 """
 
 import errno

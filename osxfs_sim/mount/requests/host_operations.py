@@ -45,7 +45,7 @@ class Capabilities:
     kernel_checks: bool = False
     """Whether the guest's kernel checks permissions, by what it knows."""
     server_is_root: bool = False
-    """Root's writes leave set-id bits as they are: the server ends them itself."""
+    """Root's writes leave set-id bits as they are: the server clears them itself."""
 
 
 class HostOperations:
@@ -219,8 +219,8 @@ class HostOperations:
                     wanted.st_mtime_ns if fields.update_mtime else None,
                 )
             if not (fields.update_size or fields.update_mode or changes_owner or changes_times):
-                # chown(2) of neither id, or a write(2) to come that ends set-id bits:
-                # the first moves the ctime, both end the bits.
+                # chown(2) of neither id, or a write(2) to come that clears set-id bits:
+                # the first moves the ctime, both clear the bits.
                 self._clear_set_id(fd, ctx, is_chown=True)
                 syscalls.set_owner(fd, -1, -1)
             self._namespace.record_change(inode, fd)
@@ -339,8 +339,8 @@ class HostOperations:
                 dir_fd=dir_fd,
             )
         except OSError as error:
-            # The host has put a link, a FIFO or the like where the guest believed
-            # nothing was: its kernel shall look again and open what it finds.
+            # The host has put a link, a FIFO or the like where the guest had found
+            # nothing: its kernel shall look again and open what it finds.
             if error.errno in (errno.ELOOP, errno.ENXIO):
                 raise StaleError from error
             if error.errno == errno.EEXIST and not flags & os.O_EXCL:
@@ -400,7 +400,7 @@ class HostOperations:
         """Open the directory *number*; its handle. Raises OSError."""
         inode = self._inodes[number]
         fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
-        # READDIRPLUS does not tell who asks, but who opened the directory is known.
+        # READDIRPLUS does not say who asks, but who opened the directory is known.
         self._handles.listings[fd] = Listing(inode, KnownCaller(ctx.uid, ctx.gid))
         return fd
 

@@ -1,6 +1,6 @@
 """READDIR and READDIRPLUS: the names in a directory, with what they are.
 
-What a listing has besides the host's names is laid over HostListing: what write-back holds, and
+What a listing has besides the host's names is laid over HostListing: what is pending, and
 synthetic directories.
 """
 
@@ -128,7 +128,7 @@ class HostListing:
         inode, status = self._identify(listing.directory, fh, name, seen)
         entry = self._show(inode, status, ids, timeouts)
         if not pyfuse3.readdir_reply(token, shown, entry, position + 1):
-            # It may have been known before, or be needed for what is held of it.
+            # It may have been known before, or be needed for what is pending of it.
             if self._inodes.evict(inode):
                 self._evict(inode)
             return 0

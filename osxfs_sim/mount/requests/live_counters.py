@@ -1,7 +1,7 @@
-"""What is asked of a share just now: rates, latency, and the directories it is about.
+"""What is requested of a share just now: rates, latency, and the directories it is about.
 
-For whoever looks at a running share (osxfs-sim top). It counts only while
-somebody looks: from one question to the next, and a few seconds longer.
+For whoever watches a running share (osxfs-sim top). It counts only while
+somebody asks: from one question to the next, and a few seconds longer.
 """
 
 from collections import Counter, deque
@@ -14,7 +14,7 @@ from osxfs_sim.model.operations import Operation
 from osxfs_sim.trace.answers import AnsweredBy
 
 LOOKED_AT_NS = 6_000_000_000
-"""So long after the last question nobody looks any more."""
+"""So long after the last question nobody asks any more."""
 _MOST_DIRECTORIES = 16_384
 _LATEST = 8_192
 

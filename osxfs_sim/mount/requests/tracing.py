@@ -1,11 +1,11 @@
-"""Shows every request of the guest to whoever wants to know: a trace, or somebody who looks.
+"""Records every request of the guest for whoever wants to know: a trace, or live counters.
 
-While somebody looks, a layer lies over the handlers that notes what each of them answers; then
-it is taken away again: where nobody looks, nothing is spent. The requests of the server's own
-thread that raises events are not the guest's, and are not recorded.
+While either is wanted, a layer lies over the handlers that records what each of them answers;
+then it is taken away again: where nobody looks, nothing is spent. Injected requests, of the
+server's own thread that raises events, are not the guest's, and are not recorded.
 
-A crossing belongs to the request that has paid it: each is handed down as a value that is told
-of what it pays (loop/request.py). Times tell nothing: several requests may have one arrival,
+A crossing belongs to the request that has paid it: each is handed down as a value that collects
+what it pays (loop/request.py). Times say nothing: several requests may have one arrival,
 and a request that waits is dated anew when it goes on. What write-back does in the background
 belongs to nobody.
 """
@@ -243,7 +243,7 @@ class Tracing:
             elif answer is not None:
                 found = answer.st_ino
                 if not found:
-                    error_number = errno.ENOENT  # it may be believed, and is missing all the same
+                    error_number = errno.ENOENT  # a negative entry: it is missing all the same
             by_whom = by if error_number else _HELD
             record(code, request, parent, name, pid, parent, found, error_number, 0, 0, by_whom)
             return answer
@@ -392,7 +392,7 @@ class Tracing:
                 took_ns -= self._record_others(paid, operation, inode, name, pid, directory)
         if size_bytes == _AS_CROSSED:
             size_bytes = 0
-        # None, if what looked ended while this request was on its way.
+        # None, if recording was stopped while this request was on its way.
         for add in self._sinks:
             add(
                 arrival_ns,
@@ -486,7 +486,7 @@ def _place_of(inode: Inode) -> tuple[Inode | None, bytes]:
 
 
 def _number_of(error: Exception) -> int:
-    """What the guest is told."""
+    """The errno that the guest gets."""
     return error.errno if isinstance(error, FUSEError) else errno.EIO
 
 

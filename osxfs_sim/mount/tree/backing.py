@@ -116,7 +116,7 @@ class Backing:
             return self._climbs_to_root(fd)
 
     def _climbs_to_root(self, fd: int) -> bool:
-        """As _is_inside, for a path too long to be told: walk up, one parent at a time."""
+        """As _is_inside, for a path too long for readlink(2): walk up, one parent at a time."""
         root = os.fstat(self._root.path_fd)
         here = os.open(".", _OPEN_DIRECTORY, dir_fd=fd)
         try:
@@ -312,7 +312,7 @@ class Backing:
             if self._may_be_served(inode, inode.path_fd):
                 return inode.path_fd
             self.forget(inode)  # the host has moved it out of the export
-        # What is unmade is open by a descriptor of nothing.
+        # What is local-only is open by a descriptor of nothing.
         if inode.open_fds and not inode.is_local_only:
             return inode.open_fds[-1]
         return self._found_again(inode) if self.holds_objects else -1
@@ -322,7 +322,7 @@ class Backing:
         try:
             return self._is_inside(fd)
         except OSError as error:
-            if error.errno == errno.ENOTDIR:  # a path too long to be told
+            if error.errno == errno.ENOTDIR:  # a path too long for readlink(2)
                 return False
             raise
 

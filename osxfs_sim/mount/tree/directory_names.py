@@ -1,4 +1,4 @@
-"""The sets of names that directories are known to have: what is not in one, does not exist.
+"""Directories whose names are all known: what is not among them does not exist.
 
 The guest's half of complete negative caching (model/caching.py, Complete): once
 the names of a directory are known, any other name is answered without a
@@ -57,7 +57,7 @@ class CompleteDirectories:
         """Keep *keys* as all names of *directory*; None: the reading failed, nothing is kept."""
         meanwhile = self._readings.pop(directory, None)
         # Without it the sets were dropped during the reading, as events were lost:
-        # what the reading missed will never be told.
+        # what the reading missed will never be reported.
         if meanwhile is None or keys is None:
             return
         self.forget(directory)

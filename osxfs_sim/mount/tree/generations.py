@@ -1,4 +1,4 @@
-"""Tells an object of the host's from a later one that was given its inode number.
+"""Tells an object of the host's from a later one with its inode number (i_generation).
 
 A file handle holds the inode's number and its generation (name_to_handle_at(2)); where the file
 system has none that last, the time of the object's birth has to do, and where that is not kept

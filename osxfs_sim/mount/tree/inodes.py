@@ -1,4 +1,4 @@
-"""What the kernel knows by number: inodes, and how many times it was told of each.
+"""The inode table: what the kernel knows by number, and the lookup count of each.
 
 The kernel refers to objects by a number that we choose. An inode lives here
 from the first answer that named it until the kernel has forgotten every one of
@@ -12,11 +12,11 @@ number is still held by a deleted one.
 
 What is in the table, and what for (check() says where it is not so):
 
-* an inode is in it if and only if the kernel knows it, or a change of it is held, or another
-  inode that is in it is reached through it (its *pins*, what is held of places included);
+* an inode is in it if and only if the kernel knows it, or a change of it is pending, or another
+  inode that is in it is reached through it (its *pins*, pending places included);
 * so the directories by which an inode in the table is reached are in the table, too;
 * nobody finds an inode here that is not in it: neither by number nor by identity;
-* lookups are never negative.
+* lookup counts are never negative.
 """
 
 import collections
@@ -307,7 +307,7 @@ class InodeTable:
         self._peak = 1
         self.root.table = self
         self.unneeded: list[Inode] = []
-        """What is perhaps needed no more: see take_unneeded()."""
+        """What is perhaps needed no more: see pop_unneeded()."""
 
     def __len__(self) -> int:
         return len(self._by_number)

@@ -2,7 +2,7 @@
 
 Whoever gives and takes names for the guest does it here: the requests at once, the host writer
 of write-back later, a recovery before there is a share at all. So it knows neither requests nor
-the kernel's library: inode table, descriptors, spellings and own changes are what it keeps true.
+libfuse: inode table, descriptors, spellings and own changes are what it keeps true.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ class DirectoryWatcher(Protocol):
     """What watches the host's directories (watch/), as far as the guest's own changes go."""
 
     needs_own_changes: bool
-    """Whether it has to be told of them; else it tells them from the host's by itself."""
+    """Whether record_own_change() must be called at all; else it knows its own changes."""
 
     def watch(self, directory: Inode, dir_fd: int, name: bytes) -> bool:
         """Watch *directory*, which is *name* in *dir_fd*; False where that is not possible."""
@@ -58,8 +58,8 @@ class Namespace:
         before_move: Callable[[Inode, Inode], None] | None = None,
         on_name_added: Callable[[Inode, bytes], None] | None = None,
     ) -> None:
-        """*before_moved* is told of an inode, and of the directory that it is about to be in;
-        *when_named* of a directory, and of what was asked for when a name was made in it.
+        """*before_move* is called with an inode and the directory that it is about to be in,
+        *on_name_added* with a directory and what was requested when a name was made in it.
         """
         self._inodes = inodes
         self._backing = backing
@@ -201,4 +201,4 @@ class Namespace:
 
 
 def _nothing(*_: object) -> None:
-    """Nobody is to be told."""
+    """Nobody is to be called."""

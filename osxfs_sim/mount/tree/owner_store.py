@@ -239,7 +239,7 @@ class OwnerStore:
 
     @contextlib.contextmanager
     def _as_errno(self) -> Iterator[None]:
-        """What went wrong, as what a guest can be told; the log has it once."""
+        """Turn what goes wrong into an errno for the guest; the log has it once."""
         try:
             yield
         except sqlite3.Error as error:

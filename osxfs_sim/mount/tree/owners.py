@@ -1,10 +1,10 @@
-"""Whom the guest is told that an object belongs to, and where a change of that is kept.
+"""Who owns an object, as the guest sees it, and where a change of that is kept.
 
-The rules are the model's (model/ownership.py); this carries them out on the
+The rules are the model's (model/ownership.py); this applies them on the
 host. One object of one of the two classes serves a share: OsxfsOwners or
 HostOwners. Both answer the same questions:
 
-    ids          which user and group a caller is told
+    ids          which user and group a caller is shown
     change       what chown(2) does
     make         how an object is made for a caller
     gone         an object's last name was taken away

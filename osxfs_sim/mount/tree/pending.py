@@ -25,7 +25,7 @@ class OverlayName:
 class Overlay:
     """The guest's changes of one object: what it is shown with, as long as any is pending.
 
-    Made by overlay_of(), and ended by drop_overlay(). Each field says which modules of
+    Made by overlay_of(), and dropped by drop_overlay(). Each field says which modules of
     write-back may write it; everybody may read. What is None is as the host has it.
     """
 
@@ -76,7 +76,7 @@ class Overlay:
     _place: tuple[Inode, bytes] | None = None
     _guest_place: tuple[Inode, bytes] | None = None
 
-    # Directories by which something held is to be found stay in the table of inodes.
+    # Directories by which something pending is reached stay in the inode table.
 
     @property
     def place(self) -> tuple[Inode, bytes] | None:

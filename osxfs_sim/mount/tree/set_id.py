@@ -1,4 +1,4 @@
-"""Set-user-ID and set-group-ID bits, and what ends them (inode(7), chown(2), write(2)).
+"""Set-user-ID and set-group-ID bits, and what clears them (inode(7), chown(2), write(2)).
 
 When somebody who is not root changes a file, what runs with another's rights
 must not run any more. The guest's kernel leaves that to the server
@@ -84,7 +84,7 @@ def only_clears_set_id(before: int, mode: int) -> bool:
 
 
 def _clear_by_writing(fd: int, mode: int) -> bool:
-    """Have the host's kernel end what a write ends, without one. Whether *mode* is left."""
+    """Have the host's kernel clear what a write clears, without one. Whether *mode* is left."""
     with contextlib.suppress(OSError):
         writing = at.reopened(fd, os.O_WRONLY | os.O_NONBLOCK)
         try:

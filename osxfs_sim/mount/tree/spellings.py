@@ -11,10 +11,10 @@ what it is (ExactNames), and costs nothing here. Where names fold together
 - A new name never stands beside one that folds together with it.
 
 The guest's kernel knows nothing of all this: it caches each spelling on its
-own. So only the host's own spelling is ever believed, and when a change is made
-under another spelling, or a name is made that was believed missing under
-another, every name the kernel holds is ended at once (see increment_epoch), before
-the change is answered.
+own. So only the host's own spelling is ever cached, and when a change is made
+under another spelling, or a name is made of which another spelling has a negative
+entry, every dentry is invalidated at once (see increment_epoch), before the change
+is answered.
 """
 
 import errno
@@ -52,7 +52,7 @@ _RENAME_NOREPLACE = 1
 class CaseOnlyRenameError(FileNotFoundError):
     """The name exists in another spelling, and a rename is about to give it this one.
 
-    The guest's kernel has to take it for missing, and not to believe it.
+    The guest's kernel has to take it for missing, and not to cache that.
     """
 
     def __init__(self) -> None:
@@ -273,10 +273,10 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 class FoldedNames:
     """Several spellings name one object. The reactor's thread only.
 
-    *increment_epoch* ends every name that the guest's kernel believes, without
+    *increment_epoch* invalidates every dentry of the guest's kernel, without
     waiting for any lock of its own, and returns whether it could. Where it
-    cannot (Linux before 6.16), no name and no missing name is ever believed.
-    It is called only if a name was ever believed: it costs the kernel all it
+    cannot (Linux before 6.16), no entry, positive or negative, is ever cached.
+    It is called only if one was ever cached: it costs the kernel all it
     knows, and takes away what is mounted on directories of the share.
 
     *mountpoint* is where the share is mounted: by it, paths of processes are
@@ -293,7 +293,7 @@ class FoldedNames:
         self._ever_cached = False
         self._indices: OrderedDict[Inode, _Index] = OrderedDict()
         self._names_indexed = 0
-        # Per directory and key, the spelling that the kernel believes missing.
+        # Per directory and key, the spelling of which the kernel has a negative entry.
         self._missing: dict[tuple[int, bytes], bytes] = {}
         self._collisions = 0
         self._first_collision = ""
@@ -313,7 +313,7 @@ class FoldedNames:
         )
         if respelling:
             # rename("a", "A"): to the kernel both would be the same object, for
-            # which rename(2) does nothing. It has to believe that there is no "A".
+            # which rename(2) does nothing. It has to find that there is no "A".
             raise CaseOnlyRenameError
         return name, status
 
@@ -405,7 +405,7 @@ class FoldedNames:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 return name
-            if _exists(dir_fd, stored):  # a file system that cannot be told so
+            if _exists(dir_fd, stored):  # a file system without RENAME_NOREPLACE
                 return name
             os.rename(name, stored, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         self._index_without(directory, dir_fd, name)
@@ -452,7 +452,7 @@ class FoldedNames:
         """As added; invalidate all dentries where the kernel knows it by another spelling."""
         self.added(directory, dir_fd, name, requested)
         if name != requested:
-            # The kernel goes on to believe the object by its new name, as asked.
+            # The kernel goes on to cache the object by its new name, as requested.
             self._invalidate_all_names()
 
     def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
@@ -470,7 +470,7 @@ class FoldedNames:
         if groups:
             try:
                 path = os.readlink(b"/proc/self/fd/%d" % dir_fd)
-            except OSError:  # too deep to be told
+            except OSError:  # too deep for readlink(2)
                 path = b"..."
             self.collided(Collision(identity, path, groups[0]))
 

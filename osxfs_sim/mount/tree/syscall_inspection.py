@@ -29,7 +29,7 @@ _LONGEST_PATH_BYTES = 4096
 # The top byte of an address is the program's to use (aarch64) or a copy of bit 55.
 _ADDRESS = (1 << 56) - 1
 # A thread sends its request just before it goes to sleep: until then it is
-# "running", and its system call is not told.
+# "running", and its system call is not shown.
 _ATTEMPTS = 200
 _BETWEEN_ATTEMPTS_S = 0.000_1
 

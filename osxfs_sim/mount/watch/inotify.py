@@ -21,7 +21,7 @@ systems with multigrain timestamps: a change after somebody has looked gets a
 time of its own (Documentation/filesystems/multigrain-ts.rst). Elsewhere times
 have ticks of up to 10 ms, and a host's change of equal size in the tick of ours
 would look like ours, however late its event is read. So there only removals are
-recognized, and the guest's other changes are reported as the host's: caches end
+recognized, and the guest's other changes are reported as the host's: caches are invalidated
 too often, never too late.
 """
 
@@ -53,7 +53,7 @@ _GONE = _DELETE | _MOVED_FROM
 _MADE = _CREATE | _MOVED_TO
 _WANTED = (
     (_MODIFY | _ATTRIB | _CLOSE_WRITE | _GONE | _MADE)
-    # A deleted file that is still open has no name that anybody could be told.
+    # A deleted file that is still open has no name to report.
     | int(flags.EXCL_UNLINK)
     | int(flags.ONLYDIR)
 )
@@ -107,7 +107,7 @@ class InotifyWatcher:
         self._root = root
         self._device = root.device
         self.refused = 0
-        """Directories that could not be followed because no watch was left."""
+        """Directories that could not be watched because no watch was left."""
         try:
             self._inotify = INotify(nonblocking=True)
         except OSError as error:
@@ -216,7 +216,7 @@ class InotifyWatcher:
     def _add_rename(
         self, changes: list[HostChange | Lost], event: _Event, most: int, at_ns: int
     ) -> None:
-        """Both sides of a rename, joined if the kernel has told the second one already."""
+        """Both sides of a rename, joined if the second one has been read already."""
         watch, mask, cookie, name = event
         other = self._other_side(cookie)
         if other is None and not self._unread:
@@ -264,7 +264,7 @@ class InotifyWatcher:
         return HostChange(directory, name, _MEANINGS[mask], at_ns)
 
     def _is_own_name(self, directory: Inode, watch: int, mask: int, name: bytes) -> bool:
-        """Whether an event of a name that appeared or vanished is ours."""
+        """Whether an event of a name that appeared or went is ours."""
         own = self._own_names.get((watch, name))
         if own is None:
             return False

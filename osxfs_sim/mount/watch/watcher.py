@@ -8,7 +8,7 @@ there must look.
 
 Not seen, by any watcher: writes through a shared memory mapping (the kernel has no
 event for them), changes that other machines make to a network file system, and
-changes through a name in a directory that is not followed, hard links included.
+changes through a name in a directory that is not watched, hard links included.
 A link made or removed changes the link count of an object whose other names
 get no event of their own.
 """
@@ -29,8 +29,8 @@ class HostChange:
     """Something happened to *name* in *directory*.
 
     A rename is two of these, the old side first and the new side next to it,
-    each only if its directory is followed. *moved_to* is the new place, on the
-    old side of a rename whose new directory is followed too. A directory's own
+    each only if its directory is watched. *moved_to* is the new place, on the
+    old side of a rename whose new directory is watched too. A directory's own
     attributes are a change of its name in its parent; the root's of b"" in the root.
     """
 
@@ -60,9 +60,9 @@ class Watcher(Protocol):
     kind: str
     """"fanotify" or "inotify"."""
     needs_own_changes: bool
-    """Whether own() and own_fd() must be called at all."""
+    """Whether record_own_change() and record_own_change_fd() must be called at all."""
     refused: int
-    """Directories that could not be followed because the kernel had no watch left."""
+    """Directories that could not be watched because the kernel had no watch left."""
 
     def fileno(self) -> int:
         """A descriptor that is readable when there is something to read."""
