@@ -106,7 +106,7 @@ def end_by_force(entry: MountEntry, budget: Budget | None = None) -> MountError 
         _LocalShare(each, budget) if each.is_local else _Share(each, budget, reading)
         for each in (*exports, entry)
     ]
-    # The hub last: it unmounts what is in it by itself.
+    # The exports root last: it unmounts what is in it by itself.
     for together in (shares[:-1], shares[-1:]):
         _each(together, lambda share: share.ask_to_end())
     _each(shares, lambda share: share.cut())

@@ -563,7 +563,7 @@ def killed_at(mountpoint: str) -> Iterator[tuple[int, Record]]:
 
 
 def _left_by_killed_exports(entry: MountEntry, budget: Budget | None = None) -> list[str]:
-    """What exports of the hub *entry* have left whose servers were killed, and are not mounted."""
+    """What exports below *entry* have left whose servers were killed, and are not mounted."""
     if not entry.is_exports_root:
         return []
     above, users = f"{entry.mountpoint}/", (os.geteuid(), entry.user_id)

@@ -339,7 +339,7 @@ class HostEvents:
     def _invalidate_for(
         self, event: FileEvent[Inode], invalidations: dict[Invalidation, None]
     ) -> Inode | None:
-        """Add what *event* makes untrue. Returns what the guest knew by that name, if it is gone."""
+        """Add what *event* makes untrue. Returns what the guest knew as that name, if gone."""
         directory, name, what = event.directory, event.name, event.what
         if not self._inodes.knows(directory):
             return None  # forgotten meanwhile, and all that was known of it
@@ -451,7 +451,7 @@ class HostEvents:
                 shown = self._spellings.display_name(self._backing.directory_fd(directory), name)
             except OSError:
                 # The directory is gone, or no longer in the export. What was deleted in
-                # it before is still to be told to who watches it.
+                # it before is still to be raised for who watches it.
                 if status is not None:
                     return
         told = directory.sent_dentry(shown)
@@ -464,7 +464,7 @@ class HostEvents:
             replaced=gone is not None,
         ):
             if notice is Notice.CREATE and leads_to_a_volume:
-                continue  # it was there all the time, and to raise it ends the name
+                continue  # it was there all the time, and to raise it invalidates it
             if notice is Notice.DELETE:
                 kind_gone = gone.kind if gone is not None else kind
                 yield Injection(notice, directory, shown, kind_gone, gone)

@@ -1,4 +1,4 @@
-"""Ends the connection of a FUSE mount, whatever its server does: fusectl (fuse(4))."""
+"""Aborts the connection of a FUSE mount, whatever its server does: fusectl (fuse(4))."""
 
 import contextlib
 import os

@@ -1,13 +1,13 @@
 """A running mount's socket: one question a line, one JSON answer.
 
-    status       what it is, how many requests, asked-for against achieved latency
+    status       what it is, how many requests, target against observed latency
     reset        the same, and counting starts anew
     stop         unmount and end, as a signal would
     alive        nothing but that it answers
-    release      let go of what of the server's keeps the mount busy, before an unmount
+    release      release what of the server's keeps the mount busy, before an unmount
     drop-events  lose host events on purpose: drop-events {"count": 3}
     start-trace  record every request from now on: start-trace {"path": "/tmp/a.parquet"}
-    pulse        what was asked since this was asked last: rates, latency, directories
+    live-counters  what was requested since this was asked last: rates, latency, directories
     stop-trace   complete the trace's file; what is to stand in its header may be given
     flush        the status, once the host has everything that the guest has changed
     settle       the status, once the guest has been told of all that the host has done until

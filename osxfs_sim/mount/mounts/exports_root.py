@@ -4,7 +4,7 @@ It is a share like any other, of a directory in the runtime directory that holds
 nothing but an empty directory for each export; the exports' own shares are
 mounted on these. The guest can change nothing in it (EROFS), so that whatever
 lies outside the exports is refused, and as nothing in it ever changes, the
-guest's kernel may believe it for good: a walk into an export costs no request.
+guest's kernel may cache it for good: a walk into an export costs no request.
 """
 
 import errno

@@ -10,11 +10,11 @@ And what is unmounted is what we have noted when we mounted it, by its mount's n
 and its device; numbers of mounts are given anew, so that one alone would not do.
 
 One thing takes a volume away: where the name of a directory on the way to it is no longer
-what the guest's kernel believes, the kernel detaches what is mounted there and below
+what the guest's kernel has cached, the kernel detaches what is mounted there and below
 (d_invalidate in fs/dcache.c). That is right where the host has removed or renamed the
 directory: a guest on a real Mac loses its volume just so. It must not happen only because
-an answer ends early. So the name of a directory on the way to a volume is not ended while
-it still is that directory (HostEvents asks holds()), and never are all names at once (reactor).
+an entry is invalidated early. So that of a directory on the way to a volume is not while
+it still is that directory (HostEvents asks holds()), and never are all dentries at once (reactor).
 """
 
 import contextlib

@@ -100,7 +100,7 @@ class Components:
     write_back: WriteBack | None
     """The guest's pending changes; None on a share that writes through."""
     closes: tuple[Callable[[], None], ...]
-    """What else is to be let go of, in this order."""
+    """What else is to be closed, in this order."""
 
     def close(self) -> None:
         """Close all parts, in the order in which they need each other."""
@@ -147,7 +147,7 @@ def build(
         inodes.root, root_fd, most_descriptors=most_descriptors, holds_objects=holds_objects
     )
     # What has a name, and what has none any more; and with write-back what was made.
-    held = 2 * most_descriptors
+    server_descriptors = 2 * most_descriptors
     crossings = Crossings(LatencyModel(system.latency, settings.seed), ClientOverhead({0: 0}))
     reactor = Reactor(pyfuse3._session_loop, keeps_dentries=bool(settings.volumes))  # type: ignore[attr-defined]
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
@@ -228,7 +228,7 @@ def build(
             *(side.evict_if_forgotten, side.created_on_host, side.attributes_set_on_host),
             side.was_set_aside,
         )
-        held += write_back.most_descriptors
+        server_descriptors += write_back.most_descriptors
         evict = PendingEviction(write_back, side.sync_errors, evict)
     evict = _layered(faults, "over_eviction", evict)
 
@@ -312,7 +312,7 @@ def build(
     dispatcher = Dispatcher(
         add_layer(handlers),
         reactor,
-        OpenHandles(most_handles(held), user.uid),
+        OpenHandles(most_handles(server_descriptors), user.uid),
         is_suppressed=None if injector is None else injector.is_injected_request,
         kernel_writes_back=kernel_writes_back,
     )
@@ -354,7 +354,7 @@ def _on_name_added(faults: list[Fault], parent: Inode, requested: bytes) -> None
 def _flush_if_stronger(
     deferral: Deferral, write_back: WriteBack, reactor: Reactor, directory: Inode
 ) -> None:
-    """Something has come to *directory*: what is held below it must perhaps wait no longer."""
+    """Something has come to *directory*: what is pending below it must perhaps wait no longer."""
     if deferral.is_stronger(directory):
         wanted = write_back.changes.last_sequence
         reactor.call_soon(lambda: write_back.flush_up_to(wanted))
@@ -373,7 +373,7 @@ def _late_invalidator(reactor: Reactor, *, forgets: bool) -> tuple[Invalidate, C
 
 
 def _journal(settings: ShareSettings, user: ServerUser, source: str, inodes: InodeTable) -> Journal:
-    """A new journal for what is held. Raises MountError."""
+    """A new journal for what is pending. Raises MountError."""
     state = kept_in(settings, user)
     try:
         return open_journal(state, source, inodes.root)

@@ -416,7 +416,7 @@ class Session:
         self.reactor.set_wake_latency(self.calibration.wake_ns)
 
     async def _start_services(self, host_services: HostServices) -> bool:
-        """Bind the sockets in the share, by requests that are neither priced nor believed."""
+        """Bind the sockets in the share, by requests that are neither priced nor cached."""
         synthetic = self.components.synthetic
         assert synthetic is not None
         try:
@@ -523,7 +523,7 @@ class Session:
         }
 
     async def _flush(self) -> ShareStatus:
-        """Have the host get everything that is held now. Raises MountError where it refuses."""
+        """Flush everything that is pending now. Raises MountError where the host refuses."""
         write_back = self.components.write_back
         if write_back is None:
             return self.status()
@@ -534,9 +534,9 @@ class Session:
                 f"{len(write_back.changes)} changes are not on the host, the first of {path}: "
                 f"{os.strerror(code)}"
             )
-        untold = write_back.aside.take_unreported()
-        if untold:
-            raise MountError(set_aside_message(untold, write_back.aside.directory))
+        unreported = write_back.aside.take_unreported()
+        if unreported:
+            raise MountError(set_aside_message(unreported, write_back.aside.directory))
         write_back.trim_journal()
         return self.status()
 
@@ -566,7 +566,7 @@ class Session:
             log.warning("a sync(2) was answered though not everything is on the host yet")
 
     async def _have_all_written(self) -> None:
-        """The host has what was held when this began, and has synced it.
+        """The host has what was pending when this began, and has synced it.
 
         sync(2) can be told of no failure: where the host refuses, it does not wait.
         """
@@ -740,7 +740,7 @@ def _what_mounting_needs() -> str:
 
 
 async def _write_back_all(write_back: WriteBack) -> bool:
-    """Have the host get everything that is held now; False where it refuses."""
+    """Flush everything that is pending now; False where the host refuses."""
     wanted, refusals = write_back.changes.last_sequence, write_back.refusals
     while not write_back.is_flushed(wanted):
         write_back.flush_up_to(wanted)

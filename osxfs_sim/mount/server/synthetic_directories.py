@@ -6,7 +6,7 @@ what would change it is refused here. In the export an entry of its name is
 hidden, and left alone.
 
 Only the root's number and its listing are known here, nothing of what else is
-in the root. A share without a graft has no such layers, and pays nothing.
+in the root. A share without a synthetic directory has no such layers, and pays nothing.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import Spellings
 
-_PREFIX = "graft-"
+_PREFIX = "synthetic-"
 _NO_PROCESS = -1  # 0 is who is in no process namespace of ours
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -92,7 +92,7 @@ def _make_holder(runtime: Path) -> tuple[Path, int]:
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    """Remove the graft at *path* unless a server lives that holds it locked."""
+    """Remove the private directory at *path* unless a server lives that holds it locked."""
     with contextlib.suppress(OSError):
         fd = os.open(path, _OPEN_DIRECTORY)
         try:
@@ -137,12 +137,12 @@ class SyntheticNode:
         self.hides_an_entry = hidden is not None
         """Whether the export has an entry of that name."""
         self.more_links = 0 if hidden and modes.S_ISDIR(hidden.st_mode) else 1
-        # Both count a lookup that is never paid back, as the root does: the kernel
-        # does not know the holder, and may forget the graft and ask for it again.
+        # Both have an nlookup that FORGET never lowers to 0, as the root has: the kernel
+        # does not know the holder, and may forget the directory and ask for it again.
         holder = inodes.find_or_add(root, b"", os.fstat(private_directory.holder_fd))
         holder.nlookup, holder.path_fd = 1, private_directory.holder_fd
         self.holder_number = holder.number
-        holder.number = ROOT_NUMBER  # it stands for the root: this is the graft's ".."
+        holder.number = ROOT_NUMBER  # it stands for the root: this is the directory's ".."
         self.directory = inodes.find_or_add(
             holder, private_directory.name, os.fstat(private_directory.fd)
         )
@@ -222,7 +222,7 @@ class SyntheticDirectory(Layer):
         return parent_number == ROOT_NUMBER and self._spellings.is_same(name, self._node.name)
 
     def _is_in_synthetic(self, number: int) -> bool:
-        """Whether it is the graft or lies in it. There are no directories below it."""
+        """Whether it is the synthetic directory or lies in it, where there are no directories."""
         inode = self._inodes[number]
         return inode is self._directory or inode.parent is self._directory
 

@@ -1,7 +1,7 @@
-"""Conflicts between guest and host that a change meets: counted, told, or not to be won.
+"""Conflicts between guest and host that a change meets: counted, reported, or not to be won.
 
 The contract's DEL-7: host changes may be lost. Which are is decided where a change is made
-(host_writer.py and what it stands on); here it is noted down.
+(host_writer.py and what it stands on); here it is recorded.
 """
 
 import collections
@@ -26,7 +26,7 @@ class Conflicts:
     """Conflicts between pending changes of the guest and changes of the host, counted."""
 
     def __init__(self, on_conflict: Callable[[Inode, bytes], None] | None = None) -> None:
-        """*on_conflict* is told of a name that is not on the host what the guest has made of it."""
+        """*on_conflict* is called with a name that is another object on the host."""
         self.on_conflict = on_conflict or _nothing
         self.lost = 0
         """Changes of the host that the guest's have taken the place of."""
@@ -61,7 +61,7 @@ class Conflicts:
 
 
 def _nothing(_directory: Inode, _name: bytes) -> None:
-    """Nobody is to be told."""
+    """Nobody is to be called."""
 
 
 def path_of(inode: Inode | None, name: bytes = b"") -> str:

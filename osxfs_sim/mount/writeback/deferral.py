@@ -1,4 +1,4 @@
-"""May a change be held for a while, or must the host have it at once?"""
+"""May a change be pending for a while, or must the host have it at once?"""
 
 import os
 import select
@@ -19,7 +19,7 @@ _DEFERRABLE_KINDS = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
 # Who may not be changed, or not in all ways (chattr(1)): the host has to say.
 _FIXED = syscalls.STATX_ATTR_IMMUTABLE | syscalls.STATX_ATTR_APPEND
 _NOBODY = KnownCaller(-1, -1)
-"""Asks for owners, and is told of -1 where none is set."""
+"""Asks for owners, and is shown -1 where none is set."""
 
 
 class Deferral:
@@ -53,7 +53,7 @@ class Deferral:
         self._mounts = select.poll()
         self._mounts.register(self._mounts_fd, select.POLLPRI)
         self._facts_read_by: Request | None = None
-        """Whose look at the host what is below is of."""
+        """Which request has read what is below."""
         self._facts_read_of: set[Inode] = set()
 
     def close(self) -> None:
@@ -78,10 +78,10 @@ class Deferral:
         return self._overlaps is not None and self._overlaps.is_stronger(here)
 
     def _facts(self, inode: Inode, request: Request | None) -> Facts | None:
-        """What the host says of *inode* since a change of it is held, or else now.
+        """What the host says of *inode* since a change of it is pending, or else now.
 
         None where it cannot be reached, or something else is there: the host shall answer.
-        One *request* looks once.
+        One *request* reads once.
         """
         facts = inode.facts
         if facts is not None and inode.overlay is not None and facts.mount_id:
@@ -96,7 +96,7 @@ class Deferral:
         if failure:
             return None
         if facts is not None and inode.overlay is not None:
-            # What is held is of the object that it was.
+            # What is pending is of the object that it was.
             looked = looked._replace(generation=facts.generation)
         inode.facts = looked
         self._facts_read_of.add(inode)
@@ -137,7 +137,7 @@ class Deferral:
             return False
         if self._privileged:
             return True
-        # Who is not root cannot tell who may remove what from a sticky directory.
+        # Who is not root cannot know who may remove what from a sticky directory.
         status, _ = self._attempt(self._view.status, directory)
         return status is not None and not status.st_mode & modes.S_ISVTX
 

@@ -1,4 +1,4 @@
-"""What becomes of the guest's side when the host gets what is held, or does not take it."""
+"""What becomes of the guest's side when the host gets what is pending, or does not take it."""
 
 import os
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class GuestSide:
         evict: Callable[[Inode], None],
         invalidate: Invalidate,
     ) -> None:
-        """*evict* is told of what the guest refers to no more, and of which nothing is held."""
+        """*evict* is called with inodes that nothing refers to, and of which nothing is pending."""
         self.sync_errors = SyncErrors()
         self.unopened: set[int] = set()
         """Handles of directories that could not be opened when the host got them."""

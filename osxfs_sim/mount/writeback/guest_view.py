@@ -1,5 +1,5 @@
-"""What the guest is shown of objects of which something is held: the host's answer, and over it
-what is held; or that alone, where the host has nothing.
+"""What the guest is shown of objects of which something is pending: that, laid over the host's
+answer; or that alone, where the object is local-only.
 """
 
 import os
@@ -43,7 +43,7 @@ class GuestView:
         identify: Identify,
         show: Show,
     ) -> None:
-        """*identify* and *show* are the next ones, which know nothing of what is held."""
+        """*identify* and *show* are the next ones, which know nothing of what is pending."""
         self._inodes = inodes
         self._backing = backing
         self._owners = owners
@@ -75,7 +75,7 @@ class GuestView:
             and known.overlay is not None
             and not generations.is_same(known, dir_fd, name, status)
         ):
-            # Something is held of an object that the host has removed; this one has its number.
+            # Something is pending of an object that the host has removed; this one has its number.
             self._inodes.detach_host_number(known)
         return self._next_identify(parent, dir_fd, name, status)
 
@@ -139,8 +139,8 @@ class OverlayListing(Layer):
         """The next one's names as the guest has changed them; earlier positions stay. OSError."""
         names: list[bytes] = self.next.names(fh, listing)
         together = merged(names[2:], listing.pending_names)
-        # Positions that were told before stay what they were, though names have moved from
-        # what is held to the host's own order.
+        # Positions that were sent before stay what they were, though names have moved from
+        # what is pending to the host's own order.
         present = set(together)
         earlier = [name for name in listing.names[2:] if name in present]
         if earlier:

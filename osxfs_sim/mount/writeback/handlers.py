@@ -1,17 +1,17 @@
 """The requests of a share whose guest keeps its changes for a while: the contract's ``delegated``.
 
-A change is checked against what the guest is shown, noted down (writeback.py), and answered
-without a crossing. What the guest asks is answered from what is held where that says it all,
-and else by the host, with what is held laid over it. So every process of the guest sees the
-guest's changes at once and in every way.
+A change is checked against what the guest is shown, recorded (writeback.py), and answered
+without a crossing. What the guest asks is answered from what is pending where that says it
+all, and else by the host, with what is pending laid over it. So every process of the guest
+sees the guest's changes at once and in every way.
 
-Not held back, but made on the host at once, after what they follow from: sockets, FIFOs and
+Not deferred, but made on the host at once, after what they depend on: sockets, FIFOs and
 devices (DEL-8), extended attributes, exchanges of two names, objects without a name on the host,
 whatever lies where an overlapping export is stronger (DEL-5), in another mount below, or is
 immutable, and what only the host can judge (host_limits.py): so it is refused at once, if it is.
 
 A server that is not root is subject to modes. What a change is allowed to do is decided by the
-modes that will hold when it crosses: the held ones, and the host's where none is held. What
+modes that will hold when it crosses: the pending ones, or else the host's. What
 they allow, and the host does not yet, waits until they have crossed.
 """
 
@@ -91,7 +91,7 @@ class WriteBackHandlers(Layer):
         server_is_root: bool,
         kernel_writes_back: bool,
     ) -> None:
-        """*operations* and *listing* are those with what is held laid over them."""
+        """*operations* and *listing* are those with what is pending laid over them."""
         super().__init__(below)
         self.write_back = write_back
         self._view = view
@@ -127,7 +127,7 @@ class WriteBackHandlers(Layer):
     async def _defer(
         self, request: Request, size_bytes: int, work: Callable[..., Any], *arguments: Any
     ) -> Any:
-        """Do *work*, which holds a change, when there is room for one, and answer at once."""
+        """Do *work*, which defers a change, when there is room for one, and answer at once."""
         await self._wait_for_room(request, size_bytes)
         answer, failure = self._attempt(work, *arguments)
         self._record_latency(OperationClass.METADATA, request)
@@ -136,7 +136,7 @@ class WriteBackHandlers(Layer):
         return answer
 
     async def _wait_for_room(self, request: Request, size_bytes: int) -> Request:
-        """Wait until so much may be held. Returns the request as which to go on."""
+        """Wait until so much more may be pending. Returns the request as which to go on."""
         if self.write_back.has_room_for(size_bytes):
             return request
         try:
@@ -146,8 +146,8 @@ class WriteBackHandlers(Layer):
         return request.restarted()
 
     def _record_latency(self, operation_class: OperationClass, request: Request) -> None:
-        achieved_ns = time.monotonic_ns() - request.arrival_ns
-        self.write_back.acknowledged.add(operation_class, 0, achieved_ns)
+        observed_ns = time.monotonic_ns() - request.arrival_ns
+        self.write_back.acknowledged.add(operation_class, 0, observed_ns)
 
     async def _write_through(
         self,
@@ -156,7 +156,7 @@ class WriteBackHandlers(Layer):
         handler: Callable[..., Coroutine[Any, Any, Any]],
         *arguments: Any,
     ) -> Any:
-        """Have *handler* ask the host, once that has everything that is held of *inodes*."""
+        """Have *handler* ask the host, once that has everything that is pending of *inodes*."""
         request = await self._flush(request, *inodes)
         return await handler(request, *arguments)
 
@@ -196,7 +196,7 @@ class WriteBackHandlers(Layer):
     # What a server that is not root may do
 
     def _permits(self, inode: Inode, wanted: int) -> bool:
-        """Whether the modes that are held, or else the host, let us. Raises OSError."""
+        """Whether the pending modes, or else the host, let us. Raises OSError."""
         if self._privileged:
             return True
         overlay = inode.overlay
@@ -390,7 +390,7 @@ class WriteBackHandlers(Layer):
         return await self._look_up(request, parent.number, name, ctx)
 
     async def _flush_stale(self, request: Request, inode: Inode) -> Request:
-        """Have the host get what is held of *inode* now. Raises FUSEError (ESTALE) if it cannot."""
+        """Flush what is pending of *inode*. Raises FUSEError (ESTALE) where that cannot be."""
         try:
             return await self._flush(request, inode)
         except FUSEError:
@@ -414,7 +414,7 @@ class WriteBackHandlers(Layer):
         self._check_permits(directory, _WRITE | _SEARCH)
 
     def _check_room(self, size_bytes: int, *, objects: int = 0) -> None:
-        """Whether the host has room for all that is held, and for this. Raises OSError."""
+        """Whether the host has room for all that is pending, and for this. Raises OSError."""
         now_ns = time.monotonic_ns()
         if now_ns - self._room_read_ns > _READ_ROOM_NS:
             self._read_room(now_ns)
@@ -744,7 +744,7 @@ class WriteBackHandlers(Layer):
 
     @staticmethod
     def _names_changed(directory: Inode, now_ns: int) -> None:
-        """A change of its names is held, unless it has been cancelled at once."""
+        """A change of its names is pending, unless it has been cancelled at once."""
         overlay = directory.overlay
         if overlay is not None:
             overlay.mtime_ns = overlay.ctime_ns = now_ns
@@ -804,7 +804,7 @@ class WriteBackHandlers(Layer):
         )
         if not deferrable:
             if self._overlaps is not None:
-                # A directory may take what is held below it to where nothing may be held.
+                # A directory may take what is pending below it to where nothing may be.
                 request = await self._wait_flushed(request, self.write_back.changes.last_sequence)
             involved = (old_parent, new_parent, moving, replaced)
             await self._write_through(request, involved, handler, *arguments)
@@ -941,7 +941,7 @@ class WriteBackHandlers(Layer):
         node = self._inodes[inode]
         handler = self.next.setattr
         too_large = fields.update_size and attr.st_size > self._limits.file_bytes
-        # What is open may be set by that, which we are not always told.
+        # What is open may be set by that, which the kernel does not always say.
         directories = () if node.open_fds else (guest_parent(node),)
         if not self._may_defer(request, node) or too_large:
             arguments = (inode, attr, fields, fh, ctx)
@@ -1131,7 +1131,7 @@ class WriteBackHandlers(Layer):
         return await self._open_in_guest(request, inode.number, flags, ctx)
 
     def _check_open(self, inode: Inode, flags: int) -> None:
-        """Whether the modes that are held let us open it so. Raises OSError."""
+        """Whether the pending modes let us open it so. Raises OSError."""
         if not inode.open_fds:
             self._check_search(guest_parent(inode))
         overlay = inode.overlay
@@ -1216,7 +1216,7 @@ class WriteBackHandlers(Layer):
         flags: int,
         ctx: RequestContext,
     ) -> FileInfo:
-        """Open a file of the host's, and hold that it is cut."""
+        """Open a file of the host's, and defer that it is truncated."""
         request = await self._wait_for_room(request, 0)
         handle = await handler(request, inode.number, flags & ~os.O_TRUNC, ctx)
         if self._may_defer(request, inode):
@@ -1352,7 +1352,7 @@ class WriteBackHandlers(Layer):
             _, failure = await in_thread(lambda: self._attempt(journal.put, place, buf))
             is_put = has_waited = True
         if has_waited and not failure and not self._may_defer(request, inode):
-            # It has lost its name while this waited: nothing of it is held any more.
+            # It has lost its name while this waited: nothing of it is pending any more.
             journal.free(place, length)
             return await self.next.write(request, fh, off, buf)
         if not failure:
@@ -1523,7 +1523,7 @@ class WriteBackHandlers(Layer):
             await self._calls.answer(request, self._side.open_directory, fh, directory)
         await self.next.fsyncdir(request.restarted(), fh, datasync)
 
-    # Extended attributes: the host's at once, and after what is held of the object.
+    # Extended attributes: the host's at once, and after what is pending of the object.
 
     def setxattr(
         self, request: Request, inode: int, name: bytes, value: bytes, ctx: RequestContext

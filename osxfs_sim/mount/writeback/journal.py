@@ -1,18 +1,20 @@
-"""Keeps what the guest has changed and the host does not have yet: it outlives the server.
+"""A write-ahead log of what the guest has changed and the host does not have yet.
+
+It outlives the server.
 
 A directory per share, in the server's state directory, with four files:
 
     lock      held by the server for as long as it lives; says which server that is
     changes   what the guest has done, in its order, a record each
     data      the bytes it has written; a record says where
-    progress  two numbers: the change that is being carried out, and the last that was
+    progress  two numbers: the change that is being applied, and the last that was
 
-A record is acknowledged once write(2) has returned, before the guest is answered, and nothing is
+A record is durable once write(2) has returned, before the guest is answered, and nothing is
 synced to the disk: a killed server loses nothing, a machine that loses its power may lose what
 is in here (fsync in the guest writes to the host's own files, and syncs those). A record that was
-torn is told by its checksum; nobody was told that it was there.
+torn is known by its checksum; nobody was answered that it was there.
 
-When nothing is held the files are emptied. The data of what is held no more is given back a
+When nothing is pending the files are emptied. The data of what is pending no more is given back a
 segment at a time, and the records are written anew when they have become many.
 """
 
@@ -67,7 +69,7 @@ class Journal:
     """
 
     def __init__(self, directory: Path, source: str, root: Inode, lock_fd: int) -> None:
-        """Begin with nothing held, in *directory*, which is locked by *lock_fd*."""
+        """Begin with nothing pending, in *directory*, which is locked by *lock_fd*."""
         self.directory = directory
         self.source = source
         self._root = root
@@ -79,7 +81,7 @@ class Journal:
                 os.open(name, OPEN | os.O_RDWR | os.O_CREAT, 0o600, dir_fd=dir_fd)
                 for name in ("changes", "data", "progress")
             )
-        # Written, so that it has its room from the start: what is acknowledged may fill the disk
+        # Written, so that it has its room from the start: what is recorded may fill the disk
         # that it lies on. Not mapped: a page without room would end the server (SIGBUS).
         os.pwrite(self._progress_fd, progress_bytes(0) + progress_bytes(0), 0)
         self._recorded: dict[int, Inode] = {}
@@ -87,8 +89,8 @@ class Journal:
         self._begin()
 
     def _begin(self) -> None:
-        """Nothing is held."""
-        # Frames first: without them the data means nothing.
+        """Nothing is pending."""
+        # Records first: without them the data means nothing.
         os.ftruncate(self._changes_fd, 0)
         os.ftruncate(self.data_fd, 0)
         self._end = 0
@@ -116,7 +118,7 @@ class Journal:
 
     def _forget_recorded(self) -> None:
         """No record says where anything is."""
-        # What the next records introduce: objects, and further ways to them.
+        # What the next records introduce: objects, and further places of them.
         self._introduced: list[tuple[int, tuple[int, bytes] | None]] = []
         self._recorded = {ROOT_NUMBER: self._root}
         self._recorded_places = {}
@@ -153,7 +155,7 @@ class Journal:
                 self._punch(segment * SEGMENT_BYTES)
 
     def _punch(self, position: int) -> None:
-        # Some file systems cannot; their journal gets small when nothing is held.
+        # Some file systems cannot; their journal gets small when nothing is pending.
         with contextlib.suppress(OSError):
             syscalls.fallocate(self.data_fd, _PUNCH_HOLE, position, SEGMENT_BYTES)
 
@@ -171,7 +173,7 @@ class Journal:
         """How many bytes of each data segment are still needed, where any are."""
         return dict(self._live)
 
-    # Frames
+    # Records
 
     def append(self, change: "Change[Inode]") -> None:
         """Record *change* before the guest's request is answered. OSError: nothing is recorded."""
@@ -252,7 +254,7 @@ class Journal:
         self._introduced.append((self._number(inode), None))
 
     def _introduce(self, inode: Inode) -> bytes:
-        """Frames that tell where the host has *inode*, as far as no record has yet.
+        """Records that say where the host has *inode*, as far as no record has yet.
 
         A file may have several names, and get known by more of them later.
         """
@@ -264,11 +266,11 @@ class Journal:
             self._recorded_places.pop(number, None)
         records = b""
         for parent, name in self._places(inode):
-            told = self._recorded_places.setdefault(number, set())
-            way = self._number(parent), name
-            if way not in told:
-                told.add(way)
-                self._introduced.append((number, way))
+            recorded = self._recorded_places.setdefault(number, set())
+            place = self._number(parent), name
+            if place not in recorded:
+                recorded.add(place)
+                self._introduced.append((number, place))
                 records += self._introduce_directory(parent) + self._known(inode, parent, name)
         return records
 
@@ -298,7 +300,7 @@ class Journal:
 
     def compact(self, overlay: "Iterable[Change[Inode]]") -> None:
         """Write the records anew with those alone that the pending changes need. Raises OSError."""
-        told = self._recorded, self._recorded_places
+        recorded = self._recorded, self._recorded_places
         self._forget_recorded()
         try:
             records = bytearray(self._base())
@@ -308,7 +310,7 @@ class Journal:
                 fd = written(dir_fd, "changes.new", records)
                 os.rename("changes.new", "changes", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         except OSError:
-            self._recorded, self._recorded_places = told
+            self._recorded, self._recorded_places = recorded
             raise
         finally:
             self._introduced = []

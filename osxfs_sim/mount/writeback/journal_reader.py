@@ -54,7 +54,7 @@ class UnfinishedJournal:
     end: int = 0
     """Where its records end, in bytes."""
     torn: bool = False
-    """Whether another was cut off there: nobody was told that it was there."""
+    """Whether another was cut off there: nobody was answered that it was there."""
     damaged: bool = False
     """Whether it is more than that which cannot be read."""
     refused: dict[int, Refusal] = field(default_factory=dict)
@@ -176,7 +176,7 @@ def read_journal(directory: Path) -> UnfinishedJournal:
     left.damaged = left.torn and is_damaged(data, left.end)
     if is_aside(directory):
         # What is not said to be refused was cut off: it is with the others still. Each set of
-        # changes came when it was refused; they are told in the guest's order.
+        # changes came when it was refused; they are listed in the guest's order.
         changes = {number: each for number, each in changes.items() if number in left.refused}
         order.sort(key=lambda each: 0 if isinstance(each[1], KnownObject) else each[1])
     for number, each in order:

@@ -1,7 +1,7 @@
 """What the guest has changed of an object, and the host does not have yet.
 
-Everything in here ends with write-back: once no change of an object is held, it is what the host
-says that it is. Until then the guest is shown the host's answer with these laid over it, or,
+Everything in here goes with write-back: once no change of an object is pending, it is what the
+host says that it is. Until then the guest is shown the host's answer with these laid over it, or,
 where the host has nothing at all, these alone.
 """
 

@@ -36,9 +36,9 @@ class PendingState:
         attributes_set_on_host: Callable[[Inode], None],
         when_dropped: Callable[[], None],
     ) -> None:
-        """*evict* is told of objects of which nothing is pending any more, *created_on_host* of
-        those that the host has got, *attributes_set_on_host* of those whose attributes it has
-        got, *when_dropped* when something need not cross any more.
+        """*evict* is called with objects of which nothing is pending any more, *created_on_host*
+        with those that the host has got, *attributes_set_on_host* with those whose attributes it
+        has got, *when_dropped* when something need not cross any more.
         """
         self.changes: PendingChanges[Inode] = PendingChanges(spec)
         """What must cross, in its order."""
@@ -172,7 +172,7 @@ class PendingState:
         self.count(change, -1)
 
     def _mark_clean(self, inode: Inode, overlay: Overlay) -> None:
-        """No change of *inode* is held any more."""
+        """No change of *inode* is pending any more."""
         if overlay.local_only:
             # It never got to the host. Who has it open may go on; see forget().
             if not inode.nlookup and inode.open_fds is None:

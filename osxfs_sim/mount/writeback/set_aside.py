@@ -1,4 +1,4 @@
-"""Sets aside what the host will never take: kept elsewhere, told once, shown no more.
+"""Sets aside what the host will never take: kept elsewhere, reported once, shown no more.
 
 What falls with a change is decided in model/write_back.py (depending), where it is kept in
 quarantine.py; here the guest's view becomes the host's again, with what is still pending over it.
@@ -43,7 +43,7 @@ class SetAside:
         inodes: InodeTable,
         on_aside: OnAside | None = None,
     ) -> None:
-        """*on_aside* is told of changes that were set aside, of what is shown anew, and of the
+        """*on_aside* is called with changes that were set aside, what is shown anew, and the
         errno.
         """
         self._on_aside = on_aside or _nothing
@@ -84,7 +84,7 @@ class SetAside:
                     fallen, refusal, self._pending.journal.read, self._as_they_are(fallen)
                 )
             except BaseException:
-                if self.quarantine.is_empty:  # or it is told of as if it held something
+                if self.quarantine.is_empty:  # or it is reported as if it held something
                     self.quarantine.close(keep=False)
                     self.quarantine = None
                 raise
@@ -224,7 +224,7 @@ class SetAside:
         overlay.seen = None
 
     def _name_again(self, closure: "Closure[Inode]") -> None:
-        """Where later changes of the same names and objects are still held, these show."""
+        """Where later changes of the same names and objects are still pending, these show."""
         touched = {
             (directory, name)
             for change in closure.changes
@@ -245,8 +245,8 @@ class SetAside:
 
     def take_unreported(self) -> dict[str, str]:
         """The paths that were set aside since this was last called, and why."""
-        untold, self._unreported = self._unreported, {}
-        return untold
+        unreported, self._unreported = self._unreported, {}
+        return unreported
 
     def close(self) -> None:
         """Close the quarantine, which stays."""
@@ -255,4 +255,4 @@ class SetAside:
 
 
 def _nothing(*_: Any) -> None:
-    """Nobody is to be told."""
+    """Nobody is to be called."""

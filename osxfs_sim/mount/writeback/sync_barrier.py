@@ -1,4 +1,4 @@
-"""Tells of sync(2), for which the kernel does not wait at a FUSE share.
+"""Hears of sync(2), for which the kernel does not wait at a FUSE share.
 
 It does at a FUSE file system on a block device, where it asks with FUSE_SYNCFS (Linux 6.18). So
 here is one: empty, on a loop device of a page of memory, and mounted nowhere. Needs root. It

@@ -1,7 +1,7 @@
 """What fsync(2) has to say of changes that the host has not taken: errno, once to each.
 
-As Linux tells of pages that could not be written (lib/errseq.c): whoever has the object open when
-it happens is told by the next fsync of that very handle, once. Where nobody has been told yet,
+As Linux reports pages that could not be written (lib/errseq.c): whoever has the object open when
+it happens hears of it by the next fsync of that very handle, once. Where nobody has heard yet,
 who opens it later is. After that fsync speaks of what comes then.
 """
 

@@ -1,4 +1,4 @@
-"""What a share that ended badly has left in its journal: told to the user, or given up.
+"""What a share that ended badly has left in its journal: listed, saved, or given up.
 
 recovery.py writes it to the host.
 """
@@ -100,18 +100,18 @@ def describe_aside(left: UnfinishedJournal) -> str:
     for each, path in left.paths():
         if left.is_set_aside(each.sequence):
             reasons.setdefault(left.refused[each.sequence].reason, []).append(path)
-    told = "; ".join(f"{_first(paths)}: {reason}" for reason, paths in reasons.items())
+    listed = "; ".join(f"{_first(paths)}: {reason}" for reason, paths in reasons.items())
     return (
         f"{len(aside)} changes ({format_size(sum(each.length for each in aside))}) of "
-        f"{left.source} are set aside, because the host does not take them: {told}; "
+        f"{left.source} are set aside, because the host does not take them: {listed}; "
         f"kept in {left.directory}"
     )
 
 
 def describe_kept(kept: list[UnfinishedJournal]) -> str:
     """A warning for who mounts the source again, of what is *kept* set aside."""
-    told = "; ".join(map(describe_aside, kept[:_SHOWN]))
-    return f"of earlier shares {told}; {_remedy_of_aside(kept[0].source, kept[0].directory)}"
+    listed = "; ".join(map(describe_aside, kept[:_SHOWN]))
+    return f"of earlier shares {listed}; {_remedy_of_aside(kept[0].source, kept[0].directory)}"
 
 
 def set_aside_message(reasons: dict[str, str], directory: Path) -> str:
@@ -231,7 +231,7 @@ def check_apart(state: Path, source: str) -> None:
             try:
                 left = read_journal(directory)
             except (OSError, ValueError):
-                continue  # told when its own source is mounted
+                continue  # reported when its own source is mounted
         if left.source in ("", source) or not left.pending:
             continue
         if paths_overlap(left.source, source):
@@ -246,7 +246,7 @@ def kept_aside(state: Path, source: str) -> list[UnfinishedJournal]:
     try:
         return [left for left in unfinished_journals(state, source) if left.aside]
     except (OSError, ValueError):
-        return []  # told by check_unwritten()
+        return []  # reported by check_unwritten()
 
 
 def all_unwritten(state: Path, source: str) -> list[UnfinishedJournal]:
@@ -338,7 +338,9 @@ def _save_one(
         os.close(dir_fd)
     try:
         if base is not None:
-            with contextlib.suppress(OSError):  # it may be gone; then only what was written is told
+            with contextlib.suppress(
+                OSError
+            ):  # it may be gone; then only what was written is saved
                 _copy_from_host(left.source, base, fd)
         for change in changes:
             if change.kind is Kind.WRITE:

@@ -102,14 +102,14 @@ def says_again(live: LiveShare, words: bytes = b"words") -> bool:
 
 def grafts(uid: int = 0) -> set[str]:
     """The private directories that are there, of all shares."""
-    return {path.name for path in runtime_directory(uid).glob("graft-*")}
+    return {path.name for path in runtime_directory(uid).glob("synthetic-*")}
 
 
 def graft_of(live: LiveShare) -> str:
     """The private directory of a share: one that its server holds open."""
     for fd in Path(f"/proc/{live.pid}/fd").iterdir():
         target = os.readlink(fd)
-        if os.path.basename(os.path.dirname(target)).startswith("graft-"):
+        if os.path.basename(os.path.dirname(target)).startswith("synthetic-"):
             return os.path.basename(os.path.dirname(target))
     raise AssertionError("it has none")
 
