@@ -390,12 +390,12 @@ if spec is None or spec.name != "osxfs_sim.mount.server.main":
 class NeverEndsNames(Negative):
     def __init__(self):
         super().__init__(HOUR_NS, negative_timeout_ns=HOUR_NS)
-        spellings.FoldedNames._end_names = lambda self: None
+        spellings.FoldedNames._invalidate_all_names = lambda self: None
 
 class NeverEndsNamesCached(Cached):
     def __init__(self):
         super().__init__(HOUR_NS)
-        spellings.FoldedNames._end_names = lambda self: None
+        spellings.FoldedNames._invalidate_all_names = lambda self: None
 
 class BelievesEverySpelling(Cached):
     def __init__(self):
