@@ -390,12 +390,12 @@ if spec is None or spec.name != "osxfs_sim.mount.server.main":
 class NeverEndsNames(Negative):
     def __init__(self):
         super().__init__(HOUR_NS, negative_ns=HOUR_NS)
-        spellings.FoldedNames._end_names = lambda self: None
+        spellings.FoldedNames._invalidate_all_names = lambda self: None
 
 class NeverEndsNamesCached(Cached):
     def __init__(self):
         super().__init__(HOUR_NS)
-        spellings.FoldedNames._end_names = lambda self: None
+        spellings.FoldedNames._invalidate_all_names = lambda self: None
 
 class BelievesEverySpelling(Cached):
     def __init__(self):
@@ -435,7 +435,7 @@ def test_a_kernel_that_cannot_end_names_is_never_given_one(share, mistaken_polic
 
     Older.share = share(names="apfs", policy=f"{mistaken_policies}:OlderKernel")
     Older.name_rules = RULES["apfs"]
-    assert Older.share.status().names.names_can_be_ended is False
+    assert Older.share.status().names.names_can_be_invalidated is False
     _run(Older, examples=15)
 
 
