@@ -8,7 +8,8 @@ listing          READDIR and READDIRPLUS
 reading          READ
 host_operations  the host's part of each: one short method
 host_calls       calls it now or in a thread, has it paid for, and says which errno a failure is
-entries          what the guest is shown of an object, and the replies that name one
+entries          the replies that name an object, show it, or say that there is none
+attributes       how the attributes of an object are put into a reply
 caching          may the guest's kernel keep an answer, and for how long?
 handle_table     what the guest has open
 open_handles     how many files and directories who may have open

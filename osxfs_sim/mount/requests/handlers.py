@@ -19,6 +19,7 @@ from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.internal_errors import InternalErrors
 from osxfs_sim.mount.loop.reactor import in_thread
 from osxfs_sim.mount.loop.request import Request
+from osxfs_sim.mount.names.namespace import Namespace
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.handle_table import HandleTable
@@ -29,7 +30,6 @@ from osxfs_sim.mount.requests.reading import Reader
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
-from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.spellings import Spellings
 from osxfs_sim.mount.tree.xattrs import GuestAttributes
 

@@ -18,8 +18,9 @@ from osxfs_sim.model.caching import UNCACHED
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.reactor import in_thread, yield_
 from osxfs_sim.mount.loop.request import Request
+from osxfs_sim.mount.names.identities import Identify
+from osxfs_sim.mount.requests.attributes import Show
 from osxfs_sim.mount.requests.caching import Caching
-from osxfs_sim.mount.requests.entries import Identify, Show
 from osxfs_sim.mount.requests.handle_table import HandleTable, Listing
 from osxfs_sim.mount.requests.host_calls import HostCalls
 from osxfs_sim.mount.tree.backing import Backing

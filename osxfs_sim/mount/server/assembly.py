@@ -27,9 +27,12 @@ from osxfs_sim.mount.loop.reactor import Reactor
 from osxfs_sim.mount.mounts import services
 from osxfs_sim.mount.mounts.identity import ServerUser, state_directory
 from osxfs_sim.mount.mounts.mountpoints import EXPORTS_ROOT_NAME, MountError
+from osxfs_sim.mount.names.identities import Identify, Identities
+from osxfs_sim.mount.names.namespace import Namespace
+from osxfs_sim.mount.requests.attributes import Show, show
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.dispatch import Dispatcher
-from osxfs_sim.mount.requests.entries import Entries, Identify, Identities, Show, show
+from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.handle_table import HandleTable
 from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.host_calls import HostCalls
@@ -47,7 +50,6 @@ from osxfs_sim.mount.server.synthetic_directories import (
 from osxfs_sim.mount.tree.backing import Backing, descriptor_budget
 from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
-from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.overlaps import Overlaps
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners, open_owners
 from osxfs_sim.mount.tree.spellings import ExactNames, FoldedNames, Spellings

@@ -9,8 +9,9 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, ReaddirToken, RequestContext
 
 from osxfs_sim.model.caching import UNCACHED, CacheTimeouts
+from osxfs_sim.mount.names.identities import Identify
+from osxfs_sim.mount.requests.attributes import Show
 from osxfs_sim.mount.requests.caching import Caching
-from osxfs_sim.mount.requests.entries import Identify, Show
 from osxfs_sim.mount.requests.handle_table import Listing
 from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.requests.layer import Layer

@@ -14,10 +14,10 @@ from osxfs_sim.fs import at
 from osxfs_sim.fs.copies import copy_content
 from osxfs_sim.model.write_back import Change, Kind
 from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.names.namespace import Namespace
 from osxfs_sim.mount.tree.backing import OPEN_SAFELY, Backing, StaleError
 from osxfs_sim.mount.tree.generations import is_same
 from osxfs_sim.mount.tree.inodes import Inode, Shown
-from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
 from osxfs_sim.mount.tree.set_id import set_mode
 from osxfs_sim.mount.writeback.conflicts import Conflicts

@@ -12,12 +12,13 @@ import time
 from collections.abc import Iterator
 
 from osxfs_sim.mount import syscalls
+from osxfs_sim.mount.names.namespace import Namespace
 from osxfs_sim.mount.tree import generations
 from osxfs_sim.mount.tree.backing import Backing, StaleError
 from osxfs_sim.mount.tree.generations import is_same
 from osxfs_sim.mount.tree.inodes import Facts, Inode, InodeTable, Shown
-from osxfs_sim.mount.tree.namespace import DirectoryWatcher, Namespace
 from osxfs_sim.mount.tree.owners import Owners
+from osxfs_sim.mount.watch.watcher import Watcher
 from osxfs_sim.mount.writeback.conflicts import Conflicts
 from osxfs_sim.mount.writeback.restoring import dress, last_shown, set_times_if_allowed, status_of
 
@@ -40,7 +41,7 @@ class HostPlaces:
         inodes: InodeTable,
         backing: Backing,
         owners: Owners,
-        watcher: DirectoryWatcher | None,
+        watcher: Watcher | None,
         conflicts: Conflicts,
     ) -> None:
         self._namespace = namespace

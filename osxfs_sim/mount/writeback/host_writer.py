@@ -25,11 +25,12 @@ from collections.abc import Callable
 
 from osxfs_sim.fs import at
 from osxfs_sim.model.write_back import Change, Kind
+from osxfs_sim.mount.names.namespace import Namespace
 from osxfs_sim.mount.tree.backing import OPEN_SAFELY, Backing, StaleError
 from osxfs_sim.mount.tree.generations import is_same
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
-from osxfs_sim.mount.tree.namespace import DirectoryWatcher, Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
+from osxfs_sim.mount.watch.watcher import Watcher
 from osxfs_sim.mount.writeback.conflicts import Conflicts, OvertakenError
 from osxfs_sim.mount.writeback.host_contents import HostContents, ReadData
 from osxfs_sim.mount.writeback.host_places import HostPlaces
@@ -49,7 +50,7 @@ class HostWriter:
         inodes: InodeTable,
         backing: Backing,
         owners: Owners,
-        watcher: DirectoryWatcher | None,
+        watcher: Watcher | None,
         read_data: ReadData,
         on_conflict: Callable[[Inode, bytes], None] | None = None,
     ) -> None:
