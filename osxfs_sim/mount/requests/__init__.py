@@ -5,6 +5,7 @@ layer            a layer over something of the same shape: what it does not do i
 tracing          the layer that shows every request to a trace, or to live counters
 handlers         the requests: host work, price, delay, reply
 listing          READDIR and READDIRPLUS
+host_listing     the host's part of these: the names, and what each is
 reading          READ
 host_operations  the host's part of each: one short method
 host_calls       calls it now or in a thread, has it paid for, and says which errno a failure is

@@ -416,3 +416,17 @@ class HostOperations:
         with self._backing.pinned(inode) as fd:
             call(fd, *arguments)
             self._namespace.record_change(inode, fd)
+
+
+def sync_with_directory(fd: int, parent_fd: int | None, datasync: bool) -> None:
+    """Sync a file and its directory, by which it is found again; closes *parent_fd*. OSError.
+
+    With *datasync* the file as fdatasync(2) does. A *parent_fd* of None: it has none to be had.
+    """
+    try:
+        (os.fdatasync if datasync else os.fsync)(fd)
+        if parent_fd is not None:
+            os.fsync(parent_fd)
+    finally:
+        if parent_fd is not None:
+            os.close(parent_fd)

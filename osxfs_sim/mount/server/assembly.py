@@ -36,8 +36,9 @@ from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.handle_table import HandleTable
 from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.host_calls import HostCalls
+from osxfs_sim.mount.requests.host_listing import HostListing
 from osxfs_sim.mount.requests.host_operations import Capabilities, HostOperations
-from osxfs_sim.mount.requests.listing import HostListing, Listings
+from osxfs_sim.mount.requests.listing import Listings
 from osxfs_sim.mount.requests.open_handles import OpenHandles, most_handles
 from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.server.synthetic_directories import (
@@ -58,10 +59,11 @@ from osxfs_sim.mount.watch.open_watcher import open_watcher
 from osxfs_sim.mount.watch.watcher import Watcher
 from osxfs_sim.mount.writeback.deferral import Deferral
 from osxfs_sim.mount.writeback.guest_side import GuestSide, PendingEviction
-from osxfs_sim.mount.writeback.guest_view import GuestView, OverlayListing, OverlayOperations
+from osxfs_sim.mount.writeback.guest_view import GuestView
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 from osxfs_sim.mount.writeback.journal import Journal, open_journal
+from osxfs_sim.mount.writeback.overlay_layers import OverlayListing, OverlayOperations
 from osxfs_sim.mount.writeback.writeback import WriteBack
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 

@@ -37,9 +37,9 @@ from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.handle_table import HandleTable, Listing
 from osxfs_sim.mount.requests.handlers import WRITE_IN_THREAD_BYTES, Handlers
 from osxfs_sim.mount.requests.host_calls import HostCalls
-from osxfs_sim.mount.requests.host_operations import HostOperations
+from osxfs_sim.mount.requests.host_listing import Source
+from osxfs_sim.mount.requests.host_operations import HostOperations, sync_with_directory
 from osxfs_sim.mount.requests.layer import Layer
-from osxfs_sim.mount.requests.listing import Source
 from osxfs_sim.mount.requests.reading import read_fully
 from osxfs_sim.mount.tree.backing import Backing, StaleError, magic_link
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
@@ -50,9 +50,10 @@ from osxfs_sim.mount.tree.set_id import only_clears_set_id, without_set_id
 from osxfs_sim.mount.tree.xattrs import GuestAttributes
 from osxfs_sim.mount.writeback.deferral import Deferral
 from osxfs_sim.mount.writeback.guest_side import GuestSide
-from osxfs_sim.mount.writeback.guest_view import GuestView, Status, guest_parent, merged
+from osxfs_sim.mount.writeback.guest_view import GuestView, Status, guest_parent
 from osxfs_sim.mount.writeback.journal_format import MakeDetail, OtherDetail, SetDetail
 from osxfs_sim.mount.writeback.overlay import laid_over
+from osxfs_sim.mount.writeback.overlay_layers import merged
 from osxfs_sim.mount.writeback.restoring import what_is_seen
 from osxfs_sim.mount.writeback.writeback import WriteBack
 
@@ -129,7 +130,11 @@ class WriteBackHandlers(Layer):
     ) -> Any:
         """Do *work*, which defers a change, when there is room for one, and answer at once."""
         await self._wait_for_room(request, size_bytes)
-        answer, failure = self._attempt(work, *arguments)
+        answer, failure = None, 0
+        try:
+            answer = work(*arguments)
+        except Exception as error:
+            failure = self._errno_of(error, work, arguments)
         self._record_latency(OperationClass.METADATA, request)
         if failure:
             raise FUSEError(failure)
@@ -1430,17 +1435,15 @@ class WriteBackHandlers(Layer):
         self._side.check_synced(fh, inode)
         if inode.is_local_only:
             return  # it has no name any more, and never will: there is nothing to find again
-        parent_fd, _ = self._attempt(self._open_directory_of, inode)
+        parent_fd = None
+        if inode.parent is not None:
+            flags = os.O_RDONLY | os.O_DIRECTORY
+            parent_fd, _ = self._attempt(self._backing.open, inode.parent, flags)
         await self._calls.cross_in_thread(
             request.restarted(),
-            *(_sync_on_host, fh, parent_fd, datasync),
+            *(sync_with_directory, fh, parent_fd, datasync),
             operation=Operation.FSYNC,
         )
-
-    def _open_directory_of(self, inode: Inode) -> int:
-        if inode.parent is None:
-            return -1
-        return self._backing.open(inode.parent, os.O_RDONLY | os.O_DIRECTORY)
 
     # Directories
 
@@ -1579,14 +1582,3 @@ _DEEPEST = 4_096
 
 def _too_long() -> None:
     raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-
-
-def _sync_on_host(fd: int, parent_fd: int | None, datasync: bool) -> None:
-    """Sync a file and, if it has one, its directory: one that is not found again was not saved."""
-    try:
-        (os.fdatasync if datasync else os.fsync)(fd)
-        if parent_fd is not None and parent_fd >= 0:
-            os.fsync(parent_fd)
-    finally:
-        if parent_fd is not None and parent_fd >= 0:
-            os.close(parent_fd)
