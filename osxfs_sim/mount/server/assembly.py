@@ -224,7 +224,7 @@ def build(
             calls, inodes, backing, spellings, complete_directories, handles, evict, invalidate
         )
         writer = HostWriter(
-            *(namespace, inodes, backing, owners, watcher, journal.read),
+            *(namespace, inodes, backing, owners, watcher, journal.data.read),
             on_conflict=None if host_events is None else host_events.host_kept_name,
         )
         write_back = WriteBack(

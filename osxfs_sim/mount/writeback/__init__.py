@@ -31,6 +31,7 @@ pending_descriptors  by which files are written to, so that not too many are ope
 invariant            checks that these say the same, for tests
 
 journal              keeps it beyond the server's end: a write-ahead log
+journal_data         the bytes of its writes
 journal_format       what its files say, as bytes and as values
 journal_directory    where journals lie, whose they are, who may touch them
 journal_reader       what a server has left behind in one, after a crash

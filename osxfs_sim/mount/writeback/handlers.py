@@ -95,6 +95,7 @@ class WriteBackHandlers(Layer):
         """*operations* and *listing* are those with what is pending laid over them."""
         super().__init__(below)
         self.write_back = write_back
+        self._data = write_back.journal.data
         self._view = view
         self._side = side
         self._deferral = deferral
@@ -1335,7 +1336,7 @@ class WriteBackHandlers(Layer):
                 if not overlay.local_only:
                     of_host += read_fully(fd, piece.offset, part)
             elif piece.position != ZEROS:
-                part[:] = self.write_back.journal.read(piece.position, piece.length)
+                part[:] = self._data.read(piece.position, piece.length)
         return data, of_host
 
     async def write(self, request: Request, fh: int, off: int, buf: bytes) -> int:
@@ -1350,25 +1351,25 @@ class WriteBackHandlers(Layer):
         if not self.write_back.has_room_for(length):
             request = await self._wait_for_room(request, length)
             has_waited = True
-        journal = self.write_back.journal
-        place = journal.reserve(length)
+        data = self._data
+        place = data.reserve(length)
         is_put, failure = False, 0
         if length >= WRITE_IN_THREAD_BYTES:
-            _, failure = await in_thread(lambda: self._attempt(journal.put, place, buf))
+            _, failure = await in_thread(lambda: self._attempt(data.put, place, buf))
             is_put = has_waited = True
         if has_waited and not failure and not self._may_defer(request, inode):
             # It has lost its name while this waited: nothing of it is pending any more.
-            journal.free(place, length)
+            data.free(place, length)
             return await self.next.write(request, fh, off, buf)
         if not failure:
             try:
                 if not is_put:
-                    journal.put(place, buf)
+                    data.put(place, buf)
                 self._defer_write(inode, fh, off, length, place)
             except Exception as error:
                 failure = self._errno_of(error, self._defer_write, (inode, fh, off, length, place))
         if failure:
-            journal.free(place, length)
+            data.free(place, length)
             raise FUSEError(failure)
         if fh in self._handles.synchronous:
             await self._sync(request, inode, fh, datasync=True)
