@@ -6,10 +6,12 @@ the wall time, not in it. The counts of a run go on until the host has everythin
 crossings are the run's own.
 """
 
+import datetime
+import functools
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +64,13 @@ class Bench:
     say: Say
     traces: Path | None = None
     result_directory: Path = Path()
+
+
+def clock_since(started: str) -> Callable[[], float]:
+    """Seconds since *started*, an ISO date and time: also of a comparison that is resumed."""
+    began_s = datetime.datetime.fromisoformat(started).timestamp()
+    now_s, ticks_s = time.time(), time.monotonic()
+    return lambda: max(0.0, now_s - began_s) + time.monotonic() - ticks_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +126,14 @@ def _take(
 ) -> list[Sample]:
     """The samples of one mount."""
     arm = bench.arms[turn.arm]
+    mount = None
+    if not arm.is_native:
+        mount = functools.partial(bench.mount, arm, seed_of(comparison.seed, turn.round))
     samples: list[Sample] = []
-
-    def mount(source: Path, mountpoint: Path) -> AbstractContextManager[MountedShare]:
-        return bench.mount(arm, seed_of(comparison.seed, turn.round), source, mountpoint)
-
     try:
         with (
             fresh_tree(bench.workload, bench.tree, work) as host,
-            guest_view(bench.workload, host, work, None if arm.is_native else mount) as seen,
+            guest_view(bench.workload, host, work, mount) as seen,
         ):
             guest, share = seen
             if share is not None:
