@@ -19,6 +19,7 @@ from osxfs_sim.mount.events.host_events import HostEvents
 from osxfs_sim.mount.events.inject import Injector
 from osxfs_sim.mount.events.injected_requests import InjectedRequests
 from osxfs_sim.mount.events.invalidate import Invalidator, LateInvalidator
+from osxfs_sim.mount.events.suppressed_answers import SuppressedAnswers
 from osxfs_sim.mount.faults.chosen import change_filter, faults_of, injection_mapper
 from osxfs_sim.mount.faults.fault import Fault
 from osxfs_sim.mount.latency.crossings import ClientOverhead, Crossings
@@ -200,7 +201,7 @@ def build(
     host_events = None
     if watcher is not None:
         if system.events.notify is not None:
-            injector = Injector(mountpoint, lambda: reactor.in_flight > 0)
+            injector = Injector(mountpoint, reactor.has_requests)
         host_events = HostEvents(
             *(system.events, watcher, reactor, inodes, backing, spellings),
             *(real_caching, complete_directories, injector, settings.seed),
@@ -306,7 +307,8 @@ def build(
         if injector is None:
             return below
         layer: Any = InjectedRequests(
-            *(below, injector, calls, inodes, backing, spellings, entries, operations),
+            *(below, injector, calls),
+            SuppressedAnswers(injector, inodes, backing, spellings, entries, operations),
             is_synthetic=None if synthetic is None else synthetic.is_synthetic,
         )
         for fault in faults:
