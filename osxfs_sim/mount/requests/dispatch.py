@@ -2,8 +2,8 @@
 
 Every request passes here, and two things are seen to that no handler has to think of:
 
-- Requests about one object keep their order (model/request_order.py). A handler that is done without
-  waiting has kept it. One that begins to wait, for a thread or for another worker, is entered
+- Requests about one object keep their order (model/request_order.py). A handler that is done
+  without waiting has kept it. One that begins to wait, for a thread or another worker, is entered
   with its object until it is done; and whatever comes for that object meanwhile waits for its
   turn. It is done when its answer is delayed until that is due: then there is nothing left but the
   answer. While nothing waits, all of this is a look at an empty dict.
