@@ -6,8 +6,8 @@ the wall time, not in it. The counts of a run go on until the host has everythin
 crossings are the run's own.
 """
 
+import contextlib
 import datetime
-import functools
 import os
 import re
 import time
@@ -27,7 +27,7 @@ from osxfs_sim.lab.shares import (
     check_failure,
     drain,
     end_trace,
-    guest_view,
+    mount_place,
 )
 from osxfs_sim.lab.trees import fresh_tree
 from osxfs_sim.lab.verification import Reference, reference_of, tree_mismatch
@@ -116,6 +116,21 @@ def _warm_up(bench: Bench, work: Path) -> None:
             bench.say(f"it failed, even without a share: {failure}")
 
 
+@contextlib.contextmanager
+def _guest_view(
+    arm: Arm, seed: int, bench: Bench, host: Path, work: Path
+) -> Iterator[tuple[Path, MountedShare | None]]:
+    """The tree as the guest of *arm* sees it, and its share; natively *host* itself, and None."""
+    if arm.is_native:
+        yield host, None
+        return
+    with (
+        mount_place(bench.workload, host, work) as place,
+        bench.mount(arm, seed, place.source, place.mountpoint) as share,
+    ):
+        yield place.guest, share
+
+
 def _take(
     comparison: Comparison,
     schedule: Schedule,
@@ -126,14 +141,11 @@ def _take(
 ) -> list[Sample]:
     """The samples of one mount."""
     arm = bench.arms[turn.arm]
-    mount = None
-    if not arm.is_native:
-        mount = functools.partial(bench.mount, arm, seed_of(comparison.seed, turn.round))
     samples: list[Sample] = []
     try:
         with (
             fresh_tree(bench.workload, bench.tree, work) as host,
-            guest_view(bench.workload, host, work, mount) as seen,
+            _guest_view(arm, seed_of(comparison.seed, turn.round), bench, host, work) as seen,
         ):
             guest, share = seen
             if share is not None:

@@ -256,7 +256,7 @@ def walk_of(heading: str, number: int = 0) -> list[str]:
 
 
 # Packages of layers that a way goes down through, with those beside them that are below all.
-LAYERED = ("cli/", "lab/", "mount/events", "mount/requests", "mount/writeback")
+LAYERED = ("mount/events", "mount/requests", "mount/writeback")
 
 
 def calls_up(way: Way, walk: list[str]) -> list[tuple[str, str]]:
@@ -469,7 +469,22 @@ def test_a_comparison_goes_the_way_that_the_page_tells(
     walk = [file for file in walk_of("compare") if not file.startswith("mount/")]
     assert in_order(way, walk) == walk
     assert way.again == set()
-    assert calls_up(way, walk) == []
+    # Files of the lab are used from several heights: who is above another imports it.
+    assert [(here, called) for here, called in way.calls if imports(called, here)] == []
+    into_cli = {each for each in way.calls if each[1].startswith("cli/")}
+    told = {called for here, called in into_cli if not here.startswith("cli/")}
+    assert told == {"cli/progress.py"}  # as the page says
+
+
+def imports(file: str, other: str) -> bool:
+    """Whether *file* imports *other*."""
+    module = ".".join(("osxfs_sim", *Path(other).with_suffix("").parts))
+    return f"from {module} import" in (PACKAGE / file).read_text()
+
+
+def test_who_imports_whom_is_read() -> None:
+    assert imports("lab/comparing.py", "lab/executor.py")
+    assert not imports("lab/executor.py", "lab/comparing.py")
 
 
 @pytest.mark.starts_processes
