@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from osxfs_sim.coherence.scorecard.measure import KindResult
 from osxfs_sim.coherence.scorecard.signals import NameEvent
-from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Crossing, Curve
+from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Curve, ThresholdCrossing
 from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predicted import departure_ns
 from osxfs_sim.coherence.staleness.predictions import Direction, StalenessSample
@@ -165,7 +165,7 @@ def curves_report(results: Sequence[ViewResult], machine: str) -> None:
     out.print(f"  {escape(machine)}", style="dim")
 
 
-def _crossing(found: Crossing) -> tuple[str, str]:
+def _crossing(found: ThresholdCrossing) -> tuple[str, str]:
     seen = "" if found.seen_ns is None else _three_digits(found.seen_ns)
     low = _three_digits(found.low_ns) if found.low_ns else "0"
     high = "..." if found.high_ns is None else _three_digits(found.high_ns)

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Band, Curve, Numbers
 from osxfs_sim.coherence.staleness.measure import ViewResult
-from osxfs_sim.coherence.staleness.predicted import band_of_looks, predicted_band
+from osxfs_sim.coherence.staleness.predicted import band_of_reads, predicted_band
 from osxfs_sim.coherence.staleness.predictions import Direction
 from osxfs_sim.model.units import format_duration
 from osxfs_sim.report.plots import (
@@ -110,7 +110,7 @@ def _panel(panel: Axes, result: ViewResult, times_ns: Numbers, style: Style) -> 
     )
     outlook = result.outlook
     if outlook.prediction is not None:
-        predicted = band_of_looks(outlook.prediction, outlook.phase_ns, result.samples, times_ns)
+        predicted = band_of_reads(outlook.prediction, outlook.phase_ns, result.samples, times_ns)
         for edge, values in (("low", predicted.low), ("high", predicted.high)):
             panel.plot(
                 *_corners(times_ns, values),

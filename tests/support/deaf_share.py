@@ -16,7 +16,7 @@ from typing import Any
 from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult, Performer
 from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.actors.staging import SILENCE
-from osxfs_sim.coherence.contract.schedules import Schedule
+from osxfs_sim.coherence.contract.schedules import ContractSchedule
 from support.pretended_share import _of_the_tree
 
 LOOKS = frozenset({"stat", "read", "outline", "list", "readlink", "fstat", "pread", "mread"})
@@ -74,7 +74,7 @@ class DeafShare:
         self.believes_special, self.each_process = believes_special, each_process
         self.overlaps_too = overlaps_too
 
-    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
+    def play(self, schedule: ContractSchedule) -> Sequence[OperationInterval]:
         with tempfile.TemporaryDirectory(dir=self.root) as ground:
             playing = _Playing(self, Path(ground), cacheable=not schedule.exports)
             try:
@@ -114,7 +114,7 @@ class _Playing:
         if actor == "listener":
             return self.listen(operation)
         if actor != "host" and operation.act in LOOKS:
-            return self.look(actor, operation)
+            return self.read(actor, operation)
         outcome = self.performer(actor).perform(operation)
         if outcome.error is None and operation.handle:
             self.handles[actor, operation.handle] = operation.path
@@ -131,7 +131,7 @@ class _Playing:
             self.performers[actor] = Performer(str(self.ground))
         return self.performers[actor]
 
-    def look(self, actor: str, operation: ActorOperation) -> OperationResult:
+    def read(self, actor: str, operation: ActorOperation) -> OperationResult:
         path = operation.path or self.handles.get((actor, operation.handle), "")
         who = actor if self.share.each_process else "guest"
         key = who, operation.act, path, operation.handle
@@ -169,13 +169,13 @@ class _Playing:
         self.deliver()
         if operation.path not in (self.heard or ()):
             return OperationResult(error=SILENCE)
-        stat = self.look("guest", ActorOperation("stat", operation.path))
+        stat = self.read("guest", ActorOperation("stat", operation.path))
         seen: dict[str, Any] = {"event": "IN_ANY", "exists": stat.error is None}
         if stat.value is not None:
             seen |= {"size_bytes": stat.value["size"], "mode": stat.value["mode"]}
             seen["mtime_ns"] = stat.value["mtime_ns"]
             if stat.value["type"] == "file":
-                seen["content"] = self.look("guest", ActorOperation("read", operation.path)).value
+                seen["content"] = self.read("guest", ActorOperation("read", operation.path)).value
         return OperationResult(seen)
 
 

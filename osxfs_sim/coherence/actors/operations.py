@@ -39,14 +39,23 @@ class ActorOperation:
     """
 
     act: str
+    """What to do: one of ACTS."""
     path: str = ""
+    """The object, relative to the actor's root; "" is the root, or whatever *handle* has open."""
     to: str = ""
+    """The second name of rename and link; the target of symlink."""
     data: str = ""
+    """What is written, one character a byte (latin-1)."""
     offset: int = 0
+    """Where to begin, in bytes; of ``utimes`` the time, in ns since 1970."""
     size: int = 0
+    """How many bytes; of a write, *data* is repeated until it is that long. 0: by *data* alone."""
     mode: int = 0o644
+    """Permission bits of what is made or changed."""
     handle: str = ""
+    """The actor's name for an open file or a mapping, from ``open`` or ``map`` to its end."""
     pause_ns: int = 0
+    """How long to wait before it is called."""
 
     @property
     def content(self) -> str:
@@ -90,7 +99,9 @@ class OperationResult:
     """
 
     value: Any = None
+    """What the call returned, as described above; None where it returns nothing, or failed."""
     error: str | None = None
+    """The errno's name, such as ENOENT; None where it succeeded."""
 
     def __str__(self) -> str:
         return self.error or ("done" if self.value is None else repr(self.value))

@@ -29,10 +29,15 @@ class OperationInterval:
     """One operation of *actor*: when it was called, when it returned, and what it was told."""
 
     actor: str
+    """The process that made the call: host, guest, guest-2 ..."""
     operation: ActorOperation
+    """What was called."""
     call_ns: int
+    """Just before the call, by CLOCK_MONOTONIC."""
     return_ns: int
+    """Just after it had returned, by the same clock."""
     outcome: OperationResult
+    """What it returned."""
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.operation} -> {self.outcome}"
@@ -49,23 +54,23 @@ class Actor(Helper):
         # By path, alone: it shall find the standard library, and nothing else.
         arguments = ["-I", "-S", str(Path(operations.__file__)), str(root)]
         super().__init__(arguments, _ENDS_WITHIN_S)
-        self._asked: Sequence[ActorOperation] = ()
+        self._batch: Sequence[ActorOperation] = ()
 
     def do(self, operation: ActorOperation) -> OperationInterval:
         """Have one operation performed."""
         return self.play([operation])[0]
 
-    def play(self, lot: Sequence[ActorOperation]) -> list[OperationInterval]:
-        """Have all of *lot* performed in order."""
-        self.start(lot)
+    def play(self, batch: Sequence[ActorOperation]) -> list[OperationInterval]:
+        """Have all of *batch* performed in order."""
+        self.start(batch)
         return self.finish()
 
-    def start(self, lot: Sequence[ActorOperation]) -> None:
-        """Have *lot* performed meanwhile: other actors may be started, and this one finished."""
-        assert not self._asked, f"{self.name} is at work"
+    def start(self, batch: Sequence[ActorOperation]) -> None:
+        """Have *batch* performed meanwhile: other actors may be started, and this one finished."""
+        assert not self._batch, f"{self.name} is at work"
         assert self._process.stdin is not None
-        line = json.dumps([operation.to_json() for operation in lot]).encode() + b"\n"
-        self._asked = tuple(lot)
+        line = json.dumps([operation.to_json() for operation in batch]).encode() + b"\n"
+        self._batch = tuple(batch)
         try:
             while line:
                 line = line[self._process.stdin.write(line) or 0 :]
@@ -74,12 +79,12 @@ class Actor(Helper):
 
     def finish(self, within_s: float = _ANSWERS_WITHIN_S) -> list[OperationInterval]:
         """What the lot that was started has been told; *within_s* beside its pauses."""
-        asked, self._asked = self._asked, ()
-        pauses_s = sum(operation.pause_ns for operation in asked) / 1e9
+        batch, self._batch = self._batch, ()
+        pauses_s = sum(operation.pause_ns for operation in batch) / 1e9
         told = self._line(within_s + pauses_s)
         return [
             OperationInterval(self.name, operation, call_ns, return_ns, OperationResult(**outcome))
-            for operation, (call_ns, return_ns, outcome) in zip(asked, told, strict=True)
+            for operation, (call_ns, return_ns, outcome) in zip(batch, told, strict=True)
         ]
 
     def _wait_ready(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osxfs_sim.coherence.actors.staging import Step
+from osxfs_sim.coherence.actors.staging import ScheduleStep
 
 Exports = Mapping[str, Mapping[str, Any]]
 """The exports of a share file by name, each with its keys; *source* is relative to the host."""
@@ -77,7 +77,7 @@ if __name__ == "__main__":
 
 def script(
     settings: Mapping[str, Any],
-    steps: Sequence[Step],
+    steps: Sequence[ScheduleStep],
     judge: str,
     title: str,
     *,
@@ -133,9 +133,13 @@ class SharePlace:
     """
 
     host: Path
+    """The directory of the host's actors."""
     guest: Path
+    """The mount point."""
     source: Path
+    """What is mounted: *host*, or a share file beside it."""
     defaults: Mapping[str, Any]
+    """Settings that hold unless a script says otherwise."""
 
 
 @contextlib.contextmanager

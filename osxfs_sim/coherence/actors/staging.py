@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
 from osxfs_sim.coherence.actors.processes import Actor, OperationInterval
-from osxfs_sim.coherence.scorecard.hearing import Hearing
+from osxfs_sim.coherence.scorecard.listener_process import ListenerProcess
 
-Step = tuple[str, ActorOperation]
+ScheduleStep = tuple[str, ActorOperation]
 """Who, and what. ``host`` and ``guest`` are processes of the two sides; so is every name that
 begins like that (``guest-2``). See LISTENER_ACTS and SHARE_ACTS for the others."""
 
@@ -74,8 +74,8 @@ class Stage:
         self._refusals = refusals
         self._processes = contextlib.ExitStack()
         self._actors: dict[str, Actor] = {}
-        self._hearing: Hearing | None = None
-        self._heard: list[tuple[str, dict[str, Any]]] = []
+        self._listener: ListenerProcess | None = None
+        self._received: list[tuple[str, dict[str, Any]]] = []
         self._refusing = contextlib.ExitStack()
 
     def __enter__(self) -> "Stage":
@@ -85,7 +85,7 @@ class Stage:
         self._refusing.close()
         self._processes.close()
 
-    def play(self, steps: Sequence[Step]) -> list[OperationInterval]:
+    def play(self, steps: Sequence[ScheduleStep]) -> list[OperationInterval]:
         """Have all *steps* performed in order. Raises UserError."""
         return [self._perform(actor, operation) for actor, operation in steps]
 
@@ -93,7 +93,7 @@ class Stage:
         if actor not in (LISTENER, SHARE):
             return self._actor(actor).do(operation)
         call_ns = time.monotonic_ns()
-        outcome = self._listen(operation) if actor == LISTENER else self._ask(operation)
+        outcome = self._listener_act(operation) if actor == LISTENER else self._share_act(operation)
         return OperationInterval(actor, operation, call_ns, time.monotonic_ns(), outcome)
 
     def _actor(self, name: str) -> Actor:
@@ -103,27 +103,27 @@ class Stage:
             self._actors[name] = self._processes.enter_context(Actor(name, root))
         return self._actors[name]
 
-    def _listen(self, operation: ActorOperation) -> OperationResult:
+    def _listener_act(self, operation: ActorOperation) -> OperationResult:
         path = os.path.normpath(self._guest / operation.path)
-        if self._hearing is None:
-            self._hearing = self._processes.enter_context(Hearing())
+        if self._listener is None:
+            self._listener = self._processes.enter_context(ListenerProcess())
         if operation.act == "watch":
-            self._hearing.watch(path)
+            self._listener.watch(path)
             return OperationResult()
         assert operation.act == "hear", operation
         deadline_ns = time.monotonic_ns() + operation.pause_ns
         while (left_ns := deadline_ns - time.monotonic_ns()) > 0:
-            for position, (where, seen) in enumerate(self._heard):
+            for position, (where, seen) in enumerate(self._received):
                 if where == path:
-                    del self._heard[position]
+                    del self._received[position]
                     return OperationResult(seen)
-            self._heard += [
-                (report.path, {"event": str(report.event)} | asdict(report.look))
-                for report in self._hearing.take(left_ns)
+            self._received += [
+                (report.path, {"event": str(report.event)} | asdict(report.observed))
+                for report in self._listener.take(left_ns)
             ]
         return OperationResult(error=SILENCE)
 
-    def _ask(self, operation: ActorOperation) -> OperationResult:
+    def _share_act(self, operation: ActorOperation) -> OperationResult:
         try:
             match operation.act:
                 case "settle":
@@ -150,7 +150,7 @@ class Stage:
         """End the processes, which may have files of the share open."""
         self._processes.close()
         self._actors.clear()
-        self._hearing = None
+        self._listener = None
 
 
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS (64 bit)

@@ -78,7 +78,7 @@ def compiled(cache: Path, compiler: Sequence[str] = _COMPILER) -> Path:
 _WANTS_MISSING = "wants-missing"
 
 
-def asked_in_vain(recording: "Recording") -> list[str]:
+def missing_lookups(recording: "Recording") -> list[str]:
     """The names, sorted, that a run asked for and that were not there, where that was wanted.
 
     Without those that it made or removed itself.
@@ -99,7 +99,9 @@ class Recording:
     """The recording of one run, in *directory*: of *names*, which records tell by their place."""
 
     directory: Path
+    """Where each process of the run writes its records."""
     names: tuple[str, ...]
+    """The names that are recorded; a record tells one by its index here."""
 
     def environment(self, library: Path, root: Path, around: Mapping[str, str]) -> dict[str, str]:
         """*around*, and what lets the processes of a run below *root* be recorded."""

@@ -16,7 +16,7 @@ _RECORD = struct.Struct("<HHIQQQQqqII")
 class AnswerKind(IntEnum):
     """What a record is of."""
 
-    LOOK = 1
+    LOOKUP = 1
     """Whether a name exists, and no more: access, open, readlink."""
     STAT = 2
     FSTAT = 3
@@ -43,18 +43,31 @@ class RecordedAnswer:
     fewer bytes came than were asked for.
     """
 
-    told: AnswerKind
+    kind: AnswerKind
+    """Which call it was, and so what the other fields mean."""
     path: str
+    """The name asked for, relative to the root of the recording."""
     call_ns: int
+    """Just before the call, by CLOCK_MONOTONIC."""
     return_ns: int
+    """Just after it had returned."""
     error: int = 0
+    """Its errno; 0 where it succeeded."""
     opened_call_ns: int = 0
+    """For a call through a descriptor: before the open(2) of that; else 0."""
     opened_return_ns: int = 0
+    """For a call through a descriptor: after the open(2) of that; else 0."""
     size: int = 0
+    """The file's size in bytes; of a read its offset."""
     more: int = 0
+    """The file's mtime, in ns since 1970; of a read how many bytes came."""
     crc: int = 0
+    """Of a read, the CRC-32 of the bytes that came."""
     number: int = 0
+    """Tells the listings of a process apart; of a read 1 where fewer bytes came than were asked
+    for, else 0."""
     process: str = ""
+    """The process that made the call, as its log's name begins."""
 
 
 def read_answers(directory: Path, names: Sequence[str]) -> Iterator[RecordedAnswer]:

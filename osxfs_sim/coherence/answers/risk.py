@@ -76,7 +76,7 @@ def counted(
                 of_kind["ages_ns"].append(one.age_ns)
 
     for answer in answers:
-        if answer.told not in (*_NO_ANSWER, AnswerKind.LIST_END) and judge.knows(answer):
+        if answer.kind not in (*_NO_ANSWER, AnswerKind.LIST_END) and judge.knows(answer):
             count(judge.judge(answer))
     for listing in listings(answers):
         if judge.knows(listing.end):

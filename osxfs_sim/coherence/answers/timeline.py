@@ -22,12 +22,15 @@ class Span(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NameState:
     """From then on a name stands for *object*, or for nothing."""
 
     began_ns: int
+    """Before the system call that made it so."""
     done_ns: int
+    """After it had returned."""
     object: int | None
+    """The number of the object that the name stands for; None: it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,15 @@ class ObjectState:
     """From then on an object has these attributes and this content (a key of contents)."""
 
     began_ns: int
+    """Before the system call that made it so."""
     done_ns: int
+    """After it had returned."""
     size: int
+    """In bytes."""
     mtime_ns: int
+    """As the host's stat(2) tells it, in ns since 1970."""
     content: str
+    """The key of its content in Timeline.contents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +57,12 @@ class Timeline:
     changed any of it; where the workload did, its own changes are known apart.
     """
 
-    names: Mapping[str, Sequence[Named]]
+    names: Mapping[str, Sequence[NameState]]
+    """Of each edited path, what it stood for; the first state is that before all edits."""
     objects: Mapping[int, Sequence[ObjectState]]
+    """Of each object, its states; () for a directory, of which nothing is known."""
     contents: Mapping[str, bytes]
+    """Every content that an object had, by a key that ObjectState.content gives."""
 
 
 def possible(history: Sequence[Span], call_ns: int, return_ns: int) -> range:
@@ -65,7 +76,7 @@ def timeline_from(document: Mapping[str, Any]) -> Timeline:
     """What the editor's process has taken down (editor.py writes it)."""
     return Timeline(
         {
-            path: tuple(Named(*one) for one in history)
+            path: tuple(NameState(*one) for one in history)
             for path, history in document["names"].items()
         },
         {

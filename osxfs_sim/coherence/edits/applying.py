@@ -23,10 +23,11 @@ _ENDS_WITHIN_S = 60.0
 
 
 @dataclass(slots=True)
-class Applied:
+class EditLog:
     """What was done, once the block has ended: the editor's document."""
 
     log: dict[str, Any] = field(default_factory=dict)
+    """What editor.py wrote of its edits; {} until the block has ended. ``edited`` sets it."""
 
 
 def names_of(stream: Stream, files: Sequence[str]) -> list[str]:
@@ -38,7 +39,7 @@ def names_of(stream: Stream, files: Sequence[str]) -> list[str]:
 @contextlib.contextmanager
 def edited(
     stream: Stream, root: Path, files: Sequence[str], seed: int, work: Path
-) -> Iterator[tuple[Callable[[], None], Applied]]:
+) -> Iterator[tuple[Callable[[], None], EditLog]]:
     """Edit *files* below *root* from when the yielded function is called to the block's end.
 
     What passes between us and the process is kept in *work*. Raises UserError.
@@ -57,7 +58,7 @@ def edited(
         ],
     }
     told.write_text(json.dumps(document), encoding="utf-8")
-    applied = Applied()
+    applied = EditLog()
     process = subprocess.Popen(
         # By path, alone: it shall find the standard library, and nothing else.
         [sys.executable, "-I", "-S", editor.__file__, str(root), str(told), str(tell)],

@@ -40,12 +40,12 @@ class Editor:
             for name in told["names"]:
                 path = beside(target["path"], name)
                 if path not in self.names:
-                    self._first_look(path)
+                    self._read_initial(path)
             path = target["path"]
             number = self._object(path)
             self._base[path] = b"" if number is None else self._content(number)
 
-    def _first_look(self, path: str) -> None:
+    def _read_initial(self, path: str) -> None:
         try:
             with open(self._real(path), "rb") as file:
                 status, content = os.fstat(file.fileno()), file.read()

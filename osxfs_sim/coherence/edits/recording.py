@@ -46,24 +46,32 @@ class RecordedEvent:
     """One event: *what* is an inotify flag's name; *size* is the file's, looked at just then."""
 
     at_ns: int
+    """When it was read, by CLOCK_MONOTONIC."""
     what: str
+    """The inotify flag without IN_, such as MODIFY."""
     path: str
+    """The name, relative to the recorded directory."""
     cookie: int = 0
+    """Joins the MOVED_FROM and MOVED_TO of one rename (inotify(7)); else 0."""
     size: int = 0
+    """The file's size in bytes when the event was read; 0 where it was gone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FileStamp:
     """A file before or after the recording."""
 
     inode: int
+    """Its inode number."""
     size: int
+    """In bytes."""
     mtime_ns: int
+    """In ns since 1970."""
 
 
 def record(
     directory: Path, command: Sequence[str]
-) -> tuple[list[RecordedEvent], dict[str, Seen], dict[str, Seen]]:
+) -> tuple[list[RecordedEvent], dict[str, FileStamp], dict[str, FileStamp]]:
     """What is heard of the files below *directory* while *command* runs; they before, and after.
 
     Raises UserError, if the command cannot be run or fails.
@@ -117,7 +125,7 @@ def _listen(
             heard.append(RecordedEvent(at_ns, what or "", path, event.cookie, size))
 
 
-def _files(directory: Path) -> Iterator[tuple[str, Seen]]:
+def _files(directory: Path) -> Iterator[tuple[str, FileStamp]]:
     for where, names, files in os.walk(directory):
         names[:] = [name for name in names if name not in _NOT_OURS]
         for name in files:
@@ -125,14 +133,14 @@ def _files(directory: Path) -> Iterator[tuple[str, Seen]]:
             status = os.lstat(path)
             yield (
                 os.path.relpath(path, directory),
-                Seen(status.st_ino, status.st_size, status.st_mtime_ns),
+                FileStamp(status.st_ino, status.st_size, status.st_mtime_ns),
             )
 
 
 def pattern_of(
     heard: Sequence[RecordedEvent],
-    before: Mapping[str, Seen],
-    after: Mapping[str, Seen],
+    before: Mapping[str, FileStamp],
+    after: Mapping[str, FileStamp],
     *,
     name: str,
     about: str,
@@ -186,8 +194,8 @@ def _belongs(
     path: str,
     target: str,
     targets: Sequence[str],
-    before: Mapping[str, Seen],
-    after: Mapping[str, Seen],
+    before: Mapping[str, FileStamp],
+    after: Mapping[str, FileStamp],
 ) -> bool:
     """Whether *path* is the target, or something that was there for its sake."""
     if path == target:
@@ -201,7 +209,7 @@ def _belongs(
 
 
 def _steps(
-    events: Sequence[RecordedEvent], target: str, before: Mapping[str, Seen]
+    events: Sequence[RecordedEvent], target: str, before: Mapping[str, FileStamp]
 ) -> tuple[EditStep, ...]:
     first_ns = events[0].at_ns
     base = target.rpartition("/")[2]

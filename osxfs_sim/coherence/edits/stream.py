@@ -33,19 +33,27 @@ class Stream:
     """
 
     text: str
+    """What the user has called it, such as ``vim@5/s``."""
     pattern: Pattern
+    """What one edit is."""
     rate_per_s: float
+    """Edits (or bursts of edits) a second."""
     files: int
+    """How many files it edits at most, in an order that a seed decides."""
     same: bool = False
+    """Whether contents stay as they are, and only times change."""
     even: bool = False
+    """Whether edits come evenly, and not at random (a Poisson process)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class ScheduledEdit:
     """The pattern's steps begin *at_ns* after the command's start, on one of the files."""
 
     at_ns: int
+    """When its first step is due, since the command began."""
     file: int
+    """The index of the edited file among those chosen."""
 
 
 def stream_names() -> list[str]:
@@ -126,14 +134,14 @@ def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:
     return sorted(candidates, key=rank)[: stream.files]
 
 
-def edits_of(stream: Stream, files: int, seed: int) -> Iterator[Edit]:
+def edits_of(stream: Stream, files: int, seed: int) -> Iterator[ScheduledEdit]:
     """The edits of *files* files without an end, in the order of their moments.
 
     A burst takes the files in turn, from a random one on; single edits take any.
     """
     random = Random(f"edits {seed}")
     burst, at_ns = min(stream.pattern.burst, files), 0
-    waiting: list[Edit] = []
+    waiting: list[ScheduledEdit] = []
     while True:
         wait_s = 1 / stream.rate_per_s if stream.even else random.expovariate(stream.rate_per_s)
         at_ns += round(wait_s * 1e9)
@@ -141,7 +149,7 @@ def edits_of(stream: Stream, files: int, seed: int) -> Iterator[Edit]:
         yield from due
         first = random.randrange(files)
         waiting = waiting[len(due) :] + [
-            Edit(at_ns + place * stream.pattern.gap_ns, (first + place) % files)
+            ScheduledEdit(at_ns + place * stream.pattern.gap_ns, (first + place) % files)
             for place in range(burst)
         ]
         waiting.sort(key=lambda edit: edit.at_ns)

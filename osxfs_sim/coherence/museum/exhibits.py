@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from osxfs_sim.coherence.actors.operations import ActorOperation, OperationResult
 from osxfs_sim.coherence.actors.processes import Actor
-from osxfs_sim.coherence.scorecard.hearing import Hearing
+from osxfs_sim.coherence.scorecard.listener_process import ListenerProcess
 from osxfs_sim.model.bugs import BUGS, Bug
 from osxfs_sim.model.user_error import UserError
 
@@ -36,16 +36,20 @@ _END = ".heard"
 
 @dataclass(frozen=True, slots=True)
 class ExhibitStep:
-    """*who* does what, and what is told: *shown* with the bug, *cured* without it (None: the same).
+    """One operation of a demonstration, and what it returns with the bug and without.
 
     The listener can ``watch`` and ``hear``, the share ``settle`` (the guest has been told of
     all that the host has done) and ``remount``.
     """
 
-    who: str
+    actor: str
+    """``host``, ``listener``, ``share``, or else the name of a guest process."""
     operation: ActorOperation
+    """What it does."""
     shown: str
+    """What is returned where the share has the bug."""
     cured: str | None = None
+    """What is returned where it is cured; None: the same."""
 
     def expected(self, *, is_cured: bool) -> str:
         """What is told here."""
@@ -57,7 +61,9 @@ class Arrangement:
     """A share to play on: *settings* are fields of ShareSettings, *words* say why these."""
 
     words: str
+    """What it is, and why it shows or cures the bug."""
     settings: Mapping[str, Any]
+    """Fields of ShareSettings, by name."""
 
     @property
     def has_bug(self) -> bool:
@@ -70,9 +76,13 @@ class Demonstration:
     """One bug: where it shows, the schedule, and each arrangement that cures it."""
 
     bug: Bug
+    """Which bug it is."""
     shows: Arrangement
+    """A share on which it shows."""
     cures: tuple[Arrangement, ...]
+    """Shares on which it does not."""
     steps: tuple[ExhibitStep, ...] = field(repr=False)
+    """The schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,34 +90,42 @@ class StepAnswer:
     """What a step was told."""
 
     step: ExhibitStep
-    told: str
+    """The step."""
+    answer: str
+    """What it returned, in words."""
     expected: str
+    """What the exhibit documents."""
 
     @property
     def as_expected(self) -> bool:
-        return self.told == self.expected
+        return self.answer == self.expected
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
+class DemonstrationPlay:
     """A schedule played on one share, with the bug or cured."""
 
     arrangement: Arrangement
+    """The share that it was played on."""
     is_cured: bool
-    told: tuple[StepAnswer, ...]
+    """Whether the answers of a cure are expected."""
+    answers: tuple[StepAnswer, ...]
+    """One per step, in order."""
 
     @property
     def as_documented(self) -> bool:
         """Whether every step was told what this module says."""
-        return all(told.as_expected for told in self.told)
+        return all(told.as_expected for told in self.answers)
 
 
 @dataclass(frozen=True, slots=True)
-class Showing:
+class DemonstrationResult:
     """A demonstration, played with the bug and with each cure."""
 
     demonstration: Demonstration
-    plays: tuple[Play, ...]
+    """What was played."""
+    plays: tuple[DemonstrationPlay, ...]
+    """With the bug first, then each cure."""
 
     @property
     def as_documented(self) -> bool:
@@ -115,12 +133,15 @@ class Showing:
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class MountedSides:
     """A mounted share: its directories, and what waits until the guest knows what the host did."""
 
     host: Path
+    """The host's directory."""
     guest: Path
+    """The mount point."""
     settle: Callable[[], object]
+    """Waits until all events of host changes so far have been delivered."""
 
 
 class MakeShare(Protocol):
@@ -128,7 +149,7 @@ class MakeShare(Protocol):
 
     def __call__(
         self, host: Path, settings: Mapping[str, Any]
-    ) -> "contextlib.AbstractContextManager[Sides]": ...
+    ) -> "contextlib.AbstractContextManager[MountedSides]": ...
 
 
 def seen(outcome: OperationResult) -> str:
@@ -152,7 +173,7 @@ def demonstrate(
     stage: MakeShare,
     ground: Callable[[], Path],
     say: Callable[[str], None],
-) -> Showing:
+) -> DemonstrationResult:
     """Play it with the bug and with each cure. Raises UserError.
 
     *ground* gives a new empty directory for the host's side of each play; *say* is told what
@@ -164,8 +185,8 @@ def demonstrate(
         what = "cured: " if is_cured else ""
         say(f"{BUGS[demonstration.bug].id} {demonstration.bug}: {what}{arrangement.words}")
         told = play(demonstration.steps, arrangement, stage, ground(), is_cured=is_cured)
-        plays.append(Play(arrangement, is_cured, told))
-    return Showing(demonstration, tuple(plays))
+        plays.append(DemonstrationPlay(arrangement, is_cured, told))
+    return DemonstrationResult(demonstration, tuple(plays))
 
 
 def play(
@@ -195,10 +216,10 @@ def _scenes(steps: Sequence[ExhibitStep]) -> Iterator[tuple[ExhibitStep, ...]]:
 class _Actors:
     """The processes of one mount, each started when it is first needed."""
 
-    def __init__(self, sides: Sides) -> None:
+    def __init__(self, sides: MountedSides) -> None:
         self._sides = sides
         self._actors: dict[str, Actor] = {}
-        self._hearing: Hearing | None = None
+        self._listener: ListenerProcess | None = None
         self._ends = contextlib.ExitStack()
 
     def __enter__(self) -> "_Actors":
@@ -208,19 +229,19 @@ class _Actors:
         self._ends.close()
 
     def perform(self, step: ExhibitStep) -> str:
-        match step.who, step.operation.act:
+        match step.actor, step.operation.act:
             case ("share", "settle"):
                 self._sides.settle()
                 return "done"
             case ("share", "remount"):
                 return "done"  # this mount is a new one
             case ("listener", "watch"):
-                self._hearing = self._ends.enter_context(Hearing())
-                self._hearing.watch(str(self._sides.guest))
+                self._listener = self._ends.enter_context(ListenerProcess())
+                self._listener.watch(str(self._sides.guest))
                 return "done"
             case ("listener", "hear"):
                 return ", ".join(self._heard()) or "nothing"
-        return seen(self._actor(step.who).do(step.operation).outcome)
+        return seen(self._actor(step.actor).do(step.operation).outcome)
 
     def _actor(self, name: str) -> Actor:
         if name not in self._actors:
@@ -230,11 +251,11 @@ class _Actors:
 
     def _heard(self) -> list[str]:
         """All events so far: until one that is made now, and comes after them."""
-        assert self._hearing is not None
+        assert self._listener is not None
         self._actor(HOST).do(ActorOperation("create", _END))
         heard: list[str] = []
         while True:
-            reports = self._hearing.take(_HEARS_WITHIN_NS)
+            reports = self._listener.take(_HEARS_WITHIN_NS)
             if not reports:
                 raise UserError("the listener in the guest hears nothing of the host")
             for report in reports:
@@ -269,23 +290,23 @@ def _without(**settings: Any) -> dict[str, Any]:
 
 
 def _step(
-    who: str, act: str, shown: str = "done", cured: str | None = None, **what: Any
+    actor: str, act: str, shown: str = "done", cured: str | None = None, **what: Any
 ) -> ExhibitStep:
-    return ExhibitStep(who, ActorOperation(act, **what), shown, cured)
+    return ExhibitStep(actor, ActorOperation(act, **what), shown, cured)
 
 
 _SETTLE = _step(SHARE, "settle")
 _CACHED: Mapping[str, Any] = {"profile": "osxfs-cached", "cache_timeout_ns": HOUR_NS}
-_BELIEVES_AN_HOUR = "profile osxfs-cached: names and attributes are believed for an hour"
-_BELIEVES_NOTHING = "the policy: profile osxfs (consistent), which believes nothing"
+_CACHES_AN_HOUR = "profile osxfs-cached: names and attributes are believed for an hour"
+_CACHES_NOTHING = "the policy: profile osxfs (consistent), which believes nothing"
 _CONSISTENT: Mapping[str, Any] = {"profile": "osxfs"}
 
 _DEMONSTRATIONS = (
     Demonstration(
         Bug.STALE_SIZE,
-        Arrangement(_BELIEVES_AN_HOUR, _share(Bug.STALE_SIZE, **_CACHED)),
+        Arrangement(_CACHES_AN_HOUR, _share(Bug.STALE_SIZE, **_CACHED)),
         (
-            Arrangement(_BELIEVES_NOTHING, _share(Bug.STALE_SIZE, **_CONSISTENT)),
+            Arrangement(_CACHES_NOTHING, _share(Bug.STALE_SIZE, **_CONSISTENT)),
             Arrangement(
                 "the policy: a lifetime of 0",
                 _share(Bug.STALE_SIZE, profile="osxfs-cached", cache_timeout_ns=0),
@@ -303,8 +324,8 @@ _DEMONSTRATIONS = (
     ),
     Demonstration(
         Bug.LOST_BY_LINK,
-        Arrangement(_BELIEVES_AN_HOUR, _share(Bug.LOST_BY_LINK, **_CACHED)),
-        (Arrangement(_BELIEVES_NOTHING, _share(Bug.LOST_BY_LINK, **_CONSISTENT)),),
+        Arrangement(_CACHES_AN_HOUR, _share(Bug.LOST_BY_LINK, **_CACHED)),
+        (Arrangement(_CACHES_NOTHING, _share(Bug.LOST_BY_LINK, **_CONSISTENT)),),
         (
             _step("guest", "create", path="a", data="one"),
             _step("guest", "mkdir", path="b"),
@@ -362,8 +383,8 @@ _DEMONSTRATIONS = (
     ),
     Demonstration(
         Bug.PHANTOM,
-        Arrangement(_BELIEVES_AN_HOUR, _share(Bug.PHANTOM, **_CACHED)),
-        (Arrangement(_BELIEVES_NOTHING, _share(Bug.PHANTOM, **_CONSISTENT)),),
+        Arrangement(_CACHES_AN_HOUR, _share(Bug.PHANTOM, **_CACHED)),
+        (Arrangement(_CACHES_NOTHING, _share(Bug.PHANTOM, **_CONSISTENT)),),
         (
             _step(HOST, "symlink", path="lock", to="host:4711"),
             _step(HOST, "create", path="note", data="note"),
@@ -382,11 +403,11 @@ _DEMONSTRATIONS = (
     Demonstration(
         Bug.STALE_CONTENT,
         Arrangement(
-            f"{_BELIEVES_AN_HOUR}, and pages outlive an open",
+            f"{_CACHES_AN_HOUR}, and pages outlive an open",
             _share(Bug.STALE_CONTENT, **_CACHED),
         ),
         (
-            Arrangement(_BELIEVES_NOTHING, _share(Bug.STALE_CONTENT, **_CONSISTENT)),
+            Arrangement(_CACHES_NOTHING, _share(Bug.STALE_CONTENT, **_CONSISTENT)),
             Arrangement(
                 "the policy: profile virtiofsd-none (direct), which keeps no content",
                 _share(Bug.STALE_CONTENT, profile="virtiofsd-none"),

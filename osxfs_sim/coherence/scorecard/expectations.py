@@ -41,7 +41,9 @@ class Expectation:
     """What must be heard of a change, and what may be. All else is unexpected."""
 
     required: tuple[NameEvent, ...] = ()
+    """Events that must come."""
     allowed: frozenset[NameEvent] = frozenset()
+    """Events that may come."""
 
     @property
     def known(self) -> frozenset[NameEvent]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from osxfs_sim.coherence.scorecard.expectations import Expectation
-from osxfs_sim.coherence.scorecard.signals import ChangeStep, Log, NameEvent, ReceivedEvent
+from osxfs_sim.coherence.scorecard.signals import ChangeLog, ChangeStep, NameEvent, ReceivedEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,28 +19,35 @@ class ChangeScore:
     """One change. *delays_ns*: from its beginning until each requirement was first met."""
 
     delivered: int
+    """How many required events came."""
     missing: tuple[NameEvent, ...]
+    """Required events that did not come."""
     duplicates: tuple[NameEvent, ...]
+    """Events that came again."""
     unexpected: tuple[NameEvent, ...]
+    """Events that are neither required nor allowed, or came before the change began."""
     early: tuple[NameEvent, ...]
+    """Events at which the guest still read an older state (breaks DEL-1)."""
     delays_ns: tuple[int, ...]
+    """From the change's begin until each required event first came, in the order of the
+    requirements."""
 
 
-def judge(log: Log, expectation: Expectation) -> ChangeScore:
+def judge(log: ChangeLog, expectation: Expectation) -> ChangeScore:
     """Compare a change's *log* with what was expected of it."""
     first: dict[NameEvent, ReceivedEvent] = {}
     duplicates, unexpected, early = [], [], []
     known = expectation.known
-    for heard in log.heard:
-        if heard.signal not in known or heard.at_ns < log.began_ns:
-            unexpected.append(heard.signal)
+    for received in log.received:
+        if received.signal not in known or received.at_ns < log.began_ns:
+            unexpected.append(received.signal)
             continue
-        if heard.signal in first:
-            duplicates.append(heard.signal)
+        if received.signal in first:
+            duplicates.append(received.signal)
         else:
-            first[heard.signal] = heard
-        if is_early(heard, log.steps):
-            early.append(heard.signal)
+            first[received.signal] = received
+        if is_early(received, log.steps):
+            early.append(received.signal)
     missing, delays_ns = [], []
     for signal in expectation.required:
         if signal in first:
@@ -57,23 +64,24 @@ def judge(log: Log, expectation: Expectation) -> ChangeScore:
     )
 
 
-def is_early(heard: ReceivedEvent, steps: tuple[ChangeStep, ...]) -> bool:
+def is_early(received: ReceivedEvent, steps: tuple[ChangeStep, ...]) -> bool:
     """Whether the guest still saw an older state when the event came.
 
     It must see at least what the host had finished before the look began;
     later steps may be seen too, as the host went on meanwhile.
     """
-    finished = sum(step.done_ns <= heard.look.began_ns for step in steps)
+    finished = sum(step.done_ns <= received.observed.began_ns for step in steps)
     if not finished:
         return False
     return not any(
-        step.shown[heard.signal.role].agrees(heard.look) for step in steps[finished - 1 :]
+        step.expected[received.signal.role].agrees(received.observed)
+        for step in steps[finished - 1 :]
     )
 
 
-def is_satisfied(log: Log, expectation: Expectation) -> bool:
+def is_satisfied(log: ChangeLog, expectation: Expectation) -> bool:
     """Whether nothing required is missing any more."""
-    signals = {each.signal for each in log.heard if each.at_ns >= log.began_ns}
+    signals = {each.signal for each in log.received if each.at_ns >= log.began_ns}
     return signals.issuperset(expectation.required)
 
 
@@ -82,12 +90,19 @@ class Score:
     """All changes of one kind, added up; *delays_ns* are sorted."""
 
     changes: int
+    """How many changes were made."""
     delivered: int
+    """How many required events came, of all changes."""
     missing: Counter[str]
+    """How often each required event did not come."""
     duplicates: Counter[str]
+    """How often each event came again."""
     unexpected: Counter[str]
+    """How often each event came that should not have."""
     early: Counter[str]
+    """How often each event came before the state that it tells of."""
     delays_ns: tuple[int, ...]
+    """All delays, sorted."""
 
     @property
     def is_right(self) -> bool:

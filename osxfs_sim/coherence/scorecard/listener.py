@@ -36,7 +36,7 @@ _OF_AN_OBJECT = flags.DELETE_SELF
 _MOST_CONTENT_BYTES = 64
 
 
-def look(directory: str, name: str) -> dict[str, Any]:
+def observe(directory: str, name: str) -> dict[str, Any]:
     """What is seen of *name* in *directory* now: the fields of signals.Look."""
     path = os.path.join(directory, name)
     seen: dict[str, Any] = {"began_ns": time.monotonic_ns(), "exists": True}
@@ -119,12 +119,12 @@ class _Listener:
             path = os.path.join(watched, event.name) if event.name else watched
             kinds = [flag for flag in flags if flag & event.mask and flag is not flags.ISDIR]
             _tell(
-                heard=f"IN_{kinds[0].name}",
+                received=f"IN_{kinds[0].name}",
                 # Of an object itself the kernel does not always say that it was a directory.
                 directory=bool(event.mask & flags.ISDIR and event.name),
                 path=path,
                 at_ns=at_ns,
-                look=look(*os.path.split(path)),
+                observed=observe(*os.path.split(path)),
             )
 
 

@@ -44,11 +44,13 @@ class Band:
     """Bounds of a probability, at each of the times that were asked for."""
 
     low: Numbers
+    """Lower bounds, in [0, 1]; the shape of the times."""
     high: Numbers
+    """Upper bounds, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
+class ThresholdCrossing:
     """When a probability falls below a share, in ns since the change: an interval for it.
 
     *seen_ns* is when it does among the samples. None: not as long as anybody has waited, or, of
@@ -56,8 +58,11 @@ class Crossing:
     """
 
     low_ns: int
+    """Not before this, with the confidence asked for."""
     seen_ns: int | None
+    """When it does among the samples; None: not as long as was waited."""
     high_ns: int | None
+    """Not after this, with that confidence; None: so few samples cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +74,16 @@ class Curve:
     """
 
     surely_ns: tuple[int, ...]
+    """Per change, the latest begin of a read that was stale; -1: none was. Sorted."""
     seen_ns: tuple[float, ...]
+    """Per change, the begin of the first read that was fresh; infinite: none was. Sorted."""
 
     @classmethod
     def of(cls, samples: Sequence[StalenessSample]) -> "Curve":
         """The curve of *samples*, at least one."""
         assert samples
         return cls(
-            tuple(sorted(each.lower_ns if each.stale_looks else _NEVER_STALE for each in samples)),
+            tuple(sorted(each.lower_ns if each.stale_reads else _NEVER_STALE for each in samples)),
             tuple(sorted(math.inf if each.seen_ns is None else each.seen_ns for each in samples)),
         )
 
@@ -102,14 +109,14 @@ class Curve:
         level = joint_level(self.number, confidence)
         return Band(_at_least(stale, self.number, level), _at_most(unseen, self.number, level))
 
-    def falls_below(self, share: float, confidence: float = CONFIDENCE) -> Crossing:
+    def falls_below(self, share: float, confidence: float = CONFIDENCE) -> ThresholdCrossing:
         """When P(stale) falls below *share*. The interval holds for this one share alone."""
         number, level = self.number, 1 - confidence
         counts = np.arange(number + 1)
         few = math.ceil(share * number) - 1
         enough = np.flatnonzero(_at_most(counts, number, level) < share)
         many = np.flatnonzero(_at_least(counts, number, level) >= share)
-        return Crossing(
+        return ThresholdCrossing(
             max(0, self.surely_ns[number - int(many[0])]) if many.size else 0,
             self._fewer_than(few) if few >= 0 else None,
             self._fewer_than(int(enough[-1])) if enough.size else None,

@@ -32,7 +32,9 @@ class LoadSpec:
     """*processes* of the guest, each taking at most *share* of one processor."""
 
     processes: int
+    """How many processes of the guest read; at least 1."""
     share: float
+    """How much of one processor each takes at most, above 0 up to 1."""
 
     def __post_init__(self) -> None:
         assert self.processes >= 1, self.processes
@@ -40,16 +42,19 @@ class LoadSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadDone:
+class LoadResult:
     """What all processes together did: files looked at, and the time it took of processors.
 
     *elapsed_s* is how long the one lived that lived longest. What the share's server took
     for it is not in it.
     """
 
-    looks: int
+    reads: int
+    """How many files all of them read together."""
     processor_s: float
+    """The processor time that they took together, the server's not included."""
     elapsed_s: float
+    """How long the one ran that ran longest."""
 
 
 @dataclass(slots=True)
@@ -57,7 +62,9 @@ class Load:
     """A load under way. *done* is there when the ``with`` block of ``loaded`` has ended."""
 
     spec: LoadSpec
-    done: LoadDone | None = None
+    """What was asked for."""
+    done: LoadResult | None = None
+    """What it did; None until the block of ``loaded`` has ended, which sets it."""
     _processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
 
@@ -94,7 +101,7 @@ def _start(directory: Path, share: float) -> "subprocess.Popen[bytes]":
     )
 
 
-def _finish(processes: list["subprocess.Popen[bytes]"]) -> LoadDone:
+def _finish(processes: list["subprocess.Popen[bytes]"]) -> LoadResult:
     for process in processes:
         assert process.stdin is not None
         process.stdin.close()
@@ -103,8 +110,8 @@ def _finish(processes: list["subprocess.Popen[bytes]"]) -> LoadDone:
     for each in told:
         if "error" in each:
             raise UserError(f"a process of the load has met an error: {each['error']}")
-    return LoadDone(
-        sum(each["looks"] for each in told),
+    return LoadResult(
+        sum(each["reads"] for each in told),
         sum(each["processor_s"] for each in told),
         max(each["elapsed_s"] for each in told),
     )

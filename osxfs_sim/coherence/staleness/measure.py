@@ -28,7 +28,7 @@ from osxfs_sim.coherence.staleness.predictions import (
     View,
     compare,
 )
-from osxfs_sim.coherence.staleness.views import VIEWS, Look, ViewOf
+from osxfs_sim.coherence.staleness.views import VIEWS, ReadOnce, ViewProbe
 
 Progress = Callable[[str], None]
 
@@ -50,10 +50,16 @@ class ViewResult:
     """
 
     view: View
+    """The view that was measured."""
     outlook: Outlook
+    """What was expected of it, and how it was measured."""
     samples: tuple[StalenessSample, ...]
+    """One per change, in the order in which they were made; fewer than asked for where none of the
+    first was seen."""
     comparison: PredictionTest | None
+    """The test of the samples against the prediction; None without a prediction."""
     direction: Direction = Direction.TO_GUEST
+    """On which side the change was to be seen."""
 
     @property
     def departs_ns(self) -> int | None:
@@ -112,12 +118,12 @@ class _Sides:
     """One directory, as each is seen from: where files are made, looked at, and changed."""
 
     made: Path
-    looked_at: Path
+    read: Path
     changed: Path
 
 
 def _measure(
-    view: ViewOf,
+    view: ViewProbe,
     sides: _Sides,
     outlook: Outlook,
     number: int,
@@ -133,39 +139,39 @@ def _measure(
     unseen = 0
     for position, name in enumerate(names):
         phase_ns = round(random.random() * outlook.phase_ns)
-        with view.looking(str(sides.looked_at / name)) as look:
-            assert not look(), f"{name} is new before it has changed"
+        with view.reader(str(sides.read / name)) as read_once:
+            assert not read_once(), f"{name} is new before it has changed"
             _sleep(phase_ns)
             changed = str(sides.changed / name)
-            sample = _look_until_seen(view, changed, look, phase_ns, outlook.patience_ns)
+            sample = _read_until_visible(view, changed, read_once, phase_ns, outlook.patience_ns)
         yield sample
         unseen += sample.seen_ns is None
         if unseen == position + 1 == _GIVE_UP_AFTER:
             return
 
 
-def _look_until_seen(
-    view: ViewOf, path: str, look: Look, phase_ns: int, patience_ns: int
+def _read_until_visible(
+    view: ViewProbe, path: str, read_once: ReadOnce, phase_ns: int, patience_ns: int
 ) -> StalenessSample:
     called = view.change(path)
-    stale_looks = lower_ns = 0
+    stale_reads = lower_ns = 0
     while True:
         began_ns = time.monotonic_ns()
-        is_new = look()
+        is_new = read_once()
         ended_ns = time.monotonic_ns()
         if is_new:
             return StalenessSample(
                 phase_ns,
-                stale_looks,
+                stale_reads,
                 lower_ns,
-                began_ns - called.done_ns,
-                ended_ns - called.began_ns,
+                began_ns - called.return_ns,
+                ended_ns - called.call_ns,
             )
-        stale_looks += 1
-        lower_ns = began_ns - called.done_ns
-        since_ns = ended_ns - called.done_ns
+        stale_reads += 1
+        lower_ns = began_ns - called.return_ns
+        since_ns = ended_ns - called.return_ns
         if since_ns > patience_ns:
-            return StalenessSample(phase_ns, stale_looks, lower_ns)
+            return StalenessSample(phase_ns, stale_reads, lower_ns)
         _sleep(min(since_ns // _SPACING, _LONGEST_PAUSE_NS))
 
 

@@ -13,13 +13,13 @@ import numpy as np
 from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Band, Curve, Numbers
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
-    HeldBack,
     Mixture,
     NotSeen,
     Prediction,
     StalenessSample,
     Uniform,
     Within,
+    WriteBackDelay,
     latest_ns,
 )
 
@@ -48,21 +48,21 @@ def predicted_band(prediction: Prediction, phase_ns: int, times_ns: Numbers) -> 
                 np.clip((high_ns + longest_ns - times_ns) / width_ns, 0, 1),
             )
         case Within(window_ns, deferred):
-            way_ns = latest_ns(prediction) - window_ns
+            propagation_ns = latest_ns(prediction) - window_ns
             if deferred:
                 return Band(
                     (times_ns < window_ns).astype(float),
-                    (times_ns < window_ns + way_ns).astype(float),
+                    (times_ns < window_ns + propagation_ns).astype(float),
                 )
-            late_ns = window_ns + way_ns - times_ns
+            late_ns = window_ns + propagation_ns - times_ns
             return Band(
-                np.clip((window_ns - way_ns - times_ns) / max(1, phase_ns), 0, 1),
+                np.clip((window_ns - propagation_ns - times_ns) / max(1, phase_ns), 0, 1),
                 # Changes that all come early in a window wait for most of it.
                 np.where(
                     late_ns > 0, np.clip(late_ns / max(1, min(window_ns, phase_ns)), 0, 1), 0.0
                 ),
             )
-        case HeldBack(age_ns):
+        case WriteBackDelay(age_ns):
             return Band(
                 (times_ns < age_ns).astype(float),
                 (times_ns < latest_ns(prediction)).astype(float),
@@ -76,7 +76,7 @@ def predicted_band(prediction: Prediction, phase_ns: int, times_ns: Numbers) -> 
     raise AssertionError(prediction)
 
 
-def band_of_looks(
+def band_of_reads(
     prediction: Prediction, phase_ns: int, samples: Sequence[StalenessSample], times_ns: Numbers
 ) -> Band:
     """As ``predicted_band``, for answers that are found by looks as long as those of *samples*.
@@ -86,18 +86,18 @@ def band_of_looks(
     for each sample by its own look. One that was stalled says nothing of the others.
     """
     band = predicted_band(prediction, phase_ns, times_ns)
-    looks_ns = Counter(
+    reads_ns = Counter(
         each.upper_ns - each.seen_ns
         for each in samples
         if each.upper_ns is not None and each.seen_ns is not None
     )
-    if not looks_ns:
+    if not reads_ns:
         return band
     lows = [
-        times * predicted_band(prediction, phase_ns, times_ns + look_ns).low
-        for look_ns, times in looks_ns.items()
+        times * predicted_band(prediction, phase_ns, times_ns + read_from_ns).low
+        for read_from_ns, times in reads_ns.items()
     ]
-    return Band(sum(lows, np.zeros_like(times_ns)) / looks_ns.total(), band.high)
+    return Band(sum(lows, np.zeros_like(times_ns)) / reads_ns.total(), band.high)
 
 
 def departure_ns(
@@ -114,6 +114,6 @@ def departure_ns(
     curve = Curve.of(samples)
     times_ns = curve.moments_ns
     measured = curve.band(times_ns, confidence)
-    predicted = band_of_looks(prediction, phase_ns, samples, times_ns)
+    predicted = band_of_reads(prediction, phase_ns, samples, times_ns)
     apart = np.flatnonzero((measured.low > predicted.high) | (measured.high < predicted.low))
     return int(times_ns[apart[0]]) if apart.size else None

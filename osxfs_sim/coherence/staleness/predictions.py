@@ -40,19 +40,23 @@ class View(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Believed:
+class PredictedTimeouts:
     """How long the guest believes what it was told of an object, in nanoseconds.
 
     *keeps_pages*: an open does not drop the content that the guest holds.
     """
 
     entry_timeout_ns: int = 0
+    """How long a dentry that was found is valid."""
     attr_timeout_ns: int = 0
+    """How long attributes are valid."""
     negative_timeout_ns: int = 0
+    """How long a negative dentry is valid."""
     keeps_pages: bool = False
+    """Whether an open keeps the page cache (FOPEN_KEEP_CACHE)."""
 
     @classmethod
-    def by(cls, policy: CachePolicy, now_ns: int) -> "Believed":
+    def by(cls, policy: CachePolicy, now_ns: int) -> "PredictedTimeouts":
         """What *policy* answers for a new, empty file; *now_ns* is the wall-clock time."""
         status = os.stat_result((0o100644, 1, 1, 1, 0, 0, 0, 0, 0, 0), {"st_mtime_ns": now_ns})
         entry_timeout_ns, attr_timeout_ns = policy.found(b"file", status, now_ns)
@@ -103,9 +107,13 @@ class Uniform(Prediction):
     """Anything between the two, equally likely; and then *longer_ns* to *longest_ns* more."""
 
     low_ns: int
+    """The least."""
     high_ns: int
+    """The most, by the timeout as it was asked for."""
     longer_ns: int = 0
+    """By how much the kernel lengthens every timeout at least: its rounding to ticks."""
     longest_ns: int = 0
+    """By how much it lengthens one at most: a tick more."""
 
     def __str__(self) -> str:
         low = format_duration(self.low_ns) if self.low_ns else "0"
@@ -121,7 +129,11 @@ class Within(Prediction):
     """
 
     limit_ns: int
+    """The stream's window (StreamSpec.latency_ns); propagation beyond it is allowed for by
+    ``latest_ns``."""
     deferred: bool = False
+    """Whether every event waits for the end of a window; False: the first after a quiet one does
+    not."""
 
     def __str__(self) -> str:
         return f"event within {format_duration(self.limit_ns)}"
@@ -132,16 +144,18 @@ class NotSeen(Prediction):
     """Not as long as anybody waits."""
 
     why: str
+    """The reason, in a phrase."""
 
     def __str__(self) -> str:
         return f"not seen: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
-class HeldBack(Prediction):
+class WriteBackDelay(Prediction):
     """Exactly that, and the way: the guest holds its changes back until they are so old."""
 
     age_ns: int
+    """WriteBackSpec.age_ns: how long a change stays dirty before it is written back."""
 
     def __str__(self) -> str:
         return f"held for {format_duration(self.age_ns)}"
@@ -152,6 +166,7 @@ class Mixture(Prediction):
     """One of several, each with its probability: they add up to 1."""
 
     parts: tuple[tuple[float, Prediction], ...]
+    """Weights, which add up to 1, and what is predicted with each."""
 
     def __post_init__(self) -> None:
         assert math.isclose(sum(weight for weight, _ in self.parts), 1.0), self.parts
@@ -170,9 +185,14 @@ class Outlook:
     """
 
     prediction: Prediction | None
+    """How stale the view may be; None where the policy is not known."""
     phase_ns: int
+    """Each change comes at a random time of at most this after the read before it."""
     patience_ns: int
+    """How long a change is waited for until it counts as not seen."""
     if_silent: Prediction | None = None
+    """What would be predicted if lost events were lost without a rescan; None where none are lost
+    on purpose."""
 
 
 _PATIENCE_NS = 2_000_000_000
@@ -183,19 +203,19 @@ _SHORTEST_PHASE_NS = 5_000_000
 
 def outlook(
     view: View,
-    believed: Believed | None,
+    timeouts: PredictedTimeouts | None,
     events: EventSpec,
     tick_ns: int = 1,
     patience_ns: int | None = None,
 ) -> Outlook:
-    """What to expect of *view*; *believed* None: nothing is known of the policy.
+    """What to expect of *view*; *timeouts* None: nothing is known of the policy.
 
     The kernel counts lifetimes in ticks of *tick_ns*: it rounds them up, and lets
     them end with the tick after that (fs/fuse/dir.c, time_to_jiffies and time_before64).
     *patience_ns* None: twice the lifetime or 2 s, whichever is longer; 2 s for
     a lifetime above half a minute.
     """
-    cache_timeout_ns = 0 if believed is None else believed.cache_timeout_ns(view)
+    cache_timeout_ns = 0 if timeouts is None else timeouts.cache_timeout_ns(view)
     window_ns = None if events.stream is None else events.stream.latency_ns
     if patience_ns is None:
         patience_ns = max(_PATIENCE_NS, 2 * (window_ns or 0))
@@ -203,7 +223,7 @@ def outlook(
             patience_ns = max(patience_ns, 2 * cache_timeout_ns)
     # With a stream, a change must meet its window anywhere too.
     phase_ns = max(_SHORTEST_PHASE_NS, 2 * (window_ns or 0))
-    if believed is None:
+    if timeouts is None:
         return Outlook(None, phase_ns, patience_ns)
     if cache_timeout_ns == 0:
         return Outlook(AtOnce(), phase_ns, patience_ns)
@@ -234,7 +254,7 @@ def outlook_to_host(write_back: WriteBackSpec | None) -> Outlook:
     if write_back is None:
         return Outlook(AtOnce(), _SHORTEST_PHASE_NS, _PATIENCE_NS)
     patience_ns = max(_PATIENCE_NS, 2 * write_back.age_ns)
-    return Outlook(HeldBack(write_back.age_ns), _SHORTEST_PHASE_NS, patience_ns)
+    return Outlook(WriteBackDelay(write_back.age_ns), _SHORTEST_PHASE_NS, patience_ns)
 
 
 def with_losses(known: Outlook, without_events: Outlook, rate: float) -> Outlook:
@@ -258,7 +278,7 @@ def with_losses(known: Outlook, without_events: Outlook, rate: float) -> Outlook
 class StalenessSample:
     """One change, *phase_ns* after the look before it.
 
-    Until it was seen, *stale_looks* showed the old state. The answer
+    Until it was seen, *stale_reads* showed the old state. The answer
     changed between *lower_ns* and *upper_ns* after the change: after the last
     look that showed the old state began, before the first that showed the new
     one ended. *seen_ns* is when that one began. Both are None for a change that
@@ -266,10 +286,15 @@ class StalenessSample:
     """
 
     phase_ns: int
-    stale_looks: int
+    """How long after the read before it the change was made."""
+    stale_reads: int
+    """How many reads returned the old state after it."""
     lower_ns: int
+    """From the change's return to the begin of the last stale read; 0 if there was none."""
     seen_ns: int | None = None
+    """From the change's return to the begin of the first fresh read; None: there was none."""
     upper_ns: int | None = None
+    """From the change's call to the end of the first fresh read; None: there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,22 +306,26 @@ class PredictionTest:
     """
 
     agrees: bool
+    """Whether they do."""
     text: str
+    """The test's number, for a table."""
     distance: float | None = None
+    """The Kolmogorov-Smirnov distance, 0 to 1; None where another test was made."""
     critical: float | None = None
+    """The distance from which on they do not agree; None likewise."""
 
 
 # What an event may take from the host's stream to the guest's caches beyond the window,
 # and how much of the samples must keep to that: the machine is shared.
-_ON_THE_WAY_NS = 5_000_000
+_PROPAGATION_NS = 5_000_000
 _KEEP_TO_IT = 0.9
 
 
-def latest_ns(prediction: Within | HeldBack) -> int:
+def latest_ns(prediction: Within | WriteBackDelay) -> int:
     """Until when nearly every change must be seen: the time predicted, and the way."""
-    if isinstance(prediction, HeldBack):
-        return prediction.age_ns + 2 * _ON_THE_WAY_NS  # and the crossing
-    return prediction.limit_ns + prediction.limit_ns // 10 + _ON_THE_WAY_NS
+    if isinstance(prediction, WriteBackDelay):
+        return prediction.age_ns + 2 * _PROPAGATION_NS  # and the crossing
+    return prediction.limit_ns + prediction.limit_ns // 10 + _PROPAGATION_NS
 
 
 def compare(prediction: Prediction, samples: Sequence[StalenessSample]) -> PredictionTest:
@@ -306,7 +335,7 @@ def compare(prediction: Prediction, samples: Sequence[StalenessSample]) -> Predi
     match prediction:
         case Uniform():
             return _compare_uniform(prediction, samples)
-        case Within() | HeldBack():
+        case Within() | WriteBackDelay():
             bound_ns = latest_ns(prediction)
             kept = sum(
                 sample.seen_ns is not None and sample.lower_ns <= bound_ns for sample in samples
@@ -319,13 +348,13 @@ def compare(prediction: Prediction, samples: Sequence[StalenessSample]) -> Predi
         case NotSeen():
             seen = sum(sample.seen_ns is not None for sample in samples)
             return PredictionTest(seen == 0, f"{seen}/{number} seen")
-    late = sum(sample.stale_looks > 0 for sample in samples)
+    late = sum(sample.stale_reads > 0 for sample in samples)
     return PredictionTest(late == 0, f"{late}/{number} stale")
 
 
-def _early(prediction: Within | HeldBack, samples: Sequence[StalenessSample]) -> int:
+def _early(prediction: Within | WriteBackDelay, samples: Sequence[StalenessSample]) -> int:
     """How many were seen before what is held may have crossed: one that need not be held is."""
-    if not isinstance(prediction, HeldBack):
+    if not isinstance(prediction, WriteBackDelay):
         return 0
     return sum(
         sample.upper_ns is not None and sample.upper_ns < prediction.age_ns for sample in samples

@@ -12,7 +12,6 @@ from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predictions import (
     AtOnce,
     Direction,
-    HeldBack,
     Mixture,
     NotSeen,
     Outlook,
@@ -21,6 +20,7 @@ from osxfs_sim.coherence.staleness.predictions import (
     Uniform,
     View,
     Within,
+    WriteBackDelay,
     compare,
 )
 from osxfs_sim.model.user_error import UserError
@@ -29,10 +29,37 @@ _KINDS: Mapping[str, type[Prediction]] = {
     "at once": AtOnce,
     "uniform": Uniform,
     "within": Within,
-    "held": HeldBack,
+    "held": WriteBackDelay,
     "not seen": NotSeen,
 }
 _MIXTURE = "mixture"
+
+
+_RENAMED = {"stale_looks": "stale_reads", "looks": "reads"}
+"""Keys of samples and of loads until 2026-12, and what they are called since."""
+
+
+def with_current_keys(document: Mapping[str, Any]) -> dict[str, Any]:
+    """*document*, a whole result of any version, with each key as this version writes it.
+
+    Nothing is checked: what is no sample or no load is left as it is.
+    """
+    views = document.get("views")
+    if isinstance(views, list):
+        views = [_view_with_current_keys(view) for view in views]
+    return {**document, "views": views, "load": _with_current_keys(document.get("load"))}
+
+
+def _view_with_current_keys(view: Any) -> Any:
+    if not isinstance(view, dict) or not isinstance(view.get("samples"), list):
+        return view
+    return {**view, "samples": [_with_current_keys(sample) for sample in view["samples"]]}
+
+
+def _with_current_keys(values: Any) -> Any:
+    if not isinstance(values, dict):
+        return values
+    return {_RENAMED.get(key, key): value for key, value in values.items()}
 
 
 def view_document(result: ViewResult) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from osxfs_sim.coherence.actors.staging import SHARE
 from osxfs_sim.coherence.contract.checks import Nature, schedules
 from osxfs_sim.coherence.contract.playing import judge
 from osxfs_sim.coherence.contract.rules import RuleId
-from osxfs_sim.coherence.contract.schedules import Schedule, Use
+from osxfs_sim.coherence.contract.schedules import ContractSchedule, Use
 from osxfs_sim.coherence.contract.verdicts import Finding
 from osxfs_sim.model.consistency import Mode
 
@@ -46,10 +46,10 @@ def found(site: object, nature: Nature, *rules: RuleId) -> dict[RuleId, Finding]
 def test_a_share_that_hears_keeps_its_rules_whenever_it_hears(field: Path, delay: int) -> None:
     rules = (*TOLD_OF_CHANGES, RuleId.DEL_3, RuleId.DEL_8, RuleId.CAC_4)
     kept = found(DeafShare(field, HEARING, delay), CACHED, *rules)
-    suspicious = {RuleId.DEL_6, RuleId.CAC_5} if not delay else set()
+    inconclusive = {RuleId.DEL_6, RuleId.CAC_5} if not delay else set()
     # Whose events come at once is never seen to lag.
     for rule, finding in kept.items():
-        assert finding is (Finding.SUSPICIOUS if rule in suspicious else Finding.KEPT), rule
+        assert finding is (Finding.INCONCLUSIVE if rule in inconclusive else Finding.KEPT), rule
 
 
 @pytest.mark.takes_seconds
@@ -98,7 +98,7 @@ def test_other_rules_of_beliefs_do_not_depend_on_when_events_come(field: Path, d
 class WithoutWaiting(DeafShare):
     """As the schedules were: what was made is not waited for before it is looked at."""
 
-    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
+    def play(self, schedule: ContractSchedule) -> Sequence[OperationInterval]:
         settles = [at for at, step in enumerate(schedule.steps) if step == SETTLE]
         first = settles[0] if len(settles) > 1 else None
         steps = tuple(

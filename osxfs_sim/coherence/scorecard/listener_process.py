@@ -10,7 +10,7 @@ from typing import Any
 
 from osxfs_sim.coherence.actors.helper import Helper
 from osxfs_sim.coherence.scorecard import listener
-from osxfs_sim.coherence.scorecard.signals import Event, Look
+from osxfs_sim.coherence.scorecard.signals import Event, ObservedState
 from osxfs_sim.model.user_error import UserError
 
 _ANSWERS_WITHIN_S = 30.0
@@ -21,13 +21,18 @@ class Report:
     """One event as the listener tells it: *path* is the object's in the guest."""
 
     event: Event
+    """Which event it was."""
     directory: bool
+    """Whether it had IN_ISDIR."""
     path: str
+    """The object's path in the guest."""
     at_ns: int
-    look: Look
+    """When the listener had read it, by CLOCK_MONOTONIC."""
+    observed: ObservedState
+    """What a read of the name returned at once."""
 
 
-class Hearing(Helper):
+class ListenerProcess(Helper):
     """A listener at work, for the time of a ``with`` block. Raises UserError."""
 
     def __init__(self) -> None:
@@ -86,15 +91,15 @@ class Hearing(Helper):
     def _take_down(self, words: dict[str, Any]) -> None:
         if "trouble" in words:
             raise UserError(words["trouble"])
-        if "heard" not in words:
+        if "received" not in words:
             self._answers.append(words)
             return
         self._reports.append(
             Report(
-                Event(words["heard"]),
+                Event(words["received"]),
                 words["directory"],
                 words["path"],
                 words["at_ns"],
-                Look(**words["look"]),
+                ObservedState(**words["observed"]),
             )
         )
