@@ -27,6 +27,7 @@ class Mode(enum.IntEnum):
 
     @property
     def label(self) -> str:
+        """Its name as options and documents have it, such as ``cached``."""
         return self.name.lower()
 
 

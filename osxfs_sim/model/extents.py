@@ -19,8 +19,11 @@ class Piece(NamedTuple):
     """Bytes *offset* to *offset* + *length* of a file, found at *position* and what follows it."""
 
     offset: int
+    """Its first byte in the file."""
     length: int
+    """How many bytes."""
     position: int
+    """Where they are: a place in the guest's store, ZEROS or ON_HOST."""
 
 
 class Extents:

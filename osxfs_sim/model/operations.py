@@ -20,6 +20,7 @@ class OperationClass(enum.IntEnum):
 
     @property
     def label(self) -> str:
+        """Its name as profiles and tables have it, such as ``metadata``."""
         return self.name.lower()
 
 
@@ -59,6 +60,7 @@ class Operation(enum.IntEnum):
 
     @property
     def operation_class(self) -> OperationClass:
+        """The class that it is priced by."""
         return CLASS_OF[self]
 
 

@@ -165,6 +165,7 @@ class OwnPolicy(CachePolicy):
                 raise PolicyError(self._line(attempt.method, error)) from error
 
     def found(self, name: bytes, status: os.stat_result, now_ns: int) -> CacheTimeouts:
+        """The policy's timeouts; UNCACHED where it fails or answers something else, which is counted."""
         try:
             return checked_timeouts(self.policy.found(name, status, now_ns))
         except (Exception, SystemExit) as error:
@@ -172,6 +173,7 @@ class OwnPolicy(CachePolicy):
             return UNCACHED
 
     def negative_timeout_ns(self, name: bytes, now_ns: int) -> int:
+        """The policy's negative timeout; 0 where it fails, which is counted."""
         try:
             return _checked_ns(self.policy.negative_timeout_ns(name, now_ns))
         except (Exception, SystemExit) as error:
@@ -179,6 +181,7 @@ class OwnPolicy(CachePolicy):
             return 0
 
     def keep_pages(self, status: os.stat_result, now_ns: int) -> bool:
+        """The policy's decision; False where it fails, which is counted."""
         try:
             return _checked_truth(self.policy.keep_pages(status, now_ns))
         except (Exception, SystemExit) as error:
@@ -186,6 +189,7 @@ class OwnPolicy(CachePolicy):
             return False
 
     def describe(self) -> str:
+        """The policy's phrase; its name where it fails, which is counted."""
         try:
             return _checked_phrase(self.policy.describe())
         except (Exception, SystemExit) as error:
@@ -193,6 +197,7 @@ class OwnPolicy(CachePolicy):
             return self.name
 
     def start_counting_anew(self) -> None:
+        """Set *errors* to 0, as ``reset`` of a share does; *errors_ever* and the first one stay."""
         self.errors = 0
 
     def report(self) -> OwnPolicyStatus:
@@ -205,6 +210,7 @@ class OwnPolicy(CachePolicy):
         )
 
     def warnings(self) -> list[str]:
+        """One line if the policy has ever failed, else []."""
         if not self.errors_ever:
             return []
         times = "once" if self.errors_ever == 1 else f"{self.errors_ever} times"

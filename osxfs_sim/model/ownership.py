@@ -42,7 +42,9 @@ class Owner(NamedTuple):
     """What was kept of an object's ownership; None: not set, so whoever asks."""
 
     uid: int | None
+    """The user id that was set; None: the caller's."""
     gid: int | None
+    """The group id that was set; None: the caller's."""
 
     def reported_to(self, uid: int, gid: int) -> tuple[int, int]:
         """The ids that a process of user *uid* and group *gid* is told."""

@@ -63,9 +63,13 @@ class CachingSpec:
     """
 
     policy: str = "consistent"
+    """The name of the policy: a key of POLICIES."""
     cache_timeout_ns: int | None = None
+    """The entry and attribute timeout of what exists; None: not set, which caches nothing."""
     negative_timeout_ns: int | None = None
+    """The timeout of negative entries; None: not set, which caches none."""
     keep_pages: bool = True
+    """Whether the page cache outlives an open (FOPEN_KEEP_CACHE)."""
 
     @property
     def caches(self) -> bool:
@@ -75,6 +79,7 @@ class CachingSpec:
         return ("cache_timeout" in heard and bool(self.cache_timeout_ns)) or of_missing
 
     def build(self) -> CachePolicy:
+        """The policy that it names, with its numbers; a timeout that is None is 0."""
         lifetimes = self.cache_timeout_ns or 0, self.negative_timeout_ns or 0
         match self.policy:
             case "consistent":
@@ -304,6 +309,7 @@ def check_keeps(caching: CachingSpec, profile: str) -> None:
 
 
 def check_is_heard(caching: CachingSpec, key: str) -> None:
+    """Raise ProfileError where the policy of *caching* does not use *key*, a key of POLICIES' sets."""
     if key not in POLICIES[caching.policy]:
         heard = [policy for policy, keys in POLICIES.items() if key in keys]
         raise ProfileError(

@@ -33,6 +33,8 @@ PERHAPS_LATER = OF_ROOM | {
 
 
 class Verdict(enum.Enum):
+    """What becomes of a change that the host has refused."""
+
     AGAIN = "again"
     """Try it again at once."""
     WAIT = "wait"

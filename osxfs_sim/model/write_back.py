@@ -54,6 +54,7 @@ class WriteBackSpec:
     """Whether the guest's kernel holds small writes too (FUSE_WRITEBACK_CACHE)."""
 
     def dilated(self, factor: float) -> "WriteBackSpec":
+        """The same limits, with *age_ns* longer by *factor*."""
         return replace(self, age_ns=round(self.age_ns * factor))
 
 

@@ -17,4 +17,5 @@ class AnsweredBy(enum.IntEnum):
 
     @property
     def label(self) -> str:
+        """Its name as tables have it."""
         return self.name.lower()

@@ -80,7 +80,7 @@ def test_a_lifetime_counts_from_the_answer_whatever_the_time_is():
 @pytest.mark.parametrize(
     ("policy", "phrase"),
     [
-        (Consistent(), "consistent: nothing believed"),
+        (Consistent(), "consistent: nothing cached"),
         (Cached(HOUR_NS), "cached: entries, attributes and pages for 3600s"),
         (Cached(SECOND_NS // 2), "cached: entries, attributes and pages for 0.5s"),
         (
@@ -92,7 +92,7 @@ def test_a_lifetime_counts_from_the_answer_whatever_the_time_is():
             "cached: entries, attributes and pages for 3600s, missing names for 5s, "
             "names of a directory as a whole",
         ),
-        (Dilated(Consistent(), 2.0), "consistent: nothing believed; times 2"),
+        (Dilated(Consistent(), 2.0), "consistent: nothing cached; times 2"),
         (CachePolicy(), "osxfs_sim.model.caching:CachePolicy"),
     ],
 )

@@ -28,7 +28,7 @@ def share(asked_ns: int, seed: int = 0, answers: int = 400) -> dict[str, Any]:
     return {
         "profile": "osxfs",
         "title": "osxfs of Docker Desktop for Mac",
-        "policy": "consistent: nothing believed",
+        "policy": "consistent: nothing cached",
         "latency": {
             "base_ns": {"metadata": asked_ns, "read": asked_ns},
             "bandwidth_bytes_per_s": 250_000_000,

@@ -1,4 +1,4 @@
-"""Processes of the host and of the guest that do what they are told, and tell when.
+"""Processes of the host and of the guest that perform operations on command, and time each.
 
 An actor is a process of its own (operations.py), so that guest and host share neither an
 interpreter nor what it remembers. Its times are those of time.monotonic_ns(), which
@@ -26,7 +26,7 @@ _ENDS_WITHIN_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class OperationInterval:
-    """One operation of *actor*: when it was called, when it returned, and what it was told."""
+    """One operation of an actor as it was observed: its call, its return, and its result."""
 
     actor: str
     """The process that made the call: host, guest, guest-2 ..."""
@@ -57,16 +57,19 @@ class Actor(Helper):
         self._batch: Sequence[ActorOperation] = ()
 
     def do(self, operation: ActorOperation) -> OperationInterval:
-        """Have one operation performed."""
+        """Have *operation* performed, and wait for its result. Raises UserError."""
         return self.play([operation])[0]
 
     def play(self, batch: Sequence[ActorOperation]) -> list[OperationInterval]:
-        """Have all of *batch* performed in order."""
+        """Have all of *batch* performed in order, and wait for the results. Raises UserError."""
         self.start(batch)
         return self.finish()
 
     def start(self, batch: Sequence[ActorOperation]) -> None:
-        """Have *batch* performed meanwhile: other actors may be started, and this one finished."""
+        """Have *batch* performed meanwhile; ``finish`` waits for it. Raises UserError.
+
+        Raises AssertionError where the batch before is not finished.
+        """
         assert not self._batch, f"{self.name} is at work"
         assert self._process.stdin is not None
         line = json.dumps([operation.to_json() for operation in batch]).encode() + b"\n"
@@ -78,7 +81,10 @@ class Actor(Helper):
             raise UserError(f"the process of the {self.name} has ended") from None
 
     def finish(self, within_s: float = _ANSWERS_WITHIN_S) -> list[OperationInterval]:
-        """What the lot that was started has been told; *within_s* beside its pauses."""
+        """Wait for the batch that was started, *within_s* beside its pauses; one interval each.
+
+        Raises UserError where the process does not answer, or has ended.
+        """
         batch, self._batch = self._batch, ()
         pauses_s = sum(operation.pause_ns for operation in batch) / 1e9
         told = self._line(within_s + pauses_s)

@@ -1,9 +1,9 @@
 """Plays steps on a share: each by a process of the host or of the guest, one after the other.
 
 A step names its actor and what that does. Beside the processes that perform operations there
-are two actors of another sort: ``listener`` hears of events in the guest, and ``share`` stands for
-whoever mounted the share. Nothing here mounts anything: a share is handed in, and asked
-by what it can be told from outside.
+are two actors of another sort: ``listener`` receives events in the guest, and ``share`` stands for
+the process that mounted the share. Nothing here mounts anything: a share is handed in, and used
+through its public interface.
 """
 
 import contextlib
@@ -22,39 +22,39 @@ from osxfs_sim.coherence.actors.processes import Actor, OperationInterval
 from osxfs_sim.coherence.scorecard.listener_process import ListenerProcess
 
 ScheduleStep = tuple[str, ActorOperation]
-"""Who, and what. ``host`` and ``guest`` are processes of the two sides; so is every name that
-begins like that (``guest-2``). See LISTENER_ACTS and SHARE_ACTS for the others."""
+"""An actor, and what it does. ``host`` and ``guest`` are processes of the two sides; so is every
+name that begins like that (``guest-2``). See LISTENER_ACTS and SHARE_ACTS for the others."""
 
 LISTENER, SHARE = "listener", "share"
 
 LISTENER_ACTS = ("watch", "hear")
 """``watch`` the directory *path* of the guest; ``hear`` the next event of the object at *path*, and
-look at it: the value is the look (signals.Look) with the event's name, and no event for
+read its state: the value is that (signals.ObservedState) with the event's name, and no event for
 *pause_ns* is the error SILENCE."""
 
 SHARE_ACTS = ("settle", "flush", "unmount", "refuse", "accept")
-"""``settle`` waits until the guest has been told of what the host did so far; ``flush`` and
-``unmount`` are the share's own. From ``refuse`` to ``accept`` the host lets nobody make or remove a
-name in its root. What the share says against it is the error, in its words."""
+"""``settle`` waits until the events of what the host did so far have been delivered; ``flush`` and
+``unmount`` are the share's own. From ``refuse`` to ``accept`` the host lets no process make or
+remove a name in its root. What the share says against it is the error, in its words."""
 
 SILENCE = "SILENCE"
 
 
 class SharedTree(Protocol):
-    """What is asked of a share that was mounted: osxfs_sim.Share is one."""
+    """What a stage needs of a share that was mounted: osxfs_sim.Share is one."""
 
     @property
     def exports(self) -> "Sequence[SharedTree]":
-        """The shares in it, where it is the mount point of a share file."""
+        """The shares in it, where it is the mount point of a share file; else none."""
 
     def settle(self) -> object:
-        """Wait until the guest has been told of all that the host has done."""
+        """Wait until the events of all that the host has done have been delivered."""
 
     def flush(self) -> object:
-        """Have the host take everything."""
+        """Write everything dirty back to the host."""
 
     def unmount(self) -> None:
-        """Unmount it."""
+        """Unmount it; raises where that would lose something."""
 
 
 class Stage:
@@ -86,7 +86,10 @@ class Stage:
         self._processes.close()
 
     def play(self, steps: Sequence[ScheduleStep]) -> list[OperationInterval]:
-        """Have all *steps* performed in order. Raises UserError."""
+        """Have all *steps* performed in order; an interval each.
+
+        What the share refuses is a step's error. Raises UserError where a process does not answer.
+        """
         return [self._perform(actor, operation) for actor, operation in steps]
 
     def _perform(self, actor: str, operation: ActorOperation) -> OperationInterval:
@@ -159,10 +162,10 @@ _IMMUTABLE = 0x10  # FS_IMMUTABLE_FL
 
 @contextlib.contextmanager
 def refusing(directory: Path) -> Iterator[None]:
-    """For a ``with`` block nobody makes or removes names in *directory*.
+    """For a ``with`` block no process can make or remove names in *directory*.
 
-    Mode bits bind everybody but root; what binds root is chattr(1)'s ``i``. Raises OSError where
-    the file system has no such flag, or we have not the right to set it.
+    Mode bits bind all but root; what binds root is chattr(1)'s ``i``. Raises OSError where the
+    file system has no such flag, or we have not the right to set it.
     """
     if os.geteuid():
         mode = directory.stat().st_mode

@@ -24,6 +24,8 @@ from osxfs_sim.coherence.answers.timeline import NameState, ObjectState, Span, T
 
 
 class Freshness(StrEnum):
+    """What is found of one statement of an answer: see the head of this file."""
+
     FRESH = "fresh"
     STALE = "stale"
     UNKNOWN = "unknown"
@@ -32,7 +34,7 @@ class Freshness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JudgedStatement:
-    """One thing that an answer said, judged; *age_ns* only where it is stale."""
+    """One statement of an answer (a stat says a name exists, and its attributes), judged."""
 
     kind: str
     """What it is about: one of risk.KINDS."""
@@ -50,7 +52,7 @@ _STILL_NS = 1 << 80
 class _View:
     """A state that a name led to, or that what it led to had.
 
-    *ended_ns* is when an edit had ended it before the question, and None if it may be so still.
+    *ended_ns* is when an edit had ended it before the call, and None if it may be so still.
     *was_shown*: at some moment the name led to it.
     """
 
@@ -65,7 +67,7 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class CompleteListing:
-    """A directory that was listed to its end: the edited names among what it told."""
+    """A directory that was listed to its end, and the edited names that the listing contained."""
 
     end: RecordedAnswer
     """The record of its end, with the interval of the whole listing."""
@@ -74,7 +76,7 @@ class CompleteListing:
 
 
 def own_changes(answers: Iterable[RecordedAnswer]) -> dict[str, int]:
-    """Since when (ns) the workload itself changes a name, or a directory above it."""
+    """Each path that the workload changes itself, and since when (ns, monotonic)."""
     since: dict[str, int] = {}
     for answer in answers:
         if answer.kind is AnswerKind.OWN:
@@ -83,7 +85,7 @@ def own_changes(answers: Iterable[RecordedAnswer]) -> dict[str, int]:
 
 
 def listings(answers: Iterable[RecordedAnswer]) -> Iterator[CompleteListing]:
-    """The listings among *answers*, each with all names it told."""
+    """The complete listings among *answers*, each with all edited names that it contained."""
     told: dict[tuple[str, int], set[str]] = defaultdict(set)
     ends = []
     for answer in answers:
@@ -120,13 +122,13 @@ class Judge:
             self._in_directory[name.rpartition("/")[0]].append(name)
 
     def knows(self, answer: RecordedAnswer) -> bool:
-        """Whether the answer is about something that is edited at all."""
+        """Whether *answer* is about an edited name, or lists a directory with one."""
         if answer.kind is AnswerKind.LIST_END:
             return answer.path in self._in_directory
         return answer.path in self._timeline.names
 
     def judge(self, answer: RecordedAnswer) -> tuple[JudgedStatement, ...]:
-        """What *answer*, which is no listing, said; nothing, if that cannot be known."""
+        """Judge what *answer*, which is no listing, said; () where nothing can be said about it."""
         if answer.kind is AnswerKind.UNKNOWN or self._is_own(answer.path, answer.return_ns):
             return ()
         if answer.kind in (AnswerKind.FSTAT, AnswerKind.READ):
@@ -151,7 +153,7 @@ class Judge:
         return _known(exists, attributes)
 
     def judge_listing(self, listing: CompleteListing) -> tuple[JudgedStatement, ...]:
-        """What the listing said of the edited names in its directory."""
+        """Judge what *listing* said of the edited names in its directory: one statement or none."""
         end = listing.end
         verdicts = []
         for name in self._in_directory.get(end.path, ()):
@@ -188,9 +190,9 @@ class Judge:
     def _of_a_lost_object(
         self, answer: RecordedAnswer, window: range
     ) -> tuple[JudgedStatement, ...]:
-        """ESTALE: the guest believed that the name still stood for an object that has gone.
+        """ESTALE: the guest's dentry still led to an object that has gone.
 
-        A host does not say that of its own files; it is stale since the name went on.
+        A host does not answer that for its own files; it is stale since the name went on.
         """
         history = self._timeline.names[answer.path]
         if window.stop == 1:
@@ -224,7 +226,7 @@ class Judge:
             return JudgedStatement(kind, Freshness.UNKNOWN)
         views = list(self._views(answer, window, now=False))
         true = [view for view in views if self._is_true(answer, view.state)]
-        # What a name never showed may still be told of it: of a file that it stands for no more.
+        # What a name never showed may still be its answer: of a file that it stands for no more.
         shown = [view for view in true if view.was_shown] or true
         if shown:
             return self._stale(answer, kind, max(view.until_ns for view in shown))
@@ -263,7 +265,7 @@ class Judge:
                 ended_ns = []
                 if at < window.start:
                     ended_ns.append(named_until_ns)
-                # Who asks by name looks it up first: nobody sees of it what was before.
+                # A call by name looks it up first: it cannot see what was before.
                 if place < possibly.start or (by_name and held_until_ns < name.began_ns):
                     ended_ns.append(held_until_ns)
                 # Through a descriptor what was opened is seen, whatever its names are meanwhile.

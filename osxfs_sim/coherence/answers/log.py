@@ -29,19 +29,12 @@ class AnswerKind(IntEnum):
     OWN = 7
     """The workload changes the name itself, or may do so through a descriptor."""
     UNKNOWN = 8
-    """It was told something that was not seen: by a mapping, for one."""
+    """It got an answer that was not recorded: through a mapping, for one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswer:
-    """One answer to a call about *path*, between *call_ns* and *return_ns* (monotonic).
-
-    *error* is its errno, or 0. For what was asked through a descriptor, that was opened
-    between *opened_call_ns* and *opened_return_ns*. *size* is the file's, and of a read the
-    offset; *more* is the file's mtime in ns, and of a read how many bytes came, whose CRC-32
-    is *crc*. *number* tells the listings of one *process* apart; of a read it is 1 where
-    fewer bytes came than were asked for.
-    """
+    """What one system call of the workload returned; 0 in fields that its kind does not use."""
 
     kind: AnswerKind
     """Which call it was, and so what the other fields mean."""
@@ -71,7 +64,11 @@ class RecordedAnswer:
 
 
 def read_answers(directory: Path, names: Sequence[str]) -> Iterator[RecordedAnswer]:
-    """All that the processes of one run have written in *directory*, process by process."""
+    """The answers that the processes of one run have recorded in *directory*, process by process.
+
+    *names* are those of the recording, in its order. Raises OSError, and struct.error, ValueError
+    or IndexError for a log of another layout.
+    """
     for path in sorted(directory.glob("*.log")):
         content = path.read_bytes()
         process = path.name.partition("-")[0]

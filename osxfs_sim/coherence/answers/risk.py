@@ -51,9 +51,9 @@ def counted(
     *,
     times: bool = True,
 ) -> dict[str, Any]:
-    """*answers* and *stale* of the document: what the answers of a run were worth.
+    """Judge all *answers* of a run and count: ``answers`` and ``stale`` of the document.
 
-    *private* and *times* are as the judge takes them.
+    *private* and *times* are as Judge takes them.
     """
     judge = Judge(timeline, own_changes(answers), private, times=times)
     stale: dict[str, dict[str, Any]] = {

@@ -43,7 +43,7 @@ _NOT_OURS = {".git", ".hg", ".svn"}
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """One event: *what* is an inotify flag's name; *size* is the file's, looked at just then."""
+    """One inotify event of a file while the tool ran."""
 
     at_ns: int
     """When it was read, by CLOCK_MONOTONIC."""
@@ -59,7 +59,7 @@ class RecordedEvent:
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """A file before or after the recording."""
+    """By what a file is known to have changed between the begin and the end of the recording."""
 
     inode: int
     """Its inode number."""
@@ -72,9 +72,9 @@ class FileStamp:
 def record(
     directory: Path, command: Sequence[str]
 ) -> tuple[list[RecordedEvent], dict[str, FileStamp], dict[str, FileStamp]]:
-    """What is heard of the files below *directory* while *command* runs; they before, and after.
+    """Run *command*; events of files below *directory* meanwhile, and its files before and after.
 
-    Raises UserError, if the command cannot be run or fails.
+    Raises UserError if the command cannot be run or fails, and OSError.
     """
     before = dict(_files(directory))
     heard: list[RecordedEvent] = []
@@ -146,7 +146,7 @@ def pattern_of(
     about: str,
     recorded: str,
 ) -> Pattern:
-    """The pattern in what was heard. Pure. Raises UserError, if no file was edited.
+    """The pattern in the events of a recording. Pure. Raises UserError if no file was edited.
 
     Where several files were, the steps are those that most of them had in common; they are
     a burst then.

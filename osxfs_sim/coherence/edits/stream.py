@@ -26,11 +26,7 @@ _PER_S = {"s": 1.0, "min": 60.0}
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Edits that are made while a command runs. *text* is what the user has called them.
-
-    Of a tree *files* files are edited, in an order that a seed decides; arrivals come
-    *rate_per_s* times a second. With *same* no content changes.
-    """
+    """Edits that are made while a command runs: a pattern, of how many files, how often."""
 
     text: str
     """What the user has called it, such as ``vim@5/s``."""
@@ -48,7 +44,7 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledEdit:
-    """The pattern's steps begin *at_ns* after the command's start, on one of the files."""
+    """One edit of a stream: when its steps begin, and on which file."""
 
     at_ns: int
     """When its first step is due, since the command began."""
@@ -57,7 +53,7 @@ class ScheduledEdit:
 
 
 def stream_names() -> list[str]:
-    """The patterns that ship with the package, sorted."""
+    """The names of the patterns that ship with the package, sorted."""
     return sorted(
         entry.name.removesuffix(".toml")
         for entry in _SHIPPED.iterdir()
@@ -66,7 +62,10 @@ def stream_names() -> list[str]:
 
 
 def parse_stream(text: str) -> Stream:
-    """The stream that *text* stands for. Raises UserError."""
+    """The stream that *text* stands for, such as ``vim@5/s,same``.
+
+    Raises UserError for an unknown pattern or word, and for a rate that its steps do not allow.
+    """
     name, *words = text.split(",")
     base, at, rate = name.rpartition("@")
     if at and (base in stream_names() or re.fullmatch(r"[\d.]+/\w+", rate)):
@@ -97,7 +96,7 @@ def parse_stream(text: str) -> Stream:
 
 
 def most_per_s(pattern: Pattern) -> float:
-    """The highest rate at which *pattern* can be repeated, by the times of its steps."""
+    """The highest rate (a second) at which *pattern* can be repeated, by the times of its steps."""
     length_ns = pattern.burst * max(pattern.gap_ns, pattern.steps[-1].at_ns)
     return 1e9 / length_ns if length_ns else math.inf
 
@@ -125,7 +124,7 @@ def _pattern(name: str) -> Pattern:
 
 
 def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:
-    """The files that are edited, of *candidates*: as many as the stream wants, or all."""
+    """The paths of *candidates* that are edited, by *seed*: as many as *stream* wants, or all."""
 
     def rank(path: str) -> bytes:
         # By each name alone: one candidate more or less changes nothing for the others.
@@ -135,7 +134,7 @@ def chosen(stream: Stream, candidates: Sequence[str], seed: int) -> list[str]:
 
 
 def edits_of(stream: Stream, files: int, seed: int) -> Iterator[ScheduledEdit]:
-    """The edits of *files* files without an end, in the order of their moments.
+    """The edits of *files* files, without an end, in order of time, drawn by *seed*.
 
     A burst takes the files in turn, from a random one on; single edits take any.
     """

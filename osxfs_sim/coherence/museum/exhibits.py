@@ -1,15 +1,15 @@
 """The museum: each bug of model/bugs.py as something that can be seen, and seen cured.
 
-A demonstration is a schedule for processes of host and guest, what they are told step by
-step where the share has the bug, and what they are told where it is cured. The same schedule
-is then played on shares, and what was told is laid beside what is documented here: so a bug
-that no longer shows is as much a failure as a cure that does not work.
+A demonstration is a schedule for processes of host and guest, what each step returns where the
+share has the bug, and what it returns where it is cured. The same schedule is then played on
+shares, and the answers are compared with what is documented here: so a bug that no longer shows
+is as much a failure as a cure that does not work.
 
-What cures a bug is said honestly. Where the mistake is about what is believed, the cure is a
-policy, and the share keeps the bug: believing nothing, it meets it no more. Where the mistake
+What cures a bug is said honestly. Where the mistake is about what is cached, the cure is a
+policy, and the share keeps the bug: caching nothing, it meets it no more. Where the mistake
 lies elsewhere no policy helps, and the cure is to be without it.
 
-Shares are made by whoever plays (see Stage): nothing here mounts.
+Shares are made by the caller (see MakeShare): nothing here mounts.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from osxfs_sim.model.bugs import BUGS, Bug
 from osxfs_sim.model.user_error import UserError
 
 HOUR_NS = 3_600 * 10**9
-"""How long Docker Desktop's VirtioFS says in its mount options that it believes (V5's report)."""
+"""The cache timeout that Docker Desktop's VirtioFS states in its mount options (V5's report)."""
 
 HOST, LISTENER, SHARE = "host", "listener", "share"
 """Actors that are no process of the guest's own choice: all other names are guests."""
@@ -38,8 +38,8 @@ _END = ".heard"
 class ExhibitStep:
     """One operation of a demonstration, and what it returns with the bug and without.
 
-    The listener can ``watch`` and ``hear``, the share ``settle`` (the guest has been told of
-    all that the host has done) and ``remount``.
+    The listener can ``watch`` and ``hear``, the share ``settle`` (the events of all that the host
+    has done have been delivered) and ``remount``.
     """
 
     actor: str
@@ -52,13 +52,13 @@ class ExhibitStep:
     """What is returned where it is cured; None: the same."""
 
     def expected(self, *, is_cured: bool) -> str:
-        """What is told here."""
+        """What the step returns, in words, with the bug or cured."""
         return self.shown if self.cured is None or not is_cured else self.cured
 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """A share to play on: *settings* are fields of ShareSettings, *words* say why these."""
+    """A share to play on, and why this one."""
 
     words: str
     """What it is, and why it shows or cures the bug."""
@@ -67,7 +67,7 @@ class Arrangement:
 
     @property
     def has_bug(self) -> bool:
-        """Whether the share still makes the mistake."""
+        """Whether the share still has the bug."""
         return bool(self.settings.get("bugs"))
 
 
@@ -87,7 +87,7 @@ class Demonstration:
 
 @dataclass(frozen=True, slots=True)
 class StepAnswer:
-    """What a step was told."""
+    """What a step returned, and what it should."""
 
     step: ExhibitStep
     """The step."""
@@ -98,6 +98,7 @@ class StepAnswer:
 
     @property
     def as_expected(self) -> bool:
+        """Whether the answer is the documented one."""
         return self.answer == self.expected
 
 
@@ -114,7 +115,7 @@ class DemonstrationPlay:
 
     @property
     def as_documented(self) -> bool:
-        """Whether every step was told what this module says."""
+        """Whether every step returned what this module documents."""
         return all(told.as_expected for told in self.answers)
 
 
@@ -129,12 +130,13 @@ class DemonstrationResult:
 
     @property
     def as_documented(self) -> bool:
+        """Whether every play was as documented: the bug showed, and each cure worked."""
         return all(play.as_documented for play in self.plays)
 
 
 @dataclass(frozen=True, slots=True)
 class MountedSides:
-    """A mounted share: its directories, and what waits until the guest knows what the host did."""
+    """A mounted share, as a play needs it."""
 
     host: Path
     """The host's directory."""
@@ -145,7 +147,7 @@ class MountedSides:
 
 
 class MakeShare(Protocol):
-    """Makes a share of *settings* for the time of a ``with`` block."""
+    """Mounts *host* by *settings* (fields of ShareSettings) for a ``with`` block."""
 
     def __call__(
         self, host: Path, settings: Mapping[str, Any]
@@ -153,7 +155,7 @@ class MakeShare(Protocol):
 
 
 def seen(outcome: OperationResult) -> str:
-    """What an operation was told, in the words of a demonstration."""
+    """The result of an operation, in the words of a demonstration."""
     if outcome.error is not None:
         return outcome.error
     match outcome.value:
@@ -174,10 +176,10 @@ def demonstrate(
     ground: Callable[[], Path],
     say: Callable[[str], None],
 ) -> DemonstrationResult:
-    """Play it with the bug and with each cure. Raises UserError.
+    """Play *demonstration* with the bug and with each cure. Raises UserError.
 
-    *ground* gives a new empty directory for the host's side of each play; *say* is told what
-    is being played.
+    *stage* mounts the shares, *ground* gives a new empty directory for the host's side of each
+    play, *say* gets a line of progress for each.
     """
     plays = []
     arrangements = [(demonstration.shows, False), *((cure, True) for cure in demonstration.cures)]
@@ -197,7 +199,10 @@ def play(
     *,
     is_cured: bool,
 ) -> tuple[StepAnswer, ...]:
-    """*steps* on shares of *host* made as *arrangement* says. Raises UserError."""
+    """Play *steps* on a share of *host*, mounted by *arrangement*; an answer each.
+
+    Raises UserError where a process does not answer.
+    """
     told: list[StepAnswer] = []
     for scene in _scenes(steps):
         with stage(host, arrangement.settings) as sides, _Actors(sides) as cast:
@@ -267,16 +272,16 @@ class _Actors:
 
 
 def demonstrations() -> tuple[Demonstration, ...]:
-    """All of them, in the museum's order."""
+    """All demonstrations, in the museum's order."""
     return _DEMONSTRATIONS
 
 
 def demonstration_of(bug: Bug) -> Demonstration:
-    """The one of *bug*."""
+    """The demonstration of *bug*."""
     return next(each for each in _DEMONSTRATIONS if each.bug is bug)
 
 
-# The schedules. A share of these has no latency: what is shown is what is told, not when.
+# The schedules. A share of these has no latency: what is shown is what is answered, not when.
 
 _AT_ONCE: Mapping[str, Any] = {"latency_ns": 0, "bandwidth": "none", "calibrate": False}
 
@@ -297,8 +302,8 @@ def _step(
 
 _SETTLE = _step(SHARE, "settle")
 _CACHED: Mapping[str, Any] = {"profile": "osxfs-cached", "cache_timeout_ns": HOUR_NS}
-_CACHES_AN_HOUR = "profile osxfs-cached: names and attributes are believed for an hour"
-_CACHES_NOTHING = "the policy: profile osxfs (consistent), which believes nothing"
+_CACHES_AN_HOUR = "profile osxfs-cached: names and attributes are cached for an hour"
+_CACHES_NOTHING = "the policy: profile osxfs (consistent), which caches nothing"
 _CONSISTENT: Mapping[str, Any] = {"profile": "osxfs"}
 
 _DEMONSTRATIONS = (
@@ -308,7 +313,7 @@ _DEMONSTRATIONS = (
         (
             Arrangement(_CACHES_NOTHING, _share(Bug.STALE_SIZE, **_CONSISTENT)),
             Arrangement(
-                "the policy: a lifetime of 0",
+                "the policy: a cache timeout of 0",
                 _share(Bug.STALE_SIZE, profile="osxfs-cached", cache_timeout_ns=0),
             ),
         ),
@@ -353,7 +358,7 @@ _DEMONSTRATIONS = (
             _step("guest", "mkdir", path="a"),
             _step("ls a", "list", "nothing", path="a"),
             _step("ls A", "list", "nothing", path="A"),
-            # As ls does: it looks at each, and then lists them in order.
+            # As ls does: it stats each, and then lists them in order.
             _step("ls a A", "stat", "a directory", path="a"),
             _step("ls a A", "stat", "a directory", path="A"),
             _step("ls a A", "list", "nothing", path="A"),
@@ -368,7 +373,7 @@ _DEMONSTRATIONS = (
         ),
         (
             Arrangement(
-                "the policy: profile osxfs-cached, as long as the name is believed",
+                "the policy: profile osxfs-cached, as long as the dentry is valid",
                 _share(Bug.TWO_LOCKS, **_CACHED),
             ),
             Arrangement("without the bug: one inode, one set of locks", _without(**_CONSISTENT)),
@@ -433,12 +438,12 @@ _DEMONSTRATIONS = (
     Demonstration(
         Bug.STILL_MISSING,
         Arrangement(
-            "profile osxfs-negative: a missing name is believed missing for an hour",
+            "profile osxfs-negative: negative entries are cached for an hour",
             _share(Bug.STILL_MISSING, profile="osxfs-negative", negative_timeout_ns=HOUR_NS),
         ),
         (
             Arrangement(
-                "the policy: a missing name is not believed missing (missing lifetime 0)",
+                "the policy: negative entries are not cached (negative timeout 0)",
                 _share(Bug.STILL_MISSING, profile="osxfs-negative", negative_timeout_ns=0),
             ),
         ),
@@ -459,7 +464,7 @@ _DEMONSTRATIONS = (
         ),
         (
             Arrangement(
-                "without the bug: no policy cures it, since it believes nothing as it is",
+                "without the bug: no policy cures it, since it caches nothing as it is",
                 _without(**_CONSISTENT),
             ),
         ),
@@ -490,7 +495,7 @@ _DEMONSTRATIONS = (
         (
             Arrangement(
                 "without the bug: descriptors of what is in use alone. No policy cures it: what "
-                "the guest's kernel knows does not depend on what it believes",
+                "the guest's kernel knows does not depend on its cache timeouts",
                 _without(**_CONSISTENT),
             ),
         ),

@@ -1,7 +1,7 @@
 """The changes of the scorecard, each performed on the host by plain system calls.
 
 Every change has names of its own, made beforehand where it needs them, so that
-what is heard belongs to one change. A change is timed around the system calls
+an event belongs to one change. A change is timed around the system calls
 that the guest can see; opening and closing lie outside where they can.
 """
 
@@ -34,23 +34,23 @@ class ChangeNames:
     """Which change, from 0 on."""
 
     def path(self, role: Role) -> str:
-        """Where the name of this *role* is."""
+        """The path of the name of this *role*."""
         return os.path.join(self.directory, self.name(role))
 
     def name(self, role: Role) -> str:
-        """The name itself; ``parse_name`` undoes it."""
+        """The name of this *role*, such as 000012.a; ``parse_name`` is the inverse."""
         return f"{self.number:06}.{role}"
 
 
 def parse_name(name: str) -> tuple[int, Role] | None:
-    """Number and role of a name that Names gave; None for any other."""
+    """Number and role of a *name* that ChangeNames gave; None for any other."""
     match = _NAME.fullmatch(name)
     return None if match is None else (int(match[1]), Role(match[2]))
 
 
 @dataclass(frozen=True, slots=True)
 class PerformedChange:
-    """When a change began, its steps, and what is to be closed when all has been heard."""
+    """A change that was made: when, and what it makes visible."""
 
     began_ns: int
     """Before its first system call, by CLOCK_MONOTONIC."""
@@ -62,10 +62,7 @@ class PerformedChange:
 
 @dataclass(frozen=True, slots=True)
 class ScorecardChange:
-    """How to make what a change needs, and how to perform it.
-
-    *roles* are its names; with *watched* the object itself is listened to as well.
-    """
+    """How to make what a change needs, and how to perform it. Both raise OSError."""
 
     prepare: Callable[[ChangeNames], None]
     """Makes what the change needs, on the host."""

@@ -1,9 +1,9 @@
-"""Judges what was heard of a change against what had to be. Pure: no clock, no files.
+"""Judges the events that came of a change against those expected. Pure: no clock, no files.
 
 Missing and unexpected events are wrong, and so is what comes before its change has begun: nothing
-had happened to that name. So is an early one: the contract
-(DEL-1) promises that when an event reaches the guest, the guest's state already
-shows what it tells of. A duplicate is counted and is not wrong.
+had happened to that name. So is an early one: the contract (DEL-1) promises that when an event
+reaches the guest, a read there already returns what it tells of. A duplicate is counted and is not
+wrong.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from osxfs_sim.coherence.scorecard.signals import ChangeLog, ChangeStep, NameEve
 
 @dataclass(frozen=True, slots=True)
 class ChangeScore:
-    """One change. *delays_ns*: from its beginning until each requirement was first met."""
+    """How the events of one change compare with what was expected."""
 
     delivered: int
     """How many required events came."""
@@ -34,7 +34,7 @@ class ChangeScore:
 
 
 def judge(log: ChangeLog, expectation: Expectation) -> ChangeScore:
-    """Compare a change's *log* with what was expected of it."""
+    """Score one change: its *log* against the *expectation*."""
     first: dict[NameEvent, ReceivedEvent] = {}
     duplicates, unexpected, early = [], [], []
     known = expectation.known
@@ -65,10 +65,10 @@ def judge(log: ChangeLog, expectation: Expectation) -> ChangeScore:
 
 
 def is_early(received: ReceivedEvent, steps: tuple[ChangeStep, ...]) -> bool:
-    """Whether the guest still saw an older state when the event came.
+    """Whether the read at the event *received* returned an older state than it tells of.
 
-    It must see at least what the host had finished before the look began;
-    later steps may be seen too, as the host went on meanwhile.
+    It must return at least what the host had finished before the read began; later steps may be
+    seen too, as the host went on meanwhile.
     """
     finished = sum(step.done_ns <= received.observed.began_ns for step in steps)
     if not finished:
@@ -80,14 +80,14 @@ def is_early(received: ReceivedEvent, steps: tuple[ChangeStep, ...]) -> bool:
 
 
 def is_satisfied(log: ChangeLog, expectation: Expectation) -> bool:
-    """Whether nothing required is missing any more."""
+    """Whether *log* has all events that *expectation* requires."""
     signals = {each.signal for each in log.received if each.at_ns >= log.began_ns}
     return signals.issuperset(expectation.required)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """All changes of one kind, added up; *delays_ns* are sorted."""
+    """All changes of one kind, added up."""
 
     changes: int
     """How many changes were made."""
@@ -111,7 +111,7 @@ class Score:
 
 
 def add_up(verdicts: Iterable[ChangeScore]) -> Score:
-    """The score of many changes of one kind."""
+    """The scores of many changes of one kind, added up; zeros for none."""
     verdicts = tuple(verdicts)
     return Score(
         len(verdicts),

@@ -1,4 +1,4 @@
-"""Starts a listener in the guest and takes down what it says."""
+"""Starts a listener in the guest and records its reports."""
 
 import json
 import os
@@ -18,7 +18,7 @@ _ANSWERS_WITHIN_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One event as the listener tells it: *path* is the object's in the guest."""
+    """One event as the listener reports it."""
 
     event: Event
     """Which event it was."""
@@ -33,7 +33,7 @@ class Report:
 
 
 class ListenerProcess(Helper):
-    """A listener at work, for the time of a ``with`` block. Raises UserError."""
+    """The process of a listener, for a ``with`` block. Raises UserError where it fails."""
 
     def __init__(self) -> None:
         # By path and with -P: it shall find the standard library, not its neighbours.
@@ -42,7 +42,10 @@ class ListenerProcess(Helper):
         self._answers: list[dict[str, Any]] = []
 
     def watch(self, path: str, *, itself: bool = False) -> None:
-        """Listen to what happens in the directory *path*; *itself*: to the end of that object."""
+        """Watch the names in the directory *path*; with *itself* the removal of that object.
+
+        Returns when the watch is there. Raises UserError where it cannot be.
+        """
         assert self._process.stdin is not None
         words = json.dumps({"watch": path, "object": itself})
         try:
@@ -52,7 +55,10 @@ class ListenerProcess(Helper):
         self._answer()
 
     def take(self, within_ns: int) -> list[Report]:
-        """What was heard since the last call; waits so long at most if it is nothing yet."""
+        """The events since the last call; waits *within_ns* at most for the first.
+
+        Raises UserError where the listener has ended or failed.
+        """
         deadline_ns = time.monotonic_ns() + within_ns
         while True:
             left_ns = max(0, deadline_ns - time.monotonic_ns())
@@ -74,7 +80,7 @@ class ListenerProcess(Helper):
         self._answers.pop(0)
 
     def _read(self, within_ns: int) -> None:
-        """Take in what the listener has said; waits so long at most for it to say something."""
+        """Read the listener's lines; waits *within_ns* at most for one."""
         assert self._process.stdout is not None
         fd = self._process.stdout.fileno()
         poller = select.poll()

@@ -1,10 +1,10 @@
-"""Performs each kind of change on the host many times, and scores what the guest hears.
+"""Performs each kind of change on the host many times, and scores the events in the guest.
 
-What a change needs is made first, in lots; then nothing is done until the guest
-has heard of that, so that no event of the preparation is taken for one of the
-change, nor coalesced with it. Before each lot the guest looks at every name, so
-that its caches believe the old state, a missing name included. What is heard of a name from then
-on, and before its own change, is heard of nothing: it is judged, too.
+What a change needs is made first, in batches; then nothing is done until the events of that have
+come, so that no event of the preparation is taken for one of the change, nor coalesced with it.
+Before each batch the guest reads every name, so that its kernel caches the old state, negative
+entries included. An event of a name from then on, and before its own change, is one of nothing: it
+is judged, too.
 """
 
 import os
@@ -39,13 +39,7 @@ _BATCH = 100
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The times of a scorecard, in nanoseconds.
-
-    *window_ns* is how long the system may collect changes before it tells them.
-    An event that has not come *patience_ns* after the last change of its lot is
-    missing. All has been heard once nothing came for *quiet_ns*. *batch* is how many
-    changes are prepared together.
-    """
+    """The times of a scorecard, in nanoseconds, and the size of its batches."""
 
     window_ns: int = 0
     """How long the system may collect changes before it raises events."""
@@ -58,7 +52,7 @@ class Pace:
 
     @classmethod
     def of(cls, events: EventSpec) -> "Pace":
-        """The pace that suits a system."""
+        """The pace that suits a system with these *events*."""
         stream, notify = events.stream or StreamSpec(), events.notify or NotifySpec()
         debounce_ns = max(notify.debounce_files_ns, notify.debounce_directories_ns)
         window_ns = stream.latency_ns + debounce_ns
@@ -69,7 +63,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class KindResult:
-    """What was expected of a kind of change, and its score."""
+    """The result of one kind of change."""
 
     kind: ChangeKind
     """The kind of change."""
@@ -92,9 +86,9 @@ def run_scorecard(
 ) -> Iterator[KindResult]:
     """Perform each of *kinds* *number* times in *host*; yields each when it is scored.
 
-    *guest* shows the same directory to the guest. What is made beforehand is waited for until
-    nothing more is heard, after *settle* has waited until no event of it is on its way. Raises
-    UserError if nothing can be heard there.
+    *guest* is the same directory through the share. After what is made beforehand, *settle* waits
+    until no event of it is in flight, and then until none has come for the quiet time. Raises
+    UserError if the guest cannot watch there.
     """
     with ListenerProcess() as listener:
         for position, kind in enumerate(kinds, start=1):
@@ -137,7 +131,7 @@ class _KindRun:
         self._foreign: Counter[str] = Counter()
 
     def score(self, number: int) -> Score:
-        """Perform the change *number* times, and add up what was heard."""
+        """Perform the change *number* times, and add up the scores."""
         self._wait_for_directory()
         self._listener.watch(str(self._guest))
         batch = self._pace.batch
@@ -179,13 +173,13 @@ class _KindRun:
     def _perform(self, change: int) -> None:
         performed = self._change.perform(ChangeNames(self._host, change))
         self._performed[change] = performed
-        # Who waits for the event before the next change never meets a window half over.
+        # If each change waited for the event of the one before, none would meet a window half over.
         pause_ns = round(self._random.random() * self._pace.window_ns)
         self._listen(lambda: self._is_satisfied(change), self._pace.window_ns + self._pace.quiet_ns)
         self._listen(lambda: False, pause_ns)
 
     def _close(self, batch: range) -> None:
-        """Close what was kept open; what is heard from then on is not of the change."""
+        """Close what was kept open; events from then on are not of the change."""
         was_open = False
         for change in batch:
             performed = self._performed.get(change)
@@ -210,7 +204,7 @@ class _KindRun:
         return ChangeLog(performed.began_ns, performed.steps, received)
 
     def _drain_events(self) -> None:
-        """Wait until nothing has been heard for the quiet time."""
+        """Wait until no event has come for the quiet time."""
         while self._take(self._pace.quiet_ns):
             pass
 
@@ -220,7 +214,7 @@ class _KindRun:
             self._take(left_ns)
 
     def _take(self, within_ns: int) -> bool:
-        """Sort in what is heard within that time; whether it was anything."""
+        """Sort in the events that come within that time; whether there were any."""
         reports = self._listener.take(within_ns)
         for report in reports:
             directory, name = os.path.split(report.path)
@@ -228,7 +222,7 @@ class _KindRun:
                 continue  # late, of the kind before
             parsed = parse_name(name)
             if parsed is None:
-                # Nobody here makes such a name: the system did, and let it be seen.
+                # No change here makes such a name: the system did, and let it be seen.
                 self._foreign[f"{report.event} {name}"] += 1
                 continue
             change, role = parsed

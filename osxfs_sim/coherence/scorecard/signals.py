@@ -1,4 +1,4 @@
-"""The words of the scorecard: what was heard, what was then seen, what a change shows.
+"""The values of the scorecard: events received, states observed, what a change makes visible.
 
 Plain values, so that a log can be written by hand and judged. Times are
 nanoseconds of the machine's monotonic clock, which all processes share.
@@ -31,7 +31,7 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NameEvent:
-    """One event about one of the names of a change; *directory*: with IN_ISDIR."""
+    """One event about one of the names of a change."""
 
     event: Event
     """Which event."""
@@ -47,11 +47,7 @@ class NameEvent:
 
 @dataclass(frozen=True, slots=True)
 class ObservedState:
-    """What the guest saw of a name at once when an event of it came.
-
-    *listed* is whether the directory lists it; *mode* has the permission bits;
-    *content* is that of a regular file. None where there is no object.
-    """
+    """What the guest read of a name at once when an event of it came."""
 
     began_ns: int
     """Before the first system call of the read, by CLOCK_MONOTONIC."""
@@ -71,7 +67,7 @@ class ObservedState:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedState:
-    """What a look at a name must show; None: not looked at."""
+    """What a read of a name must return."""
 
     exists: bool = True
     """Whether the name must exist, and be listed."""
@@ -85,7 +81,7 @@ class ExpectedState:
     """What the file must contain; None: anything."""
 
     def agrees(self, observed: ObservedState) -> bool:
-        """Whether *observed* shows it, by name and in the directory's listing."""
+        """Whether *observed* is that state, by name and in the directory's listing."""
         if (observed.exists, observed.listed) != (self.exists, self.exists):
             return False
         pairs = (
@@ -99,7 +95,7 @@ class ExpectedState:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedEvent:
-    """A signal, when the listener had it in its hands, and what it saw then."""
+    """An event of a name of a change, and what the listener read of the name then."""
 
     signal: NameEvent
     """Which event, of which name."""
@@ -111,7 +107,7 @@ class ReceivedEvent:
 
 @dataclass(frozen=True, slots=True)
 class ChangeStep:
-    """A system call of a change: when it had returned, and what each name then shows."""
+    """A system call of a change, and the state of each name after it."""
 
     done_ns: int
     """When the system call had returned, by CLOCK_MONOTONIC."""
@@ -121,10 +117,7 @@ class ChangeStep:
 
 @dataclass(frozen=True, slots=True)
 class ChangeLog:
-    """One change: when its first system call began, its steps, and all that was heard.
-
-    Also what was heard of its names before it began, once the events of their making had come.
-    """
+    """One change and all events of its names, from when the events of their making had come."""
 
     began_ns: int
     """Before its first system call, by CLOCK_MONOTONIC."""

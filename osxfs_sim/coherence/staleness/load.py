@@ -1,8 +1,8 @@
-"""A process of the guest that keeps looking at the files of one directory: a load on a share.
+"""A process of the guest that keeps reading the files of one directory: a load on a share.
 
 Started as a script, with the directory and the share of one processor that it may take; with
-nothing but the standard library. It says that it has begun, looks until its
-standard input ends, and then says what it did: a line of JSON each.
+nothing but the standard library. It reports that it has begun, reads until its standard input
+ends, and then reports what it did: a line of JSON each.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _SHORTEST_SLEEP_S = 0.001
 
 
 def read_file(path: str) -> None:
-    """Stat, open, read, close: what a build tool does to a file it may need."""
+    """Stat, open, read, close: what a build tool does to a file it may need. Raises OSError."""
     os.stat(path)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -27,13 +27,16 @@ def read_file(path: str) -> None:
 
 
 def rest_s(processor_s: float, elapsed_s: float, share: float) -> float:
-    """How long to sleep, so as not to have taken more than *share* of a processor."""
+    """How long to sleep, in s, so as not to have taken more than *share* of a processor."""
     ahead_s = processor_s / share - elapsed_s
     return ahead_s if ahead_s >= _SHORTEST_SLEEP_S else 0.0
 
 
 def keep_reading(directory: str, share: float) -> dict[str, float]:
-    """Look at one file after the other until standard input ends. Returns what was done."""
+    """Read one file of *directory* after the other until standard input ends. Raises OSError.
+
+    Returns the fields of LoadResult.
+    """
     paths = [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
     began_s, began_processor_s = time.monotonic(), time.process_time()
     reads = 0

@@ -1,7 +1,8 @@
-"""Keeps a share busy while something is measured: processes that look at other files of it.
+"""Keeps a share busy while something is measured: processes that read other files of it.
 
-What they look at has nothing to do with what is measured, so that they change no answer, only
-who else asks. How much they did and took is part of a result: "under load" says nothing by itself.
+What they read has nothing to do with what is measured, so that they change no answer, only what
+else is requested. How much they did and took is part of a result: "under load" says nothing by
+itself.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ _ANSWERS_WITHIN_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class LoadSpec:
-    """*processes* of the guest, each taking at most *share* of one processor."""
+    """A load to be made. Raises AssertionError for no process, or an impossible share."""
 
     processes: int
     """How many processes of the guest read; at least 1."""
@@ -43,11 +44,7 @@ class LoadSpec:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What all processes together did: files looked at, and the time it took of processors.
-
-    *elapsed_s* is how long the one lived that lived longest. What the share's server took
-    for it is not in it.
-    """
+    """What all processes of a load together did and took."""
 
     reads: int
     """How many files all of them read together."""
@@ -59,7 +56,7 @@ class LoadResult:
 
 @dataclass(slots=True)
 class Load:
-    """A load under way. *done* is there when the ``with`` block of ``loaded`` has ended."""
+    """A load under way; ``loaded`` makes it."""
 
     spec: LoadSpec
     """What was asked for."""
@@ -70,9 +67,10 @@ class Load:
 
 @contextlib.contextmanager
 def loaded(host: Path, guest: Path, spec: LoadSpec) -> Iterator[Load]:
-    """Processes of the guest look at files of a new directory of *host*, seen as *guest*.
+    """Keep a share busy as *spec* says, for a ``with`` block, by files of a new directory.
 
-    Raises UserError if one could not begin, or ended before it was told to.
+    It is made in *host*; *guest* is the same through the share. Raises UserError if a process could
+    not begin, or ended before its time.
     """
     os.mkdir(host / _NAME)
     for number in range(FILES):

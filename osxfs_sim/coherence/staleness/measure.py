@@ -1,15 +1,14 @@
 """Measures how long one side goes on seeing an old state after a change on the other.
 
-The guest looks, so that it believes the old state; a random time later the host
-changes it; then the guest looks until it sees the new state. In the other direction the host
-looks, and the guest changes. Change and looks
-are made one after the other in one thread: the change is one system call, and
-nothing is gained by a second clock or an interpreter's lock between the two.
+The guest reads, so that its kernel caches the old state; a random time later the host changes it;
+then the guest reads until it gets the new state. In the other direction the host reads, and the
+guest changes. Change and reads are made one after the other in one thread: the change is one
+system call, and nothing is gained by a second clock or an interpreter's lock between the two.
 
-Looks are spaced by a small part of the time that has gone by, so that what
-measures does not take the processor from what serves. When a look showed the old
-state, its answer was given some time between the look's beginning and its end;
-so what is known of that moment is an interval (see Sample).
+Reads are spaced by a small part of the time that has gone by, so that what measures does not take
+the processor from what serves. When a read returned the old state, its answer was given some time
+between the read's call and its return; so what is known of that moment is an interval (see
+StalenessSample).
 """
 
 import os
@@ -43,11 +42,7 @@ _OLD_ENOUGH_NS = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class ViewResult:
-    """What was measured of a view, in the order it was measured.
-
-    Fewer samples than asked for: the first ones were none of them seen, and so
-    the rest was not waited for. *comparison* is None without a prediction.
-    """
+    """What was measured of a view, and what was expected."""
 
     view: View
     """The view that was measured."""
@@ -63,21 +58,21 @@ class ViewResult:
 
     @property
     def departs_ns(self) -> int | None:
-        """When the measured curve first is where the predicted one cannot be; else None."""
+        """When the measured curve first is where the predicted one cannot be, in ns; else None."""
         if self.outlook.prediction is None:
             return None
         return departure_ns(self.outlook.prediction, self.outlook.phase_ns, self.samples)
 
     @property
     def agrees(self) -> bool | None:
-        """The verdict: by both, the number and the whole curve; None without a prediction."""
+        """The verdict, by both the test and the whole curve; None without a prediction."""
         if self.comparison is None:
             return None
         return self.comparison.agrees and self.departs_ns is None
 
 
 def kernel_tick_ns() -> int:
-    """The tick in which this machine's kernel counts the lifetimes of what it caches."""
+    """The jiffy of this machine's kernel, in ns, in which it counts cache timeouts."""
     return round(time.clock_getres(_CLOCK_MONOTONIC_COARSE) * 1e9)
 
 
@@ -92,12 +87,12 @@ def measure_views(
     direction: Direction = Direction.TO_GUEST,
     settle: Callable[[], object] = lambda: None,
 ) -> Iterator[ViewResult]:
-    """Measure each view *number* times; yields each when it is measured.
+    """Measure each view of *outlooks* *number* times; yields each when it is measured.
 
-    *guest* shows the directory *host* to the guest. What is looked at is made on the host in
-    both directions, so that nothing of it is still held by the guest. *settle_ns* is how long the
+    *guest* is the directory *host* through the share. What is read is made on the host in both
+    directions, so that nothing of it is still dirty in the guest. *settle_ns* is how long the
     host's events of what is made beforehand may take to reach the guest; then *settle* waits
-    until they have, which on a busy share takes longer.
+    until they have, which on a busy share takes longer. Raises OSError where a side fails.
     """
     for position, (view, outlook) in enumerate(outlooks.items(), start=1):
         progress(f"{direction}: {view} ({position} of {len(outlooks)})")
@@ -115,7 +110,7 @@ def measure_views(
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """One directory, as each is seen from: where files are made, looked at, and changed."""
+    """One directory by three paths: where files are made, read, and changed."""
 
     made: Path
     read: Path

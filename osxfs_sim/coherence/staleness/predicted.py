@@ -1,8 +1,8 @@
-"""The curve that a prediction draws: how likely a look is to show the old state. Pure.
+"""The curve that a prediction draws: how likely a read is to return the old state. Pure.
 
-Where a prediction leaves something open (how long an event is on its way, at which tick a
-lifetime ends), the curve is a bracket: between two that decline. Measured curves
-(curves.py) are compared with that.
+Where a prediction leaves something open (how long an event takes to propagate, at which tick an
+answer times out), the curve is a bracket: between two that decline. Measured curves (curves.py)
+are compared with that.
 """
 
 from collections import Counter
@@ -25,12 +25,13 @@ from osxfs_sim.coherence.staleness.predictions import (
 
 
 def predicted_band(prediction: Prediction, phase_ns: int, times_ns: Numbers) -> Band:
-    """Between what P(stale) must lie at each of *times_ns*, if *prediction* is right.
+    """Bounds of P(stale) at each of *times_ns* since the change, if *prediction* is right.
 
     *phase_ns*: each change comes at a random time of at most that after the one before was seen.
+    Raises AssertionError for an unknown kind of prediction.
 
-    Of events: the stream tells the first change after a quiet window at once, and any other at
-    the end of the window w. A change that comes x after the last one was told so waits w - x,
+    Of events: the stream reports the first change after a quiet window at once, and any other at
+    the end of the window w. A change that comes x after the last report so waits w - x,
     if x is less than w, so at least (w - t) / *phase_ns* are stale at t. At most
     (w - t) / w are: when the file is closed, too, that opens another window, and any change
     falls into one.
@@ -79,11 +80,11 @@ def predicted_band(prediction: Prediction, phase_ns: int, times_ns: Numbers) -> 
 def band_of_reads(
     prediction: Prediction, phase_ns: int, samples: Sequence[StalenessSample], times_ns: Numbers
 ) -> Band:
-    """As ``predicted_band``, for answers that are found by looks as long as those of *samples*.
+    """As ``predicted_band``, for answers found by reads that take as long as those of *samples*.
 
-    A prediction is about answers, and a look that begins before one changes may get the new one: it
+    A prediction is about answers, and a read that begins before one changes may get the new one: it
     takes its time, and so does the call that makes the change. The lower edge is therefore earlier
-    for each sample by its own look. One that was stalled says nothing of the others.
+    for each sample by its own read. One that was stalled says nothing of the others.
     """
     band = predicted_band(prediction, phase_ns, times_ns)
     reads_ns = Counter(
@@ -106,9 +107,10 @@ def departure_ns(
     samples: Sequence[StalenessSample],
     confidence: float = CONFIDENCE,
 ) -> int | None:
-    """When the measured curve first is where it should not be, at this *confidence*; else None.
+    """When the band of *samples* first misses the predicted one, in ns since the change; or None.
 
-    The band's edges and the predicted curves only fall, so that it is enough to look where the
+    The band is that of *confidence*.
+    The band's edges and the predicted curves only fall, so that it is enough to compare where the
     edges do: if they miss each other anywhere, they do there.
     """
     curve = Curve.of(samples)

@@ -63,7 +63,7 @@ def _with_current_keys(values: Any) -> Any:
 
 
 def view_document(result: ViewResult) -> dict[str, Any]:
-    """*result* as values that JSON can hold."""
+    """*result* as values that JSON can hold: one of a document's ``views``."""
     outlook, comparison = result.outlook, result.comparison
     return {
         "view": result.view.value,
@@ -81,7 +81,10 @@ def view_document(result: ViewResult) -> dict[str, Any]:
 
 
 def view_result(document: Mapping[str, Any]) -> ViewResult:
-    """What ``view_document`` wrote. Raises UserError."""
+    """The result that ``view_document`` made *document* of; whether it agrees is tested anew.
+
+    Raises UserError where it is none, or has no samples.
+    """
     try:
         samples = tuple(StalenessSample(**each) for each in document["samples"])
         outlook = Outlook(

@@ -1,7 +1,7 @@
-"""The ways in which a guest sees a file: how to look, and the change that each shows.
+"""The ways in which a guest sees a file: how to read it, and the change that each shows.
 
-Each view has names of its own. Its first look is what the guest believes from
-then on; each look is a real one, by the system calls that a program would make.
+Each view has names of its own. Its first read is what the guest's kernel caches from
+then on; each read is a real one, by the system calls that a program would make.
 Contents change without changing size: a view that goes by size alone stays stale.
 """
 
@@ -19,7 +19,7 @@ _BEFORE = b"before, and as long\n"
 _AFTER = b"AFTER., and as long\n"
 
 ReadOnce = Callable[[], bool]
-"""Looks once; whether the new state was seen."""
+"""Reads once; returns whether that was the new state. Raises OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,7 @@ class CallInterval:
 
 @dataclass(frozen=True, slots=True)
 class ViewProbe:
-    """One view. Each of the three is given a path of one file: on the host, where it is looked
-    at, and on the other side.
-    """
+    """How one view is measured: each callable is given the path of one file, on its own side."""
 
     prepare: Callable[[str], None]
     """Makes the file at a path of the host."""
@@ -108,8 +106,8 @@ def _has_attributes(path: str) -> Iterator[ReadOnce]:
     yield read_once
 
 
-# Not by open(), which asks for the attributes too: having read, the kernel believes
-# them no longer (atime has changed), and would so learn of the change at once.
+# Not by open(), which calls fstat(2) too: after a read the kernel's cached attributes are
+# invalid (atime has changed), and it would so get the new ones at once.
 
 
 @contextlib.contextmanager

@@ -144,9 +144,7 @@ def planned_with_losses(cache_timeout_ns: int, view: View = View.ATTRIBUTES) -> 
 def test_a_loss_changes_nothing_of_what_is_expected_since_none_is_silent() -> None:
     planned = planned_with_losses(86_400 * S)
     assert planned.prediction == Within(10 * MS)
-    assert planned.if_silent == Mixture(
-        ((0.8, Within(10 * MS)), (0.2, NotSeen("believed for 24h")))
-    )
+    assert planned.if_silent == Mixture(((0.8, Within(10 * MS)), (0.2, NotSeen("cached for 24h"))))
 
 
 def test_a_silent_loss_would_last_for_the_rest_of_the_lifetime() -> None:

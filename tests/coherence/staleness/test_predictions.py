@@ -61,7 +61,7 @@ def test_what_is_believed_is_stale_for_the_rest_of_its_lifetime() -> None:
         View.CONTENT: stale,
         View.LISTING: AtOnce(),
         View.HANDLE: stale,
-        View.MAPPING: NotSeen("nobody asks"),
+        View.MAPPING: NotSeen("no request"),
     }
 
 
@@ -110,7 +110,7 @@ def test_a_change_comes_anywhere_in_a_lifetime_and_is_waited_for() -> None:
 
 def test_a_lifetime_that_nobody_waits_for_is_predicted_not_to_end() -> None:
     hour = outlook(View.ABSENCE, PredictedTimeouts.by(Cached(H), 0), NO_EVENTS)
-    assert hour.prediction == NotSeen("believed for 1h")
+    assert hour.prediction == NotSeen("cached for 1h")
     assert hour.patience_ns == 2 * S
     # Of one that may end, the part that is met is predicted.
     half = outlook(

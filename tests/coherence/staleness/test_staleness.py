@@ -118,7 +118,7 @@ def test_cached_shows_the_old_state_until_its_lifetime_ends(share) -> None:
 
 def test_a_mapping_is_not_fresh_before_somebody_asks(share) -> None:
     live = share(profile="osxfs-cached", latency_ns=0, host_events="none")
-    planned = {View.MAPPING: Outlook(NotSeen("nobody asks"), 0, 20 * MS)}
+    planned = {View.MAPPING: Outlook(NotSeen("no request"), 0, 20 * MS)}
     assert measure(live.source, live.guest, planned)[View.MAPPING].comparison.agrees
 
 
