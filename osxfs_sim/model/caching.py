@@ -133,7 +133,7 @@ class Consistent(CachePolicy):
     """The contract's ``consistent``: nothing is cached, every request crosses."""
 
     def describe(self) -> str:
-        """The word consistent, that nothing is cached."""
+        """The policy's name, and that nothing is cached."""
         return "consistent: nothing cached"
 
 
@@ -147,7 +147,7 @@ class Direct(Consistent):
     direct = True
 
     def describe(self) -> str:
-        """The word direct, that nothing is cached, content included."""
+        """The policy's name, and that nothing is cached, content included."""
         return "direct: nothing cached, no content kept"
 
 
@@ -158,7 +158,7 @@ class Default(Consistent):
     """
 
     def describe(self) -> str:
-        """The word default, what becomes of overlapping exports."""
+        """The policy's name, and what becomes of overlapping exports."""
         return "default: nothing cached, and overlapping exports keep their own"
 
 
@@ -183,7 +183,7 @@ class Cached(CachePolicy):
         return self.keeps_pages
 
     def describe(self) -> str:
-        """The word cached, what is, and for how many seconds."""
+        """The policy's name, what is cached, and for how many seconds."""
         kept = "entries, attributes and pages" if self.keeps_pages else "entries and attributes"
         return f"cached: {kept} for {self.timeout_ns / 1e9:g}s"
 

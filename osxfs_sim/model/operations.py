@@ -10,7 +10,7 @@ import enum
 
 
 class OperationClass(enum.IntEnum):
-    """What a profile gives one base latency to."""
+    """The classes of requests; a profile gives each one base latency."""
 
     METADATA = 0
     READ = 1
@@ -81,7 +81,7 @@ UNAWAITED = frozenset({Operation.FORGET, Operation.RELEASE, Operation.RELEASEDIR
 """Requests for whose answer no process in the guest waits.
 
 FORGET has no answer at all; the kernel sends RELEASE and RELEASEDIR in the
-background after close(2) has returned. They are counted, and never held: to
-hold them would only fill the kernel's background queue, which the guest does
-feel, as it would not on the emulated system.
+background after close(2) has returned. They are counted, and never delayed: that
+would only fill the kernel's background queue, which the guest does feel, as it
+would not on the emulated system.
 """

@@ -43,19 +43,16 @@ BURST_GAP_NS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one operation, directory or program had: requests, and their part of the wall time.
-
-    *followed_ns*, where it is known, is the part of the rest that followed them.
-    """
+    """What one operation, directory or program had: requests, and their part of the wall time."""
 
     label: str
     """The operation, directory or program."""
     requests: int
     """How many."""
     time_ns: int
-    """Their part of the time in which requests were on their way."""
+    """Their part of the time in which requests were in flight."""
     asked_ns: int
-    """What the latency model asked for them, summed up."""
+    """Their target latencies by the latency model, summed up."""
     followed_ns: int = 0
     """The part of the rest that followed them, each until the next request; 0 where unknown."""
 
@@ -148,13 +145,17 @@ class Analysis:
     """What the causes come to, in sentences."""
 
     def to_document(self) -> dict[str, Any]:
+        """All fields as values that JSON can hold, by their names."""
         return asdict(self)
 
 
 def analyze_file(
     path: str | Path, *, wall_ns: int | None = None, directories: int = SHOWN_DIRECTORIES
 ) -> Analysis:
-    """The analysis of a trace's file. Raises TraceError for one that cannot be read."""
+    """Analyze the trace in the file *path*. Raises TraceError for one that cannot be read.
+
+    The other arguments are those of ``analyze``.
+    """
     header, table = read_trace(path)
     return analyze(header, table, title=os.fspath(path), wall_ns=wall_ns, directories=directories)
 

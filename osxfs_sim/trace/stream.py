@@ -1,4 +1,4 @@
-"""What a trace is recorded in: whatever ends the recording, all of it until then can be read.
+"""The format of a recording: whatever ends it, all of it until then can be read.
 
 An Arrow IPC stream: the schema, with a header in its metadata, then batches of
 which none needs another (so words are written out), and at last an empty batch
@@ -6,7 +6,7 @@ with the final header. Each batch is a zstd frame of its own, so that a file tha
 ends anywhere is whole up to its last complete frame, and ``zstd -dc`` makes a
 plain stream of it.
 
-Nothing that is read is believed: a piece that claims to be too long, or a batch
+Nothing that is read is trusted: a piece that claims to be too long, or a batch
 that is not what it says, ends the reading there.
 """
 
@@ -54,7 +54,7 @@ class _Pending(io.RawIOBase):
 
 
 class StreamWriter:
-    """A file that grows by whole frames. What does not fit leaves it as it was before."""
+    """Writes a recording that grows by whole frames; one that does not fit is taken back."""
 
     def __init__(self, fd: int, header: Header, *, is_file: bool = True) -> None:
         """Write to *fd*, from its beginning. Raises OSError where not even that can be."""
@@ -72,7 +72,7 @@ class StreamWriter:
         self._put()
 
     def write(self, table: pa.Table) -> None:
-        """Add the rows of *table*, which has SCHEMA. Raises OSError, and then has none of them."""
+        """Append the rows of *table*, which has SCHEMA. Raises OSError, and then none are added."""
         for batch in table.cast(PLAIN).combine_chunks().to_batches():
             self._writer.write_batch(batch)
         self._last.append((self._size_bytes, table.num_rows))
@@ -87,7 +87,7 @@ class StreamWriter:
     def finish(self, header: Callable[[], Header]) -> None:
         """Write the final *header*. Raises OSError where there is no room for it.
 
-        It is worth more than the last rows: they make room for it, and *header* is asked anew.
+        It is worth more than the last rows: they make room for it, and *header* is called anew.
         """
         while True:
             self._writer.write_batch(_NOTHING, custom_metadata=metadata_of(header()))
@@ -123,7 +123,7 @@ _TAKEN_BACK = 16
 
 
 class StreamReader:
-    """What a recording has, as far as it goes.
+    """Reads a recording, as far as it goes.
 
     *header* is the final one, or else what is known without it, and *is_complete* says
     which; both count once all batches have been read.
@@ -144,7 +144,7 @@ class StreamReader:
             raise TraceError(f"{path} is not a trace: it has other columns")
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Batches of PLAIN, up to the end, or to the first that is not whole."""
+        """Yield batches with the schema PLAIN, up to the end, or to the first that is not whole."""
         while not self.is_complete:
             try:
                 batch, metadata = self._reader.read_next_batch_with_custom_metadata()
