@@ -147,7 +147,7 @@ class FileRules:
     """What the guest has of an object that the host has replaced."""
 
     def with_value(self, key: str, value: object) -> "FileRules":
-        """The same rules with *key*, one of FILE_RULES, set. Raises ProfileError for other values."""
+        """The same rules with *key*, one of FILE_RULES, set. Raises ProfileError for others."""
         known = FILE_RULES[key]
         if not isinstance(value, str) or value not in known:
             raise ProfileError(f"unknown {key} {value!r}{nearest(str(value), known)}")

@@ -182,7 +182,7 @@ class Replay:
         for kind, (operation, again) in of_kind.items():
             asked = self._requests.are(operation)
             reuse[kind] = {
-                "asked": int(np.count_nonzero(asked)),
+                "requests": int(np.count_nonzero(asked)),
                 "before": int(np.count_nonzero(asked & again)),
             }
         return reuse

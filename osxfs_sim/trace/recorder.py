@@ -46,7 +46,7 @@ _LOOKS_AT_A_PROGRAM = frozenset({1, 8, 64})
 _ROW = np.dtype(
     [
         ("arrival_ns", "<i8"),
-        ("asked_ns", "<i8"),
+        ("target_ns", "<i8"),
         ("took_ns", "<i8"),
         ("inode", "<i8"),
         ("found", "<i8"),
@@ -125,7 +125,7 @@ class Recorder:
     def add(
         self,
         arrival_ns: int,
-        asked_ns: int,
+        target_ns: int,
         took_ns: int,
         operation: int,
         inode: int,
@@ -144,7 +144,7 @@ class Recorder:
             self._block,
             len(names) * 72,
             arrival_ns - self._began_ns,
-            asked_ns,
+            target_ns,
             took_ns,
             inode,
             found,

@@ -45,7 +45,7 @@ class Requests:
     """Shape (requests,), as all that follow: the arrival, since the wall time began."""
     end_ns: Integers
     """When it was answered; *begin_ns* where no process waits."""
-    asked_ns: Integers
+    target_ns: Integers
     """What the latency model asked for; 0 where nothing crossed."""
     took_ns: Integers
     """What it took until the answer was sent."""
@@ -121,7 +121,7 @@ def requests_of(table: pa.Table, window: tuple[int, int]) -> Requests:
     return Requests(
         begin_ns=begin_ns,
         end_ns=end_ns,
-        asked_ns=_integers(table, "asked_ns"),
+        target_ns=_integers(table, "target_ns"),
         took_ns=took,
         operation=operation,
         inode=_integers(table, "inode"),

@@ -12,8 +12,10 @@ import pyarrow as pa
 
 from osxfs_sim.trace.errors import TraceError
 
-FORMAT = 1
-"""Grows when a column changes its meaning or goes; columns may be added."""
+FORMAT = 2
+"""Grows when a column changes its meaning, its name, or goes; columns may be added."""
+RENAMED = {"asked_ns": "target_ns"}
+"""Columns of format 1, and what they are called since."""
 METADATA_KEY = b"osxfs_sim"
 
 WORD = pa.dictionary(pa.int32(), pa.string())
@@ -24,7 +26,7 @@ SCHEMA = pa.schema(
         # When it reached the share, in ns since the trace began.
         pa.field("arrival_ns", pa.int64(), nullable=False),
         # The latency model's target, and what was observed until its client saw the reply.
-        pa.field("asked_ns", pa.int64(), nullable=False),
+        pa.field("target_ns", pa.int64(), nullable=False),
         pa.field("took_ns", pa.int64(), nullable=False),
         # A name of model.operations.Operation, such as LOOKUP.
         pa.field("operation", WORD, nullable=False),

@@ -20,7 +20,15 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 
 from osxfs_sim.trace.errors import TraceError
-from osxfs_sim.trace.schema import METADATA_KEY, SCHEMA, WORD, Header, header_of, metadata_of
+from osxfs_sim.trace.schema import (
+    METADATA_KEY,
+    RENAMED,
+    SCHEMA,
+    WORD,
+    Header,
+    header_of,
+    metadata_of,
+)
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 """What a zstd frame begins with."""
@@ -137,10 +145,11 @@ class StreamReader:
             frames = pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
             self._reader = ipc.open_stream(pa.PythonFile(_Bounded(frames), "r"))
             schema = self._reader.schema
+            columns = _with_current_names(schema)
         except DAMAGES as error:
             raise TraceError(f"{path} is not a trace: its beginning is damaged") from error
         self.header = header_of(path, schema.metadata or {})
-        if not schema.equals(PLAIN):
+        if not columns.equals(PLAIN):
             raise TraceError(f"{path} is not a trace: it has other columns")
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -154,7 +163,11 @@ class StreamReader:
             if metadata is not None and METADATA_KEY in metadata:
                 self.header = header_of(self._path, metadata)
                 self.is_complete = True
-            yield batch
+            yield batch.rename_columns(PLAIN.names)
+
+
+def _with_current_names(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([each.with_name(RENAMED.get(each.name, each.name)) for each in schema])
 
 
 class _Bounded(io.RawIOBase):

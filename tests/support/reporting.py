@@ -96,7 +96,7 @@ def write_trace(path: Path, requests: int = 600) -> Path:
     rows = [
         {
             "arrival_ns": number * 200_000,
-            "asked_ns": 130_000,
+            "target_ns": 130_000,
             "took_ns": 131_000,
             "operation": "READ" if number % 5 == 0 else "LOOKUP",
             "inode": 1 if number % 5 else 2,

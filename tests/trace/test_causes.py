@@ -358,9 +358,9 @@ def test_a_remedy_that_no_policy_here_has_says_so():
 
 def test_reuse_counts_questions_and_repeats():
     reuse = analysis_of(missed("a"), missed("a"), found("b", 5), row("GETATTR", 5)).reuse
-    assert reuse["names"] == {"asked": 3, "before": 1}
-    assert reuse["attributes"] == {"asked": 1, "before": 1}
-    assert reuse["data"] == {"asked": 0, "before": 0}
+    assert reuse["names"] == {"requests": 3, "before": 1}
+    assert reuse["attributes"] == {"requests": 1, "before": 1}
+    assert reuse["data"] == {"requests": 0, "before": 0}
 
 
 def test_every_rule_has_a_story():
