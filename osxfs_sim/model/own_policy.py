@@ -196,7 +196,7 @@ class OwnPolicy(CachePolicy):
             self._note("describe", error)
             return self.name
 
-    def start_counting_anew(self) -> None:
+    def reset_counts(self) -> None:
         """Set *errors* to 0, as ``reset`` of a share does; *errors_ever* and the first one stay."""
         self.errors = 0
 

@@ -102,14 +102,14 @@ def says_again(live: LiveShare, words: bytes = b"words") -> bool:
 
 def grafts(uid: int = 0) -> set[str]:
     """The private directories that are there, of all shares."""
-    return {path.name for path in runtime_directory(uid).glob("graft-*")}
+    return {path.name for path in runtime_directory(uid).glob("synthetic-*")}
 
 
 def graft_of(live: LiveShare) -> str:
     """The private directory of a share: one that its server holds open."""
     for fd in Path(f"/proc/{live.pid}/fd").iterdir():
         target = os.readlink(fd)
-        if os.path.basename(os.path.dirname(target)).startswith("graft-"):
+        if os.path.basename(os.path.dirname(target)).startswith("synthetic-"):
             return os.path.basename(os.path.dirname(target))
     raise AssertionError("it has none")
 
@@ -468,7 +468,7 @@ def test_to_make_the_services_costs_the_share_neither_requests_nor_randomness(
         assert live.requests() == {}
         for _ in range(20):
             os.stat(live.guest)
-        asked.append(live.status().receipt["metadata"].asked_p50_ns)
+        asked.append(live.status().receipt["metadata"].target_p50_ns)
     assert asked[0] == asked[1]
 
 
