@@ -81,10 +81,10 @@ def contract(
 ) -> None:
     """Judge a share by the rules of the consistency contract, with real processes on both sides.
 
-    Each rule is kept, broken (the shortest schedule that shows it is told), suspicious (a mode
+    Each rule is kept, broken (the shortest schedule that shows it is told), inconclusive (a mode
     that may lag was never seen to), undecided (what it is shown by did not succeed), or does not
-    apply. A rule that is broken, suspicious or undecided makes the exit code 1. With --as, a share
-    is held to the rules of another mode.
+    apply. A rule that is broken, inconclusive or undecided makes the exit code 1. With --as, a
+    share is held to the rules of another mode.
 
     \b
     osxfs-sim contract osxfs

@@ -81,7 +81,7 @@ class LogNormal:
             )
 
     def factors(self, generator: "np.random.Generator", count: int) -> "np.ndarray":
-        """exp(sigma * standard normal): float64, shape (*count*,), with median 1."""
+        """Draws of exp(sigma * standard normal), of median 1: float64, shape (*count*,)."""
         import numpy as np
 
         return np.exp(self.sigma * generator.standard_normal(count))

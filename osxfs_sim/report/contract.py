@@ -62,7 +62,7 @@ def contract_report(
             more = len(verdict.unplayed) - _MOST_UNPLAYED
             out.print(f"  {verdict.rule}, not shown: {more} more (--json has them)", style="dim")
     out.print(
-        "  kept: by every schedule that was played. suspicious: may lag, and was never seen to. "
+        "  kept: by every schedule that was played. inconclusive: may lag, and was never seen to. "
         "undecided: what it needs did not succeed. "
         "--list names the schedules, --script writes those that were found as scripts."
     )
