@@ -388,7 +388,7 @@ def predicted(prediction: object) -> Callable[[int, int], tuple[float, float]]:
                 return float(later < age_ns), float(now < age_ns + 10 * MS)
             case Uniform(low_ns, high_ns):
                 ends = range(low_ns, high_ns, MS // 2)
-                # The end of what is believed may be anywhere in a half of a millisecond.
+                # The timeout of what is cached may be anywhere in a half of a millisecond.
                 left = [min(1.0, max(0.0, (end + MS // 2 - later) / (MS // 2))) for end in ends]
                 right = [min(1.0, max(0.0, (end + MS // 2 - now) / (MS // 2))) for end in ends]
                 return sum(left) / len(left), sum(right) / len(right)

@@ -70,7 +70,7 @@ PARENT = profile(
 # What a document makes
 
 
-def test_a_profile_that_says_nothing_costs_nothing_and_believes_nothing():
+def test_a_profile_that_says_nothing_costs_nothing_and_caches_nothing():
     assert profile("") == Profile(
         "mine", "mine", "", NO_LATENCY, CachingSpec(), FileRules(), NO_EVENTS, None, {}
     )

@@ -115,14 +115,14 @@ def test_content_is_kept_unless_a_profile_says_otherwise() -> None:
 
 
 @pytest.mark.parametrize(("policy", "made"), [("negative", Negative), ("complete", Complete)])
-def test_every_policy_that_believes_can_read_anew(policy: str, made: type) -> None:
+def test_every_policy_that_caches_can_read_anew(policy: str, made: type) -> None:
     built = profile(f'[caching]\npolicy = "{policy}"\nkeep_pages = false').caching.build()
     assert isinstance(built, made)
     assert not built.keep_pages(None, 0)
 
 
 @pytest.mark.parametrize("policy", ["consistent", "default", "direct"])
-def test_a_policy_that_believes_nothing_keeps_nothing(policy: str) -> None:
+def test_a_policy_that_caches_nothing_keeps_nothing(policy: str) -> None:
     assert refused(f'[caching]\npolicy = "{policy}"\nkeep_pages = true') == (
         f"keep_pages has no effect under the policy '{policy}': "
         "use it with cached, negative or complete"

@@ -34,7 +34,7 @@ class Seeded(enum.Enum):
     UNMOUNT_DROPS = "what is held at the end is dropped"
     REFUSAL_IS_SILENT = "what the host refuses at the end is dropped, and nobody is told"
     OVERLAPS_DO_NOT_MATTER = "the part in a stronger export is as weak as the rest"
-    NOTHING_EXPIRES = "what the guest knows it believes for ever"
+    NOTHING_EXPIRES = "what the guest knows it caches for ever"
     NOTHING_IS_LOST = "a host change wins against what is held of the guest's"
     SPECIAL_FILES_TOO = "FIFOs, sockets and devices lag and are held as files are"
     ONLY_THE_FIRST_PAGES = (

@@ -204,7 +204,7 @@ def test_what_did_not_cross_cannot_be_spared(answered_by):
     assert causes_of(missed("a"), missed("a", answered_by=answered_by))[1] == "inside"
 
 
-def test_a_removal_that_says_what_it_took_away_is_believed():
+def test_a_removal_that_says_what_it_took_away_is_trusted():
     story = (found("a", 6), found("a", 7), row("UNLINK", 1, "a", found=6))
     assert causes_of(*story, row("GETATTR", 6))[3] == "necessary"
     assert causes_of(*story, row("GETATTR", 7))[3] == "attributes"

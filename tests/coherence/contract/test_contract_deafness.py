@@ -77,7 +77,7 @@ def test_processes_that_hear_of_what_the_caches_do_not_see_what_was(
 @pytest.mark.takes_seconds
 @pytest.mark.parametrize("delay", DELAYS[1:])
 @pytest.mark.parametrize("fault", [HEARING, *FAULTS.values()], ids=["hearing", *FAULTS])
-def test_whoever_believes_until_it_is_told_is_not_consistent(
+def test_a_share_that_caches_until_an_event_comes_is_not_consistent(
     field: Path, fault: Fault, delay: int
 ) -> None:
     kept = found(DeafShare(field, fault, delay), CONSISTENT, RuleId.CON_2)
@@ -86,7 +86,7 @@ def test_whoever_believes_until_it_is_told_is_not_consistent(
 
 @pytest.mark.parametrize("delay", DELAYS[1:])
 def test_other_rules_of_beliefs_do_not_depend_on_when_events_come(field: Path, delay: int) -> None:
-    special = DeafShare(field, HEARING, delay, believes_special=True)
+    special = DeafShare(field, HEARING, delay, caches_special=True)
     assert found(special, CACHED, RuleId.DEL_8) == {RuleId.DEL_8: Finding.BROKEN}
     apart = DeafShare(field, HEARING, delay, each_process=True)
     assert found(apart, CACHED, RuleId.DEL_3) == {RuleId.DEL_3: Finding.BROKEN}
@@ -126,7 +126,7 @@ def test_without_the_wait_some_delay_would_hide_the_fault(field: Path) -> None:
 
 
 @pytest.mark.parametrize("rule", RuleId)
-def test_nobody_looks_for_what_a_guest_believes_before_what_was_made_is_told(
+def test_what_a_guest_caches_is_read_only_after_the_events_of_its_making(
     rule: RuleId,
 ) -> None:
     """All rules: between the making and the guest's first look everything has been told."""
@@ -139,8 +139,8 @@ def test_nobody_looks_for_what_a_guest_believes_before_what_was_made_is_told(
             if schedule.exports and schedule.use is Use.MAY:
                 continue  # an export that is told of nothing
             # A first look may be for the sake of a second one, which is after the wait.
-            believed = [given.step for given in schedule.given]
-            change = max(believed)
+            read_before = [given.step for given in schedule.given]
+            change = max(read_before)
             made = [at for at in range(change) if actors[at] in ("host", "guest")]
             if any(schedule.steps[at][1].act in CHANGES for at in made):
                 assert SETTLE in schedule.steps[:change], schedule

@@ -154,7 +154,7 @@ def ended(live, bounds: Bounds) -> list[CheckResult]:
 
 
 def test_who_is_never_told_of_a_change_is_found_out_at_the_end(share) -> None:
-    """The bound says that events end what is believed, and there are none."""
+    """The bound says that events invalidate what is cached, and there are none."""
     deaf = share(profile="osxfs-cached", latency_ns=0, host_events="none")
     assert CheckResult.VIOLATION in ended(deaf, Bounds(S // 10))
 

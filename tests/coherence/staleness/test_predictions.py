@@ -44,18 +44,18 @@ def unseen(number: int, after_ns: int = 2 * S) -> list[StalenessSample]:
 # Predictions
 
 
-def test_what_is_not_believed_is_seen_at_once() -> None:
+def test_what_is_not_cached_is_seen_at_once() -> None:
     timeouts = PredictedTimeouts.by(Consistent(), 0)
     for view in View:
         if view is not View.MAPPING:
             assert outlook(view, timeouts, NO_EVENTS).prediction == AtOnce()
 
 
-def test_what_is_believed_is_stale_for_the_rest_of_its_lifetime() -> None:
+def test_what_is_cached_is_stale_for_the_rest_of_its_timeout() -> None:
     predicted = {view: outlook(view, CACHED, NO_EVENTS).prediction for view in View}
     stale = Uniform(0, 100 * MS, 0, 1)
     assert predicted == {
-        View.EXISTENCE: AtOnce(),  # a missing name is not believed missing
+        View.EXISTENCE: AtOnce(),  # negative entries are not cached
         View.ABSENCE: stale,
         View.ATTRIBUTES: stale,
         View.CONTENT: stale,
@@ -80,11 +80,11 @@ def test_content_that_an_open_drops_is_never_stale() -> None:
     assert outlook(View.HANDLE, timeouts, NO_EVENTS).prediction == Uniform(0, 100 * MS, 0, 1)
 
 
-def test_dilation_makes_what_is_believed_last_longer() -> None:
+def test_dilation_makes_what_is_cached_last_longer() -> None:
     assert PredictedTimeouts.by(Dilated(Cached(100 * MS), 3.0), 0).entry_timeout_ns == 300 * MS
 
 
-def test_with_a_stream_an_event_ends_what_is_believed_longer() -> None:
+def test_with_a_stream_an_event_invalidates_what_is_cached_longer() -> None:
     for view in (View.ABSENCE, View.CONTENT, View.MAPPING):
         assert outlook(view, CACHED, STREAM).prediction == Within(10 * MS)
     # What would end before the event comes still ends by itself.

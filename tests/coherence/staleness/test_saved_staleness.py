@@ -44,7 +44,7 @@ def test_what_was_saved_comes_back(prediction, if_silent) -> None:
     assert view_result(json.loads(json.dumps(view_document(original)))) == original
 
 
-def test_a_comparison_is_made_anew_and_not_believed() -> None:
+def test_a_comparison_is_made_anew_and_not_taken_over() -> None:
     document = view_document(result(AtOnce()))
     document["comparison"] = {"agrees": True, "text": "trust me"}
     document |= {"departs_ns": None, "agrees": True}

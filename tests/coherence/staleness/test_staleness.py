@@ -122,7 +122,7 @@ def test_a_mapping_is_not_fresh_before_somebody_asks(share) -> None:
     assert measure(live.source, live.guest, planned)[View.MAPPING].comparison.agrees
 
 
-def test_host_events_end_what_would_be_believed_for_a_day(share) -> None:
+def test_host_events_invalidate_what_would_be_cached_for_a_day(share) -> None:
     live = share(profile="osxfs-cached", latency_ns=0)
     timeouts = PredictedTimeouts.by(Cached(86_400 * S), 0)
     events = EventSpec(StreamSpec(10 * MS), NotifySpec())
@@ -186,7 +186,7 @@ def test_both_directions_are_measured_on_one_share(field: Path) -> None:
 
 
 def test_a_lost_event_costs_no_more_than_the_way(share) -> None:
-    """All are lost, and what would be believed for a day is seen: the share looks for itself."""
+    """All are lost, and what would be cached for a day is seen: the share rescans."""
     live = share(profile="osxfs-cached", latency_ns=0)
     live.share.drop_events(rate=1.0)
     planned = {view: Outlook(Within(10 * MS), 0, 60 * S) for view in (View.CONTENT, View.ABSENCE)}
