@@ -47,7 +47,7 @@ from osxfs_sim.settings import EmulatedSystem, ShareSettings
 SCHEMA = 1
 _WORTH_TELLING_S = 2.0
 _SETTLE_NS = 100_000_000
-# Of what may be believed for longer, to wait in every run would take too long.
+# For longer cache timeouts, to wait in every run would take too long.
 _LONGEST_SETTLE_NS = 3_000_000_000
 _MODES = [mode.label for mode in sorted(Mode)]
 _SHRINKS_FOR_NS = 2_000_000_000
@@ -274,7 +274,7 @@ def _bounds(
     stale_ns: int | None,
     allowance_ns: int | None,
 ) -> Bounds:
-    """What the profile allows: a lifetime, or the time until an event ends it; and an age."""
+    """What the profile allows: a cache timeout, or the time until an event invalidates it; and an age."""
     if mode is Mode.CONSISTENT:
         if stale_ns is not None or allowance_ns is not None:
             raise click.UsageError(
@@ -288,13 +288,13 @@ def _bounds(
     if stale_ns is None:
         if settings.policy is not None:
             raise click.UsageError(
-                "how long a policy of your own believes is not known: give --bound"
+                "how long a policy of your own caches is not known: give --bound"
             )
         timeouts = PredictedTimeouts.by(system.policy, time.time_ns())
         stale_ns = max(
             timeouts.entry_timeout_ns, timeouts.attr_timeout_ns, timeouts.negative_timeout_ns
         )
-        # The kernel rounds up to a tick, and lets a lifetime end with the tick after that.
+        # The kernel rounds up to a tick, and lets a timeout end with the tick after that.
         stale_ns += 2 * kernel_tick_ns()
         if system.events.stream is not None:
             stale_ns = min(stale_ns, system.events.stream.latency_ns)
@@ -304,7 +304,7 @@ def _bounds(
 
 
 def _settle_ns(bounds: Bounds) -> int:
-    """How long the last looks wait: such that the bound allows them nothing old any more.
+    """How long the final reads wait: such that the bound allows them nothing old any more.
 
     Where that would be too long, only as long as events need.
     """
@@ -381,7 +381,7 @@ def _workers() -> Iterator[Executor]:
 def _shrunk(run: _Run, rules: Rules, places: Places) -> _Run:
     """By leaving operations out of what was seen, and then by playing ever less of it again."""
     first = run.verdict.violations[0]
-    # What a rule says needs no search, and where a guest believes much, searches take long.
+    # What a rule says needs no search, and where long timeouts allow much, searches take long.
     limit_ns = 0 if first.lost else _SHRINKS_FOR_NS
 
     def violates(history: History) -> bool:
@@ -475,7 +475,7 @@ def _tell(
     out.print(f"  {_counted([run.verdict.answer for run in done])}", markup=False)
     if not all(_past_the_bound(run, rules) for run in done):
         out.print(
-            f"[yellow]  no look came {format_duration(rules.bounds.stale_ns)} or more after a "
+            f"[yellow]  no read came {format_duration(rules.bounds.stale_ns)} or more after a "
             "change: none was judged by the bound, and guests that are never told of any host "
             "change would pass. A shorter --bound, or another --cache-timeout judges more.[/yellow]"
         )

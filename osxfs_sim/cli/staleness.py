@@ -70,7 +70,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     "--direction",
     type=click.Choice(_DIRECTIONS),
     default=Direction.TO_GUEST.value,
-    help="The host changes and the guest looks, the other way round, or one after the other. "
+    help="The host changes and the guest reads, the other way round, or one after the other. "
     "[to-guest]",
 )
 @click.option(
@@ -78,7 +78,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     "processes",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Meanwhile N processes of the guest look at other files of the share.",
+    help="Meanwhile N processes of the guest read other files of the share.",
 )
 @click.option(
     "--load-share",
@@ -91,7 +91,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     "--lose",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="R",
-    help="Lose each event of the host with probability R; the share then looks for itself.",
+    help="Lose each event of the host with probability R; the share then rescans.",
 )
 @click.option(
     "-o",

@@ -53,7 +53,7 @@ if not TYPE_CHECKING:
     _RENAMED = {"Lifetimes": "CacheTimeouts", "NOT_BELIEVED": "UNCACHED"}
 
     def __getattr__(name: str) -> object:
-        """For who imports a name of earlier versions: ImportError with that of today."""
+        """Raise ImportError with the name of today for a name of earlier versions."""
         if new := _RENAMED.get(name):
             raise ImportError(f"{__name__}.{name} is called {new} now")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -90,7 +90,7 @@ class Order(Generic[T]):
 
     def __init__(self) -> None:
         self.turns: dict[T, dict[Turn[T], None]] = {}
-        """Only objects about which something is under way: to look whether it is empty is cheap."""
+        """Only objects about which something is under way: to test whether it is empty is cheap."""
 
     def enter(self, of: T, access: Access, *, has_begun: bool = False) -> Turn[T]:
         """Queue a request on *of*; it may begin if ``has_begun``, or once leave() returns it.

@@ -80,7 +80,7 @@ class CachingSpec:
 
     def build(self) -> CachePolicy:
         """The policy that it names, with its numbers; a timeout that is None is 0."""
-        lifetimes = self.cache_timeout_ns or 0, self.negative_timeout_ns or 0
+        timeouts = self.cache_timeout_ns or 0, self.negative_timeout_ns or 0
         match self.policy:
             case "consistent":
                 return Consistent()
@@ -89,11 +89,11 @@ class CachingSpec:
             case "default":
                 return Default()
             case "cached":
-                return Cached(lifetimes[0], keeps_pages=self.keep_pages)
+                return Cached(timeouts[0], keeps_pages=self.keep_pages)
             case "negative":
-                return Negative(*lifetimes, keeps_pages=self.keep_pages)
+                return Negative(*timeouts, keeps_pages=self.keep_pages)
             case "complete":
-                return Complete(*lifetimes, keeps_pages=self.keep_pages)
+                return Complete(*timeouts, keeps_pages=self.keep_pages)
         raise AssertionError(f"unchecked policy {self.policy!r}")
 
 

@@ -1,4 +1,4 @@
-"""The picture of staleness: how likely a look shows the old state, against the time since.
+"""The picture of staleness: how likely a read returns the old state, against the time since.
 
 A panel per view and direction. What was measured is a band (curves.py); what was predicted is
 drawn over it, as the two dashed lines that it must lie between.
@@ -32,7 +32,7 @@ SCALES = (LOGARITHMIC, LINEAR)
 
 SEEN_BY = {Direction.TO_GUEST: "seen by the guest", Direction.TO_HOST: "seen by the host"}
 
-_FIRST_NS = 1_000.0  # no look is faster
+_FIRST_NS = 1_000.0  # no read is faster
 _POINTS = 800
 
 

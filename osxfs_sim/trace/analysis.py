@@ -122,7 +122,7 @@ class Analysis:
     programs: tuple[Part, ...]
     """By program of the guest; adds up to *waiting_ns*."""
     answered_by: tuple[Part, ...]
-    """By who answered, host or guest; adds up to *waiting_ns*."""
+    """By what answered, host or guest; adds up to *waiting_ns*."""
     causes: tuple[Cause, ...]
     """What could have been spared; with *necessary* it adds up to *waiting_ns*."""
     necessary: Part
@@ -327,14 +327,14 @@ def _of_missing_names(
         (index_of["negative"], "repeats", "a repeat", "that a negative cache answers"),
         (
             index_of["complete"],
-            "first looks",
-            "a first look",
+            "first lookups",
+            "a first lookup",
             "that only a complete negative cache answers",
         ),
         (
             NECESSARY,
-            "first looks",
-            "a first look",
+            "first lookups",
+            "a first lookup",
             "in directories of which nothing was known",
         ),
     ):
@@ -352,8 +352,8 @@ def _of_remedies(
     """What each policy would spare at most: each does what the one before it does, too.
 
     The waiting for a request is spared with it. What followed, until the next came, may be:
-    there the guest was woken, its processor and caches cold, and there it computed. Nobody
-    can tell these apart from outside; together they are the most that it can have cost.
+    there the guest was woken, its processor and caches cold, and there it computed. These cannot
+    be told apart from outside; together they are the most that it can have cost.
     """
     waited_ns = followed_ns = 0
     said, of_waiting = [], []

@@ -94,7 +94,7 @@ def test_consistent_keeps_its_rules_and_says_what_a_mapping_shows(judged) -> Non
     assert (code, verdicts(found)) == (0, {"DEL-3": "kept", "CAC-3": "kept", "CON-2": "kept"})
     assert found["CON-2"]["schedules"] > 100
     assert [each["schedule"] for each in found["CON-2"]["known"]] in (
-        ["overwrite, by a mapping: host, then guest, who had read it before"],
+        ["overwrite, by a mapping: host, then guest, which had read it before"],
         [],  # the event was quicker each time
     )
 

@@ -326,8 +326,8 @@ def test_missing_names_are_told_in_one_sentence():
     said = analysis_of(*rows, lasted_ns=1_000_000).summary[0]
     assert said == (
         "1,230 lookups of missing names x 100ns = 123us of 1ms: 1,199 are repeats that a negative "
-        "cache answers (119.9us); 30 are first looks that only a complete negative cache answers "
-        "(3us); 1 is a first look in directories of which nothing was known (100ns)"
+        "cache answers (119.9us); 30 are first lookups that only a complete negative cache answers "
+        "(3us); 1 is a first lookup in directories of which nothing was known (100ns)"
     )
 
 

@@ -209,7 +209,7 @@ class Performer:
         os.mkfifo(self._path(operation), operation.mode)
 
     def mksock(self, operation: ActorOperation) -> None:
-        """A new socket, that nobody listens at."""
+        """A new socket, at which no process listens."""
         os.mknod(self._path(operation), stat.S_IFSOCK | operation.mode)
 
     def mkdev(self, operation: ActorOperation) -> None:
@@ -403,6 +403,6 @@ def _tell(words: Any) -> None:
 
 
 if __name__ == "__main__":
-    # Who has gone away needs no answer.
+    # A caller that has gone away needs no answer.
     with contextlib.suppress(BrokenPipeError):
         main()

@@ -130,7 +130,7 @@ def _changed_and_seen(
     steps.append((viewer, kind.read))
     steps += [(viewer, each) for each in kind.reader_teardown]
     by = f" (made by the {maker})" if maker and maker != changer else ""
-    had = ", who had read it before" if reads_before else ""
+    had = ", which had read it before" if reads_before else ""
     name = f"{kind.name}: {changer}, then {viewer}{had}{acts}{by}"
     return ContractSchedule(name, tuple(steps), (expected,), use, given, known)
 
@@ -157,14 +157,14 @@ def _heard(
     steps.append((LISTENER, ActorOperation("hear", path, pause_ns=nature.patience_ns)))
     steps += [("guest", each) for each in kind.reader_teardown]
     # The guest's own reads may fail: of what does not exist yet.
-    looks = [
+    reads = [
         Expected(position, ("done", kind.before[0] != "error"))
         for position, (_, step) in enumerate(steps)
         if step == kind.read
     ]
     after = " after a change of the guest's own" if mine else ""
     name = f"{kind.name}: host, then an event in the guest{after}"
-    return ContractSchedule(name, tuple(steps), (expected,), given=tuple(looks))
+    return ContractSchedule(name, tuple(steps), (expected,), given=tuple(reads))
 
 
 def _heard_and_seen(kind: ObservableChange, nature: Nature) -> ContractSchedule:
@@ -179,7 +179,7 @@ def _heard_and_seen(kind: ObservableChange, nature: Nature) -> ContractSchedule:
     watched = next(at for at, (actor, _) in enumerate(steps) if actor == LISTENER)
     steps[watched] = LISTENER, ActorOperation("watch", path.rpartition("/")[0])
     steps.insert(position + 1, ("guest", kind.read))
-    name = f"{kind.name}: host, then a look at an event in the guest"
+    name = f"{kind.name}: host, then a read at an event in the guest"
     return replace(
         heard, name=name, steps=tuple(steps), expected=(Expected(position + 1, kind.after),)
     )

@@ -1,4 +1,4 @@
-"""The rules of the consistency contract, in our own words, and who obeys which.
+"""The rules of the consistency contract, in our own words, and which modes obey them.
 
 docker/docs, docker-for-mac/osxfs-caching.md. A mount is delegated, cached, consistent or default;
 the stronger modes take over most rules of the weaker ones. What a rule takes over is judged once,

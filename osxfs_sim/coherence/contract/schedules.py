@@ -104,7 +104,7 @@ class ContractSchedule:
     name: str
     """What it is called in reports, unique within its rule."""
     steps: tuple[ScheduleStep, ...]
-    """Who does what, one after the other."""
+    """Actors and what they do, one after the other."""
     expected: tuple[Expected, ...]
     """What it shows: one of these, of which any will do. At least one."""
     use: Use = Use.MUST
@@ -179,9 +179,9 @@ def judged(schedule: ContractSchedule, told: Sequence[OperationInterval]) -> Sch
 
 
 _BEYOND: Mapping[str, frozenset[str]] = {
-    # mknod(2) of a device is root's alone, and in some containers nobody's.
+    # mknod(2) of a device is root's alone, and in some containers not even root's.
     "mkdev": frozenset({"EPERM", "EACCES"}),
-    # chattr(1)'s i, that binds root too: not every file system has it, nor everybody the right.
+    # chattr(1)'s i, that binds root too: not every file system has it, nor every user the right.
     "refuse": frozenset({"ENOTTY", "EOPNOTSUPP", "EINVAL", "ENOSYS", "EPERM", "EACCES"}),
 }
 """What a machine may be unable to do, and how it says so. All other changes a share must make."""

@@ -58,12 +58,7 @@ class EditStep:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What a tool does to each file, and how it is usually used.
-
-    It takes *burst* files at a time, each *gap_ns* after the one before. *rate_per_s* is how
-    often, and *files* how many there are to choose from, where nobody says otherwise.
-    *targets* is what it is done to: files that are read, or names that are missing.
-    """
+    """What a tool does to each file that it saves, and how a stream uses it by default."""
 
     name: str
     """What a stream calls it."""

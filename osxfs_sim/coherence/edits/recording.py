@@ -7,11 +7,11 @@ O_TRUNC is told as a modification: where a file that was there is modified in pl
 taken to be cut short first. Of several writes into one file the last is kept for a file's
 new content, and the first for anything else.
 
-Pauses longer than LONGEST_PAUSE_NS are a person's, who thinks and types: they are shortened,
+Pauses longer than LONGEST_PAUSE_NS are those of a person at the keyboard: they are shortened,
 so that how often a file is saved is the stream's to say.
 
-Attributes that are changed (chmod after writing) are left out. The recorder itself only
-looks, and is not on the tool's way.
+Attributes that are changed (chmod after writing) are left out. The recorder only reads, and does
+not slow the tool down.
 """
 
 import contextlib

@@ -352,7 +352,7 @@ class _Machine:
             if new == self._local.object:
                 yield from self._told(None, AnswerSource.ENTRY)
             return
-        if self._local.phase == "looked":
+        if self._local.phase == "resolved":
             # The kernel has the old name's dentry from one moment and looks the new one up now.
             was_directory = bool(self._local.seen)
             if not isinstance(new, str):
@@ -364,7 +364,9 @@ class _Machine:
             yield from self._gone()
         elif self._grain is Grain.SHARE and not isinstance(old, str):
             kind = int(self._state.object(old).is_directory)
-            yield ModelStep(AnswerSource.ENTRY, self._state, OperationProgress("looked", old, kind))
+            yield ModelStep(
+                AnswerSource.ENTRY, self._state, OperationProgress("resolved", old, kind)
+            )
             if self._error is None:
                 yield ModelStep(AnswerSource.ENTRY, self._state, OperationProgress(SAME, old))
         error = self._parent_error(path) or self._parent_error(to)

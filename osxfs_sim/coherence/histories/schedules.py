@@ -10,6 +10,7 @@ from typing import Any
 from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.actors.scripts import script
+from osxfs_sim.coherence.actors.staging import ScheduleStep
 from osxfs_sim.coherence.histories.history import HOST, SHARE, History
 from osxfs_sim.coherence.histories.linearize import CheckResult
 from osxfs_sim.coherence.histories.modes import Bounds
@@ -17,9 +18,6 @@ from osxfs_sim.coherence.histories.record import process_umask
 from osxfs_sim.coherence.histories.timeline import in_words
 from osxfs_sim.coherence.histories.verdicts import Rules, check
 from osxfs_sim.model.consistency import Mode
-
-ScheduleStep = tuple[str, ActorOperation]
-"""Who, and what (as in coherence/actors/staging.py)."""
 
 _JUDGE = '''
 def breach(told: list[OperationInterval]) -> str | None:

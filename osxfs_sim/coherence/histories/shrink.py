@@ -16,8 +16,9 @@ from typing import TypeVar
 
 from osxfs_sim.coherence.actors.operations import OperationResult
 from osxfs_sim.coherence.actors.processes import OperationInterval
+from osxfs_sim.coherence.actors.staging import ScheduleStep
 from osxfs_sim.coherence.histories.history import SHARE, History
-from osxfs_sim.coherence.histories.schedules import ScheduleStep, schedule_of
+from osxfs_sim.coherence.histories.schedules import schedule_of
 from osxfs_sim.coherence.histories.sessions import may_have_changed
 
 T = TypeVar("T")

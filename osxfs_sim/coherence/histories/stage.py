@@ -13,9 +13,9 @@ from typing import Self
 
 from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.actors.processes import Actor, OperationInterval
+from osxfs_sim.coherence.actors.staging import ScheduleStep
 from osxfs_sim.coherence.histories.history import SHARE, Grain, History, is_guest
 from osxfs_sim.coherence.histories.record import Flush, flushed, process_umask
-from osxfs_sim.coherence.histories.schedules import ScheduleStep
 
 
 class Places:
