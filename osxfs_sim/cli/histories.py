@@ -91,7 +91,7 @@ class _Run:
     "--bound",
     "stale_ns",
     type=Duration(),
-    help="How old a guest's answer may be under cached and delegated. [what lifetimes and events "
+    help="How old a guest's answer may be under cached and delegated. [what timeouts and events "
     "of the profile allow, and --allowance]",
 )
 @click.option(
@@ -274,7 +274,7 @@ def _bounds(
     stale_ns: int | None,
     allowance_ns: int | None,
 ) -> Bounds:
-    """What the profile allows: a cache timeout, or the time until an event invalidates it; and an age."""
+    """What the profile allows: a cache timeout, or an event's delay; and the age of write-back."""
     if mode is Mode.CONSISTENT:
         if stale_ns is not None or allowance_ns is not None:
             raise click.UsageError(
