@@ -42,15 +42,15 @@ class What(enum.Flag):
     """The object is a directory."""
 
 
-class Directory(Protocol):
+class HostDirectory(Protocol):
     """A directory of the host, hashed by identity: its name and its parent may change."""
 
     @property
-    def parent(self) -> "Directory | None":
+    def parent(self) -> "HostDirectory | None":
         """The directory it lies in; None above the root, and where that is not known."""
 
 
-D = TypeVar("D", bound=Directory)
+D = TypeVar("D", bound=HostDirectory)
 
 
 # The stream

@@ -46,7 +46,7 @@ class ProfileError(UserError, ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ValueSource:
     """Where a value of a profile comes from."""
 
     basis: str
@@ -109,7 +109,7 @@ POLICIES: Mapping[str, frozenset[str]] = {
 }
 
 
-class GuestAttributes(enum.StrEnum):
+class XattrPolicy(enum.StrEnum):
     """What becomes of extended attributes that the guest sets."""
 
     REFUSED = "refused"
@@ -141,7 +141,7 @@ class FileRules:
     """Whose an object is shown to be."""
     names: str = "case-sensitive"
     """Which spellings are one name: a label of model.names.RULES."""
-    extended_attributes: GuestAttributes = GuestAttributes.REFUSED
+    extended_attributes: XattrPolicy = XattrPolicy.REFUSED
     """What becomes of those that the guest sets."""
     replaced: Replaced = Replaced.ANEW
     """What the guest has of an object that the host has replaced."""
@@ -158,14 +158,14 @@ class FileRules:
                 return replace(self, names=value)
             case "replaced":
                 return replace(self, replaced=Replaced(value))
-        return replace(self, extended_attributes=GuestAttributes(value))
+        return replace(self, extended_attributes=XattrPolicy(value))
 
 
 FILE_RULES: Mapping[str, tuple[str, ...]] = {
     # As plain texts: an enumeration would be offered by its members' names.
     "ownership": tuple(choice.value for choice in Ownership),
     "names": tuple(RULES),
-    "extended_attributes": tuple(choice.value for choice in GuestAttributes),
+    "extended_attributes": tuple(choice.value for choice in XattrPolicy),
     "replaced": tuple(choice.value for choice in Replaced),
 }
 """The values that each of the rules can have."""
@@ -202,7 +202,7 @@ class Profile:
     """What becomes of a change on the host."""
     write_back: WriteBackSpec | None = None
     """How the guest's changes are written back; None: they are written through."""
-    sources: Mapping[str, Source] = field(default_factory=dict)
+    sources: Mapping[str, ValueSource] = field(default_factory=dict)
     """For each value by its key, such as ``latency.metadata``: where it comes from."""
     transport: Transport = Transport.REQUESTS
     """How the host's directory reaches the guest."""
