@@ -18,8 +18,8 @@ from osxfs_sim.model.profile import (
     FileRules,
     Profile,
     ProfileError,
-    Source,
     Transport,
+    ValueSource,
     check_is_heard,
     parse_distribution,
     with_timeout,
@@ -236,14 +236,14 @@ def profile_from(file: ProfileFile, parent: Profile | None) -> Profile:
     )
 
 
-def _sources(file: ProfileFile, start: Profile) -> Mapping[str, Source]:
+def _sources(file: ProfileFile, start: Profile) -> Mapping[str, ValueSource]:
     # What the parent said about a number says nothing about the child's.
     own = {f"{table}.{key}" for table in _VALUE_TABLES for key in _said(getattr(file, table))}
     if "latency.factor" in own:
         own |= {f"latency.{operation_class.label}" for operation_class in OperationClass}
     sources = {key: source for key, source in start.sources.items() if key not in own}
     for key, entry in file.sources.items():
-        sources[key] = Source(entry.basis, " ".join(entry.text.split()))
+        sources[key] = ValueSource(entry.basis, " ".join(entry.text.split()))
     if "latency.factor" in own and "latency.factor" in sources:
         for operation_class in OperationClass:
             # A product is as well known as its factor.

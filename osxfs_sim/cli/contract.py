@@ -25,7 +25,7 @@ from osxfs_sim.coherence.contract.checks import Nature, schedules, why_not
 from osxfs_sim.coherence.contract.kinds import steps_within
 from osxfs_sim.coherence.contract.playing import judge
 from osxfs_sim.coherence.contract.rules import RULES, RuleId
-from osxfs_sim.coherence.contract.schedules import Schedule
+from osxfs_sim.coherence.contract.schedules import ContractSchedule
 from osxfs_sim.coherence.contract.verdicts import Breach, RuleVerdict
 from osxfs_sim.coherence.scorecard.measure import Pace
 from osxfs_sim.exports import export_keys, load_exports
@@ -81,10 +81,10 @@ def contract(
 ) -> None:
     """Judge a share by the rules of the consistency contract, with real processes on both sides.
 
-    Each rule is kept, broken (the shortest schedule that shows it is told), suspicious (a mode
+    Each rule is kept, broken (the shortest schedule that shows it is told), inconclusive (a mode
     that may lag was never seen to), undecided (what it is shown by did not succeed), or does not
-    apply. A rule that is broken, suspicious or undecided makes the exit code 1. With --as, a share
-    is held to the rules of another mode.
+    apply. A rule that is broken, inconclusive or undecided makes the exit code 1. With --as, a
+    share is held to the rules of another mode.
 
     \b
     osxfs-sim contract osxfs
@@ -171,7 +171,7 @@ class LiveSite:
     def __exit__(self, *failure: Any) -> None:
         self._kept.__exit__(*failure)
 
-    def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
+    def play(self, schedule: ContractSchedule) -> Sequence[OperationInterval]:
         """What each step was told. Raises UserError."""
         if schedule.exports or schedule.ends:
             with contextlib.ExitStack() as stack:
@@ -187,7 +187,7 @@ class LiveSite:
             for each, (_, operation) in zip(told, schedule.steps, strict=True)
         ]
 
-    def _mounted(self, stack: contextlib.ExitStack, schedule: Schedule) -> Stage:
+    def _mounted(self, stack: contextlib.ExitStack, schedule: ContractSchedule) -> Stage:
         exports = exports_of(schedule, self._settings)
         place = stack.enter_context(set_up(exports, default_directory()))
         share = stack.enter_context(self._share(place, exports))
@@ -210,7 +210,7 @@ class LiveSite:
         )
 
 
-def exports_of(schedule: Schedule, settings: ShareSettings) -> Exports | None:
+def exports_of(schedule: ContractSchedule, settings: ShareSettings) -> Exports | None:
     """The share file of *schedule*, the judged share in it as *settings* say; None without one."""
     if not schedule.exports:
         return None

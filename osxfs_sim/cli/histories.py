@@ -25,12 +25,12 @@ from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
 from osxfs_sim.coherence.histories.modes import Bounds, past_the_bound
 from osxfs_sim.coherence.histories.record import Flush, record
 from osxfs_sim.coherence.histories.schedules import script_of
-from osxfs_sim.coherence.histories.shrink import by_replay, purely
+from osxfs_sim.coherence.histories.shrink import shrink_by_replay, shrink_recorded
 from osxfs_sim.coherence.histories.stage import Places
 from osxfs_sim.coherence.histories.timeline import in_words
 from osxfs_sim.coherence.histories.verdicts import HistoryVerdict, PartitionVerdict, Rules, check
 from osxfs_sim.coherence.staleness.measure import kernel_tick_ns
-from osxfs_sim.coherence.staleness.predictions import Believed
+from osxfs_sim.coherence.staleness.predictions import PredictedTimeouts
 from osxfs_sim.fs.output import make_output_directory, write_output
 from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.trees import default_directory
@@ -47,7 +47,7 @@ from osxfs_sim.settings import EmulatedSystem, ShareSettings
 SCHEMA = 1
 _WORTH_TELLING_S = 2.0
 _SETTLE_NS = 100_000_000
-# Of what may be believed for longer, to wait in every run would take too long.
+# For longer cache timeouts, to wait in every run would take too long.
 _LONGEST_SETTLE_NS = 3_000_000_000
 _MODES = [mode.label for mode in sorted(Mode)]
 _SHRINKS_FOR_NS = 2_000_000_000
@@ -91,7 +91,7 @@ class _Run:
     "--bound",
     "stale_ns",
     type=Duration(),
-    help="How old a guest's answer may be under cached and delegated. [what lifetimes and events "
+    help="How old a guest's answer may be under cached and delegated. [what timeouts and events "
     "of the profile allow, and --allowance]",
 )
 @click.option(
@@ -249,8 +249,8 @@ def check_history(
     else:
         for file, verdict in verdicts.items():
             say(f"{file}: {verdict.answer} as {verdict.mode.label}")
-            for part in verdict.violations:
-                say_lines(in_words(part))
+            for partition in verdict.violations:
+                say_lines(in_words(partition))
         say(_counted([verdict.answer for verdict in verdicts.values()]))
     if any(verdict.answer is CheckResult.VIOLATION for verdict in verdicts.values()):
         sys.exit(1)
@@ -274,7 +274,7 @@ def _bounds(
     stale_ns: int | None,
     allowance_ns: int | None,
 ) -> Bounds:
-    """What the profile allows: a lifetime, or the time until an event ends it; and an age."""
+    """What the profile allows: a cache timeout, or an event's delay; and the age of write-back."""
     if mode is Mode.CONSISTENT:
         if stale_ns is not None or allowance_ns is not None:
             raise click.UsageError(
@@ -288,13 +288,13 @@ def _bounds(
     if stale_ns is None:
         if settings.policy is not None:
             raise click.UsageError(
-                "how long a policy of your own believes is not known: give --bound"
+                "how long a policy of your own caches is not known: give --bound"
             )
-        believed = Believed.by(system.policy, time.time_ns())
+        timeouts = PredictedTimeouts.by(system.policy, time.time_ns())
         stale_ns = max(
-            believed.entry_timeout_ns, believed.attr_timeout_ns, believed.negative_timeout_ns
+            timeouts.entry_timeout_ns, timeouts.attr_timeout_ns, timeouts.negative_timeout_ns
         )
-        # The kernel rounds up to a tick, and lets a lifetime end with the tick after that.
+        # The kernel rounds up to a tick, and lets a timeout end with the tick after that.
         stale_ns += 2 * kernel_tick_ns()
         if system.events.stream is not None:
             stale_ns = min(stale_ns, system.events.stream.latency_ns)
@@ -304,7 +304,7 @@ def _bounds(
 
 
 def _settle_ns(bounds: Bounds) -> int:
-    """How long the last looks wait: such that the bound allows them nothing old any more.
+    """How long the final reads wait: such that the bound allows them nothing old any more.
 
     Where that would be too long, only as long as events need.
     """
@@ -381,7 +381,7 @@ def _workers() -> Iterator[Executor]:
 def _shrunk(run: _Run, rules: Rules, places: Places) -> _Run:
     """By leaving operations out of what was seen, and then by playing ever less of it again."""
     first = run.verdict.violations[0]
-    # What a rule says needs no search, and where a guest believes much, searches take long.
+    # What a rule says needs no search, and where long timeouts allow much, searches take long.
     limit_ns = 0 if first.lost else _SHRINKS_FOR_NS
 
     def violates(history: History) -> bool:
@@ -389,9 +389,9 @@ def _shrunk(run: _Run, rules: Rules, places: Places) -> _Run:
         return verdict.answer is CheckResult.VIOLATION
 
     names = first.names
-    replayed = by_replay(run.history, names, places.play, violates)
+    replayed = shrink_by_replay(run.history, names, places.play, violates)
     if replayed is None:
-        smaller = purely(run.history, names, violates)
+        smaller = shrink_recorded(run.history, names, violates)
         how = "as it was seen; played one step after the other it does not show"
         return replace(run, minimal=smaller, shrunk=how)
     minimal = replace(replayed, about=run.history.about)
@@ -417,8 +417,8 @@ def _save(where: Path, run: _Run, rules: Rules, settings: ShareSettings) -> None
         where / "minimal.json"
     )
     style = Style(width_inches=9.0)
-    part = _minimal_part(run, rules)
-    write_output(where / "timeline.svg", render(timeline(part, style), style, "svg"))
+    partition = _minimal_part(run, rules)
+    write_output(where / "timeline.svg", render(timeline(partition, style), style, "svg"))
     title = f"A history that is not {rules.mode.label} (seed {run.seed})."
     text = script_of(run.minimal, rules, {"profile": settings.profile} | _plain(settings), title)
     write_output(where / "schedule.py", text)
@@ -456,13 +456,13 @@ def _tell(
         title += ")"
     rows = table(">seed", "answer", ">operations", ">objects", ">steps", ">not judged", title=title)
     for run in done:
-        parts = run.verdict.parts
+        partitions = run.verdict.partitions
         rows.add_row(
             str(run.seed),
             str(run.verdict.answer),
             str(len(run.history.operations)),
-            str(len(parts)),
-            str(sum(part.steps for part in parts)),
+            str(len(partitions)),
+            str(sum(partition.steps for partition in partitions)),
             str(run.verdict.unjudged or ""),
         )
     out.print(rows)
@@ -475,7 +475,7 @@ def _tell(
     out.print(f"  {_counted([run.verdict.answer for run in done])}", markup=False)
     if not all(_past_the_bound(run, rules) for run in done):
         out.print(
-            f"[yellow]  no look came {format_duration(rules.bounds.stale_ns)} or more after a "
+            f"[yellow]  no read came {format_duration(rules.bounds.stale_ns)} or more after a "
             "change: none was judged by the bound, and guests that are never told of any host "
             "change would pass. A shorter --bound, or another --cache-timeout judges more.[/yellow]"
         )
@@ -532,14 +532,14 @@ def _verdict_document(verdict: HistoryVerdict) -> dict[str, Any]:
         "answer": verdict.answer.value,
         "objects": [
             {
-                "names": list(part.names),
-                "answer": part.answer.value,
-                "steps": part.steps,
-                "unjudged": part.unjudged,
-                "not_explained": [str(each) for each in part.stuck],
-                "lost": list(part.lost),
+                "names": list(partition.names),
+                "answer": partition.answer.value,
+                "steps": partition.steps,
+                "unjudged": partition.unjudged,
+                "not_explained": [str(each) for each in partition.counterexample],
+                "lost": list(partition.lost),
             }
-            for part in verdict.parts
+            for partition in verdict.partitions
         ],
     }
 

@@ -14,10 +14,10 @@ from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.museum.exhibits import (
     Arrangement,
     Demonstration,
+    DemonstrationPlay,
+    DemonstrationResult,
     MakeShare,
-    Play,
-    Showing,
-    Sides,
+    MountedSides,
     demonstrate,
     demonstration_of,
     demonstrations,
@@ -87,7 +87,7 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
         return
     end_on_signals()
     chosen = {each.bug: each for group in which for each in group}.values()
-    shown: list[Showing] = []
+    shown: list[DemonstrationResult] = []
     for demonstration in chosen:
         shown.append(_shown(demonstration))
         if not as_json:
@@ -98,7 +98,7 @@ def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
         sys.exit(1)
 
 
-def _shown(demonstration: Demonstration) -> Showing:
+def _shown(demonstration: Demonstration) -> DemonstrationResult:
     with work_directory("museum", default_directory()) as work:
         place = work.resolve()  # by its real path the listener names what it hears of
         grounds = (place / f"host-{number}" for number in range(100))
@@ -115,11 +115,11 @@ def stage_in(place: Path) -> MakeShare:
     """Shares that are mounted in a directory of *place*, for as long as they are played on."""
 
     @contextlib.contextmanager
-    def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[Sides]:
+    def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[MountedSides]:
         guest = place / "share"
         guest.mkdir(exist_ok=True)
         with mounted(ShareSettings(str(host), str(guest), **settings)) as share:
-            yield Sides(host, guest, share.settle)
+            yield MountedSides(host, guest, share.settle)
 
     return stage
 
@@ -154,24 +154,24 @@ def _arranged(arrangement: Arrangement) -> dict[str, Any]:
     }
 
 
-def _document(shown: Showing) -> dict[str, Any]:
+def _document(shown: DemonstrationResult) -> dict[str, Any]:
     return _described(shown.demonstration) | {
         "as_documented": shown.as_documented,
         "plays": [_play_document(play) for play in shown.plays],
     }
 
 
-def _play_document(play: Play) -> dict[str, Any]:
+def _play_document(play: DemonstrationPlay) -> dict[str, Any]:
     return _arranged(play.arrangement) | {
         "cured": play.is_cured,
         "as_documented": play.as_documented,
         "steps": [
             {
-                "who": told.step.who,
+                "actor": told.step.actor,
                 "operation": told.step.operation.to_json(),
-                "told": told.told,
+                "answer": told.answer,
                 "documented": told.expected,
             }
-            for told in play.told
+            for told in play.answers
         ],
     }

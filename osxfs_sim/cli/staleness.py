@@ -20,15 +20,15 @@ from osxfs_sim.coherence.scorecard.measure import Pace
 from osxfs_sim.coherence.staleness.loading import LoadSpec, loaded
 from osxfs_sim.coherence.staleness.measure import ViewResult, kernel_tick_ns, measure_views
 from osxfs_sim.coherence.staleness.predictions import (
-    Believed,
     Direction,
     Outlook,
+    PredictedTimeouts,
     View,
     outlook,
     outlook_to_host,
     with_losses,
 )
-from osxfs_sim.coherence.staleness.saved import view_document, view_result
+from osxfs_sim.coherence.staleness.saved import view_document, view_result, with_current_keys
 from osxfs_sim.fs.output import write_output
 from osxfs_sim.fs.reading import MOST_RESULT_BYTES, parse_json, read_bytes
 from osxfs_sim.lab.machine import describe_machine_shortly
@@ -70,7 +70,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     "--direction",
     type=click.Choice(_DIRECTIONS),
     default=Direction.TO_GUEST.value,
-    help="The host changes and the guest looks, the other way round, or one after the other. "
+    help="The host changes and the guest reads, the other way round, or one after the other. "
     "[to-guest]",
 )
 @click.option(
@@ -78,7 +78,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     "processes",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Meanwhile N processes of the guest look at other files of the share.",
+    help="Meanwhile N processes of the guest read other files of the share.",
 )
 @click.option(
     "--load-share",
@@ -91,7 +91,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     "--lose",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="R",
-    help="Lose each event of the host with probability R; the share then looks for itself.",
+    help="Lose each event of the host with probability R; the share then rescans.",
 )
 @click.option(
     "-o",
@@ -254,12 +254,14 @@ def _outlooks(
             "anything (osxfs-cached has one)"
         )
     # A policy of one's own may answer otherwise for each file: nothing is predicted of it.
-    believed = Believed.by(system.policy, time.time_ns()) if settings.policy is None else None
+    timeouts = (
+        PredictedTimeouts.by(system.policy, time.time_ns()) if settings.policy is None else None
+    )
     tick_ns = kernel_tick_ns()
-    planned = {view: outlook(view, believed, system.events, tick_ns) for view in views}
+    planned = {view: outlook(view, timeouts, system.events, tick_ns) for view in views}
     if lose is not None:
         for view, known in planned.items():
-            planned[view] = with_losses(known, outlook(view, believed, NO_EVENTS, tick_ns), lose)
+            planned[view] = with_losses(known, outlook(view, timeouts, NO_EVENTS, tick_ns), lose)
     return planned
 
 
@@ -308,6 +310,7 @@ def _read(path: str) -> tuple[dict[str, Any], list[ViewResult]]:
         raise ResultError(
             f"{path} has schema {shown(document.get('schema'))}, this version reads {SCHEMA}"
         )
+    document = with_current_keys(document)
     wrong = mismatch(document, STALENESS)
     if wrong:
         raise ResultError(f"{path} is no result of staleness: {wrong}; {remedy}")
@@ -369,7 +372,7 @@ def _disturbances(document: Mapping[str, Any]) -> list[str]:
     if load is not None:
         busy = load["processor_s"] / load["elapsed_s"]
         said.append(
-            f"under load: {load['processes']} processes, {load['looks'] / load['elapsed_s']:,.0f} "
+            f"under load: {load['processes']} processes, {load['reads'] / load['elapsed_s']:,.0f} "
             f"files/s, {busy:.2f} processors"
         )
     if lost is not None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osxfs_sim.coherence.answers.library import asked_in_vain, begin_recording, compiled
+from osxfs_sim.coherence.answers.library import begin_recording, compiled, missing_lookups
 from osxfs_sim.coherence.answers.log import AnswerKind, RecordedAnswer, read_answers
 from osxfs_sim.coherence.answers.risk import CHANGED, FAILED, SAME, counted
 from osxfs_sim.coherence.answers.timeline import timeline_from
@@ -146,7 +146,7 @@ def prepare_edits(workload: Workload, tree: Path, work: Path, say: Say) -> Edite
             environment = recording.environment(library, place, workload.environment)
             execution = execute(workload, host, host, Watched(environment))
             answers = list(read_answers(recording.directory, recording.names))
-            missing = asked_in_vain(recording)
+            missing = missing_lookups(recording)
         candidates = _missing(missing, place) if wants_missing else _candidates(answers, place)
         files = tuple(chosen(workload.edits, candidates, workload.edits_seed))
         if not files:
@@ -262,11 +262,11 @@ def _tree_digest(
 
 def _candidates(answers: list[RecordedAnswer], place: Path) -> list[str]:
     """The files that the workload asked for by name and did not change."""
-    own = {answer.path for answer in answers if answer.told is AnswerKind.OWN}
+    own = {answer.path for answer in answers if answer.kind is AnswerKind.OWN}
     asked = {
         answer.path
         for answer in answers
-        if answer.told in (AnswerKind.LOOK, AnswerKind.STAT, AnswerKind.READ) and not answer.error
+        if answer.kind in (AnswerKind.LOOKUP, AnswerKind.STAT, AnswerKind.READ) and not answer.error
     }
     return sorted(path for path in asked if _can_be_edited(path, own, place))
 

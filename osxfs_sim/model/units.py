@@ -50,35 +50,35 @@ class Quantity(int):
 
 
 class Duration(Quantity):
-    """Nanoseconds."""
+    """A duration, in nanoseconds."""
 
     EXAMPLE = "130us"
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """As parse_duration_ns()."""
+        """The duration that *text* says, as parse_duration_ns() reads it. Raises UserError."""
         return cls(parse_duration_ns(text))
 
 
 class Size(Quantity):
-    """Bytes."""
+    """A size, in bytes."""
 
     EXAMPLE = "128MB"
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """As parse_size_bytes()."""
+        """The size that *text* says, as parse_size_bytes() reads it. Raises UserError."""
         return cls(parse_size_bytes(text))
 
 
 class Rate(Quantity):
-    """Bytes per second; 0 where nothing limits them."""
+    """A rate, in bytes per second; 0 where nothing limits it."""
 
     EXAMPLE = "250MB/s"
 
     @classmethod
     def parsed(cls, text: str) -> Self:
-        """As parse_rate_bytes_per_s()."""
+        """The rate that *text* says, as parse_rate_bytes_per_s() reads it. Raises UserError."""
         return cls(parse_rate_bytes_per_s(text) or 0)
 
 

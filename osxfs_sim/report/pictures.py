@@ -93,7 +93,7 @@ def _median_ns(curve: tuple[np.ndarray, np.ndarray]) -> float:
     return float(f"{time_of(curve, 0.5):.4g}")
 
 
-def parts_of(trace: TraceContents) -> dict[str, int]:
+def partition_by_object(trace: TraceContents) -> dict[str, int]:
     """The parts of a trace's wall time in ns: they add up to it."""
     analysis = trace.analysis
     parts = {each.label: each.time_ns for each in analysis.causes if each.time_ns}
@@ -103,7 +103,7 @@ def parts_of(trace: TraceContents) -> dict[str, int]:
 
 
 def _attribution(traces: Sequence[TraceContents]) -> Plot:
-    bars = {trace.label: parts_of(trace) for trace in traces}
+    bars = {trace.label: partition_by_object(trace) for trace in traces}
     said = []
     for label, parts in bars.items():
         total_ns = sum(parts.values()) or 1

@@ -26,7 +26,7 @@ AT_ONCE = "nothing at risk: every change was on the host when it was acknowledge
 STALE = "answers could be stale until the host's event arrived (window 10ms)"
 
 
-def status(policy: str = "consistent: nothing believed", **others: Any) -> dict[str, Any]:
+def status(policy: str = "consistent: nothing cached", **others: Any) -> dict[str, Any]:
     return {
         "policy": policy,
         "events": {"latency_ns": 10_000_000},

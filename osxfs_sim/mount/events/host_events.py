@@ -34,14 +34,14 @@ from typing import Any
 
 from osxfs_sim.model.events import (
     Debounce,
-    Ends,
     EventSpec,
     EventStream,
     FileEvent,
     MustScan,
     Notice,
+    Stale,
     What,
-    ended,
+    invalidated_by,
     notices,
 )
 from osxfs_sim.model.status import CompleteDirectoriesStatus, HostEventsStatus, InvalidatedStatus
@@ -343,7 +343,7 @@ class HostEvents:
         directory, name, what = event.directory, event.name, event.what
         if not self._inodes.knows(directory):
             return None  # forgotten meanwhile, and all that was known of it
-        ends = ended(what)
+        stale = invalidated_by(what)
         if not name:
             invalidations[InvalAttributes(directory.number, None)] = None
             return None
@@ -354,7 +354,7 @@ class HostEvents:
             now = None
         entry = InvalEntry(directory.number, name)
         keeps = now is not None and now is before and self.leads_to_a_volume(now)
-        if Ends.ENTRY in ends:
+        if Stale.ENTRY in stale:
             if self._names is not None and status is not None:
                 self._names.added(directory, self._spellings.key(name))
             # Also where the guest knows what is there now: it may have asked in between,
@@ -364,15 +364,15 @@ class HostEvents:
             spelling = self._spellings.negative_spelling(directory, name)
             if spelling is not None:
                 invalidations[InvalEntry(directory.number, spelling)] = None
-        if Ends.DIRECTORY_ATTRIBUTES in ends:
+        if Stale.DIRECTORY_ATTRIBUTES in stale:
             invalidations[InvalAttributes(directory.number, entry_to(directory))] = None
         for inode in {before, now} - {None}:
             assert inode is not None
-            if Ends.PAGES in ends and modes.S_ISREG(inode.kind):
+            if Stale.PAGES in stale and modes.S_ISREG(inode.kind):
                 invalidations[InvalPages(inode.number, entry)] = None
-            elif Ends.ATTRIBUTES in ends or Ends.PAGES in ends:
+            elif Stale.ATTRIBUTES in stale or Stale.PAGES in stale:
                 invalidations[InvalAttributes(inode.number, entry)] = None
-        if before is None or before is now or Ends.ENTRY not in ends:
+        if before is None or before is now or Stale.ENTRY not in stale:
             return None
         moved = What.RENAMED in what
         if not before.drop_name(directory, name) and not before.is_directory:

@@ -13,8 +13,7 @@ from osxfs_sim.fs import at
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.ownership import Ownership
-from osxfs_sim.model.profile import GuestAttributes as WhoseAttributes
-from osxfs_sim.model.profile import Replaced
+from osxfs_sim.model.profile import Replaced, XattrPolicy
 from osxfs_sim.mount.events.host_events import HostEvents
 from osxfs_sim.mount.events.inject import Injector
 from osxfs_sim.mount.events.injected_requests import InjectedRequests
@@ -239,7 +238,7 @@ def build(
         server_is_root=server_is_root,
     )
     guest_attributes = GuestAttributes(
-        owners, allowed=system.files.extended_attributes is WhoseAttributes.HOST
+        owners, allowed=system.files.extended_attributes is XattrPolicy.HOST
     )
     entries = _layered(
         faults,

@@ -17,7 +17,7 @@ from osxfs_sim.coherence.actors.processes import Actor
 from osxfs_sim.coherence.museum.exhibits import (
     HOUR_NS,
     Arrangement,
-    Sides,
+    MountedSides,
     demonstrations,
     play,
 )
@@ -38,10 +38,10 @@ def stage(share: Callable[..., LiveShare]):
     """Mounts what a demonstration asks for; what it leaves behind is looked at as ever."""
 
     @contextlib.contextmanager
-    def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[Sides]:
+    def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[MountedSides]:
         live = share(host, **settings)
         has_events = live.status().events is not None
-        yield Sides(host, live.guest, live.settle if has_events else lambda: None)
+        yield MountedSides(host, live.guest, live.settle if has_events else lambda: None)
         live.unmount()
 
     return stage
@@ -52,7 +52,7 @@ def wrong(demonstration, arrangement: Arrangement, stage, field: Path, *, is_cur
     host = field / "host"
     host.mkdir()
     told = play(demonstration.steps, arrangement, stage, host, is_cured=is_cured)
-    return [(str(each.step), each.told) for each in told if not each.as_expected]
+    return [(str(each.step), each.answer) for each in told if not each.as_expected]
 
 
 POLICIES = [

@@ -593,7 +593,7 @@ def test_a_policy_that_fails_late_is_not_believed_and_is_told_of(share, field, m
     assert own.errors == 2
     assert own.first_error == (f"{name}:Failing.found fails ({name}.py, line 7): KeyError: b'bad'")
     (said,) = (each for each in status.warnings if "policy" in each)
-    assert said.startswith("the policy failed 2 times, and nothing was believed then; at first: ")
+    assert said.startswith("the policy failed 2 times, and nothing was cached then; at first: ")
     assert own.first_error in said
     assert status.internal_errors.count == 0
     assert "Traceback" in live.log()
