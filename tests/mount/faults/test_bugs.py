@@ -187,7 +187,7 @@ def test_what_the_guest_itself_makes_is_not_missing(believing: LiveShare) -> Non
         assert told(guest, "list", path="e") == OperationResult([])
 
 
-def test_a_name_stays_missing_for_its_lifetime_and_no_longer(share) -> None:
+def test_a_name_stays_missing_for_its_negative_timeout_and_no_longer(share) -> None:
     live = share(profile="osxfs-negative", negative_timeout_ns=10**9, bugs=("still-missing",))
     with Actor("guest", live.guest) as guest:
         assert told(guest, "stat", path="d") == OperationResult(error="ENOENT")

@@ -135,7 +135,7 @@ def test_replies_leave_in_the_order_they_are_due_and_not_in_which_they_came() ->
     assert kernel.run(drive) == came + left
 
 
-def test_a_session_that_ends_lets_go_of_what_is_held() -> None:
+def test_a_session_that_ends_drops_what_is_delayed() -> None:
     kernel = Kernel(held=held(ms=3_600_000), now=at_once)
     kernel.request("held", "now")
     kernel.end()
@@ -143,7 +143,7 @@ def test_a_session_that_ends_lets_go_of_what_is_held() -> None:
 
 
 @pytest.mark.usefixtures("clock_of_looks")
-def test_a_held_reply_blocks_nobody() -> None:
+def test_a_delayed_reply_blocks_nobody() -> None:
     kernel = Kernel(held=held(ms=100), now=at_once)
 
     async def drive() -> None:
@@ -304,7 +304,7 @@ class Busy:
         os.close(self._write_fd)
 
 
-def test_a_chore_that_never_ends_does_not_keep_a_share_awake_that_nobody_uses() -> None:
+def test_an_idle_task_that_never_ends_does_not_keep_a_share_awake_that_nobody_uses() -> None:
     kernel = Kernel(now=at_once)
     chore = Busy()
     kernel.reactor.patience = Patience(spin_ns=0, block_ns=0, awake_ns=5 * MS)

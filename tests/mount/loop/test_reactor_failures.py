@@ -113,7 +113,7 @@ class Failing(Busy):
         self.done += 1
 
 
-def test_a_chore_that_fails_rests_and_is_tried_again() -> None:
+def test_an_idle_task_that_fails_rests_and_is_tried_again() -> None:
     kernel = Kernel(now=at_once)
     chore = Failing(4)
 
@@ -137,7 +137,7 @@ def test_a_chore_that_fails_rests_and_is_tried_again() -> None:
     assert kernel.reactor.internal_errors.count == 4
 
 
-def test_a_chore_that_always_fails_can_be_taken_off_while_it_rests() -> None:
+def test_an_idle_task_that_always_fails_can_be_cleared_while_it_rests() -> None:
     kernel = Kernel(now=at_once)
     chore = Failing(1_000_000)
 

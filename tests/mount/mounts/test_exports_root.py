@@ -166,7 +166,7 @@ def test_exports_may_overlap(site: Path) -> None:
         assert (guest / "cached" / "inner" / "both").read_text() == "seen twice"
 
 
-def test_to_walk_into_an_export_costs_the_hub_no_request(site: Path) -> None:
+def test_to_walk_into_an_export_costs_the_exports_root_no_request(site: Path) -> None:
     with exported(site) as share:
         os.stat(site / "mnt" / "none")
         share.reset()
@@ -224,7 +224,7 @@ def test_in_the_foreground_a_signal_unmounts_all(cli: Command, site: Path) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_end_of_the_hub_is_the_end_of_all(site: Path, number: signal.Signals) -> None:
+def test_the_end_of_the_exports_root_is_the_end_of_all(site: Path, number: signal.Signals) -> None:
     with contextlib.suppress(osxfs_sim.MountError), exported(site) as share:
         servers = [each._server for each in share.exports]
         (site / "mnt" / "host" / "file").write_text("written before")
@@ -313,7 +313,7 @@ def test_what_an_export_has_left_that_was_killed_is_told_with_the_others(
     assert not shares_below(site)
 
 
-def test_a_share_whose_profile_is_called_exports_is_no_hub(site: Path) -> None:
+def test_a_share_whose_profile_is_called_exports_is_no_exports_root(site: Path) -> None:
     (site / "mine.toml").write_text('name = "exports"\n')
     with osxfs_sim.share(
         site / "second", site / "mnt", profile=str(site / "mine.toml"), calibrate=False

@@ -404,7 +404,7 @@ def test_acting_as_a_user_ends_with_the_block() -> None:
 
 @pytest.mark.parametrize("profile", ["none", "osxfs", "osxfs-delegated"])
 @pytest.mark.parametrize("mode", [0o6777, 0o4666, 0o2766, 0o2777])
-def test_whoever_writes_a_set_id_file_of_somebody_else_ends_its_bits_as_natively(
+def test_whoever_writes_a_set_id_file_of_somebody_else_clears_its_bits_as_natively(
     as_nobody, field: Path, profile: str, mode: int
 ) -> None:
     """It was EPERM: only its owner may set a mode, and the server is not its owner."""

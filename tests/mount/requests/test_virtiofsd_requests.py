@@ -138,13 +138,13 @@ def fresh(share, cache: str) -> LiveShare:
 
 
 @pytest.mark.parametrize("cache", ["auto", "always"])
-def test_a_guest_that_believes_sends_exactly_the_published_requests(
+def test_a_guest_that_caches_sends_exactly_the_published_requests(
     share, applets: Path, cache: str
 ) -> None:
     assert requests_of(fresh(share, cache), applets, PUBLISHED_SCRIPT) == PUBLISHED[cache]
 
 
-def test_a_guest_that_believes_nothing_sends_the_published_requests_but_for_its_kernel(
+def test_a_guest_that_caches_nothing_sends_the_published_requests_but_for_its_kernel(
     share, applets: Path
 ) -> None:
     expected = dict(PUBLISHED["none"])

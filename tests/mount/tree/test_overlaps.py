@@ -318,7 +318,7 @@ def test_the_strongest_part_on_the_way_up_decides(known: Known) -> None:
     assert not overlaps.is_stronger(known.found("e"))
 
 
-def test_cached_parts_believe_as_the_share_does_and_consistent_ones_nothing(known: Known) -> None:
+def test_cached_parts_cache_as_the_share_does_and_consistent_ones_nothing(known: Known) -> None:
     overlaps = known.overlaps(a_b=Mode.CACHED, a_b_c=Mode.CONSISTENT)
     own = Cached(5)
     assert overlaps.policy_at(known.found("a/b/dir"), own) is own

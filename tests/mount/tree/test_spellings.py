@@ -183,14 +183,14 @@ def test_a_name_too_long_to_ask_for_may_be_shorter_as_it_is(bench) -> None:
 # What the guest may believe
 
 
-def test_only_the_hosts_own_spelling_is_believed(bench) -> None:
+def test_only_the_hosts_own_spelling_is_cached(bench) -> None:
     names = bench()
     assert names.believe(b"a", b"a") == HOUR_NS
     assert names.believe(b"a", b"A") == 0
     assert names.names.believed(b"a", b"A", CacheTimeouts(5, 7)) == CacheTimeouts(0, 7)
 
 
-def test_a_change_under_another_spelling_ends_what_is_believed(bench) -> None:
+def test_a_change_under_another_spelling_invalidates_what_is_cached(bench) -> None:
     names = bench()
     for name in (b"a", b"b"):
         names.believe(names.make(name), name)
@@ -200,7 +200,7 @@ def test_a_change_under_another_spelling_ends_what_is_believed(bench) -> None:
     assert names.ends == 1
 
 
-def test_where_nothing_was_ever_believed_nothing_is_ended(bench) -> None:
+def test_where_nothing_was_ever_cached_nothing_is_invalidated(bench) -> None:
     names = bench()
     names.make(b"a")
     names.names.believed(b"a", b"a", CacheTimeouts(0, HOUR_NS))
@@ -209,7 +209,7 @@ def test_where_nothing_was_ever_believed_nothing_is_ended(bench) -> None:
     assert names.ends == 0
 
 
-def test_one_spelling_of_each_missing_name_is_believed_and_ends_with_another(bench) -> None:
+def test_one_spelling_of_each_missing_name_is_cached_and_invalidated_with_another(bench) -> None:
     names = bench()
     assert names.miss(b"a") == HOUR_NS
     assert names.miss(b"A") == 0
@@ -231,7 +231,7 @@ def test_missing_names_are_kept_track_of_up_to_a_bound(bench, monkeypatch) -> No
     assert 0 < names.ends <= 10
 
 
-def test_a_kernel_that_ends_nothing_is_told_to_believe_nothing(bench) -> None:
+def test_a_kernel_that_invalidates_nothing_is_sent_nothing_to_cache(bench) -> None:
     names = bench()
     names.can_end = False
     names.names.check_kernel()
@@ -342,7 +342,7 @@ def test_what_changed_within_one_tick_is_seen_later(bench, monkeypatch) -> None:
     assert names.find(b"B") == b"b"
 
 
-def test_an_index_of_a_directory_long_quiet_is_believed_for_good(bench) -> None:
+def test_an_index_of_a_directory_long_quiet_is_trusted_for_good(bench) -> None:
     names = bench()
     (names.path / "a").touch()
     for _ in range(5):
@@ -548,7 +548,7 @@ def test_not_replacing_and_exchanging_know_every_spelling(place) -> None:
     assert os.listdir(host) == ["B"]
 
 
-def test_a_rename_that_gave_way_and_failed_is_not_believed_missing(place) -> None:
+def test_a_case_only_rename_that_failed_leaves_no_negative_entry(place) -> None:
     guest, _ = place
     # As if it were a new name: it may be followed by a slash only if it is a directory's.
     (guest / "f").touch()
@@ -626,7 +626,7 @@ def test_no_warning_where_names_do_not_fold(field: Path, share) -> None:
     assert share(field / "source", field / "guest").share.first_status.warnings == []
 
 
-def test_a_mount_inside_survives_where_nothing_is_believed(share) -> None:
+def test_a_mount_inside_survives_where_nothing_is_cached(share) -> None:
     """Where names are believed it is taken away: see docs/known-differences.md."""
     live = share(names="apfs")
     if os.geteuid() != 0:
@@ -655,7 +655,7 @@ def test_hfs_on_a_mount_lists_what_it_stores(share) -> None:
     assert not os.path.exists(guest + b"/" + NFD)
 
 
-def test_without_names_that_fold_nothing_is_ended_or_indexed(share) -> None:
+def test_without_names_that_fold_nothing_is_invalidated_or_indexed(share) -> None:
     live = share()
     (live.guest / "a").touch()
     assert not (live.guest / "A").exists()

@@ -240,7 +240,9 @@ FORBIDDING = [
 
 
 @pytest.mark.parametrize("crossed", [False, True], ids=["all held", "the objects are the host's"])
-def test_what_a_held_mode_forbids_is_refused_and_what_it_allows_is_done(mounted, crossed) -> None:
+def test_what_a_pending_mode_forbids_is_refused_and_what_it_allows_is_done(
+    mounted, crossed
+) -> None:
     live = mounted()
     for steps in FORBIDDING:
         begun = d_e_f()

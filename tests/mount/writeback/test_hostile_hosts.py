@@ -223,7 +223,7 @@ def test_what_the_host_closes_and_takes_away_is_there_again(
 
 
 @pytest.mark.parametrize("move", [os.link, os.rename])
-def test_what_the_guest_could_not_move_after_all_it_believes_no_more(
+def test_what_the_guest_could_not_move_after_all_it_caches_no_more(
     share: Callable[..., LiveShare], move: Callable[[Path, Path], None]
 ) -> None:
     """A name that the guest has made of what the host took away meanwhile is there for nobody."""
