@@ -1,4 +1,4 @@
-"""Host changes reach the guest: what is believed ends, and no more than that.
+"""Host changes reach the guest: what is cached is invalidated, and no more than that.
 
 That an answer was ended shows in the request that comes again, and that another
 was not in the request that does not.
@@ -29,15 +29,15 @@ def asked(share: LiveShare | Place, *kinds: str) -> int:
 
 
 @pytest.fixture(scope="module", params=WATCHERS)
-def believing(request: pytest.FixtureRequest, module_share) -> LiveShare:
-    """A share that believes for a day, with both ways to see the host's changes."""
+def day_long(request: pytest.FixtureRequest, module_share) -> LiveShare:
+    """A share that caches for a day, with both ways to see the host's changes."""
     return module_share(**CACHED, host_events=request.param)
 
 
 @pytest.fixture
-def cached(believing: LiveShare) -> Place:
+def cached(day_long: LiveShare) -> Place:
     """A place on such a share, with a directory of two files."""
-    place = Place.on(believing)
+    place = Place.on(day_long)
     directory = place.source / "directory"
     directory.mkdir()
     for name in ("one", "other"):
@@ -47,7 +47,7 @@ def cached(believing: LiveShare) -> Place:
 
 
 def look(live: Place) -> None:
-    """Have the guest believe all that is in the directory.
+    """Have the guest cache all that is in the directory.
 
     Twice, since a file that is read, or a directory, has another time of access.
     """

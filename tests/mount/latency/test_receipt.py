@@ -1,4 +1,4 @@
-"""Asked-for against achieved latency: counts, percentiles, and what is late."""
+"""Target against observed latency: counts, percentiles, and what is late."""
 
 import numpy as np
 import pytest

@@ -282,7 +282,7 @@ def test_a_share_that_fell_asleep_wakes_for_the_next_request() -> None:
 
 
 class Busy:
-    """A chore that has something new to do again and again: the host is busy."""
+    """An idle task that has something new to do again and again: the host is busy."""
 
     def __init__(self) -> None:
         self.turns = 0
@@ -306,15 +306,15 @@ class Busy:
 
 def test_an_idle_task_that_never_ends_does_not_keep_a_share_awake_that_nobody_uses() -> None:
     kernel = Kernel(now=at_once)
-    chore = Busy()
+    idle_task = Busy()
     kernel.reactor.patience = Patience(spin_ns=0, block_ns=0, awake_ns=5 * MS)
     slept = []
-    kernel.reactor.idle_callback = lambda: slept.append(chore.turns)
+    kernel.reactor.idle_callback = lambda: slept.append(idle_task.turns)
 
     async def drive() -> None:
-        kernel.reactor.set_idle_task(chore)
-        while not slept or chore.turns < slept[0] + 20:
-            chore.more()
+        kernel.reactor.set_idle_task(idle_task)
+        while not slept or idle_task.turns < slept[0] + 20:
+            idle_task.more()
             kernel.reactor.call_soon(lambda: None)  # what its threads have to say
             await trio.sleep(0.001)
         assert not kernel.reactor.awake.held
@@ -325,9 +325,9 @@ def test_an_idle_task_that_never_ends_does_not_keep_a_share_awake_that_nobody_us
         kernel.end()
 
     kernel.run(drive)
-    chore.close()
+    idle_task.close()
     assert slept[0] > 0, "it worked on beside"
-    assert len(slept) <= 2, "it slept on while the chore worked"
+    assert len(slept) <= 2, "it slept on while the idle task worked"
 
 
 class ClockOfAnOldMachine:

@@ -169,7 +169,7 @@ def test_the_server_opens_what_is_its_own_to_itself_and_closes_it_again(as_nobod
         assert owner_told(it, BOB) == (5, 6)
         assert mode(on_host) == bits
         os.setxattr(on_host, ATTRIBUTE, b"0:7:8")
-        assert owner_told(it, BOB) == (7, 8), "what was read by force was believed too long"
+        assert owner_told(it, BOB) == (7, 8), "what was read by force was kept too long"
 
 
 def test_what_cannot_be_opened_belongs_to_whoever_asks_until_it_can_be_read(as_nobody) -> None:

@@ -1,6 +1,6 @@
 """What each policy asks the host, counted in requests; and what the guest then sees.
 
-Nothing here looks at how long anything takes: that an answer is believed shows
+Nothing here looks at how long anything takes: that an answer is cached shows
 in requests that do not come.
 """
 
@@ -18,7 +18,8 @@ from support.live import LiveShare
 from osxfs_sim import ProfileError
 
 CONSISTENT = {"profile": "none"}
-# Answers live as long as their lifetimes here; what ends them before is test_host_events' story.
+# Answers are cached until their timeouts here; what invalidates them before is told elsewhere:
+# test_host_events.
 CACHED = {"profile": "osxfs-cached", "latency_ns": 0, "host_events": "none"}
 NEGATIVE = {"profile": "osxfs-negative", "latency_ns": 0, "host_events": "none"}
 SHORT_NS = 50_000_000
@@ -46,7 +47,7 @@ def test_consistent_asks_every_time(share) -> None:
     for _ in range(TIMES):
         os.stat(live.guest / "file")
     # For the name, and then for the attributes: those that came with the name
-    # are not believed for as long as it takes stat(2) to look at them.
+    # are not cached for as long as it takes stat(2) to look at them.
     assert live.requests() == {"LOOKUP": TIMES, "GETATTR": TIMES}
 
 
@@ -331,7 +332,7 @@ def test_a_name_whose_object_the_host_replaced_leads_to_the_new_one(share) -> No
     (live.source / "file").write_text("new")
     (live.source / "directory").mkdir()
     (live.source / "directory" / "new").touch()
-    # The guest still believes in the old objects; that they are no longer
+    # The guest still has the old objects cached; that they are no longer
     # there shows when they are used, and the kernel walks the path anew.
     assert (live.guest / "file").read_text() == "new"
     assert os.listdir(live.guest / "directory") in (["new"], ["old"])

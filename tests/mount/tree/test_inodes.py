@@ -262,7 +262,7 @@ def test_renaming_one_of_two_names_keeps_the_other(table):
 
 
 def test_renaming_the_name_it_was_not_last_found_by_keeps_that_one(table):
-    # The guest need not look a name up before it renames it: its kernel may believe it still.
+    # The guest need not look a name up before it renames it: its kernel may have it cached still.
     for name in (b"old", b"other"):
         inode = told(table, status_of(42, links=2), name=name)
     inode.moved(table.root, b"new", table.root, b"old")

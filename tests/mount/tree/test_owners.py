@@ -638,12 +638,12 @@ def test_with_a_timeout_a_change_makes_its_author_the_one_who_is_told(cached: Pl
     assert owner_told(cached.guest / "file", ALICE) == (BOB, BOB)
 
 
-@pytest.mark.parametrize("lifetime", ["none", "an hour"])
+@pytest.mark.parametrize("timeout", ["none", "an hour"])
 def test_the_sticky_bit_is_shown_and_keeps_nobody_from_removing(
-    place: Place, cached: Place, lifetime: str
+    place: Place, cached: Place, timeout: str
 ) -> None:
-    """The guest's kernel leaves it to the server (fuse_change_attributes), whatever it believes."""
-    at = place if lifetime == "none" else cached
+    """The guest's kernel leaves it to the server (fuse_change_attributes), cached or not."""
+    at = place if timeout == "none" else cached
     (at.guest / "sticky").mkdir()
     (at.guest / "sticky").chmod(0o1777)
     for name in ("first", "second"):

@@ -22,8 +22,8 @@ from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree.backing import Backing, StaleError
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 
-BELIEVING = {"cache_timeout_ns": 3_600 * 10**9}
-"""A lifetime that does not end while a test looks, on however slow a machine."""
+CACHING = {"cache_timeout_ns": 3_600 * 10**9}
+"""A timeout that does not pass while a test looks, on however slow a machine."""
 
 
 def fill(host: Path) -> None:
@@ -91,7 +91,7 @@ LOOKS: dict[str, Callable[[Path], Any]] = {
 }
 REAL = {
     # cache=always, and cache=auto within its second.
-    "believing": {
+    "caching": {
         "size and links of i": (4, 1),
         "content of i": "in-p",
         "size of r": 12,
@@ -163,9 +163,9 @@ def look_and_replace(live: LiveShare) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [
-        ({"profile": "virtiofsd-always"}, "believing"),
-        ({"profile": "virtiofsd-auto"} | BELIEVING, "believing"),
-        ({"profile": "lima-vz", "latency_ns": 0} | BELIEVING, "believing"),
+        ({"profile": "virtiofsd-always"}, "caching"),
+        ({"profile": "virtiofsd-auto"} | CACHING, "caching"),
+        ({"profile": "lima-vz", "latency_ns": 0} | CACHING, "caching"),
         ({"profile": "virtiofsd-none"}, "asking"),
     ],
 )
@@ -177,7 +177,7 @@ def test_a_server_that_looked_names_up_anew_would_be_caught(share) -> None:
     said = look_and_replace(share(profile="virtiofsd-always", replaced="anew"))
     assert said["content of r"] == "replaced, and longer\n"
     assert said["content of x"] == "ENOENT"
-    assert said != REAL["believing"]
+    assert said != REAL["caching"]
 
 
 def test_osxfs_shows_what_is_there_now_however_long_it_caches(share) -> None:
@@ -199,7 +199,7 @@ def test_when_its_timeout_has_passed_a_name_is_what_is_there_now(share) -> None:
 
 
 def test_an_event_invalidates_the_name_of_what_is_held(share) -> None:
-    live = share(profile="docker-vz", latency_ns=0, **BELIEVING)
+    live = share(profile="docker-vz", latency_ns=0, **CACHING)
     (live.source / "file").write_text("old")
     assert (live.guest / "file").read_text() == "old"
     with open(live.guest / "file") as held:
@@ -211,7 +211,7 @@ def test_an_event_invalidates_the_name_of_what_is_held(share) -> None:
 
 def test_of_what_the_host_took_away_nothing_is_cached_any_more(share) -> None:
     """It is held, and nobody tells of changes in it."""
-    live = share(profile="docker-vz", latency_ns=0, **BELIEVING)
+    live = share(profile="docker-vz", latency_ns=0, **CACHING)
     (live.source / "file").write_text("old")
     with open(live.guest / "file") as file:
         os.link(live.source / "file", live.source.parent / "elsewhere")

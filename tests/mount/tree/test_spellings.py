@@ -89,12 +89,14 @@ class Bench:
         self.names.removed(self.root, self.fd, name, asked)
 
     def miss(self, asked: bytes, cache_timeout_ns: int = HOUR_NS) -> int:
-        """As a handler answers that there is no *asked*: how long that may be believed."""
+        """As a handler answers that there is no *requested*: how long that may be cached."""
         assert self.find(asked) is None
         return self.names.negative_timeout_ns(self.root, asked, cache_timeout_ns)
 
-    def believe(self, name: bytes, asked: bytes) -> int:
-        return self.names.believed(name, asked, CacheTimeouts(HOUR_NS, HOUR_NS)).entry_timeout_ns
+    def cache(self, name: bytes, asked: bytes) -> int:
+        return self.names.entry_timeouts(
+            name, asked, CacheTimeouts(HOUR_NS, HOUR_NS)
+        ).entry_timeout_ns
 
 
 @pytest.fixture
@@ -159,41 +161,41 @@ def test_hfs_stores_and_lists_decomposed(bench) -> None:
     assert names.make(NFC) == NFD
     assert os.listdir(os.fsencode(names.path)) == [NFD]
     assert names.find(NFC) == NFD
-    assert names.names.shown(names.fd, NFD) == NFD
+    assert names.names.display_name(names.fd, NFD) == NFD
 
 
 def test_hfs_lists_what_the_host_spells_both_ways_as_it_is(bench) -> None:
     names = bench("hfs+")
     os.mknod(os.fsencode(names.path) + b"/" + NFC)
-    assert names.names.shown(names.fd, NFC) == NFD
+    assert names.names.display_name(names.fd, NFC) == NFD
     os.mknod(os.fsencode(names.path) + b"/" + NFD)
-    assert [names.names.shown(names.fd, name) for name in (NFC, NFD)] == [NFC, NFD]
+    assert [names.names.display_name(names.fd, name) for name in (NFC, NFD)] == [NFC, NFD]
 
 
 def test_a_name_too_long_to_ask_for_may_be_shorter_as_it_is(bench) -> None:
     names = bench("hfs+")
     composed, decomposed = "\xe9".encode() * 127, b"e\xcc\x81" * 127
     os.mknod(os.fsencode(names.path) + b"/" + composed)
-    assert names.names.shown(names.fd, composed) == decomposed
+    assert names.names.display_name(names.fd, composed) == decomposed
     assert names.find(decomposed) == composed
     with refused(errno.ENAMETOOLONG):
         names.find(b"o\xcc\x81" * 127)
 
 
-# What the guest may believe
+# What the guest may cache
 
 
 def test_only_the_hosts_own_spelling_is_cached(bench) -> None:
     names = bench()
-    assert names.believe(b"a", b"a") == HOUR_NS
-    assert names.believe(b"a", b"A") == 0
-    assert names.names.believed(b"a", b"A", CacheTimeouts(5, 7)) == CacheTimeouts(0, 7)
+    assert names.cache(b"a", b"a") == HOUR_NS
+    assert names.cache(b"a", b"A") == 0
+    assert names.names.entry_timeouts(b"a", b"A", CacheTimeouts(5, 7)) == CacheTimeouts(0, 7)
 
 
 def test_a_change_under_another_spelling_invalidates_what_is_cached(bench) -> None:
     names = bench()
     for name in (b"a", b"b"):
-        names.believe(names.make(name), name)
+        names.cache(names.make(name), name)
     names.remove(b"a")
     assert names.ends == 0
     names.remove(b"B")
@@ -203,7 +205,7 @@ def test_a_change_under_another_spelling_invalidates_what_is_cached(bench) -> No
 def test_where_nothing_was_ever_cached_nothing_is_invalidated(bench) -> None:
     names = bench()
     names.make(b"a")
-    names.names.believed(b"a", b"a", CacheTimeouts(0, HOUR_NS))
+    names.names.entry_timeouts(b"a", b"a", CacheTimeouts(0, HOUR_NS))
     names.miss(b"b", 0)
     names.remove(b"A")
     assert names.ends == 0
@@ -237,7 +239,7 @@ def test_a_kernel_that_invalidates_nothing_is_sent_nothing_to_cache(bench) -> No
     names.names.check_kernel()
     assert names.ends == 1
     assert names.names.report().names_can_be_invalidated is False
-    assert names.believe(b"a", b"a") == 0
+    assert names.cache(b"a", b"a") == 0
     assert names.miss(b"a") == 0
     names.make(b"a")
     names.remove(b"A")
@@ -442,7 +444,7 @@ def test_exact_names_are_bytes(field: Path) -> None:
         (field / "a").touch()
         assert names.target(root, fd, b"a")[1] is not None
         assert names.target(root, fd, b"A") == (b"A", None)
-        assert names.shown(fd, NOT_TEXT) == names.new(root, fd, NOT_TEXT) == NOT_TEXT
+        assert names.display_name(fd, NOT_TEXT) == names.new(root, fd, NOT_TEXT) == NOT_TEXT
     finally:
         os.close(fd)
 
@@ -627,7 +629,7 @@ def test_no_warning_where_names_do_not_fold(field: Path, share) -> None:
 
 
 def test_a_mount_inside_survives_where_nothing_is_cached(share) -> None:
-    """Where names are believed it is taken away: see docs/known-differences.md."""
+    """Where names are cached it is taken away: see docs/known-differences.md."""
     live = share(names="apfs")
     if os.geteuid() != 0:
         pytest.skip("only root mounts")

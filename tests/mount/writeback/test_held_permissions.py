@@ -1,4 +1,4 @@
-"""What a server that is not root acknowledges, it can carry out: judged by the modes to come.
+"""What a server that is not root acknowledges, it can apply: judged by the modes to come.
 
 Everything is done twice by the same user, in the share and in a directory beside it: both must
 say the same, step by step, though the host has none of the modes that the guest has set.
