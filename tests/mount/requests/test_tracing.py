@@ -106,7 +106,7 @@ def test_names_that_are_no_text_are_written_in_a_way_that_can_be_read(
     assert [row["name"] for row in about(rows, "MKDIR")] == [r"a\xff"]
 
 
-def test_what_write_back_and_sets_of_names_answer_is_told_from_what_crossed(
+def test_what_write_back_and_complete_directories_answer_is_told_from_what_crossed(
     share, tmp_path: Path
 ) -> None:
     held = share(profile="osxfs-delegated", latency_ns=1_000)
