@@ -16,6 +16,7 @@ from types import ModuleType
 from osxfs_sim import profile_file
 from osxfs_sim.fs.reading import read_text
 from osxfs_sim.model.caching import CachePolicy
+from osxfs_sim.model.formatting import format_count
 from osxfs_sim.model.latency import Distribution, Empirical
 from osxfs_sim.model.own_policy import OwnPolicy, PolicyError, described, place_of
 from osxfs_sim.model.profile import Profile, ProfileError, parse_distribution
@@ -108,7 +109,9 @@ def _read_empirical(path: str) -> Empirical:
                 "write one a line, such as 131us, or whole nanoseconds"
             ) from None
         if len(samples_ns) > _MOST_SAMPLES:
-            raise ProfileError(f"{path} holds more than {_MOST_SAMPLES:,} samples: take a part")
+            raise ProfileError(
+                f"{path} holds more than {format_count(_MOST_SAMPLES)} samples: take a part"
+            )
     if not samples_ns:
         raise ProfileError(f"{path} holds no samples: write one duration a line, such as 131us")
     return Empirical(tuple(samples_ns))

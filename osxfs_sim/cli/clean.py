@@ -14,7 +14,7 @@ from osxfs_sim.cli.saying import say, tell
 from osxfs_sim.fs import at
 from osxfs_sim.lab.trees import default_cache, default_directory
 from osxfs_sim.lab.work_directories import left_over, remove
-from osxfs_sim.model.units import format_size
+from osxfs_sim.model.formatting import format_size
 from osxfs_sim.mount.launch import unmount_and_wait
 from osxfs_sim.mount.mounts.identity import server_user, state_directory
 from osxfs_sim.mount.mounts.mountpoints import runtime_directory, shares_in

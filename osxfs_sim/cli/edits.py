@@ -11,6 +11,7 @@ from osxfs_sim.cli.saying import say
 from osxfs_sim.coherence.edits.recording import pattern_of, record
 from osxfs_sim.coherence.edits.stream import parse_rate, parse_stream, stream_names
 from osxfs_sim.fs.output import write_output
+from osxfs_sim.model.formatting import format_plain
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.report.console import console
 from osxfs_sim.report.tables import table
@@ -39,7 +40,7 @@ def list_() -> None:
         pattern = parse_stream(name).pattern
         rows.add_row(
             name,
-            f"{pattern.rate_per_s:g}",
+            format_plain(pattern.rate_per_s),
             f"{pattern.files}",
             f"{pattern.burst}",
             pattern.about,

@@ -36,8 +36,8 @@ from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.consistency import Mode
+from osxfs_sim.model.formatting import format_duration
 from osxfs_sim.model.profile import ProfileError, Transport
-from osxfs_sim.model.units import format_duration
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import mounted
 from osxfs_sim.report.console import console, escape

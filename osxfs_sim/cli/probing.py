@@ -13,8 +13,8 @@ from osxfs_sim.cli.saying import tell
 from osxfs_sim.lab.machine import describe_machine
 from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
+from osxfs_sim.model.formatting import format_duration
 from osxfs_sim.model.profile import ProfileError
-from osxfs_sim.model.units import format_duration
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import Share, mounted
 from osxfs_sim.mount.mounts.mountpoints import MountError

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from osxfs_sim.cli.saying import tell
 from osxfs_sim.model.escaping import printable
+from osxfs_sim.model.formatting import format_fixed
 from osxfs_sim.report.console import error_console
 
 
@@ -22,7 +23,7 @@ class StepProgress:
         if sys.stderr.isatty():
             self._bar = Progress(
                 BarColumn(bar_width=30),
-                TextColumn("{task.completed:.0f} of {task.total:.0f}"),
+                TextColumn("{format_fixed(task.completed, 0)} of {format_fixed(task.total, 0)}"),
                 TextColumn("{task.description}", markup=False),
                 console=error_console(),
                 transient=True,
@@ -93,5 +94,5 @@ def remaining_words(remaining_s: float | None, *, at_most: bool) -> str:
     elif remaining_s < 5_400:
         amount = f"{round(remaining_s / 60)} min"
     else:
-        amount = f"{remaining_s / 3_600:.1f} h"
+        amount = f"{format_fixed(remaining_s / 3_600, 1)} h"
     return f"{'at most ' if at_most else ''}about {amount} left"

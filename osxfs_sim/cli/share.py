@@ -8,6 +8,7 @@ import click
 
 from osxfs_sim.cli.options import Duration, PlainPath
 from osxfs_sim.cli.saying import say, say_json, tell
+from osxfs_sim.model.formatting import format_plain
 from osxfs_sim.model.status import ShareStatus
 from osxfs_sim.mount.force import started_s
 from osxfs_sim.mount.launch import SETTLES_WITHIN_S, unmount_and_wait
@@ -142,8 +143,8 @@ def flush(mountpoint: str) -> None:
     "--timeout",
     "timeout_ns",
     type=Duration(),
-    default=f"{SETTLES_WITHIN_S:g}s",
-    help=f"How long to wait. [{SETTLES_WITHIN_S:g}s]",
+    default=f"{format_plain(SETTLES_WITHIN_S)}s",
+    help=f"How long to wait. [{format_plain(SETTLES_WITHIN_S)}s]",
 )
 def settle(mountpoint: str, timeout_ns: int) -> None:
     """Wait until the guest has been told of all that the host has done up to now.

@@ -36,6 +36,7 @@ from osxfs_sim.lab.result_shapes import STALENESS
 from osxfs_sim.lab.results import ResultError, read_from
 from osxfs_sim.lab.shapes import mismatch, shown
 from osxfs_sim.model.events import NO_EVENTS
+from osxfs_sim.model.formatting import format_count, format_fixed, format_plain
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import Share
@@ -367,14 +368,15 @@ def _disturbances(document: Mapping[str, Any]) -> list[str]:
     said = []
     load, lost = document["load"], document["lost"]
     if load is not None:
+        looks_per_s = load["looks"] / load["elapsed_s"]
         busy = load["processor_s"] / load["elapsed_s"]
         said.append(
-            f"under load: {load['processes']} processes, {load['looks'] / load['elapsed_s']:,.0f} "
-            f"files/s, {busy:.2f} processors"
+            f"under load: {load['processes']} processes, {format_count(looks_per_s)} files/s, "
+            f"{format_fixed(busy, 2)} processors"
         )
     if lost is not None:
         said.append(
-            f"events lost: {lost['dropped']:,} of {lost['seen']:,} "
-            f"({lost['rate']:g} asked for), {lost['rescans']:,} rescans"
+            f"events lost: {format_count(lost['dropped'])} of {format_count(lost['seen'])} "
+            f"({format_plain(lost['rate'])} asked for), {format_count(lost['rescans'])} rescans"
         )
     return said

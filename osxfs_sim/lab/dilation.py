@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from osxfs_sim.model.formatting import format_significant
+
 CONFIDENCE = 0.95
 FEWEST_FOR_ERRORS = 3
 """Two points lie on a line whatever they are."""
@@ -120,4 +122,4 @@ def dilation_between(here_s: float, published_s: float) -> float:
     Both are native times of the same workload. To three digits, so that it can be written
     down and given to ``--dilate``.
     """
-    return float(f"{here_s / published_s:.3g}")
+    return float(format_significant(here_s / published_s, 3))

@@ -27,6 +27,7 @@ from osxfs_sim.lab.statistics import (
     Estimate,
     median_estimate,
 )
+from osxfs_sim.model.formatting import format_count
 
 GROUPS = "groups"
 """What a comparison's plan keeps the groups of a sweep under: arms that compete, by label."""
@@ -366,7 +367,7 @@ class Limit:
             return "its stale answers were not counted"
         broken = self.broken_by(point)
         if broken:
-            return f"{broken:,} answers beyond"
+            return f"{format_count(broken)} answers beyond"
         if self.below_ns is not None and point.changed:
             # By what nobody saw, perhaps: a mapping, or a program without libc.
             return f"{point.changed} of its runs had another result"

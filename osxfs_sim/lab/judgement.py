@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from osxfs_sim.model.formatting import format_count, format_fixed, format_seconds
+
 WORTH_JUDGING = 0.01
 """Classes with a smaller share of both answers and waiting cannot have moved a result."""
 
@@ -137,15 +139,17 @@ def warnings_of(run: Observed) -> list[str]:
     others, beyond = crowded_by(run), beyond_s(run)
     if others is not None:
         said.append(
-            f"other programs used {others:.1f} of {run.cores} processors meanwhile, and none was "
-            "free: the command waited for one, which no receipt shows, and its time is too long"
+            f"other programs used {format_fixed(others, 1)} of {run.cores} processors meanwhile, "
+            "and none was free: the command waited for one, which no receipt shows, and its time "
+            "is too long"
         )
-    if beyond is not None and run.receipt is not None:
+    if beyond is not None and run.native_s is not None and run.receipt is not None:
         answers = sum(line["count"] for line in run.receipt.values())
         waited_s = sum(map(waited_ns, run.receipt.values())) / 1e9
         said.append(
-            f"{beyond:.1f} of {run.wall_s:.1f} s are neither the command's own ({run.native_s:.2f} "
-            f"s natively) nor its {answers:,} answers' ({waited_s:.1f} s): it waited for a "
+            f"{format_fixed(beyond, 1)} of {format_seconds(run.wall_s, 1)} are neither the "
+            f"command's own ({format_seconds(run.native_s, 2)} natively) nor its "
+            f"{format_count(answers)} answers' ({format_seconds(waited_s, 1)}): it waited for a "
             "processor, or for what no receipt shows"
         )
     return said

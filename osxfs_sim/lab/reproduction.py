@@ -16,6 +16,7 @@ from osxfs_sim.lab.dilation import DilationLine, dilation_between, dilation_line
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.statistics import Estimate, median_estimate, ratio_estimate
 from osxfs_sim.lab.study import TABLE, Check, Platform, Reading, Study, Topology
+from osxfs_sim.model.formatting import format_plain
 
 NO_VOLUMES = "no volumes"
 GOAL = 0.1
@@ -25,7 +26,7 @@ _SMALLEST_DILATION_APART = 0.25
 
 def bind_label(platform: Platform, dilation: float | None = None) -> str:
     """The arm of *platform*'s bind mount, at the dilation of the table or another."""
-    at = "" if dilation is None else f" K={dilation:g}"
+    at = "" if dilation is None else f" K={format_plain(dilation)}"
     return f"{platform.profile} bind{at}"
 
 
@@ -49,11 +50,13 @@ def table_arms(study: Study, native_s: float, waits: Mapping[str, bool]) -> dict
     for platform in study.platforms:
         words = platform.profile
         if waits[platform.profile]:
-            words += f" --dilate {dilation_of(platform, native_s):g}"
+            words += f" --dilate {format_plain(dilation_of(platform, native_s))}"
         arms[hybrid_label(platform)] = f"{words} --volume {study.volume}"
         arms[bind_label(platform)] = words
         for dilation in further_dilations(platform, native_s):
-            arms[bind_label(platform, dilation)] = f"{platform.profile} --dilate {dilation:g}"
+            arms[bind_label(platform, dilation)] = (
+                f"{platform.profile} --dilate {format_plain(dilation)}"
+            )
     return arms | dict(study.extra_arms or {})
 
 

@@ -34,7 +34,12 @@ from osxfs_sim.lab.statistics import (
     outliers,
     ratio_estimate,
 )
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import (
+    format_duration,
+    format_percent,
+    format_signed,
+    format_significant,
+)
 
 BASELINE_VERDICT = "baseline"
 FASTER = "faster"
@@ -161,7 +166,7 @@ def _summary(
             least_p = min(1.0, test[0].smallest_p * test[2])
             warnings.append(
                 "too few runs to tell it from the baseline: "
-                f"however far apart they are, p is at least {least_p:.2g}"
+                f"however far apart they are, p is at least {format_significant(least_p, 2)}"
             )
     mounted = comparison.mounted.get(arm, {})
     warnings += [f"the share warns: {said}" for said in mounted.get("warnings", ())]
@@ -216,15 +221,17 @@ def _warnings(
     counted = [sample for sample in samples if not sample.failure]
     found = [counted[index] for index in outliers(walls_s)]
     if found:
-        which = ", ".join(f"{one.wall_s:.4g} s in round {one.round + 1}" for one in found)
+        which = ", ".join(
+            f"{format_significant(one.wall_s, 4)} s in round {one.round + 1}" for one in found
+        )
         what = "an outlier" if len(found) == 1 else f"{len(found)} outliers"
         warnings.append(f"{what}, counted all the same: {which}")
     trend = drift(walls_s)
     if trend is not None:
         way = "slower" if trend.tau > 0 else "faster"
         warnings.append(
-            f"it became {way} from run to run (Kendall's tau {trend.tau:+.2f}, p = {trend.p:.2g}):"
-            " something other than the arm changed"
+            f"it became {way} from run to run (Kendall's tau {format_signed(trend.tau, 2)}, "
+            f"p = {format_significant(trend.p, 2)}): something other than the arm changed"
         )
     return warnings
 
@@ -305,10 +312,13 @@ def _warnings_of_shares(shares: Sequence[dict[str, Any]]) -> list[str]:
     return [
         f"out of tolerance in {len(lines)} of {_runs(len(shares))}: {label}, asked for "
         f"{_typical(lines, 'asked_p50_ns')}, achieved {_typical(lines, 'achieved_p50_ns')}, "
-        f"{100 * sum(line['late'] for line in lines) / sum(line['count'] for line in lines):.1f}% "
-        "late"
+        f"{format_percent(_sum(lines, 'late'), 1, of=_sum(lines, 'count'))} late"
         for label, lines in found.items()
     ]
+
+
+def _sum(lines: Sequence[Mapping[str, Any]], key: str) -> int:
+    return sum(line[key] for line in lines)
 
 
 def _typical(lines: Sequence[Mapping[str, Any]], key: str) -> str:

@@ -16,7 +16,6 @@ latencies         asked for and achieved, from the receipts' histograms
 traces            which of a comparison's traces are analyzed
 plots             a report's figures
 page              the report as one HTML page
-quantities        numbers with their unit
 analysis          where the time of a trace went, on a terminal
 csv               a report as CSV
 frontier_picture  draws the frontier

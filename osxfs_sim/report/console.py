@@ -11,11 +11,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from rich import box
 from rich import markup as rich_markup
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
-from rich.table import Table
 
 from osxfs_sim.model.escaping import printable, printable_lines
 
@@ -74,15 +72,3 @@ def _escaped(answer: Any) -> Any:
     if isinstance(answer, list | tuple):
         return [_escaped(value) for value in answer]
     return answer
-
-
-def table(*columns: str, title: str | None = None) -> Table:
-    """An empty table; columns whose name begins with ``>`` are numbers, aligned right."""
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for number, column in enumerate(columns):
-        if column.startswith(">"):
-            made.add_column(column[1:], justify="right", no_wrap=True)
-        else:
-            # What a line is about is never cut; prose further right may wrap.
-            made.add_column(column, no_wrap=number < 2, min_width=len(column))
-    return made

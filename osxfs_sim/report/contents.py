@@ -19,13 +19,24 @@ from osxfs_sim.lab.summary import (
     most_frequent_requests,
     representative,
 )
-from osxfs_sim.model.units import format_duration, format_rate, format_size
+from osxfs_sim.model.formatting import (
+    format_count,
+    format_duration,
+    format_fixed,
+    format_percent,
+    format_plain,
+    format_rate,
+    format_ratio,
+    format_seconds,
+    format_size,
+    format_wall_time,
+    three_digits,
+)
 from osxfs_sim.report.latencies import Latencies, latencies_of
-from osxfs_sim.report.quantities import format_seconds, three_digits
 from osxfs_sim.report.risk import LEGEND as RISK_LEGEND
 from osxfs_sim.report.risk import RISK_COLUMNS, risk_cells, risks_of
 from osxfs_sim.report.tables import Table, table
-from osxfs_sim.report.trade_off import WRITE_BACK_LEGEND
+from osxfs_sim.report.trade_off import WRITE_BACK_COLUMNS, WRITE_BACK_LEGEND, write_back_cells
 from osxfs_sim.trace.analysis import Analysis, Part
 
 
@@ -125,12 +136,15 @@ def _facts(comparison: Comparison) -> Iterator[tuple[str, str]]:
         yield "Versions", ", ".join(versions)
         if "load_average" in machine:
             awake = "kept awake" if machine.get("pm_qos") else "not kept from sleeping"
-            yield "State", f"load {machine['load_average']:.2f} at the start, processors {awake}"
+            yield (
+                "State",
+                f"load {format_fixed(machine['load_average'], 2)} at the start, processors {awake}",
+            )
     yield "Started", comparison.started
     yield "Seed", str(comparison.seed)
     yield "Caches", f"{comparison.caches} at the start of a run, in every arm"
     if comparison.dilate != 1:
-        yield "Dilation", f"time dilated {comparison.dilate:g} times"
+        yield "Dilation", f"time dilated {format_plain(comparison.dilate)} times"
     yield "Baseline", comparison.baseline
     asked = list(_asked_for(comparison.plan))
     if asked:
@@ -144,7 +158,8 @@ def _asked_for(plan: Mapping[str, Any]) -> Iterator[str]:
         yield f"{plan['runs']} runs of each arm"
     if plan.get("until"):
         most = f", {plan['most_runs']} runs at most" if plan.get("most_runs") else ""
-        yield f"until each interval reaches no further than {100 * plan['until']:g}%{most}"
+        until = format_plain(100 * plan["until"])
+        yield f"until each interval reaches no further than {until}%{most}"
     if plan.get("again"):
         yield "each mount measured twice, fresh and again"
     if plan.get("directory"):
@@ -223,7 +238,8 @@ def _caveats(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterato
     if comparison.quick:
         yield "The quick, shortened command was run: that says nothing about the whole one."
     if comparison.dilate != 1:
-        yield f"Time was dilated {comparison.dilate:g} times: the times are not those of a system."
+        dilated = format_plain(comparison.dilate)
+        yield f"Time was dilated {dilated} times: the times are not those of a system."
     # What is true of several arms is said once.
     about: dict[str, list[str]] = {}
     for each in summaries:
@@ -251,8 +267,8 @@ def _finding(summary: ArmSummary, comparison: Comparison) -> str:
     if summary.ratio is None:
         return said
     between = summary.ratio_interval
-    within = f" [{_ratio(between[0])} to {_ratio(between[1])}]" if between else ""
-    return f"{said}, {_ratio(summary.ratio)} times the baseline {comparison.baseline}{within}"
+    within = f" [{format_ratio(between[0])} to {format_ratio(between[1])}]" if between else ""
+    return f"{said}, {format_ratio(summary.ratio)} times the baseline {comparison.baseline}{within}"
 
 
 def _interval(interval_s: tuple[float, float] | None) -> str:
@@ -269,7 +285,10 @@ def _obtained(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterat
         if sample.share is not None:
             requests = sum((sample.share.get("requests") or {}).values())
             missing = sample.share.get("missing_lookups", 0)
-            said += f"; {requests:,} requests, {missing:,} of them lookups of missing names"
+            said += (
+                f"; {format_count(requests)} requests, {format_count(missing)} of them lookups of "
+                "missing names"
+            )
             said += _most_of(sample.share.get("receipt") or {})
         yield said
 
@@ -281,7 +300,7 @@ def _most_of(receipt: Mapping[str, Any]) -> str:
         return ""
     line = receipt[label]
     return (
-        f"; of {line['count']:,} answers of the class {label} the median took "
+        f"; of {format_count(line['count'])} answers of the class {label} the median took "
         f"{_duration(line['achieved_p50_ns'])}, {_duration(line['asked_p50_ns'])} was asked for"
     )
 
@@ -305,14 +324,14 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
             if each.interval_s
             else "",
             _verdict(each),
-            f"{_ratio(each.ratio_interval[0])} – {_ratio(each.ratio_interval[1])}"
+            f"{format_ratio(each.ratio_interval[0])} – {format_ratio(each.ratio_interval[1])}"
             if each.ratio_interval
             else "",
             _p(each),
             _seconds(each.server_processor_s),
             named(each.judged_class, _duration(each.asked_p50_ns)),
             _duration(each.achieved_p50_ns) + (" !" if each.within_tolerance is False else ""),
-            "" if each.late_share is None else f"{100 * each.late_share:.1f}%",
+            "" if each.late_share is None else format_percent(each.late_share, 1),
             _seconds(each.drain_s),
         )
         for each in summaries
@@ -335,14 +354,14 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
 def _verdict(summary: ArmSummary) -> str:
     if summary.verdict == NO_DIFFERENCE:
         return "~"
-    return "" if summary.ratio is None else _ratio(summary.ratio)
+    return "" if summary.ratio is None else format_ratio(summary.ratio)
 
 
 def _p(summary: ArmSummary) -> str:
     # Of too few runs it is large whatever they gave, and would be taken for "no difference".
     if summary.p is None or summary.verdict == UNKNOWN:
         return ""
-    return "< 0.001" if summary.p < 0.001 else f"{summary.p:.3f}"
+    return "< 0.001" if summary.p < 0.001 else format_fixed(summary.p, 3)
 
 
 def _representatives(
@@ -363,7 +382,7 @@ def _requests(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
         named = [requests.get(name, 0) for name in shown]
         counts = [sum(requests.values()), share.get("missing_lookups", 0), *named]
         counts.append(sum(requests.values()) - sum(named))
-        each = (f"{count:,}" for count in counts)
+        each = (format_count(count) for count in counts)
         rows.append((summary.label, summary.kind, _seconds(sample.wall_s), *each))
     columns = ("arm", "run", "wall", "all", "missing names", *shown, "others")
     return table(
@@ -385,10 +404,10 @@ def _receipts(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
                     summary.kind,
                     label,
                     "" if within is None else "ok" if within else "out of tolerance",
-                    f"{line['count']:,}",
+                    format_count(line["count"]),
                     _duration(line["asked_p50_ns"]),
                     *(_duration(line[f"achieved_p{number}_ns"]) for number in (50, 90, 99)),
-                    f"{line['late']:,}",
+                    format_count(line["late"]),
                 )
             )
     columns = ("arm", "run", "class", "receipt")
@@ -410,16 +429,12 @@ def _write_back(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Tabl
                 (
                     summary.label,
                     summary.kind,
-                    *(f"{held[name]:,}" for name in ("made", "merged", "cancelled", "crossed")),
-                    format_size(held["bytes_written_back"]),
-                    _duration(held["longest_lag_ns"]),
-                    f"{held['most_changes_at_risk']:,}, {format_size(held['most_bytes_at_risk'])}",
+                    *write_back_cells(held),
                     "never" if sample.drain_s is None else _seconds(sample.drain_s),
                 )
             )
-    numbers = ("changes", "merged", "undone", "crossed", "written", "lag", "at risk", "behind")
     return table(
-        *_numbers(("arm", "run", *numbers), numbers),
+        *_numbers(("arm", "run", *WRITE_BACK_COLUMNS), WRITE_BACK_COLUMNS),
         title="What was held back in the median run of each arm",
         rows=rows,
         legend=WRITE_BACK_LEGEND[0].upper() + WRITE_BACK_LEGEND[1:],
@@ -454,15 +469,17 @@ def _samples(comparison: Comparison) -> Table:
                 each.arm,
                 f"{each.round}",
                 each.kind,
-                f"{each.wall_s:.3f} s",
-                f"{each.began_s:.1f} s" if each.began_s else "",
-                f"{each.workload_processor_s:.3f} s",
-                f"{share['server_processor_s']:.3f} s" if "server_processor_s" in share else "",
-                "" if requests is None else f"{sum(requests.values()):,}",
+                format_seconds(each.wall_s, 3),
+                format_seconds(each.began_s, 1) if each.began_s else "",
+                format_seconds(each.workload_processor_s, 3),
+                format_seconds(share["server_processor_s"], 3)
+                if "server_processor_s" in share
+                else "",
+                "" if requests is None else format_count(sum(requests.values())),
                 named(judged, _duration(line.get("asked_p50_ns"))),
                 _duration(line.get("achieved_p50_ns")),
-                "" if each.drain_s is None else f"{each.drain_s:.3f} s",
-                f"{each.load_average:.2f}" if each.load_average else "",
+                "" if each.drain_s is None else format_seconds(each.drain_s, 3),
+                format_fixed(each.load_average, 2) if each.load_average else "",
                 each.last_line,
                 each.trace or "",
                 each.failure,
@@ -496,13 +513,13 @@ def trace_contents(label: str, analysis: Analysis) -> TraceContents:
             title="What its requests could have been spared by",
             rows=(
                 *(
-                    (each.label, each.remedy, f"{each.requests:,}", _part(each.time_ns))
+                    (each.label, each.remedy, format_count(each.requests), _part(each.time_ns))
                     for each in analysis.causes
                 ),
                 (
                     "necessary: nothing could have spared them",
                     "",
-                    f"{analysis.necessary.requests:,}",
+                    format_count(analysis.necessary.requests),
                     _part(analysis.necessary.time_ns),
                 ),
             ),
@@ -516,17 +533,19 @@ def trace_contents(label: str, analysis: Analysis) -> TraceContents:
             *("question", ">asked", ">of them before"),
             title="Asked again",
             rows=(
-                (kind, *(f"{each:,}" for each in counts.values()))[:3]
+                (kind, *(format_count(each) for each in counts.values()))[:3]
                 for kind, counts in analysis.reuse.items()
             ),
         ),
     ]
-    lost = f"; {analysis.lost:,} more found no room in the trace" if analysis.lost else ""
+    lost = (
+        f"; {format_count(analysis.lost)} more found no room in the trace" if analysis.lost else ""
+    )
     return TraceContents(
         label,
         analysis,
         f"{_part(analysis.wall_ns)} of wall time: in {_part(analysis.waiting_ns)} at least "
-        f"one of {analysis.requests:,} requests was on its way, in the other "
+        f"one of {format_count(analysis.requests)} requests was on its way, in the other "
         f"{_part(analysis.rest_ns)} the guest computed or was served by its own caches{lost}.",
         (*analysis.summary, *(each.sentence for each in analysis.causes), *analysis.warnings),
         tuple(each for each in tables if each.rows),
@@ -539,7 +558,8 @@ def _parts(caption: str, column: str, parts: Sequence[Part]) -> Table:
         *(column, ">requests", ">time"),
         title=caption + more,
         rows=(
-            (each.label, f"{each.requests:,}", _part(each.time_ns)) for each in parts[:_KEPT_ROWS]
+            (each.label, format_count(each.requests), _part(each.time_ns))
+            for each in parts[:_KEPT_ROWS]
         ),
     )
 
@@ -556,7 +576,7 @@ def _at(values: Mapping[str, Any] | None, *path: str) -> Any:
 
 
 def _seconds(value_s: float | None) -> str:
-    return "" if value_s is None else "0 s" if value_s == 0 else format_seconds(value_s)
+    return "" if value_s is None else "0 s" if value_s == 0 else format_wall_time(value_s)
 
 
 def _duration(value_ns: float | None) -> str:
@@ -565,7 +585,3 @@ def _duration(value_ns: float | None) -> str:
 
 def _part(value_ns: float) -> str:
     return format_duration(three_digits(value_ns))
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -21,6 +21,15 @@ from osxfs_sim.lab.frontier import (
 )
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.statistics import FEWEST_FOR_INTERVAL, RESAMPLES, Estimate
+from osxfs_sim.model.formatting import (
+    decimals_of_three_digits,
+    format_count,
+    format_fixed,
+    format_interval,
+    format_plain,
+    format_ratio,
+    format_significant,
+)
 from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.tables import Table, table
 
@@ -47,9 +56,9 @@ _BEST_LEGEND = (
     "one's; ?: too few runs to tell. stale: of all judged answers of all runs. 'None seen' is not "
     "'none': unseen is the share of answers that may be beyond the limit all the same, at 95 %, "
     "if they are independent of each other. They come in bursts: of all runs, up to "
-    f"{100 * upper_bound_of_none(FEWEST_FOR_INTERVAL):.0f} % may have one where none of "
-    f"{FEWEST_FOR_INTERVAL} had, and up to {100 * upper_bound_of_none(20):.0f} % where none of 20 "
-    "had."
+    f"{format_fixed(100 * upper_bound_of_none(FEWEST_FOR_INTERVAL), 0)} % may have one where none "
+    f"of {FEWEST_FOR_INTERVAL} had, and up to {format_fixed(100 * upper_bound_of_none(20), 0)} % "
+    "where none of 20 had."
 )
 
 
@@ -68,7 +77,7 @@ class Frontier:
         """Case, variant and form, the stream of edits, and the fewest and most runs."""
         one = self.comparison
         form = ", quick" if one.quick else ""
-        dilated = f", time dilated {one.dilate:g} times" if one.dilate != 1 else ""
+        dilated = f", time dilated {format_plain(one.dilate)} times" if one.dilate != 1 else ""
         runs = sorted({point.runs + point.failed for point in (*self.points, *self.natives)})
         count = "no runs" if not runs else f"{runs[0]}" + (f" to {runs[-1]}" if runs[1:] else "")
         return (
@@ -131,8 +140,12 @@ def _best_cells(best: Best, group: Sequence[Point]) -> tuple[str, ...]:
     return (
         point.arm,
         _wall(point),
-        f"{point.stale:,} of {point.judged:,}" if point.is_watched else "not counted",
-        f"≤ {100 * upper_bound_of_none(point.judged):.2g} %" if is_bounded else "",
+        f"{format_count(point.stale)} of {format_count(point.judged)}"
+        if point.is_watched
+        else "not counted",
+        f"≤ {format_significant(100 * upper_bound_of_none(point.judged), 2)} %"
+        if is_bounded
+        else "",
         ", ".join(best.not_slower) if best.is_sure else "?",
     )
 
@@ -143,7 +156,7 @@ def _nearest(best: Best, group: Sequence[Point]) -> tuple[str, str]:
     if not tried:
         return "", ""
     nearest = min(tried, key=best.limit.broken_by)
-    return f"nearest: {nearest.arm}", f"{best.limit.broken_by(nearest):,} beyond"
+    return f"nearest: {nearest.arm}", f"{format_count(best.limit.broken_by(nearest))} beyond"
 
 
 def points_table(one: Frontier) -> Table:
@@ -175,8 +188,8 @@ def _point_cells(point: Point, standing: str) -> tuple[str, ...]:
         point.arm + (f" ({', '.join(notes)})" if notes else ""),
         standing,
         _wall(point),
-        "" if point.edits_per_run is None else f"{point.edits_per_run:.0f}",
-        f"{point.judged / point.watched_runs:,.0f}" if point.watched_runs else "",
+        "" if point.edits_per_run is None else format_fixed(point.edits_per_run, 0),
+        format_count(point.judged / point.watched_runs) if point.watched_runs else "",
         _stale_per_run(point),
         "" if point.p99_age_ns is None else _age(point.p99_age_ns),
         "" if point.oldest_ns is None else _age(Estimate(point.oldest_ns, None)),
@@ -195,18 +208,17 @@ def _stale_per_run(point: Point) -> str:
     if point.stale_per_run is None:
         return ""
     if not point.stale:
-        return f"0 ≤ {most_per_run_of_none(point.watched_runs):.2g}"
+        return f"0 ≤ {format_significant(most_per_run_of_none(point.watched_runs), 2)}"
     return _with_interval(point.stale_per_run, 1)
 
 
 def _with_interval(estimate: Estimate, scale: float) -> str:
     """Three digits of the value, and the same decimals of the interval's ends."""
     value = estimate.value * scale
-    digits = 0 if value >= 100 else 1 if value >= 10 else 2
     if estimate.interval is None:
-        return f"{value:.{digits}f}"
+        return format_ratio(value)
     low, high = (bound * scale for bound in estimate.interval)
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return format_interval(value, low, high, decimals_of_three_digits(value))
 
 
 def _age(age_ns: Estimate) -> str:
@@ -241,8 +253,8 @@ def caveats(one: Frontier) -> list[str]:
         asked = point.recorded
         if asked and point.unknown > asked / 10:
             lines.append(
-                f"{point.arm}: {100 * point.unknown / asked:.0f} % of its answers could not be "
-                "judged"
+                f"{point.arm}: {format_fixed(100 * point.unknown / asked, 0)} % of its answers "
+                "could not be judged"
             )
     failures = {
         f"{sample.arm}: {sample.failure}": None

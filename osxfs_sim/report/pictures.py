@@ -8,12 +8,19 @@ from matplotlib.figure import Figure
 
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.summary import NO_DIFFERENCE, ArmSummary
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import (
+    format_count,
+    format_duration,
+    format_percent,
+    format_seconds,
+    format_wall_time,
+    rounded,
+    three_digits,
+)
 from osxfs_sim.report import plots
 from osxfs_sim.report.contents import Contents, TraceContents
 from osxfs_sim.report.latencies import Latencies, time_of
 from osxfs_sim.report.plots import Style, WallTimes
-from osxfs_sim.report.quantities import format_seconds, three_digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +70,10 @@ def _wall_time_in_words(summary: ArmSummary, count: int) -> str:
     name = f"{summary.label} ({summary.kind})"
     if summary.median_s is None:
         return f"{name} no run counts"
-    said = f"{name} {format_seconds(summary.median_s)} in {count} run{'' if count == 1 else 's'}"
+    said = f"{name} {format_wall_time(summary.median_s)} in {count} run{'' if count == 1 else 's'}"
     if summary.interval_s is not None:
         low_s, high_s = summary.interval_s
-        said += f", interval {format_seconds(low_s)} to {format_seconds(high_s)}"
+        said += f", interval {format_wall_time(low_s)} to {format_wall_time(high_s)}"
     if summary.verdict == NO_DIFFERENCE:
         said += ", no difference to the baseline detected"
     return said
@@ -79,7 +86,9 @@ def _latencies(arms: Mapping[str, Sequence[Latencies]]) -> Plot:
         for line in lines:
             achieved = format_duration(_median_ns(line.achieved))
             asked = "nothing" if line.asked is None else format_duration(_median_ns(line.asked))
-            parts.append(f"{line.label} {asked} and {achieved} ({line.answers:,} answers)")
+            parts.append(
+                f"{line.label} {asked} and {achieved} ({format_count(line.answers)} answers)"
+            )
         said.append(f"{arm}: {', '.join(parts)}")
     return Plot(
         "latencies",
@@ -90,7 +99,7 @@ def _latencies(arms: Mapping[str, Sequence[Latencies]]) -> Plot:
 
 
 def _median_ns(curve: tuple[np.ndarray, np.ndarray]) -> float:
-    return float(f"{time_of(curve, 0.5):.4g}")
+    return rounded(time_of(curve, 0.5), 4)
 
 
 def parts_of(trace: TraceContents) -> dict[str, int]:
@@ -108,7 +117,8 @@ def _attribution(traces: Sequence[TraceContents]) -> Plot:
     for label, parts in bars.items():
         total_ns = sum(parts.values()) or 1
         shares = [
-            f"{part} {format_duration(three_digits(time_ns))} ({100 * time_ns / total_ns:.0f}%)"
+            f"{part} {format_duration(three_digits(time_ns))} "
+            f"({format_percent(time_ns, 0, of=total_ns)})"
             for part, time_ns in parts.items()
         ]
         said.append(f"{label}, {format_duration(three_digits(total_ns))}: {', '.join(shares)}")
@@ -132,11 +142,12 @@ def _over_time(trace: TraceContents) -> Plot:
     shown = plots.most_frequent(counts)
     sums = np.sum(list(counts.values()), axis=0)
     busiest = int(np.argmax(sums))
-    most = ", ".join(f"{name} {sum(values):,}" for name, values in shown.items())
+    most = ", ".join(f"{name} {format_count(sum(values))}" for name, values in shown.items())
     return Plot(
         "requests-over-time",
         f"Requests over time: {trace.label}",
         f"Requests over time of {trace.label}: {most}. The busiest moment is at "
-        f"{busiest * bin_ns / 1e9:.2f} s with {sums[busiest] / (bin_ns / 1e9):,.0f} a second.",
+        f"{format_seconds(busiest * bin_ns / 1e9, 2)} with "
+        f"{format_count(sums[busiest] / (bin_ns / 1e9))} a second.",
         lambda style: plots.requests_over_time(counts, bin_ns, style),
     )

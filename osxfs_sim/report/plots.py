@@ -22,9 +22,14 @@ from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from osxfs_sim.lab.reproduction import RatioBar
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import (
+    format_count,
+    format_duration,
+    format_fixed,
+    format_tick,
+    format_wall_time,
+)
 from osxfs_sim.report.latencies import Latencies, time_of
-from osxfs_sim.report.quantities import format_seconds
 
 PlotFormat = Literal["svg", "png"]
 
@@ -205,7 +210,7 @@ def wall_times(groups: Mapping[str, Sequence[WallTimes]], baseline: str, style: 
         for panel in panels:
             if is_logarithmic:
                 mark_logarithmic(panel, style)
-            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value)))
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value)))
         last.set_xlabel(f"wall time{' (logarithmic)' if is_logarithmic else ''}")
         return figure
 
@@ -246,7 +251,7 @@ def _wall_times_panel(panel: Axes, arms: Sequence[WallTimes], baseline: str, sty
             panel.plot(arm.interval_s, (row, row), color=colour, linewidth=5, alpha=0.45)
         panel.plot((arm.median_s,) * 2, (row - 0.32, row + 0.32), color=colour, linewidth=2.5)
         panel.annotate(
-            format_seconds(arm.median_s),
+            format_wall_time(arm.median_s),
             (max(*arm.samples_s, arm.median_s), row),
             xytext=(7, 0),
             textcoords="offset points",
@@ -356,7 +361,7 @@ def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
                 starts_ns[label] += bar.get(part, 0)
         for row, total_ns in enumerate(starts_ns.values()):
             panel.annotate(
-                format_seconds(total_ns / 1e9),
+                format_wall_time(total_ns / 1e9),
                 (total_ns, row),
                 xytext=(5, 0),
                 textcoords="offset points",
@@ -367,7 +372,7 @@ def attribution(bars: Mapping[str, Mapping[str, int]], style: Style) -> Figure:
         panel.set_yticks(range(len(bars)), [_label(label, style) for label in bars])
         panel.set_ylim(len(bars) - 0.5, -0.5)
         panel.grid(visible=False, axis="y")
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value / 1e9)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value / 1e9)))
         panel.set_xlabel("wall time")
         legend_of(figure, panel)
         return figure
@@ -399,7 +404,7 @@ def ratios(bars: Sequence[RatioBar], style: Style) -> Figure:
             if bar.ours_range is not None:
                 panel.plot(bar.ours_range, (row + 0.2, row + 0.2), color=style.theme.ink)
             panel.annotate(
-                f" {bar.ours:.2f} ({bar.published:.2f})",
+                f" {format_fixed(bar.ours, 2)} ({format_fixed(bar.published, 2)})",
                 (max(bar.ours, bar.published, *(bar.ours_range or ())), row),
                 va="center",
             )
@@ -437,8 +442,8 @@ def requests_over_time(counts: Mapping[str, Sequence[int]], bin_ns: int, style: 
         panel.set_xlim(0, edges_s[-1] if bins else 1)
         panel.set_ylim(0, 1.05 * below.max(initial=0.0) or 1)
         panel.set_ylabel("requests per second")
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick_s(value)))
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value)))
         panel.set_xlabel("since the beginning")
         legend_of(figure, panel)
         return figure
@@ -461,7 +466,3 @@ def most_frequent(counts: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int
     if others:
         kept[OTHERS] = np.sum(others, axis=0).tolist()
     return kept
-
-
-def tick_s(value_s: float) -> str:
-    return "0" if value_s == 0 else f"{value_s * 1e3:g} ms" if value_s < 1 else f"{value_s:g} s"

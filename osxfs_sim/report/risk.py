@@ -11,7 +11,7 @@ from osxfs_sim.coherence.answers.risk import KINDS, SAME
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.stale_answers import StaleAnswers
 from osxfs_sim.lab.summary import kinds_of
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import format_duration, format_significant
 from osxfs_sim.report.tables import bold, table
 
 RISK_COLUMNS = (
@@ -86,7 +86,9 @@ def risk_cells(risks: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{total.edits_made}",
         f"{total.things_judged}",
         f"{total.unknown}",
-        f"{len(ages_ns)} ({100 * len(ages_ns) / total.things_judged:.2g}%)" if ages_ns else "0",
+        f"{len(ages_ns)} ({format_significant(100 * len(ages_ns) / total.things_judged, 2)}%)"
+        if ages_ns
+        else "0",
         ", ".join(f"{kind} {count}" for kind, count in stale.items() if count),
         format_duration(round(median(ages_ns))) if ages_ns else "",
         format_duration(max(ages_ns)) if ages_ns else "",

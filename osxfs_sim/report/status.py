@@ -3,9 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+from osxfs_sim.model.formatting import (
+    format_duration,
+    format_plain,
+    format_rate,
+    format_seconds,
+    format_size,
+)
 from osxfs_sim.model.status import HostEventsStatus, ShareStatus, WriteBackStatus
-from osxfs_sim.model.units import format_duration, format_rate, format_size
-from osxfs_sim.report.console import console, escape_all, table
+from osxfs_sim.report.console import console, escape, escape_all
+from osxfs_sim.report.tables import Table, table
 
 
 def _events_report(events: HostEventsStatus | None) -> None:
@@ -76,15 +83,14 @@ def _write_back_report(held: WriteBackStatus | None) -> None:
 def unwritten_report(journals: Sequence[dict[str, Any]]) -> None:
     """Print what ended shares have left, a journal each: source, journal, bytes and changes."""
     out = console()
-    journals = escape_all(journals)
     for journal in journals:
         rows = table("change", "path", "refused")
         for change in journal["changes"]:
             rows.add_row(change["change"], change["path"], change["refused"] or "")
         out.print(
-            f"[bold]{journal['source']}[/bold]: {len(journal['changes'])} changes "
+            f"[bold]{escape(journal['source'])}[/bold]: {len(journal['changes'])} changes "
             f"({format_size(journal['bytes'])}) are not on the host; "
-            f"kept in {journal['journal']}",
+            f"kept in {escape(journal['journal'])}",
             soft_wrap=True,
         )
         out.print(rows)
@@ -125,13 +131,37 @@ def _local_report(status: ShareStatus) -> None:
         out.print(f"[yellow]warning:[/yellow] {warning}")
 
 
+def _receipt_table(status: ShareStatus) -> Table:
+    made = table("receipt", ">answers", ">asked p50", ">achieved p50", ">p90", ">p99", ">late", "")
+    for label, line in status.receipt.items():
+        within = line.within_tolerance
+        made.add_row(
+            label,
+            f"{line.count}",
+            format_duration(line.asked_p50_ns),
+            format_duration(line.achieved_p50_ns),
+            format_duration(line.achieved_p90_ns),
+            format_duration(line.achieved_p99_ns),
+            f"{line.late}",
+            "" if within is None else "ok" if within else "out of tolerance",
+        )
+    return made
+
+
+def _requests_table(status: ShareStatus) -> Table:
+    made = table("request", ">count")
+    for name, count in sorted(status.requests.items(), key=lambda item: -item[1]):
+        made.add_row(name, f"{count}")
+    return made
+
+
 def status_report(status: ShareStatus) -> None:
     """Print the *status* that a share's server gave."""
-    status = escape_all(status)
+    as_given, status = status, escape_all(status)
     out = console()
     latency = status.latency
     out.print(f"[bold]{status.mountpoint}[/bold] shares {status.source}")
-    dilated = f", dilated {status.dilate:g} times" if status.dilate != 1 else ""
+    dilated = f", dilated {format_plain(status.dilate)} times" if status.dilate != 1 else ""
     changed = f", changed: {', '.join(status.changed)}" if status.changed else ""
     out.print(f"  profile   {status.profile}: {status.title}{changed}{dilated}")
     if status.transport != "requests":
@@ -160,7 +190,8 @@ def status_report(status: ShareStatus) -> None:
         )
     out.print(
         f"  server    process {status.pid} of {status.user}, "
-        f"{status.server_processor_s:.2f} s of processor time in {status.counting_s:.1f} s"
+        f"{format_seconds(status.server_processor_s, 2)} of processor time in "
+        f"{format_seconds(status.counting_s, 1)}"
     )
     out.print(
         f"  state     {status.inodes} inodes, {status.open_handles} open, "
@@ -170,28 +201,10 @@ def status_report(status: ShareStatus) -> None:
     _write_back_report(status.write_back)
     _volumes_report(status)
     _services_report(status)
-    if status.receipt:
-        receipt = table(
-            "receipt", ">answers", ">asked p50", ">achieved p50", ">p90", ">p99", ">late", ""
-        )
-        for label, line in status.receipt.items():
-            within = line.within_tolerance
-            receipt.add_row(
-                label,
-                f"{line.count}",
-                format_duration(line.asked_p50_ns),
-                format_duration(line.achieved_p50_ns),
-                format_duration(line.achieved_p90_ns),
-                format_duration(line.achieved_p99_ns),
-                f"{line.late}",
-                "" if within is None else "ok" if within else "out of tolerance",
-            )
-        out.print(receipt)
-    if status.requests:
-        requests = table("request", ">count")
-        for name, count in sorted(status.requests.items(), key=lambda item: -item[1]):
-            requests.add_row(name, f"{count}")
-        out.print(requests)
+    if as_given.receipt:
+        out.print(_receipt_table(as_given))
+    if as_given.requests:
+        out.print(_requests_table(as_given))
         out.print(f"  lookups of names that do not exist: {status.missing_lookups}")
     for warning in status.warnings:
         out.print(f"[yellow]warning:[/yellow] {warning}")

@@ -6,22 +6,29 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from osxfs_sim.model.units import format_duration, format_size
-from osxfs_sim.report.console import escape, escape_all, table
+from osxfs_sim.model.formatting import (
+    format_duration,
+    format_frequency,
+    format_percent,
+    format_size,
+)
+from osxfs_sim.report.console import escape, escape_all
+from osxfs_sim.report.tables import Table, table
 
 _MOST_OPERATIONS = 12
 
 
 def pulse_view(pulse: Mapping[str, Any], mountpoint: str) -> RenderableType:
     """One interval: rates per operation, who answered, latency, what is held, where."""
+    as_given = pulse
     mountpoint, pulse = escape(mountpoint), escape_all(pulse)
     interval_s = pulse["interval_s"]
     requests = pulse["requests"]
     total = sum(requests.values())
     lines = [
         f"[bold]{mountpoint}[/bold]  {pulse['profile']} of {pulse['source']}",
-        f"requests  {rate(total, interval_s)}; {pulse['in_flight']} on their way; "
-        f"missing names {rate(pulse['missing_lookups'], interval_s)}",
+        f"requests  {format_frequency(total, interval_s)}; {pulse['in_flight']} on their way; "
+        f"missing names {format_frequency(pulse['missing_lookups'], interval_s)}",
         f"answered  {_answered(pulse['answered_by'])}",
         f"latency   {_latency(pulse)}",
         f"known     {pulse['inodes']} inodes, {pulse['open_handles']} open files and directories",
@@ -32,25 +39,29 @@ def pulse_view(pulse: Mapping[str, Any], mountpoint: str) -> RenderableType:
             f"held      {held['pending_changes']} changes ({format_size(held['pending_bytes'])}), "
             f"the oldest for {format_duration(held['oldest_ns'])}"
         )
+    views: list[RenderableType] = [Text.from_markup("\n".join(lines))]
+    views += [each for each in _busiest(as_given) if each.row_count]
+    return Group(*views)
+
+
+def _busiest(pulse: Mapping[str, Any]) -> tuple[Table, Table]:
+    """The operations that came most often, and the directories that they were about."""
+    requests, interval_s = pulse["requests"], pulse["interval_s"]
+    total = sum(requests.values())
     operations = table("operation", ">per second", ">share")
     for name, count in sorted(requests.items(), key=lambda each: -each[1])[:_MOST_OPERATIONS]:
-        operations.add_row(name, rate(count, interval_s), f"{100 * count / total:.0f}%")
+        operations.add_row(name, *_of_all(count, total, interval_s))
     directories = table("directory", ">per second", ">share")
     for path, count in pulse["directories"]:
         # Of something that the kernel has forgotten, or that has no name any more.
         shown = path if path is not None else "(unknown)"
-        directories.add_row(shown, rate(count, interval_s), f"{100 * count / total:.0f}%")
-    views: list[RenderableType] = [Text.from_markup("\n".join(lines))]
-    views += [each for each in (operations, directories) if each.row_count]
-    return Group(*views)
+        directories.add_row(shown, *_of_all(count, total, interval_s))
+    return operations, directories
 
 
-def rate(count: int, interval_s: float) -> str:
-    """Per second, with three digits."""
-    if not count or interval_s <= 0:
-        return "0/s"
-    per_second = count / interval_s
-    return f"{per_second:,.0f}/s" if per_second >= 100 else f"{per_second:.3g}/s"
+def _of_all(count: int, total: int, interval_s: float) -> tuple[str, str]:
+    """So many a second, and which share that is of all *total*."""
+    return format_frequency(count, interval_s), format_percent(count, 0, of=total)
 
 
 def _answered(answered_by: Mapping[str, int]) -> str:
@@ -59,7 +70,9 @@ def _answered(answered_by: Mapping[str, int]) -> str:
     if not total:
         return "nothing was asked"
     return ", ".join(
-        f"{100 * count / total:.1f}% {_SAID[name]}" for name, count in waited_for.items() if count
+        f"{format_percent(count, 1, of=total)} {_SAID[name]}"
+        for name, count in waited_for.items()
+        if count
     )
 
 

@@ -4,12 +4,19 @@ Wall time is what the workload waited for. A share that holds changes back owes
 the rest: until it is written back, the host has less than the guest was told.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from osxfs_sim.lab.arms import NATIVE
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.summary import representative, representatives
-from osxfs_sim.model.units import format_duration, format_size
+from osxfs_sim.model.formatting import (
+    format_count,
+    format_duration,
+    format_fixed,
+    format_seconds,
+    format_size,
+)
 from osxfs_sim.report.tables import Table, table
 
 BASELINE = "osxfs"
@@ -21,6 +28,9 @@ _SCATTER = 0.05
 _AS_FAST = "as fast"
 
 
+WRITE_BACK_COLUMNS = (
+    *("changes", "merged", "undone", "crossed", "written", "lag", "at risk", "behind"),
+)
 WRITE_BACK_LEGEND = (
     "changes: what the guest made; merged: became a part of one that was waiting; undone: "
     "cancelled out before they had crossed; written: bytes written back; lag: the longest that a "
@@ -32,38 +42,25 @@ WRITE_BACK_LEGEND = (
 def write_back_table(comparison: Comparison) -> Table:
     """A line per arm and run of the shares that hold changes back; no lines if none does."""
     rows = table(
-        "write-back",
-        "run",
-        ">changes",
-        ">merged",
-        ">undone",
-        ">crossed",
-        ">written",
-        ">lag",
-        ">at risk",
-        ">behind",
+        *("write-back", "run", *(f">{name}" for name in WRITE_BACK_COLUMNS)),
         legend=WRITE_BACK_LEGEND,
     )
     for arm in comparison.arms:
         for sample in representatives(comparison, arm):
             held = _write_back(sample)
             if held is not None:
-                rows.add_row(arm, sample.kind, *_write_back_row(held, sample))
+                late_s = sample.drain_s
+                late = "never" if late_s is None else format_seconds(late_s, 2)
+                rows.add_row(arm, sample.kind, *write_back_cells(held), late)
     return rows
 
 
-def _write_back_row(held: dict[str, Any], sample: Sample) -> list[str]:
-    late_s = sample.drain_s
-    return [
-        f"{held['made']:,}",
-        f"{held['merged']:,}",
-        f"{held['cancelled']:,}",
-        f"{held['crossed']:,}",
-        format_size(held["bytes_written_back"]),
-        format_duration(held["longest_lag_ns"]),
-        f"{held['most_changes_at_risk']:,}, {format_size(held['most_bytes_at_risk'])}",
-        "never" if late_s is None else f"{late_s:.2f} s",
-    ]
+def write_back_cells(held: Mapping[str, Any]) -> Iterator[str]:
+    """The cells below WRITE_BACK_COLUMNS but the last, of a result's ``write_back``."""
+    yield from (format_count(held[name]) for name in ("made", "merged", "cancelled", "crossed"))
+    yield format_size(held["bytes_written_back"])
+    yield format_duration(held["longest_lag_ns"])
+    yield f"{format_count(held['most_changes_at_risk'])}, {format_size(held['most_bytes_at_risk'])}"
 
 
 def trade_offs(comparison: Comparison) -> list[str]:
@@ -98,7 +95,9 @@ def _compared(wall_s: float, base_s: float) -> str:
     ratio = base_s / wall_s
     if abs(ratio - 1) < _SCATTER:
         return _AS_FAST
-    return f"{ratio:.1f} times faster" if ratio > 1 else f"{1 / ratio:.1f} times slower"
+    if ratio > 1:
+        return f"{format_fixed(ratio, 1)} times faster"
+    return f"{format_fixed(1 / ratio, 1)} times slower"
 
 
 def _risk(comparison: Comparison, arm: str, samples: list[Sample]) -> str:
@@ -117,12 +116,12 @@ def _risk(comparison: Comparison, arm: str, samples: list[Sample]) -> str:
         return "nothing was held back"
     said = [
         f"the host lagged up to {format_duration(lag_ns)} behind, and at the worst moment "
-        f"{changes:,} changes ({format_size(size)}) were only in the guest"
+        f"{format_count(changes)} changes ({format_size(size)}) were only in the guest"
     ]
     if any(each["kernel"] for each in held):
         said.append("what its kernel held besides is not counted")
     if lost:
-        said.append(f"{lost:,} changes that the host made meanwhile are lost")
+        said.append(f"{format_count(lost)} changes that the host made meanwhile are lost")
     is_cut_short = arm in comparison.mounted and samples[-1].drain_s is None
     said.append(
         "the host did not get everything"
