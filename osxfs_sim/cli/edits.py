@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from osxfs_sim.cli import Group
+from osxfs_sim.cli.options import force_option
 from osxfs_sim.cli.saying import say
 from osxfs_sim.coherence.edits.recording import pattern_of, record
 from osxfs_sim.coherence.edits.stream import parse_rate, parse_stream, stream_names
@@ -54,7 +55,7 @@ def list_() -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--about", default="", help="What it is, for people.")
 @click.option("--rate", default="1/s", metavar="RATE", help="Of its edits in a stream. [1/s]")
-@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@force_option
 def record_(
     directory: str, out: str, command: tuple[str, ...], about: str, rate: str, force: bool
 ) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from osxfs_sim.cli.options import ProfileName, share_options
-from osxfs_sim.cli.probing import circumstances, head, sayer, settling, shared, start
-from osxfs_sim.cli.saying import say_json
+from osxfs_sim.cli.probing import circumstances, head, settling, shared, start
+from osxfs_sim.cli.saying import say_json, telling_when_slow
 from osxfs_sim.coherence.scorecard.expectations import expected_of
 from osxfs_sim.coherence.scorecard.measure import KindResult, Pace, run_scorecard
 from osxfs_sim.lab.machine import describe_machine_shortly
@@ -60,7 +60,7 @@ def events(profile: str, number: int, as_json: bool, **options: Any) -> None:
             number,
             Pace.of(spec),
             Random(settings.seed),
-            sayer(),
+            telling_when_slow(),
             settle=settling(share, "give a smaller --number"),
         )
     if as_json:

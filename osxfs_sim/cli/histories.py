@@ -6,7 +6,7 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ import click
 from osxfs_sim.cli.errors import end_on_signals
 from osxfs_sim.cli.options import Duration, ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances
-from osxfs_sim.cli.saying import say, say_json, say_lines, tell
+from osxfs_sim.cli.saying import say, say_json, say_lines, tell, telling_when_slow
 from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, ProgrammeSize, generate
 from osxfs_sim.coherence.histories.history import History
 from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
@@ -45,7 +45,6 @@ from osxfs_sim.report.tables import table
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 SCHEMA = 1
-_WORTH_TELLING_S = 2.0
 _SETTLE_NS = 100_000_000
 # Of what may be believed for longer, to wait in every run would take too long.
 _LONGEST_SETTLE_NS = 3_000_000_000
@@ -153,7 +152,7 @@ def histories(
     plan = ProgrammeSize(operations, guests, objects or (4 if apart else 3), apart=apart)
     end_on_signals()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    say = _progress()
+    say = telling_when_slow()
     done: list[_Run] = []
     with (
         _ground(settings, system) as (host, guest, flush),
@@ -542,14 +541,3 @@ def _verdict_document(verdict: HistoryVerdict) -> dict[str, Any]:
             for part in verdict.parts
         ],
     }
-
-
-def _progress() -> Callable[[str], None]:
-    """Says what is being done, once it has taken long enough for somebody to wonder."""
-    began_s = time.monotonic()
-
-    def say(text: str) -> None:
-        if time.monotonic() - began_s > _WORTH_TELLING_S:
-            tell(f"  {text}")
-
-    return say

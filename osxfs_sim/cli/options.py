@@ -86,6 +86,32 @@ edits_option = click.option(
 )
 
 
+directory_option = click.option(
+    "--directory",
+    type=click.Path(exists=True, file_okay=False, writable=True),
+    help="Where host trees lie: a disk, for one. [memory: /dev/shm]",
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, help="Of all randomness. [0]"
+)
+force_option = click.option("--force", is_flag=True, help="Overwrite what is there.")
+
+_CASE_OPTIONS = (
+    click.option("--quick", is_flag=True, help="A shortened command, for a first look."),
+    click.option("--variant", help="Of the case, such as full. [its first]"),
+    click.option(
+        "--with", "toggles", multiple=True, metavar="OPTION", help="Of the case, such as bootsnap."
+    ),
+)
+
+
+def case_options(command: _Command) -> _Command:
+    """What all commands have that run a case: ``quick``, ``variant`` and ``toggles``."""
+    for option in reversed(_CASE_OPTIONS):
+        command = option(command)
+    return command
+
+
 class PlainPath(click.Path):
     """A path completed as one but not looked at: to ask a share is to be counted by it."""
 

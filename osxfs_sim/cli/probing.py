@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +21,6 @@ from osxfs_sim.settings import ShareSettings
 
 SCHEMA = 1
 """Of the documents of ``events`` and ``staleness``; it grows when a field changes its meaning."""
-
-_WORTH_TELLING_S = 2.0
 
 
 def start() -> str:
@@ -64,17 +61,6 @@ def settling(share: Share, remedy: str) -> Callable[[], None]:
             raise UserError(f"{error}; or {remedy}") from error
 
     return settle
-
-
-def sayer() -> Callable[[str], None]:
-    """Says what is being done, once it has taken long enough for somebody to wonder."""
-    began_s = time.monotonic()
-
-    def say(text: str) -> None:
-        if time.monotonic() - began_s > _WORTH_TELLING_S:
-            tell(f"  {text}")
-
-    return say
 
 
 # Of what is changed, that says nothing of the system.

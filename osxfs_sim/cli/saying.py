@@ -7,11 +7,15 @@ Tables go by way of report/console.py, which does the same.
 
 import json
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from osxfs_sim.model.escaping import ERRORS, printable, printable_lines
+
+_WORTH_TELLING_S = 2.0
 
 
 def say(text: str) -> None:
@@ -32,6 +36,20 @@ def say_json(document: Any, *, indent: int | None = None) -> None:
 def tell(text: str) -> None:
     """A line beside the answer, on standard error: progress, warnings, what to do next."""
     click.echo(printable(text), err=True)
+
+
+def telling_when_slow() -> Callable[[str], None]:
+    """What to call with each step: tells of those from two seconds after now on.
+
+    By then somebody wonders what is being done.
+    """
+    began_s = time.monotonic()
+
+    def say_step(text: str) -> None:
+        if time.monotonic() - began_s > _WORTH_TELLING_S:
+            tell(f"  {text}")
+
+    return say_step
 
 
 def hand_out(data: bytes) -> None:

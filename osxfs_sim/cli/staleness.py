@@ -13,9 +13,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from osxfs_sim.cli.options import ProfileName, share_options
-from osxfs_sim.cli.probing import SCHEMA, circumstances, head, sayer, settling, shared, start
-from osxfs_sim.cli.saying import say, say_json
+from osxfs_sim.cli.options import ProfileName, force_option, share_options
+from osxfs_sim.cli.probing import SCHEMA, circumstances, head, settling, shared, start
+from osxfs_sim.cli.saying import say, say_json, telling_when_slow
 from osxfs_sim.coherence.scorecard.measure import Pace
 from osxfs_sim.coherence.staleness.loading import LoadSpec, loaded
 from osxfs_sim.coherence.staleness.measure import ViewResult, kernel_tick_ns, measure_views
@@ -101,7 +101,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     metavar="FILE",
     help="Save every sample there.",
 )
-@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@force_option
 @click.option(
     "--from",
     "saved",
@@ -209,7 +209,7 @@ def _measure(
     load_spec = None
     if asked["processes"] is not None:
         load_spec = LoadSpec(asked["processes"], asked["load_share"])
-    started, random, say = start(), Random(settings.seed), sayer()
+    started, random, say = start(), Random(settings.seed), telling_when_slow()
     results: list[ViewResult] = []
 
     def measure(host: Path, guest: Path, share: Share) -> None:

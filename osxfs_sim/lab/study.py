@@ -107,20 +107,29 @@ class Other:
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
-    """A published table. *volume* is the path that is a volume in the hybrid topology.
-
-    *local* is the profile of a guest's own file system; *extra_arms* are more arms of the
-    table's own case, by label, in words.
-    """
+class _Heading:
+    """What is said of a published table as a whole, as it stands in the file."""
 
     name: str
+    """The study's name, as ``reproduce`` is given it."""
     title: str
+    """What was published, in a few words."""
     case: str
+    """The name of the case that the table is of."""
     volume: str
+    """The path in the case's tree that is a volume in the hybrid topology."""
     local: str
+    """The name of the profile that stands for a guest's own file system."""
     source: str
+    """Who published the table, under which title, and when."""
     machine: str
+    """What it was measured on, as the source has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study(_Heading):
+    """A published table, and what it takes to measure it again."""
+
     platforms: tuple[Platform, ...]
     checks: tuple[Check, ...] = ()
     others: tuple[Other, ...] = ()
@@ -209,14 +218,7 @@ class _ExtraArmTable:
 
 
 @dataclass(frozen=True, slots=True)
-class _StudyFile:
-    name: str
-    title: str
-    case: str
-    volume: str
-    local: str
-    source: str
-    machine: str
+class _StudyFile(_Heading):
     platforms: tuple[_PlatformTable, ...]
     checks: tuple[_CheckTable, ...] = ()
     others: tuple[_OtherTable, ...] = ()
