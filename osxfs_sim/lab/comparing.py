@@ -44,44 +44,42 @@ class PlanError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonPlan:
-    """What is asked for. A result keeps it under these names, so that it can go on.
-
-    case       a shipped case, or the path of a folder
-    runs       of each arm, at the least
-    until      goes on until intervals reach no further than this share; None: *runs* are enough
-    most_runs  with *until*: of each arm, at the most
-    arms       in words, as they were given; None: the case's own
-    aa         in words, the arm that is compared with itself; None: there is none
-    baseline   the label of the arm that the others are compared with; None: the first
-    caches     of the host, when a run begins: ``warm``, ``cold``
-    again      whether each mount is measured twice
-    quick      whether the case's shortened command is measured
-    variant    of the case; None: its first
-    toggles    the options of the case that are switched on
-    directory  where host trees lie; None: in memory
-    seed       of all randomness
-    dilate     multiplies every time in the model, in every mounted arm that does not say its own
-    trace      the directory for traces of each run's requests; None: there are none
-    edits      the stream of the host's edits, as --edits has it; None: there are none
-    """
+    """What is asked for. A result keeps it under these names, so that it can go on."""
 
     case: str
+    """A shipped case, or the path of a folder."""
     runs: int
+    """Of each arm, at the least."""
     until: float | None = None
+    """Goes on until intervals reach no further than this share; None: *runs* are enough."""
     most_runs: int = 0
+    """With *until*: of each arm, at the most."""
     arms: Sequence[str] | None = None
+    """In words, as they were given; None: the case's own."""
     aa: str | None = None
+    """In words, the arm that is compared with itself; None: there is none."""
     baseline: str | None = None
+    """The label of the arm that the others are compared with; None: the first."""
     caches: str = WARM
+    """Of the host, when a run begins: ``warm``, ``cold``."""
     again: bool = False
+    """Whether each mount is measured twice."""
     quick: bool = False
+    """Whether the case's shortened command is measured."""
     variant: str | None = None
+    """Of the case; None: its first."""
     toggles: Sequence[str] = ()
+    """The options of the case that are switched on."""
     directory: str | None = None
+    """Where host trees lie; None: in memory."""
     seed: int = 0
+    """Of all randomness."""
     dilate: float = 1.0
+    """Multiplies every time in the model, in every mounted arm that does not say its own."""
     trace: str | None = None
+    """The directory for traces of each run's requests; None: there are none."""
     edits: str | None = None
+    """The stream of the host's edits, as --edits has it; None: there are none."""
 
     @classmethod
     def saved_in(cls, comparison: Comparison, **others: Any) -> Self:
@@ -277,18 +275,16 @@ def _clock_since(started: str) -> Callable[[], float]:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Samples that have just been taken, and how far the comparison is.
-
-    samples      of one mount
-    done         mounts that have been measured
-    left         mounts that are left: at most, where that is not known yet
-    remaining_s  how long those will take, as those before did; None: not known yet
-    """
+    """Samples that have just been taken, and how far the comparison is."""
 
     samples: Sequence[Sample]
+    """Of one mount."""
     done: int
+    """Mounts that have been measured."""
     left: int
+    """Mounts that are left: at most, where that is not known yet."""
     remaining_s: float | None
+    """How long those will take, as those before did; None: not known yet."""
 
 
 def take_all(comparison: Comparison, schedule: Schedule, bench: Bench) -> Iterator[Taken]:

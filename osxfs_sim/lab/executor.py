@@ -36,32 +36,30 @@ from osxfs_sim.trace.files import discard
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """With what samples are taken, and where.
-
-    workload          what is run
-    arms              each arm by its label
-    tree              the set-up tree that each mount gets a copy of
-    directory         where the copies lie
-    mount             mounts an arm
-    prepare_caches    called before the first run on each mount
-    clock_s           gives the seconds since the comparison began
-    progress          is told what is being done
-    say               is told what shall be seen afterwards, too
-    traces            the directory that traces of requests are kept in; None: there are none
-    result_directory  what the names of traces are relative to
-    """
+    """With what samples are taken, and where."""
 
     workload: Workload
+    """What is run."""
     arms: Mapping[str, Arm]
+    """Each arm by its label."""
     tree: Path
+    """The set-up tree that each mount gets a copy of."""
     directory: Path
+    """Where the copies lie."""
     mount: MountArm
+    """Mounts an arm."""
     prepare_caches: Callable[[], None]
+    """Called before the first run on each mount."""
     clock_s: Callable[[], float]
+    """Gives the seconds since the comparison began."""
     progress: Say
+    """Is told what is being done."""
     say: Say
+    """Is told what shall be seen afterwards, too."""
     traces: Path | None = None
+    """The directory that traces of requests are kept in; None: there are none."""
     result_directory: Path = Path()
+    """What the names of traces are relative to."""
 
 
 @dataclass(frozen=True, slots=True)

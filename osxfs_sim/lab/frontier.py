@@ -107,39 +107,40 @@ class Point:
     """An arm, over all of its runs. What is None was not measured.
 
     Stale answers are counted in failed runs too, which may have failed because of them.
-
-    arm, group     its label, and the group that it competes in
-    runs, failed   those that count for *wall_s*, and the others
-    changed        runs that had another result than a native one under the same edits
-    wall_s         the median, in seconds
-    watched_runs   runs during which the host was edited
-    edits_per_run  of the host, the mean
-    recorded       answers about edited names, in all runs
-    judged         of those, how many could be judged
-    unknown        of those, how many could not
-    kinds          per kind of thing; one answer may be stale about several
-    ages_ns        how old what was stale was, sorted
-    stale_per_run  the mean
-    stale_share    of what was judged, from 0 to 1
-    p99_age_ns     the age that one stale answer of a hundred exceeds
     """
 
     arm: str
+    """Its label, and the group that it competes in."""
     group: str
+    """Its label, and the group that it competes in."""
     runs: int
+    """Those that count for *wall_s*, and the others."""
     failed: int
+    """Those that count for *wall_s*, and the others."""
     changed: int
+    """Runs that had another result than a native one under the same edits."""
     wall_s: Estimate | None
+    """The median, in seconds."""
     watched_runs: int
+    """Runs during which the host was edited."""
     edits_per_run: float | None
+    """Of the host, the mean."""
     recorded: int
+    """Answers about edited names, in all runs."""
     judged: int
+    """Of those, how many could be judged."""
     unknown: int
+    """Of those, how many could not."""
     kinds: Mapping[str, JudgedAnswers]
+    """Per kind of thing; one answer may be stale about several."""
     ages_ns: tuple[int, ...]
+    """How old what was stale was, sorted."""
     stale_per_run: Estimate | None
+    """The mean."""
     stale_share: Estimate | None
+    """Of what was judged, from 0 to 1."""
     p99_age_ns: Estimate | None
+    """The age that one stale answer of a hundred exceeds."""
 
     @property
     def is_watched(self) -> bool:

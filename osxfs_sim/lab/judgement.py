@@ -79,22 +79,20 @@ def late_share(receipts: Iterable[Receipt]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """One run. Times in seconds.
-
-    wall_s    how long it took
-    own_s     processor time of the command and of the share's server
-    others_s  processor time of all other programs of the machine meanwhile; None: not known
-    cores     processors of the machine
-    native_s  how long the command takes without a share; None where nobody measured it
-    receipt   the share's, over this run; None for native
-    """
+    """One run. Times in seconds."""
 
     wall_s: float
+    """How long it took."""
     own_s: float
+    """Processor time of the command and of the share's server."""
     others_s: float | None
+    """Processor time of all other programs of the machine meanwhile; None: not known."""
     cores: int
+    """Processors of the machine."""
     native_s: float | None = None
+    """How long the command takes without a share; None where nobody measured it."""
     receipt: Receipt | None = None
+    """The share's, over this run; None for native."""
 
 
 def crowded_by(run: Observed) -> float | None:

@@ -30,14 +30,12 @@ _OF_A_RUN = (
 
 @dataclass(frozen=True, slots=True)
 class OlderSchema:
-    """A schema that is still read.
-
-    shape      what a document of it looks like
-    converted  makes a document of the next schema of one
-    """
+    """A schema that is still read."""
 
     shape: Shape
+    """What a document of it looks like."""
     converted: Callable[[Mapping[str, Any]], dict[str, Any]]
+    """Makes a document of the next schema of one."""
 
 
 def _from_1(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,92 +36,87 @@ class ResultError(UserError):
 
 @dataclass(slots=True)
 class Sample:
-    """One execution of the measured command under one arm. Times in seconds.
-
-    arm                   its label
-    round                 from 0: which time the arm was run. Interleaved, each round runs every
-                          arm; in turn, all rounds of an arm are on one mount
-    kind                  FRESH or AGAIN
-    wall_s                of the command, from its start to its end
-    workload_processor_s  processor time of the command and its children
-    failure               why it does not count; empty if it does
-    began_s               since the comparison began
-    load_average          of the machine then
-    drain_s               how long after the command's end the host had everything; None for
-                          native, or if it never had
-    share                 the share's status over this run alone, its receipt included; None for
-                          native
-    trace                 the file of its trace, relative to the result; None if there is none
-    last_line             the last line that the command printed, where that is a result
-    digest                of the parts of the tree that every run must leave alike, where the case
-                          has some
-    risk                  what the command was told while the host changed files, judged, where it
-                          did (coherence/answers/risk.py describes it)
-    others_processor_s    processor time that other programs of the machine used meanwhile; None
-                          where that is not known, as of older results
-    """
+    """One execution of the measured command under one arm. Times in seconds."""
 
     arm: str
+    """Its label."""
     round: int
+    """From 0: which time the arm was run. Interleaved, each round runs every arm; in turn, all
+    rounds of an arm are on one mount."""
     kind: str
+    """FRESH or AGAIN."""
     wall_s: float
+    """Of the command, from its start to its end."""
     workload_processor_s: float
+    """Processor time of the command and its children."""
     failure: str = ""
+    """Why it does not count; empty if it does."""
     began_s: float = 0.0
+    """Since the comparison began."""
     load_average: float = 0.0
+    """Of the machine then."""
     drain_s: float | None = None
+    """How long after the command's end the host had everything; None for native, or if it never
+    had."""
     share: dict[str, Any] | None = None
+    """The share's status over this run alone, its receipt included; None for native."""
     trace: str | None = None
+    """The file of its trace, relative to the result; None if there is none."""
     last_line: str = ""
+    """The last line that the command printed, where that is a result."""
     digest: str | None = None
+    """Of the parts of the tree that every run must leave alike, where the case has some."""
     risk: dict[str, Any] | None = None
+    """What the command was told while the host changed files, judged, where it did
+    (coherence/answers/risk.py describes it)."""
     others_processor_s: float | None = None
+    """Processor time that other programs of the machine used meanwhile; None where that is not
+    known, as of older results."""
 
 
 @dataclass(slots=True)
 class Comparison:
-    """A case under several arms.
-
-    case, title  of the case
-    variant      of the case
-    quick        whether its shortened command was measured
-    options      of the case, those that were switched on
-    arms         their labels, in the order they were asked for
-    baseline     the one of them that the others are compared with
-    caches       ``cold`` or ``warm``: the host's, when a run begins
-    seed         of the order of the arms and of the shares
-    dilate       what every time in the model was multiplied by
-    started      an ISO date and time
-    machine      what it was obtained on (lab/machine.py)
-    specs        per arm what it is: ``profile`` and the ``options`` changed (empty for native)
-    mounted      per arm the share's first status: the profile's values, what calibration found
-    made_by      the command that wrote it: run, compare, frontier or reproduce
-    plan         what was asked for, so that an interrupted comparison can go on
-    sources      digests of what it rests upon: ``recipe`` of the case, ``systems`` and
-                 ``policies`` per arm, ``edits`` of what the host did
-    claims       what is published of the case: ``text`` and ``source``
-    samples      one for each execution, in the order they were taken
-    """
+    """A case under several arms."""
 
     case: str
+    """Of the case."""
     title: str
+    """Of the case."""
     variant: str
+    """Of the case."""
     quick: bool
+    """Whether its shortened command was measured."""
     options: list[str]
+    """Of the case, those that were switched on."""
     arms: list[str]
+    """Their labels, in the order they were asked for."""
     baseline: str
+    """The one of them that the others are compared with."""
     caches: str
+    """``cold`` or ``warm``: the host's, when a run begins."""
     seed: int
+    """Of the order of the arms and of the shares."""
     dilate: float
+    """What every time in the model was multiplied by."""
     started: str
+    """An ISO date and time."""
     machine: dict[str, Any]
+    """What it was obtained on (lab/machine.py)."""
     specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Per arm what it is: ``profile`` and the ``options`` changed (empty for native)."""
     mounted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Per arm the share's first status: the profile's values, what calibration found."""
     made_by: str = "compare"
+    """The command that wrote it: run, compare, frontier or reproduce."""
     plan: dict[str, Any] = field(default_factory=dict)
+    """What was asked for, so that an interrupted comparison can go on."""
     sources: dict[str, Any] = field(default_factory=dict)
+    """Digests of what it rests upon: ``recipe`` of the case, ``systems`` and ``policies`` per arm,
+    ``edits`` of what the host did."""
     claims: list[dict[str, str]] = field(default_factory=list)
+    """What is published of the case: ``text`` and ``source``."""
     samples: list[Sample] = field(default_factory=list)
+    """One for each execution, in the order they were taken."""
 
     def all_of(self, arm: str, kind: str | None = None) -> list[Sample]:
         """The samples of *arm* (and *kind*), failed ones too, in the order they were taken."""

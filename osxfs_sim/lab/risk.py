@@ -45,18 +45,16 @@ _EXIT, _CHECK, _OUTPUT, _TREE = "exit", "check", "output", "tree"
 
 @dataclass(frozen=True, slots=True)
 class WorkDone:
-    """What a run came to: complaints (empty, if there are none) and digests.
-
-    exit    how the command failed
-    check   how the case's check failed
-    output  digest of what it printed
-    tree    digest of the deterministic parts of the tree
-    """
+    """What a run came to: complaints (empty, if there are none) and digests."""
 
     exit: str
+    """How the command failed."""
     check: str
+    """How the case's check failed."""
     output: str
+    """Digest of what it printed."""
     tree: str
+    """Digest of the deterministic parts of the tree."""
 
     def parts_as(self, other: "WorkDone") -> tuple[str, ...]:
         """The parts in which both are the same."""
@@ -69,24 +67,22 @@ class WorkDone:
 
 @dataclass(frozen=True, slots=True)
 class EditedRuns:
-    """What the runs under edits need, found out by native runs.
-
-    workload  what is run
-    stream    the edits
-    library   the library that takes down what the command is told
-    files     the names that are edited, relative to what is shared
-    expected  what a native run under the same edits comes to
-    compared  the parts of it that a run is judged by
-    native    how much of that run was judged, and stale: none, if the judge is right
-    """
+    """What the runs under edits need, found out by native runs."""
 
     workload: Workload
+    """What is run."""
     stream: Stream
+    """The edits."""
     library: Path
+    """The library that takes down what the command is told."""
     files: tuple[str, ...]
+    """The names that are edited, relative to what is shared."""
     expected: WorkDone
+    """What a native run under the same edits comes to."""
     compared: tuple[str, ...]
+    """The parts of it that a run is judged by."""
     native: dict[str, int]
+    """How much of that run was judged, and stale: none, if the judge is right."""
 
     def run(
         self, guest: Path, host: Path, share: MountedShare | None

@@ -23,14 +23,12 @@ from osxfs_sim.lab.statistics import median_estimate
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What is measured next: an arm on a fresh mount.
-
-    arm   its label
-    runs  each run on that mount: its round, which counts from 0, and its kind
-    """
+    """What is measured next: an arm on a fresh mount."""
 
     arm: str
+    """Its label."""
     runs: tuple[tuple[int, str], ...]
+    """Each run on that mount: its round, which counts from 0, and its kind."""
 
     @property
     def round(self) -> int:
@@ -69,19 +67,17 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Interleaved:
-    """Rounds, in each of which every arm is mounted once.
-
-    runs       rounds at the least
-    until      goes on until every arm's interval reaches no further than this share of its
-               median to either side; None: *runs* are enough
-    most_runs  with *until*: rounds at the most
-    again      whether each mount is measured twice
-    """
+    """Rounds, in each of which every arm is mounted once."""
 
     runs: int
+    """Rounds at the least."""
     until: float | None = None
+    """Goes on until every arm's interval reaches no further than this share of its median to either
+    side; None: *runs* are enough."""
     most_runs: int = 0
+    """With *until*: rounds at the most."""
     again: bool = False
+    """Whether each mount is measured twice."""
 
     work: ClassVar[str] = "compare"
     warms_up: ClassVar[bool] = True

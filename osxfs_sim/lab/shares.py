@@ -51,14 +51,12 @@ MountArm = Callable[[Arm, int, Path, Path], AbstractContextManager[MountedShare]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """By which an arm is told from another of the same name.
-
-    system  a digest of all values that it acts by: a profile's file may change
-    policy  a digest of the source of a policy of the user's own; None where it has none
-    """
+    """By which an arm is told from another of the same name."""
 
     system: str
+    """A digest of all values that it acts by: a profile's file may change."""
     policy: str | None = None
+    """A digest of the source of a policy of the user's own; None where it has none."""
 
 
 class Shares(Protocol):
@@ -116,16 +114,14 @@ def guest_view(
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What became of the changes that a share held when the command ended.
-
-    failure  why the host did not get everything; empty if it did
-    drain_s  how long it took until the host had everything; None if it does not
-    status   the share's, from the command's start until then; None if it cannot be asked
-    """
+    """What became of the changes that a share held when the command ended."""
 
     failure: str
+    """Why the host did not get everything; empty if it did."""
     drain_s: float | None
+    """How long it took until the host had everything; None if it does not."""
     status: ShareStatus | None
+    """The share's, from the command's start until then; None if it cannot be asked."""
 
 
 def drain(share: MountedShare) -> Drained:

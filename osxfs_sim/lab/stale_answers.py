@@ -10,38 +10,34 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class JudgedAnswers:
-    """Of the answers that caches gave about one kind of thing.
-
-    judged  how many could be judged
-    stale   how many of them were not the host's at that moment
-    """
+    """Of the answers that caches gave about one kind of thing."""
 
     judged: int
+    """How many could be judged."""
     stale: int
+    """How many of them were not the host's at that moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaleAnswers:
-    """Sums over runs. One answer may be about several kinds of things.
-
-    runs        how many were watched
-    changed     how many had another result than a native one under the same edits
-    edits_made  by the host
-    recorded    answers about edited names
-    judged      of those, how many could be judged
-    unknown     of those, how many could not
-    kinds       per kind of thing how many were judged, and stale
-    ages_ns     how old what was stale was, sorted
-    """
+    """Sums over runs. One answer may be about several kinds of things."""
 
     runs: int
+    """How many were watched."""
     changed: int
+    """How many had another result than a native one under the same edits."""
     edits_made: int
+    """By the host."""
     recorded: int
+    """Answers about edited names."""
     judged: int
+    """Of those, how many could be judged."""
     unknown: int
+    """Of those, how many could not."""
     kinds: Mapping[str, JudgedAnswers]
+    """Per kind of thing how many were judged, and stale."""
     ages_ns: tuple[int, ...]
+    """How old what was stale was, sorted."""
 
     @classmethod
     def of(cls, risks: Sequence[Mapping[str, Any]]) -> Self:

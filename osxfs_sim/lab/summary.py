@@ -52,46 +52,45 @@ UNKNOWN = ""
 
 @dataclass(frozen=True, slots=True)
 class ArmSummary:
-    """One arm and kind of run (``fresh`` or ``again``). Times in seconds unless named _ns.
-
-    label               of the arm
-    kind                of the runs
-    runs, failed        samples that count, and the others
-    median_s            of the wall times; None where no sample counts
-    interval_s          of the median; None where there are too few runs to give one
-    ratio               to the baseline's median: above 1 is slower; None for the baseline itself
-    ratio_interval      of the ratio; None as above
-    p                   of the Mann-Whitney test, after Holm's correction over the arms of this kind
-    verdict             one of the constants above
-    server_processor_s  of the share's server, the median over the runs
-    judged_class        the class of operations whose answers were waited for longest
-    asked_p50_ns        latency asked for in that class, the median over the runs
-    achieved_p50_ns     latency achieved in that class, the median over the runs
-    late_share          of all answers in all runs, from 0 to 1
-    within_tolerance    False if a run was out of it; None where nothing can be judged (native; no
-                        latency asked for)
-    drain_s             how long the host was behind after the command, the median over the runs
-    warnings            sentences, without the arm's name
-    """
+    """One arm and kind of run (``fresh`` or ``again``). Times in seconds unless named _ns."""
 
     label: str
+    """Of the arm."""
     kind: str
+    """Of the runs."""
     runs: int
+    """Samples that count, and the others."""
     failed: int
+    """Samples that count, and the others."""
     median_s: float | None
+    """Of the wall times; None where no sample counts."""
     interval_s: tuple[float, float] | None
+    """Of the median; None where there are too few runs to give one."""
     ratio: float | None
+    """To the baseline's median: above 1 is slower; None for the baseline itself."""
     ratio_interval: tuple[float, float] | None
+    """Of the ratio; None as above."""
     p: float | None
+    """Of the Mann-Whitney test, after Holm's correction over the arms of this kind."""
     verdict: str
+    """One of the constants above."""
     server_processor_s: float | None
+    """Of the share's server, the median over the runs."""
     judged_class: str | None
+    """The class of operations whose answers were waited for longest."""
     asked_p50_ns: int | None
+    """Latency asked for in that class, the median over the runs."""
     achieved_p50_ns: int | None
+    """Latency achieved in that class, the median over the runs."""
     late_share: float | None
+    """Of all answers in all runs, from 0 to 1."""
     within_tolerance: bool | None
+    """False if a run was out of it; None where nothing can be judged (native; no latency asked
+    for)."""
     drain_s: float | None
+    """How long the host was behind after the command, the median over the runs."""
     warnings: tuple[str, ...]
+    """Sentences, without the arm's name."""
 
 
 def summarize(

@@ -11,14 +11,12 @@ from osxfs_sim.lab.workload import Say, Workload, execute
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a native run leaves in the deterministic parts of the tree.
-
-    manifest  a file with a line per entry (lab/tree_digest.py)
-    failure   why there is none, if the native run left nothing good; else empty
-    """
+    """What a native run leaves in the deterministic parts of the tree."""
 
     manifest: Path
+    """A file with a line per entry (lab/tree_digest.py)."""
     failure: str = ""
+    """Why there is none, if the native run left nothing good; else empty."""
 
 
 def reference_of(workload: Workload, tree: Path, work: Path, say: Say) -> Reference | None:

@@ -27,32 +27,28 @@ _GAP = 3
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell that a terminal shows in a *style* (rich's words, such as ``red``).
-
-    text   what it says, unescaped
-    style  how it looks, where there are styles
-    """
+    """A cell that a terminal shows in a *style* (rich's words, such as ``red``)."""
 
     text: str
+    """What it says, unescaped."""
     style: str = ""
+    """How it looks, where there are styles."""
 
 
 @dataclass(slots=True)
 class Table:
-    """Rows of texts under named columns.
-
-    title    what it is about
-    columns  their names; two may have the same
-    rows     as many cells each as there are columns
-    numbers  the places of columns that are aligned right
-    legend   what the columns mean
-    """
+    """Rows of texts under named columns."""
 
     title: str
+    """What it is about."""
     columns: tuple[str, ...]
+    """Their names; two may have the same."""
     rows: list[tuple[str | Cell, ...]] = field(default_factory=list)
+    """As many cells each as there are columns."""
     numbers: frozenset[int] = frozenset()
+    """The places of columns that are aligned right."""
     legend: str = ""
+    """What the columns mean."""
 
     def add_row(self, *cells: str | Cell) -> None:
         """Put a row below the others. Raises ValueError for another number of cells."""
