@@ -60,23 +60,31 @@ from osxfs_sim.share_options import (
 
 @dataclass(frozen=True, slots=True)
 class EmulatedSystem:
-    """A profile with the user's changes applied: what a mount acts by.
-
-    *promise* is what it promises by itself, *mode* what all of it obeys: the
-    stronger of that and what an export around it asks for.
-    """
+    """A profile with the user's changes applied: what a mount acts by."""
 
     profile: Profile
+    """What the settings started from."""
     latency: LatencySpec
+    """What a round trip costs, not dilated."""
     policy: CachePolicy
+    """What the guest's kernel may cache."""
     promise: Promise
+    """What the share promises by itself."""
     mode: Mode
+    """What all of it obeys: the stronger of its own promise and of what an export around it asks
+    for."""
     files: FileRules
+    """What the share keeps, refuses and shows of a file."""
     events: EventSpec
+    """What the guest hears of the host's changes."""
     write_back: WriteBackSpec | None
+    """Which changes are deferred; None: every change is on the host when it is acknowledged."""
     dilate: float
+    """What every time is multiplied by."""
     synchronization: SyncSpec | None = None
+    """How a copy is kept the same; None: the guest works on no copy."""
     bugs: tuple[FaultSpec, ...] = ()
+    """Bugs of real systems that it has on purpose."""
     own_policy: OwnPolicy | None = None
     """The user's, where *policy* is that one, or rests upon it."""
 
@@ -698,10 +706,12 @@ class ShareSettings:
         return caching.build()
 
     def to_json(self) -> str:
+        """As a JSON object: what from_json() reads in the server's process."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "ShareSettings":
+        """What to_json() has written. Raises ValueError or TypeError for any other text."""
         values = json.loads(text)
         if values.get("data_path") is not None:
             values["data_path"] = tuple(values["data_path"])
@@ -722,7 +732,9 @@ OPTIONS = options_of(ShareSettings)
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """*hub* is what is mounted at the mount point itself, *shares* what is mounted in it."""
+    """The shares that the exports of one mount come to."""
 
     hub: ShareSettings
+    """The share that is mounted at the mount point itself."""
     shares: tuple[ShareSettings, ...]
+    """Those that are mounted in it, one for each export."""

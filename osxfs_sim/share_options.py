@@ -250,6 +250,7 @@ class Option:
     """An option of a share, by all that is to be said of it."""
 
     kind: Kind
+    """Of which kind its value is: how it is parsed, checked and shown."""
     help: str
     """For --help: a sentence."""
     docs: str = ""
@@ -257,6 +258,7 @@ class Option:
     example: str = ""
     """As it is written in a share file."""
     where: Where = Where.EVERYWHERE
+    """The places in which it can be given: Python, the command line, share files."""
     flag: str = ""
     """The command line's, without its dashes, where it is not made of the field's name."""
     letter: str = ""

@@ -43,6 +43,7 @@ class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Demonstration, ...]:
+        """The demonstrations that *value* names. A usage error for a bug that there is not."""
         if isinstance(value, tuple):
             return value
         word = str(value).lower()
@@ -58,6 +59,7 @@ class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """The bugs' names that begin so, and ``all``."""
         return [CompletionItem(word) for word in (*Bug, ALL) if word.startswith(incomplete)]
 
 

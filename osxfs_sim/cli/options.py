@@ -23,6 +23,7 @@ class Duration(click.ParamType[int]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Nanoseconds. A usage error where that is no duration with its unit."""
         try:
             return parse_duration_ns(str(value))
         except UserError as error:
@@ -37,6 +38,7 @@ class OptionValue(click.ParamType[Any]):
         self.name = option.kind.word.lower()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As the option's kind parses it. A usage error where it cannot."""
         if not isinstance(value, str):
             return value
         try:
@@ -47,6 +49,7 @@ class OptionValue(click.ParamType[Any]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """What the option's kind offers that begins so."""
         offered = self.kind.completions() if self.kind.completions is not None else ()
         return [CompletionItem(name) for name in offered if name.startswith(incomplete)]
 
@@ -59,6 +62,7 @@ class ProfileName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """The shipped profiles that begin so."""
         return [CompletionItem(name) for name in profile_names() if name.startswith(incomplete)]
 
 
@@ -68,12 +72,14 @@ class Edits(click.ParamType[str]):
     name = "edits"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text as it is. Raises UserError where it names no stream of edits."""
         parse_stream(str(value))
         return str(value)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """The streams of edits that begin so."""
         return [CompletionItem(name) for name in stream_names() if name.startswith(incomplete)]
 
 
@@ -121,6 +127,7 @@ class PlainPath(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> str:
+        """The path as text, whether or not there is something at it."""
         return fspath(value)
 
 

@@ -42,6 +42,7 @@ class CaseName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """The shipped cases that begin so."""
         return [CompletionItem(name) for name in case_names() if name.startswith(incomplete)]
 
 

@@ -168,16 +168,17 @@ def path_of(fd: int) -> bytes:
 
 
 class Found(NamedTuple):
-    """Where a path has led: *name* in *dir_fd*, and the object itself, both of O_PATH.
-
-    *fd* is -1 where there is nothing of that name. A link of /proc leads to an object, whatever
-    its name is: *is_magic*, and nothing can take its place.
-    """
+    """Where a path has led: to a name in a directory, and to the object that has it."""
 
     dir_fd: int
+    """O_PATH descriptor of the directory that *name* is in."""
     name: bytes
+    """The last component of the path, links followed."""
     fd: int
+    """O_PATH descriptor of the object itself; -1 where there is nothing of that name."""
     is_magic: bool = False
+    """Whether a magic link of /proc led here: to an object whatever its name is, so that nothing
+    can take its place."""
 
     def is_trusted(self) -> bool:
         """Whether what is there is ours, or nobody else could have put it there."""

@@ -35,6 +35,7 @@ class Arm:
 
     @property
     def is_native(self) -> bool:
+        """Whether nothing is mounted: the command runs in the host's tree itself."""
         return self.profile == NATIVE and "volumes" not in self.options
 
     def spec(self) -> dict[str, Any]:

@@ -19,21 +19,25 @@ RELABELLINGS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class FalseAlarms:
-    """*alarms* of *relabellings* found a difference; *rate* has a binomial *interval*.
-
-    *p* is of the comparison as it was; *p_in_order* of the first half of the rounds against
-    the second, as it would have been without interleaving.
-    """
+    """How often an arm that is compared with itself is found to differ."""
 
     rounds: int
+    """Rounds in which both runs count."""
     p: float
+    """Mann-Whitney p-value of the comparison as it was."""
     relabellings: int
+    """How many times the labels were drawn anew within each round."""
     alarms: int
+    """How many of these found a difference."""
     interval: tuple[float, float]
+    """95 % binomial interval (Clopper and Pearson) of the rate, from 0 to 1."""
     p_in_order: float
+    """p-value of the first half of the rounds against the second, as if the arms had been run one
+    after the other."""
 
     @property
     def rate(self) -> float:
+        """The share of relabellings, from 0 to 1, that found a difference."""
         return self.alarms / self.relabellings
 
 

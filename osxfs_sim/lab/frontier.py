@@ -53,11 +53,14 @@ class Standing(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """A value that is the better the smaller it is, and how far it may be off."""
+    """An estimate that is the better the smaller it is, with the ends of its interval."""
 
     low: float
+    """The least that it may be; -inf where nobody knows."""
     value: float
+    """The estimate."""
     high: float
+    """The most that it may be; inf where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,9 @@ class ParetoPlace:
     """Where a point lies: in seconds, and in stale answers per run."""
 
     wall_s: Reach
+    """The median wall time, in seconds."""
     stale: Reach
+    """Stale answers per run."""
 
 
 def beats(one: ParetoPlace, other: ParetoPlace) -> bool:
@@ -149,10 +154,12 @@ class Point:
 
     @property
     def stale(self) -> int:
+        """Stale answers in all runs; one that is stale about two kinds of things counts twice."""
         return sum(kind.stale for kind in self.kinds.values())
 
     @property
     def oldest_ns(self) -> int | None:
+        """How old the oldest stale answer was; None where no age is known."""
         return self.ages_ns[-1] if self.ages_ns else None
 
     def stale_beyond(self, limit_ns: int) -> int:
@@ -344,10 +351,13 @@ def _over_runs(
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What staleness is accepted: answers younger than *below_ns*; 0 is none, None is any."""
+    """What staleness is accepted of an arm."""
 
     name: str
+    """How it is called in tables."""
     below_ns: int | None
+    """Stale answers of this age and more break it, in ns; 0: every stale answer does; None: none
+    does."""
 
     def broken_by(self, point: Point) -> int:
         """How many of the answers seen are beyond it."""
@@ -384,19 +394,20 @@ LIMITS = (
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The fastest arm of a group that keeps to a limit; *point* None where none does.
-
-    *not_slower* are others that keep to it, and whose wall time cannot be told from the
-    best one's; where too few runs were made to tell, *is_sure* is False. *why_not* says of
-    the others why they do not keep to it.
-    """
+    """The fastest arm of a group that keeps to a limit."""
 
     group: str
+    """The group's name; EVERYTHING where there are no groups."""
     limit: Limit
+    """Which staleness was accepted."""
     point: Point | None
+    """The fastest that keeps to it; None where none does."""
     not_slower: tuple[str, ...]
+    """Labels of others that keep to it and whose wall time cannot be told from the best one's."""
     is_sure: bool
+    """False where too few runs were made to tell which others are as fast."""
     why_not: Mapping[str, str]
+    """By label, why an arm does not keep to the limit."""
 
 
 def best_of(points: Sequence[Point], limits: Sequence[Limit] = LIMITS) -> tuple[Best, ...]:

@@ -80,9 +80,13 @@ class Interleaved:
     """Whether each mount is measured twice."""
 
     work: ClassVar[str] = "compare"
+    """The command that measures so, as results and messages name it."""
     warms_up: ClassVar[bool] = True
+    """Whether an unmeasured run comes before the first."""
     prepares_caches: ClassVar[bool] = True
+    """Whether the host's caches are made what they shall be before each mount."""
     goes_on_after_failure: ClassVar[bool] = False
+    """Whether the runs that are left on a mount are made after one that failed."""
 
     def wants(self, comparison: Comparison, finished: int) -> bool:
         """Whether there shall be a round after the *finished* ones."""
@@ -125,11 +129,16 @@ class InTurn:
     """Each arm once, with so many *runs* on its mount."""
 
     runs: int
+    """Of each arm, all on one mount: the first fresh, the others again."""
 
     work: ClassVar[str] = "run"
+    """As Interleaved has it."""
     warms_up: ClassVar[bool] = False
+    """As Interleaved has it."""
     prepares_caches: ClassVar[bool] = False
+    """As Interleaved has it."""
     goes_on_after_failure: ClassVar[bool] = True
+    """As Interleaved has it."""
 
     def next_turn(self, comparison: Comparison) -> Turn | None:
         """The first arm that has no sample."""

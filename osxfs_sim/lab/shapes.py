@@ -114,7 +114,9 @@ class RecordShape:
     """A table that must have *required*, and may have *optional*, each in its shape."""
 
     required: Mapping[str, Shape]
+    """The shape of each key that must be there."""
     optional: Mapping[str, Shape]
+    """The shape of each key that may be there."""
 
     def __call__(self, value: object) -> str:
         if not isinstance(value, Mapping):

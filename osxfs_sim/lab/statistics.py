@@ -39,11 +39,14 @@ _MEAN_DEVIATION_TO_SIGMA = 1.253314
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its interval. Without one, *reason* says why it cannot be given."""
+    """A value with its interval, or with the reason why none can be given."""
 
     value: float
+    """The estimate, in the unit of the samples."""
     interval: tuple[float, float] | None
+    """Its 95 % bootstrap interval; None where it cannot be given."""
     reason: str = ""
+    """Why it cannot; empty where it is given."""
 
     @property
     def relative_half_width(self) -> float | None:
@@ -56,25 +59,26 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What the Mann-Whitney test says of two samples.
-
-    *p* is of both sides. *superiority* is how likely a value of the first is to be
-    above one of the second (ties count half): 0.5 if neither tends to be.
-    *smallest_p* is the least that so many samples could have given: if it is
-    above the significance, the test could not have found anything.
-    """
+    """What the Mann-Whitney test says of two samples."""
 
     p: float
+    """p-value of both sides."""
     superiority: float
+    """How likely a value of the first is to be above one of the second (ties count half): 0.5 if
+    neither tends to be."""
     smallest_p: float
+    """The least that so many samples could have given: above the significance, the test could not
+    have found anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A trend over the order in which samples were taken: Kendall's *tau*, and its *p*."""
+    """A trend over the order in which samples were taken (Kendall)."""
 
     tau: float
+    """Kendall's tau of value and order, from -1 to 1; above 0 the values grow."""
     p: float
+    """Its p-value, of both sides."""
 
 
 def median_estimate(

@@ -45,10 +45,15 @@ class TraceContents:
     """What is said of one analyzed trace."""
 
     label: str
+    """Which run it is of."""
     analysis: Analysis
+    """Where its time went."""
     reconciliation: str
+    """How its requests compare with the result's own count, a sentence."""
     sentences: tuple[str, ...]
+    """What was found, each a sentence."""
     tables: tuple[Table, ...]
+    """The parts of its time, by cause, operation, directory and program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +61,33 @@ class Contents:
     """All that is said of one comparison."""
 
     title: str
+    """The case's."""
     subtitle: str
+    """The case's name, its variant, options and form."""
     facts: tuple[tuple[str, str], ...]
+    """What was measured and on what: pairs of name and text."""
     caveats: tuple[str, ...]
+    """What a reader must know first, each a sentence."""
     arms: Table
+    """A line for each arm and kind of run, with its interval and verdict."""
     claims: tuple[tuple[str, str], ...]
+    """What has been published about the case: pairs of text and source."""
     obtained: tuple[str, ...]
+    """What came out here, a sentence for each arm."""
     tables: tuple[Table, ...]
+    """Further tables that have rows: requests, receipts, write-back, stale answers."""
     profiles: Table
+    """The values that each arm acted by."""
     samples: Table
+    """A line for each run."""
     latencies: Mapping[str, Sequence[Latencies]]
+    """Curves of each arm's latency, by the arm's label."""
     comparison: Comparison
+    """What all of it is derived from."""
     summaries: tuple[ArmSummary, ...]
+    """The statistics of each arm and kind of run."""
     traces: tuple[TraceContents, ...] = ()
+    """What is said of its traces."""
 
 
 NO_TRACE = (

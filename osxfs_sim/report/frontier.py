@@ -67,10 +67,15 @@ class Frontier:
     """All that is derived of one comparison, made once for tables, pictures and documents."""
 
     comparison: Comparison
+    """What all of it is derived from."""
     points: tuple[Point, ...]
+    """The arms that have a share, in the comparison's order."""
     natives: tuple[Point, ...]
+    """The arms without one."""
     standings: dict[str, Standing]
+    """By label, where a point stands among those of its group."""
     best: tuple[Best, ...]
+    """For each group and limit the fastest arm."""
 
     @property
     def title(self) -> str:

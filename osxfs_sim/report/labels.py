@@ -21,9 +21,13 @@ class Box:
     """A rectangle, from its lower left to its upper right corner."""
 
     left: float
+    """In the unit of the picture, as the others."""
     bottom: float
+    """Not above *top*."""
     right: float
+    """Not left of *left*."""
     top: float
+    """Upwards is more."""
 
     def overlap(self, other: "Box") -> float:
         """The area that both cover."""
@@ -32,6 +36,7 @@ class Box:
         return max(0.0, width) * max(0.0, height)
 
     def is_within(self, other: "Box") -> bool:
+        """Whether no part of it is outside *other*."""
         return (
             self.left >= other.left
             and self.right <= other.right

@@ -22,12 +22,16 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Shares of answers (0 to 1) that came within so many ns, of one class of operation."""
+    """How the answers of one class of operations were distributed over time."""
 
     label: str
+    """The class of operations."""
     answers: int
+    """How many answers both curves are of."""
     asked: Curve | None
+    """The latency asked for; None where nothing was asked."""
     achieved: Curve
+    """The latency that the guest had."""
 
 
 # So many points are enough for a curve; fewer make smaller pages.

@@ -25,12 +25,16 @@ from osxfs_sim.report.plots import Style, WallTimes
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """One figure: *name* is for a file, *alt* says what a reader would find in it."""
+    """One figure, drawn when it is asked for."""
 
     name: str
+    """Of its file, without the ending."""
     title: str
+    """What stands above it."""
     alt: str
+    """What a reader would find in it, in sentences."""
     draw: Callable[[Style], Figure]
+    """Draws it in a style."""
 
 
 def plots_of(contents: Contents) -> list[Plot]:

@@ -36,14 +36,20 @@ PlotFormat = Literal["svg", "png"]
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Colours for one scheme. *colours* are told apart from *paper*, and in this order."""
+    """Colours for one scheme, each as ``#rrggbb``."""
 
     name: str
+    """``light`` or ``dark``."""
     paper: str
+    """The background, as ``#rrggbb``, like all of these."""
     ink: str
+    """Texts and lines."""
     faint: str
+    """Grids and frames."""
     rest: str
+    """What belongs to no series."""
     colours: tuple[str, ...]
+    """Of series, in order: told apart from the paper and from each other."""
 
 
 LIGHT = Theme(
@@ -66,16 +72,20 @@ DARK = Theme(
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a figure is drawn: its colours, and how wide it is (it is as tall as it must be)."""
+    """How a figure is drawn: its colours and its size."""
 
     theme: Theme = LIGHT
+    """Its colours."""
     width_inches: float = 7.0
+    """How wide the figure is; it is as tall as it must be."""
 
     @property
     def is_narrow(self) -> bool:
+        """Whether it is for a small screen: labels are wrapped earlier."""
         return self.width_inches < 5
 
     def colour(self, number: int) -> str:
+        """Of series *number*, from 0; they come again after the last."""
         return self.theme.colours[number % len(self.theme.colours)]
 
     def hatch(self, number: int) -> str:
@@ -85,13 +95,18 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class WallTimes:
-    """One arm and kind of run: *median_s* None where no run counts."""
+    """The runs of one arm and kind, as a figure shows them."""
 
     arm: str
+    """Its label."""
     samples_s: Sequence[float]
+    """Of the runs that count, in seconds."""
     median_s: float | None
+    """Of these, in seconds; None where no run counts."""
     interval_s: tuple[float, float] | None
+    """Of the median, in seconds; None where there are too few runs to give one."""
     failed: int = 0
+    """How many runs do not count."""
 
 
 # A logarithmic axis, when the slowest is so many times the fastest: a ratio is a distance then.
@@ -145,6 +160,7 @@ def _settings(style: Style) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def drawing(style: Style) -> Iterator[None]:
+    """Within it figures are made in *style*, whatever the user has set up for matplotlib."""
     settings: Any = _settings(style)  # the stubs want each key as a literal
     with matplotlib.rc_context(), warnings.catch_warnings():
         # A file matplotlibrc that lies where somebody works says nothing about our figures.
@@ -180,6 +196,7 @@ def _label(text: str, style: Style) -> str:
 
 
 def empty_figure(style: Style, height_inches: float) -> Figure:
+    """A figure as wide as *style* has it, without panels."""
     return Figure(figsize=(style.width_inches, height_inches), layout="constrained")
 
 
@@ -314,6 +331,7 @@ def _latency_limits(arms: Mapping[str, Sequence[Latencies]]) -> tuple[float, flo
 
 
 def legend_of(figure: Figure, panel: Axes, *, reverse: bool = False) -> None:
+    """Put *panel*'s legend below *figure*, in as many columns as there is room for."""
     handles, labels = panel.get_legend_handles_labels()
     if reverse:
         handles, labels = handles[::-1], labels[::-1]

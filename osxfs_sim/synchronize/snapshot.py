@@ -32,7 +32,9 @@ class Known(NamedTuple):
     """
 
     identity: bytes
+    """What the object is told from another by, that may have its name later."""
     grants: int
+    """Its permission bits for group and others."""
     is_image: bool = False
     """Whether it was made after the other side's: then that one's permissions are its own."""
     change_ns: int = 0
