@@ -38,7 +38,7 @@ _MOST_SAMPLES = 1_000_000
 
 
 def profile_names() -> list[str]:
-    """The systems that ship with the package, sorted."""
+    """The names of the profiles that ship with the package, sorted."""
     return PROFILE.names()
 
 
@@ -74,7 +74,10 @@ def _load(name: str, descendants: tuple[str, ...]) -> Profile:
 
 
 def load_distribution(text: str) -> Distribution:
-    """The distribution that ``constant``, ``lognormal:SIGMA`` or ``empirical:FILE`` names."""
+    """The distribution that *text* names. Raises ProfileError.
+
+    ``constant``, ``lognormal:SIGMA`` or ``empirical:FILE``.
+    """
     kind, _, argument = text.partition(":")
     try:
         if kind == "empirical":

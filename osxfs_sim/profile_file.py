@@ -36,7 +36,7 @@ _COUNT = within(0, 1_000_000_000)
 
 @dataclass(frozen=True, slots=True)
 class ShareTable:
-    """``[share]``"""
+    """``[share]``: how the host's directory reaches the guest."""
 
     transport: Transport | None = None
     """How the host's directory reaches the guest: by requests, as itself, or as a copy."""
@@ -44,7 +44,7 @@ class ShareTable:
 
 @dataclass(frozen=True, slots=True)
 class DataPathTable:
-    """``[latency.data_path]``"""
+    """``[latency.data_path]``: the steps that a round trip is made of."""
 
     copies: int = field(metadata=_COUNT)
     """How often a round trip's data is copied."""
@@ -60,7 +60,7 @@ class DataPathTable:
 
 @dataclass(frozen=True, slots=True)
 class LatencyTable:
-    """``[latency]``"""
+    """``[latency]``: what a round trip costs."""
 
     factor: Any = None
     """What every round trip of the parent's is multiplied by: a number above 0, at most 1000."""
@@ -86,7 +86,7 @@ class LatencyTable:
 
 @dataclass(frozen=True, slots=True)
 class CachingTable:
-    """``[caching]``"""
+    """``[caching]``: what the guest's kernel may cache, and for how long."""
 
     policy: Any = None
     """One of model.profile.POLICIES."""
@@ -100,7 +100,7 @@ class CachingTable:
 
 @dataclass(frozen=True, slots=True)
 class FilesTable:
-    """``[files]``"""
+    """``[files]``: what the share keeps, refuses and shows of a file."""
 
     ownership: str | None = None
     """Whose an object is shown to be: a value of model.ownership.Ownership."""
@@ -114,7 +114,7 @@ class FilesTable:
 
 @dataclass(frozen=True, slots=True)
 class EventsTable:
-    """``[events]``"""
+    """``[events]``: what the guest hears of the host's changes."""
 
     stream: Literal["none", "fsevents"] | None = None
     """How the host collects its changes; ``none``: the guest does not hear of them."""
@@ -145,7 +145,7 @@ class EventsTable:
 
 @dataclass(frozen=True, slots=True)
 class ProtocolTable:
-    """``[protocol]``"""
+    """``[protocol]``: what is negotiated with the kernel in FUSE_INIT."""
 
     readdirplus: Literal["always", "adaptive", "never"] | None = None
     """Whether listings bring attributes (FUSE_DO_READDIRPLUS, FUSE_READDIRPLUS_AUTO)."""
@@ -155,7 +155,7 @@ class ProtocolTable:
 
 @dataclass(frozen=True, slots=True)
 class WriteBackTable:
-    """``[write_back]``"""
+    """``[write_back]``: which changes of the guest are acknowledged before they are on the host."""
 
     held: bool | None = None
     """Whether changes are acknowledged before they are on the host."""
@@ -173,7 +173,7 @@ class WriteBackTable:
 
 @dataclass(frozen=True, slots=True)
 class SynchronizationTable:
-    """``[synchronization]``"""
+    """``[synchronization]``: how the two sides of a copy are kept the same."""
 
     mode: SyncMode | None = None
     """Which side's changes travel, and what becomes of conflicts."""
@@ -201,7 +201,7 @@ class SourceTable:
 
 @dataclass(frozen=True, slots=True)
 class ProfileFile:
-    """A profile's file."""
+    """A profile's file; None and the empty tables stand for what is not in it."""
 
     name: str = ""
     """The profile's name; must not be empty."""
@@ -257,7 +257,7 @@ def _said(table: Any) -> dict[str, Any]:
 
 
 def profile_from(file: ProfileFile, parent: Profile | None) -> Profile:
-    """The profile that *file* describes, on top of *parent*.
+    """The profile that *file* describes, starting from *parent*; None: from one that costs nothing.
 
     Raises ProfileError for a value that cannot be, or one that would have no effect.
     """

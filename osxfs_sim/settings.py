@@ -439,7 +439,7 @@ class ShareSettings:
     itself overlaps nothing."""
 
     def changed(self) -> tuple[str, ...]:
-        """Which options make another system of it than its profile is, sorted: for its status."""
+        """The names of the options that make it differ from its profile, sorted: for its status."""
         given = self.given()
         return tuple(sorted(each.name for each in OPTIONS if each.is_shown and each.name in given))
 
@@ -507,7 +507,7 @@ class ShareSettings:
         )
 
     def policy_digest(self) -> str | None:
-        """Of the source of a policy of the user's own; None without one."""
+        """Hex digest of the source of a policy of the user's own; None without one."""
         own = self.system().own_policy
         return None if own is None else own.digest
 
@@ -587,7 +587,7 @@ class ShareSettings:
                 )
 
     def stronger_modes(self) -> dict[str, Mode]:
-        """The parts that obey another export's mode, by path."""
+        """By path the parts of the share that obey another export's mode."""
         return {path: Mode[label.upper()] for path, label in self.stronger}
 
     def _write_back(self, spec: WriteBackSpec | None, files: FileRules) -> WriteBackSpec | None:

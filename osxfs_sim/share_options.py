@@ -112,7 +112,7 @@ def parse_volume(text: str) -> tuple[str, str]:
 
 
 def check_volume_paths(paths: Sequence[str]) -> None:
-    """That each is a path inside a share, and no two are the same. Raises ProfileError."""
+    """Raise ProfileError unless each is a path inside a share, and no two are the same."""
     for path in paths:
         parts = path.split("/")
         if "\0" in path or {"", ".", ".."} & set(parts):
@@ -151,7 +151,7 @@ def _names(value: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Kind:
-    """A way in which values are written."""
+    """A kind of value: how it is parsed, checked and shown in each place where it is given."""
 
     word: str
     """What help calls a value, such as DURATION."""
@@ -282,32 +282,32 @@ class Option:
 
     @property
     def key(self) -> str:
-        """How it is called where a value has its unit with it: in files and in messages."""
+        """Its name where a value has its unit with it: in share files and in messages."""
         return self.name.removesuffix("_ns")
 
     @property
     def default_in_python(self) -> Any:
-        """The keyword's: nothing, for what is a mapping there."""
+        """The default of its keyword in Python; None where that is a mapping."""
         return None if self.kind.from_python is _pairs else self.default
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """How it is called on the command line."""
+        """Its flags on the command line, with their dashes; two for a switch."""
         flag = self.flag or self.key.replace("_", "-")
         return (f"--{flag}", f"--no-{flag}") if self.kind is SWITCH else (f"--{flag}",)
 
     @property
     def abbreviated(self) -> tuple[str, ...]:
-        """Its flag of one letter, if it has one."""
+        """Its flag of one letter; empty if it has none."""
         return (f"-{self.letter}",) if self.letter else ()
 
     @property
     def value_word(self) -> str:
-        """What stands for its value in the help and in the reference; nothing for a switch."""
+        """What stands for its value in the help and in the reference; empty for a switch."""
         return self.metavar or "|".join(self.choices) or self.kind.word
 
     def check(self, value: Any) -> None:
-        """That *value* is what the command line would have made of it. Raises ProfileError."""
+        """Raise ProfileError unless *value* is what the command line would have made of it."""
         values, types = (value if self.kind.are_several else [value]), self.kind.types
         if self.kind.are_several and not isinstance(value, tuple):
             raise ProfileError(f"{self.name} = {value!r:.60}: {self.kind.remedy}")
@@ -325,7 +325,7 @@ def option(default: Any, kind: Kind, help: str, **others: Any) -> Any:
 
 
 def options_of(settings: Any) -> tuple[Option, ...]:
-    """The table of the options: the fields of the dataclass *settings* that are some."""
+    """The options among the fields of the dataclass *settings*, in their order."""
     return tuple(
         dataclasses.replace(each.metadata[_OPTION], name=each.name, default=each.default)
         for each in dataclasses.fields(settings)

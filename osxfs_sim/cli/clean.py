@@ -61,7 +61,7 @@ def clean(yes: bool) -> None:
 
 
 def sweep(directory: Path, told: Callable[[str], None]) -> None:
-    """Take away what labs that were killed have left in *directory*."""
+    """Remove what labs that were killed have left in *directory*, and tell of each."""
     for each in _left_in(directory):
         if each.take is not None and each.take():
             told(f"removed {each.path}: {each.what}")

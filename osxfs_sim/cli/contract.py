@@ -126,7 +126,7 @@ def contract(
 
 
 def nature_of(settings: ShareSettings, mode: Mode | None = None) -> Nature:
-    """What is to be judged of a share with *settings*, by the rules of *mode* or of its own."""
+    """What the contract has to know of a share with *settings*; *mode* None: its own rules."""
     system = settings.system()
     profile, events = system.profile, system.events
     apart = ""
@@ -169,7 +169,7 @@ class LiveSite:
         self._kept.__exit__(*failure)
 
     def play(self, schedule: Schedule) -> Sequence[OperationInterval]:
-        """What each step was told. Raises UserError."""
+        """Play *schedule* on a mounted share; returns what each step was told. Raises UserError."""
         if schedule.exports or schedule.ends:
             with contextlib.ExitStack() as stack:
                 return self._mounted(stack, schedule).play(schedule.steps)

@@ -28,7 +28,7 @@ _SHARES = EmulatedShares()
 
 
 def planned(plan: ComparisonPlan, arms: Sequence[Arm], made_by: str) -> Comparison:
-    """What was asked for, checked. Raises UsageError, CaseError or ProfileError."""
+    """A new comparison as *plan* has it, checked. Raises UsageError, CaseError or ProfileError."""
     try:
         return new_comparison(plan, arms, _SHARES, made_by=made_by)
     except PlanError as error:
@@ -43,7 +43,7 @@ def measure_all(
     output: Path | None,
     progress: StepProgress,
 ) -> None:
-    """Take what is missing, save each mount's samples in *output*, and say how far it is."""
+    """Take the samples that are missing, save them in *output* after each mount, tell progress."""
     tell_whose_case(load_case(plan.case))
     sweep(Path(plan.directory) if plan.directory else default_directory(), progress.say)
     bench = bench_for(

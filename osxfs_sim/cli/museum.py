@@ -114,7 +114,7 @@ def _shown(demonstration: Demonstration) -> Showing:
 
 
 def stage_in(place: Path) -> MakeShare:
-    """Shares that are mounted in a directory of *place*, for as long as they are played on."""
+    """A function that mounts shares in a directory of *place*, while they are played on."""
 
     @contextlib.contextmanager
     def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[Sides]:

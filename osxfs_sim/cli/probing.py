@@ -24,7 +24,7 @@ SCHEMA = 1
 
 
 def start() -> str:
-    """From now on a signal takes away what is mounted. Returns the date and time."""
+    """Let signals end the command cleanly from now on; returns the ISO date and time."""
     end_on_signals()
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
@@ -49,7 +49,7 @@ def shared(settings: ShareSettings) -> Iterator[tuple[Path, Path, Share]]:
 
 
 def settling(share: Share, remedy: str) -> Callable[[], None]:
-    """Waits until the guest has been told of all that the host has done. Raises UserError.
+    """A function that waits until the guest has been sent all host changes. It raises UserError.
 
     Where that takes too long *remedy* is for the user.
     """
@@ -68,7 +68,7 @@ _NO_CIRCUMSTANCE = frozenset({"profile", "seed", "state_directory", "calibrate",
 
 
 def circumstances(profile: str, changed: Mapping[str, Any]) -> str:
-    """The profile and what was changed of it: what is measured or judged is both together."""
+    """The profile and what was changed of it, in words: both together is what is measured."""
     said = [profile]
     for key, value in changed.items():
         if key in _NO_CIRCUMSTANCE:
@@ -86,7 +86,7 @@ def _word(value: Any) -> str:
 
 
 def head(settings: ShareSettings, started: str) -> dict[str, Any]:
-    """What every document begins with: what was measured, when, and on what."""
+    """The keys that every document begins with: what was measured, when, and on what."""
     return {
         "schema": SCHEMA,
         "profile": settings.profile,

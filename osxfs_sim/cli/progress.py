@@ -13,7 +13,7 @@ from osxfs_sim.report.console import error_console
 
 
 class StepProgress:
-    """Tells what is being done and how much is left; for the time of a ``with`` block."""
+    """Tells the step that is being done and how much is left, for the time of a ``with`` block."""
 
     def __init__(self, *, begin_lines: bool = False) -> None:
         """With *begin_lines*, where there is no terminal what begins is a line of its own, too."""
@@ -51,14 +51,14 @@ class StepProgress:
             self._bar = None
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays above the bar."""
         if self._bar is not None:
             self._bar.console.print(f"  {printable(text)}", markup=False)
         else:
             tell(f"  {text}")
 
     def expect(self, done: int, left: int) -> None:
-        """So many steps are done, and so many are to come."""
+        """Set how many steps are done, and how many are to come."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=done + left, visible=True)
 
@@ -70,7 +70,7 @@ class StepProgress:
             tell(f"  {text}")
 
     def finished(self, text: str, done: int, left: int, remaining: str) -> None:
-        """A step is finished, *done* of them and *left* to do."""
+        """Print that a step is finished: *done* of them, *left* to come."""
         if self._bar is not None:
             self._bar.console.print(f"  {printable(text)}", markup=False)
             self.expect(done, left)

@@ -39,7 +39,7 @@ class Arm:
         return self.profile == NATIVE and "volumes" not in self.options
 
     def spec(self) -> dict[str, Any]:
-        """As a result document has it."""
+        """``profile`` and ``options``, as a result document keeps an arm."""
         return {"profile": self.profile, "options": dict(self.options)}
 
 

@@ -121,7 +121,7 @@ class Case:
             raise CaseError(f"{where} names {program}, which is not executable: chmod +x it")
 
     def variant(self, wanted: str | None, *, quick: bool = False) -> str:
-        """*wanted* if the case has it; the default of the form, where it is None."""
+        """*wanted*, or the form's default if that is None. Raises CaseError for an unknown one."""
         if wanted is None:
             return self.quick_variant if quick else self.variants[0]
         if wanted not in self.variants:
@@ -131,7 +131,7 @@ class Case:
         return wanted
 
     def environment(self, toggles: tuple[str, ...]) -> dict[str, str]:
-        """The variables that the chosen *toggles* set."""
+        """The variables that the chosen *toggles* set. Raises CaseError for an unknown one."""
         environment: dict[str, str] = {}
         for name in toggles:
             if name not in self.toggles:
@@ -144,7 +144,7 @@ class Case:
         return environment
 
     def tree_name(self, variant: str) -> str:
-        """Of the set-up tree: the variant's, or one for all where set-up does not ask for it."""
+        """The name of *variant*'s set-up tree: ``all`` where set-up does not ask for it."""
         return variant if any("{variant}" in word for word in self.setup) else "all"
 
     def command(

@@ -83,7 +83,7 @@ class ComparisonPlan:
 
     @classmethod
     def saved_in(cls, comparison: Comparison, **others: Any) -> Self:
-        """As *comparison* keeps it, but for *others*. What it does not say is as by default."""
+        """The plan that *comparison* keeps, with *others* changed; defaults for the rest."""
         known = {each.name for each in dataclasses.fields(cls)}
         values: dict[str, Any] = {"case": comparison.case, "runs": 1}
         for name, value in comparison.plan.items():
@@ -93,7 +93,7 @@ class ComparisonPlan:
 
     @property
     def schedule(self) -> Interleaved:
-        """The order of its arms, and when it is enough."""
+        """The schedule of rounds that the plan asks for."""
         return Interleaved(self.runs, self.until, self.most_runs, bool(self.again))
 
     def workload(self) -> Workload:
@@ -116,7 +116,7 @@ MAY_GROW = ("runs", "until", "most_runs")
 def new_comparison(
     plan: ComparisonPlan, arms: Sequence[Arm], shares: Shares, *, made_by: str = "compare"
 ) -> Comparison:
-    """What was asked for, checked, and without a sample yet.
+    """The comparison that *plan* asks for, checked, and without a sample yet.
 
     Raises PlanError, CaseError, or what *shares* raises of an arm that cannot be mounted.
     """
@@ -185,7 +185,7 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_unchanged(comparison: Comparison, arm: Arm, shares: Shares) -> None:
-    """That *arm* is what it was when the comparison began. Raises CaseError.
+    """Raise CaseError unless *arm* is what it was when the comparison began.
 
     Whoever works at a policy, a profile or this program edits it while others are measured.
     """
@@ -205,7 +205,7 @@ def check_unchanged(comparison: Comparison, arm: Arm, shares: Shares) -> None:
 
 
 def gone_on_with(before: Comparison, now: Comparison, where: str | Path) -> Comparison:
-    """*before*, with more asked for as *now* has it.
+    """*before* as a comparison to go on with, with more asked for as *now* has it.
 
     Raises ResultError, naming *where* it is from, unless all that it compares is as it was.
     """
@@ -224,7 +224,7 @@ def bench_for(
     progress: Say,
     say: Say,
 ) -> Bench:
-    """With what the samples of *comparison* are taken; sets the case's tree up if need be.
+    """The bench that takes the samples of *comparison*; sets the case's tree up if need be.
 
     Traces are named relative to *result_directory*. Raises CaseError.
     """
@@ -288,7 +288,7 @@ class Taken:
 
 
 def take_all(comparison: Comparison, schedule: Schedule, bench: Bench) -> Iterator[Taken]:
-    """Take what is missing; each mount's samples are in *comparison* when yielded.
+    """Measure what is missing; the samples of each mount are in *comparison* when yielded.
 
     Raises what `measure` raises.
     """

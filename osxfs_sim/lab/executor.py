@@ -36,7 +36,7 @@ from osxfs_sim.trace.files import discard
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """With what samples are taken, and where."""
+    """What samples are taken with, and where."""
 
     workload: Workload
     """What is run."""
@@ -71,7 +71,7 @@ class _Judges:
 
 
 def measure(comparison: Comparison, schedule: Schedule, bench: Bench) -> Iterator[list[Sample]]:
-    """Take what is missing, mount by mount; each mount's samples are in *comparison* when yielded.
+    """Run what *schedule* still wants, mount by mount; yields the samples of each mount.
 
     Raises CaseError where a tree cannot be made, and what *bench* raises where nothing can be
     mounted. A command that fails, or a share that cannot write back, is a failed sample.
@@ -218,7 +218,7 @@ def _take_over(sample: Sample, drained: Drained) -> None:
 
 
 def trace_name(arm: str, arms: Sequence[str], number: int, kind: str) -> str:
-    """The file of a trace: of *arm*, one of *arms*, in round *number*, from 0."""
+    """The file name of a trace: of *arm*, one of *arms*, in round *number*, counted from 0."""
     # Different arms may look the same once they can be a file's name.
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", arm).strip("-.")
     return f"{arms.index(arm) + 1}-{plain}-{number + 1:03}-{kind}.parquet"

@@ -44,7 +44,10 @@ class FalseAlarms:
 def false_alarms(
     comparison: Comparison, kind: str, *, seed: int, relabellings: int = RELABELLINGS
 ) -> FalseAlarms | None:
-    """Of a comparison of two labels of one arm; None below two rounds of which both runs count."""
+    """How often an arm's two labels are found to differ; None below two rounds that count.
+
+    *comparison* is of two labels of one arm, *kind* that of its runs.
+    """
     first, second = (
         {sample.round: sample.wall_s for sample in comparison.of(arm, kind)}
         for arm in comparison.arms

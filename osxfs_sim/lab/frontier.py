@@ -86,7 +86,7 @@ def beats(one: ParetoPlace, other: ParetoPlace) -> bool:
 
 
 def seems_better(one: ParetoPlace, other: ParetoPlace) -> bool:
-    """The same by the estimates alone: also a strict order."""
+    """Whether *one* beats *other* by the estimates, whatever the intervals: a strict order, too."""
     pairs = ((one.wall_s, other.wall_s), (one.stale, other.stale))
     return all(mine.value <= theirs.value for mine, theirs in pairs) and any(
         mine.value < theirs.value for mine, theirs in pairs
@@ -94,7 +94,7 @@ def seems_better(one: ParetoPlace, other: ParetoPlace) -> bool:
 
 
 def standings(places: Mapping[str, ParetoPlace]) -> dict[str, Standing]:
-    """How each of these stands among them."""
+    """By label where each place stands among *places*."""
     found = {}
     for label, place in places.items():
         others = [other for name, other in places.items() if name != label]
@@ -163,13 +163,13 @@ class Point:
         return self.ages_ns[-1] if self.ages_ns else None
 
     def stale_beyond(self, limit_ns: int) -> int:
-        """How many answers were stale by *limit_ns* or more. One of unknown age may have been."""
+        """How many answers were stale by *limit_ns* or more, or for an unknown time."""
         of_unknown_age = max(0, self.stale - len(self.ages_ns))
         return of_unknown_age + sum(age >= limit_ns for age in self.ages_ns)
 
     @property
     def place(self) -> ParetoPlace | None:
-        """Where it lies; an estimate without an interval may be anywhere."""
+        """Wall time and stale answers with their reach; None where one of them was not measured."""
         if self.wall_s is None or self.stale_per_run is None:
             return None
         return ParetoPlace(_reach(self.wall_s), _reach(self.stale_per_run))
@@ -199,7 +199,7 @@ def most_per_run_of_none(runs: int) -> float:
 
 
 def points_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> tuple[Point, ...]:
-    """Each arm of *comparison* that has a share, in its order."""
+    """A point for each arm of *comparison* that has a share, in its order."""
     return tuple(
         _point_in(comparison, arm, resamples)
         for arm in comparison.arms
@@ -208,7 +208,7 @@ def points_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> tuple[Po
 
 
 def native_points(comparison: Comparison, *, resamples: int = RESAMPLES) -> tuple[Point, ...]:
-    """The arms without a share. A stale answer there would be an error of the judge's."""
+    """A point for each arm without a share; a stale answer there is an error of the judge's."""
     return tuple(
         _point_in(comparison, arm, resamples)
         for arm in comparison.arms
@@ -224,7 +224,7 @@ def _point_in(comparison: Comparison, arm: str, resamples: int) -> Point:
 
 
 def natives_of(comparison: Comparison) -> tuple[str, ...]:
-    """The arms without a share: there guest and host are one, and no policy is chosen."""
+    """The labels of the arms without a share: there no policy is chosen."""
     return tuple(
         arm
         for arm in comparison.arms
@@ -234,13 +234,13 @@ def natives_of(comparison: Comparison) -> tuple[str, ...]:
 
 
 def group_of(comparison: Comparison, arm: str) -> str:
-    """The group that *arm* competes in."""
+    """The name of the group that *arm* competes in; EVERYTHING where there are none."""
     groups: Mapping[str, str] = comparison.plan.get(GROUPS) or {}
     return groups.get(arm, EVERYTHING)
 
 
 def groups_of(points: Sequence[Point]) -> dict[str, list[Point]]:
-    """The points of each group, in their order."""
+    """The points by the name of their group, both in the order of *points*."""
     groups: dict[str, list[Point]] = {}
     for point in points:
         groups.setdefault(point.group, []).append(point)
@@ -248,7 +248,7 @@ def groups_of(points: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def standings_of(points: Sequence[Point]) -> dict[str, Standing]:
-    """How each point stands among those of its own group."""
+    """By label where each point stands in its own group; UNKNOWN where it has no place."""
     found = {point.arm: Standing.UNKNOWN for point in points}
     for group in groups_of(points).values():
         places = {point.arm: place for point in group if (place := point.place) is not None}
@@ -259,7 +259,7 @@ def standings_of(points: Sequence[Point]) -> dict[str, Standing]:
 def point_of(
     arm: str, group: str, samples: Sequence[Sample], *, seed: int, resamples: int = RESAMPLES
 ) -> Point:
-    """What the *samples* of one arm say."""
+    """The point that the *samples* of one arm make; intervals by bootstrap, drawn with *seed*."""
     counted = [sample for sample in samples if not sample.failure]
     watched = [sample.risk for sample in samples if sample.risk is not None]
     runs = [StaleAnswers.of([risk]) for risk in watched]
@@ -360,7 +360,7 @@ class Limit:
     does."""
 
     def broken_by(self, point: Point) -> int:
-        """How many of the answers seen are beyond it."""
+        """How many stale answers of *point* are beyond the limit."""
         if self.below_ns is None:
             return 0
         return point.stale_beyond(self.below_ns) if self.below_ns else point.stale
@@ -411,7 +411,7 @@ class Best:
 
 
 def best_of(points: Sequence[Point], limits: Sequence[Limit] = LIMITS) -> tuple[Best, ...]:
-    """For each group and limit the best, groups in the order of the points."""
+    """For each group and limit the fastest arm that keeps to it, in the order of the points."""
     return tuple(
         _best(name, group, limit) for name, group in groups_of(points).items() for limit in limits
     )

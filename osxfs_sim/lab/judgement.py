@@ -71,7 +71,7 @@ def out_of_tolerance(receipt: Receipt) -> dict[str, Mapping[str, Any]]:
 
 
 def late_share(receipts: Iterable[Receipt]) -> float | None:
-    """Of all their answers those that came too late, from 0 to 1; None where there are none."""
+    """The share, from 0 to 1, of all their answers that came late; None where there are none."""
     lines = [line for receipt in receipts for line in receipt.values()]
     answers = sum(line["count"] for line in lines)
     return sum(line["late"] for line in lines) / answers if answers else None
@@ -96,7 +96,7 @@ class Observed:
 
 
 def crowded_by(run: Observed) -> float | None:
-    """How many processors others used, where the command will have waited for one."""
+    """How many processors other programs used, if the command waited for one then; else None."""
     if run.others_s is None or run.wall_s <= 0:
         return None
     others, own = run.others_s / run.wall_s, run.own_s / run.wall_s
@@ -106,7 +106,7 @@ def crowded_by(run: Observed) -> float | None:
 
 
 def explained_s(run: Observed) -> float | None:
-    """What the run can have taken: the command by itself, and each answer one after the other.
+    """The most seconds that the run can have taken: by itself, and each answer one after the other.
 
     None where nobody knows how long it takes by itself, nothing was asked, or the answers' times
     have not been added up, as in older results.
@@ -121,7 +121,7 @@ def explained_s(run: Observed) -> float | None:
 
 
 def beyond_s(run: Observed) -> float | None:
-    """How much of the wall time nothing explains, where that is much; else None."""
+    """How many seconds of the wall time nothing explains, where that is much; else None."""
     explained = explained_s(run)
     if explained is None:
         return None
@@ -161,7 +161,7 @@ def observed(
     cores: int,
     native_s: float | None,
 ) -> Observed:
-    """A run as the lab has it: *share* is the share's status over it, if it had one.
+    """The run as it is judged; *share* is the share's status over it, None without a share.
 
     *native_s* is None for a run that waits for something besides: for edits of the host, say.
     """

@@ -30,7 +30,7 @@ _OF_A_RUN = (
 
 @dataclass(frozen=True, slots=True)
 class OlderSchema:
-    """A schema that is still read."""
+    """A schema of results that is still read, and how it becomes the next one."""
 
     shape: Shape
     """What a document of it looks like."""

@@ -19,7 +19,7 @@ State = dict[str, list[int]]
 
 
 def state_of(folder: Path) -> State:
-    """As it is now; what goes meanwhile, or cannot be read, is not in it."""
+    """By path what tells a changed file from the same one; what goes meanwhile is left out."""
     state: State = {}
     waiting = [""]
     while waiting:
@@ -64,12 +64,12 @@ def difference(then: Mapping[str, list[int]], now: Mapping[str, list[int]]) -> s
 
 
 def save_state(state: Mapping[str, list[int]], file: Path) -> None:
-    """Raises OSError."""
+    """Write *state* into *file*, for saved_state(). Raises OSError."""
     write_output(file, json.dumps(state))
 
 
 def saved_state(file: Path) -> State | None:
-    """None where none was saved, or it cannot be read."""
+    """The state in *file*; None where none was saved, or it cannot be read."""
     try:
         state = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):

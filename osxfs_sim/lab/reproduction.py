@@ -36,7 +36,7 @@ def hybrid_label(platform: Platform) -> str:
 
 
 def dilation_of(platform: Platform, native_s: float) -> float:
-    """The K of *platform*: *native_s* is this machine's native time."""
+    """The K at which *platform* is measured where the case takes *native_s* seconds natively."""
     return dilation_between(native_s, platform.times[Topology.NATIVE].average_s)
 
 
@@ -61,7 +61,7 @@ def table_arms(study: Study, native_s: float, waits: Mapping[str, bool]) -> dict
 
 
 def further_dilations(platform: Platform, native_s: float) -> list[float]:
-    """Those that *platform* asks for and that are not as good as measured by the table's own."""
+    """The K that *platform* asks for besides, without those next to the table's own."""
     own = dilation_of(platform, native_s)
     return [one for one in platform.dilations if abs(one / own - 1) > _SMALLEST_DILATION_APART]
 
@@ -192,7 +192,7 @@ class RatioBar:
 
 
 def bars_of(derived: Reproduction) -> list[RatioBar]:
-    """The bind mounts of all platforms."""
+    """A bar for the bind mount of each platform, in the table's order."""
     return [
         RatioBar(
             cell.platform,
@@ -208,7 +208,7 @@ def bars_of(derived: Reproduction) -> list[RatioBar]:
 def reproduction(
     study: Study, native_s: float, comparisons: Mapping[str, Comparison], *, seed: int = 0
 ) -> Reproduction:
-    """Derive it from *comparisons*: TABLE's, and those of the study's ``others`` by name.
+    """What *comparisons* (TABLE's, and the study's others by name) say beside what was published.
 
     *native_s* is the native time that the dilations were made from.
     """

@@ -129,12 +129,12 @@ class Comparison:
         return [sample for sample in self.all_of(arm, kind) if not sample.failure]
 
     def to_document(self) -> dict[str, Any]:
-        """As a file holds it: plain values."""
+        """The JSON document of a result file, in the newest schema."""
         return {"schema": SCHEMA, **asdict(self)}
 
 
 def comparison_from(document: Mapping[str, Any], where: str) -> Comparison:
-    """Read a document of this schema, or an older one.
+    """The comparison in a parsed document of this schema, or an older one.
 
     Raises ResultError, naming *where* it comes from.
     """
@@ -197,7 +197,7 @@ def load_result(path: str | Path) -> Comparison:
 
 @contextlib.contextmanager
 def read_from(path: str | Path) -> Iterator[None]:
-    """What is derived within it is of a file: it may be damaged in ways that no shape tells.
+    """Within it, errors of what is derived from the file *path* are raised as ResultError.
 
     Raises ResultError then, and says what went wrong, for that may be a mistake of ours.
     """
@@ -211,5 +211,5 @@ def read_from(path: str | Path) -> Iterator[None]:
 
 
 def save_result(comparison: Comparison, path: str | Path) -> None:
-    """Write it whole or not at all: a file that is there can be read. Raises OSError."""
+    """Write the result file, whole or not at all. Raises OSError."""
     write_output(path, json.dumps(comparison.to_document(), indent=1) + "\n")

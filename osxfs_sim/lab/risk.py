@@ -57,7 +57,7 @@ class WorkDone:
     """Digest of the deterministic parts of the tree."""
 
     def parts_as(self, other: "WorkDone") -> tuple[str, ...]:
-        """The parts in which both are the same."""
+        """The names of the parts in which both are the same."""
         return tuple(
             part
             for part in (_EXIT, _CHECK, _OUTPUT, _TREE)
@@ -87,7 +87,7 @@ class EditedRuns:
     def run(
         self, guest: Path, host: Path, share: MountedShare | None
     ) -> tuple[Execution, dict[str, Any]]:
-        """Run the command once, edited and recorded; and its risk.
+        """Run the command once, edited and recorded; returns the execution and its judged answers.
 
         The risk's result is failed, until `finish` says otherwise.
         """
@@ -106,7 +106,7 @@ class EditedRuns:
         host: Path,
         share: MountedShare | None,
     ) -> str:
-        """Put into *risk* whether the result is the expected one, once the host has everything.
+        """Put into *risk* whether the result is the expected one; returns the run's failure, or "".
 
         *failure* is what is known against the run; returns it, or what the case's check says.
         """
@@ -124,7 +124,7 @@ class EditedRuns:
 
 
 def prepare_edits(workload: Workload, tree: Path, work: Path, say: Say) -> EditedRuns | None:
-    """Two native runs of *tree*, copied below *work*: one that tells what to edit, one edited.
+    """What runs under edits need, from two native runs of *tree*; None without edits.
 
     None, if the workload has no edits. Raises CaseError, where there is nothing to edit, and
     UserError.

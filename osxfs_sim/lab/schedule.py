@@ -32,12 +32,12 @@ class Turn:
 
     @property
     def round(self) -> int:
-        """Of its first run."""
+        """The round of its first run, from 0."""
         return self.runs[0][0]
 
 
 class Schedule(Protocol):
-    """Says what is run next, and what besides."""
+    """Decides which arm is mounted next, how often it runs, and when it is enough."""
 
     work: ClassVar[str]
     """The kind of work directory (lab/work_directories.py)."""
@@ -62,7 +62,7 @@ class Schedule(Protocol):
         """How often each arm is still to be mounted: at most, where that is not known."""
 
     def name_of(self, round: int, kind: str) -> str:
-        """Of a run, in words."""
+        """The run of that round and kind, in words, for progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Interleaved:
         return widest(comparison) > self.until
 
     def next_turn(self, comparison: Comparison) -> Turn | None:
-        """As the order of the round has it; a round that has begun is completed in any case."""
+        """The first arm that the current round lacks; None if no further round is wanted."""
         taken = {(sample.round, sample.arm) for sample in comparison.samples}
         for number in itertools.count():
             order = order_of_round(comparison.arms, comparison.seed, number)
@@ -110,11 +110,11 @@ class Interleaved:
         raise AssertionError("rounds are endless")
 
     def turns_done(self, comparison: Comparison) -> int:
-        """Failed ones, too."""
+        """How many mounts have been measured, failed ones too."""
         return len({(sample.round, sample.arm) for sample in comparison.samples})
 
     def turns_left(self, comparison: Comparison) -> Counter[str]:
-        """Where *until* decides, at most."""
+        """How often each arm is still to be mounted: at most, where *until* decides."""
         rounds = self.runs if self.until is None else max(self.runs, self.most_runs)
         taken = Counter(arm for _, arm in {(one.round, one.arm) for one in comparison.samples})
         return Counter({label: max(0, rounds - taken[label]) for label in comparison.arms})
@@ -170,12 +170,12 @@ def order_of_round(labels: Sequence[str], seed: int, number: int) -> list[str]:
 
 
 def seed_of(seed: int, number: int) -> int:
-    """The seed of a share in round *number*: another one each time, the same for every arm."""
+    """The seed of the share in round *number*: another one each time, the same for every arm."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def widest(comparison: Comparison) -> float:
-    """Of all arms and kinds of run: how far an interval reaches to a side, as a share.
+    """How far the widest interval of all arms reaches to a side, as a share; inf without one.
 
     Infinite while an interval cannot be given. An arm of which no run counts has no time at
     all, and is not waited for.

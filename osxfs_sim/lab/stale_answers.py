@@ -10,7 +10,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class JudgedAnswers:
-    """Of the answers that caches gave about one kind of thing."""
+    """Counts of the answers that the guest's caches gave about one kind of thing."""
 
     judged: int
     """How many could be judged."""
@@ -20,7 +20,7 @@ class JudgedAnswers:
 
 @dataclass(frozen=True, slots=True)
 class StaleAnswers:
-    """Sums over runs. One answer may be about several kinds of things."""
+    """Counts of stale answers, over runs; one answer may be about several kinds of things."""
 
     runs: int
     """How many were watched."""
@@ -66,10 +66,10 @@ class StaleAnswers:
 
     @property
     def things_judged(self) -> int:
-        """Over all kinds: more than *judged*, where an answer says several things."""
+        """Judgements over all kinds: more than *judged*, where an answer says several things."""
         return sum(kind.judged for kind in self.kinds.values())
 
     @property
     def stale(self) -> int:
-        """Over all kinds."""
+        """Stale judgements over all kinds."""
         return sum(kind.stale for kind in self.kinds.values())

@@ -50,7 +50,7 @@ class Estimate:
 
     @property
     def relative_half_width(self) -> float | None:
-        """How far the interval reaches to either side, on average, as a share of the value."""
+        """Half the interval's width as a share of the value; None without one, or if that is 0."""
         if self.interval is None or self.value == 0:
             return None
         low, high = self.interval
@@ -145,7 +145,7 @@ def _bootstrap(
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Difference | None:
-    """Whether one of two samples tends to be above the other; None where one is empty."""
+    """The Mann-Whitney test of two samples; None where one is empty."""
     if not first or not second:
         return None
     tied = len({*first, *second}) < len(first) + len(second)
@@ -212,7 +212,7 @@ def outliers(values: Sequence[float]) -> list[int]:
 
 
 def drift(values: Sequence[float]) -> Drift | None:
-    """The trend of values in the order they were taken, if they have one at all."""
+    """The trend of values in their order (Kendall); None without a significant one."""
     if len({*values}) < 2:
         return None
     result = stats.kendalltau(np.arange(len(values)), values)

@@ -59,12 +59,12 @@ class Platform:
     """The K at which its bind mount is measured besides the one that makes the machines alike."""
 
     def ratio(self, topology: Topology) -> float:
-        """Published: *topology* over native."""
+        """The published time of *topology* over the native one."""
         return self.times[topology].average_s / self.times[Topology.NATIVE].average_s
 
     @property
     def added_s(self) -> float:
-        """Published: what the bind mount takes more than no volumes, in seconds."""
+        """The published seconds that the bind mount takes more than no volumes."""
         return self.times[Topology.BIND].average_s - self.times[Topology.NO_VOLUMES].average_s
 
 

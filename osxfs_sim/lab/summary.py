@@ -267,7 +267,7 @@ def native_median_s(comparison: Comparison, kind: str) -> float | None:
 
 
 def observed_in(comparison: Comparison, sample: Sample, native_s: float | None) -> Observed:
-    """A run of *comparison* as the judgement of times wants it.
+    """The run *sample* of *comparison* as it is judged; *native_s* None: without a native arm.
 
     Under edits of the host a run waits for more than its share: *native_s* says nothing then.
     """
@@ -280,13 +280,13 @@ def observed_in(comparison: Comparison, sample: Sample, native_s: float | None) 
 
 
 def representative(comparison: Comparison, arm: str, kind: str) -> Sample | None:
-    """Of the runs of *arm* and *kind* that count the one in the middle by wall time."""
+    """The run of *arm* and *kind* of median wall time, among those that count; None without one."""
     samples = sorted(comparison.of(arm, kind), key=lambda each: each.wall_s)
     return samples[(len(samples) - 1) // 2] if samples else None
 
 
 def representatives(comparison: Comparison, arm: str) -> list[Sample]:
-    """Of *arm* all failed runs, and of each kind the one in the middle: fresh ones first."""
+    """The failed runs of *arm*, and the one of median wall time of each kind, fresh ones first."""
     chosen = []
     for kind in kinds_of(comparison):
         middle = representative(comparison, arm, kind)

@@ -54,7 +54,7 @@ class Sweep:
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """All of them, in words, the reference first."""
+        """All arms in words of the command line, the reference first."""
         reference = () if self.reference is None else (self.reference,)
         return (*reference, *(arm for group in self.groups for arm in group.arms))
 

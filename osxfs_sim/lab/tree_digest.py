@@ -122,7 +122,7 @@ def _is_ignored(path: str, patterns: Sequence[str]) -> bool:
 
 
 def write_manifest(entries: Iterable[TreeEntry], file: Path) -> str:
-    """Write *entries* into *file*, whole or not at all; returns the digest of all of them."""
+    """Write *entries* into *file*, whole or not at all; returns the hex digest of all of them."""
     digest = hashlib.sha256()
     with output(file) as manifest:
         for entry in entries:

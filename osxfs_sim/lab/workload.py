@@ -43,12 +43,12 @@ class Workload:
 
     @property
     def form(self) -> str:
-        """Of the case, as its commands are told: ``quick`` or ``whole``."""
+        """``quick`` or ``whole``, as the case's commands are told."""
         return "quick" if self.quick else "whole"
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of the case's commands: ours, and what the toggles set."""
+        """The whole environment of the case's commands: ours, and what the toggles set."""
         return {**os.environ, **self.case.environment(self.toggles)}
 
     @property

@@ -52,7 +52,7 @@ def comparison_report(
     machine: str,
     alarms: Sequence[tuple[str, FalseAlarms]] = (),
 ) -> None:
-    """Print all of it; *alarms* are those of an A/A comparison, per kind of run."""
+    """Print the table, verdicts and warnings; *alarms* are those of an A/A comparison, per kind."""
     out = console()
     for kind in kinds_of(comparison):
         of_kind = [summary for summary in summaries if summary.kind == kind]
@@ -150,7 +150,7 @@ def _latency(value_ns: int | None) -> str:
 
 
 def alarm_line(found: FalseAlarms) -> str:
-    """What an A/A comparison publishes."""
+    """An A/A comparison's false alarms in a sentence or two."""
     low, high = found.interval
     verdict = "a false alarm" if found.p < SIGNIFICANCE else "no difference detected"
     return (

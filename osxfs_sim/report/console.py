@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class SafeConsole(Console):
-    """Escapes whatever would be more than text on a terminal, but for the styles of its own."""
+    """A console that shows control characters instead of sending them to the terminal."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -45,17 +45,17 @@ def console() -> Console:
 
 
 def error_console(**options: Any) -> Console:
-    """The same on standard error."""
+    """A console on standard error, with rich's *options*."""
     return SafeConsole(stderr=True, highlight=False, **options)
 
 
 def escape(text: str) -> str:
-    """Somebody else's *text* for a line or a cell: as it is to be read, on one line."""
+    """Somebody else's *text* for a line or cell: one line, no markup, no control characters."""
     return rich_markup.escape(printable(text))
 
 
 def escape_all(answer: T) -> T:
-    """A share's *answer*, with all its texts escaped: its server is another program."""
+    """*answer* (dataclass, dict, list or text) with each text in it escaped."""
     escaped: T = _escaped(answer)
     return escaped
 

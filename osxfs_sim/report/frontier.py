@@ -92,13 +92,13 @@ class Frontier:
 
 
 def edits_words(comparison: Comparison) -> str:
-    """Under which edits of the host it was measured."""
+    """The stream of edits under which it was measured, in words."""
     streams = {one.risk["edits"]["stream"]: None for one in comparison.samples if one.risk}
     return f"host edits {', '.join(streams)}" if streams else "no host edits"
 
 
 def frontier_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> Frontier:
-    """What *comparison* says."""
+    """What is derived of *comparison*: points, standings and the best of each limit."""
     points = points_of(comparison, resamples=resamples)
     return Frontier(
         comparison,
@@ -110,7 +110,7 @@ def frontier_of(comparison: Comparison, *, resamples: int = RESAMPLES) -> Fronti
 
 
 def tables_of(frontiers: Sequence[Frontier]) -> list[Table]:
-    """The best of all cases, and the points of each."""
+    """The table of the best of all cases, and a table of points for each case."""
     return [best_table(frontiers), *(points_table(one) for one in frontiers)]
 
 
@@ -237,7 +237,7 @@ def _age(age_ns: Estimate) -> str:
 
 
 def caveats(one: Frontier) -> list[str]:
-    """What is to be known before it is believed."""
+    """What makes the tables say less than they seem to: a sentence each."""
     lines = []
     few = [point.arm for point in one.points if point.runs < FEWEST_FOR_INTERVAL]
     if few:
@@ -270,7 +270,7 @@ def caveats(one: Frontier) -> list[str]:
 
 
 def frontier_report(frontiers: Sequence[Frontier], machine: str) -> None:
-    """Print all of it."""
+    """Print the tables, their caveats and the machine."""
     out = console()
     for each in tables_of(frontiers):
         out.print(each)
@@ -282,7 +282,7 @@ def frontier_report(frontiers: Sequence[Frontier], machine: str) -> None:
 
 
 def frontier_markdown(frontiers: Sequence[Frontier]) -> str:
-    """The same tables, for a document. What the columns mean is said once."""
+    """The tables and caveats as a Markdown document, each legend once."""
     tables = tables_of(frontiers)
     blocks = []
     for number, each in enumerate(tables):

@@ -30,7 +30,7 @@ class Box:
     """Upwards is more."""
 
     def overlap(self, other: "Box") -> float:
-        """The area that both cover."""
+        """The area that both cover; 0 where they are apart."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(0.0, width) * max(0.0, height)

@@ -47,7 +47,7 @@ _UNREADABLE = (
 
 
 def latencies_of(comparison: Comparison) -> dict[str, list[Latencies]]:
-    """Per arm and class of operation the distributions, over all its runs that count."""
+    """By arm the curves of each class of operation, over all its runs that count."""
     found: dict[str, list[Latencies]] = {}
     for arm in comparison.arms:
         receipts = [each.share.get("receipt") or {} for each in comparison.of(arm) if each.share]
@@ -103,6 +103,6 @@ def _curve(histogram: HdrHistogram) -> Curve:
 
 
 def time_of(curve: Curve, share: float) -> float:
-    """Within which time *share* of the answers came, in ns."""
+    """The time in ns within which *share* (0 to 1) of the answers came."""
     values, shares = curve
     return float(values[min(int(np.searchsorted(shares, share)), len(values) - 1)])

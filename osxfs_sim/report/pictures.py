@@ -135,7 +135,7 @@ def _attribution(traces: Sequence[TraceContents]) -> Plot:
 
 
 def timeline_of(trace: TraceContents) -> dict[str, Sequence[int]]:
-    """Per operation the requests in each bin of time."""
+    """By operation how many requests came in each bin of time."""
     timeline = trace.analysis.timeline
     nested = timeline.get("operations", timeline)
     return {name: counts for name, counts in nested.items() if isinstance(counts, list | tuple)}

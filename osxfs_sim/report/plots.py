@@ -89,7 +89,7 @@ class Style:
         return self.theme.colours[number % len(self.theme.colours)]
 
     def hatch(self, number: int) -> str:
-        """Beside colours that come a second time, and for those who see none."""
+        """The pattern of series *number*: another one where colours come again, or are not seen."""
         return ("", "////", "....", "xxxx")[number // len(self.theme.colours) % 4]
 
 
@@ -183,7 +183,7 @@ def render(
 
 
 def drawable(text: str) -> str:
-    """Without what XML cannot hold: a label may be anything that a command line can be."""
+    """*text* with what XML and fonts cannot hold replaced: a label may be anybody's."""
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
     )
@@ -477,7 +477,7 @@ OTHERS = "others"
 
 
 def most_frequent(counts: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
-    """The operations that are worth an area of their own, and the sum of the others."""
+    """The counts of the operations worth an area of their own, and the sum of the others."""
     ordered = sorted(counts, key=lambda operation: (-sum(counts[operation]), operation))
     kept: dict[str, Sequence[int]] = {name: counts[name] for name in ordered[:_SHOWN_OPERATIONS]}
     others = [counts[name] for name in ordered[_SHOWN_OPERATIONS:]]

@@ -50,7 +50,7 @@ _LEGEND_ADDED = (
 
 
 def tables_of(study: Study, derived: Reproduction) -> list[Table]:
-    """All that is told, in the order in which it is told."""
+    """The tables of ratios, of what is added, and of checks, in this order."""
     tables = [_ratios(study, derived), _added(derived)]
     if derived.checked:
         tables.append(_checks(derived))
@@ -60,7 +60,7 @@ def tables_of(study: Study, derived: Reproduction) -> list[Table]:
 def reproduction_report(
     study: Study, derived: Reproduction, comparisons: Mapping[str, Comparison], machine: str
 ) -> None:
-    """Print all of it, with what is to be known before it is believed."""
+    """Print the tables, caveats and the machine."""
     out = console()
     out.print(escape(study.title), style="bold")
     out.print(escape(f"published: {study.source}; {study.machine}"), style="dim")
@@ -72,12 +72,12 @@ def reproduction_report(
 
 
 def reproduction_markdown(study: Study, derived: Reproduction) -> str:
-    """The same tables, for a document."""
+    """The tables as a Markdown document."""
     return "\n\n".join(block for one in tables_of(study, derived) for block in one.markdown())
 
 
 def caveats(comparisons: Mapping[str, Comparison]) -> list[str]:
-    """Each warning once, with the arms that it is about, by comparison."""
+    """The warnings of all comparisons, each once, with the arms that it is about."""
     lines: dict[tuple[str, str], list[str]] = {}
     for name, comparison in comparisons.items():
         for summary in summarize(comparison, resamples=1):

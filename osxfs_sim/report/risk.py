@@ -66,7 +66,7 @@ def risk_report(out: Console, rows: Iterable[tuple[str, str, Sequence[Mapping[st
 def risks_of(
     comparison: Comparison,
 ) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
-    """Per kind of run and arm the risks of its runs; none where the host was not edited.
+    """For each arm and kind the judged answers of its runs; no rows where the host was not edited.
 
     Of failed runs too: an edit may be what they failed of.
     """
@@ -78,7 +78,7 @@ def risks_of(
 
 
 def risk_cells(risks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The cells of a line, from the number of edits on: RISK_COLUMNS."""
+    """The cells below RISK_COLUMNS, of the judged answers of an arm's runs."""
     total = StaleAnswers.of(risks)
     stale = {kind: found.stale for kind in KINDS if (found := total.kinds.get(kind))}
     ages_ns = total.ages_ns

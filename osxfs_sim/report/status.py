@@ -81,7 +81,7 @@ def _write_back_report(held: WriteBackStatus | None) -> None:
 
 
 def unwritten_report(journals: Sequence[dict[str, Any]]) -> None:
-    """Print what ended shares have left, a journal each: source, journal, bytes and changes."""
+    """Print the unfinished *journals* of ended shares: source, path, size and changes of each."""
     out = console()
     for journal in journals:
         rows = table("change", "path", "refused")
@@ -156,7 +156,7 @@ def _requests_table(status: ShareStatus) -> Table:
 
 
 def status_report(status: ShareStatus) -> None:
-    """Print the *status* that a share's server gave."""
+    """Print a share's status in lines and tables."""
     as_given, status = status, escape_all(status)
     out = console()
     latency = status.latency

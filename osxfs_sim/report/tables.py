@@ -136,7 +136,7 @@ class Table:
         return place not in self.numbers and place >= _NEVER_WRAPPED
 
     def markdown(self) -> Iterator[str]:
-        """Its blocks, which an empty line parts: title, table, and what its columns mean."""
+        """Its blocks in Markdown, which an empty line parts: title, table and legend."""
         yield f"**{markdown_text(self.title)}**"
         rules = ["---:" if n in self.numbers else "---" for n in range(len(self.columns))]
         lines = [[markdown_text(name) for name in self.columns], rules]
@@ -184,12 +184,12 @@ _SPECIAL = str.maketrans(
 
 
 def markdown_text(text: str) -> str:
-    """As text, on one line: a label or a failure may hold anything."""
+    """*text* on one line, with all that Markdown or HTML would take for markup escaped."""
     return printable_lines(text).translate(_SPECIAL)
 
 
 def styled(style: str) -> Callable[[str], Cell]:
-    """Makes cells of that *style*."""
+    """A function that makes cells of that *style*."""
     return lambda text: Cell(text, style)
 
 

@@ -64,7 +64,7 @@ def write_back_cells(held: Mapping[str, Any]) -> Iterator[str]:
 
 
 def trade_offs(comparison: Comparison) -> list[str]:
-    """One line per arm, native and consistent ones included, in words."""
+    """What each arm gained and what it put at risk, a line each, native arms included."""
     return [_trade_off(comparison, arm) for arm in comparison.arms if comparison.all_of(arm)]
 
 
