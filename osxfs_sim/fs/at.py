@@ -181,7 +181,7 @@ class Found(NamedTuple):
     can take its place."""
 
     def is_trusted(self) -> bool:
-        """Whether what is there is ours, or nobody else could have put it there."""
+        """Whether what is there is ours or root's, or no other user could have put it there."""
         own = (0, os.geteuid())
         directory = os.fstat(self.dir_fd)
         return os.fstat(self.fd).st_uid in own or (
@@ -359,7 +359,7 @@ def remove_tree(dir_fd: int, name: bytes) -> None:
 
 
 def remove_all(path: str | bytes | os.PathLike[str]) -> None:
-    """As remove(), of a directory with all that is in it, as far as that can be."""
+    """As remove(), of the directory *path* with all that is in it, as far as that can be."""
     with contextlib.suppress(FileNotFoundError), chased(path, follow=False) as found:
         if found.fd >= 0:
             remove_tree(found.dir_fd, found.name)

@@ -39,7 +39,7 @@ class Adjustment:
 
 @dataclass(slots=True)
 class Agreement:
-    """What bringing it up to date has found. *to_host*: whether the host's permissions follow."""
+    """What keeping the agreed state up to date has found; mutable while it is being found."""
 
     to_host: bool
     """Whether the host's permissions follow the guest's, too."""
@@ -49,7 +49,7 @@ class Agreement:
     """Whether more is known than before."""
 
     def brought_up_to_date(self, then: Entry, host: Entry, guest: Entry, path: Path = ()) -> Entry:
-        """*then*, with what is known of each object that *host* and *guest* both have like it."""
+        """The agreed entry *then*, with what is known of each object that both sides have alike."""
         if not isinstance(then, Directory):
             known = self._known(then, host, guest, path)
             return then if known == then.known else agreed(then, known)

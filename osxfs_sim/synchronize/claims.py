@@ -26,7 +26,7 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def claims_directory(uid: int) -> Path:
-    """Where the claims of the shares of user *uid* are."""
+    """The directory of the claims of user *uid*'s shares."""
     if uid == 0:
         return Path("/run/osxfs-sim/claims")
     for_user = Path(f"/run/user/{uid}")
@@ -56,7 +56,7 @@ class _Claimed:
 
 
 class Claim:
-    """What one share has, until it is let go or the process ends."""
+    """One share's claim of its two directories, until it is let go or the process ends."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Claim:
                     path.unlink()  # its process has ended
 
     def let_go(self) -> None:
-        """Others may have it."""
+        """End the claim: other shares may have the directories."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             with contextlib.suppress(OSError):

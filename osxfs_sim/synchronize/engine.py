@@ -63,7 +63,7 @@ Phase = Callable[[str], None]
 
 
 class HaltedError(UserError):
-    """Nothing more is done until the user says so: the message says why."""
+    """The synchronization has halted until the user confirms: the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """What a cycle has found and done."""
+    """What a cycle has found and changed."""
 
     to_host: int = 0
     """Changes made on the host."""
@@ -101,7 +101,7 @@ class CycleResult:
 
     @property
     def made(self) -> int:
-        """Changes made on both sides."""
+        """How many changes were made on both sides."""
         return self.to_host + self.to_guest
 
 
@@ -118,7 +118,7 @@ class _SideState:
 
 
 class Engine:
-    """A pair of directories and what is known of them. Not thread-safe."""
+    """Synchronizes a pair of directories, cycle by cycle. Not thread-safe."""
 
     def __init__(
         self,
@@ -189,14 +189,14 @@ class Engine:
         self._sides[side].kept.append(Problem(path, side, f"{what} is kept in {where}"))
 
     def confirm(self) -> None:
-        """The user has seen why it has halted: the next cycle takes that as it is.
+        """Take what has made it halt as wanted by the user: the next cycle goes on.
 
         Only that: who has put a lost root back has not said that it may be empty.
         """
         self._confirmed = self._halted_for
 
     def cycle(self, changed: dict[Side, set[Path]] | None = None) -> CycleResult:
-        """Make both sides agree; only *changed* directories are looked at (None: all).
+        """Make both sides agree once; only *changed* directories are read (None: all).
 
         Raises HaltedError where a root is not what it should be; nothing is changed then.
         """
@@ -401,12 +401,12 @@ class Engine:
         )
 
     def save(self) -> None:
-        """As checkpoint, where there is something that is not saved yet."""
+        """As checkpoint(), unless all is saved already. Raises OSError."""
         if self.archive.journal_bytes or self._is_to_save:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Save what is agreed upon, both sides being on their disks; raises OSError."""
+        """Sync both file systems, and save what is agreed upon. Raises OSError."""
         for side in _SIDES:
             self._step("sync side")
             sync_file_system(self._sides[side].staging.new)
@@ -416,7 +416,7 @@ class Engine:
             state.staging.begin(self.archive.generation)
 
     def close(self) -> None:
-        """Let another have the state."""
+        """Unlock the state."""
         sides, self._sides = self._sides, {}
         for state in sides.values():
             state.staging.close()

@@ -75,7 +75,7 @@ class Conflict:
 
 @dataclass(slots=True)
 class Plan:
-    """What is to be done."""
+    """The changes that make both sides agree, and what stands against it."""
 
     host: list[Change] = field(default_factory=list)
     """What is to be changed on the host's side."""
@@ -96,7 +96,7 @@ def reconcile(
     mode: SyncMode,
     doubts: Container[Path] = (),
 ) -> Plan:
-    """What is to be done so that *host* and *guest* agree, as far as *mode* lets them.
+    """The changes that make *host* and *guest* agree, as far as *mode* lets them.
 
     *doubts*: where, and below which, more may have travelled than is known, the process or
     the machine having crashed; with the root, everywhere. A side that has the agreed content

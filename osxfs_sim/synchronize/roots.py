@@ -91,18 +91,18 @@ def _open(dir_fd: int, path: bytes, flags: int) -> int:
 
 
 def open_directory(dir_fd: int, name: bytes) -> int:
-    """The directory *name* of another; EXDEV for a mount point."""
+    """A descriptor of the directory *name* in another. Raises OSError; EXDEV for a mount point."""
     return _open(dir_fd, name, _DIRECTORY)
 
 
 def open_file(dir_fd: int, name: bytes) -> int:
-    """The file *name* of a directory, to read; never waits for a FIFO's other end."""
+    """A descriptor to read the file *name* of a directory, without waiting. Raises OSError."""
     return _open(dir_fd, name, _FILE)
 
 
 @contextlib.contextmanager
 def directory_at(root_fd: int, path: Path) -> Iterator[int]:
-    """The directory *path* below a root, open."""
+    """Within it a descriptor of the directory *path* below a root. Raises OSError."""
     whole = b"/".join(path) or b"."
     if len(whole) <= _LONGEST_PATH_BYTES:
         try:
@@ -120,7 +120,7 @@ def directory_at(root_fd: int, path: Path) -> Iterator[int]:
 
 
 class LastDirectory:
-    """Directories below a root, the last one open for as long as it is asked for again.
+    """Opens directories below a root, and keeps the last one open for the next call.
 
     For what is read and compared with what was seen there: it may have been moved meanwhile.
     """
@@ -141,7 +141,7 @@ class LastDirectory:
         return self._fd
 
     def close(self) -> None:
-        """None is open any more."""
+        """Close the one that is open."""
         self._path = None
         self._held.close()
 
@@ -158,7 +158,7 @@ def _walk(root_fd: int, path: Path) -> int:
 
 
 def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None:
-    """renameat2(2)."""
+    """renameat2(2), with its *flags*. Raises OSError."""
     if _libc.renameat2(old_fd, old, new_fd, new, flags):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -172,7 +172,7 @@ def sync_file_system(fd: int) -> None:
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """By which an object that has not changed is recognized."""
+    """Device, inode, size and times, by which an unchanged object is recognized."""
     return (
         status.st_dev,
         status.st_ino,
@@ -219,7 +219,7 @@ class RootLostError(UserError):
 
 
 class Root:
-    """One side's directory."""
+    """The top directory of one side, recognized by its inode."""
 
     def __init__(self, path: bytes, title: str) -> None:
         """*title*: what messages call it."""
@@ -230,11 +230,11 @@ class Root:
 
     @property
     def shown(self) -> str:
-        """The path for reading."""
+        """Its path as text, undecodable bytes escaped."""
         return shown(self.path)
 
     def open(self) -> int:
-        """Its descriptor; raises RootLostError where it is not there, or another one."""
+        """A descriptor of it. Raises RootLostError where it is not there, or another one."""
         try:
             fd = os.open(self.path, _DIRECTORY)
         except OSError as error:
@@ -260,7 +260,7 @@ class Root:
 
 
 def refuse_unfit(host: Root, copy: Root, state: bytes) -> None:
-    """Raises SyncError unless the three are real directories, none within another."""
+    """Raise SyncError unless the three are real directories, none within another."""
     for root in (host, copy):
         if os.path.islink(root.path):
             raise SyncError(f"{root.shown} is a symlink: name the directory that it leads to")

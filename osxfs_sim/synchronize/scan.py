@@ -45,7 +45,7 @@ _DEEPEST = 150
 
 
 def new_digest() -> "hashlib.blake2b":
-    """Of content: equal means equal."""
+    """A BLAKE2b hash object for content: equal digests are taken for equal content."""
     return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
 
@@ -64,7 +64,7 @@ class _ChangingError(Exception):
 
 
 class Scanner:
-    """Reads one side, again and again."""
+    """Takes snapshots of one side, and reads again only what may have changed."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Scanner:
         self.read_bytes = 0
 
     def scan(self, root_fd: int, before: Directory | None, changed: set[Path] | None) -> Directory:
-        """The root as it is now; only *changed* directories are looked at (None: all)."""
+        """A snapshot of the root; only *changed* directories are read again (None: all)."""
         below = None if changed is None else _with_parents(changed)
         return self._directory(root_fd, (), before, below)
 
@@ -257,7 +257,7 @@ def is_settled(stamp: Stamp, looked_ns: int) -> bool:
 
 
 def unportable(path: Path, target: bytes) -> str:
-    """Why a symlink at *path* does not mean the same on both sides; nothing if it does.
+    """Why the symlink *target* at *path* does not mean the same on both sides; "" if it does.
 
     `..` may only stand at the beginning: there it leads from one real directory to the one
     that holds it. Behind a name it leads from wherever that name does, which may be a symlink,
@@ -286,7 +286,7 @@ _ACL = "system.posix_acl_access"
 
 
 def grants_of(fd: int, status: os.stat_result) -> int:
-    """What the mode of *fd* lets its group and others do.
+    """The permission bits for group and others that *fd* gives, its ACL considered.
 
     With an access list, what the mode has for the group is the most that anybody named
     there may do: the group itself may do less.

@@ -48,7 +48,7 @@ UNKNOWN: Knowns = (None, None)
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A regular file. Equal where content and executability for the owner are."""
+    """A regular file; equal to one of the same content and executability for the owner."""
 
     digest: bytes
     """Of its content."""
@@ -69,7 +69,7 @@ class File:
 
     @property
     def fingerprint(self) -> bytes:
-        """Equal for equal entries."""
+        """Bytes that are equal for equal entries."""
         return (b"X" if self.executable else b"F") + self.digest
 
 
@@ -93,7 +93,7 @@ class Link:
 
     @property
     def fingerprint(self) -> bytes:
-        """Equal for equal entries."""
+        """Bytes that are equal for equal entries."""
         return b"L" + self.target
 
 
@@ -116,7 +116,7 @@ IGNORED = Ignored()
 
 
 def of_fingerprint(fingerprint: bytes) -> File | Link:
-    """The file or symlink that has it; of a file's size, nothing is known."""
+    """The file or symlink that has *fingerprint*; its size is not known."""
     kind, rest = fingerprint[:1], fingerprint[1:]
     return Link(rest) if kind == b"L" else File(rest, kind == b"X")
 
@@ -140,13 +140,13 @@ class Totals:
 
     @property
     def entries(self) -> int:
-        """All that take part."""
+        """How many files, directories and symlinks take part."""
         return self.files + self.directories + self.links
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Directory:
-    """Compared by what takes part in it: equal to one that holds other ignored things."""
+    """A directory with all that it holds; equal to one that holds other ignored things."""
 
     children: Mapping[bytes, "Child"]
     """What it holds, by name."""
@@ -195,7 +195,7 @@ def directory(
     change_ns: int = 0,
     known: Knowns = UNKNOWN,
 ) -> Directory:
-    """The directory that holds *children*."""
+    """The Directory that holds *children*, with its totals and fingerprint."""
     digest = hashlib.blake2b(b"D", digest_size=_FINGERPRINT_BYTES)
     files = directories = links = size_bytes = ignored = blocked = 0
     for name in sorted(children):
@@ -238,7 +238,7 @@ EMPTY = directory({})
 
 
 def identity_of(entry: Entry) -> bytes:
-    """Of the object that *entry* was read from, as long as nobody has changed it.
+    """Bytes that tell the object of *entry* from any other, as long as nobody has changed it.
 
     Of a directory, whatever is done in it. Not the device: that may have another number
     after the machine has started anew. Empty for what was read from no disk.
@@ -249,7 +249,7 @@ def identity_of(entry: Entry) -> bytes:
 
 
 def identity_apart_from_its_name(birth: bytes, stamp: Stamp) -> bytes:
-    """As identity_of a file or symlink, but that a rename, which dates it, leaves it as it is."""
+    """As identity_of() of a file or symlink, but the same after a rename, which sets ctime."""
     return _identity(birth, stamp[1:4])
 
 
@@ -259,13 +259,13 @@ def _identity(birth: bytes, numbers: tuple[int, ...]) -> bytes:
 
 
 def known_of(entry: Entry, *, is_image: bool) -> Known:
-    """What there is to know of the object that *entry* was read from."""
+    """What is recorded of the object that *entry* was read from, when both sides agree."""
     change_ns = entry.change_ns if isinstance(entry, Directory) else 0
     return Known(identity_of(entry), entry.grants, is_image, change_ns)
 
 
 def agreed(entry: Entry, known: Knowns) -> Entry:
-    """*entry* as it is agreed upon: without what only a scan has use for."""
+    """*entry* as the agreed state keeps it: with *known*, without what only a scan needs."""
     match entry:
         case File(digest=digest, executable=executable, size=size):
             return File(digest, executable, size, known=known)
@@ -276,7 +276,7 @@ def agreed(entry: Entry, known: Knowns) -> Entry:
 
 
 def owner_of(entry: Child | None) -> tuple[int, int] | None:
-    """User and group of the object it was read from."""
+    """Its user and group id; None where there is nothing, or they are not known."""
     if isinstance(entry, Directory):
         return entry.owner
     if isinstance(entry, (File, Link)) and entry.stamp is not None:
@@ -285,7 +285,7 @@ def owner_of(entry: Child | None) -> tuple[int, int] | None:
 
 
 def is_tracked(child: Child | None) -> bool:
-    """Whether *child* takes part."""
+    """Whether *child* takes part: it is neither ignored nor unable to travel."""
     return isinstance(child, (File, Link, Directory))
 
 
@@ -297,7 +297,7 @@ def is_alike(one: Child | None, other: Child | None) -> bool:
 
 
 def kind_of(child: Child | None) -> str:
-    """How a table names it."""
+    """Its kind in words, for a table."""
     match child:
         case None:
             return "nothing"
@@ -314,7 +314,7 @@ def kind_of(child: Child | None) -> str:
 
 
 def at(root: Child | None, path: Path) -> Child | None:
-    """What lies at *path*."""
+    """The child at *path* below *root*; None where there is nothing."""
     found = root
     for name in path:
         if not isinstance(found, Directory):
@@ -324,7 +324,7 @@ def at(root: Child | None, path: Path) -> Child | None:
 
 
 def blocked_in(root: Child | None, path: Path = ()) -> Iterator[tuple[Path, Blocked]]:
-    """What cannot travel in *root*, in order."""
+    """Path and reason of what cannot travel in *root*, sorted."""
     if isinstance(root, Blocked):
         yield path, root
     elif isinstance(root, Directory) and root.totals.blocked:

@@ -47,7 +47,7 @@ class NotAsSeenError(Exception):
 
 
 class Staging:
-    """One side's. Not thread-safe.
+    """The staging directory of one side: new content comes from it, what gives way goes to it.
 
     All of it lies in a directory that only this user can enter, reached by its descriptor:
     nobody else can put anything in between. In a root, whose owner can rename it, it has a
@@ -127,22 +127,22 @@ class Staging:
         os.replace(beside, self._record)
 
     def begin(self, generation: int) -> None:
-        """Names of this run differ from any that an earlier one has written down."""
+        """Start run *generation*: its names differ from those that earlier runs have recorded."""
         self._prefix = f"{generation}-"
 
     def clear_new(self) -> None:
-        """Nothing of an earlier run is worth keeping there."""
+        """Remove new content that an earlier run has left: it is worth nothing."""
         for name in os.listdir(self.new):
             with contextlib.suppress(OSError):
                 self.drop(self.new, name)
 
     def next_name(self) -> str:
-        """A name that nothing here has."""
+        """A name that nothing in the staging has."""
         self._counter += 1
         return f"{self._prefix}{self._counter}"
 
     def stage_file(self, source: LastDirectory, path: Path, file: File, *, sync: bool) -> str:
-        """Copy *file* from the source; NotAsSeenError where it is another by now."""
+        """Copy *file* from the source; returns its name here. Raises NotAsSeenError where it changed."""
         name = self.next_name()
         target = os.open(
             name,
@@ -191,37 +191,37 @@ class Staging:
         return name
 
     def fingerprint(self, name: str) -> bytes:
-        """Of what lies in *old*; of a directory, just that it is one."""
+        """The fingerprint of *name* among what gave way; of a directory, just that it is one."""
         return fingerprint(self.old, os.fsencode(name))
 
     def identity(self, name: str) -> bytes:
-        """Of the very object that lies in *old*, whatever name it had."""
+        """The identity of *name* among what gave way, whatever name it had."""
         whole = os.fsencode(name)
         status = os.stat(whole, dir_fd=self.old, follow_symlinks=False)
         return identity_apart_from_its_name(birth_of(self.old, whole), stamp_of(status))
 
     def drop(self, dir_fd: int, name: str) -> None:
-        """Remove what is known to be of no worth: an empty directory, a file, a symlink."""
+        """Remove an empty directory, file or symlink that is of no worth. Raises OSError."""
         try:
             os.unlink(name, dir_fd=dir_fd)
         except IsADirectoryError:
             os.rmdir(name, dir_fd=dir_fd)
 
     def keep(self, name: str, called: bytes) -> str:
-        """Move what lies in *old* where it stays for its owner; its path for reading."""
+        """Move what gave way where it stays for its owner; returns its path as text."""
         kept = f"{name}-".encode() + called[-200:]
         os.rename(name, kept, src_dir_fd=self.old, dst_dir_fd=self.kept)
         return os.fsdecode(os.path.join(self.path, b"kept", kept))
 
     def kept_paths(self) -> list[str]:
-        """What is kept."""
+        """The paths, as text, of what is kept for its owner."""
         return [
             os.path.join(os.fsdecode(self.path), "kept", name)
             for name in sorted(os.listdir(self.kept))
         ]
 
     def close(self) -> None:
-        """Leave no directory behind in the root that is empty."""
+        """Remove the staging's directories that are empty."""
         if self.is_inside and self._fds:
             with contextlib.suppress(OSError):
                 for name in (b"new", b"old", b"kept"):
@@ -283,7 +283,7 @@ def _can_rename(beside_fd: int, root_fd: int) -> bool:
 
 
 def fingerprint(dir_fd: int, name: bytes) -> bytes:
-    """Of the object *name*, read now; b"" for what has none."""
+    """The fingerprint of the file or symlink *name*, read now; b"" for others. Raises OSError."""
     status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     if modes.S_ISLNK(status.st_mode):
         return Link(os.readlink(name, dir_fd=dir_fd)).fingerprint
@@ -304,7 +304,7 @@ def fingerprint(dir_fd: int, name: bytes) -> bytes:
 
 
 def is_as_seen(dir_fd: int, name: bytes, seen: Entry, *, moved: bool = False) -> bool:
-    """Whether *name* has what the scan saw: its kind and content."""
+    """Whether *name* has the kind and content that the scan saw. Raises OSError."""
     status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     if isinstance(seen, File):
         if seen.settled and _has_stamp(status, seen, moved=moved):

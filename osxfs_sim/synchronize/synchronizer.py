@@ -44,7 +44,7 @@ SIDES: tuple[Side, Side] = ("host", "guest")
 
 
 class Synchronizer:
-    """Keeps *host* and *copy* the same, by the rules of *spec*."""
+    """Keeps *host* and *copy* the same in a thread of its own, by the rules of *spec*."""
 
     def __init__(
         self, host: Path, copy: Path, state: Path, spec: SyncSpec, *, step: Step = no_step
@@ -78,7 +78,7 @@ class Synchronizer:
     # For the share
 
     def start(self) -> None:
-        """Lock the state, synchronize once, and go on in a thread; raises SyncError.
+        """Lock the state, synchronize once, and go on in a thread. Raises SyncError.
 
         A halt is no error here: the share comes up, and its user can look and resume.
         """
@@ -113,7 +113,7 @@ class Synchronizer:
         self._thread.start()
 
     def flush(self) -> SynchronizationStatus:
-        """One whole cycle that sees everything changed before; raises SyncError when halted."""
+        """Run one cycle that sees all changes made before; returns the status. Raises SyncError."""
         with self._condition:
             if self._thread is None:
                 raise SyncError("nothing is synchronized: start it first")
@@ -129,7 +129,7 @@ class Synchronizer:
         return self.status()
 
     def resume(self) -> None:
-        """Go on after a halt, the user having confirmed."""
+        """Go on after a halt, which the user has confirmed. Raises SyncError without a halt."""
         with self._condition:
             if self._halted is None:
                 raise SyncError("it has not halted: there is nothing to resume")
@@ -146,7 +146,7 @@ class Synchronizer:
             thread.join()
 
     def status(self) -> SynchronizationStatus:
-        """What there is to know."""
+        """A snapshot of its progress, conflicts and problems; callable from any thread."""
         with self._condition:
             result = self._result
             problems = [

@@ -85,7 +85,7 @@ class _RefusedError(Exception):
 
 @dataclass(slots=True)
 class Outcome:
-    """Of one side's changes."""
+    """What became of one side's changes; mutable while they are made."""
 
     made: int = 0
     """Changes that were made."""
@@ -98,7 +98,7 @@ class Outcome:
 
 
 class Transition:
-    """Makes changes below one root."""
+    """Applies planned changes below one root, each only where the object is as it was scanned."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Transition:
         self.outcome = Outcome()
 
     def apply(self, change: Change, staged: dict[Path, str]) -> None:
-        """Make *change*; the content of its new files lies in *staged*."""
+        """Apply *change*; *staged* has, by path, the staging's names of its new files."""
         self._keeps_old = change.keeps_old
         self._attempt(change.path, lambda: self._change(change, staged))
 
@@ -428,7 +428,7 @@ class Transition:
         return uid, gid, grants
 
     def adjust(self, path: Path, seen: File | Directory, grants: int) -> None:
-        """Let the group and others of *path* do what they are to be able to, by now."""
+        """Give *path* the permission bits *grants* of group and others, if it is still as *seen*."""
         self._attempt(path, functools.partial(self._adjust, path, seen, grants))
 
     def _adjust(self, path: Path, seen: File | Directory, grants: int) -> None:
@@ -529,9 +529,9 @@ def recover(
     staging: Staging,
     recorded: Container[Intent] = (),
 ) -> list[tuple[Path, str]]:
-    """Look at what a crash left moved away: what nobody has seen goes back, or is kept.
+    """Put back what a crash left moved away; returns the paths of what is kept instead.
 
-    Returns what could not go back, and where it is. What has taken the place of one that is
+    With each path below the root, where it is kept, as text. What has taken the place of one that is
     *recorded* is agreed upon: back there, the old one would be taken for an edit of that,
     and travel over it. Every name of the staging's *old*
     is looked at; of one that no intent speaks of, nothing is known, and it is kept.
@@ -562,7 +562,7 @@ def recover(
 
 
 def exchanged(unfinished: list[Intent], side: Side, staging: Staging) -> set[str]:
-    """Which of these are done, by their names: what was to be replaced has come to the staging,
+    """The names of those intents that were carried out: what was replaced lies in the staging.
     and what was to be made waits there no more.
     """
     there = {os.fsdecode(name) for name in os.listdir(staging.old)}
@@ -583,7 +583,7 @@ def exchanged(unfinished: list[Intent], side: Side, staging: Staging) -> set[str
 
 
 def not_begun(unfinished: list[Intent], side: Side, staging: Staging) -> set[Path]:
-    """Where nothing has changed yet: what was to come into place still lies in the staging."""
+    """The paths where nothing has changed yet: the new content still lies in the staging."""
     places = {
         os.fsdecode(name): folder
         for folder in (staging.new, staging.old)
@@ -602,7 +602,7 @@ def not_begun(unfinished: list[Intent], side: Side, staging: Staging) -> set[Pat
 def finished(
     unfinished: list[Intent], root_fd: int, side: Side, done: Container[str] = ()
 ) -> Iterator[Put]:
-    """What a crash has kept from being recorded: it is in place, and the other side had it.
+    """The records that a crash has prevented: what is in place, and the other side had.
 
     Without that, an edit that the other side makes after the crash would look like one
     of two that contradict each other, and what was deleted, and is made again there, like

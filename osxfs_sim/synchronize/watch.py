@@ -36,7 +36,7 @@ _MOST_BYTES = 65_536
 
 
 class Heard:
-    """What has been heard of one side since it was taken last."""
+    """The paths below one side at which changes were heard of since it was taken last."""
 
     def __init__(self) -> None:
         """Nothing yet."""
@@ -49,7 +49,7 @@ class Heard:
 
 
 class Watcher:
-    """Of one side. Not thread-safe."""
+    """Watches the directories of one side with inotify. Not thread-safe."""
 
     def __init__(self) -> None:
         """Raises OSError where the kernel gives no more of it."""
@@ -60,7 +60,7 @@ class Watcher:
         """Directories that could not be watched since this was last set to 0."""
 
     def follow(self, path: Path, dir_fd: int) -> None:
-        """Watch the directory *path*, which is open as *dir_fd*."""
+        """Watch the directory *path*, open as *dir_fd*; one that cannot be is counted in *refused*."""
         try:
             watch = self._inotify.add_watch(f"/proc/self/fd/{dir_fd}", _WANTED)
         except OSError as error:
@@ -71,7 +71,7 @@ class Watcher:
         self._paths[watch] = path
 
     def read_into(self, heard: Heard) -> bool:
-        """Read what there is, without waiting; whether it was of anything that counts."""
+        """Read the events that are there, without waiting; returns whether one of them counts."""
         counts = False
         while True:
             try:
@@ -95,5 +95,5 @@ class Watcher:
                     counts = True
 
     def close(self) -> None:
-        """Hear no more."""
+        """Close the inotify instance."""
         self._inotify.close()
