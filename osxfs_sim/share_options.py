@@ -150,7 +150,7 @@ def _names(value: Sequence[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Kind:
+class OptionKind:
     """A kind of value: how it is parsed, checked and shown in each place where it is given."""
 
     word: str
@@ -179,7 +179,7 @@ class Kind:
     """What a shell can offer."""
 
 
-DURATION = Kind(
+DURATION = OptionKind(
     "DURATION",
     (int,),
     "give whole nanoseconds, such as 65_000 for 65us",
@@ -188,13 +188,13 @@ DURATION = Kind(
     int,
     "{}ns".format,
 )
-TEXT = Kind("TEXT", (str,), "give a text")
-RATE = Kind("RATE", (str,), "give a rate such as '250MB/s', or 'none'", _parse_rate)
-SIZE = Kind("SIZE", (str,), "give a size such as '64MB'")
-COUNT = Kind("N", (int,), "give a whole number", _parse_whole, int)
-NUMBER = Kind("K", (int, float), "give a number", _parse_number, float, annotation="float")
-SWITCH = Kind("", (bool,), "give True or False", in_file=bool)
-STEPS = Kind(
+TEXT = OptionKind("TEXT", (str,), "give a text")
+RATE = OptionKind("RATE", (str,), "give a rate such as '250MB/s', or 'none'", _parse_rate)
+SIZE = OptionKind("SIZE", (str,), "give a size such as '64MB'")
+COUNT = OptionKind("N", (int,), "give a whole number", _parse_whole, int)
+NUMBER = OptionKind("K", (int, float), "give a number", _parse_number, float, annotation="float")
+SWITCH = OptionKind("", (bool,), "give True or False", in_file=bool)
+STEPS = OptionKind(
     "COUNTS",
     (tuple, list),
     "give the copies and the context switches, such as (5, 3)",
@@ -203,8 +203,8 @@ STEPS = Kind(
     to_file=lambda value: f"copies={value[0]},switches={value[1]}",
     annotation="tuple[int, int]",
 )
-PROFILE = Kind("PROFILE", (str,), "give a text", completions=profile_names)
-PLACE = Kind(
+PROFILE = OptionKind("PROFILE", (str,), "give a text", completions=profile_names)
+PLACE = OptionKind(
     "DIRECTORY",
     (str,),
     "give a text",
@@ -212,7 +212,7 @@ PLACE = Kind(
     from_python=_path,
     is_path=True,
 )
-SERVICES = Kind(
+SERVICES = OptionKind(
     "NAME=SOCKET",
     (tuple, list),
     "give names and paths",
@@ -221,7 +221,7 @@ SERVICES = Kind(
     from_python=_pairs,
     are_several=True,
 )
-VOLUMES = Kind(
+VOLUMES = OptionKind(
     "PATH[=DIR]",
     (tuple, list),
     "give paths and directories",
@@ -232,7 +232,7 @@ VOLUMES = Kind(
     from_python=_pairs,
     are_several=True,
 )
-BUGS = Kind(
+BUGS = OptionKind(
     "NAME",
     (str,),
     "give a sequence of texts",
@@ -249,7 +249,7 @@ BUGS = Kind(
 class Option:
     """An option of a share, by all that is to be said of it."""
 
-    kind: Kind
+    kind: OptionKind
     """Of which kind its value is: how it is parsed, checked and shown."""
     help: str
     """For --help: a sentence."""
@@ -319,7 +319,7 @@ class Option:
             raise ProfileError(f"{self.name} = {value}: that is longer than a thousand hours")
 
 
-def option(default: Any, kind: Kind, help: str, **others: Any) -> Any:
+def option(default: Any, kind: OptionKind, help: str, **others: Any) -> Any:
     """A field of ShareSettings that a user can set: an Option of that name and *default*."""
     return dataclasses.field(default=default, metadata={_OPTION: Option(kind, help, **others)})
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from osxfs_sim.cli.options import Duration
+from osxfs_sim.cli.options import DurationType
 from osxfs_sim.cli.saying import say, say_json, tell
 from osxfs_sim.model.formatting import format_count
 from osxfs_sim.report.analysis import analysis_report
@@ -26,7 +26,7 @@ _TOP = 10
 @click.option(
     "--wall",
     "wall_ns",
-    type=Duration(),
+    type=DurationType(),
     help="The wall time, where another clock has measured it, such as 16.9s. [as the trace has it]",
 )
 def analyze(trace: str, as_json: bool, top: int | None, wall_ns: int | None) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.options import Duration, ProfileName, share_options
+from osxfs_sim.cli.options import DurationType, ProfileName, share_options
 from osxfs_sim.cli.probing import circumstances
 from osxfs_sim.cli.saying import say, say_json, say_lines, tell, telling_when_slow
 from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, ProgrammeSize, generate
@@ -89,20 +89,20 @@ class _Run:
 @click.option(
     "--bound",
     "stale_ns",
-    type=Duration(),
+    type=DurationType(),
     help="How old a guest's answer may be under cached and delegated. [what lifetimes and events "
     "of the profile allow, and --allowance]",
 )
 @click.option(
     "--allowance",
     "allowance_ns",
-    type=Duration(),
+    type=DurationType(),
     help="What the machine may need beside that; a busy one needs more. [250ms]",
 )
 @click.option(
     "--time-limit",
     "limit_ns",
-    type=Duration(),
+    type=DurationType(),
     default="10s",
     help="For judging one object of one history; what takes longer is unknown. [10s]",
 )
@@ -200,17 +200,17 @@ def histories(
 @click.option(
     "--bound",
     "stale_ns",
-    type=Duration(),
+    type=DurationType(),
     help="How old a guest's answer may be. [as it was when saved]",
 )
 @click.option(
     "--lag",
     "lag_ns",
-    type=Duration(),
+    type=DurationType(),
     help="How old the host's answer may be under delegated. [as it was when saved]",
 )
 @click.option(
-    "--time-limit", "limit_ns", type=Duration(), default="10s", help="For one object. [10s]"
+    "--time-limit", "limit_ns", type=DurationType(), default="10s", help="For one object. [10s]"
 )
 @click.option("--json", "as_json", is_flag=True, help="The answers, for scripts.")
 def check_history(

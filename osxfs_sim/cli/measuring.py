@@ -20,7 +20,7 @@ from osxfs_sim.lab.comparing import (
     take_all,
 )
 from osxfs_sim.lab.results import Comparison, Sample, save_result
-from osxfs_sim.lab.schedule import Interleaved, Schedule, widest
+from osxfs_sim.lab.schedule import Interleaved, RunSchedule, widest
 from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.model.formatting import format_percent, format_plain, format_seconds
 
@@ -37,7 +37,7 @@ def planned(plan: ComparisonPlan, arms: Sequence[Arm], made_by: str) -> Comparis
 
 def measure_all(
     comparison: Comparison,
-    schedule: Schedule,
+    schedule: RunSchedule,
     arms: Sequence[Arm],
     plan: ComparisonPlan,
     output: Path | None,

@@ -17,7 +17,7 @@ from osxfs_sim.share_options import PLACE, SWITCH, Option, Where
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-class Duration(click.ParamType[int]):
+class DurationType(click.ParamType[int]):
     """A duration with its unit; the value is integer nanoseconds."""
 
     name = "duration"

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from osxfs_sim.cli.options import Duration, PlainPath
+from osxfs_sim.cli.options import DurationType, PlainPath
 from osxfs_sim.cli.saying import say, say_json, tell
 from osxfs_sim.model.formatting import format_plain
 from osxfs_sim.model.status import ShareStatus
@@ -142,7 +142,7 @@ def flush(mountpoint: str) -> None:
 @click.option(
     "--timeout",
     "timeout_ns",
-    type=Duration(),
+    type=DurationType(),
     default=f"{format_plain(SETTLES_WITHIN_S)}s",
     help=f"How long to wait. [{format_plain(SETTLES_WITHIN_S)}s]",
 )

@@ -7,10 +7,11 @@ becomes of the name that it was opened by.
 import contextlib
 import ctypes
 import errno
+import functools
 import os
 import stat as modes
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -123,16 +124,18 @@ class _OpenHow(ctypes.Structure):
     )
 
 
+_NUMBER = ctypes.c_long(_OPENAT2)
+_HOW_BYTES = ctypes.c_size_t(ctypes.sizeof(_OpenHow))
+
+
+@functools.cache  # of a scan, one is asked for with each directory, and they are few
+def _how(flags: int, resolve: int) -> Any:
+    return ctypes.byref(_OpenHow(flags, 0, resolve))
+
+
 def open_beneath(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
     """openat2(2): open *path* where *resolve* allows to go; else EXDEV or ELOOP."""
-    how = _OpenHow(flags, 0, resolve)
-    fd = _libc.syscall(
-        ctypes.c_long(_OPENAT2),
-        dir_fd,
-        path,
-        ctypes.byref(how),
-        ctypes.c_size_t(ctypes.sizeof(how)),
-    )
+    fd = _libc.syscall(_NUMBER, dir_fd, path, _how(flags, resolve), _HOW_BYTES)
     if fd < 0:
         _raise_errno()
     return int(fd)

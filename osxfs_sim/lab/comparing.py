@@ -30,8 +30,8 @@ from osxfs_sim.lab.executor import Bench, measure
 from osxfs_sim.lab.machine import describe_machine
 from osxfs_sim.lab.results import Comparison, Sample, save_result
 from osxfs_sim.lab.resume import check_resumable
-from osxfs_sim.lab.schedule import Interleaved, Schedule
-from osxfs_sim.lab.shares import MountArm, MountedShare, Shares
+from osxfs_sim.lab.schedule import Interleaved, RunSchedule
+from osxfs_sim.lab.shares import ArmMounter, MountArm, MountedShare
 from osxfs_sim.lab.trees import default_cache, default_directory, prepare_tree, recipe_of
 from osxfs_sim.lab.workload import Say, Workload
 from osxfs_sim.model.user_error import UserError, nearest
@@ -114,7 +114,7 @@ MAY_GROW = ("runs", "until", "most_runs")
 
 
 def new_comparison(
-    plan: ComparisonPlan, arms: Sequence[Arm], shares: Shares, *, made_by: str = "compare"
+    plan: ComparisonPlan, arms: Sequence[Arm], shares: ArmMounter, *, made_by: str = "compare"
 ) -> Comparison:
     """The comparison that *plan* asks for, checked, and without a sample yet.
 
@@ -159,7 +159,7 @@ def new_comparison(
     )
 
 
-def _sources(plan: ComparisonPlan, arms: Sequence[Arm], shares: Shares) -> dict[str, Any]:
+def _sources(plan: ComparisonPlan, arms: Sequence[Arm], shares: ArmMounter) -> dict[str, Any]:
     """Digests of what a comparison rests upon, besides this program (machine.code)."""
     sources: dict[str, Any] = {"recipe": recipe_of(load_case(plan.case))}
     sources |= _identities(arms, shares, plan.dilate)
@@ -169,7 +169,9 @@ def _sources(plan: ComparisonPlan, arms: Sequence[Arm], shares: Shares) -> dict[
     return sources
 
 
-def _identities(arms: Sequence[Arm], shares: Shares, dilate: float) -> dict[str, dict[str, str]]:
+def _identities(
+    arms: Sequence[Arm], shares: ArmMounter, dilate: float
+) -> dict[str, dict[str, str]]:
     """By which *arms* can be told from others of the same name."""
     found = {arm.label: shares.identity(arm, dilate=dilate) for arm in arms if not arm.is_native}
     return {
@@ -184,7 +186,7 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def check_unchanged(comparison: Comparison, arm: Arm, shares: Shares) -> None:
+def check_unchanged(comparison: Comparison, arm: Arm, shares: ArmMounter) -> None:
     """Raise CaseError unless *arm* is what it was when the comparison began.
 
     Whoever works at a policy, a profile or this program edits it while others are measured.
@@ -218,7 +220,7 @@ def bench_for(
     comparison: Comparison,
     arms: Sequence[Arm],
     plan: ComparisonPlan,
-    shares: Shares,
+    shares: ArmMounter,
     *,
     result_directory: Path,
     progress: Say,
@@ -249,7 +251,7 @@ def bench_for(
     )
 
 
-def _mount(comparison: Comparison, shares: Shares) -> MountArm:
+def _mount(comparison: Comparison, shares: ArmMounter) -> MountArm:
     def mount(
         arm: Arm, seed: int, source: Path, mountpoint: Path
     ) -> AbstractContextManager[MountedShare]:
@@ -287,7 +289,7 @@ class Taken:
     """How long those will take, as those before did; None: not known yet."""
 
 
-def take_all(comparison: Comparison, schedule: Schedule, bench: Bench) -> Iterator[Taken]:
+def take_all(comparison: Comparison, schedule: RunSchedule, bench: Bench) -> Iterator[Taken]:
     """Measure what is missing; the samples of each mount are in *comparison* when yielded.
 
     Raises what `measure` raises.
@@ -308,7 +310,7 @@ def run_comparison(
     case: str,
     arms: Sequence[Arm],
     *,
-    shares: Shares,
+    shares: ArmMounter,
     samples: int = 10,
     seed: int = 0,
     on_progress: Callable[[Taken], None] | None = None,

@@ -17,7 +17,7 @@ from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.cases import CaseError
 from osxfs_sim.lab.results import Comparison, Sample
 from osxfs_sim.lab.risk import EditedRuns, prepare_edits
-from osxfs_sim.lab.schedule import Schedule, Turn, seed_of
+from osxfs_sim.lab.schedule import MountTurn, RunSchedule, seed_of
 from osxfs_sim.lab.shares import (
     Drained,
     MountArm,
@@ -70,7 +70,7 @@ class _Judges:
     edits: EditedRuns | None = None
 
 
-def measure(comparison: Comparison, schedule: Schedule, bench: Bench) -> Iterator[list[Sample]]:
+def measure(comparison: Comparison, schedule: RunSchedule, bench: Bench) -> Iterator[list[Sample]]:
     """Run what *schedule* still wants, mount by mount; yields the samples of each mount.
 
     Raises CaseError where a tree cannot be made, and what *bench* raises where nothing can be
@@ -107,8 +107,8 @@ def _warm_up(bench: Bench, work: Path) -> None:
 
 def _take(
     comparison: Comparison,
-    schedule: Schedule,
-    turn: Turn,
+    schedule: RunSchedule,
+    turn: MountTurn,
     bench: Bench,
     work: Path,
     judges: _Judges,

@@ -67,7 +67,7 @@ def further_dilations(platform: Platform, native_s: float) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TopologyCell:
     """One topology of one platform: published, and ours.
 
     Where there are too few runs for an interval, the ranges are what there is to say of scatter.
@@ -169,7 +169,7 @@ class Reproduction:
     """This machine's native time, in seconds, that the dilations were made from."""
     dilations: Mapping[str, float]
     """By profile the K at which its table was measured."""
-    cells: tuple[Cell, ...]
+    cells: tuple[TopologyCell, ...]
     """A cell for each platform and topology, in the table's order."""
     added: tuple[Added, ...]
     """What each platform's bind mount adds to no volumes."""
@@ -238,10 +238,10 @@ _LABELS = {
 }
 
 
-def _cell(table: Comparison, platform: Platform, topology: Topology, seed: int) -> Cell:
+def _cell(table: Comparison, platform: Platform, topology: Topology, seed: int) -> TopologyCell:
     walls_s = _walls_s(table, _LABELS[topology](platform))
     published = platform.ratio(topology)
-    return Cell(
+    return TopologyCell(
         platform=platform.name,
         topology=topology,
         runs=len(walls_s),

@@ -22,7 +22,7 @@ from osxfs_sim.lab.statistics import median_estimate
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class MountTurn:
     """What is measured next: an arm on a fresh mount."""
 
     arm: str
@@ -36,7 +36,7 @@ class Turn:
         return self.runs[0][0]
 
 
-class Schedule(Protocol):
+class RunSchedule(Protocol):
     """Decides which arm is mounted next, how often it runs, and when it is enough."""
 
     work: ClassVar[str]
@@ -52,7 +52,7 @@ class Schedule(Protocol):
     goes_on_after_failure: ClassVar[bool]
     """Whether a mount on which a run has failed is used for the ones that follow."""
 
-    def next_turn(self, comparison: Comparison) -> Turn | None:
+    def next_turn(self, comparison: Comparison) -> MountTurn | None:
         """What is to be measured after all that there is; None if it is enough."""
 
     def turns_done(self, comparison: Comparison) -> int:
@@ -96,7 +96,7 @@ class Interleaved:
             return False
         return widest(comparison) > self.until
 
-    def next_turn(self, comparison: Comparison) -> Turn | None:
+    def next_turn(self, comparison: Comparison) -> MountTurn | None:
         """The first arm that the current round lacks; None if no further round is wanted."""
         taken = {(sample.round, sample.arm) for sample in comparison.samples}
         for number in itertools.count():
@@ -106,7 +106,7 @@ class Interleaved:
                 return None
             if left:
                 kinds = (FRESH, AGAIN) if self.again else (FRESH,)
-                return Turn(left[0], tuple((number, kind) for kind in kinds))
+                return MountTurn(left[0], tuple((number, kind) for kind in kinds))
         raise AssertionError("rounds are endless")
 
     def turns_done(self, comparison: Comparison) -> int:
@@ -140,13 +140,13 @@ class InTurn:
     goes_on_after_failure: ClassVar[bool] = True
     """As Interleaved has it."""
 
-    def next_turn(self, comparison: Comparison) -> Turn | None:
+    def next_turn(self, comparison: Comparison) -> MountTurn | None:
         """The first arm that has no sample."""
         taken = {sample.arm for sample in comparison.samples}
         for arm in comparison.arms:
             if arm not in taken:
                 kinds = [FRESH, *[AGAIN] * (self.runs - 1)]
-                return Turn(arm, tuple(enumerate(kinds)))
+                return MountTurn(arm, tuple(enumerate(kinds)))
         return None
 
     def turns_done(self, comparison: Comparison) -> int:

@@ -59,7 +59,7 @@ class Identity:
     """A digest of the source of a policy of the user's own; None where it has none."""
 
 
-class Shares(Protocol):
+class ArmMounter(Protocol):
     """Mounts arms for the lab: given to it by who knows how a share is mounted."""
 
     def check(self, arm: Arm, *, traced: bool) -> None:

@@ -18,7 +18,7 @@ _SHIPPED = resources.files("osxfs_sim.lab") / "sweeps"
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ArmGroup:
     """Arms that compete: what a user can choose instead of each other."""
 
     name: str
@@ -37,7 +37,7 @@ class Sweep:
 
     title: str
     """What it sweeps, in a few words."""
-    groups: tuple[Group, ...]
+    groups: tuple[ArmGroup, ...]
     """Each with a name of its own; an arm is in one of them."""
     reference: str | None = None
     """An arm without a share, to which none of the others is a rival; None: there is none."""

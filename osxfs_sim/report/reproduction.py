@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from rich.padding import Padding
 
-from osxfs_sim.lab.reproduction import GOAL, Added, Cell, Checked, Reproduction
+from osxfs_sim.lab.reproduction import GOAL, Added, Checked, Reproduction, TopologyCell
 from osxfs_sim.lab.results import Comparison
 from osxfs_sim.lab.study import Study, Topology
 from osxfs_sim.lab.summary import summarize
@@ -102,7 +102,7 @@ def _ratios(study: Study, derived: Reproduction) -> Table:
     )
 
 
-def _ratio_row(cell: Cell, dilation: float) -> tuple[str, ...]:
+def _ratio_row(cell: TopologyCell, dilation: float) -> tuple[str, ...]:
     ours = "" if cell.ours_s is None else _time_with_range(cell)
     ratio = "" if cell.ratio is None else _ratio_with_range(cell)
     verdict = {True: "reached", False: "missed", None: "not measured"}[cell.reached]
@@ -120,7 +120,7 @@ def _ratio_row(cell: Cell, dilation: float) -> tuple[str, ...]:
     )
 
 
-def _time_with_range(cell: Cell) -> str:
+def _time_with_range(cell: TopologyCell) -> str:
     assert cell.ours_s is not None
     assert cell.range_s is not None
     if cell.ours_s.interval is not None:
@@ -129,7 +129,7 @@ def _time_with_range(cell: Cell) -> str:
     return f"{format_seconds(cell.ours_s.value, 1)} {format_extremes(least, most, 1)}"
 
 
-def _ratio_with_range(cell: Cell) -> str:
+def _ratio_with_range(cell: TopologyCell) -> str:
     assert cell.ratio is not None
     if cell.ratio.interval is not None:
         low, high = cell.ratio.interval

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from osxfs_sim.synchronize import permissions
 from osxfs_sim.synchronize.reconcile import Side
 from osxfs_sim.synchronize.snapshot import (
-    Directory,
     Entry,
     File,
     Known,
     Knowns,
     Link,
     Path,
+    Subtree,
     agreed,
     is_alike,
     known_of,
@@ -31,7 +31,7 @@ class Adjustment:
     """Whose object."""
     path: Path
     """Where it lies, relative to the root."""
-    seen: File | Directory
+    seen: File | Subtree
     """What was found there."""
     grants: int
     """Permission bits for group and others."""
@@ -50,11 +50,11 @@ class Agreement:
 
     def brought_up_to_date(self, then: Entry, host: Entry, guest: Entry, path: Path = ()) -> Entry:
         """The agreed entry *then*, with what is known of each object that both sides have alike."""
-        if not isinstance(then, Directory):
+        if not isinstance(then, Subtree):
             known = self._known(then, host, guest, path)
             return then if known == then.known else agreed(then, known)
-        assert isinstance(host, Directory)
-        assert isinstance(guest, Directory)
+        assert isinstance(host, Subtree)
+        assert isinstance(guest, Subtree)
         if then.looked is not None and then.looked[0] is host and then.looked[1] is guest:
             return then
         before = len(self.adjustments)
@@ -62,9 +62,9 @@ class Agreement:
         for name, child in then.children.items():
             on_host, on_guest = host.children.get(name), guest.children.get(name)
             if (
-                isinstance(child, (File, Link, Directory))
-                and isinstance(on_host, (File, Link, Directory))
-                and isinstance(on_guest, (File, Link, Directory))
+                isinstance(child, (File, Link, Subtree))
+                and isinstance(on_host, (File, Link, Subtree))
+                and isinstance(on_guest, (File, Link, Subtree))
                 and is_alike(child, on_host)
                 and is_alike(child, on_guest)
             ):
@@ -77,7 +77,7 @@ class Agreement:
         if _grant_the_same(host, then.known[0]) and _grant_the_same(guest, then.known[1]):
             pass  # mostly
         elif not isinstance(host, Link) and not isinstance(guest, Link):
-            runs = isinstance(host, Directory) or host.executable
+            runs = isinstance(host, Subtree) or host.executable
             wanted = permissions.merged(then.known, host.grants, guest.grants, runs=runs)
             before = len(self.adjustments)
             # The root of the host is its user's own; the guest's is an image of it.

@@ -43,13 +43,13 @@ from osxfs_sim.synchronize.snapshot import (
     EMPTY,
     UNKNOWN,
     Child,
-    Directory,
     Entry,
     File,
     Known,
     Link,
     Path,
     Put,
+    Subtree,
     directory,
     with_changes,
 )
@@ -103,7 +103,7 @@ EVERYTHING: frozenset[Path] = frozenset({()})
 class Loaded:
     """What a state directory says at the start: the agreed state, and what a crash left undone."""
 
-    agreed: Directory
+    agreed: Subtree
     """The last agreed state."""
     intents: list[Intent]
     """What may have been moved away."""
@@ -185,13 +185,13 @@ class Archive:
                 unfinished[intents[-1].path] = intents[-1]
         if is_same_boot:
             entry = with_changes(agreed, puts)
-            assert isinstance(entry, Directory)
+            assert isinstance(entry, Subtree)
             agreed = entry
         begun = list(unfinished.values()) if is_same_boot else []
         recorded = set(intents) - set(begun)
         return Loaded(agreed, intents, begun, doubts, frozenset(recorded if is_same_boot else ()))
 
-    def _load_agreed(self) -> Directory:
+    def _load_agreed(self) -> Subtree:
         try:
             with open(self._agreed_path, "rb") as file:
                 content = file.read()
@@ -222,7 +222,7 @@ class Archive:
                 f"the last agreed state is that of {shown(pair[0])} and {shown(pair[1])}: {remedy}"
             )
         self.generation = generation
-        assert isinstance(entry, Directory)
+        assert isinstance(entry, Subtree)
         return entry
 
     def _upgraded(self, plain: list[Any] | None) -> list[Any] | None:
@@ -290,7 +290,7 @@ class Archive:
             raise
         self._journal_bytes += len(framed)
 
-    def checkpoint(self, agreed: Directory, doubts: frozenset[Path] = frozenset()) -> None:
+    def checkpoint(self, agreed: Subtree, doubts: frozenset[Path] = frozenset()) -> None:
         """Save *agreed* whole, both sides being on their disks, and begin a new journal.
 
         *doubts* are still to be looked at.
@@ -382,7 +382,7 @@ def _plain(entry: Entry | None) -> list[Any] | None:
             return ["f", _plain_known(entry), digest, executable, size]
         case Link(target=target):
             return ["l", _plain_known(entry), target]
-        case Directory():
+        case Subtree():
             return ["d", _plain_known(entry), []]
 
 
@@ -398,7 +398,7 @@ def _plain_object(known: Known | None) -> list[Any] | None:
 
 
 def _plain_tree(entry: Child) -> list[Any] | None:
-    if isinstance(entry, Directory):
+    if isinstance(entry, Subtree):
         children = [[name, _plain_tree(child)] for name, child in entry.children.items()]
         return ["d", _plain_known(entry), children]
     assert isinstance(entry, (File, Link))

@@ -18,7 +18,7 @@ from osxfs_sim.synchronize.agreement import Adjustment, Agreement
 from osxfs_sim.synchronize.archive import Archive, Step, no_step
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.ignore import Ignore
-from osxfs_sim.synchronize.reconcile import Change, Conflict, Plan, Side, reconcile
+from osxfs_sim.synchronize.reconcile import Conflict, Plan, Side, SyncChange, reconcile
 from osxfs_sim.synchronize.roots import (
     LastDirectory,
     Root,
@@ -30,11 +30,11 @@ from osxfs_sim.synchronize.scan import Scanner, ScanRules
 from osxfs_sim.synchronize.snapshot import (
     EMPTY,
     Child,
-    Directory,
     Entry,
     File,
     Path,
     Put,
+    Subtree,
     blocked_in,
     with_changes,
 )
@@ -92,9 +92,9 @@ class CycleResult:
     """What both sides have changed, each its own way."""
     problems: tuple[Problem, ...] = ()
     """What could not be synchronized."""
-    host: Directory = EMPTY
+    host: Subtree = EMPTY
     """What the host's side held when it was scanned."""
-    guest: Directory = EMPTY
+    guest: Subtree = EMPTY
     """What the guest's side held when it was scanned."""
     look_again: bool = False
     """Whether something passing was in the way."""
@@ -110,7 +110,7 @@ class _SideState:
     root: Root
     scanner: Scanner
     staging: Staging
-    seen: Directory | None = None
+    seen: Subtree | None = None
     touched: set[Path] = field(default_factory=set)
     """Directories that it has changed itself since they were looked at: a watch that is
     missing must not make it take its own change for one that was undone."""
@@ -254,9 +254,7 @@ class Engine:
             self._settle_doubts(outcomes.values(), (host, guest))
         return self._result(plan, outcomes, host, guest)
 
-    def _settle_doubts(
-        self, outcomes: Iterable[Outcome], seen: tuple[Directory, Directory]
-    ) -> None:
+    def _settle_doubts(self, outcomes: Iterable[Outcome], seen: tuple[Subtree, Subtree]) -> None:
         """What has been decided, and done, is in doubt no more.
 
         What could not be looked at was not decided, and what has failed, on a full disk, say,
@@ -280,14 +278,14 @@ class Engine:
         if puts:
             self.ancestor = _directory(with_changes(self.ancestor, puts))
 
-    def _bring_up_to_date(self, host: Directory, guest: Directory) -> list[Adjustment]:
+    def _bring_up_to_date(self, host: Subtree, guest: Subtree) -> list[Adjustment]:
         """Know the objects that both sides have as it is agreed; what is to be granted by them."""
         agreement = Agreement(self._spec.mode in (SyncMode.TWO_WAY_SAFE, SyncMode.TWO_WAY_RESOLVED))
         self.ancestor = _directory(agreement.brought_up_to_date(self.ancestor, host, guest))
         self._is_to_save = self._is_to_save or agreement.is_news
         return agreement.adjustments
 
-    def _seen(self, side: Side) -> Directory:
+    def _seen(self, side: Side) -> Subtree:
         seen = self._sides[side].seen
         assert seen is not None
         return seen
@@ -300,7 +298,7 @@ class Engine:
         self._sides[side].touched.add(path[:-1])
         self._put(path, entry)
 
-    def _refuse_emptied(self, host: Directory, guest: Directory) -> None:
+    def _refuse_emptied(self, host: Subtree, guest: Subtree) -> None:
         had = self.ancestor.totals.entries
         if self._confirmed == _EMPTIED or had < EMPTIED_FROM_ENTRIES:
             return
@@ -322,7 +320,7 @@ class Engine:
         self, plan: Plan, adjustments: list[Adjustment], fds: dict[Side, int]
     ) -> dict[Side, Outcome]:
         outcomes = {}
-        planned: list[tuple[Side, Side, list[Change]]] = [
+        planned: list[tuple[Side, Side, list[SyncChange]]] = [
             ("guest", "host", plan.guest),
             ("host", "guest", plan.host),
         ]
@@ -354,7 +352,7 @@ class Engine:
         return outcomes
 
     def _stage(
-        self, side: Side, source_fd: int, changes: list[Change], outcome: Outcome
+        self, side: Side, source_fd: int, changes: list[SyncChange], outcome: Outcome
     ) -> dict[Path, str]:
         staging = self._sides[side].staging
         wanted = [pair for change in changes for pair in _new_content(change)]
@@ -375,7 +373,11 @@ class Engine:
         return staged
 
     def _result(
-        self, plan: Plan, outcomes: dict[Side, Outcome], host: Directory, guest: Directory
+        self,
+        plan: Plan,
+        outcomes: dict[Side, Outcome],
+        host: Subtree,
+        guest: Subtree,
     ) -> CycleResult:
         problems = []
         look_again = False
@@ -439,12 +441,12 @@ def _overlap(one: Path, other: Path) -> bool:
     return all(a == b for a, b in zip(one, other, strict=False))
 
 
-def _directory(entry: Entry | None) -> Directory:
-    assert isinstance(entry, Directory)  # the root is never put
+def _directory(entry: Entry | None) -> Subtree:
+    assert isinstance(entry, Subtree)  # the root is never put
     return entry
 
 
-def _new_content(change: Change) -> Iterator[tuple[Path, File]]:
+def _new_content(change: SyncChange) -> Iterator[tuple[Path, File]]:
     if (
         isinstance(change.old, File)
         and isinstance(change.new, File)
@@ -457,7 +459,7 @@ def _new_content(change: Change) -> Iterator[tuple[Path, File]]:
 def _files(entry: Child | None, path: Path) -> Iterator[tuple[Path, File]]:
     if isinstance(entry, File):
         yield path, entry
-    elif isinstance(entry, Directory):
+    elif isinstance(entry, Subtree):
         for name, child in sorted(entry.children.items()):
             yield from _files(child, (*path, name))
 

@@ -15,6 +15,13 @@ import struct
 import threading
 from collections.abc import Iterator
 
+from osxfs_sim.fs.at import (
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    open_beneath,
+)
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.snapshot import Path, Stamp
@@ -23,9 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
-_NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 1, 2, 4, 8
-_RESOLVE = _NO_XDEV | _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH
-_OPENAT2 = 437  # on every architecture but alpha
+_RESOLVE = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
 _LONGEST_PATH_BYTES = 4_000  # the kernel's limit is 4096, its end included
 _HANDLE_FID, _EMPTY_PATH, _AT_SYMLINK_NOFOLLOW = 0x200, 0x1000, 0x100
 _MOST_HANDLE_BYTES = 128
@@ -62,26 +67,12 @@ _libc.renameat2.argtypes = (
 )
 
 
-class _OpenHow(ctypes.Structure):
-    _fields_ = (
-        ("flags", ctypes.c_uint64),
-        ("mode", ctypes.c_uint64),
-        ("resolve", ctypes.c_uint64),
-    )
-
-
-_HOW = {flags: ctypes.byref(_OpenHow(flags, 0, _RESOLVE)) for flags in (_DIRECTORY, _FILE)}
-_NUMBER = ctypes.c_long(_OPENAT2)
-_HOW_BYTES = ctypes.c_size_t(ctypes.sizeof(_OpenHow))
-
-
 def _open(dir_fd: int, path: bytes, flags: int) -> int:
-    fd = _libc.syscall(_NUMBER, dir_fd, path, _HOW[flags], _HOW_BYTES)
-    if fd >= 0:
-        return int(fd)
-    code = ctypes.get_errno()
-    if code not in (errno.ENOSYS, errno.EPERM) or b"/" in path:
-        raise OSError(code, os.strerror(code))
+    try:
+        return open_beneath(dir_fd, path, flags, _RESOLVE)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM) or b"/" in path:
+            raise
     # Older kernels and some sandboxes lack openat2: a mount shows by its device then.
     opened = os.open(path, flags | os.O_NOFOLLOW, dir_fd=dir_fd)
     if os.fstat(opened).st_dev != os.fstat(dir_fd).st_dev:

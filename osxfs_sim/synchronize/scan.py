@@ -27,11 +27,11 @@ from osxfs_sim.synchronize.snapshot import (
     IGNORED,
     Blocked,
     Child,
-    Directory,
     File,
     Link,
     Path,
     Stamp,
+    Subtree,
     directory,
 )
 
@@ -76,14 +76,14 @@ class Scanner:
         self._on_directory = on_directory
         self.read_bytes = 0
 
-    def scan(self, root_fd: int, before: Directory | None, changed: set[Path] | None) -> Directory:
+    def scan(self, root_fd: int, before: Subtree | None, changed: set[Path] | None) -> Subtree:
         """A snapshot of the root; only *changed* directories are read again (None: all)."""
         below = None if changed is None else _with_parents(changed)
         return self._directory(root_fd, (), before, below)
 
     def _directory(
-        self, fd: int, path: Path, before: Directory | None, below: set[Path] | None
-    ) -> Directory:
+        self, fd: int, path: Path, before: Subtree | None, below: set[Path] | None
+    ) -> Subtree:
         status = os.fstat(fd)
         identity = status.st_dev, status.st_ino
         birth = birth_of(fd)
@@ -132,7 +132,7 @@ class Scanner:
             # Whoever took part before still does: patterns do not change.
             if not (
                 (isinstance(was, (File, Link)) and not is_directory)
-                or (isinstance(was, Directory) and is_directory)
+                or (isinstance(was, Subtree) and is_directory)
             ) and self._rules.ignore.leaves_out(path, is_directory=is_directory):
                 return IGNORED
             if is_directory:
@@ -161,7 +161,7 @@ class Scanner:
         below: set[Path] | None,
         status: os.stat_result,
     ) -> Child:
-        before = was if isinstance(was, Directory) else None
+        before = was if isinstance(was, Subtree) else None
         if (
             before is not None
             and below is not None

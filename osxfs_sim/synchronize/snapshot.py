@@ -145,7 +145,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Directory:
+class Subtree:
     """A directory with all that it holds; equal to one that holds other ignored things."""
 
     children: Mapping[bytes, "Child"]
@@ -166,18 +166,18 @@ class Directory:
     """Its time of change (ctime), since the epoch."""
     known: Knowns = field(default=UNKNOWN, repr=False)
     """Of one that was agreed upon."""
-    looked: "tuple[Directory, Directory] | None" = field(default=None, repr=False)
+    looked: "tuple[Subtree, Subtree] | None" = field(default=None, repr=False)
     """Of one that was agreed upon: what both sides held when all that is known of it,
     and of what it holds, was last brought up to date."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Directory) and self.fingerprint == other.fingerprint
+        return isinstance(other, Subtree) and self.fingerprint == other.fingerprint
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)
 
 
-Entry = File | Link | Directory
+Entry = File | Link | Subtree
 """What takes part."""
 Child = Entry | Blocked | Ignored
 """What may lie in a directory."""
@@ -194,8 +194,8 @@ def directory(
     owner: tuple[int, int] | None = None,
     change_ns: int = 0,
     known: Knowns = UNKNOWN,
-) -> Directory:
-    """The Directory that holds *children*, with its totals and fingerprint."""
+) -> Subtree:
+    """The Subtree that holds *children*, with its totals and fingerprint."""
     digest = hashlib.blake2b(b"D", digest_size=_FINGERPRINT_BYTES)
     files = directories = links = size_bytes = ignored = blocked = 0
     for name in sorted(children):
@@ -205,7 +205,7 @@ def directory(
                 size_bytes += size
             case Link() as child:
                 links += 1
-            case Directory(totals=totals) as child:
+            case Subtree(totals=totals) as child:
                 files += totals.files
                 directories += 1 + totals.directories
                 links += totals.links
@@ -221,7 +221,7 @@ def directory(
         print_ = child.fingerprint
         # Lengths first, so that no two lists of children are written the same.
         digest.update(b"%d,%d,%s%s" % (len(name), len(print_), name, print_))
-    return Directory(
+    return Subtree(
         children,
         b"D" + digest.digest(),
         Totals(files, directories, links, size_bytes, ignored, blocked),
@@ -243,7 +243,7 @@ def identity_of(entry: Entry) -> bytes:
     Of a directory, whatever is done in it. Not the device: that may have another number
     after the machine has started anew. Empty for what was read from no disk.
     """
-    if isinstance(entry, Directory):
+    if isinstance(entry, Subtree):
         return b"" if entry.inode is None else _identity(entry.birth, entry.inode[1:])
     return b"" if entry.stamp is None else _identity(entry.birth, entry.stamp[1:5])
 
@@ -260,7 +260,7 @@ def _identity(birth: bytes, numbers: tuple[int, ...]) -> bytes:
 
 def known_of(entry: Entry, *, is_image: bool) -> Known:
     """What is recorded of the object that *entry* was read from, when both sides agree."""
-    change_ns = entry.change_ns if isinstance(entry, Directory) else 0
+    change_ns = entry.change_ns if isinstance(entry, Subtree) else 0
     return Known(identity_of(entry), entry.grants, is_image, change_ns)
 
 
@@ -271,13 +271,13 @@ def agreed(entry: Entry, known: Knowns) -> Entry:
             return File(digest, executable, size, known=known)
         case Link(target=target):
             return Link(target, known=known)
-        case Directory():
+        case Subtree():
             return replace(entry, known=known)
 
 
 def owner_of(entry: Child | None) -> tuple[int, int] | None:
     """Its user and group id; None where there is nothing, or they are not known."""
-    if isinstance(entry, Directory):
+    if isinstance(entry, Subtree):
         return entry.owner
     if isinstance(entry, (File, Link)) and entry.stamp is not None:
         return entry.stamp[6], entry.stamp[7]
@@ -286,13 +286,13 @@ def owner_of(entry: Child | None) -> tuple[int, int] | None:
 
 def is_tracked(child: Child | None) -> bool:
     """Whether *child* takes part: it is neither ignored nor unable to travel."""
-    return isinstance(child, (File, Link, Directory))
+    return isinstance(child, (File, Link, Subtree))
 
 
 def is_alike(one: Child | None, other: Child | None) -> bool:
     """Whether both are the same apart from what directories hold."""
-    if isinstance(one, Directory):
-        return isinstance(other, Directory)
+    if isinstance(one, Subtree):
+        return isinstance(other, Subtree)
     return one == other
 
 
@@ -305,7 +305,7 @@ def kind_of(child: Child | None) -> str:
             return "executable file" if executable else "file"
         case Link():
             return "symlink"
-        case Directory():
+        case Subtree():
             return "directory"
         case Ignored():
             return "ignored"
@@ -317,7 +317,7 @@ def at(root: Child | None, path: Path) -> Child | None:
     """The child at *path* below *root*; None where there is nothing."""
     found = root
     for name in path:
-        if not isinstance(found, Directory):
+        if not isinstance(found, Subtree):
             return None
         found = found.children.get(name)
     return found
@@ -327,14 +327,14 @@ def blocked_in(root: Child | None, path: Path = ()) -> Iterator[tuple[Path, Bloc
     """Path and reason of what cannot travel in *root*, sorted."""
     if isinstance(root, Blocked):
         yield path, root
-    elif isinstance(root, Directory) and root.totals.blocked:
+    elif isinstance(root, Subtree) and root.totals.blocked:
         for name in sorted(root.children):
             yield from blocked_in(root.children[name], (*path, name))
 
 
 def shallow(entry: Entry | None) -> Entry | None:
     """*entry* without what it holds."""
-    return EMPTY if isinstance(entry, Directory) else entry
+    return EMPTY if isinstance(entry, Subtree) else entry
 
 
 Put = tuple[Path, Entry | None]
@@ -359,13 +359,13 @@ def with_changes(root: Entry | None, puts: Iterable[Put]) -> Entry | None:
         if not path:
             opened = _over(opened, entry)
             continue
-        if entry is None and not isinstance(opened, (Directory, _Open)):
+        if entry is None and not isinstance(opened, (Subtree, _Open)):
             continue
         here = opened = _opened(opened)
         missing = False
         for name in path[:-1]:
             below = here.children.get(name)
-            if entry is None and not isinstance(below, (Directory, _Open)):
+            if entry is None and not isinstance(below, (Subtree, _Open)):
                 missing = True  # nothing there to take away
                 break
             below = here.children[name] = _opened(below)
@@ -383,8 +383,8 @@ def with_changes(root: Entry | None, puts: Iterable[Put]) -> Entry | None:
 
 
 def _over(old: "Child | _Open | None", entry: Entry | None) -> "Child | _Open | None":
-    if isinstance(entry, Directory):
-        if isinstance(old, Directory):
+    if isinstance(entry, Subtree):
+        if isinstance(old, Subtree):
             return replace(old, known=entry.known, looked=None)
         if isinstance(old, _Open):
             old.known = entry.known
@@ -395,7 +395,7 @@ def _over(old: "Child | _Open | None", entry: Entry | None) -> "Child | _Open | 
 def _opened(entry: "Child | _Open | None") -> _Open:
     if isinstance(entry, _Open):
         return entry
-    if isinstance(entry, Directory):
+    if isinstance(entry, Subtree):
         return _Open(dict(entry.children), entry.known)
     return _Open({}, UNKNOWN)
 

@@ -26,11 +26,11 @@ from osxfs_sim.synchronize.roots import (
 )
 from osxfs_sim.synchronize.scan import new_digest
 from osxfs_sim.synchronize.snapshot import (
-    Directory,
     Entry,
     File,
     Link,
     Path,
+    Subtree,
     identity_apart_from_its_name,
 )
 
@@ -142,7 +142,7 @@ class Staging:
         return f"{self._prefix}{self._counter}"
 
     def stage_file(self, source: LastDirectory, path: Path, file: File, *, sync: bool) -> str:
-        """Copy *file* from the source; returns its name here. Raises NotAsSeenError where it changed."""
+        """Copy *file* from the source; returns its name here. Raises NotAsSeenError."""
         name = self.next_name()
         target = os.open(
             name,
@@ -326,7 +326,7 @@ def is_the_same(dir_fd: int, name: bytes, seen: Entry, *, moved: bool = False) -
 
     One that was made again with the same content is another: nobody has deleted it.
     """
-    if isinstance(seen, Directory):
+    if isinstance(seen, Subtree):
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         return (status.st_dev, status.st_ino) == seen.inode and birth_of(dir_fd, name) == seen.birth
     if birth_of(dir_fd, name) != seen.birth:

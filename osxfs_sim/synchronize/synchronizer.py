@@ -26,7 +26,7 @@ from osxfs_sim.synchronize.engine import CycleResult, Engine, HaltedError
 from osxfs_sim.synchronize.errors import SyncError
 from osxfs_sim.synchronize.reconcile import Side
 from osxfs_sim.synchronize.roots import shown
-from osxfs_sim.synchronize.watch import Heard, Watcher
+from osxfs_sim.synchronize.watch import Heard, SideWatcher
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Synchronizer:
         self._spec = spec
         self._step = step
         self._engine: Engine | None = None
-        self._watchers: dict[Side, Watcher] = {}
+        self._watchers: dict[Side, SideWatcher] = {}
         self._heard: dict[Side, Heard] = {side: Heard() for side in SIDES}
         self._thread: threading.Thread | None = None
         self._wake = -1
@@ -97,7 +97,7 @@ class Synchronizer:
             # Where there is no inotify to be had, everything is looked at again and again.
             with contextlib.suppress(OSError):
                 for side in SIDES:
-                    self._watchers[side] = Watcher()
+                    self._watchers[side] = SideWatcher()
             self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         except OSError as error:
             self._close()
@@ -187,7 +187,7 @@ class Synchronizer:
                 state=os.fsdecode(self._state),
             )
 
-    def _side(self, side: Side, seen: snapshot.Directory) -> SideStatus:
+    def _side(self, side: Side, seen: snapshot.Subtree) -> SideStatus:
         totals = seen.totals
         return SideStatus(
             path=shown(self._host if side == "host" else self._copy),

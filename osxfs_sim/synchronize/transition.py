@@ -32,7 +32,7 @@ from dataclasses import dataclass, field, replace
 from osxfs_sim.fs.at import set_owner
 from osxfs_sim.synchronize.archive import Intent, Step
 from osxfs_sim.synchronize.permissions import created, replacing
-from osxfs_sim.synchronize.reconcile import Change, Side
+from osxfs_sim.synchronize.reconcile import Side, SyncChange
 from osxfs_sim.synchronize.roots import (
     RENAME_EXCHANGE,
     RENAME_NOREPLACE,
@@ -47,7 +47,6 @@ from osxfs_sim.synchronize.scan import grants_of
 from osxfs_sim.synchronize.snapshot import (
     EMPTY,
     Child,
-    Directory,
     Entry,
     File,
     Known,
@@ -55,6 +54,7 @@ from osxfs_sim.synchronize.snapshot import (
     Link,
     Path,
     Put,
+    Subtree,
     agreed,
     at,
     identity_apart_from_its_name,
@@ -74,7 +74,7 @@ _RACED = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENOTEMPT
 _PRIVATE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WAITING: dict[type[Entry], int] = {
     File: os.O_RDONLY | _PRIVATE,
-    Directory: os.O_RDONLY | os.O_DIRECTORY | _PRIVATE,
+    Subtree: os.O_RDONLY | os.O_DIRECTORY | _PRIVATE,
     Link: os.O_PATH | _PRIVATE,
 }
 
@@ -110,8 +110,8 @@ class Transition:
         put: Callable[[Path, Entry | None], None],
         step: Step,
         *,
-        then: Directory,
-        source: Directory,
+        then: Subtree,
+        source: Subtree,
     ) -> None:
         """*put* is told of every object that has come into place or gone.
 
@@ -130,7 +130,7 @@ class Transition:
         self._keeps_old = False
         self.outcome = Outcome()
 
-    def apply(self, change: Change, staged: dict[Path, str]) -> None:
+    def apply(self, change: SyncChange, staged: dict[Path, str]) -> None:
         """Apply *change*; *staged* has, by path, the staging's names of its new files."""
         self._keeps_old = change.keeps_old
         self._attempt(change.path, lambda: self._change(change, staged))
@@ -149,12 +149,12 @@ class Transition:
             return True
         return False
 
-    def _change(self, change: Change, staged: dict[Path, str]) -> None:
+    def _change(self, change: SyncChange, staged: dict[Path, str]) -> None:
         path, old, new = change.path, change.old, change.new
-        if isinstance(old, Directory):
+        if isinstance(old, Subtree):
             self._remove_directory(path, old)
             old = None
-        if old is not None and new is not None and not isinstance(new, Directory):
+        if old is not None and new is not None and not isinstance(new, Subtree):
             if isinstance(old, File) and isinstance(new, File) and old.digest == new.digest:
                 self._set_executable(path, old, new)
             else:
@@ -162,17 +162,17 @@ class Transition:
             return
         if old is not None:
             self._remove(path, old)
-        if isinstance(new, Directory):
+        if isinstance(new, Subtree):
             self._make_directory(path, new, staged)
         elif new is not None:
             self._place(path, new, staged)
 
     # Away
 
-    def _remove_directory(self, path: Path, old: Directory) -> None:
+    def _remove_directory(self, path: Path, old: Subtree) -> None:
         for name, child in sorted(old.children.items()):
             below = (*path, name)
-            if isinstance(child, Directory):
+            if isinstance(child, Subtree):
                 self._attempt(below, functools.partial(self._remove_directory, below, child))
             elif isinstance(child, (File, Link)):
                 self._attempt(below, functools.partial(self._remove, below, child))
@@ -243,7 +243,7 @@ class Transition:
 
     # Into place
 
-    def _make_directory(self, path: Path, new: Directory, staged: dict[Path, str]) -> None:
+    def _make_directory(self, path: Path, new: Subtree, staged: dict[Path, str]) -> None:
         made = None
         with directory_at(self._root, path[:-1]) as parent:
             waiting = os.fsencode(self._staging.next_name())
@@ -271,7 +271,7 @@ class Transition:
                 self._attempt(below, functools.partial(self._make, below, child, staged))
 
     def _make(self, path: Path, new: Child, staged: dict[Path, str]) -> None:
-        if isinstance(new, Directory):
+        if isinstance(new, Subtree):
             self._make_directory(path, new, staged)
         elif isinstance(new, (File, Link)):
             self._place(path, new, staged)
@@ -394,7 +394,7 @@ class Transition:
             status = os.fstat(fd)
             if self._is_root and (status.st_uid, status.st_gid) != (uid, gid):
                 set_owner(fd, uid, gid)
-            if isinstance(new, Directory):
+            if isinstance(new, Subtree):
                 os.fchmod(fd, created(grants, runs=True))
             elif isinstance(new, File):
                 if before is not None and isinstance(old, File):
@@ -415,8 +415,8 @@ class Transition:
         uid, gid = into.st_uid, into.st_gid
         source = at(self._source, path)
         owner, above = owner_of(source), owner_of(at(self._source, path[:-1]))
-        grants = source.grants if isinstance(source, (File, Directory)) else new.grants
-        needed = 0o005 if isinstance(new, Directory) else 0o004
+        grants = source.grants if isinstance(source, (File, Subtree)) else new.grants
+        needed = 0o005 if isinstance(new, Subtree) else 0o004
         if owner is None or above is None or isinstance(new, Link) or grants & needed == needed:
             return uid, gid, grants
         if owner[0] != above[0]:
@@ -427,11 +427,11 @@ class Transition:
                 grants &= 0o007 | (grants & 0o007) << 3  # the group would be another
         return uid, gid, grants
 
-    def adjust(self, path: Path, seen: File | Directory, grants: int) -> None:
-        """Give *path* the permission bits *grants* of group and others, if it is still as *seen*."""
+    def adjust(self, path: Path, seen: File | Subtree, grants: int) -> None:
+        """Give *path* the permission bits *grants* of group and others, if it is as *seen*."""
         self._attempt(path, functools.partial(self._adjust, path, seen, grants))
 
-    def _adjust(self, path: Path, seen: File | Directory, grants: int) -> None:
+    def _adjust(self, path: Path, seen: File | Subtree, grants: int) -> None:
         fd = self._open_to_adjust(path, seen)
         try:
             status = os.fstat(fd)
@@ -450,20 +450,20 @@ class Transition:
         finally:
             os.close(fd)
         then = at(self._then, path)
-        if isinstance(then, (File, Directory)):
+        if isinstance(then, (File, Subtree)):
             self._done(path, then, made)
 
-    def _open_to_adjust(self, path: Path, seen: File | Directory) -> int:
+    def _open_to_adjust(self, path: Path, seen: File | Subtree) -> int:
         if not path:
             return os.dup(self._root)
         with directory_at(self._root, path[:-1]) as parent:
-            if isinstance(seen, Directory):
+            if isinstance(seen, Subtree):
                 return open_directory(parent, path[-1])
             return open_file(parent, path[-1])
 
     def _was_image(self, path: Path) -> bool:
         then = at(self._then, path)
-        if not isinstance(then, (File, Link, Directory)):
+        if not isinstance(then, (File, Link, Subtree)):
             return False
         known = then.known[0 if self._side == "host" else 1]
         return known is not None and known.is_image
@@ -492,7 +492,7 @@ class Transition:
     def _knowns(self, path: Path, entry: Entry, here: Known | None) -> Knowns:
         source = at(self._source, path)
         there = None
-        if isinstance(source, (File, Link, Directory)) and is_alike(source, entry):
+        if isinstance(source, (File, Link, Subtree)) and is_alike(source, entry):
             known = known_of(source, is_image=False)
             there = known if known.identity else None
         return (here, there) if self._side == "host" else (there, here)
@@ -518,7 +518,7 @@ def _known(fd: int, *, is_image: bool, is_new: bool = False) -> Known | None:
     return None
 
 
-def _holds_others(directory: Directory) -> bool:
+def _holds_others(directory: Subtree) -> bool:
     return bool(directory.totals.ignored or directory.totals.blocked)
 
 
@@ -531,8 +531,8 @@ def recover(
 ) -> list[tuple[Path, str]]:
     """Put back what a crash left moved away; returns the paths of what is kept instead.
 
-    With each path below the root, where it is kept, as text. What has taken the place of one that is
-    *recorded* is agreed upon: back there, the old one would be taken for an edit of that,
+    With each path below the root, where it is kept, as text. What has taken the place of one
+    that is *recorded* is agreed upon: back there, the old one would be taken for an edit of that,
     and travel over it. Every name of the staging's *old*
     is looked at; of one that no intent speaks of, nothing is known, and it is kept.
     """

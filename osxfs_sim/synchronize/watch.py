@@ -48,7 +48,7 @@ class Heard:
         return bool(self.paths) or self.is_lost
 
 
-class Watcher:
+class SideWatcher:
     """Watches the directories of one side with inotify. Not thread-safe."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Watcher:
         """Directories that could not be watched since this was last set to 0."""
 
     def follow(self, path: Path, dir_fd: int) -> None:
-        """Watch the directory *path*, open as *dir_fd*; one that cannot be is counted in *refused*."""
+        """Watch the directory *path*, open as *dir_fd*; where it cannot be, *refused* counts it."""
         try:
             watch = self._inotify.add_watch(f"/proc/self/fd/{dir_fd}", _WANTED)
         except OSError as error:
