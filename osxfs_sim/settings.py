@@ -173,23 +173,23 @@ class ShareSettings:
     cache_timeout_ns: int | None = option(
         None,
         DURATION,
-        "How long names, attributes and pages are believed (cached, negative, complete).",
-        docs="how long names, attributes and pages are believed, under the policies `cached`, "
+        "How long names, attributes and pages are cached (cached, negative, complete).",
+        docs="how long names, attributes and pages are cached, under the policies `cached`, "
         "`negative` and `complete`",
         example='"10s"',
         was="lifetime",
     )
-    """How long names, attributes and pages are believed."""
+    """How long the guest's kernel may keep names, attributes and pages, in nanoseconds."""
     negative_timeout_ns: int | None = option(
         None,
         DURATION,
-        "How long a missing name is believed missing (negative, complete).",
-        docs="how long a missing name is believed missing, under the policies `negative` and "
-        "`complete`",
+        "How long a negative entry, of a missing name, is cached (negative, complete).",
+        docs="how long a negative entry, of a missing name, is cached, under the policies "
+        "`negative` and `complete`",
         example='"1s"',
         was="missing_lifetime",
     )
-    """How long a missing name is believed missing."""
+    """How long the guest's kernel may keep a negative entry, in nanoseconds."""
     policy: str | None = option(
         None,
         TEXT,
@@ -244,7 +244,7 @@ class ShareSettings:
         "How changes of the host are seen: by fanotify, by inotify, or not. [auto]",
         docs="how changes of the host are [seen](events.md#seeing-whose-change-it-was): `auto` "
         "(fanotify where it can be had, else inotify), `fanotify`, `inotify`, or `none`: no change "
-        "reaches the guest before a lifetime ends",
+        "reaches the guest before its caches time out",
         example='"inotify"',
         choices=HOST_EVENTS,
     )
@@ -253,35 +253,35 @@ class ShareSettings:
         None,
         DURATION,
         "The window in which changes of the host are collected, such as 10ms.",
-        docs="the window in which changes of the host are collected before they are told",
+        docs="the window in which changes of the host are collected before they are reported",
         example='"10ms"',
     )
     """The window in which changes of the host are collected."""
     write_back_age_ns: int | None = option(
         None,
         DURATION,
-        "How long a change may be held before it is written back, such as 5s.",
-        docs="how long a share with [write-back](write-back.md) may hold a change",
+        "How long a change may be pending before it is written back, such as 5s.",
+        docs="how long a share with [write-back](write-back.md) may defer a change",
         example='"5s"',
     )
-    """How long a share with write-back holds a change at most."""
+    """How long a share with write-back defers a change at most."""
     write_back_changes: int | None = option(
         None,
         COUNT,
-        "How many changes may be held; who makes more waits.",
-        docs="how many changes a share with write-back may hold; who makes more waits",
+        "How many changes may be pending; who makes more waits.",
+        docs="how many changes a share with write-back may have pending; who makes more waits",
         example="1000",
         least=1,
     )
-    """How many changes a share with write-back holds at most."""
+    """How many changes a share with write-back has pending at most."""
     write_back_bytes: str | None = option(
         None,
         SIZE,
-        "How many bytes may be held, such as 64MB; who writes more waits.",
-        docs="how many bytes a share with write-back may hold; who writes more waits",
+        "How many bytes may be pending, such as 64MB; who writes more waits.",
+        docs="how many bytes a share with write-back may have pending; who writes more waits",
         example='"64MB"',
     )
-    """How many bytes a share with write-back holds at most, with their unit."""
+    """How many bytes a share with write-back has pending at most, with their unit."""
     kernel_write_back: bool | None = option(
         None,
         SWITCH,
@@ -530,7 +530,7 @@ class ShareSettings:
     ) -> tuple[FaultSpec, ...]:
         """The profile's *bugs* and one's own, if they can do something. Raises ProfileError.
 
-        A bug of what is believed may be had where nothing is: that the policy keeps it from
+        A bug of what is cached may be had where nothing is: that the policy keeps it from
         showing is what the museum is about.
         """
         try:
@@ -685,12 +685,12 @@ class ShareSettings:
         return latency
 
     def _policy(self, profile: Profile) -> CachePolicy:
-        lifetimes = (
+        timeouts = (
             ("cache_timeout", self.cache_timeout_ns),
             ("negative_timeout", self.negative_timeout_ns),
         )
         if self.policy is not None:
-            for key, value_ns in lifetimes:
+            for key, value_ns in timeouts:
                 if value_ns is not None:
                     raise ProfileError(
                         f"{key} has no effect beside a policy of your own: "
@@ -698,7 +698,7 @@ class ShareSettings:
                     )
             return load_policy(self.policy)
         caching = profile.caching
-        for key, value_ns in lifetimes:
+        for key, value_ns in timeouts:
             if value_ns is not None:
                 caching = with_timeout(caching, key, value_ns)
         check_keeps(profile.caching, profile.name)
@@ -734,7 +734,7 @@ OPTIONS = options_of(ShareSettings)
 class Exports:
     """The shares that the exports of one mount come to."""
 
-    hub: ShareSettings
+    root: ShareSettings
     """The share that is mounted at the mount point itself."""
     shares: tuple[ShareSettings, ...]
     """Those that are mounted in it, one for each export."""

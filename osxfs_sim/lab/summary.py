@@ -78,9 +78,9 @@ class ArmSummary:
     """Of the share's server, the median over the runs."""
     judged_class: str | None
     """The class of operations whose answers were waited for longest."""
-    asked_p50_ns: int | None
+    target_p50_ns: int | None
     """Latency asked for in that class, the median over the runs."""
-    achieved_p50_ns: int | None
+    observed_p50_ns: int | None
     """Latency achieved in that class, the median over the runs."""
     late_share: float | None
     """Of all answers in all runs, from 0 to 1."""
@@ -185,8 +185,8 @@ def _summary(
         verdict=verdict,
         server_processor_s=_median([share["server_processor_s"] for share in shares]),
         judged_class=judged_class,
-        asked_p50_ns=_whole_median([line["asked_p50_ns"] for line in lines]),
-        achieved_p50_ns=_whole_median([line["achieved_p50_ns"] for line in lines]),
+        target_p50_ns=_whole_median([line["target_p50_ns"] for line in lines]),
+        observed_p50_ns=_whole_median([line["observed_p50_ns"] for line in lines]),
         late_share=late_share(share["receipt"] for share in shares),
         within_tolerance=_within_tolerance(shares),
         drain_s=_median(drain_s),
@@ -310,7 +310,7 @@ def _warnings_of_shares(shares: Sequence[dict[str, Any]]) -> list[str]:
             found.setdefault(label, []).append(line)
     return [
         f"out of tolerance in {len(lines)} of {_runs(len(shares))}: {label}, asked for "
-        f"{_typical(lines, 'asked_p50_ns')}, achieved {_typical(lines, 'achieved_p50_ns')}, "
+        f"{_typical(lines, 'target_p50_ns')}, achieved {_typical(lines, 'observed_p50_ns')}, "
         f"{format_percent(_sum(lines, 'late'), 1, of=_sum(lines, 'count'))} late"
         for label, lines in found.items()
     ]

@@ -221,10 +221,10 @@ def _events(share: Mapping[str, Any]) -> str:
 
 
 def _held(share: Mapping[str, Any]) -> str:
-    held = share.get("write_back")
-    if held is None:
+    write_back = share.get("write_back")
+    if write_back is None:
         return "none"
-    return f"at most {format_size(held['limit_bytes'])}, {_duration(held['age_ns'])}"
+    return f"at most {format_size(write_back['limit_bytes'])}, {_duration(write_back['age_ns'])}"
 
 
 _PROFILE_VALUES: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
@@ -320,7 +320,7 @@ def _most_of(receipt: Mapping[str, Any]) -> str:
     line = receipt[label]
     return (
         f"; of {format_count(line['count'])} answers of the class {label} the median took "
-        f"{_duration(line['achieved_p50_ns'])}, {_duration(line['asked_p50_ns'])} was asked for"
+        f"{_duration(line['observed_p50_ns'])}, {_duration(line['target_p50_ns'])} was asked for"
     )
 
 
@@ -348,8 +348,8 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
             else "",
             _p(each),
             _seconds(each.server_processor_s),
-            named(each.judged_class, _duration(each.asked_p50_ns)),
-            _duration(each.achieved_p50_ns) + (" !" if each.within_tolerance is False else ""),
+            named(each.judged_class, _duration(each.target_p50_ns)),
+            _duration(each.observed_p50_ns) + (" !" if each.within_tolerance is False else ""),
             "" if each.late_share is None else format_percent(each.late_share, 1),
             _seconds(each.drain_s),
         )
@@ -424,8 +424,8 @@ def _receipts(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
                     label,
                     "" if within is None else "ok" if within else "out of tolerance",
                     format_count(line["count"]),
-                    _duration(line["asked_p50_ns"]),
-                    *(_duration(line[f"achieved_p{number}_ns"]) for number in (50, 90, 99)),
+                    _duration(line["target_p50_ns"]),
+                    *(_duration(line[f"observed_p{number}_ns"]) for number in (50, 90, 99)),
                     format_count(line["late"]),
                 )
             )
@@ -442,13 +442,13 @@ def _receipts(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
 def _write_back(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
     rows = []
     for summary, sample, share in _representatives(comparison, summaries):
-        held = share.get("write_back")
-        if held is not None:
+        write_back = share.get("write_back")
+        if write_back is not None:
             rows.append(
                 (
                     summary.label,
                     summary.kind,
-                    *write_back_cells(held),
+                    *write_back_cells(write_back),
                     "never" if sample.drain_s is None else _seconds(sample.drain_s),
                 )
             )
@@ -495,8 +495,8 @@ def _samples(comparison: Comparison) -> Table:
                 if "server_processor_s" in share
                 else "",
                 "" if requests is None else format_count(sum(requests.values())),
-                named(judged, _duration(line.get("asked_p50_ns"))),
-                _duration(line.get("achieved_p50_ns")),
+                named(judged, _duration(line.get("target_p50_ns"))),
+                _duration(line.get("observed_p50_ns")),
                 "" if each.drain_s is None else format_seconds(each.drain_s, 3),
                 format_fixed(each.load_average, 2) if each.load_average else "",
                 each.last_line,

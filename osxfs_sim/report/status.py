@@ -21,49 +21,52 @@ def _events_report(events: HostEventsStatus | None) -> None:
         out.print("  events    none: the guest does not hear of the host's changes")
         return
     raised = ", ".join(f"{count} {kind}" for kind, count in events.raised.items() if count)
-    ended_of_each = {
-        "entries": events.ended.entries,
-        "attributes": events.ended.attributes,
-        "pages": events.ended.pages,
+    of_each_kind = {
+        "entries": events.invalidated.entries,
+        "attributes": events.invalidated.attributes,
+        "pages": events.invalidated.pages,
     }
-    ended = ", ".join(f"{count} {kind}" for kind, count in ended_of_each.items() if count)
+    invalidated = ", ".join(f"{count} {kind}" for kind, count in of_each_kind.items() if count)
     lost = f"; {events.dropped} lost, {events.rescans} scans" if events.rescans else ""
     out.print(
         f"  events    {events.watcher}, window {format_duration(events.latency_ns)}: "
         f"{events.seen} host changes, {events.waiting} on their way{lost}"
     )
-    if ended or raised:
-        out.print(f"            ended: {ended or 'nothing'}; raised: {raised or 'nothing'}")
-    names = events.name_sets
+    if invalidated or raised:
+        out.print(
+            f"            invalidated: {invalidated or 'nothing'}; raised: {raised or 'nothing'}"
+        )
+    names = events.complete_directories
     if names.directories:
         out.print(
-            f"            names of {names.directories} directories known: "
+            f"            {names.directories} directories cached completely: "
             f"{names.answers} lookups answered without a crossing"
         )
 
 
-def _write_back_report(held: WriteBackStatus | None) -> None:
-    if held is None:
+def _write_back_report(write_back: WriteBackStatus | None) -> None:
+    if write_back is None:
         return
     out = console()
-    kernel = "; small writes in the guest's kernel too" if held.kernel else ""
+    kernel = "; small writes in the guest's kernel too" if write_back.kernel else ""
     out.print(
-        f"  held      {held.pending_changes} changes ({format_size(held.pending_bytes)}), "
-        f"the oldest for {format_duration(held.oldest_ns)}; "
-        f"at most {held.limit_changes} changes, {format_size(held.limit_bytes)}, "
-        f"{format_duration(held.age_ns)}{kernel}"
+        f"  pending   {write_back.pending_changes} changes "
+        f"({format_size(write_back.pending_bytes)}), "
+        f"the oldest for {format_duration(write_back.oldest_ns)}; "
+        f"at most {write_back.limit_changes} changes, {format_size(write_back.limit_bytes)}, "
+        f"{format_duration(write_back.age_ns)}{kernel}"
     )
     out.print(
-        f"            of {held.made} made {held.crossed} crossed, "
-        f"{held.merged} along with others, {held.cancelled} cancelled out; "
-        f"{format_size(held.bytes_written_back)} written back"
+        f"            of {write_back.made} made {write_back.crossed} crossed, "
+        f"{write_back.merged} along with others, {write_back.cancelled} cancelled out; "
+        f"{format_size(write_back.bytes_written_back)} written back"
     )
     out.print(
-        f"            at the worst {held.most_changes_at_risk} changes "
-        f"({format_size(held.most_bytes_at_risk)}) were the guest's alone; "
-        f"the host lagged up to {format_duration(held.longest_lag_ns)}"
+        f"            at the worst {write_back.most_changes_at_risk} changes "
+        f"({format_size(write_back.most_bytes_at_risk)}) were the guest's alone; "
+        f"the host lagged up to {format_duration(write_back.longest_lag_ns)}"
     )
-    aside = held.set_aside
+    aside = write_back.set_aside
     if aside is not None and aside.count:
         latest = aside.latest[-1]
         out.print(
@@ -71,12 +74,12 @@ def _write_back_report(held: WriteBackStatus | None) -> None:
             f"which the host does not take; the latest: {latest.change} "
             f"{latest.path}: {latest.reason}"
         )
-    if not held.sync_waits:
+    if not write_back.sync_waits:
         out.print("            sync(2) does not wait for the host here; fsync(2) and flush do")
-    if held.throttled:
+    if write_back.throttled:
         out.print(
-            f"            who made changes waited {held.throttled} times, "
-            f"{format_duration(held.throttled_ns)} in all"
+            f"            who made changes waited {write_back.throttled} times, "
+            f"{format_duration(write_back.throttled_ns)} in all"
         )
 
 
@@ -118,7 +121,7 @@ def _volumes_report(status: ShareStatus) -> None:
 
 
 def _local_report(status: ShareStatus) -> None:
-    """What is left to tell of a share whose work makes no requests."""
+    """Print what there is to say of a share whose work makes no requests."""
     out = console()
     if status.copy is None:
         out.print("  work      in the host's directory itself: nothing crosses")
@@ -138,10 +141,10 @@ def _receipt_table(status: ShareStatus) -> Table:
         made.add_row(
             label,
             f"{line.count}",
-            format_duration(line.asked_p50_ns),
-            format_duration(line.achieved_p50_ns),
-            format_duration(line.achieved_p90_ns),
-            format_duration(line.achieved_p99_ns),
+            format_duration(line.target_p50_ns),
+            format_duration(line.observed_p50_ns),
+            format_duration(line.observed_p90_ns),
+            format_duration(line.observed_p99_ns),
             f"{line.late}",
             "" if within is None else "ok" if within else "out of tolerance",
         )

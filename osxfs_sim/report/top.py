@@ -18,41 +18,43 @@ from osxfs_sim.report.tables import Table, table
 _MOST_OPERATIONS = 12
 
 
-def pulse_view(pulse: Mapping[str, Any], mountpoint: str) -> RenderableType:
-    """One interval: rates per operation, who answered, latency, what is held, where."""
-    as_given = pulse
-    mountpoint, pulse = escape(mountpoint), escape_all(pulse)
-    interval_s = pulse["interval_s"]
-    requests = pulse["requests"]
+def live_counters_view(counters: Mapping[str, Any], mountpoint: str) -> RenderableType:
+    """One interval: rates per operation, who answered, latency, what is pending, where."""
+    as_given = counters
+    mountpoint, counters = escape(mountpoint), escape_all(counters)
+    interval_s = counters["interval_s"]
+    requests = counters["requests"]
     total = sum(requests.values())
     lines = [
-        f"[bold]{mountpoint}[/bold]  {pulse['profile']} of {pulse['source']}",
-        f"requests  {format_frequency(total, interval_s)}; {pulse['in_flight']} on their way; "
-        f"missing names {format_frequency(pulse['missing_lookups'], interval_s)}",
-        f"answered  {_answered(pulse['answered_by'])}",
-        f"latency   {_latency(pulse)}",
-        f"known     {pulse['inodes']} inodes, {pulse['open_handles']} open files and directories",
+        f"[bold]{mountpoint}[/bold]  {counters['profile']} of {counters['source']}",
+        f"requests  {format_frequency(total, interval_s)}; {counters['in_flight']} on their way; "
+        f"missing names {format_frequency(counters['missing_lookups'], interval_s)}",
+        f"answered  {_answered(counters['answered_by'])}",
+        f"latency   {_latency(counters)}",
+        f"known     {counters['inodes']} inodes, "
+        f"{counters['open_handles']} open files and directories",
     ]
-    held = pulse["write_back"]
-    if held is not None:
+    write_back = counters["write_back"]
+    if write_back is not None:
         lines.append(
-            f"held      {held['pending_changes']} changes ({format_size(held['pending_bytes'])}), "
-            f"the oldest for {format_duration(held['oldest_ns'])}"
+            f"pending   {write_back['pending_changes']} changes "
+            f"({format_size(write_back['pending_bytes'])}), "
+            f"the oldest for {format_duration(write_back['oldest_ns'])}"
         )
     views: list[RenderableType] = [Text.from_markup("\n".join(lines))]
     views += [each for each in _busiest(as_given) if each.row_count]
     return Group(*views)
 
 
-def _busiest(pulse: Mapping[str, Any]) -> tuple[Table, Table]:
+def _busiest(counters: Mapping[str, Any]) -> tuple[Table, Table]:
     """The operations that came most often, and the directories that they were about."""
-    requests, interval_s = pulse["requests"], pulse["interval_s"]
+    requests, interval_s = counters["requests"], counters["interval_s"]
     total = sum(requests.values())
     operations = table("operation", ">per second", ">share")
     for name, count in sorted(requests.items(), key=lambda each: -each[1])[:_MOST_OPERATIONS]:
         operations.add_row(name, *_of_all(count, total, interval_s))
     directories = table("directory", ">per second", ">share")
-    for path, count in pulse["directories"]:
+    for path, count in counters["directories"]:
         # Of something that the kernel has forgotten, or that has no name any more.
         shown = path if path is not None else "(unknown)"
         directories.add_row(shown, *_of_all(count, total, interval_s))
@@ -78,16 +80,16 @@ def _answered(answered_by: Mapping[str, int]) -> str:
 
 _SAID = {
     "host": "by the host, a crossing each",
-    "names": "by a set of names, without a crossing",
+    "names": "by a complete directory, without a crossing",
     "held": "by write-back, without a crossing",
 }
 
 
-def _latency(pulse: Mapping[str, Any]) -> str:
-    if pulse["achieved_p50_ns"] is None:
+def _latency(counters: Mapping[str, Any]) -> str:
+    if counters["observed_p50_ns"] is None:
         return "nothing crossed"
     return (
-        f"asked {format_duration(pulse['asked_p50_ns'])}, "
-        f"achieved {format_duration(pulse['achieved_p50_ns'])} in the median, "
-        f"{format_duration(pulse['achieved_p99_ns'])} at p99"
+        f"asked {format_duration(counters['target_p50_ns'])}, "
+        f"achieved {format_duration(counters['observed_p50_ns'])} in the median, "
+        f"{format_duration(counters['observed_p99_ns'])} at p99"
     )
