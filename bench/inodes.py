@@ -1,6 +1,6 @@
 """What an inode costs in memory, and whether the memory comes back.
 
-A million names are looked up under a policy that believes answers, so that the
+A million names are looked up under a policy that caches answers, so that the
 kernel keeps them all. Then it is told to drop what it keeps (drop_caches,
 which needs root), sends forget for each, and the server is left alone until
 its idle tidy-up has run. The server is asked nothing in between: its memory is

@@ -46,7 +46,7 @@ from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 SCHEMA = 1
 _SETTLE_NS = 100_000_000
-# Of what may be believed for longer, to wait in every run would take too long.
+# Of what may be cached for longer, to wait in every run would take too long.
 _LONGEST_SETTLE_NS = 3_000_000_000
 _MODES = [mode.label for mode in sorted(Mode)]
 _SHRINKS_FOR_NS = 2_000_000_000
@@ -90,7 +90,7 @@ class _Run:
     "--bound",
     "stale_ns",
     type=DurationType(),
-    help="How old a guest's answer may be under cached and delegated. [what lifetimes and events "
+    help="How old a guest's answer may be under cached and delegated. [what timeouts and events "
     "of the profile allow, and --allowance]",
 )
 @click.option(
@@ -273,7 +273,7 @@ def _bounds(
     stale_ns: int | None,
     allowance_ns: int | None,
 ) -> Bounds:
-    """What the profile allows: a lifetime, or the time until an event ends it; and an age."""
+    """What the profile allows: a cache timeout, or the time until an event invalidates; an age."""
     if mode is Mode.CONSISTENT:
         if stale_ns is not None or allowance_ns is not None:
             raise click.UsageError(
@@ -287,13 +287,13 @@ def _bounds(
     if stale_ns is None:
         if settings.policy is not None:
             raise click.UsageError(
-                "how long a policy of your own believes is not known: give --bound"
+                "how long a policy of your own caches is not known: give --bound"
             )
         believed = Believed.by(system.policy, time.time_ns())
         stale_ns = max(
             believed.entry_timeout_ns, believed.attr_timeout_ns, believed.negative_timeout_ns
         )
-        # The kernel rounds up to a tick, and lets a lifetime end with the tick after that.
+        # The kernel rounds a timeout up to a tick, and it expires with the tick after that.
         stale_ns += 2 * kernel_tick_ns()
         if system.events.stream is not None:
             stale_ns = min(stale_ns, system.events.stream.latency_ns)
@@ -380,7 +380,7 @@ def _workers() -> Iterator[Executor]:
 def _shrunk(run: _Run, rules: Rules, places: Places) -> _Run:
     """By leaving operations out of what was seen, and then by playing ever less of it again."""
     first = run.verdict.violations[0]
-    # What a rule says needs no search, and where a guest believes much, searches take long.
+    # What a rule says needs no search, and where a guest caches much, searches take long.
     limit_ns = 0 if first.lost else _SHRINKS_FOR_NS
 
     def violates(history: History) -> bool:

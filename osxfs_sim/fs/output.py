@@ -51,7 +51,7 @@ class Output:
                 fd = self._begin(found)
             self.file = open(fd, "wb")  # noqa: SIM115 (closed by commit or discard)
         except BaseException:
-            self._let_go()
+            self._release()
             raise
 
     def _begin(self, found: Found) -> int:
@@ -176,7 +176,7 @@ class Output:
         """Remove the file, unless it was committed."""
         with contextlib.suppress(OSError):
             self.file.close()
-        self._let_go()
+        self._release()
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
@@ -188,7 +188,7 @@ class Output:
                 del error.filename2
             raise
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._beside:
             with contextlib.suppress(OSError):
                 os.unlink(self._beside, dir_fd=self._dir_fd)

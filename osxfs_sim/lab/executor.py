@@ -142,7 +142,7 @@ def _take(
                         break
                 _fill(sample, guest, host, share, bench, judges)
                 samples.append(sample)
-                # What is still held back would fall into the next run.
+                # What is still pending would fall into the next run.
                 is_cut_short = share is not None and sample.drain_s is None
                 if is_cut_short or (sample.failure and not schedule.goes_on_after_failure):
                     break

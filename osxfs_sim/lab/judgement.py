@@ -167,7 +167,7 @@ def observed(
     """
     if share is None:
         return Observed(wall_s, workload_processor_s, others_s, cores)
-    # What is held back is acknowledged without a crossing, and so without a line.
+    # What is deferred is acknowledged without a crossing, and so without a line.
     is_held = share.get("write_back") is not None
     return Observed(
         wall_s=wall_s,

@@ -67,7 +67,7 @@ class Sample:
     digest: str | None = None
     """Of the parts of the tree that every run must leave alike, where the case has some."""
     risk: dict[str, Any] | None = None
-    """What the command was told while the host changed files, judged, where it did
+    """The answers that the command got while the host changed files, judged, where it did
     (coherence/answers/risk.py describes it)."""
     others_processor_s: float | None = None
     """Processor time that other programs of the machine used meanwhile; None where that is not

@@ -5,8 +5,8 @@ never asks for risks nothing. Of those that it asks for and does not change itse
 drawn by the seed, and each run of every arm gets the same edits from its command's start on,
 until it ends: a slower arm gets more of the same.
 
-What the command is told is taken down while it runs and judged afterwards, so that judging
-costs the measured time nothing; taking it down costs a little, in every arm alike.
+The answers that the command gets are recorded while it runs and judged afterwards, so that
+judging costs the measured time nothing; recording costs a little, in every arm alike.
 
 Whether the result changed is decided against two native runs, one with the edits and one
 without: only that is compared in which these two agree. A command that prints the time would
@@ -74,7 +74,7 @@ class EditedRuns:
     stream: Stream
     """The edits."""
     library: Path
-    """The library that takes down what the command is told."""
+    """The preloaded library that records the answers that the command gets."""
     files: tuple[str, ...]
     """The names that are edited, relative to what is shared."""
     expected: WorkDone
@@ -187,7 +187,7 @@ def _run(
     host: Path,
     share: MountedShare | None,
 ) -> tuple[Execution, dict[str, Any]]:
-    """One execution under *stream*, and what it was told, judged."""
+    """One execution under *stream*, and the answers that it got, judged."""
     part = workload.shared_part
     with tempfile.TemporaryDirectory(prefix="answers-", dir=host.parent) as made:
         work = Path(made)

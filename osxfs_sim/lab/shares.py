@@ -114,7 +114,7 @@ def guest_view(
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What became of the changes that a share held when the command ended."""
+    """What became of the changes pending in a share when the command ended."""
 
     failure: str
     """Why the host did not get everything; empty if it did."""

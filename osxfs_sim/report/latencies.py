@@ -28,9 +28,9 @@ class Latencies:
     """The class of operations."""
     answers: int
     """How many answers both curves are of."""
-    asked: Curve | None
+    target: Curve | None
     """The latency asked for; None where nothing was asked."""
-    achieved: Curve
+    observed: Curve
     """The latency that the guest had."""
 
 

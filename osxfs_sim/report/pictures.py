@@ -88,8 +88,8 @@ def _latencies(arms: Mapping[str, Sequence[Latencies]]) -> Plot:
     for arm, lines in arms.items():
         parts = []
         for line in lines:
-            achieved = format_duration(_median_ns(line.achieved))
-            asked = "nothing" if line.asked is None else format_duration(_median_ns(line.asked))
+            achieved = format_duration(_median_ns(line.observed))
+            asked = "nothing" if line.target is None else format_duration(_median_ns(line.target))
             parts.append(
                 f"{line.label} {asked} and {achieved} ({format_count(line.answers)} answers)"
             )

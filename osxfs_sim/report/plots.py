@@ -298,9 +298,9 @@ def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
             panel.set_title(_label(arm, Style(style.theme)).replace("\n", " "))
             for line in lines:
                 colour = style.colour(classes.index(line.label))
-                panel.step(*line.achieved, where="post", color=colour, linewidth=2.4)
-                if line.asked is not None:
-                    panel.step(*line.asked, where="post", color=style.theme.ink, **_ASKED)
+                panel.step(*line.observed, where="post", color=colour, linewidth=2.4)
+                if line.target is not None:
+                    panel.step(*line.target, where="post", color=style.theme.ink, **_ASKED)
             panel.set_ylim(0, 1.03)
             panel.set_yticks((0, 0.5, 1), ("0%", "50%", "100%"))
         panels[-1].set_xscale("log")
@@ -322,7 +322,7 @@ def _latency_limits(arms: Mapping[str, Sequence[Latencies]]) -> tuple[float, flo
         curve
         for lines in arms.values()
         for line in lines
-        for curve in (line.asked, line.achieved)
+        for curve in (line.target, line.observed)
         if curve is not None
     ]
     lowest = min(time_of(curve, 0.001) for curve in curves)

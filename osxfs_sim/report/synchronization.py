@@ -44,16 +44,16 @@ def _sides(status: SynchronizationStatus) -> Table:
     made = table(
         "side", "directory", ">files", ">directories", ">symlinks", ">size", ">ignored", ">left out"
     )
-    for side, held in (("host", status.host), ("guest", status.guest)):
+    for side, totals in (("host", status.host), ("guest", status.guest)):
         made.add_row(
             side,
-            held.path,
-            str(held.files),
-            str(held.directories),
-            str(held.symlinks),
-            format_size(held.bytes),
-            str(held.ignored),
-            str(held.not_synchronized),
+            totals.path,
+            str(totals.files),
+            str(totals.directories),
+            str(totals.symlinks),
+            format_size(totals.bytes),
+            str(totals.ignored),
+            str(totals.not_synchronized),
         )
     return made
 

@@ -55,7 +55,11 @@ class Agreement:
             return then if known == then.known else agreed(then, known)
         assert isinstance(host, Subtree)
         assert isinstance(guest, Subtree)
-        if then.looked is not None and then.looked[0] is host and then.looked[1] is guest:
+        if (
+            then.compared_with is not None
+            and then.compared_with[0] is host
+            and then.compared_with[1] is guest
+        ):
             return then
         before = len(self.adjustments)
         children = dict(then.children)
@@ -70,8 +74,8 @@ class Agreement:
             ):
                 children[name] = self.brought_up_to_date(child, on_host, on_guest, (*path, name))
         known = self._known(then, host, guest, path)
-        looked = (host, guest) if len(self.adjustments) == before else None
-        return replace(then, children=children, known=known, looked=looked)
+        compared_with = (host, guest) if len(self.adjustments) == before else None
+        return replace(then, children=children, known=known, compared_with=compared_with)
 
     def _known(self, then: Entry, host: Entry, guest: Entry, path: Path) -> Knowns:
         if _grant_the_same(host, then.known[0]) and _grant_the_same(guest, then.known[1]):

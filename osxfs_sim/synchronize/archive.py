@@ -337,7 +337,7 @@ class Archive:
     def close(self) -> None:
         """Unlock the state and the two directories."""
         if self._claim is not None:
-            self._claim.let_go()
+            self._claim.release()
         if self._journal >= 0:
             os.close(self._journal)
             self._journal = -1

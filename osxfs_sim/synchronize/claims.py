@@ -56,7 +56,7 @@ class _Claimed:
 
 
 class Claim:
-    """One share's claim of its two directories, until it is let go or the process ends."""
+    """One share's claim of its two directories, until it is released or the process ends."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Claim:
                 fcntl.flock(self._fd, fcntl.LOCK_EX)
                 os.write(self._fd, _written(wanted))
             except BaseException:
-                self.let_go()
+                self.release()
                 raise
 
     @contextlib.contextmanager
@@ -106,7 +106,7 @@ class Claim:
                 else:
                     path.unlink()  # its process has ended
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """End the claim: other shares may have the directories."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1

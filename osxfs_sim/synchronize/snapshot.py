@@ -166,7 +166,7 @@ class Subtree:
     """Its time of change (ctime), since the epoch."""
     known: Knowns = field(default=UNKNOWN, repr=False)
     """Of one that was agreed upon."""
-    looked: "tuple[Subtree, Subtree] | None" = field(default=None, repr=False)
+    compared_with: "tuple[Subtree, Subtree] | None" = field(default=None, repr=False)
     """Of one that was agreed upon: what both sides held when all that is known of it,
     and of what it holds, was last brought up to date."""
 
@@ -385,7 +385,7 @@ def with_changes(root: Entry | None, puts: Iterable[Put]) -> Entry | None:
 def _over(old: "Child | _Open | None", entry: Entry | None) -> "Child | _Open | None":
     if isinstance(entry, Subtree):
         if isinstance(old, Subtree):
-            return replace(old, known=entry.known, looked=None)
+            return replace(old, known=entry.known, compared_with=None)
         if isinstance(old, _Open):
             old.known = entry.known
             return old

@@ -77,14 +77,14 @@ class Staging:
                 self._held(_private(self._fd, name)) for name in (b"new", b"old", b"kept")
             )
         except BaseException:
-            self._let_go()
+            self._release()
             raise
 
     def _held(self, fd: int) -> int:
         self._fds.append(fd)
         return fd
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         fds, self._fds = self._fds, []
         for fd in fds:
             os.close(fd)
@@ -228,7 +228,7 @@ class Staging:
                     os.rmdir(name, dir_fd=self._fd)
                 os.rmdir(self._inside, dir_fd=self._root)
                 os.unlink(self._record)
-        self._let_go()
+        self._release()
 
 
 class _NotOursError(OSError):
