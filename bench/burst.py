@@ -52,6 +52,7 @@ print(time.monotonic_ns() - began_ns)
 
 
 def measure(quick: bool) -> dict[str, Any]:
+    """Receipts, staleness and memory in and after a burst of host changes; *quick* is shorter."""
     changes, directories, calls = (300, 10, 5_000) if quick else (10_000, 100, 20_000)
     rows = [_measure(_NO_BURST, "", changes, directories, calls)]
     for kind in _BURSTS:

@@ -26,6 +26,7 @@ _FORGOTTEN_WITHIN_S = 120.0
 
 
 def measure(quick: bool) -> dict[str, Any]:
+    """Memory and lookup times with many inodes, and once they are forgotten; *quick* is shorter."""
     directories, files = (10, 500) if quick else (100, 10_000)
     with scratch() as place:
         _make_files(Path(place.source), directories, files)

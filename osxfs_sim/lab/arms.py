@@ -26,12 +26,12 @@ class Arm:
     """A case under one configuration, under a name."""
 
     label: str
-    """The name, once in a comparison."""
+    """The arm's name, unique in a comparison."""
     profile: str
     """``native``, or a profile's name or file. ``native`` by itself is the tree itself, without a
     share; with a volume it is the profile of that name, since something is mounted then."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Those of a share that were given: plain values, named as the fields of ShareSettings."""
+    """Options of a share that were given: plain values, named as the fields of ShareSettings."""
 
     @property
     def is_native(self) -> bool:

@@ -47,33 +47,33 @@ class ComparisonPlan:
     """What is asked for. A result keeps it under these names, so that it can go on."""
 
     case: str
-    """A shipped case, or the path of a folder."""
+    """The name of a shipped case, or the path of a case's folder."""
     runs: int
-    """Of each arm, at the least."""
+    """Runs of each arm, at the least."""
     until: float | None = None
     """Goes on until intervals reach no further than this share; None: *runs* are enough."""
     most_runs: int = 0
-    """With *until*: of each arm, at the most."""
+    """With *until*: runs of each arm, at the most."""
     arms: Sequence[str] | None = None
-    """In words, as they were given; None: the case's own."""
+    """The arms in words, as they were given; None: the case's own."""
     aa: str | None = None
-    """In words, the arm that is compared with itself; None: there is none."""
+    """The arm, in words, that is compared with itself; None: there is none."""
     baseline: str | None = None
     """The label of the arm that the others are compared with; None: the first."""
     caches: str = WARM
-    """Of the host, when a run begins: ``warm``, ``cold``."""
+    """The host's caches when a run begins: ``warm`` or ``cold``."""
     again: bool = False
     """Whether each mount is measured twice."""
     quick: bool = False
     """Whether the case's shortened command is measured."""
     variant: str | None = None
-    """Of the case; None: its first."""
+    """The case's variant; None: its first."""
     toggles: Sequence[str] = ()
     """The options of the case that are switched on."""
     directory: str | None = None
     """Where host trees lie; None: in memory."""
     seed: int = 0
-    """Of all randomness."""
+    """Seeds the order of the arms and all randomness of the shares."""
     dilate: float = 1.0
     """Multiplies every time in the model, in every mounted arm that does not say its own."""
     trace: str | None = None
@@ -280,13 +280,13 @@ class Taken:
     """Samples that have just been taken, and how far the comparison is."""
 
     samples: Sequence[Sample]
-    """Of one mount."""
+    """The samples of one mount, in their order."""
     done: int
-    """Mounts that have been measured."""
+    """How many mounts have been measured."""
     left: int
-    """Mounts that are left: at most, where that is not known yet."""
+    """How many mounts are left: at most, where that is not known yet."""
     remaining_s: float | None
-    """How long those will take, as those before did; None: not known yet."""
+    """Seconds that those will take if they are as those before; None: not known yet."""
 
 
 def take_all(comparison: Comparison, schedule: RunSchedule, bench: Bench) -> Iterator[Taken]:

@@ -39,13 +39,13 @@ class Bench:
     """What samples are taken with, and where."""
 
     workload: Workload
-    """What is run."""
+    """What is run in each sample."""
     arms: Mapping[str, Arm]
     """Each arm by its label."""
     tree: Path
     """The set-up tree that each mount gets a copy of."""
     directory: Path
-    """Where the copies lie."""
+    """Where the copies of the tree lie."""
     mount: MountArm
     """Mounts an arm."""
     prepare_caches: Callable[[], None]
@@ -53,9 +53,9 @@ class Bench:
     clock_s: Callable[[], float]
     """Gives the seconds since the comparison began."""
     progress: Say
-    """Is told what is being done."""
+    """Called with the step that is being done."""
     say: Say
-    """Is told what shall be seen afterwards, too."""
+    """Called with lines that shall be seen afterwards, too."""
     traces: Path | None = None
     """The directory that traces of requests are kept in; None: there are none."""
     result_directory: Path = Path()

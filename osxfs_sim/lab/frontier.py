@@ -115,37 +115,37 @@ class Point:
     """
 
     arm: str
-    """Its label, and the group that it competes in."""
+    """The arm's label."""
     group: str
-    """Its label, and the group that it competes in."""
+    """The name of the group that it competes in."""
     runs: int
-    """Those that count for *wall_s*, and the others."""
+    """How many runs count for *wall_s*."""
     failed: int
-    """Those that count for *wall_s*, and the others."""
+    """How many runs failed, and do not."""
     changed: int
     """Runs that had another result than a native one under the same edits."""
     wall_s: Estimate | None
-    """The median, in seconds."""
+    """The median wall time, in seconds; None where no run counts."""
     watched_runs: int
     """Runs during which the host was edited."""
     edits_per_run: float | None
-    """Of the host, the mean."""
+    """Edits of the host in a run, the mean; None where it edited nothing."""
     recorded: int
     """Answers about edited names, in all runs."""
     judged: int
-    """Of those, how many could be judged."""
+    """How many of those could be judged."""
     unknown: int
-    """Of those, how many could not."""
+    """How many of those could not."""
     kinds: Mapping[str, JudgedAnswers]
-    """Per kind of thing; one answer may be stale about several."""
+    """Judged and stale answers per kind of thing; one answer may be stale about several."""
     ages_ns: tuple[int, ...]
-    """How old what was stale was, sorted."""
+    """How old each stale answer was, in ns, sorted."""
     stale_per_run: Estimate | None
-    """The mean."""
+    """Stale answers in a run, the mean; None where nothing was judged."""
     stale_share: Estimate | None
-    """Of what was judged, from 0 to 1."""
+    """The share of stale answers among the judged, from 0 to 1."""
     p99_age_ns: Estimate | None
-    """The age that one stale answer of a hundred exceeds."""
+    """The age in ns that one stale answer of a hundred exceeds."""
 
     @property
     def is_watched(self) -> bool:

@@ -82,17 +82,17 @@ class Observed:
     """One run. Times in seconds."""
 
     wall_s: float
-    """How long it took."""
+    """How long it took, in seconds."""
     own_s: float
-    """Processor time of the command and of the share's server."""
+    """Processor seconds of the command and of the share's server."""
     others_s: float | None
-    """Processor time of all other programs of the machine meanwhile; None: not known."""
+    """Processor seconds of all other programs of the machine meanwhile; None: not known."""
     cores: int
     """Processors of the machine."""
     native_s: float | None = None
-    """How long the command takes without a share; None where nobody measured it."""
+    """Seconds that the command takes without a share; None where nobody measured it."""
     receipt: Receipt | None = None
-    """The share's, over this run; None for native."""
+    """The share's receipt over this run; None for native."""
 
 
 def crowded_by(run: Observed) -> float | None:

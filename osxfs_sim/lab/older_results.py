@@ -64,9 +64,9 @@ class OlderSchema:
     """A schema of results that is still read, and how it becomes the next one."""
 
     shape: Shape
-    """What a document of it looks like."""
+    """The shape that a document of it has."""
     converted: Callable[[Mapping[str, Any]], dict[str, Any]]
-    """Makes a document of the next schema of one."""
+    """Makes a document of the next schema from one of this."""
 
 
 def _from_1(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,25 +39,25 @@ class Sample:
     """One execution of the measured command under one arm. Times in seconds."""
 
     arm: str
-    """Its label."""
+    """The label of the arm."""
     round: int
     """From 0: which time the arm was run. Interleaved, each round runs every arm; in turn, all
     rounds of an arm are on one mount."""
     kind: str
     """FRESH or AGAIN."""
     wall_s: float
-    """Of the command, from its start to its end."""
+    """Seconds from the command's start to its end."""
     workload_processor_s: float
-    """Processor time of the command and its children."""
+    """Processor seconds of the command and its children."""
     failure: str = ""
     """Why it does not count; empty if it does."""
     began_s: float = 0.0
-    """Since the comparison began."""
+    """Seconds from the start of the comparison to its own."""
     load_average: float = 0.0
-    """Of the machine then."""
+    """The machine's load average when it began (proc(5), loadavg)."""
     drain_s: float | None = None
-    """How long after the command's end the host had everything; None for native, or if it never
-    had."""
+    """Seconds after the command's end until the host had everything; None for native, or if it
+    never had."""
     share: dict[str, Any] | None = None
     """The share's status over this run alone, its receipt included; None for native."""
     trace: str | None = None
@@ -65,13 +65,13 @@ class Sample:
     last_line: str = ""
     """The last line that the command printed, where that is a result."""
     digest: str | None = None
-    """Of the parts of the tree that every run must leave alike, where the case has some."""
+    """Digest of the parts of the tree that every run must leave alike, where the case has some."""
     risk: dict[str, Any] | None = None
     """The answers that the command got while the host changed files, judged, where it did
     (coherence/answers/risk.py describes it)."""
     others_processor_s: float | None = None
-    """Processor time that other programs of the machine used meanwhile; None where that is not
-    known, as of older results."""
+    """Processor seconds that other programs of the machine used meanwhile; None where that is
+    not known, as of older results."""
 
 
 @dataclass(slots=True)
@@ -79,29 +79,29 @@ class Comparison:
     """A case under several arms."""
 
     case: str
-    """Of the case."""
+    """The name of the case."""
     title: str
-    """Of the case."""
+    """The title of the case."""
     variant: str
-    """Of the case."""
+    """The case's variant that was run."""
     quick: bool
     """Whether its shortened command was measured."""
     options: list[str]
-    """Of the case, those that were switched on."""
+    """The options of the case that were switched on."""
     arms: list[str]
-    """Their labels, in the order they were asked for."""
+    """The labels of the arms, in the order they were asked for."""
     baseline: str
-    """The one of them that the others are compared with."""
+    """The label of the arm that the others are compared with."""
     caches: str
-    """``cold`` or ``warm``: the host's, when a run begins."""
+    """``cold`` or ``warm``: the host's caches when a run begins."""
     seed: int
-    """Of the order of the arms and of the shares."""
+    """Seeds the order of the arms and the shares."""
     dilate: float
     """What every time in the model was multiplied by."""
     started: str
-    """An ISO date and time."""
+    """When it began: an ISO date and time."""
     machine: dict[str, Any]
-    """What it was obtained on (lab/machine.py)."""
+    """The machine and software it was obtained on (lab/machine.py)."""
     specs: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Per arm what it is: ``profile`` and the ``options`` changed (empty for native)."""
     mounted: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Comparison:
     claims: list[dict[str, str]] = field(default_factory=list)
     """What is published of the case: ``text`` and ``source``."""
     samples: list[Sample] = field(default_factory=list)
-    """One for each execution, in the order they were taken."""
+    """One for each execution, in the order they were taken; grows while it is measured."""
 
     def all_of(self, arm: str, kind: str | None = None) -> list[Sample]:
         """The samples of *arm* (and *kind*), failed ones too, in the order they were taken."""

@@ -48,11 +48,11 @@ class WorkDone:
     """What a run came to: complaints (empty, if there are none) and digests."""
 
     exit: str
-    """How the command failed."""
+    """How the command failed; empty if it did not."""
     check: str
-    """How the case's check failed."""
+    """What the case's check found wrong; empty if nothing."""
     output: str
-    """Digest of what it printed."""
+    """Digest of what the command printed."""
     tree: str
     """Digest of the deterministic parts of the tree."""
 
@@ -70,9 +70,9 @@ class EditedRuns:
     """What the runs under edits need, found out by native runs."""
 
     workload: Workload
-    """What is run."""
+    """What is run in each sample."""
     stream: Stream
-    """The edits."""
+    """How the host edits."""
     library: Path
     """The preloaded library that records the answers that the command gets."""
     files: tuple[str, ...]
@@ -80,9 +80,9 @@ class EditedRuns:
     expected: WorkDone
     """What a native run under the same edits comes to."""
     compared: tuple[str, ...]
-    """The parts of it that a run is judged by."""
+    """The parts of a result that a run is judged by."""
     native: dict[str, int]
-    """How much of that run was judged, and stale: none, if the judge is right."""
+    """Counts of the native run's judged and stale answers: none stale, if the judge is right."""
 
     def run(
         self, guest: Path, host: Path, share: MountedShare | None

@@ -26,7 +26,7 @@ class MountTurn:
     """What is measured next: an arm on a fresh mount."""
 
     arm: str
-    """Its label."""
+    """The arm's label."""
     runs: tuple[tuple[int, str], ...]
     """Each run on that mount: its round, which counts from 0, and its kind."""
 

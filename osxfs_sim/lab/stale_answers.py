@@ -23,21 +23,21 @@ class StaleAnswers:
     """Counts of stale answers, over runs; one answer may be about several kinds of things."""
 
     runs: int
-    """How many were watched."""
+    """How many runs were watched."""
     changed: int
-    """How many had another result than a native one under the same edits."""
+    """How many of them had another result than a native one under the same edits."""
     edits_made: int
-    """By the host."""
+    """Edits that the host has made."""
     recorded: int
-    """Answers about edited names."""
+    """Recorded answers about edited names."""
     judged: int
-    """Of those, how many could be judged."""
+    """How many of those could be judged."""
     unknown: int
-    """Of those, how many could not."""
+    """How many of those could not."""
     kinds: Mapping[str, JudgedAnswers]
-    """Per kind of thing how many were judged, and stale."""
+    """Judged and stale answers per kind of thing."""
     ages_ns: tuple[int, ...]
-    """How old what was stale was, sorted."""
+    """How old each stale answer was, in ns, sorted."""
 
     @classmethod
     def of(cls, risks: Sequence[Mapping[str, Any]]) -> Self:

@@ -55,42 +55,42 @@ class ArmSummary:
     """One arm and kind of run (``fresh`` or ``again``). Times in seconds unless named _ns."""
 
     label: str
-    """Of the arm."""
+    """The arm's label."""
     kind: str
-    """Of the runs."""
+    """The kind of runs: ``fresh`` or ``again``."""
     runs: int
-    """Samples that count, and the others."""
+    """How many samples count."""
     failed: int
-    """Samples that count, and the others."""
+    """How many samples failed, and do not."""
     median_s: float | None
-    """Of the wall times; None where no sample counts."""
+    """The median wall time, in seconds; None where no sample counts."""
     interval_s: tuple[float, float] | None
-    """Of the median; None where there are too few runs to give one."""
+    """95 % interval of the median, in seconds; None where too few runs give none."""
     ratio: float | None
-    """To the baseline's median: above 1 is slower; None for the baseline itself."""
+    """Its median over the baseline's: above 1 is slower; None for the baseline itself."""
     ratio_interval: tuple[float, float] | None
-    """Of the ratio; None as above."""
+    """95 % interval of the ratio; None where too few runs give none."""
     p: float | None
-    """Of the Mann-Whitney test, after Holm's correction over the arms of this kind."""
+    """p-value of the Mann-Whitney test, after Holm's correction over the arms of this kind."""
     verdict: str
-    """One of the constants above."""
+    """BASELINE_VERDICT, FASTER, SLOWER, NO_DIFFERENCE, or UNKNOWN where too few runs were made."""
     server_processor_s: float | None
-    """Of the share's server, the median over the runs."""
+    """Processor seconds of the share's server, the median over the runs."""
     judged_class: str | None
     """The class of operations whose answers were waited for longest."""
     target_p50_ns: int | None
-    """Latency asked for in that class, the median over the runs."""
+    """Latency asked for in that class, in ns: the median over the runs."""
     observed_p50_ns: int | None
-    """Latency achieved in that class, the median over the runs."""
+    """Latency that the guest had in that class, in ns: the median over the runs."""
     late_share: float | None
-    """Of all answers in all runs, from 0 to 1."""
+    """The share of all answers in all runs that came late, from 0 to 1."""
     within_tolerance: bool | None
     """False if a run was out of it; None where nothing can be judged (native; no latency asked
     for)."""
     drain_s: float | None
-    """How long the host was behind after the command, the median over the runs."""
+    """Seconds that the host was behind after the command, the median over the runs."""
     warnings: tuple[str, ...]
-    """Sentences, without the arm's name."""
+    """What to know before relying on it: sentences, without the arm's name."""
 
 
 def summarize(

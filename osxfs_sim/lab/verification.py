@@ -16,7 +16,7 @@ class Reference:
     manifest: Path
     """A file with a line per entry (lab/tree_digest.py)."""
     failure: str = ""
-    """Why there is none, if the native run left nothing good; else empty."""
+    """Why there is none: what failed in the native run; else empty."""
 
 
 def reference_of(workload: Workload, tree: Path, work: Path, say: Say) -> Reference | None:

@@ -29,7 +29,7 @@ class Workload:
     """A case as it is run: which variant, which form, and under which edits of the host."""
 
     case: Case
-    """What is run."""
+    """The case that is run."""
     variant: str
     """One of the case's variants."""
     quick: bool = False
@@ -72,21 +72,21 @@ class Execution:
     """One execution of the measured command, by itself: nothing of a share is in it."""
 
     wall_s: float
-    """From its start to its end."""
+    """Seconds from its start to its end."""
     workload_processor_s: float
-    """Of the command and its children."""
+    """Processor seconds of the command and its children."""
     failure: str = ""
     """Why it does not count; empty if it does."""
     last_line: str = ""
     """The last line that it printed, where the case says that it is a result."""
     start_ns: int = 0
-    """When it began and ended, of time.monotonic_ns(), as a trace tells times."""
+    """When it began, of time.monotonic_ns(), as a trace has times."""
     end_ns: int = 0
-    """When it began and ended, of time.monotonic_ns(), as a trace tells times."""
+    """When it ended, of time.monotonic_ns(), as a trace has times."""
     output_digest: str = ""
-    """Of what it printed, wherever its tree lay; empty unless it is watched."""
+    """Digest of what it printed, wherever its tree lay; empty unless it is watched."""
     others_processor_s: float | None = None
-    """What all other programs of the machine used meanwhile; None: not known."""
+    """Processor seconds of all other programs of the machine; None: not known."""
 
 
 # How long something took ("added 12 packages in 5s") is no result.

@@ -40,15 +40,15 @@ class Table:
     """Rows of texts under named columns."""
 
     title: str
-    """What it is about."""
+    """What the table is about; empty: no title."""
     columns: tuple[str, ...]
-    """Their names; two may have the same."""
+    """The names of the columns; two may have the same."""
     rows: list[tuple[str | Cell, ...]] = field(default_factory=list)
     """As many cells each as there are columns."""
     numbers: frozenset[int] = frozenset()
-    """The places of columns that are aligned right."""
+    """The indices of the columns that are aligned right."""
     legend: str = ""
-    """What the columns mean."""
+    """What the columns mean, in sentences."""
 
     def add_row(self, *cells: str | Cell) -> None:
         """Put a row below the others. Raises ValueError for another number of cells."""
