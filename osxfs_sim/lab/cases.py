@@ -35,7 +35,7 @@ class PublishedClaim:
     """What has been published about this workload, and where."""
 
     text: str
-    """The claim, a sentence."""
+    """What was published, a sentence."""
     source: str
     """Who published it, where and when."""
 

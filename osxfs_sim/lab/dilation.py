@@ -35,7 +35,7 @@ class DilationLine:
     processor_error_s: float | None
     """Half width of the intercept's 95 % interval; None for fewer than three points."""
     waiting_error_s: float | None
-    """The same of the slope."""
+    """Half width of the slope's 95 % interval; None for fewer than three points."""
     worst_share: float
     """The largest distance of some dilation's mean wall time from the line, as a share of it."""
     bend_p: float | None

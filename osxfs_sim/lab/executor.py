@@ -47,7 +47,7 @@ class Bench:
     directory: Path
     """Where the copies of the tree lie."""
     mount: MountArm
-    """Mounts an arm."""
+    """Mounts an arm on the copy of a tree, for a ``with`` block."""
     prepare_caches: Callable[[], None]
     """Called before the first run on each mount."""
     clock_s: Callable[[], float]

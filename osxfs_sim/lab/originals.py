@@ -2,7 +2,7 @@
 
 A tree is set up once and kept. Where it is the copy of a folder that somebody works in, that
 folder goes on changing, and what is measured is what it was. So its state is kept beside the
-copy, and looked at before each use. It is told by what lstat says, not by contents, which would
+copy, and checked before each use. It is recognized by what lstat says, not by contents, which would
 take long, and a change of contents without a change of ctime is hard to make.
 """
 

@@ -151,7 +151,7 @@ class Checked:
     """A published result that nothing was fitted to, with our value."""
 
     check: Check
-    """What was published."""
+    """The published result, and how ours is read."""
     ours: float | None
     """Our value in the check's unit; None where it was not measured."""
 

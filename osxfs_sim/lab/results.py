@@ -44,7 +44,7 @@ class Sample:
     """From 0: which time the arm was run. Interleaved, each round runs every arm; in turn, all
     rounds of an arm are on one mount."""
     kind: str
-    """FRESH or AGAIN."""
+    """FRESH, the first on its mount, or AGAIN."""
     wall_s: float
     """Seconds from the command's start to its end."""
     workload_processor_s: float

@@ -72,7 +72,7 @@ class EditedRuns:
     workload: Workload
     """What is run in each sample."""
     stream: Stream
-    """How the host edits."""
+    """The edits that the host makes meanwhile."""
     library: Path
     """The preloaded library that records the answers that the command gets."""
     files: tuple[str, ...]

@@ -70,7 +70,7 @@ class Interleaved:
     """Rounds, in each of which every arm is mounted once."""
 
     runs: int
-    """Rounds at the least."""
+    """How many rounds there are, at the least."""
     until: float | None = None
     """Goes on until every arm's interval reaches no further than this share of its median to either
     side; None: *runs* are enough."""
@@ -80,7 +80,7 @@ class Interleaved:
     """Whether each mount is measured twice."""
 
     work: ClassVar[str] = "compare"
-    """The command that measures so, as results and messages name it."""
+    """The kind of work directory (lab/work_directories.py)."""
     warms_up: ClassVar[bool] = True
     """Whether an unmeasured run comes before the first."""
     prepares_caches: ClassVar[bool] = True
@@ -132,13 +132,13 @@ class InTurn:
     """Of each arm, all on one mount: the first fresh, the others again."""
 
     work: ClassVar[str] = "run"
-    """As Interleaved has it."""
+    """The kind of work directory (lab/work_directories.py)."""
     warms_up: ClassVar[bool] = False
-    """As Interleaved has it."""
+    """Whether an unmeasured native run comes before the first."""
     prepares_caches: ClassVar[bool] = False
-    """As Interleaved has it."""
+    """Whether the host's caches are made alike before each mount."""
     goes_on_after_failure: ClassVar[bool] = True
-    """As Interleaved has it."""
+    """Whether a mount on which a run has failed is used for the rest."""
 
     def next_turn(self, comparison: Comparison) -> MountTurn | None:
         """The first arm that has no sample."""

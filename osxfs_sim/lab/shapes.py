@@ -1,4 +1,4 @@
-"""What a saved document must look like, told before anybody works with it.
+"""What a saved document must look like, checked before anybody works with it.
 
 A result is a file: it is edited by hand, cut by a full disk, or of another program. What is wrong
 with it is found here, at once and by name, and not by whoever stumbles over it. A shape says what

@@ -62,7 +62,7 @@ class Difference:
     """What the Mann-Whitney test says of two samples."""
 
     p: float
-    """p-value of both sides."""
+    """The two-sided p-value."""
     superiority: float
     """How likely a value of the first is to be above one of the second (ties count half): 0.5 if
     neither tends to be."""

@@ -45,9 +45,9 @@ class TraceContents:
     """What is said of one analyzed trace."""
 
     label: str
-    """Which run it is of."""
+    """The arm, round and kind of the run that it is of."""
     analysis: Analysis
-    """Where its time went."""
+    """Where the run's time went."""
     reconciliation: str
     """How its requests compare with the result's own count, a sentence."""
     sentences: tuple[str, ...]
@@ -61,7 +61,7 @@ class Contents:
     """All that is said of one comparison."""
 
     title: str
-    """The case's."""
+    """The title of the case."""
     subtitle: str
     """The case's name, its variant, options and form."""
     facts: tuple[tuple[str, str], ...]

@@ -71,7 +71,7 @@ class Frontier:
     points: tuple[Point, ...]
     """The arms that have a share, in the comparison's order."""
     natives: tuple[Point, ...]
-    """The arms without one."""
+    """The arms that have no share."""
     standings: dict[str, Standing]
     """By label, where a point stands among those of its group."""
     best: tuple[Best, ...]

@@ -21,13 +21,13 @@ class Box:
     """A rectangle, from its lower left to its upper right corner."""
 
     left: float
-    """In the unit of the picture, as the others."""
+    """The left edge, in the unit of the picture like all of them."""
     bottom: float
-    """Not above *top*."""
+    """The lower edge, not above *top*."""
     right: float
-    """Not left of *left*."""
+    """The right edge, not left of *left*."""
     top: float
-    """Upwards is more."""
+    """The upper edge: upwards is more."""
 
     def overlap(self, other: "Box") -> float:
         """The area that both cover; 0 where they are apart."""

@@ -30,11 +30,11 @@ class Plot:
     name: str
     """Of its file, without the ending."""
     title: str
-    """What stands above it."""
+    """The heading above it."""
     alt: str
     """What a reader would find in it, in sentences."""
     draw: Callable[[Style], Figure]
-    """Draws it in a style."""
+    """Draws the figure in a style."""
 
 
 def plots_of(contents: Contents) -> list[Plot]:

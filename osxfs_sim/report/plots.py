@@ -43,9 +43,9 @@ class Theme:
     paper: str
     """The background, as ``#rrggbb``, like all of these."""
     ink: str
-    """Texts and lines."""
+    """The colour of texts and lines."""
     faint: str
-    """Grids and frames."""
+    """The colour of grids and frames."""
     rest: str
     """What belongs to no series."""
     colours: tuple[str, ...]
@@ -75,7 +75,7 @@ class Style:
     """How a figure is drawn: its colours and its size."""
 
     theme: Theme = LIGHT
-    """Its colours."""
+    """The colours it is drawn in."""
     width_inches: float = 7.0
     """How wide the figure is; it is as tall as it must be."""
 
@@ -98,7 +98,7 @@ class WallTimes:
     """The runs of one arm and kind, as a figure shows them."""
 
     arm: str
-    """Its label."""
+    """The label of the arm."""
     samples_s: Sequence[float]
     """Of the runs that count, in seconds."""
     median_s: float | None

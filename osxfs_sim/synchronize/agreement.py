@@ -1,6 +1,6 @@
 """Keeps up to date what is known of the objects that both sides have agreed upon.
 
-Pure, and only where a side's snapshot is another than when it was last looked at: what
+Pure, and only where a side's snapshot is another than when it was last compared: what
 scans have found unchanged is the same value as before. On the way it finds whose
 permissions the other side's object does not keep yet.
 """
@@ -28,11 +28,11 @@ class Adjustment:
     """What *seen* is to grant to its group and others from now on."""
 
     side: Side
-    """Whose object."""
+    """On which side the object is."""
     path: Path
     """Where it lies, relative to the root."""
     seen: File | Subtree
-    """What was found there."""
+    """What the scan found there."""
     grants: int
     """Permission bits for group and others."""
 

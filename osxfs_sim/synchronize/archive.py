@@ -81,7 +81,7 @@ class Intent:
     name: str
     """The name in the side's staging where what lay there comes to."""
     side: Literal["host", "guest"]
-    """Whose object."""
+    """On which side the object is."""
     path: Path
     """Where it lies, relative to the root."""
     old: bytes
@@ -293,7 +293,7 @@ class Archive:
     def checkpoint(self, agreed: Subtree, doubts: frozenset[Path] = frozenset()) -> None:
         """Save *agreed* whole, both sides being on their disks, and begin a new journal.
 
-        *doubts* are still to be looked at.
+        *doubts* are still to be checked.
         """
         generation = self.generation + 1
         payload = msgpack.packb([generation, self._pair, _plain_tree(agreed)])

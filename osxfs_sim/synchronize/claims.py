@@ -3,7 +3,7 @@
 Two that write into one copy would each take what the other puts there for their guest's
 work, and carry it home; so would one whose copy is another's source, or lies in it. Each
 share holds a lock on a file that says what it has (flock(2): it ends with its process,
-however that ends), and looks at those of the others first.
+however that ends), and reads those of the others first.
 
 Directories are told apart by device and inode, theirs and those of all above them:
 names can lead there by mounts and links that a comparison of paths does not see.
@@ -88,7 +88,7 @@ class Claim:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Held only while others are looked at: whoever waits for it does not wait long."""
+        """Held only while others are read: whoever waits for it does not wait long."""
         fd = os.open(self._directory / "lock", _CREATE, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)

@@ -73,7 +73,7 @@ class Problem:
     path: Path
     """Where, relative to the root."""
     side: Side
-    """On which side."""
+    """On which side it is."""
     why: str
     """In words, with the remedy where there is one."""
 
@@ -83,11 +83,11 @@ class CycleResult:
     """What a cycle has found and changed."""
 
     to_host: int = 0
-    """Changes made on the host."""
+    """How many changes were made on the host."""
     to_guest: int = 0
-    """Changes made in the guest."""
+    """How many changes were made in the guest."""
     raced: int = 0
-    """Changes not made, because their side had changed meanwhile."""
+    """How many were not made, because their side had changed meanwhile."""
     conflicts: tuple[Conflict, ...] = ()
     """What both sides have changed, each its own way."""
     problems: tuple[Problem, ...] = ()
@@ -96,7 +96,7 @@ class CycleResult:
     """What the host's side held when it was scanned."""
     guest: Subtree = EMPTY
     """What the guest's side held when it was scanned."""
-    look_again: bool = False
+    scan_again: bool = False
     """Whether something passing was in the way."""
 
     @property
@@ -112,7 +112,7 @@ class _SideState:
     staging: Staging
     seen: Subtree | None = None
     touched: set[Path] = field(default_factory=set)
-    """Directories that it has changed itself since they were looked at: a watch that is
+    """Directories that it has changed itself since they were scanned: a watch that is
     missing must not make it take its own change for one that was undone."""
     kept: list[Problem] = field(default_factory=list)
 
@@ -131,7 +131,7 @@ class Engine:
         on_phase: Phase = no_step,
         step: Step = no_step,
     ) -> None:
-        """Locks the state and looks after a crash; raises SyncError."""
+        """Locks the state and recovers from a crash; raises SyncError."""
         self._spec = spec
         self._step = step
         self._on_phase = on_phase
@@ -257,7 +257,7 @@ class Engine:
     def _settle_doubts(self, outcomes: Iterable[Outcome], seen: tuple[Subtree, Subtree]) -> None:
         """What has been decided, and done, is in doubt no more.
 
-        What could not be looked at was not decided, and what has failed, on a full disk, say,
+        What could not be read was not decided, and what has failed, on a full disk, say,
         is decided once more.
         """
         outcomes = list(outcomes)
@@ -380,12 +380,12 @@ class Engine:
         guest: Subtree,
     ) -> CycleResult:
         problems = []
-        look_again = False
+        scan_again = False
         for side, seen in zip(_SIDES, (host, guest), strict=True):
             problems += self._sides[side].kept
             for path, blocked in blocked_in(seen):
                 problems.append(Problem(path, side, blocked.reason))
-                look_again = look_again or blocked.passing
+                scan_again = scan_again or blocked.passing
             problems += [Problem(path, side, why) for path, why in outcomes[side].problems]
         problems += [
             Problem(path, side, "it is ignored here, and in the way of what the other side has")
@@ -399,7 +399,7 @@ class Engine:
             tuple(problems),
             host,
             guest,
-            look_again,
+            scan_again,
         )
 
     def save(self) -> None:

@@ -15,7 +15,7 @@ STAGING_PREFIX = b".osxfs-sim-staging-"
 
 
 class Ignore:
-    """Whether a path is left out. Of a directory that is, nothing is looked at."""
+    """Whether a path is left out. Of a directory that is, nothing is read."""
 
     def __init__(self, patterns: Iterable[str], *, vcs: bool = False) -> None:
         """Raises SyncError for a pattern that means nothing."""

@@ -232,7 +232,7 @@ class Scanner:
         stamp = stamp_of(status)
         if isinstance(was, Link) and was.stamp == stamp and was.settled:
             return was
-        looked_ns = time.time_ns()
+        read_ns = time.time_ns()
         birth = birth_of(dir_fd, path[-1])
         target = os.readlink(path[-1], dir_fd=dir_fd)
         assert isinstance(target, bytes)
@@ -241,7 +241,7 @@ class Scanner:
         reason = unportable(path, target)
         if reason:
             return Blocked(reason)
-        link = Link(target, stamp, is_settled(stamp, looked_ns), birth)
+        link = Link(target, stamp, is_settled(stamp, read_ns), birth)
         if (
             isinstance(was, Link)
             and was == link
@@ -251,9 +251,9 @@ class Scanner:
         return link
 
 
-def is_settled(stamp: Stamp, looked_ns: int) -> bool:
-    """Whether a change after the look at *looked_ns* would show in the stamp."""
-    return max(stamp[3], stamp[4]) < looked_ns - _TICK_NS
+def is_settled(stamp: Stamp, read_ns: int) -> bool:
+    """Whether a change after it was read at *read_ns* would show in the stamp."""
+    return max(stamp[3], stamp[4]) < read_ns - _TICK_NS
 
 
 def unportable(path: Path, target: bytes) -> str:

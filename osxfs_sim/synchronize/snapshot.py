@@ -51,11 +51,11 @@ class File:
     """A regular file; equal to one of the same content and executability for the owner."""
 
     digest: bytes
-    """Of its content."""
+    """BLAKE2b digest of its content."""
     executable: bool = False
     """Whether its owner may execute it."""
     size: int = field(default=0, compare=False)
-    """In bytes."""
+    """Of its content, in bytes."""
     stamp: Stamp | None = field(default=None, compare=False, repr=False)
     """What it had when it was read."""
     settled: bool = field(default=True, compare=False, repr=False)
@@ -102,9 +102,9 @@ class Blocked:
     """Something that cannot travel, and why: it stays as it is, and so does its counterpart."""
 
     reason: str
-    """In words."""
+    """Why it cannot travel, in words."""
     passing: bool = False
-    """Whether to look again soon: it was being changed."""
+    """Whether to scan it again soon: it was being changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +126,17 @@ class Totals:
     """How much there is in a directory, at any depth."""
 
     files: int = 0
-    """Regular files."""
+    """How many regular files."""
     directories: int = 0
-    """Directories, itself left out."""
+    """How many directories, itself left out."""
     links: int = 0
-    """Symlinks."""
+    """How many symlinks."""
     size_bytes: int = 0
-    """Of the files' content."""
+    """Of the files' content, in bytes."""
     ignored: int = 0
-    """What the user leaves out."""
+    """How many things the user leaves out."""
     blocked: int = 0
-    """What cannot travel."""
+    """How many things cannot travel."""
 
     @property
     def entries(self) -> int:
@@ -149,11 +149,11 @@ class Subtree:
     """A directory with all that it holds; equal to one that holds other ignored things."""
 
     children: Mapping[bytes, "Child"]
-    """What it holds, by name."""
+    """What it holds, by name (bytes)."""
     fingerprint: bytes
     """A digest of all that takes part in it, at any depth."""
     totals: Totals
-    """How much that is."""
+    """How much it holds, at any depth."""
     inode: tuple[int, int] | None = field(default=None, repr=False)
     """Device and inode, by which the scan recognizes it."""
     birth: bytes = field(default=b"", repr=False)
@@ -161,7 +161,7 @@ class Subtree:
     grants: int = field(default=USUAL_GRANTS, repr=False)
     """What its mode lets its group and others do."""
     owner: tuple[int, int] | None = field(default=None, repr=False)
-    """User and group id."""
+    """User and group id; None where they are not known."""
     change_ns: int = field(default=0, repr=False)
     """Its time of change (ctime), since the epoch."""
     known: Knowns = field(default=UNKNOWN, repr=False)

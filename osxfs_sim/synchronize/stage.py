@@ -1,4 +1,4 @@
-"""Where new content waits until it is whole, and what was moved away until it is looked at.
+"""Where new content waits until it is whole, and what was moved away until it is checked.
 
 On the file system of its side, so that it comes into place by a rename: in the
 state's directory where that is possible, else in a hidden directory of the root,
@@ -6,7 +6,7 @@ which no scan sees. Three directories:
 
 new    copies that are not in place yet: worth nothing after a crash
 old    what has been exchanged or moved away, until it is verified that it is what
-       the scan saw: a crash leaves it here, and the next start looks at it
+       the scan saw: a crash leaves it here, and the next start checks it
 kept   what turned out to be somebody's version that could not be put back
 """
 

@@ -35,7 +35,7 @@ LISTED = 100
 _MOST_LATENCIES = 50
 _TRIES_AFTER_RACES = 4
 _POLLING_NS = 1_000_000_000
-"""Between looks at everything where not everything can be watched."""
+"""Between whole scans, in ns, where not everything can be watched."""
 _RESTING_NS = 3_600_000_000_000
 _RESTED_FOR = 10
 """Looking at everything takes at most one part in so many of the time."""
@@ -94,7 +94,7 @@ class Synchronizer:
                 on_phase=self._enter,
                 step=self._step,
             )
-            # Where there is no inotify to be had, everything is looked at again and again.
+            # Where there is no inotify to be had, everything is scanned again and again.
             with contextlib.suppress(OSError):
                 for side in SIDES:
                     self._watchers[side] = SideWatcher()
@@ -300,7 +300,7 @@ class Synchronizer:
     def _guarded_cycle(self, *, full: bool) -> CycleResult | None:
         """One cycle; None where it has halted."""
         assert self._engine is not None
-        self._hear()  # what is to be heard of is in what is looked at
+        self._hear()  # what is to be heard of is in what is scanned
         heard = {side: self._heard[side].paths for side in SIDES}
         for side in SIDES:
             self._heard[side] = Heard()

@@ -1,14 +1,14 @@
 """Makes one side's changes, never over anything that the scan did not see.
 
 Something new comes by a rename that refuses a name that is taken. Something else in
-an old place comes by an exchange: what comes out is looked at, and goes back unless
-it is what the scan saw. A deletion is a move away, a look, and only then the end.
+an old place comes by an exchange: what comes out is checked, and goes back unless
+it is what the scan saw. A deletion is a move away, a check, and only then the end.
 Directories go from the bottom up, and only empty ones: the kernel checks that.
 What is refused stays as it is, and the next cycle sees what it has become.
 
 The window that remains, since the kernel has no "rename if unchanged": who holds
-the old file open, or opens it between our look and the exchange, and writes after
-the second look, writes into a file without a name, as with any program that
+the old file open, or opens it between our check and the exchange, and writes after
+the second check, writes into a file without a name, as with any program that
 replaces files by a rename. And for the moment between an exchange and its taking
 back, a reader finds the other side's version.
 
@@ -88,9 +88,9 @@ class Outcome:
     """What became of one side's changes; mutable while they are made."""
 
     made: int = 0
-    """Changes that were made."""
+    """How many changes were made."""
     raced: int = 0
-    """Not made, because the side itself has changed what they were about."""
+    """How many were not made, because the side itself has changed what they were about."""
     problems: list[tuple[Path, str]] = field(default_factory=list)
     """Where something failed, and why."""
     kept: list[tuple[Path, str]] = field(default_factory=list)
@@ -317,7 +317,7 @@ class Transition:
             away = os.fsdecode(ready)
             fd = holding.enter_context(self._own(ready, parent, path, new, old))
             self._intend(Intent(away, self._side, path, self._was(old), new.fingerprint))
-            # From here on a crash leaves in *old* what is to be looked at.
+            # From here on a crash leaves in *old* what is to be checked.
             os.rename(ready, ready, src_dir_fd=self._staging.new, dst_dir_fd=self._staging.old)
             self._step("exchange")
             try:
@@ -534,7 +534,7 @@ def recover(
     With each path below the root, where it is kept, as text. What has taken the place of one
     that is *recorded* is agreed upon: back there, the old one would be taken for an edit of that,
     and travel over it. Every name of the staging's *old*
-    is looked at; of one that no intent speaks of, nothing is known, and it is kept.
+    is checked; of one that no intent speaks of, nothing is known, and it is kept.
     """
     by_name = {intent.name: intent for intent in intents if intent.side == side}
     kept: list[tuple[Path, str]] = []

@@ -2,7 +2,7 @@
 
 A directory is watched before it is listed, so whatever changes after the list is
 heard. A watch stays with its directory wherever that is moved, and may then speak
-of a path that is another's: that one is looked at for nothing, and the moved one
+of a path that is another's: that one is scanned for nothing, and the moved one
 as a whole, since its parent tells of a name that is new there.
 
 `watchfiles` would watch whole trees by itself; here the scan goes through all
@@ -42,7 +42,7 @@ class Heard:
         """Nothing yet."""
         self.paths: set[Path] = set()
         self.is_lost = False
-        """Whether something was missed, so that all must be looked at."""
+        """Whether something was missed, so that all must be scanned."""
 
     def __bool__(self) -> bool:
         return bool(self.paths) or self.is_lost
