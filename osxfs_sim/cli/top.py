@@ -30,7 +30,7 @@ _LONGEST_NS = 5_000_000_000
 def top(mountpoint: str, interval_ns: int, count: int | None, top: int, as_json: bool) -> None:
     """Show what is asked of the share at MOUNTPOINT, until Ctrl-C.
 
-    Requests per second by operation, who answered them, latency asked for and achieved,
+    Requests per second by operation, who answered them, target and observed latency,
     what write-back holds, and the directories most asked about. What the guest's
     kernel answers out of its own caches is never asked of a share, and not seen here.
     While somebody looks, each request costs the server about a microsecond more.

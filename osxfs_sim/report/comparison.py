@@ -40,9 +40,9 @@ LIMITS = (
 )
 _LEGEND = (
     "[ ]: 95% bootstrap interval; ?: too few runs to tell; p: Mann-Whitney, corrected (Holm); "
-    "server: the emulator's own processor time, taken from the same cores; asked, achieved: median "
-    "of metadata requests, or of the class named, where that was waited for longer, ! where a run "
-    "was out of tolerance."
+    "server: the emulator's own processor time, taken from the same cores; target, observed: "
+    "median of metadata requests, or of the class named, where that was waited for longer, ! "
+    "where a run was out of tolerance."
 )
 
 
@@ -87,8 +87,8 @@ def _table(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
         f">/ {_shortened(comparison.baseline)}",
         ">p",
         ">server",
-        ">asked",
-        ">achieved",
+        ">target",
+        ">observed",
         ">late",
     )
     for summary in summaries:

@@ -313,7 +313,7 @@ def _obtained(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Iterat
 
 
 def _most_of(receipt: Mapping[str, Any]) -> str:
-    """Of the class whose answers were waited for longest: what was asked for, and achieved."""
+    """Of the class whose answers were waited for longest: target and observed latency."""
     label = dominant(receipt)
     if label is None:
         return ""
@@ -331,7 +331,7 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
     ratio = f"/ {comparison.baseline}"
     columns = (
         *("arm", "run", "count", "median", "interval", ratio, "its interval", "p"),
-        *("server", "asked", "achieved", "late", "behind"),
+        *("server", "target", "observed", "late", "behind"),
     )
     rows = [
         (
@@ -359,9 +359,9 @@ def _arms(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
         "Median and interval (95 %, bootstrap): of the wall time. "
         f"{ratio}: the ratio of medians to the baseline's, above 1 is slower. "
         f"{TILDE} p: Mann-Whitney test, corrected for the number of arms. Server: the emulator's "
-        "own processor time. Asked, achieved: median latency of metadata requests, or of "
+        "own processor time. Target, observed: median latency of metadata requests, or of "
         "the class named, where that was waited for longer; ! is out of tolerance. "
-        "Late: answers that came later than asked by more than 5 % and 20us. Behind: "
+        "Late: answers that came later than the target by more than 5 % and 20us. Behind: "
         "from the command's end until the host had everything."
     )
     made = table(
@@ -430,12 +430,12 @@ def _receipts(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
                 )
             )
     columns = ("arm", "run", "class", "receipt")
-    numbers = ("answers", "asked p50", "achieved p50", "p90", "p99", "late")
+    numbers = ("answers", "target p50", "observed p50", "p90", "p99", "late")
     return table(
         *_numbers((*columns, *numbers), numbers),
-        title="Receipts of the median run of each arm: latency asked for and achieved",
+        title="Receipts of the median run of each arm: target and observed latency",
         rows=rows,
-        legend="A class of fewer than 50 answers, or of which nothing was asked, is not judged.",
+        legend="A class of fewer than 50 answers, or without a target, is not judged.",
     )
 
 
@@ -474,7 +474,7 @@ def _risks(comparison: Comparison) -> Table:
 def _samples(comparison: Comparison) -> Table:
     columns = (
         *("arm", "round", "run", "wall", "began", "workload", "server", "requests"),
-        *("asked", "achieved", "behind", "load", "said", "trace", "failure"),
+        *("target", "observed", "behind", "load", "said", "trace", "failure"),
     )
     rows = []
     for each in comparison.samples:
@@ -509,7 +509,7 @@ def _samples(comparison: Comparison) -> Table:
         *_numbers(columns, {*columns} - words),
         title="Every run, in the order it was made",
         rows=rows,
-        legend="Workload, server: processor time. Asked, achieved: median of metadata "
+        legend="Workload, server: processor time. Target, observed: median of metadata "
         "requests, or of the class named, where that was waited for longer. "
         "Said: what the command itself said, where that is a result.",
     )

@@ -1,4 +1,4 @@
-"""How latency was distributed, asked for and achieved, from the receipts' histograms."""
+"""How latency was distributed, target and observed, from the receipts' histograms."""
 
 import struct
 import zlib
@@ -29,7 +29,7 @@ class Latencies:
     answers: int
     """How many answers both curves are of."""
     target: Curve | None
-    """The latency asked for; None where nothing was asked."""
+    """The latency that was modelled; None where there was none."""
     observed: Curve
     """The latency that the guest had."""
 
@@ -53,18 +53,18 @@ def latencies_of(comparison: Comparison) -> dict[str, list[Latencies]]:
         receipts = [each.share.get("receipt") or {} for each in comparison.of(arm) if each.share]
         for label in dict.fromkeys(label for receipt in receipts for label in receipt):
             lines = [receipt[label] for receipt in receipts if label in receipt]
-            asked = _merged(lines, "target_histogram")
-            achieved = _merged(lines, "observed_histogram")
-            if not achieved.get_total_count():
+            target = _merged(lines, "target_histogram")
+            observed = _merged(lines, "observed_histogram")
+            if not observed.get_total_count():
                 continue
             # The smallest value a histogram can hold is 1, and stands for 0: nothing was asked.
-            wanted = asked if asked.get_max_value() > 1 else None
+            wanted = target if target.get_max_value() > 1 else None
             found.setdefault(arm, []).append(
                 Latencies(
                     label,
-                    achieved.get_total_count(),
+                    observed.get_total_count(),
                     None if wanted is None else _curve(wanted),
-                    _curve(achieved),
+                    _curve(observed),
                 )
             )
     return found

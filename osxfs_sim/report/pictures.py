@@ -88,16 +88,16 @@ def _latencies(arms: Mapping[str, Sequence[Latencies]]) -> Plot:
     for arm, lines in arms.items():
         parts = []
         for line in lines:
-            achieved = format_duration(_median_ns(line.observed))
-            asked = "nothing" if line.target is None else format_duration(_median_ns(line.target))
+            observed = format_duration(_median_ns(line.observed))
+            target = "nothing" if line.target is None else format_duration(_median_ns(line.target))
             parts.append(
-                f"{line.label} {asked} and {achieved} ({format_count(line.answers)} answers)"
+                f"{line.label} {target} and {observed} ({format_count(line.answers)} answers)"
             )
         said.append(f"{arm}: {', '.join(parts)}")
     return Plot(
         "latencies",
-        "Latency asked for (dashed) and achieved, all runs",
-        f"Medians asked for and achieved, per class of operation. {'; '.join(said)}.",
+        "Target latency (dashed) and observed latency, all runs",
+        f"Medians of target and observed latency, per class of operation. {'; '.join(said)}.",
         lambda style: plots.latencies(arms, style),
     )
 

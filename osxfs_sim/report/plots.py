@@ -285,11 +285,11 @@ def _wall_times_panel(panel: Axes, arms: Sequence[WallTimes], baseline: str, sty
     panel.grid(visible=False, axis="y")
 
 
-_ASKED: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 2))}
+_TARGET: dict[str, Any] = {"linewidth": 1.1, "linestyle": (0, (4, 2))}
 
 
 def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
-    """How many answers came within which time: asked for (dashed) and achieved, a panel per arm."""
+    """How many answers came within which time: target (dashed) and observed, a panel per arm."""
     with drawing(style):
         figure = empty_figure(style, 1.0 + 1.55 * len(arms))
         panels = figure.subplots(len(arms), sharex=True, squeeze=False)[:, 0]
@@ -300,7 +300,7 @@ def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
                 colour = style.colour(classes.index(line.label))
                 panel.step(*line.observed, where="post", color=colour, linewidth=2.4)
                 if line.target is not None:
-                    panel.step(*line.target, where="post", color=style.theme.ink, **_ASKED)
+                    panel.step(*line.target, where="post", color=style.theme.ink, **_TARGET)
             panel.set_ylim(0, 1.03)
             panel.set_yticks((0, 0.5, 1), ("0%", "50%", "100%"))
         panels[-1].set_xscale("log")
@@ -311,7 +311,7 @@ def latencies(arms: Mapping[str, Sequence[Latencies]], style: Style) -> Figure:
         panels[-1].set_xlabel("answered within (logarithmic)")
         for number, label in enumerate(classes):
             panels[0].plot([], [], color=style.colour(number), linewidth=2.4, label=label)
-        panels[0].plot([], [], color=style.theme.ink, label="asked for", **_ASKED)
+        panels[0].plot([], [], color=style.theme.ink, label="target", **_TARGET)
         legend_of(figure, panels[0])
         return figure
 

@@ -48,8 +48,8 @@ def runs_report(comparison: Comparison, machine: str) -> None:
         ">wall",
         *(f">/ {name}" for name in _BASELINES),
         ">server",
-        ">asked",
-        ">achieved",
+        ">target",
+        ">observed",
         ">late",
         title=title,
     )
@@ -134,7 +134,7 @@ def _caveats(comparison: Comparison) -> list[str]:
             ]
     lines.append(
         "  server: the emulator's own processor time, taken from the same cores. missing: lookups "
-        "of names that do not exist; each: requests per missing name. asked, achieved: median of "
+        "of names that do not exist; each: requests per missing name. target, observed: median of "
         "metadata requests, or of the class named, where that was waited for longer, ! where one "
         "was out of tolerance. Times scatter by some percent on a shared machine; counts repeat."
     )

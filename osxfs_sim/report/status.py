@@ -135,7 +135,7 @@ def _local_report(status: ShareStatus) -> None:
 
 
 def _receipt_table(status: ShareStatus) -> Table:
-    made = table("receipt", ">answers", ">asked p50", ">achieved p50", ">p90", ">p99", ">late", "")
+    made = table("receipt", ">answers", ">target p50", ">observed p50", ">p90", ">p99", ">late", "")
     for label, line in status.receipt.items():
         within = line.within_tolerance
         made.add_row(

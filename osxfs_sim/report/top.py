@@ -89,7 +89,7 @@ def _latency(counters: Mapping[str, Any]) -> str:
     if counters["observed_p50_ns"] is None:
         return "nothing crossed"
     return (
-        f"asked {format_duration(counters['target_p50_ns'])}, "
-        f"achieved {format_duration(counters['observed_p50_ns'])} in the median, "
+        f"target {format_duration(counters['target_p50_ns'])}, "
+        f"observed {format_duration(counters['observed_p50_ns'])} in the median, "
         f"{format_duration(counters['observed_p99_ns'])} at p99"
     )
