@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.options import ProfileName, share_options
+from osxfs_sim.cli.options import ProfileName, json_option, share_options
 from osxfs_sim.cli.probing import circumstances
 from osxfs_sim.cli.saying import say_json, tell, telling_when_slow
 from osxfs_sim.coherence.actors.operations import ActorOperation
@@ -65,7 +65,7 @@ SCHEMA = 1
     help="Write what breaks a rule as scripts into this directory.",
 )
 @click.option("--list", "only_list", is_flag=True, help="Name rules and schedules; play none.")
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @share_options
 def contract(
     profile: str,

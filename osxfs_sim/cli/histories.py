@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.options import DurationType, ProfileName, share_options
+from osxfs_sim.cli.options import DurationType, ProfileName, json_option, share_options
 from osxfs_sim.cli.probing import circumstances
 from osxfs_sim.cli.saying import say, say_json, say_lines, tell, telling_when_slow
 from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, ProgrammeSize, generate
@@ -113,7 +113,7 @@ class _Run:
     help="Save each violating run below DIR: history.json, minimal.json, timeline.svg and "
     "schedule.py.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @share_options
 def histories(
     profile: str,

@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from osxfs_sim.cli.errors import end_on_signals
+from osxfs_sim.cli.options import json_option
 from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.museum.exhibits import (
     Arrangement,
@@ -65,7 +66,7 @@ class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
 
 @click.command()
 @click.argument("which", type=Exhibit(), nargs=-1, metavar="[V1|NAME|all]...")
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
     """Show bugs of real systems on a live share, and each beside what cures it.
 

@@ -100,6 +100,7 @@ directory_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Of all randomness. [0]"
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
 force_option = click.option("--force", is_flag=True, help="Overwrite what is there.")
 
 _CASE_OPTIONS = (

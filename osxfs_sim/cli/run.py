@@ -17,6 +17,7 @@ from osxfs_sim.cli.options import (
     case_options,
     directory_option,
     edits_option,
+    json_option,
     share_options,
 )
 from osxfs_sim.cli.outputs import check_can_be_written
@@ -47,7 +48,7 @@ class CaseName(click.ParamType[str]):
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 def cases(as_json: bool) -> None:
     """List the case studies that can be run, and their variants and options."""
     if as_json:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from osxfs_sim.cli.options import DurationType, PlainPath
+from osxfs_sim.cli.options import DurationType, PlainPath, json_option
 from osxfs_sim.cli.saying import say, say_json, tell
 from osxfs_sim.model.formatting import format_plain
 from osxfs_sim.model.status import ShareStatus
@@ -43,7 +43,7 @@ def umount(mountpoint: str, force: bool) -> None:
 
 @click.command()
 @click.argument("mountpoint", type=PlainPath(), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @click.option("--reset", is_flag=True, help="Then start counting anew.")
 def status(mountpoint: str | None, as_json: bool, reset: bool) -> None:
     """Say what the share at MOUNTPOINT is, and its asked-for against its achieved latency.

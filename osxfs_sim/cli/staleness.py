@@ -13,7 +13,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from osxfs_sim.cli.options import ProfileName, force_option, share_options
+from osxfs_sim.cli.options import ProfileName, force_option, json_option, share_options
 from osxfs_sim.cli.probing import SCHEMA, circumstances, head, settling, shared, start
 from osxfs_sim.cli.saying import say, say_json, telling_when_slow
 from osxfs_sim.coherence.scorecard.measure import Pace
@@ -121,7 +121,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     default="log",
     help="With --svg: of the axis of time. [log]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @share_options
 @click.pass_context
 def staleness(ctx: click.Context, /, profile: str | None, **asked: Any) -> None:
