@@ -4,8 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from typing import Any
 import click
 
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.options import ProfileName, share_options
+from osxfs_sim.cli.options import ProfileName, json_option, share_options
 from osxfs_sim.cli.probing import circumstances
-from osxfs_sim.cli.saying import say_json, tell
+from osxfs_sim.cli.saying import say_json, tell, telling_when_slow
 from osxfs_sim.coherence.actors.operations import ActorOperation
 from osxfs_sim.coherence.actors.processes import OperationInterval
 from osxfs_sim.coherence.actors.scripts import Exports, SharePlace, set_up
@@ -42,8 +41,6 @@ from osxfs_sim.settings import ShareSettings
 
 SCHEMA = 1
 
-_WORTH_TELLING_S = 2.0
-
 
 @click.command()
 @click.argument("profile", type=ProfileName())
@@ -68,7 +65,7 @@ _WORTH_TELLING_S = 2.0
     help="Write what breaks a rule as scripts into this directory.",
 )
 @click.option("--list", "only_list", is_flag=True, help="Name rules and schedules; play none.")
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @share_options
 def contract(
     profile: str,
@@ -106,7 +103,7 @@ def contract(
     end_on_signals()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with LiveSite(settings) as site:
-        verdicts = list(judge(site, nature, chosen, _progress()))
+        verdicts = list(judge(site, nature, chosen, telling_when_slow()))
     written = {} if directory is None else _write_scripts(directory, verdicts, settings)
     if as_json:
         document = {
@@ -129,7 +126,7 @@ def contract(
 
 
 def nature_of(settings: ShareSettings, mode: Mode | None = None) -> Nature:
-    """What is to be judged of a share with *settings*, by the rules of *mode* or of its own."""
+    """What the contract has to know of a share with *settings*; *mode* None: its own rules."""
     system = settings.system()
     profile, events = system.profile, system.events
     apart = ""
@@ -172,7 +169,7 @@ class LiveSite:
         self._kept.__exit__(*failure)
 
     def play(self, schedule: ContractSchedule) -> Sequence[OperationInterval]:
-        """What each step was told. Raises UserError."""
+        """Play *schedule* on a mounted share; returns what each step was told. Raises UserError."""
         if schedule.exports or schedule.ends:
             with contextlib.ExitStack() as stack:
                 return self._mounted(stack, schedule).play(schedule.steps)
@@ -270,17 +267,6 @@ def _list(chosen: Sequence[RuleId], nature: Nature, as_json: bool) -> None:
         say_json({"schema": SCHEMA, "rules": document}, indent=1)
     else:
         rules_report(named)
-
-
-def _progress() -> Callable[[str], None]:
-    """Says which rule is judged, once it has taken long enough for somebody to wonder."""
-    began_s = time.monotonic()
-
-    def say(text: str) -> None:
-        if time.monotonic() - began_s > _WORTH_TELLING_S:
-            tell(f"  {text}")
-
-    return say
 
 
 def _document(verdict: RuleVerdict, written: Mapping[str, Path]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +16,9 @@ from typing import Any
 import click
 
 from osxfs_sim.cli.errors import end_on_signals
-from osxfs_sim.cli.options import Duration, ProfileName, share_options
+from osxfs_sim.cli.options import DurationType, ProfileName, json_option, share_options
 from osxfs_sim.cli.probing import circumstances
-from osxfs_sim.cli.saying import say, say_json, say_lines, tell
+from osxfs_sim.cli.saying import say, say_json, say_lines, tell, telling_when_slow
 from osxfs_sim.coherence.histories.generate import MOST_OBJECTS, ProgrammeSize, generate
 from osxfs_sim.coherence.histories.history import History
 from osxfs_sim.coherence.histories.linearize import CheckResult, Limits
@@ -36,8 +36,8 @@ from osxfs_sim.lab.machine import describe_machine, describe_machine_shortly
 from osxfs_sim.lab.trees import default_directory
 from osxfs_sim.lab.work_directories import work_directory
 from osxfs_sim.model.consistency import Mode
+from osxfs_sim.model.formatting import format_duration
 from osxfs_sim.model.profile import ProfileError, Transport
-from osxfs_sim.model.units import format_duration
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import mounted
 from osxfs_sim.report.console import console, escape
@@ -45,9 +45,8 @@ from osxfs_sim.report.tables import table
 from osxfs_sim.settings import EmulatedSystem, ShareSettings
 
 SCHEMA = 1
-_WORTH_TELLING_S = 2.0
 _SETTLE_NS = 100_000_000
-# For longer cache timeouts, to wait in every run would take too long.
+# Of what may be cached for longer, to wait in every run would take too long.
 _LONGEST_SETTLE_NS = 3_000_000_000
 _MODES = [mode.label for mode in sorted(Mode)]
 _SHRINKS_FOR_NS = 2_000_000_000
@@ -90,20 +89,20 @@ class _Run:
 @click.option(
     "--bound",
     "stale_ns",
-    type=Duration(),
+    type=DurationType(),
     help="How old a guest's answer may be under cached and delegated. [what timeouts and events "
     "of the profile allow, and --allowance]",
 )
 @click.option(
     "--allowance",
     "allowance_ns",
-    type=Duration(),
+    type=DurationType(),
     help="What the machine may need beside that; a busy one needs more. [250ms]",
 )
 @click.option(
     "--time-limit",
     "limit_ns",
-    type=Duration(),
+    type=DurationType(),
     default="10s",
     help="For judging one object of one history; what takes longer is unknown. [10s]",
 )
@@ -114,7 +113,7 @@ class _Run:
     help="Save each violating run below DIR: history.json, minimal.json, timeline.svg and "
     "schedule.py.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @share_options
 def histories(
     profile: str,
@@ -153,7 +152,7 @@ def histories(
     plan = ProgrammeSize(operations, guests, objects or (4 if apart else 3), apart=apart)
     end_on_signals()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    say = _progress()
+    say = telling_when_slow()
     done: list[_Run] = []
     with (
         _ground(settings, system) as (host, guest, flush),
@@ -201,17 +200,17 @@ def histories(
 @click.option(
     "--bound",
     "stale_ns",
-    type=Duration(),
+    type=DurationType(),
     help="How old a guest's answer may be. [as it was when saved]",
 )
 @click.option(
     "--lag",
     "lag_ns",
-    type=Duration(),
+    type=DurationType(),
     help="How old the host's answer may be under delegated. [as it was when saved]",
 )
 @click.option(
-    "--time-limit", "limit_ns", type=Duration(), default="10s", help="For one object. [10s]"
+    "--time-limit", "limit_ns", type=DurationType(), default="10s", help="For one object. [10s]"
 )
 @click.option("--json", "as_json", is_flag=True, help="The answers, for scripts.")
 def check_history(
@@ -274,7 +273,7 @@ def _bounds(
     stale_ns: int | None,
     allowance_ns: int | None,
 ) -> Bounds:
-    """What the profile allows: a cache timeout, or an event's delay; and the age of write-back."""
+    """What the profile allows: a cache timeout, or the time until an event invalidates; an age."""
     if mode is Mode.CONSISTENT:
         if stale_ns is not None or allowance_ns is not None:
             raise click.UsageError(
@@ -294,7 +293,7 @@ def _bounds(
         stale_ns = max(
             timeouts.entry_timeout_ns, timeouts.attr_timeout_ns, timeouts.negative_timeout_ns
         )
-        # The kernel rounds up to a tick, and lets a timeout end with the tick after that.
+        # The kernel rounds a timeout up to a tick, and it expires with the tick after that.
         stale_ns += 2 * kernel_tick_ns()
         if system.events.stream is not None:
             stale_ns = min(stale_ns, system.events.stream.latency_ns)
@@ -381,7 +380,7 @@ def _workers() -> Iterator[Executor]:
 def _shrunk(run: _Run, rules: Rules, places: Places) -> _Run:
     """By leaving operations out of what was seen, and then by playing ever less of it again."""
     first = run.verdict.violations[0]
-    # What a rule says needs no search, and where long timeouts allow much, searches take long.
+    # What a rule says needs no search, and where a guest caches much, searches take long.
     limit_ns = 0 if first.lost else _SHRINKS_FOR_NS
 
     def violates(history: History) -> bool:
@@ -542,14 +541,3 @@ def _verdict_document(verdict: HistoryVerdict) -> dict[str, Any]:
             for partition in verdict.partitions
         ],
     }
-
-
-def _progress() -> Callable[[str], None]:
-    """Says what is being done, once it has taken long enough for somebody to wonder."""
-    began_s = time.monotonic()
-
-    def say(text: str) -> None:
-        if time.monotonic() - began_s > _WORTH_TELLING_S:
-            tell(f"  {text}")
-
-    return say

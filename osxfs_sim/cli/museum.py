@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from osxfs_sim.cli.errors import end_on_signals
+from osxfs_sim.cli.options import json_option
 from osxfs_sim.cli.saying import say_json, tell
 from osxfs_sim.coherence.museum.exhibits import (
     Arrangement,
@@ -43,6 +44,7 @@ class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[Demonstration, ...]:
+        """The demonstrations that *value* names. A usage error for a bug that there is not."""
         if isinstance(value, tuple):
             return value
         word = str(value).lower()
@@ -58,12 +60,13 @@ class Exhibit(click.ParamType[tuple[Demonstration, ...]]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
+        """The bugs' names that begin so, and ``all``."""
         return [CompletionItem(word) for word in (*Bug, ALL) if word.startswith(incomplete)]
 
 
 @click.command()
 @click.argument("which", type=Exhibit(), nargs=-1, metavar="[V1|NAME|all]...")
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 def museum(which: tuple[tuple[Demonstration, ...], ...], as_json: bool) -> None:
     """Show bugs of real systems on a live share, and each beside what cures it.
 
@@ -112,7 +115,7 @@ def _shown(demonstration: Demonstration) -> DemonstrationResult:
 
 
 def stage_in(place: Path) -> MakeShare:
-    """Shares that are mounted in a directory of *place*, for as long as they are played on."""
+    """A function that mounts shares in a directory of *place*, while they are played on."""
 
     @contextlib.contextmanager
     def stage(host: Path, settings: Mapping[str, Any]) -> Iterator[MountedSides]:

@@ -13,9 +13,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from osxfs_sim.cli.options import ProfileName, share_options
-from osxfs_sim.cli.probing import SCHEMA, circumstances, head, sayer, settling, shared, start
-from osxfs_sim.cli.saying import say, say_json
+from osxfs_sim.cli.options import ProfileName, force_option, json_option, share_options
+from osxfs_sim.cli.probing import SCHEMA, circumstances, head, settling, shared, start
+from osxfs_sim.cli.saying import say, say_json, telling_when_slow
 from osxfs_sim.coherence.scorecard.measure import Pace
 from osxfs_sim.coherence.staleness.loading import LoadSpec, loaded
 from osxfs_sim.coherence.staleness.measure import ViewResult, kernel_tick_ns, measure_views
@@ -36,6 +36,7 @@ from osxfs_sim.lab.result_shapes import STALENESS
 from osxfs_sim.lab.results import ResultError, read_from
 from osxfs_sim.lab.shapes import mismatch, shown
 from osxfs_sim.model.events import NO_EVENTS
+from osxfs_sim.model.formatting import format_count, format_fixed, format_plain
 from osxfs_sim.model.profile import ProfileError
 from osxfs_sim.model.user_error import UserError
 from osxfs_sim.mount.launch import Share
@@ -100,7 +101,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     metavar="FILE",
     help="Save every sample there.",
 )
-@click.option("--force", is_flag=True, help="Overwrite what is there.")
+@force_option
 @click.option(
     "--from",
     "saved",
@@ -120,7 +121,7 @@ _OF_SHOWING = ("saved", "svg", "scale", "as_json")
     default="log",
     help="With --svg: of the axis of time. [log]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Everything, for scripts.")
+@json_option
 @share_options
 @click.pass_context
 def staleness(ctx: click.Context, /, profile: str | None, **asked: Any) -> None:
@@ -208,7 +209,7 @@ def _measure(
     load_spec = None
     if asked["processes"] is not None:
         load_spec = LoadSpec(asked["processes"], asked["load_share"])
-    started, random, say = start(), Random(settings.seed), sayer()
+    started, random, say = start(), Random(settings.seed), telling_when_slow()
     results: list[ViewResult] = []
 
     def measure(host: Path, guest: Path, share: Share) -> None:
@@ -370,14 +371,15 @@ def _disturbances(document: Mapping[str, Any]) -> list[str]:
     said = []
     load, lost = document["load"], document["lost"]
     if load is not None:
+        reads_per_s = load["reads"] / load["elapsed_s"]
         busy = load["processor_s"] / load["elapsed_s"]
         said.append(
-            f"under load: {load['processes']} processes, {load['reads'] / load['elapsed_s']:,.0f} "
-            f"files/s, {busy:.2f} processors"
+            f"under load: {load['processes']} processes, {format_count(reads_per_s)} files/s, "
+            f"{format_fixed(busy, 2)} processors"
         )
     if lost is not None:
         said.append(
-            f"events lost: {lost['dropped']:,} of {lost['seen']:,} "
-            f"({lost['rate']:g} asked for), {lost['rescans']:,} rescans"
+            f"events lost: {format_count(lost['dropped'])} of {format_count(lost['seen'])} "
+            f"({format_plain(lost['rate'])} asked for), {format_count(lost['rescans'])} rescans"
         )
     return said

@@ -6,7 +6,8 @@ and a simulation in virtual time cannot disagree about what a policy does, and
 why a new policy can be tested without FUSE.
 
     user_error       how a user's mistake is reported: one class for all
-    units            durations, sizes and rates as people write them
+    units            durations, sizes and rates as people write them, read into integers
+    formatting       numbers as people read them: durations, sizes, rates, counts, percentages
     operations       the requests of the FUSE protocol and the classes they are priced by
     latency          what a crossing costs, and when its answer is due
     caching          how long an answer may be cached: a policy's cache timeouts

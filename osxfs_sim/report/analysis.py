@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.padding import Padding
 
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import format_count, format_duration, format_percent
 from osxfs_sim.report.console import console, escape
 from osxfs_sim.report.tables import table
 from osxfs_sim.trace.analysis import Analysis, Part
@@ -51,7 +51,7 @@ def _of(time_ns: int, analysis: Analysis) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f}%" if whole else "0%"
+    return format_percent(part, 1, of=whole) if whole else "0%"
 
 
 def _first(parts: Sequence[Part], top: int) -> list[Part]:
@@ -73,7 +73,7 @@ def _causes(analysis: Analysis) -> None:
         rows.add_row(
             cause.label,
             cause.remedy,
-            f"{cause.requests:,}",
+            format_count(cause.requests),
             format_duration(cause.time_ns),
             _percent(cause.time_ns, analysis.wall_ns),
             format_duration(cause.followed_ns),
@@ -82,7 +82,7 @@ def _causes(analysis: Analysis) -> None:
     rows.add_row(
         "necessary",
         "",
-        f"{necessary.requests:,}",
+        format_count(necessary.requests),
         format_duration(necessary.time_ns),
         _percent(necessary.time_ns, analysis.wall_ns),
         format_duration(necessary.followed_ns),
@@ -104,7 +104,7 @@ def _parts(title: str, parts: Sequence[Part], analysis: Analysis) -> None:
     for part in parts:
         rows.add_row(
             part.label,
-            f"{part.requests:,}",
+            format_count(part.requests),
             format_duration(part.time_ns),
             _percent(part.time_ns, analysis.wall_ns),
             format_duration(part.time_ns / part.requests) if part.requests else "",
@@ -135,9 +135,9 @@ def _latencies(analysis: Analysis) -> None:
             label = f"{format_duration(low)} to {format_duration(high)}"
             rows.add_row(
                 label,
-                f"{of_target:,}",
+                format_count(of_target),
                 _bar(of_target, sum(target)),
-                f"{of_took:,}",
+                format_count(of_took),
                 _bar(of_took, sum(took)),
             )
         medians = f"observed {format_duration(latency['observed_p50_ns'])}"
@@ -173,7 +173,7 @@ def _merged(
 
 def _reuse(analysis: Analysis) -> list[str]:
     said = [
-        f"{kind} {counts['before']:,} of {counts['requests']:,}"
+        f"{kind} {format_count(counts['before'])} of {format_count(counts['requests'])}"
         for kind, counts in analysis.reuse.items()
         if counts["requests"]
     ]
@@ -186,6 +186,7 @@ def _bursts(analysis: Analysis) -> list[str]:
         return []
     gaps = ", ".join(format_duration(bursts[f"gap_p{percent}_ns"]) for percent in (50, 90, 99))
     return [
-        f"between requests (50, 90, 99%): {gaps}; {bursts['runs']:,} bursts without a gap of 1ms, "
-        f"of {bursts['run_p50']:,} requests (median), the longest of {bursts['run_max']:,}"
+        f"between requests (50, 90, 99%): {gaps}; {format_count(bursts['runs'])} bursts without a "
+        f"gap of 1ms, of {format_count(bursts['run_p50'])} requests (median), the longest of "
+        f"{format_count(bursts['run_max'])}"
     ]

@@ -9,9 +9,8 @@ from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Curve, ThresholdCro
 from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predicted import departure_ns
 from osxfs_sim.coherence.staleness.predictions import Direction, StalenessSample
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import format_duration, format_percent, rounded, three_digits
 from osxfs_sim.report.console import console, escape
-from osxfs_sim.report.quantities import three_digits
 from osxfs_sim.report.tables import Cell, red, table
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -156,10 +155,11 @@ def curves_report(results: Sequence[ViewResult], machine: str) -> None:
             f"{curve.number}",
         )
     out.print(rows)
+    confidence = format_percent(CONFIDENCE, 0)
     out.print(
-        f"  A read begins so long after the change. Between: with {CONFIDENCE:.0%} confidence; "
+        f"  A read begins so long after the change. Between: with {confidence} confidence; "
         "where it ends with ..., so few samples cannot tell. Whole curve: whether the "
-        f"{CONFIDENCE:.0%} band of all moments at once meets the predicted curve everywhere, or "
+        f"{confidence} band of all moments at once meets the predicted curve everywhere, or "
         "where it has left it; no loss was silent: it does not meet the one of silent losses."
     )
     out.print(f"  {escape(machine)}", style="dim")
@@ -209,7 +209,7 @@ def _verdict(result: ViewResult) -> str | Cell:
 
 def _short(duration_ns: float) -> str:
     """Two significant digits: more than that no two measurements share."""
-    return format_duration(float(f"{duration_ns:.2g}"))
+    return format_duration(rounded(duration_ns, 2))
 
 
 def _widths_ns(seen: Sequence[StalenessSample]) -> list[int]:

@@ -17,7 +17,7 @@ from osxfs_sim.coherence.staleness.curves import CONFIDENCE, Band, Curve, Number
 from osxfs_sim.coherence.staleness.measure import ViewResult
 from osxfs_sim.coherence.staleness.predicted import band_of_reads, predicted_band
 from osxfs_sim.coherence.staleness.predictions import Direction
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import format_duration, format_percent
 from osxfs_sim.report.plots import (
     Style,
     drawable,
@@ -95,7 +95,7 @@ def _panel(panel: Axes, result: ViewResult, times_ns: Numbers, style: Style) -> 
         color=style.colour(0),
         alpha=0.25,
         linewidth=0,
-        label=f"{CONFIDENCE:.0%} band, all moments at once",
+        label=f"{format_percent(CONFIDENCE, 0)} band, all moments at once",
         gid=f"band-{name}",
     )
     _fill(

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from osxfs_sim.model.formatting import format_duration
 from osxfs_sim.model.operations import Operation, OperationClass
-from osxfs_sim.model.units import format_duration
 from osxfs_sim.trace.attribution import Divided, Floats, allot, divide, idle_after
 from osxfs_sim.trace.causes import NECESSARY, RULES, Replay
 from osxfs_sim.trace.format import Header, TraceError, read_trace

@@ -16,7 +16,7 @@ import numpy as np
 
 from osxfs_sim.model.caching import CachePolicy
 from osxfs_sim.model.events import EventSpec
-from osxfs_sim.model.units import format_duration
+from osxfs_sim.model.formatting import format_duration
 from osxfs_sim.model.write_back import WriteBackSpec
 
 
