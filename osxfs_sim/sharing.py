@@ -117,7 +117,9 @@ if TYPE_CHECKING:
         host_services: Mapping[str, str | PathLike[str]] | None = None,
         calibrate: bool = True,
         # (end of the keywords)
-    ) -> AbstractContextManager[Share]: ...
+    ) -> AbstractContextManager[Share]:
+        """Serve *source* at *mountpoint* within a with statement; see _share. Raises MountError."""
+        ...
 
 else:
     share = _share

@@ -120,7 +120,7 @@ class Interleaved:
         return Counter({label: max(0, rounds - taken[label]) for label in comparison.arms})
 
     def name_of(self, round: int, kind: str) -> str:
-        """``round 3 (fresh)``"""
+        """What progress calls a turn of this schedule, such as ``round 3 (fresh)``."""
         return f"round {round + 1} ({kind})"
 
 
@@ -159,7 +159,7 @@ class InTurn:
         return Counter({arm: int(arm not in taken) for arm in comparison.arms})
 
     def name_of(self, round: int, kind: str) -> str:
-        """``run 2 of 3 (again)``"""
+        """What progress calls a turn of this schedule, such as ``run 2 of 3 (again)``."""
         return f"run {round + 1} of {self.runs} ({kind})"
 
 

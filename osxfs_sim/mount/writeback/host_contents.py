@@ -103,7 +103,7 @@ class HostContents:
                 data = data[count:]
 
     def end_write(self, change: "Change[Inode]") -> None:
-        """After write()."""
+        """Let go of what a copy of the host's file was made for, once write() is done."""
         inode = change.target
         self.drop_copy(inode)
         overlay = inode.overlay
