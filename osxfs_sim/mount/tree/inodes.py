@@ -24,7 +24,7 @@ import errno
 import os
 import stat as modes
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from osxfs_sim.mount.tree.pending import Overlay
@@ -38,6 +38,19 @@ class UnknownInodeError(OSError, KeyError):
 
     def __init__(self) -> None:
         super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
+
+
+class Identifying(Protocol):
+    """What tells an object of the host: os.stat_result, or as much as was kept of one."""
+
+    @property
+    def st_dev(self) -> int: ...
+
+    @property
+    def st_ino(self) -> int: ...
+
+    @property
+    def st_mode(self) -> int: ...
 
 
 class Facts(NamedTuple):
@@ -185,7 +198,7 @@ class Inode:
         """Whether the guest has made it and the host has not got it."""
         return self.overlay is not None and self.overlay.local_only
 
-    def is_same(self, status: os.stat_result) -> bool:
+    def is_same(self, status: Identifying) -> bool:
         """Whether *status* is of this very object."""
         return (
             status.st_ino == self.host_number
@@ -299,7 +312,7 @@ class InodeTable:
         except KeyError:
             raise UnknownInodeError from None
 
-    def known(self, status: os.stat_result) -> Inode | None:
+    def known(self, status: Identifying) -> Inode | None:
         """The inode of the object that *status* is of, if the kernel knows it."""
         inode = self._by_number.get(status.st_ino)
         if inode is not None and inode.is_same(status):
@@ -370,7 +383,7 @@ class InodeTable:
         return inode
 
     def created_on_host(
-        self, inode: Inode, parent: Inode, name: bytes, status: os.stat_result
+        self, inode: Inode, parent: Inode, name: bytes, status: Identifying
     ) -> None:
         """The host has got what *inode* stands for, as *name* in *parent*.
 

@@ -1,7 +1,7 @@
 """Conflicts between guest and host that a change meets: counted, told, or not to be won.
 
 The contract's DEL-7: host changes may be lost. Which are is decided where a change is made
-(host_writer.py and what it stands on); here it is noted down.
+(host_writer.py and what it stands on); here is what it may do, and what is noted down of it.
 """
 
 import collections
@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 
 from osxfs_sim.mount.tree.inodes import Inode
+from osxfs_sim.mount.writeback.effects import Emit, Kept, Lost, Overruled
 
 _KEPT_PATHS = 10
 _DEEPEST = 4_096
@@ -22,8 +23,34 @@ class OvertakenError(OSError):
         super().__init__(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
+class ConflictRules:
+    """What a change may do to the host's, and what it says of that. The host writer's."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self.repeats = False
+        """Whether the next change may be half done: what it finds there is its own."""
+        self.yields = False
+        """Whether the next change was refused before: what came since is not to be lost to it."""
+
+    def lose(self, directory: Inode | None, name: bytes = b"") -> None:
+        """A change of the host is about to be lost. Raises OSError where it must not be."""
+        if self.yields and not self.repeats:
+            raise OvertakenError
+        if not self.repeats:
+            self._emit(Lost(0 if directory is None else directory.number, name))
+
+    def keep(self, directory: Inode, name: bytes) -> None:
+        """The host keeps *name* in *directory*, which the guest has taken away."""
+        self._emit(Kept(directory.number, name))
+
+    def overrule(self, directory: Inode, name: bytes) -> None:
+        """*name* in *directory* is not on the host what the guest has made of it."""
+        self._emit(Overruled(directory.number, name))
+
+
 class Conflicts:
-    """Those of one share's changes. The reactor's thread only."""
+    """Those of one share's changes, counted. The reactor's thread only."""
 
     def __init__(self, on_conflict: Callable[[Inode, bytes], None] | None = None) -> None:
         """*on_conflict* is told of a name that is not on the host what the guest has made of it."""
@@ -36,25 +63,17 @@ class Conflicts:
         """Removals of the guest's that the host's changes have prevented."""
         self.kept_paths: collections.deque[str] = collections.deque(maxlen=_KEPT_PATHS)
         """Where the latest of them were."""
-        self.repeats = False
-        """Whether the next change may be half done: what it finds there is its own."""
-        self.yields = False
-        """Whether the next change was refused before: what came since is not to be lost to it."""
 
-    def lose(self, inode: Inode | None, name: bytes = b"") -> None:
-        """A change of the host is about to be lost. Raises OSError where it must not be."""
-        if self.yields and not self.repeats:
-            raise OvertakenError
-        if not self.repeats:
-            self.lost += 1
-            self.lost_paths.append(path_of(inode, name))
+    def note_lost(self, directory: Inode | None, name: bytes) -> None:
+        """A change of the host is lost; *directory* is None where nobody knows where."""
+        self.lost += 1
+        self.lost_paths.append(path_of(directory, name))
 
-    def keep(self, inode: Inode | None, name: bytes) -> None:
-        """The host keeps *name* in the directory *inode*, which the guest has taken away."""
+    def note_kept(self, directory: Inode, name: bytes) -> None:
+        """The host keeps *name* in *directory*, which the guest has taken away."""
         self.kept += 1
-        self.kept_paths.append(path_of(inode, name))
-        if inode is not None:
-            self.on_conflict(inode, name)
+        self.kept_paths.append(path_of(directory, name))
+        self.on_conflict(directory, name)
 
 
 def _nothing(_directory: Inode, _name: bytes) -> None:
