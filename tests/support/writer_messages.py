@@ -132,7 +132,7 @@ def states_of(changes: "Iterable[Change[Inode]]", fds: list[int]) -> list[Object
             continue
         state = _state(inode, fds, inode in reached_by or not inode.is_directory)
         found[inode] = state
-        waiting += [parent for parent, _ in inode.ways()]
+        waiting += [parent for parent, _ in inode.places()]
         if inode.overlay is not None and inode.overlay.place is not None:
             waiting.append(inode.overlay.place[0])
     return list(found.values())
@@ -166,7 +166,7 @@ def _state(inode: Inode, fds: list[int], with_path_fd: bool) -> ObjectState:
         inode.host_number,
         inode.facts.generation if inode.facts is not None else None,
         inode.shown,
-        tuple((parent.number, name) for parent, name in inode.ways()),
+        tuple((parent.number, name) for parent, name in inode.places()),
         place,
         overlay is not None,
         overlay is not None and overlay.local_only,

@@ -18,7 +18,7 @@ from typing import Any
 
 from osxfs_sim.model.write_back import Change
 from osxfs_sim.mount.server import without_fuse
-from osxfs_sim.mount.tree.backing import Backing, affordable
+from osxfs_sim.mount.tree.backing import Backing, descriptor_budget
 from osxfs_sim.mount.tree.inodes import Facts, Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import OsxfsOwners
@@ -58,7 +58,7 @@ class WriterTree:
         """*root_fd* is ours. Raises OSError."""
         self.inodes = InodeTable(os.fstat(root_fd))
         self.backing = Backing(
-            self.inodes.root, root_fd, most_descriptors=affordable(_MOST_DIRECTORIES)
+            self.inodes.root, root_fd, most_descriptors=descriptor_budget(_MOST_DIRECTORIES)
         )
         self.owners = OsxfsOwners(state, os.geteuid())
         self.namespace = Namespace(
@@ -105,7 +105,7 @@ class WriterTree:
             for other in self._at(state.number):
                 self._drop(other)
             inode = Inode(state.number, -1, 0, state.kind, None, b"")
-            inode.lookups = 1
+            inode.nlookup = 1
             self.inodes._put(inode)
         known = inode.facts.generation if inode.facts is not None else None
         identity = state.device, state.host_number

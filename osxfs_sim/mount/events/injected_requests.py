@@ -1,16 +1,16 @@
-"""Answers the requests of the injector's thread: acknowledged, and never applied.
+"""Suppresses the injected requests, of the injector's thread: answered, and never applied.
 
 What the injector does to raise an event (inject.py) has happened on the host
 already. Its requests cost no crossing, are not counted as the guest's, and are
-not believed by the kernel for longer than the call takes: so an event leaves the
+not cached by the kernel for longer than the call takes: so an event leaves the
 caches as empty as the invalidation before it did.
 
 What another process of the guest sees meanwhile: the kernel holds the
 directory's lock from the injector's LOOKUP to the end of its call. A name that
-is about to be created is found missing under that lock only, and believed by
+is about to be created is found missing under that lock only, and cached by
 nobody. A name that is about to be deleted is found there under that lock only;
-another process that meets it in the dcache must ask the server, because it may
-not be believed, and is told the truth.
+another process that meets it in the dcache must ask the server (revalidate),
+because its timeout is 0, and gets the truth.
 """
 
 import errno
@@ -36,14 +36,14 @@ from osxfs_sim.mount.tree.spellings import Spellings
 
 
 class NotAnnouncedError(OSError):
-    """The injector has met something else than what it is about to tell of."""
+    """The injector's request is not for the event that is being raised; errno is ESTALE."""
 
     def __init__(self) -> None:
         super().__init__(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
 class InjectedRequests(Layer):
-    """The layer that answers the injector's requests; all others are *next*'s.
+    """The layer that answers injected requests and applies none; all others are *next*'s.
 
     pyfuse3 tells of each request which thread made it.
     """
@@ -62,11 +62,11 @@ class InjectedRequests(Layer):
         operations: HostOperations,
         is_synthetic: Callable[[int, bytes], bool] | None = None,
     ) -> None:
-        """What *is_synthetic* (a directory's number, a name) is none of the host's to tell of."""
+        """What *is_synthetic* (a directory's number, a name) is none of the host's to report."""
         super().__init__(below)
         self._is_synthetic = is_synthetic or _never
         self._injector = injector
-        self._acknowledge = calls.answer
+        self._answer_suppressed = calls.answer
         self._inodes = inodes
         self._backing = backing
         self._spellings = spellings
@@ -92,9 +92,10 @@ class InjectedRequests(Layer):
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """LOOKUP, if injected: what makes the event possible; uncached. Raises FUSEError."""
         # The thread first, and without a call: most look-ups are the guest's.
         if ctx.pid == self._injector.thread_id and self._is_of_host(ctx, parent_inode, name):
-            return self._acknowledge(request, self._look_up_injected, parent_inode, name, ctx)
+            return self._answer_suppressed(request, self._look_up_injected, parent_inode, name, ctx)
         return self.next.lookup(request, parent_inode, name, ctx)
 
     def _look_up_injected(
@@ -104,32 +105,34 @@ class InjectedRequests(Layer):
             injection = self._injection(parent_number, name, Notice.CREATE, Notice.DELETE)
         except NotAnnouncedError:
             return self._on_the_way(parent_number, name, ctx)
-        injection.asked = True
+        injection.was_looked_up = True
         if injection.notice is Notice.CREATE:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return self._as_it_was(injection, ctx)
+        return self._as_before(injection, ctx)
 
-    def _on_the_way(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
+    def _on_the_way(
+        self, parent_number: int, requested: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
         """A directory that the injector walks through to what it has announced.
 
-        What goes with a tree goes before its directories do, and is told of when
-        they are gone, too. Who watches them is still to be told, so they are
+        What goes with a tree goes before its directories do, and is raised when
+        they are gone, too. Who watches them is still to hear of it, so they are
         shown as they were; or else `rm -r` would be one deletion.
         """
-        before = self._directory_before(parent_number, asked)
+        before = self._directory_before(parent_number, requested)
         try:
             parent = self._inodes[parent_number]
             dir_fd = self._backing.directory_fd(parent)
-            name, status = self._spellings.find(parent, dir_fd, asked)
-            if before is None or self._inodes.known(status) is before:
+            name, status = self._spellings.find(parent, dir_fd, requested)
+            if before is None or self._inodes.find(status) is before:
                 return self._entries.entry(
-                    parent, dir_fd, name, status, ctx, asked, is_cached=False
+                    parent, dir_fd, name, status, ctx, requested, is_cached=False
                 )
         except OSError as error:
             if before is None or error.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
-        before.lookups += 1
-        return shadow(before)
+        before.nlookup += 1
+        return tombstone_attributes(before)
 
     def _directory_before(self, parent_number: int, name: bytes) -> Inode | None:
         """The directory of this name that a deletion is about, or lies below."""
@@ -148,15 +151,15 @@ class InjectedRequests(Layer):
             None,
         )
 
-    def _as_it_was(self, injection: Injection, ctx: RequestContext) -> EntryAttributes:
+    def _as_before(self, injection: Injection, ctx: RequestContext) -> EntryAttributes:
         """What is gone, so that it can be seen to go."""
         inode = injection.gone
         if inode is not None and _is_there_again(inode):
             # Once the kernel has seen that one go it would show it as empty for ever.
             inode = injection.gone = None
         if inode is None or not self._inodes.knows(inode):
-            inode = self._inodes.vanished(injection.directory, injection.name, injection.kind)
-            answer = shadow(inode)
+            inode = self._inodes.tombstone(injection.directory, injection.name, injection.kind)
+            answer = tombstone_attributes(inode)
         else:
             try:
                 # Open in the guest, or with another link: it is as it is, and what the
@@ -164,27 +167,28 @@ class InjectedRequests(Layer):
                 answer = self._operations.getattr(inode.number, ctx, is_cached=False)
                 answer.st_nlink += 1
             except OSError:
-                answer = shadow(inode)
-        inode.lookups += 1
+                answer = tombstone_attributes(inode)
+        inode.nlookup += 1
         return answer
 
     def getattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """GETATTR, if injected: never without a link, so that watches survive. Raises FUSEError."""
         if ctx.pid == self._injector.thread_id:
-            return self._acknowledge(request, self._where_it_got_to, inode, ctx)
+            return self._answer_suppressed(request, self._where_it_got_to, inode, ctx)
         return self.next.getattr(request, inode, ctx)
 
     def _where_it_got_to(self, number: int, ctx: RequestContext) -> EntryAttributes:
         """The injector asks only which directory it has reached, which may be gone: see above.
 
-        Told of no link, the kernel would take it for deleted and end the watches on
-        it, before what was deleted in it could be told.
+        Shown without a link, the kernel would take it for deleted and end the watches on
+        it, before what was deleted in it could be raised.
         """
         try:
             answer = self._attributes_now(number, ctx)
         except (FileNotFoundError, StaleError):
-            return shadow(self._inodes[number])
+            return tombstone_attributes(self._inodes[number])
         answer.st_nlink = max(answer.st_nlink, 1)
         return answer
 
@@ -197,8 +201,9 @@ class InjectedRequests(Layer):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SETATTR, if injected: nothing is set; the attributes as they are. Raises FUSEError."""
         if ctx.pid == self._injector.thread_id:
-            return self._acknowledge(request, self._attributes_now, inode, ctx)
+            return self._answer_suppressed(request, self._attributes_now, inode, ctx)
         return self.next.setattr(request, inode, attr, fields, fh, ctx)
 
     def _attributes_now(self, number: int, ctx: RequestContext) -> EntryAttributes:
@@ -213,58 +218,69 @@ class InjectedRequests(Layer):
         rdev: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKNOD, if injected: what the host has made, already. FUSEError: ENOENT, ESTALE."""
         if self._is_of_host(ctx, parent_inode, name):
-            return self._acknowledge(request, self._made_by_host, parent_inode, name, ctx)
+            return self._answer_suppressed(
+                request, self._suppressed_create, parent_inode, name, ctx
+            )
         return self.next.mknod(request, parent_inode, name, mode, rdev, ctx)
 
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKDIR, if injected: what the host has made, already. FUSEError: ENOENT, ESTALE."""
         if self._is_of_host(ctx, parent_inode, name):
-            return self._acknowledge(request, self._made_by_host, parent_inode, name, ctx)
+            return self._answer_suppressed(
+                request, self._suppressed_create, parent_inode, name, ctx
+            )
         return self.next.mkdir(request, parent_inode, name, mode, ctx)
 
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SYMLINK, if injected: what the host has made, already. FUSEError: ENOENT, ESTALE."""
         if self._is_of_host(ctx, parent_inode, name):
-            return self._acknowledge(request, self._made_by_host, parent_inode, name, ctx)
+            return self._answer_suppressed(
+                request, self._suppressed_create, parent_inode, name, ctx
+            )
         return self.next.symlink(request, parent_inode, name, target, ctx)
 
-    def _made_by_host(
+    def _suppressed_create(
         self, parent_number: int, name: bytes, ctx: RequestContext
     ) -> EntryAttributes:
         injection = self._injection(parent_number, name, Notice.CREATE)
-        injection.void = True
+        injection.is_moot = True
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         host_name, status = self._spellings.find(parent, dir_fd, name)
         if modes.S_IFMT(status.st_mode) != injection.kind:
             # Another object by now, of another kind: an event of its own will come.
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        injection.void = False
+        injection.is_moot = False
         return self._entries.entry(parent, dir_fd, host_name, status, ctx, name, is_cached=False)
 
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """UNLINK, if injected: nothing is removed. FUSEError: EAGAIN where it is there again."""
         if self._is_of_host(ctx, parent_inode, name):
-            return self._acknowledge(request, self._removed_by_host, parent_inode, name)
+            return self._answer_suppressed(request, self._suppressed_remove, parent_inode, name)
         return self.next.unlink(request, parent_inode, name, ctx)
 
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """RMDIR, if injected: nothing is removed. FUSEError: EAGAIN where it is there again."""
         if self._is_of_host(ctx, parent_inode, name):
-            return self._acknowledge(request, self._removed_by_host, parent_inode, name)
+            return self._answer_suppressed(request, self._suppressed_remove, parent_inode, name)
         return self.next.rmdir(request, parent_inode, name, ctx)
 
-    def _removed_by_host(self, parent_number: int, name: bytes) -> None:
+    def _suppressed_remove(self, parent_number: int, name: bytes) -> None:
         injection = self._injection(parent_number, name, Notice.DELETE)
         is_back = injection.gone is not None and _is_there_again(injection.gone)
-        if not injection.asked or is_back:
+        if not injection.was_looked_up or is_back:
             # The kernel goes by an answer to somebody else, about what is there now:
-            # to acknowledge would take that for gone.
+            # a suppressed removal would take that for gone.
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
@@ -279,8 +295,8 @@ def _is_there_again(inode: Inode) -> bool:
     return inode.device != -1 or (inode.overlay is not None and bool(inode.overlay.names))
 
 
-def shadow(inode: Inode) -> EntryAttributes:
-    """The answer for something that is no more: its kind, its last link, and nothing believed."""
+def tombstone_attributes(inode: Inode) -> EntryAttributes:
+    """Attributes for something that is gone: its type, one link, no timeout."""
     entry = EntryAttributes()
     entry.st_ino = inode.number
     entry.st_mode = inode.kind | (0o700 if inode.is_directory else 0o600)

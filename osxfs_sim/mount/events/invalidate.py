@@ -1,22 +1,22 @@
-"""Ends answers that the guest's kernel has cached, in a thread of its own.
+"""Sends FUSE invalidations: the guest's kernel drops what it has cached. A thread of its own.
 
 The kernel may have to wait for a directory's lock or for pages that wait for
 this very server (pyfuse3's documentation of invalidate_inode and
 invalidate_entry), so that the requests must go on meanwhile.
 
-Answers that are on their way when a change is told are decided for the change,
+Replies that are on their way when a change is reported are decided for the change,
 by the kernel's own order:
 
-- To end an entry takes the directory's lock, which a LOOKUP, a READDIRPLUS or a
-  CREATE of a name in it holds from its request to the end of its reply: what
-  they bring is there before it is ended (fs/fuse/dir.c, fuse_reverse_inval_entry).
-- To end attributes raises the inode's attr_version; attributes that were asked
+- To invalidate an entry takes the directory's lock, which a LOOKUP, a READDIRPLUS or a
+  CREATE of a name in it holds from its request to the end of its reply: what they bring
+  is there before it is invalidated (fs/fuse/dir.c, fuse_reverse_inval_entry).
+- To invalidate attributes raises the inode's attr_version; attributes that were asked
   for before are then not taken over (fs/fuse/inode.c, fuse_change_attributes_i).
-- To end pages waits for those that are being read (invalidate_inode_pages2).
+- To invalidate pages waits for those that are being read (invalidate_inode_pages2).
 
 One gap is left: an inode that a reply on its way is about to bring. The kernel
-does not know it yet (ENOENT), and would believe what it is then told. So the
-entry that brings it is ended, which waits for the reply, and then the inode.
+does not know it yet (ENOENT), and would cache what the reply says. So the entry
+that brings it is invalidated, which waits for the reply, and then the inode.
 """
 
 import contextlib
@@ -28,8 +28,14 @@ from collections.abc import Callable, Iterable
 
 import pyfuse3
 
-from osxfs_sim.mount.loop.apart import Device
-from osxfs_sim.mount.loop.notifications import Attributes, Ending, Entry, Everything, Pages
+from osxfs_sim.mount.loop.fd_tables import Device
+from osxfs_sim.mount.loop.notifications import (
+    IncrementEpoch,
+    InvalAttributes,
+    InvalEntry,
+    Invalidation,
+    InvalPages,
+)
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +46,18 @@ _STUCK_AFTER_S = 5.0
 
 
 class Invalidator:
-    """A thread that ends cached answers in the order in which it is asked to.
+    """The thread that sends FUSE invalidations, in the order in which they are asked for.
 
-    A kernel that holds writes trusts its own size and times of a file for as long as it knows
-    it (fs/fuse/inode.c, fuse_change_attributes): what has ended comes back with the next answer.
-    With *forgets* the name by which it knows the file is ended too, so that it forgets the file,
-    unless somebody has it open.
+    A kernel that holds writes trusts its own size and times of a file for as long as it knows it
+    (fs/fuse/inode.c, fuse_change_attributes): what was invalidated comes back with the next answer.
+    With *forgets* the dentry by which it knows the file is invalidated too, so that it forgets the
+    file, unless somebody has it open.
     """
 
     def __init__(
         self, *, forgets: bool = False, device: Device | None = None, keep: Iterable[int] = ()
     ) -> None:
-        """*keep* are descriptors that the calls after endings need."""
+        """*keep* are descriptors that the calls after invalidations need."""
         self._forgets = forgets
         self._device = device
         self._keep = tuple(keep)
@@ -59,8 +65,8 @@ class Invalidator:
         self.attributes = 0
         self.pages = 0
         self.waiting = 0
-        """Calls of end() that have not been carried out; written by the caller's thread too."""
-        self._asked: queue.SimpleQueue[tuple[list[Ending], Callable[[], None]] | None] = (
+        """Calls of invalidate() that are not done; written by the caller's thread too."""
+        self._queue: queue.SimpleQueue[tuple[list[Invalidation], Callable[[], None]] | None] = (
             queue.SimpleQueue()
         )
         self._stopping = False
@@ -68,56 +74,62 @@ class Invalidator:
         self._thread = threading.Thread(target=self._run, name="osxfs-sim invalidator", daemon=True)
         self._thread.start()
 
-    def end(self, endings: Iterable[Ending], then: Callable[[], None]) -> None:
-        """End these answers, and call *then* (in the thread) once the kernel believes none."""
+    def invalidate(self, invalidations: Iterable[Invalidation], then: Callable[[], None]) -> None:
+        """Queue these; *then* is called, in the thread, once the kernel caches none of them."""
         with self._lock:
             self.waiting += 1
-        self._asked.put((list(endings), then))
+        self._queue.put((list(invalidations), then))
 
     def stop(self) -> bool:
-        """End the thread. Returns False where it is stuck: the requests must be served still."""
+        """End the thread; False where it is stuck: the requests must be served still."""
         self._stopping = True
-        self._asked.put(None)
+        self._queue.put(None)
         self._thread.join(_STUCK_AFTER_S)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         if self._device is not None:
-            self._device.leave_but_tell(self._keep)
+            self._device.keep_clone_only(self._keep)
         while True:
-            asked = self._asked.get()
+            asked = self._queue.get()
             if asked is None:
                 return
-            endings, then = asked
-            for ending in endings:
+            invalidations, then = asked
+            for invalidation in invalidations:
                 if self._stopping:
                     break
                 try:
-                    self._end(ending)
+                    self._invalidate(invalidation)
                 except Exception:
-                    log.exception("bug: %r was not ended", ending)
+                    log.exception("bug: %r was not sent", invalidation)
             with self._lock:
                 self.waiting -= 1
             try:
                 then()
             except Exception:
-                log.exception("bug: after %d endings", len(endings))
+                log.exception("bug: after %d invalidations", len(invalidations))
 
-    def _end(self, ending: Ending) -> None:
-        match ending:
-            case Entry():
+    def _invalidate(self, invalidation: Invalidation) -> None:
+        match invalidation:
+            case InvalEntry():
                 self.entries += 1
-                end_entry(ending)
-            case Attributes():
+                invalidate_entry(invalidation)
+            case InvalAttributes():
                 self.attributes += 1
-                self._end_inode(ending.number, ending.entry, attributes_only=True)
-            case Pages():
+                self._invalidate_inode(
+                    invalidation.number, invalidation.entry, attributes_only=True
+                )
+            case InvalPages():
                 self.pages += 1
-                self._end_inode(ending.number, ending.entry, attributes_only=False)
-            case Everything():
-                ending.call()
+                self._invalidate_inode(
+                    invalidation.number, invalidation.entry, attributes_only=False
+                )
+            case IncrementEpoch():
+                invalidation.call()
 
-    def _end_inode(self, number: int, entry: Entry | None, *, attributes_only: bool) -> None:
+    def _invalidate_inode(
+        self, number: int, entry: InvalEntry | None, *, attributes_only: bool
+    ) -> None:
         inode = pyfuse3.InodeT(number)
         try:
             pyfuse3.invalidate_inode(inode, attributes_only)
@@ -127,16 +139,19 @@ class Invalidator:
             if error.errno != errno.ENOENT or entry is None:
                 return
             # Perhaps a reply on its way brings it: see above.
-            end_entry(entry)
+            invalidate_entry(entry)
             with contextlib.suppress(OSError):
                 pyfuse3.invalidate_inode(inode, attributes_only)
             return
         if self._forgets and entry is not None:
-            end_entry(entry)
+            invalidate_entry(entry)
 
 
-def end_entry(entry: Entry) -> None:
-    """Have the kernel ask anew for a name. From a thread that holds nothing of the share's."""
+def invalidate_entry(entry: InvalEntry) -> None:
+    """Send FUSE_NOTIFY_INVAL_ENTRY, from a thread that holds nothing of the share's. OSError.
+
+    That the kernel does not know it, or the mount is going, is no error.
+    """
     try:
         pyfuse3.invalidate_entry(pyfuse3.InodeT(entry.directory), entry.name)
     except OSError as error:
@@ -145,24 +160,25 @@ def end_entry(entry: Entry) -> None:
 
 
 def _nothing() -> None:
-    """After endings that nobody waits for."""
+    """After invalidations that nobody waits for."""
 
 
 class LateInvalidator:
-    """An Invalidator that is begun when it is first needed: most shares never need it."""
+    """An Invalidator that is started when it is first needed: most shares never need it."""
 
     def __init__(self, begin: Callable[[], Invalidator | None]) -> None:
         """*begin* makes it; None where the kernel cannot be talked to."""
         self._begin = begin
         self._invalidator: Invalidator | None = None
 
-    def end(self, endings: Iterable[Ending]) -> None:
-        """End these answers, soon."""
+    def invalidate(self, invalidations: Iterable[Invalidation]) -> None:
+        """Queue these, starting the thread if need be; nothing where there is no connection."""
         if self._invalidator is None:
             self._invalidator = self._begin()
         if self._invalidator is not None:
-            self._invalidator.end(endings, _nothing)
+            self._invalidator.invalidate(invalidations, _nothing)
 
     def close(self) -> None:
+        """Stop the thread, if it was started."""
         if self._invalidator is not None:
             self._invalidator.stop()

@@ -32,21 +32,21 @@ FAULTS: dict[Bug, type[Fault]] = {
 }
 """What makes each bug."""
 
-Hear = Callable[[HostChange], HostChange | None]
+ChangeFilter = Callable[[HostChange], HostChange | None]
 """What is heard of a change of the host's, if anything is."""
-Raise = Callable[[Injection], Iterator[Injection]]
+InjectionMapper = Callable[[Injection], Iterator[Injection]]
 """What is raised in the guest in place of an event."""
 
 
 def faults_of(
     faults: tuple[FaultSpec, ...], inodes: InodeTable, backing: Backing, spellings: Spellings
 ) -> list[Fault]:
-    """The faults of a share, that which is laid on first first. Raises MountError."""
+    """The faults of a share, in the order in which they are laid on. Raises MountError."""
     return [FAULTS[each.bug](each.limit, inodes, backing, spellings) for each in reversed(faults)]
 
 
-def hearing(faults: tuple[FaultSpec, ...]) -> Hear | None:
-    """How the changes of the host are heard; None: as they are."""
+def change_filter(faults: tuple[FaultSpec, ...]) -> ChangeFilter | None:
+    """What the *faults* leave of each host change, or nothing of it; None: all of each."""
     if not faults:
         return None
 
@@ -59,8 +59,8 @@ def hearing(faults: tuple[FaultSpec, ...]) -> Hear | None:
     return hear
 
 
-def raising(faults: tuple[FaultSpec, ...]) -> Raise | None:
-    """What is raised in the guest; None: each event as it is."""
+def injection_mapper(faults: tuple[FaultSpec, ...]) -> InjectionMapper | None:
+    """What the *faults* raise in place of each event; None: each event as it is."""
     if any(each.bug is Bug.FALSE_CREATE for each in faults):
         return with_false_creations
     return None

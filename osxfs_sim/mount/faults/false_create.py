@@ -8,7 +8,7 @@ from pyfuse3 import EntryAttributes, RequestContext
 
 from osxfs_sim.model.events import Notice
 from osxfs_sim.mount.events.inject import Injection, Injector
-from osxfs_sim.mount.events.injected_requests import InjectedRequests, shadow
+from osxfs_sim.mount.events.injected_requests import InjectedRequests, tombstone_attributes
 from osxfs_sim.mount.faults.fault import Fault
 from osxfs_sim.mount.loop.request import Request
 from osxfs_sim.mount.requests.layer import Layer
@@ -21,20 +21,21 @@ class FalseInjection(Injection):
 
 
 def with_false_creations(injection: Injection) -> Iterator[Injection]:
-    """What is raised for *injection*."""
+    """The events raised for *injection*: before a DELETE a CREATE that never was."""
     if injection.notice is Notice.DELETE:
         yield FalseInjection(Notice.CREATE, injection.directory, injection.name, injection.kind)
     yield injection
 
 
 class FalseCreate(Fault):
-    """Acknowledges the creation of what is gone: the other half is with_false_creations()."""
+    """Answers the injected creation of what is gone; with_false_creations() raises it."""
 
     def over_injected(self, below: InjectedRequests, injector: Injector) -> Any:
-        return _FalseAcknowledgement(below, injector, self._inodes)
+        """Answers a false creation by a tombstone; all else is *below*'s."""
+        return _FalseCreation(below, injector, self._inodes)
 
 
-class _FalseAcknowledgement(Layer):
+class _FalseCreation(Layer):
     next: InjectedRequests
 
     def __init__(self, below: InjectedRequests, injector: Injector, inodes: InodeTable) -> None:
@@ -52,21 +53,21 @@ class _FalseAcknowledgement(Layer):
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_false(parent_inode, name, ctx):
-            return self._acknowledged()
+            return self._answer_suppressed()
         return self.next.mknod(request, parent_inode, name, mode, rdev, ctx)
 
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_false(parent_inode, name, ctx):
-            return self._acknowledged()
+            return self._answer_suppressed()
         return self.next.mkdir(request, parent_inode, name, mode, ctx)
 
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
         if self._is_false(parent_inode, name, ctx):
-            return self._acknowledged()
+            return self._answer_suppressed()
         return self.next.symlink(request, parent_inode, name, target, ctx)
 
     def _is_false(self, parent_number: int, name: bytes, ctx: RequestContext) -> bool:
@@ -78,9 +79,9 @@ class _FalseAcknowledgement(Layer):
             and injection.name == name
         )
 
-    async def _acknowledged(self) -> EntryAttributes:
+    async def _answer_suppressed(self) -> EntryAttributes:
         injection = self._injector.current
         assert injection is not None
-        inode = self._inodes.vanished(injection.directory, injection.name, injection.kind)
-        inode.lookups += 1
-        return shadow(inode)
+        inode = self._inodes.tombstone(injection.directory, injection.name, injection.kind)
+        inode.nlookup += 1
+        return tombstone_attributes(inode)

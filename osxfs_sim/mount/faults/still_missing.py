@@ -1,4 +1,4 @@
-"""V7: a name that was missing stays missing for as long as the guest was told."""
+"""V7: a name that was missing stays missing for as long as its negative entry was to last."""
 
 import time
 from typing import Any
@@ -17,11 +17,11 @@ _MISSING_REMEMBERED = 4_096  # of a directory
 
 
 class StillMissing(Fault):
-    """A name stays missing as long as the guest was told that it may believe that.
+    """A name stays missing until the timeout of the negative entry that the guest was sent.
 
-    Linux before 6.6 believed it itself. Since then a kernel that meets EEXIST asks anew
+    Linux before 6.6 cached it that long itself. Since then a kernel that meets EEXIST asks anew
     (fuse: invalidate dentry on EEXIST creates), and the server answers what an older one
-    would have believed. Where no missing name is believed, there is nothing to keep.
+    would have cached. Where there are no negative entries, there is nothing to keep.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -29,21 +29,26 @@ class StillMissing(Fault):
         self._missing_until_ns: dict[Inode, dict[bytes, int]] = {}
 
     def over_caching(self, below: Caching) -> Any:
+        """Remembers until when each negative entry may be cached."""
         return _Remembering(below, self._missing_until_ns)
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """LOOKUP answers by a negative entry for as long as one was allowed."""
         del evict
         return _StillMissingOperations(below, self._inodes, self._missing_until_ns)
 
     def over_eviction(self, below: Evict) -> Evict:
+        """Forgets an evicted inode."""
+
         def evict(inode: Inode) -> None:
             self._missing_until_ns.pop(inode, None)
             below(inode)
 
         return evict
 
-    def when_named(self, parent: Inode, asked: bytes) -> None:
-        self._missing_until_ns.get(parent, {}).pop(asked, None)  # made by the guest itself
+    def on_name_added(self, parent: Inode, requested: bytes) -> None:
+        """The guest has made the name itself: it is missing no more."""
+        self._missing_until_ns.get(parent, {}).pop(requested, None)  # made by the guest itself
 
 
 class _Remembering(Layer):
@@ -53,11 +58,11 @@ class _Remembering(Layer):
         super().__init__(below)
         self._missing_until_ns = missing_until_ns
 
-    def of_missing_ns(self, parent: Inode, asked: bytes) -> int:
-        timeout_ns = self.next.of_missing_ns(parent, asked)
+    def negative_timeout_ns(self, parent: Inode, requested: bytes) -> int:
+        timeout_ns = self.next.negative_timeout_ns(parent, requested)
         if timeout_ns > 0:
             names = self._missing_until_ns.setdefault(parent, {})
-            names[asked] = time.monotonic_ns() + timeout_ns
+            names[requested] = time.monotonic_ns() + timeout_ns
             if len(names) > _MISSING_REMEMBERED:
                 del names[next(iter(names))]
         return timeout_ns
@@ -76,13 +81,13 @@ class _StillMissingOperations(Layer):
         self._inodes = inodes
         self._missing_until_ns = missing_until_ns
 
-    def lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
+    def lookup(self, parent_number: int, requested: bytes, ctx: RequestContext) -> EntryAttributes:
         parent = self._inodes[parent_number]
-        until_ns = self._missing_until_ns.get(parent, {}).get(asked, 0)
+        until_ns = self._missing_until_ns.get(parent, {}).get(requested, 0)
         left_ns = until_ns - time.monotonic_ns()
         if left_ns > 0:
             missing = EntryAttributes()
             missing.st_ino = pyfuse3.InodeT(0)
             missing.entry_timeout = left_ns * S_PER_NS
             return missing
-        return self.next.lookup(parent_number, asked, ctx)
+        return self.next.lookup(parent_number, requested, ctx)

@@ -15,11 +15,12 @@ from osxfs_sim.mount.tree.spellings import Spellings
 class TwoLocks(Fault):
     """Who looks up a file that is open gets another inode of it; flock(2) is an inode's own.
 
-    A name that the kernel believes is not looked up, and leads both to one inode: so too
+    A name that the kernel has cached is not looked up, and leads both to one inode: so too
     in the report, where locks that follow quickly exclude each other.
     """
 
     def over_operations(self, below: HostOperations, evict: Evict) -> Any:
+        """LOOKUP of a file that is open gives another inode."""
         del evict
         return _TwoInodes(below, self._inodes, self._backing, self._spellings)
 
@@ -35,14 +36,14 @@ class _TwoInodes(Layer):
         self._backing = backing
         self._spellings = spellings
 
-    def lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
+    def lookup(self, parent_number: int, requested: bytes, ctx: RequestContext) -> EntryAttributes:
         parent = self._inodes[parent_number]
         try:
             dir_fd = self._backing.directory_fd(parent)
-            _, status = self._spellings.find(parent, dir_fd, asked)
-            known = self._inodes.known(status)
+            _, status = self._spellings.find(parent, dir_fd, requested)
+            known = self._inodes.find(status)
         except OSError:
             known = None  # what is wrong, the look-up itself will say
         if known is not None and known.open_fds:
             self._inodes.detach_host_number(known)
-        return self.next.lookup(parent_number, asked, ctx)
+        return self.next.lookup(parent_number, requested, ctx)

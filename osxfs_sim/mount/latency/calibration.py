@@ -1,11 +1,11 @@
-"""What lies outside the server's own clock, measured when a share is mounted.
+"""The client's overhead, outside the server's own clock, measured when a share is mounted.
 
 Between a client's system call and the server's first look at the request lie
 the way through the kernel and a wake-up; between the server's reply and the
 client lie the same again. Together about 20 us on the machine this was
 developed on, and more in longer waits and after idle times, as processors go
 colder. A process of its own asks for a missing name at the latencies in use;
-what it sees beyond what was asked for is the constant that Crossings subtracts.
+what it sees beyond the target is the overhead that Crossings subtracts.
 """
 
 import contextlib
@@ -45,14 +45,14 @@ class Calibration:
     """The results, in nanoseconds.
 
     *floor_ns* is what a client sees when no latency is asked for; no target
-    below it can be met. *outside_ns* maps latencies asked for to what lies
+    below it can be met. *client_overhead_ns* maps latencies asked for to what lies
     outside the server, *wake_ns* each Wake state to the time of its wake-up.
     """
 
     floor_ns: int = 0
-    """What a client sees when no latency is asked for: no target below can be met."""
-    outside_ns: dict[int, int] = field(default_factory=lambda: {0: 0})
-    """For latencies asked for: what lies outside the server."""
+    """What a client observes at a target of 0: no target below can be met."""
+    client_overhead_ns: dict[int, int] = field(default_factory=lambda: {0: 0})
+    """By target latency: the client's overhead, outside the server."""
     wake_ns: dict[Wake, int] = field(default_factory=dict)
     """For each state of the loop: how long its wake-up takes."""
 
@@ -97,7 +97,7 @@ class _Prober:
 
 
 def start_prober(mountpoint: str, user: ServerUser) -> "subprocess.Popen[bytes]":
-    """The process to calibrate with, for the share at *mountpoint*; it becomes *user* too."""
+    """Start the client process that calibrate() measures with, at *mountpoint*, as *user*."""
     missing = os.path.join(mountpoint, f".osxfs-sim-probe-{os.getpid()}")
     script = str(Path(prober.__file__))
     return subprocess.Popen(
@@ -114,14 +114,15 @@ async def calibrate(
     process: "subprocess.Popen[bytes]",
     latency: LatencySpec,
 ) -> Calibration:
-    """Measure a share that serves nobody else yet, with the prober *process*; it then ends.
+    """Measure floor, client overhead and wake-ups of a share that serves nobody else yet.
 
-    The caller has made its cache policy believe nothing; its latency, constant
-    and patience are changed for each round, and left as they were.
+    *process* is the prober, which then ends. The caller has made its cache policy keep nothing; its
+    latency, client overhead and patience are changed for each round, and left as they were. Raises
+    CalibrationError, and trio.BrokenResourceError or OSError where the prober or the share fails.
     """
-    kept = crossings.latency, crossings.outside, reactor.patience
+    kept = crossings.latency, crossings.client_overhead, reactor.patience
     processors = os.sched_getaffinity(0)
-    crossings.look_outside(ClientOverhead({0: 0}))
+    crossings.set_client_overhead(ClientOverhead({0: 0}))
     probe = _Prober(process)
     try:
         _part_processors(process.pid, sorted(processors))
@@ -130,9 +131,9 @@ async def calibrate(
         await probe.end()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(process.wait)
-        crossings.price_by(kept[0])
-        crossings.look_outside(kept[1])
-        reactor.wait_by(kept[2])
+        crossings.set_latency(kept[0])
+        crossings.set_client_overhead(kept[1])
+        reactor.set_patience(kept[2])
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, processors)
 
@@ -156,7 +157,7 @@ async def _rounds(
 ) -> Calibration:
     def ask_for(latency_ns: int) -> None:
         spec = LatencySpec((latency_ns,) * len(OperationClass))
-        crossings.price_by(LatencyModel(spec, seed=0))
+        crossings.set_latency(LatencyModel(spec, seed=0))
 
     async def outside(latency_ns: int) -> int:
         """The least that a client waited beyond what the server took."""
@@ -164,9 +165,9 @@ async def _rounds(
         count = min(_MOST_PROBES, max(_FEWEST_PROBES, _ROUND_NS // max(latency_ns, 1)))
         least_ns = _LONGEST_NS
         for _ in range(_ROUNDS):
-            crossings.start_counting_anew()
+            crossings.reset_counts()
             client_ns = await probe.median_ns(count)
-            # A held reply leaves on time; one that nothing was asked of takes what it takes.
+            # A delayed reply leaves on time; one without a target takes what it takes.
             inside_ns = latency_ns or _median_inside_ns(crossings)
             least_ns = min(least_ns, client_ns - inside_ns)
         return max(0, least_ns)
@@ -177,11 +178,11 @@ async def _rounds(
     ask_for(0)
     await probe.median_ns(_WARM_UP_PROBES)
     floor_ns = await quietest(_MOST_PROBES)
-    outside_ns = {
+    client_overhead_ns = {
         latency_ns: await outside(latency_ns) for latency_ns in (0, *_latencies_in_use(latency))
     }
     wake_ns: dict[Wake, int] = {}
-    if len(outside_ns) > 1:
+    if len(client_overhead_ns) > 1:
         ask_for(0)
         patience = reactor.patience
         for wake, state in (
@@ -189,15 +190,15 @@ async def _rounds(
             (Wake.ASLEEP, replace(patience, spin_ns=0, block_ns=0)),
             (Wake.COLD, Patience(spin_ns=0, block_ns=0, awake_ns=0)),
         ):
-            reactor.wait_by(state)
+            reactor.set_patience(state)
             wake_ns[wake] = max(0, await quietest(_WAKE_PROBES, _WAKE_PAUSE_NS) - floor_ns)
-        reactor.wait_by(patience)
-    return Calibration(floor_ns, outside_ns, wake_ns)
+        reactor.set_patience(patience)
+    return Calibration(floor_ns, client_overhead_ns, wake_ns)
 
 
 def _median_inside_ns(crossings: Crossings) -> int:
     report = crossings.receipt.report()
-    return report[OperationClass.METADATA.label].achieved_p50_ns
+    return report[OperationClass.METADATA.label].observed_p50_ns
 
 
 def _latencies_in_use(latency: LatencySpec) -> list[int]:

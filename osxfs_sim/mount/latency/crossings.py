@@ -1,4 +1,4 @@
-"""Prices a request, holds its reply until it is due, and writes the receipt.
+"""Prices a request, delays its reply until it is due, and writes the receipt.
 
 Part of what a client waits for lies outside the server's clock: the way into
 the kernel, the wake-up of the client, the reply itself. It is calibrated when
@@ -17,34 +17,35 @@ from osxfs_sim.mount.loop.request import Crossing, Request
 
 
 class ClientOverhead:
-    """What a client waits for outside the server, as a function of the latency asked for.
+    """What a client waits for outside the server, as a function of the target latency.
 
-    It grows with the latency, as processors go colder in longer waits.
-    Measured at a few latencies (*points*: asked-for and outside, both in
-    nanoseconds) and interpolated linearly between them; flat beyond.
+    It grows with the latency, as processors go colder in longer waits. Measured at a few latencies
+    (*points*: target and overhead, both in nanoseconds) and interpolated linearly between them;
+    flat beyond.
     """
 
     def __init__(self, points: dict[int, int]) -> None:
         assert points, "at least one measured point"
         self.points = dict(sorted(points.items()))
         self.known: dict[int, int] = {}
-        """What ns() has worked out, by the latency asked for; it may be forgotten at any time."""
+        """What overhead_ns() has worked out, by target; it may be forgotten at any time."""
 
-    def ns(self, asked_ns: int) -> int:
-        known = self.known.get(asked_ns)
+    def overhead_ns(self, target_ns: int) -> int:
+        """What a client waits outside the server, at a target of *target_ns*: interpolated."""
+        known = self.known.get(target_ns)
         if known is None:
             if len(self.known) > 4096:
                 self.known.clear()  # drawn latencies hardly repeat
-            known = self.known[asked_ns] = self._interpolate(asked_ns)
+            known = self.known[target_ns] = self._interpolate(target_ns)
         return known
 
-    def _interpolate(self, asked_ns: int) -> int:
+    def _interpolate(self, target_ns: int) -> int:
         below: tuple[int, int] | None = None
         for point in self.points.items():
-            if point[0] >= asked_ns:
-                if below is None or point[0] == asked_ns:
+            if point[0] >= target_ns:
+                if below is None or point[0] == target_ns:
                     return point[1]
-                share = (asked_ns - below[0]) / (point[0] - below[0])
+                share = (target_ns - below[0]) / (point[0] - below[0])
                 return round(below[1] + share * (point[1] - below[1]))
             below = point
         assert below is not None
@@ -56,24 +57,24 @@ _CLASS_OF = tuple(map(int, CLASS_OF))
 
 
 class Crossings:
-    """The state that every request passes: model, receipt, counts."""
+    """What every request of a share passes: the latency model, the receipt, the counts."""
 
-    def __init__(self, latency: LatencyModel, outside: ClientOverhead) -> None:
+    def __init__(self, latency: LatencyModel, client_overhead: ClientOverhead) -> None:
         self.latency = latency
-        self.outside = outside
-        self.start_counting_anew()
+        self.client_overhead = client_overhead
+        self.reset_counts()
 
-    def price_by(self, latency: LatencyModel) -> None:
+    def set_latency(self, latency: LatencyModel) -> None:
         """From now on a crossing takes what *latency* says."""
         self.latency = latency
 
-    def look_outside(self, outside: ClientOverhead) -> None:
-        """This is what lies outside, from now on."""
-        self.outside = outside
+    def set_client_overhead(self, client_overhead: ClientOverhead) -> None:
+        """From now on subtract *client_overhead* from what a reply is delayed by."""
+        self.client_overhead = client_overhead
 
     @contextlib.contextmanager
-    def at_no_price(self) -> Iterator[None]:
-        """For what the server asks of itself before anybody uses the share: it may be slow.
+    def without_latency(self) -> Iterator[None]:
+        """Within the block no request is delayed: for what the server asks of its own share.
 
         Nothing is drawn from the share's own randomness either.
         """
@@ -83,8 +84,8 @@ class Crossings:
         finally:
             self.latency = kept
 
-    def start_counting_anew(self) -> None:
-        """Forget counts and receipt; the latency model goes on where it is."""
+    def reset_counts(self) -> None:
+        """Begin counts and receipt from nothing; the latency model goes on as it is."""
         self.receipt = Receipt()
         self._pending = self.receipt.pending
         self.counts = [0] * len(Operation)
@@ -92,30 +93,32 @@ class Crossings:
 
     @types.coroutine
     def cross(self, request: Request, operation: int, size_bytes: int) -> Generator[int, int, None]:
-        """Await the moment at which the reply to *request* must be sent.
+        """Delay the reply to *request* until it is due, and enter it in the receipt.
 
-        It is paid as *operation*, which need not be its own (a WRITE that is to be synchronous
-        pays an FSYNC); *size_bytes* is the data that crosses with it.
+        It is paid as *operation*, which need not be its own (a WRITE that is to be synchronous pays
+        an FSYNC); *size_bytes* is the data that crosses with it.
         """
         arrival_ns = request.arrival_ns
         self.counts[operation] += 1
         operation_class = _CLASS_OF[operation]
         latency = self.latency
-        asked_ns = (latency.fixed_with_data_ns if size_bytes else latency.fixed_ns)[operation_class]
-        if asked_ns is None:
-            asked_ns = latency.due_ns(CLASS_OF[operation], size_bytes, arrival_ns) - arrival_ns
-        outside_ns = self.outside.known.get(asked_ns)
-        if outside_ns is None:
-            outside_ns = self.outside.ns(asked_ns)
-        send_ns = arrival_ns + asked_ns - outside_ns
+        target_ns = (latency.fixed_with_data_ns if size_bytes else latency.fixed_ns)[
+            operation_class
+        ]
+        if target_ns is None:
+            target_ns = latency.due_ns(CLASS_OF[operation], size_bytes, arrival_ns) - arrival_ns
+        client_overhead_ns = self.client_overhead.known.get(target_ns)
+        if client_overhead_ns is None:
+            client_overhead_ns = self.client_overhead.overhead_ns(target_ns)
+        send_ns = arrival_ns + target_ns - client_overhead_ns
         now_ns = time.monotonic_ns()
         if now_ns < send_ns:
             now_ns = yield send_ns
-        achieved_ns = now_ns - arrival_ns + outside_ns
+        observed_ns = now_ns - arrival_ns + client_overhead_ns
         # As Receipt.add, without its call.
         pending = self._pending[operation_class]
-        pending += (asked_ns, achieved_ns)
+        pending += (target_ns, observed_ns)
         if len(pending) >= FOLD_AT:
             self.receipt.fold(CLASS_OF[operation])
         if request.paid is not None:
-            request.paid.append(Crossing(operation, size_bytes, arrival_ns, asked_ns, achieved_ns))
+            request.paid.append(Crossing(operation, size_bytes, arrival_ns, target_ns, observed_ns))

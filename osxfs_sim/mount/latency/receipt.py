@@ -1,8 +1,8 @@
-"""Asked-for against achieved latency, for everything that ran on a share.
+"""Target against observed latency, for everything that ran on a share.
 
-Each held reply adds one line: its class, what it was asked to take, and what
-the client saw. Writing a line must cost next to nothing, so the lines go into
-plain lists and are folded into histograms in blocks. The histograms are
+Each reply adds one line: its class, its target, and what the client observed. Writing
+a line must cost next to nothing, so the lines go into plain lists and are folded into
+histograms in blocks. The histograms are
 HdrHistogram's with three significant digits: under 0.1 % relative error,
 mergeable by adding, and readable by that project's own tools.
 """
@@ -22,27 +22,28 @@ FOLD_AT = 8192
 
 LATE_BY_NS = 20_000
 LATE_BY_SHARE = 0.05
-"""An answer is late when it came later than asked by more than the larger of the two."""
+"""An answer is late when it came later than its target by more than the larger of the two."""
 
 TOLERANCE = 0.05
-"""A class is out of tolerance when its median is off by more than this share of what was asked."""
+"""A class is out of tolerance when its median is off by more than this share of its target,
+or when more than LATE_TOLERANCE of its answers was late."""
 FEWEST_JUDGED = 50
 """Fewer answers than this are shown, and not judged."""
 LATE_TOLERANCE = 0.10
-"""... or when more than this share of its answers was late."""
+"""See TOLERANCE."""
 
 
 def new_histogram() -> HdrHistogram:
-    """An empty histogram of nanoseconds, up to an hour."""
+    """An empty HdrHistogram of nanoseconds, from 1 ns to an hour, three significant digits."""
     return HdrHistogram(_LOWEST_NS, _HIGHEST_NS, _DIGITS)
 
 
 def fold(histogram: HdrHistogram, values_ns: np.ndarray) -> None:
-    """Add many values at once. *values_ns* is an array of integers, shape (n,).
+    """Add *values_ns*, integers of shape (n,), to *histogram*, clipped to its range.
 
-    HdrHistogram takes a microsecond a value. Values that share their leading
-    bits share a bucket, so we round them as it would (11 bits give three
-    digits) and add each distinct one with its count.
+    HdrHistogram takes a microsecond a value. Values that share their leading bits share a bucket,
+    so we round them as it would (11 bits give three digits) and add each distinct one with its
+    count.
     """
     values = np.clip(values_ns, _LOWEST_NS, _HIGHEST_NS).astype(np.int64)
     # frexp gives the position of the leading bit.
@@ -54,16 +55,19 @@ def fold(histogram: HdrHistogram, values_ns: np.ndarray) -> None:
 
 @dataclass(slots=True)
 class _Line:
-    asked: HdrHistogram
-    achieved: HdrHistogram
+    target: HdrHistogram
+    observed: HdrHistogram
     late: int = 0
-    asked_for_something: bool = False
-    asked_total_ns: int = 0
-    achieved_total_ns: int = 0
+    has_target: bool = False
+    target_total_ns: int = 0
+    observed_total_ns: int = 0
 
 
 class Receipt:
-    """The histograms of one share, per operation class. Bounded, however long it runs."""
+    """Target and observed latency of all answers of a share, as histograms per operation class.
+
+    Bounded, however long it runs. "Receipt" is the product's word for this latency report.
+    """
 
     def __init__(self) -> None:
         self._lines = {
@@ -71,65 +75,65 @@ class Receipt:
             for operation_class in OperationClass
         }
         self.pending: list[list[int]] = [[] for _ in OperationClass]
-        """Per class what is not folded in yet, asked and achieved by turns. Whoever is in every
+        """Per class what is not folded in yet, target and observed by turns. Whoever is in every
         request's way appends to it, as add() does, and has it folded in at FOLD_AT."""
 
-    def add(self, operation_class: OperationClass, asked_ns: int, achieved_ns: int) -> None:
-        """One answered request: what it was to take, and what its client saw it take."""
+    def add(self, operation_class: OperationClass, target_ns: int, observed_ns: int) -> None:
+        """Enter one answer: its target latency, and what its client observed, both in ns."""
         pending = self.pending[operation_class]
-        pending.append(asked_ns)
-        pending.append(achieved_ns)
+        pending.append(target_ns)
+        pending.append(observed_ns)
         if len(pending) >= FOLD_AT:
             self.fold(operation_class)
 
     def fold(self, operation_class: OperationClass) -> None:
-        """Fold what is pending of a class into its histograms."""
+        """Move the pending answers of a class into its histograms; nothing where there are none."""
         pending = self.pending[operation_class]
         if not pending:
             return
-        asked, achieved = np.asarray(pending, dtype=np.int64).reshape(-1, 2).T
+        target, observed = np.asarray(pending, dtype=np.int64).reshape(-1, 2).T
         pending.clear()
         line = self._lines[operation_class]
-        line.asked_for_something |= bool(asked.any())
-        line.asked_total_ns += int(asked.sum())
-        line.achieved_total_ns += int(achieved.sum())
-        fold(line.asked, asked)
-        fold(line.achieved, achieved)
+        line.has_target |= bool(target.any())
+        line.target_total_ns += int(target.sum())
+        line.observed_total_ns += int(observed.sum())
+        fold(line.target, target)
+        fold(line.observed, observed)
         line.late += int(
-            np.count_nonzero(achieved - asked > np.maximum(LATE_BY_NS, asked * LATE_BY_SHARE))
+            np.count_nonzero(observed - target > np.maximum(LATE_BY_NS, target * LATE_BY_SHARE))
         )
 
     def report(self) -> dict[str, ReceiptLine]:
-        """Per class that was used: counts, percentiles in nanoseconds, late answers, histograms.
+        """The receipt per label of a class that was used: counts, percentiles in ns, late answers.
 
-        ``within_tolerance`` is None where no latency was asked for: there is
-        nothing to compare with. Histograms are in HdrHistogram's own encoding.
+        ``within_tolerance`` is None where there was no target: there is nothing to compare with.
+        Histograms are in HdrHistogram's own encoding.
         """
         report: dict[str, ReceiptLine] = {}
         for operation_class, line in self._lines.items():
             self.fold(operation_class)
-            count = line.asked.get_total_count()
+            count = line.target.get_total_count()
             if not count:
                 continue
-            asked_p50 = _percentile_ns(line.asked, 50)
-            achieved_p50 = _percentile_ns(line.achieved, 50)
-            asked_nothing = not line.asked_for_something
+            target_p50 = _percentile_ns(line.target, 50)
+            observed_p50 = _percentile_ns(line.observed, 50)
+            has_no_target = not line.has_target
             report[operation_class.label] = ReceiptLine(
                 count=count,
                 # The smallest value a histogram can hold is 1, and stands for 0.
-                asked_p50_ns=0 if asked_p50 <= _LOWEST_NS else asked_p50,
-                achieved_p50_ns=achieved_p50,
-                achieved_p90_ns=_percentile_ns(line.achieved, 90),
-                achieved_p99_ns=_percentile_ns(line.achieved, 99),
-                asked_total_ns=line.asked_total_ns,
-                achieved_total_ns=line.achieved_total_ns,
-                late=0 if asked_nothing else line.late,
+                target_p50_ns=0 if target_p50 <= _LOWEST_NS else target_p50,
+                observed_p50_ns=observed_p50,
+                observed_p90_ns=_percentile_ns(line.observed, 90),
+                observed_p99_ns=_percentile_ns(line.observed, 99),
+                target_total_ns=line.target_total_ns,
+                observed_total_ns=line.observed_total_ns,
+                late=0 if has_no_target else line.late,
                 within_tolerance=None
-                if asked_nothing or count < FEWEST_JUDGED
-                else (asked_p50 <= _LOWEST_NS or abs(achieved_p50 / asked_p50 - 1) <= TOLERANCE)
+                if has_no_target or count < FEWEST_JUDGED
+                else (target_p50 <= _LOWEST_NS or abs(observed_p50 / target_p50 - 1) <= TOLERANCE)
                 and line.late <= LATE_TOLERANCE * count,
-                asked_histogram=line.asked.encode().decode("ascii"),
-                achieved_histogram=line.achieved.encode().decode("ascii"),
+                target_histogram=line.target.encode().decode("ascii"),
+                observed_histogram=line.observed.encode().decode("ascii"),
             )
         return report
 

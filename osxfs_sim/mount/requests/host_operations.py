@@ -27,7 +27,7 @@ from osxfs_sim.mount.tree.backing import OPEN_SAFELY, Backing, StaleError, magic
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners
-from osxfs_sim.mount.tree.set_id import end_group_id, end_set_id, has_group_id_alone, set_mode
+from osxfs_sim.mount.tree.set_id import clear_set_gid, clear_set_id, has_group_id_alone, set_mode
 from osxfs_sim.mount.tree.spellings import CaseOnlyRenameError, Spellings
 from osxfs_sim.mount.tree.syscall_inspection import groups_of
 
@@ -38,18 +38,18 @@ _HOST_FLAGS = os.O_ACCMODE | os.O_SYNC | os.O_DSYNC | os.O_NOATIME
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the guest may do at all, and the server with it."""
+    """What the guest may do at all, and what the server has to do because it is root."""
 
     guest_devices: bool = False
     """Whether root in the guest may make devices. They cannot be opened there in any case."""
     kernel_checks: bool = False
     """Whether the guest's kernel checks permissions, by what it knows."""
     server_is_root: bool = False
-    """Root's writes leave set-id bits as they are: the server ends them itself."""
+    """Root's writes leave set-id bits as they are: the server clears them itself."""
 
 
 class HostOperations:
-    """What the guest asks for, done on the host. The arguments are those of pyfuse3's methods."""
+    """The host's part of each FUSE operation. Arguments as pyfuse3's; all raise OSError."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class HostOperations:
         entries: Entries,
         show: Show,
         handles: HandleTable,
-        rights: Capabilities,
+        capabilities: Capabilities,
     ) -> None:
         self._inodes = inodes
         self._backing = backing
@@ -76,91 +76,104 @@ class HostOperations:
         self._show = show
         self._handles = handles
         # Each write looks at these.
-        self._ending_set_id, self._strangers = handles.ending_set_id, handles.strangers
+        self._clearing_set_id, self._non_members = handles.clearing_set_id, handles.non_members
         self._appending = handles.appending
-        self._guest_devices = rights.guest_devices
-        self._kernel_checks = rights.kernel_checks
-        self._privileged = rights.server_is_root
+        self._guest_devices = capabilities.guest_devices
+        self._kernel_checks = capabilities.kernel_checks
+        self._privileged = capabilities.server_is_root
 
-    def lookup(self, parent_number: int, asked: bytes, ctx: RequestContext) -> EntryAttributes:
-        if asked in (b".", b".."):
+    def lookup(self, parent_number: int, requested: bytes, ctx: RequestContext) -> EntryAttributes:
+        """The entry of *requested*, or a negative one. Raises OSError: ENOENT, EINVAL for "."."""
+        if requested in (b".", b".."):
             raise OSError(errno.EINVAL, "not a name")
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
         try:
-            name, status = self._spellings.look_up(parent, dir_fd, asked, ctx.pid)
+            name, status = self._spellings.look_up(parent, dir_fd, requested, ctx.pid)
         except CaseOnlyRenameError:
             raise
         except FileNotFoundError:
             self._crossings.missing_lookups += 1
-            missing = self._entries.missing(parent, asked)
+            missing = self._entries.missing(parent, requested)
             if missing is None:
                 raise
             return missing
-        return self._entries.entry(parent, dir_fd, name, status, ctx, asked)
+        return self._entries.entry(parent, dir_fd, name, status, ctx, requested)
 
     def mknod(
-        self, parent_number: int, asked: bytes, mode: int, device: int, ctx: RequestContext
+        self, parent_number: int, requested: bytes, mode: int, device: int, ctx: RequestContext
     ) -> EntryAttributes:
+        """mknod(2) for the caller; the new entry. Raises OSError: EPERM for a device."""
         if (modes.S_ISCHR(mode) or modes.S_ISBLK(mode)) and not self._guest_devices:
             raise OSError(errno.EPERM, "devices are not shared")
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
-        name = self._spellings.new(parent, dir_fd, asked)
+        name = self._spellings.new(parent, dir_fd, requested)
         mode = self._owners.may_carry(mode, ctx)
         self._owners.make(ctx, os.mknod, name, mode, device, dir_fd=dir_fd)
-        return self._entries.made(parent, dir_fd, name, ctx, asked)
+        return self._entries.made(parent, dir_fd, name, ctx, requested)
 
     def mkdir(
-        self, parent_number: int, asked: bytes, mode: int, ctx: RequestContext
+        self, parent_number: int, requested: bytes, mode: int, ctx: RequestContext
     ) -> EntryAttributes:
+        """mkdir(2) for the caller; the new entry. Raises OSError."""
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
-        name = self._spellings.new(parent, dir_fd, asked)
+        name = self._spellings.new(parent, dir_fd, requested)
         self._owners.make(ctx, os.mkdir, name, modes.S_IMODE(mode), dir_fd=dir_fd)
-        return self._entries.made(parent, dir_fd, name, ctx, asked)
+        return self._entries.made(parent, dir_fd, name, ctx, requested)
 
     def symlink(
-        self, parent_number: int, asked: bytes, target: bytes, ctx: RequestContext
+        self, parent_number: int, requested: bytes, target: bytes, ctx: RequestContext
     ) -> EntryAttributes:
+        """symlink(2) for the caller; the new entry. Raises OSError."""
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
-        name = self._spellings.new(parent, dir_fd, asked)
+        name = self._spellings.new(parent, dir_fd, requested)
         self._owners.make(ctx, os.symlink, target, name, dir_fd=dir_fd)
-        return self._entries.made(parent, dir_fd, name, ctx, asked)
+        return self._entries.made(parent, dir_fd, name, ctx, requested)
 
     def link(
-        self, number: int, parent_number: int, asked: bytes, ctx: RequestContext
+        self, number: int, parent_number: int, requested: bytes, ctx: RequestContext
     ) -> EntryAttributes:
+        """linkat(2) of the very object *number*; the new entry. Raises OSError."""
         parent = self._inodes[parent_number]
         with self._backing.pinned(self._inodes[number]) as fd:
             dir_fd = self._backing.directory_fd(parent)
-            name = self._spellings.new(parent, dir_fd, asked)
+            name = self._spellings.new(parent, dir_fd, requested)
             at.give_name(fd, dir_fd, name)
-            self._namespace.has_changed(self._inodes[number], fd)
-        return self._entries.made(parent, dir_fd, name, ctx, asked, is_new=False)
+            self._namespace.record_change(self._inodes[number], fd)
+        return self._entries.made(parent, dir_fd, name, ctx, requested, is_new=False)
 
-    def remove(self, parent_number: int, asked: bytes, remove: Callable[..., None]) -> None:
+    def remove(self, parent_number: int, requested: bytes, remove: Callable[..., None]) -> None:
+        """Remove a name by *remove*, os.unlink or os.rmdir; keeps an orphan. Raises OSError."""
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
-        name = self._spellings.existing(parent, dir_fd, asked)
-        with self._namespace.losing_a_name(parent, dir_fd, name):
+        name = self._spellings.existing(parent, dir_fd, requested)
+        with self._namespace.removing_name(parent, dir_fd, name):
             remove(name, dir_fd=dir_fd)
-        self._namespace.unnamed(parent, dir_fd, name, asked)
+        self._namespace.name_removed(parent, dir_fd, name, requested)
 
     def rename(
-        self, old_number: int, old_asked: bytes, new_number: int, new_asked: bytes, flags: int
+        self,
+        old_number: int,
+        old_requested: bytes,
+        new_number: int,
+        new_requested: bytes,
+        flags: int,
     ) -> None:
+        """renameat2(2). Raises OSError: EINVAL for flags that are not shared."""
         if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
             # RENAME_WHITEOUT would leave a device in the old one's place.
             raise OSError(errno.EINVAL, "not shared")
         self._namespace.rename(
-            self._inodes[old_number], old_asked, self._inodes[new_number], new_asked, flags
+            self._inodes[old_number], old_requested, self._inodes[new_number], new_requested, flags
         )
 
     def getattr(
         self, number: int, ctx: RequestContext, *, is_cached: bool = True
     ) -> EntryAttributes:
+        """The attributes of the inode *number*. Raises OSError: ESTALE."""
         return self._entries.attributes(self._inodes[number], ctx, is_cached=is_cached)
 
     def setattr(
@@ -171,6 +184,7 @@ class HostOperations:
         fh: int | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
+        """Set the *wanted* attributes that *fields* names; the attributes then. Raises OSError."""
         inode = self._inodes[number]
         if fh is not None:
             self._handles.inode_of(fh, is_directory=False)
@@ -179,14 +193,14 @@ class HostOperations:
             changes_owner = fields.update_uid or fields.update_gid
             before = os.fstat(fd).st_mode if fields.update_mode else 0
             if fields.update_size:
-                self._end_set_id(fd, ctx)
+                self._clear_set_id(fd, ctx)
                 # With a handle the right to write was settled when it was opened.
                 if fh is None:
                     at.set_size(fd, wanted.st_size)
                 else:
                     os.ftruncate(fh, wanted.st_size)
             if changes_owner:
-                self._end_set_id(fd, ctx, is_chown=True)
+                self._clear_set_id(fd, ctx, is_chown=True)
                 self._owners.change(
                     fd,
                     os.fstat(fd),
@@ -205,14 +219,14 @@ class HostOperations:
                     wanted.st_mtime_ns if fields.update_mtime else None,
                 )
             if not (fields.update_size or fields.update_mode or changes_owner or changes_times):
-                # chown(2) of neither id, or a write(2) to come that ends set-id bits:
-                # the first moves the ctime, both end the bits.
-                self._end_set_id(fd, ctx, is_chown=True)
+                # chown(2) of neither id, or a write(2) to come that clears set-id bits:
+                # the first moves the ctime, both clear the bits.
+                self._clear_set_id(fd, ctx, is_chown=True)
                 syscalls.set_owner(fd, -1, -1)
-            self._namespace.has_changed(inode, fd)
+            self._namespace.record_change(inode, fd)
             status = os.fstat(fd)
             ids = self._owners.ids(fd, b"", status, ctx)
-        return self._show(inode, status, ids, self._caching.of_attributes(inode, status))
+        return self._show(inode, status, ids, self._caching.attr_timeouts(inode, status))
 
     @staticmethod
     def _is_written(inode: Inode) -> bool:
@@ -222,17 +236,17 @@ class HostOperations:
             for fd in inode.open_fds or ()
         )
 
-    def _end_set_id(self, fd: int, caller: RequestContext, *, is_chown: bool = False) -> None:
+    def _clear_set_id(self, fd: int, caller: RequestContext, *, is_chown: bool = False) -> None:
         """Before *caller* changes the content, or the owner, of the file behind *fd*."""
         if not caller.uid or not self._privileged:
             return
-        stranger = self._is_stranger(fd, caller)
+        non_member = self._is_non_member(fd, caller)
         if not is_chown:
-            end_set_id(fd, stranger=stranger)
-        elif stranger:
-            end_group_id(fd)
+            clear_set_id(fd, non_member=non_member)
+        elif non_member:
+            clear_set_gid(fd)
 
-    def _is_stranger(self, fd: int, caller: RequestContext) -> bool:
+    def _is_non_member(self, fd: int, caller: RequestContext) -> bool:
         """Whether *caller* is outside the group of a file whose set-group-ID bit means no program.
 
         For all other files it does not matter, and is not asked.
@@ -244,15 +258,18 @@ class HostOperations:
         return gid != caller.gid and gid not in groups_of(caller.pid)
 
     def readlink(self, number: int) -> bytes:
+        """readlink(2) of the very object. Raises OSError."""
         with self._backing.pinned(self._inodes[number]) as fd:
             # An empty path reads the link behind the descriptor itself (readlink(2)).
             return os.readlink(b"", dir_fd=fd)
 
     def access(self, number: int, mode: int) -> bool:
+        """faccessat(2) with the server's effective ids. Raises OSError: ESTALE."""
         with self._backing.pinned(self._inodes[number]) as fd:
             return os.access(magic_link(fd), mode, effective_ids=True)
 
     def statfs(self) -> pyfuse3.StatvfsData:
+        """fstatvfs(3) of the export's root. Raises OSError."""
         host = os.fstatvfs(self._inodes.root.path_fd)
         answer = pyfuse3.StatvfsData()
         answer.f_bsize = host.f_bsize
@@ -267,6 +284,7 @@ class HostOperations:
         return answer
 
     def open(self, number: int, flags: int, ctx: RequestContext) -> FileInfo:
+        """Open the file *number*; the reply to OPEN. Truncates where asked. Raises OSError."""
         inode = self._inodes[number]
         is_fixed = False
         try:
@@ -280,14 +298,14 @@ class HostOperations:
         try:
             if flags & os.O_TRUNC:
                 # Only now that we know that it is the right file.
-                self._end_set_id(fd, ctx)
+                self._clear_set_id(fd, ctx)
                 if flags & os.O_ACCMODE == os.O_RDONLY:
                     # Not truncate(2): that may leave the times of an empty file alone.
                     os.close(at.reopened(fd, os.O_RDONLY | os.O_TRUNC))
                 else:
                     os.truncate(fd, 0)
-                self._namespace.has_changed(inode, fd)
-            keep_pages = self._caching.keeps_pages(inode, os.fstat(fd))
+                self._namespace.record_change(inode, fd)
+            keep_pages = self._caching.keep_cache(inode, os.fstat(fd))
             handle = self.opened(inode, fd, flags, ctx, keep_pages)
             if is_fixed:
                 handle.direct_io = True  # a page written as a whole would be appended as a whole
@@ -297,11 +315,15 @@ class HostOperations:
             raise
 
     def create(
-        self, parent_number: int, asked: bytes, mode: int, flags: int, ctx: RequestContext
+        self, parent_number: int, requested: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
+        """Make and open a file; the replies to OPEN and LOOKUP. Raises OSError.
+
+        ESTALE where something else is there by now, so that the guest's kernel looks again.
+        """
         parent = self._inodes[parent_number]
         dir_fd = self._backing.directory_fd(parent)
-        name = self._spellings.new(parent, dir_fd, asked, may_exist=not flags & os.O_EXCL)
+        name = self._spellings.new(parent, dir_fd, requested, may_exist=not flags & os.O_EXCL)
         exclusive = flags & os.O_EXCL
         if self._kernel_checks:
             # The guest's kernel has checked that a file may be made here, and not that
@@ -317,21 +339,21 @@ class HostOperations:
                 dir_fd=dir_fd,
             )
         except OSError as error:
-            # The host has put a link, a FIFO or the like where the guest believed
-            # nothing was: its kernel shall look again and open what it finds.
+            # The host has put a link, a FIFO or the like where the guest had found
+            # nothing: its kernel shall look again and open what it finds.
             if error.errno in (errno.ELOOP, errno.ENXIO):
                 raise StaleError from error
             if error.errno == errno.EEXIST and not flags & os.O_EXCL:
                 raise StaleError from error
             raise
         try:
-            self._namespace.named(parent, dir_fd, name, asked)
+            self._namespace.name_added(parent, dir_fd, name, requested)
             status = os.fstat(fd)
             if not modes.S_ISREG(status.st_mode):
                 raise StaleError
             # A policy of the user's own may fail, and nothing may after the entry.
-            kept = self._caching.keeps_pages_of_new(parent, status)
-            entry = self._entries.entry(parent, dir_fd, name, status, ctx, asked)
+            kept = self._caching.keep_cache_of_new(parent, status)
+            entry = self._entries.entry(parent, dir_fd, name, status, ctx, requested)
             inode = self._inodes[entry.st_ino]
             inode.changed_ns = time.time_ns()
             return self.opened(inode, fd, flags, ctx, kept), entry
@@ -342,17 +364,21 @@ class HostOperations:
     def opened(
         self, inode: Inode, fd: int, flags: int, caller: RequestContext, keep_pages: bool
     ) -> FileInfo:
-        """Note that the guest has *fd* open. Nothing in here may fail, nor after it."""
+        """Enter *fd* as a handle, and whether its writes clear set-id bits. Never fails.
+
+        Nor may anything fail after it.
+        """
         handle = self._handles.opened(inode, fd, flags, keep_pages=keep_pages)
         if caller.uid and self._privileged and flags & os.O_ACCMODE != os.O_RDONLY:
-            self._handles.ending_set_id.add(fd)
-            if self._is_stranger(fd, caller):
-                self._handles.strangers.add(fd)
+            self._handles.clearing_set_id.add(fd)
+            if self._is_non_member(fd, caller):
+                self._handles.non_members.add(fd)
         return handle
 
     def write(self, fd: int, offset: int, data: bytes) -> int:
-        if fd in self._ending_set_id:
-            end_set_id(fd, stranger=fd in self._strangers)
+        """pwrite(2), or an append where the handle appends; the bytes written. Raises OSError."""
+        if fd in self._clearing_set_id:
+            clear_set_id(fd, non_member=fd in self._non_members)
         if fd in self._appending:
             # The guest's kernel appends at the size it knows, which the host may
             # have outgrown: the host's own end of file decides.
@@ -360,6 +386,7 @@ class HostOperations:
         return os.pwrite(fd, data, offset)
 
     def flush(self, fd: int) -> None:
+        """Close a copy of *fd*, so that the host reports what it reports at close(2). OSError."""
         self._handles.inode_of(fd, is_directory=False)
         # Closing a copy makes the host report what it has to report at close(2).
         try:
@@ -370,20 +397,21 @@ class HostOperations:
                 raise
 
     def opendir(self, number: int, ctx: RequestContext) -> int:
+        """Open the directory *number*; its handle. Raises OSError."""
         inode = self._inodes[number]
         fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
-        # READDIRPLUS does not tell who asks, but who opened the directory is known.
+        # READDIRPLUS does not say who asks, but who opened the directory is known.
         self._handles.listings[fd] = Listing(inode, KnownCaller(ctx.uid, ctx.gid))
         return fd
 
     def on_host(self, number: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """*call* with a descriptor of the object and *arguments*."""
+        """What *call* returns for a descriptor of the object *number* and *arguments*. OSError."""
         with self._backing.pinned(self._inodes[number]) as fd:
             return call(fd, *arguments)
 
     def change_on_host(self, number: int, call: Callable[..., Any], *arguments: Any) -> None:
-        """As _on_host, for a *call* that changes the object."""
+        """As on_host, for a *call* that changes the object: that is no host event."""
         inode = self._inodes[number]
         with self._backing.pinned(inode) as fd:
             call(fd, *arguments)
-            self._namespace.has_changed(inode, fd)
+            self._namespace.record_change(inode, fd)

@@ -1,6 +1,6 @@
 """READDIR and READDIRPLUS: the names in a directory, with what they are.
 
-What a listing has besides the host's names is laid over HostListing: what write-back holds, and
+What a listing has besides the host's names is laid over HostListing: what is pending, and
 synthetic directories.
 """
 
@@ -16,7 +16,7 @@ from pyfuse3 import FUSEError, ReaddirToken
 
 from osxfs_sim.model.caching import UNCACHED
 from osxfs_sim.mount.latency.crossings import Crossings
-from osxfs_sim.mount.loop.reactor import breathe, in_thread
+from osxfs_sim.mount.loop.reactor import in_thread, yield_
 from osxfs_sim.mount.loop.request import Request
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.entries import Identify, Show
@@ -31,7 +31,7 @@ from osxfs_sim.mount.tree.spellings import Spellings
 # A directory this large (its st_size) takes longer to list than a thread switch.
 _LIST_IN_THREAD_BYTES = 16 * 1024
 _MANY_NAMES = 1_000  # to fold so many takes longer than a thread switch
-_ENTRIES_PER_BREATH = 32
+_ENTRIES_PER_YIELD = 32
 
 DIRENTPLUS_BYTES = 152
 _DIRENT = struct.Struct("=QQII")
@@ -40,7 +40,7 @@ _DIRENT_BYTES = _DIRENT.size
 
 
 class NamesReply:
-    """The answer to a READDIR as it grows, of at most *size_bytes*."""
+    """The reply to a READDIR as it grows, of at most *size_bytes* (struct fuse_dirent)."""
 
     __slots__ = ("entries", "left_bytes")
 
@@ -49,7 +49,7 @@ class NamesReply:
         self.left_bytes = size_bytes
 
     def add(self, name: bytes, number: int, mode: int, next_id: int) -> int:
-        """Add an entry (struct fuse_dirent): the bytes it took, or 0 if there is no room."""
+        """Append an entry: the bytes that it takes, or 0 where there is no room for it."""
         entry = _DIRENT.pack(number, next_id, len(name), modes.S_IFMT(mode) >> 12) + name
         entry += bytes(-len(entry) % 8)
         if len(entry) > self.left_bytes:
@@ -60,20 +60,23 @@ class NamesReply:
 
 
 class Source(Protocol):
-    """What is in a listing."""
+    """Where a listing's names come from, and how each is added to a reply."""
 
     def names(self, fh: int, listing: Listing) -> list[bytes]:
-        """All names, "." and ".." first. Raises OSError."""
+        """All names in the directory, "." and ".." first. Raises OSError."""
 
     def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
-        """Add one entry to the reply: the bytes it took, or 0 if the reply is full."""
+        """Add name *position* with attributes: the bytes taken; 0: the reply is full. OSError.
+
+        For READDIRPLUS.
+        """
 
     def add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
-        """As add_entry, of an entry whose attributes nobody has asked for."""
+        """As add_entry, without attributes (READDIR)."""
 
 
 class HostListing:
-    """The names that the host has. *evict* is told of what nobody needs any more."""
+    """The names that the host has. *evict* is called with inodes that nobody needs any more."""
 
     def __init__(
         self,
@@ -96,10 +99,14 @@ class HostListing:
         self._evict = evict
 
     def names(self, fh: int, listing: Listing) -> list[bytes]:
+        """All names in the open directory *fh*, "." and ".." first. Raises OSError."""
         return [b".", b"..", *_names_in(fh)]
 
     def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
-        """Add one entry to the reply: the bytes it took, or 0 if the reply is full."""
+        """Add name *position*, with nlookup raised: bytes taken; 1: it is gone; 0: reply full.
+
+        "." and ".." are shown, but never counted as looked up. Raises OSError.
+        """
         name = listing.names[position]
         if name in (b".", b".."):
             # Shown, but never counted as looked up (fuse_direntplus_link in the
@@ -115,22 +122,22 @@ class HostListing:
         seen = _status_of_entry(fh, name)
         if seen is None:
             return 1
-        shown = self._spellings.shown(fh, name)
-        timeouts = self._caching.of_entry(listing.directory, name, shown, seen)
+        shown = self._spellings.display_name(fh, name)
+        timeouts = self._caching.entry_timeouts(listing.directory, name, shown, seen)
         ids = self._owners.ids(fh, name, seen, listing.caller)
         inode, status = self._identify(listing.directory, fh, name, seen)
         entry = self._show(inode, status, ids, timeouts)
         if not pyfuse3.readdir_reply(token, shown, entry, position + 1):
-            # It may have been known before, or be needed for what is held of it.
-            if self._inodes.let_go(inode):
+            # It may have been known before, or be needed for what is pending of it.
+            if self._inodes.evict(inode):
                 self._evict(inode)
             return 0
-        inode.lookups += 1
+        inode.nlookup += 1
         self._backing.hold(inode, fh, name)
         return DIRENTPLUS_BYTES + len(name)
 
     def add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
-        """As _add_entry, of an entry whose attributes nobody has asked for."""
+        """Add name *position* with its type: bytes taken; 1: it is gone; 0: reply full."""
         name = listing.names[position]
         if name in (b".", b".."):
             inode = listing.directory
@@ -141,13 +148,15 @@ class HostListing:
         status = _status_of_entry(fh, name)
         if status is None:
             return 1
-        known = self._inodes.known(status)
+        known = self._inodes.find(status)
         number = known.number if known is not None else status.st_ino
-        return reply.add(self._spellings.shown(fh, name), number, status.st_mode, position + 1)
+        return reply.add(
+            self._spellings.display_name(fh, name), number, status.st_mode, position + 1
+        )
 
 
 class Listings:
-    """The requests that list directories, and all names of one that are read for a LOOKUP."""
+    """READDIR, READDIRPLUS, and reading all names of a directory for a LOOKUP."""
 
     def __init__(
         self,
@@ -156,7 +165,7 @@ class Listings:
         backing: Backing,
         spellings: Spellings,
         caching: Caching,
-        name_sets: CompleteDirectories | None,
+        complete_directories: CompleteDirectories | None,
         handles: HandleTable,
         source: Source,
     ) -> None:
@@ -165,17 +174,18 @@ class Listings:
         self._backing = backing
         self._spellings = spellings
         self._caching = caching
-        self._name_sets = name_sets
+        self._complete_directories = complete_directories
         self._handles = handles
         self._source = source
 
     async def readdir(self, request: Request, fh: int, start_id: int, token: ReaddirToken) -> None:
+        """READDIRPLUS: fill *token* with entries from *start_id* on. Raises FUSEError."""
         listing = self._handles.listings[fh]
         failure = await self._begin_listing(fh, listing) if start_id == 0 else 0
         await self._list_on(request, self._source.add_entry, token, fh, start_id, failure)
 
     async def read_names(self, request: Request, fh: int, start_id: int, size_bytes: int) -> bytes:
-        """Answer READDIR, which tells names and numbers only (see negotiation.py)."""
+        """READDIR: entries without attributes, from *start_id* on, as bytes. Raises FUSEError."""
         listing = self._handles.listings[fh]
         failure = await self._begin_listing(fh, listing) if start_id == 0 else 0
         reply = NamesReply(size_bytes)
@@ -186,8 +196,8 @@ class Listings:
         """Settle the names of *listing* as they are now; an errno, or 0."""
         # Also checks that the host has not moved it out of the export meanwhile.
         status, failure = self._calls.attempt(self._backing.status, listing.directory)
-        sets = self._name_sets
-        learns = self._caching.wants_names(listing.directory)
+        sets = self._complete_directories
+        learns = self._caching.should_read_names(listing.directory)
         if learns and sets is not None:
             sets.begin_reading(listing.directory)
         if failure:
@@ -221,8 +231,8 @@ class Listings:
         listing = self._handles.listings[fh]
         size_bytes = 0
         for position in range(start_id, len(listing.names)):
-            if position % _ENTRIES_PER_BREATH == _ENTRIES_PER_BREATH - 1:
-                await breathe()
+            if position % _ENTRIES_PER_YIELD == _ENTRIES_PER_YIELD - 1:
+                await yield_()
             added, failure = self._calls.attempt(add, reply, fh, listing, position)
             if failure and size_bytes:
                 failure = 0  # what was added counts; the next request meets the failure
@@ -235,14 +245,17 @@ class Listings:
             raise FUSEError(failure)
 
     async def read_all(self, directory: Inode) -> int:
-        """Learn all names of *directory*; returns the bytes that cross with them."""
-        assert self._name_sets is not None
+        """Read all names of *directory* into the complete directories; the bytes that cross.
+
+        0 where it may be searched and not read.
+        """
+        assert self._complete_directories is not None
         fd, failure = self._calls.attempt(
             self._backing.open, directory, os.O_RDONLY | os.O_DIRECTORY
         )
         if failure:
             return 0  # it may be searched and not read
-        self._name_sets.begin_reading(directory)
+        self._complete_directories.begin_reading(directory)
         try:
             if os.fstat(fd).st_size > _LIST_IN_THREAD_BYTES:
                 names, failure = await in_thread(lambda: self._calls.attempt(_names_in, fd))
@@ -250,11 +263,13 @@ class Listings:
                 names, failure = self._calls.attempt(_names_in, fd)
         finally:
             os.close(fd)
-        self._name_sets.end_reading(directory, None if failure else await self.keys_of(names))
+        self._complete_directories.end_reading(
+            directory, None if failure else await self.keys_of(names)
+        )
         return sum(map(len, names)) + _DIRENT_BYTES * len(names) if names else 0
 
     async def keys_of(self, names: list[bytes]) -> set[bytes]:
-        """The keys of all names in a directory; of many in a thread."""
+        """The folded keys of *names*; of many of them in a thread."""
         if len(names) < _MANY_NAMES:
             return set(map(self._spellings.key, names))
         keys: set[bytes] = await in_thread(lambda: set(map(self._spellings.key, names)))

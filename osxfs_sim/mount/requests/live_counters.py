@@ -1,7 +1,7 @@
-"""What is asked of a share just now: rates, latency, and the directories it is about.
+"""What is requested of a share just now: rates, latency, and the directories it is about.
 
-For whoever looks at a running share (osxfs-sim top). It counts only while
-somebody looks: from one question to the next, and a few seconds longer.
+For whoever watches a running share (osxfs-sim top). It counts only while
+somebody asks: from one question to the next, and a few seconds longer.
 """
 
 from collections import Counter, deque
@@ -14,13 +14,16 @@ from osxfs_sim.model.operations import Operation
 from osxfs_sim.trace.answers import AnsweredBy
 
 LOOKED_AT_NS = 6_000_000_000
-"""So long after the last question nobody looks any more."""
+"""So long after the last question nobody asks any more."""
 _MOST_DIRECTORIES = 16_384
 _LATEST = 8_192
 
 
-class Pulse:
-    """Counts since the last question. Bounded: beyond so many directories the rest is one."""
+class LiveCounters:
+    """Counts of what is asked of a share, from one call of take() to the next. Bounded.
+
+    Beyond so many directories all others are counted as one.
+    """
 
     def __init__(self, directory_path: Callable[[int], str | None], now_ns: int) -> None:
         self._directory_path = directory_path
@@ -35,13 +38,13 @@ class Pulse:
         self._latest: deque[tuple[int, int]] = deque(maxlen=_LATEST)
 
     def is_over(self, now_ns: int) -> bool:
-        """Whether nobody looks any more."""
+        """Whether nobody has called take() for LOOKED_AT_NS."""
         return now_ns - self._since_ns > LOOKED_AT_NS
 
     def add(
         self,
         arrival_ns: int,
-        asked_ns: int,
+        target_ns: int,
         took_ns: int,
         operation: int,
         inode: int,
@@ -54,11 +57,11 @@ class Pulse:
         directory: int,
         answered_by: int,
     ) -> None:
-        """As Recorder.add."""
+        """Count one answered request; the arguments are those of trace.recorder.Recorder.add."""
         self._requests[operation] += 1
         self._answered_by[answered_by] += 1
         if answered_by == AnsweredBy.HOST:
-            self._latest.append((asked_ns, took_ns))
+            self._latest.append((target_ns, took_ns))
         self._missing += operation == Operation.LOOKUP and error != 0
         counts = self._directories
         if directory in counts or len(counts) < _MOST_DIRECTORIES:
@@ -67,7 +70,10 @@ class Pulse:
             counts[0] += 1
 
     def take(self, now_ns: int, top: int) -> dict[str, Any]:
-        """What was counted since the last question, with the *top* hottest directories."""
+        """What was counted since the last call, with the *top* hottest directories.
+
+        As a document: docs/reference.md describes it.
+        """
         latest = np.array(self._latest, dtype=np.int64).reshape(-1, 2)
         directories: Counter[str | None] = Counter()
         for number, count in self._directories.most_common(top):
@@ -78,9 +84,9 @@ class Pulse:
             "answered_by": {by.label: self._answered_by[by] for by in AnsweredBy},
             "missing_lookups": self._missing,
             "directories": [[path, count] for path, count in directories.most_common()],
-            "asked_p50_ns": _percentile_ns(latest[:, 0], 50),
-            "achieved_p50_ns": _percentile_ns(latest[:, 1], 50),
-            "achieved_p99_ns": _percentile_ns(latest[:, 1], 99),
+            "target_p50_ns": _percentile_ns(latest[:, 0], 50),
+            "observed_p50_ns": _percentile_ns(latest[:, 1], 50),
+            "observed_p99_ns": _percentile_ns(latest[:, 1], 99),
         }
         self._begin(now_ns)
         return answer

@@ -16,14 +16,14 @@ _SERVERS_OWN = 512
 _SHOWN_USERS = 5
 
 
-def most_handles(held_by_server: int) -> int:
-    """So many may be open at once; *held_by_server* are descriptors held between requests."""
+def most_handles(server_descriptors: int) -> int:
+    """How many handles the guest may have, by RLIMIT_NOFILE, beside *server_descriptors*."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft // 2, soft - held_by_server - _SERVERS_OWN)
+    return max(soft // 2, soft - server_descriptors - _SERVERS_OWN)
 
 
 class OpenHandles:
-    """Counts them, by user. The reactor's thread only."""
+    """Counts open handles by user, and refuses whoever would use up those of others."""
 
     __slots__ = ("_free_users", "_holder", "_of_user", "most", "open", "refused", "refused_users")
 
@@ -37,8 +37,8 @@ class OpenHandles:
         self._of_user: dict[int, int] = {}
         self._holder: dict[int, int] = {}
 
-    def take(self, uid: int) -> None:
-        """Before *uid* gets a handle. Raises OSError (EMFILE) where there is none for that user."""
+    def acquire(self, uid: int) -> None:
+        """Count a handle that *uid* is about to get. Raises OSError: EMFILE where it gets none."""
         others = self.most - self.open
         held = self._of_user.get(uid, 0)
         if others <= 0 or (held >= others and uid not in self._free_users):
@@ -49,12 +49,12 @@ class OpenHandles:
         self.open += 1
         self._of_user[uid] = held + 1
 
-    def taken(self, handle: int, uid: int) -> None:
-        """It is *handle*."""
+    def assign(self, handle: int, uid: int) -> None:
+        """The handle that *uid* was counted for is *handle*."""
         self._holder[handle] = uid
 
-    def give_back(self, uid: int) -> None:
-        """*uid* has got none after all, or has closed it."""
+    def release(self, uid: int) -> None:
+        """*uid* has got none after all, or has closed it: count one less."""
         self.open -= 1
         left = self._of_user[uid] - 1
         if left:
@@ -63,12 +63,13 @@ class OpenHandles:
             del self._of_user[uid]
 
     def closed(self, handle: int) -> None:
+        """Count *handle* no more; nothing where it was not counted."""
         uid = self._holder.pop(handle, None)
         if uid is not None:
-            self.give_back(uid)
+            self.release(uid)
 
     def warning(self) -> str:
-        """What the user should know, in a line; empty where there is nothing."""
+        """What the user should know of refusals, in a line; empty where there were none."""
         if not self.refused:
             return ""
         users = ", ".join(map(str, self.refused_users))

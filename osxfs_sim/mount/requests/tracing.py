@@ -1,11 +1,11 @@
-"""Shows every request of the guest to whoever wants to know: a trace, or somebody who looks.
+"""Records every request of the guest for whoever wants to know: a trace, or live counters.
 
-While somebody looks, a layer lies over the handlers that notes what each of them answers; then
-it is taken away again: where nobody looks, nothing is spent. The requests of the server's own
-thread that raises events are not the guest's, and are not recorded.
+While either is wanted, a layer lies over the handlers that records what each of them answers;
+then it is taken away again: where nobody looks, nothing is spent. Injected requests, of the
+server's own thread that raises events, are not the guest's, and are not recorded.
 
-A crossing belongs to the request that has paid it: each is handed down as a value that is told
-of what it pays (loop/request.py). Times tell nothing: several requests may have one arrival,
+A crossing belongs to the request that has paid it: each is handed down as a value that collects
+what it pays (loop/request.py). Times say nothing: several requests may have one arrival,
 and a request that waits is dated anew when it goes on. What write-back does in the background
 belongs to nobody.
 """
@@ -28,7 +28,7 @@ from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.request import Crossing, Request
 from osxfs_sim.mount.requests.dispatch import Dispatcher
 from osxfs_sim.mount.requests.handlers import Handlers
-from osxfs_sim.mount.requests.live_counters import Pulse
+from osxfs_sim.mount.requests.live_counters import LiveCounters
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
 from osxfs_sim.trace.answers import AnsweredBy
 from osxfs_sim.trace.errors import TraceError
@@ -90,7 +90,7 @@ def _as_it_is(handlers: Any) -> Any:
 
 
 class Tracing:
-    """At most one trace of a share at a time, and one pulse."""
+    """Records the requests of a share: at most one trace at a time, and live counters."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Tracing:
         call_soon: Callable[[Callable[[], None]], None],
         *,
         names_answer: bool = False,
-        lay_over: Callable[[Any], Any] = _as_it_is,
+        add_layer: Callable[[Any], Any] = _as_it_is,
     ) -> None:
         """*dispatcher* is served by *handlers* while nobody looks; *call_soon* is the reactor's.
 
@@ -109,19 +109,20 @@ class Tracing:
         *lay_over* puts over handlers what answers requests that shall not be seen here.
         """
         self._names_answer = names_answer
-        self._lay_over = lay_over
+        self._add_layer = add_layer
         self._dispatcher = dispatcher
         self._handlers = handlers
         self._inodes = inodes
         self._crossings = crossings
         self._call_soon = call_soon
         self._recorder: Recorder | None = None
-        self._pulse: Pulse | None = None
+        self._live_counters: LiveCounters | None = None
         self._sinks: tuple[Callable[..., None], ...] = ()
         self._processes: dict[int, int] = {}
         """Who opened each handle: a read does not say who asks."""
 
     def report(self) -> TraceStatus | None:
+        """The trace that is being written, as a part of the share's status; None: there is none."""
         recorder = self._recorder
         if recorder is None:
             return None
@@ -133,7 +134,7 @@ class Tracing:
         )
 
     def start(self, path: Path, **header: Any) -> None:
-        """Record from now on; *header*: what answers. Raises MountError where that cannot be."""
+        """Record every request from now on to *path*; *header*: what answers. Raises MountError."""
         if self._recorder is not None:
             raise MountError(f"a trace is being written already, to {self._recorder.path}")
         # Loaded now: the library for its format takes time and memory.
@@ -146,37 +147,37 @@ class Tracing:
         except TraceError as error:
             raise MountError(str(error)) from error
         self._recorder = recorder
-        self._begin_to_note()
+        self._start_recording()
 
-    def pulse(self, top: int) -> dict[str, Any]:
-        """What was asked since the last time that this was; see Pulse.take."""
+    def live_counters(self, top: int) -> dict[str, Any]:
+        """What was asked since the last call: see LiveCounters.take."""
         now_ns = time.monotonic_ns()
-        if self._pulse is None:
-            self._pulse = Pulse(self._path_of, now_ns)
-            self._begin_to_note()
-        return self._pulse.take(now_ns, top)
+        if self._live_counters is None:
+            self._live_counters = LiveCounters(self._path_of, now_ns)
+            self._start_recording()
+        return self._live_counters.take(now_ns, top)
 
-    def _begin_to_note(self) -> None:
-        was_noting = bool(self._sinks)
+    def _start_recording(self) -> None:
+        was_recording = bool(self._sinks)
         self._sinks = self._wanted()
-        if was_noting:
+        if was_recording:
             return
         self._processes.clear()
-        self._dispatcher.serve_by(self._lay_over(self._traced()))
+        self._dispatcher.set_handlers(self._add_layer(self._traced()))
 
     def _traced(self) -> _Traced:
         traced = _Traced()
         for methods, tracing in (
-            (_WITH_NAME, self._noting_name),
-            (_WITH_INODE, self._noting_inode),
-            (_WITH_HANDLE, self._noting_handle),
+            (_WITH_NAME, self._tracing_name),
+            (_WITH_INODE, self._tracing_inode),
+            (_WITH_HANDLE, self._tracing_handle),
         ):
             for name, operation in methods.items():
                 setattr(traced, name, tracing(operation, getattr(self._handlers, name)))
         for name, tracing_one in (
-            ("link", self._noting_link),
-            ("statfs", self._noting_statfs),
-            ("forget", self._noting_forgotten),
+            ("link", self._tracing_link),
+            ("statfs", self._tracing_statfs),
+            ("forget", self._tracing_forget),
         ):
             setattr(traced, name, tracing_one(getattr(self._handlers, name)))
         return traced
@@ -186,12 +187,15 @@ class Tracing:
         command: tuple[int, int] | None = None,
         notes: dict[str, Any] | None = None,
     ) -> Callable[[], dict[str, Any]]:
-        """Record no more. Returns what completes the file, which may block; see Recorder.close."""
+        """Record no more. Returns what completes the file, which may block. Raises MountError.
+
+        See Recorder.close; what it returns raises MountError, too.
+        """
         recorder = self._recorder
         if recorder is None:
             raise MountError("no trace is being written")
         self._recorder = None
-        self._end_noting()
+        self._stop_recording()
         ended_ns = time.monotonic_ns()
 
         def complete() -> dict[str, Any]:
@@ -204,19 +208,19 @@ class Tracing:
         return complete
 
     def _wanted(self) -> tuple[Callable[..., None], ...]:
-        return tuple(each.add for each in (self._recorder, self._pulse) if each is not None)
+        return tuple(each.add for each in (self._recorder, self._live_counters) if each is not None)
 
-    def _end_noting(self) -> None:
+    def _stop_recording(self) -> None:
         self._sinks = self._wanted()
         if self._sinks:
             return
-        self._dispatcher.serve_by(self._lay_over(self._handlers))
+        self._dispatcher.set_handlers(self._add_layer(self._handlers))
 
     # One wrapper per shape of arguments. What they do is in every request's way: so what
     # depends on the operation alone is decided before, and nothing is passed by keyword.
 
-    def _noting_name(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note = int(operation), self._note
+    def _tracing_name(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, record = int(operation), self._record
         is_create = operation is Operation.CREATE
         is_rename = operation is Operation.RENAME
         by = _NAMES if self._names_answer and operation is Operation.LOOKUP else _HELD
@@ -228,7 +232,7 @@ class Tracing:
                 answer = await own(request, parent, name, *more)
             except Exception as error:
                 failure = _number_of(error)
-                note(code, request, parent, name, pid, parent, 0, failure, 0, 0, by)
+                record(code, request, parent, name, pid, parent, 0, failure, 0, 0, by)
                 raise
             found = error_number = 0
             if is_create:
@@ -239,15 +243,15 @@ class Tracing:
             elif answer is not None:
                 found = answer.st_ino
                 if not found:
-                    error_number = errno.ENOENT  # it may be believed, and is missing all the same
+                    error_number = errno.ENOENT  # a negative entry: it is missing all the same
             by_whom = by if error_number else _HELD
-            note(code, request, parent, name, pid, parent, found, error_number, 0, 0, by_whom)
+            record(code, request, parent, name, pid, parent, found, error_number, 0, 0, by_whom)
             return answer
 
         return handler
 
-    def _noting_inode(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note = int(operation), self._note
+    def _tracing_inode(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, record = int(operation), self._record
         has_name = operation in _XATTR_NAME
         is_open = operation is Operation.OPEN
         is_opendir = operation is Operation.OPENDIR
@@ -261,19 +265,19 @@ class Tracing:
                 answer = await own(request, number, *more)
             except Exception as error:
                 failure = _number_of(error)
-                note(code, request, number, name, pid, directory, 0, failure, 0, 0, _HELD)
+                record(code, request, number, name, pid, directory, 0, failure, 0, 0, _HELD)
                 raise
             if is_open:
                 self._processes[answer.fh] = pid
             elif is_opendir:
                 self._processes[answer] = pid
-            note(code, request, number, name, pid, directory, 0, 0, 0, 0, _HELD)
+            record(code, request, number, name, pid, directory, 0, 0, 0, 0, _HELD)
             return answer
 
         return handler
 
-    def _noting_handle(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note = int(operation), self._note
+    def _tracing_handle(self, operation: Operation, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, record = int(operation), self._record
         of_directory = operation in _OF_DIRECTORY
         ends = operation in UNAWAITED
         has_offset = operation in (Operation.READ, Operation.WRITE)
@@ -294,7 +298,7 @@ class Tracing:
                 answer = await own(request, handle, *more)
             except Exception as error:
                 failure = _number_of(error)
-                note(code, request, number, None, pid, directory, 0, failure, 0, offset, by)
+                record(code, request, number, None, pid, directory, 0, failure, 0, offset, by)
                 raise
             size = 0
             if is_read:
@@ -303,13 +307,13 @@ class Tracing:
                 size = answer
             elif is_listing:
                 size = _AS_CROSSED
-            note(code, request, number, None, pid, directory, 0, 0, size, offset, by)
+            record(code, request, number, None, pid, directory, 0, 0, size, offset, by)
             return answer
 
         return handler
 
-    def _noting_link(self, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note = int(Operation.LINK), self._note
+    def _tracing_link(self, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, record = int(Operation.LINK), self._record
 
         async def link(
             request: Request, number: int, parent: int, name: bytes, ctx: RequestContext
@@ -319,15 +323,15 @@ class Tracing:
                 answer = await own(request, number, parent, name, ctx)
             except Exception as error:
                 failure = _number_of(error)
-                note(code, request, parent, name, ctx.pid, parent, 0, failure, 0, 0, _HELD)
+                record(code, request, parent, name, ctx.pid, parent, 0, failure, 0, 0, _HELD)
                 raise
             found = answer.st_ino
-            note(code, request, parent, name, ctx.pid, parent, found, 0, 0, 0, _HELD)
+            record(code, request, parent, name, ctx.pid, parent, found, 0, 0, 0, _HELD)
             return answer
 
         return link
 
-    def _noting_statfs(self, own: Callable[..., Awaitable[Any]]) -> Any:
+    def _tracing_statfs(self, own: Callable[..., Awaitable[Any]]) -> Any:
         code, root = int(Operation.STATFS), ROOT_NUMBER
 
         async def statfs(request: Request, ctx: RequestContext) -> Any:
@@ -339,22 +343,22 @@ class Tracing:
                 error_number = _number_of(error)
                 raise
             finally:
-                self._note(code, request, root, None, ctx.pid, root, 0, error_number, 0, 0, _HELD)
+                self._record(code, request, root, None, ctx.pid, root, 0, error_number, 0, 0, _HELD)
 
         return statfs
 
-    def _noting_forgotten(self, own: Callable[..., Awaitable[Any]]) -> Any:
-        code, note = int(Operation.FORGET), self._note
+    def _tracing_forget(self, own: Callable[..., Awaitable[Any]]) -> Any:
+        code, record = int(Operation.FORGET), self._record
 
         async def forget(request: Request, inode_list: Any) -> None:
             directories = [self._directory_of(number) for number, _ in inode_list]
             await own(request, inode_list)
             for (number, _), directory in zip(inode_list, directories, strict=True):
-                note(code, request, number, None, 0, directory, 0, 0, 0, 0, _GUEST)
+                record(code, request, number, None, 0, directory, 0, 0, 0, 0, _GUEST)
 
         return forget
 
-    def _note(
+    def _record(
         self,
         operation: int,
         request: Request,
@@ -371,28 +375,28 @@ class Tracing:
         """One answered request; *otherwise* is who has answered it, if it did not cross."""
         paid, arrival_ns = request.paid, request.arrival_ns
         answered_by = otherwise
-        asked_ns = 0
+        target_ns = 0
         if not paid:
             took_ns = time.monotonic_ns() - arrival_ns
             if otherwise != _GUEST:
-                took_ns += self._crossings.outside.ns(0)
+                took_ns += self._crossings.client_overhead.overhead_ns(0)
         else:
-            crossed, crossed_bytes, paid_from_ns, crossed_asked_ns, took_ns = paid[-1]
+            crossed, crossed_bytes, paid_from_ns, crossed_target_ns, took_ns = paid[-1]
             # Its own time begins when it came, and the crossing's when it was done waiting.
             took_ns += paid_from_ns - arrival_ns
             if crossed == operation:
-                answered_by, asked_ns = _HOST, crossed_asked_ns
+                answered_by, target_ns = _HOST, crossed_target_ns
                 if size_bytes == _AS_CROSSED:
                     size_bytes = crossed_bytes
             if len(paid) > 1 or crossed != operation:
-                took_ns -= self._note_others(paid, operation, inode, name, pid, directory)
+                took_ns -= self._record_others(paid, operation, inode, name, pid, directory)
         if size_bytes == _AS_CROSSED:
             size_bytes = 0
-        # None, if what looked ended while this request was on its way.
+        # None, if recording was stopped while this request was on its way.
         for add in self._sinks:
             add(
                 arrival_ns,
-                asked_ns,
+                target_ns,
                 took_ns,
                 operation,
                 inode,
@@ -405,11 +409,11 @@ class Tracing:
                 directory,
                 answered_by,
             )
-        if self._pulse is not None and self._pulse.is_over(arrival_ns):
-            self._pulse = None
-            self._end_noting()
+        if self._live_counters is not None and self._live_counters.is_over(arrival_ns):
+            self._live_counters = None
+            self._stop_recording()
 
-    def _note_others(
+    def _record_others(
         self,
         paid: list[Crossing],
         operation: int,
@@ -426,11 +430,11 @@ class Tracing:
         others = paid if paid[-1][0] != operation else paid[:-1]
         about = inode if name is None else 0
         whole_ns = 0
-        for crossed, size_bytes, arrival_ns, asked_ns, took_ns in others:
+        for crossed, size_bytes, arrival_ns, target_ns, took_ns in others:
             whole_ns += took_ns
             for add in self._sinks:
                 add(
-                    *(arrival_ns, asked_ns, took_ns, crossed, about, None, 0, size_bytes),
+                    *(arrival_ns, target_ns, took_ns, crossed, about, None, 0, size_bytes),
                     *(0, 0, pid, directory, _HOST),
                 )
         return whole_ns
@@ -482,7 +486,7 @@ def _place_of(inode: Inode) -> tuple[Inode | None, bytes]:
 
 
 def _number_of(error: Exception) -> int:
-    """What the guest is told."""
+    """The errno that the guest gets."""
     return error.errno if isinstance(error, FUSEError) else errno.EIO
 
 

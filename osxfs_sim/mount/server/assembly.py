@@ -19,14 +19,14 @@ from osxfs_sim.mount.events.host_events import HostEvents
 from osxfs_sim.mount.events.inject import Injector
 from osxfs_sim.mount.events.injected_requests import InjectedRequests
 from osxfs_sim.mount.events.invalidate import Invalidator, LateInvalidator
-from osxfs_sim.mount.faults.chosen import faults_of, hearing, raising
+from osxfs_sim.mount.faults.chosen import change_filter, faults_of, injection_mapper
 from osxfs_sim.mount.faults.fault import Fault
 from osxfs_sim.mount.latency.crossings import ClientOverhead, Crossings
-from osxfs_sim.mount.loop.notifications import EndAnswers
+from osxfs_sim.mount.loop.notifications import Invalidate
 from osxfs_sim.mount.loop.reactor import Reactor
 from osxfs_sim.mount.mounts import services
 from osxfs_sim.mount.mounts.identity import ServerUser, state_directory
-from osxfs_sim.mount.mounts.mountpoints import HUB_NAME, MountError
+from osxfs_sim.mount.mounts.mountpoints import EXPORTS_ROOT_NAME, MountError
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.dispatch import Dispatcher
 from osxfs_sim.mount.requests.entries import Entries, Identify, Identities, Show, show
@@ -38,13 +38,13 @@ from osxfs_sim.mount.requests.listing import HostListing, Listings
 from osxfs_sim.mount.requests.open_handles import OpenHandles, most_handles
 from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.server.synthetic_directories import (
-    Graft,
-    Grafted,
-    GraftedBacking,
+    PrivateDirectory,
+    SyntheticBacking,
     SyntheticDirectory,
     SyntheticListing,
+    SyntheticNode,
 )
-from osxfs_sim.mount.tree.backing import Backing, affordable
+from osxfs_sim.mount.tree.backing import Backing, descriptor_budget
 from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
@@ -57,8 +57,8 @@ from osxfs_sim.mount.watch.watcher import Watcher
 from osxfs_sim.mount.writeback.conflicts import Conflicts
 from osxfs_sim.mount.writeback.deferral import Deferral
 from osxfs_sim.mount.writeback.effect_applier import EffectApplier
-from osxfs_sim.mount.writeback.guest_side import GuestSide, HeldEviction
-from osxfs_sim.mount.writeback.guest_view import GuestView, HeldListing, HeldOperations
+from osxfs_sim.mount.writeback.guest_side import GuestSide, PendingEviction
+from osxfs_sim.mount.writeback.guest_view import GuestView, OverlayListing, OverlayOperations
 from osxfs_sim.mount.writeback.handlers import WriteBackHandlers
 from osxfs_sim.mount.writeback.host_writer import HostWriter
 from osxfs_sim.mount.writeback.journal import Journal, open_journal
@@ -71,27 +71,41 @@ _MOST_OBJECTS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """What serves the requests of one share."""
+    """The parts of one share that serve its requests, put together by build()."""
 
     reactor: Reactor
+    """The event loop that drives the requests."""
     handlers: Any
     """The uppermost of the layers that a trace sees; all have what Handlers has."""
     dispatcher: Dispatcher
+    """What pyfuse3 calls."""
     tracing: Tracing
+    """Traces and live counters."""
     owners: Owners
+    """Who owns what, by the ownership policy."""
     spellings: Spellings
+    """How names are found: exactly, or case-insensitively."""
     inodes: InodeTable
+    """The inode table."""
     backing: Backing
+    """The host's directory, by descriptors."""
     crossings: Crossings
+    """Latency model and receipt."""
     caching: Caching
+    """What the kernel may cache, without the faults laid over it."""
     handles: HandleTable
+    """What the guest has open."""
     synthetic: SyntheticDirectory | None
+    """The layer of the directory host-services; None where there are no host services."""
     host_events: HostEvents | None
+    """The way of host changes to the guest; None on a share without host events."""
     write_back: WriteBack | None
+    """The guest's pending changes; None on a share that writes through."""
     closes: tuple[Callable[[], None], ...]
-    """What else is to be let go of, in this order."""
+    """What else is to be closed, in this order."""
 
     def close(self) -> None:
+        """Close all parts, in the order in which they need each other."""
         if self.host_events is not None:
             self.host_events.close()
         self.reactor.close()
@@ -107,13 +121,13 @@ def build(
     user: ServerUser,
     source: str,
     mountpoint: str,
-    graft: Graft | None,
+    private_directory: PrivateDirectory | None,
 ) -> Components:
-    """All that serves requests for the directory *source*. Raises OSError and MountError.
+    """The parts that serve requests for *source*, put together. Raises OSError, MountError.
 
-    From the tree upwards: each part is given those that it uses when it is made. Requests then
-    pass the layers in the other direction: injected requests, a trace while there is one,
-    synthetic directories, write-back, written through.
+    From the tree upwards: each part is given those that it uses when it is made. Requests then pass
+    the layers in the other direction: injected requests, a trace while there is one, synthetic
+    directories, write-back, written through.
     """
     with user.acting():
         root_fd = at.open_place(source)
@@ -122,22 +136,22 @@ def build(
     server_is_root = user.uid == 0
 
     # The tree, and what is said of it
-    inodes = InodeTable(os.fstat(root_fd), remembers_names=has_events)
+    inodes = InodeTable(os.fstat(root_fd), tracks_dentries=has_events)
     watcher: Watcher | None = None
     if has_events:
         # While the server may still be root, whatever it becomes.
         watcher = open_watcher(settings.host_events, inodes.root, root_fd)
-        inodes.root.followed = watcher.follow(inodes.root, root_fd, b".")
+        inodes.root.watched = watcher.watch(inodes.root, root_fd, b".")
     holds_objects = system.files.replaced is Replaced.HELD
-    most_descriptors = affordable(_MOST_OBJECTS if holds_objects else _MOST_DIRECTORIES)
-    backing_class = Backing if graft is None else GraftedBacking
+    most_descriptors = descriptor_budget(_MOST_OBJECTS if holds_objects else _MOST_DIRECTORIES)
+    backing_class = Backing if private_directory is None else SyntheticBacking
     backing = backing_class(
         inodes.root, root_fd, most_descriptors=most_descriptors, holds_objects=holds_objects
     )
     # What has a name, and what has none any more; and with write-back what was made.
-    held = 2 * most_descriptors
+    server_descriptors = 2 * most_descriptors
     crossings = Crossings(LatencyModel(system.latency, settings.seed), ClientOverhead({0: 0}))
-    reactor = Reactor(pyfuse3._session_loop, keeps_names=bool(settings.volumes))  # type: ignore[attr-defined]
+    reactor = Reactor(pyfuse3._session_loop, keeps_dentries=bool(settings.volumes))  # type: ignore[attr-defined]
     pyfuse3.trio = reactor.as_trio()  # type: ignore[attr-defined]
     owners = open_owners(
         system.files.ownership, kept_in(settings, user), KnownCaller(user.uid, user.gid)
@@ -146,10 +160,10 @@ def build(
     spellings: Spellings = (
         FoldedNames(rules, reactor.increment_epoch, mountpoint) if rules.folds else ExactNames()
     )
-    grafted = None
-    if graft is not None:
-        assert isinstance(backing, GraftedBacking)
-        grafted = Grafted(graft, inodes, backing)
+    synthetic_node = None
+    if private_directory is not None:
+        assert isinstance(backing, SyntheticBacking)
+        synthetic_node = SyntheticNode(private_directory, inodes, backing)
     overlaps = None
     parts = settings.stronger_modes()
     if any(mode > system.mode for mode in parts.values()):
@@ -159,17 +173,19 @@ def build(
 
     # What an answer is made of
     calls = HostCalls(crossings, reactor.internal_errors, may_change=not settings.exports)
-    name_sets = CompleteDirectories() if system.policy.complete else None
-    real_caching = Caching(system.policy, inodes.root, backing, spellings, name_sets, overlaps)
-    caching = _laid(faults, "over_caching", real_caching)
+    complete_directories = CompleteDirectories() if system.policy.complete else None
+    real_caching = Caching(
+        system.policy, inodes.root, backing, spellings, complete_directories, overlaps
+    )
+    caching = _layered(faults, "over_caching", real_caching)
     identities = Identities(inodes, backing, watcher, overlaps, reactor.increment_epoch)
     namespace = Namespace(
-        *(inodes, backing, owners, spellings, name_sets, watcher),
-        before_moved=identities.arrives,
-        when_named=functools.partial(_tell_named, faults) if faults else None,
+        *(inodes, backing, owners, spellings, complete_directories, watcher),
+        before_move=identities.moves_in,
+        on_name_added=functools.partial(_on_name_added, faults) if faults else None,
     )
-    identify: Identify = _laid(faults, "over_identify", identities.identify)
-    shown: Show = _laid(faults, "over_show", show)
+    identify: Identify = _layered(faults, "over_identify", identities.identify)
+    shown: Show = _layered(faults, "over_show", show)
     evict: Callable[[Inode], None] = namespace.forget
     handles = HandleTable(direct=system.policy.direct, kernel_appends=kernel_writes_back)
     view = None
@@ -185,10 +201,10 @@ def build(
             injector = Injector(mountpoint, lambda: reactor.in_flight > 0)
         host_events = HostEvents(
             *(system.events, watcher, reactor, inodes, backing, spellings),
-            *(real_caching, name_sets, injector, settings.seed),
+            *(real_caching, complete_directories, injector, settings.seed),
             forgets=kernel_writes_back,
-            hears=hearing(system.bugs),
-            raises=raising(system.bugs),
+            filter_change=change_filter(system.bugs),
+            map_injection=injection_mapper(system.bugs),
         )
 
     # What the guest's changes wait for
@@ -196,14 +212,16 @@ def build(
     write_back = side = None
     if system.write_back is not None:
         if host_events is not None:
-            end_answers: EndAnswers = host_events.end_answers
+            invalidate: Invalidate = host_events.invalidate
         else:
-            end_answers, close = _late_invalidator(reactor, forgets=kernel_writes_back)
+            invalidate, close = _late_invalidator(reactor, forgets=kernel_writes_back)
             closes.append(close)
         with user.acting():
             journal = _journal(settings, user, source, inodes)
-        side = GuestSide(calls, inodes, backing, spellings, name_sets, handles, evict, end_answers)
-        conflicts = Conflicts(None if host_events is None else host_events.overruled)
+        side = GuestSide(
+            calls, inodes, backing, spellings, complete_directories, handles, evict, invalidate
+        )
+        conflicts = Conflicts(None if host_events is None else host_events.host_kept_name)
         effects = EffectApplier(namespace, inodes, backing, watcher, conflicts)
         writer = HostWriter(
             *(inodes.root, backing, owners, journal.read, effects.apply),
@@ -214,12 +232,12 @@ def build(
             *(side.evict_if_forgotten, side.created_on_host, side.attributes_set_on_host),
             side.was_set_aside,
         )
-        held += write_back.most_descriptors
-        evict = HeldEviction(write_back, side.sync_errors, evict)
-    evict = _laid(faults, "over_eviction", evict)
+        server_descriptors += write_back.most_descriptors
+        evict = PendingEviction(write_back, side.sync_errors, evict)
+    evict = _layered(faults, "over_eviction", evict)
 
     # The layers of requests, from below
-    rights = Capabilities(
+    capabilities = Capabilities(
         guest_devices=system.files.ownership is Ownership.HOST,
         kernel_checks=system.files.ownership is Ownership.HOST,
         server_is_root=server_is_root,
@@ -227,27 +245,29 @@ def build(
     guest_attributes = GuestAttributes(
         owners, allowed=system.files.extended_attributes is WhoseAttributes.HOST
     )
-    entries = _laid(
+    entries = _layered(
         faults,
         "over_entries",
         Entries(inodes, backing, owners, caching, namespace, identify, shown),
     )
     operations: Any = HostOperations(
         *(inodes, backing, owners, spellings, namespace, crossings),
-        *(caching, entries, shown, handles, rights),
+        *(caching, entries, shown, handles, capabilities),
     )
     for fault in faults:
         operations = fault.over_operations(operations, evict)
     listing: Any = HostListing(inodes, backing, owners, spellings, caching, identify, shown, evict)
     if view is not None:
-        operations = HeldOperations(operations, inodes, view)
-        listing = HeldListing(listing, view)
-    if grafted is not None:
-        listing = SyntheticListing(listing, grafted, spellings)
+        operations = OverlayOperations(operations, inodes, view)
+        listing = OverlayListing(listing, view)
+    if synthetic_node is not None:
+        listing = SyntheticListing(listing, synthetic_node, spellings)
     handlers: Any = Handlers(
         *(calls, crossings, reactor.internal_errors, inodes, backing, spellings, namespace),
-        *(caching, name_sets, entries, handles, operations),
-        Listings(calls, crossings, backing, spellings, caching, name_sets, handles, listing),
+        *(caching, complete_directories, entries, handles, operations),
+        Listings(
+            calls, crossings, backing, spellings, caching, complete_directories, handles, listing
+        ),
         guest_attributes,
         evict,
     )
@@ -255,11 +275,9 @@ def build(
         deferral = Deferral(
             *(calls, inodes, backing, owners, view, overlaps),
             server_is_root=server_is_root,
-            never=frozenset() if grafted is None else frozenset({grafted.directory}),
+            never=frozenset() if synthetic_node is None else frozenset({synthetic_node.directory}),
         )
-        identities.when_arriving(
-            functools.partial(_flush_if_stronger, deferral, write_back, reactor)
-        )
+        identities.on_move_in(functools.partial(_flush_if_stronger, deferral, write_back, reactor))
         handlers = WriteBackHandlers(
             *(handlers, write_back, view, side, deferral),
             calls=calls,
@@ -278,28 +296,28 @@ def build(
         )
         closes.append(handlers.close)
     synthetic = None
-    if grafted is not None:
+    if synthetic_node is not None:
         handlers = synthetic = SyntheticDirectory(
-            handlers, grafted, calls, inodes, spellings, operations
+            handlers, synthetic_node, calls, inodes, spellings, operations
         )
 
-    def lay_over(below: Any) -> Any:
+    def add_layer(below: Any) -> Any:
         """What answers the requests that raise events, and lets all others pass."""
         if injector is None:
             return below
         layer: Any = InjectedRequests(
             *(below, injector, calls, inodes, backing, spellings, entries, operations),
-            is_synthetic=None if synthetic is None else synthetic.is_graft,
+            is_synthetic=None if synthetic is None else synthetic.is_synthetic,
         )
         for fault in faults:
             layer = fault.over_injected(layer, injector)
         return layer
 
     dispatcher = Dispatcher(
-        lay_over(handlers),
+        add_layer(handlers),
         reactor,
-        OpenHandles(most_handles(held), user.uid),
-        is_suppressed=None if injector is None else injector.has_asked,
+        OpenHandles(most_handles(server_descriptors), user.uid),
+        is_suppressed=None if injector is None else injector.is_injected_request,
         kernel_writes_back=kernel_writes_back,
     )
     return Components(
@@ -308,8 +326,8 @@ def build(
         dispatcher=dispatcher,
         tracing=Tracing(
             *(dispatcher, handlers, inodes, crossings, reactor.call_soon),
-            names_answer=name_sets is not None,
-            lay_over=lay_over,
+            names_answer=complete_directories is not None,
+            add_layer=add_layer,
         ),
         owners=owners,
         spellings=spellings,
@@ -325,28 +343,28 @@ def build(
     )
 
 
-def _laid(faults: list[Fault], over: str, below: Any) -> Any:
+def _layered(faults: list[Fault], over: str, below: Any) -> Any:
     """*below* with each of the *faults* laid over it that has something to lay there."""
     for fault in faults:
         below = getattr(fault, over)(below)
     return below
 
 
-def _tell_named(faults: list[Fault], parent: Inode, asked: bytes) -> None:
+def _on_name_added(faults: list[Fault], parent: Inode, requested: bytes) -> None:
     for fault in faults:
-        fault.when_named(parent, asked)
+        fault.on_name_added(parent, requested)
 
 
 def _flush_if_stronger(
     deferral: Deferral, write_back: WriteBack, reactor: Reactor, directory: Inode
 ) -> None:
-    """Something has come to *directory*: what is held below it must perhaps wait no longer."""
+    """Something has come to *directory*: what is pending below it must perhaps wait no longer."""
     if deferral.is_stronger(directory):
         wanted = write_back.changes.last_sequence
         reactor.call_soon(lambda: write_back.flush_up_to(wanted))
 
 
-def _late_invalidator(reactor: Reactor, *, forgets: bool) -> tuple[EndAnswers, Callable[[], None]]:
+def _late_invalidator(reactor: Reactor, *, forgets: bool) -> tuple[Invalidate, Callable[[], None]]:
     """What ends answers where no host events do, and what closes it."""
 
     def begin() -> Invalidator | None:
@@ -355,11 +373,11 @@ def _late_invalidator(reactor: Reactor, *, forgets: bool) -> tuple[EndAnswers, C
         return Invalidator(forgets=forgets, device=reactor.device)
 
     invalidator = LateInvalidator(begin)
-    return invalidator.end, invalidator.close
+    return invalidator.invalidate, invalidator.close
 
 
 def _journal(settings: ShareSettings, user: ServerUser, source: str, inodes: InodeTable) -> Journal:
-    """A new journal for what is held. Raises MountError."""
+    """A new journal for what is pending. Raises MountError."""
     state = kept_in(settings, user)
     try:
         return open_journal(state, source, inodes.root)
@@ -371,15 +389,15 @@ def _journal(settings: ShareSettings, user: ServerUser, source: str, inodes: Ino
 
 
 def kept_in(settings: ShareSettings, user: ServerUser) -> Path:
-    """The directory for what outlives a share."""
+    """The directory for what outlives a share of *user*: journals, owners, copies."""
     if settings.state_directory is not None:
         return Path(settings.state_directory)
     return state_directory(user)
 
 
 def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: bool) -> set[str]:
-    """Of mount(8), as libfuse takes them."""
-    name = HUB_NAME if settings.exports else f"osxfs-sim#{_plain(system.profile.name)}"
+    """The options of mount(8), as libfuse takes them: name, type, who may enter."""
+    name = EXPORTS_ROOT_NAME if settings.exports else f"osxfs-sim#{_plain(system.profile.name)}"
     options = {f"fsname={name}", "subtype=osxfs-sim"}
     if allow_other:
         options.add("allow_other")
@@ -388,15 +406,15 @@ def mount_options(settings: ShareSettings, system: EmulatedSystem, allow_other: 
     return options
 
 
-def make_graft(runtime: Path, source: str) -> Graft:
-    """The private directory behind the one for host services. Raises MountError."""
+def make_private_directory(runtime: Path, source: str) -> PrivateDirectory:
+    """The private directory behind host-services, below *runtime*. Raises MountError."""
     if os.path.commonpath((source, os.path.realpath(runtime))) == source:
         raise MountError(
             f"the source {source} holds {runtime}, where host services are kept out of "
             "the guest's reach: share a directory below it, or no host services"
         )
     try:
-        return Graft(runtime, services.DIRECTORY)
+        return PrivateDirectory(runtime, services.DIRECTORY)
     except OSError as error:
         raise MountError(f"cannot make a directory in {runtime}: {error.strerror}") from error
 

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 _LONGEST_QUESTION_BYTES = 4096
 _SLOWEST_CLIENT_S = 5.0
 
-Told = ShareStatus | dict[str, Any]
-Answer = Callable[..., Told | Awaitable[Told]]
+Reply = ShareStatus | dict[str, Any]
+Answer = Callable[..., Reply | Awaitable[Reply]]
 """Answers a question; raises MountError, in one line, where it cannot."""
 
 
@@ -31,7 +31,7 @@ async def serve(
     answers: dict[str, Answer],
     task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer questions at the socket *path* until cancelled; started once it listens."""
+    """Answer questions at the socket *path* until cancelled; started once it listens. OSError."""
     path.unlink(missing_ok=True)  # of a server that was killed
     own_inode = 0
     listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -86,7 +86,7 @@ async def _reply(line: bytes, answers: dict[str, Answer]) -> bytes:
         return json.dumps({"error": f"{type(error).__name__}: {error}"}).encode() + b"\n"
 
 
-async def _answer_to(line: bytes, answers: dict[str, Answer]) -> Told:
+async def _answer_to(line: bytes, answers: dict[str, Answer]) -> Reply:
     if len(line) > _LONGEST_QUESTION_BYTES:
         return {"error": f"a question has at most {_LONGEST_QUESTION_BYTES} bytes"}
     question, _, text = line.decode("ascii", "replace").strip().partition(" ")
@@ -121,7 +121,7 @@ def _takes(answer: Answer, arguments: dict[str, Any]) -> bool:
 
 
 def not_settled(within_s: float, waiting: int = 0) -> MountError:
-    """That what the host has done has not all reached the guest in time."""
+    """The MountError for settle: host changes have not all reached the guest in time."""
     how_many = f", {waiting} changes and notices" if waiting else ""
     return MountError(
         f"what the host has done is still on its way to the guest after {within_s:g} s{how_many}: "

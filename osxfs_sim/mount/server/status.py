@@ -32,28 +32,29 @@ class Counting:
         self._started_ns = self._since_ns = time.monotonic_ns()
         self._processor_before_s = 0.0
 
-    def start_anew(self) -> None:
+    def reset(self) -> None:
+        """Count from now on."""
         self._since_ns = time.monotonic_ns()
         self._processor_before_s = processor_s()
 
     @property
     def up_s(self) -> float:
-        """Since it was mounted."""
+        """Seconds since it was mounted."""
         return (time.monotonic_ns() - self._started_ns) / 1e9
 
     @property
     def counting_s(self) -> float:
-        """Since start_anew() was called last."""
+        """Seconds since reset() was called last."""
         return (time.monotonic_ns() - self._since_ns) / 1e9
 
     @property
     def processor_s(self) -> float:
-        """The server's processor time of this time."""
+        """The server's processor time since reset() was called last, in seconds."""
         return processor_s() - self._processor_before_s
 
 
 def processor_s() -> float:
-    """All processor time of this process."""
+    """All processor time of this process so far, user and system, in seconds."""
     times = os.times()
     return times.user + times.system
 
@@ -102,7 +103,9 @@ def status_without_requests(
             distribution=system.latency.distribution.describe(),
             served_at_once=None,
         ),
-        calibration=CalibrationStatus(calibrated=False, floor_ns=0, outside_ns={}, wake_ns={}),
+        calibration=CalibrationStatus(
+            calibrated=False, floor_ns=0, client_overhead_ns={}, wake_ns={}
+        ),
         warnings=warnings,
         up_s=counting.up_s,
         counting_s=counting.counting_s,

@@ -6,7 +6,7 @@ what would change it is refused here. In the export an entry of its name is
 hidden, and left alone.
 
 Only the root's number and its listing are known here, nothing of what else is
-in the root. A share without a graft has no such layers, and pays nothing.
+in the root. A share without a synthetic directory has no such layers, and pays nothing.
 """
 
 import contextlib
@@ -40,17 +40,16 @@ from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode, InodeTable
 from osxfs_sim.mount.tree.spellings import Spellings
 
-_PREFIX = "graft-"
+_PREFIX = "synthetic-"
 _NO_PROCESS = -1  # 0 is who is in no process namespace of ours
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Graft:
-    """The private directory behind a graft called *name*, and its descriptors.
+class PrivateDirectory:
+    """The host directory behind a synthetic one called *name*, and its descriptors.
 
-    The directory lies alone in another one, the *holder*, under the very name
-    that it has in the share: so a lookup of that name in the holder finds what
-    a lookup in the root shall find.
+    The directory lies alone in another one, the *holder*, under the very name that it has in the
+    share: so a lookup of that name in the holder finds what a lookup in the root shall find.
     """
 
     def __init__(self, runtime: Path, name: str) -> None:
@@ -73,7 +72,7 @@ class Graft:
             raise
 
     def remove(self) -> None:
-        """Take the directory away; after the last request was served."""
+        """Remove the directory; after the last request was served."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self.fd)
         os.close(self.holder_fd)
@@ -93,7 +92,7 @@ def _make_holder(runtime: Path) -> tuple[Path, int]:
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    """Remove the graft at *path* unless a server lives that holds it locked."""
+    """Remove the private directory at *path* unless a server lives that holds it locked."""
     with contextlib.suppress(OSError):
         fd = os.open(path, _OPEN_DIRECTORY)
         try:
@@ -103,94 +102,99 @@ def _remove_if_abandoned(path: Path) -> None:
             os.close(fd)
 
 
-class GraftedBacking(Backing):
-    """The exported tree, and directories beside it that are always reached by their descriptor."""
+class SyntheticBacking(Backing):
+    """The exported tree, and directories beside it that are always reached by descriptor."""
 
-    _grafted: frozenset[Inode] = frozenset()
+    _node: frozenset[Inode] = frozenset()
 
-    def keep_reachable(self, grafted: frozenset[Inode]) -> None:
-        """These are reached by their descriptor, whatever their names are."""
-        self._grafted = grafted
+    def keep_reachable(self, node: frozenset[Inode]) -> None:
+        """Reach these inodes by their descriptor from now on, whatever their names are."""
+        self._node = node
 
     def directory_fd(self, directory: Inode) -> int:
-        if directory in self._grafted:
+        """As of Backing; of a synthetic directory its own descriptor."""
+        if directory in self._node:
             return directory.path_fd
         return super().directory_fd(directory)
 
     def _may_be_served(self, inode: Inode, fd: int) -> bool:
-        return inode.parent in self._grafted or super()._may_be_served(inode, fd)
+        return inode.parent in self._node or super()._may_be_served(inode, fd)
 
 
-class Grafted:
-    """A graft as a part of the tree of inodes."""
+class SyntheticNode:
+    """A synthetic directory as a part of the inode tree."""
 
-    def __init__(self, graft: Graft, inodes: InodeTable, backing: GraftedBacking) -> None:
+    def __init__(
+        self, private_directory: PrivateDirectory, inodes: InodeTable, backing: SyntheticBacking
+    ) -> None:
         self.root = root = inodes.root
-        self.name = graft.name
-        self.holder_fd = graft.holder_fd
+        self.name = private_directory.name
+        self.holder_fd = private_directory.holder_fd
         try:
-            hidden = os.stat(graft.name, dir_fd=root.path_fd, follow_symlinks=False)
+            hidden = os.stat(private_directory.name, dir_fd=root.path_fd, follow_symlinks=False)
         except OSError:
             hidden = None
         self.hides_an_entry = hidden is not None
         """Whether the export has an entry of that name."""
         self.more_links = 0 if hidden and modes.S_ISDIR(hidden.st_mode) else 1
-        # Both count a lookup that is never paid back, as the root does: the kernel
-        # does not know the holder, and may forget the graft and ask for it again.
-        holder = inodes.found(root, b"", os.fstat(graft.holder_fd))
-        holder.lookups, holder.path_fd = 1, graft.holder_fd
+        # Both have an nlookup that FORGET never lowers to 0, as the root has: the kernel
+        # does not know the holder, and may forget the directory and ask for it again.
+        holder = inodes.find_or_add(root, b"", os.fstat(private_directory.holder_fd))
+        holder.nlookup, holder.path_fd = 1, private_directory.holder_fd
         self.holder_number = holder.number
-        holder.number = ROOT_NUMBER  # it stands for the root: this is the graft's ".."
-        self.directory = inodes.found(holder, graft.name, os.fstat(graft.fd))
-        self.directory.lookups, self.directory.path_fd = 1, graft.fd
+        holder.number = ROOT_NUMBER  # it stands for the root: this is the directory's ".."
+        self.directory = inodes.find_or_add(
+            holder, private_directory.name, os.fstat(private_directory.fd)
+        )
+        self.directory.nlookup, self.directory.path_fd = 1, private_directory.fd
         backing.keep_reachable(frozenset((holder, self.directory)))
 
 
 class SyntheticListing(Layer):
-    """A listing of the root with a graft in it."""
+    """A listing of the root with the synthetic directory in it."""
 
     next: Source
 
-    def __init__(self, below: Source, grafted: Grafted, spellings: Spellings) -> None:
+    def __init__(self, below: Source, node: SyntheticNode, spellings: Spellings) -> None:
         super().__init__(below)
-        self._grafted = grafted
+        self._node = node
         self._spellings = spellings
 
     def names(self, fh: int, listing: Listing) -> list[bytes]:
+        """The next one's names; in the root the synthetic directory's in place of the host's."""
         names = self.next.names(fh, listing)
-        if listing.directory is self._grafted.root:
+        if listing.directory is self._node.root:
             is_same = self._spellings.is_same
-            names = [name for name in names if not is_same(name, self._grafted.name)] + [
-                self._grafted.name
+            names = [name for name in names if not is_same(name, self._node.name)] + [
+                self._node.name
             ]
         return names
 
     def add_entry(self, token: ReaddirToken, fh: int, listing: Listing, position: int) -> int:
-        if (
-            listing.directory is self._grafted.root
-            and listing.names[position] == self._grafted.name
-        ):
-            fh = self._grafted.holder_fd
+        """As the next one's; the synthetic directory's entry is read in its holder."""
+        if listing.directory is self._node.root and listing.names[position] == self._node.name:
+            fh = self._node.holder_fd
         return self.next.add_entry(token, fh, listing, position)
 
     def add_name(self, reply: NamesReply, fh: int, listing: Listing, position: int) -> int:
-        if (
-            listing.directory is self._grafted.root
-            and listing.names[position] == self._grafted.name
-        ):
-            fh = self._grafted.holder_fd
+        """As the next one's; the synthetic directory's entry is read in its holder."""
+        if listing.directory is self._node.root and listing.names[position] == self._node.name:
+            fh = self._node.holder_fd
         return self.next.add_name(reply, fh, listing, position)
 
 
 class SyntheticDirectory(Layer):
-    """The requests of a share with a graft in its root. Refusals cross, and cost, as any answer."""
+    """The layer of requests that shows a synthetic directory and refuses to change it.
+
+    Refusals cross, and cost, as any answer.
+    """
 
     next: Handlers
 
     def __init__(
         self,
         below: Any,
-        grafted: Grafted,
+        node: SyntheticNode,
         calls: HostCalls,
         inodes: InodeTable,
         spellings: Spellings,
@@ -198,51 +202,53 @@ class SyntheticDirectory(Layer):
     ) -> None:
         super().__init__(below)
         self._builder_pid = _NO_PROCESS
-        self._grafted = grafted
-        self._graft = grafted.directory
+        self._node = node
+        self._directory = node.directory
         self._cross = calls.cross
         self._inodes = inodes
         self._spellings = spellings
         self._operations = operations
 
     def hides_an_entry(self) -> bool:
-        """Whether the export has an entry of that name."""
-        return self._grafted.hides_an_entry
+        """Whether the export has an entry of that name, which the guest does not see."""
+        return self._node.hides_an_entry
 
     def allow_sockets_of(self, pid: int) -> None:
-        """From now on the process *pid* alone may make sockets in it."""
+        """Let the process *pid* alone make sockets in it; -1: nobody."""
         self._builder_pid = pid
 
-    def is_graft(self, parent_number: int, name: bytes) -> bool:
-        """Whether that name leads to it."""
-        return parent_number == ROOT_NUMBER and self._spellings.is_same(name, self._grafted.name)
+    def is_synthetic(self, parent_number: int, name: bytes) -> bool:
+        """Whether *name* in the directory *parent_number* leads to it."""
+        return parent_number == ROOT_NUMBER and self._spellings.is_same(name, self._node.name)
 
-    def _is_of_graft(self, number: int) -> bool:
-        """Whether it is the graft or lies in it. There are no directories below it."""
+    def _is_in_synthetic(self, number: int) -> bool:
+        """Whether it is the synthetic directory or lies in it, where there are no directories."""
         inode = self._inodes[number]
-        return inode is self._graft or inode.parent is self._graft
+        return inode is self._directory or inode.parent is self._directory
 
     def _refused(self, request: Request, code: int) -> Coroutine[Any, Any, Any]:
         return self._cross(request, _refuse, code)
 
     def _no_new_name(self, parent_number: int, name: bytes) -> int:
         """The errno for whoever would make *name* there, or 0."""
-        if self.is_graft(parent_number, name):
+        if self.is_synthetic(parent_number, name):
             return errno.EEXIST
-        return errno.EPERM if parent_number == self._graft.number else 0
+        return errno.EPERM if parent_number == self._directory.number else 0
 
     # What looks
 
     def lookup(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        if self.is_graft(parent_inode, name):
-            parent_inode = self._grafted.holder_number
+        """LOOKUP: of its name in its holder; any other is the next one's."""
+        if self.is_synthetic(parent_inode, name):
+            parent_inode = self._node.holder_number
         return self.next.lookup(request, parent_inode, name, ctx)
 
     def getattr(
         self, request: Request, inode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """GETATTR: the root has one link more; else the next one's."""
         answer = self.next.getattr(request, inode, ctx)
         return self._with_its_link(answer) if inode == ROOT_NUMBER else answer
 
@@ -250,7 +256,7 @@ class SyntheticDirectory(Layer):
         """find(1) and others conclude from a directory's links how many directories are in it."""
         entry = await answer
         if entry.st_nlink > 1:
-            entry.st_nlink += self._grafted.more_links
+            entry.st_nlink += self._node.more_links
         return entry
 
     # What changes
@@ -264,7 +270,8 @@ class SyntheticDirectory(Layer):
         fh: int | None,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
-        if self._is_of_graft(inode):
+        """SETATTR: FUSEError (EPERM) for what is synthetic; else the next one's."""
+        if self._is_in_synthetic(inode):
             return self._refused(request, errno.EPERM)
         answer = self.next.setattr(request, inode, attr, fields, fh, ctx)
         return self._with_its_link(answer) if inode == ROOT_NUMBER else answer
@@ -278,8 +285,12 @@ class SyntheticDirectory(Layer):
         rdev: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKNOD: in it, a socket of the allowed process; else refused, or the next one's.
+
+        FUSEError: EPERM, EEXIST.
+        """
         if (
-            parent_inode == self._graft.number
+            parent_inode == self._directory.number
             and ctx.pid == self._builder_pid
             and modes.S_ISSOCK(mode)
         ):
@@ -293,6 +304,7 @@ class SyntheticDirectory(Layer):
     def mkdir(
         self, request: Request, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """MKDIR: FUSEError (EPERM, EEXIST) where it is in the way; else the next one's."""
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
         return self.next.mkdir(request, parent_inode, name, mode, ctx)
@@ -300,6 +312,7 @@ class SyntheticDirectory(Layer):
     def symlink(
         self, request: Request, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """SYMLINK: FUSEError (EPERM, EEXIST) where it is in the way; else the next one's."""
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
         return self.next.symlink(request, parent_inode, name, target, ctx)
@@ -312,8 +325,9 @@ class SyntheticDirectory(Layer):
         new_name: bytes,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, EntryAttributes]:
+        """LINK: FUSEError (EPERM, EEXIST) where it is in the way; else the next one's."""
         code = self._no_new_name(new_parent_inode, new_name)
-        if not code and self._is_of_graft(inode):
+        if not code and self._is_in_synthetic(inode):
             code = errno.EPERM  # a name for it in the export would be a name on the host
         if code:
             return self._refused(request, code)
@@ -328,19 +342,21 @@ class SyntheticDirectory(Layer):
         flags: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, tuple[FileInfo, EntryAttributes]]:
+        """CREATE: FUSEError (EPERM, EEXIST) where it is in the way; else the next one's."""
         if code := self._no_new_name(parent_inode, name):
             return self._refused(request, code)
         return self.next.create(request, parent_inode, name, mode, flags, ctx)
 
     def _no_removal(self, parent_number: int, name: bytes) -> int:
         """The errno for whoever would take *name* away there, or 0."""
-        if self.is_graft(parent_number, name):
+        if self.is_synthetic(parent_number, name):
             return errno.EBUSY
-        return errno.EPERM if parent_number == self._graft.number else 0
+        return errno.EPERM if parent_number == self._directory.number else 0
 
     def unlink(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """UNLINK: FUSEError (EPERM, EBUSY) for what is synthetic; else the next one's."""
         if code := self._no_removal(parent_inode, name):
             return self._refused(request, code)
         return self.next.unlink(request, parent_inode, name, ctx)
@@ -348,6 +364,7 @@ class SyntheticDirectory(Layer):
     def rmdir(
         self, request: Request, parent_inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
+        """RMDIR: FUSEError (EPERM, EBUSY) for what is synthetic; else the next one's."""
         if code := self._no_removal(parent_inode, name):
             return self._refused(request, code)
         return self.next.rmdir(request, parent_inode, name, ctx)
@@ -362,6 +379,7 @@ class SyntheticDirectory(Layer):
         flags: int,
         ctx: RequestContext,
     ) -> Coroutine[Any, Any, None]:
+        """RENAME: FUSEError (EPERM, EBUSY) for what is synthetic; else the next one's."""
         code = self._no_removal(parent_inode_old, name_old)
         code = code or self._no_removal(parent_inode_new, name_new)
         if code:
@@ -373,14 +391,16 @@ class SyntheticDirectory(Layer):
     def setxattr(
         self, request: Request, inode: int, name: bytes, value: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        if self._is_of_graft(inode):
+        """SETXATTR: FUSEError (EPERM) for what is synthetic; else the next one's."""
+        if self._is_in_synthetic(inode):
             return self._refused(request, errno.EPERM)
         return self.next.setxattr(request, inode, name, value, ctx)
 
     def removexattr(
         self, request: Request, inode: int, name: bytes, ctx: RequestContext
     ) -> Coroutine[Any, Any, None]:
-        if self._is_of_graft(inode):
+        """REMOVEXATTR: FUSEError (EPERM) for what is synthetic; else the next one's."""
+        if self._is_in_synthetic(inode):
             return self._refused(request, errno.EPERM)
         return self.next.removexattr(request, inode, name, ctx)
 

@@ -11,10 +11,10 @@ what it is (ExactNames), and costs nothing here. Where names fold together
 - A new name never stands beside one that folds together with it.
 
 The guest's kernel knows nothing of all this: it caches each spelling on its
-own. So only the host's own spelling is ever believed, and when a change is made
-under another spelling, or a name is made that was believed missing under
-another, every name the kernel holds is ended at once (see increment_epoch), before
-the change is answered.
+own. So only the host's own spelling is ever cached, and when a change is made
+under another spelling, or a name is made of which another spelling has a negative
+entry, every dentry is invalidated at once (see increment_epoch), before the change
+is answered.
 """
 
 import errno
@@ -31,12 +31,12 @@ from osxfs_sim.model.status import NamesStatus
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree.collisions import Collision
 from osxfs_sim.mount.tree.inodes import ROOT_NUMBER, Inode
-from osxfs_sim.mount.tree.syscall_inspection import renaming
+from osxfs_sim.mount.tree.syscall_inspection import rename_in_progress
 
 log = logging.getLogger(__name__)
 
 _MOST_NAMES_INDEXED = 500_000
-_MOST_BELIEVED_MISSING = 100_000
+_MOST_NEGATIVE_ENTRIES = 100_000
 _MOST_REPORTED = 10_000
 # Timestamps are as coarse as 4 ms on older kernels: two changes within one tick
 # look like one. An index read so soon after a change, or adapted to a change of
@@ -52,7 +52,7 @@ _RENAME_NOREPLACE = 1
 class CaseOnlyRenameError(FileNotFoundError):
     """The name exists in another spelling, and a rename is about to give it this one.
 
-    The guest's kernel has to take it for missing, and not to believe it.
+    The guest's kernel has to take it for missing, and not to cache that.
     """
 
     def __init__(self) -> None:
@@ -60,140 +60,172 @@ class CaseOnlyRenameError(FileNotFoundError):
 
 
 class Spellings(Protocol):
-    """What the handlers ask about names. Raises what the host's calls raise."""
+    """How a name that the guest requests is found on the host: exact or case-insensitive.
+
+    Raises what the host's calls raise.
+    """
 
     def look_up(
-        self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
+        self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        """As find, for LOOKUP: CaseOnlyRenameError where a rename shall respell the name."""
+        """As find, for LOOKUP: CaseOnlyRenameError where a case-only rename is under way."""
 
-    def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
-        """What the host calls *asked*, and what it is. Raises FileNotFoundError."""
+    def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
+        """The host's name for *requested*, and its status. Raises FileNotFoundError."""
 
-    def existing(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes:
-        """What the host calls *asked*, before it is taken away; *asked* where it does not exist."""
+    def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
+        """The host's name for *requested* before its removal; *requested* where there is none."""
 
-    def new(self, directory: Inode, dir_fd: int, asked: bytes, *, may_exist: bool = False) -> bytes:
-        """How *asked* is to be stored; if it *may_exist*, what the host calls it already.
+    def new(
+        self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
+    ) -> bytes:
+        """How *requested* is to be stored; if it *may_exist*, the host's name where it exists.
 
-        Raises FileExistsError where it exists under another spelling, and
-        OSError (EILSEQ) for what the emulated file system refuses.
+        Raises FileExistsError where it exists under another spelling, and OSError (EILSEQ) for what
+        the emulated file system refuses.
         """
 
     def is_same(self, one: bytes, other: bytes) -> bool:
-        """Whether both would be the same entry of a directory."""
+        """Whether both names would be the same entry of a directory."""
 
     def target(
-        self, directory: Inode, dir_fd: int, asked: bytes
+        self, directory: Inode, dir_fd: int, requested: bytes
     ) -> tuple[bytes, os.stat_result | None]:
-        """Where a rename to *asked* leads: what the host calls it, and what is there already."""
+        """Where a rename to *requested* leads: the host's name, and its status or None."""
 
     def key(self, name: bytes) -> bytes:
-        """What all spellings of *name* have in common."""
+        """The folded form that all spellings of *name* have in common."""
 
     def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
-        """The host has made *name*: another spelling that the guest may believe missing.
+        """The host has made *name*: the spelling the kernel may hold a negative entry of, or None.
 
         It may be *name* itself, where the guest found it by another since.
         """
 
-    def stored(self, asked: bytes) -> bytes:
-        """How *asked* is stored when it is new."""
+    def stored_name(self, requested: bytes) -> bytes:
+        """How *requested* is stored when it is new. Raises OSError: EILSEQ."""
 
-    def shown(self, dir_fd: int, name: bytes) -> bytes:
-        """How the host's *name* is listed."""
+    def display_name(self, dir_fd: int, name: bytes) -> bytes:
+        """How the host's *name* is listed to the guest."""
 
-    def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
-        """*name* was replaced by a rename to *asked*: give it that spelling, and return it."""
+    def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:
+        """Rename *name*, just replaced by a rename to *requested*, to that spelling; the result."""
 
-    def believed(self, name: bytes, asked: bytes, lifetimes: CacheTimeouts) -> CacheTimeouts:
-        """How long the guest may believe that *asked* is the host's *name*."""
+    def entry_timeouts(
+        self, name: bytes, requested: bytes, timeouts: CacheTimeouts
+    ) -> CacheTimeouts:
+        """*timeouts*, but 0 for the entry where *requested* may not be cached as *name*."""
 
-    def negative_timeout_ns(self, directory: Inode, asked: bytes, cache_timeout_ns: int) -> int:
-        """How long the guest may believe that there is no *asked*."""
+    def negative_timeout_ns(self, directory: Inode, requested: bytes, cache_timeout_ns: int) -> int:
+        """How long the kernel may cache that there is no *requested*; 0: not at all."""
 
-    def added(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
-        """*name* was made, where the guest asked for *asked*."""
+    def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """*name* was created, where the guest asked for *requested*."""
 
-    def renamed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
-        """Something became *name*, where the guest asked for *asked*."""
+    def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """A rename has made something *name*, where the guest asked for *requested*."""
 
-    def removed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
-        """*name* was taken away, where the guest asked for *asked*."""
+    def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """*name* was removed, where the guest asked for *requested*."""
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
-        """*names* were read from a directory: look for those that fold together."""
+        """*names* were read from *directory*: report those that fold together."""
 
-    def forget(self, directory: Inode) -> None: ...
+    def forget(self, directory: Inode) -> None:
+        """Drop the index of *directory*."""
 
-    def report(self) -> NamesStatus: ...
+    def report(self) -> NamesStatus:
+        """The rules and what was found, as a part of the share's status."""
 
 
 class ExactNames:
-    """Names are bytes, as on most Linux file systems."""
+    """Case-sensitive names, as on most Linux file systems: bytes that are what they are."""
 
     def look_up(
-        self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
+        self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+        """*requested* and its status. Raises OSError: ENOENT."""
+        return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
 
-    def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
-        return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+    def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
+        """*requested* and its status. Raises OSError: ENOENT."""
+        return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
 
-    def existing(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes:
-        return asked
+    def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
+        """*requested*."""
+        return requested
 
-    def new(self, directory: Inode, dir_fd: int, asked: bytes, *, may_exist: bool = False) -> bytes:
-        return asked
+    def new(
+        self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
+    ) -> bytes:
+        """*requested*."""
+        return requested
 
     def is_same(self, one: bytes, other: bytes) -> bool:
+        """Whether the bytes are equal."""
         return one == other
 
     def target(
-        self, directory: Inode, dir_fd: int, asked: bytes
+        self, directory: Inode, dir_fd: int, requested: bytes
     ) -> tuple[bytes, os.stat_result | None]:
+        """*requested*, and its status or None. Raises OSError for what else is wrong."""
         try:
-            return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+            return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
         except FileNotFoundError:
-            return asked, None
+            return requested, None
 
     def key(self, name: bytes) -> bytes:
+        """*name*."""
         return name
 
     def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
+        """None: there are no other spellings."""
         return None
 
-    def stored(self, asked: bytes) -> bytes:
-        return asked
+    def stored_name(self, requested: bytes) -> bytes:
+        """*requested*."""
+        return requested
 
-    def shown(self, dir_fd: int, name: bytes) -> bytes:
+    def display_name(self, dir_fd: int, name: bytes) -> bytes:
+        """*name*."""
         return name
 
-    def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
+    def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:
+        """*name*: it has the spelling already."""
         return name
 
-    def believed(self, name: bytes, asked: bytes, lifetimes: CacheTimeouts) -> CacheTimeouts:
-        return lifetimes
+    def entry_timeouts(
+        self, name: bytes, requested: bytes, timeouts: CacheTimeouts
+    ) -> CacheTimeouts:
+        """*timeouts*: every name may be cached."""
+        return timeouts
 
-    def negative_timeout_ns(self, directory: Inode, asked: bytes, cache_timeout_ns: int) -> int:
+    def negative_timeout_ns(self, directory: Inode, requested: bytes, cache_timeout_ns: int) -> int:
+        """*cache_timeout_ns*: every missing name may be cached."""
         return cache_timeout_ns
 
-    def added(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """Nothing to keep."""
         return
 
-    def renamed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """Nothing to keep."""
         return
 
-    def removed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """Nothing to keep."""
         return
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
+        """No two names fold together."""
         return
 
     def forget(self, directory: Inode) -> None:
+        """Nothing is kept."""
         return
 
     def report(self) -> NamesStatus:
+        """The rules alone."""
         return NamesStatus(rules="case-sensitive")
 
 
@@ -241,10 +273,10 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 class FoldedNames:
     """Several spellings name one object. The reactor's thread only.
 
-    *increment_epoch* ends every name that the guest's kernel believes, without
+    *increment_epoch* invalidates every dentry of the guest's kernel, without
     waiting for any lock of its own, and returns whether it could. Where it
-    cannot (Linux before 6.16), no name and no missing name is ever believed.
-    It is called only if a name was ever believed: it costs the kernel all it
+    cannot (Linux before 6.16), no entry, positive or negative, is ever cached.
+    It is called only if one was ever cached: it costs the kernel all it
     knows, and takes away what is mounted on directories of the share.
 
     *mountpoint* is where the share is mounted: by it, paths of processes are
@@ -261,37 +293,39 @@ class FoldedNames:
         self._ever_cached = False
         self._indices: OrderedDict[Inode, _Index] = OrderedDict()
         self._names_indexed = 0
-        # Per directory and key, the spelling that the kernel believes missing.
+        # Per directory and key, the spelling of which the kernel has a negative entry.
         self._missing: dict[tuple[int, bytes], bytes] = {}
         self._collisions = 0
         self._first_collision = ""
         self._reported: set[tuple[int, int]] = set()
 
     def check_kernel(self) -> None:
-        """Find out whether names can be ended; once requests are served."""
+        """Find out whether all dentries can be invalidated at once; once requests are served."""
         self._may_cache = self._increment_epoch()
 
     def look_up(
-        self, directory: Inode, dir_fd: int, asked: bytes, thread_id: int
+        self, directory: Inode, dir_fd: int, requested: bytes, thread_id: int
     ) -> tuple[bytes, os.stat_result]:
-        name, status = self.find(directory, dir_fd, asked)
-        respelling = name not in (asked, self._stored(asked)) and self._is_respelled(
-            directory, asked, thread_id
+        """As find; CaseOnlyRenameError where the thread renames another spelling to this one."""
+        name, status = self.find(directory, dir_fd, requested)
+        respelling = name not in (requested, self._stored_name(requested)) and self._is_respelled(
+            directory, requested, thread_id
         )
         if respelling:
             # rename("a", "A"): to the kernel both would be the same object, for
-            # which rename(2) does nothing. It has to believe that there is no "A".
+            # which rename(2) does nothing. It has to find that there is no "A".
             raise CaseOnlyRenameError
         return name, status
 
-    def find(self, directory: Inode, dir_fd: int, asked: bytes) -> tuple[bytes, os.stat_result]:
+    def find(self, directory: Inode, dir_fd: int, requested: bytes) -> tuple[bytes, os.stat_result]:
+        """By its bytes, else by its key in an index of the directory. Raises FileNotFoundError."""
         try:
-            return asked, os.stat(asked, dir_fd=dir_fd, follow_symlinks=False)
+            return requested, os.stat(requested, dir_fd=dir_fd, follow_symlinks=False)
         except OSError as error:
             # Another spelling of what is too long may be shorter.
             if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
                 raise
-            name = self._otherwise_spelled(directory, dir_fd, asked)
+            name = self._otherwise_spelled(directory, dir_fd, requested)
             if name is None:
                 raise
         try:
@@ -299,23 +333,27 @@ class FoldedNames:
         except FileNotFoundError:
             # The host was faster: what it is called now, if it is there.
             self.forget(directory)
-            name = self._otherwise_spelled(directory, dir_fd, asked)
+            name = self._otherwise_spelled(directory, dir_fd, requested)
             if name is None:
                 raise
         return name, os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
 
-    def existing(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes:
+    def existing(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes:
+        """The host's name for *requested*, or *requested*; drops an index that is old."""
         self._prepare_change(directory, dir_fd)
         try:
-            return self.find(directory, dir_fd, asked)[0]
+            return self.find(directory, dir_fd, requested)[0]
         except FileNotFoundError:
-            return asked
+            return requested
 
-    def new(self, directory: Inode, dir_fd: int, asked: bytes, *, may_exist: bool = False) -> bytes:
-        stored = self._rules.stored(asked)
+    def new(
+        self, directory: Inode, dir_fd: int, requested: bytes, *, may_exist: bool = False
+    ) -> bytes:
+        """The stored form of *requested*, which must not exist unless *may_exist*."""
+        stored = self._rules.stored(requested)
         self._prepare_change(directory, dir_fd)
         try:
-            name, _ = self.find(directory, dir_fd, asked)
+            name, _ = self.find(directory, dir_fd, requested)
         except FileNotFoundError:
             return stored
         if may_exist:
@@ -323,34 +361,41 @@ class FoldedNames:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
     def is_same(self, one: bytes, other: bytes) -> bool:
+        """Whether both names fold to one key."""
         return self._rules.key(one) == self._rules.key(other)
 
     def target(
-        self, directory: Inode, dir_fd: int, asked: bytes
+        self, directory: Inode, dir_fd: int, requested: bytes
     ) -> tuple[bytes, os.stat_result | None]:
+        """The host's name for *requested* and its status, or its stored form and None."""
         self._prepare_change(directory, dir_fd)
         try:
-            return self.find(directory, dir_fd, asked)
+            return self.find(directory, dir_fd, requested)
         except FileNotFoundError:
-            return self._rules.stored(asked), None
+            return self._rules.stored(requested), None
 
     def key(self, name: bytes) -> bytes:
+        """*name* folded: by case, by normalization, as the rules say."""
         return self._rules.key(name)
 
     def negative_spelling(self, directory: Inode, name: bytes) -> bytes | None:
+        """The spelling that the kernel caches as missing, forgotten by this call; or None."""
         return self._missing.pop((directory.number, self._rules.key(name)), None)
 
-    def stored(self, asked: bytes) -> bytes:
-        return self._rules.stored(asked)
+    def stored_name(self, requested: bytes) -> bytes:
+        """*requested* as the emulated file system stores it. Raises OSError: EILSEQ."""
+        return self._rules.stored(requested)
 
-    def shown(self, dir_fd: int, name: bytes) -> bytes:
+    def display_name(self, dir_fd: int, name: bytes) -> bytes:
+        """The rules' display form of *name*, unless the host has an entry of that name, too."""
         shown = self._rules.shown(name)
         if shown != name and _exists(dir_fd, shown):
             return name  # the host holds both: no two entries of a listing are the same
         return shown
 
-    def respell(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> bytes:
-        stored = self._stored(asked)
+    def respell(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> bytes:
+        """Rename *name* to the spelling of *requested*, if that is free; its name then."""
+        stored = self._stored_name(requested)
         if stored == name:
             return name
         # The replacing itself was atomic; now it gets the spelling it was given,
@@ -360,32 +405,37 @@ class FoldedNames:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 return name
-            if _exists(dir_fd, stored):  # a file system that cannot be told so
+            if _exists(dir_fd, stored):  # a file system without RENAME_NOREPLACE
                 return name
             os.rename(name, stored, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         self._index_without(directory, dir_fd, name)
-        self._end_names()
+        self._invalidate_all_names()
         return stored
 
-    def believed(self, name: bytes, asked: bytes, lifetimes: CacheTimeouts) -> CacheTimeouts:
-        if name == asked and self._may_cache:
-            self._ever_cached |= lifetimes.entry_timeout_ns > 0
-            return lifetimes
-        return CacheTimeouts(0, lifetimes.attr_timeout_ns)
+    def entry_timeouts(
+        self, name: bytes, requested: bytes, timeouts: CacheTimeouts
+    ) -> CacheTimeouts:
+        """*timeouts* where *requested* is the host's own spelling, else 0 for the entry."""
+        if name == requested and self._may_cache:
+            self._ever_cached |= timeouts.entry_timeout_ns > 0
+            return timeouts
+        return CacheTimeouts(0, timeouts.attr_timeout_ns)
 
-    def negative_timeout_ns(self, directory: Inode, asked: bytes, cache_timeout_ns: int) -> int:
+    def negative_timeout_ns(self, directory: Inode, requested: bytes, cache_timeout_ns: int) -> int:
+        """*cache_timeout_ns* for the first spelling of a missing name, 0 for any other."""
         if cache_timeout_ns <= 0 or not self._may_cache:
             return 0
         self._ever_cached = True
-        place = directory.number, self._rules.key(asked)
-        if self._missing.setdefault(place, asked) != asked:
+        place = directory.number, self._rules.key(requested)
+        if self._missing.setdefault(place, requested) != requested:
             return 0  # one spelling of each is enough to keep track of
-        if len(self._missing) > _MOST_BELIEVED_MISSING:
-            self._end_names()
-            self._missing[place] = asked
+        if len(self._missing) > _MOST_NEGATIVE_ENTRIES:
+            self._invalidate_all_names()
+            self._missing[place] = requested
         return cache_timeout_ns
 
-    def added(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def added(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """Index *name*; invalidate all dentries if another spelling is cached as missing."""
         key = self._rules.key(name)
         index = self._indices.get(directory)
         if index is not None:
@@ -395,21 +445,24 @@ class FoldedNames:
                 index.count += 1
                 self._names_indexed += 1
             index.restamp(os.fstat(dir_fd))
-        if self._missing.pop((directory.number, key), asked) != asked:
-            self._end_names()
+        if self._missing.pop((directory.number, key), requested) != requested:
+            self._invalidate_all_names()
 
-    def renamed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
-        self.added(directory, dir_fd, name, asked)
-        if name != asked:
-            # The kernel goes on to believe the object by its new name, as asked.
-            self._end_names()
+    def renamed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """As added; invalidate all dentries where the kernel knows it by another spelling."""
+        self.added(directory, dir_fd, name, requested)
+        if name != requested:
+            # The kernel goes on to cache the object by its new name, as requested.
+            self._invalidate_all_names()
 
-    def removed(self, directory: Inode, dir_fd: int, name: bytes, asked: bytes) -> None:
+    def removed(self, directory: Inode, dir_fd: int, name: bytes, requested: bytes) -> None:
+        """Take *name* out of the index; invalidate all dentries where it was another spelling."""
         self._index_without(directory, dir_fd, name)
-        if name != asked:
-            self._end_names()
+        if name != requested:
+            self._invalidate_all_names()
 
     def listed(self, directory: Inode, dir_fd: int, names: list[bytes]) -> None:
+        """Count and log the directory, once, if any of *names* fold together."""
         identity = directory.device, directory.host_number
         if identity in self._reported or len(self._reported) >= _MOST_REPORTED:
             return
@@ -417,7 +470,7 @@ class FoldedNames:
         if groups:
             try:
                 path = os.readlink(b"/proc/self/fd/%d" % dir_fd)
-            except OSError:  # too deep to be told
+            except OSError:  # too deep for readlink(2)
                 path = b"..."
             self.collided(Collision(identity, path, groups[0]))
 
@@ -433,25 +486,27 @@ class FoldedNames:
         log.warning("names fold together in %s: %s", path, spellings)
 
     def forget(self, directory: Inode) -> None:
+        """Drop the index of *directory*."""
         index = self._indices.pop(directory, None)
         if index is not None:
             self._names_indexed -= index.count
 
     def report(self) -> NamesStatus:
+        """Rules, collisions, index size, and whether the kernel can invalidate all names."""
         return NamesStatus(
             rules=self._rules.label,
             directories_with_collisions=self._collisions,
             first_collision=self._first_collision,
             names_indexed=self._names_indexed,
-            names_can_be_ended=self._may_cache,
+            names_can_be_invalidated=self._may_cache,
         )
 
-    def _otherwise_spelled(self, directory: Inode, dir_fd: int, asked: bytes) -> bytes | None:
+    def _otherwise_spelled(self, directory: Inode, dir_fd: int, requested: bytes) -> bytes | None:
         try:
             index = self._index(directory, dir_fd)
         except PermissionError:
             return None  # it may be searched and not listed: names are what they are
-        names = index.by_key.get(self._rules.key(asked))
+        names = index.by_key.get(self._rules.key(requested))
         return min(names) if names else None
 
     def _index(self, directory: Inode, dir_fd: int) -> _Index:
@@ -500,31 +555,31 @@ class FoldedNames:
             index.by_key.pop(key, None)
         index.restamp(os.fstat(dir_fd))
 
-    def _end_names(self) -> None:
+    def _invalidate_all_names(self) -> None:
         self._missing.clear()
         if self._may_cache and self._ever_cached:
             self._may_cache = self._increment_epoch()
 
-    def _stored(self, asked: bytes) -> bytes:
+    def _stored_name(self, requested: bytes) -> bytes:
         """As stored, for a name that exists and may be one that cannot be made."""
         try:
-            return self._rules.stored(asked)
+            return self._rules.stored(requested)
         except OSError:
-            return asked
+            return requested
 
-    def _is_respelled(self, directory: Inode, asked: bytes, thread_id: int) -> bool:
+    def _is_respelled(self, directory: Inode, requested: bytes, thread_id: int) -> bool:
         """Whether a thread looks *asked* up to rename another spelling of it to this one.
 
         The same rename may look up the same spelling on its way there ("A/a" to
         "A/A"), so it matters which directory it is looked up in.
         """
-        found = renaming(thread_id)
+        found = rename_in_progress(thread_id)
         if found is None or not found.old or not found.new:
             return False
         key = self._rules.key
         *old_way, old = found.old
         *way, new = found.new
-        if new != asked or old == new or key(old) != key(new):
+        if new != requested or old == new or key(old) != key(new):
             return False
         keys = [key(part) for part in way]
         here = self._way_to(directory)
@@ -534,7 +589,7 @@ class FoldedNames:
         if way[:above] == self._mountpoint:
             return keys[above:] == here
         # Reached by another way: a link, a mount of a part, another view of mounts.
-        return keys[len(keys) - len(here) :] == here and asked not in way
+        return keys[len(keys) - len(here) :] == here and requested not in way
 
     def _way_to(self, directory: Inode) -> list[bytes] | None:
         """The keys of the names from the share's root to *directory*; None if it has no way."""

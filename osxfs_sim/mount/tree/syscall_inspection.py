@@ -29,17 +29,14 @@ _LONGEST_PATH_BYTES = 4096
 # The top byte of an address is the program's to use (aarch64) or a copy of bit 55.
 _ADDRESS = (1 << 56) - 1
 # A thread sends its request just before it goes to sleep: until then it is
-# "running", and its system call is not told.
-_LOOKS = 200
-_BETWEEN_LOOKS_S = 0.000_1
+# "running", and its system call is not shown.
+_ATTEMPTS = 200
+_BETWEEN_ATTEMPTS_S = 0.000_1
 
 
 @dataclass(frozen=True, slots=True)
 class Renaming:
-    """A rename as its caller wrote it: two paths from the root, as components.
-
-    Neither is resolved: what is a link in them is a link.
-    """
+    """A rename(2) as its caller wrote it: two paths from the root, as components, not resolved."""
 
     old: tuple[bytes, ...]
     """The components of the old path."""
@@ -47,8 +44,8 @@ class Renaming:
     """The components of the new path."""
 
 
-def renaming(thread_id: int) -> Renaming | None:
-    """The rename that a thread waits in; None if it is in none, or it cannot be told.
+def rename_in_progress(thread_id: int) -> Renaming | None:
+    """The rename(2) that a thread waits in; None if it is in none, or that cannot be read.
 
     An exchange is none: it leaves names as they are.
     """
@@ -75,17 +72,17 @@ def renaming(thread_id: int) -> Renaming | None:
 
 def _system_call(thread_id: int) -> list[int]:
     """The number of the system call, and its arguments. ValueError if there is none."""
-    for _ in range(_LOOKS):
+    for _ in range(_ATTEMPTS):
         with open(f"/proc/{thread_id}/syscall", encoding="ascii") as file:
             words = file.read().split()
         if words != ["running"]:
             return [int(word, 0) for word in words[:7]]
-        time.sleep(_BETWEEN_LOOKS_S)
+        time.sleep(_BETWEEN_ATTEMPTS_S)
     raise ValueError("it does not wait")
 
 
 def groups_of(thread_id: int) -> frozenset[int]:
-    """The supplementary groups of a thread; none where they cannot be told."""
+    """The supplementary groups of a thread (/proc); empty where they cannot be read."""
     try:
         with open(f"/proc/{thread_id}/status", "rb") as file:
             lines = [line for line in file if line.startswith(b"Groups:")]

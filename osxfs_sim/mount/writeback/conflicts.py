@@ -1,7 +1,7 @@
-"""Conflicts between guest and host that a change meets: counted, told, or not to be won.
+"""Conflicts between guest and host that a change meets: counted, reported, or not to be won.
 
 The contract's DEL-7: host changes may be lost. Which are is decided where a change is made
-(host_writer.py and what it stands on); here is what it may do, and what is noted down of it.
+(host_writer.py and what it stands on); here is what it may do, and what is recorded of it.
 """
 
 import collections
@@ -17,7 +17,7 @@ _DEEPEST = 4_096
 
 
 class OvertakenError(OSError):
-    """What was refused before would now take the place of what has come since."""
+    """What was refused before would now overwrite what has come since; errno is EEXIST."""
 
     def __init__(self) -> None:
         super().__init__(errno.EEXIST, os.strerror(errno.EEXIST))
@@ -50,10 +50,10 @@ class ConflictRules:
 
 
 class Conflicts:
-    """Those of one share's changes, counted. The reactor's thread only."""
+    """Conflicts between pending changes of the guest and changes of the host, counted."""
 
     def __init__(self, on_conflict: Callable[[Inode, bytes], None] | None = None) -> None:
-        """*on_conflict* is told of a name that is not on the host what the guest has made of it."""
+        """*on_conflict* is called with a name that is another object on the host."""
         self.on_conflict = on_conflict or _nothing
         self.lost = 0
         """Changes of the host that the guest's have taken the place of."""
@@ -77,11 +77,11 @@ class Conflicts:
 
 
 def _nothing(_directory: Inode, _name: bytes) -> None:
-    """Nobody is to be told."""
+    """Nobody is to be called."""
 
 
 def path_of(inode: Inode | None, name: bytes = b"") -> str:
-    """Where *name* in a directory is, below the source, for people: on one line."""
+    """The path of *name* in a directory, below the source, for people: on one line."""
     names = [name] if name else []
     while inode is not None and inode.name and len(names) < _DEEPEST:
         names.append(inode.name)

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Facts, Inode, InodeTable
-from osxfs_sim.mount.tree.namespace import Follower, Namespace
+from osxfs_sim.mount.tree.namespace import DirectoryWatcher, Namespace
 from osxfs_sim.mount.writeback.conflicts import Conflicts
 from osxfs_sim.mount.writeback.effects import (
     CameBack,
@@ -39,7 +39,7 @@ class EffectApplier:
         namespace: Namespace,
         inodes: InodeTable,
         backing: Backing,
-        watcher: Follower | None,
+        watcher: DirectoryWatcher | None,
         conflicts: Conflicts,
     ) -> None:
         """*watcher* is who watches the host's directories, for events; *conflicts* counts."""
@@ -47,7 +47,7 @@ class EffectApplier:
         self._inodes = inodes
         self._backing = backing
         self._watcher = watcher
-        self._notes_own = watcher is not None and watcher.notes_own
+        self._needs_own_changes = watcher is not None and watcher.needs_own_changes
         self.conflicts = conflicts
         """What the host has changed meanwhile, and became of it."""
 
@@ -63,17 +63,17 @@ class EffectApplier:
                     overlay.seen = like
             case Named(parent, name, is_moved):
                 directory = inodes[parent]
-                tell = self._namespace.renamed if is_moved else self._namespace.named
+                tell = self._namespace.name_moved_in if is_moved else self._namespace.name_added
                 tell(directory, self._own_fd(directory), name, name)
             case Unnamed(parent, name):
                 directory = inodes[parent]
-                self._namespace.unnamed(directory, self._own_fd(directory), name, name)
+                self._namespace.name_removed(directory, self._own_fd(directory), name, name)
             case Opened():
                 self._opened(effect)
             case Created():
                 self._created(effect)
             case NameLost(parent, name, identity, is_last, fd):
-                known = inodes.known(identity)
+                known = inodes.find(identity)
                 if known is None:
                     os.close(fd)
                 else:
@@ -83,8 +83,8 @@ class EffectApplier:
             case Linked(number, parent, name, links):
                 inode, directory = inodes[number], inodes[parent]
                 inode.add_name(directory, name, links)
-                if directory.children is not None:
-                    directory.children[name] = inode
+                if directory.sent_dentries is not None:
+                    directory.sent_dentries[name] = inode
             case Stale(number):
                 self._backing.forget(inodes[number])
             case CameBack(number):
@@ -100,7 +100,7 @@ class EffectApplier:
 
     def _own_fd(self, directory: Inode) -> int:
         """A descriptor of *directory* for who notes own changes; -1 where there is neither."""
-        return self._reached(directory) if self._notes_own else -1
+        return self._reached(directory) if self._needs_own_changes else -1
 
     def _reached(self, directory: Inode) -> int:
         """A descriptor of *directory*, good until the next call; -1 where there is none.
@@ -115,14 +115,14 @@ class EffectApplier:
     def _changed(self, inode: Inode) -> None:
         overlay = inode.overlay
         fd = overlay.fd if overlay is not None else -1
-        if fd >= 0 or not self._notes_own:
-            self._namespace.has_changed(inode, fd)
+        if fd >= 0 or not self._needs_own_changes:
+            self._namespace.record_change(inode, fd)
             return
         try:
             with self._backing.pinned(inode) as fd:
-                self._namespace.has_changed(inode, fd)
+                self._namespace.record_change(inode, fd)
         except OSError:
-            self._namespace.has_changed(inode, -1)
+            self._namespace.record_change(inode, -1)
 
     def _opened(self, effect: Opened) -> None:
         inode = self._inodes[effect.number]
@@ -142,7 +142,7 @@ class EffectApplier:
         self._inodes.created_on_host(inode, parent, effect.name, effect.identity)
         above = parent.facts or inode.facts
         inode.facts = Facts(effect.generation, above.mount_id if above is not None else 0, 0)
-        self._namespace.named(parent, self._own_fd(parent), effect.name, effect.name)
+        self._namespace.name_added(parent, self._own_fd(parent), effect.name, effect.name)
         if inode.overlay is not None:
             inode.overlay.place = parent, effect.name
             inode.overlay.local_only = False
@@ -152,11 +152,11 @@ class EffectApplier:
                 inode.handle = effect.handle
                 dir_fd = self._reached(parent)
                 if dir_fd >= 0:
-                    inode.followed = self._watcher.follow(inode, dir_fd, effect.name)
+                    inode.watched = self._watcher.watch(inode, dir_fd, effect.name)
         inode.changed_ns = time.time_ns()
 
     def _moved(self, effect: Moved) -> None:
-        inode = self._inodes.known(effect.identity)
+        inode = self._inodes.find(effect.identity)
         if inode is None:
             return
         parent, old_parent = self._inodes[effect.parent], self._inodes[effect.old_parent]
@@ -181,7 +181,7 @@ class EffectApplier:
                 kept = os.dup(fd)
         except OSError:
             return  # it is gone after all
-        for parent, name in [*inode.ways()]:
+        for parent, name in [*inode.places()]:
             inode.drop_name(parent, name)
         self._inodes.detach_host_number(inode)
         self._backing.keep_orphan(inode, kept)

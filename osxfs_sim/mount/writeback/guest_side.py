@@ -1,4 +1,4 @@
-"""What becomes of the guest's side when the host gets what is held, or does not take it."""
+"""What becomes of the guest's side when the host gets what is pending, or does not take it."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,13 @@ from collections.abc import Callable
 from pyfuse3 import FUSEError
 
 from osxfs_sim.model.write_back import Change
-from osxfs_sim.mount.loop.notifications import Attributes, EndAnswers, Ending, Entry, Pages
+from osxfs_sim.mount.loop.notifications import (
+    InvalAttributes,
+    InvalEntry,
+    Invalidate,
+    Invalidation,
+    InvalPages,
+)
 from osxfs_sim.mount.requests.handle_table import HandleTable
 from osxfs_sim.mount.requests.host_calls import HostCalls
 from osxfs_sim.mount.tree.backing import Backing
@@ -19,7 +25,7 @@ from osxfs_sim.mount.writeback.writeback import WriteBack
 
 
 class GuestSide:
-    """What write-back tells of its changes: open handles, failures of fsync(2), cached answers."""
+    """The guest's side of write-back: open handles, failures of fsync(2), invalidations."""
 
     def __init__(
         self,
@@ -27,12 +33,12 @@ class GuestSide:
         inodes: InodeTable,
         backing: Backing,
         spellings: Spellings,
-        name_sets: CompleteDirectories | None,
+        complete_directories: CompleteDirectories | None,
         handles: HandleTable,
         evict: Callable[[Inode], None],
-        end_answers: EndAnswers,
+        invalidate: Invalidate,
     ) -> None:
-        """*evict* is told of what the guest refers to no more, and of which nothing is held."""
+        """*evict* is called with inodes that nothing refers to, and of which nothing is pending."""
         self.sync_errors = SyncErrors()
         self.unopened: set[int] = set()
         """Handles of directories that could not be opened when the host got them."""
@@ -40,39 +46,42 @@ class GuestSide:
         self._inodes = inodes
         self._backing = backing
         self._spellings = spellings
-        self._name_sets = name_sets
+        self._complete_directories = complete_directories
         self._handles = handles
         self._evict = evict
-        self._end_answers = end_answers
+        self._invalidate = invalidate
 
     def was_set_aside(
         self, changes: "list[Change[Inode]]", shown_anew: set[Inode], code: int
     ) -> None:
-        """The host has refused *changes*: what the guest was told by them is true no more."""
-        endings: dict[Ending, None] = {}
+        """The host has refused *changes* (errno *code*): invalidate, and let fsync(2) fail.
+
+        *shown_anew* are inodes whose content and attributes are the host's again.
+        """
+        invalidations: dict[Invalidation, None] = {}
         for change in changes:
             concerned = {change.target, *change.directories}
             for inode in concerned:
                 self.sync_errors.happened(inode, code, self._handles.of(inode))
             for directory, name, _ in name_effects(change):
                 self.has_name(directory, name)  # it may be there still
-                if directory.children is not None and directory.told(name) is not None:
-                    del directory.children[name]
-                endings[Entry(directory.number, name)] = None
-                endings[Attributes(directory.number, None)] = None
+                if directory.sent_dentries is not None and directory.sent_dentry(name) is not None:
+                    del directory.sent_dentries[name]
+                invalidations[InvalEntry(directory.number, name)] = None
+                invalidations[InvalAttributes(directory.number, None)] = None
         for inode in shown_anew:
-            endings[Pages(inode.number, None)] = None
-        self._end_answers(endings)
+            invalidations[InvalPages(inode.number, None)] = None
+        self._invalidate(invalidations)
 
     def evict_if_forgotten(self, inode: Inode) -> None:
-        """Nothing is held of *inode* any more: has the kernel forgotten it meanwhile?"""
-        if not self._inodes.knows(inode) or self._inodes.let_go(inode):
+        """Nothing is pending of *inode* any more: evict it if the kernel has forgotten it."""
+        if not self._inodes.knows(inode) or self._inodes.evict(inode):
             self._evict(inode)
-        while (unneeded := self._inodes.take_unneeded()) is not None:
+        while (unneeded := self._inodes.pop_unneeded()) is not None:
             self._evict(unneeded)
 
     def created_on_host(self, inode: Inode) -> None:
-        """The host has got *inode*: the guest's open directories are real from now on."""
+        """The host has created *inode*: open the guest's handles of it there."""
         if not inode.is_directory:
             return
         self.unopened.update(
@@ -83,7 +92,7 @@ class GuestSide:
         self.attributes_set_on_host(inode)
 
     def attributes_set_on_host(self, inode: Inode) -> None:
-        """The host has got *inode*, or a mode of it: what waits for that to be open is opened.
+        """The host has *inode*, or its mode: open the handles that wait for that.
 
         The guest may have opened a directory under a mode that was pending then, made it so before
         and takes it back afterwards. Only in between the host allows to open it; and what is open
@@ -97,7 +106,7 @@ class GuestSide:
             self._attempt(self.open_directory, handle, inode)
 
     def open_directory(self, handle: int, inode: Inode) -> None:
-        """From now on *handle* is of the host's directory. Raises OSError."""
+        """Open the host's directory *inode* as *handle*, if it is not open. Raises OSError."""
         if handle not in self.unopened:
             return  # it was opened while somebody waited to do so
         fd = self._backing.open(inode, os.O_RDONLY | os.O_DIRECTORY)
@@ -106,19 +115,19 @@ class GuestSide:
         self.unopened.discard(handle)
 
     def has_name(self, directory: Inode, name: bytes) -> None:
-        """The guest has put *name* there."""
-        if self._name_sets is not None:
-            self._name_sets.added(directory, self._spellings.key(name))
+        """The guest has put *name* into *directory*: it is not known absent any more."""
+        if self._complete_directories is not None:
+            self._complete_directories.added(directory, self._spellings.key(name))
 
     def check_synced(self, handle: int, inode: Inode) -> None:
-        """For fsync(2). Raises FUSEError where something was set aside, once."""
+        """For fsync(2): raises FUSEError, once, where a change of *inode* was set aside."""
         _, failure = self._attempt(self.sync_errors.check, handle, inode)
         if failure:
             raise FUSEError(failure)
 
 
-class HeldEviction:
-    """What the guest refers to no more, where something may be held of it: then it stays."""
+class PendingEviction:
+    """Evicts an inode, or keeps it where something is pending of it."""
 
     def __init__(
         self, write_back: WriteBack, sync_errors: SyncErrors, evict: Callable[[Inode], None]

@@ -145,7 +145,7 @@ class HostPlaces:
         )
 
     @contextlib.contextmanager
-    def losing_a_name(self, parent: Inode, dir_fd: int, name: bytes) -> Iterator[None]:
+    def removing_name(self, parent: Inode, dir_fd: int, name: bytes) -> Iterator[None]:
         """Around a call that takes *name* away: the object may live on without it.
 
         The guest may hold it open, or be inside it. If this was its last name, a descriptor is the
@@ -165,13 +165,13 @@ class HostPlaces:
 
     def unlink(self, parent: Inode, dir_fd: int, name: bytes) -> None:
         """Take *name* away, which is no directory. Raises OSError."""
-        with self.losing_a_name(parent, dir_fd, name):
+        with self.removing_name(parent, dir_fd, name):
             os.unlink(name, dir_fd=dir_fd)
         self._emit(Unnamed(parent.number, name))
 
     def rmdir(self, parent: Inode, dir_fd: int, name: bytes) -> None:
         """Take away the directory *name*. Raises OSError."""
-        with self.losing_a_name(parent, dir_fd, name):
+        with self.removing_name(parent, dir_fd, name):
             os.rmdir(name, dir_fd=dir_fd)
         self._emit(Unnamed(parent.number, name))
 
@@ -190,7 +190,7 @@ class HostPlaces:
             if replaced is None or is_same_file:
                 syscalls.rename(old_fd, old_name, new_fd, new_name, 0)
             else:
-                with self.losing_a_name(new_parent, new_fd, new_name):
+                with self.removing_name(new_parent, new_fd, new_name):
                     syscalls.rename(old_fd, old_name, new_fd, new_name, 0)
         finally:
             os.close(old_fd)
@@ -212,7 +212,7 @@ class HostPlaces:
         if status is None:
             return  # and has taken it away
         self._conflicts.lose(parent, name)
-        with self.losing_a_name(parent, dir_fd, name):
+        with self.removing_name(parent, dir_fd, name):
             if not modes.S_ISDIR(status.st_mode):
                 os.unlink(name, dir_fd=dir_fd)
                 return

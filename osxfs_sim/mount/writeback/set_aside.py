@@ -1,4 +1,4 @@
-"""Sets aside what the host will never take: kept elsewhere, told once, shown no more.
+"""Sets aside what the host will never take: kept elsewhere, reported once, shown no more.
 
 What falls with a change is decided in model/write_back.py (depending), where it is kept in
 quarantine.py; here the guest's view becomes the host's again, with what is still pending over it.
@@ -29,14 +29,14 @@ from osxfs_sim.mount.writeback.restoring import seen_now
 log = logging.getLogger(__name__)
 
 _KEPT_PATHS = 10
-_MOST_UNTOLD = 10_000
+_MOST_UNREPORTED = 10_000
 
 
 OnAside = Callable[[list[Change[Inode]], set[Inode], int], None]
 
 
 class SetAside:
-    """What was set aside of one share. The reactor's thread only."""
+    """What was set aside of one share, and kept in its quarantine. Reactor's thread only."""
 
     def __init__(
         self,
@@ -46,8 +46,8 @@ class SetAside:
         backing: Backing,
         on_aside: OnAside | None = None,
     ) -> None:
-        """*effects* applies to the server's tree what the host has. *on_aside* is told of changes
-        that were set aside, of what is shown anew, and of the errno.
+        """*effects* applies to the server's tree what the host has. *on_aside* is called with
+        changes that were set aside, what is shown anew, and the errno.
         """
         self._on_aside = on_aside or _nothing
         self.quarantine: Quarantine | None = None
@@ -62,18 +62,18 @@ class SetAside:
         self._effects = effects
         self._inodes = inodes
         self._backing = backing
-        self._untold: dict[str, str] = {}  # paths and reasons, since the last flush
+        self._unreported: dict[str, str] = {}  # paths and reasons, since the last flush
 
     @property
     def directory(self) -> Path:
-        """Where it is kept, or would be."""
+        """Where the quarantine is, or would be."""
         return aside_of(self._pending.journal.directory)
 
     def set_aside(self, refusal: Refusal) -> None:
-        """The host will not take the change under way: that and what depends on it is kept apart.
+        """Set aside the change under way, and all that depends on it. Raises OSError.
 
-        The guest is shown what is on the host instead. Raises OSError, and nothing has happened,
-        where it cannot be kept.
+        The guest is shown what is on the host instead. Where it cannot be kept nothing has
+        happened.
         """
         closure = self._pending.changes.closure(self._is_gone, self._parent_on_host)
         is_moot = closure.is_moot(self._is_gone)
@@ -88,7 +88,7 @@ class SetAside:
                     fallen, refusal, self._pending.journal.read, self._as_they_are(fallen)
                 )
             except BaseException:
-                if self.quarantine.is_empty:  # or it is told of as if it held something
+                if self.quarantine.is_empty:  # or it is reported as if it held something
                     self.quarantine.close(keep=False)
                     self.quarantine = None
                 raise
@@ -98,14 +98,14 @@ class SetAside:
         except Exception:
             log.exception("bug: after %s was set aside", refusal.path)
         if not is_moot:
-            self._note_down(fallen, paths, refusal)
+            self._report(fallen, paths, refusal)
 
-    def _note_down(self, fallen: list[Change[Inode]], paths: list[str], refusal: Refusal) -> None:
+    def _report(self, fallen: list[Change[Inode]], paths: list[str], refusal: Refusal) -> None:
         """For the status, the next flush, and the log."""
         self.count += len(fallen)
         self.bytes += sum(each.length for each in fallen)
-        if len(self._untold) < _MOST_UNTOLD:
-            self._untold |= dict.fromkeys(paths, refusal.reason)
+        if len(self._unreported) < _MOST_UNREPORTED:
+            self._unreported |= dict.fromkeys(paths, refusal.reason)
         self.latest += [
             ChangeSetAside(
                 change=each.kind.value,
@@ -180,7 +180,7 @@ class SetAside:
             self._forget_what_was_written(inode)
         written = [change for change in closure.changes if change.kind is Kind.WRITE]
         for inode in lost:
-            self._pending.disown(
+            self._pending.release_content(
                 inode, overlay_of(inode), [each for each in written if each.target is inode]
             )
         for change in written:
@@ -209,7 +209,7 @@ class SetAside:
         if overlay.orphan and not overlay.local_only:
             if overlay.content is not None:
                 if overlay.fd >= 0 or inode.open_fds:
-                    self._pending.pour_out(inode, overlay)
+                    self._pending.write_to_orphan(inode, overlay)
                 for piece in overlay.content.pieces():
                     self._pending.journal.free(piece.position, piece.length)
                 overlay.content = None
@@ -228,7 +228,7 @@ class SetAside:
         overlay.seen = None
 
     def _name_again(self, closure: "Closure[Inode]") -> None:
-        """Where later changes of the same names and objects are still held, these show."""
+        """Where later changes of the same names and objects are still pending, these show."""
         touched = {
             (directory, name)
             for change in closure.changes
@@ -247,16 +247,16 @@ class SetAside:
                 assert change.parent is not None
                 overlay_of(change.target).guest_place = change.parent, change.name
 
-    def take_untold(self) -> dict[str, str]:
-        """Paths of what was set aside since this was last asked for, and why."""
-        untold, self._untold = self._untold, {}
-        return untold
+    def take_unreported(self) -> dict[str, str]:
+        """The paths that were set aside since this was last called, and why."""
+        unreported, self._unreported = self._unreported, {}
+        return unreported
 
     def close(self) -> None:
-        """The share ends: what was set aside stays."""
+        """Close the quarantine, which stays."""
         if self.quarantine is not None:
             self.quarantine.close(keep=True)
 
 
 def _nothing(*_: Any) -> None:
-    """Nobody is to be told."""
+    """Nobody is to be called."""

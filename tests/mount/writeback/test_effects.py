@@ -15,7 +15,7 @@ PACKAGE = Path(writeback.__file__).parent
 WRITERS = ("host_writer", "host_places", "host_contents")
 READS_OF_BACKING = {"directory_fd", "open", "pinned", "status"}
 CHANGES_OF_INODES = {
-    *("add_name", "drop_name", "moved", "moved_by_host", "untell", "unpin"),
+    *("add_name", "drop_name", "moved", "moved_by_host", "drop_sent_dentries", "unpin"),
     *("named", "mark_name_clean", "named_before"),
 }
 SERVERS_OWN = {"InodeTable", "Namespace", "drop_overlay", "overlay_of", "PendingState"}

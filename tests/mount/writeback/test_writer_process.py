@@ -47,7 +47,7 @@ def furnished(base: Path) -> Path:
 def written_apart(guest: Unmounted, module: str = MODULE) -> ProcessWriter:
     """From now on the changes of *guest* are made by another process."""
     writer = ProcessWriter(
-        *(guest.machinery.inodes.root.path_fd, guest.state),
+        *(guest.components.inodes.root.path_fd, guest.state),
         *(guest.write_back.journal.data_fd, guest.write_back.aside._effects, module),
     )
     guest.write_back.writer = writer  # type: ignore[assignment]
@@ -161,19 +161,19 @@ def work(guest: Unmounted) -> None:
 def unknown(guest: Unmounted) -> list[str]:
     """Where the server does not know the host as it is, nobody else having changed that."""
     wrong = []
-    for inode in guest.machinery.inodes.all():
+    for inode in guest.components.inodes.all():
         if not inode.host_number:
             continue  # it never crossed
         try:
-            status = guest.machinery.backing.status(inode)
+            status = guest.components.backing.status(inode)
         except OSError as error:
             wrong.append(f"{inode.name!r} is not reached: {error}")
             continue
-        ways = [*inode.ways()]
+        ways = [*inode.places()]
         if inode.device != -1 and not inode.is_directory and len(ways) != status.st_nlink:
             wrong.append(f"{inode.name!r} has {status.st_nlink} names, {len(ways)} are known")
         for parent, name in ways if inode.device != -1 else ():
-            dir_fd = guest.machinery.backing.directory_fd(parent)
+            dir_fd = guest.components.backing.directory_fd(parent)
             try:
                 there = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
             except FileNotFoundError:

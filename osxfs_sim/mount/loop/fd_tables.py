@@ -1,6 +1,6 @@
-"""Threads that may wait in the server's own mount, kept apart from /dev/fuse.
+"""Descriptor tables of threads that may wait in the server's own mount, without /dev/fuse.
 
-The kernel ends a connection, and lets go of everybody who waits in the share, when the last
+The kernel ends a connection, and wakes everybody who waits in the share, when the last
 descriptor of /dev/fuse is closed. A server that is killed closes its own with its table of
 descriptors: once the last thread that shares that table has ended. A thread that waits in the
 mount ends by no signal: it may wait for a directory's lock, which a guest holds who waits for
@@ -10,10 +10,10 @@ So a thread that goes into the mount has a table of its own (unshare(2) with CLO
 nothing of the share's in it. It sees no descriptor that others open, and must not use one; its
 own are below /proc/thread-self, and not /proc/self.
 
-To tell the kernel that an answer has ended takes such a lock, too, and a descriptor. It is
+To have the kernel invalidate an entry takes such a lock, too, and a descriptor. It is
 another one than that by which requests are read (FUSE_DEV_IOC_CLONE): when the server is
 killed, the latter is closed all the same, which ends the requests that were read by it
-(fuse_dev_release in fs/fuse/dev.c), and so lets go of the locks.
+(fuse_dev_release in fs/fuse/dev.c), and so releases the locks.
 """
 
 import ctypes
@@ -33,17 +33,17 @@ _CLONE_DEVICE = 0x8004E500  # FUSE_DEV_IOC_CLONE, linux/fuse.h
 _PIDFD_GETFD = 438  # on every architecture but alpha (arch/*/kernel/syscalls)
 _STANDARD_FDS = (0, 1, 2)
 # linux/fuse.h: fuse_out_header, fuse_notify_inval_entry_out
-_NOTIFICATION, _END_OF_ENTRY = struct.Struct("=IiQ"), struct.Struct("=QII")
+_NOTIFICATION, _INVAL_ENTRY_OUT = struct.Struct("=IiQ"), struct.Struct("=QII")
 _NOTIFY_INVAL_ENTRY = 3
 
 _Answer = TypeVar("_Answer")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def own_table(keep: Iterable[int] = ()) -> bool:
-    """Give this thread a table of descriptors of its own, with those of *keep* only.
+def unshare_fd_table(keep: Iterable[int] = ()) -> bool:
+    """Give this thread a descriptor table of its own with those of *keep*. False where it may not.
 
-    Returns whether that was possible; nothing has changed where it was not.
+    Nothing has changed then. unshare(2), CLONE_FILES.
     """
     if not _unshare():
         return False
@@ -67,12 +67,12 @@ def _close_all_but(keep: Iterable[int]) -> None:
         before = fd
 
 
-def run_apart(call: Callable[..., _Answer], *arguments: object) -> _Answer:
-    """What *call* answers, made in a thread that holds none of the share's descriptors."""
+def run_without_fuse_fds(call: Callable[..., _Answer], *arguments: object) -> _Answer:
+    """What *call* returns or raises, run in a thread that holds none of the share's descriptors."""
     future = Future[_Answer]()
 
     def run() -> None:
-        own_table()
+        unshare_fd_table()
         try:
             future.set_result(call(*arguments))
         except BaseException as error:
@@ -90,20 +90,21 @@ class Device:
         self._fuse_fd = fuse_fd
         self._clone_fd = _clone(fuse_fd)
 
-    def leave_but_tell(self, keep: Iterable[int]) -> None:
-        """This thread has none but one to tell the kernel by, in place of that of the requests.
+    def keep_clone_only(self, keep: Iterable[int]) -> None:
+        """Leave this thread only the cloned /dev/fuse, under the number of that of the requests.
 
-        So that whoever knows that by its number finds the other. *keep* are what it needs else.
+        So that whoever knows it by its number sends notifications by the clone. *keep* are what it
+        needs else. Does nothing where there is no clone.
         """
         if self._clone_fd >= 0 and _unshare():
             os.dup2(self._clone_fd, self._fuse_fd, inheritable=False)
             _close_all_but((*keep, self._fuse_fd))
 
     def leave(self) -> Callable[[int, bytes], None] | None:
-        """This thread has none. Returns how it ends an entry; None where it could not leave.
+        """Leave this thread no /dev/fuse; returns what sends an INVAL_ENTRY, or None if it may not.
 
-        For that it takes a descriptor out of the table of the server's first thread, and lets
-        it go at once.
+        For each of these it takes a descriptor out of the table of the server's first thread
+        (pidfd_getfd(2)), and closes it at once.
         """
         telling_fd = self._fuse_fd if self._clone_fd < 0 else self._clone_fd
         if not _unshare():
@@ -115,20 +116,20 @@ class Device:
         except OSError as error:
             log.info("the thread of events keeps a descriptor of the share: %s", error)
             _close_all_but((telling_fd,))
-            return lambda directory, name: _end_entry(telling_fd, directory, name)
+            return lambda directory, name: _invalidate_entry(telling_fd, directory, name)
         _close_all_but((pidfd,))
 
-        def end_entry(directory: int, name: bytes) -> None:
+        def invalidate_entry(directory: int, name: bytes) -> None:
             fd = _taken(pidfd, telling_fd)
             try:
-                _end_entry(fd, directory, name)
+                _invalidate_entry(fd, directory, name)
             finally:
                 os.close(fd)
 
-        return end_entry
+        return invalidate_entry
 
     def close(self) -> None:
-        """Once no thread tells the kernel anything any more."""
+        """Close the clone, once no thread sends notifications any more."""
         if self._clone_fd >= 0:
             os.close(self._clone_fd)
             self._clone_fd = -1
@@ -159,7 +160,7 @@ def _taken(pidfd: int, number: int) -> int:
     return fd
 
 
-def _end_entry(fd: int, directory: int, name: bytes) -> None:
-    body = _END_OF_ENTRY.pack(directory, len(name), 0) + name + b"\0"
+def _invalidate_entry(fd: int, directory: int, name: bytes) -> None:
+    body = _INVAL_ENTRY_OUT.pack(directory, len(name), 0) + name + b"\0"
     size_bytes = _NOTIFICATION.size + len(body)
     os.write(fd, _NOTIFICATION.pack(size_bytes, _NOTIFY_INVAL_ENTRY, 0) + body)
