@@ -124,6 +124,7 @@ class HostWriter:
             finally:
                 if fd >= 0:
                     os.close(fd)
+            self._emit(Changed(inode.number))  # its times, since it was made
             self.places.names_changed(parent, dir_fd, detail.at_ns)
 
     def _make_object(
