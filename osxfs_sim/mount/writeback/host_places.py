@@ -163,13 +163,13 @@ class HostPlaces:
             raise
         self._emit(NameLost(parent.number, name, _identity(status), is_last, fd))
 
-    def unlink(self, parent: Inode, dir_fd: int, name: bytes) -> None:
+    def unlink_at(self, parent: Inode, dir_fd: int, name: bytes) -> None:
         """Take *name* away, which is no directory. Raises OSError."""
         with self.removing_name(parent, dir_fd, name):
             os.unlink(name, dir_fd=dir_fd)
         self._emit(Unnamed(parent.number, name))
 
-    def rmdir(self, parent: Inode, dir_fd: int, name: bytes) -> None:
+    def rmdir_at(self, parent: Inode, dir_fd: int, name: bytes) -> None:
         """Take away the directory *name*. Raises OSError."""
         with self.removing_name(parent, dir_fd, name):
             os.rmdir(name, dir_fd=dir_fd)

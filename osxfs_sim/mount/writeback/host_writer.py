@@ -89,9 +89,9 @@ class HostWriter:
             case Kind.LINK:
                 self._link(change)
             case Kind.UNLINK:
-                self._remove(change, self.places.unlink)
+                self._remove(change, self.places.unlink_at)
             case Kind.RMDIR:
-                self._remove(change, self.places.rmdir)
+                self._remove(change, self.places.rmdir_at)
             case Kind.RENAME:
                 self._rename(change)
         self.contents.drop_copy(change.target)
@@ -293,5 +293,5 @@ class HostWriter:
     def _take_old_name(self, parent: Inode, name: bytes, at_ns: int) -> None:
         """The host has linked a file where the guest has renamed it to."""
         with contextlib.suppress(FileNotFoundError), self.places.directory(parent) as dir_fd:
-            self.places.unlink(parent, dir_fd, name)
+            self.places.unlink_at(parent, dir_fd, name)
             self.places.names_changed(parent, dir_fd, at_ns)
