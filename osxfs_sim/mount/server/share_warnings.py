@@ -122,7 +122,7 @@ def _of_write_back(share: "Session") -> list[str]:
             f"{write_back.aside.directory} "
             f"({command_for(share.source, write_back.aside.directory)})"
         )
-    conflicts = write_back.writer.conflicts
+    conflicts = write_back.conflicts
     if conflicts.lost:
         warnings.append(
             f"{conflicts.lost} changes of the host were lost to changes that the guest "
