@@ -94,7 +94,9 @@ class Bench:
         return self.names.negative_timeout_ns(self.root, asked, cache_timeout_ns)
 
     def believe(self, name: bytes, asked: bytes) -> int:
-        return self.names.believed(name, asked, CacheTimeouts(HOUR_NS, HOUR_NS)).entry_timeout_ns
+        return self.names.entry_timeouts(
+            name, asked, CacheTimeouts(HOUR_NS, HOUR_NS)
+        ).entry_timeout_ns
 
 
 @pytest.fixture
@@ -159,22 +161,22 @@ def test_hfs_stores_and_lists_decomposed(bench) -> None:
     assert names.make(NFC) == NFD
     assert os.listdir(os.fsencode(names.path)) == [NFD]
     assert names.find(NFC) == NFD
-    assert names.names.shown(names.fd, NFD) == NFD
+    assert names.names.display_name(names.fd, NFD) == NFD
 
 
 def test_hfs_lists_what_the_host_spells_both_ways_as_it_is(bench) -> None:
     names = bench("hfs+")
     os.mknod(os.fsencode(names.path) + b"/" + NFC)
-    assert names.names.shown(names.fd, NFC) == NFD
+    assert names.names.display_name(names.fd, NFC) == NFD
     os.mknod(os.fsencode(names.path) + b"/" + NFD)
-    assert [names.names.shown(names.fd, name) for name in (NFC, NFD)] == [NFC, NFD]
+    assert [names.names.display_name(names.fd, name) for name in (NFC, NFD)] == [NFC, NFD]
 
 
 def test_a_name_too_long_to_ask_for_may_be_shorter_as_it_is(bench) -> None:
     names = bench("hfs+")
     composed, decomposed = "\xe9".encode() * 127, b"e\xcc\x81" * 127
     os.mknod(os.fsencode(names.path) + b"/" + composed)
-    assert names.names.shown(names.fd, composed) == decomposed
+    assert names.names.display_name(names.fd, composed) == decomposed
     assert names.find(decomposed) == composed
     with refused(errno.ENAMETOOLONG):
         names.find(b"o\xcc\x81" * 127)
@@ -187,7 +189,7 @@ def test_only_the_hosts_own_spelling_is_believed(bench) -> None:
     names = bench()
     assert names.believe(b"a", b"a") == HOUR_NS
     assert names.believe(b"a", b"A") == 0
-    assert names.names.believed(b"a", b"A", CacheTimeouts(5, 7)) == CacheTimeouts(0, 7)
+    assert names.names.entry_timeouts(b"a", b"A", CacheTimeouts(5, 7)) == CacheTimeouts(0, 7)
 
 
 def test_a_change_under_another_spelling_ends_what_is_believed(bench) -> None:
@@ -203,7 +205,7 @@ def test_a_change_under_another_spelling_ends_what_is_believed(bench) -> None:
 def test_where_nothing_was_ever_believed_nothing_is_ended(bench) -> None:
     names = bench()
     names.make(b"a")
-    names.names.believed(b"a", b"a", CacheTimeouts(0, HOUR_NS))
+    names.names.entry_timeouts(b"a", b"a", CacheTimeouts(0, HOUR_NS))
     names.miss(b"b", 0)
     names.remove(b"A")
     assert names.ends == 0
@@ -442,7 +444,7 @@ def test_exact_names_are_bytes(field: Path) -> None:
         (field / "a").touch()
         assert names.target(root, fd, b"a")[1] is not None
         assert names.target(root, fd, b"A") == (b"A", None)
-        assert names.shown(fd, NOT_TEXT) == names.new(root, fd, NOT_TEXT) == NOT_TEXT
+        assert names.display_name(fd, NOT_TEXT) == names.new(root, fd, NOT_TEXT) == NOT_TEXT
     finally:
         os.close(fd)
 
