@@ -261,7 +261,8 @@ def send(connection: socket.socket, body: bytes, fds: list[int]) -> None:
     data = memoryview(_HEADER.pack(len(body), len(fds)) + body)
     try:
         sent = socket.send_fds(connection, [data], fds)
-        connection.sendall(data[sent:])
+        if sent < len(data):  # or nothing at all is sent, to who has perhaps answered and ended
+            connection.sendall(data[sent:])
     except (BrokenPipeError, ConnectionError):
         raise EndedError from None
 
