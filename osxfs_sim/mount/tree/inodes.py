@@ -44,13 +44,19 @@ class Identifying(Protocol):
     """What tells an object of the host: os.stat_result, or as much as was kept of one."""
 
     @property
-    def st_dev(self) -> int: ...
+    def st_dev(self) -> int:
+        """The device that it is on."""
+        ...
 
     @property
-    def st_ino(self) -> int: ...
+    def st_ino(self) -> int:
+        """Its inode number there, which a later object may be given again."""
+        ...
 
     @property
-    def st_mode(self) -> int: ...
+    def st_mode(self) -> int:
+        """Its type, in the S_IFMT bits, and its permissions."""
+        ...
 
 
 class Facts(NamedTuple):
