@@ -14,13 +14,13 @@ from osxfs_sim.coherence.edits.stream import parse_stream
 from osxfs_sim.lab.arms import Arm
 from osxfs_sim.lab.cases import Case, CaseError
 from osxfs_sim.lab.results import Comparison
-from osxfs_sim.lab.shares import MountedShare, Shares
+from osxfs_sim.lab.shares import ArmMounter, MountedShare
 from osxfs_sim.lab.trees import recipe_of
 from osxfs_sim.sources import digest_of_program
 
 
 def sources_of(
-    case: Case, arms: Sequence[Arm], shares: Shares, *, dilate: float, edits: str | None
+    case: Case, arms: Sequence[Arm], shares: ArmMounter, *, dilate: float, edits: str | None
 ) -> dict[str, Any]:
     """Digests of what a comparison rests upon, besides this program (machine.code).
 
@@ -34,7 +34,7 @@ def sources_of(
     return sources
 
 
-def identities(arms: Sequence[Arm], shares: Shares, dilate: float) -> dict[str, dict[str, str]]:
+def identities(arms: Sequence[Arm], shares: ArmMounter, dilate: float) -> dict[str, dict[str, str]]:
     """By which *arms* can be told from others of the same name."""
     found = {arm.label: shares.identity(arm, dilate=dilate) for arm in arms if not arm.is_native}
     return {
@@ -43,7 +43,7 @@ def identities(arms: Sequence[Arm], shares: Shares, dilate: float) -> dict[str, 
     }
 
 
-def check_unchanged(comparison: Comparison, arm: Arm, shares: Shares) -> None:
+def check_unchanged(comparison: Comparison, arm: Arm, shares: ArmMounter) -> None:
     """That *arm* is what it was when the comparison began. Raises CaseError.
 
     Whoever works at a policy, a profile or this program edits it while others are measured.
@@ -69,7 +69,7 @@ class UnchangedArms:
 
     comparison: Comparison
     """The comparison that they are of: it says what they were, and how times are dilated."""
-    shares: Shares
+    shares: ArmMounter
     """How an arm is mounted."""
 
     def mount(

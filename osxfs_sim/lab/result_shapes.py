@@ -51,7 +51,7 @@ _EVENTS = RecordShape(
         **dict.fromkeys(("latency_ns", "seen", "delivered", "dropped", "rescans"), COUNT),
         "watcher": TEXT,
         "raised": table_of(COUNT),
-        "ended": table_of(COUNT),
+        "invalidated": table_of(COUNT),
         "complete_directories": _NAME_SETS,
     },
 )
@@ -220,7 +220,7 @@ STALENESS = RecordShape(
                     "patience_ns": COUNT,
                     "samples": list_of(
                         RecordShape(
-                            {"phase_ns": COUNT, "stale_looks": COUNT, "lower_ns": COUNT},
+                            {"phase_ns": COUNT, "stale_reads": COUNT, "lower_ns": COUNT},
                             {"seen_ns": maybe(COUNT), "upper_ns": maybe(COUNT)},
                         )
                     ),
@@ -230,7 +230,7 @@ STALENESS = RecordShape(
         ),
         "load": maybe(
             RecordShape(
-                {"processes": COUNT, "looks": COUNT, "processor_s": TIME, "elapsed_s": TIME},
+                {"processes": COUNT, "reads": COUNT, "processor_s": TIME, "elapsed_s": TIME},
                 _NOTHING,
             )
         ),

@@ -41,12 +41,12 @@ _FEWEST_ROWS = 64
 _MOST_BLOCKS_WAITING = 32
 _MOST_PROCESSES = 16_384
 _LOOKS_AT_A_PROGRAM = frozenset({1, 8, 64})
-"""A process takes another program after its first requests: so it is looked at again."""
+"""A process executes another program after its first requests: so its name is read again."""
 
 _ROW = np.dtype(
     [
         ("arrival_ns", "<i8"),
-        ("asked_ns", "<i8"),
+        ("target_ns", "<i8"),
         ("took_ns", "<i8"),
         ("inode", "<i8"),
         ("found", "<i8"),
@@ -92,7 +92,7 @@ class Recorder:
         self._program_of = program_of
         self._call_soon = call_soon
         self._programs: dict[int, str | None] = {}
-        self._looks: dict[int, int] = {}
+        self._readings: dict[int, int] = {}
         self._block = bytearray(BLOCK_ROWS * _ROW.itemsize)
         self._names: list[bytes | None] = []
         self._handed_over = self._found_no_room = self._unwritten = 0
@@ -125,7 +125,7 @@ class Recorder:
     def add(
         self,
         arrival_ns: int,
-        asked_ns: int,
+        target_ns: int,
         took_ns: int,
         operation: int,
         inode: int,
@@ -144,7 +144,7 @@ class Recorder:
             self._block,
             len(names) * 72,
             arrival_ns - self._began_ns,
-            asked_ns,
+            target_ns,
             took_ns,
             inode,
             found,
@@ -157,8 +157,8 @@ class Recorder:
             answered_by,
         )
         names.append(name)
-        looks = self._looks
-        seen = looks[process] = looks.get(process, 0) + 1
+        readings = self._readings
+        seen = readings[process] = readings.get(process, 0) + 1
         if seen in _LOOKS_AT_A_PROGRAM:
             self._programs[process] = self._program_of(process) or self._programs.get(process)
         if len(names) == BLOCK_ROWS:
@@ -247,12 +247,12 @@ class Recorder:
             self._found_no_room += len(names)
         self._block = bytearray(BLOCK_ROWS * _ROW.itemsize)
         self._names = []
-        if len(self._looks) > _MOST_PROCESSES:
-            self._looks.clear()
+        if len(self._readings) > _MOST_PROCESSES:
+            self._readings.clear()
             self._programs.clear()
 
     def _hand_over_early(self) -> None:
-        # Whoever closes it hands over what there is, in a thread of its own.
+        # The caller of close() hands over what there is, in a thread of its own.
         if self._closing.acquire(blocking=False):
             if self._names and self._blocks.empty():
                 self._hand_over()

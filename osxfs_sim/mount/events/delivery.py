@@ -26,7 +26,9 @@ class Delivery:
         self.due: collections.deque[FileEvent[Inode] | MustScan[Inode]] = collections.deque()
         """What is delivered next: whatever it made stale is invalidated, or a rescan follows.
         Written by host events and rescans."""
-        self.to_tell: collections.deque[tuple[FileEvent[Inode], Inode | None]] = collections.deque()
+        self.to_raise: collections.deque[tuple[FileEvent[Inode], Inode | None]] = (
+            collections.deque()
+        )
         """What is raised next, and what the guest knew by the name that is gone. Written by host
         events."""
         self._injector = injector
@@ -67,7 +69,7 @@ class Delivery:
         Only where events are raised.
         """
         assert self._injector is not None
-        waiting = len(self.due) + len(self.to_tell)
+        waiting = len(self.due) + len(self.to_raise)
         return waiting >= _MOST_FOUND_WAITING or self._injector.waiting >= BUSY
 
 

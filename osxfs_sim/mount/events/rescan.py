@@ -50,10 +50,10 @@ class Rescans:
         backing: Backing,
         caching: Caching,
         *,
-        tells: bool,
+        raises_events: bool,
     ) -> None:
-        """*delivery* is where what a rescan finds is put. *tells*: the guest is told of that, and
-        not only made to ask again.
+        """*delivery* is where what a rescan finds is put. *raises_events*: events
+        are raised of that, too.
         """
         self.count = 0
         self._delivery = delivery
@@ -61,7 +61,7 @@ class Rescans:
         self._inodes = inodes
         self._backing = backing
         self._caching = caching
-        self._tells = tells
+        self._raises_events = raises_events
         self._scans: dict[Inode, MustScan[Inode]] = {}
         self._scanning = False
 
@@ -100,14 +100,14 @@ class Rescans:
 
     async def _scan(self, loss: MustScan[Inode]) -> None:
         await self._invalidate_below(loss.directory)
-        if self._tells:
+        if self._raises_events:
             await self._look_below(loss)
 
     async def _invalidate_below(self, top: Inode) -> None:
         """Invalidate all that is cached of *top* and below, whatever it costs."""
         invalidations: list[Invalidation] = [IncrementEpoch(self._reactor.increment_epoch)]
         for inode in self._known_below(top):
-            way = entry_to(inode)
+            entry = entry_to(inode)
             if not self._caching.can_invalidate_root_names():
                 # Name by name; a directory's entry takes the missing names below it along.
                 invalidations += [
@@ -116,9 +116,9 @@ class Rescans:
                     if not self._delivery.leads_to_a_volume(child)
                 ]
             if modes.S_ISREG(inode.kind):
-                invalidations.append(InvalPages(inode.number, way))
+                invalidations.append(InvalPages(inode.number, entry))
             else:
-                invalidations.append(InvalAttributes(inode.number, way))
+                invalidations.append(InvalAttributes(inode.number, entry))
             if len(invalidations) >= _INVALIDATED_AT_ONCE:
                 self._delivery.invalidate(invalidations, _nothing)
                 invalidations = []
@@ -134,7 +134,7 @@ class Rescans:
         """*top* and all below it that the guest knows, wherever the host has moved it."""
         everything = top is self._inodes.root
         for inode in self._inodes.all():
-            if everything or top in _ways_up(inode):
+            if everything or top in _ancestors(inode):
                 yield inode
 
     async def _look_below(self, loss: MustScan[Inode]) -> None:
@@ -180,7 +180,7 @@ def _nothing() -> None:
     """After invalidations that nobody waits for."""
 
 
-def _ways_up(inode: Inode) -> set[Inode]:
+def _ancestors(inode: Inode) -> set[Inode]:
     """*inode* and all directories above it, by each of its names."""
     found = {inode}
     waiting = [parent for parent, _ in inode.other_names or ()]
