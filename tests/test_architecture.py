@@ -68,22 +68,19 @@ MOUNT_MAY_IMPORT = {
     "tree": {"syscalls", "errors"},
     "latency": {"loop", "mounts", "errors"},
     "watch": {"tree", "mounts", "syscalls", "errors"},
-    # What names lead to: the tree and the watch of the host are kept true from above.
-    "names": {"tree", "watch", "syscalls"},
-    "requests": {"names", "tree", "watch", "loop", "latency", "syscalls", "errors"},
+    "requests": {"tree", "watch", "loop", "latency", "syscalls", "errors"},
     # These two are siblings that do not know each other.
     "events": {"requests", "tree", "watch", "loop", "mounts", "syscalls", "errors"},
     "writeback": {
-        *("requests", "names", "tree", "watch", "loop", "latency", "mounts"),
-        *("syscalls", "errors"),
+        *("requests", "tree", "watch", "loop", "latency", "mounts", "syscalls", "errors"),
     },
-    "faults": {"events", "requests", "names", "tree", "watch", "loop", "errors"},
+    "faults": {"events", "requests", "tree", "watch", "loop", "errors"},
     # They start a share and end it, from outside: of write-back they know what it leaves behind.
     "force": {"mounts", "syscalls", "errors", "writeback.unwritten"},
     "launch": {"force", "mounts", "syscalls", "errors", "writeback.unwritten"},
     "server": {
-        *("requests", "events", "writeback", "faults", "names", "tree", "watch", "loop"),
-        *("latency", "mounts", "launch", "force", "syscalls", "errors"),
+        *("requests", "events", "writeback", "faults", "tree", "watch", "loop", "latency"),
+        *("mounts", "launch", "force", "syscalls", "errors"),
     },
 }
 
@@ -333,7 +330,6 @@ REFUSED_IN_MOUNT = {
     "tree": "writeback.overlay",
     "latency": "requests.handlers",
     "watch": "loop.reactor",
-    "names": "requests.entries",
     "requests": "events.injected_requests",
     "events": "writeback.overlay",
     "writeback": "events.invalidate",

@@ -9,6 +9,8 @@ host_listing     the host's part of these: the names, and what each is
 reading          READ
 host_operations  the host's part of each: one short method
 host_calls       calls it now or in a thread, has it paid for, and says which errno a failure is
+identities       which inode a name of the host's is
+namespace        gives and takes names on the host, and keeps what is known of them
 entries          the replies that name an object, show it, or say that there is none
 attributes       how the attributes of an object are put into a reply
 caching          may the guest's kernel keep an answer, and for how long?

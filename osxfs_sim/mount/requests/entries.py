@@ -11,10 +11,10 @@ import time
 from pyfuse3 import EntryAttributes
 
 from osxfs_sim.model.caching import UNCACHED
-from osxfs_sim.mount.names.identities import Identify
-from osxfs_sim.mount.names.namespace import Namespace
 from osxfs_sim.mount.requests.attributes import S_PER_NS, Show
 from osxfs_sim.mount.requests.caching import Caching
+from osxfs_sim.mount.requests.identities import Identify
+from osxfs_sim.mount.requests.namespace import Namespace
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.owners import Caller, Owners

@@ -19,13 +19,13 @@ from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.internal_errors import InternalErrors
 from osxfs_sim.mount.loop.reactor import in_thread
 from osxfs_sim.mount.loop.request import Request
-from osxfs_sim.mount.names.namespace import Namespace
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.handle_table import HandleTable
 from osxfs_sim.mount.requests.host_calls import HostCalls
 from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.requests.listing import Listings
+from osxfs_sim.mount.requests.namespace import Namespace
 from osxfs_sim.mount.requests.reading import Reader
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.directory_names import CompleteDirectories

@@ -14,10 +14,10 @@ import pyfuse3
 from pyfuse3 import ReaddirToken
 
 from osxfs_sim.model.caching import UNCACHED
-from osxfs_sim.mount.names.identities import Identify
 from osxfs_sim.mount.requests.attributes import Show
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.handle_table import Listing
+from osxfs_sim.mount.requests.identities import Identify
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.owners import Owners

@@ -20,11 +20,11 @@ from pyfuse3 import EntryAttributes, FileInfo, RequestContext
 from osxfs_sim.fs import at
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.latency.crossings import Crossings
-from osxfs_sim.mount.names.namespace import Namespace
 from osxfs_sim.mount.requests.attributes import Show
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.handle_table import HandleTable, Listing
+from osxfs_sim.mount.requests.namespace import Namespace
 from osxfs_sim.mount.tree.backing import OPEN_SAFELY, Backing, StaleError, magic_link
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.owners import KnownCaller, Owners

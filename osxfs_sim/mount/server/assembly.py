@@ -27,8 +27,6 @@ from osxfs_sim.mount.loop.reactor import Reactor
 from osxfs_sim.mount.mounts import services
 from osxfs_sim.mount.mounts.identity import ServerUser, state_directory
 from osxfs_sim.mount.mounts.mountpoints import EXPORTS_ROOT_NAME, MountError
-from osxfs_sim.mount.names.identities import Identify, Identities
-from osxfs_sim.mount.names.namespace import Namespace
 from osxfs_sim.mount.requests.attributes import Show, show
 from osxfs_sim.mount.requests.caching import Caching
 from osxfs_sim.mount.requests.dispatch import Dispatcher
@@ -38,7 +36,9 @@ from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.host_calls import HostCalls
 from osxfs_sim.mount.requests.host_listing import HostListing
 from osxfs_sim.mount.requests.host_operations import Capabilities, HostOperations
+from osxfs_sim.mount.requests.identities import Identify, Identities
 from osxfs_sim.mount.requests.listing import Listings
+from osxfs_sim.mount.requests.namespace import Namespace
 from osxfs_sim.mount.requests.open_handles import OpenHandles, most_handles
 from osxfs_sim.mount.requests.tracing import Tracing
 from osxfs_sim.mount.server.synthetic_directories import (

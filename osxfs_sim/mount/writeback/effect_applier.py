@@ -8,7 +8,7 @@ import os
 import time
 from typing import assert_never
 
-from osxfs_sim.mount.names.namespace import Namespace
+from osxfs_sim.mount.requests.namespace import Namespace
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Facts, Inode, InodeTable
 from osxfs_sim.mount.watch.watcher import Watcher

@@ -8,9 +8,9 @@ from typing import Any
 from pyfuse3 import EntryAttributes
 
 from osxfs_sim.model.caching import UNCACHED, CacheTimeouts
-from osxfs_sim.mount.names.identities import Identify
 from osxfs_sim.mount.requests.attributes import Show
 from osxfs_sim.mount.requests.caching import Caching
+from osxfs_sim.mount.requests.identities import Identify
 from osxfs_sim.mount.tree import generations
 from osxfs_sim.mount.tree.backing import Backing
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable, Shown

@@ -24,11 +24,11 @@ from osxfs_sim.coherence.museum.exhibits import (
 from osxfs_sim.model.bugs import Bug
 from osxfs_sim.mount.faults.chosen import FAULTS, change_filter, injection_mapper
 from osxfs_sim.mount.faults.fault import Fault
-from osxfs_sim.mount.names.namespace import Namespace
 from osxfs_sim.mount.requests.entries import Entries
 from osxfs_sim.mount.requests.handlers import Handlers
 from osxfs_sim.mount.requests.host_operations import HostOperations
 from osxfs_sim.mount.requests.layer import Layer
+from osxfs_sim.mount.requests.namespace import Namespace
 
 CACHED = {"profile": "osxfs-cached", "cache_timeout_ns": HOUR_NS, "latency_ns": 0}
 
