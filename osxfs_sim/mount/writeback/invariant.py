@@ -22,7 +22,7 @@ Range = tuple[int, int]
 
 
 def breaches(write_back: WriteBack, inodes: InodeTable) -> list[str]:
-    """Where the invariants of pending changes are broken, in words; empty: nowhere.
+    """Where the invariants of pending changes are broken, in words; empty: nowhere. Raises OSError.
 
     Reads the journal's files, and changes nothing. Raises OSError where those cannot be read.
     """
