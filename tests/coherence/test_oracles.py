@@ -501,21 +501,21 @@ def edit_case(number: int, counts: Counts) -> str:
         expected = edit_oracle.judged(world, asked)
         existence = expected.get("existence", (edit_oracle.FRESH, None))
         for kind, (verdict, age) in expected.items():
-            counts = found.get(kind, ("unknown", None))
+            given = found.get(kind, ("unknown", None))
             if kind == "attributes" and "existence" in expected:
                 if existence[0] == edit_oracle.OPEN:
                     continue
-                if existence[0] == edit_oracle.STALE and counts[0] == "unknown":
-                    counts = existence  # told once: they were true as long as the name was there
+                if existence[0] == edit_oracle.STALE and given[0] == "unknown":
+                    given = existence  # told once: they were true as long as the name was there
             if verdict == edit_oracle.OPEN:
-                if counts[0] == edit_oracle.FRESH:
-                    return f"{kind} is {counts}, and never was so: {asked} {world}"
+                if given[0] == edit_oracle.FRESH:
+                    return f"{kind} is {given}, and never was so: {asked} {world}"
                 continue
-            if counts[0] == "unknown" and edit_oracle.may_be_torn(world, asked):
+            if given[0] == "unknown" and edit_oracle.may_be_torn(world, asked):
                 counts["unknown while it changed"] += 1
                 continue
-            if counts != (verdict, age):
-                return f"{kind} is {counts}, not {(verdict, age)}: {asked} {world}"
+            if given != (verdict, age):
+                return f"{kind} is {given}, not {(verdict, age)}: {asked} {world}"
             counts[verdict] += 1
     return ""
 
