@@ -15,6 +15,7 @@ import pyfuse3
 from pyfuse3 import FUSEError, ReaddirToken
 
 from osxfs_sim.model.caching import UNCACHED
+from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.mount.latency.crossings import Crossings
 from osxfs_sim.mount.loop.reactor import breathe, in_thread
 from osxfs_sim.mount.loop.request import Request
@@ -23,7 +24,6 @@ from osxfs_sim.mount.requests.entries import Identify, Show
 from osxfs_sim.mount.requests.handle_table import HandleTable, Listing
 from osxfs_sim.mount.requests.host_calls import HostCalls
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.owners import Owners
 from osxfs_sim.mount.tree.spellings import Spellings
@@ -156,7 +156,7 @@ class Listings:
         backing: Backing,
         spellings: Spellings,
         caching: Caching,
-        name_sets: CompleteDirectories | None,
+        name_sets: CompleteDirectories[Inode] | None,
         handles: HandleTable,
         source: Source,
     ) -> None:

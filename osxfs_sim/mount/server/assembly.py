@@ -10,6 +10,7 @@ from typing import Any
 import pyfuse3
 
 from osxfs_sim.fs import at
+from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.model.latency import LatencyModel
 from osxfs_sim.model.names import RULES
 from osxfs_sim.model.ownership import Ownership
@@ -45,7 +46,6 @@ from osxfs_sim.mount.server.synthetic_directories import (
     SyntheticListing,
 )
 from osxfs_sim.mount.tree.backing import Backing, affordable
-from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.namespace import Namespace
 from osxfs_sim.mount.tree.overlaps import Overlaps
@@ -157,7 +157,9 @@ def build(
 
     # What an answer is made of
     calls = HostCalls(crossings, reactor.internal_errors, may_change=not settings.exports)
-    name_sets = CompleteDirectories() if system.policy.complete else None
+    name_sets: CompleteDirectories[Inode] | None = (
+        CompleteDirectories() if system.policy.complete else None
+    )
     real_caching = Caching(system.policy, inodes.root, backing, spellings, name_sets, overlaps)
     caching = _laid(faults, "over_caching", real_caching)
     identities = Identities(inodes, backing, watcher, overlaps, reactor.increment_epoch)

@@ -3,7 +3,6 @@
 inodes              what the kernel knows by number, and its lookup counts
 pending             what the guest has changed of an object, and the host does not have yet
 namespace           gives and takes names on the host, and keeps what is known of them
-directory_names     all names of a directory, so that every other is missing
 backing             the host directory, through directory descriptors only
 generations         tells an object of the host from a later one with its inode number
 overlaps            the parts of a share that obey another export's stronger mode

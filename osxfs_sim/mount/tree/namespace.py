@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from osxfs_sim.model.complete_directories import CompleteDirectories
 from osxfs_sim.mount import syscalls
 from osxfs_sim.mount.tree.backing import Backing
-from osxfs_sim.mount.tree.directory_names import CompleteDirectories
 from osxfs_sim.mount.tree.inodes import Inode, InodeTable
 from osxfs_sim.mount.tree.owners import Owners
 from osxfs_sim.mount.tree.spellings import Spellings
@@ -49,7 +49,7 @@ class Namespace:
         backing: Backing,
         owners: Owners,
         spellings: Spellings,
-        name_sets: CompleteDirectories | None,
+        name_sets: CompleteDirectories[Inode] | None,
         watcher: Follower | None,
         *,
         before_moved: Callable[[Inode, Inode], None] | None = None,
