@@ -1,0 +1,219 @@
+"""A trace as the questions that a guest asked: read once, for any number of predictions.
+
+What a share answered that caches nothing holds every question its guest can ask: each caching
+policy has to answer a part of them, which the rules of the guest's kernel decide
+(guest_kernel.py). A trace of a share that caches does not, and cannot be widened again.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from osxfs_sim.model.caching import CachePolicy, Consistent
+from osxfs_sim.model.operations import Operation
+from osxfs_sim.model.user_error import UserError
+from osxfs_sim.trace.format import read_trace
+from osxfs_sim.trace.schema import Header
+
+MAKES_A_NAME = frozenset(
+    {
+        *(Operation.CREATE, Operation.MKNOD, Operation.MKDIR, Operation.SYMLINK),
+        Operation.LINK,
+    }
+)
+TAKES_A_NAME = frozenset({Operation.UNLINK, Operation.RMDIR})
+LISTS = frozenset({Operation.READDIRPLUS, Operation.READDIR})
+CHANGES = frozenset(
+    {
+        *(*MAKES_A_NAME, *TAKES_A_NAME, Operation.RENAME),
+        *(Operation.WRITE, Operation.SETATTR, Operation.SETXATTR, Operation.REMOVEXATTR),
+    }
+)
+"""What makes another answer of what is asked after it."""
+
+
+class RecordingError(UserError):
+    """A trace that nothing can be predicted from, and which one could be."""
+
+
+class Status(NamedTuple):
+    """What an answer said of an object."""
+
+    mode: int
+    """As st_mode; 0: the answer was about no object, or the trace does not say."""
+    size_bytes: int
+    """As st_size; -1: the trace does not say."""
+    mtime_ns: int
+    """As st_mtime_ns; -1: the trace does not say."""
+    links: int
+    """As st_nlink; 0: the trace does not say."""
+
+
+UNKNOWN = Status(0, -1, -1, 0)
+
+
+class Question(NamedTuple):
+    """One request of the recording."""
+
+    operation: Operation
+    """What was asked."""
+    thread: int
+    """Who asked: a number of the guest's kernel; 0 where it is the kernel itself."""
+    inode: int
+    """What it was about: of a request with a name, its directory."""
+    name: bytes
+    """The name; empty where there is none."""
+    found: int
+    """What the answer named, or where a rename went; 0: nothing."""
+    error: str
+    """The errno by its name; empty where it succeeded."""
+    offset_bytes: int
+    """Of a READ or WRITE: where."""
+    size_bytes: int
+    """Of what carried data: how much."""
+    status: Status
+    """What the answer said of the object."""
+    arrival_ns: int
+    """When it came, since the recording began."""
+    took_ns: int
+    """What its thread waited for the answer, in the recording."""
+
+    @property
+    def end_ns(self) -> int:
+        """When its thread went on, in the recording."""
+        return self.arrival_ns + self.took_ns
+
+
+class Recording:
+    """All questions of one run, in the order in which they came."""
+
+    def __init__(self, header: Header, questions: list[Question]) -> None:
+        self.header = header
+        self.questions = questions
+        self._mentions = _mentions(questions)
+        self._names: dict[int, list[bytes]] = defaultdict(list)
+        for directory, name in self._mentions:
+            self._names[directory].append(name)
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    @property
+    def begin_ns(self) -> int:
+        """When the measured command started, since the recording began."""
+        return self.header.command_start_ns or 0
+
+    @property
+    def end_ns(self) -> int:
+        """When it ended; of a recording without one, when the last answer came."""
+        if self.header.command_end_ns is not None:
+            return self.header.command_end_ns
+        return max((each.end_ns for each in self.questions), default=0)
+
+    def names(self, directory: int, index: int) -> Iterator[tuple[bytes, int, Status]]:
+        """What is in *directory* when the question number *index* is asked, as far as is known.
+
+        Known is what the recording ever asks for, before or after: a name, its inode number and
+        its status. Others make no difference to what is asked.
+        """
+        for name in self._names[directory]:
+            inode, status = self._of(self._mentions[directory, name], index)
+            if inode:
+                yield name, inode, status
+
+    def exists(self, directory: int, name: bytes, index: int) -> bool:
+        """Whether *name* is in *directory* when the question number *index* is asked."""
+        mentions = self._mentions.get((directory, name))
+        return mentions is not None and self._of(mentions, index)[0] != 0
+
+    @staticmethod
+    def _of(mentions: "list[_Mention]", index: int) -> tuple[int, Status]:
+        status = UNKNOWN
+        for each in mentions:
+            if each.at >= index:
+                return each.before, each.status if status is UNKNOWN else status
+            status = each.status
+        return mentions[-1].after, status
+
+
+class _Mention(NamedTuple):
+    """What one question tells of a name."""
+
+    at: int  # the number of the question
+    before: int  # the inode number that it had until then, 0: none
+    after: int
+    status: Status
+
+
+def _mentions(questions: list[Question]) -> dict[tuple[int, bytes], list[_Mention]]:
+    """All that is told of each name, in the order of the questions."""
+    mentions: dict[tuple[int, bytes], list[_Mention]] = defaultdict(list)
+    last: dict[tuple[int, bytes], int] = {}
+
+    def tell(place: tuple[int, bytes], index: int, before: int, after: int, of: Status) -> None:
+        mentions[place].append(_Mention(index, before, after, of))
+        last[place] = after
+
+    for index, each in enumerate(questions):
+        place = each.inode, each.name
+        if each.error not in ("", "ENOENT"):
+            continue
+        if each.operation is Operation.LOOKUP:
+            tell(place, index, each.found, each.found, each.status)
+        elif each.error:
+            continue
+        elif each.operation in MAKES_A_NAME:
+            tell(place, index, 0, each.found, each.status)
+        elif each.operation in TAKES_A_NAME:
+            tell(place, index, last.get(place, each.found), 0, each.status)
+        elif each.operation is Operation.RENAME:
+            tell(place, index, last.get(place, 0), 0, UNKNOWN)
+    return mentions
+
+
+def read_recording(path: str | Path) -> Recording:
+    """The questions of the trace *path*.
+
+    Raises TraceError for a file that is no trace, and RecordingError for one that nothing can be
+    predicted from: of a share that caches, or with rows lost.
+    """
+    header, table = read_trace(path)
+    check(header, path)
+    rows = table.to_pylist()
+    return Recording(header, [_question(row) for row in rows])
+
+
+def check(header: Header, path: str | Path) -> None:
+    """Raises RecordingError for a trace that does not hold every question."""
+    again = "record it again: osxfs-sim record CASE -o FILE"
+    if header.source != "mount":
+        return
+    if header.policy not in _UNCACHED:
+        raise RecordingError(
+            f"{path} is of a share that caches ({header.profile}, {header.policy}): what the "
+            f"guest's kernel answered is not in it; {again}"
+        )
+    if header.lost or header.failure:
+        what = f"{header.lost:,} requests are lost" if header.lost else header.failure
+        raise RecordingError(f"{path} is not whole, {what}; {again}")
+
+
+_UNCACHED = {policy.describe() for policy in (CachePolicy(), Consistent())}
+
+
+def _question(row: dict[str, object]) -> Question:
+    name = row["name"]
+    return Question(
+        Operation[str(row["operation"])],
+        int(row["process"]),  # type: ignore[call-overload]
+        int(row["inode"]),  # type: ignore[call-overload]
+        b"" if name is None else str(name).encode("utf-8", "surrogateescape"),
+        int(row["found"]),  # type: ignore[call-overload]
+        str(row["error"] or ""),
+        int(row["offset_bytes"]),  # type: ignore[call-overload]
+        int(row["size_bytes"]),  # type: ignore[call-overload]
+        UNKNOWN,
+        int(row["arrival_ns"]),  # type: ignore[call-overload]
+        int(row["took_ns"]),  # type: ignore[call-overload]
+    )

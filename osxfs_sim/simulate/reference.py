@@ -1,0 +1,223 @@
+"""A share in virtual time, slow and obvious: a heap, one question at a time.
+
+Each question of a recording is asked when what it waits for has been answered (dependencies.py).
+The guest's kernel answers it out of its caches (a hit), or the share has to be asked, which takes
+what the latency model says (a crossing), or the share's guest side knows the answer (names).
+
+This is what other, faster implementations are compared with, and both with the live kernel.
+"""
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+
+from osxfs_sim.model.operations import UNAWAITED, Operation
+from osxfs_sim.simulate.dependencies import NOTHING, Order
+from osxfs_sim.simulate.guest_kernel import ALL, CONTENT, GuestKernel, Ticks
+from osxfs_sim.simulate.recording import (
+    LISTS,
+    MAKES_A_NAME,
+    TAKES_A_NAME,
+    UNKNOWN,
+    Question,
+    Recording,
+)
+from osxfs_sim.simulate.share import Share, System
+
+ROOT = 1
+"""The inode number of a share's root (FUSE_ROOT_ID)."""
+_NO_STATUS = (-1, -1)
+
+
+@dataclass(slots=True)
+class Simulated:
+    """What a recording came to on one system."""
+
+    wall_ns: int = 0
+    """From the command's start to its end."""
+    crossings: Counter[Operation] = field(default_factory=Counter)
+    """Requests that crossed, by operation; those that nobody waits for are among them."""
+    missing_lookups: int = 0
+    """Crossings of names that do not exist."""
+    hits: Counter[Operation] = field(default_factory=Counter)
+    """Questions that the guest's kernel answered."""
+    names: int = 0
+    """Questions that complete directories answered."""
+
+    @property
+    def questions(self) -> int:
+        """All that was asked: each is a hit, a crossing, or answered by names."""
+        return self.crossings.total() + self.hits.total() + self.names
+
+
+class Reference:
+    """One run of one recording on one system."""
+
+    def __init__(
+        self, recording: Recording, order: Order, system: System, *, tick_ns: int, seed: int
+    ) -> None:
+        """*tick_ns* is the kernel's (1 s / CONFIG_HZ), *seed* the latencies'."""
+        self._recording = recording
+        self._order = order
+        self._kernel = GuestKernel(Ticks(tick_ns))
+        self._share = Share(system, recording, seed, recording.header.began_ns)
+        self._opened: Counter[int] = Counter()
+        self._read_since_open: set[int] = set()
+        self._result = Simulated()
+        # Whoever mounts it looks at its root, before the command starts.
+        root_ns = self._share.timeouts(b"", UNKNOWN, recording.begin_ns).attr_timeout_ns
+        self._kernel.attributes(ROOT, root_ns, _NO_STATUS, recording.begin_ns)
+
+    def run(self) -> Simulated:
+        """Ask all questions, each in its turn."""
+        questions, order = self._recording.questions, self._order
+        followers: list[list[int]] = [[] for _ in questions]
+        waits = [0] * len(questions)
+        ready_ns = [self._recording.begin_ns] * len(questions)
+        due: list[tuple[int, int]] = []
+        for index, previous in enumerate(order.previous):
+            before = (*order.after[index], *(() if previous == NOTHING else (previous,)))
+            waits[index] = len(before)
+            for each in before:
+                followers[each].append(index)
+            if previous == NOTHING:
+                ready_ns[index] += order.think_ns[index]
+            if not before:
+                heapq.heappush(due, (ready_ns[index], index))
+        ends_ns = self._recording.begin_ns
+        while due:
+            arrival_ns, index = heapq.heappop(due)
+            end_ns = self._ask(index, questions[index], arrival_ns)
+            ends_ns = max(ends_ns, end_ns)
+            for follower in followers[index]:
+                think_ns = order.think_ns[follower] if order.previous[follower] == index else 0
+                ready_ns[follower] = max(ready_ns[follower], end_ns + think_ns)
+                waits[follower] -= 1
+                if not waits[follower]:
+                    heapq.heappush(due, (ready_ns[follower], follower))
+        self._result.wall_ns = ends_ns + order.tail_ns - self._recording.begin_ns
+        return self._result
+
+    # One question
+
+    def _ask(self, index: int, question: Question, now_ns: int) -> int:
+        """When its thread has its answer."""
+        operation = question.operation
+        if operation in UNAWAITED:
+            self._result.crossings[operation] += 1
+            if operation is Operation.RELEASE:
+                self._released(question)
+            return now_ns
+        if operation is Operation.LOOKUP:
+            return self._look_up(index, question, now_ns)
+        if self._is_hit(index, question, now_ns):
+            self._result.hits[operation] += 1
+            return now_ns
+        end_ns = self._cross(operation, question.size_bytes, now_ns)
+        if not question.error:
+            self._learn(index, question, end_ns)
+        return end_ns
+
+    def _cross(self, operation: Operation, size_bytes: int, now_ns: int) -> int:
+        self._result.crossings[operation] += 1
+        return self._share.due_ns(operation, size_bytes, now_ns)
+
+    def _look_up(self, index: int, question: Question, now_ns: int) -> int:
+        parent, name = question.inode, question.name
+        if self._kernel.valid(parent, name, now_ns) is not None:
+            self._result.hits[Operation.LOOKUP] += 1
+            return now_ns
+        size_bytes = 0
+        if question.error == "ENOENT":
+            if self._share.lacks(parent, name):
+                self._result.names += 1
+                self._keep_missing(question, now_ns)
+                return now_ns
+            size_bytes = self._share.learn_names(parent, index)
+            self._result.missing_lookups += 1
+        end_ns = self._cross(Operation.LOOKUP, size_bytes, now_ns)
+        if question.error == "ENOENT":
+            self._keep_missing(question, end_ns)
+        elif not question.error:
+            self._keep_entry(question, end_ns)
+        return end_ns
+
+    def _keep_missing(self, question: Question, now_ns: int) -> None:
+        timeout_ns = self._share.negative_timeout_ns(question.name, now_ns)
+        self._kernel.negative_entry(question.inode, question.name, timeout_ns, now_ns)
+
+    def _keep_entry(self, question: Question, now_ns: int) -> None:
+        timeouts = self._share.timeouts(question.name, question.status, now_ns)
+        status = question.status.size_bytes, question.status.mtime_ns
+        self._kernel.entry(question.inode, question.name, question.found, timeouts, status, now_ns)
+
+    def _is_hit(self, index: int, question: Question, now_ns: int) -> bool:
+        """Whether the kernel answers it out of its caches."""
+        if question.operation is Operation.GETATTR:
+            wanted = CONTENT if self._is_of_a_read(index, question) else ALL
+            return self._kernel.has_attributes(question.inode, wanted, now_ns)
+        return question.operation is Operation.READ and self._kernel.has_pages(
+            question.inode, question.offset_bytes, question.size_bytes
+        )
+
+    def _is_of_a_read(self, index: int, question: Question) -> bool:
+        """Whether a GETATTR is what read(2) asks for the size by, and not a stat(2).
+
+        read(2) does not want the time of access (fuse_cache_read_iter), and its READ follows
+        where pages are missing. What is asked of a file that is open and was read from is taken
+        for another read(2), at its end.
+        """
+        inode = question.inode
+        if not self._opened[inode]:
+            return False
+        if inode in self._read_since_open:
+            return True
+        following = index + 1
+        if following < len(self._recording):
+            then = self._recording.questions[following]
+            return then.operation is Operation.READ and then.inode == inode
+        return False
+
+    def _released(self, question: Question) -> None:
+        self._opened[question.inode] -= 1
+        if not self._opened[question.inode]:
+            self._read_since_open.discard(question.inode)
+
+    def _learn(self, index: int, question: Question, now_ns: int) -> None:
+        """What the guest's kernel makes of the answer to what crossed."""
+        operation, inode = question.operation, question.inode
+        status = question.status.size_bytes, question.status.mtime_ns
+        kernel, share = self._kernel, self._share
+        if operation in (Operation.GETATTR, Operation.SETATTR):
+            timeout_ns = share.timeouts(b"", question.status, now_ns).attr_timeout_ns
+            kernel.attributes(inode, timeout_ns, status, now_ns)
+        elif operation is Operation.OPEN:
+            kernel.opened(inode, share.keeps_pages(question.status, now_ns))
+            self._opened[inode] += 1
+        elif operation is Operation.READ:
+            kernel.read(inode, question.offset_bytes, question.size_bytes)
+            self._read_since_open.add(inode)
+        elif operation is Operation.WRITE:
+            kernel.wrote(inode, question.offset_bytes, question.size_bytes)
+        elif operation in LISTS:
+            self._list(index, question, now_ns)
+        elif operation in MAKES_A_NAME:
+            self._keep_entry(question, now_ns)
+            kernel.changed_directory(inode)
+            share.added(inode, question.name)
+            if operation is Operation.CREATE:
+                self._opened[question.found] += 1
+        elif operation in TAKES_A_NAME:
+            kernel.removed(inode, question.name)
+
+    def _list(self, index: int, question: Question, now_ns: int) -> None:
+        directory = question.inode
+        self._kernel.listed(directory)
+        self._share.listed(directory, index)
+        if question.operation is not Operation.READDIRPLUS or not question.size_bytes:
+            return
+        for name, inode, status in self._recording.names(directory, index):
+            timeouts = self._share.timeouts(name, status, now_ns)
+            self._kernel.entry(
+                directory, name, inode, timeouts, (status.size_bytes, status.mtime_ns), now_ns
+            )
